@@ -1,0 +1,215 @@
+"""What someone asks for: one dataclass per input record, named and shaped as its schema.
+
+A command may be refused. It carries what the fold may not make itself: ids and, in its record, the time.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from processors.core.values import Value, VariableType
+
+
+class TimerKind(StrEnum):
+    """What a timer is for."""
+
+    EXTERNAL_EVENT_TIMEOUT = "EXTERNAL_EVENT_TIMEOUT"
+    SLEEP = "SLEEP"
+    TASK_TIMEOUT = "TASK_TIMEOUT"
+    TASK_BACKOFF = "TASK_BACKOFF"
+    RETENTION = "RETENTION"
+
+
+class TaskStatus(StrEnum):
+    """How a task attempt ended. TIMEOUT is never reported: the engine's own timer says so."""
+
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    EXCEPTION = "EXCEPTION"
+    TIMEOUT = "TIMEOUT"
+
+
+@dataclass(frozen=True, slots=True)
+class RunWf:
+    """Start a WfRun of a WfSpec; its id is the idempotency key. Without a version, the newest is taken."""
+
+    wf_run_id: str
+    wf_spec_name: str
+    variables: dict[str, Value] = field(default_factory=dict)
+    wf_spec_major: int | None = None
+    wf_spec_revision: int | None = None
+    definitions_position: int | None = None
+    """The position of `definitions` that the producer saw: a fold that is behind it waits (DESIGN 3)."""
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopWfRun:
+    """Put MANUAL_HALT on a ThreadRun."""
+
+    wf_run_id: str
+    thread: int = 0
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeWfRun:
+    """Take MANUAL_HALT off a ThreadRun."""
+
+    wf_run_id: str
+    thread: int = 0
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RescueThreadRun:
+    """Revive a ThreadRun in ERROR: run its node again or pass on from it (SEMANTICS 4.6)."""
+
+    wf_run_id: str
+    thread: int = 0
+    skip_current_node: bool = False
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteWfRun:
+    """Forget a WfRun and its ExternalEvents; the id may be used again."""
+
+    wf_run_id: str
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """Written by the partition's owner when a timer of the state is due. Names the timer exactly: a stale one is harmless."""
+
+    wf_run_id: str
+    incarnation: int
+    thread: int
+    position: int
+    kind: TimerKind
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalEvent:
+    """Something happened outside. (WfRun, ExternalEventDef, id) is the idempotency key."""
+
+    wf_run_id: str
+    external_event_def: str
+    external_event_id: str
+    content: Value = None
+    thread: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTaskRun:
+    """A task worker's answer; it repeats the identity of the request."""
+
+    wf_run_id: str
+    incarnation: int
+    thread: int
+    position: int
+    attempt: int
+    status: TaskStatus
+    output: Value = None
+    failure_name: str | None = None
+    """Of a business exception (EXCEPTION)."""
+    message: str | None = None
+    content: Value = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutWfSpec:
+    """Register a WfSpec: its document as JSON text (docs: WfSpec document)."""
+
+    name: str
+    document: str
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutTaskDef:
+    """Register a TaskDef: the queue its requests go to and what it takes and gives."""
+
+    name: str
+    input: dict[str, VariableType] | None = None
+    """Name -> type, in order; None: inputs are not checked."""
+    output: VariableType | None = None
+    queue: str | None = None
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutExternalEventDef:
+    """Register an ExternalEventDef; without a type its content is not checked."""
+
+    name: str
+    content_type: VariableType | None = None
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutWorkflowEventDef:
+    """Register a WorkflowEventDef, an event that THROW_EVENT nodes throw."""
+
+    name: str
+    content_type: VariableType | None = None
+    command_id: str | None = None
+
+
+class DefinitionKind(StrEnum):
+    """The kinds of definitions."""
+
+    WF_SPEC = "WF_SPEC"
+    TASK_DEF = "TASK_DEF"
+    EXTERNAL_EVENT_DEF = "EXTERNAL_EVENT_DEF"
+    WORKFLOW_EVENT_DEF = "WORKFLOW_EVENT_DEF"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDefinition:
+    """No new use of a definition; WfRuns that run keep theirs. Without a version: all versions of a WfSpec."""
+
+    kind: DefinitionKind
+    name: str
+    major: int | None = None
+    revision: int | None = None
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineWfRun:
+    """Keep a WfRun's inputs without folding them, so that its partition goes on."""
+
+    wf_run_id: str
+    reason: str | None = None
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseWfRun:
+    """End a quarantine: decide what was kept, in order."""
+
+    wf_run_id: str
+    command_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SkipRecord:
+    """Pass over one input record, on the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str | None = None
+    command_id: str | None = None
+
+
+Command: TypeAlias = (
+    RunWf | StopWfRun | ResumeWfRun | RescueThreadRun | DeleteWfRun | TimerFired | ExternalEvent | ReportTaskRun
+)
+"""What the fold of one partition takes."""
+
+DefinitionCommand: TypeAlias = PutWfSpec | PutTaskDef | PutExternalEventDef | PutWorkflowEventDef | DeleteDefinition
+OperatorCommand: TypeAlias = QuarantineWfRun | ReleaseWfRun | SkipRecord

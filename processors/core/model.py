@@ -1,0 +1,451 @@
+"""What is so now: WfRun, ThreadRun and what hangs on them. Values only; what changes them is `evolve`.
+
+The classes have the fields of their schemas, so the state tables are these objects, encoded. A WfRun owns its
+ThreadRuns and ExternalEvents; they are changed in place by the fold that owns them and by nobody else.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from processors.core.commands import TaskStatus, TimerKind
+from processors.core.values import Value
+
+
+class Status(StrEnum):
+    """Status of a ThreadRun; a WfRun's is a projection of its thread 0 (SEMANTICS N10)."""
+
+    RUNNING = "RUNNING"
+    HALTING = "HALTING"
+    HALTED = "HALTED"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+    EXCEPTION = "EXCEPTION"
+
+
+TERMINAL = frozenset({Status.COMPLETED, Status.ERROR, Status.EXCEPTION})
+FAILED = frozenset({Status.ERROR, Status.EXCEPTION})
+
+TRANSITIONS: frozenset[tuple[Status | None, Status]] = frozenset(
+    {
+        (None, Status.RUNNING),  # spawned
+        (Status.RUNNING, Status.COMPLETED),  # EXIT
+        (Status.RUNNING, Status.ERROR),  # unhandled failure
+        (Status.RUNNING, Status.EXCEPTION),
+        (Status.RUNNING, Status.HALTING),  # a first halt reason
+        (Status.HALTING, Status.HALTED),  # its task is back and nothing below it moves
+        (Status.HALTED, Status.RUNNING),  # the last halt reason is gone
+        (
+            Status.HALTING,
+            Status.ERROR,
+        ),  # a handler beside it failed, or the thread cap left its failure unhandled
+        (Status.HALTING, Status.EXCEPTION),
+        (Status.HALTED, Status.ERROR),  # its handler failed
+        (Status.HALTED, Status.EXCEPTION),
+        (Status.ERROR, Status.RUNNING),  # rescued
+    }
+)
+"""Every change of a ThreadRun's status that may happen; tests compare it with what does."""
+
+
+class ThreadType(StrEnum):
+    """Why a ThreadRun exists."""
+
+    ENTRYPOINT = "ENTRYPOINT"
+    CHILD = "CHILD"
+    INTERRUPT = "INTERRUPT"
+    FAILURE_HANDLER = "FAILURE_HANDLER"
+
+
+class FailureClass(StrEnum):
+    """Technical (ERROR) or business (EXCEPTION); it becomes the status of the thread that fails with it."""
+
+    ERROR = "ERROR"
+    EXCEPTION = "EXCEPTION"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a node or thread failed; `cause` is the failure of the thread below that brought it about (SEMANTICS N1)."""
+
+    name: str
+    message: str
+    failure_class: FailureClass
+    content: Value = None
+    cause_thread: int | None = None
+    """The ThreadRun in which `cause` happened; None where there is no cause."""
+    cause: "Failure | None" = None
+
+    def chain(self) -> "Iterator[Failure]":
+        """This failure, its cause, the cause of that, …"""
+        failure: Failure | None = self
+        while failure is not None:
+            yield failure
+            failure = failure.cause
+
+
+@dataclass(frozen=True, slots=True)
+class PendingInterrupt:
+    """An interrupt was accepted; its handler has not started."""
+
+    external_event_def: str
+    external_event_id: str
+
+    def __str__(self) -> str:
+        return f"PENDING_INTERRUPT({self.external_event_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """An Interrupt Handler runs."""
+
+    handler: int
+
+    def __str__(self) -> str:
+        return f"INTERRUPTED({self.handler})"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFailure:
+    """The node failed; its failure handler has not started."""
+
+    position: int
+
+    def __str__(self) -> str:
+        return "PENDING_FAILURE"
+
+
+@dataclass(frozen=True, slots=True)
+class HandlingFailure:
+    """A failure handler runs."""
+
+    handler: int
+
+    def __str__(self) -> str:
+        return f"HANDLING_FAILURE({self.handler})"
+
+
+@dataclass(frozen=True, slots=True)
+class ParentHalted:
+    """The thread that this one halts and resumes with is halted, or failed."""
+
+    parent: int
+
+    def __str__(self) -> str:
+        return f"PARENT_HALTED({self.parent})"
+
+
+@dataclass(frozen=True, slots=True)
+class ManualHalt:
+    """StopWfRun; ResumeWfRun takes it off."""
+
+    def __str__(self) -> str:
+        return "MANUAL_HALT"
+
+
+@dataclass(frozen=True, slots=True)
+class HaltedByParent:
+    """A loser of WAIT_FOR_THREADS ANY or FIRST; for good."""
+
+    parent: int
+    position: int
+
+    def __str__(self) -> str:
+        return f"HALTED_BY_PARENT({self.parent})"
+
+
+HaltReason: TypeAlias = (
+    PendingInterrupt | Interrupted | PendingFailure | HandlingFailure | ParentHalted | ManualHalt | HaltedByParent
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Armed on the current node, or on the WfRun; due at `due_ms` (epoch milliseconds)."""
+
+    kind: TimerKind
+    due_ms: int
+
+
+class TaskRunStatus(StrEnum):
+    """Where the TaskRun of a TASK node is."""
+
+    OUT = "OUT"
+    """An attempt is with a worker: requested, not yet reported or timed out. Only this keeps a thread from halting (N12)."""
+    RETRYING = "RETRYING"
+    """The last attempt failed; the next is due at `retry_at_ms`."""
+    DONE = "DONE"
+    """The last report decides the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRun:
+    """The attempts of one TASK node visit."""
+
+    status: TaskRunStatus
+    attempt: int
+    task_def: str
+    input: dict[str, Value]
+    """As evaluated on arrival; every attempt gets the same."""
+    retry_at_ms: int | None = None
+    result: TaskStatus | None = None
+    output: Value = None
+    failure_name: str | None = None
+    message: str | None = None
+    content: Value = None
+
+
+@dataclass(slots=True)
+class ThreadWait:
+    """What a WAIT_FOR_THREADS node knows of one thread it waits for."""
+
+    thread: int
+    handler: int | None = None
+    """The FAILURE_HANDLER started for it (`on_child_failure`)."""
+    handled: bool = False
+    """That handler has completed: the failed thread counts as successful."""
+
+
+@dataclass(slots=True)
+class NodeRun:
+    """The node a ThreadRun is at. `position` counts its visits; earlier ones are history, on the log."""
+
+    position: int
+    node: str
+    arrived_ms: int
+    timer: Timer | None = None
+    deadline_ms: int | None = None
+    """Of an EXTERNAL_EVENT with a time-out: kept after the timer is gone, to judge what came in time (N11)."""
+    matured_seq: int | None = None
+    """The seq at which the node's timer fired; None before."""
+    task: TaskRun | None = None
+    waits: list[ThreadWait] | None = None
+    """WAIT_FOR_THREADS, in the order of its list; None before arrival was recorded."""
+    failure: Failure | None = None
+    failure_handled: bool = False
+
+
+@dataclass(slots=True)
+class ThreadRun:
+    """One thread of a WfRun. Number 0 is the entrypoint; numbers are never used twice."""
+
+    wf_run_id: str
+    number: int
+    type: ThreadType
+    thread_spec: str
+    parent: int | None
+    """Scope: whose Variables it sees. None for thread 0."""
+    status: Status
+    node: NodeRun
+    started_ms: int
+    variables: dict[str, Value] = field(default_factory=dict)
+    outputs: dict[str, Value] = field(default_factory=dict)
+    """Last output of each node that an expression of the ThreadSpec refers to."""
+    halt_reasons: list[HaltReason] = field(default_factory=list)
+    """In the order they came; it resumes when none is left."""
+    children: list[int] = field(default_factory=list)
+    """Live children, handlers included, ascending."""
+    waiter: int | None = None
+    """For the failure handler of a failed child: the waiting thread it halts and resumes with (N5)."""
+    external_event_def: str | None = None
+    external_event_id: str | None = None
+    """Of an INTERRUPT thread: what triggered it."""
+    handled_children: list[int] = field(default_factory=list)
+    """Failed children that a WAIT_FOR_THREADS has dealt with: EXIT overlooks them."""
+    failure: Failure | None = None
+    output: Value = None
+    ended_ms: int | None = None
+
+    @property
+    def holder(self) -> int | None:
+        """The thread this one halts and resumes with."""
+        return self.waiter if self.waiter is not None else self.parent
+
+    @property
+    def task_out(self) -> bool:
+        """Whether an attempt is with a worker, which keeps this thread from being still (N12)."""
+        task = self.node.task
+        return task is not None and task.status is TaskRunStatus.OUT
+
+    @property
+    def node_status(self) -> Status:
+        """Status of the current NodeRun (SEMANTICS 2.5), which follows from the thread's."""
+        if self.node.failure is not None:
+            return Status(self.node.failure.failure_class)
+        if self.status is Status.HALTING and not self.task_out:
+            return Status.HALTED  # every node but a TASK whose attempt is out halts at once (2.4, N4)
+        return self.status
+
+
+class ExternalEventStatus(StrEnum):
+    """What became of an ExternalEvent."""
+
+    UNCLAIMED = "UNCLAIMED"
+    CLAIMED = "CLAIMED"
+    DROPPED = "DROPPED"
+    SUPERSEDED = "SUPERSEDED"
+
+
+@dataclass(slots=True)
+class WfRunExternalEvent:
+    """An ExternalEvent as a WfRun keeps it: its content while it may still be used, its id to know a repeat."""
+
+    wf_run_id: str
+    external_event_def: str
+    external_event_id: str
+    status: ExternalEventStatus
+    posted_ms: int
+    posted_offset: int
+    """Offset of its record on `external-events`: orders the events of a WfRun by arrival."""
+    posted_seq: int
+    """The seq that recorded it; 0 if it came before its WfRun."""
+    content: Value = None
+    thread: int | None = None
+
+    @property
+    def key(self) -> "ExternalEventKey":
+        """Its identity within the WfRun."""
+        return (self.external_event_def, self.external_event_id)
+
+
+ExternalEventKey: TypeAlias = tuple[str, str]
+"""(ExternalEventDef, event id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedInterrupt:
+    """An accepted interrupt whose handler has not started, in the WfRun's order of arrival."""
+
+    thread: int
+    external_event_def: str
+    external_event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnstartedFailureHandler:
+    """A failure handler to start once its thread is HALTED."""
+
+    thread: int
+    position: int
+    handler_spec: str
+
+
+@dataclass(frozen=True, slots=True)
+class WfSpecId:
+    """A version of a WfSpec."""
+
+    name: str
+    major: int
+    revision: int
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.major}.{self.revision}"
+
+
+NO_INCARNATION = -1
+"""Incarnation of a WfRun id under which nothing runs: only ExternalEvents that came early."""
+
+
+@dataclass(slots=True, eq=False)
+class WfRun:
+    """One run of a WfSpec, or, while `wf_spec` is None, only a place for ExternalEvents that came before it.
+
+    The fields down to `timer` are its row. ThreadRuns and ExternalEvents have rows of their own; finished child
+    threads are not here any more: a number that was used and is missing means COMPLETED (N15).
+    """
+
+    wf_run_id: str
+    incarnation: int = NO_INCARNATION
+    """Offset of its RunWf: tells a WfRun from an earlier one under the same id that was deleted."""
+    wf_spec: WfSpecId | None = None
+    definitions_position: int = 0
+    """The position of `definitions` at which it was started."""
+    seq: int = 0
+    time_ms: int = 0
+    """Time of its newest event; never runs backwards."""
+    greatest_thread_number: int = -1
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    accepted_interrupts: list[AcceptedInterrupt] = field(default_factory=list)
+    """In order of arrival; their handlers have not started (N2)."""
+    unstarted_failure_handlers: list[UnstartedFailureHandler] = field(default_factory=list)
+    command_ids: list[str] = field(default_factory=list)
+    """The last commands decided, oldest first: a repeat is refused."""
+    timer: Timer | None = None
+
+    threads: dict[int, ThreadRun] = field(default_factory=dict)
+    """Live threads and failed ones, ascending."""
+    external_events: dict[ExternalEventKey, WfRunExternalEvent] = field(default_factory=dict)
+    """In order of arrival."""
+    changes: "Changes" = field(default_factory=lambda: Changes())
+    index: "Index" = field(default_factory=lambda: Index())
+
+    @property
+    def exists(self) -> bool:
+        """Whether a WfRun was started under this id and not deleted."""
+        return self.wf_spec is not None
+
+    @property
+    def status(self) -> Status | None:
+        """The projection of thread 0 (N10); None where nothing runs."""
+        if self.wf_spec is None:
+            return None
+        entrypoint = self.threads[0]
+        if entrypoint.status in TERMINAL:
+            return entrypoint.status
+        if entrypoint.status is Status.HALTED and any(isinstance(r, ManualHalt) for r in entrypoint.halt_reasons):
+            return Status.HALTED
+        return Status.RUNNING
+
+    def was_used(self, number: int) -> bool:
+        """Whether a thread of this number was ever spawned."""
+        return 0 <= number <= self.greatest_thread_number
+
+    def thread_status(self, number: int) -> Status:
+        """Status of a thread that was spawned, also of one that has left: that one is COMPLETED (N15)."""
+        thread = self.threads.get(number)
+        return Status.COMPLETED if thread is None else thread.status
+
+    def ancestors(self, thread: ThreadRun) -> Iterator[ThreadRun]:
+        """Parent, its parent, … up to thread 0: the scope of a thread's Variables, without itself."""
+        while thread.parent is not None:
+            thread = self.threads[thread.parent]
+            yield thread
+
+    def dependents(self, thread: ThreadRun) -> Iterator[ThreadRun]:
+        """The threads that halt and resume with this one: its children, and the failure handlers of failed children
+        that it waits for; ascending.
+        """
+        numbers: Iterable[int] = thread.children
+        if thread.node.waits is not None:
+            handlers = {w.handler for w in thread.node.waits if w.handler is not None}
+            if handlers:
+                numbers = sorted({*thread.children, *handlers})
+        for number in list(numbers):
+            dependent = self.threads.get(number)
+            if dependent is not None and dependent.holder == thread.number:
+                yield dependent
+
+
+@dataclass(slots=True)
+class Changes:
+    """Which rows differ from what was last written: what a turn must write, once per row."""
+
+    threads: set[int] = field(default_factory=set)
+    external_events: set[ExternalEventKey] = field(default_factory=set)
+    left: list[ThreadRun] = field(default_factory=list)
+    """Threads that have left the hot state: their last row is written, then a tombstone."""
+    forgotten: list[ExternalEventKey] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Index:
+    """Which threads to look at when something happens; derived from the rows, never written."""
+
+    by_spec: dict[str, list[int]] = field(default_factory=dict)
+    """ThreadSpec -> its live threads, ascending."""
+    watchers: set[int] = field(default_factory=set)
+    """Threads at a node that depends on Variables: WAIT_FOR_CONDITION, SLEEP until an expression."""
+    awaiting: dict[str, set[int]] = field(default_factory=dict)
+    """ExternalEventDef -> threads at an EXTERNAL_EVENT node for it."""

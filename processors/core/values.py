@@ -1,0 +1,235 @@
+"""What a Variable, a payload or an output may hold, and how a value becomes one of another type.
+
+Values are plain Python: None, bool, int (64 bit), float, str, bytes, Timestamp, and for JSON dict and list.
+They are shared between events and state and never changed in place: a mutation builds a new one.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TypeAlias
+
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Timestamp:
+    """A point in time, in milliseconds since 1970-01-01T00:00:00Z."""
+
+    epoch_ms: int
+
+
+Value: TypeAlias = "bool | int | float | str | bytes | Timestamp | dict[str, Value] | list[Value] | None"
+
+
+class VariableType(StrEnum):
+    """The declared type of a Variable, a payload or a return value (SEMANTICS 5)."""
+
+    INT = "INT"
+    DOUBLE = "DOUBLE"
+    BOOL = "BOOL"
+    STR = "STR"
+    BYTES = "BYTES"
+    JSON_OBJ = "JSON_OBJ"
+    JSON_ARR = "JSON_ARR"
+    TIMESTAMP = "TIMESTAMP"
+
+
+class ValueProblem(Exception):
+    """A value cannot be computed or does not fit; the rule at hand turns it into a failure or a rejection."""
+
+
+_PYTHON_TYPES: dict[VariableType, type] = {
+    VariableType.INT: int,
+    VariableType.DOUBLE: float,
+    VariableType.BOOL: bool,
+    VariableType.STR: str,
+    VariableType.BYTES: bytes,
+    VariableType.JSON_OBJ: dict,
+    VariableType.JSON_ARR: list,
+    VariableType.TIMESTAMP: Timestamp,
+}
+_TYPE_NAMES: dict[type, VariableType] = {python: name for name, python in _PYTHON_TYPES.items()}
+
+
+def type_of(value: Value) -> VariableType | None:
+    """The type a value has by itself; None for null."""
+    return None if value is None else _TYPE_NAMES[type(value)]
+
+
+def describe(value: Value) -> str:
+    """A value for an error sentence: its type and, cut short, itself."""
+    if value is None:
+        return "null"
+    text = to_text(value)
+    return f"{type_of(value)} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def checked_int(value: int) -> int:
+    """The value itself, if it fits in 64 bits; raises ValueProblem otherwise."""
+    if INT_MIN <= value <= INT_MAX:
+        return value
+    raise ValueProblem(f"{value} does not fit into a 64-bit INT")
+
+
+def fits(value: Value, declared: VariableType | None) -> bool:
+    """Whether a payload may be stored as the declared type as it stands: null always, INT also as DOUBLE."""
+    if value is None or declared is None:
+        return True
+    actual = type(value)
+    return actual is _PYTHON_TYPES[declared] or (declared is VariableType.DOUBLE and actual is int)
+
+
+def stored(value: Value, declared: VariableType | None) -> Value:
+    """The payload as the declared type keeps it; raises ValueProblem when it does not fit."""
+    if not fits(value, declared):
+        raise ValueProblem(f"expected {declared}, found {describe(value)}")
+    if declared is VariableType.DOUBLE and type(value) is int:
+        return float(value)
+    return value
+
+
+def assigned(value: Value, declared: VariableType) -> Value:
+    """The value as an assignment keeps it: like `stored`, and anything primitive may become STR (SEMANTICS 5)."""
+    if declared is VariableType.STR and value is not None and not isinstance(value, dict | list | bytes | str):
+        return to_text(value)
+    return stored(value, declared)
+
+
+def to_text(value: Value) -> str:
+    """The text form used by STR casts and format strings."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case bytes():
+            return value.hex()
+        case Timestamp():
+            return iso_of(value)
+        case float():
+            return repr(value)
+        case int():
+            return str(value)
+        case _:
+            return to_json(value)
+
+
+def to_json(value: Value) -> str:
+    """JSON text of a value, the same for the same value; raises ValueProblem for what JSON cannot hold."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ValueProblem(f"not a JSON value: {exc}") from exc
+
+
+def _json_int(text: str) -> int:
+    # int() of a huge literal is quadratic and refused by Python past 4,300 digits: look at the length first.
+    if len(text) > 20:
+        raise ValueError(f"{text[:20]}… does not fit into 64 bits")
+    try:
+        return checked_int(int(text))
+    except ValueProblem as exc:
+        raise ValueError(str(exc)) from exc
+
+
+def _json_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def from_json(text: str) -> Value:
+    """Parse JSON text; raises ValueProblem for bad JSON, NaN, integers beyond 64 bits and endless nesting."""
+    try:
+        value: Value = json.loads(text, parse_int=_json_int, parse_constant=_json_constant)
+    except (ValueError, RecursionError) as exc:
+        raise ValueProblem(f"not JSON: {exc}") from exc
+    return value
+
+
+def iso_of(value: Timestamp) -> str:
+    """ISO 8601 in UTC with milliseconds; the bare number of milliseconds outside the years 1 to 9999."""
+    try:
+        return (
+            (_EPOCH + timedelta(milliseconds=value.epoch_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        )
+    except OverflowError:
+        return f"{value.epoch_ms}ms"
+
+
+def timestamp_of(text: str) -> Timestamp:
+    """Read ISO 8601; a time without a zone is UTC. Raises ValueProblem."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise ValueProblem(f"{text!r} is not an ISO 8601 date") from exc
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return Timestamp((moment - _EPOCH) // timedelta(milliseconds=1))
+
+
+def cast(value: Value, target: VariableType) -> Value:
+    """An explicit cast (SEMANTICS 5); null stays null. Raises ValueProblem where no sensible value exists."""
+    if value is None or type(value) is _PYTHON_TYPES[target]:
+        return value
+    converter = _CASTS.get((type(value), target))
+    if converter is None:
+        raise ValueProblem(f"{describe(value)} cannot be cast to {target}")
+    return converter(value)
+
+
+def _float_to_int(value: float) -> int:
+    if not math.isfinite(value):
+        raise ValueProblem(f"{value} has no INT value")
+    return checked_int(int(value))
+
+
+_INT_TEXT = re.compile(r"[+-]?[0-9]{1,20}")
+_DOUBLE_TEXT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def _text_to_int(value: str) -> int:
+    if not _INT_TEXT.fullmatch(value):
+        raise ValueProblem(f"{value[:40]!r} is not an INT")
+    return checked_int(int(value))
+
+
+def _text_to_float(value: str) -> float:
+    if not _DOUBLE_TEXT.fullmatch(value):
+        raise ValueProblem(f"{value[:40]!r} is not a DOUBLE")
+    return float(value)
+
+
+def _text_to_bool(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise ValueProblem(f"{value[:40]!r} is not a BOOL: expected true or false")
+    return value == "true"
+
+
+def _text_to_json(value: str, wanted: type) -> Value:
+    parsed = from_json(value)
+    if type(parsed) is not wanted:
+        raise ValueProblem(f"expected JSON {'object' if wanted is dict else 'array'}, found {describe(parsed)}")
+    return parsed
+
+
+_CASTS: dict[tuple[type, VariableType], Callable[..., Value]] = {
+    (int, VariableType.DOUBLE): float,
+    (int, VariableType.TIMESTAMP): Timestamp,
+    (float, VariableType.INT): _float_to_int,
+    (Timestamp, VariableType.INT): lambda value: value.epoch_ms,
+    (str, VariableType.INT): _text_to_int,
+    (str, VariableType.DOUBLE): _text_to_float,
+    (str, VariableType.BOOL): _text_to_bool,
+    (str, VariableType.BYTES): lambda value: value.encode(),
+    (str, VariableType.TIMESTAMP): timestamp_of,
+    (str, VariableType.JSON_OBJ): lambda value: _text_to_json(value, dict),
+    (str, VariableType.JSON_ARR): lambda value: _text_to_json(value, list),
+    **{(source, VariableType.STR): to_text for source in (int, float, bool, Timestamp, dict, list)},
+}
