@@ -1,0 +1,434 @@
+"""Where Kafka is and how to speak to it: one place for every client of the engine and of the tools.
+
+Properties are librdkafka's. They come from a properties file (`key=value` lines, as kcat's `-F` reads), are
+overridden by variables (`KAFKA_BOOTSTRAP_SERVERS` is `bootstrap.servers`), and those by flags. What the
+engine's guarantees rest on (acks, idempotence, the partitioner, read_committed, commits) is set here for
+everybody, and a user's setting that says otherwise is refused with the reason, not overruled in silence.
+
+Our own settings are variables as well (VARIABLES). Nothing here prints a secret: `repr` and `describe` redact
+them, and what a line or a variable holds is not quoted in errors unless it is harmless.
+"""
+
+import difflib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from processors.errors import HalterError
+from processors.topics import Topics
+
+DEFAULT_BOOTSTRAP: Final = "localhost:9092"
+REDACTED: Final = "[redacted]"
+REPEAT_SECONDS: Final = 60.0
+"""librdkafka reports a broker that is away again and again; the log has it once in this time."""
+
+VARIABLES: Final[Mapping[str, str]] = {
+    "HALTER_PREFIX": "put before the names of topics, group and transactional ids",
+    "HALTER_ENVIRONMENT": "a name for this installation, shown where it matters which one it is",
+    "HALTER_TOPICS": "a topics.yaml to use instead of the one that Halter carries",
+    "HALTER_PARTITIONS": "N, if the cluster was set up with another one than topics.yaml's",
+    "HALTER_PROPERTIES": "a file of librdkafka properties",
+}
+
+OTHERS_VARIABLES: Final = re.compile(
+    # Apache Kafka's own scripts, and the links that Kubernetes gives every pod beside a service named kafka.
+    r"KAFKA_(.*_)?(OPTS|HOME|VERSION|DEBUG|CLASSPATH|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_.*)?|TCP(_.*)?)"
+)
+
+KNOWN_PROPERTIES: Final = (
+    # Only for hints after a typo; librdkafka knows all of them.
+    "bootstrap.servers",
+    "client.id",
+    "client.rack",
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.username",
+    "sasl.password",
+    "sasl.oauthbearer.method",
+    "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.token.endpoint.url",
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.key.password",
+    "ssl.endpoint.identification.algorithm",
+    "compression.type",
+    "linger.ms",
+    "socket.timeout.ms",
+    "debug",
+)
+
+SECRET: Final = re.compile(r"password|passphrase|secret|token|jaas|\.pem$|oauthbearer\.config")
+NOT_SECRET: Final = re.compile(r"token\.endpoint")
+
+Kind = Literal["consumer", "producer"]
+Conf = dict[str, Any]
+"""What confluent_kafka's clients take."""
+
+COMMON: Final[Conf] = {"client.id": "halter"}
+
+# Nobody but topics.yaml makes topics, also where brokers would.
+ALWAYS: Final[Conf] = {"allow.auto.create.topics": False}
+ALWAYS_PRODUCER: Final[Conf] = {
+    **ALWAYS,
+    "partitioner": "murmur2_random",
+    "enable.idempotence": True,
+    "acks": "all",
+}
+ALWAYS_CONSUMER: Final[Conf] = {
+    **ALWAYS,
+    "isolation.level": "read_committed",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+}
+REASONS: Final[Mapping[str, str]] = {
+    "allow.auto.create.topics": "topics come from topics.yaml alone",
+    "partitioner": "the workers refuse records that another partitioner put elsewhere",
+    "enable.idempotence": "without it records may be doubled or change places",
+    "acks": "with less a record may be lost after it was acknowledged",
+    "isolation.level": "what was not committed did not happen",
+    "enable.auto.commit": "offsets are committed together with what was made of the records",
+    "enable.auto.offset.store": "offsets are committed together with what was made of the records",
+    "auto.offset.reset": "a position that is lost must stop a worker, not skip or repeat history",
+    "group.id": "the group is named in topics.yaml",
+    "transactional.id": "it is made of the group's name and the worker's slot",
+}
+ALIASES: Final[Mapping[str, str]] = {"request.required.acks": "acks"}
+
+
+class SettingsError(HalterError):
+    """A property, variable or flag cannot be used. Whoever set it, where the message says, corrects it."""
+
+
+class KafkaUnavailable(HalterError):
+    """The cluster is out of reach, refuses us or does not answer. Whoever runs Kafka or set the address acts."""
+
+
+class ClientErrors:
+    """Hears what librdkafka reports beside its calls, which otherwise shows only as a time-out.
+
+    Logs each kind of error once a minute at most and keeps the latest that explains something, for
+    `Settings.explaining`. Called from whichever thread polls a client.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.latest: KafkaError | None = None
+        self._clock = clock
+        self._logged: dict[int, float] = {}
+        self._log = structlog.get_logger("halter.kafka")
+
+    def __call__(self, error: KafkaError) -> None:
+        """Be a client's `error_cb`."""
+        code, now = error.code(), self._clock()
+        # That all brokers are down follows from the reason that came before it, which says more.
+        if self.latest is None or code != KafkaError._ALL_BROKERS_DOWN:
+            self.latest = error
+        if now - self._logged.get(code, -REPEAT_SECONDS) < REPEAT_SECONDS:
+            return
+        self._logged[code] = now
+        self._log.error("kafka_client_error", error=error.name(), reason=self.sentence(error), fatal=error.fatal())
+
+    @staticmethod
+    def sentence(error: KafkaError) -> str:
+        """Say what happened and what to look at."""
+        detail = error.str()
+        match error.code():
+            case KafkaError._AUTHENTICATION | KafkaError.SASL_AUTHENTICATION_FAILED:
+                return f"Kafka refused the credentials ({detail}): check sasl.*"
+            case KafkaError._SSL:
+                return f"TLS failed ({detail}): check security.protocol and ssl.*"
+            case KafkaError._RESOLVE:
+                return f"the host is not known ({detail})"
+            case KafkaError._ALL_BROKERS_DOWN:
+                return f"no broker can be reached ({detail})"
+            case KafkaError.TOPIC_AUTHORIZATION_FAILED | KafkaError.CLUSTER_AUTHORIZATION_FAILED:
+                return f"this principal may not do that ({detail}): see `halter topics acls`"
+            case KafkaError.GROUP_AUTHORIZATION_FAILED | KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+                return f"this principal may not use that id ({detail}): see `halter topics acls`"
+            case _:
+                return detail
+
+
+class ClientLog:
+    """Takes what librdkafka would write to stderr, in its own form, into our log.
+
+    Without what goes to `error_cb` as well: a broker that is away would fill the log.
+    """
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger("librdkafka")
+
+    def log(self, level: int, message: str, facility: str, *arguments: object) -> None:
+        """Be a client's `logger`."""
+        if facility not in {"FAIL", "ERROR"}:
+            self._log.log(level, message % (facility, *arguments))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Properties for all clients, and our own settings.
+
+    `properties` holds what the user set; `sources` says of each where it was set.
+    """
+
+    properties: Mapping[str, str]
+    sources: Mapping[str, str]
+    prefix: str = ""
+    environment: str = ""
+    topics_file: Path | None = None
+    partitions: int | None = None
+    errors: ClientErrors = field(default_factory=ClientErrors, repr=False, compare=False)
+
+    @classmethod
+    def load(
+        cls,
+        properties_file: Path | None,
+        env: Mapping[str, str],
+        overrides: Mapping[str, str | None],
+        *,
+        prefix: str | None = None,
+        partitions: int | None = None,
+        topics_file: Path | None = None,
+    ) -> "Settings":
+        """Put file, variables and flags together and let librdkafka check them. Raises SettingsError.
+
+        `overrides` are properties from flags, None for a flag that was not given. The keyword arguments are
+        flags for our own settings; without one its variable counts.
+        """
+        check_own_variables(env)
+        if properties_file is None and env.get("HALTER_PROPERTIES"):
+            properties_file = Path(env["HALTER_PROPERTIES"])
+        found = {"bootstrap.servers": (DEFAULT_BOOTSTRAP, "the default")}
+        if properties_file is not None:
+            found |= dict(from_file(properties_file))
+        found |= dict(from_variables(env))
+        found |= {key: (value, "a flag") for key, value in overrides.items() if value is not None}
+        properties = {key: value for key, (value, _) in found.items()}
+        sources = {key: source for key, (_, source) in found.items()}
+        check(properties, sources)
+        if topics_file is None and env.get("HALTER_TOPICS"):
+            topics_file = Path(env["HALTER_TOPICS"])
+        if partitions is None and env.get("HALTER_PARTITIONS"):
+            partitions = whole_number("HALTER_PARTITIONS", env["HALTER_PARTITIONS"])
+        return cls(
+            properties=properties,
+            sources=sources,
+            prefix=env.get("HALTER_PREFIX", "") if prefix is None else prefix,
+            environment=env.get("HALTER_ENVIRONMENT", ""),
+            topics_file=topics_file,
+            partitions=partitions,
+        )
+
+    @property
+    def bootstrap(self) -> str:
+        """The brokers to begin with, `host:port` with commas between."""
+        return self.properties["bootstrap.servers"]
+
+    def topics(self) -> Topics:
+        """Read topics.yaml for this installation: its file, prefix and N."""
+        return Topics.load(self.topics_file, self.prefix, self.partitions)
+
+    def consumer(self, **more: Any) -> Conf:
+        """Return the configuration of a Consumer; add `group_id` at least. See `producer` for `more`."""
+        return self._client("consumer", ALWAYS_CONSUMER, more)
+
+    def producer(self, **more: Any) -> Conf:
+        """Return the configuration of a Producer.
+
+        `more` is ours, never a user's, and wins: names with '_' for '.', so `linger_ms=0`, or with a `**`
+        mapping as they are.
+        """
+        return self._client("producer", ALWAYS_PRODUCER, more)
+
+    def admin(self, **more: Any) -> Conf:
+        """Return the configuration of an AdminClient. See `producer` for `more`."""
+        return self._client("producer", ALWAYS, more)
+
+    def _client(self, kind: Kind, always: Conf, more: Mapping[str, Any]) -> Conf:
+        own = {key: value for key, value in self.properties.items() if is_for(kind, key, value)}
+        more = {name if name.endswith("_cb") else name.replace("_", "."): value for name, value in more.items()}
+        return {
+            **COMMON,
+            **own,
+            **always,
+            "error_cb": self.errors,
+            "logger": ClientLog(),
+            **more,
+        }
+
+    @contextmanager
+    def explaining(self, doing: str, client: AdminClient | Producer | None = None) -> Iterator[None]:
+        """Turn a KafkaException of the block into KafkaUnavailable: what we did, where, and why it failed.
+
+        The client that the block uses, if given, is asked for the reasons that it has not told yet.
+        """
+        try:
+            yield
+        except KafkaException as exception:
+            if client is not None:
+                client.poll(0)
+            raise self.explain(exception, doing) from exception
+
+    def explain(self, exception: KafkaException, doing: str) -> KafkaUnavailable:
+        """Return the error that says what went wrong; a reason that librdkafka reported by itself goes first."""
+        error = exception.args[0]
+        reason = ClientErrors.sentence(error) if isinstance(error, KafkaError) else str(error)
+        latest = self.errors.latest
+        transport = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
+        if latest is not None and isinstance(error, KafkaError) and error.code() in transport:
+            reason = ClientErrors.sentence(latest)
+        where = f"{self.bootstrap} (from {self.sources['bootstrap.servers']})"
+        return KafkaUnavailable(f"{doing} at {where} did not succeed: {reason}")
+
+    def describe(self) -> dict[str, str]:
+        """Return what is set, secrets redacted, each with its source: for people and for logs."""
+        own = {"prefix": self.prefix, "environment": self.environment}
+        return {
+            **{key: value for key, value in own.items() if value},
+            **{
+                key: f"{redacted(key, value)} (from {self.sources[key]})"
+                for key, value in sorted(self.properties.items())
+            },
+        }
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{key}={value}' for key, value in self.describe().items())})"
+
+
+def redacted(key: str, value: str) -> str:
+    """Return the value, or a word in its place if the property is a secret."""
+    return REDACTED if SECRET.search(key) and not NOT_SECRET.search(key) else value
+
+
+def from_file(path: Path) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Read `key=value` lines; empty lines and those that begin with # say nothing."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read properties from {path}: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        key, equals, value = line.partition("=")
+        if not equals or not key.strip():
+            # The line itself stays unprinted: it may be half a secret.
+            raise SettingsError(f"{path}:{number}: expected `property=value`, found a line without it")
+        yield key.strip(), (value.strip(), f"{path}:{number}")
+
+
+def from_variables(env: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Read KAFKA_* variables, except those that are known to be for others."""
+    for name, value in sorted(env.items()):
+        if name.startswith("KAFKA_") and not OTHERS_VARIABLES.fullmatch(name):
+            yield name.removeprefix("KAFKA_").lower().replace("_", "."), (value, f"the variable {name}")
+
+
+def whole_number(name: str, text: str) -> int:
+    """Read a variable of ours that counts something, from 1."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise SettingsError(f"the variable {name}: expected a whole number of at least 1, found '{text}'")
+    return int(text)
+
+
+def check_own_variables(env: Mapping[str, str]) -> None:
+    """Refuse a HALTER_* variable that looks like one of ours misspelt: ignoring it would be worse."""
+    for name in sorted(env):
+        if name.startswith("HALTER_") and name not in VARIABLES:
+            close = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85)
+            if close:
+                raise SettingsError(f"the variable {name} is not known; did you mean {close[0]}?")
+
+
+def check(properties: Mapping[str, str], sources: Mapping[str, str]) -> None:
+    """Refuse what librdkafka does not know or take, and what would break the engine's promises."""
+    for key, value in properties.items():
+        name = ALIASES.get(key, key)
+        fixed = {**ALWAYS_PRODUCER, **ALWAYS_CONSUMER}.get(name)
+        if name in REASONS and not same(name, value, fixed):
+            ours = "sets it itself" if fixed is None else f"always uses {name}={spelled(fixed)}"
+            raise SettingsError(f"{key}={value} from {sources[key]}: Halter {ours}, because {REASONS[name]}")
+    if not properties["bootstrap.servers"].strip():
+        raise SettingsError(f"bootstrap.servers from {sources['bootstrap.servers']}: expected host:port, found nothing")
+    reason = refusal(properties)
+    if reason is not None:
+        raise SettingsError(invalid(reason, properties, sources))
+
+
+def same(name: str, value: str, fixed: Any) -> bool:
+    """Whether a user's value means what we set anyway."""
+    if fixed is None:
+        return False
+    synonyms = {"acks": {"all", "-1"}, "true": {"true", "t", "1"}, "false": {"false", "f", "0"}}
+    return value.lower() in synonyms.get(name, synonyms.get(spelled(fixed), {spelled(fixed)}))
+
+
+def spelled(value: Any) -> str:
+    """Write a value as librdkafka does."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def invalid(reason: str, properties: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    """Say which property librdkafka refused, where it was set, and what may have been meant."""
+    for key, value in properties.items():
+        # It may name the property by another name than the user did; which one it means shows when it is alone.
+        if "propert" in reason and refusal({key: value}) == reason:
+            if "No such configuration property" not in reason:
+                return f"{key} from {sources[key]}: {reason}"
+            close = difflib.get_close_matches(key, KNOWN_PROPERTIES, n=1, cutoff=0.75)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            return f"{key} from {sources[key]}: librdkafka has no such property{hint}"
+    set_by_user = sorted(f"{key} from {source}" for key, source in sources.items() if key != "bootstrap.servers")
+    return f"librdkafka refuses these properties: {reason}. They are: {', '.join(set_by_user)}"
+
+
+def refusal(properties: Mapping[str, str]) -> str | None:
+    """Make a client that contacts nobody; return why librdkafka does not want to, None if it does."""
+    rest = {key: value for key, value in properties.items() if key != "bootstrap.servers"}
+    try:
+        Producer({**rest, "logger": Heard()})
+    except KafkaException as exception:
+        reason: str = exception.args[0].str()
+        return reason
+    return None
+
+
+class Heard:
+    """Takes the place of a logger and keeps what a client says about its configuration."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def log(self, _level: int, message: str, *arguments: object) -> None:
+        """Keep the text."""
+        self.texts.append(message % arguments)
+
+
+def is_for(kind: Kind, key: str, value: str) -> bool:
+    """Whether a property concerns that kind of client: one file serves them all, as with kcat.
+
+    librdkafka knows, and says so when a client is made and polled; passing on what concerns only others would
+    have it warn in every process.
+    """
+    if key == "bootstrap.servers":
+        return True
+    heard = Heard()
+    try:
+        if kind == "consumer":
+            consumer = Consumer({"group.id": "check", key: value, "logger": heard})
+            consumer.poll(0)
+            consumer.close()
+        else:
+            Producer({key: value, "logger": heard}).poll(0)
+    except KafkaException:
+        return True  # of no use without others of its family, as with sasl.*: those are for every client
+    return not any("will be ignored by this" in text for text in heard.texts)
