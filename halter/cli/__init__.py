@@ -54,7 +54,7 @@ def load(name: str) -> TyperCommand | TyperGroup:
     module_name, attribute = COMMANDS[name].target.split(":")
     target = getattr(importlib.import_module(module_name), attribute)
     if not isinstance(target, typer.Typer):
-        function, target = target, typer.Typer(add_completion=False)
+        function, target = target, typer.Typer(add_completion=False, rich_markup_mode="markdown")
         target.command(name)(function)
     # Typer gives every command it converts options for shell completion; the top level has them already.
     target._add_completion = False
@@ -75,9 +75,7 @@ class LazyGroup(TyperGroup):
         return name, (load(name) if name in COMMANDS else command), rest
 
 
-app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}
-)
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 def show_version(wanted: bool) -> None:
@@ -89,13 +87,9 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(
-    epilog="Start with `halter demo`. Where is Kafka: --bootstrap, else the variable HALTER_BOOTSTRAP."
-)
+@app.callback(epilog="Start with `halter demo`. Where is Kafka: --bootstrap, else the variable HALTER_BOOTSTRAP.")
 def halter(
-    version: bool = typer.Option(
-        False, "--version", help="Show the version.", callback=show_version, is_eager=True
-    ),
+    version: bool = typer.Option(False, "--version", help="Show the version.", callback=show_version, is_eager=True),
 ) -> None:
     """Durable workflows on Kafka that an ExternalEvent can interrupt."""
 

@@ -1,0 +1,131 @@
+"""`halter broker`: the embedded Kafka in the foreground, until it is told to stop.
+
+Knows signals, output and where data lies by default; everything about Kafka is in `halter.broker`.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from halter.broker import EmbeddedBroker
+
+WATCH_SECONDS = 0.2
+
+
+class Stopped(BaseException):
+    """A signal asked the broker to stop. Not an Exception: nothing on the way may take it for a failure."""
+
+
+def broker(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to keep the records in; made if needed. Default: halter/broker in XDG_DATA_HOME or "
+            "~/.local/share (broker-3 for three brokers).",
+            show_default=False,
+        ),
+    ] = None,
+    brokers: Annotated[int, typer.Option(min=1, max=3, help="One broker, or three that replicate.")] = 1,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_533, help="Port of the first broker; the others take the next two.")
+    ] = 9092,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write what --json prints to this file once Kafka answers; removed at the end.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Say that Kafka answers in one line of JSON on stdout.")
+    ] = False,
+    download_only: Annotated[
+        bool, typer.Option("--download-only", help="Fetch what a start would fetch, and leave.")
+    ] = False,
+) -> None:
+    """Run a real Apache Kafka without Docker or Java, until Ctrl-C or SIGTERM.
+
+    The first start downloads Kafka (45 MB) to the cache folder; HALTER_CACHE names another one, and
+    HALTER_MAVEN_REPOSITORY a Maven mirror (a mirror in ~/.m2/settings.xml is used as well). Records are kept and
+    are there again after a stop, a crash or kill -9. Kafka listens on the loopback address only.
+
+        halter broker
+        halter broker --brokers 3 --port 19092 --data kafka-data
+        halter broker --ready-file ready.json &
+    """
+    from halter.broker import EmbeddedBroker
+    from halter.broker.cluster import to_stderr
+    from halter.broker.jars import KAFKA_VERSION, cache_folder, kafka_jars
+
+    if download_only:
+        jars = kafka_jars(to_stderr)
+        typer.echo(f"Kafka {KAFKA_VERSION} is complete: {len(jars)} jars in {cache_folder()}")
+        return
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    kafka = EmbeddedBroker(data or data_folder(brokers), brokers, port)
+    try:
+        kafka.start()
+        ready = json.dumps(
+            {
+                "bootstrap": kafka.bootstrap,
+                "data": str(kafka.data),
+                "kafka": KAFKA_VERSION,
+                "pid": os.getpid(),
+                "broker_pids": kafka.pids,
+            }
+        )
+        if as_json:
+            typer.echo(ready)
+        else:
+            typer.echo(f"Kafka {KAFKA_VERSION} is ready at {kafka.bootstrap}; records and logs are in {kafka.data}")
+            typer.echo("Ctrl-C stops it.")
+        sys.stdout.flush()
+        if ready_file is not None:
+            write_whole(ready_file, ready + "\n")
+        watch(kafka)
+    except Stopped:
+        # A second signal must not interrupt the stop that the first asked for.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        to_stderr("stopping Kafka")
+    finally:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+        kafka.stop()
+
+
+def watch(kafka: "EmbeddedBroker") -> None:
+    """Wait for a signal. Raises BrokerFailed when a broker ends by itself."""
+    from halter.broker.errors import BrokerFailed
+
+    forever = threading.Event()
+    while not forever.wait(WATCH_SECONDS):
+        if failure := kafka.failure():
+            raise BrokerFailed(failure)
+
+
+def stop(_number: int, _frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def data_folder(brokers: int) -> Path:
+    """Where records are kept when nobody names a folder."""
+    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "halter" / ("broker" if brokers == 1 else f"broker-{brokers}")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that whoever waits for it finds it complete."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
