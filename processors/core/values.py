@@ -14,6 +14,10 @@ from enum import StrEnum
 from typing import TypeAlias
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+VALUE_BYTES_MAX = 256 * 1024
+"""The most that a computed STR, BYTES or JSON value may take: a loop of ADD or EXTEND cannot grow without end."""
+VALUE_DEPTH_MAX = 100
+"""How deep JSON may nest: far below what Python's recursion takes, so nothing depends on the caller's stack."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -130,6 +134,49 @@ def to_json(value: Value) -> str:
         raise ValueProblem(f"not a JSON value: {exc}") from exc
 
 
+def bounded(value: Value) -> Value:
+    """The value itself, if it is within VALUE_BYTES_MAX and VALUE_DEPTH_MAX; raises ValueProblem otherwise.
+
+    The size is an estimate of the JSON text: exact for text, eight bytes for a number.
+    """
+    match value:
+        case str():
+            size = len(value)
+            # At most four bytes for a character: short text needs no second look.
+            if size * 4 > VALUE_BYTES_MAX and len(value.encode(errors="surrogatepass")) > VALUE_BYTES_MAX:
+                raise ValueProblem(f"{size} characters of STR are more than {VALUE_BYTES_MAX} bytes")
+        case bytes():
+            if len(value) > VALUE_BYTES_MAX:
+                raise ValueProblem(f"{len(value)} bytes are more than {VALUE_BYTES_MAX}")
+        case dict() | list():
+            _bounded_json(value)
+        case _:
+            pass
+    return value
+
+
+def _bounded_json(value: Value) -> None:
+    left = VALUE_BYTES_MAX
+    level: list[Value] = [value]
+    for _ in range(VALUE_DEPTH_MAX + 1):
+        below: list[Value] = []
+        for item in level:
+            left -= 8
+            if isinstance(item, str):
+                left -= len(item.encode(errors="surrogatepass"))
+            elif isinstance(item, list):
+                below.extend(item)
+            elif isinstance(item, dict):
+                below.extend(item)
+                below.extend(item.values())
+            if left < 0:
+                raise ValueProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
+        if not below:
+            return
+        level = below
+    raise ValueProblem(f"{type_of(value)} that nests more than {VALUE_DEPTH_MAX} deep")
+
+
 def _json_int(text: str) -> int:
     # int() of a huge literal is quadratic and refused by Python past 4,300 digits: look at the length first.
     if len(text) > 20:
@@ -140,17 +187,43 @@ def _json_int(text: str) -> int:
         raise ValueError(str(exc)) from exc
 
 
+def _json_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is beyond what a DOUBLE holds")
+    return value
+
+
 def _json_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
 def from_json(text: str) -> Value:
-    """Parse JSON text; raises ValueProblem for bad JSON, NaN, integers beyond 64 bits and endless nesting."""
+    """Parse JSON text; raises ValueProblem for bad JSON, NaN, numbers beyond 64 bits and endless nesting."""
     try:
-        value: Value = json.loads(text, parse_int=_json_int, parse_constant=_json_constant)
+        value: Value = json.loads(text, parse_int=_json_int, parse_float=_json_float, parse_constant=_json_constant)
+        if "\\u" in text:
+            # Half of a surrogate pair can be written in JSON but is not text: no encoding takes it.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as exc:
         raise ValueProblem(f"not JSON: {exc}") from exc
+    if text.count("[") + text.count("{") > VALUE_DEPTH_MAX:
+        _check_depth(value)
     return value
+
+
+def _check_depth(value: Value) -> None:
+    level = [value]
+    for _ in range(VALUE_DEPTH_MAX + 1):
+        level = [
+            part
+            for item in level
+            if isinstance(item, dict | list)
+            for part in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise ValueProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep")
 
 
 def iso_of(value: Timestamp) -> str:
@@ -201,9 +274,10 @@ def _text_to_int(value: str) -> int:
 
 
 def _text_to_float(value: str) -> float:
-    if not _DOUBLE_TEXT.fullmatch(value):
+    number = float(value) if _DOUBLE_TEXT.fullmatch(value) else math.nan
+    if not math.isfinite(number):
         raise ValueProblem(f"{value[:40]!r} is not a DOUBLE")
-    return float(value)
+    return number
 
 
 def _text_to_bool(value: str) -> bool:
@@ -227,7 +301,7 @@ _CASTS: dict[tuple[type, VariableType], Callable[..., Value]] = {
     (str, VariableType.INT): _text_to_int,
     (str, VariableType.DOUBLE): _text_to_float,
     (str, VariableType.BOOL): _text_to_bool,
-    (str, VariableType.BYTES): lambda value: value.encode(),
+    (str, VariableType.BYTES): lambda value: value.encode(errors="surrogatepass"),
     (str, VariableType.TIMESTAMP): timestamp_of,
     (str, VariableType.JSON_OBJ): lambda value: _text_to_json(value, dict),
     (str, VariableType.JSON_ARR): lambda value: _text_to_json(value, list),
