@@ -234,11 +234,11 @@ class EmbeddedBroker:
             for port in ports:
                 self._expect_free(port, patient=last is not None)
         else:
-            ports = last.ports if last and all(map(becomes_free, last.ports)) else self._choose_ports()
+            ports = last.ports if last and all(map(becomes_free, last.ports)) else choose_ports(self.brokers)
         if last and all(map(becomes_free, last.controller_ports)) and not set(last.controller_ports) & set(ports):
             controller_ports = last.controller_ports
         else:
-            controller_ports = self._choose_ports(apart_from=ports)
+            controller_ports = choose_ports(self.brokers, apart_from=ports)
         identity = Identity(
             kafka=KAFKA_VERSION,
             cluster_id=last.cluster_id if last else new_cluster_id(),
@@ -257,15 +257,6 @@ class EmbeddedBroker:
                 f"another process listens on {HOST}:{port}; stop it or choose another port "
                 "(or, if it is the Kafka you want, use it: no embedded broker is needed)"
             )
-
-    def _choose_ports(self, apart_from: tuple[int, ...] = ()) -> tuple[int, ...]:
-        chosen: list[int] = []
-        for port in random.sample(CHOSEN_PORTS, 1_000):
-            if port not in apart_from and is_free(port):
-                chosen.append(port)
-            if len(chosen) == self.brokers:
-                return tuple(chosen)
-        raise PortTaken(f"found no free port between {CHOSEN_PORTS.start} and {CHOSEN_PORTS.stop}")
 
     # Readiness.
 
@@ -308,6 +299,17 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def choose_ports(count: int, apart_from: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """Free ports, at random, so that brokers that start at the same time rarely choose the same."""
+    chosen: list[int] = []
+    for port in random.sample(CHOSEN_PORTS, 1_000):
+        if port not in apart_from and is_free(port):
+            chosen.append(port)
+        if len(chosen) == count:
+            return tuple(chosen)
+    raise PortTaken(f"found no free port between {CHOSEN_PORTS.start} and {CHOSEN_PORTS.stop}")
 
 
 def becomes_free(port: int) -> bool:

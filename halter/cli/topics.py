@@ -1,0 +1,214 @@
+"""`halter topics plan | apply | acls`: options in, words out. What is done is in `halter.topic_admin`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from halter.cli.connection import (
+    Bootstrap,
+    Partitions,
+    Prefix,
+    Properties,
+    PropertiesFile,
+    TopicsFile,
+    load_settings,
+)
+from processors.errors import HalterError
+
+if TYPE_CHECKING:
+    from halter.topic_admin import Change, Plan, Replication
+    from processors.settings import Settings
+    from processors.topics import Topics
+
+PENDING = 3
+REFUSED = 4
+
+app = typer.Typer(no_args_is_help=True, help="Compare the cluster with topics.yaml, and make it so.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Copies = Annotated[
+    str | None,
+    typer.Option(
+        "--replication",
+        metavar="N|auto",
+        help="Copies of new topics; auto: three, or as many as there are brokers. Else topics.yaml.",
+    ),
+]
+EXIT_CODES = f"Exit codes: 0 nothing to do or done, 1 error, {PENDING} plan has changes, {REFUSED} refused."
+PLAN_EXAMPLES = "Examples: `halter topics plan -b kafka:9092`, `halter topics plan --json`. " + EXIT_CODES
+APPLY_EXAMPLES = "Example, for one broker: `halter topics apply --yes --replication auto`. " + EXIT_CODES
+
+
+class NotConfirmed(HalterError):
+    """Nobody said yes to the changes. Whoever runs `apply` does, or passes --yes."""
+
+
+class BadReplication(HalterError):
+    """--replication is neither a number nor auto. Whoever typed it corrects it."""
+
+
+@app.command("plan", epilog=PLAN_EXAMPLES)
+def show_plan(
+    replication: Copies = None,
+    partitions: Partitions = None,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    topics_file: TopicsFile = None,
+) -> None:
+    """Show how the cluster differs from topics.yaml. Changes nothing."""
+    settings = load_settings(
+        bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file
+    )
+    planned, _ = make_plan(settings, replication)
+    typer.echo(json.dumps(as_data(planned), indent=2) if as_json else "\n".join(lines(planned)))
+    if planned.refused:
+        raise typer.Exit(REFUSED)
+    if planned.pending:
+        raise typer.Exit(PENDING)
+
+
+@app.command("apply", epilog=APPLY_EXAMPLES)
+def apply_plan(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    replication: Copies = None,
+    partitions: Partitions = None,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    topics_file: TopicsFile = None,
+) -> None:
+    """Create and configure topics as topics.yaml says. Deletes nothing, changes no partition count."""
+    from halter.topic_admin import Action, apply
+
+    settings = load_settings(
+        bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file
+    )
+    planned, admin = make_plan(settings, replication)
+    typer.echo("\n".join(lines(planned)), err=as_json)
+    if planned.refused:
+        typer.echo("Nothing was changed, because something is refused.", err=True)
+        if as_json:
+            typer.echo(json.dumps(as_data(planned) | {"applied": False}, indent=2))
+        raise typer.Exit(REFUSED)
+    if planned.pending and not yes:
+        confirm(settings)
+    with settings.explaining("applying topics.yaml", admin):
+        apply(planned, admin)
+    if as_json:
+        typer.echo(json.dumps(as_data(planned) | {"applied": True}, indent=2))
+    else:
+        created, altered = planned.with_action(Action.CREATE), planned.with_action(Action.ALTER)
+        typer.echo(f"Done: {len(created)} created, {len(altered)} altered.")
+
+
+@app.command("acls", epilog="Example: `halter topics acls --service worker`. Asks no cluster, grants nothing.")
+def show_acls(
+    service: Annotated[str | None, typer.Option("--service", help="Only the rights of this one.")] = None,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    topics_file: TopicsFile = None,
+) -> None:
+    """Print the rights that `services` of topics.yaml implies, as kafka-acls commands."""
+    from halter.topic_acls import acls, commands
+
+    settings = load_settings(bootstrap, properties_file, properties, prefix, topics_file=topics_file)
+    rights = acls(settings.topics(), service)
+    if as_json:
+        typer.echo(json.dumps([asdict(acl) for acl in rights], indent=2))
+    else:
+        typer.echo("\n".join(commands(rights, settings.bootstrap)))
+
+
+def make_plan(settings: "Settings", replication: str | None) -> "tuple[Plan, Any]":
+    """Return the plan for a cluster, and the client that asked for it."""
+    from confluent_kafka.admin import AdminClient
+
+    from halter.topic_admin import plan
+
+    wanted: Topics = settings.topics()
+    copies = read_replication(replication)
+    admin = AdminClient(settings.admin())
+    with settings.explaining("comparing the cluster with topics.yaml", admin):
+        return plan(wanted, admin, copies), admin
+
+
+def read_replication(text: str | None) -> "Replication":
+    """Read the option: a number, `auto` or nothing."""
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]  # mypy does not narrow str to a Literal
+    if not text.isdecimal() or int(text) < 1:
+        raise BadReplication(f"--replication: expected a whole number of at least 1 or auto, found '{text}'")
+    return int(text)
+
+
+def confirm(settings: "Settings") -> None:
+    """Ask; raise NotConfirmed unless somebody says yes."""
+    where = f"{settings.environment} at {settings.bootstrap}" if settings.environment else settings.bootstrap
+    if not sys.stdin.isatty():
+        raise NotConfirmed(f"nothing was changed at {where}: pass --yes where nobody can be asked")
+    if not typer.confirm(f"Apply this to {where}?", err=True):
+        raise NotConfirmed(f"nothing was changed at {where}")
+
+
+def lines(planned: "Plan") -> Iterator[str]:
+    """Yield the plan for people: `+` create, `~` alter, `!` refused, and how many stay as they are."""
+    width = max(len(change.topic.name) for change in planned.changes)
+    for change in planned.changes:
+        yield from lines_of(change, width)
+    same = sum(change.action == "unchanged" for change in planned.changes)
+    yield f"= {same} of {len(planned.changes)} topics are as topics.yaml wants them"
+
+
+def lines_of(change: "Change", width: int) -> Iterator[str]:
+    """Yield what is to be said about one topic; nothing if it is as it should be."""
+    topic = change.topic
+    name = topic.name.ljust(width)
+    match change.action:
+        case "create":
+            yield f"+ {name}  {topic.partitions} partitions, replication {topic.replication}, " + ", ".join(
+                f"{key}={value}" for key, value in topic.configs.items()
+            )
+        case "alter":
+            for config in change.configs:
+                yield f"~ {name}  {config.name}: {config.before} -> {config.after}"
+        case "refused":
+            for reason in change.reasons:
+                yield f"! {name}  refused: {reason}"
+        case _:
+            pass
+    for note in change.notes:
+        yield f"  {name}  note: {note}"
+
+
+def as_data(planned: "Plan") -> dict[str, Any]:
+    """Return the plan for programs."""
+    return {
+        "changes": [
+            {
+                "topic": change.topic.name,
+                "action": change.action.value,
+                "partitions": change.topic.partitions,
+                "replication": change.topic.replication,
+                "configs": [asdict(config) for config in change.configs]
+                if change.action != "create"
+                else [{"name": key, "before": None, "after": value} for key, value in change.topic.configs.items()],
+                "reasons": list(change.reasons),
+                "notes": list(change.notes),
+            }
+            for change in planned.changes
+        ],
+        "pending": planned.pending,
+        "refused": planned.refused,
+    }

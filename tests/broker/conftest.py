@@ -1,0 +1,56 @@
+"""A real Kafka for tests: the one that is named, else Docker's, else the embedded one.
+
+Every test below this folder is marked `broker`.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from halter.broker import EmbeddedBroker
+from tests.support.docker_kafka import kafka_in_docker
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.broker)
+
+
+def why_no_docker() -> str | None:
+    """Why no Docker engine can be used; None when one answers. The client alone says nothing about an engine."""
+    if shutil.which("docker") is None:
+        return "no docker client is installed"
+    try:
+        answer = subprocess.run(["docker", "info"], capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"docker info: {error}"
+    return None if answer.returncode == 0 else "no Docker engine answers"
+
+
+@pytest.fixture(scope="session")
+def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`bootstrap.servers` of a Kafka for the whole session; tests keep apart by their `prefix`."""
+    if named := os.environ.get("HALTER_BOOTSTRAP"):
+        yield named
+    elif why_no_docker() is None:
+        with kafka_in_docker() as address:
+            yield address
+    else:
+        with EmbeddedBroker(tmp_path_factory.mktemp("kafka")) as kafka:
+            yield kafka.bootstrap
+
+
+@pytest.fixture(scope="session")
+def docker_bootstrap() -> Iterator[str]:
+    """`bootstrap.servers` of a Kafka in Docker; skips with the reason where no engine answers."""
+    if reason := why_no_docker():
+        pytest.skip(reason)
+    with kafka_in_docker() as address:
+        yield address
