@@ -26,7 +26,6 @@ class Acl:
     operation: str
 
 
-# What Kafka derives from these (Describe from Read, Write and AlterConfigs' like) is not repeated.
 CONSUME: Final = ("READ",)
 PRODUCE: Final = ("WRITE",)
 INSPECT: Final = ("DESCRIBE", "DESCRIBE_CONFIGS")
@@ -53,6 +52,9 @@ def of_service(service: Service) -> Iterator[Acl]:
         *(("GROUP", name, "READ") for name in service.groups),
         *(("TRANSACTIONAL_ID", name, "WRITE") for name in service.transactional_ids),
     ]
+    # Kafka derives Describe from Read and from Write.
+    described = {(kind, name) for kind, name, operation in wanted if operation in {"READ", "WRITE"}}
+    wanted = [it for it in wanted if it[2] != "DESCRIBE" or it[:2] not in described]
     order = {resource: number for number, resource in enumerate(dict.fromkeys(it[:2] for it in wanted))}
     for resource_type, name, operation in sorted(dict.fromkeys(wanted), key=lambda it: order[it[:2]]):
         prefixed = name.endswith("*")

@@ -107,10 +107,11 @@ def plan(topics: Topics, admin: AdminClient, replication: Replication = None) ->
     found = find((topic.name for topic in topics.all), admin)
     changes = []
     for topic in topics.all:
+        wanted = with_replication(topic, replication, brokers)
         if topic.name in found:
-            changes.append(compare(topic, found[topic.name], topics, admin))
+            changes.append(compare(wanted, found[topic.name], topics, admin))
         else:
-            changes.append(creation(with_replication(topic, replication, brokers), brokers))
+            changes.append(creation(wanted, brokers))
     return Plan(tuple(changes))
 
 
@@ -184,7 +185,7 @@ def creation(topic: Topic, brokers: int) -> Change:
 
 
 def compare(topic: Topic, found: FoundTopic, topics: Topics, admin: AdminClient) -> Change:
-    """Return what is to be done about a topic that is there."""
+    """Return what is to be done about a topic that is there. Its replication stays as it is."""
     wanted = with_replication(topic, found.replication, found.replication)
     differing = tuple(
         ConfigChange(name, found.configs[name].value if name in found.configs else None, value)
@@ -234,10 +235,7 @@ def partition_reason(topic: Topic, found: FoundTopic, topics: Topics) -> str:
 def differences_left(topic: Topic, found: FoundTopic) -> Iterator[str]:
     """Say what differs and is not ours to change."""
     if found.replication != topic.replication:
-        yield (
-            f"replication is {found.replication}, topics.yaml wants {topic.replication}: "
-            "kafka-reassign-partitions changes it"
-        )
+        yield (f"replication is {found.replication}, wanted {topic.replication}: kafka-reassign-partitions changes it")
     others = sorted(
         f"{name}={config.value}" for name, config in found.configs.items() if config.own and name not in topic.configs
     )

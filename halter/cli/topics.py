@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +20,7 @@ from halter.cli.connection import (
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
-    from halter.topic_admin import Change, Plan, Replication
+    from halter.topic_admin import Plan, Replication
     from processors.settings import Settings
     from processors.topics import Topics
 
@@ -166,30 +166,35 @@ def lines(planned: "Plan") -> Iterator[str]:
     """Yield the plan for people: `+` create, `~` alter, `!` refused, and how many stay as they are."""
     width = max(len(change.topic.name) for change in planned.changes)
     for change in planned.changes:
-        yield from lines_of(change, width)
-    same = sum(change.action == "unchanged" for change in planned.changes)
-    yield f"= {same} of {len(planned.changes)} topics are as topics.yaml wants them"
-
-
-def lines_of(change: "Change", width: int) -> Iterator[str]:
-    """Yield what is to be said about one topic; nothing if it is as it should be."""
-    topic = change.topic
-    name = topic.name.ljust(width)
-    match change.action:
-        case "create":
-            yield f"+ {name}  {topic.partitions} partitions, replication {topic.replication}, " + ", ".join(
-                f"{key}={value}" for key, value in topic.configs.items()
+        topic = change.topic
+        if change.action == "create":
+            yield (
+                f"+ {topic.name.ljust(width)}  {counted(topic.partitions, 'partition')}, replication "
+                f"{topic.replication}, cleanup.policy={topic.configs['cleanup.policy']}, "
+                f"{len(topic.configs) - 1} more configs"
             )
-        case "alter":
-            for config in change.configs:
-                yield f"~ {name}  {config.name}: {config.before} -> {config.after}"
-        case "refused":
-            for reason in change.reasons:
-                yield f"! {name}  refused: {reason}"
-        case _:
-            pass
-    for note in change.notes:
-        yield f"  {name}  note: {note}"
+        for config in change.configs:
+            if change.action == "alter":
+                yield f"~ {topic.name.ljust(width)}  {config.name}: {config.before} -> {config.after}"
+    yield from together("! refused", {it.topic.name: it.reasons for it in planned.changes})
+    yield from together("  note", {it.topic.name: it.notes for it in planned.changes})
+    same = sum(change.action == "unchanged" for change in planned.changes)
+    yield f"= {same} of {counted(len(planned.changes), 'topic')} need no change"
+
+
+def together(mark: str, sentences: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Yield each sentence once, with the topics that it is about: what is wrong is often wrong with all."""
+    about: dict[str, list[str]] = {}
+    for name, said in sentences.items():
+        for sentence in said:
+            about.setdefault(sentence, []).append(name)
+    for sentence, names in about.items():
+        yield f"{mark}: {', '.join(names)}: {sentence}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 topic`, `2 topics`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def as_data(planned: "Plan") -> dict[str, Any]:
