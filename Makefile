@@ -1,0 +1,78 @@
+# Needs Python >= 3.11 and make, nothing else. `make help` lists what there is.
+#
+# Set-up happens by itself: a virtual environment in .venv, filled by pip with pip's own settings (index, mirror,
+# certificates, proxies), again only when pyproject.toml has changed. PYTHON=... chooses the interpreter,
+# ARGS=... passes options on: make demo ARGS=--keep
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo broker test check lint format types contracts chaos setup clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
+		printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+demo: $(RUN) ## Run the main job on a real Kafka: halt, handle, resume; kill -9 included
+	@$(BIN)/halter demo $(ARGS)
+
+broker: $(RUN) ## Run the embedded Kafka until Ctrl-C
+	@$(BIN)/halter broker $(ARGS)
+
+test: lint types contracts ## Run every check and every test (real Kafka included)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types contracts ## Run what needs no Kafka: seconds
+	@$(BIN)/python -m pytest -m "not broker and not docker and not chaos" $(ARGS)
+
+chaos: $(DEV) ## Run the tests that kill processes at random
+	@$(BIN)/python -m pytest -m chaos $(ARGS)
+
+lint: $(DEV) ## Check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(DEV) ## Format the code and repair what ruff can repair
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(DEV) ## Check types (mypy, strict)
+	@$(BIN)/mypy
+
+contracts: $(DEV) ## Check that dependencies point one way and the core is pure
+	@$(BIN)/lint-imports --no-logo
+
+setup: $(DEV) ## Install everything and start nothing
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "halter: making $(VENV) with $$("$$python" --version)"; \
+			"$$python" -m venv $(VENV) && exit 0; \
+			rm -rf $(VENV); \
+			echo "halter: $$python cannot make a virtual environment (see above);" \
+				"on Debian and Ubuntu install its venv package: apt install python3-venv" >&2; \
+			exit 1; \
+		fi; \
+	done; \
+	echo "halter: expected Python 3.11 or newer on the PATH, found" \
+		"$$(python3 --version 2>/dev/null || echo none); name one with make PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+$(RUN): pyproject.toml | $(BIN)/python
+	@echo "halter: installing what Halter runs on, once (about 110 MB)"
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(DEV): $(RUN)
+	@echo "halter: installing the tools for development, once (about 50 MB)"
+	@$(PIP_INSTALL) --editable ".[dev]"
+	@touch $@
