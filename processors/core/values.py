@@ -7,7 +7,7 @@ They are shared between events and state and never changed in place: a mutation 
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -157,24 +157,28 @@ def bounded(value: Value) -> Value:
 
 def _bounded_json(value: Value) -> None:
     left = VALUE_BYTES_MAX
-    level: list[Value] = [value]
-    for _ in range(VALUE_DEPTH_MAX + 1):
-        below: list[Value] = []
-        for item in level:
-            left -= 8
-            if isinstance(item, str):
-                left -= len(item.encode(errors="surrogatepass"))
-            elif isinstance(item, list):
-                below.extend(item)
-            elif isinstance(item, dict):
-                below.extend(item)
-                below.extend(item.values())
-            if left < 0:
-                raise ValueProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
-        if not below:
+    for items in _levels(value):
+        for item in items:
+            left -= 8 + (len(item.encode(errors="surrogatepass")) if isinstance(item, str) else 0)
+        if left < 0:
+            raise ValueProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
+
+
+def _levels(value: Value) -> Iterator[list[Value]]:
+    """What JSON holds, level by level, keys included; raises ValueProblem beyond VALUE_DEPTH_MAX levels."""
+    containers = [value] if isinstance(value, dict | list) else []
+    for _ in range(VALUE_DEPTH_MAX):
+        if not containers:
             return
-        level = below
-    raise ValueProblem(f"{type_of(value)} that nests more than {VALUE_DEPTH_MAX} deep")
+        items: list[Value] = []
+        for container in containers:
+            items.extend(container)
+            if isinstance(container, dict):
+                items.extend(container.values())
+        yield items
+        containers = [item for item in items if isinstance(item, dict | list)]
+    if containers:
+        raise ValueProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep")
 
 
 def _json_int(text: str) -> int:
@@ -208,22 +212,9 @@ def from_json(text: str) -> Value:
     except (ValueError, RecursionError) as exc:
         raise ValueProblem(f"not JSON: {exc}") from exc
     if text.count("[") + text.count("{") > VALUE_DEPTH_MAX:
-        _check_depth(value)
+        for _ in _levels(value):
+            pass
     return value
-
-
-def _check_depth(value: Value) -> None:
-    level = [value]
-    for _ in range(VALUE_DEPTH_MAX + 1):
-        level = [
-            part
-            for item in level
-            if isinstance(item, dict | list)
-            for part in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return
-    raise ValueProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep")
 
 
 def iso_of(value: Timestamp) -> str:
