@@ -68,11 +68,11 @@ $(BIN)/python:
 	exit 1
 
 $(RUN): pyproject.toml | $(BIN)/python
-	@echo "halter: installing what Halter runs on, once (about 110 MB)"
+	@echo "halter: installing what Halter runs on, once (about 65 MB)"
 	@$(PIP_INSTALL) --editable .
 	@touch $@
 
 $(DEV): $(RUN)
-	@echo "halter: installing the tools for development, once (about 50 MB)"
+	@echo "halter: installing the tools for development, once (about 35 MB)"
 	@$(PIP_INSTALL) --editable ".[dev]"
 	@touch $@

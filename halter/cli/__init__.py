@@ -87,7 +87,7 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Start with `halter demo`. Where is Kafka: --bootstrap, else the variable HALTER_BOOTSTRAP.")
+@app.callback(epilog="Start with `halter demo`. Kafka is looked for at KAFKA_BOOTSTRAP_SERVERS, else localhost:9092.")
 def halter(
     version: bool = typer.Option(False, "--version", help="Show the version.", callback=show_version, is_eager=True),
 ) -> None:
