@@ -116,7 +116,7 @@ def plan(topics: Topics, admin: AdminClient, replication: Replication = None) ->
 
 
 def apply(planned: Plan, admin: AdminClient) -> None:
-    """Do what a plan says, and return once every topic is there for everybody.
+    """Do what a plan says, and return once the cluster shows it.
 
     Raises PlanRefused before anything is changed, ApplyFailed if the cluster does not take a change.
     """
@@ -145,7 +145,7 @@ def apply(planned: Plan, admin: AdminClient) -> None:
             resources = [alteration(change) for change in altered]
             results = admin.incremental_alter_configs(resources, request_timeout=TIMEOUT_S, validate_only=validate_only)
             settle("alter", {resource.name: future for resource, future in results.items()}, done)
-    wait_until_visible([change.topic for change in created], admin)
+    wait_until_visible([*created, *altered], admin)
 
 
 def make_so(topics: Topics, admin: AdminClient, replication: Replication = None) -> Plan:
@@ -295,18 +295,26 @@ def settle(verb: str, answers: Mapping[str, "Future[Any]"], done: Iterable[str])
         )
 
 
-def wait_until_visible(created: Iterable[Topic], admin: AdminClient) -> None:
-    """Return once every broker that answers knows all partitions: the next command may run at once."""
-    missing = {topic.name: topic.partitions for topic in created}
+def wait_until_visible(changes: Iterable[Change], admin: AdminClient) -> None:
+    """Return once the cluster shows what was done: the next command may run at once."""
+    missing = {change.topic.name: change for change in changes}
     deadline = time.monotonic() + VISIBLE_SECONDS
     while missing:
         for name, found in find(missing, admin).items():
-            if found.partitions == missing[name]:
+            if is_visible(missing[name], found):
                 del missing[name]
         if missing and time.monotonic() > deadline:
             raise ApplyFailed(
-                f"created, but not visible after {VISIBLE_SECONDS:.0f} s: {', '.join(missing)}. "
+                f"done, but not visible after {VISIBLE_SECONDS:.0f} s: {', '.join(missing)}. "
                 "Look at the brokers, then plan again"
             )
         if missing:
             time.sleep(LOOK_AGAIN_SECONDS)
+
+
+def is_visible(change: Change, found: FoundTopic) -> bool:
+    """Whether a topic looks as the change made it."""
+    return found.partitions == change.topic.partitions and all(
+        config.name in found.configs and same(found.configs[config.name].value, config.after)
+        for config in change.configs
+    )

@@ -1,0 +1,62 @@
+"""Write the tables of docs/topics.md from topics.yaml; with --check, fail if they differ.
+
+python docs/topics_table.py
+"""
+
+import sys
+from pathlib import Path
+
+from processors.topics import Topic, Topics
+
+PAGE = Path(__file__).with_name("topics.md")
+BEGIN, END = "<!-- from topics.yaml: begin -->", "<!-- from topics.yaml: end -->"
+DAY_MS = 86_400_000
+
+
+def kept(topic: Topic) -> str:
+    """Say how long records stay."""
+    if topic.configs["cleanup.policy"] == "compact":
+        return "last record of each key"
+    milliseconds = int(topic.configs["retention.ms"])
+    return "for ever" if milliseconds < 0 else f"{milliseconds // DAY_MS} days"
+
+
+def tables(topics: Topics) -> str:
+    """Return the topics and who may use them, as Markdown."""
+    rows = [
+        "| Topic | What it is | Key | Records | Partitions | Kept |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| `{topic.name}` | {topic.description} | {topic.key} | {', '.join(topic.values)} | "
+            f"{'1' if topic.partitions == 1 else 'N'} | {kept(topic)} |"
+            for topic in topics.all
+        ),
+        "",
+        "| Service | What it does | Reads | Writes |",
+        "|---|---|---|---|",
+        *(
+            f"| {service.name} | {service.description} | {', '.join(service.consumes) or '-'} | "
+            f"{', '.join(service.produces) or '-'} |"
+            for service in topics.services
+        ),
+    ]
+    return "\n".join(rows)
+
+
+def main() -> int:
+    """Rewrite the page, or compare it."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    wanted = f"{before}{BEGIN}\n{tables(Topics.load())}\n{END}{after}"
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(wanted, encoding="utf-8")
+        return 0
+    if text == wanted:
+        return 0
+    print(f"{PAGE} differs from topics.yaml: run `python docs/topics_table.py`", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
