@@ -62,7 +62,7 @@ def wait_for_topic(admin: AdminClient, name: str) -> None:
         assert time.monotonic() < deadline, f"{name} was created but does not appear"
 
 
-def produce(settings: Settings, topic: str, keys: list[bytes]) -> dict[bytes, int]:
+def produce(producer: Producer, topic: str, keys: list[bytes]) -> dict[bytes, int]:
     """Produce a record per key with librdkafka's partitioner; return where each went."""
     went: dict[bytes, int] = {}
 
@@ -70,7 +70,6 @@ def produce(settings: Settings, topic: str, keys: list[bytes]) -> dict[bytes, in
         assert error is None, error
         went[message.key() or b""] = message.partition()
 
-    producer = Producer(settings.producer(linger_ms=1))
     for key in keys:
         producer.produce(topic, key=key, value=b"x", on_delivery=delivered)
     assert producer.flush(30) == 0
@@ -122,7 +121,7 @@ def test_what_the_engine_relies_on_is_set_on_an_empty_topic_but_not_under_record
     make_so(topics, admin, "auto")
     set_config(admin, topics.wf_runs, "cleanup.policy", "delete")
     set_config(admin, topics.external_events, "message.timestamp.type", "CreateTime")
-    produce(settings, topics.external_events, [b"wf-1"])
+    produce(Producer(settings.producer()), topics.external_events, [b"wf-1"])
     planned = plan(topics, admin, "auto")
     assert [change.topic.name for change in planned.with_action(Action.ALTER)] == [topics.wf_runs]
     (refused,) = planned.with_action(Action.REFUSED)
@@ -191,21 +190,21 @@ def test_the_command_line_explains_a_topics_file_that_cannot_be(settings: Settin
 
 
 @pytest.fixture(scope="session")
-def seven_partitions(bootstrap: str) -> tuple[Settings, str]:
-    """A topic whose partition count divides no power of two, for the property below."""
+def seven_partitions(bootstrap: str) -> tuple[Producer, str]:
+    """A producer, and a topic whose partition count is no power of two, for the property below."""
     settings = Settings.load(None, {}, {"bootstrap.servers": bootstrap})
     name = f"partitioner-{os.getpid()}-{os.urandom(4).hex()}"
     admin = AdminClient(settings.admin())
     admin.create_topics([NewTopic(name, 7, 1)])[name].result()
     wait_for_topic(admin, name)
-    return settings, name
+    return Producer(settings.producer(linger_ms=0)), name
 
 
 @given(keys=st.lists(st.binary(max_size=80), min_size=1, max_size=200, unique=True))
-@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_our_partitioner_is_the_one_of_librdkafkas_producer(seven_partitions: tuple[Settings, str], keys: list[bytes]):
-    settings, topic = seven_partitions
-    assert produce(settings, topic, keys) == {key: partition_of(key, 7) for key in keys}
+@hypothesis_settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_our_partitioner_is_the_one_of_librdkafkas_producer(seven_partitions: tuple[Producer, str], keys: list[bytes]):
+    producer, topic = seven_partitions
+    assert produce(producer, topic, keys) == {key: partition_of(key, 7) for key in keys}
 
 
 def test_a_producer_with_default_batches_fills_the_inputs_without_loss(
