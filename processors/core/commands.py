@@ -81,7 +81,7 @@ class DeleteWfRun:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """Written by the partition's owner when a timer of the state is due. Names the timer exactly: a stale one is harmless."""
+    """Written by the partition's owner when a timer is due. Names the timer exactly: a stale one is harmless."""
 
     wf_run_id: str
     incarnation: int

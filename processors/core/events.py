@@ -62,7 +62,7 @@ class ExternalEventKeyRef:
 
 @dataclass(frozen=True, slots=True)
 class ExternalEventPosted:
-    """An ExternalEvent was taken in; it is unclaimed until a `Halt`, `InterruptAccepted` or `NodeCompleted` names it."""
+    """An ExternalEvent was taken in, unclaimed until a `Halt`, `InterruptAccepted` or `NodeCompleted` names it."""
 
     external_event_def: str
     external_event_id: str
@@ -223,7 +223,6 @@ class TaskAttemptRequested:
     queue: str | None
     deadline_ms: int
     input: dict[str, Value] = field(default_factory=dict)
-    """On attempt 1; later attempts have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +252,7 @@ class WaitStarted:
 
 @dataclass(frozen=True, slots=True)
 class ChildFailureHandled:
-    """A WAIT_FOR_THREADS has dealt with failed children (a handler completed, or ANY needed no more): EXIT overlooks them."""
+    """A WAIT_FOR_THREADS has dealt with failed children (handled, or ANY needed no more): EXIT overlooks them."""
 
     thread: int
     children: list[int]

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from processors.core.commands import TaskStatus, TimerKind
+from processors.core.spec import ThreadSpec, WfSpec
 from processors.core.values import Value
 
 
@@ -172,7 +173,7 @@ class TaskRunStatus(StrEnum):
     """Where the TaskRun of a TASK node is."""
 
     OUT = "OUT"
-    """An attempt is with a worker: requested, not yet reported or timed out. Only this keeps a thread from halting (N12)."""
+    """An attempt is with a worker: requested, not yet reported or timed out. Only this delays halting (N12)."""
     RETRYING = "RETRYING"
     """The last attempt failed; the next is due at `retry_at_ms`."""
     DONE = "DONE"
@@ -251,6 +252,8 @@ class ThreadRun:
     external_event_def: str | None = None
     external_event_id: str | None = None
     """Of an INTERRUPT thread: what triggered it."""
+    halts_parent: bool = True
+    """False for an INTERRUPT with `halt: false`, which runs beside its parent (N14)."""
     handled_children: list[int] = field(default_factory=list)
     """Failed children that a WAIT_FOR_THREADS has dealt with: EXIT overlooks them."""
     failure: Failure | None = None
@@ -347,6 +350,43 @@ NO_INCARNATION = -1
 """Incarnation of a WfRun id under which nothing runs: only ExternalEvents that came early."""
 
 
+@dataclass(slots=True)
+class Changes:
+    """Which rows differ from what was last written: what a turn must write, once per row."""
+
+    threads: set[int] = field(default_factory=set)
+    external_events: set[ExternalEventKey] = field(default_factory=set)
+    left: list[ThreadRun] = field(default_factory=list)
+    """Threads that have left the hot state: their last row is written, then a tombstone."""
+    forgotten: list[ExternalEventKey] = field(default_factory=list)
+    deleted: bool = False
+    """A WfRun of this id was deleted: its row goes, unless a new one was started since."""
+
+
+@dataclass(slots=True)
+class Index:
+    """Which threads to look at when something happens. Derived from the rows, never written; may name too many."""
+
+    by_spec: dict[str, list[int]] = field(default_factory=dict)
+    """ThreadSpec -> its live threads, ascending."""
+    parked: dict["WakeKey", set[int]] = field(default_factory=dict)
+    """What a running thread's node waits for -> those threads."""
+    unclaimed: dict[str, dict[str, None]] = field(default_factory=dict)
+    """ExternalEventDef -> ids of its unclaimed ExternalEvents, in order of arrival."""
+
+
+class WakeOn(StrEnum):
+    """What a waiting node depends on."""
+
+    EXTERNAL_EVENT = "EXTERNAL_EVENT"
+    THREAD = "THREAD"
+    VARIABLES = "VARIABLES"
+
+
+WakeKey: TypeAlias = tuple[WakeOn, str | int]
+"""(EXTERNAL_EVENT, ExternalEventDef), (THREAD, number) or (VARIABLES, 0)."""
+
+
 @dataclass(slots=True, eq=False)
 class WfRun:
     """One run of a WfSpec, or, while `wf_spec` is None, only a place for ExternalEvents that came before it.
@@ -378,8 +418,15 @@ class WfRun:
     """Live threads and failed ones, ascending."""
     external_events: dict[ExternalEventKey, WfRunExternalEvent] = field(default_factory=dict)
     """In order of arrival."""
-    changes: "Changes" = field(default_factory=lambda: Changes())
-    index: "Index" = field(default_factory=lambda: Index())
+    changes: Changes = field(default_factory=Changes)
+    index: Index = field(default_factory=Index)
+    spec: WfSpec | None = None
+    """What `wf_spec` names; put here by the engine, for the rules. `evolve` does not look at it."""
+
+    def spec_of(self, thread: ThreadRun) -> ThreadSpec:
+        """The ThreadSpec of a thread."""
+        assert self.spec is not None, f"WfRun {self.wf_run_id!r} has no WfSpec at hand"
+        return self.spec.threads[thread.thread_spec]
 
     @property
     def exists(self) -> bool:
@@ -426,26 +473,3 @@ class WfRun:
             dependent = self.threads.get(number)
             if dependent is not None and dependent.holder == thread.number:
                 yield dependent
-
-
-@dataclass(slots=True)
-class Changes:
-    """Which rows differ from what was last written: what a turn must write, once per row."""
-
-    threads: set[int] = field(default_factory=set)
-    external_events: set[ExternalEventKey] = field(default_factory=set)
-    left: list[ThreadRun] = field(default_factory=list)
-    """Threads that have left the hot state: their last row is written, then a tombstone."""
-    forgotten: list[ExternalEventKey] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Index:
-    """Which threads to look at when something happens; derived from the rows, never written."""
-
-    by_spec: dict[str, list[int]] = field(default_factory=dict)
-    """ThreadSpec -> its live threads, ascending."""
-    watchers: set[int] = field(default_factory=set)
-    """Threads at a node that depends on Variables: WAIT_FOR_CONDITION, SLEEP until an expression."""
-    awaiting: dict[str, set[int]] = field(default_factory=dict)
-    """ExternalEventDef -> threads at an EXTERNAL_EVENT node for it."""

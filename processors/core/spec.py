@@ -4,6 +4,8 @@ Values only. `documents` reads them from a document, `validate` says what is wro
 A WfSpec in here has been validated: every name refers to something.
 """
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,7 +32,17 @@ class JsonPath:
     steps: tuple[str | int, ...]
 
     def __str__(self) -> str:
-        return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.steps)
+        return "$" + "".join(
+            f"[{step}]"
+            if isinstance(step, int)
+            else f".{step}"
+            if _PLAIN_KEY.fullmatch(step)
+            else f"[{json.dumps(step)}]"
+            for step in self.steps
+        )
+
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][-A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +311,7 @@ class InterruptPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InterruptDef:
-    """While a thread of this ThreadSpec is live, an ExternalEvent of this ExternalEventDef starts that handler below it."""
+    """While a thread of this ThreadSpec is live, such an ExternalEvent starts the handler below it."""
 
     external_event_def: str
     handler: str

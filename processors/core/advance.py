@@ -1,0 +1,198 @@
+"""What the state now implies: the loop that moves a WfRun until nothing more follows (SEMANTICS 2.1).
+
+A pass starts handlers that may start, then takes every thread that something happened to one step further, in the order
+of their numbers. Threads that nothing happened to are not looked at, so they cost nothing: the agenda says whom to look
+at, and looking at one too many changes nothing.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from processors.core.context import Context
+from processors.core.events import (
+    Event,
+    ExternalEventPosted,
+    Halt,
+    HaltReasonResolved,
+    InterruptAccepted,
+    InterruptDropped,
+    InterruptSuperseded,
+    NodeCompleted,
+    NodeFailed,
+    Resume,
+    SpawnChild,
+    TaskAttemptEnded,
+    ThreadCompleted,
+    ThreadFailed,
+    ThreadHalted,
+    ThreadRescued,
+    ThreadRetired,
+    TimerMatured,
+    WfRunStarted,
+)
+from processors.core.halting import finish_halting, nothing_moves_below, resume_where_resolved
+from processors.core.interrupts import launch_failure_handlers, launch_interrupts
+from processors.core.model import HaltedByParent, Status, ThreadRun, WakeKey, WakeOn, WfRun
+from processors.core.nodes import VARIABLES, run_node
+
+
+def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
+    """Pass after pass, until one finds nothing to do. A generator: what it yields is true when it goes on."""
+    while agenda.begin_pass():
+        if run.accepted_interrupts:
+            yield from launch_interrupts(run)
+        if run.unstarted_failure_handlers:
+            yield from launch_failure_handlers(run, context)
+        while (number := agenda.next_thread()) is not None:
+            thread = run.threads.get(number)
+            if thread is not None:
+                yield from advance_thread(run, context, thread)
+
+
+def advance_thread(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
+    """One step of one thread; nothing if it has nothing to do."""
+    match thread.status:
+        case Status.RUNNING:
+            return run_node(run, context, thread)
+        case Status.HALTING:
+            return finish_halting(run, thread)
+        case Status.HALTED:
+            if any(type(reason) is HaltedByParent for reason in thread.halt_reasons):
+                return _retire(run, thread)
+            return resume_where_resolved(run, thread)
+        case Status.COMPLETED | Status.ERROR | Status.EXCEPTION:
+            return iter(())
+
+
+def _retire(run: WfRun, loser: ThreadRun) -> Iterator[Event]:
+    """A loser of ANY or FIRST leaves once nothing below it moves (N15)."""
+    if nothing_moves_below(run, loser):
+        yield ThreadRetired(loser.number)
+
+
+_BETWEEN_PASSES = 2**63
+"""Above every thread number: whoever is woken then is looked at in the next pass."""
+
+
+class Agenda:
+    """Which threads to look at, in this pass and in the next."""
+
+    __slots__ = ("_at", "_next", "_now")
+
+    def __init__(self) -> None:
+        self._now: list[int] = []
+        self._next: set[int] = set()
+        self._at = _BETWEEN_PASSES
+
+    def begin_pass(self) -> bool:
+        """Start the next pass; False if there is nobody to look at."""
+        self._now = sorted(self._next)
+        self._next.clear()
+        self._at = -1
+        return bool(self._now)
+
+    def next_thread(self) -> int | None:
+        """The next thread of this pass, ascending, each once; None ends the pass."""
+        while self._now:
+            number = heapq.heappop(self._now)
+            if number > self._at:
+                self._at = number
+                return number
+        self._at = _BETWEEN_PASSES
+        return None
+
+    def wake(self, number: int) -> None:
+        """Look at a thread: in this pass if its turn is still to come, in the next otherwise."""
+        if number > self._at:
+            heapq.heappush(self._now, number)
+        else:
+            self._next.add(number)
+
+    def note(self, run: WfRun, event: Event) -> None:
+        """Wake whom an event that has just happened may concern."""
+        waker = _WAKERS.get(type(event))
+        if waker is not None:
+            waker(self, run, event)
+
+    def wake_parked(self, run: WfRun, key: WakeKey) -> None:
+        """Wake the threads whose nodes wait for this; they park again if it was not for them."""
+        for number in run.index.parked.pop(key, ()):
+            self.wake(number)
+
+    def wake_holders(self, run: WfRun, thread: ThreadRun) -> None:
+        """Wake all that halt only when this thread, somewhere below them, is still."""
+        holder = thread.holder
+        while holder is not None and (above := run.threads.get(holder)) is not None:
+            self.wake(holder)
+            holder = above.holder
+
+
+def _wake_thread(agenda: Agenda, run: WfRun, event: Any) -> None:  # noqa: ARG001
+    agenda.wake(event.thread)
+
+
+def _on_started(agenda: Agenda, run: WfRun, event: WfRunStarted) -> None:  # noqa: ARG001
+    agenda.wake(0)
+
+
+def _on_posted(agenda: Agenda, run: WfRun, event: ExternalEventPosted) -> None:
+    agenda.wake_parked(run, (WakeOn.EXTERNAL_EVENT, event.external_event_def))
+
+
+def _on_halted(agenda: Agenda, run: WfRun, event: ThreadHalted) -> None:
+    agenda.wake(event.thread)
+    agenda.wake_holders(run, run.threads[event.thread])
+
+
+def _on_released(agenda: Agenda, run: WfRun, event: Resume | HaltReasonResolved) -> None:
+    """It may go on, and so may the threads that were halted with it."""
+    agenda.wake(event.thread)
+    for dependent in run.dependents(run.threads[event.thread]):
+        agenda.wake(dependent.number)
+
+
+def _on_node_completed(agenda: Agenda, run: WfRun, event: NodeCompleted) -> None:
+    agenda.wake(event.thread)
+    if event.writes:
+        agenda.wake_parked(run, VARIABLES)
+
+
+def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed | ThreadRetired) -> None:
+    """Whoever waits for the thread looks again: at WAIT_FOR_THREADS, at EXIT, or to be still or to resume."""
+    agenda.wake_parked(run, (WakeOn.THREAD, event.thread))
+    thread = run.threads.get(event.thread) or next(
+        (left for left in reversed(run.changes.left) if left.number == event.thread), None
+    )
+    if thread is not None:
+        agenda.wake_holders(run, thread)
+        if thread.parent is not None:
+            agenda.wake(thread.parent)
+
+
+def _on_rescued(agenda: Agenda, run: WfRun, event: ThreadRescued) -> None:
+    agenda.wake(event.thread)
+    for dependent in run.dependents(run.threads[event.thread]):
+        agenda.wake(dependent.number)
+
+
+_WAKERS: dict[type[Event], Callable[[Agenda, WfRun, Any], None]] = {
+    WfRunStarted: _on_started,
+    ExternalEventPosted: _on_posted,
+    Halt: _wake_thread,
+    ThreadHalted: _on_halted,
+    InterruptAccepted: _wake_thread,
+    InterruptDropped: _wake_thread,
+    InterruptSuperseded: _wake_thread,
+    SpawnChild: _wake_thread,
+    HaltReasonResolved: _on_released,
+    Resume: _on_released,
+    NodeCompleted: _on_node_completed,
+    NodeFailed: _wake_thread,
+    TimerMatured: _wake_thread,
+    TaskAttemptEnded: _wake_thread,
+    ThreadCompleted: _on_ended,
+    ThreadFailed: _on_ended,
+    ThreadRetired: _on_ended,
+    ThreadRescued: _on_rescued,
+}

@@ -1,0 +1,55 @@
+"""What the rules may look at besides the WfRun: the definitions, and the limits of the engine."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from processors.core.events import Definition
+from processors.core.model import WfSpecId
+from processors.core.spec import WfSpec
+
+
+class DefinitionLookup(Protocol):
+    """The definitions at one position of `definitions`."""
+
+    @property
+    def position(self) -> int:
+        """How far `definitions` has been read: the next offset."""
+
+    def wf_spec(self, wf_spec_id: WfSpecId) -> WfSpec:
+        """A registered version, deleted or not."""
+
+    def latest_wf_spec(self, name: str, major: int | None = None, revision: int | None = None) -> WfSpecId | None:
+        """The newest version, of a major version or exactly; None if there is none that is not deleted."""
+
+    def task_def(self, name: str) -> Definition | None:
+        """The TaskDef of this name, unless deleted."""
+
+    def external_event_def(self, name: str) -> Definition | None:
+        """The ExternalEventDef of this name, unless deleted."""
+
+    def workflow_event_def(self, name: str) -> Definition | None:
+        """The WorkflowEventDef of this name, unless deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that no WfSpec and no producer can pass."""
+
+    events_per_command: int = 10_000
+    """Counted anew at each awaited ExternalEvent that is claimed; beyond it the WfRun fails with INTERNAL_ERROR."""
+    live_threads: int = 1_000
+    """Of a WfRun: thread 0 and handlers included, failed threads not (N15)."""
+    unclaimed_events: int = 10_000
+    """Of a WfRun, or of an id under which none was started yet."""
+    remembered_events: int = 10_000
+    """Ids of settled ExternalEvents that are remembered at least …"""
+    remembered_ms: int = 24 * 60 * 60 * 1000
+    """… and for how long at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Definitions and limits, the same for all rules of one command."""
+
+    definitions: DefinitionLookup
+    limits: Limits = Limits()

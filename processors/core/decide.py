@@ -1,0 +1,350 @@
+"""What was asked: each command's own effect, or why it is refused (SEMANTICS 7).
+
+`decide` yields the command's first events; what follows from them is for `advance`. Every command has an outcome: an
+effect, `Rejected` (code and sentence) or `Ignored`. A generator: an event that is yielded is true when it goes on.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import assert_never
+
+from processors.core.commands import (
+    Command,
+    DeleteWfRun,
+    ExternalEvent,
+    ReportTaskRun,
+    RescueThreadRun,
+    ResumeWfRun,
+    RunWf,
+    StopWfRun,
+    TaskStatus,
+    TimerFired,
+    TimerKind,
+)
+from processors.core.context import Context
+from processors.core.events import (
+    Event,
+    ExternalEventKeyRef,
+    ExternalEventPosted,
+    HaltReasonResolved,
+    Ignored,
+    Rejected,
+    RejectionCode,
+    Resume,
+    TaskAttemptEnded,
+    ThreadRescued,
+    TimerMatured,
+    WfRunDeleted,
+    WfRunStarted,
+)
+from processors.core.failures import RESERVED
+from processors.core.halting import halt
+from processors.core.interrupts import offer
+from processors.core.model import (
+    TERMINAL,
+    ExternalEventStatus,
+    ManualHalt,
+    ParentHalted,
+    Status,
+    TaskRunStatus,
+    ThreadRun,
+    ThreadType,
+    Timer,
+    WfRun,
+)
+from processors.core.scope import starting_variables
+from processors.core.spec import ExitNode, TaskNode, WaitForThreadsNode
+from processors.core.values import ValueProblem, describe, fits
+
+WF_RUN_ID = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
+WF_RUN_ID_LENGTH_MAX = 128
+EVENT_ID_LENGTH_MAX = 256
+FAILURE_NAME = re.compile(r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?")
+
+
+class Refusal(Exception):
+    """A command cannot be taken as it is; becomes a `Rejected` event."""
+
+    def __init__(self, code: RejectionCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def decide(run: WfRun, command: Command, context: Context) -> Iterator[Event]:
+    """The events that a command itself brings about."""
+    name = type(command).__name__
+    try:
+        _check_id(command.wf_run_id)
+        _check_repeat(run, command)
+        match command:
+            case RunWf():
+                yield _run_wf(run, command, context)
+            case ExternalEvent():
+                yield _posted(run, command, context)
+                if run.exists and run.status not in TERMINAL:
+                    key = (command.external_event_def, command.external_event_id)
+                    yield from offer(run, context, run.external_events[key])
+            case ReportTaskRun():
+                yield _reported(run, command)
+            case TimerFired():
+                yield _fired(run, command)
+            case StopWfRun():
+                thread = _thread(run, command)
+                if thread is None or thread.status in TERMINAL or ManualHalt() in thread.halt_reasons:
+                    yield Ignored(name, f"thread {command.thread} has ended or is stopped already")
+                else:
+                    yield from halt(run, thread, ManualHalt())
+            case ResumeWfRun():
+                thread = _thread(run, command)
+                if thread is None or ManualHalt() not in thread.halt_reasons:
+                    yield Ignored(name, f"thread {command.thread} is not stopped")
+                elif thread.status is Status.HALTED and len(thread.halt_reasons) == 1:
+                    yield Resume(thread.number, ManualHalt())
+                else:
+                    yield HaltReasonResolved(thread.number, ManualHalt())
+            case RescueThreadRun():
+                yield from _rescued(run, command)
+            case DeleteWfRun():
+                if run.exists or run.external_events:
+                    yield WfRunDeleted("DeleteWfRun")
+                else:
+                    yield Ignored(name, f"there is no WfRun {run.wf_run_id!r}")
+            case _:
+                assert_never(command)
+    except Refusal as refusal:
+        yield Rejected(name, refusal.code, f"{name} for WfRun {command.wf_run_id!r}: {refusal}")
+
+
+def _check_id(wf_run_id: str) -> None:
+    if not WF_RUN_ID.fullmatch(wf_run_id) or len(wf_run_id) > WF_RUN_ID_LENGTH_MAX:
+        raise Refusal(
+            RejectionCode.INVALID_ARGUMENT,
+            f"expected an id of 1 to {WF_RUN_ID_LENGTH_MAX} letters, digits and hyphens that neither starts nor ends "
+            f"with a hyphen, found {wf_run_id[:WF_RUN_ID_LENGTH_MAX]!r}",
+        )
+
+
+def _check_repeat(run: WfRun, command: Command) -> None:
+    """A command whose id was decided lately is not decided again (DESIGN 3)."""
+    if isinstance(command, ExternalEvent | ReportTaskRun | TimerFired):
+        return  # they have identities of their own
+    if command.command_id is not None and command.command_id in run.command_ids:
+        raise Refusal(RejectionCode.ALREADY_EXISTS, f"command id {command.command_id!r} was decided before")
+
+
+def _existing(run: WfRun) -> None:
+    if not run.exists:
+        raise Refusal(RejectionCode.NOT_FOUND, "there is no such WfRun")
+
+
+def _thread(run: WfRun, command: StopWfRun | ResumeWfRun | RescueThreadRun) -> ThreadRun | None:
+    """The thread a command names; None for one that has completed and left."""
+    _existing(run)
+    if not run.was_used(command.thread):
+        raise Refusal(
+            RejectionCode.INVALID_ARGUMENT,
+            f"there is no thread {command.thread}; the greatest number is {run.greatest_thread_number}",
+        )
+    return run.threads.get(command.thread)
+
+
+def _run_wf(run: WfRun, command: RunWf, context: Context) -> WfRunStarted:
+    if run.exists:
+        raise Refusal(RejectionCode.ALREADY_EXISTS, f"the WfRun exists since {run.started_ms} ms; it is {run.status}")
+    definitions = context.definitions
+    if command.definitions_position is not None and command.definitions_position > definitions.position:
+        raise Refusal(
+            RejectionCode.FAILED_PRECONDITION,
+            f"position {command.definitions_position} of definitions was not reached; it is {definitions.position}",
+        )
+    spec_id = definitions.latest_wf_spec(command.wf_spec_name, command.wf_spec_major, command.wf_spec_revision)
+    if spec_id is None:
+        version = "".join(f" {n}" for n in (command.wf_spec_major, command.wf_spec_revision) if n is not None)
+        raise Refusal(RejectionCode.NOT_FOUND, f"there is no WfSpec {command.wf_spec_name!r}{version}")
+    spec = definitions.wf_spec(spec_id)
+    entrypoint = spec.threads[spec.entrypoint]
+    try:
+        variables = starting_variables(entrypoint, command.variables)
+    except ValueProblem as problem:
+        raise Refusal(RejectionCode.INVALID_ARGUMENT, str(problem)) from None
+    return WfRunStarted(spec_id, spec.entrypoint, entrypoint.entrypoint, variables)
+
+
+def _posted(run: WfRun, command: ExternalEvent, context: Context) -> ExternalEventPosted:
+    """An ExternalEvent is taken in for any valid id, run or not: it may come before its WfRun (SEMANTICS 7)."""
+    definition = context.definitions.external_event_def(command.external_event_def)
+    if definition is None:
+        raise Refusal(RejectionCode.INVALID_ARGUMENT, f"there is no ExternalEventDef {command.external_event_def!r}")
+    event_id = command.external_event_id
+    if not 0 < len(event_id) <= EVENT_ID_LENGTH_MAX:
+        raise Refusal(
+            RejectionCode.INVALID_ARGUMENT,
+            f"expected an event id of 1 to {EVENT_ID_LENGTH_MAX} characters, found {len(event_id)}",
+        )
+    if (command.external_event_def, event_id) in run.external_events:
+        raise Refusal(
+            RejectionCode.ALREADY_EXISTS, f"ExternalEvent {command.external_event_def!r} {event_id!r} was posted before"
+        )
+    if not fits(command.content, definition.content_type):
+        raise Refusal(
+            RejectionCode.INVALID_ARGUMENT,
+            f"content of ExternalEvent {command.external_event_def!r}: "
+            f"expected {definition.content_type}, found {describe(command.content)}",
+        )
+    unclaimed = sum(map(len, run.index.unclaimed.values()))
+    if unclaimed >= context.limits.unclaimed_events:
+        raise Refusal(RejectionCode.RESOURCE_EXHAUSTED, f"{unclaimed} ExternalEvents are unclaimed already")
+    return ExternalEventPosted(
+        command.external_event_def, event_id, command.content, command.thread, _forgettable(run, context)
+    )
+
+
+def _forgettable(run: WfRun, context: Context) -> list[ExternalEventKeyRef]:
+    """Settled events that need not be remembered any longer: a few at each new one keep their number where it is."""
+    limits = context.limits
+    surplus = len(run.external_events) + 1 - limits.remembered_events
+    if surplus <= 0:
+        return []
+    forgettable: list[ExternalEventKeyRef] = []
+    for looked_at, event in enumerate(run.external_events.values()):
+        if (
+            looked_at >= 64
+            or len(forgettable) >= min(surplus, 2)
+            or event.posted_ms > run.time_ms - limits.remembered_ms
+        ):
+            break
+        waits = any((a.external_event_def, a.external_event_id) == event.key for a in run.accepted_interrupts)
+        if event.status is not ExternalEventStatus.UNCLAIMED and not waits:
+            forgettable.append(ExternalEventKeyRef(event.external_event_def, event.external_event_id))
+    return forgettable
+
+
+def _reported(run: WfRun, report: ReportTaskRun) -> TaskAttemptEnded:
+    _existing(run)
+    what = f"report for attempt {report.attempt} at position {report.position} of thread {report.thread}"
+    if report.incarnation != run.incarnation:
+        raise Refusal(
+            RejectionCode.FAILED_PRECONDITION,
+            f"{what}: it is for incarnation {report.incarnation}, the WfRun is incarnation {run.incarnation}",
+        )
+    if not run.was_used(report.thread):
+        raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}: there is no such thread")
+    thread = run.threads.get(report.thread)
+    over = Refusal(RejectionCode.FAILED_PRECONDITION, f"{what}: that attempt is over")
+    if thread is None or thread.status in TERMINAL or report.position < thread.node.position:
+        raise over
+    task = thread.node.task
+    if report.position > thread.node.position or task is None or not 1 <= report.attempt <= task.attempt:
+        raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}: there was no such attempt")
+    if report.attempt < task.attempt or task.status is not TaskRunStatus.OUT:
+        raise over
+    if report.status is TaskStatus.TIMEOUT:
+        raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}: TIMEOUT is not for workers to report")
+    if report.status is TaskStatus.EXCEPTION:
+        name = report.failure_name or ""
+        if not FAILURE_NAME.fullmatch(name) or name in RESERVED:
+            raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}: {name[:80]!r} is no name for a business exception")
+    return TaskAttemptEnded(
+        thread=report.thread,
+        position=report.position,
+        attempt=report.attempt,
+        status=report.status,
+        output=report.output if report.status is TaskStatus.SUCCESS else None,
+        failure_name=report.failure_name if report.status is TaskStatus.EXCEPTION else None,
+        message=report.message,
+        content=report.content if report.status is TaskStatus.EXCEPTION else None,
+        retry_at_ms=_retry_at(run, thread, report.status),
+    )
+
+
+def _retry_at(run: WfRun, thread: ThreadRun, status: TaskStatus) -> int | None:
+    """When the next attempt is due; None if there is none. Only FAILED and TIMEOUT are retried (2.6)."""
+    node = run.spec_of(thread).nodes[thread.node.node]
+    assert isinstance(node, TaskNode)
+    assert thread.node.task is not None
+    attempt = thread.node.task.attempt
+    if status not in (TaskStatus.FAILED, TaskStatus.TIMEOUT) or attempt > node.retries:
+        return None
+    return run.time_ms + (0 if node.backoff is None else node.backoff.delay_ms(attempt))
+
+
+def _fired(run: WfRun, fired: TimerFired) -> Event:
+    """A timer does something only if it is armed exactly as it says, and due (SEMANTICS 7, DESIGN 5)."""
+    name = type(fired).__name__
+    if run.incarnation != fired.incarnation or not run.exists:
+        return Ignored(name, "its WfRun is gone")
+    timer = Timer(fired.kind, fired.due_ms)
+    thread = run.threads.get(fired.thread)
+    if (
+        thread is None
+        or thread.status in TERMINAL
+        or thread.node.position != fired.position
+        or thread.node.timer != timer
+    ):
+        return Ignored(name, "the timer is not armed any more")
+    if run.time_ms < fired.due_ms:
+        return Ignored(name, EARLY)
+    if fired.kind is not TimerKind.TASK_TIMEOUT:
+        return TimerMatured(thread.number, fired.position, timer)
+    assert thread.node.task is not None
+    return TaskAttemptEnded(
+        thread=thread.number,
+        position=fired.position,
+        attempt=thread.node.task.attempt,
+        status=TaskStatus.TIMEOUT,
+        message="no report in time",
+        retry_at_ms=_retry_at(run, thread, TaskStatus.TIMEOUT),
+    )
+
+
+EARLY = "early: by the WfRun's time the timer is not due yet"
+"""Why a `TimerFired` is ignored although its timer stays armed: its owner fires it again."""
+
+
+def _rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:
+    """Revive a thread, and above it those that failed at a wait for it (SEMANTICS 4.6)."""
+    thread = _thread(run, command)
+    what = f"thread {command.thread}"
+    if thread is None or thread.status is not Status.ERROR:
+        status = Status.COMPLETED if thread is None else thread.status
+        raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} is {status}: only a thread in ERROR can be rescued")
+    if thread.type in (ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER):
+        raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} is a handler: its failure is final")
+    if _failed_by_interrupt_handler(run, thread):
+        raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed with its Interrupt Handler, which is final")
+    if any(child.number in ancestor.handled_children for child, ancestor in _lineage(run, thread)):
+        raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed and was dealt with above")
+    yield ThreadRescued(thread.number, command.skip_current_node)
+    revived = thread
+    while revived.parent is not None:
+        parent = run.threads[revived.parent]
+        if parent.status is not Status.ERROR or not _failed_waiting_for(run, parent, revived):
+            break
+        yield ThreadRescued(parent.number, skip_current_node=False)
+        revived = parent
+    holder = None if revived.holder is None else run.threads[revived.holder]
+    if holder is not None and holder.status is not Status.RUNNING:
+        yield from halt(run, revived, ParentHalted(holder.number))
+
+
+def _failed_by_interrupt_handler(run: WfRun, thread: ThreadRun) -> bool:
+    failure = thread.failure
+    if failure is None or failure.cause_thread is None:
+        return False
+    below = run.threads.get(failure.cause_thread)
+    return below is not None and below.type is ThreadType.INTERRUPT and below.parent == thread.number
+
+
+def _lineage(run: WfRun, thread: ThreadRun) -> Iterator[tuple[ThreadRun, ThreadRun]]:
+    """Each thread with its parent, upward."""
+    for ancestor in run.ancestors(thread):
+        yield thread, ancestor
+        thread = ancestor
+
+
+def _failed_waiting_for(run: WfRun, parent: ThreadRun, child: ThreadRun) -> bool:
+    """Whether a thread failed at a wait or an EXIT because that child had failed, and not with a handler of its own."""
+    node = run.spec_of(parent).nodes[parent.node.node]
+    if not isinstance(node, WaitForThreadsNode | ExitNode) or parent.failure is None:
+        return False
+    return parent.failure.cause_thread == child.number and not _failed_by_interrupt_handler(run, parent)

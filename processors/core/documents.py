@@ -1,0 +1,973 @@
+"""Reads a WfSpec from its document, and writes the document of a WfSpec.
+
+A document is plain data: mappings, lists and scalars, from YAML or from JSON text. What is wrong with its structure
+(a field that does not exist, a missing one, one of the wrong type) is collected, all of it, each with the place where
+it is. What the names in it refer to, and whether types fit, is for `validate` to say.
+
+A WfSpec has one document: defaults are left out, what can be written in two ways is written in the shorter one. So
+reading a document and writing it again gives the same text for equal WfSpecs.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Any, TypeAlias, TypeVar
+
+from processors.core.spec import (
+    AnyNode,
+    Backoff,
+    Cast,
+    Edge,
+    EntrypointNode,
+    ExitNode,
+    Expression,
+    ExternalEventNode,
+    FailureHandlerDef,
+    Format,
+    InterruptDef,
+    InterruptPolicy,
+    JsonPath,
+    ListOf,
+    Literal,
+    Mutation,
+    MutationOperator,
+    NopNode,
+    Operation,
+    Operator,
+    OutputRef,
+    SleepNode,
+    StartMultipleThreadsNode,
+    StartThreadNode,
+    TaskNode,
+    ThreadSpec,
+    ThrowEventNode,
+    VariableDef,
+    VariableRef,
+    WaitForConditionNode,
+    WaitForThreadsNode,
+    WaitStrategy,
+    WfSpec,
+)
+from processors.core.values import (
+    INT_MAX,
+    INT_MIN,
+    VALUE_DEPTH_MAX,
+    Timestamp,
+    Value,
+    ValueProblem,
+    VariableType,
+    bounded,
+    iso_of,
+    timestamp_of,
+)
+
+DOCUMENT_BYTES_MAX = 256 * 1024
+EXPRESSION_DEPTH_MAX = 32
+PATH_STEPS_MAX = 32
+RETRIES_MAX = 1000
+SECONDS_MAX = 100 * 365 * 24 * 3600
+"""Of a retention: a hundred years."""
+MILLISECONDS_MAX = 1000 * SECONDS_MAX
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Where something is in a document: keys and indexes from the top."""
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentProblem:
+    """One thing that is wrong with a document, and where. Its author should act."""
+
+    code: str
+    path: Path
+    message: str
+
+    def __str__(self) -> str:
+        return f"{path_text(self.path)}: {self.message}"
+
+
+def path_text(path: Path) -> str:
+    """`threads.main.nodes.pay.next[0].set[1].op`; an unusual key is written `["as this"]`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _PLAIN_KEY.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            text += f"[{json.dumps(step)}]"
+    return text or "document"
+
+
+def parse_json_document(text: str) -> object:
+    """Plain data from JSON text; raises ValueProblem for what is not JSON, too large, too deep or says a key twice."""
+    size = len(text.encode(errors="surrogatepass"))
+    if size > DOCUMENT_BYTES_MAX:
+        raise ValueProblem(f"expected a document of at most {DOCUMENT_BYTES_MAX} bytes, found {size}")
+    try:
+        data: object = json.loads(text, object_pairs_hook=_object_without_duplicates, parse_int=_integer)
+    except (ValueError, RecursionError) as exc:
+        raise ValueProblem(f"expected a JSON document, found {exc}") from exc
+    return data
+
+
+def _integer(text: str) -> int | float:
+    # Python refuses to read thousands of digits; such a number fits nowhere, which the reader says with its place.
+    return int(text) if len(text) < 30 else math.inf
+
+
+def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} twice in one object")
+    return data
+
+
+def parse_json_path(text: str) -> JsonPath:
+    """`$.a.b[0]`, `$["a key"]`; raises ValueProblem."""
+    steps: list[str | int] = []
+    position = 1
+    while position < len(text):
+        match = _PATH_STEP.match(text, position)
+        if match is None:
+            break
+        key, index, quoted = match.groups()
+        if key is not None:
+            steps.append(key)
+        elif index is not None:
+            steps.append(int(index))
+        else:
+            steps.append(_unquoted(quoted))
+        position = match.end()
+    if not text.startswith("$") or position != len(text):
+        raise ValueProblem(f'expected a JSON path such as $.a.b[0] or $["a key"], found {text[:80]!r}')
+    if len(steps) > PATH_STEPS_MAX:
+        raise ValueProblem(f"expected a JSON path of at most {PATH_STEPS_MAX} steps, found {len(steps)}")
+    return JsonPath(tuple(steps))
+
+
+_PATH_STEP = re.compile(
+    r"""\.([^.\[\]\s"']+) | \[([0-9]{1,9})\] | \[("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\]""", re.VERBOSE
+)
+
+
+def _unquoted(quoted: str) -> str:
+    if quoted.startswith("'"):
+        quoted = '"' + quoted[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
+    try:
+        text: str = json.loads(quoted)
+    except ValueError:
+        raise ValueProblem(f"expected a quoted key of a JSON path, found {quoted[:80]}") from None
+    return text
+
+
+def read_wf_spec(document: object) -> tuple[WfSpec | None, list[DocumentProblem]]:
+    """The WfSpec of a document, or all that is wrong with its structure."""
+    wf_spec, problems = read_as_far_as_possible(document)
+    return (None if problems else wf_spec), problems
+
+
+def read_as_far_as_possible(document: object) -> tuple[WfSpec | None, list[DocumentProblem]]:
+    """As `read_wf_spec`, but with nodes that have problems in a form that lets the others be validated.
+
+    None only where the problems reach beyond single nodes.
+    """
+    reader = _Reader()
+    wf_spec = reader.wf_spec(document)
+    beyond_nodes = any(len(path) < 4 or path[2] != "nodes" for path in (p.path for p in reader.problems))
+    if not reader.problems and wf_spec is not None:
+        return replace(wf_spec, document=document_text(wf_spec)), []
+    return (None if beyond_nodes else wf_spec), reader.problems
+
+
+_Enumeration = TypeVar("_Enumeration", bound=StrEnum)
+_Item = TypeVar("_Item")
+_MISSING = object()
+
+
+class _Fields:
+    """One mapping of a document: hands out its fields by type and reports those that are not as they should be.
+
+    A field with a problem gives a stand-in of its type, so that reading goes on and finds the next problem.
+    """
+
+    def __init__(self, reader: "_Reader", data: Mapping[str, object], path: Path) -> None:
+        self.reader, self.data, self.path = reader, data, path
+
+    def has(self, name: str) -> bool:
+        return name in self.data
+
+    def given(self, name: str, required: bool = False) -> object:
+        value = self.data.get(name, _MISSING)
+        if value is _MISSING and required:
+            self.reader.problem("FIELD_MISSING", self.path, f"expected the field {name}, found none")
+        return value
+
+    def text(self, name: str) -> str:
+        value = self.given(name, required=True)
+        if value is _MISSING:
+            return ""
+        return self.reader.text(value, (*self.path, name))
+
+    def optional_text(self, name: str) -> str | None:
+        return self.text(name) if self.has(name) else None
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self.given(name)
+        if value is _MISSING:
+            return default
+        if not isinstance(value, bool):
+            self.reader.wrong((*self.path, name), "true or false", value)
+            return default
+        return value
+
+    def integer(self, name: str, default: int, lowest: int, highest: int) -> int:
+        value = self.given(name)
+        if value is _MISSING:
+            return default
+        if type(value) is not int or not lowest <= value <= highest:
+            self.reader.wrong((*self.path, name), f"a whole number from {lowest} to {highest}", value)
+            return default
+        return value
+
+    def number(self, name: str, default: float, lowest: float, highest: float) -> float:
+        value = self.given(name)
+        if value is _MISSING:
+            return default
+        if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
+            self.reader.wrong((*self.path, name), f"a number from {lowest:g} to {highest:g}", value)
+            return default
+        return float(value)
+
+    def one_of(self, name: str, choices: type[_Enumeration], default: _Enumeration) -> _Enumeration:
+        value = self.given(name)
+        return default if value is _MISSING else self.reader.one_of(value, (*self.path, name), choices, default)
+
+    def expression(self, name: str) -> Expression:
+        value = self.given(name, required=True)
+        return Literal(None) if value is _MISSING else self.reader.expression(value, (*self.path, name))
+
+    def optional_expression(self, name: str) -> Expression | None:
+        return self.expression(name) if self.has(name) else None
+
+    def expressions(self, name: str) -> dict[str, Expression]:
+        read: Callable[[str, object, Path], Expression] = lambda _, value, path: self.reader.expression(value, path)  # noqa: E731
+        return self.entries(name, read)
+
+    def entries(
+        self, name: str, read: Callable[[str, object, Path], _Item], *, required: bool = False
+    ) -> dict[str, _Item]:
+        """A mapping of names that the author chose."""
+        value = self.given(name, required)
+        path = (*self.path, name)
+        data = None if value is _MISSING else self.reader.mapping(value, path)
+        return {key: read(key, item, (*path, key)) for key, item in (data or {}).items()}
+
+    def items(self, name: str, read: Callable[[object, Path], _Item | None]) -> tuple[_Item, ...]:
+        """A list."""
+        value = self.given(name)
+        path = (*self.path, name)
+        if value is _MISSING:
+            return ()
+        if not isinstance(value, list):
+            self.reader.wrong(path, "a list", value)
+            return ()
+        found = (read(item, (*path, index)) for index, item in enumerate(value))
+        return tuple(item for item in found if item is not None)
+
+
+class _Reader:
+    """One pass over a document; collects its problems."""
+
+    def __init__(self) -> None:
+        self.problems: list[DocumentProblem] = []
+
+    def problem(self, code: str, path: Path, message: str) -> None:
+        self.problems.append(DocumentProblem(code, path, message))
+
+    def wrong(self, path: Path, expected: str, found: object) -> None:
+        self.problem("FIELD_TYPE", path, f"expected {expected}, found {_shown(found)}")
+
+    def text(self, value: object, path: Path) -> str:
+        if not isinstance(value, str):
+            self.wrong(path, "text", value)
+            return ""
+        return value
+
+    def one_of(self, value: object, path: Path, choices: type[_Enumeration], default: _Enumeration) -> _Enumeration:
+        if isinstance(value, str) and value in choices:
+            return choices(value)
+        self.problem("FIELD_VALUE", path, f"expected {_listed(choices)}, found {_shown(value)}{_meant(value, choices)}")
+        return default
+
+    def mapping(self, value: object, path: Path) -> dict[str, object] | None:
+        """The mapping itself, its keys all text; None with a problem otherwise."""
+        if not isinstance(value, Mapping):
+            self.wrong(path, "a mapping", value)
+            return None
+        texts = {key: item for key, item in value.items() if isinstance(key, str)}
+        if len(texts) < len(value):
+            odd = next(key for key in value if not isinstance(key, str))
+            self.wrong(path, "keys that are text", odd)
+        return texts
+
+    def fields(self, value: object, path: Path, what: str, known: Iterable[str]) -> _Fields | None:
+        """A mapping whose fields are given by the format."""
+        data = self.mapping(value, path)
+        if data is None:
+            return None
+        known = tuple(known)
+        for name in data:
+            if name not in known:
+                self.problem(
+                    "FIELD_UNKNOWN",
+                    (*path, name),
+                    f"{what} has no field {name}{_meant(name, known)}; it has {_listed(known, 'and')}",
+                )
+        return _Fields(self, data, path)
+
+    def wf_spec(self, document: object) -> WfSpec | None:
+        fields = self.fields(document, (), "a WfSpec", ("name", "entrypoint", "retention_s", "threads"))
+        if fields is None:
+            return None
+        retention_s = fields.integer("retention_s", -1, 0, SECONDS_MAX) if fields.has("retention_s") else None
+        return WfSpec(
+            name=fields.text("name"),
+            entrypoint=fields.text("entrypoint"),
+            threads=fields.entries("threads", self.thread, required=True),
+            retention_s=retention_s,
+        )
+
+    def thread(self, name: str, value: object, path: Path) -> ThreadSpec:
+        fields = self.fields(value, path, "a ThreadSpec", ("variables", "interrupts", "nodes"))
+        if fields is None:
+            return ThreadSpec(name, {}, (), {})
+        return ThreadSpec(
+            name,
+            variables=fields.entries("variables", self.variable),
+            interrupts=fields.items("interrupts", self.interrupt),
+            nodes=fields.entries("nodes", self.node, required=True),
+        )
+
+    def variable(self, name: str, value: object, path: Path) -> VariableDef:
+        fields = self.fields(value, path, "a Variable", ("type", "default", "required", "masked"))
+        if fields is None:
+            return VariableDef(name, VariableType.STR)
+        if not fields.has("type"):
+            fields.given("type", required=True)
+        declared = fields.one_of("type", VariableType, VariableType.STR)
+        return VariableDef(
+            name,
+            declared,
+            default=self.default(fields.given("default"), (*path, "default"), declared),
+            required=fields.flag("required", False),
+            masked=fields.flag("masked", False),
+        )
+
+    def default(self, value: object, path: Path, declared: VariableType) -> Value:
+        """A default as the type keeps it: TIMESTAMP from ISO 8601 or epoch ms, BYTES from base64."""
+        if value is _MISSING:
+            return None
+        plain = self.literal(value, path)
+        try:
+            if declared is VariableType.TIMESTAMP and isinstance(plain, str):
+                return timestamp_of(plain)
+            if declared is VariableType.TIMESTAMP and type(plain) is int:
+                return Timestamp(plain)
+            if declared is VariableType.BYTES and isinstance(plain, str):
+                return base64.b64decode(plain, validate=True)
+        except ValueProblem as exc:
+            self.problem("FIELD_VALUE", path, str(exc))
+            return None
+        except binascii.Error:
+            self.problem("FIELD_VALUE", path, f"expected BYTES as base64, found {_shown(plain)}")
+            return None
+        if declared is VariableType.DOUBLE and type(plain) is int:
+            return float(plain)
+        return plain
+
+    def interrupt(self, value: object, path: Path) -> InterruptDef | None:
+        known = ("event", "handler", "policy", "halt", "preemptive")
+        fields = self.fields(value, path, "an interrupt", known)
+        if fields is None:
+            return None
+        return InterruptDef(
+            external_event_def=fields.text("event"),
+            handler=fields.text("handler"),
+            policy=fields.one_of("policy", InterruptPolicy, InterruptPolicy.PARALLEL),
+            halt=fields.flag("halt", True),
+            preemptive=fields.flag("preemptive", False),
+        )
+
+    def node(self, name: str, value: object, path: Path) -> AnyNode:
+        data = self.mapping(value, path)
+        if data is None:
+            return NopNode(name=name)
+        kind = data.get("kind", _MISSING)
+        form = _KINDS.get(kind) if isinstance(kind, str) else None
+        if form is None:
+            if kind is _MISSING:
+                self.problem("FIELD_MISSING", path, "expected the field kind, found none")
+            else:
+                self.problem(
+                    "FIELD_VALUE",
+                    (*path, "kind"),
+                    f"expected {_listed(_KINDS)}, found {_shown(kind)}{_meant(kind, _KINDS)}",
+                )
+            form = _Form(lambda _reader, _fields: NopNode(name=""), tuple(data))
+        known = ("kind", *form.fields, *(() if kind == "EXIT" else ("next",)), "on_failure")
+        fields = self.fields(data, path, f"a node of kind {kind}", known)
+        assert fields is not None
+        node = form.read(self, fields)
+        edges = () if kind == "EXIT" else self.edges(fields.given("next"), (*path, "next"))
+        return replace(node, name=name, edges=edges, failure_handlers=fields.items("on_failure", self.failure_handler))
+
+    def edges(self, value: object, path: Path) -> tuple[Edge, ...]:
+        if value is _MISSING:
+            return ()
+        if not isinstance(value, list):
+            edge = self.edge(value, path)
+            return () if edge is None else (edge,)
+        found = (self.edge(item, (*path, index)) for index, item in enumerate(value))
+        return tuple(edge for edge in found if edge is not None)
+
+    def edge(self, value: object, path: Path) -> Edge | None:
+        if isinstance(value, str):
+            return Edge(value)
+        if not isinstance(value, Mapping):
+            self.wrong(path, "the name of a node, or a mapping with the field to", value)
+            return None
+        fields = self.fields(value, path, "an edge", ("to", "when", "set"))
+        if fields is None:
+            return None
+        return Edge(fields.text("to"), fields.optional_expression("when"), fields.items("set", self.mutation))
+
+    def mutation(self, value: object, path: Path) -> Mutation | None:
+        fields = self.fields(value, path, "a mutation", ("var", "path", "op", "value"))
+        if fields is None:
+            return None
+        if not fields.has("op"):
+            fields.given("op", required=True)
+        return Mutation(
+            variable=fields.text("var"),
+            operator=fields.one_of("op", MutationOperator, MutationOperator.ASSIGN),
+            value=fields.expression("value"),
+            path=self.json_path(fields),
+        )
+
+    def failure_handler(self, value: object, path: Path) -> FailureHandlerDef | None:
+        fields = self.fields(value, path, "a failure handler", ("catch", "handler"))
+        if fields is None:
+            return None
+        return FailureHandlerDef(fields.optional_text("catch"), fields.text("handler"))
+
+    def json_path(self, fields: _Fields) -> JsonPath | None:
+        text = fields.optional_text("path")
+        if text is None:
+            return None
+        try:
+            path = parse_json_path(text)
+        except ValueProblem as exc:
+            self.problem("FIELD_VALUE", (*fields.path, "path"), str(exc))
+            return None
+        return path if path.steps else None
+
+    def literal(self, value: object, path: Path) -> Value:
+        """A value that stands for itself, as JSON; None with a problem for anything else."""
+        try:
+            return bounded(self._plain(value, path, 0))
+        except ValueProblem as exc:
+            self.problem("FIELD_VALUE", path, str(exc))
+            return None
+
+    def _plain(self, value: object, path: Path, depth: int) -> Value:
+        if depth > VALUE_DEPTH_MAX:
+            raise ValueProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep")
+        match value:
+            case None | bool() | str():
+                return value
+            case int() if INT_MIN <= value <= INT_MAX:
+                return value
+            case float() if math.isfinite(value):
+                return value
+            case int() | float():
+                raise ValueProblem(f"expected a number of 64 bits, found {_shown(value)}")
+            case list():
+                return [self._plain(item, (*path, index), depth + 1) for index, item in enumerate(value)]
+            case Mapping():
+                data = self.mapping(value, path) or {}
+                return {name: self._plain(item, (*path, name), depth + 1) for name, item in data.items()}
+            case _:
+                raise ValueProblem(f"expected a JSON value, found {_shown(value)}")
+
+    def expression(self, value: object, path: Path, depth: int = 0) -> Expression:
+        """An expression; the literal null with a problem where it is none."""
+        if depth > EXPRESSION_DEPTH_MAX:
+            self.problem("LIMIT", path, f"expected expressions at most {EXPRESSION_DEPTH_MAX} deep, found more")
+            return Literal(None)
+        if isinstance(value, list):
+            items = tuple(self.expression(item, (*path, index), depth + 1) for index, item in enumerate(value))
+            return _list_of(items)
+        if not isinstance(value, Mapping):
+            return Literal(self.literal(value, path))
+        data = self.mapping(value, path) or {}
+        form = next((name for name in data if name in _EXPRESSIONS), None)
+        if form is None:
+            keys = [f"`{name}`" for name in data][:5]
+            self.problem(
+                "EXPRESSION_FORM",
+                path,
+                f"expected a mapping with one of {', '.join(_EXPRESSIONS)}, found {', '.join(keys) or 'none'}"
+                f"{_meant(next(iter(data), None), _EXPRESSIONS)}; a mapping that stands for itself is written "
+                "{literal: …}",
+            )
+            return Literal(None)
+        fields = self.fields(data, path, f"an expression with {form}", (form, *_EXPRESSIONS[form]))
+        assert fields is not None
+        return self._expression_of_form(form, fields, (*path, form), depth)
+
+    def _expression_of_form(self, form: str, fields: _Fields, path: Path, depth: int) -> Expression:
+        operand = fields.data[form]
+        match form:
+            case "literal":
+                return Literal(self.literal(operand, path))
+            case "var":
+                return VariableRef(fields.text("var"), self.json_path(fields))
+            case "output":
+                return OutputRef(fields.text("output"), self.json_path(fields))
+            case "format":
+                args = fields.items("args", lambda item, place: self.expression(item, place, depth + 1))
+                return Format(fields.text("format"), args)
+            case "cast":
+                if not isinstance(operand, list) or len(operand) != 2:
+                    self.wrong(path, "a list of a value and a type", operand)
+                    return Literal(None)
+                target = self.one_of(operand[1], (*path, 1), VariableType, VariableType.STR)
+                return Cast(self.expression(operand[0], (*path, 0), depth + 1), target)
+            case _:
+                return self._operation(Operator(form), operand, path, depth)
+
+    def _operation(self, operator: Operator, operand: object, path: Path, depth: int) -> Expression:
+        lowest, highest = OPERANDS[operator]
+        if isinstance(operand, list):
+            found = operand
+        elif highest == 1:
+            found = [operand]
+        else:
+            self.wrong(path, "a list of operands", operand)
+            return Literal(None)
+        if not lowest <= len(found) <= highest:
+            wanted = str(lowest) if lowest == highest else f"{lowest} or more"
+            self.problem("FIELD_VALUE", path, f"expected {wanted} operands of {operator}, found {len(found)}")
+            return Literal(None)
+        if len(found) == 1 and not isinstance(operand, list):
+            return Operation(operator, (self.expression(operand, path, depth + 1),))
+        return Operation(
+            operator,
+            tuple(self.expression(item, (*path, index), depth + 1) for index, item in enumerate(found)),
+        )
+
+
+def _list_of(items: tuple[Expression, ...]) -> Expression:
+    if all(isinstance(item, Literal) for item in items):
+        return Literal([item.value for item in items if isinstance(item, Literal)])
+    return ListOf(items)
+
+
+_MANY = 1000
+OPERANDS: dict[Operator, tuple[int, int]] = {
+    **dict.fromkeys(Operator, (2, 2)),
+    **dict.fromkeys((Operator.AND, Operator.OR, Operator.ADD, Operator.MULTIPLY), (2, _MANY)),
+    **dict.fromkeys((Operator.NOT, Operator.SIZE_OF), (1, 1)),
+}
+"""How many operands an operator takes, at least and at most."""
+
+_EXPRESSIONS: dict[str, tuple[str, ...]] = {
+    "var": ("path",),
+    "output": ("path",),
+    "literal": (),
+    "format": ("args",),
+    "cast": (),
+    **{operator.value: () for operator in Operator},
+}
+"""The key that makes a mapping an expression, and what may stand beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How a kind of node is read: from its fields, beside those that all nodes have."""
+
+    read: "Callable[[_Reader, _Fields], AnyNode]"
+    fields: tuple[str, ...] = ()
+
+
+def _exit(reader: _Reader, fields: _Fields) -> AnyNode:
+    if not fields.has("fail"):
+        return ExitNode(name="", returns=fields.optional_expression("return"))
+    if fields.has("return"):
+        reader.problem("FIELD_VALUE", fields.path, "expected fail or return, found both")
+    path = (*fields.path, "fail")
+    fail = reader.fields(fields.data["fail"], path, "fail", ("name", "message", "content"))
+    if fail is None:
+        return ExitNode(name="")
+    return ExitNode(
+        name="",
+        failure_name=fail.text("name"),
+        failure_message=fail.optional_expression("message"),
+        failure_content=fail.optional_expression("content"),
+    )
+
+
+def _task(reader: _Reader, fields: _Fields) -> AnyNode:
+    backoff = None
+    if fields.has("backoff"):
+        path = (*fields.path, "backoff")
+        given = reader.fields(fields.data["backoff"], path, "backoff", ("base_ms", "multiplier", "max_ms"))
+        if given is not None:
+            backoff = Backoff(
+                base_ms=given.integer("base_ms", 1000, 0, MILLISECONDS_MAX),
+                multiplier=given.number("multiplier", 2.0, 1.0, 1000.0),
+                max_ms=given.integer("max_ms", 60_000, 0, MILLISECONDS_MAX),
+            )
+    return TaskNode(
+        name="",
+        task_def=fields.text("task"),
+        input=fields.expressions("input"),
+        timeout_s=fields.expression("timeout_s") if fields.has("timeout_s") else TaskNode.timeout_s,
+        retries=fields.integer("retries", 0, 0, RETRIES_MAX),
+        backoff=backoff,
+    )
+
+
+def _sleep(reader: _Reader, fields: _Fields) -> AnyNode:
+    forms = [name for name in ("seconds", "until", "until_iso") if fields.has(name)]
+    if len(forms) != 1:
+        found = _listed(forms, "and") if forms else "none"
+        reader.problem("FIELD_VALUE", fields.path, f"expected one of seconds, until and until_iso, found {found}")
+    return SleepNode(
+        name="",
+        seconds=fields.optional_expression("seconds"),
+        until_ms=fields.optional_expression("until"),
+        until_iso=fields.optional_expression("until_iso"),
+    )
+
+
+_KINDS: dict[str, _Form] = {
+    "ENTRYPOINT": _Form(lambda _reader, _fields: EntrypointNode(name="")),
+    "EXIT": _Form(_exit, ("fail", "return")),
+    "NOP": _Form(lambda _reader, _fields: NopNode(name="")),
+    "TASK": _Form(_task, ("task", "input", "timeout_s", "retries", "backoff")),
+    "EXTERNAL_EVENT": _Form(
+        lambda _reader, fields: ExternalEventNode(
+            name="",
+            external_event_def=fields.text("event"),
+            timeout_s=fields.optional_expression("timeout_s"),
+        ),
+        ("event", "timeout_s"),
+    ),
+    "SLEEP": _Form(_sleep, ("seconds", "until", "until_iso")),
+    "START_THREAD": _Form(
+        lambda _reader, fields: StartThreadNode(
+            name="", thread=fields.text("thread"), input=fields.expressions("input")
+        ),
+        ("thread", "input"),
+    ),
+    "START_MULTIPLE_THREADS": _Form(
+        lambda _reader, fields: StartMultipleThreadsNode(
+            name="",
+            thread=fields.text("thread"),
+            over=fields.expression("over"),
+            input=fields.expressions("input"),
+        ),
+        ("thread", "over", "input"),
+    ),
+    "WAIT_FOR_THREADS": _Form(
+        lambda reader, fields: WaitForThreadsNode(
+            name="",
+            threads=fields.expression("threads"),
+            strategy=fields.one_of("strategy", WaitStrategy, WaitStrategy.ALL),
+            on_child_failure=fields.items("on_child_failure", reader.failure_handler),
+        ),
+        ("threads", "strategy", "on_child_failure"),
+    ),
+    "WAIT_FOR_CONDITION": _Form(
+        lambda _reader, fields: WaitForConditionNode(name="", condition=fields.expression("condition")),
+        ("condition",),
+    ),
+    "THROW_EVENT": _Form(
+        lambda _reader, fields: ThrowEventNode(
+            name="",
+            workflow_event_def=fields.text("event"),
+            content=fields.expression("content") if fields.has("content") else ThrowEventNode.content,
+        ),
+        ("event", "content"),
+    ),
+}
+
+
+def _shown(value: object) -> str:
+    """What was found, for a sentence."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return repr(value if len(value) <= 60 else value[:57] + "...")
+        case int() | float():
+            return repr(value) if abs(value) < 1e30 else "a number beyond 64 bits"
+        case Mapping():
+            return "a mapping"
+        case list():
+            return "a list"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def _listed(names: Iterable[str], word: str = "or") -> str:
+    texts = [str(name) for name in names]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} {word} {texts[-1]}"
+
+
+def _meant(value: object, choices: Iterable[str]) -> str:
+    """` (did you mean …?)` where one of the choices is near."""
+    if not isinstance(value, str):
+        return ""
+    by_folded = {choice.lower(): str(choice) for choice in choices}
+    near = get_close_matches(value.lower(), by_folded, n=1)
+    return f" (did you mean {by_folded[near[0]]}?)" if near else ""
+
+
+def document_text(wf_spec: WfSpec) -> str:
+    """The document of a WfSpec as JSON text, in its author's order."""
+    return json.dumps(document_of(wf_spec), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def canonical(wf_spec: WfSpec) -> str:
+    """A text that two WfSpecs share exactly if they are equal: the document with its keys in alphabetical order."""
+    return json.dumps(document_of(wf_spec), ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
+
+
+def document_of(wf_spec: WfSpec) -> dict[str, Any]:
+    """The document of a WfSpec as plain data: defaults left out, the shorter of two forms."""
+    return _without_defaults(
+        {
+            "name": wf_spec.name,
+            "entrypoint": wf_spec.entrypoint,
+            "retention_s": wf_spec.retention_s,
+            "threads": {name: _thread_document(thread) for name, thread in wf_spec.threads.items()},
+        }
+    )
+
+
+def _without_defaults(fields: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    """The fields that differ from their default; without a named one, null and empty containers are the default."""
+    kept = {}
+    for name, value in fields.items():
+        if name in defaults:
+            is_default = value == defaults[name]
+        else:
+            is_default = value is None or value in ({}, [])
+        if not is_default:
+            kept[name] = value
+    return kept
+
+
+def _thread_document(thread: ThreadSpec) -> dict[str, Any]:
+    return {
+        **_without_defaults(
+            {
+                "variables": {
+                    name: _without_defaults(
+                        {
+                            "type": variable.type.value,
+                            "default": _default_document(variable.default),
+                            "required": variable.required,
+                            "masked": variable.masked,
+                        },
+                        default=None,
+                        required=False,
+                        masked=False,
+                    )
+                    for name, variable in thread.variables.items()
+                },
+                "interrupts": [
+                    _without_defaults(
+                        {
+                            "event": interrupt.external_event_def,
+                            "handler": interrupt.handler,
+                            "policy": interrupt.policy.value,
+                            "halt": interrupt.halt,
+                            "preemptive": interrupt.preemptive,
+                        },
+                        policy="parallel",
+                        halt=True,
+                        preemptive=False,
+                    )
+                    for interrupt in thread.interrupts
+                ],
+            }
+        ),
+        "nodes": {name: _node_document(node) for name, node in thread.nodes.items()},
+    }
+
+
+def _default_document(value: Value) -> object:
+    match value:
+        case Timestamp():
+            text = iso_of(value)
+            return text if text.endswith("Z") else value.epoch_ms
+        case bytes():
+            return base64.b64encode(value).decode()
+        case _:
+            return value
+
+
+def _node_document(node: AnyNode) -> dict[str, Any]:
+    edges = [_edge_document(edge) for edge in node.edges]
+    common = _without_defaults(
+        {
+            "next": edges[0] if len(edges) == 1 else edges,
+            "on_failure": [_failure_handler_document(handler) for handler in node.failure_handlers],
+        }
+    )
+    return {**_kind_document(node), **common}
+
+
+def _kind_document(node: AnyNode) -> dict[str, Any]:
+    match node:
+        case EntrypointNode():
+            return {"kind": "ENTRYPOINT"}
+        case NopNode():
+            return {"kind": "NOP"}
+        case ExitNode(failure_name=None):
+            return {"kind": "EXIT", **_expressions_document({"return": node.returns})}
+        case ExitNode():
+            content = _expressions_document({"message": node.failure_message, "content": node.failure_content})
+            return {"kind": "EXIT", "fail": {"name": node.failure_name, **content}}
+        case TaskNode():
+            return {
+                "kind": "TASK",
+                "task": node.task_def,
+                **_input_document(node.input),
+                **_expressions_document({"timeout_s": None if node.timeout_s == Literal(60) else node.timeout_s}),
+                **({"retries": node.retries} if node.retries else {}),
+                **({"backoff": _backoff_document(node.backoff)} if node.backoff else {}),
+            }
+        case ExternalEventNode():
+            return {
+                "kind": "EXTERNAL_EVENT",
+                "event": node.external_event_def,
+                **_expressions_document({"timeout_s": node.timeout_s}),
+            }
+        case SleepNode():
+            forms = {"seconds": node.seconds, "until": node.until_ms, "until_iso": node.until_iso}
+            return {"kind": "SLEEP", **_expressions_document(forms)}
+        case StartThreadNode():
+            return {"kind": "START_THREAD", "thread": node.thread, **_input_document(node.input)}
+        case StartMultipleThreadsNode():
+            return {
+                "kind": "START_MULTIPLE_THREADS",
+                "thread": node.thread,
+                "over": expression_document(node.over),
+                **_input_document(node.input),
+            }
+        case WaitForThreadsNode():
+            return {
+                "kind": "WAIT_FOR_THREADS",
+                **_without_defaults(
+                    {
+                        "threads": expression_document(node.threads),
+                        "strategy": node.strategy.value,
+                        "on_child_failure": [_failure_handler_document(item) for item in node.on_child_failure],
+                    },
+                    threads=_MISSING,
+                    strategy="ALL",
+                ),
+            }
+        case WaitForConditionNode():
+            return {"kind": "WAIT_FOR_CONDITION", "condition": expression_document(node.condition)}
+        case ThrowEventNode():
+            return {
+                "kind": "THROW_EVENT",
+                "event": node.workflow_event_def,
+                **_expressions_document({"content": None if node.content == Literal(None) else node.content}),
+            }
+
+
+def _expressions_document(expressions: Mapping[str, Expression | None]) -> dict[str, Any]:
+    return {name: expression_document(item) for name, item in expressions.items() if item is not None}
+
+
+def _input_document(given: Mapping[str, Expression]) -> dict[str, Any]:
+    return {"input": _expressions_document(given)} if given else {}
+
+
+def _backoff_document(backoff: Backoff) -> dict[str, Any]:
+    return {"base_ms": backoff.base_ms, "multiplier": backoff.multiplier, "max_ms": backoff.max_ms}
+
+
+def _failure_handler_document(handler: FailureHandlerDef) -> dict[str, Any]:
+    return _without_defaults({"catch": handler.catch, "handler": handler.handler})
+
+
+def _edge_document(edge: Edge) -> Any:
+    if edge.when is None and not edge.mutations:
+        return edge.to
+    return {
+        "to": edge.to,
+        **_expressions_document({"when": edge.when}),
+        **_without_defaults({"set": [_mutation_document(mutation) for mutation in edge.mutations]}),
+    }
+
+
+def _mutation_document(mutation: Mutation) -> dict[str, Any]:
+    return {
+        "var": mutation.variable,
+        **({"path": str(mutation.path)} if mutation.path is not None else {}),
+        "op": mutation.operator.value,
+        "value": expression_document(mutation.value),
+    }
+
+
+def expression_document(expression: Expression) -> Any:
+    """An expression as it is written in a document."""
+    match expression:
+        case Literal(value):
+            return _literal_document(value)
+        case VariableRef(name, path):
+            return {"var": name, **({"path": str(path)} if path is not None else {})}
+        case OutputRef(node, path):
+            return {"output": node, **({"path": str(path)} if path is not None else {})}
+        case Format(template, args):
+            return {"format": template, "args": _operands_document(args)}
+        case Cast(operand, target):
+            return {"cast": [expression_document(operand), target.value]}
+        case ListOf(items):
+            return _operands_document(items)
+        case Operation(operator, operands):
+            return {operator.value: _operands_document(operands)}
+
+
+def _operands_document(operands: Sequence[Expression]) -> list[Any]:
+    return [expression_document(operand) for operand in operands]
+
+
+def _literal_document(value: Value) -> Any:
+    """A literal: as it stands where reading it again finds the same, else under `literal`."""
+    if isinstance(value, dict) or (isinstance(value, list) and _holds_mapping(value)):
+        return {"literal": value}
+    return value
+
+
+def _holds_mapping(value: Value) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(_holds_mapping(item) for item in value))

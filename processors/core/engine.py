@@ -1,0 +1,95 @@
+"""The one loop that joins decide, advance and evolve: a command in, its events out, the WfRun moved.
+
+Every event is applied before the rule that yielded it goes on, so live folding and replay run the same `evolve` over
+the same events in the same order. Nothing here knows Kafka; the fold of a partition, the scenario runner and the
+searches all call `handle`.
+"""
+
+from collections.abc import Iterator
+
+from processors.core.advance import Agenda, advance
+from processors.core.commands import Command
+from processors.core.context import Context
+from processors.core.decide import decide
+from processors.core.events import Cause, Event, Ignored, LogEntry, NodeCompleted, Rejected, WfRunStarted
+from processors.core.evolve import evolve, index_of, new_run, replay
+from processors.core.failing import fail_thread
+from processors.core.failures import INTERNAL_ERROR, failure_of
+from processors.core.model import NO_INCARNATION, Status, WfRun
+from processors.core.nodes import parking_of
+
+__all__ = ["attach", "handle", "new_run", "replay"]
+
+
+def handle(run: WfRun, command: Command, cause: Cause, time_ms: int, context: Context) -> list[LogEntry]:
+    """Fold one command: changes the WfRun in place and gives the log entries, never none.
+
+    `time_ms` is the record's; the WfRun's own time never runs backwards. An exception from here is a bug: the WfRun is
+    then half changed and must be restored.
+    """
+    return _Handling(run, cause, time_ms, context).handle(command)
+
+
+def attach(run: WfRun, context: Context) -> WfRun:
+    """Make a WfRun that was restored from its rows, or replayed, ready for `handle`."""
+    run.index = index_of(run)
+    if run.wf_spec is not None:
+        run.spec = context.definitions.wf_spec(run.wf_spec)
+        for thread in run.threads.values():
+            if thread.status is Status.RUNNING:
+                for key in parking_of(run, thread):
+                    run.index.parked.setdefault(key, set()).add(thread.number)
+    return run
+
+
+class _Handling:
+    """One command on its way through the rules."""
+
+    def __init__(self, run: WfRun, cause: Cause, time_ms: int, context: Context) -> None:
+        self._run = run
+        self._cause = cause
+        self._context = context
+        self._agenda = Agenda()
+        self._log: list[LogEntry] = []
+        self._time_ms = max(run.time_ms, time_ms) if run.exists else time_ms
+        if run.exists:
+            run.time_ms = self._time_ms  # rules that look at the time see this command's
+
+    def handle(self, command: Command) -> list[LogEntry]:
+        bound = self._context.limits.events_per_command
+        count = 0
+        for event in self._follow(command):
+            self._record(event)
+            count = 0 if type(event) is NodeCompleted and event.external_event_id is not None else count + 1
+            if count >= bound:
+                self._break_off(bound)
+                break
+        assert self._log, f"{type(command).__name__} had no outcome"
+        return self._log
+
+    def _follow(self, command: Command) -> Iterator[Event]:
+        yield from decide(self._run, command, self._context)
+        if type(self._log[0].event) not in (Rejected, Ignored) and self._run.exists:
+            yield from advance(self._run, self._context, self._agenda)
+
+    def _break_off(self, bound: int) -> None:
+        """A WfSpec that loops is its author's mistake: that WfRun fails, and nothing else (DESIGN 4)."""
+        newest = ", ".join(type(entry.event).__name__ for entry in self._log[-3:])
+        message = f"did not settle within {bound} events; last: {newest}"
+        for event in fail_thread(self._run, self._run.threads[0], failure_of(INTERNAL_ERROR, message)):
+            self._record(event)
+
+    def _record(self, event: Event) -> None:
+        run = self._run
+        if type(event) is WfRunStarted:
+            incarnation, seq = self._cause.offset, 1
+        elif run.exists:
+            incarnation, seq = run.incarnation, run.seq + 1
+        else:
+            incarnation, seq = NO_INCARNATION, 0
+        entry = LogEntry(run.wf_run_id, incarnation, seq, self._time_ms, self._cause, event)
+        evolve(run, entry)
+        self._log.append(entry)
+        if run.spec is None and run.wf_spec is not None:
+            run.spec = self._context.definitions.wf_spec(run.wf_spec)
+        self._agenda.note(run, event)

@@ -1,0 +1,489 @@
+"""What an event means: the only code that changes a WfRun. Total, free of rules, and quick.
+
+It knows no WfSpec, no limits and no other WfRun, so replaying a log needs nothing but the log. The WfRun is changed in
+place, by the fold that owns it; every row that an arm touches is noted in `changes`. What an arm does to a released
+event never changes (STYLE): new meaning gets a new event.
+"""
+
+import bisect
+from collections.abc import Iterable
+from typing import assert_never
+
+from processors.core.commands import TaskStatus, TimerKind
+from processors.core.events import (
+    ChildFailureHandled,
+    ExternalEventPosted,
+    Halt,
+    HaltReasonResolved,
+    Ignored,
+    InterruptAccepted,
+    InterruptDropped,
+    InterruptSuperseded,
+    LogEntry,
+    NodeCompleted,
+    NodeFailed,
+    Rejected,
+    Resume,
+    SpawnChild,
+    TaskAttemptEnded,
+    TaskAttemptRequested,
+    ThreadCompleted,
+    ThreadFailed,
+    ThreadHalted,
+    ThreadRescued,
+    ThreadRetired,
+    TimerArmed,
+    TimerMatured,
+    WaitStarted,
+    WfRunDeleted,
+    WfRunStarted,
+    WorkflowEventThrown,
+)
+from processors.core.model import (
+    FAILED,
+    NO_INCARNATION,
+    TERMINAL,
+    AcceptedInterrupt,
+    ExternalEventKey,
+    ExternalEventStatus,
+    Failure,
+    HaltReason,
+    HandlingFailure,
+    Index,
+    Interrupted,
+    NodeRun,
+    PendingFailure,
+    PendingInterrupt,
+    Status,
+    TaskRun,
+    TaskRunStatus,
+    ThreadRun,
+    ThreadType,
+    ThreadWait,
+    Timer,
+    UnstartedFailureHandler,
+    WfRun,
+    WfRunExternalEvent,
+)
+
+COMMAND_IDS_REMEMBERED = 64
+"""How many decided commands of a WfRun are known again when they are repeated (DESIGN 3)."""
+WF_COMMANDS = "wf-commands"
+
+
+def replay(history: Iterable[LogEntry], run: WfRun) -> WfRun:
+    """Fold a WfRun's log, or the rest of it, without running a rule."""
+    for entry in history:
+        evolve(run, entry)
+    return run
+
+
+def evolve(run: WfRun, entry: LogEntry) -> None:
+    """Change the WfRun to what it is after this event."""
+    event = entry.event
+    if run.wf_spec is not None or type(event) is WfRunStarted:
+        run.seq = entry.seq
+        run.time_ms = entry.time_ms
+    match event:
+        case WfRunStarted():
+            _start(run, entry, event)
+        case WfRunDeleted():
+            _delete(run)
+            return
+        case ExternalEventPosted():
+            _post(run, entry, event)
+        case Halt(thread=number, reason=reason):
+            thread = _change(run, number)
+            thread.halt_reasons.append(reason)
+            if thread.status is Status.RUNNING:
+                thread.status = Status.HALTING
+            if type(reason) is PendingInterrupt:
+                _accept(run, number, reason.external_event_def, reason.external_event_id)
+        case ThreadHalted(thread=number):
+            _change(run, number).status = Status.HALTED
+        case InterruptAccepted():
+            _accept(run, event.thread, event.external_event_def, event.external_event_id)
+        case InterruptDropped():
+            _give_up(run, event, ExternalEventStatus.DROPPED)
+        case InterruptSuperseded():
+            _give_up(run, event, ExternalEventStatus.SUPERSEDED)
+        case SpawnChild():
+            _spawn(run, event)
+        case HaltReasonResolved(thread=number, reason=reason):
+            _change(run, number).halt_reasons.remove(reason)
+        case Resume(thread=number):
+            thread = _change(run, number)
+            thread.status = Status.RUNNING
+            thread.halt_reasons = []
+        case NodeCompleted():
+            _complete_node(run, event)
+        case NodeFailed():
+            thread = _change(run, event.thread)
+            _fail_node(thread, event.failure)
+            run.unstarted_failure_handlers.append(UnstartedFailureHandler(event.thread, event.position, event.handler))
+        case TimerArmed(thread=number, timer=timer):
+            node = _change(run, number).node
+            node.timer = timer
+            if timer.kind is TimerKind.EXTERNAL_EVENT_TIMEOUT:
+                node.deadline_ms = timer.due_ms
+        case TimerMatured(thread=number):
+            node = _change(run, number).node
+            node.timer = None
+            node.matured_seq = entry.seq
+        case TaskAttemptRequested():
+            node = _change(run, event.thread).node
+            node.task = TaskRun(TaskRunStatus.OUT, event.attempt, event.task_def, event.input)
+            node.timer = Timer(TimerKind.TASK_TIMEOUT, event.deadline_ms)
+        case TaskAttemptEnded():
+            _end_attempt(_change(run, event.thread).node, event, run.time_ms)
+        case WaitStarted(thread=number, threads=threads):
+            _change(run, number).node.waits = [ThreadWait(waited_for) for waited_for in threads]
+        case ChildFailureHandled(thread=number, children=children):
+            _overlook(_change(run, number), children)
+        case WorkflowEventThrown():
+            pass
+        case ThreadCompleted():
+            _complete_thread(run, event)
+        case ThreadFailed(thread=number, failure=failure):
+            _fail_thread(run, _change(run, number), failure)
+        case ThreadRetired(thread=number):
+            _leave(run, run.threads[number])
+        case ThreadRescued():
+            _rescue(run, event)
+        case Rejected() | Ignored():
+            pass
+        case _:
+            assert_never(event)
+    _remember_command(run, entry)
+
+
+def _change(run: WfRun, number: int) -> ThreadRun:
+    """The thread, noted as changed."""
+    run.changes.threads.add(number)
+    return run.threads[number]
+
+
+def _remember_command(run: WfRun, entry: LogEntry) -> None:
+    command_id = entry.cause.command_id
+    if command_id is None or run.wf_spec is None or entry.cause.topic != WF_COMMANDS:
+        return
+    if command_id not in run.command_ids:
+        run.command_ids.append(command_id)
+        del run.command_ids[:-COMMAND_IDS_REMEMBERED]
+
+
+def _start(run: WfRun, entry: LogEntry, event: WfRunStarted) -> None:
+    run.incarnation = entry.incarnation
+    run.wf_spec = event.wf_spec
+    run.definitions_position = entry.cause.definitions_position
+    run.started_ms = run.time_ms
+    run.greatest_thread_number = 0
+    _add_thread(
+        run,
+        ThreadRun(
+            wf_run_id=run.wf_run_id,
+            number=0,
+            type=ThreadType.ENTRYPOINT,
+            thread_spec=event.thread_spec,
+            parent=None,
+            status=Status.RUNNING,
+            node=NodeRun(position=0, node=event.node, arrived_ms=run.time_ms),
+            started_ms=run.time_ms,
+            variables=dict(event.variables),
+        ),
+    )
+
+
+def _delete(run: WfRun) -> None:
+    run.changes.left.extend(run.threads.values())
+    run.changes.threads.clear()
+    run.changes.forgotten.extend(run.external_events)
+    run.changes.external_events.clear()
+    run.changes.deleted = True
+    fresh = WfRun(run.wf_run_id)
+    for name in _OWN_FIELDS:
+        setattr(run, name, getattr(fresh, name))
+
+
+_OWN_FIELDS = (
+    "incarnation",
+    "wf_spec",
+    "definitions_position",
+    "seq",
+    "time_ms",
+    "greatest_thread_number",
+    "started_ms",
+    "ended_ms",
+    "accepted_interrupts",
+    "unstarted_failure_handlers",
+    "command_ids",
+    "timer",
+    "threads",
+    "external_events",
+    "index",
+    "spec",
+)
+"""All of a WfRun but its id and the note of what must be written."""
+
+
+def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
+    for old in event.forgotten:
+        key = (old.external_event_def, old.external_event_id)
+        del run.external_events[key]
+        run.changes.forgotten.append(key)
+        run.changes.external_events.discard(key)
+    posted = WfRunExternalEvent(
+        wf_run_id=run.wf_run_id,
+        external_event_def=event.external_event_def,
+        external_event_id=event.external_event_id,
+        status=ExternalEventStatus.UNCLAIMED,
+        posted_ms=entry.time_ms,
+        posted_offset=entry.cause.offset,
+        posted_seq=entry.seq,
+        content=event.content,
+        thread=event.thread,
+    )
+    run.external_events[posted.key] = posted
+    run.changes.external_events.add(posted.key)
+    run.index.unclaimed.setdefault(event.external_event_def, {})[event.external_event_id] = None
+
+
+def _change_event(run: WfRun, key: ExternalEventKey) -> WfRunExternalEvent:
+    """The ExternalEvent, noted as changed; whatever is done with it, it is unclaimed no longer."""
+    run.changes.external_events.add(key)
+    event_def, event_id = key
+    run.index.unclaimed.get(event_def, {}).pop(event_id, None)
+    return run.external_events[key]
+
+
+def _accept(run: WfRun, number: int, event_def: str, event_id: str) -> None:
+    run.accepted_interrupts.append(AcceptedInterrupt(number, event_def, event_id))
+    _change_event(run, (event_def, event_id)).status = ExternalEventStatus.CLAIMED
+
+
+def _settle_interrupt(run: WfRun, accepted: AcceptedInterrupt) -> None:
+    """Take an interrupt off the waiting list; its event's content goes with the last thread that waited for it."""
+    if accepted in run.accepted_interrupts:
+        run.accepted_interrupts.remove(accepted)
+    event_def, event_id = accepted.external_event_def, accepted.external_event_id
+    if not any(a.external_event_id == event_id and a.external_event_def == event_def for a in run.accepted_interrupts):
+        _change_event(run, (event_def, event_id)).content = None
+
+
+def _give_up(run: WfRun, event: InterruptDropped | InterruptSuperseded, status: ExternalEventStatus) -> None:
+    _settle_interrupt(run, AcceptedInterrupt(event.thread, event.external_event_def, event.external_event_id))
+    _change_event(run, (event.external_event_def, event.external_event_id)).status = status
+    reason = PendingInterrupt(event.external_event_def, event.external_event_id)
+    thread = run.threads.get(event.thread)
+    if thread is not None and reason in thread.halt_reasons:
+        _change(run, event.thread).halt_reasons.remove(reason)
+
+
+def _spawn(run: WfRun, event: SpawnChild) -> None:
+    parent = _change(run, event.parent)
+    parent.children.append(event.thread)
+    run.greatest_thread_number = event.thread
+    _add_thread(
+        run,
+        ThreadRun(
+            wf_run_id=run.wf_run_id,
+            number=event.thread,
+            type=event.type,
+            thread_spec=event.spec,
+            parent=event.parent,
+            status=Status.RUNNING,
+            node=NodeRun(position=0, node=event.node, arrived_ms=run.time_ms),
+            started_ms=run.time_ms,
+            variables=dict(event.variables),
+            waiter=event.waiter,
+            external_event_def=event.external_event_def,
+            external_event_id=event.external_event_id,
+            halts_parent=event.halts_parent,
+        ),
+    )
+    if event.type is ThreadType.INTERRUPT:
+        assert event.external_event_def is not None
+        assert event.external_event_id is not None
+        key = (event.external_event_def, event.external_event_id)
+        _settle_interrupt(run, AcceptedInterrupt(event.parent, *key))
+        if event.halts_parent:
+            _replace(parent.halt_reasons, PendingInterrupt(*key), Interrupted(event.thread))
+    elif event.waiter is not None:
+        waits = _change(run, event.waiter).node.waits
+        assert waits is not None
+        next(wait for wait in waits if wait.thread == event.parent).handler = event.thread
+    elif event.type is ThreadType.FAILURE_HANDLER:
+        run.unstarted_failure_handlers = [
+            unstarted for unstarted in run.unstarted_failure_handlers if unstarted.thread != event.parent
+        ]
+        pending = [reason for reason in parent.halt_reasons if type(reason) is PendingFailure]
+        _replace(parent.halt_reasons, pending[0], HandlingFailure(event.thread))
+        for reason in pending[1:]:
+            parent.halt_reasons.remove(reason)
+
+
+def _replace(reasons: list[HaltReason], old: HaltReason, new: HaltReason) -> None:
+    reasons[reasons.index(old)] = new
+
+
+def _complete_node(run: WfRun, event: NodeCompleted) -> None:
+    thread = _change(run, event.thread)
+    for write in event.writes:
+        _change(run, write.thread).variables[write.name] = write.value
+    if event.keeps_output:
+        thread.outputs[event.node] = event.output
+    if event.external_event_def is not None and event.external_event_id is not None:
+        claimed = _change_event(run, (event.external_event_def, event.external_event_id))
+        claimed.status = ExternalEventStatus.CLAIMED
+        claimed.content = None
+    thread.node = NodeRun(position=event.position + 1, node=event.next_node, arrived_ms=run.time_ms)
+
+
+def _fail_node(thread: ThreadRun, failure: Failure) -> None:
+    thread.node.failure = failure
+    thread.node.failure_handled = False
+    thread.node.timer = None
+
+
+def _end_attempt(node: NodeRun, event: TaskAttemptEnded, time_ms: int) -> None:
+    task = node.task
+    assert task is not None
+    retrying = event.retry_at_ms is not None
+    node.task = TaskRun(
+        status=TaskRunStatus.RETRYING if retrying else TaskRunStatus.DONE,
+        attempt=event.attempt,
+        task_def=task.task_def,
+        input=task.input if retrying else {},
+        retry_at_ms=event.retry_at_ms,
+        result=event.status,
+        output=event.output,
+        failure_name=event.failure_name,
+        message=event.message,
+        content=event.content,
+    )
+    if event.retry_at_ms is not None and event.retry_at_ms > time_ms:
+        node.timer = Timer(TimerKind.TASK_BACKOFF, event.retry_at_ms)
+    else:
+        node.timer = None
+    assert not (retrying and event.status in (TaskStatus.SUCCESS, TaskStatus.EXCEPTION))
+
+
+def _overlook(thread: ThreadRun, children: Iterable[int]) -> None:
+    for child in children:
+        if child not in thread.handled_children:
+            thread.handled_children.append(child)
+
+
+def _complete_thread(run: WfRun, event: ThreadCompleted) -> None:
+    thread = _change(run, event.thread)
+    thread.status = Status.COMPLETED
+    thread.output = event.output
+    thread.ended_ms = run.time_ms
+    if thread.type is ThreadType.FAILURE_HANDLER:
+        _note_handled(run, thread)
+    if thread.number == 0:
+        run.ended_ms = run.time_ms
+        run.index.by_spec.clear()
+    else:
+        _leave(run, thread)
+
+
+def _note_handled(run: WfRun, handler: ThreadRun) -> None:
+    """A failure handler has completed: what it handled counts as successful from here on."""
+    assert handler.parent is not None
+    if handler.waiter is not None:
+        waiter = _change(run, handler.waiter)
+        for wait in waiter.node.waits or ():
+            if wait.handler == handler.number:
+                wait.handled = True
+                _overlook(waiter, [wait.thread])
+        return
+    failed = _change(run, handler.parent)
+    failed.node.failure_handled = True
+    if failed.node.waits is not None:
+        waited_for = (wait.thread for wait in failed.node.waits)
+        _overlook(failed, [number for number in waited_for if run.thread_status(number) in FAILED])
+
+
+def _fail_thread(run: WfRun, thread: ThreadRun, failure: Failure) -> None:
+    thread.status = Status(failure.failure_class)
+    thread.failure = failure
+    thread.ended_ms = run.time_ms
+    thread.halt_reasons = []
+    _fail_node(thread, failure)
+    run.unstarted_failure_handlers = [
+        unstarted for unstarted in run.unstarted_failure_handlers if unstarted.thread != thread.number
+    ]
+    _unlist(run.index, thread)
+    if thread.number == 0:
+        run.ended_ms = run.time_ms
+
+
+def _rescue(run: WfRun, event: ThreadRescued) -> None:
+    thread = _change(run, event.thread)
+    thread.status = Status.RUNNING
+    thread.failure = None
+    thread.ended_ms = None
+    if event.skip_current_node:
+        thread.node.failure_handled = True
+    else:
+        thread.node = NodeRun(position=thread.node.position + 1, node=thread.node.node, arrived_ms=run.time_ms)
+    _list(run.index, thread)
+    if thread.number == 0:
+        run.ended_ms = None
+
+
+def _add_thread(run: WfRun, thread: ThreadRun) -> None:
+    run.threads[thread.number] = thread
+    run.changes.threads.add(thread.number)
+    _list(run.index, thread)
+
+
+def _leave(run: WfRun, thread: ThreadRun) -> None:
+    """Take a thread and all that is left below it out of the hot state."""
+    assert thread.parent is not None
+    parent = _change(run, thread.parent)
+    parent.children.remove(thread.number)
+    if thread.number in parent.handled_children:
+        parent.handled_children.remove(thread.number)
+    leaving = [thread]
+    while leaving:
+        left = leaving.pop()
+        leaving.extend(run.threads[child] for child in left.children)
+        del run.threads[left.number]
+        run.changes.threads.discard(left.number)
+        run.changes.left.append(left)
+        _unlist(run.index, left)
+
+
+def _list(index: Index, thread: ThreadRun) -> None:
+    bisect.insort(index.by_spec.setdefault(thread.thread_spec, []), thread.number)
+
+
+def _unlist(index: Index, thread: ThreadRun) -> None:
+    numbers = index.by_spec.get(thread.thread_spec, [])
+    at = bisect.bisect_left(numbers, thread.number)
+    if at < len(numbers) and numbers[at] == thread.number:
+        del numbers[at]
+
+
+def index_of(run: WfRun) -> Index:
+    """The index of a WfRun that was restored from its rows (what threads are parked on is the engine's to add)."""
+    index = Index()
+    for thread in run.threads.values():
+        if thread.status not in TERMINAL:
+            _list(index, thread)
+    for event in run.external_events.values():
+        if event.status is ExternalEventStatus.UNCLAIMED:
+            index.unclaimed.setdefault(event.external_event_def, {})[event.external_event_id] = None
+    return index
+
+
+def new_run(wf_run_id: str) -> WfRun:
+    """What a fold starts from: nothing is known under this id."""
+    run = WfRun(wf_run_id)
+    assert run.incarnation == NO_INCARNATION
+    return run
+
+
+__all__ = ["evolve", "index_of", "new_run", "replay"]

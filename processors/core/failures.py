@@ -1,0 +1,73 @@
+"""Names of failures, what class a name has, and which failures a handler catches (SEMANTICS 4.1, 4.2, N1)."""
+
+from collections.abc import Iterable
+
+from processors.core.model import Failure, FailureClass
+from processors.core.spec import FailureHandlerDef
+from processors.core.values import Value
+
+CHILD_FAILED = "CHILD_FAILED"
+VAR_SUB_ERROR = "VAR_SUB_ERROR"
+VAR_MUTATION_ERROR = "VAR_MUTATION_ERROR"
+VAR_ERROR = "VAR_ERROR"
+TASK_FAILURE = "TASK_FAILURE"
+TASK_ERROR = "TASK_ERROR"
+TIMEOUT = "TIMEOUT"
+INTERNAL_ERROR = "INTERNAL_ERROR"
+USER_TASK_CANCELLED = "USER_TASK_CANCELLED"
+
+RESERVED = frozenset(
+    {
+        CHILD_FAILED,
+        "CHILD_FAILURE",  # LittleHorse's name for it: nobody may use it for something else
+        VAR_SUB_ERROR,
+        VAR_MUTATION_ERROR,
+        VAR_ERROR,
+        TASK_FAILURE,
+        TASK_ERROR,
+        TIMEOUT,
+        INTERNAL_ERROR,
+        USER_TASK_CANCELLED,
+    }
+)
+"""Technical failures; every other name is a business exception."""
+
+UMBRELLAS = {
+    VAR_ERROR: frozenset({VAR_ERROR, VAR_SUB_ERROR, VAR_MUTATION_ERROR}),
+    TASK_ERROR: frozenset({TASK_ERROR, TASK_FAILURE, TIMEOUT}),
+}
+"""Names for catching -> the names they stand for."""
+
+
+def failure_class_of(name: str) -> FailureClass:
+    """By name: reserved names are ERRORs, all others EXCEPTIONs (4.1)."""
+    return FailureClass.ERROR if name in RESERVED else FailureClass.EXCEPTION
+
+
+def failure_of(name: str, message: str, content: Value = None) -> Failure:
+    """A failure that has no cause below it."""
+    return Failure(name, message, failure_class_of(name), content)
+
+
+def child_failed(message: str, thread: int, cause: Failure, failure_class: FailureClass) -> Failure:
+    """CHILD_FAILED, with the failure of the thread below as its cause (N1)."""
+    return Failure(CHILD_FAILED, message, failure_class, cause.content, thread, cause)
+
+
+def passed_on(thread: int, cause: Failure) -> Failure:
+    """The failure of a thread below under its own name, with a link added to its chain (N1)."""
+    return Failure(cause.name, cause.message, cause.failure_class, cause.content, thread, cause)
+
+
+def matching_handler(handlers: Iterable[FailureHandlerDef], failure: Failure) -> FailureHandlerDef | None:
+    """The first handler, in declared order, that catches the failure."""
+    return next((handler for handler in handlers if _catches(handler.catch, failure)), None)
+
+
+def _catches(catch: str | None, failure: Failure) -> bool:
+    if catch is None:
+        return True
+    if catch in FailureClass.__members__:
+        return failure.failure_class == catch
+    names = UMBRELLAS.get(catch, frozenset({catch}))
+    return any(link.name in names for link in failure.chain())

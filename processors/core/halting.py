@@ -1,0 +1,152 @@
+"""Halting and resuming: who is asked to stop, when a thread is still, and when a reason no longer holds.
+
+The rule of rules: a thread is HALTED only when its own task is back and nothing below it moves (SEMANTICS 2.3, N17).
+All functions that change something are generators: an event that is yielded is true when the function goes on.
+"""
+
+from collections.abc import Iterator
+
+from processors.core.events import Event, Halt, HaltReasonResolved, InterruptDropped, Resume, ThreadHalted
+from processors.core.model import (
+    FAILED,
+    TERMINAL,
+    HaltedByParent,
+    HaltReason,
+    HandlingFailure,
+    Interrupted,
+    ManualHalt,
+    ParentHalted,
+    PendingFailure,
+    PendingInterrupt,
+    Status,
+    ThreadRun,
+    ThreadType,
+    WfRun,
+)
+
+INTERRUPT_REASONS = (PendingInterrupt, Interrupted)
+FAILURE_REASONS = (PendingFailure, HandlingFailure)
+HANDLER_REASONS = INTERRUPT_REASONS + FAILURE_REASONS
+"""Reasons that are a handler of the thread itself, running or pending."""
+
+
+def halt(run: WfRun, thread: ThreadRun, reason: HaltReason) -> Iterator[Event]:
+    """Put a reason on a thread and PARENT_HALTED on all that halts with it; then let finish what is still (2.3).
+
+    Its own Interrupt Handlers go on when the reason is a handler of this thread.
+    """
+    asked: list[ThreadRun] = []
+    todo: list[tuple[ThreadRun, HaltReason]] = [(thread, reason)]
+    while todo:
+        target, why = todo.pop()
+        if target.status in TERMINAL or (type(why) is ParentHalted and why in target.halt_reasons):
+            continue
+        yield Halt(target.number, why)
+        asked.append(target)
+        below = [
+            dependent
+            for dependent in run.dependents(target)
+            if not (dependent.type is ThreadType.INTERRUPT and isinstance(why, HANDLER_REASONS))
+        ]
+        todo.extend((dependent, ParentHalted(target.number)) for dependent in reversed(below))
+    for target in reversed(asked):
+        yield from finish_halting(run, target)
+
+
+def finish_halting(run: WfRun, thread: ThreadRun) -> Iterator[Event]:
+    """HALTING becomes HALTED once the thread's task is back and nothing below it moves."""
+    if thread.status is Status.HALTING and not thread.task_out and nothing_moves_below(run, thread):
+        yield ThreadHalted(thread.number)
+
+
+def nothing_moves_below(run: WfRun, thread: ThreadRun) -> bool:
+    """Whether every thread below is terminal or HALTED, through all generations, handlers included (N17).
+
+    A handler with `halt: false` counts only if it has been asked to halt: beside an interrupt it goes on (N14).
+    """
+    above_and_below = [(thread, dependent) for dependent in run.dependents(thread)]
+    while above_and_below:
+        above, dependent = above_and_below.pop()
+        if not dependent.halts_parent and ParentHalted(above.number) not in dependent.halt_reasons:
+            continue
+        if dependent.status in (Status.RUNNING, Status.HALTING):
+            return False
+        above_and_below.extend((dependent, further) for further in run.dependents(dependent))
+    return True
+
+
+def rests_but_for_interrupts(run: WfRun, thread: ThreadRun) -> bool:
+    """Whether nothing below moves, the thread's own Interrupt Handlers left out: another one may start then."""
+    for dependent in run.dependents(thread):
+        if dependent.type is ThreadType.INTERRUPT:
+            continue
+        if dependent.status in (Status.RUNNING, Status.HALTING) or not nothing_moves_below(run, dependent):
+            return False
+    return True
+
+
+def held_by_handlers_only(thread: ThreadRun) -> bool:
+    """Whether every reason on the thread is a handler of its own, running or pending."""
+    return all(isinstance(reason, HANDLER_REASONS) for reason in thread.halt_reasons)
+
+
+def resume_where_resolved(run: WfRun, thread: ThreadRun) -> Iterator[Event]:
+    """Drop the reasons that no longer hold, one event each; the last one lets the thread run."""
+    resolved = [reason for reason in thread.halt_reasons if _is_resolved(run, thread, reason)]
+    if len(resolved) < len(thread.halt_reasons):
+        for reason in resolved:
+            yield HaltReasonResolved(thread.number, reason)
+        return
+    for reason in resolved[:-1]:
+        yield HaltReasonResolved(thread.number, reason)
+    yield Resume(thread.number, resolved[-1] if resolved else None)
+
+
+def _is_resolved(run: WfRun, thread: ThreadRun, reason: HaltReason) -> bool:
+    """SEMANTICS 1.3 (HaltReason), N5."""
+    match reason:
+        case Interrupted(handler=handler) | HandlingFailure(handler=handler):
+            return handler not in run.threads  # COMPLETED ones have left; a failed one has failed this thread
+        case ParentHalted(parent=number):
+            parent = run.threads.get(number)
+            if parent is None or parent.status in (Status.RUNNING, Status.COMPLETED):
+                return True
+            return parent.status not in TERMINAL and _runs_while_halted(parent, thread)
+        case PendingInterrupt() | PendingFailure() | ManualHalt() | HaltedByParent():
+            return False
+
+
+def _runs_while_halted(parent: ThreadRun, thread: ThreadRun) -> bool:
+    """Whether a thread is a handler that may run although its parent is halted: for nothing but handlers (N5)."""
+    if thread.parent != parent.number or thread.waiter is not None or not held_by_handlers_only(parent):
+        return False
+    if thread.type is ThreadType.INTERRUPT:
+        return True
+    # A failure handler goes on after the last interrupt handler.
+    return thread.type is ThreadType.FAILURE_HANDLER and not any(
+        isinstance(reason, INTERRUPT_REASONS) for reason in parent.halt_reasons
+    )
+
+
+def can_resume(run: WfRun, thread: ThreadRun) -> bool:
+    """Whether a thread is live and nothing above it has ended or lost for good (N9)."""
+    current: ThreadRun | None = thread
+    while current is not None:
+        if current.status in TERMINAL or any(type(reason) is HaltedByParent for reason in current.halt_reasons):
+            return False
+        current = None if current.holder is None else run.threads.get(current.holder)
+    return True
+
+
+def drop_hopeless_interrupts(run: WfRun) -> Iterator[Event]:
+    """Record as dropped every accepted interrupt whose thread has ended or can never resume (N6, N9)."""
+    for accepted in list(run.accepted_interrupts):
+        thread = run.threads.get(accepted.thread)
+        if thread is None or not can_resume(run, thread):
+            status = "left" if thread is None else thread.status
+            why = (
+                f"thread {accepted.thread} is {status}"
+                if thread is None or thread.status in FAILED
+                else (f"thread {accepted.thread} can never resume")
+            )
+            yield InterruptDropped(accepted.thread, accepted.external_event_def, accepted.external_event_id, why)

@@ -1,0 +1,188 @@
+"""Interrupts: which threads accept an ExternalEvent, and when a handler starts (SEMANTICS 3, N2, N3, N6, N7, N14, N15).
+
+All functions are generators: an event that is yielded is true when the function goes on.
+"""
+
+from collections.abc import Iterator
+
+from processors.core.context import Context
+from processors.core.events import (
+    Event,
+    InterruptAccepted,
+    InterruptDropped,
+    InterruptSuperseded,
+    SpawnChild,
+)
+from processors.core.failing import fail_node, fail_thread
+from processors.core.failures import VAR_SUB_ERROR, failure_of
+from processors.core.halting import (
+    FAILURE_REASONS,
+    can_resume,
+    halt,
+    held_by_handlers_only,
+    rests_but_for_interrupts,
+)
+from processors.core.model import (
+    TERMINAL,
+    AcceptedInterrupt,
+    ExternalEventKey,
+    PendingInterrupt,
+    Status,
+    ThreadRun,
+    ThreadType,
+    WfRun,
+    WfRunExternalEvent,
+)
+from processors.core.scope import handler_variables
+from processors.core.spec import InterruptDef, InterruptPolicy
+from processors.core.values import Value
+
+
+def live_threads(run: WfRun) -> int:
+    """How many threads count for the cap: all that are not terminal, handlers included (N15)."""
+    return sum(map(len, run.index.by_spec.values()))
+
+
+def room_for(run: WfRun, context: Context, threads: int = 1) -> bool:
+    """Whether so many more threads may live."""
+    return live_threads(run) + threads <= context.limits.live_threads
+
+
+def offer(run: WfRun, context: Context, event: WfRunExternalEvent) -> Iterator[Event]:
+    """Offer a new ExternalEvent to the threads that registered an interrupt for it, ascending (3.1, step 2).
+
+    All that can ever run again accept it; one that nobody accepts stays unclaimed (N9).
+    """
+    assert run.spec is not None
+    thread_spec = run.spec.interrupting.get(event.external_event_def)
+    if thread_spec is None:
+        return
+    for number in list(run.index.by_spec.get(thread_spec, ())):
+        thread = run.threads[number]
+        if event.thread in (None, number) and can_resume(run, thread):
+            yield from _accept(run, context, thread, event)
+
+
+def offer_earlier(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
+    """A thread that starts takes the unclaimed ExternalEvents that came before it, where it asked for them (N14)."""
+    for interrupt in run.spec_of(thread).interrupts:
+        if not interrupt.preemptive:
+            continue
+        for event_id in list(run.index.unclaimed.get(interrupt.external_event_def, ())):
+            event = run.external_events[interrupt.external_event_def, event_id]
+            if event.thread in (None, thread.number):
+                yield from _accept(run, context, thread, event)
+
+
+def _accept(run: WfRun, context: Context, thread: ThreadRun, event: WfRunExternalEvent) -> Iterator[Event]:
+    interrupt = run.spec_of(thread).interrupt_of[event.external_event_def]
+    key = event.key
+    if not room_for(run, context, len(run.accepted_interrupts) + 1):
+        limit = context.limits.live_threads
+        yield InterruptDropped(
+            thread.number, *key, f"the WfRun may have {limit} live threads, pending handlers included"
+        )
+        return
+    older = _waiting(run, thread, key)
+    if interrupt.halt:
+        yield from halt(run, thread, PendingInterrupt(*key))
+    else:
+        yield InterruptAccepted(thread.number, *key)
+    if interrupt.policy is InterruptPolicy.LATEST:
+        for accepted in older:
+            yield InterruptSuperseded(thread.number, accepted.external_event_def, accepted.external_event_id, key[1])
+
+
+def _waiting(run: WfRun, thread: ThreadRun, key: ExternalEventKey) -> list[AcceptedInterrupt]:
+    """Accepted interrupts of this thread and ExternalEventDef whose handlers have not started."""
+    return [a for a in run.accepted_interrupts if a.thread == thread.number and a.external_event_def == key[0]]
+
+
+def launch_interrupts(run: WfRun) -> Iterator[Event]:
+    """Start handlers in order of arrival, at most one per thread: a failure is looked at before the next (N2, N6)."""
+    launched: set[int] = set()
+    for accepted in list(run.accepted_interrupts):
+        thread = run.threads.get(accepted.thread)
+        if thread is None or thread.number in launched:
+            continue
+        interrupt = run.spec_of(thread).interrupt_of[accepted.external_event_def]
+        if not _may_launch(run, thread, interrupt):
+            continue
+        launched.add(thread.number)
+        key = (accepted.external_event_def, accepted.external_event_id)
+        content = run.external_events[key].content
+        yield from _spawn_handler(
+            run, thread, interrupt.handler, ThreadType.INTERRUPT, content, key=key, halts_parent=interrupt.halt
+        )
+
+
+def _may_launch(run: WfRun, thread: ThreadRun, interrupt: InterruptDef) -> bool:
+    if thread.status in TERMINAL or not held_by_handlers_only(thread):
+        return False  # stopped, or an ancestor is halted: it waits (N7)
+    if interrupt.policy is not InterruptPolicy.PARALLEL and any(
+        _handles(run.threads[child], interrupt.external_event_def) for child in thread.children
+    ):
+        return False
+    if not interrupt.halt:
+        return True
+    return thread.status is Status.HALTED and rests_but_for_interrupts(run, thread)
+
+
+def _handles(thread: ThreadRun, event_def: str) -> bool:
+    return thread.type is ThreadType.INTERRUPT and thread.external_event_def == event_def
+
+
+def launch_failure_handlers(run: WfRun, context: Context) -> Iterator[Event]:
+    """Start the failure handlers whose threads are HALTED for nothing but failures (N5)."""
+    for unstarted in list(run.unstarted_failure_handlers):
+        thread = run.threads[unstarted.thread]
+        if thread.status is not Status.HALTED or not all(
+            isinstance(reason, FAILURE_REASONS) for reason in thread.halt_reasons
+        ):
+            continue
+        if not rests_but_for_interrupts(run, thread):
+            continue
+        failure = thread.node.failure
+        assert failure is not None
+        if room_for(run, context):
+            yield from _spawn_handler(run, thread, unstarted.handler_spec, ThreadType.FAILURE_HANDLER, failure.content)
+        else:
+            yield from fail_thread(run, thread, failure)  # beyond the cap it stays unhandled (N15)
+
+
+def spawn_child_failure_handler(run: WfRun, waiter: ThreadRun, child: ThreadRun, handler_spec: str) -> Iterator[Event]:
+    """Start the failure handler of a failed child at WAIT_FOR_THREADS: below that child for scope (4.2, N5)."""
+    assert child.failure is not None
+    content = child.failure.content
+    yield from _spawn_handler(run, child, handler_spec, ThreadType.FAILURE_HANDLER, content, waiter=waiter.number)
+
+
+def _spawn_handler(
+    run: WfRun,
+    parent: ThreadRun,
+    spec_name: str,
+    thread_type: ThreadType,
+    content: Value,
+    *,
+    key: ExternalEventKey | None = None,
+    waiter: int | None = None,
+    halts_parent: bool = True,
+) -> Iterator[Event]:
+    assert run.spec is not None
+    spec = run.spec.threads[spec_name]
+    variables, problem = handler_variables(spec, content)
+    number = run.greatest_thread_number + 1
+    yield SpawnChild(
+        thread=number,
+        parent=parent.number,
+        spec=spec_name,
+        type=thread_type,
+        node=spec.entrypoint,
+        variables=variables,
+        external_event_def=None if key is None else key[0],
+        external_event_id=None if key is None else key[1],
+        waiter=waiter,
+        halts_parent=halts_parent,
+    )
+    if problem is not None:
+        yield from fail_node(run, run.threads[number], failure_of(VAR_SUB_ERROR, str(problem)))

@@ -1,0 +1,83 @@
+"""A thread's Variables: what it sees, where a write goes, what it starts with (SEMANTICS 5)."""
+
+from collections.abc import Mapping
+
+from processors.core.model import ThreadRun, WfRun
+from processors.core.spec import INPUT, ThreadSpec
+from processors.core.values import Value, ValueProblem, stored
+
+
+class ThreadScope:
+    """What an expression of a thread may read: its Variables up to thread 0, and outputs of its nodes.
+
+    Writes are kept aside until the edge they belong to is taken, and later reads see them: an edge's mutations
+    happen together or not at all (4.5).
+    """
+
+    __slots__ = ("_output", "_run", "_thread", "writes")
+
+    def __init__(self, run: WfRun, thread: ThreadRun, output: tuple[str, Value] | None = None) -> None:
+        self._run = run
+        self._thread = thread
+        self._output = output
+        self.writes: dict[tuple[int, str], Value] = {}
+
+    def variable(self, name: str) -> Value:
+        """The value in the nearest thread that stores it; raises ValueProblem."""
+        owner = self.owner(name)
+        key = (owner.number, name)
+        return self.writes[key] if key in self.writes else owner.variables[name]
+
+    def owner(self, name: str) -> ThreadRun:
+        """The nearest thread that stores a Variable of this name; raises ValueProblem."""
+        thread = self._thread
+        while name not in thread.variables:
+            if thread.parent is None:
+                raise ValueProblem(f"Variable {name!r} is not in scope of thread {self._thread.number}")
+            thread = self._run.threads[thread.parent]
+        return thread
+
+    def output(self, node: str) -> Value:
+        """The output of the node's most recent run in this thread; raises ValueProblem."""
+        if self._output is not None and self._output[0] == node:
+            return self._output[1]
+        try:
+            return self._thread.outputs[node]
+        except KeyError:
+            raise ValueProblem(f"node {node!r} has no output in thread {self._thread.number} yet") from None
+
+
+def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str, Value]:
+    """All Variables of a new thread: what is given, else the default, else null; given null means the default.
+
+    Raises ValueProblem for an unknown name, a missing required one, or a value of the wrong type.
+    """
+    unknown = sorted(set(given) - set(spec.variables))
+    if unknown:
+        known = ", ".join(sorted(spec.variables)) or "none"
+        raise ValueProblem(f"ThreadSpec {spec.name!r} has no Variable {unknown[0]!r}; it has {known}")
+    variables: dict[str, Value] = {}
+    for name, definition in spec.variables.items():
+        if definition.required and name not in given:
+            raise ValueProblem(f"Variable {name!r} of ThreadSpec {spec.name!r} is required")
+        value = given.get(name)
+        if value is None:
+            value = definition.default
+        try:
+            variables[name] = stored(value, definition.type)
+        except ValueProblem as problem:
+            raise ValueProblem(f"Variable {name!r} of ThreadSpec {spec.name!r}: {problem}") from None
+    return variables
+
+
+def handler_variables(spec: ThreadSpec, content: Value) -> tuple[dict[str, Value], ValueProblem | None]:
+    """The Variables of a handler: `INPUT` is the content, if the handler declares it.
+
+    A content that does not fit comes back as the problem: the handler exists and fails at its first node (N13).
+    """
+    given = {INPUT: content} if INPUT in spec.variables else {}
+    try:
+        return starting_variables(spec, given), None
+    except ValueProblem as problem:
+        variables = {name: definition.default for name, definition in spec.variables.items()}
+        return variables, problem
