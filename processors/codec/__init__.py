@@ -1,0 +1,37 @@
+"""Avro bytes to the dataclasses of the core and back: the only user of fastavro.
+
+    schemas        the files of `schemas/`, put together, with fingerprints
+    records        which class stands for which record
+    framing        how bytes name their schema: single-object encoding, or a Schema Registry's
+    encoders, decoders   compile one function per record from its schema
+    codec          `Codec`, which joins them
+
+Knows schemas and bytes; knows nothing of topics, keys or Kafka (`processors.inputs` does).
+"""
+
+from processors.codec.codec import Codec
+from processors.codec.errors import (
+    CodecError,
+    DecodeError,
+    NotSingleObject,
+    SchemaProblem,
+    Undecodable,
+    Unencodable,
+    UnknownSchema,
+)
+from processors.codec.records import Record
+from processors.codec.schemas import RecordSchema, Schemas
+
+__all__ = [
+    "Codec",
+    "CodecError",
+    "DecodeError",
+    "NotSingleObject",
+    "Record",
+    "RecordSchema",
+    "SchemaProblem",
+    "Schemas",
+    "Undecodable",
+    "Unencodable",
+    "UnknownSchema",
+]

@@ -1,0 +1,124 @@
+"""`Codec`: bytes to records and back, whatever the framing."""
+
+from collections.abc import Callable
+from typing import Any
+
+from processors.codec import decoders, encoders
+from processors.codec.decoders import DecoderCompiler
+from processors.codec.encoders import LONGS, EncoderCompiler
+from processors.codec.errors import Undecodable, Unencodable
+from processors.codec.framing import Framing, SingleObject
+from processors.codec.records import EVENTS, RECORDS, Record
+from processors.codec.schemas import Schemas
+from processors.core.events import Cause, LogEntry
+
+
+class Codec:
+    """Writes records with the current schemas and reads what was written with these or any released ones.
+
+    The same record gives the same bytes, always. Safe to use from several threads.
+    """
+
+    def __init__(self, schemas: Schemas, framing: Framing) -> None:
+        self.schemas = schemas
+        self.framing = framing
+        self._encoders = EncoderCompiler(schemas.names)
+        self._decoders = DecoderCompiler(schemas.names, schemas.names)
+        self._write_cause = self._encoders.part(Cause.__name__)
+        self._writers: dict[type, Callable[[Any], bytes]] = {LogEntry: self._write_log_entry}
+        self._event_writers: dict[type, Callable[[Any, bytes, bytes, bytes], bytes]] = {}
+        self._readers: dict[bytes, tuple[str, Callable[[bytes, int], tuple[Any, int]]]] = {}
+        self._last: tuple[Any, ...] = (None, None, b"", None, None, b"")
+
+    @staticmethod
+    def load(schemas: Schemas | None = None, framing: Framing | None = None) -> "Codec":
+        """The codec of this installation; single-object encoding unless a framing is given."""
+        schemas = Schemas.load() if schemas is None else schemas
+        return Codec(schemas, SingleObject(schemas) if framing is None else framing)
+
+    def encode(self, record: Record) -> bytes:
+        """Return the bytes of a record. Raises Unencodable, with the record and what is wrong with it."""
+        try:
+            return self._writers[type(record)](record)
+        except KeyError:
+            # Not found because it has not been compiled yet, or because a value has no place in a table.
+            return self._encode_first(record)
+        except encoders.ERRORS as error:
+            raise self._unencodable(record, error) from error
+
+    def _encode_first(self, record: Record) -> bytes:
+        kind = type(record)
+        if kind not in self._writers:
+            if RECORDS.get(kind.__name__) is not kind:
+                raise Unencodable(f"expected a record of the schemas, found {kind.__name__}")
+            header = self.framing.header(self.schemas.records[kind.__name__])
+            self._writers[kind] = self._encoders.record(kind.__name__, header)
+        try:
+            return self._writers[kind](record)
+        except encoders.ERRORS as error:
+            raise self._unencodable(record, error) from error
+
+    @staticmethod
+    def _unencodable(record: Any, error: Exception) -> Unencodable:
+        name = type(record.event if isinstance(record, LogEntry) else record).__name__
+        whose = getattr(record, "wf_run_id", getattr(record, "name", None))
+        return Unencodable(f"{name}{'' if whose is None else f' of {whose!r}'}: {error}")
+
+    def _write_log_entry(self, entry: LogEntry) -> bytes:
+        """The events of one command share all of the header but `seq`: it is encoded once."""
+        last_id, last_incarnation, head, last_cause, last_time, tail = self._last
+        if entry.wf_run_id is not last_id or entry.incarnation != last_incarnation:
+            wf_run_id = entry.wf_run_id.encode()
+            head = LONGS[len(wf_run_id)] + wf_run_id + LONGS[entry.incarnation]
+        if entry.cause is not last_cause or entry.time_ms != last_time:
+            tail = LONGS[entry.time_ms] + self._write_cause(entry.cause)
+        # One assignment of one tuple: another thread sees all of it or nothing.
+        self._last = (entry.wf_run_id, entry.incarnation, head, entry.cause, entry.time_ms, tail)
+        event = entry.event
+        writer = self._event_writers.get(type(event))
+        if writer is None:
+            writer = self._event_writer(type(event))
+        return writer(event, head, LONGS[entry.seq], tail)
+
+    def _event_writer(self, event: type) -> Callable[[Any, bytes, bytes, bytes], bytes]:
+        if EVENTS.get(event.__name__) is not event:
+            raise Unencodable(f"expected an event of the log, found {event.__name__}")
+        header = self.framing.header(self.schemas.records[event.__name__])
+        writer = self._event_writers[event] = self._encoders.event(event.__name__, header)
+        return writer
+
+    def decode(self, data: bytes) -> Record:
+        """Return the record that the bytes are; one of the log as a LogEntry.
+
+        Raises NotSingleObject, UnknownSchema or Undecodable, and nothing else, whatever the bytes are.
+        """
+        known = self._readers.get(data[: self.framing.length])
+        name, read = self._reader(data) if known is None else known
+        try:
+            record, end = read(data, self.framing.length)
+        except UnicodeDecodeError as error:
+            raise Undecodable(name, f"expected text in UTF-8, found {error.object[error.start :][:4].hex()}") from None
+        except decoders.TOO_SHORT:
+            raise Undecodable(name, f"expected more than the {len(data)} bytes that there are") from None
+        except decoders.ERRORS as error:
+            raise Undecodable(name, str(error)) from None
+        if end != len(data):
+            raise Undecodable(name, f"expected a record of {end} bytes, found {len(data)}")
+        return record  # type: ignore[no-any-return]
+
+    def record_name(self, data: bytes) -> str:
+        """Return the name of the record that the bytes claim to be, without decoding them.
+
+        Raises NotSingleObject or UnknownSchema.
+        """
+        known = self._readers.get(data[: self.framing.length])
+        return self.framing.schema(data).name if known is None else known[0]
+
+    def _reader(self, data: bytes) -> tuple[str, Callable[[bytes, int], tuple[Any, int]]]:
+        schema = self.framing.schema(data)
+        if schema is self.schemas.records.get(schema.name):
+            read = self._decoders.record(schema.name)
+        else:
+            read = DecoderCompiler(schema.names, self.schemas.names).record(schema.name)
+        reader = self._readers[data[: self.framing.length]] = (schema.name, read)
+        return reader

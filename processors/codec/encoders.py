@@ -1,0 +1,308 @@
+"""Records to bytes: one Python function per record, written and compiled from its schema when it is first needed.
+
+Why not a library's writer: an interrupt is a dozen records, and `fastavro`, the fastest there is, needs them as dicts
+and finds the branch of a union by trying them. Code made for one record reads the attributes itself, knows the branch
+from the class, and takes short integers from a table: 1.5 µs for a `Halt` instead of 6 (docs/adr/0003-records.md).
+The bytes are the same; tests compare them with those of `fastavro` and `avro` for every record.
+
+The generated code is one expression: a tuple of byte strings to join. Ranges are checked by the tables; whatever has
+the wrong type raises one of `ERRORS`.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from processors.codec.errors import SchemaProblem
+from processors.codec.json_text import write_json
+from processors.codec.records import CLASSES, ENUMS, HEADER, JSON
+from processors.codec.schemas import NAMESPACE, Schema, chain_field, short_name, type_name
+from processors.core.values import ValueProblem
+
+ERRORS: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError, ValueProblem, struct.error)
+"""What generated code raises for a record that does not fit its schema."""
+
+PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "null": (type(None),),
+    "boolean": (bool,),
+    "long": (int,),
+    "double": (float,),
+    "string": (str,),
+    "bytes": (bytes,),
+}
+"""Which classes a branch of a union takes, for those that are not records."""
+
+
+def varint(unsigned: int) -> bytes:
+    """An unsigned number, seven bits per byte, lowest first."""
+    out = bytearray()
+    while unsigned > 127:
+        out.append(unsigned & 127 | 128)
+        unsigned >>= 7
+    out.append(unsigned)
+    return bytes(out)
+
+
+class Integers(dict[int, bytes]):
+    """Number -> its Avro encoding: a table of the frequent ones, computed for the others."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__(
+            (number, varint(number << 1 if number >= 0 else ~(number << 1))) for number in range(-64, 8192)
+        )
+        self.bits = bits
+        self.greatest = 2 ** (bits - 1) - 1
+
+    def __missing__(self, number: int) -> bytes:
+        if not -self.greatest <= number + 1 <= self.greatest + 1 or type(number) is float:
+            raise ValueError(f"{number!r} does not fit into {self.bits} bits")
+        unsigned = number << 1 if number >= 0 else ~(number << 1)
+        if unsigned >> 42:
+            return varint(unsigned)
+        if unsigned >> 35:  # times in milliseconds: six bytes until the year 2039
+            return bytes(
+                (
+                    unsigned & 127 | 128,
+                    unsigned >> 7 & 127 | 128,
+                    unsigned >> 14 & 127 | 128,
+                    unsigned >> 21 & 127 | 128,
+                    unsigned >> 28 & 127 | 128,
+                    unsigned >> 35,
+                )
+            )
+        return varint(unsigned)
+
+
+class Branches(dict[type, Callable[[Any], bytes]]):
+    """Class of a value -> what writes it as its branch of a union."""
+
+    def __missing__(self, found: type) -> Callable[[Any], bytes]:
+        expected = ", ".join(sorted(known.__name__ for known in self))
+        raise ValueError(f"expected one of {expected}, found {found.__name__}")
+
+
+class Symbols(dict[str, bytes]):
+    """Symbol of an enum -> its encoding."""
+
+    def __missing__(self, found: object) -> bytes:
+        raise ValueError(f"expected one of {', '.join(self)}, found {found!r}")
+
+
+LONGS: Final = Integers(64)
+INTS: Final = Integers(32)
+
+
+class EncoderCompiler:
+    """Writes and compiles the functions of a set of schemas. Functions of parts are shared between records."""
+
+    def __init__(self, names: Mapping[str, Mapping[str, Any]]) -> None:
+        """`names`: full name -> definition of every record and enum that occurs."""
+        self.names = names
+        self.space: dict[str, Any] = {
+            "LONGS": LONGS,
+            "INTS": INTS,
+            "pack_double": struct.Struct("<d").pack,
+            "write_json": write_json,
+            "join": b"".join,
+        }
+        self.functions: dict[str, str] = {}
+        """What has been compiled, by what it writes -> name of the function or table in `space`."""
+        self.fresh = 0
+
+    def record(self, name: str, header: bytes) -> Callable[[Any], bytes]:
+        """A function from a record of that name to its bytes, after the header of the framing."""
+        parts = self._parts_of_fields(self._definition(f"{NAMESPACE}.{name}")["fields"], "it")
+        return self._compile(f"write_{name}", "it", repr(header), *parts)
+
+    def event(self, name: str, header: bytes) -> Callable[[Any, bytes, bytes, bytes], bytes]:
+        """A function from an event and the encoded fields of its LogEntry (head, seq, tail) to bytes."""
+        fields = self._definition(f"{NAMESPACE}.{name}")["fields"]
+        found = tuple(field["name"] for field in fields[: len(HEADER)])
+        if found != HEADER:
+            raise SchemaProblem(f"{name}: expected the first fields to be {HEADER}, found {found}")
+        parts = self._parts_of_fields(fields[len(HEADER) :], "it")
+        return self._compile(f"write_{name}", "it, head, seq, tail", repr(header), "head", "seq", "tail", *parts)
+
+    def part(self, name: str) -> Callable[[Any], bytes]:
+        """A function from a part, e.g. a Cause, to its bytes."""
+        function: Callable[[Any], bytes] = self.space[self._record_function(f"{NAMESPACE}.{name}")]
+        return function
+
+    def _compile(self, name: str, arguments: str, *parts: str) -> Callable[..., bytes]:
+        return self._execute(name, f"def {name}({arguments}):\n    return join(({''.join(f'{p}, ' for p in parts)}))\n")
+
+    def _execute(self, name: str, source: str) -> Callable[..., bytes]:
+        # Written from our own schema files, never from input; `dataclasses` makes its methods the same way.
+        exec(compile(source, f"<encoder {name}>", "exec"), self.space)  # noqa: S102
+        function: Callable[..., bytes] = self.space[name]
+        return function
+
+    def _name(self, prefix: str) -> str:
+        self.fresh += 1
+        return f"{prefix}_{self.fresh}"
+
+    def _parts_of_fields(self, fields: list[dict[str, Any]], it: str) -> Iterator[str]:
+        for field in fields:
+            yield from self._parts(field["type"], f"{it}.{field['name']}")
+
+    def _parts(self, schema: Schema, value: str) -> Iterator[str]:
+        """Expressions for the byte strings of a value, which is itself an expression, evaluated once."""
+        match schema:
+            case "null":
+                return
+            case "boolean":
+                yield f"(b'\\1' if {value} else b'\\0')"
+            case "int":
+                yield f"INTS[{value}]"
+            case "long":
+                yield f"LONGS[{value}]"
+            case "double":
+                yield f"pack_double({value})"
+            case "string":
+                text = self._name("text")
+                yield f"LONGS[len({text} := {value}.encode())]"
+                yield text
+            case "bytes":
+                data = self._name("data")
+                yield f"LONGS[len({data} := {value})]"
+                yield data
+            case str() if self._definition(schema)["type"] == "enum":
+                yield f"{self._symbols(schema)}[{value}._value_]"
+            case str():
+                yield from self._parts_of_record(schema, value)
+            case {"type": "array", "items": items}:
+                array = self._name("array")
+                yield f"({self._array_function(items)}({array}) if ({array} := {value}) else b'\\0')"
+            case {"type": "map", "values": values}:
+                map_ = self._name("map")
+                yield f"({self._map_function(values)}({map_}) if ({map_} := {value}) else b'\\0')"
+            case {"type": str() as primitive}:  # a logical type: written as what it is annotated on
+                yield from self._parts(primitive, value)
+            case ["null", inner]:
+                yield self._optional(inner, value)
+            case list():
+                item = self._name("item")
+                yield f"{self._branches(schema)}[type({item} := {value})]({item})"
+            case _:
+                raise SchemaProblem(f"a schema that the codec does not know: {schema}")
+
+    def _definition(self, name: str) -> Mapping[str, Any]:
+        return self.names[name]
+
+    def _parts_of_record(self, name: str, value: str) -> Iterator[str]:
+        if short_name(name) == JSON:
+            text = self._name("json")
+            yield f"LONGS[len({text} := write_json({value}))]"
+            yield text
+            return
+        definition = self._definition(name)
+        if chain_field(definition) is not None:
+            yield f"{self._record_function(name)}({value})"
+            return
+        record = self._name("record")
+        if not definition["fields"]:
+            return
+        first, *others = definition["fields"]
+        # The first part assigns the record to a name; the others use it.
+        head, *rest = self._parts(first["type"], f"({record} := {value}).{first['name']}")
+        yield head
+        yield from rest
+        yield from self._parts_of_fields(others, record)
+
+    def _optional(self, inner: Schema, value: str) -> str:
+        item = self._name("item")
+        parts = list(self._parts(inner, item))
+        written = " + ".join(["b'\\2'", *parts]) if len(parts) < 3 else f"join((b'\\2', {', '.join(parts)}))"
+        return f"(b'\\0' if ({item} := {value}) is None else {written})"
+
+    def _symbols(self, name: str) -> str:
+        if name not in self.functions:
+            table = self.functions[name] = self._name(f"symbols_{short_name(name)}")
+            members = set(ENUMS[short_name(name)])
+            self.space[table] = Symbols(
+                (symbol, varint(index << 1))
+                for index, symbol in enumerate(self._definition(name)["symbols"])
+                if symbol in members
+            )
+        return self.functions[name]
+
+    def _record_function(self, name: str) -> str:
+        if name in self.functions:
+            return self.functions[name]
+        function = self.functions[name] = self._name(f"write_{short_name(name)}")
+        definition = self._definition(name)
+        link = chain_field(definition)
+        if link is None:
+            self._compile(function, "it", *self._parts_of_fields(definition["fields"], "it"))
+            return function
+        # A chain, e.g. of failures: a loop, because a chain may be longer than Python's stack is deep.
+        parts = "".join(f"{part}, " for part in self._parts_of_fields(definition["fields"][:-1], "it"))
+        self._execute(
+            function,
+            f"def {function}(it):\n"
+            "    written = []\n"
+            "    while True:\n"
+            f"        written += ({parts})\n"
+            f"        it = it.{link}\n"
+            "        if it is None:\n"
+            "            written.append(b'\\0')\n"
+            "            return join(written)\n"
+            "        written.append(b'\\2')\n",
+        )
+        return function
+
+    def _array_function(self, items: Schema) -> str:
+        key = f"array of {items}"
+        if key not in self.functions:
+            function = self.functions[key] = self._name("write_array")
+            parts = "".join(f"{part}, " for part in self._parts(items, "item"))
+            self._execute(
+                function,
+                f"def {function}(it):\n"
+                "    written = [LONGS[len(it)]]\n"
+                "    for item in it:\n"
+                f"        written += ({parts})\n"
+                "    written.append(b'\\0')\n"
+                "    return join(written)\n",
+            )
+        return self.functions[key]
+
+    def _map_function(self, values: Schema) -> str:
+        key = f"map of {values}"
+        if key not in self.functions:
+            function = self.functions[key] = self._name("write_map")
+            parts = "".join(f"{part}, " for part in [*self._parts("string", "key"), *self._parts(values, "item")])
+            self._execute(
+                function,
+                f"def {function}(it):\n"
+                "    written = [LONGS[len(it)]]\n"
+                "    for key, item in it.items():\n"
+                f"        written += ({parts})\n"
+                "    written.append(b'\\0')\n"
+                "    return join(written)\n",
+            )
+        return self.functions[key]
+
+    def _branches(self, union: list[Schema]) -> str:
+        key = f"union of {union}"
+        if key in self.functions:
+            return self.functions[key]
+        table = self.functions[key] = self._name("branches")
+        branches = self.space[table] = Branches()
+        for index, branch in enumerate(union):
+            name = type_name(branch)
+            function = self._compile(
+                self._name(f"write_branch_{short_name(name)}"),
+                "it",
+                repr(varint(index << 1)),
+                *self._parts(branch, "it"),
+            )
+            for python_type in self._python_types(name):
+                branches[python_type] = function
+        return table
+
+    @staticmethod
+    def _python_types(branch: str) -> tuple[type, ...]:
+        if branch in PYTHON_TYPES:
+            return PYTHON_TYPES[branch]
+        return (dict, list) if short_name(branch) == JSON else (CLASSES[short_name(branch)],)

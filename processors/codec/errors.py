@@ -1,0 +1,43 @@
+"""What can go wrong between bytes and records. Each message says what was expected and what was found."""
+
+from processors.errors import HalterError
+
+
+class SchemaProblem(HalterError):
+    """The files of `schemas/` do not fit together or do not fit the classes. Whoever changed them repairs it."""
+
+
+class CodecError(HalterError):
+    """Base of what encoding and decoding raise; nothing else comes out of a codec."""
+
+
+class Unencodable(CodecError):
+    """A record cannot be written as its schema says. A bug of whoever built it: types and ranges are the caller's."""
+
+
+class DecodeError(CodecError):
+    """Base of what decoding raises. Whoever wrote the record has to act; the fold makes a dead letter of it."""
+
+
+class NotSingleObject(DecodeError):
+    """The bytes do not begin as the framing in use demands: the producer writes plain Avro, JSON or another framing."""
+
+
+class UnknownSchema(DecodeError):
+    """The record was written with a schema that this installation does not carry: upgrade it, or correct the producer.
+
+    `fingerprint` is what the record names: 8 bytes as on the wire, or the id in a Schema Registry (4 bytes).
+    """
+
+    def __init__(self, fingerprint: bytes, message: str) -> None:
+        super().__init__(message)
+        self.fingerprint = fingerprint
+
+
+class Undecodable(DecodeError):
+    """The bytes are not what their schema says. `reason` is the sentence without the name of the record."""
+
+    def __init__(self, record_name: str, reason: str) -> None:
+        super().__init__(f"{record_name}: {reason}")
+        self.record_name = record_name
+        self.reason = reason

@@ -1,0 +1,81 @@
+"""Which class stands for which record: the class has the record's name, an enum has its symbols as members."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, TypeAlias, get_args
+
+from processors.core import commands, events, model
+from processors.core.values import Timestamp, VariableType
+from processors.fold_position import FoldPosition
+
+Record: TypeAlias = (
+    commands.Command
+    | commands.DefinitionCommand
+    | commands.OperatorCommand
+    | events.LogEntry
+    | events.DefinitionAccepted
+    | events.DefinitionRejected
+    | events.Definition
+    | events.TaskRequest
+    | model.WfRun
+    | model.ThreadRun
+    | model.WfRunExternalEvent
+    | FoldPosition
+)
+"""What stands alone on a topic. A `LogEntry` is written as the record that is named after its event."""
+
+EVENTS: Final[Mapping[str, type]] = {event.__name__: event for event in get_args(events.Event)}
+"""Record name -> class, for the records of the log."""
+
+PARTS: Final[Mapping[str, type]] = {
+    part.__name__: part
+    for part in (
+        *get_args(model.HaltReason),
+        Timestamp,
+        events.Cause,
+        events.DefinitionProblem,
+        events.ExternalEventKeyRef,
+        events.VariableWrite,
+        model.AcceptedInterrupt,
+        model.Failure,
+        model.NodeRun,
+        model.TaskRun,
+        model.ThreadWait,
+        model.Timer,
+        model.UnstartedFailureHandler,
+        model.WfSpecId,
+    )
+}
+"""Record name -> class, for what occurs inside records only."""
+
+RECORDS: Final[Mapping[str, type]] = {
+    record.__name__: record for record in get_args(Record) if record is not events.LogEntry
+}
+"""Record name -> class, for what stands alone on a topic, the log apart."""
+
+CLASSES: Final[Mapping[str, type]] = {**RECORDS, **EVENTS, **PARTS}
+
+ENUMS: Final[Mapping[str, type[StrEnum]]] = {
+    enum.__name__: enum
+    for enum in (
+        VariableType,
+        commands.DefinitionKind,
+        commands.TaskStatus,
+        commands.TimerKind,
+        events.RejectionCode,
+        model.ExternalEventStatus,
+        model.FailureClass,
+        model.Status,
+        model.TaskRunStatus,
+        model.ThreadType,
+    )
+}
+
+HEADER: Final = ("wf_run_id", "incarnation", "seq", "time_ms", "cause")
+"""The fields of `LogEntry` with which every record of the log begins, in this order; the event's own follow."""
+
+JSON: Final = "Json"
+"""The record that holds a dict or a list of a Value; the only one without a class."""
+
+UNKNOWN: Final = "UNKNOWN"
+"""First symbol of every enum: what readers with an older schema make of a symbol that is new to them."""

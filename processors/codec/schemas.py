@@ -1,0 +1,245 @@
+"""The Avro schemas: the files of `schemas/` put together, and the fingerprints that records name them by.
+
+One file holds one record or enum, which refers to others by their full names. A *self-contained* schema has the
+definition of each name where it first occurs, as every Avro library wants it; that form is what is published,
+released and fingerprinted. The fingerprint is CRC-64-AVRO of the parsing canonical form: documentation, defaults and
+logical types do not change it, so two schemas that differ in these alone have one fingerprint.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import fastavro.schema
+from fastavro.schema import SchemaParseException
+
+from processors.codec.errors import SchemaProblem
+from processors.resources import resource
+
+Schema: TypeAlias = str | list[Any] | dict[str, Any]
+"""Avro's own form of a schema: a name, a union, or anything else."""
+
+NAMESPACE: Final = "halter"
+PARTS_FOLDER: Final = "types"
+RELEASED_FOLDER: Final = "released"
+PRIMITIVES: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+FINGERPRINTS_FILE: Final = "fingerprints.json"
+
+
+@dataclass(frozen=True)
+class RecordSchema:
+    """The schema of a record that stands alone on a topic, self-contained."""
+
+    name: str
+    """Without the namespace: the name of its class and file."""
+    folder: str
+    """commands, definitions, events, operator, state or tasks; for a released schema `released/<version>`."""
+    schema: dict[str, Any]
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """CRC-64-AVRO, 8 bytes, little-endian as single-object encoding has it."""
+        return fingerprint_of(self.schema)
+
+    @property
+    def text(self) -> str:
+        """The schema as JSON text, for a file."""
+        return json.dumps(self.schema, indent=2, ensure_ascii=False) + "\n"
+
+    @cached_property
+    def names(self) -> Mapping[str, dict[str, Any]]:
+        """Full name -> definition, of every record and enum in it."""
+        return {full_name(definition): definition for definition in definitions_in(self.schema)}
+
+
+def fingerprint_of(schema: Schema) -> bytes:
+    """CRC-64-AVRO of a self-contained schema, 8 bytes, little-endian."""
+    canonical = fastavro.schema.to_parsing_canonical_form(schema)
+    return bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
+
+
+def full_name(definition: Mapping[str, Any]) -> str:
+    """Name of a record or enum, namespace included."""
+    name: str = definition["name"]
+    return name if "." in name else f"{definition.get('namespace', NAMESPACE)}.{name}"
+
+
+def short_name(name: str) -> str:
+    """The last part of a full name."""
+    return name.rpartition(".")[2]
+
+
+def type_name(schema: Schema) -> str:
+    """A primitive's name, a full name, or `array`, `map`, `union`; logical types as what they are annotated on."""
+    if isinstance(schema, list):
+        return "union"
+    if isinstance(schema, dict):
+        return full_name(schema) if "name" in schema else str(schema["type"])
+    return schema
+
+
+def chain_field(definition: Mapping[str, Any]) -> str | None:
+    """The last field of a record if it is an optional record of the same kind; no other recursion is supported."""
+    if definition["type"] != "record" or not definition["fields"]:
+        return None
+    last = definition["fields"][-1]
+    name: str = last["name"]
+    is_chain = isinstance(last["type"], list) and [type_name(t) for t in last["type"]] == [
+        "null",
+        full_name(definition),
+    ]
+    return name if is_chain else None
+
+
+def definitions_in(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every definition of a record or enum in a schema, outermost first."""
+    match schema:
+        case list():
+            for branch in schema:
+                yield from definitions_in(branch)
+        case {"type": "record"}:
+            yield schema
+            for field in schema["fields"]:
+                yield from definitions_in(field["type"])
+        case {"type": "enum"}:
+            yield schema
+        case {"type": "array", "items": inner} | {"type": "map", "values": inner}:
+            yield from definitions_in(inner)
+
+
+class Schemas:
+    """All schemas of an installation: the current ones, and those of every release."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read a folder of schemas; raises SchemaProblem with the file that is wrong."""
+        self.folder = folder
+        self._definitions: dict[str, dict[str, Any]] = {}
+        self._folders: dict[str, str] = {}
+        for file in sorted(folder.glob("*/*.avsc")):
+            if file.parent.name != RELEASED_FOLDER:
+                self._add(file)
+        if not self._definitions:
+            raise SchemaProblem(f"expected schemas in {folder}/*/*.avsc, found none")
+
+    @staticmethod
+    def load(folder: Path | None = None) -> "Schemas":
+        """Read the schemas that Halter carries, or those of another folder of the same shape."""
+        return Schemas(resource("schemas") if folder is None else folder)
+
+    def _add(self, file: Path) -> None:
+        schema = read_json(file)
+        if not isinstance(schema, dict) or schema.get("type") not in ("record", "enum"):
+            raise SchemaProblem(f"{file}: expected a record or an enum")
+        if schema.get("name") != file.stem or schema.get("namespace") != NAMESPACE:
+            raise SchemaProblem(
+                f"{file}: expected name '{file.stem}' and namespace '{NAMESPACE}', found name "
+                f"{schema.get('name')!r} and namespace {schema.get('namespace')!r}"
+            )
+        name = full_name(schema)
+        if name in self._definitions:
+            raise SchemaProblem(f"{file}: {name} stands in the folder '{self._folders[name]}' as well")
+        self._definitions[name] = schema
+        self._folders[name] = file.parent.name
+
+    @cached_property
+    def records(self) -> Mapping[str, RecordSchema]:
+        """Record name -> current schema, of what stands alone on a topic; sorted by folder and name."""
+        names = sorted((folder, name) for name, folder in self._folders.items() if folder != PARTS_FOLDER)
+        return {
+            short_name(name): RecordSchema(short_name(name), folder, self._self_contained(name))
+            for folder, name in names
+        }
+
+    @cached_property
+    def names(self) -> Mapping[str, dict[str, Any]]:
+        """Full name -> definition as its file has it, of every record and enum."""
+        return self._definitions
+
+    def _self_contained(self, name: str) -> dict[str, Any]:
+        schema = self._inlined(name, set(), name)
+        assert isinstance(schema, dict)
+        try:
+            fastavro.parse_schema(schema, _force=True)
+        except (SchemaParseException, KeyError, TypeError) as error:
+            raise SchemaProblem(f"{name}: expected an Avro schema: {error}") from error
+        return schema
+
+    def _inlined(self, schema: Schema, seen: set[str], where: str) -> Schema:
+        """The schema with the definition of each name where it first occurs."""
+        match schema:
+            case str():
+                if schema in PRIMITIVES or schema in seen:
+                    return schema
+                definition = self._definitions.get(schema)
+                if definition is None:
+                    raise SchemaProblem(
+                        f"{where}: expected the full name of a schema in {self.folder}, found {schema!r}"
+                    )
+                seen.add(schema)
+                if definition["type"] != "record":
+                    return definition
+                fields = [
+                    {**field, "type": self._inlined(field["type"], seen, f"{schema}.{field['name']}")}
+                    for field in definition["fields"]
+                ]
+                return {**definition, "fields": fields}
+            case list():
+                return [self._inlined(branch, seen, where) for branch in schema]
+            case {"type": "array", "items": inner}:
+                return {**schema, "items": self._inlined(inner, seen, where)}
+            case {"type": "map", "values": inner}:
+                return {**schema, "values": self._inlined(inner, seen, where)}
+            case {"type": str() as primitive} if primitive in PRIMITIVES:
+                return schema
+            case _:
+                raise SchemaProblem(f"{where}: expected a type, found {json.dumps(schema)[:80]}")
+
+    @cached_property
+    def versions(self) -> tuple[str, ...]:
+        """The released versions, as the names of their folders."""
+        released = self.folder / RELEASED_FOLDER
+        return tuple(sorted(path.name for path in released.iterdir())) if released.is_dir() else ()
+
+    def released(self, version: str) -> Mapping[str, RecordSchema]:
+        """Record name -> schema as it was released with a version."""
+        folder = self.folder / RELEASED_FOLDER / version
+        return {
+            file.stem: RecordSchema(file.stem, f"{RELEASED_FOLDER}/{version}", read_json(file))
+            for file in sorted(folder.glob("*.avsc"))
+        }
+
+    def find(self, fingerprint: bytes) -> RecordSchema | None:
+        """The current or released schema with this fingerprint (8 bytes); None if there is none."""
+        current = self._current_by_fingerprint.get(fingerprint)
+        if current is not None:
+            return current
+        place = self._released_by_fingerprint.get(fingerprint)
+        if place is None:
+            return None
+        version, name = place
+        return self.released(version)[name]
+
+    @cached_property
+    def _current_by_fingerprint(self) -> Mapping[bytes, RecordSchema]:
+        return {record.fingerprint: record for record in self.records.values()}
+
+    @cached_property
+    def _released_by_fingerprint(self) -> Mapping[bytes, tuple[str, str]]:
+        """Fingerprint -> (version, record name), from the lists that were written at each release."""
+        found = {}
+        for version in self.versions:
+            file = self.folder / RELEASED_FOLDER / version / FINGERPRINTS_FILE
+            for name, fingerprint in read_json(file).items():
+                found[bytes.fromhex(fingerprint)] = (version, name)
+        return found
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file of the schemas; raises SchemaProblem that names it."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SchemaProblem(f"{file}: expected JSON: {error}") from error
