@@ -172,6 +172,19 @@ class Topics:
                 f"Declare a topic '{QUEUE_PREFIX}{queue}' and run `halter topics apply`"
             ) from None
 
+    @property
+    def reader_group(self) -> str:
+        """The group of those who read partitions of their choice and commit nothing.
+
+        librdkafka wants a group from them as well, and asks for the right to it.
+        """
+        return f"{self.group}-reader"
+
+    @property
+    def task_group(self) -> str:
+        """The group in which task workers share the task requests."""
+        return f"{self.group}-tasks"
+
     def transactional_id(self, slot: int | str) -> str:
         """Return the transactional id of the worker process in that slot."""
         return f"{self.group}-{slot}"

@@ -151,6 +151,13 @@ def test_the_worker_may_do_what_the_engine_does_and_nobody_else_may_write_its_ou
     assert {service for service, name in writers if name in outputs} == {"worker"}
 
 
+def test_whoever_reads_has_a_group_to_do_it_with():
+    groups = {acl.service: acl for acl in acls(TOPICS) if acl.resource_type == "GROUP"}
+    assert set(groups) == {service.name for service in TOPICS.services if service.consumes}
+    assert TOPICS.reader_group.startswith(groups["client"].name)
+    assert TOPICS.task_group.startswith(groups["task-worker"].name)
+
+
 def test_rights_come_as_kafka_acls_commands_that_name_each_resource_once():
     rights = acls(TOPICS, "task-worker")
     assert rights == [

@@ -1,0 +1,216 @@
+"""The rights that topics.yaml implies are enough for what each service does, and no more.
+
+On a Kafka of its own that asks for passwords and refuses what no ACL allows.
+"""
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from halter.broker.cluster import choose_ports, new_cluster_id
+from halter.broker.configuration import Place, as_text, properties
+from halter.broker.jars import kafka_jars
+from halter.broker.node import Node
+from halter.topic_acls import acls
+from halter.topic_admin import make_so
+from processors.settings import KafkaUnavailable, Settings
+from processors.topic_check import check
+from processors.topics import Topics
+
+DEADLINE_S = 30
+OPERATOR = "root"
+
+
+class GuardedNode(Node):
+    """A broker that knows its clients by SASL/PLAIN and lets nobody but `root` do what no ACL allows."""
+
+    users: tuple[str, ...] = ()
+
+    def configure(self) -> None:
+        plain = "org.apache.kafka.common.security.plain.PlainLoginModule required "
+        passwords = " ".join(f'user_{user}="{user}-secret"' for user in self.users)
+        settings = properties(self.place, self._log_folder) | {
+            "listener.security.protocol.map": "PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "listener.name.plaintext.plain.sasl.jaas.config": (
+                f'{plain}username="{OPERATOR}" password="{OPERATOR}-secret" {passwords};'
+            ),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:{OPERATOR};User:ANONYMOUS",
+        }
+        self._properties.write_text(as_text(settings), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`bootstrap.servers` of a Kafka where the services of topics.yaml have their rights."""
+    data = tmp_path_factory.mktemp("guarded")
+    topics = Topics.load()
+    GuardedNode.users = (OPERATOR, *(service.principal.removeprefix("User:") for service in topics.services))
+    port, controller_port = choose_ports(2)
+    node = GuardedNode(Place(0, (port,), (controller_port,)), data, kafka_jars(print))
+    node.configure()
+    node.format(new_cluster_id())
+    node.start()
+    try:
+        bootstrap = f"127.0.0.1:{port}"
+        admin = AdminClient(client(bootstrap, OPERATOR).admin())
+        wait_until_up(admin, node)
+        bindings = [
+            AclBinding(
+                ResourceType[acl.resource_type],
+                acl.name,
+                ResourcePatternType[acl.pattern],
+                acl.principal,
+                "*",
+                AclOperation[acl.operation],
+                AclPermissionType.ALLOW,
+            )
+            for acl in acls(topics)
+        ]
+        for future in admin.create_acls(bindings).values():
+            future.result()
+        yield bootstrap
+    finally:
+        node.kill()
+
+
+def client(bootstrap: str, user: str, password: str | None = None) -> Settings:
+    """Settings of a user of that Kafka, whose password is known."""
+    return Settings.load(
+        None,
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+            "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "KAFKA_SASL_MECHANISM": "PLAIN",
+            "KAFKA_SASL_USERNAME": user,
+            "KAFKA_SASL_PASSWORD": password or f"{user}-secret",
+        },
+        {},
+    )
+
+
+def wait_until_up(admin: AdminClient, node: Node) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        assert node.is_running, node.failure()
+        try:
+            admin.list_topics(timeout=1)
+            return
+        except KafkaException:
+            assert time.monotonic() < deadline, node.failure()
+
+
+@pytest.fixture(scope="module")
+def topics(guarded: str) -> Topics:
+    """The topics, made by the service that topics.yaml has for it."""
+    topics = Topics.load()
+    make_so(topics, AdminClient(client(guarded, "halter-admin").admin()), "auto")
+    return topics
+
+
+def writable(settings: Settings, topics: Topics) -> set[str]:
+    """The topics that take a record from this user."""
+    taken: set[str] = set()
+    errors: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, message: object) -> None:
+        if error is None:
+            taken.add(message.topic())  # type: ignore[attr-defined]
+        else:
+            errors.append(error)
+
+    # One producer for each topic: an idempotent one starts only if it may write somewhere, as all services may.
+    producer = Producer(settings.producer())
+    for topic in topics.all:
+        producer.produce(topic.name, key=b"wf-1", value=b"x", on_delivery=delivered)
+    assert producer.flush(DEADLINE_S) == 0
+    assert {error.code() for error in errors} <= {KafkaError.TOPIC_AUTHORIZATION_FAILED}
+    return taken
+
+
+def readable(settings: Settings, topics: Topics, group: str) -> set[str]:
+    """The topics whose first partition this user may read."""
+    consumer = Consumer(settings.consumer(group_id=group, **{"enable.partition.eof": True}))
+    # What may be described, for instance because it may be written, need not be readable: reading shows it.
+    described = {
+        topic.name
+        for topic in topics.all
+        if consumer.list_topics(topic.name, timeout=DEADLINE_S).topics[topic.name].error is None
+    }
+    consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in described])
+    answers: dict[str, KafkaError | None] = {}
+    deadline = time.monotonic() + DEADLINE_S
+    while set(answers) != described:
+        assert time.monotonic() < deadline, f"no answer about {described - set(answers)}"
+        message = consumer.poll(1)
+        if message is not None and message.topic() in described:
+            answers[message.topic() or ""] = message.error()
+    consumer.close()
+    refused = {name for name, error in answers.items() if is_refusal(error)}
+    return described - refused
+
+
+def is_refusal(error: KafkaError | None) -> bool:
+    return error is not None and error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+@pytest.mark.parametrize("name", [service.name for service in Topics.load().services])
+def test_each_service_reads_and_writes_what_topics_yaml_says_and_nothing_else(guarded: str, topics: Topics, name: str):
+    (service,) = (it for it in topics.services if it.name == name)
+    settings = client(guarded, service.principal.removeprefix("User:"))
+    group = service.groups[0].rstrip("*") if service.groups else "none"
+    assert readable(settings, topics, group) == set(service.consumes)
+    if service.produces:
+        assert writable(settings, topics) == set(service.produces)
+
+
+def test_the_worker_may_check_its_topics_and_do_a_whole_turn(guarded: str, topics: Topics):
+    settings = client(guarded, "halter-worker")
+    assert check(topics, AdminClient(settings.admin())) == []
+    consumer = Consumer(settings.consumer(group_id=topics.group, **{"auto.offset.reset": "earliest"}))
+    consumer.subscribe(list(topics.inputs))
+    deadline = time.monotonic() + DEADLINE_S
+    while not consumer.assignment():
+        assert time.monotonic() < deadline
+        consumer.poll(0.1)
+    producer = Producer(settings.producer(transactional_id=topics.transactional_id(0)))
+    producer.init_transactions(DEADLINE_S)
+    producer.begin_transaction()
+    for name in (*topics.state, topics.wf_events, topics.task_requests, topics.dead_letters, topics.wf_commands):
+        producer.produce(name, key=b"wf-1", value=b"x", partition=0)
+    producer.flush(DEADLINE_S)
+    offsets = [TopicPartition(topics.wf_commands, 0, 1)]
+    producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), DEADLINE_S)
+    producer.commit_transaction(DEADLINE_S)
+    consumer.close()
+
+
+def test_another_transactional_id_is_refused_to_the_worker(guarded: str, topics: Topics):
+    settings = client(guarded, "halter-worker")
+    producer = Producer(settings.producer(transactional_id=f"other-{uuid.uuid4()}"))
+    with pytest.raises(KafkaException) as refused:
+        producer.init_transactions(DEADLINE_S)
+    assert refused.value.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+
+
+def test_a_wrong_password_is_explained_and_not_printed(guarded: str):
+    settings = client(guarded, "halter-worker", password="geheim")
+    admin = AdminClient(settings.admin())
+    with pytest.raises(KafkaUnavailable) as unavailable, settings.explaining("looking", admin):
+        admin.list_topics(timeout=2)
+    assert "Kafka refused the credentials" in str(unavailable.value)
+    assert "geheim" not in str(unavailable.value)
