@@ -362,6 +362,14 @@ class Changes:
     deleted: bool = False
     """A WfRun of this id was deleted: its row goes, unless a new one was started since."""
 
+    def clear(self) -> None:
+        """They have been written."""
+        self.threads.clear()
+        self.external_events.clear()
+        self.left.clear()
+        self.forgotten.clear()
+        self.deleted = False
+
 
 @dataclass(slots=True)
 class Index:

@@ -1,0 +1,44 @@
+"""The fold of `definition-commands`: which definitions are accepted, on the log and on `definitions`.
+
+One partition of it, so definitions have one order; the owner of shard 0 folds it in the same transactions.
+"""
+
+from processors.codec import Codec
+from processors.core.commands import DefinitionCommand, DefinitionKind, PutTaskDef
+from processors.core.definitions import Definitions, decide_definition
+from processors.core.events import Cause, Definition, DefinitionAccepted, DefinitionRejected, RejectionCode
+from processors.outputs import OutputRecord
+
+
+class DefinitionFold:
+    """All accepted definitions, as the next command finds them: ahead of `definitions` by the turn in progress."""
+
+    def __init__(self, codec: Codec, task_queues: frozenset[str]) -> None:
+        self._codec = codec
+        self._task_queues = task_queues
+        self._definitions = Definitions()
+
+    def restore(self, definition: Definition) -> None:
+        """Take a row of `definitions`."""
+        self._definitions.apply(definition)
+
+    def fold(self, command: DefinitionCommand, cause: Cause) -> list[OutputRecord]:
+        """The outcome on `definition-events`, and the definition if there is a new one."""
+        outcome, definition = self._decide(command, cause)
+        outputs = [OutputRecord("definition-events", 0, outcome.name.encode(), self._codec.encode(outcome))]
+        if definition is not None:
+            self._definitions.apply(definition)
+            outputs.append(OutputRecord("definitions", 0, definition.key.encode(), self._codec.encode(definition)))
+        return outputs
+
+    def _decide(
+        self, command: DefinitionCommand, cause: Cause
+    ) -> tuple[DefinitionAccepted | DefinitionRejected, Definition | None]:
+        if isinstance(command, PutTaskDef) and command.queue is not None and command.queue not in self._task_queues:
+            known = ", ".join(sorted(self._task_queues)) or "none"
+            message = (
+                f"TaskDef {command.name!r}: no queue {command.queue!r} is declared in topics.yaml; named are: {known}"
+            )
+            kind, code = DefinitionKind.TASK_DEF, RejectionCode.INVALID_ARGUMENT
+            return DefinitionRejected(kind, command.name, code, message, cause), None
+        return decide_definition(self._definitions, command, cause)

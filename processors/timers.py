@@ -1,0 +1,79 @@
+"""The timers of a partition in the order in which they are due. Knows when, not what for.
+
+Which timers are armed is part of the state (a ThreadRun's node says so); this only finds the next one quickly. It may
+hold timers that are not armed any more: they are dropped when their time comes.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from processors.core.commands import TimerKind
+from processors.core.model import TERMINAL, ThreadRun, Timer, WfRun
+
+
+class ArmedTimer(NamedTuple):
+    """One timer; they order by when they are due, then by thread, position and kind (DESIGN 5)."""
+
+    due_ms: int
+    wf_run_id: str
+    thread: int
+    position: int
+    kind: TimerKind
+    incarnation: int
+
+
+class Timers:
+    """A heap of timers, each in it or handed out, never both."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, ArmedTimer]] = []
+        self._known: set[ArmedTimer] = set()
+
+    def arm(self, run: WfRun, threads: Iterable[ThreadRun]) -> None:
+        """Note the timers of these threads that are not known yet."""
+        for thread in threads:
+            timer = thread.node.timer
+            if timer is None or thread.status in TERMINAL:
+                continue
+            armed = ArmedTimer(
+                timer.due_ms, run.wf_run_id, thread.number, thread.node.position, timer.kind, run.incarnation
+            )
+            if armed not in self._known:
+                self._known.add(armed)
+                heapq.heappush(self._heap, (armed.due_ms, armed))
+
+    def take_due(self, now_ms: int, limit: int, runs: Mapping[str, WfRun]) -> Iterator[ArmedTimer]:
+        """Hand out up to `limit` timers that are armed and due, in order."""
+        handed_out = 0
+        while self._heap and self._heap[0][0] <= now_ms and handed_out < limit:
+            timer = heapq.heappop(self._heap)[1]
+            if _is_armed(runs.get(timer.wf_run_id), timer):
+                handed_out += 1
+                yield timer
+            else:
+                self._known.discard(timer)
+
+    def fire_again(self, timer: ArmedTimer, early_by_ms: int) -> None:
+        """A timer came too early by the brokers' clock: their clock is behind ours by at least so much."""
+        heapq.heappush(self._heap, (timer.due_ms + max(early_by_ms, 1), timer))
+
+    def settle(self, timer: ArmedTimer) -> None:
+        """A timer that was handed out has been folded: forget it."""
+        self._known.discard(timer)
+
+    def next_ms(self) -> int | None:
+        """When the next timer in the heap is due, in ms since 1970; None without one."""
+        return self._heap[0][0] if self._heap else None
+
+
+def _is_armed(run: WfRun | None, timer: ArmedTimer) -> bool:
+    if run is None or run.incarnation != timer.incarnation:
+        return False
+    thread = run.threads.get(timer.thread)
+    return (
+        thread is not None
+        and thread.status not in TERMINAL
+        and thread.node.position == timer.position
+        and thread.node.timer == Timer(timer.kind, timer.due_ms)
+    )
