@@ -42,6 +42,14 @@ def test_co_partitioned_topics_have_n_partitions_and_the_others_one():
     }
 
 
+def test_every_record_has_a_schema_and_every_schema_of_a_record_a_topic():
+    schemas = resource("schemas")
+    named = {value for topic in TOPICS.all for value in topic.values} - {"bytes", "events/*"}
+    folders = ("commands", "definitions", "operator", "state", "tasks")
+    assert named == {path.stem for folder in folders for path in (schemas / folder).glob("*.avsc")}
+    assert any((schemas / "events").glob("*.avsc"))
+
+
 def test_inputs_take_their_time_from_the_broker_and_keep_it_as_long_as_the_log():
     for name in TOPICS.inputs:
         configs = TOPICS[name].configs
