@@ -286,9 +286,7 @@ class Reader(yaml.SafeLoader):
         """Return the document."""
         node = self.get_single_node()
         if node is None:
-            raise TopicsFileError(
-                f"{self.file}:1: expected `settings`, `topics` and `services`, found nothing"
-            )
+            raise TopicsFileError(f"{self.file}:1: expected `settings`, `topics` and `services`, found nothing")
         return self._field(node, "")
 
     def _field(self, node: yaml.Node, name: str) -> Field:
@@ -439,9 +437,7 @@ class TopicsFile:
 
     @staticmethod
     def _check_dead_letters(section: Field, topics: tuple[Topic, ...]) -> None:
-        largest = max(
-            (topic for topic in topics if topic.kind is Kind.INPUT), key=lambda it: it.message_bytes_max
-        )
+        largest = max((topic for topic in topics if topic.kind is Kind.INPUT), key=lambda it: it.message_bytes_max)
         limit = section.child("dead-letters").child("configs").child("max.message.bytes")
         if limit.count() <= largest.message_bytes_max:
             raise limit.wrong(
