@@ -15,11 +15,10 @@ from dataclasses import MISSING, fields
 from typing import Any, Final, Self
 
 from processors.codec.errors import SchemaProblem
-from processors.codec.json_text import read_json
 from processors.codec.records import CLASSES, ENUMS, EVENTS, HEADER, JSON
 from processors.codec.schemas import NAMESPACE, Schema, chain_field, short_name, type_name
 from processors.core.events import LogEntry
-from processors.core.values import ValueProblem
+from processors.core.values import Value, ValueProblem, from_json
 
 TOO_SHORT: Final = (IndexError, struct.error)
 """What generated code raises for bytes that end too early."""
@@ -46,6 +45,14 @@ def rest_of_varint(data: bytes, position: int, first: int) -> tuple[int, int]:
     if number >> 64 or byte == 0:
         raise ValueProblem("expected a number in its shortest form of at most 64 bits")
     return number, position
+
+
+def read_json(text: str) -> Value:
+    """The object or array that a JSON text stands for; raises ValueProblem."""
+    value = from_json(text)
+    if not isinstance(value, dict | list):
+        raise ValueProblem(f"expected a JSON object or array, found {text[:40]}")
+    return value
 
 
 def problem(expected: str, found: object) -> ValueProblem:

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from processors.codec.errors import SchemaProblem
-from processors.codec.json_text import write_json
 from processors.codec.records import CLASSES, ENUMS, HEADER, JSON
 from processors.codec.schemas import NAMESPACE, Schema, chain_field, short_name, type_name
-from processors.core.values import ValueProblem
+from processors.core.values import ValueProblem, to_json
 
 ERRORS: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError, ValueProblem, struct.error)
 """What generated code raises for a record that does not fit its schema."""
@@ -102,7 +101,7 @@ class EncoderCompiler:
             "LONGS": LONGS,
             "INTS": INTS,
             "pack_double": struct.Struct("<d").pack,
-            "write_json": write_json,
+            "to_json": to_json,
             "join": b"".join,
         }
         self.functions: dict[str, str] = {}
@@ -192,7 +191,7 @@ class EncoderCompiler:
     def _parts_of_record(self, name: str, value: str) -> Iterator[str]:
         if short_name(name) == JSON:
             text = self._name("json")
-            yield f"LONGS[len({text} := write_json({value}))]"
+            yield f"LONGS[len({text} := to_json({value}).encode())]"
             yield text
             return
         definition = self._definition(name)

@@ -1,0 +1,186 @@
+"""What makes a record of an input topic a command, or a dead letter. Pure: no Kafka, no clock, no state.
+
+Everything that is wrong with a record by itself is found here, before any rule of the core sees it; what a rule
+has against a command is a `Rejected` event instead. A dead letter keeps key, value and headers byte for byte.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeAlias, get_args
+
+from processors.codec import Codec, DecodeError, UnknownSchema
+from processors.core.commands import (
+    Command,
+    DefinitionCommand,
+    ExternalEvent,
+    OperatorCommand,
+    ReportTaskRun,
+    SkipRecord,
+)
+from processors.partitioner import partition_of
+
+WF_COMMANDS: Final = "wf-commands"
+EXTERNAL_EVENTS: Final = "external-events"
+TASK_REPORTS: Final = "task-reports"
+DEFINITION_COMMANDS: Final = "definition-commands"
+OPERATOR_COMMANDS: Final = "operator-commands"
+
+VALUE_BYTES_MAX: Final = 256 * 1024
+"""The largest value that an input record may have."""
+
+HEADER_PREFIX: Final = "halter."
+"""Begins the names of the headers that a dead letter gets, beside those its record had."""
+
+Headers: TypeAlias = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputRecord:
+    """A record as it came from Kafka. `topic` is without the prefix of the installation."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    """LogAppendTime: the broker's clock, which is the only one there is."""
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    """A header without a value has an empty one here."""
+
+
+class DeadLetterReason(StrEnum):
+    """Why a record could not be taken."""
+
+    NO_VALUE = "NO_VALUE"
+    """A tombstone; only tables have those."""
+    TOO_LARGE = "TOO_LARGE"
+    EMPTY_KEY = "EMPTY_KEY"
+    UNDECODABLE = "UNDECODABLE"
+    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
+    WRONG_RECORD = "WRONG_RECORD"
+    """Another topic's record."""
+    KEY_MISMATCH = "KEY_MISMATCH"
+    """The key is not what the record is about."""
+    WRONG_PARTITION = "WRONG_PARTITION"
+    """The producer partitions otherwise than murmur2."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that cannot be taken, and why. The message says what was expected and what was found."""
+
+    reason: DeadLetterReason
+    message: str
+
+
+InputCommand: TypeAlias = Command | DefinitionCommand | OperatorCommand
+
+
+@dataclass(frozen=True, slots=True)
+class InputTopic:
+    """What an input topic takes."""
+
+    records: frozenset[str]
+    key_is: str
+    key_of: Callable[[Any], str]
+    """From a record to its key, as text."""
+    co_partitioned: bool
+    """False: it has one partition."""
+
+
+def names(*records: type) -> frozenset[str]:
+    """Names of the schemas of these classes."""
+    return frozenset(record.__name__ for record in records)
+
+
+def operator_key(command: OperatorCommand) -> str:
+    """A WfRun's id, or the number of the partition in which a record is to be skipped."""
+    return str(command.partition) if isinstance(command, SkipRecord) else command.wf_run_id
+
+
+INPUT_TOPICS: Final[Mapping[str, InputTopic]] = {
+    WF_COMMANDS: InputTopic(
+        names(*get_args(Command)) - names(ExternalEvent, ReportTaskRun),
+        "wf_run_id",
+        lambda command: command.wf_run_id,
+        co_partitioned=True,
+    ),
+    EXTERNAL_EVENTS: InputTopic(
+        names(ExternalEvent), "wf_run_id", lambda command: command.wf_run_id, co_partitioned=True
+    ),
+    TASK_REPORTS: InputTopic(names(ReportTaskRun), "wf_run_id", lambda command: command.wf_run_id, co_partitioned=True),
+    DEFINITION_COMMANDS: InputTopic(
+        names(*get_args(DefinitionCommand)), "name", lambda command: command.name, co_partitioned=False
+    ),
+    OPERATOR_COMMANDS: InputTopic(
+        names(*get_args(OperatorCommand)), "wf_run_id (SkipRecord: partition)", operator_key, co_partitioned=False
+    ),
+}
+
+
+def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputCommand | DeadLetter:
+    """Return the command that a record holds, or why it holds none. Raises nothing, whatever its bytes are.
+
+    `partitions`: how many shards there are, which is the number of partitions of every co-partitioned topic.
+    """
+    topic = INPUT_TOPICS[record.topic]
+    value = record.value
+    if value is None:
+        return DeadLetter(DeadLetterReason.NO_VALUE, "expected a value, found none (a tombstone)")
+    if len(value) > VALUE_BYTES_MAX:
+        return DeadLetter(
+            DeadLetterReason.TOO_LARGE, f"expected a value of at most {VALUE_BYTES_MAX} bytes, found {len(value)}"
+        )
+    if not record.key:
+        return DeadLetter(DeadLetterReason.EMPTY_KEY, f"expected {topic.key_is} as the key of the record, found no key")
+    try:
+        # By its name first: what does not belong here is not decoded at all.
+        name = codec.record_name(value)
+        if name not in topic.records:
+            return DeadLetter(
+                DeadLetterReason.WRONG_RECORD,
+                f"expected one of {', '.join(sorted(topic.records))} on {record.topic}, found {name}",
+            )
+        command: Any = codec.decode(value)
+    except UnknownSchema as error:
+        return DeadLetter(DeadLetterReason.UNKNOWN_SCHEMA, str(error))
+    except DecodeError as error:
+        return DeadLetter(DeadLetterReason.UNDECODABLE, str(error))
+    key = topic.key_of(command)
+    if record.key != key.encode():
+        return DeadLetter(
+            DeadLetterReason.KEY_MISMATCH,
+            f"expected {topic.key_is} as the key of the record, '{shortened(key)}' for this {name}, found "
+            f"'{shortened(record.key.decode(errors='backslashreplace'))}'",
+        )
+    partition = partition_of(record.key, partitions) if topic.co_partitioned else 0
+    if record.partition != partition:
+        return DeadLetter(
+            DeadLetterReason.WRONG_PARTITION,
+            f"expected key '{shortened(key)}' in partition {partition} (murmur2 of the key modulo "
+            f"{partitions if topic.co_partitioned else 1}), found it in partition {record.partition}",
+        )
+    return command  # type: ignore[no-any-return]
+
+
+def shortened(text: str) -> str:
+    """A text for a sentence."""
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def dead_letter_headers(record: InputRecord, dead_letter: DeadLetter) -> Headers:
+    """Return the headers of a record of `dead-letters`: those it had, then where it was and why it is there."""
+    added = {
+        "topic": record.topic,
+        "partition": str(record.partition),
+        "offset": str(record.offset),
+        "timestamp_ms": str(record.timestamp_ms),
+        "reason": dead_letter.reason.value,
+        "message": dead_letter.message,
+    }
+    return (
+        *record.headers,
+        *((HEADER_PREFIX + name, text.encode(errors="backslashreplace")) for name, text in added.items()),
+    )
