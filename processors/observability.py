@@ -1,0 +1,115 @@
+"""What a worker says and shows: its log on stderr, a ready file, an endpoint for probes. Each only when asked for.
+
+The log is structlog's, one line per event, for people or as JSON; what libraries log goes the same way from
+WARNING on. The ready file exists while the worker is ready. The endpoint answers `/ready`, `/live` and nothing else,
+on the loopback address.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import structlog
+
+from processors.errors import HalterError
+
+LogFormat = Literal["console", "json"]
+LOOPBACK: Final = "127.0.0.1"
+REQUEST_SECONDS: Final = 5.0
+
+
+class PortTaken(HalterError):
+    """Something else listens where the probes should be answered: choose another port."""
+
+
+def configure_logging(log_format: LogFormat = "console", level: str = "INFO") -> None:
+    """Send our log, and what libraries log from WARNING on, to stderr."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: Any
+    if log_format == "json":
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    level_number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level_number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(level_number, logging.WARNING))
+
+
+class ReadyFile:
+    """A file that is there while the worker is ready, with what it is doing as JSON."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.remove()
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Make the file, so that whoever waits for it finds it complete; or remove it if the state is not ready."""
+        if not state["ready"]:
+            self.remove()
+            return
+        new = self._path.with_name(f"{self._path.name}.new")
+        new.write_text(json.dumps({**state, "pid": os.getpid()}) + "\n", encoding="utf-8")
+        new.replace(self._path)
+
+    def remove(self) -> None:
+        """Say that the worker is not ready."""
+        self._path.unlink(missing_ok=True)
+
+
+class Probes:
+    """Answers `GET /ready` and `GET /live` with 200 or 503 and the state as JSON; for loopback only, no framework."""
+
+    def __init__(self, state: Callable[[], Mapping[str, Any]], port: int) -> None:
+        self._state, self._port = state, port
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises PortTaken."""
+        try:
+            self._server = await asyncio.start_server(self._answer, LOOPBACK, self._port)
+        except OSError as error:
+            raise PortTaken(f"cannot answer probes on {LOOPBACK}:{self._port}: {error.strerror}") from error
+
+    async def stop(self) -> None:
+        """Listen no longer."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_SECONDS)
+            path = request.split(b" ", 2)[1].decode("ascii", "replace")
+            state = self._state()
+            # Alive is who answers: that the loop turns is what the question is about.
+            status = {"/live": 200, "/ready": 200 if state["ready"] else 503}.get(path, 404)
+            body = json.dumps(state if status != 404 else {"known": ["/live", "/ready"]}).encode() + b"\n"
+            head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'NOT OK'}\r\nContent-Type: application/json\r\n"
+            writer.write(head.encode() + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+            await writer.drain()
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ConnectionError):
+            pass  # whoever asked did not ask properly, or is gone
+        finally:
+            writer.close()

@@ -1,0 +1,66 @@
+"""What an agent gets: the records of one shard in one turn, and the way to hand over what became of them."""
+
+import asyncio
+import traceback
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from processors.runtime.errors import FoldFailed
+from processors.runtime.fold import InputRecord, OutputRecord
+from processors.runtime.shards import OwnedShard
+from processors.runtime.steps import Step, Steps
+
+
+class Batch:
+    """`with batch:` tells the runtime how the fold of these records ended; iterating gives the records in order.
+
+    An exception inside the `with` is the runtime's from then on, with the record that it met; the agent goes on.
+    """
+
+    def __init__(self, shard: OwnedShard, records: Sequence[InputRecord], steps: Steps) -> None:
+        self.shard, self.records = shard, records
+        self.fold = shard.fold
+        self.outputs: asyncio.Future[Sequence[OutputRecord]] = asyncio.get_running_loop().create_future()
+        self._steps = steps
+        self._current: InputRecord | None = None
+
+    def __iter__(self) -> Iterator[InputRecord]:
+        middle = self.records[len(self.records) // 2]
+        for record in self.records:
+            self._current = record
+            if record is middle:
+                self._steps.reached(Step.MID_FOLD)
+            yield record
+        self._current = None
+
+    def hand_over(self, outputs: Sequence[OutputRecord]) -> None:
+        """Give what the records came to."""
+        self.outputs.set_result(outputs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self.outputs.done():
+            return True
+        if isinstance(error, Exception):
+            failure = FoldFailed(self._sentence(error))
+            failure.__cause__ = error
+            self.outputs.set_exception(failure)
+            return True
+        # The agent is cancelled, or forgot to hand over: either way there is nothing to commit.
+        self.outputs.set_exception(FoldFailed(f"shard {self.shard.number}: the agent ended without outputs"))
+        return False
+
+    def _sentence(self, error: Exception) -> str:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        record = self._current
+        if record is None:
+            return f"shard {self.shard.number}: its outputs cannot be made: {what} ({where})"
+        place = f"{record.topic}[{record.partition}]@{record.offset}"
+        return f"{place} (key {record.key!r}) cannot be folded: {what} ({where}); nothing of it was committed"

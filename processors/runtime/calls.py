@@ -1,0 +1,118 @@
+"""Blocking Kafka calls, made so that none fails, waits or hangs unnoticed.
+
+A call that fails with an error that may pass is made again until it succeeds or the worker stops. While Kafka does
+not answer, readiness says so. A call that ignores its own time-out (librdkafka's send_offsets_to_transaction may,
+when a coordinator dies) is seen by the Watchdog, which ends the process: a restarted worker loses nothing.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
+from processors.runtime.readiness import Readiness
+
+T = TypeVar("T")
+
+CALL_SECONDS: Final = 5.0
+"""The time-out given to one call; short, so that a worker that is told to stop does."""
+
+AGAIN_SECONDS: Final = 0.05
+STUCK_SECONDS: Final = 30
+STUCK_EXIT_CODE: Final = 70
+
+
+class Stopping(Exception):
+    """The worker is told to stop while Kafka does not answer. No error: the way out of a call."""
+
+
+def may_pass(exception: KafkaException) -> bool:
+    """Whether the same call may succeed if it is made again."""
+    error = exception.args[0]
+    return isinstance(error, KafkaError) and error.retriable()
+
+
+def is_fatal(exception: KafkaException) -> bool:
+    """Whether the client that raised it is of no further use."""
+    error = exception.args[0]
+    return isinstance(error, KafkaError) and error.fatal()
+
+
+class KafkaCalls:
+    """Makes calls, one at a time, all in the Kafka thread. `current` and `number` are read by the watchdog's."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self.stopping = threading.Event()
+        self.current: str | None = None
+        self.number = 0
+        self._readiness = readiness
+        self._log = structlog.get_logger("halter.runtime")
+
+    def once(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Make a call under the eyes of the watchdog."""
+        self.number += 1
+        self.current = call.__name__
+        try:
+            return call(*arguments)
+        finally:
+            self.current = None
+
+    def until_answered(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Make a call until it succeeds. Raises KafkaException if it cannot, Stopping if there is no time left."""
+        waiting = False
+        while True:
+            try:
+                result = self.once(call, *arguments)
+            except KafkaException as exception:
+                if not may_pass(exception):
+                    raise
+                if self.stopping.is_set():
+                    raise Stopping from exception
+                if not waiting:
+                    waiting = True
+                    self._log.warning("waiting_for_kafka", call=call.__name__, reason=exception.args[0].str())
+                    self._readiness.waits_for_kafka(True)
+                time.sleep(AGAIN_SECONDS)
+            else:
+                if waiting:
+                    self._log.info("kafka_answers", call=call.__name__)
+                    self._readiness.waits_for_kafka(False)
+                return result
+
+
+class Watchdog:
+    """Ends the process when one Kafka call takes longer than any may.
+
+    Counts its own ticks and not the clock, so that a process that was stopped and continued is not taken for stuck.
+    """
+
+    def __init__(self, calls: KafkaCalls, leave: Callable[[int], None] = os._exit) -> None:
+        self._calls, self._leave = calls, leave
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="kafka-watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._over.set()
+
+    def _watch(self) -> None:
+        seen, ticks = 0, 0
+        while not self._over.wait(1.0):
+            call = self._calls.current
+            if call is None or self._calls.number != seen:
+                seen, ticks = self._calls.number, 0
+                continue
+            ticks += 1
+            if ticks >= STUCK_SECONDS:
+                structlog.get_logger("halter.runtime").critical(
+                    "kafka_call_stuck", call=call, seconds=ticks, exit_code=STUCK_EXIT_CODE
+                )
+                self._leave(STUCK_EXIT_CODE)

@@ -1,0 +1,99 @@
+"""The runtime's Kafka clients: which there are and how they are set. Whatever the user set wins over what is only
+a default here; what correctness rests on is set by `processors.settings` for everybody.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+
+from processors.settings import Conf, Settings
+from processors.topics import Topics
+
+MEMBER: Final[Conf] = {
+    # A killed worker's shards move after this time; lower is false alarms, and brokers refuse less than 6 s.
+    "session.timeout.ms": 6_000,
+    "heartbeat.interval.ms": 1_000,
+    # A turn takes a second or two and loads happen between polls: who takes longer is stuck, not slow.
+    "max.poll.interval.ms": 60_000,
+    "partition.assignment.strategy": "cooperative-sticky",
+    "fetch.wait.max.ms": 100,
+    "queued.max.messages.kbytes": 65_536,
+}
+SET_BY_THE_BROKER: Final = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
+"""Under KIP-848 (group.protocol=consumer) the broker has these, and a client that names them is refused."""
+
+READER: Final[Conf] = {
+    "enable.partition.eof": True,
+    "queued.min.messages": 200_000,
+    "fetch.wait.max.ms": 100,
+}
+
+WRITER: Final[Conf] = {
+    # An open transaction of a dead worker that nobody fences blocks readers for this time.
+    "transaction.timeout.ms": 10_000,
+    # A turn is a batch already.
+    "linger.ms": 0,
+    "retry.backoff.ms": 5,
+    "retry.backoff.max.ms": 50,
+    "queue.buffering.max.messages": 500_000,
+    "queue.buffering.max.kbytes": 1_048_576,
+}
+
+RECORD_OVERHEAD_BYTES: Final = 65_536
+"""What headers and framing may add to a record that a topic just takes: librdkafka counts them, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of a worker among workers: a name that no two living workers of a group share.
+
+    A worker with a `static` slot is a static member of the group: killed and started again within the session
+    time-out it goes on with its shards, and no other worker is disturbed.
+    """
+
+    name: str
+    static: bool = False
+
+
+class Clients:
+    """Makes Kafka clients for one worker."""
+
+    def __init__(self, settings: Settings, topics: Topics, slot: Slot) -> None:
+        self._settings, self._topics, self._slot = settings, topics, slot
+        self.group = topics.group
+        self.transactional_id = topics.transactional_id(slot.name)
+
+    def member(self) -> Consumer:
+        """Return a consumer that can join the group of the workers."""
+        more: Conf = {"group.id": self.group, **self._defaults(MEMBER)}
+        if self._settings.properties.get("group.protocol") == "consumer":
+            more = {key: value for key, value in more.items() if key not in SET_BY_THE_BROKER}
+        if self._slot.static:
+            more["group.instance.id"] = self.transactional_id
+        return Consumer(self._settings.consumer(**self._named(more)))
+
+    def reader(self) -> Consumer:
+        """Return a consumer for partitions that are assigned by hand; it tells the end of a partition."""
+        return Consumer(self._settings.consumer(**self._named({"group.id": self.group, **self._defaults(READER)})))
+
+    def writer(self, transactional_id: str | None = None) -> Producer:
+        """Return the transactional producer of this worker, or of another whose transactions are to be ended."""
+        more = {
+            **self._defaults(WRITER),
+            "message.max.bytes": self._topics.message_bytes_max + RECORD_OVERHEAD_BYTES,
+            "transactional.id": transactional_id or self.transactional_id,
+        }
+        return Producer(self._settings.producer(**self._named(more)))
+
+    def admin(self) -> AdminClient:
+        """Return an admin client."""
+        return AdminClient(self._settings.admin(**self._named({})))
+
+    def _defaults(self, defaults: Conf) -> Conf:
+        return {key: value for key, value in defaults.items() if key not in self._settings.properties}
+
+    def _named(self, more: Conf) -> dict[str, Any]:
+        # By its client id a member of the group is recognised as the owner of a transactional id (settlement).
+        return {**more, "client.id": self.transactional_id}

@@ -1,0 +1,96 @@
+"""Questions to the cluster: where partitions begin and end, who committed what, who is in the group.
+
+Every answer is waited for without blocking. An AdminClient may go on repeating an error after a broker has been
+restarted (list_offsets keeps a stale leader epoch), so `renew` makes a new one.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, its type hints forget it
+
+from processors.runtime.clients import Clients
+from processors.runtime.names import Place
+from processors.runtime.waiting import Waiting, answer
+
+ANSWER_SECONDS = 5.0
+EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # as above
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the group has committed for a partition. `owner`: the transactional id of the worker that did it."""
+
+    offset: int | None
+    owner: str
+
+
+class Cluster:
+    """Asks; changes nothing. Raises KafkaException from the generators."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._admin = clients.admin()
+
+    def renew(self) -> None:
+        """Forget what the client has learnt of the cluster."""
+        self._admin = self._clients.admin()
+
+    def low(self, places: Collection[Place]) -> Waiting[dict[Place, int]]:
+        """Return the offsets of the first records that are still there."""
+        return self._offsets(places, EARLIEST, IsolationLevel.READ_UNCOMMITTED)
+
+    def high(self, places: Collection[Place]) -> Waiting[dict[Place, int]]:
+        """Return the high watermarks: the offset after the last record, transactions that are open included."""
+        return self._offsets(places, LATEST, IsolationLevel.READ_UNCOMMITTED)
+
+    def last_stable(self, places: Collection[Place]) -> Waiting[dict[Place, int]]:
+        """Return the last stable offsets: before the first record of any open transaction."""
+        return self._offsets(places, LATEST, IsolationLevel.READ_COMMITTED)
+
+    def _offsets(self, places: Collection[Place], spec: OffsetSpec, level: IsolationLevel) -> Waiting[dict[Place, int]]:
+        if not places:
+            return {}
+        futures = self._admin.list_offsets(
+            {TopicPartition(*place): spec for place in places}, isolation_level=level, request_timeout=ANSWER_SECONDS
+        )
+        found = {}
+        for partition, future in futures.items():
+            found[partition.topic, partition.partition] = (yield from answer(future)).offset
+        return found
+
+    def committed(self, places: Collection[Place]) -> Waiting[Mapping[Place, Committed]]:
+        """Return what was committed last, whether or not a transaction that commits something else is open."""
+        return self._committed(places, require_stable=False)
+
+    def is_stable(self, places: Collection[Place]) -> Waiting[bool]:
+        """Return whether no transaction is open that commits offsets of these partitions."""
+        try:
+            yield from self._committed(places, require_stable=True)
+        except KafkaException as exception:
+            if exception.args[0].code() in {KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT}:
+                return False
+            raise
+        return True
+
+    def _committed(self, places: Collection[Place], require_stable: bool) -> Waiting[Mapping[Place, Committed]]:
+        group = self._clients.group
+        request = ConsumerGroupTopicPartitions(group, [TopicPartition(*place) for place in places])
+        futures = self._admin.list_consumer_group_offsets(
+            [request], require_stable=require_stable, request_timeout=1.0 if require_stable else ANSWER_SECONDS
+        )
+        found = {}
+        for partition in (yield from answer(futures[group])).topic_partitions:
+            if partition.error:
+                raise KafkaException(partition.error)
+            offset = partition.offset if partition.offset >= 0 else None
+            found[partition.topic, partition.partition] = Committed(offset, partition.metadata or "")
+        return found
+
+    def members(self) -> Waiting[frozenset[str]]:
+        """Return the client ids of the group's members: for workers, their transactional ids."""
+        group = self._clients.group
+        futures = self._admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
+        description = yield from answer(futures[group])
+        return frozenset(member.client_id for member in description.members)

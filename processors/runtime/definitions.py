@@ -1,0 +1,94 @@
+"""Keeps the worker's view of `definitions` up to date, between turns only: a turn sees one position.
+
+Reads the whole topic before the first turn. A command may name a position that its producer saw; a worker that is
+behind waits for it, for a bounded time in all per turn. A position that the topic does not have is not waited for:
+the fold then sees a position below the one required and rejects the command.
+"""
+
+import time
+from typing import Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from processors.runtime.calls import CALL_SECONDS, KafkaCalls
+from processors.runtime.clients import Clients
+from processors.runtime.fold import Definitions
+from processors.runtime.names import ShardTopics
+from processors.runtime.restore import where
+
+WAIT_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 0.1
+
+
+class DefinitionsReader:
+    """Reads `definitions` into a Definitions."""
+
+    def __init__(self, clients: Clients, names: ShardTopics, definitions: Definitions, calls: KafkaCalls) -> None:
+        self._clients, self._definitions, self._calls = clients, definitions, calls
+        self._place = names.definitions
+        self._consumer: Consumer | None = None
+        self._log = structlog.get_logger("halter.runtime")
+
+    def open(self) -> None:
+        """Read all that is there."""
+        self._consumer = self._clients.reader()
+        low, _ = self._calls.until_answered(self._watermarks)
+        self._consumer.assign([TopicPartition(*self._place, low)])
+        begun, waiting = time.monotonic(), False
+        while not self._take(self._poll(POLL_SECONDS)):
+            if self._calls.stopping.is_set():
+                return
+            if not waiting and time.monotonic() - begun > WAIT_SECONDS:
+                waiting = True
+                self._log.warning("waiting_for_definitions", topic=self._place[0])
+        self._log.info("definitions_read", position=self._definitions.position)
+
+    def close(self) -> None:
+        """Stop reading."""
+        if self._consumer is not None:
+            self._consumer.close()
+
+    def catch_up(self) -> None:
+        """Take what has come since, without waiting."""
+        while (message := self._poll(0)) is not None:
+            self._take(message)
+
+    def wait_for(self, position: int) -> None:
+        """Wait until a position is reached, if it exists, and not longer than WAIT_SECONDS."""
+        if position <= self._definitions.position:
+            return
+        until = time.monotonic() + WAIT_SECONDS
+        _, high = self._calls.until_answered(self._watermarks)
+        if position > high:
+            self._log.info("definitions_position_unknown", required=position, topic_ends_at=high)
+            return
+        while position > self._definitions.position and time.monotonic() < until:
+            self._take(self._poll(POLL_SECONDS))
+        if position > self._definitions.position:
+            self._log.warning(
+                "definitions_behind", required=position, position=self._definitions.position, waited_s=WAIT_SECONDS
+            )
+
+    def _watermarks(self) -> tuple[int, int]:
+        assert self._consumer is not None
+        return self._consumer.get_watermark_offsets(TopicPartition(*self._place), timeout=CALL_SECONDS)
+
+    def _poll(self, seconds: float) -> Message | None:
+        assert self._consumer is not None
+        return self._consumer.poll(seconds)
+
+    def _take(self, message: Message | None) -> bool:
+        """Apply one message; return whether it was the end of the topic for now."""
+        if message is None:
+            return False
+        error = message.error()
+        _, offset = where(message)
+        if error is None:
+            self._definitions.apply(message.key() or b"", message.value(), offset + 1)
+            return False
+        if error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaException(error)
+        # Marks of transactions are no records, but positions count them.
+        self._definitions.position = max(self._definitions.position, offset)
+        return True

@@ -1,0 +1,40 @@
+"""What ends a worker. Each message is one line that says what was expected, what was found, and where."""
+
+from processors.errors import HalterError
+
+
+class FoldFailed(HalterError):
+    """A rule broke on a record: a bug. Nothing of its turn was committed. Developers act on the record named."""
+
+
+class PositionLost(HalterError):
+    """The records from a shard's folded offset on are not there: deleted unread, or the topic was made anew.
+
+    An operator decides: restore the topic, or accept the loss by setting the shard's position.
+    """
+
+
+class StateLost(HalterError):
+    """The group has committed offsets for a shard whose state says nothing: the state topics were lost.
+
+    Folding would repeat history. An operator restores the state topics, or starts under another prefix.
+    """
+
+
+class Fenced(HalterError):
+    """Another process took this worker's identity or its shards. Nothing of the turn was committed.
+
+    If it happens again and again, two workers run with one slot: whoever deploys them gives each its own.
+    """
+
+
+class TurnCannotCommit(HalterError):
+    """The same work was aborted again and again. The message has the last reason; whoever runs Kafka acts on it."""
+
+
+class KafkaFailed(HalterError):
+    """A Kafka client reported what cannot pass by itself. Whoever runs Kafka or set the client up acts."""
+
+
+class OutOfOrder(HalterError):
+    """A record came that was folded before, or a fold lost count: a bug of ours. Developers act."""

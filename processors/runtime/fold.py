@@ -1,0 +1,93 @@
+"""What the runtime asks of a fold. The runtime moves records and keeps them exactly once; it knows no rule.
+
+A fold is one source partition's state and rules: plain Python, no Kafka, no clock, the same outputs for the same
+records in the same order. All calls for a fold come one at a time, though not always from the same thread.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from processors.inputs import InputRecord
+from processors.outputs import OutputRecord
+
+__all__ = ["WF_COMMANDS", "Definitions", "Fold", "FoldFactory", "InputRecord", "OutputRecord"]
+
+WF_COMMANDS = "wf-commands"
+"""The input whose partitions the group shares out: who has partition n of it owns shard n with all its inputs."""
+
+DEFINITIONS = "definitions"
+
+
+class Fold(Protocol):
+    """The state and the rules of one shard.
+
+    After an exception from any method the runtime never uses the object again.
+    """
+
+    @property
+    def partition(self) -> int:
+        """The number of the shard."""
+        ...
+
+    @property
+    def offsets(self) -> Mapping[str, int]:
+        """The next offset to fold of each input topic: part of the state (fold-positions), moved by `fold`.
+
+        A topic that was never folded is absent. Topics are named without the prefix.
+        """
+        ...
+
+    def restore(self, topic: str, key: bytes, value: bytes) -> None:
+        """Take one row of a state topic. Each key comes once, with its latest value; tombstones do not come."""
+
+    def restored(self) -> None:
+        """All rows have come."""
+
+    def required_definitions(self, record: InputRecord) -> int:
+        """Return the position of `definitions` that the record's producer saw; 0 if it saw none. Never raises."""
+        ...
+
+    def fold(self, record: InputRecord) -> None:
+        """Take one input record. An exception means a bug: the record is neither skipped nor committed."""
+
+    def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:
+        """Return TimerFired records for this shard's `wf-commands`, each handed out once.
+
+        It is handed out again after a restore, or when its record was folded as being early.
+        """
+        ...
+
+    def next_timer_ms(self) -> int | None:
+        """Return when the next timer that was not handed out is due, in ms since 1970; None without one."""
+        ...
+
+    def take_outputs(self) -> Sequence[OutputRecord]:
+        """Return what the folded records came to, state rows and the fold's position included, and forget it."""
+        ...
+
+
+class FoldFactory(Protocol):
+    """Makes the folds of a worker, and says which topics belong to a shard. Names are without the prefix."""
+
+    def input_topics(self, partition: int) -> Sequence[tuple[str, int]]:
+        """Return the topics and partitions whose records the shard folds; `wf-commands` is among them."""
+        ...
+
+    def state_topics(self, partition: int) -> Sequence[tuple[str, int]]:
+        """Return the compacted topics and partitions that the shard is restored from."""
+        ...
+
+    def create(self, partition: int) -> Fold:
+        """Return a fold with no state yet."""
+        ...
+
+
+class Definitions(Protocol):
+    """The worker's view of the compacted `definitions` topic, shared by its folds. It stands still during a turn."""
+
+    position: int
+    """Offset up to which the topic is known. The runtime also moves it past records that carry no definition,
+    such as the marks that end transactions."""
+
+    def apply(self, key: bytes, value: bytes | None, next_position: int) -> None:
+        """Take one record, and `next_position` as the position after it."""

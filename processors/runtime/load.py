@@ -1,0 +1,213 @@
+"""Loading shards: settle, claim, restore, check where to begin. In this order; any other loses records.
+
+- settle: nothing of a former owner can appear any more in what we are about to read (`settlement`);
+- claim: our transactional id goes into the metadata of the group's offsets, before our first record can be open
+  anywhere, so that whoever follows us can fence us;
+- restore: read the state topics to the end that settling found;
+- begin: at the folded offsets that the state holds, if the records from there on still exist.
+
+Loads run between turns in small steps (`advance`), so they neither delay other shards nor the group's callbacks.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from confluent_kafka import KafkaException
+
+from processors.runtime.clients import Clients
+from processors.runtime.cluster import Cluster, Committed
+from processors.runtime.errors import PositionLost, StateLost
+from processors.runtime.fold import WF_COMMANDS, Fold, FoldFactory
+from processors.runtime.membership import NotAMember
+from processors.runtime.names import Place, ShardTopics, spelled
+from processors.runtime.restore import Restore
+from processors.runtime.settlement import Settled, Settlement
+from processors.runtime.steps import Step, Steps
+from processors.runtime.transaction import Transaction
+from processors.runtime.waiting import Waiting, pause
+
+CLAIM_SECONDS: Final = 30.0
+CLAIM_AGAIN_SECONDS: Final = 0.05
+ROWS_AT_ONCE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Folds with their state, each with the offsets at which its inputs begin."""
+
+    folds: Sequence[tuple[Fold, Mapping[Place, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """What every load needs."""
+
+    clients: Clients
+    names: ShardTopics
+    factory: FoldFactory
+    cluster: Cluster
+    settlement: Settlement
+    transaction: Transaction
+    steps: Steps
+
+    def load(self, shards: set[int]) -> "Load":
+        """Begin a load."""
+        return Load(self, shards)
+
+
+class Load:
+    """The loading of shards that were given to us together. `shards` shrinks when some are taken back."""
+
+    def __init__(self, loader: Loader, shards: set[int]) -> None:
+        self.shards = set(shards)
+        self.waits = False
+        self._loader, self._names = loader, loader.names
+        self._restore: Restore | None = None
+        self._log = structlog.get_logger("halter.runtime")
+        self._work = self._run()
+
+    def advance(self) -> Loaded | None:
+        """Do a small step; return the result after the last one."""
+        try:
+            next(self._work)
+        except StopIteration as end:
+            loaded: Loaded = end.value
+            return loaded
+        return None
+
+    def drop(self, shard: int) -> None:
+        """Load it no longer."""
+        self.shards.discard(shard)
+        if not self.shards:
+            self._work.close()
+
+    def progress(self, shard: int) -> float:
+        """Return how much of a shard's state has been read."""
+        return self._restore.progress(set(self._names.state(shard))) if self._restore else 0.0
+
+    def _run(self) -> Waiting[Loaded]:
+        while True:
+            begun = time.monotonic()
+            self.waits = True
+            settled = yield from self._loader.settlement.settle(self.shards)
+            self._loader.steps.reached(Step.AFTER_SETTLE)
+            yield from self._claim(settled)
+            self._loader.steps.reached(Step.AFTER_CLAIM)
+            self.waits = False
+            settled_after = time.monotonic() - begun
+            try:
+                folds = yield from self._restored(settled)
+                self._loader.steps.reached(Step.AFTER_RESTORE)
+                self.waits = True
+                loaded = yield from self._with_positions(folds, settled.committed)
+            except KafkaException as exception:
+                self._log.warning("loading_again", shards=sorted(self.shards), reason=exception.args[0].str())
+                self._loader.cluster.renew()
+                yield from pause(0.5)
+                continue
+            self._log.info(
+                "restored",
+                shards=sorted(fold.partition for fold, _ in loaded.folds),
+                rows=sum(map(len, self._restore.rows.values())) if self._restore else 0,
+                records=self._restore.records if self._restore else 0,
+                settle_s=round(settled_after, 3),
+                restore_s=round(time.monotonic() - begun - settled_after, 3),
+            )
+            self._restore = None
+            return loaded
+
+    def _claim(self, settled: Settled) -> Waiting[None]:
+        """Commit the offsets as they are, with our name. Raises NotAMember if the group keeps refusing."""
+        transaction = self._loader.transaction
+        until = time.monotonic() + CLAIM_SECONDS
+        low = yield from self._retried_low()
+        while True:
+            offsets = {}
+            for shard in self.shards:
+                place = self._names.commands(shard)
+                committed = settled.committed[place].offset
+                offsets[place] = low[place] if committed is None else committed
+            transaction.begin()
+            try:
+                transaction.commit(offsets)
+                return
+            except (KafkaException, NotAMember) as exception:
+                transaction.abort()
+                if time.monotonic() > until:
+                    reason = exception if isinstance(exception, NotAMember) else exception.args[0].str()
+                    raise NotAMember(f"the group does not accept this worker as owner: {reason}") from exception
+            # A new generation that has not reached us yet, most often: polling brings it.
+            yield from pause(CLAIM_AGAIN_SECONDS)
+
+    def _retried_low(self) -> Waiting[dict[Place, int]]:
+        while True:
+            try:
+                return (yield from self._loader.cluster.low([self._names.commands(shard) for shard in self.shards]))
+            except KafkaException:
+                self._loader.cluster.renew()
+                yield from pause(0.1)
+
+    def _restored(self, settled: Settled) -> Waiting[list[Fold]]:
+        """Read the state of all shards side by side and give each fold its rows."""
+        ends = {
+            place: end
+            for shard in self.shards
+            for place in self._names.state(shard)
+            for end in [settled.state_ends[place]]
+        }
+        self._restore = restore = Restore(self._loader.clients, ends)
+        yield from restore.read()
+        folds = []
+        for shard in sorted(self.shards):
+            fold = self._loader.factory.create(shard)
+            for place in self._names.state(shard):
+                topic = self._names.logical(place[0])
+                for count, (key, value) in enumerate(restore.rows[place].items(), 1):
+                    fold.restore(topic, key, value)
+                    if count % ROWS_AT_ONCE == 0:
+                        yield
+            fold.restored()
+            folds.append(fold)
+            yield
+        return folds
+
+    def _with_positions(self, folds: list[Fold], committed: Mapping[Place, Committed]) -> Waiting[Loaded]:
+        """Find where each input begins. Raises PositionLost, StateLost."""
+        places = [place for shard in self.shards for place in self._names.inputs(shard)]
+        low = yield from self._loader.cluster.low(places)
+        high = yield from self._loader.cluster.high(places)
+        result = []
+        for fold in folds:
+            if fold.partition not in self.shards:
+                continue
+            starts = {}
+            self._expect_state(fold, committed, low)
+            for place in self._names.inputs(fold.partition):
+                folded = fold.offsets.get(self._names.logical(place[0]))
+                start = low[place] if folded is None else folded
+                if start < low[place]:
+                    raise PositionLost(
+                        f"{spelled(place)}: expected the record at offset {start}, which is the next to fold, "
+                        f"found that the topic begins at {low[place]}: {low[place] - start} offsets were deleted unread"
+                    )
+                if start > high[place]:
+                    raise PositionLost(
+                        f"{spelled(place)}: expected offset {start}, which is the next to fold, found that the "
+                        f"topic ends at {high[place]}: it was truncated, or deleted and made anew"
+                    )
+                starts[place] = start
+            result.append((fold, starts))
+        return Loaded(result)
+
+    def _expect_state(self, fold: Fold, committed: Mapping[Place, Committed], low: Mapping[Place, int]) -> None:
+        """Every turn writes both, so a group that is past the beginning without state means that state was lost."""
+        place = self._names.commands(fold.partition)
+        group_offset = committed[place].offset
+        if WF_COMMANDS not in fold.offsets and group_offset is not None and group_offset > low[place]:
+            raise StateLost(
+                f"shard {fold.partition}: expected state, because the group has folded {spelled(place)} up to offset "
+                f"{group_offset}, found none in its state topics: folding would repeat what has happened"
+            )

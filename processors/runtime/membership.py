@@ -1,0 +1,122 @@
+"""This process as a member of the workers' group. The only module that calls the member's Consumer.
+
+The group shares out the partitions of `wf-commands`; what else belongs to a shard is assigned and taken away beside
+them. A partition that the group gives is not fetched from before `assign` says where to begin, so its shard can be
+loaded between turns, while other shards go on.
+
+Every callback comes out of `poll` or `leave`, in the Kafka thread, and never while a transaction is open.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from processors.runtime.clients import Clients
+from processors.runtime.names import Place, ShardTopics
+
+Shards = list[int]
+
+
+class NotAMember(Exception):
+    """The group has given up on this process; nothing it folded since may be committed. Sessions do end."""
+
+
+class Membership:
+    """Joins, polls, leaves; tells `assigned` and `revoked` which shards the group gives and takes."""
+
+    def __init__(self, clients: Clients, names: ShardTopics) -> None:
+        self._clients, self._names = clients, names
+        self._log = structlog.get_logger("halter.runtime")
+        self._consumer: Consumer | None = None
+        self._member_id = ""
+        self._assigned: set[Place] = set()
+        self.assigned: Callable[[Shards], None] = lambda _: None
+        self.revoked: Callable[[Shards], None] = lambda _: None
+
+    @property
+    def consumer(self) -> Consumer:
+        """The consumer, while joined."""
+        assert self._consumer is not None, "the group is asked before it was joined"
+        return self._consumer
+
+    def join(self) -> None:
+        """Begin to join. Polling does the rest."""
+        self._consumer = self._clients.member()
+        self._member_id = ""
+        self._consumer.subscribe(
+            [self._names.wf_commands], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def leave(self) -> None:
+        """Leave the group; what was ours is revoked. A static member is only gone, and expected back."""
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            consumer.close()
+            self._assigned.clear()
+
+    def poll(self, wait_seconds: float) -> Message | None:
+        """Return the next record. One at a time: a record returned after a callback is never older than that.
+
+        Raises KafkaException.
+        """
+        message = self.consumer.poll(wait_seconds)
+        if message is not None and (error := message.error()) is not None:
+            if error.code() == KafkaError._MAX_POLL_EXCEEDED:
+                # The partitions are lost: the callback that says so comes with a next poll.
+                self._log.warning("poll_interval_exceeded", reason=error.str())
+                return None
+            raise KafkaException(error)
+        return message
+
+    def polled(self) -> None:
+        """Note who we are to the group, after a turn's polls: what is folded now is folded in that name."""
+        self._member_id = self.consumer.memberid()
+
+    def metadata(self) -> Any:
+        """Return what fences a commit. Raises NotAMember if it would not.
+
+        A commit of offsets without member and generation passes the broker's fence. A membership that was lost is
+        regained through poll only; a member that is the same as after the last poll was never without it, and has
+        lost no shard without a callback. The id is asked for after the metadata, so it vouches for them.
+        """
+        metadata = self.consumer.consumer_group_metadata()
+        member_id = self.consumer.memberid()
+        if not member_id or member_id != self._member_id:
+            raise NotAMember("this worker's membership of the group has ended")
+        return metadata
+
+    def assign(self, positions: Mapping[Place, int]) -> None:
+        """Begin to fetch, each partition from its offset."""
+        self.consumer.incremental_assign([TopicPartition(*place, offset) for place, offset in positions.items()])
+        self._assigned.update(positions)
+
+    def unassign(self, places: Collection[Place]) -> None:
+        """Fetch no longer; what was fetched already is not returned any more."""
+        mine = [place for place in places if place in self._assigned]
+        self._assigned.difference_update(mine)
+        if mine:
+            self.consumer.incremental_unassign([TopicPartition(*place) for place in mine])
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Without this call the client would begin to fetch by itself, at offsets that are not the state's.
+        consumer.incremental_assign([])
+        shards = sorted(partition.partition for partition in partitions)
+        self._log.info("assigned", shards=shards)
+        self.assigned(shards)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._give_up(consumer, partitions, "revoked")
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._give_up(consumer, partitions, "lost")
+
+    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], how: str) -> None:
+        shards = sorted(partition.partition for partition in partitions)
+        places = {place for shard in shards for place in self._names.inputs(shard)} & self._assigned
+        self._assigned -= places
+        # Also with nothing in it: the call is the answer that the group waits for.
+        consumer.incremental_unassign([TopicPartition(*place) for place in sorted(places)])
+        self._log.info(how, shards=shards)
+        self.revoked(shards)

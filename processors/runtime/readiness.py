@@ -1,0 +1,91 @@
+"""What a worker is doing, for whoever decides whether to wait for it, to route to it or to restart it.
+
+Written by the Kafka thread and the event loop, read from anywhere: every change makes a new Snapshot.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """What a worker is doing at the moment."""
+
+    STARTING = "starting"
+    JOINING = "joining"
+    RESTORING = "restoring"
+    FOLDING = "folding"
+    WAITING_FOR_KAFKA = "waiting for Kafka"
+    DEGRADED = "degraded"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of a worker at one moment. `restoring`: shard -> share of its state that has been read, 0 to 1."""
+
+    state: State = State.STARTING
+    shards: tuple[int, ...] = ()
+    restoring: tuple[tuple[int, float], ...] = ()
+    reason: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it folds everything that is its to fold. A worker without shards is ready to get some."""
+        return self.state is State.FOLDING
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {**asdict(self), "ready": self.ready, "restoring": dict(self.restoring)}
+
+
+class Readiness:
+    """Puts together what its parts report, and tells `on_change` when the sum of it is another."""
+
+    def __init__(self, on_change: Callable[[Snapshot], None] = lambda _: None) -> None:
+        self.snapshot = Snapshot()
+        self.on_change = on_change
+        self._life = State.STARTING
+        self._waiting = False
+        self._degraded = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the worker folds everything that is its to fold."""
+        return self.snapshot.ready
+
+    def lives(self, state: State, reason: str = "") -> None:
+        """Report a stage of life: starting, joining, folding (that is: joined), stopping or stopped."""
+        self._life = state
+        self._tell(reason=reason)
+
+    def owns(self, shards: tuple[int, ...], restoring: dict[int, float]) -> None:
+        """Report which shards are folded, and which are being restored and how far that is."""
+        self._tell(shards=shards, restoring=tuple(sorted(restoring.items())))
+
+    def waits_for_kafka(self, waits: bool) -> None:
+        """Report that Kafka does not answer, or does again."""
+        self._waiting = waits
+        self._tell()
+
+    def degrade(self, reason: str) -> None:
+        """Report that something which is ours to fold is not folded; an empty reason takes it back."""
+        self._degraded = reason
+        self._tell(reason=reason)
+
+    def _tell(self, **changes: Any) -> None:
+        snapshot = replace(self.snapshot, **changes)
+        state = self._life
+        if state is State.FOLDING:
+            if self._waiting:
+                state = State.WAITING_FOR_KAFKA
+            elif self._degraded:
+                state = State.DEGRADED
+            elif snapshot.restoring:
+                state = State.RESTORING
+        snapshot = replace(snapshot, state=state)
+        if snapshot != self.snapshot:
+            self.snapshot = snapshot
+            self.on_change(snapshot)

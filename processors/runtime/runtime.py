@@ -1,0 +1,121 @@
+"""The service under the Faust app: the event loop's side of the runtime.
+
+Turns alternate between two threads, never at once in both: the Kafka thread commits and polls (`turns`), the event
+loop folds (the agents). While one shard's outputs are handed to librdkafka the next shard is folded already.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import faust
+import mode
+import structlog
+
+from processors.errors import HalterError
+from processors.runtime.batch import Batch
+from processors.runtime.calls import KafkaCalls, Stopping, Watchdog
+from processors.runtime.errors import KafkaFailed
+from processors.runtime.readiness import Readiness, State
+from processors.runtime.steps import Step, Steps
+from processors.runtime.turns import Figures, Turn, Turns
+
+T = TypeVar("T")
+
+
+class Runtime(mode.Service):
+    """Runs turns from start to stop. `failure` is why it ended by itself, if it did; `ended` is set in any case."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        channel: faust.ChannelT[Any],
+        turns: Turns,
+        calls: KafkaCalls,
+        readiness: Readiness,
+        steps: Steps,
+    ) -> None:
+        super().__init__()
+        self.readiness = readiness
+        self.failure: HalterError | None = None
+        self.ended = asyncio.Event()
+        self._app, self._channel, self._turns, self._calls, self._steps = app, channel, turns, calls, steps
+        self._kafka = ThreadPoolExecutor(1, thread_name_prefix="kafka")
+        self._watchdog = Watchdog(calls)
+        self._log = structlog.get_logger("halter.runtime")
+
+    @property
+    def ready(self) -> bool:
+        """Whether this worker folds everything that is its to fold."""
+        return self.readiness.ready
+
+    @property
+    def figures(self) -> Figures:
+        """What was done since the start."""
+        return self._turns.figures
+
+    async def on_start(self) -> None:
+        """Let the channel deliver: Faust keeps channels shut until its own tables are restored, and there are none."""
+        self._app.flow_control.resume()
+        self._watchdog.start()
+
+    async def on_stop(self) -> None:
+        """Let the turn in progress end: mode cancels what still runs right after this returns."""
+        self.readiness.lives(State.STOPPING)
+        self._calls.stopping.set()
+        await self.ended.wait()
+
+    @mode.Service.task
+    async def _run(self) -> None:
+        try:
+            await self._turn_after_turn()
+        except Stopping:
+            self._log.info("stopped_while_waiting_for_kafka")
+        except HalterError as failure:
+            self.failure = failure
+        except Exception as error:  # noqa: BLE001  whatever it is, the worker ends with a sentence
+            self.failure = KafkaFailed(f"unexpected {type(error).__name__}: {error}")
+            self.failure.__cause__ = error
+        finally:
+            await asyncio.shield(self._end())
+
+    async def _turn_after_turn(self) -> None:
+        await self._in_kafka_thread(self._turns.open)
+        folded: Turn | None = None
+        while not self._calls.stopping.is_set() or folded is not None:
+            folded = await self._in_kafka_thread(self._turns.next, folded)
+            if folded is not None:
+                await self._fold(folded)
+
+    async def _fold(self, turn: Turn) -> None:
+        """Have the agents fold a turn's records, and hand what comes of them to the transaction."""
+        begun = time.perf_counter()
+        batches = [Batch(shard, records, self._steps) for shard, records in turn.records.items()]
+        for batch in batches:
+            await self._channel.put(batch)  # type: ignore[arg-type]  # any object may go through
+        for batch in batches:
+            # A rule that breaks ends the worker here. Later: abort, pause this partition alone, say so, and let the
+            # other shards go on (FoldFailed names the record).
+            await self._in_kafka_thread(self._turns.produce, await batch.outputs)
+        self._steps.reached(Step.AFTER_FOLD)
+        seconds = time.perf_counter() - begun
+        self._turns.figures.fold_s += seconds
+        self._turns.size.folded(sum(len(batch.records) for batch in batches), seconds)
+
+    async def _end(self) -> None:
+        self._calls.stopping.set()
+        if self.failure is not None:
+            self._log.error("failed", kind=type(self.failure).__name__, reason=str(self.failure))
+        try:
+            await self._in_kafka_thread(self._turns.close)
+        finally:
+            self._watchdog.stop()
+            self._kafka.shutdown(wait=False)
+            self.readiness.lives(State.STOPPED, str(self.failure or ""))
+            self._log.info("stopped", **{name: round(getattr(self.figures, name), 3) for name in Figures.__slots__})
+            self.ended.set()
+
+    async def _in_kafka_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._kafka, call, *arguments)

@@ -1,0 +1,89 @@
+"""Before a shard's state may be read: nothing of a former owner is still on its way.
+
+We have joined, so an older generation commits offsets no more. What it committed before is final once no
+transaction with offsets of the shard is pending; its records in the state topics are final once no transaction is
+open there, that is when the last stable offset equals the high watermark in *all* of them. Reading any of them
+earlier could show one topic before and another after the same transaction.
+
+A living owner lets go between transactions, so what stays open is a dead one's (or a zombie's): whoever committed
+the shard's offsets last and is no longer a member of the group. Its transactional id stands in the metadata of that
+commit; taking that id over aborts what it left and shuts it out.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from confluent_kafka import KafkaException
+
+from processors.runtime.cluster import Cluster, Committed
+from processors.runtime.names import Place, ShardTopics
+from processors.runtime.transaction import Transaction
+from processors.runtime.waiting import Waiting, pause
+
+LOOK_AGAIN_SECONDS: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What holds once a shard is settled: what the group has committed of its commands, and where its state ends."""
+
+    committed: Mapping[Place, Committed]
+    state_ends: Mapping[Place, int]
+
+
+class Settlement:
+    """Waits until shards are settled, fencing dead owners."""
+
+    def __init__(self, cluster: Cluster, names: ShardTopics, transaction: Transaction, me: str) -> None:
+        self._cluster, self._names, self._transaction, self._me = cluster, names, transaction, me
+        self._log = structlog.get_logger("halter.runtime")
+
+    def settle(self, shards: AbstractSet[int]) -> Waiting[Settled]:
+        """Return once nothing of former owners is open. `shards` may shrink meanwhile."""
+        fenced: set[str] = set()
+        complained = False
+        while True:
+            try:
+                commands = [self._names.commands(shard) for shard in sorted(shards)]
+                state = [place for shard in sorted(shards) for place in self._names.state(shard)]
+                stable = yield from self._cluster.is_stable(commands)
+                ends = yield from self._cluster.high(state)
+                if stable and ends == (yield from self._cluster.last_stable(state)):
+                    committed = yield from self._cluster.committed(commands)
+                    # Timers are the one thing that an owner writes without a row of state. A transaction with
+                    # nothing else is not in the way of the state, but it would keep the commands from being read.
+                    if not (yield from self._fence_dead_owners_of_commands(commands, committed, fenced)):
+                        return Settled(committed, ends)
+                else:
+                    committed = yield from self._cluster.committed(commands)
+                    yield from self._fence_dead(committed, fenced)
+            except KafkaException as exception:
+                if not complained:
+                    complained = True
+                    self._log.warning("settling_again", shards=sorted(shards), reason=exception.args[0].str())
+                yield from pause(0.1)
+                self._cluster.renew()
+            yield from pause(LOOK_AGAIN_SECONDS)
+
+    def _fence_dead_owners_of_commands(
+        self, commands: list[Place], committed: Mapping[Place, Committed], fenced: set[str]
+    ) -> Waiting[bool]:
+        """Fence the dead owners of partitions where something is open: it may also be a client's, then nothing is."""
+        high = yield from self._cluster.high(commands)
+        stable = yield from self._cluster.last_stable(commands)
+        unsettled = {place: committed[place] for place in commands if stable[place] < high[place]}
+        return (yield from self._fence_dead(unsettled, fenced)) if unsettled else False
+
+    def _fence_dead(self, committed: Mapping[Place, Committed], fenced: set[str]) -> Waiting[bool]:
+        """Fence owners that have left the group, each once. Returns whether there was one."""
+        suspects = {it.owner for it in committed.values() if it.owner} - {self._me} - fenced
+        if not suspects:
+            return False
+        dead = suspects - (yield from self._cluster.members())
+        for owner in sorted(dead):
+            fenced.add(owner)
+            self._transaction.end_transactions_of(owner)
+        return bool(dead)

@@ -1,0 +1,127 @@
+"""The shards that this process owns, and those that it is loading.
+
+A shard is in one of them, or it is not ours. `Shards` hears from the group what comes and goes, and is driven
+between turns; it never waits.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from processors.runtime.fold import WF_COMMANDS, Fold
+from processors.runtime.load import Load, Loaded
+from processors.runtime.membership import Membership
+from processors.runtime.names import Place, ShardTopics
+from processors.runtime.readiness import Readiness, State
+
+
+@dataclass(eq=False, slots=True)
+class OwnedShard:
+    """A shard that folds. `next_offsets`: what is to be folded next of each input, by logical name."""
+
+    number: int
+    fold: Fold
+    next_offsets: dict[str, int]
+
+    @property
+    def commands_offset(self) -> int:
+        """The offset of `wf-commands` up to which it is folded."""
+        return self.next_offsets[WF_COMMANDS]
+
+
+class Shards:
+    """Owns folds from the moment they are loaded until the group takes the shard, or a turn of it was aborted."""
+
+    def __init__(
+        self, names: ShardTopics, membership: Membership, new_load: Callable[[set[int]], Load], readiness: Readiness
+    ) -> None:
+        self._names, self._membership, self._new_load, self._readiness = names, membership, new_load, readiness
+        self._log = structlog.get_logger("halter.runtime")
+        self._owned: dict[int, OwnedShard] = {}
+        self._by_place: dict[Place, tuple[OwnedShard, str]] = {}
+        self._loads: list[Load] = []
+        membership.assigned = self._given
+        membership.revoked = self.forget
+
+    @property
+    def owned(self) -> Iterable[OwnedShard]:
+        """The shards that fold."""
+        return self._owned.values()
+
+    @property
+    def loading(self) -> bool:
+        """Whether there is a load to drive."""
+        return bool(self._loads)
+
+    def at(self, topic: str, partition: int) -> tuple[OwnedShard, str] | None:
+        """Return the shard that folds a partition, and the topic's logical name; None if it is not ours."""
+        return self._by_place.get((topic, partition))
+
+    def has(self, shard: OwnedShard) -> bool:
+        """Whether this very shard is still ours: not taken, and not loaded anew."""
+        return self._owned.get(shard.number) is shard
+
+    def _given(self, shards: Iterable[int]) -> None:
+        self._readiness.lives(State.FOLDING)
+        self.load(shards)
+
+    def load(self, shards: Iterable[int]) -> None:
+        """Begin to load shards, which the group has given to us."""
+        wanted = set(shards)
+        if wanted:
+            self.forget(wanted)
+            self._loads.append(self._new_load(wanted))
+        self.report()
+
+    def reload(self, shards: Iterable[OwnedShard]) -> None:
+        """Load shards anew whose memory is ahead of Kafka. Those that are no longer ours stay forgotten."""
+        numbers = {shard.number for shard in shards if self.has(shard)}
+        self._membership.unassign([place for number in numbers for place in self._names.inputs(number)])
+        self.load(numbers)
+
+    def forget(self, shards: Iterable[int]) -> None:
+        """Drop shards: state, and loads on the way."""
+        for number in set(shards):
+            if self._owned.pop(number, None) is not None:
+                for place in self._names.inputs(number):
+                    del self._by_place[place]
+            for load in self._loads:
+                load.drop(number)
+        self._loads = [load for load in self._loads if load.shards]
+        self.report()
+
+    def forget_all(self) -> None:
+        """Drop everything."""
+        self.forget([*self._owned, *(number for load in self._loads for number in load.shards)])
+
+    def drive(self, seconds: float) -> None:
+        """Go on with loads for about that time. Raises what ends a load for good."""
+        until = time.monotonic() + seconds
+        for load in list(self._loads):
+            while (loaded := load.advance()) is None and time.monotonic() < until and not load.waits:
+                pass
+            if loaded is not None:
+                self._loads.remove(load)
+                self._begin(loaded)
+        if self._loads:
+            self.report()
+
+    def _begin(self, loaded: Loaded) -> None:
+        """Let loaded shards fold: records come from the next poll on."""
+        positions: dict[Place, int] = {}
+        for fold, starts in loaded.folds:
+            offsets = {self._names.logical(place[0]): offset for place, offset in starts.items()}
+            shard = OwnedShard(fold.partition, fold, offsets)
+            self._owned[shard.number] = shard
+            for place in starts:
+                self._by_place[place] = shard, self._names.logical(place[0])
+            positions |= starts
+        self._membership.assign(positions)
+        self.report()
+
+    def report(self) -> None:
+        """Tell readiness."""
+        restoring = {number: load.progress(number) for load in self._loads for number in load.shards}
+        self._readiness.owns(tuple(sorted(self._owned)), restoring)

@@ -1,0 +1,144 @@
+"""The one transactional producer of a worker, and the order of calls by which a turn becomes visible at once.
+
+A transaction takes effect only together with offsets of `wf-commands` that the group's coordinator accepts from
+this member in its present generation. That is the fence: who is no longer the owner cannot commit.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from processors.runtime.calls import CALL_SECONDS, KafkaCalls, is_fatal
+from processors.runtime.clients import Clients
+from processors.runtime.errors import Fenced, KafkaFailed
+from processors.runtime.fold import OutputRecord
+from processors.runtime.membership import Membership
+from processors.runtime.names import Place, ShardTopics
+from processors.runtime.steps import Step, Steps
+
+FLUSH_SECONDS: Final = 10.0
+
+FENCED: Final = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.TRANSACTION_COORDINATOR_FENCED,
+    }
+)
+
+
+class Transaction:
+    """Begin, produce, and commit or abort. All in the Kafka thread.
+
+    A failure that an abort mends raises KafkaException; one that ends this producer raises Fenced or KafkaFailed.
+    """
+
+    def __init__(
+        self, clients: Clients, names: ShardTopics, membership: Membership, calls: KafkaCalls, steps: Steps
+    ) -> None:
+        self._clients, self._names, self._membership = clients, names, membership
+        self._calls, self._steps = calls, steps
+        self._topics: dict[str, str] = {}
+        self._producer: Producer | None = None
+        self.is_open = False
+
+    @property
+    def producer(self) -> Producer:
+        """The producer, once `open` was called."""
+        assert self._producer is not None, "the transactional producer is used before it was opened"
+        return self._producer
+
+    def open(self) -> None:
+        """Take the transactional id. Whatever an earlier holder left open is aborted by that."""
+        self._producer = self._clients.writer()
+        try:
+            self._calls.until_answered(self.producer.init_transactions, CALL_SECONDS)
+        except KafkaException as exception:
+            raise self._ended(exception) from exception
+
+    def end_transactions_of(self, transactional_id: str) -> None:
+        """Abort what a dead worker left open, and let it commit nothing any more should it live after all."""
+        structlog.get_logger("halter.runtime").info("fencing_dead_owner", owner=transactional_id)
+        other = self._clients.writer(transactional_id)
+        self._calls.until_answered(other.init_transactions, CALL_SECONDS)
+
+    def begin(self) -> None:
+        """Open a transaction. Only a note of the client's; the broker hears of it with the first record."""
+        self.producer.begin_transaction()
+        self.is_open = True
+
+    def produce(self, outputs: Iterable[OutputRecord]) -> None:
+        """Hand records to librdkafka, which sends them in the background."""
+        produce, topics = self.producer.produce, self._topics
+        for output in outputs:
+            topic = topics.get(output.topic)
+            if topic is None:
+                topic = topics[output.topic] = self._names.on_cluster(output.topic)
+            headers: Any = list(output.headers) if output.headers else None
+            try:
+                produce(topic, output.value, output.key, output.partition, headers=headers)
+            except BufferError:
+                # Its queue is full: nothing is lost by letting it run empty first.
+                self._flush()
+                produce(topic, output.value, output.key, output.partition, headers=headers)
+            except KafkaException as exception:
+                raise self._about(output, topic, exception) from exception
+
+    def commit(self, offsets: Mapping[Place, int]) -> None:
+        """Make the transaction visible together with the offsets up to which its shards are folded."""
+        # Flushed first: send_offsets with records in flight costs the broker's back-off, 90 ms for 3.
+        self._flush()
+        self._steps.reached(Step.AFTER_FLUSH)
+        metadata = self._membership.metadata()
+        partitions = [
+            TopicPartition(*place, offset, self._clients.transactional_id) for place, offset in offsets.items()
+        ]
+        self._until_done(self.producer.send_offsets_to_transaction, partitions, metadata, CALL_SECONDS)
+        self._steps.reached(Step.AFTER_SEND_OFFSETS)
+        self._until_done(self.producer.commit_transaction, CALL_SECONDS)
+        self.is_open = False
+        self._steps.reached(Step.AFTER_COMMIT)
+
+    def abort(self) -> None:
+        """Undo the transaction that is open, if one is. The folds that it came from must be loaded anew."""
+        if self.is_open:
+            self.is_open = False
+            self._until_done(self.producer.abort_transaction, CALL_SECONDS)
+
+    def _flush(self) -> None:
+        if self._calls.once(self.producer.flush, FLUSH_SECONDS):
+            raise KafkaException(
+                KafkaError(KafkaError._TIMED_OUT, f"records were not written within {FLUSH_SECONDS:.0f} s")
+            )
+
+    def _until_done(self, call: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            self._calls.until_answered(call, *arguments)
+        except KafkaException as exception:
+            if is_fatal(exception) or exception.args[0].code() in FENCED:
+                raise self._ended(exception) from exception
+            raise
+
+    def _ended(self, exception: KafkaException) -> Fenced | KafkaFailed:
+        error = exception.args[0]
+        me = self._clients.transactional_id
+        if error.code() in FENCED:
+            return Fenced(
+                f"another process took over from '{me}': this worker was taken for dead, or two run with the same slot "
+                f"({error.name()}: {error.str()})"
+            )
+        return KafkaFailed(f"the transactional producer '{me}' cannot go on: {error.name()}: {error.str()}")
+
+    @staticmethod
+    def _about(output: OutputRecord, topic: str, exception: KafkaException) -> KafkaFailed:
+        size = len(output.key) + len(output.value or b"")
+        error = exception.args[0]
+        return KafkaFailed(
+            f"a record of {size} bytes with key {output.key!r} cannot be written to {topic}[{output.partition}]: "
+            f"{error.name()}: {error.str()}"
+        )

@@ -1,0 +1,320 @@
+"""What the Kafka thread does, turn after turn.
+
+A turn: poll records, fix one position of `definitions`, fold the records of all shards (the agents do, in the event
+loop), and write outputs, due timers and offsets in one transaction. `next` commits the turn that was folded and
+begins another. Nothing of a turn starts before the one before it was committed or aborted; the group's callbacks
+come out of poll alone and so never meet an open transaction.
+
+After an abort the folds of that turn are ahead of Kafka: they are dropped, and their shards loaded anew.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from processors.runtime.calls import KafkaCalls, is_fatal
+from processors.runtime.definitions import DefinitionsReader
+from processors.runtime.errors import Fenced, KafkaFailed, OutOfOrder, PositionLost, TurnCannotCommit
+from processors.runtime.fold import InputRecord, OutputRecord
+from processors.runtime.membership import Membership, NotAMember
+from processors.runtime.names import ShardTopics
+from processors.runtime.readiness import Readiness, State
+from processors.runtime.shards import OwnedShard, Shards
+from processors.runtime.steps import Step, Steps
+from processors.runtime.transaction import FENCED, Transaction
+
+IDLE_SECONDS: Final = 0.25
+LOADING_SECONDS: Final = 0.005
+LOAD_SLICE_SECONDS: Final = 0.05
+TIMERS_PER_TURN: Final = 1_000
+
+
+def wall_clock_ms() -> int:
+    """Return the time that timers are compared with, in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class Figures:
+    """What this worker did since its start. Seconds are spent in polling, folding and committing."""
+
+    turns: int = 0
+    records: int = 0
+    outputs: int = 0
+    timers: int = 0
+    aborts: int = 0
+    poll_s: float = 0.0
+    fold_s: float = 0.0
+    commit_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Turn:
+    """The records of one turn by shard, and the timers that it fires."""
+
+    records: Mapping[OwnedShard, Sequence[InputRecord]]
+    timers: Mapping[OwnedShard, Sequence[OutputRecord]]
+
+    @property
+    def shards(self) -> Iterable[OwnedShard]:
+        """All shards that the turn touches."""
+        return {**self.records, **self.timers}.keys()
+
+
+@dataclass(slots=True)
+class TurnSize:
+    """How many records a turn may take: as many as are folded in about `aim_s`.
+
+    A transaction must end before its time-out, and what comes first waits for what comes last.
+    """
+
+    records: int = 500
+    least: int = 16
+    most: int = 4_000
+    aim_s: float = 0.5
+
+    def folded(self, records: int, seconds: float) -> None:
+        """Learn from a turn."""
+        if seconds > 2 * self.aim_s:
+            self.records = max(self.least, records // 2)
+        elif records >= self.records and seconds < self.aim_s:
+            self.records = min(self.most, self.records * 2)
+
+
+@dataclass(slots=True)
+class Patience:
+    """How often things may go wrong without one going right in between."""
+
+    failures_max: int = 12
+    failures: int = field(default=0, init=False)
+
+    def lost(self, reason: str) -> None:
+        """Count a failure and wait a little longer than after the one before. Raises TurnCannotCommit."""
+        self.failures += 1
+        if self.failures > self.failures_max:
+            raise TurnCannotCommit(f"gave up after {self.failures} failures in a row, the last one: {reason}")
+        if self.failures > 2:
+            time.sleep(min(2.0, 0.05 * 2**self.failures))
+
+    def regained(self) -> None:
+        """Forget failures: something went right."""
+        self.failures = 0
+
+
+class Turns:
+    """Commits turns and begins new ones. All methods run in the Kafka thread."""
+
+    def __init__(
+        self,
+        *,
+        names: ShardTopics,
+        membership: Membership,
+        shards: Shards,
+        transaction: Transaction,
+        definitions: DefinitionsReader,
+        calls: KafkaCalls,
+        readiness: Readiness,
+        steps: Steps,
+        clock_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        self._names, self._membership, self._shards = names, membership, shards
+        self._transaction, self._definitions = transaction, definitions
+        self._calls, self._readiness, self._steps, self._clock_ms = calls, readiness, steps, clock_ms
+        self._log = structlog.get_logger("halter.runtime")
+        self._patience = Patience()
+        self.size = TurnSize()
+        self.figures = Figures()
+
+    def open(self) -> None:
+        """Make the clients, read the definitions, begin to join."""
+        self._transaction.open()
+        self._definitions.open()
+        self._readiness.lives(State.JOINING)
+        self._membership.join()
+
+    def next(self, folded: Turn | None) -> Turn | None:
+        """Commit the turn that was folded, then begin another. Returns None if there is nothing to fold.
+
+        Raises HalterError when the worker has to end.
+        """
+        if folded is not None:
+            self._finish(folded)
+        if self._calls.stopping.is_set():
+            return None
+        try:
+            self._shards.drive(LOAD_SLICE_SECONDS)
+            self._definitions.catch_up()
+            records = self._poll()
+        except (KafkaException, NotAMember) as exception:
+            self._rejoin(exception)
+            return None
+        timers = self._due_timers()
+        if not records and not timers:
+            return None
+        self._wait_for_definitions(records)
+        self._steps.reached(Step.AFTER_POLL)
+        self._transaction.begin()
+        self._steps.reached(Step.AFTER_BEGIN)
+        turn = Turn(records, timers)
+        for outputs in timers.values():
+            self.produce(outputs)
+            self.figures.timers += len(outputs)
+        return turn
+
+    def produce(self, outputs: Sequence[OutputRecord]) -> None:
+        """Write what a shard's records came to, in the open transaction."""
+        self._transaction.produce(outputs)
+        self.figures.outputs += len(outputs)
+
+    def close(self) -> None:
+        """Abort what is open, leave the group."""
+        try:
+            self._transaction.abort()
+        except Exception as exception:  # noqa: BLE001  the broker will abort it when its time is over
+            self._log.warning("abort_failed", reason=str(exception))
+        self._membership.leave()
+        self._definitions.close()
+
+    # Committing.
+
+    def _finish(self, turn: Turn) -> None:
+        begun = time.perf_counter()
+        for shard, records in turn.records.items():
+            advance(shard, records)
+        self._steps.reached(Step.AFTER_PRODUCE)
+        offsets = {self._names.commands(shard.number): shard.commands_offset for shard in turn.shards}
+        try:
+            self._transaction.commit(offsets)
+        except (KafkaException, NotAMember) as exception:
+            self._abort(turn, exception)
+        else:
+            self._patience.regained()
+            self.figures.turns += 1
+            self.figures.records += sum(map(len, turn.records.values()))
+            self.figures.commit_s += time.perf_counter() - begun
+
+    def _abort(self, turn: Turn, exception: KafkaException | NotAMember) -> None:
+        """Undo a turn that cannot commit, and load anew what its fold has touched.
+
+        Most often a rebalance has given the group a new generation while the turn was folded: the shards are still
+        ours. If they are not, the group takes them away at the next poll.
+        """
+        reason = why(exception)
+        self.figures.aborts += 1
+        self._log.warning("turn_aborted", reason=reason, shards=sorted(shard.number for shard in turn.shards))
+        self._transaction.abort()
+        self._shards.reload(turn.shards)
+        self._patience.lost(reason)
+
+    def _rejoin(self, exception: KafkaException | NotAMember) -> None:
+        """Forget everything and begin anew, or raise what ends the worker."""
+        if isinstance(exception, KafkaException):
+            raise_if_final(exception)
+        reason = why(exception)
+        self._log.warning("rejoining", reason=reason)
+        self._shards.forget_all()
+        self._membership.leave()
+        self._patience.lost(reason)
+        self._readiness.lives(State.JOINING)
+        self._membership.join()
+
+    # Beginning.
+
+    def _poll(self) -> dict[OwnedShard, list[InputRecord]]:
+        begun = time.perf_counter()
+        poll, at = self._membership.poll, self._shards.at
+        polled: dict[OwnedShard, list[InputRecord]] = {}
+        wait_seconds = self._wait_seconds()
+        for _ in range(self.size.records):
+            message = poll(wait_seconds)
+            if message is None:
+                break
+            wait_seconds = 0.0
+            partition: int = message.partition()  # type: ignore[assignment]  # records of topics have one
+            found = at(message.topic(), partition)  # type: ignore[arg-type]  # as above
+            # None: it was on its way when its shard was taken. Who owns the shard gets it from its offset on.
+            if found is not None:
+                shard, logical = found
+                polled.setdefault(shard, []).append(as_input(message, logical, partition))
+        self._membership.polled()
+        self.figures.poll_s += time.perf_counter() - begun
+        # A callback within these polls may have taken a shard whose records we already hold.
+        return {shard: records for shard, records in polled.items() if self._shards.has(shard)}
+
+    def _wait_seconds(self) -> float:
+        if self._shards.loading:
+            return LOADING_SECONDS
+        timers = [time_ms for shard in self._shards.owned if (time_ms := shard.fold.next_timer_ms()) is not None]
+        if not timers:
+            return IDLE_SECONDS
+        return min(IDLE_SECONDS, max(0.0, (min(timers) - self._clock_ms()) / 1_000))
+
+    def _due_timers(self) -> dict[OwnedShard, Sequence[OutputRecord]]:
+        now_ms, left = self._clock_ms(), TIMERS_PER_TURN
+        due: dict[OwnedShard, Sequence[OutputRecord]] = {}
+        for shard in self._shards.owned:
+            if left > 0 and (timers := shard.fold.due_timers(now_ms, left)):
+                due[shard] = timers
+                left -= len(timers)
+        return due
+
+    def _wait_for_definitions(self, records: Mapping[OwnedShard, Sequence[InputRecord]]) -> None:
+        required = max(
+            (shard.fold.required_definitions(record) for shard, of_shard in records.items() for record in of_shard),
+            default=0,
+        )
+        self._definitions.wait_for(required)
+
+
+def as_input(message: Message, topic: str, partition: int) -> InputRecord:
+    """Return a message as folds take it."""
+    headers: list[tuple[str, bytes | None]] = message.headers()  # type: ignore[assignment]  # read as a list
+    return InputRecord(
+        topic=topic,
+        partition=partition,
+        offset=message.offset(),  # type: ignore[arg-type]  # a record that was read has one
+        timestamp_ms=message.timestamp()[1],
+        key=message.key(),
+        value=message.value(),
+        headers=tuple((name, value or b"") for name, value in headers) if headers else (),
+    )
+
+
+def advance(shard: OwnedShard, records: Sequence[InputRecord]) -> None:
+    """Move a shard past the records that it folded. Raises OutOfOrder if one came twice or the fold lost count."""
+    offsets = shard.next_offsets
+    for record in records:
+        if record.offset < offsets[record.topic]:
+            raise OutOfOrder(
+                f"{record.topic}[{record.partition}]: expected offset {offsets[record.topic]} or a later one, found "
+                f"{record.offset}: it was folded before"
+            )
+        offsets[record.topic] = record.offset + 1
+    for topic, offset in offsets.items():
+        if shard.fold.offsets.get(topic, offset) != offset:
+            raise OutOfOrder(
+                f"{topic}[{shard.number}]: expected the fold to stand at offset {offset}, found it at "
+                f"{shard.fold.offsets[topic]}"
+            )
+
+
+def why(exception: KafkaException | NotAMember) -> str:
+    """Return the reason in one line."""
+    if isinstance(exception, NotAMember):
+        return str(exception)
+    return f"{exception.args[0].name()}: {exception.args[0].str()}"
+
+
+def raise_if_final(exception: KafkaException) -> None:
+    """Raise what ends the worker, if joining anew would not help."""
+    error = exception.args[0]
+    if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
+        raise PositionLost(f"the next record to fold was deleted before it was read: {error.str()}") from exception
+    if error.code() in FENCED:
+        raise Fenced(f"another process joined the group in this worker's slot ({error.name()})") from exception
+    if is_fatal(exception):
+        raise KafkaFailed(f"the consumer cannot go on: {error.name()}: {error.str()}") from exception
