@@ -129,7 +129,7 @@ def to_text(value: Value) -> str:
 def to_json(value: Value) -> str:
     """JSON text of a value, the same for the same value; raises ValueProblem for what JSON cannot hold."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _TO_JSON(value)
     except (TypeError, ValueError, RecursionError) as exc:
         raise ValueProblem(f"not a JSON value: {exc}") from exc
 
@@ -202,13 +202,18 @@ def _json_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
+# Made once: `json.dumps` and `json.loads` would make a coder per call, which costs more than most values.
+_TO_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_FROM_JSON = json.JSONDecoder(parse_int=_json_int, parse_float=_json_float, parse_constant=_json_constant).decode
+
+
 def from_json(text: str) -> Value:
     """Parse JSON text; raises ValueProblem for bad JSON, NaN, numbers beyond 64 bits and endless nesting."""
     try:
-        value: Value = json.loads(text, parse_int=_json_int, parse_float=_json_float, parse_constant=_json_constant)
+        value: Value = _FROM_JSON(text)
         if "\\u" in text:
             # Half of a surrogate pair can be written in JSON but is not text: no encoding takes it.
-            json.dumps(value, ensure_ascii=False).encode()
+            _TO_JSON(value).encode()
     except (ValueError, RecursionError) as exc:
         raise ValueProblem(f"not JSON: {exc}") from exc
     if text.count("[") + text.count("{") > VALUE_DEPTH_MAX:
@@ -298,3 +303,8 @@ _CASTS: dict[tuple[type, VariableType], Callable[..., Value]] = {
     (str, VariableType.JSON_ARR): lambda value: _text_to_json(value, list),
     **{(source, VariableType.STR): to_text for source in (int, float, bool, Timestamp, dict, list)},
 }
+
+
+def castable(source: VariableType, target: VariableType) -> bool:
+    """Whether some value of the one type can be cast to the other."""
+    return source is target or (_PYTHON_TYPES[source], target) in _CASTS
