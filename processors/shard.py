@@ -9,8 +9,8 @@ State is written once per touched row and turn, by `take_outputs`. Partition 0 f
 
 from collections.abc import Mapping, Sequence
 
-from processors.codec import Codec
-from processors.core.commands import Command, TimerFired
+from processors.codec import Codec, Record
+from processors.core.commands import Command, DefinitionCommand, TimerFired
 from processors.core.context import Context, Limits
 from processors.core.decide import EARLY
 from processors.core.engine import attach, handle, new_run
@@ -22,12 +22,12 @@ from processors.core.events import (
     TaskAttemptRequested,
     TaskRequest,
 )
-from processors.core.model import ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.model import ExternalEventKey, ThreadRun, WfRun, WfRunExternalEvent
 from processors.definition_fold import DefinitionFold
 from processors.definitions_view import DefinitionsView
 from processors.errors import HalterError
 from processors.fold_position import FoldPosition
-from processors.inputs import DeadLetter, InputRecord, dead_letter_headers, read_input
+from processors.inputs import DeadLetter, InputCommand, InputRecord, dead_letter_headers, read_input
 from processors.outputs import OutputRecord
 from processors.timers import ArmedTimer, Timers
 
@@ -100,7 +100,7 @@ class Shard:
         self._timers = Timers()
         self._outputs: list[OutputRecord] = []
         self._moved = False
-        self._read: tuple[InputRecord, object] | None = None
+        self._read: tuple[InputRecord, InputCommand | DeadLetter] | None = None
         self._rows: dict[str, list[ThreadRun | WfRunExternalEvent]] = {}
 
     @property
@@ -181,9 +181,10 @@ class Shard:
             self._handle(record, decoded)
         else:
             assert self._definition_fold is not None, f"{record.topic} is not an input of partition {self._partition}"
+            assert isinstance(decoded, DefinitionCommand), f"{record.topic} is not folded"
             self._outputs.extend(self._definition_fold.fold(decoded, self._cause(record, decoded.command_id)))
 
-    def _decoded(self, record: InputRecord) -> object:
+    def _decoded(self, record: InputRecord) -> InputCommand | DeadLetter:
         if self._read is None or self._read[0] is not record:
             self._read = (record, read_input(record, self._codec, self._partitions))
         return self._read[1]
@@ -197,7 +198,7 @@ class Shard:
             OutputRecord(
                 "dead-letters",
                 self._partition,
-                record.key if record.key is not None else b"",
+                record.key,
                 record.value,
                 dead_letter_headers(record, dead_letter),
             )
@@ -284,7 +285,7 @@ class Shard:
             outputs.append(self._row("fold-positions", str(self._partition), position))
         return outputs
 
-    def _row(self, topic: str, key: str, row: object) -> OutputRecord:
+    def _row(self, topic: str, key: str, row: Record | None) -> OutputRecord:
         value = None if row is None else self._codec.encode(row)
         return OutputRecord(topic, self._partition, key.encode(), value)
 
@@ -296,7 +297,7 @@ class Shard:
             if not changes.deleted:
                 outputs.append(self._row("thread-runs", key, thread))
             outputs.append(self._row("thread-runs", key, None))
-        events = [(key, None) for key in changes.forgotten]
+        events: list[tuple[ExternalEventKey, WfRunExternalEvent | None]] = [(key, None) for key in changes.forgotten]
         events += [(key, run.external_events[key]) for key in sorted(changes.external_events)]
         outputs.extend(self._row("wf-run-external-events", "/".join((wf_run_id, *key)), row) for key, row in events)
         changed = [run.threads[number] for number in sorted(changes.threads)]
