@@ -10,7 +10,7 @@ State is written once per touched row and turn, by `take_outputs`. Partition 0 f
 from collections.abc import Mapping, Sequence
 
 from processors.codec import Codec, Record
-from processors.core.commands import Command, DefinitionCommand, TimerFired
+from processors.core.commands import Command, DefinitionCommand, RunWf, TimerFired
 from processors.core.context import Context, Limits
 from processors.core.decide import EARLY
 from processors.core.engine import attach, handle, new_run
@@ -100,7 +100,8 @@ class Shard:
         self._timers = Timers()
         self._outputs: list[OutputRecord] = []
         self._moved = False
-        self._read: tuple[InputRecord, InputCommand | DeadLetter] | None = None
+        self._read: dict[tuple[str, int], InputCommand | DeadLetter] = {}
+        """What was decoded ahead of its fold, to see which definitions it needs; by topic and offset."""
         self._rows: dict[str, list[ThreadRun | WfRunExternalEvent]] = {}
 
     @property
@@ -167,12 +168,14 @@ class Shard:
 
     def required_definitions(self, record: InputRecord) -> int:
         """The position of `definitions` that a RunWf's producer saw; 0 for all else."""
-        return getattr(self._decoded(record), "definitions_position", None) or 0
+        decoded = self._read[record.topic, record.offset] = read_input(record, self._codec, self._partitions)
+        return (decoded.definitions_position or 0) if isinstance(decoded, RunWf) else 0
 
     def fold(self, record: InputRecord) -> None:
         """Take one input record. Whatever is in it, it has an outcome; an exception is a bug of ours."""
-        decoded = self._decoded(record)
-        self._read = None
+        decoded = self._read.pop((record.topic, record.offset), None)
+        if decoded is None:
+            decoded = read_input(record, self._codec, self._partitions)
         self._offsets[record.topic] = record.offset + 1
         self._moved = True
         if isinstance(decoded, DeadLetter):
@@ -183,11 +186,6 @@ class Shard:
             assert self._definition_fold is not None, f"{record.topic} is not an input of partition {self._partition}"
             assert isinstance(decoded, DefinitionCommand), f"{record.topic} is not folded"
             self._outputs.extend(self._definition_fold.fold(decoded, self._cause(record, decoded.command_id)))
-
-    def _decoded(self, record: InputRecord) -> InputCommand | DeadLetter:
-        if self._read is None or self._read[0] is not record:
-            self._read = (record, read_input(record, self._codec, self._partitions))
-        return self._read[1]
 
     def _cause(self, record: InputRecord, command_id: str | None) -> Cause:
         position = self._context.definitions.position

@@ -136,7 +136,7 @@ class Transaction:
 
     @staticmethod
     def _about(output: OutputRecord, topic: str, exception: KafkaException) -> KafkaFailed:
-        size = len(output.key) + len(output.value or b"")
+        size = len(output.key or b"") + len(output.value or b"")
         error = exception.args[0]
         return KafkaFailed(
             f"a record of {size} bytes with key {output.key!r} cannot be written to {topic}[{output.partition}]: "
