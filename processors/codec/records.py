@@ -59,6 +59,8 @@ ENUMS: Final[Mapping[str, type[StrEnum]]] = {
     enum.__name__: enum
     for enum in (
         VariableType,
+        commands.AllowedUpdate,
+        commands.AllowedUpdate,
         commands.DefinitionKind,
         commands.TaskStatus,
         commands.TimerKind,
