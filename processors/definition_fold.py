@@ -23,22 +23,22 @@ class DefinitionFold:
         self._definitions.apply(definition)
 
     def fold(self, command: DefinitionCommand, cause: Cause) -> list[OutputRecord]:
-        """The outcome on `definition-events`, and the definition if there is a new one."""
-        outcome, definition = self._decide(command, cause)
+        """The outcome on `definition-events`, and the definitions that are new or deleted."""
+        outcome, definitions = self._decide(command, cause)
         outputs = [OutputRecord("definition-events", 0, outcome.name.encode(), self._codec.encode(outcome))]
-        if definition is not None:
+        for definition in definitions:
             self._definitions.apply(definition)
             outputs.append(OutputRecord("definitions", 0, definition.key.encode(), self._codec.encode(definition)))
         return outputs
 
     def _decide(
         self, command: DefinitionCommand, cause: Cause
-    ) -> tuple[DefinitionAccepted | DefinitionRejected, Definition | None]:
+    ) -> tuple[DefinitionAccepted | DefinitionRejected, list[Definition]]:
         if isinstance(command, PutTaskDef) and command.queue is not None and command.queue not in self._task_queues:
             known = ", ".join(sorted(self._task_queues)) or "none"
             message = (
                 f"TaskDef {command.name!r}: no queue {command.queue!r} is declared in topics.yaml; named are: {known}"
             )
             kind, code = DefinitionKind.TASK_DEF, RejectionCode.INVALID_ARGUMENT
-            return DefinitionRejected(kind, command.name, code, message, cause), None
+            return DefinitionRejected(kind, command.name, code, message, cause), []
         return decide_definition(self._definitions, command, cause)

@@ -119,6 +119,15 @@ class ReportTaskRun:
     content: Value = None
 
 
+class AllowedUpdate(StrEnum):
+    """How far a WfSpec may differ from the newest version of its name. One that equals it is always accepted."""
+
+    ALL = "ALL"
+    MINOR_REVISION = "MINOR_REVISION"
+    """Not in a way that callers of RunWf would notice: not by a new major version."""
+    NONE = "NONE"
+
+
 @dataclass(frozen=True, slots=True)
 class PutWfSpec:
     """Register a WfSpec: its document as JSON text (docs: WfSpec document)."""
@@ -126,6 +135,7 @@ class PutWfSpec:
     name: str
     document: str
     command_id: str | None = None
+    allowed_update: AllowedUpdate = AllowedUpdate.ALL
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,437 @@
+"""All definitions, and the fold of `definition-commands`: which are accepted, and under which version.
+
+Every version is kept, the deleted ones too: a WfRun keeps the WfSpec it was started with, and the TaskDefs and events
+that WfSpec names. Deleted means that nothing new may refer to it: no RunWf, no WfSpec that is registered from now on.
+
+Versions of a WfSpec: one equal to the newest registers nothing; a breaking change is a new major version, any other a
+new revision. Breaking is what a caller of RunWf would notice: a Variable of the entrypoint that it could pass is gone
+or has another type, or which ones are required has changed. The type of a Variable that some version required never
+changes (VAR_FROZEN_TYPE). TaskDefs and WorkflowEventDefs do not change, workers and consumers are written to them;
+ExternalEventDefs may be overwritten. Those three kinds have no versions to choose from: the newest is the one.
+
+A definition that the newest version of a WfSpec names cannot be deleted: the next WfRun would need it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TypeAlias, assert_never
+
+from processors.core.canonical import canonical
+from processors.core.commands import (
+    AllowedUpdate,
+    DefinitionCommand,
+    DefinitionKind,
+    DeleteDefinition,
+    PutExternalEventDef,
+    PutTaskDef,
+    PutWfSpec,
+    PutWorkflowEventDef,
+)
+from processors.core.documents import DocumentProblem, parse_json_document, read_wf_spec
+from processors.core.events import (
+    Cause,
+    Definition,
+    DefinitionAccepted,
+    DefinitionProblem,
+    DefinitionRejected,
+    RejectionCode,
+)
+from processors.core.model import WfSpecId
+from processors.core.spec import (
+    ExternalEventNode,
+    TaskNode,
+    ThrowEventNode,
+    VariableDef,
+    WfSpec,
+)
+from processors.core.validate import INNER_NAME, KIND_NAMES, NAME_LENGTH_MAX, check_document, is_name
+from processors.core.values import ValueProblem, VariableType
+from processors.errors import HalterError
+
+PROBLEMS_REPORTED_MAX = 100
+TASK_INPUTS_MAX = 200
+
+Outcome: TypeAlias = DefinitionAccepted | DefinitionRejected
+Version: TypeAlias = tuple[int, int]
+"""(major, revision)."""
+
+
+class UnreadableWfSpec(HalterError):
+    """A version of a WfSpec is not on `definitions`, or not one this engine can read.
+
+    Whoever upgraded the engine or touched that topic should act: WfRuns of this version cannot go on.
+    """
+
+
+class Definitions:
+    """All definitions there are. Changed in place by `apply`; parses a WfSpec when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[DefinitionKind, str], dict[Version, Definition]] = {}
+        self._wf_specs: dict[WfSpecId, WfSpec] = {}
+
+    def apply(self, definition: Definition) -> None:
+        """Take in an accepted definition, or a deletion: the same again with `deleted`."""
+        versions = self._versions.setdefault((definition.kind, definition.name), {})
+        version = (definition.major, definition.revision)
+        before = versions.get(version)
+        if before is not None and before.document != definition.document:
+            self._wf_specs.pop(WfSpecId(definition.name, *version), None)
+        versions[version] = definition
+
+    def wf_spec(self, wf_spec_id: WfSpecId) -> WfSpec:
+        """A registered version, deleted or not; raises UnreadableWfSpec."""
+        found = self._wf_specs.get(wf_spec_id)
+        if found is None:
+            found = self._wf_specs[wf_spec_id] = self._parsed(wf_spec_id)
+        return found
+
+    def _parsed(self, wf_spec_id: WfSpecId) -> WfSpec:
+        versions = self._versions.get((DefinitionKind.WF_SPEC, wf_spec_id.name), {})
+        definition = versions.get((wf_spec_id.major, wf_spec_id.revision))
+        if definition is None or definition.document is None:
+            raise UnreadableWfSpec(f"expected WfSpec {wf_spec_id} among the definitions, found none")
+        try:
+            wf_spec, problems = read_wf_spec(parse_json_document(definition.document))
+        except ValueProblem as problem:
+            raise UnreadableWfSpec(f"WfSpec {wf_spec_id}: {problem}") from problem
+        if wf_spec is None:
+            raise UnreadableWfSpec(f"WfSpec {wf_spec_id}: {'; '.join(map(str, problems))}")
+        return wf_spec
+
+    def latest_wf_spec(self, name: str, major: int | None = None, revision: int | None = None) -> WfSpecId | None:
+        """The newest version that is not deleted: of all, of a major version, or exactly the one named."""
+        found = [
+            version
+            for version in self.live_versions(DefinitionKind.WF_SPEC, name)
+            if major in (None, version[0]) and revision in (None, version[1])
+        ]
+        return WfSpecId(name, *max(found)) if found else None
+
+    def task_def(self, name: str) -> Definition | None:
+        """The TaskDef of this name, deleted or not: WfRuns keep theirs."""
+        return self.newest(DefinitionKind.TASK_DEF, name)
+
+    def external_event_def(self, name: str) -> Definition | None:
+        """The ExternalEventDef of this name, deleted or not."""
+        return self.newest(DefinitionKind.EXTERNAL_EVENT_DEF, name)
+
+    def workflow_event_def(self, name: str) -> Definition | None:
+        """The WorkflowEventDef of this name, deleted or not."""
+        return self.newest(DefinitionKind.WORKFLOW_EVENT_DEF, name)
+
+    def newest(self, kind: DefinitionKind, name: str) -> Definition | None:
+        """The newest version, deleted or not."""
+        versions = self._versions.get((kind, name))
+        return None if not versions else versions[max(versions)]
+
+    def versions(self, kind: DefinitionKind, name: str) -> list[Definition]:
+        """All versions, deleted or not, oldest first."""
+        versions = self._versions.get((kind, name), {})
+        return [versions[version] for version in sorted(versions)]
+
+    def live_versions(self, kind: DefinitionKind, name: str) -> list[Version]:
+        """The versions that are not deleted, oldest first."""
+        versions = self._versions.get((kind, name), {})
+        return sorted(version for version, definition in versions.items() if not definition.deleted)
+
+    def all(self) -> Iterator[Definition]:
+        """Every version of every definition, sorted by kind, name and version."""
+        for key in sorted(self._versions):
+            versions = self._versions[key]
+            yield from (versions[version] for version in sorted(versions))
+
+    def latest_wf_specs(self) -> Iterator[tuple[WfSpecId, WfSpec]]:
+        """The newest live version of each WfSpec."""
+        for kind, name in sorted(self._versions):
+            if kind is DefinitionKind.WF_SPEC:
+                latest = self.latest_wf_spec(name)
+                if latest is not None:
+                    yield latest, self.wf_spec(latest)
+
+
+def decide_definition(
+    definitions: Definitions, command: DefinitionCommand, cause: Cause
+) -> tuple[Outcome, list[Definition]]:
+    """The outcome of a command, and the definitions to store and `apply`: several only for a deletion."""
+    try:
+        match command:
+            case PutWfSpec():
+                definition = _put_wf_spec(definitions, command)
+            case PutTaskDef():
+                definition = _put_task_def(definitions, command)
+            case PutExternalEventDef():
+                definition = _put_external_event_def(definitions, command)
+            case PutWorkflowEventDef():
+                definition = _put_workflow_event_def(definitions, command)
+            case DeleteDefinition():
+                return _delete(definitions, command, cause)
+            case _:
+                assert_never(command)
+    except _Refused as refused:
+        return _rejected(command, refused, cause), []
+    changed = definition not in definitions.versions(definition.kind, definition.name)
+    return _accepted(definition, cause, changed=changed), [definition] if changed else []
+
+
+class _Refused(Exception):
+    """Carries why a command is refused to the one place that says so."""
+
+    def __init__(self, code: str, message: str, problems: Iterable[DocumentProblem] = ()) -> None:
+        super().__init__(message)
+        self.code, self.message, self.problems = code, message, list(problems)
+
+
+def _rejected(command: DefinitionCommand, refused: _Refused, cause: Cause) -> DefinitionRejected:
+    kind = _kind_of(command)
+    reported = [DefinitionProblem(problem.code, str(problem)) for problem in refused.problems[:PROBLEMS_REPORTED_MAX]]
+    message = f"{KIND_NAMES[kind]} {command.name[:NAME_LENGTH_MAX]!r}: {refused.message}"
+    return DefinitionRejected(kind, command.name, refused.code, message, cause, reported)
+
+
+def _kind_of(command: DefinitionCommand) -> DefinitionKind:
+    match command:
+        case PutWfSpec():
+            return DefinitionKind.WF_SPEC
+        case PutTaskDef():
+            return DefinitionKind.TASK_DEF
+        case PutExternalEventDef():
+            return DefinitionKind.EXTERNAL_EVENT_DEF
+        case PutWorkflowEventDef():
+            return DefinitionKind.WORKFLOW_EVENT_DEF
+        case DeleteDefinition():
+            return command.kind
+
+
+def _accepted(definition: Definition, cause: Cause, *, changed: bool) -> DefinitionAccepted:
+    return DefinitionAccepted(definition.kind, definition.name, definition.major, definition.revision, changed, cause)
+
+
+def _put_wf_spec(definitions: Definitions, command: PutWfSpec) -> Definition:
+    wf_spec = _checked_wf_spec(definitions, command)
+    name = command.name
+    newest = definitions.newest(DefinitionKind.WF_SPEC, name)
+    latest = definitions.latest_wf_spec(name)
+    if newest is None:
+        major, revision = 0, 0
+    elif latest is None:
+        # All versions are deleted: a new beginning, under a number that was never used.
+        major, revision = newest.major + 1, 0
+    else:
+        before = definitions.wf_spec(latest)
+        if canonical(before) == canonical(wf_spec):
+            return next(
+                known
+                for known in definitions.versions(DefinitionKind.WF_SPEC, name)
+                if (known.major, known.revision) == (latest.major, latest.revision)
+            )
+        frozen = list(_retyped_frozen(definitions, wf_spec))
+        if frozen:
+            raise _at_fault(frozen)
+        breaks = list(_breaking_changes(before, wf_spec))
+        _check_update_allowed(command.allowed_update, latest, breaks)
+        if breaks:
+            major, revision = newest.major + 1, 0
+        else:
+            major = latest.major
+            revision = 1 + max(
+                known.revision for known in definitions.versions(DefinitionKind.WF_SPEC, name) if known.major == major
+            )
+    return Definition(DefinitionKind.WF_SPEC, name, major, revision, document=wf_spec.document)
+
+
+def _checked_wf_spec(definitions: Definitions, command: PutWfSpec) -> WfSpec:
+    try:
+        document = parse_json_document(command.document)
+    except ValueProblem as problem:
+        raise _at_fault([DocumentProblem("DOCUMENT", (), str(problem))]) from problem
+    wf_spec, problems = check_document(document, definitions)
+    if wf_spec is not None and wf_spec.name != command.name:
+        problems = [
+            DocumentProblem(
+                "WF_NAME", ("name",), f"expected {command.name!r} as in the command, found {wf_spec.name!r}"
+            )
+        ]
+    if wf_spec is None or problems:
+        raise _at_fault(problems)
+    return wf_spec
+
+
+def _at_fault(problems: list[DocumentProblem]) -> _Refused:
+    """The document is to blame: its first problem gives the code."""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return _Refused(problems[0].code, f"{problems[0]}{more}", problems)
+
+
+def _callable_with(wf_spec: WfSpec) -> dict[str, VariableDef]:
+    """The Variables that RunWf may give."""
+    return dict(wf_spec.threads[wf_spec.entrypoint].variables)
+
+
+def _retyped_frozen(definitions: Definitions, wf_spec: WfSpec) -> Iterator[DocumentProblem]:
+    """Variables that some version required, under another type."""
+    now = _callable_with(wf_spec)
+    seen: set[str] = set()
+    for version in definitions.live_versions(DefinitionKind.WF_SPEC, wf_spec.name):
+        earlier = WfSpecId(wf_spec.name, *version)
+        for name, variable in _callable_with(definitions.wf_spec(earlier)).items():
+            if variable.required and name in now and now[name].type is not variable.type and name not in seen:
+                seen.add(name)
+                path = ("threads", wf_spec.entrypoint, "variables", name, "type")
+                message = f"expected {variable.type} as in {earlier}, which required it, found {now[name].type}"
+                yield DocumentProblem("VAR_FROZEN_TYPE", path, message)
+
+
+def _breaking_changes(before: WfSpec, after: WfSpec) -> Iterator[str]:
+    """What a caller of RunWf would notice."""
+    old, new = _callable_with(before), _callable_with(after)
+    for name, variable in old.items():
+        if name not in new:
+            yield f"{name} is gone"
+        elif new[name].type is not variable.type:
+            yield f"{name} is {new[name].type}, it was {variable.type}"
+        elif new[name].required != variable.required:
+            yield f"{name} is {'' if new[name].required else 'no longer '}required"
+    for name, variable in new.items():
+        if name not in old and variable.required:
+            yield f"{name} is new and required"
+
+
+def _check_update_allowed(allowed: AllowedUpdate, latest: WfSpecId, breaks: list[str]) -> None:
+    if allowed is AllowedUpdate.NONE:
+        message = f"expected it to equal {latest}, as no update is allowed; found a change"
+        raise _Refused(RejectionCode.ALREADY_EXISTS, message, [DocumentProblem("UPDATE_FORBIDDEN", (), message)])
+    if allowed is AllowedUpdate.MINOR_REVISION and breaks:
+        message = f"expected no change of {latest} that callers notice; found that {', '.join(breaks)}"
+        raise _Refused(RejectionCode.FAILED_PRECONDITION, message, [DocumentProblem("UPDATE_BREAKING", (), message)])
+
+
+def _put_task_def(definitions: Definitions, command: PutTaskDef) -> Definition:
+    _check_name(command.name, "a name")
+    if command.queue is not None:
+        _check_name(command.queue, "a queue's name")
+    if command.input is not None:
+        if len(command.input) > TASK_INPUTS_MAX:
+            raise _invalid(f"expected at most {TASK_INPUTS_MAX} inputs, found {len(command.input)}")
+        for name in command.input:
+            if not INNER_NAME.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
+                raise _invalid(f"expected inputs named by letters, digits, _ and -, found {name[:200]!r}")
+    wanted = Definition(
+        DefinitionKind.TASK_DEF,
+        command.name,
+        0,
+        0,
+        input=command.input,
+        output=command.output,
+        queue=command.queue,
+    )
+    return _unchanging(definitions, wanted)
+
+
+def _put_workflow_event_def(definitions: Definitions, command: PutWorkflowEventDef) -> Definition:
+    _check_name(command.name, "a name")
+    return _unchanging(
+        definitions,
+        Definition(DefinitionKind.WORKFLOW_EVENT_DEF, command.name, 0, 0, content_type=command.content_type),
+    )
+
+
+def _put_external_event_def(definitions: Definitions, command: PutExternalEventDef) -> Definition:
+    _check_name(command.name, "a name")
+    kind = DefinitionKind.EXTERNAL_EVENT_DEF
+    newest = definitions.newest(kind, command.name)
+    if newest is not None and not newest.deleted and newest.content_type is command.content_type:
+        return newest
+    major = 0 if newest is None else newest.major + 1
+    return Definition(kind, command.name, major, 0, content_type=command.content_type)
+
+
+def _unchanging(definitions: Definitions, wanted: Definition) -> Definition:
+    """A definition of a kind that never changes: what is registered and equal, or a new one."""
+    newest = definitions.newest(wanted.kind, wanted.name)
+    if newest is None:
+        return wanted
+    numbered = replace(wanted, major=newest.major, revision=newest.revision)
+    if newest.deleted:
+        return replace(wanted, major=newest.major + 1)
+    if numbered != newest:
+        raise _Refused(
+            RejectionCode.ALREADY_EXISTS, f"expected {_described(newest)} as registered, found {_described(wanted)}"
+        )
+    return newest
+
+
+def _described(definition: Definition) -> str:
+    """What is in a definition that has no document."""
+    if definition.kind is DefinitionKind.TASK_DEF:
+        inputs = "unchecked" if definition.input is None else _types(definition.input)
+        output = definition.output or "unchecked"
+        return f"input {inputs}, output {output}, queue {definition.queue or 'task-requests'}"
+    return f"content {definition.content_type or 'unchecked'}"
+
+
+def _types(types: dict[str, VariableType]) -> str:
+    return "{" + ", ".join(f"{name}: {declared}" for name, declared in types.items()) + "}"
+
+
+def _check_name(name: str, what: str) -> None:
+    if not is_name(name):
+        raise _invalid(
+            f"expected {what} of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last), "
+            f"found {name[:200]!r}"
+        )
+
+
+def _invalid(message: str) -> _Refused:
+    return _Refused(RejectionCode.INVALID_ARGUMENT, message)
+
+
+def _delete(definitions: Definitions, command: DeleteDefinition, cause: Cause) -> tuple[Outcome, list[Definition]]:
+    kind, name = command.kind, command.name
+    newest = definitions.newest(kind, name)
+    if newest is None:
+        raise _Refused(RejectionCode.NOT_FOUND, "expected it to be registered, found none of that name")
+    if command.revision is not None and command.major is None:
+        raise _invalid(f"expected a major version with revision {command.revision}, found none")
+    if kind is not DefinitionKind.WF_SPEC:
+        if command.major is not None:
+            raise _invalid(f"expected no version, as only WfSpecs have them, found {command.major}")
+        users = list(_users(definitions, kind, name))
+        if users and not newest.deleted:
+            raise _Refused(RejectionCode.FAILED_PRECONDITION, f"expected no WfSpec to use it, found {', '.join(users)}")
+    versions = [
+        definition
+        for definition in definitions.versions(kind, name)
+        if command.major in (None, definition.major) and command.revision in (None, definition.revision)
+    ]
+    if not versions:
+        known = ", ".join(f"{found.major}.{found.revision}" for found in definitions.versions(kind, name))
+        wanted = f"{command.major}.{'*' if command.revision is None else command.revision}"
+        raise _Refused(RejectionCode.NOT_FOUND, f"expected version {wanted} to be registered, found {known}")
+    deleted = [replace(definition, deleted=True) for definition in versions if not definition.deleted]
+    return _accepted(versions[-1], cause, changed=bool(deleted)), deleted
+
+
+def _users(definitions: Definitions, kind: DefinitionKind, name: str) -> Iterator[str]:
+    """The newest WfSpecs that name a definition."""
+    for wf_spec_id, wf_spec in definitions.latest_wf_specs():
+        if (kind, name) in _named_by(wf_spec):
+            yield str(wf_spec_id)
+
+
+def _named_by(wf_spec: WfSpec) -> set[tuple[DefinitionKind, str]]:
+    """The definitions that a WfSpec names."""
+    named: set[tuple[DefinitionKind, str]] = set()
+    for thread in wf_spec.threads.values():
+        named.update((DefinitionKind.EXTERNAL_EVENT_DEF, one.external_event_def) for one in thread.interrupts)
+        for node in thread.nodes.values():
+            match node:
+                case TaskNode():
+                    named.add((DefinitionKind.TASK_DEF, node.task_def))
+                case ExternalEventNode():
+                    named.add((DefinitionKind.EXTERNAL_EVENT_DEF, node.external_event_def))
+                case ThrowEventNode():
+                    named.add((DefinitionKind.WORKFLOW_EVENT_DEF, node.workflow_event_def))
+                case _:
+                    pass
+    return named
