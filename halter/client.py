@@ -1,0 +1,530 @@
+"""The client: posts commands and ExternalEvents, and says what became of them.
+
+    with Client(settings) as client:
+        client.put_external_event_def("cancel", VariableType.STR)
+        client.put_wf_spec(document)
+        client.run_wf("order", {"total": 5}, wf_run_id="order-41").outcome()
+        client.post_external_event("order-41", "cancel", "too late").outcome()
+
+What is posted is durable when the call returns; what became of it is on the log, and `outcome` waits for it there: the
+end of the log is noted before a record is sent, and read from then on until an entry names that record as its cause.
+Knows topics, keys and ids; decides nothing.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from halter.ids import new_id
+from halter.inspection import History, WfRunReader
+from halter.reading import FROM_THE_START, MISSING, PartitionReader, missing
+from processors.codec import Codec
+from processors.core.commands import (
+    Command,
+    DefinitionCommand,
+    DefinitionKind,
+    DeleteWfRun,
+    ExternalEvent,
+    PutExternalEventDef,
+    PutTaskDef,
+    PutWfSpec,
+    PutWorkflowEventDef,
+    ReportTaskRun,
+    RescueThreadRun,
+    ResumeWfRun,
+    RunWf,
+    StopWfRun,
+    TaskStatus,
+)
+from processors.core.canonical import document_text
+from processors.core.events import (
+    Definition,
+    DefinitionAccepted,
+    DefinitionRejected,
+    LogEntry,
+    Rejected,
+    RejectionCode,
+    TaskRequest,
+    WfRunDeleted,
+)
+from processors.core.model import WfRun
+from processors.core.spec import WfSpec
+from processors.core.values import Value, VariableType, to_json
+from processors.definitions_view import DefinitionsView
+from processors.errors import HalterError
+from processors.fold_position import FoldPosition
+from processors.inputs import DEFINITION_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, VALUE_BYTES_MAX, WF_COMMANDS
+from processors.partitioner import partition_of
+from processors.settings import Settings
+from processors.topics import Topics
+
+OUTCOME_SECONDS: Final = 30.0
+DELIVERY_SECONDS: Final = 30.0
+METADATA_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.05
+REMEMBERED_MAX: Final = 10_000
+
+
+class NotDelivered(HalterError):
+    """Kafka did not take a record; the message says why. It is not known to anybody: post it again."""
+
+
+class PartitionsDiffer(HalterError):
+    """The cluster has another number of partitions than we believe: correct HALTER_PARTITIONS."""
+
+
+class RecordTooLarge(HalterError):
+    """A record is larger than an input may be. Whoever made its payload keeps it elsewhere and sends a reference."""
+
+
+class NoOutcome(HalterError):
+    """Kafka has the record, but nobody has decided it yet. It will be: look whether a worker runs."""
+
+
+class CommandRejected(HalterError):
+    """The engine refused a command, and nothing has changed. `code` and the message say why."""
+
+    def __init__(self, entry: LogEntry, rejected: Rejected) -> None:
+        super().__init__(f"{rejected.code}: {rejected.message}")
+        self.entry = entry
+        self.code: RejectionCode = rejected.code
+
+
+class DefinitionRefused(HalterError):
+    """The engine refused a definition. `rejected.problems` has all that is wrong with it."""
+
+    def __init__(self, rejected: DefinitionRejected) -> None:
+        problems = [problem.message for problem in rejected.problems] or [rejected.message]
+        super().__init__(f"{rejected.kind} {rejected.name!r} was refused: {rejected.code}: {'; '.join(problems)}")
+        self.rejected = rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A definition that was accepted, and the position of `definitions` at which everybody finds it."""
+
+    accepted: DefinitionAccepted
+    position: int
+
+    @property
+    def version(self) -> str:
+        """`major.revision`."""
+        return f"{self.accepted.major}.{self.accepted.revision}"
+
+
+class Posted:
+    """A record that Kafka has. `topic` is without the prefix."""
+
+    def __init__(self, client: "Client", wf_run_id: str, topic: str, partition: int, offset: int, log_end: int) -> None:
+        self.wf_run_id, self.topic, self.partition, self.offset = wf_run_id, topic, partition, offset
+        self._client, self._log_end = client, log_end
+
+    def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> list[LogEntry]:
+        """Wait for what became of it: the entries of the log that it caused, in order, never none.
+
+        Raises CommandRejected if it was refused and NoOutcome if nobody decided it in time.
+        """
+        return self._client._outcome(self, self._log_end, timeout_s)
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+@dataclass(slots=True)
+class _Sending:
+    """A record on its way."""
+
+    topic: str
+    what: str
+    error: KafkaError | None = None
+    message: Message | None = None
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """Be its `on_delivery`."""
+        self.error, self.message = error, message
+
+
+def topic_of(command: Command) -> str:
+    """Where a command goes, without the prefix."""
+    return {ExternalEvent: EXTERNAL_EVENTS, ReportTaskRun: TASK_REPORTS}.get(type(command), WF_COMMANDS)
+
+
+class Client:
+    """One connection to an installation of Halter. Safe to use from several threads; close it in the end.
+
+    It remembers the newest definitions it has seen, and its RunWfs name them: a WfSpec that it has put can be run at
+    once, whichever worker gets the command.
+    """
+
+    def __init__(self, settings: Settings, topics: Topics | None = None, codec: Codec | None = None) -> None:
+        self.settings = settings
+        self.topics = settings.topics() if topics is None else topics
+        self.codec = Codec.load() if codec is None else codec
+        self.reader = PartitionReader(settings, self.topics)
+        self.wf_runs = WfRunReader(self.reader, self.topics, self.codec, self.definitions)
+        self._producer = Producer(
+            settings.producer(linger_ms=0, message_timeout_ms=int(DELIVERY_SECONDS * 1000))  # a person may be waiting
+        )
+        self._known_topics: set[str] = set()
+        self._definitions = DefinitionsView(self.codec)
+        self._newest: dict[str, tuple[int, int]] = {}
+        """WfRun id -> (incarnation, seq) of the newest event that an outcome showed us."""
+
+    # --- definitions --------------------------------------------------------------------------------------------------
+
+    def put_wf_spec(
+        self, document: WfSpec | Mapping[str, Any] | str, name: str | None = None, timeout_s: float = OUTCOME_SECONDS
+    ) -> Put:
+        """Register a WfSpec: itself, or its document as data or JSON text (then with its name).
+
+        Raises DefinitionRefused with all that is wrong with it.
+        """
+        match document:
+            case WfSpec():
+                command = PutWfSpec(document.name, document_text(document), new_id())
+            case str():
+                command = PutWfSpec(name or "", document, new_id())
+            case _:
+                command = PutWfSpec(name or str(document.get("name", "")), to_json(dict(document)), new_id())
+        return self.put(command, timeout_s)
+
+    def put_task_def(
+        self,
+        name: str,
+        input: Mapping[str, VariableType] | None = None,  # noqa: A002  the schema's name for it
+        output: VariableType | None = None,
+        queue: str | None = None,
+        timeout_s: float = OUTCOME_SECONDS,
+    ) -> Put:
+        """Register a TaskDef; without `input` what a task is given is not checked."""
+        given = None if input is None else dict(input)
+        return self.put(PutTaskDef(name, given, output, queue, new_id()), timeout_s)
+
+    def put_external_event_def(
+        self, name: str, content_type: VariableType | None = None, timeout_s: float = OUTCOME_SECONDS
+    ) -> Put:
+        """Register an ExternalEventDef; without a type its content is not checked."""
+        return self.put(PutExternalEventDef(name, content_type, new_id()), timeout_s)
+
+    def put_workflow_event_def(
+        self, name: str, content_type: VariableType | None = None, timeout_s: float = OUTCOME_SECONDS
+    ) -> Put:
+        """Register a WorkflowEventDef."""
+        return self.put(PutWorkflowEventDef(name, content_type, new_id()), timeout_s)
+
+    def put(self, command: DefinitionCommand, timeout_s: float = OUTCOME_SECONDS) -> Put:
+        """Post a definition command and wait until its outcome, and the definition, can be seen by everybody."""
+        events = self.topics.definition_events
+        log_end = self.reader.end(events, 0)
+        partition, offset = self._send(self.topics.definition_commands, command.name, command)
+        deadline = time.monotonic() + timeout_s
+        for message in self._until(deadline, events, 0, log_end):
+            outcome = self.codec.decode(message.value() or b"") if message is not None else None
+            if not isinstance(outcome, DefinitionAccepted | DefinitionRejected):
+                continue
+            if outcome.cause.topic != DEFINITION_COMMANDS or outcome.cause.offset != offset:
+                continue
+            if isinstance(outcome, DefinitionRejected):
+                raise DefinitionRefused(outcome)
+            return Put(outcome, self._until_visible(outcome, deadline))
+        raise self._no_outcome(DEFINITION_COMMANDS, partition, offset, timeout_s)
+
+    def _until_visible(self, accepted: DefinitionAccepted, deadline: float) -> int:
+        """Partitions of one transaction do not become visible at the same moment."""
+        key = Definition(accepted.kind, accepted.name, accepted.major, accepted.revision).key.encode()
+        topic, found = self.topics.definitions, not accepted.changed
+        for message in self._until(deadline, topic, 0, FROM_THE_START if not found else self._start_of_definitions()):
+            if message is None:
+                if found:
+                    return self._definitions.position
+                continue
+            self._learn(message)
+            found = found or message.key() == key
+        raise NoOutcome(f"{accepted.kind} {accepted.name!r} was accepted, but does not appear on '{topic}'")
+
+    def definitions(self) -> DefinitionsView:
+        """All definitions that there are now."""
+        for message in self.reader.read(self.topics.definitions, 0, self._start_of_definitions()):
+            self._learn(message)
+        return self._definitions
+
+    def _start_of_definitions(self) -> int:
+        return self._definitions.position or FROM_THE_START
+
+    def _learn(self, message: Message) -> None:
+        offset = message.offset()
+        assert offset is not None
+        if offset >= self._definitions.position:
+            self._definitions.apply(message.key() or b"", message.value(), offset + 1)
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def run_wf(
+        self,
+        wf_spec_name: str,
+        variables: Mapping[str, Value] | None = None,
+        *,
+        wf_run_id: str | None = None,
+        major: int | None = None,
+        revision: int | None = None,
+        definitions_position: int | None = None,
+    ) -> Posted:
+        """Start a WfRun; without an id it gets a new one (`Posted.wf_run_id`).
+
+        `definitions_position`: a worker that knows less of `definitions` waits until it knows that much; by default
+        what this client has seen.
+        """
+        position = self._definitions.position if definitions_position is None else definitions_position
+        return self.post(
+            RunWf(
+                wf_run_id=new_id() if wf_run_id is None else wf_run_id,
+                wf_spec_name=wf_spec_name,
+                variables=dict(variables or {}),
+                wf_spec_major=major,
+                wf_spec_revision=revision,
+                definitions_position=position or None,
+                command_id=new_id(),
+            )
+        )
+
+    def post_external_event(
+        self,
+        wf_run_id: str,
+        name: str,
+        content: Value = None,
+        *,
+        event_id: str | None = None,
+        thread: int | None = None,
+    ) -> Posted:
+        """Post an ExternalEvent. The id tells a repeat from a second event: give one that comes from its source."""
+        return self.post(ExternalEvent(wf_run_id, name, new_id() if event_id is None else event_id, content, thread))
+
+    def stop(self, wf_run_id: str, thread: int = 0) -> Posted:
+        """Put MANUAL_HALT on a ThreadRun."""
+        return self.post(StopWfRun(wf_run_id, thread, new_id()))
+
+    def resume(self, wf_run_id: str, thread: int = 0) -> Posted:
+        """Take MANUAL_HALT off a ThreadRun."""
+        return self.post(ResumeWfRun(wf_run_id, thread, new_id()))
+
+    def rescue(self, wf_run_id: str, thread: int = 0, *, skip_current_node: bool = False) -> Posted:
+        """Revive a ThreadRun that is in ERROR."""
+        return self.post(RescueThreadRun(wf_run_id, thread, skip_current_node, new_id()))
+
+    def delete(self, wf_run_id: str) -> Posted:
+        """Forget a WfRun; its id is free again."""
+        return self.post(DeleteWfRun(wf_run_id, new_id()))
+
+    def report_task(
+        self,
+        request: TaskRequest,
+        status: TaskStatus,
+        output: Value = None,
+        *,
+        failure_name: str | None = None,
+        message: str | None = None,
+        content: Value = None,
+    ) -> Posted:
+        """Report what became of a task attempt, as a task worker does (see `halter.worker`)."""
+        return self.post(
+            ReportTaskRun(
+                wf_run_id=request.wf_run_id,
+                incarnation=request.incarnation,
+                thread=request.thread,
+                position=request.position,
+                attempt=request.attempt,
+                status=status,
+                output=output,
+                failure_name=failure_name,
+                message=message,
+                content=content,
+            )
+        )
+
+    def post(self, command: Command) -> Posted:
+        """Send a command and return when Kafka has it, on enough brokers."""
+        wf_run_id = command.wf_run_id
+        topic = topic_of(command)
+        log_end = self.reader.end(self.topics.wf_events, partition_of(wf_run_id.encode(), self.topics.partitions))
+        partition, offset = self._send(self.topics.prefix + topic, wf_run_id, command)
+        return Posted(self, wf_run_id, topic, partition, offset, log_end)
+
+    def post_all(self, commands: Iterable[Command]) -> int:
+        """Send many commands, in order, and return how many when Kafka has all of them. Their outcomes are on the log.
+
+        Raises NotDelivered if any is not there; the others may be.
+        """
+        sending = [self._begin(self.topics.prefix + topic_of(it), it.wf_run_id, it) for it in commands]
+        for sent in sending:
+            self._delivered(sent)
+        return len(sending)
+
+    def check(self, command: Command | DefinitionCommand) -> bytes:
+        """The bytes of a command. Raises RecordTooLarge, or Unencodable if it has a value that no record can have."""
+        value = self.codec.encode(command)
+        if len(value) > VALUE_BYTES_MAX:
+            raise RecordTooLarge(
+                f"{type(command).__name__}: expected at most {VALUE_BYTES_MAX} bytes, found {len(value)}"
+            )
+        return value
+
+    def _send(self, topic: str, key: str, command: Command | DefinitionCommand) -> tuple[int, int]:
+        """Produce one record and wait for its delivery report: (partition, offset)."""
+        return self._delivered(self._begin(topic, key, command))
+
+    def _begin(self, topic: str, key: str, command: Command | DefinitionCommand) -> "_Sending":
+        value = self.check(command)
+        self._expect_topic(topic)
+        sending = _Sending(topic, f"{type(command).__name__} of {key!r}")
+        with self._settings_explain(topic):
+            while True:
+                try:
+                    self._producer.produce(topic, key=key.encode(), value=value, on_delivery=sending.report)
+                    return sending
+                except BufferError:  # librdkafka's queue is full: let it empty
+                    self._producer.poll(POLL_SECONDS)
+
+    def _delivered(self, sending: "_Sending") -> tuple[int, int]:
+        while sending.message is None:  # ended by librdkafka, which reports a failure after DELIVERY_SECONDS
+            self._producer.poll(POLL_SECONDS)
+        if sending.error is not None:
+            reason = self.settings.errors.sentence(sending.error)
+            raise NotDelivered(f"{sending.what} to '{sending.topic}': {reason}")
+        partition, offset = sending.message.partition(), sending.message.offset()
+        assert partition is not None
+        assert offset is not None
+        return partition, offset
+
+    def _settings_explain(self, topic: str) -> Any:
+        return self.settings.explaining(f"writing to '{topic}'", self._producer)
+
+    def _expect_topic(self, topic: str) -> None:
+        """The topic is there with as many partitions as we believe; asked once."""
+        if topic in self._known_topics:
+            return
+        with self._settings_explain(topic):
+            found = self._producer.list_topics(topic, METADATA_SECONDS).topics[topic]
+        if found.error is not None:
+            if found.error.code() in MISSING:
+                raise missing(topic, self.settings)
+            raise self.settings.explain(KafkaException(found.error), f"looking at '{topic}'")
+        expected = self.topics[topic].partitions
+        if len(found.partitions) != expected:
+            raise PartitionsDiffer(
+                f"topic '{topic}': expected {expected} partitions, found {len(found.partitions)}; "
+                f"if the cluster was set up so, set HALTER_PARTITIONS={len(found.partitions)}"
+            )
+        self._known_topics.add(topic)
+
+    # --- outcomes -----------------------------------------------------------------------------------------------------
+
+    def _outcome(self, posted: Posted, log_end: int, timeout_s: float) -> list[LogEntry]:
+        caused: list[LogEntry] = []
+        deadline = time.monotonic() + timeout_s
+        for message in self._until(deadline, self.topics.wf_events, posted.partition, log_end):
+            if message is None:
+                # What a record caused is one transaction, and that is visible as a whole.
+                if caused:
+                    break
+                continue
+            if message.key() != posted.wf_run_id.encode():
+                continue
+            entry = self.codec.decode(message.value() or b"")
+            assert isinstance(entry, LogEntry)
+            if (entry.cause.topic, entry.cause.offset) == (posted.topic, posted.offset):
+                caused.append(entry)
+            elif caused:
+                break
+        if not caused:
+            raise self._no_outcome(posted.topic, posted.partition, posted.offset, timeout_s)
+        self._remember(caused[-1])
+        if isinstance(caused[0].event, Rejected):
+            raise CommandRejected(caused[0], caused[0].event)
+        return caused
+
+    def _remember(self, entry: LogEntry) -> None:
+        self._newest.pop(entry.wf_run_id, None)
+        if entry.seq and not isinstance(entry.event, WfRunDeleted):
+            self._newest[entry.wf_run_id] = (entry.incarnation, entry.seq)
+            if len(self._newest) > REMEMBERED_MAX:
+                del self._newest[next(iter(self._newest))]
+
+    def _until(self, deadline: float, topic: str, partition: int, start: int) -> Iterator[Message | None]:
+        """Follow a partition until a moment."""
+        for message in self.reader.follow(topic, partition, start):
+            yield message
+            if message is None and time.monotonic() > deadline:
+                return
+
+    def _no_outcome(self, topic: str, partition: int, offset: int, timeout_s: float) -> NoOutcome:
+        """Say how far the workers are, which tells a worker that is missing from one that is slow."""
+        what = f"no outcome of {topic}[{partition}]@{offset} within {timeout_s:g} s"
+        try:
+            folded = self._folded(partition).get(topic, 0)
+        except (KafkaException, HalterError):
+            return NoOutcome(f"{what}: is a worker running? (`halter worker` starts one)")
+        if folded > offset:
+            return NoOutcome(f"{what}, though the workers are past it: look for it on dead-letters[{partition}]")
+        return NoOutcome(
+            f"{what}: the workers have folded {topic}[{partition}] up to {folded} and not on from there. "
+            "Is a worker running? (`halter worker` starts one)"
+        )
+
+    def _folded(self, partition: int) -> Mapping[str, int]:
+        """The next offset to fold of each input topic."""
+        offsets: Mapping[str, int] = {}
+        for message in self.reader.read(self.topics.fold_positions, partition, FROM_THE_START):
+            row = self.codec.decode(message.value() or b"")
+            assert isinstance(row, FoldPosition)
+            offsets = row.offsets
+        return offsets
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def show(self, wf_run_id: str) -> WfRun | None:
+        """The state of a WfRun, from its rows; None where there is nothing under that id.
+
+        It is at least as new as any outcome that this client has waited for.
+        """
+        return self.wf_runs.show(wf_run_id, self._newest.get(wf_run_id))
+
+    def history(self, wf_run_id: str, *, from_start: bool = False) -> History:
+        """Every event of a WfRun that the log still has, in order, incarnations apart.
+
+        The log is read from the time at which the WfRun of now began; `from_start`: all that there is, with what was
+        before it under this id.
+        """
+        return self.wf_runs.history(wf_run_id, from_start=from_start)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of Kafka. What was posted is there; nothing waits in here."""
+        self._producer.flush(DELIVERY_SECONDS)
+        self.reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+__all__ = [
+    "Client",
+    "CommandRejected",
+    "DefinitionKind",
+    "DefinitionRefused",
+    "NoOutcome",
+    "NotDelivered",
+    "PartitionsDiffer",
+    "Posted",
+    "Put",
+    "RecordTooLarge",
+]

@@ -1,0 +1,69 @@
+"""The history of a WfRun as text: one line per event, each with the record that caused it.
+
+    seq  event                                                                  cause
+      3  E  ExternalEventPosted  cancel e1                                      external-events[3]@41 e1
+      4  E  Halt                 #0  PENDING_INTERRUPT(e1)                      external-events[3]@41 e1
+
+Lines and words are those of `halter.log_text`. Used by the command line, the demo and failing tests.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from halter.inspection import History, Incarnation
+from halter.log_text import event_line
+from halter.plain import plain
+from processors.core.events import Cause, LogEntry
+from processors.core.model import NO_INCARNATION
+from processors.core.values import Timestamp, iso_of
+
+EVENT_WIDTH_MAX: Final = 110
+"""A line that is longer pushes its own cause to the right, not everybody's."""
+
+
+def cause_text(cause: Cause) -> str:
+    """Which record it was: `external-events[3]@41 e1`."""
+    name = "" if cause.command_id is None else f" {cause.command_id}"
+    return f"{cause.topic}[{cause.partition}]@{cause.offset}{name}"
+
+
+def lines(entries: Iterable[LogEntry]) -> list[str]:
+    """One line per event, with columns that fit them."""
+    rows = [(str(entry.seq) if entry.seq else "-", event_line(entry.event), entry) for entry in entries]
+    seq_width = max([3, *(len(seq) for seq, _, _ in rows)])
+    event_width = min(max([5, *(len(event) for _, event, _ in rows)]), EVENT_WIDTH_MAX)
+    head = f"{'seq':>{seq_width}}  {'event':<{event_width}}  cause"
+    return [
+        head,
+        *(f"{seq:>{seq_width}}  {event:<{event_width}}  {cause_text(entry.cause)}" for seq, event, entry in rows),
+    ]
+
+
+def text(history: History) -> Iterator[str]:
+    """All of a history: a title for each incarnation, then its lines."""
+    for number, incarnation in enumerate(history.incarnations):
+        if number:
+            yield ""
+        yield _title(history.wf_run_id, incarnation)
+        yield from lines(incarnation.entries)
+
+
+def _title(wf_run_id: str, incarnation: Incarnation) -> str:
+    times = [entry.time_ms for entry in incarnation.entries]
+    span = f"{iso_of(Timestamp(min(times)))} to {iso_of(Timestamp(max(times)))}"
+    if incarnation.number == NO_INCARNATION:
+        return f"{wf_run_id}, while there was no WfRun: {span}"
+    return f"{wf_run_id}, started by wf-commands@{incarnation.number}: {span}"
+
+
+def entry_data(entry: LogEntry) -> dict[str, Any]:
+    """One event for programs."""
+    return {
+        "wf_run_id": entry.wf_run_id,
+        "incarnation": entry.incarnation,
+        "seq": entry.seq,
+        "time": iso_of(Timestamp(entry.time_ms)),
+        "event": type(entry.event).__name__,
+        "fields": plain(entry.event),
+        "cause": plain(entry.cause),
+    }

@@ -1,0 +1,15 @@
+"""Ids for records that clients make: UUIDv7, which Python has only from 3.14 on."""
+
+import secrets
+import time
+import uuid
+
+
+def new_id() -> str:
+    """A UUIDv7 in its usual text form: 48 bits of milliseconds, then 74 random ones. Younger ones sort later."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = secrets.randbits(74)
+    number = (
+        (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (1 << 62) - 1
+    )
+    return str(uuid.UUID(int=number))

@@ -1,0 +1,147 @@
+"""What a WfRun is and how it came to be: its rows put together, and its part of the log.
+
+`show` reads the compacted state topics, which have every live WfRun whatever its age; `history` reads the log, as far
+back as that is kept. Both look for one key in one partition; a WfRun's row says from when on the log has to be read.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import Message
+
+from halter.reading import FROM_THE_START, PartitionReader
+from processors.codec import Codec
+from processors.core.engine import new_run, replay
+from processors.core.events import LogEntry
+from processors.core.model import NO_INCARNATION, ThreadRun, WfRun, WfRunExternalEvent
+from processors.definitions_view import DefinitionsView
+from processors.partitioner import partition_of
+from processors.topics import Topics
+
+CATCH_UP_SECONDS: Final = 5.0
+CLOCKS_DIFFER_MS: Final = 10 * 60 * 1000
+"""A WfRun's times are the broker's clock, those of the log's records may be a worker's: so much apart, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """The events of one WfRun; `number` is NO_INCARNATION for what came while there was none under the id."""
+
+    number: int
+    entries: list[LogEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The events of a WfRun id, in the order of the log. `complete`: the whole log was looked at."""
+
+    wf_run_id: str
+    incarnations: list[Incarnation]
+    complete: bool
+
+    @property
+    def entries(self) -> list[LogEntry]:
+        """All of them."""
+        return [entry for incarnation in self.incarnations for entry in incarnation.entries]
+
+    @classmethod
+    def of(cls, wf_run_id: str, entries: Iterable[LogEntry], *, complete: bool = True) -> "History":
+        """Put the events of a WfRun id, in the order of the log, into incarnations."""
+        incarnations: list[Incarnation] = []
+        for entry in entries:
+            if not incarnations or incarnations[-1].number != entry.incarnation:
+                incarnations.append(Incarnation(entry.incarnation, []))
+            incarnations[-1].entries.append(entry)
+        return cls(wf_run_id, incarnations, complete)
+
+    def state(self) -> WfRun:
+        """Replay: the WfRun as it is after the last of the events. No rule is run."""
+        return replay(self.entries, new_run(self.wf_run_id))
+
+
+def assemble(
+    wf_run_id: str, row: WfRun | None, threads: Iterable[ThreadRun], external_events: Iterable[WfRunExternalEvent]
+) -> WfRun | None:
+    """Put the rows of a WfRun together; None if there are none."""
+    run = new_run(wf_run_id) if row is None else row
+    run.threads = {thread.number: thread for thread in sorted(threads, key=lambda thread: thread.number)}
+    run.external_events = {event.key: event for event in sorted(external_events, key=lambda event: event.posted_offset)}
+    return run if run.exists or run.external_events else None
+
+
+class WfRunReader:
+    """Finds what belongs to one WfRun id."""
+
+    def __init__(
+        self, reader: PartitionReader, topics: Topics, codec: Codec, definitions: Callable[[], DefinitionsView]
+    ) -> None:
+        """`definitions` gives those of now, when it is asked."""
+        self.definitions = definitions
+        self._reader, self._topics, self._codec = reader, topics, codec
+
+    def show(self, wf_run_id: str, at_least: tuple[int, int] | None = None) -> WfRun | None:
+        """The rows of a WfRun, put together; None if there are none.
+
+        `at_least`: (incarnation, seq) of an event that is known to have happened. Rows become visible a moment after
+        the log does, and are waited for. Rows of a busy WfRun may be of neighbouring moments.
+        """
+        deadline = time.monotonic() + CATCH_UP_SECONDS
+        while True:
+            run = self._rows(wf_run_id)
+            if at_least is None or self._position(run) >= at_least or time.monotonic() > deadline:
+                return run
+
+    @staticmethod
+    def _position(run: WfRun | None) -> tuple[int, int]:
+        return (NO_INCARNATION, 0) if run is None else (run.incarnation, run.seq)
+
+    def _rows(self, wf_run_id: str) -> WfRun | None:
+        own = wf_run_id.encode()
+        below = own + b"/"
+        row = None
+        for found in self._latest(self._topics.wf_runs, own, lambda key: key == own).values():
+            assert isinstance(found, WfRun)
+            row = found
+        threads = self._latest(self._topics.thread_runs, own, lambda key: key.startswith(below))
+        events = self._latest(self._topics.wf_run_external_events, own, lambda key: key.startswith(below))
+        return assemble(
+            wf_run_id,
+            row,
+            [thread for thread in threads.values() if isinstance(thread, ThreadRun)],
+            [event for event in events.values() if isinstance(event, WfRunExternalEvent)],
+        )
+
+    def _latest(self, topic: str, wf_run_id: bytes, wanted: Callable[[bytes], bool]) -> dict[bytes, object]:
+        """Key -> latest row, without those that are gone. Only rows that are wanted are decoded."""
+        values: dict[bytes, bytes | None] = {}
+        for message in self._partition(topic, wf_run_id, FROM_THE_START):
+            key = message.key() or b""
+            if wanted(key):
+                values[key] = message.value()
+        return {key: self._codec.decode(value) for key, value in values.items() if value is not None}
+
+    def _partition(self, topic: str, wf_run_id: bytes, start: int) -> Iterator[Message]:
+        yield from self._reader.read(topic, partition_of(wf_run_id, self._topics.partitions), start)
+
+    def history(self, wf_run_id: str, *, from_start: bool = False) -> History:
+        """The events of a WfRun id, from the beginning of the WfRun of now, or all that the log has."""
+        key = wf_run_id.encode()
+        start = FROM_THE_START if from_start else self._beginning(wf_run_id)
+        entries = []
+        for message in self._partition(self._topics.wf_events, key, start):
+            if message.key() == key:
+                entry = self._codec.decode(message.value() or b"")
+                assert isinstance(entry, LogEntry)
+                entries.append(entry)
+        return History.of(wf_run_id, entries, complete=start == FROM_THE_START)
+
+    def _beginning(self, wf_run_id: str) -> int:
+        """From where on the log can have something of the WfRun of now: no event is older than its first."""
+        run = self._rows(wf_run_id)
+        if run is None or run.started_ms is None:
+            return FROM_THE_START
+        first_ms = min([run.started_ms, *(event.posted_ms for event in run.external_events.values())])
+        partition = partition_of(wf_run_id.encode(), self._topics.partitions)
+        return self._reader.offset_at(self._topics.wf_events, partition, first_ms - CLOCKS_DIFFER_MS)

@@ -1,0 +1,137 @@
+"""Reads partitions of one's choice: committed records only, from an offset to the end there is now.
+
+Commits nothing and joins no group. Knows topics and offsets; what the bytes are is for others to say.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from processors.errors import HalterError
+from processors.settings import KafkaUnavailable, Settings
+from processors.topics import Topics
+
+FROM_THE_START: Final = OFFSET_BEGINNING
+SILENCE_SECONDS: Final = 30.0
+"""How long a broker may say nothing at all, neither a record nor that there is none."""
+
+REQUEST_SECONDS: Final = 10.0
+BATCH: Final = 1_000
+POLL_SECONDS: Final = 0.05
+MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+
+
+class TopicMissing(HalterError):
+    """A topic is not on the cluster: an operator runs `halter topics apply`, or the prefix is another one."""
+
+
+class PartitionReader:
+    """Consumers for reading, made when needed and kept until `close`. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings, topics: Topics) -> None:
+        self._settings, self._topics = settings, topics
+        self._idle: list[Consumer] = []
+
+    def read(self, topic: str, partition: int, start: int) -> Iterator[Message]:
+        """Records from an offset (or FROM_THE_START) to the end of what is committed now."""
+        for message in self.follow(topic, partition, start):
+            if message is None:
+                return
+            yield message
+
+    def follow(self, topic: str, partition: int, start: int) -> Iterator[Message | None]:
+        """Records from an offset on, for ever; None each time there is no more for the moment."""
+        with self._consumer() as consumer, self._settings.explaining(f"reading {topic}[{partition}]"):
+            consumer.assign([TopicPartition(topic, partition, start)])
+            heard, at_end = time.monotonic(), False
+            while True:
+                messages = consumer.consume(BATCH, POLL_SECONDS)
+                for message in messages:
+                    error = message.error()
+                    heard, at_end = time.monotonic(), False
+                    if error is None:
+                        yield message
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        at_end = True
+                        yield None
+                    else:
+                        self._raise(KafkaException(error), topic)
+                if not messages and at_end:
+                    yield None
+                elif not messages and time.monotonic() - heard > SILENCE_SECONDS:
+                    raise KafkaUnavailable(self._silence(topic, partition))
+
+    def _silence(self, topic: str, partition: int) -> str:
+        latest = self._settings.errors.latest
+        reason = "" if latest is None else f": {self._settings.errors.sentence(latest)}"
+        return (
+            f"reading {topic}[{partition}] at {self._settings.bootstrap}: no answer in {SILENCE_SECONDS:.0f} s{reason}"
+        )
+
+    def end(self, topic: str, partition: int) -> int:
+        """The offset that the next record will have, at least."""
+        with self._consumer() as consumer, self._asking(topic):
+            _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_SECONDS, cached=False)
+            return int(high)
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The first offset that is still there, and the one that the next record will have, at least."""
+        with self._consumer() as consumer, self._asking(topic):
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_SECONDS, cached=False)
+            return int(low), int(high)
+
+    def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
+        """The first offset whose record is not older than that; the end if all are."""
+        with self._consumer() as consumer, self._asking(topic):
+            found = consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], REQUEST_SECONDS)[0]
+        if found.error is not None:
+            self._raise(KafkaException(found.error), topic)
+        return found.offset if found.offset >= 0 else self.end(topic, partition)
+
+    def close(self) -> None:
+        """Close the consumers."""
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _consumer(self) -> Iterator[Consumer]:
+        try:
+            consumer = self._idle.pop()
+        except IndexError:
+            consumer = Consumer(
+                self._settings.consumer(
+                    group_id=self._topics.reader_group,
+                    enable_partition_eof=True,
+                    # The end of a partition is known only when the broker's answer says so: it shall not wait long.
+                    fetch_wait_max_ms=10,
+                )
+            )
+        try:
+            yield consumer
+        finally:
+            consumer.unassign()
+            self._idle.append(consumer)
+
+    @contextmanager
+    def _asking(self, topic: str) -> Iterator[None]:
+        with self._settings.explaining(f"asking for offsets of {topic}"):
+            try:
+                yield
+            except KafkaException as exception:
+                self._raise(exception, topic)
+
+    def _raise(self, exception: KafkaException, topic: str) -> NoReturn:
+        if exception.args[0].code() in MISSING:
+            raise missing(topic, self._settings) from exception
+        raise exception
+
+
+def missing(topic: str, settings: Settings) -> TopicMissing:
+    """Say that a topic is not there and what to do."""
+    return TopicMissing(
+        f"topic '{topic}' does not exist at {settings.bootstrap}: run `halter topics apply`"
+        + ("" if settings.prefix else ", or name the prefix of its topics (--prefix)")
+    )

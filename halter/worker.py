@@ -1,0 +1,198 @@
+"""A task worker: takes task attempts from a queue, runs a handler for each, reports what came of it.
+
+    def charge(task: Task) -> Value:
+        if task.input["amount"] > 500:
+            raise BusinessException("card-declined", "the limit is 500")
+        return {"receipt": "r-1"}
+
+    with Client(settings) as client, TaskWorker(client, {"charge": charge}) as worker:
+        worker.run()
+
+An attempt may be handed out twice (a worker that dies, a group that is rebalanced): handlers are to be idempotent, and
+the engine refuses a second report of the same attempt. Attempts past their deadline are skipped: the engine has timed
+them out, or is about to.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from halter.client import Client
+from processors.core.commands import ReportTaskRun, TaskStatus
+from processors.core.events import TaskRequest
+from processors.core.values import Value
+from processors.errors import HalterError
+
+POLL_SECONDS: Final = 0.1
+BATCH: Final = 100
+MESSAGE_LENGTH_MAX: Final = 2_000
+
+
+class BusinessException(Exception):
+    """Raised by a handler for what is no fault of the machinery: the task ends in EXCEPTION, under this name.
+
+    The WfSpec says what is to happen then; it is not retried.
+    """
+
+    def __init__(self, name: str, message: str = "", content: Value = None) -> None:
+        super().__init__(message)
+        self.name, self.message, self.content = name, message, content
+
+
+class WorkerNotStarted(HalterError):
+    """A task worker has no handlers. Whoever wrote it gives it some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a handler gets: one attempt of one task."""
+
+    input: Mapping[str, Value]
+    request: TaskRequest
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this visit of the node, and for nothing else."""
+        it = self.request
+        return f"{it.wf_run_id}/{it.incarnation}/{it.thread}/{it.position}"
+
+
+Handler = Callable[[Task], Value]
+
+
+def report_of(request: TaskRequest, **result: Any) -> ReportTaskRun:
+    """The report of an attempt: it repeats the identity of the request."""
+    return ReportTaskRun(
+        wf_run_id=request.wf_run_id,
+        incarnation=request.incarnation,
+        thread=request.thread,
+        position=request.position,
+        attempt=request.attempt,
+        **result,
+    )
+
+
+class TaskWorker:
+    """Runs the tasks of one queue for which it has handlers, one after the other; several share the queue.
+
+    Requests for other tasks are left alone: another group's workers may have handlers for them.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        handlers: Mapping[str, Handler],
+        *,
+        queue: str | None = None,
+        group: str | None = None,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        """`group`: workers with the same handlers share one; needed where two kinds of workers share a queue."""
+        if not handlers:
+            raise WorkerNotStarted("expected a handler for at least one TaskDef, found none")
+        self._client, self._handlers, self._clock_ms = client, dict(handlers), clock_ms
+        self._topic = client.topics.task_queue(queue)
+        self._group = client.topics.task_group if group is None else f"{client.topics.task_group}-{group}"
+        self._stopped = False
+        self._log = structlog.get_logger("halter.task-worker")
+        self._consumer = Consumer(
+            client.settings.consumer(
+                group_id=self._group,
+                # The first worker of a group begins at the oldest request: none is older than its deadline for long.
+                auto_offset_reset="earliest",
+                fetch_wait_max_ms=50,
+            )
+        )
+
+    def run(self) -> None:
+        """Take and run tasks until `stop`. Raises KafkaUnavailable if the cluster refuses us."""
+        with self._client.settings.explaining(f"taking tasks from '{self._topic}'"):
+            self._consumer.subscribe([self._topic])
+            while not self._stopped:
+                self._turn()
+
+    def stop(self) -> None:
+        """Let `run` return after what it is doing; safe from a signal handler or another thread."""
+        self._stopped = True
+
+    def _turn(self) -> None:
+        """Some requests: run them, have all reports delivered, then commit."""
+        messages = self._consumer.consume(BATCH, POLL_SECONDS)
+        reports = []
+        last: dict[tuple[str, int], int] = {}
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                if error.code() in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+                    continue
+                raise KafkaException(error)
+            report = self._handled(message)
+            if report is not None:
+                reports.append(report)
+            topic, partition, offset = message.topic(), message.partition(), message.offset()
+            assert topic is not None
+            assert partition is not None
+            assert offset is not None
+            last[topic, partition] = offset + 1
+        self._client.post_all(reports)
+        if last:
+            self._commit([TopicPartition(topic, partition, offset) for (topic, partition), offset in last.items()])
+
+    def _commit(self, offsets: list[TopicPartition]) -> None:
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as exception:
+            # The group moved on: its new owner gets these again, and the engine refuses their second reports.
+            self._log.warning("offsets_not_committed", reason=str(exception.args[0]))
+
+    def _handled(self, message: Message) -> ReportTaskRun | None:
+        request = self._client.codec.decode(message.value() or b"")
+        if not isinstance(request, TaskRequest) or request.task_def not in self._handlers:
+            return None
+        if request.deadline_ms <= self._clock_ms():
+            self._log.warning("expired", wf_run_id=request.wf_run_id, task_def=request.task_def)
+            return None
+        return self._attempt(request)
+
+    def _attempt(self, request: TaskRequest) -> ReportTaskRun:
+        result: dict[str, Any]
+        try:
+            output = self._handlers[request.task_def](Task(request.input, request))
+            result = {"status": TaskStatus.SUCCESS, "output": output}
+        except BusinessException as exception:
+            result = {
+                "status": TaskStatus.EXCEPTION,
+                "failure_name": exception.name,
+                "message": exception.message,
+                "content": exception.content,
+            }
+        except Exception as exception:  # noqa: BLE001  whatever a handler raises is the attempt's failure, not ours
+            self._log.warning("attempt_failed", task_def=request.task_def, error=repr(exception))
+            result = {
+                "status": TaskStatus.FAILED,
+                "message": f"{type(exception).__name__}: {exception}"[:MESSAGE_LENGTH_MAX],
+            }
+        report = report_of(request, **result)
+        try:
+            self._client.check(report)
+        except HalterError as error:
+            self._log.warning("result_unfit", task_def=request.task_def, error=str(error))
+            report = report_of(request, status=TaskStatus.FAILED, message=f"its result cannot be reported: {error}")
+        return report
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
