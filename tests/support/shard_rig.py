@@ -1,0 +1,112 @@
+"""A shard without Kafka: feeds it records as the runtime does, keeps what it hands out, restores it from that.
+
+The tables are compacted as Kafka would: a key's latest value, nothing for a tombstone.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from processors.codec import Codec
+from processors.core.commands import Command, ExternalEvent, PutExternalEventDef, PutTaskDef, PutWfSpec, ReportTaskRun
+from processors.core.context import Limits
+from processors.core.events import LogEntry
+from processors.definitions_view import DefinitionsView
+from processors.inputs import InputRecord
+from processors.outputs import OutputRecord
+from processors.shard import Shard, ShardFactory
+
+START_MS = 1_767_225_600_000
+"""2026-01-01T00:00:00Z."""
+
+
+@lru_cache
+def _codec() -> Codec:
+    """Compiling the schemas takes longer than most tests."""
+    return Codec.load()
+
+
+class ShardRig:
+    """Shard 0 of an installation with one partition, and its topics."""
+
+    def __init__(self, limits: Limits | None = None, queues: Iterable[str] = ()) -> None:
+        self.codec = _codec()
+        self.view = DefinitionsView(self.codec)
+        self.factory = ShardFactory(1, self.codec, self.view, limits, tuple(queues))
+        self.shard: Shard = self.factory.create(0)
+        self.inputs: list[InputRecord] = []
+        self.outputs: list[OutputRecord] = []
+        self.tables: dict[str, dict[bytes, bytes]] = {topic: {} for topic, _ in self.factory.state_topics(0)}
+        self.now_ms = START_MS
+        self._ends: dict[str, int] = {}
+
+    def record(self, topic: str, key: bytes | None, value: bytes | None) -> InputRecord:
+        """The next record of an input topic."""
+        offset = self._ends.get(topic, 0)
+        self._ends[topic] = offset + 1
+        return InputRecord(topic, 0, offset, self.now_ms, key, value)
+
+    def command(self, command: Any) -> InputRecord:
+        """A command as the record that carries it."""
+        match command:
+            case ExternalEvent():
+                topic = "external-events"
+            case ReportTaskRun():
+                topic = "task-reports"
+            case PutWfSpec() | PutTaskDef() | PutExternalEventDef():
+                topic = "definition-commands"
+            case _:
+                topic = "wf-commands"
+        key = command.wf_run_id if isinstance(command, Command) else command.name
+        return self.record(topic, key.encode(), self.codec.encode(command))
+
+    def turn(self, *records: Any) -> list[Any]:
+        """Fold records or commands in one turn; gives what came of them, decoded where it is ours."""
+        for item in records:
+            record = item if isinstance(item, InputRecord) else self.command(item)
+            self.inputs.append(record)
+            assert self.shard.required_definitions(record) <= self.view.position
+            self.shard.fold(record)
+        written = list(self.shard.take_outputs())
+        self.outputs.extend(written)
+        for output in written:
+            if output.topic == "definitions":
+                assert output.key is not None
+                self.view.apply(output.key, output.value, self.view.position + 1)
+            table = self.tables.get(output.topic)
+            if table is not None and output.key is not None:
+                if output.value is None:
+                    table.pop(output.key, None)
+                else:
+                    table[output.key] = output.value
+        return [
+            self.codec.decode(output.value)
+            for output in written
+            if output.value is not None and output.topic != "dead-letters"
+        ]
+
+    def log(self, *records: Any) -> list[LogEntry]:
+        """Fold records in one turn; gives the log entries."""
+        return [record for record in self.turn(*records) if isinstance(record, LogEntry)]
+
+    def events(self, *records: Any) -> list[str]:
+        """Fold records in one turn; gives the names of the events."""
+        return [type(entry.event).__name__ for entry in self.log(*records)]
+
+    def fire_due(self) -> list[LogEntry]:
+        """Let due timers of the shard come back as records."""
+        due = self.shard.due_timers(self.now_ms, 100)
+        return self.log(*(self.record(output.topic, output.key, output.value) for output in due))
+
+    def restored(self) -> Shard:
+        """A new shard with the state of the tables."""
+        shard = self.factory.create(0)
+        for topic, rows in self.tables.items():
+            for key, value in rows.items():
+                shard.restore(topic, key, value)
+        shard.restored()
+        return shard
+
+    def crash(self) -> None:
+        """Go on with a shard that knows only the tables."""
+        self.shard = self.restored()
