@@ -26,10 +26,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from processors.errors import HalterError
-from processors.topic_check import RELIED_ON, TIMEOUT_S, FoundTopic, find
+from processors.topic_check import RELIED_ON, FoundTopic, find, patiently
 from processors.topics import Topic, Topics
 
 REPLICATION_AUTO_MAX: Final = 3
+CHANGE_TIMEOUT_S: Final = 30.0
 VISIBLE_SECONDS: Final = 30.0
 LOOK_AGAIN_SECONDS: Final = 0.05
 
@@ -103,7 +104,7 @@ class Plan:
 
 def plan(topics: Topics, admin: AdminClient, replication: Replication = None) -> Plan:
     """Compare the cluster with topics.yaml. Raises KafkaException if the cluster does not answer."""
-    brokers = len(admin.describe_cluster(request_timeout=TIMEOUT_S).result().nodes)
+    brokers = len(patiently(admin, lambda seconds: admin.describe_cluster(request_timeout=seconds).result()).nodes)
     found = find((topic.name for topic in topics.all), admin)
     changes = []
     for topic in topics.all:
@@ -139,11 +140,13 @@ def apply(planned: Plan, admin: AdminClient) -> None:
                 )
                 for change in created
             ]
-            answers = admin.create_topics(new, request_timeout=TIMEOUT_S, validate_only=validate_only)
+            answers = admin.create_topics(new, request_timeout=CHANGE_TIMEOUT_S, validate_only=validate_only)
             settle("create", answers, [])
         if altered:
             resources = [alteration(change) for change in altered]
-            results = admin.incremental_alter_configs(resources, request_timeout=TIMEOUT_S, validate_only=validate_only)
+            results = admin.incremental_alter_configs(
+                resources, request_timeout=CHANGE_TIMEOUT_S, validate_only=validate_only
+            )
             settle("alter", {resource.name: future for resource, future in results.items()}, done)
     wait_until_visible([*created, *altered], admin)
 
@@ -255,14 +258,14 @@ def same(actual: str | None, wanted: str) -> bool:
 
 def has_had_records(found: FoundTopic, admin: AdminClient) -> bool:
     """Whether anything was ever written to the topic, aborted or cut records included."""
-    ends = admin.list_offsets(
-        {
-            TopicPartition(found.name, number): OffsetSpec.latest()  # type: ignore[no-untyped-call]
-            for number in range(found.partitions)
-        },
-        request_timeout=TIMEOUT_S,
-    )
-    return any(future.result().offset > 0 for future in ends.values())
+    partitions = [TopicPartition(found.name, number) for number in range(found.partitions)]
+
+    def ends(seconds: float) -> list[int]:
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        answers = admin.list_offsets(dict.fromkeys(partitions, latest), request_timeout=seconds)
+        return [future.result().offset for future in answers.values()]
+
+    return any(end > 0 for end in patiently(admin, ends))
 
 
 def alteration(change: Change) -> ConfigResource:
@@ -284,6 +287,8 @@ def settle(verb: str, answers: Mapping[str, "Future[Any]"], done: Iterable[str])
             hint = ""
             if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 hint = "; somebody made it just now: plan again"
+            elif error.code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}:
+                hint = "; it may be done nevertheless: plan again"
             elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 hint = "; see `halter topics acls` for the rights that apply needs"
             objections.append(f"{name}: {error.str()}{hint}")

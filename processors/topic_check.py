@@ -4,10 +4,12 @@ A worker asks `check` before it folds anything: state that is not compacted or a
 date their records would do damage in silence.
 """
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 
@@ -17,7 +19,10 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, Res
 from processors.topics import Topic, Topics
 
 RELIED_ON: Final = ("cleanup.policy", "message.timestamp.type")
-TIMEOUT_S: Final = 30.0
+TIMEOUT_S: Final = 15.0
+ATTEMPT_S: Final = 5.0
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +43,40 @@ class FoundTopic:
     configs: Mapping[str, FoundConfig]
 
 
-def find(names: Iterable[str], admin: AdminClient, timeout_s: float = TIMEOUT_S) -> dict[str, FoundTopic]:
+def patiently(admin: AdminClient, ask: Callable[[float], Answer]) -> Answer:
+    """Ask the cluster again while it does not answer, TIMEOUT_S in all; `ask` gets the seconds it may take.
+
+    librdkafka sends a request to one broker and waits for that one, which may have died a moment ago. For requests
+    that change nothing. Raises KafkaException.
+    """
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            return ask(ATTEMPT_S)
+        except KafkaException as exception:
+            again = exception.args[0].code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}
+            if not again or time.monotonic() >= deadline:
+                raise
+        # It would go on waiting for the same broker until it heard from another one that this one is gone.
+        with suppress(KafkaException):
+            admin.list_topics(timeout=ATTEMPT_S)
+
+
+def find(names: Iterable[str], admin: AdminClient) -> dict[str, FoundTopic]:
     """Return those of the topics that are there. Raises KafkaException if the cluster does not answer.
 
     Needs the rights Describe and DescribeConfigs on the topics.
     """
     wanted = list(names)
-    if not wanted:
-        return {}
+    shapes = patiently(admin, lambda seconds: find_shapes(wanted, admin, seconds)) if wanted else {}
+    configs = patiently(admin, lambda seconds: find_configs(shapes, admin, seconds)) if shapes else {}
+    return {name: FoundTopic(name, *shapes[name], configs[name]) for name in shapes if name in configs}
+
+
+def find_shapes(names: list[str], admin: AdminClient, seconds: float) -> dict[str, tuple[int, int]]:
+    """Return partitions and replication of the topics that are there."""
     shapes: dict[str, tuple[int, int]] = {}
-    for name, future in admin.describe_topics(TopicCollection(wanted), request_timeout=timeout_s).items():
+    for name, future in admin.describe_topics(TopicCollection(names), request_timeout=seconds).items():
         try:
             partitions = future.result().partitions
         except KafkaException as exception:
@@ -55,21 +84,26 @@ def find(names: Iterable[str], admin: AdminClient, timeout_s: float = TIMEOUT_S)
                 raise
         else:
             shapes[name] = (len(partitions), min((len(it.replicas) for it in partitions), default=0))
-    resources = [ConfigResource(ResourceType.TOPIC, name) for name in shapes]
-    answers: dict[ConfigResource, Future[Any]] = (
-        admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
-    )
-    return {
-        resource.name: FoundTopic(
-            resource.name,
-            *shapes[resource.name],
-            configs={
+    return shapes
+
+
+def find_configs(names: Iterable[str], admin: AdminClient, seconds: float) -> dict[str, dict[str, FoundConfig]]:
+    """Return the configuration of topics; without those that are gone by now, or not yet known everywhere."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    answers: dict[ConfigResource, Future[Any]] = admin.describe_configs(resources, request_timeout=seconds)
+    configs = {}
+    for resource, future in answers.items():
+        try:
+            entries = future.result()
+        except KafkaException as exception:
+            if exception.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+        else:
+            configs[resource.name] = {
                 name: FoundConfig(entry.value, entry.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value)
-                for name, entry in future.result().items()
-            },
-        )
-        for resource, future in answers.items()
-    }
+                for name, entry in entries.items()
+            }
+    return configs
 
 
 def check(topics: Topics, admin: AdminClient) -> list[str]:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from halter.broker import EmbeddedBroker
 from halter.topic_admin import Action, PlanRefused, apply, make_so, plan
 from processors.partitioner import partition_of
 from processors.settings import Settings
@@ -223,3 +224,13 @@ def test_a_producer_with_default_batches_fills_the_inputs_without_loss(
         )
     assert producer.flush(30) == 0
     assert failed == []
+
+
+def test_a_broker_that_died_a_moment_ago_does_not_keep_a_worker_from_starting(tmp_path: Path, prefix: str):
+    with EmbeddedBroker(tmp_path / "three", brokers=3) as kafka:
+        settings = Settings.load(None, {}, {"bootstrap.servers": kafka.bootstrap}, prefix=prefix, partitions=3)
+        topics = settings.topics()
+        made = make_so(topics, AdminClient(settings.admin()))
+        assert {change.topic.replication for change in made.changes} == {3}
+        kafka.kill(1)
+        assert check(topics, AdminClient(settings.admin())) == []
