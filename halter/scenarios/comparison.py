@@ -1,0 +1,39 @@
+"""Whether two WfRuns are in the same state, and where they differ first.
+
+Compared is what a fold goes on from: the row, every ThreadRun and ExternalEvent in their order, and the part of the
+index that follows from them. What is left out says nothing about the WfRun: changes still to be written, and who is
+parked where (restoring may name too many).
+"""
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from processors.core.model import WfRun
+
+_NOT_STATE = frozenset({"changes", "index", "spec", "threads", "external_events"})
+
+
+def difference(expected: WfRun, found: WfRun) -> str | None:
+    """The first thing that differs, as a sentence; None if nothing does."""
+    pairs = zip(_parts(expected), _parts(found), strict=False)
+    for (name, one), (other_name, other) in pairs:
+        if name != other_name:
+            return f"expected {name}, found {other_name}"
+        if one != other:
+            return f"{name}: expected {one}, found {other}"
+    return None
+
+
+def _parts(run: WfRun) -> Iterator[tuple[str, str]]:
+    # As text: repr tells True from 1 and 1.0, and a NaN is the same as itself.
+    for item in fields(run):
+        if item.name not in _NOT_STATE:
+            yield item.name, repr(getattr(run, item.name))
+    for number, thread in run.threads.items():
+        yield f"thread {number}", repr(thread)
+    for key, event in run.external_events.items():
+        yield f"ExternalEvent {key[0]} {key[1]}", repr(event)
+    yield "live threads by ThreadSpec", repr(sorted((spec, live) for spec, live in run.index.by_spec.items() if live))
+    unclaimed = {name: list(ids) for name, ids in run.index.unclaimed.items() if ids}
+    yield "unclaimed", repr(sorted(unclaimed.items()))
+    yield "end", ""

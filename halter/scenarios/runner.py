@@ -1,0 +1,294 @@
+"""Takes a scenario step by step to a verdict.
+
+Knows what the steps mean and not how an engine works: the fold in memory and the whole of Kafka answer to the same
+few calls, so the same document gets the same verdict from both.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from halter.log_text import transcript
+from halter.scenarios import found
+from halter.scenarios.document import (
+    ABSENT,
+    Action,
+    Clock,
+    Crash,
+    Expect,
+    ExpectEvents,
+    ExpectRejected,
+    Put,
+    Report,
+    Scenario,
+    Step,
+)
+from halter.scenarios.found import WfRunFound
+from processors.core.commands import Command, ExternalEvent, ReportTaskRun, RunWf, TaskStatus
+from processors.core.context import DefinitionLookup
+from processors.core.documents import path_text
+from processors.core.events import DefinitionProblem, LogEntry, Rejected, TaskAttemptRequested
+from processors.core.model import NO_INCARNATION
+from processors.core.values import Timestamp, Value, ValueProblem, VariableType, timestamp_of
+from processors.errors import HalterError
+
+Turn = tuple[Command, list[LogEntry]]
+"""A command and what came of it."""
+
+
+class Engine(Protocol):
+    """What runs the records of a scenario."""
+
+    log: list[Turn]
+    """Everything so far, in order."""
+
+    def put(self, command: Command) -> object:
+        """A record arrives and is folded."""
+
+    def pass_time(self, milliseconds: int) -> object:
+        """Time passes; what is due fires."""
+
+    def crash(self) -> None:
+        """Memory is lost and restored."""
+
+    def find(self, wf_run_id: str) -> WfRunFound | None:
+        """A WfRun as it is now; None where none exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a scenario ended."""
+
+    steps: int
+    problem: str | None = None
+    """What was expected and what was found, and at which step; None if all was as expected."""
+    path: tuple[str | int, ...] = ()
+    """Where that step is written."""
+    log: Sequence[str] = ()
+    """The log so far, for a problem."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether all was as expected."""
+        return self.problem is None
+
+
+class _Unexpected(Exception):
+    """Something is not as the scenario expects."""
+
+
+def run(scenario: Scenario, engine: Engine, definitions: DefinitionLookup) -> Verdict:
+    """Run the steps until one is not as expected."""
+    runner = _Runner(engine, definitions)
+    for number, step in enumerate(scenario.steps):
+        try:
+            runner.take(step)
+        except (_Unexpected, HalterError) as problem:
+            where = path_text(step.path) + ("" if step.round is None else f" (round {step.round})")
+            return Verdict(number, f"{where}: {problem}", step.path, transcript(engine.log))
+    try:
+        runner.finish()
+    except _Unexpected as problem:
+        return Verdict(len(scenario.steps), str(problem), ("steps",), transcript(engine.log))
+    return Verdict(len(scenario.steps))
+
+
+def judge_definitions(scenario: Scenario, problems: Sequence[DefinitionProblem]) -> Verdict | None:
+    """The verdict where definitions were refused or should have been; None: go on and run the steps."""
+    codes = [problem.code for problem in problems]
+    sentences = "; ".join(f"{problem.code}: {problem.message}" for problem in problems)
+    wanted = scenario.definitions_rejected
+    if wanted is None:
+        return Verdict(0, f"the definitions are refused: {sentences}") if problems else None
+    if not problems:
+        return Verdict(0, f"expected the definitions to be refused ({wanted.code or 'any code'}), they are accepted")
+    if wanted.code is not None and wanted.code not in codes:
+        return Verdict(0, f"expected the definitions to be refused with {wanted.code}, found {sentences}")
+    return Verdict(0)
+
+
+class _Runner:
+    """The steps of one scenario on one engine."""
+
+    def __init__(self, engine: Engine, definitions: DefinitionLookup) -> None:
+        self._engine, self._definitions = engine, definitions
+        self._newest: list[Turn] = []
+        """What the step before brought about."""
+        self._unexpected: list[Rejected] = []
+        """Refusals of the step before that no expectation has named yet."""
+
+    def take(self, step: Step) -> None:
+        match step.does:
+            case Expect() as wanted:
+                self._expect(wanted)
+            case ExpectEvents() as wanted:
+                self._expect_events(wanted)
+            case ExpectRejected() as wanted:
+                self._expect_rejected(wanted)
+            case action:
+                self.finish()
+                before = len(self._engine.log)
+                self._act(action)
+                self._newest = self._engine.log[before:]
+                self._unexpected = [event for event in self._events() if isinstance(event, Rejected)]
+
+    def finish(self) -> None:
+        """A refusal that no step expects is a failure."""
+        for rejected in self._unexpected:
+            raise _Unexpected(f"the step before was refused: {rejected.code}: {rejected.message}")
+
+    def _events(self) -> list[Any]:
+        return [entry.event for _, entries in self._newest for entry in entries]
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Put(command=command):
+                self._engine.put(self._typed(command))
+            case Report():
+                self._engine.put(self._report(action))
+            case Clock(milliseconds=milliseconds):
+                self._engine.pass_time(milliseconds)
+            case Crash():
+                self._engine.crash()
+
+    def _typed(self, command: Command) -> Command:
+        """With the values of the document as their declared types are written in it (TIMESTAMP, BYTES)."""
+        match command:
+            case RunWf():
+                spec_id = self._definitions.latest_wf_spec(
+                    command.wf_spec_name, command.wf_spec_major, command.wf_spec_revision
+                )
+                if spec_id is None:
+                    return command
+                spec = self._definitions.wf_spec(spec_id)
+                declared = spec.threads[spec.entrypoint].variables
+                variables = {
+                    name: _typed(value, declared[name].type if name in declared else None)
+                    for name, value in command.variables.items()
+                }
+                return replace(command, variables=variables)
+            case ExternalEvent():
+                definition = self._definitions.external_event_def(command.external_event_def)
+                content_type = None if definition is None else definition.content_type
+                return replace(command, content=_typed(command.content, content_type))
+            case _:
+                return command
+
+    def _report(self, report: Report) -> ReportTaskRun:
+        """The report with the identity of the attempt it is for: the one that is out, else the last that was."""
+        run = self._engine.find(report.wf_run_id)
+        asked = self._last_request(report)
+        if asked is not None:
+            incarnation, request = asked
+            position, attempt, task_def = request.position, request.attempt, request.task_def
+        else:
+            # There was no such attempt: it is for the engine to say so.
+            thread = None if run is None else run.threads.get(report.thread)
+            incarnation = NO_INCARNATION if run is None else run.incarnation
+            position, attempt, task_def = (0 if thread is None else thread.node.position), report.attempt or 1, None
+        definition = None if task_def is None else self._definitions.task_def(task_def)
+        succeeded = report.status is TaskStatus.SUCCESS
+        return ReportTaskRun(
+            report.wf_run_id,
+            incarnation,
+            report.thread,
+            position,
+            attempt,
+            report.status,
+            output=_typed(report.output, None if definition is None or not succeeded else definition.output),
+            failure_name=report.name,
+            message=report.message,
+            content=report.content,
+        )
+
+    def _last_request(self, report: Report) -> tuple[int, TaskAttemptRequested] | None:
+        """The newest request that a report can be for, with its incarnation."""
+        for command, entries in reversed(self._engine.log):
+            if command.wf_run_id != report.wf_run_id:
+                continue
+            for entry in reversed(entries):
+                event = entry.event
+                if (
+                    isinstance(event, TaskAttemptRequested)
+                    and event.thread == report.thread
+                    and report.attempt in (None, event.attempt)
+                ):
+                    return entry.incarnation, event
+        return None
+
+    def _expect(self, wanted: Expect) -> None:
+        run = self._engine.find(wanted.wf_run_id)
+        if wanted.expected.get("status") == ABSENT:
+            if run is not None:
+                raise _Unexpected(f"expected no WfRun {wanted.wf_run_id}, found one that is {run.status}")
+            return
+        if run is None:
+            raise _Unexpected(f"expected a WfRun {wanted.wf_run_id}, found none")
+        problems = list(found.differences(wanted.expected, found.wf_run(run, wanted.expected)))
+        if problems:
+            raise _Unexpected("; ".join(problems))
+
+    def _expect_events(self, wanted: ExpectEvents) -> None:
+        happened = self._events()
+        if any(name == Rejected.__name__ for name, _ in wanted.expected):
+            self._unexpected = []
+        matching = _first_mismatch_between if wanted.others_between else _first_mismatch
+        problem = matching(wanted.expected, happened)
+        if problem is not None:
+            names = ", ".join(type(event).__name__ for event in happened) or "none"
+            raise _Unexpected(f"{problem}; the events are {names}")
+
+    def _expect_rejected(self, wanted: ExpectRejected) -> None:
+        rejected = next((event for event in self._events() if isinstance(event, Rejected)), None)
+        if rejected is None:
+            names = ", ".join(type(event).__name__ for event in self._events()) or "nothing"
+            raise _Unexpected(f"expected the record before to be refused, found {names}")
+        if wanted.code is not None and rejected.code != wanted.code:
+            raise _Unexpected(f"expected a refusal with {wanted.code}, found {rejected.code}: {rejected.message}")
+        self._unexpected = []
+
+
+def _typed(value: Value, declared: VariableType | None) -> Value:
+    """A value of a document as its type keeps it, as in a WfSpec: TIMESTAMP from ISO 8601 or ms, BYTES from base64.
+
+    What cannot be is left for the engine to refuse.
+    """
+    try:
+        match declared, value:
+            case VariableType.TIMESTAMP, str():
+                return timestamp_of(value)
+            case VariableType.TIMESTAMP, int() if not isinstance(value, bool):
+                return Timestamp(value)
+            case VariableType.BYTES, str():
+                return base64.b64decode(value, validate=True)
+    except (ValueProblem, binascii.Error):
+        pass
+    return value
+
+
+def _mismatch(wanted: tuple[str, Mapping[str, Any]], event: Any) -> Iterator[str]:
+    name, fields = wanted
+    if type(event).__name__ != name:
+        yield f"expected {name}, found {type(event).__name__}"
+    else:
+        yield from found.differences(fields, found.event(event), name)
+
+
+def _first_mismatch(expected: Sequence[tuple[str, Mapping[str, Any]]], happened: Sequence[Any]) -> str | None:
+    for wanted, event in zip(expected, happened, strict=False):
+        problem = next(_mismatch(wanted, event), None)
+        if problem is not None:
+            return problem
+    if len(expected) != len(happened):
+        return f"expected {len(expected)} events, found {len(happened)}"
+    return None
+
+
+def _first_mismatch_between(expected: Sequence[tuple[str, Mapping[str, Any]]], happened: Sequence[Any]) -> str | None:
+    events = iter(happened)
+    for wanted in expected:
+        if not any(next(_mismatch(wanted, event), None) is None for event in events):
+            return f"expected {wanted[0]} {dict(wanted[1]) or ''}".rstrip() + " in its turn, found none"
+    return None
