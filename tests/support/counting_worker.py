@@ -1,10 +1,12 @@
 """A worker process with the counting fold, for tests: python -m tests.support.counting_worker [options]
 
-As `halter worker`, but for the fold. KAFKA_* and HALTER_* variables say where Kafka is.
+As `halter worker`, but for the fold. KAFKA_* and HALTER_* variables say where Kafka is. HALTER_STOP_AT=step:n makes a
+zombie: the process stops (SIGSTOP) when that step is reached for the n-th time, and may be continued.
 """
 
 import argparse
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -12,9 +14,31 @@ from pathlib import Path
 from processors import app
 from processors.errors import HalterError
 from processors.observability import ReadyFile, configure_logging
-from processors.runtime import CrashAt, Slot
+from processors.runtime import CrashAt, Slot, Step, Steps
 from processors.settings import Settings
 from tests.support.counting_fold import CountingDefinitions, CountingFactory
+
+
+class StopAt(Steps):
+    """Stops the process at a step, as an overloaded machine would: it believes that no time has passed."""
+
+    def __init__(self, text: str) -> None:
+        name, _, times = text.partition(":")
+        self._step, self._left = Step(name), int(times or 1)
+
+    def reached(self, step: Step) -> None:
+        if step is self._step:
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def steps_from_variables() -> Steps | None:
+    if text := os.environ.get("HALTER_CRASH_AT"):
+        return CrashAt.parse(text)
+    if text := os.environ.get("HALTER_STOP_AT"):
+        return StopAt(text)
+    return None
 
 
 def main() -> None:
@@ -25,11 +49,10 @@ def main() -> None:
     parser.add_argument("--ready-file", type=Path, default=None)
     options = parser.parse_args()
     configure_logging()
-    settings = Settings.load(None, os.environ, {})
-    topics = settings.topics()
-    definitions = CountingDefinitions()
-    crash_at = os.environ.get("HALTER_CRASH_AT")
     try:
+        settings = Settings.load(None, os.environ, {})
+        topics = settings.topics()
+        definitions = CountingDefinitions()
         app.expect_topics(settings, topics)
         worker = app.build(
             settings,
@@ -37,7 +60,7 @@ def main() -> None:
             CountingFactory(definitions),
             definitions,
             slot=Slot(options.slot or f"{socket.gethostname()}-{os.getpid()}", options.static),
-            steps=CrashAt.parse(crash_at) if crash_at else None,
+            steps=steps_from_variables(),
         )
         app.run(worker, ReadyFile(options.ready_file) if options.ready_file else None)
     except HalterError as error:
