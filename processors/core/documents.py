@@ -208,7 +208,7 @@ class _Fields:
     def given(self, name: str, required: bool = False) -> object:
         value = self.data.get(name, _MISSING)
         if value is _MISSING and required:
-            self.reader.problem("FIELD_MISSING", self.path, f"expected the field {name}, found none")
+            self.reader.problem("FIELD_MISSING", (*self.path, name), f"expected the field {name}, found none")
         return value
 
     def text(self, name: str) -> str:
@@ -418,7 +418,7 @@ class _Reader:
         form = _KINDS.get(kind) if isinstance(kind, str) else None
         if form is None:
             if kind is _MISSING:
-                self.problem("FIELD_MISSING", path, "expected the field kind, found none")
+                self.problem("FIELD_MISSING", (*path, "kind"), "expected the field kind, found none")
             else:
                 self.problem(
                     "FIELD_VALUE",

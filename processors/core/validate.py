@@ -126,10 +126,8 @@ CODES = {
 }
 """Every code that a WfSpec may be refused with; they keep their meaning."""
 
-_FOLLOW_UPS = frozenset(
-    {"THREAD_NO_ENTRYPOINT", "THREAD_NO_EXIT", "EDGE_INTO_ENTRYPOINT", "VAR_SCOPE", "EXIT_RETURN_MISMATCH"}
-)
-"""Problems that another node's broken structure may bring about: not reported beside it."""
+_OF_A_NODE_WITHOUT_KIND = frozenset({"THREAD_NO_ENTRYPOINT", "THREAD_NO_EXIT", "OUTPUT_UNKNOWN"})
+"""What a node may bring about whose kind could not be read: not reported beside it."""
 
 
 class RegisteredDefs(Protocol):
@@ -177,13 +175,19 @@ def check_document(document: object, registered: RegisteredDefs | None) -> tuple
     wf_spec, problems = read_as_far_as_possible(document)
     if wf_spec is None:
         return None, problems
-    broken = {problem.path[:4] for problem in problems}
+    broken = [problem.path for problem in problems]
+    ignored = _OF_A_NODE_WITHOUT_KIND if any(path[4:] == ("kind",) for path in broken) else frozenset()
     problems += [
         problem
         for problem in validate(wf_spec, registered)
-        if not problems or (problem.path[:4] not in broken and problem.code not in _FOLLOW_UPS)
+        if problem.code not in ignored and not any(_overlap(problem.path, path) for path in broken)
     ]
     return (None if problems else wf_spec), problems
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
 
 
 def validate(wf_spec: WfSpec, registered: RegisteredDefs | None) -> list[DocumentProblem]:
