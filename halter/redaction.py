@@ -21,6 +21,7 @@ from processors.core.events import (
 from processors.core.model import ThreadRun, WfRun, WfSpecId
 from processors.core.spec import INPUT, Expression, ExternalEventNode, OutputRef, TaskNode, VariableRef, WfSpec, walk
 from processors.core.values import Value
+from processors.errors import HalterError
 
 REDACTED: Final = "[redacted]"
 
@@ -29,7 +30,7 @@ class WfSpecs(Protocol):
     """Whoever knows the registered WfSpecs."""
 
     def wf_spec(self, wf_spec_id: WfSpecId) -> WfSpec:
-        """A registered version, deleted or not; KeyError if there never was one."""
+        """A registered version, deleted or not; raises a HalterError if there never was one."""
         ...
 
 
@@ -133,7 +134,7 @@ class Redactor:
             return UNKNOWN
         try:
             return Secrets.of(self._wf_specs.wf_spec(wf_spec))
-        except KeyError:
+        except HalterError:
             return UNKNOWN
 
     def run(self, run: WfRun) -> WfRun:

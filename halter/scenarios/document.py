@@ -148,6 +148,16 @@ def read_scenario(document: object, load_wf_spec: LoadWfSpec) -> tuple[Scenario 
     return (None if reader.problems else scenario), reader.problems
 
 
+def read_definitions(
+    document: object, load_wf_spec: LoadWfSpec
+) -> tuple[list[DefinitionCommand], list[DocumentProblem]]:
+    """What a document of definitions alone (the head of a scenario) registers, and all that is wrong with its form."""
+    reader = _Reader(load_wf_spec)
+    commands = list(reader.definitions(reader.fields(document, (), "a document of definitions", DEFINITION_FIELDS)))
+    return commands, reader.problems
+
+
+DEFINITION_FIELDS = ("external_events", "workflow_events", "tasks", "wf_specs")
 _SCENARIO_FIELDS = ("name", "external_events", "tasks", "workflow_events", "start", "limits", "wf_specs", "steps")
 _THREAD_FIELDS = (
     "status",
