@@ -155,10 +155,10 @@ class Shard:
             )
             run.threads = {thread.number: thread for thread in threads}
             run.external_events = {event.key: event for event in events}
-            self._timers.arm(run, run.threads.values())
         self._rows.clear()
         for run in self._runs.values():
-            if run.exists != (0 in run.threads):
+            self._timers.arm(run, run.threads.values())
+            if (run.exists and run.final_status is None) != (0 in run.threads):
                 raise BrokenState(
                     f"partition {self._partition}: WfRun {run.wf_run_id!r} has "
                     f"{'no thread 0' if run.exists else 'ThreadRuns but no row of its own'}"

@@ -11,6 +11,9 @@ from typing import NamedTuple
 from processors.core.commands import TimerKind
 from processors.core.model import TERMINAL, ThreadRun, Timer, WfRun
 
+WHOLE_WF_RUN = -1
+"""Stands for a thread number where a timer is the WfRun's own."""
+
 
 class ArmedTimer(NamedTuple):
     """One timer; they order by when they are due, then by thread, position and kind (DESIGN 5)."""
@@ -31,17 +34,18 @@ class Timers:
         self._known: set[ArmedTimer] = set()
 
     def arm(self, run: WfRun, threads: Iterable[ThreadRun]) -> None:
-        """Note the timers of these threads that are not known yet."""
+        """Note the timers of these threads, and of the WfRun itself, that are not known yet."""
         for thread in threads:
-            timer = thread.node.timer
-            if timer is None or thread.status in TERMINAL:
-                continue
-            armed = ArmedTimer(
-                timer.due_ms, run.wf_run_id, thread.number, thread.node.position, timer.kind, run.incarnation
-            )
-            if armed not in self._known:
-                self._known.add(armed)
-                heapq.heappush(self._heap, (armed.due_ms, armed))
+            if thread.node.timer is not None and thread.status not in TERMINAL:
+                self._add(run, thread.number, thread.node.position, thread.node.timer)
+        if run.timer is not None:
+            self._add(run, WHOLE_WF_RUN, 0, run.timer)
+
+    def _add(self, run: WfRun, thread: int, position: int, timer: Timer) -> None:
+        armed = ArmedTimer(timer.due_ms, run.wf_run_id, thread, position, timer.kind, run.incarnation)
+        if armed not in self._known:
+            self._known.add(armed)
+            heapq.heappush(self._heap, (armed.due_ms, armed))
 
     def take_due(self, now_ms: int, limit: int, runs: Mapping[str, WfRun]) -> Iterator[ArmedTimer]:
         """Hand out up to `limit` timers that are armed and due, in order."""
@@ -70,6 +74,8 @@ class Timers:
 def _is_armed(run: WfRun | None, timer: ArmedTimer) -> bool:
     if run is None or run.incarnation != timer.incarnation:
         return False
+    if timer.thread == WHOLE_WF_RUN:
+        return run.timer == Timer(timer.kind, timer.due_ms)
     thread = run.threads.get(timer.thread)
     return (
         thread is not None

@@ -29,12 +29,16 @@ from processors.core.events import (
     ThreadRescued,
     ThreadRetired,
     TimerMatured,
+    WfRunEnded,
     WfRunStarted,
 )
 from processors.core.halting import finish_halting, nothing_moves_below, resume_where_resolved
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
-from processors.core.model import HaltedByParent, Status, ThreadRun, WakeKey, WakeOn, WfRun
+from processors.core.model import TERMINAL, HaltedByParent, Status, ThreadRun, WakeKey, WakeOn, WfRun
 from processors.core.nodes import VARIABLES, run_node
+
+RETENTION_S = 7 * 24 * 3600
+"""How long a WfRun is kept after its end, where its WfSpec does not say."""
 
 
 def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
@@ -48,6 +52,18 @@ def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
             thread = run.threads.get(number)
             if thread is not None:
                 yield from advance_thread(run, context, thread)
+    yield from _end(run)
+
+
+def _end(run: WfRun) -> Iterator[Event]:
+    """A WfRun whose thread 0 has ended is over once nothing moves any more; its retention begins."""
+    if run.timer is not None or run.status not in TERMINAL:
+        return
+    if any(thread.status in (Status.RUNNING, Status.HALTING) for thread in run.threads.values()):
+        return
+    assert run.spec is not None
+    retention_s = RETENTION_S if run.spec.retention_s is None else run.spec.retention_s
+    yield WfRunEnded(run.status, run.time_ms + retention_s * 1000)
 
 
 def advance_thread(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:

@@ -274,6 +274,8 @@ def _fired(run: WfRun, fired: TimerFired) -> Event:
     if run.incarnation != fired.incarnation or not run.exists:
         return Ignored(name, "its WfRun is gone")
     timer = Timer(fired.kind, fired.due_ms)
+    if fired.kind is TimerKind.RETENTION:
+        return _retention_ended(run, timer)
     thread = run.threads.get(fired.thread)
     if (
         thread is None
@@ -297,6 +299,14 @@ def _fired(run: WfRun, fired: TimerFired) -> Event:
     )
 
 
+def _retention_ended(run: WfRun, timer: Timer) -> Event:
+    if run.timer != timer:
+        return Ignored(TimerFired.__name__, "the timer is not armed any more")
+    if run.time_ms < timer.due_ms:
+        return Ignored(TimerFired.__name__, EARLY)
+    return WfRunDeleted("its retention ended")
+
+
 EARLY = "early: by the WfRun's time the timer is not due yet"
 """Why a `TimerFired` is ignored although its timer stays armed: its owner fires it again."""
 
@@ -306,7 +316,7 @@ def _rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:
     thread = _thread(run, command)
     what = f"thread {command.thread}"
     if thread is None or thread.status is not Status.ERROR:
-        status = Status.COMPLETED if thread is None else thread.status
+        status = run.thread_status(command.thread)
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} is {status}: only a thread in ERROR can be rescued")
     if thread.type in (ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER):
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} is a handler: its failure is final")

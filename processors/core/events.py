@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from processors.core.commands import DefinitionKind, TaskStatus
-from processors.core.model import Failure, HaltReason, ThreadType, Timer, WfSpecId
+from processors.core.model import Failure, HaltReason, Status, ThreadType, Timer, WfSpecId
 from processors.core.values import Value, VariableType
 
 
@@ -300,6 +300,17 @@ class ThreadRescued:
 
 
 @dataclass(frozen=True, slots=True)
+class WfRunEnded:
+    """Thread 0 has ended and nothing below it moves: the WfRun is kept until its retention ends.
+
+    What is in ERROR may be rescued and keeps its threads; COMPLETED and EXCEPTION are final, all threads leave.
+    """
+
+    status: Status
+    delete_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A command was refused and changed nothing."""
 
@@ -341,6 +352,7 @@ Event: TypeAlias = (
     | ThreadFailed
     | ThreadRetired
     | ThreadRescued
+    | WfRunEnded
     | Rejected
     | Ignored
 )

@@ -36,6 +36,7 @@ from processors.core.events import (
     TimerMatured,
     WaitStarted,
     WfRunDeleted,
+    WfRunEnded,
     WfRunStarted,
     WorkflowEventThrown,
 )
@@ -150,6 +151,8 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             _leave(run, run.threads[number])
         case ThreadRescued():
             _rescue(run, event)
+        case WfRunEnded():
+            _end(run, event)
         case Rejected() | Ignored():
             pass
         case _:
@@ -218,6 +221,7 @@ _OWN_FIELDS = (
     "unstarted_failure_handlers",
     "command_ids",
     "timer",
+    "final_status",
     "threads",
     "external_events",
     "index",
@@ -431,6 +435,18 @@ def _rescue(run: WfRun, event: ThreadRescued) -> None:
     _list(run.index, thread)
     if thread.number == 0:
         run.ended_ms = None
+        run.timer = None
+
+
+def _end(run: WfRun, event: WfRunEnded) -> None:
+    run.timer = Timer(TimerKind.RETENTION, event.delete_at_ms)
+    if event.status is not Status.ERROR:
+        run.final_status = event.status
+        run.changes.left.extend(run.threads.values())
+        run.changes.threads.clear()
+        run.threads = {}
+        run.index.by_spec.clear()
+        run.index.parked.clear()
 
 
 def _add_thread(run: WfRun, thread: ThreadRun) -> None:

@@ -399,7 +399,7 @@ WakeKey: TypeAlias = tuple[WakeOn, str | int]
 class WfRun:
     """One run of a WfSpec, or, while `wf_spec` is None, only a place for ExternalEvents that came before it.
 
-    The fields down to `timer` are its row. ThreadRuns and ExternalEvents have rows of their own; finished child
+    The fields down to `final_status` are its row. ThreadRuns and ExternalEvents have rows of their own; finished child
     threads are not here any more: a number that was used and is missing means COMPLETED (N15).
     """
 
@@ -421,6 +421,9 @@ class WfRun:
     command_ids: list[str] = field(default_factory=list)
     """The last commands decided, oldest first: a repeat is refused."""
     timer: Timer | None = None
+    """The end of its retention."""
+    final_status: Status | None = None
+    """Of a WfRun that is over and keeps no threads any more."""
 
     threads: dict[int, ThreadRun] = field(default_factory=dict)
     """Live threads and failed ones, ascending."""
@@ -444,8 +447,8 @@ class WfRun:
     @property
     def status(self) -> Status | None:
         """The projection of thread 0 (N10); None where nothing runs."""
-        if self.wf_spec is None:
-            return None
+        if self.wf_spec is None or self.final_status is not None:
+            return self.final_status
         entrypoint = self.threads[0]
         if entrypoint.status in TERMINAL:
             return entrypoint.status
@@ -459,6 +462,8 @@ class WfRun:
 
     def thread_status(self, number: int) -> Status:
         """Status of a thread that was spawned, also of one that has left: that one is COMPLETED (N15)."""
+        if number == 0 and self.final_status is not None:
+            return self.final_status
         thread = self.threads.get(number)
         return Status.COMPLETED if thread is None else thread.status
 

@@ -1,4 +1,4 @@
-"""The fold of a partition, bytes in and bytes out, without Kafka: what every record comes to, and that state is kept."""
+"""The fold of a partition without Kafka: what every record comes to, and that state is kept."""
 
 import json
 from typing import Any
@@ -57,6 +57,8 @@ CART = {
         },
     },
 }
+
+WEEK_MS = 7 * 24 * 3600 * 1000
 
 SIMPLE_INTERRUPT = [
     "ExternalEventPosted",
@@ -125,7 +127,7 @@ def test_an_interrupt_is_seven_events_and_one_row_each(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"))
     del rig.outputs[:]
     assert rig.events(add(1)) == SIMPLE_INTERRUPT
-    rows = [(o.topic, o.key, o.value is None) for o in rig.outputs if o.topic not in ("wf-events",)]
+    rows = [(o.topic, o.key, o.value is None) for o in rig.outputs if o.topic != "wf-events"]
     assert rows == [
         ("thread-runs", b"c1/1", False),  # its last row, then the tombstone
         ("thread-runs", b"c1/1", True),
@@ -158,7 +160,7 @@ def test_a_task_request_repeats_what_the_report_must_say(rig: ShardRig) -> None:
     report = ReportTaskRun(
         request.wf_run_id, request.incarnation, request.thread, request.position, request.attempt, TaskStatus.SUCCESS
     )
-    assert rig.events(report) == ["TaskAttemptEnded", "NodeCompleted", "ThreadCompleted"]
+    assert rig.events(report) == ["TaskAttemptEnded", "NodeCompleted", "ThreadCompleted", "WfRunEnded"]
     (entry,) = rig.log(report)
     assert isinstance(entry.event, Rejected)
     assert entry.event.code == "FAILED_PRECONDITION"
@@ -213,8 +215,8 @@ def test_a_timer_comes_back_as_a_record_and_fails_the_node_that_waited_too_long(
     rig.now_ms = due - 1
     assert rig.fire_due() == []
     rig.now_ms = due
-    assert [type(entry.event).__name__ for entry in rig.fire_due()] == ["TimerMatured", "ThreadFailed"]
-    assert rig.shard.next_timer_ms() is None
+    assert [type(entry.event).__name__ for entry in rig.fire_due()] == ["TimerMatured", "ThreadFailed", "WfRunEnded"]
+    assert rig.shard.next_timer_ms() == due + WEEK_MS
 
 
 def test_a_timer_that_is_early_by_the_brokers_clock_stays_armed_and_is_fired_again(rig: ShardRig) -> None:
@@ -228,7 +230,7 @@ def test_a_timer_that_is_early_by_the_brokers_clock_stays_armed_and_is_fired_aga
     assert rig.shard.due_timers(due, 10) == []
     assert rig.shard.next_timer_ms() == due + 40
     rig.now_ms = due + 40
-    assert [type(entry.event).__name__ for entry in rig.fire_due()] == ["TimerMatured", "ThreadFailed"]
+    assert [type(entry.event).__name__ for entry in rig.fire_due()] == ["TimerMatured", "ThreadFailed", "WfRunEnded"]
 
 
 def test_a_timer_that_came_twice_is_ignored_the_second_time(rig: ShardRig) -> None:
@@ -237,7 +239,7 @@ def test_a_timer_that_came_twice_is_ignored_the_second_time(rig: ShardRig) -> No
     assert due is not None
     (fired,) = rig.shard.due_timers(due, 10)
     rig.now_ms = due
-    assert len(rig.log(rig.record("wf-commands", fired.key, fired.value))) == 2
+    assert len(rig.log(rig.record("wf-commands", fired.key, fired.value))) == 3
     (entry,) = rig.log(rig.record("wf-commands", fired.key, fired.value))
     assert isinstance(entry.event, Ignored)
 
@@ -260,6 +262,19 @@ def test_a_deleted_wf_run_leaves_no_row_and_its_id_is_free(rig: ShardRig) -> Non
     assert isinstance(run, WfRun)
     assert run.incarnation == rig.inputs[-2].offset
     assert rig.tables["thread-runs"].keys() == {b"c1/0"}
+
+
+def test_a_wf_run_that_is_over_shrinks_to_its_row_and_goes_when_its_retention_ends(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), add(1), ExternalEvent("c1", "checkout", "k"))
+    (run,) = rig.shard.wf_runs.values()
+    rig.turn(ReportTaskRun("c1", run.incarnation, 0, 2, 1, TaskStatus.SUCCESS))
+    rig.crash()
+    assert rig.tables["thread-runs"] == {}
+    assert rig.shard.wf_runs["c1"].status is Status.COMPLETED
+    assert rig.events(RunWf("c1", "cart")) == ["Rejected"]
+    rig.now_ms += WEEK_MS
+    assert [type(entry.event).__name__ for entry in rig.fire_due()] == ["WfRunDeleted"]
+    assert rig.tables["wf-runs"] == rig.tables["wf-run-external-events"] == {}
 
 
 def test_handlers_get_the_payload_and_numbers_go_on_after_a_restart(rig: ShardRig) -> None:
