@@ -249,9 +249,6 @@ class DecoderCompiler:
             raise SchemaProblem(f"{target}: written as {writer}, cannot be read as {reader}")
         if definition["type"] == "enum":
             self._enum(source, definition, reader, target)
-        elif short_name(writer) == JSON and reader is not None:
-            self._primitive(source, "string", "string", target)
-            source.add(f"{target} = read_json({target})")
         elif chain_field(definition) is not None:
             source.add(f"{target}, position = {self._chain(writer, reader)}(data, position)")
         else:
@@ -260,6 +257,8 @@ class DecoderCompiler:
             self._fields(source, definition, now, prefix)
             if now is None:
                 source.add(f"{target} = None")
+            elif short_name(writer) == JSON:
+                source.add(f"{target} = read_json({prefix}json)")
             else:
                 made = self._construction(CLASSES[short_name(now["name"])], now["fields"], prefix)
                 source.add(f"{target} = {made}")
