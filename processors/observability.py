@@ -27,10 +27,14 @@ class PortTaken(HalterError):
     """Something else listens where the probes should be answered: choose another port."""
 
 
-def configure_logging(log_format: LogFormat = "console", level: str = "INFO") -> None:
-    """Send our log, and what libraries log from WARNING on, to stderr."""
+def configure_logging(log_format: LogFormat = "console", level: str = "INFO", worker: str | None = None) -> None:
+    """Send our log, and what libraries log from WARNING on, to stderr. `worker` is added to every line."""
+
+    def add_worker(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {**event, "worker": worker} if worker else event
+
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        add_worker,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

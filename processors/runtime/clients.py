@@ -27,7 +27,6 @@ SET_BY_THE_BROKER: Final = ("session.timeout.ms", "heartbeat.interval.ms", "part
 READER: Final[Conf] = {
     "enable.partition.eof": True,
     "queued.min.messages": 200_000,
-    "fetch.wait.max.ms": 100,
 }
 
 WRITER: Final[Conf] = {
@@ -74,9 +73,13 @@ class Clients:
             more["group.instance.id"] = self.transactional_id
         return Consumer(self._settings.consumer(**self._named(more)))
 
-    def reader(self) -> Consumer:
-        """Return a consumer for partitions that are assigned by hand; it tells the end of a partition."""
-        return Consumer(self._settings.consumer(**self._named({"group.id": self.group, **self._defaults(READER)})))
+    def reader(self, fetch_wait_ms: int) -> Consumer:
+        """Return a consumer for partitions that are assigned by hand; it tells the end of a partition.
+
+        A broker that has nothing new lets a fetch wait for `fetch_wait_ms`, ends of partitions included.
+        """
+        more = {"group.id": self.group, **self._defaults({**READER, "fetch.wait.max.ms": fetch_wait_ms})}
+        return Consumer(self._settings.consumer(**self._named(more)))
 
     def writer(self, transactional_id: str | None = None) -> Producer:
         """Return the transactional producer of this worker, or of another whose transactions are to be ended."""

@@ -19,6 +19,7 @@ from processors.runtime.restore import where
 
 WAIT_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.1
+FETCH_WAIT_MS: Final = 100
 
 
 class DefinitionsReader:
@@ -32,7 +33,7 @@ class DefinitionsReader:
 
     def open(self) -> None:
         """Read all that is there."""
-        self._consumer = self._clients.reader()
+        self._consumer = self._clients.reader(FETCH_WAIT_MS)
         low, _ = self._calls.until_answered(self._watermarks)
         self._consumer.assign([TopicPartition(*self._place, low)])
         begun, waiting = time.monotonic(), False

@@ -15,6 +15,7 @@ from processors.runtime.waiting import Waiting
 
 RECORDS_AT_ONCE = 10_000
 READ_SECONDS = 0.02
+FETCH_WAIT_MS = 10
 
 Rows = dict[bytes, bytes]
 """The latest value of each key."""
@@ -39,7 +40,7 @@ class Restore:
         unread = {place for place, end in self._ends.items() if end > 0}
         if not unread:
             return
-        consumer = self._clients.reader()
+        consumer = self._clients.reader(FETCH_WAIT_MS)
         try:
             consumer.assign([TopicPartition(*place, 0) for place in sorted(unread)])
             while unread:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient
@@ -110,7 +110,7 @@ class Installation:
         self.producer = Producer(self.settings.producer(linger_ms=0))
         self._posted = 0
 
-    def __enter__(self) -> "Installation":
+    def __enter__(self) -> Self:
         topic_admin.make_so(self.topics, self.admin, replication="auto")
         return self
 
@@ -134,7 +134,15 @@ class Installation:
             **self.properties,
             **env,
         }
-        command = [sys.executable, "-m", "tests.support.counting_worker", "--slot", slot, "--ready-file", str(ready_file)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.support.counting_worker",
+            "--slot",
+            slot,
+            "--ready-file",
+            str(ready_file),
+        ]
         with log_file.open("wb") as log:
             process = subprocess.Popen(
                 [*command, *(["--static"] if static else [])],
@@ -190,7 +198,7 @@ class Trickle:
             self._installation.post_many(1, **({"timer_ms": 1} if number % 10 == 0 else {}))
             number += 1
 
-    def __enter__(self) -> "Trickle":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -1,0 +1,160 @@
+"""`halter worker`: options in; one worker in this process, or a supervisor over several processes."""
+
+import os
+import socket
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from halter.cli.connection import (
+    Bootstrap,
+    Partitions,
+    Prefix,
+    Properties,
+    PropertiesFile,
+    TopicsFile,
+    load_settings,
+)
+from processors.errors import HalterError
+
+if TYPE_CHECKING:
+    from processors.settings import Settings
+
+OWN_OPTIONS = ("--processes", "--slot-prefix", "--slot", "--ready-file", "--health-port")
+
+
+class BadOptions(HalterError):
+    """Options that do not go together. Whoever typed them decides which one is meant."""
+
+
+def worker(
+    processes: Annotated[
+        int, typer.Option(min=1, max=256, help="Run so many worker processes and start again those that end.")
+    ] = 1,
+    slot: Annotated[
+        str | None,
+        typer.Option(
+            help="This worker's place in the group, a name that no other living worker has. Killed and started again "
+            "with it soon, it goes on with its shards at once. Default: a new name, and shards move when it ends.",
+            show_default=False,
+        ),
+    ] = None,
+    slot_prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="With --processes: slots are PREFIX-0, PREFIX-1, … Default: host name and a new name.",
+            show_default=False,
+        ),
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file that exists while all shards that the group gave are folded. Each of several processes has "
+            "its own beside it: FILE.0, FILE.1, …",
+            show_default=False,
+        ),
+    ] = None,
+    health_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65_535,
+            help="Answer GET /ready and /live on 127.0.0.1 at this port; further processes take the next ones.",
+            show_default=False,
+        ),
+    ] = None,
+    log_format: Annotated[
+        Literal["console", "json"], typer.Option(help="For people, or one JSON object per line.")
+    ] = "console",
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="The least to log.")] = "info",
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    partitions: Partitions = None,
+    topics_file: TopicsFile = None,
+) -> None:
+    """Run workers: they fold commands, events and reports until SIGTERM or Ctrl-C.
+
+    They may be killed at any time; nothing is lost or doubled. Stopping takes 5 seconds at most.
+
+    \b
+    halter worker
+    halter worker --processes 2 --ready-file ready.json
+    halter worker --slot $HOSTNAME --log-format json
+    """
+    from processors.observability import configure_logging
+
+    if processes > 1 and slot is not None:
+        raise BadOptions("--slot is for one process; with --processes name a --slot-prefix")
+    configure_logging(log_format, log_level, None if processes > 1 else slot)
+    settings = load_settings(
+        bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file
+    )
+    if processes > 1:
+        supervise(processes, slot_prefix or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", ready_file, health_port)
+    else:
+        run_here(settings, slot, ready_file, health_port)
+
+
+def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, health_port: int | None) -> None:
+    """Be a worker."""
+    from processors import app
+    from processors.codec import Codec
+    from processors.definitions_view import DefinitionsView
+    from processors.observability import ReadyFile
+    from processors.runtime import CrashAt, Slot
+    from processors.shard import ShardFactory
+
+    topics = settings.topics()
+    app.expect_topics(settings, topics)
+    crash_at = os.environ.get("HALTER_CRASH_AT")
+    codec = Codec.load()
+    definitions = DefinitionsView(codec)
+    factory = ShardFactory(topics.partitions, codec, definitions, task_queues=tuple(topics.task_queues))
+    own_slot = Slot(slot, static=True) if slot else Slot(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
+    built = app.build(
+        settings,
+        topics,
+        factory,
+        definitions,
+        slot=own_slot,
+        # For tests of what a crash does.
+        steps=CrashAt.parse(crash_at) if crash_at else None,
+    )
+    app.run(built, ReadyFile(ready_file) if ready_file else None, health_port)
+
+
+def supervise(processes: int, slot_prefix: str, ready_file: Path | None, health_port: int | None) -> None:
+    """Run worker processes with the options of this one, each in a slot of its own."""
+    from halter.supervisor import Supervisor
+
+    shared = without_options(sys.argv[1:], OWN_OPTIONS)
+    numbers = {f"{slot_prefix}-{number}": number for number in range(processes)}
+    ready_files = {slot: Path(f"{ready_file}.{number}") for slot, number in numbers.items()} if ready_file else {}
+
+    def command(slot: str) -> list[str]:
+        own = ["--slot", slot]
+        if slot in ready_files:
+            own += ["--ready-file", str(ready_files[slot])]
+        if health_port is not None:
+            own += ["--health-port", str(health_port + numbers[slot])]
+        return [sys.executable, "-m", "halter", *shared, *own]
+
+    Supervisor(list(numbers), command, ready_file=ready_file, ready_files=ready_files).run()
+
+
+def without_options(arguments: list[str], names: tuple[str, ...]) -> list[str]:
+    """Return a command line without some options and their values, written `--name value` or `--name=value`."""
+    kept, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument in names:
+            skip = True
+        elif argument.partition("=")[0] not in names:
+            kept.append(argument)
+    return kept

@@ -1,0 +1,211 @@
+"""Keeps N worker processes running: starts them, starts again the one that ends, gives up on a crash loop, stops all.
+
+Knows processes and nothing of Kafka. Each worker has a slot, its place in the group that survives its death, so that
+a restarted one goes on where it was. A worker that ends is started again, each time after a longer wait; one that
+keeps ending soon after its start will not get better by itself: then everything is stopped and the reason told.
+However this process ends, its workers end as well (`halter/broker/leash.py`).
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from halter.broker import leash
+from processors.errors import HalterError
+from processors.observability import ReadyFile
+
+USAGE_EXIT_CODE: Final = 2
+"""How the command line says that an option is wrong: no restart changes that."""
+
+LOOK_SECONDS: Final = 0.1
+
+
+class CrashLoop(HalterError):
+    """A worker process keeps ending soon after its start. Whoever runs it acts on the reason that it gave last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When to start again, and when to give up. All times in seconds."""
+
+    first_wait: float = 0.2
+    wait_max: float = 15.0
+    quick: float = 10.0
+    """A process that ends within this time of its start has died quickly."""
+    quick_deaths_max: int = 5
+    """So many quick deaths in a row are a crash loop."""
+    stop: float = 6.0
+    """A process that is told to stop has this time; then it is killed."""
+
+    def wait(self, quick_deaths: int) -> float:
+        """Return how long to wait after so many quick deaths in a row."""
+        return float(min(self.wait_max, self.first_wait * 2 ** max(0, quick_deaths - 1)))
+
+
+def how_it_ended(exit_code: int) -> str:
+    """Write an exit code in words."""
+    return f"was killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with exit code {exit_code}"
+
+
+class Worker:
+    """One slot: at most one process at a time."""
+
+    def __init__(self, slot: str, command: Sequence[str], patience: Patience, ready_file: Path | None) -> None:
+        self.slot, self._command, self._patience, self._ready_file = slot, command, patience, ready_file
+        self._process: asyncio.subprocess.Process | None = None
+        self._last_line = ""
+        self._stopping = asyncio.Event()
+        self._log = structlog.get_logger("halter.supervisor")
+
+    async def keep_running(self) -> None:
+        """Start the process again and again until `stop`. Raises CrashLoop."""
+        loop, quick_deaths = asyncio.get_running_loop(), 0
+        while not self._stopping.is_set():
+            begun = loop.time()
+            exit_code = await self._run()
+            if self._stopping.is_set():
+                return
+            quick_deaths = quick_deaths + 1 if loop.time() - begun < self._patience.quick else 0
+            how = f"worker '{self.slot}' {how_it_ended(exit_code)}"
+            if quick_deaths >= self._patience.quick_deaths_max or exit_code == USAGE_EXIT_CODE:
+                times = f", {quick_deaths} times in a row" if quick_deaths > 1 else ""
+                raise CrashLoop(f"{how}{times}: {self._last_line or 'it said nothing'}")
+            wait = self._patience.wait(quick_deaths)
+            self._log.error(
+                "worker_ended", worker=self.slot, how=how_it_ended(exit_code), reason=self._last_line, again_in_s=wait
+            )
+            await self._wait(wait)
+
+    @property
+    def state(self) -> object:
+        """What its ready file says; None while it is not ready."""
+        try:
+            return json.loads(self._ready_file.read_text(encoding="utf-8")) if self._ready_file else None
+        except FileNotFoundError:
+            return None
+
+    def stop(self) -> None:
+        """Tell the process to stop, and start it no more."""
+        self._stopping.set()
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End the process by force."""
+        if self._process is not None and self._process.returncode is None:
+            self._log.error("worker_killed", worker=self.slot, reason="it did not stop in time")
+            self._process.kill()
+
+    async def _run(self) -> int:
+        self._last_line = ""
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *self._command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            # Ctrl-C in a terminal reaches a whole process group; the order of the stop is ours.
+            start_new_session=True,
+        )
+        self._log.info("worker_started", worker=self.slot, pid=self._process.pid)
+        if self._stopping.is_set():
+            self._process.terminate()
+        assert self._process.stderr is not None
+        await self._pass_on(self._process.stderr)
+        exit_code = await self._process.wait()
+        if self._ready_file is not None:
+            # Who is killed leaves it behind.
+            self._ready_file.unlink(missing_ok=True)
+        return exit_code
+
+    async def _pass_on(self, stderr: asyncio.StreamReader) -> None:
+        """Pass on what it says, and keep the last line: it has the reason if it ends."""
+        while True:
+            try:
+                line = await stderr.readline()
+            except ValueError:
+                continue  # a line without end; its rest comes
+            if not line:
+                return
+            sys.stderr.buffer.write(line)
+            sys.stderr.buffer.flush()
+            if text := line.decode("utf-8", "replace").strip():
+                self._last_line = text.removeprefix("halter: ")
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+
+class Supervisor:
+    """Runs a worker process per slot. `command` gives a slot's command line.
+
+    `ready_files`: where the process of a slot says that it is ready; `ready_file` is there while all are.
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[str],
+        command: Callable[[str], Sequence[str]],
+        patience: Patience | None = None,
+        ready_file: Path | None = None,
+        ready_files: Mapping[str, Path] | None = None,
+    ) -> None:
+        self._patience = patience or Patience()
+        files = ready_files or {}
+        self._workers = [Worker(slot, command(slot), self._patience, files.get(slot)) for slot in slots]
+        self._ready_file = ReadyFile(ready_file) if ready_file else None
+        self._told_to_stop = asyncio.Event()
+        self._log = structlog.get_logger("halter.supervisor")
+
+    def run(self) -> None:
+        """Run until SIGTERM or SIGINT, then stop all workers. Raises CrashLoop."""
+        asyncio.run(self.live())
+
+    async def live(self) -> None:
+        """Do what `run` says, in a loop that runs."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told_to_stop.set)
+        keepers = [asyncio.create_task(worker.keep_running()) for worker in self._workers]
+        told = asyncio.create_task(self._told_to_stop.wait())
+        readiness = asyncio.create_task(self._watch_readiness())
+        try:
+            done, _ = await asyncio.wait([*keepers, told], return_when=asyncio.FIRST_COMPLETED)
+            await self._stop(keepers)
+        finally:
+            for task in (told, readiness):
+                task.cancel()
+            if self._ready_file is not None:
+                self._ready_file.remove()
+        for keeper in keepers:
+            if keeper in done:
+                keeper.result()
+
+    async def _stop(self, keepers: Sequence["asyncio.Task[None]"]) -> None:
+        """Stop all at once: one after the other, each would hand its shards to the next one to go."""
+        self._log.info("stopping", workers=len(self._workers))
+        for worker in self._workers:
+            worker.stop()
+        _, slow = await asyncio.wait(keepers, timeout=self._patience.stop)
+        for worker in self._workers if slow else ():
+            worker.kill()
+        await asyncio.wait(keepers)
+        self._log.info("stopped")
+
+    async def _watch_readiness(self) -> None:
+        """Keep the ready file: it is there while every worker's is."""
+        written: list[object] = []
+        while self._ready_file is not None:
+            states = [worker.state for worker in self._workers]
+            if states != written:
+                self._ready_file.write({"ready": None not in states, "processes": states})
+                written = states
+            await asyncio.sleep(LOOK_SECONDS)

@@ -1,0 +1,169 @@
+"""Rules of the supervisor, with small programs in the workers' place."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from halter.supervisor import Patience
+
+SUPERVISE = """
+import sys
+from pathlib import Path
+from halter.supervisor import CrashLoop, Patience, Supervisor
+from processors.observability import configure_logging
+
+folder, code = Path(sys.argv[1]), sys.argv[2]
+configure_logging()
+try:
+    Supervisor(
+        ["a", "b"],
+        lambda slot: [sys.executable, "-c", code, slot, str(folder)],
+        Patience(first_wait=0.02, wait_max=0.1, quick=5.0, quick_deaths_max=5, stop=1.0),
+        ready_file=folder / "ready",
+        ready_files={slot: folder / f"ready.{slot}" for slot in ("a", "b")},
+    ).run()
+except CrashLoop as error:
+    sys.exit(f"halter: {error}")
+"""
+
+# What a well-behaved worker does: it says that it is there, and goes when it is told to.
+OBEDIENT = """
+import os, signal, sys
+from pathlib import Path
+slot, folder = sys.argv[1], Path(sys.argv[2])
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+with (folder / f"{slot}.pids").open("a") as pids:
+    print(os.getpid(), file=pids, flush=True)
+(folder / f"ready.{slot}").write_text("{}")
+signal.sigwait({signal.SIGTERM})
+(folder / f"{slot}.stopped").touch()
+"""
+DEAF = OBEDIENT.replace("signal.sigwait({signal.SIGTERM})", "signal.pause()")
+DYING = "import sys; print('halter: the cause of it all', file=sys.stderr); sys.exit(3)"
+WRONG_OPTION = "import sys; print('halter: no such option', file=sys.stderr); sys.exit(2)"
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"
+
+
+class Supervised:
+    """A supervisor in a process of its own."""
+
+    def __init__(self, folder: Path, code: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SUPERVISE, str(folder), code],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def pids(self, slot: str) -> list[int]:
+        path = self.folder / f"{slot}.pids"
+        return [int(line) for line in path.read_text(encoding="utf-8").split()] if path.exists() else []
+
+    def wait_started(self, slot: str, times: int = 1) -> int:
+        """Return the process id of a slot once it has started so many times."""
+        wait_until(lambda: len(self.pids(slot)) >= times)
+        return self.pids(slot)[times - 1]
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end; return exit code and stderr."""
+        _, stderr = self.process.communicate(timeout=15)
+        return self.process.returncode, stderr
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Callable[[str], Supervised]:
+    return lambda code: Supervised(tmp_path, code)
+
+
+def test_a_worker_that_ends_is_started_again_and_the_others_are_left_alone(
+    supervise: Callable[[str], Supervised],
+) -> None:
+    supervised = supervise(OBEDIENT)
+    first, other = supervised.wait_started("a"), supervised.wait_started("b")
+    os.kill(first, signal.SIGKILL)
+    assert supervised.wait_started("a", times=2) != first
+    assert supervised.pids("b") == [other]
+    supervised.process.terminate()
+    exit_code, stderr = supervised.end()
+    assert exit_code == 0
+    assert "was killed by SIGKILL" in stderr
+
+
+def test_sigterm_stops_all_workers_and_then_the_supervisor(supervise: Callable[[str], Supervised]) -> None:
+    supervised = supervise(OBEDIENT)
+    pids = [supervised.wait_started(slot) for slot in "ab"]
+    supervised.process.terminate()
+    assert supervised.end()[0] == 0
+    assert [(supervised.folder / f"{slot}.stopped").exists() for slot in "ab"] == [True, True]
+    assert not any(map(is_alive, pids))
+
+
+def test_a_worker_that_does_not_stop_in_time_is_killed(supervise: Callable[[str], Supervised]) -> None:
+    supervised = supervise(DEAF)
+    pids = [supervised.wait_started(slot) for slot in "ab"]
+    supervised.process.terminate()
+    assert supervised.end()[0] == 0
+    assert not any(map(is_alive, pids))
+
+
+def test_a_crash_loop_is_given_up_with_the_exit_code_and_the_last_words(
+    supervise: Callable[[str], Supervised],
+) -> None:
+    exit_code, stderr = supervise(DYING).end()
+    assert exit_code == 1
+    assert stderr.splitlines()[-1].endswith("ended with exit code 3, 5 times in a row: the cause of it all")
+
+
+def test_a_wrong_option_is_not_tried_again(supervise: Callable[[str], Supervised]) -> None:
+    exit_code, stderr = supervise(WRONG_OPTION).end()
+    assert exit_code == 1
+    assert stderr.splitlines()[-1].endswith("ended with exit code 2: no such option")
+    assert "again_in_s" not in stderr
+
+
+def test_each_quick_death_in_a_row_doubles_the_wait_up_to_a_bound() -> None:
+    patience = Patience(first_wait=0.2, wait_max=1.0)
+    assert [patience.wait(deaths) for deaths in range(6)] == [0.2, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+def test_workers_do_not_outlive_a_supervisor_that_is_killed(supervise: Callable[[str], Supervised]) -> None:
+    supervised = supervise(OBEDIENT)
+    pids = [supervised.wait_started(slot) for slot in "ab"]
+    supervised.process.kill()
+    wait_until(lambda: not any(map(is_alive, pids)))
+    supervised.end()
+
+
+def test_the_ready_file_is_there_while_every_worker_is_ready(supervise: Callable[[str], Supervised]) -> None:
+    supervised = supervise(OBEDIENT)
+    ready = supervised.folder / "ready"
+    wait_until(ready.exists)
+    os.kill(supervised.wait_started("a"), signal.SIGSTOP)
+    (supervised.folder / "ready.a").unlink()
+    wait_until(lambda: not ready.exists())
+    os.kill(supervised.wait_started("a"), signal.SIGKILL)
+    wait_until(ready.exists)
+    supervised.process.terminate()
+    assert supervised.end()[0] == 0
+    assert not ready.exists()
