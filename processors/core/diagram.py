@@ -66,8 +66,8 @@ def _lines(wf_spec: WfSpec) -> Iterator[str]:
     for name, thread in wf_spec.threads.items():
         for number, interrupt in enumerate(thread.interrupts):
             yield f"  {thread_ids[name]}i{number} -.-> {entry_ids[interrupt.handler]}"
-        for node, started, text in _starts(thread):
-            yield f"  {node_ids[name, node]} -. {_quoted(text)} .-> {entry_ids[started]}"
+        for source, started, text in _starts(thread):
+            yield f"  {node_ids[name, source]} -. {_quoted(text)} .-> {entry_ids[started]}"
 
 
 def _variable(variable: VariableDef) -> str:

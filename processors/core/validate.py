@@ -451,16 +451,17 @@ class _ThreadValidation:
         for index, edge in enumerate(node.edges):
             place = (*path, "next") if len(node.edges) == 1 else (*path, "next", index)
             sink = self.thread.nodes.get(edge.to)
+            to = (*place, "to") if edge.when is not None or edge.mutations else place
             if sink is None:
                 self.report(
                     "EDGE_MISSING_SINK",
-                    place,
+                    to,
                     f"expected a node of {self.thread.name}{_of(self.thread.nodes, edge.to)}, found {edge.to!r}",
                 )
             elif edge.to == node.name:
-                self.report("EDGE_SELF_LOOP", place, f"expected another node, found {edge.to!r} itself")
+                self.report("EDGE_SELF_LOOP", to, f"expected another node, found {edge.to!r} itself")
             elif isinstance(sink, EntrypointNode):
-                self.report("EDGE_INTO_ENTRYPOINT", place, f"expected no edge into an ENTRYPOINT, found {edge.to!r}")
+                self.report("EDGE_INTO_ENTRYPOINT", to, f"expected no edge into an ENTRYPOINT, found {edge.to!r}")
             if edge.when is not None:
                 self._expect(edge.when, (*place, "when"), [VariableType.BOOL], "CONDITION_TYPE")
             for number, mutation in enumerate(edge.mutations):
