@@ -22,7 +22,6 @@ import avro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
 from processors.codec.schemas import (
-    FINGERPRINTS_FILE,
     RELEASED_FOLDER,
     RecordSchema,
     Schema,
@@ -178,16 +177,8 @@ def release(schemas: Schemas, version: str) -> Path:
     if problems:
         raise Incompatible("the current schemas break what was released:\n" + "\n".join(problems))
     folder.mkdir(parents=True)
-    write_published(schemas, folder)
+    schemas.export(folder)
     return folder
-
-
-def write_published(schemas: Schemas, folder: Path) -> None:
-    """Write every current schema, self-contained, as `<record>.avsc`, and the list of their fingerprints."""
-    for name, record in schemas.records.items():
-        (folder / f"{name}.avsc").write_text(record.text, encoding="utf-8")
-    fingerprints = {name: record.fingerprint.hex() for name, record in sorted(schemas.records.items())}
-    (folder / FINGERPRINTS_FILE).write_text(json.dumps(fingerprints, indent=2) + "\n", encoding="utf-8")
 
 
 def run(arguments: list[str]) -> str:

@@ -222,6 +222,13 @@ class Schemas:
         version, name = place
         return self.released(version)[name]
 
+    def export(self, folder: Path) -> None:
+        """Write every current schema, self-contained, as `<record>.avsc`, and the list of their fingerprints."""
+        for name, record in self.records.items():
+            (folder / f"{name}.avsc").write_text(record.text, encoding="utf-8")
+        fingerprints = {name: record.fingerprint.hex() for name, record in sorted(self.records.items())}
+        (folder / FINGERPRINTS_FILE).write_text(json.dumps(fingerprints, indent=2) + "\n", encoding="utf-8")
+
     @cached_property
     def _current_by_fingerprint(self) -> Mapping[bytes, RecordSchema]:
         return {record.fingerprint: record for record in self.records.values()}
