@@ -27,6 +27,7 @@ from processors.topic_check import check
 from processors.topics import Topics
 
 STOP_SECONDS: Final = 4.5
+PROBLEMS_SHOWN: Final = 3
 FORCED_EXIT_CODE: Final = 75
 """The worker was told to stop and Kafka did not answer in time. Nothing is lost; what was open is aborted later."""
 
@@ -97,7 +98,8 @@ def expect_topics(settings: Settings, topics: Topics) -> None:
     with settings.explaining("looking at the topics"):
         problems = check(topics, AdminClient(settings.admin()))
     if problems:
-        raise TopicsUnfit("; ".join(problems))
+        more = f"; and {len(problems) - PROBLEMS_SHOWN} more like that" if len(problems) > PROBLEMS_SHOWN else ""
+        raise TopicsUnfit("; ".join(problems[:PROBLEMS_SHOWN]) + more)
 
 
 def run(app: App, ready_file: ReadyFile | None = None, probes_port: int | None = None) -> None:

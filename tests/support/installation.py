@@ -20,8 +20,8 @@ from processors.settings import Settings
 from processors.topics import Topics
 from tests.support.ledger import Ledger
 
-SESSION_MS = 2_000
-"""Session time-out of the workers here, so that tests need not wait long for a death to be noticed."""
+SHORT_SESSIONS: Mapping[str, str] = {"KAFKA_SESSION_TIMEOUT_MS": "2000", "KAFKA_HEARTBEAT_INTERVAL_MS": "500"}
+"""Variables for workers, so that tests need not wait long for a death to be noticed."""
 
 
 def wait_until(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> None:
@@ -97,7 +97,7 @@ class Installation:
     prefix: str
     folder: Path
     partitions: int = 4
-    properties: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=lambda: SHORT_SESSIONS)
     workers: list[WorkerProcess] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -127,11 +127,9 @@ class Installation:
         variables = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))}
         variables |= {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
-            "KAFKA_SESSION_TIMEOUT_MS": str(SESSION_MS),
-            "KAFKA_HEARTBEAT_INTERVAL_MS": "500",
             "HALTER_PREFIX": self.prefix,
             "HALTER_PARTITIONS": str(self.partitions),
-            **self.properties,
+            **self.variables,
             **env,
         }
         command = [

@@ -1,0 +1,229 @@
+"""Rules of the transactional runtime, on a real Kafka, with the counting fold in processes of their own.
+
+That nothing is lost or doubled is the ledger's verdict, which uses nothing of the runtime.
+"""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from processors.runtime.steps import Step
+from tests.support.installation import Installation, wait_until
+
+
+@pytest.fixture
+def installation(bootstrap: str, prefix: str, tmp_path: Path) -> Iterator[Installation]:
+    with Installation(bootstrap, prefix, tmp_path) as it:
+        yield it
+
+
+def event_of(installation: Installation, cause: tuple[str, int, int]) -> dict[str, object]:
+    """Wait for the event that a record caused."""
+    found: list[dict[str, object]] = []
+
+    def is_there() -> bool:
+        found[:] = [event for event in installation.ledger.events() if event["cause"] == list(cause)]
+        return bool(found)
+
+    wait_until(f"the event of {cause}", is_there)
+    return found[0]
+
+
+def test_every_input_has_one_event_in_order_and_the_state_is_the_fold_of_the_log(installation: Installation) -> None:
+    installation.post_many(1_000)
+    worker = installation.worker("one")
+    worker.wait_ready()
+    with installation.trickle():
+        installation.post_many(2_000)
+    verdict = installation.verdict_when_folded()
+    assert verdict.ok, verdict
+    assert verdict.inputs >= 3_000
+
+
+def test_sigterm_hands_the_shards_over_and_ends_within_5_seconds(installation: Installation) -> None:
+    first, second = installation.worker("first"), installation.worker("second")
+    first.wait_ready()
+    second.wait_ready()
+    wait_until("shared shards", lambda: len(first.shards) == len(second.shards) == 2)
+    with installation.trickle():
+        exit_code, seconds = first.stop()
+        wait_until("take-over", lambda: second.shards == [0, 1, 2, 3], seconds=5)
+    assert (exit_code, seconds < 5) == (0, True), first.log
+    verdict = installation.verdict_when_folded()
+    assert verdict.ok, verdict
+
+
+def test_when_one_of_two_workers_is_killed_the_other_takes_its_shards(installation: Installation) -> None:
+    first, second = installation.worker("first"), installation.worker("second")
+    first.wait_ready()
+    wait_until("shared shards", lambda: len(first.shards) == len(second.shards) == 2)
+    with installation.trickle():
+        second.kill()
+        wait_until("take-over", lambda: first.shards == [0, 1, 2, 3])
+    verdict = installation.verdict_when_folded()
+    assert verdict.ok, verdict
+
+
+@pytest.mark.parametrize("stop_at", [Step.AFTER_POLL, Step.AFTER_PRODUCE, f"{Step.AFTER_SEND_OFFSETS}:2"])
+def test_a_zombie_cannot_commit_what_it_held_when_its_shards_moved(installation: Installation, stop_at: str) -> None:
+    """Both believe that they own the shards: the zombie sleeps through its session in the middle of a turn."""
+    zombie = installation.worker("zombie", HALTER_STOP_AT=stop_at)
+    zombie.wait_ready()
+    installation.post_many(50)
+    other = installation.worker("other")
+    other.wait_ready()
+    wait_until("take-over", lambda: other.shards == [0, 1, 2, 3])
+    installation.post_many(50)
+    verdict = installation.verdict_when_folded()
+    assert verdict.ok, verdict
+    zombie.send(signal.SIGCONT)
+    wait_until("refusal", lambda: "turn_aborted" in zombie.log or "kind=Fenced" in zombie.log)
+    installation.post_many(50)
+    verdict = installation.verdict_when_folded()
+    assert verdict.ok, verdict
+    assert verdict.inputs == 150
+
+
+def test_a_static_member_that_is_killed_goes_on_with_its_shards_and_no_other_is_disturbed(
+    installation: Installation,
+) -> None:
+    first, second = installation.worker("first", static=True), installation.worker("second", static=True)
+    wait_until("shared shards", lambda: len(first.shards) == len(second.shards) == 2)
+    rebalances = second.log.count("assigned")
+    with installation.trickle():
+        first.kill()
+        again = installation.worker("first", static=True)
+        again.wait_ready()
+    verdict = installation.verdict_when_folded()
+    assert verdict.ok, verdict
+    assert again.shards == first.shards or len(again.shards) == 2
+    assert second.log.count("assigned") == rebalances
+
+
+def test_the_new_group_protocol_works_as_well(bootstrap: str, prefix: str, tmp_path: Path) -> None:
+    variables = {"KAFKA_GROUP_PROTOCOL": "consumer"}
+    with Installation(bootstrap, prefix, tmp_path, variables=variables) as installation:
+        first, second = installation.worker("first"), installation.worker("second")
+        wait_until("shared shards", lambda: len(first.shards) == len(second.shards) == 2)
+        with installation.trickle():
+            assert second.stop()[0] == 0
+            wait_until("take-over", lambda: first.shards == [0, 1, 2, 3])
+        verdict = installation.verdict_when_folded()
+        assert verdict.ok, verdict
+
+
+def test_a_turn_that_folds_a_record_that_breaks_a_rule_ends_the_worker_with_the_record_named(
+    installation: Installation,
+) -> None:
+    installation.post_many(50)
+    topic, partition, offset = installation.post("external-events", "key-1", boom=True)
+    worker = installation.worker("one")
+    assert worker.wait_end() == 1
+    last_line = worker.log.splitlines()[-1]
+    assert last_line.startswith(f"halter: {topic}[{partition}]@{offset} (key b'key-1') cannot be folded: RuleBroke")
+    assert "Traceback" not in worker.log
+    assert [topic, partition, offset] not in [event["cause"] for event in installation.ledger.events()]
+
+
+def test_a_position_that_was_deleted_unread_stops_the_worker(installation: Installation) -> None:
+    _, partition, offset = installation.post("external-events", "key")
+    worker = installation.worker("one")
+    event_of(installation, ("external-events", partition, offset))
+    worker.stop()
+    for _ in range(3):
+        _, _, offset = installation.post("external-events", "key")
+    place = TopicPartition(installation.topics.external_events, partition, offset)
+    next(iter(installation.admin.delete_records([place]).values())).result()
+    worker = installation.worker("one")
+    assert worker.wait_end() == 1
+    assert f"external-events[{partition}]: expected the record at offset" in worker.log.splitlines()[-1]
+    assert "deleted unread" in worker.log.splitlines()[-1]
+
+
+def test_a_position_beyond_the_end_of_its_topic_stops_the_worker(installation: Installation) -> None:
+    row = json.dumps({"task-reports": 1_000_000})
+    installation.producer.produce(installation.topics.fold_positions, row, b"2", partition=2)
+    installation.producer.flush()
+    worker = installation.worker("one")
+    assert worker.wait_end() == 1
+    assert "task-reports[2]: expected offset 1000000" in worker.log.splitlines()[-1]
+
+
+def test_a_group_that_is_past_the_beginning_without_state_stops_the_worker(installation: Installation) -> None:
+    _, partition, offset = installation.post("wf-commands", "key")
+    consumer = Consumer(installation.settings.consumer(group_id=installation.topics.group))
+    committed = TopicPartition(installation.topics.wf_commands, partition, offset + 1)
+    consumer.commit(offsets=[committed], asynchronous=False)
+    consumer.close()
+    worker = installation.worker("one")
+    assert worker.wait_end() == 1
+    assert f"shard {partition}: expected state" in worker.log.splitlines()[-1]
+
+
+def test_a_missing_topic_is_explained_before_anything_starts(installation: Installation) -> None:
+    for future in installation.admin.delete_topics([installation.topics.wf_events]).values():
+        future.result()
+    worker = installation.worker("one")
+    assert worker.wait_end() == 1
+    assert worker.log.splitlines()[-1] == (
+        f"halter: topic '{installation.topics.wf_events}' does not exist: run `halter topics apply`"
+    )
+
+
+def test_a_command_that_names_a_newer_position_of_definitions_waits_for_it(installation: Installation) -> None:
+    worker = installation.worker("one")
+    worker.wait_ready()
+    for number in range(10):
+        topic, _, offset = installation.post("definition-commands", f"spec-{number}", body=number)
+        wait_until(
+            "the definition", lambda n=number: len(installation.ledger.read(installation.topics.definitions, 1)) > n
+        )
+        position = (
+            max(message.offset() or 0 for message in installation.ledger.read(installation.topics.definitions, 1)) + 1
+        )
+        cause = installation.post("wf-commands", "key", requires=position)
+        assert int(str(event_of(installation, cause)["definitions"])) >= position, (topic, offset)
+
+
+def test_a_position_of_definitions_that_does_not_exist_is_not_waited_for(installation: Installation) -> None:
+    worker = installation.worker("one")
+    worker.wait_ready()
+    begun = time.monotonic()
+    event = event_of(installation, installation.post("wf-commands", "key", requires=1_000))
+    assert event["definitions"] == 0
+    assert time.monotonic() - begun < 4
+
+
+def test_a_timer_fires_without_any_input_and_survives_a_crash(installation: Installation) -> None:
+    due_ms = int(time.time() * 1_000) + 3_000
+    _, partition, _ = installation.post("wf-commands", "key", timer_ms=due_ms)
+    worker = installation.worker("one", static=True)
+    wait_until("the timer to be armed", lambda: installation.ledger.rows(installation.topics.thread_runs))
+    worker.kill()
+    installation.worker("one", static=True)
+
+    def fired() -> list[int]:
+        events = [event for event in installation.ledger.events() if "fired" in event["input"]]
+        return [event["cause"][1] for event in events]
+
+    wait_until("the timer to fire", fired)
+    assert fired() == [partition]
+    assert int(time.time() * 1_000) >= due_ms
+    wait_until("the timer to be gone", lambda: not installation.ledger.rows(installation.topics.thread_runs))
+    verdict = installation.verdict_when_folded()
+    assert verdict.ok, verdict
+
+
+def test_readiness_tells_what_the_worker_does(installation: Installation) -> None:
+    worker = installation.worker("one")
+    worker.wait_ready()
+    assert worker.ready is not None
+    assert worker.ready["state"] == "folding"
+    assert worker.ready["shards"] == [0, 1, 2, 3]
+    worker.stop()
+    assert worker.ready is None
