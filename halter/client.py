@@ -13,7 +13,7 @@ Knows topics, keys and ids; decides nothing.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -23,6 +23,7 @@ from halter.ids import new_id
 from halter.inspection import History, WfRunReader
 from halter.reading import FROM_THE_START, MISSING, PartitionReader, missing
 from processors.codec import Codec
+from processors.core.canonical import document_text
 from processors.core.commands import (
     Command,
     DefinitionCommand,
@@ -40,7 +41,7 @@ from processors.core.commands import (
     StopWfRun,
     TaskStatus,
 )
-from processors.core.canonical import document_text
+from processors.core.definitions import Definitions
 from processors.core.events import (
     Definition,
     DefinitionAccepted,
@@ -50,11 +51,11 @@ from processors.core.events import (
     RejectionCode,
     TaskRequest,
     WfRunDeleted,
+    WfRunEnded,
 )
 from processors.core.model import WfRun
 from processors.core.spec import WfSpec
 from processors.core.values import Value, VariableType, to_json
-from processors.definitions_view import DefinitionsView
 from processors.errors import HalterError
 from processors.fold_position import FoldPosition
 from processors.inputs import DEFINITION_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, VALUE_BYTES_MAX, WF_COMMANDS
@@ -83,6 +84,10 @@ class RecordTooLarge(HalterError):
 
 class NoOutcome(HalterError):
     """Kafka has the record, but nobody has decided it yet. It will be: look whether a worker runs."""
+
+
+class NotEnded(HalterError):
+    """A WfRun goes on longer than somebody was ready to wait. That is no failure: look what it waits for."""
 
 
 class CommandRejected(HalterError):
@@ -130,6 +135,10 @@ class Posted:
         """
         return self._client._outcome(self, self._log_end, timeout_s)
 
+    def until_ended(self, timeout_s: float = OUTCOME_SECONDS) -> WfRun:
+        """Wait until its WfRun has ended, and give its state as it was then. Raises NotEnded if that takes longer."""
+        return self._client._until_ended(self, self._log_end, timeout_s)
+
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
@@ -165,12 +174,13 @@ class Client:
         self.topics = settings.topics() if topics is None else topics
         self.codec = Codec.load() if codec is None else codec
         self.reader = PartitionReader(settings, self.topics)
-        self.wf_runs = WfRunReader(self.reader, self.topics, self.codec, self.definitions)
+        self.wf_runs = WfRunReader(self.reader, self.topics, self.codec)
         self._producer = Producer(
             settings.producer(linger_ms=0, message_timeout_ms=int(DELIVERY_SECONDS * 1000))  # a person may be waiting
         )
         self._known_topics: set[str] = set()
-        self._definitions = DefinitionsView(self.codec)
+        self._definitions = Definitions()
+        self._definitions_position = 0
         self._newest: dict[str, tuple[int, int]] = {}
         """WfRun id -> (incarnation, seq) of the newest event that an outcome showed us."""
 
@@ -217,7 +227,12 @@ class Client:
         return self.put(PutWorkflowEventDef(name, content_type, new_id()), timeout_s)
 
     def put(self, command: DefinitionCommand, timeout_s: float = OUTCOME_SECONDS) -> Put:
-        """Post a definition command and wait until its outcome, and the definition, can be seen by everybody."""
+        """Post a definition command and wait until its outcome, and the definition, can be seen by everybody.
+
+        One without an id gets one. Raises DefinitionRefused.
+        """
+        if command.command_id is None:
+            command = replace(command, command_id=new_id())
         events = self.topics.definition_events
         log_end = self.reader.end(events, 0)
         partition, offset = self._send(self.topics.definition_commands, command.name, command)
@@ -240,26 +255,31 @@ class Client:
         for message in self._until(deadline, topic, 0, FROM_THE_START if not found else self._start_of_definitions()):
             if message is None:
                 if found:
-                    return self._definitions.position
+                    return self._definitions_position
                 continue
             self._learn(message)
             found = found or message.key() == key
         raise NoOutcome(f"{accepted.kind} {accepted.name!r} was accepted, but does not appear on '{topic}'")
 
-    def definitions(self) -> DefinitionsView:
+    def definitions(self) -> Definitions:
         """All definitions that there are now."""
         for message in self.reader.read(self.topics.definitions, 0, self._start_of_definitions()):
             self._learn(message)
         return self._definitions
 
     def _start_of_definitions(self) -> int:
-        return self._definitions.position or FROM_THE_START
+        return self._definitions_position or FROM_THE_START
 
     def _learn(self, message: Message) -> None:
         offset = message.offset()
         assert offset is not None
-        if offset >= self._definitions.position:
-            self._definitions.apply(message.key() or b"", message.value(), offset + 1)
+        if offset < self._definitions_position:
+            return
+        self._definitions_position = offset + 1
+        if (value := message.value()) is not None:
+            definition = self.codec.decode(value)
+            assert isinstance(definition, Definition)
+            self._definitions.apply(definition)
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -278,7 +298,7 @@ class Client:
         `definitions_position`: a worker that knows less of `definitions` waits until it knows that much; by default
         what this client has seen.
         """
-        position = self._definitions.position if definitions_position is None else definitions_position
+        position = self._definitions_position if definitions_position is None else definitions_position
         return self.post(
             RunWf(
                 wf_run_id=new_id() if wf_run_id is None else wf_run_id,
@@ -446,6 +466,21 @@ class Client:
             raise CommandRejected(caused[0], caused[0].event)
         return caused
 
+    def _until_ended(self, posted: Posted, log_end: int, timeout_s: float) -> WfRun:
+        key, deadline = posted.wf_run_id.encode(), time.monotonic() + timeout_s
+        for message in self._until(deadline, self.topics.wf_events, posted.partition, log_end):
+            if message is None or message.key() != key:
+                continue
+            entry = self.codec.decode(message.value() or b"")
+            assert isinstance(entry, LogEntry)
+            if isinstance(entry.event, WfRunEnded | WfRunDeleted):
+                self._remember(entry)
+                return self.history(posted.wf_run_id).final_state()
+        raise NotEnded(
+            f"WfRun '{posted.wf_run_id}' has not ended within {timeout_s:g} s; "
+            f"`halter show {posted.wf_run_id}` shows what it waits for"
+        )
+
     def _remember(self, entry: LogEntry) -> None:
         self._newest.pop(entry.wf_run_id, None)
         if entry.seq and not isinstance(entry.event, WfRunDeleted):
@@ -523,6 +558,7 @@ __all__ = [
     "DefinitionRefused",
     "NoOutcome",
     "NotDelivered",
+    "NotEnded",
     "PartitionsDiffer",
     "Posted",
     "Put",

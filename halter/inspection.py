@@ -14,9 +14,8 @@ from confluent_kafka import Message
 from halter.reading import FROM_THE_START, PartitionReader
 from processors.codec import Codec
 from processors.core.engine import new_run, replay
-from processors.core.events import LogEntry
-from processors.core.model import NO_INCARNATION, ThreadRun, WfRun, WfRunExternalEvent
-from processors.definitions_view import DefinitionsView
+from processors.core.events import LogEntry, WfRunEnded, WfRunStarted
+from processors.core.model import NO_INCARNATION, Status, ThreadRun, WfRun, WfRunExternalEvent
 from processors.partitioner import partition_of
 from processors.topics import Topics
 
@@ -60,6 +59,17 @@ class History:
         """Replay: the WfRun as it is after the last of the events. No rule is run."""
         return replay(self.entries, new_run(self.wf_run_id))
 
+    def final_state(self) -> WfRun:
+        """Replay without the end: a WfRun that is over, with the threads and Variables that it had when it ended."""
+        entries = self.entries
+        for index in range(len(entries) - 1, -1, -1):
+            event = entries[index].event
+            if isinstance(event, WfRunStarted):
+                break
+            if isinstance(event, WfRunEnded) and event.status is not Status.ERROR:
+                return replay(entries[:index], new_run(self.wf_run_id))
+        return self.state()
+
 
 def assemble(
     wf_run_id: str, row: WfRun | None, threads: Iterable[ThreadRun], external_events: Iterable[WfRunExternalEvent]
@@ -74,11 +84,7 @@ def assemble(
 class WfRunReader:
     """Finds what belongs to one WfRun id."""
 
-    def __init__(
-        self, reader: PartitionReader, topics: Topics, codec: Codec, definitions: Callable[[], DefinitionsView]
-    ) -> None:
-        """`definitions` gives those of now, when it is asked."""
-        self.definitions = definitions
+    def __init__(self, reader: PartitionReader, topics: Topics, codec: Codec) -> None:
         self._reader, self._topics, self._codec = reader, topics, codec
 
     def show(self, wf_run_id: str, at_least: tuple[int, int] | None = None) -> WfRun | None:

@@ -53,6 +53,7 @@ from processors.core.events import (
     VariableWrite,
     WaitStarted,
     WfRunDeleted,
+    WfRunEnded,
     WfRunStarted,
     WorkflowEventThrown,
 )
@@ -87,7 +88,7 @@ def event_line(event: Event) -> str:
         case WfRunStarted():
             details = f"{event.wf_spec}, {event.thread_spec}{_values(event.variables)}"
             return _line("E", "WfRunStarted", "#0", details)
-        case WfRunDeleted() | ExternalEventPosted():
+        case WfRunDeleted() | WfRunEnded() | ExternalEventPosted():
             return _line("E", type(event).__name__, "", _happened(event))
         case _:
             return _line("E", type(event).__name__, f"#{event.thread}", _happened(event))
@@ -126,6 +127,8 @@ def _happened(event: Event) -> str:
     match event:
         case WfRunDeleted():
             return event.reason
+        case WfRunEnded():
+            return f"{event.status}, kept until {iso_of(Timestamp(event.delete_at_ms))}"
         case ExternalEventPosted():
             thread = "" if event.thread is None else f" for #{event.thread}"
             return f"{event.external_event_def} {event.external_event_id}{thread}"

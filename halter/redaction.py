@@ -126,6 +126,12 @@ class Redactor:
             shown.append(replace(entry, event=log.redact(entry.event)))
         return shown
 
+    def entries_of(self, run: WfRun | None, entries: Iterable[LogEntry]) -> list[LogEntry]:
+        """The newest events of a WfRun whose state is known, without their masked values."""
+        secrets = UNKNOWN if run is None else self._secrets(run.wf_spec)
+        log = _Log(secrets, {} if run is None else {it.number: it.thread_spec for it in run.threads.values()})
+        return [replace(entry, event=log.redact(entry.event)) for entry in entries]
+
     def _secrets_of_next_start(self, entries: list[LogEntry]) -> Secrets:
         return next((self._secrets(e.event.wf_spec) for e in entries if isinstance(e.event, WfRunStarted)), UNKNOWN)
 
@@ -183,9 +189,9 @@ def _redact_input(values: Mapping[str, Value], node: str, secrets: Secrets) -> d
 class _Log:
     """The events of one WfRun in their order: which thread is of which ThreadSpec, and at which task."""
 
-    def __init__(self, secrets: Secrets) -> None:
+    def __init__(self, secrets: Secrets, thread_specs: dict[int, str] | None = None) -> None:
         self.secrets = secrets
-        self._thread_specs: dict[int, str] = {}
+        self._thread_specs = {} if thread_specs is None else thread_specs
         self._tasks: dict[int, str] = {}
 
     def redact(self, event: Any) -> Any:
@@ -220,7 +226,12 @@ class _Log:
                 return event
 
     def _is_secret(self, thread: int, name: str) -> bool:
-        return self.secrets.everything or (self._thread_specs.get(thread, ""), name) in self.secrets.variables
+        spec = self._thread_specs.get(thread)
+        known = name in self.secrets.names if spec is None else (spec, name) in self.secrets.variables
+        return self.secrets.everything or known
 
     def _is_output(self, thread: int, node: str) -> bool:
-        return self.secrets.everything or (self._thread_specs.get(thread, ""), node) in self.secrets.outputs
+        spec = self._thread_specs.get(thread)
+        return self.secrets.everything or any(
+            of_node == node and spec in (None, of_spec) for of_spec, of_node in self.secrets.outputs
+        )

@@ -45,6 +45,8 @@ COMMANDS = {
     "history": LazyCommand("halter.cli.runs:history", "Show every event of a WfRun, each with its cause."),
     "stop": LazyCommand("halter.cli.runs:stop", "Stop a WfRun, or one of its threads."),
     "resume": LazyCommand("halter.cli.runs:resume", "Resume a WfRun, or one of its threads."),
+    "rescue": LazyCommand("halter.cli.runs:rescue", "Revive a thread that is in ERROR."),
+    "delete": LazyCommand("halter.cli.runs:delete", "Forget a WfRun; its id is free again."),
     "schemas": LazyCommand("halter.cli.schemas:app", "List and print the Avro schemas of the topics."),
 }
 

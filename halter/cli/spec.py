@@ -1,4 +1,4 @@
-"""`halter spec check | show`: options in, words out. What is checked is in `halter.documents`."""
+"""`halter spec`: documents are checked and shown here, definitions on the cluster are `halter.cli.definitions`'."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from halter.cli import definitions
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
@@ -79,3 +80,8 @@ def show(
         typer.echo(diagram.mermaid(wf_spec), nl=False)
     else:
         typer.echo(json.dumps(json.loads(wf_spec.document), indent=2, ensure_ascii=False))
+
+
+app.command("put", epilog=definitions.PUT_EXAMPLES)(definitions.put)
+app.command("list", epilog=definitions.LIST_EXAMPLES)(definitions.list_all)
+app.command("get", epilog=definitions.GET_EXAMPLES)(definitions.get)

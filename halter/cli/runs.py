@@ -1,0 +1,345 @@
+"""`halter run | send | stop | resume | rescue | delete | show | history`: WfRuns from the command line.
+
+Options in, words out; what is done is the Client's. A command that was refused ends with its code and sentence.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from halter.cli.client import (
+    Json,
+    Thread,
+    Timeout,
+    Unmask,
+    WfRunId,
+    assignments,
+    connected,
+    note,
+    print_json,
+    styled,
+    typed_value,
+)
+from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile
+from processors.errors import HalterError
+
+if TYPE_CHECKING:
+    from halter.client import Client, Posted
+    from processors.core.events import LogEntry
+    from processors.core.model import WfRun
+
+
+class NoSuchWfRun(HalterError):
+    """Nothing is known under this id. Whoever typed it looks at it again, or at --prefix."""
+
+
+class BadVersion(HalterError):
+    """A version is not MAJOR or MAJOR.REVISION. Whoever typed it corrects it."""
+
+
+def run(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="Name of the WfSpec.", show_default=False)],
+    wf_run_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="Id of the WfRun, and the key of all its records; else a new one."),
+    ] = None,
+    variables: Annotated[
+        list[str] | None,
+        typer.Option("--var", metavar="NAME=VALUE", help="A Variable; the value is JSON if it is JSON, else text."),
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", metavar="MAJOR[.REVISION]", help="Of the WfSpec; else the newest.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the WfRun has ended, and show it.")] = False,
+    timeout: Timeout = 30.0,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+) -> None:
+    """Start a WfRun of a WfSpec and print its id.
+
+    \b
+    halter run cart --id cart-1 --var customer=Ann --var card=4711
+    halter run cart --id cart-1 --var 'items=["mug"]' --wait --timeout 60
+
+    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    """
+    major, revision = parsed_version(version)
+    with connected(bootstrap, properties_file, properties, prefix) as client:
+        client.definitions()  # so that a worker that knows less than we could waits
+        posted = client.run_wf(spec, assignments(variables), wf_run_id=wf_run_id, major=major, revision=revision)
+        entries = outcome_of(posted, timeout, as_json=as_json)
+        if wait:
+            print_wf_run(client, posted.until_ended(timeout), as_json=as_json)
+            return
+    if as_json:
+        print_outcome(posted, entries)
+    else:
+        typer.echo(posted.wf_run_id)
+
+
+def send(
+    wf_run_id: WfRunId,
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="Name of the ExternalEventDef.", show_default=False)],
+    content: Annotated[
+        str | None, typer.Argument(metavar="[CONTENT]", help="Its payload: JSON if it is JSON, else text.")
+    ] = None,
+    event_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Id of the event: a second one of the same id is refused.")
+    ] = None,
+    thread: Annotated[
+        int | None, typer.Option("--thread", metavar="N", min=0, help="The only ThreadRun to take it.")
+    ] = None,
+    timeout: Timeout = 30.0,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+) -> None:
+    """Post an ExternalEvent to a WfRun and print what came of it.
+
+    \b
+    halter send cart-1 checkout
+    halter send cart-1 address-changed '12 Harbour Street' --id e7
+
+    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    """
+    with connected(bootstrap, properties_file, properties, prefix) as client:
+        value = None if content is None else typed_value(content)
+        posted = client.post_external_event(wf_run_id, event, value, event_id=event_id, thread=thread)
+        report(client, posted, timeout, as_json=as_json)
+
+
+def stop(
+    wf_run_id: WfRunId,
+    thread: Thread = 0,
+    timeout: Timeout = 30.0,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+) -> None:
+    """Stop a WfRun, or one of its threads, until `halter resume`; what is below it stops too.
+
+    \b
+    halter stop cart-1 --thread 1
+
+    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    """
+    with connected(bootstrap, properties_file, properties, prefix) as client:
+        report(client, client.stop(wf_run_id, thread), timeout, as_json=as_json)
+
+
+def resume(
+    wf_run_id: WfRunId,
+    thread: Thread = 0,
+    timeout: Timeout = 30.0,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+) -> None:
+    """Resume what `halter stop` stopped.
+
+    \b
+    halter resume cart-1
+
+    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    """
+    with connected(bootstrap, properties_file, properties, prefix) as client:
+        report(client, client.resume(wf_run_id, thread), timeout, as_json=as_json)
+
+
+def rescue(
+    wf_run_id: WfRunId,
+    thread: Thread = 0,
+    skip: Annotated[bool, typer.Option("--skip", help="Pass over the node that failed, else run it again.")] = False,
+    timeout: Timeout = 30.0,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+) -> None:
+    """Revive a thread that is in ERROR.
+
+    \b
+    halter rescue cart-1 --thread 2 --skip
+
+    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    """
+    with connected(bootstrap, properties_file, properties, prefix) as client:
+        report(client, client.rescue(wf_run_id, thread, skip_current_node=skip), timeout, as_json=as_json)
+
+
+def delete(
+    wf_run_id: WfRunId,
+    timeout: Timeout = 30.0,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+) -> None:
+    """Forget a WfRun and its ExternalEvents; its id is free again. The log keeps what happened.
+
+    \b
+    halter delete cart-1
+
+    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    """
+    with connected(bootstrap, properties_file, properties, prefix) as client:
+        report(client, client.delete(wf_run_id), timeout, as_json=as_json)
+
+
+def show(
+    wf_run_id: WfRunId,
+    unmask: Unmask = False,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+) -> None:
+    """Show a WfRun: its status, its threads, what holds them, their Variables, and events that nobody has claimed.
+
+    \b
+    halter show cart-1
+    halter show cart-1 --json --unmask
+
+    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    """
+    with connected(bootstrap, properties_file, properties, prefix) as client:
+        found = client.show(wf_run_id)
+        if found is None:
+            raise NoSuchWfRun(
+                f"there is no WfRun '{wf_run_id}' and no ExternalEvent that waits for it{known_as(client)}"
+            )
+        if found.final_status is not None:
+            # Its threads have left; how they were stands on the log, while that is kept.
+            ended = client.history(wf_run_id)
+            found = ended.final_state() if ended.entries else found
+        print_wf_run(client, found, as_json=as_json, unmask=unmask)
+
+
+def history(
+    wf_run_id: WfRunId,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="All that the log has, with what was before this WfRun under its id.")
+    ] = False,
+    unmask: Unmask = False,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+) -> None:
+    """Show every event of a WfRun in order, each with the record that caused it. --json prints one event per line.
+
+    \b
+    halter history cart-1
+    halter history cart-1 --from-start --json
+
+    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    """
+    import json
+
+    from halter import history as history_text
+    from halter.inspection import History
+    from halter.redaction import Redactor
+
+    with connected(bootstrap, properties_file, properties, prefix) as client:
+        found = client.history(wf_run_id, from_start=from_start)
+        if not found.incarnations:
+            raise NoSuchWfRun(f"the log has no event of a WfRun '{wf_run_id}'{known_as(client)}")
+        if not unmask:
+            shown = Redactor(client.definitions()).entries(found.entries)
+            found = History.of(wf_run_id, shown, complete=found.complete)
+    if as_json:
+        for entry in found.entries:
+            typer.echo(json.dumps(history_text.entry_data(entry), ensure_ascii=False))
+        return
+    for line in history_text.text(found):
+        typer.echo(line)
+    if not found.complete:
+        note("what may have been under this id before is left out; --from-start reads the whole log")
+
+
+def parsed_version(text: str | None) -> tuple[int | None, int | None]:
+    """MAJOR or MAJOR.REVISION."""
+    if text is None:
+        return None, None
+    major, dot, revision = text.partition(".")
+    if not major.isdecimal() or (dot and not revision.isdecimal()):
+        raise BadVersion(f"--version: expected MAJOR or MAJOR.REVISION, found '{text}'")
+    return int(major), int(revision) if dot else None
+
+
+def known_as(client: "Client") -> str:
+    """Where we looked, for a sentence that says we found nothing."""
+    prefix = f", prefix '{client.settings.prefix}'" if client.settings.prefix else ""
+    return f" at {client.settings.bootstrap}{prefix}"
+
+
+def outcome_of(posted: "Posted", timeout_s: float, *, as_json: bool) -> "list[LogEntry]":
+    """Wait for what became of a record; a refusal in JSON as well, where that is wanted."""
+    from halter.client import CommandRejected
+
+    try:
+        return posted.outcome(timeout_s)
+    except CommandRejected as rejected:
+        if as_json:
+            print_outcome(posted, [rejected.entry])
+        raise
+
+
+def report(client: "Client", posted: "Posted", timeout_s: float, *, as_json: bool) -> None:
+    """Print what became of a record."""
+    from halter.log_text import event_line
+    from halter.redaction import Redactor
+
+    entries = outcome_of(posted, timeout_s, as_json=as_json)
+    wf_run = client.show(posted.wf_run_id)
+    entries = Redactor(client.definitions()).entries_of(wf_run, entries)
+    if as_json:
+        print_outcome(posted, entries)
+        return
+    for entry in entries:
+        typer.echo(event_line(entry.event))
+
+
+def print_outcome(posted: "Posted", entries: "Iterable[LogEntry]") -> None:
+    """What became of a record, for programs."""
+    from halter.history import entry_data
+
+    print_json(
+        {
+            "wf_run_id": posted.wf_run_id,
+            "record": {"topic": posted.topic, "partition": posted.partition, "offset": posted.offset},
+            "events": [entry_data(entry) for entry in entries],
+        }
+    )
+
+
+def print_wf_run(client: "Client", wf_run: "WfRun", *, as_json: bool, unmask: bool = False) -> None:
+    """A WfRun, as data or as text."""
+    from halter.redaction import Redactor
+    from halter.wf_run_text import data, text
+
+    shown = wf_run if unmask else Redactor(client.definitions()).run(wf_run)
+    if as_json:
+        print_json(data(shown))
+        return
+    colours = {"RUNNING": "green", "COMPLETED": "blue", "HALTED": "yellow", "ERROR": "red", "EXCEPTION": "red"}
+
+    def status(word: str, **more: Any) -> str:
+        return styled(word, fg=colours.get(word.strip()), **more)
+
+    for line in text(shown, status):
+        typer.echo(line)
