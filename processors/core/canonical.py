@@ -58,7 +58,8 @@ def document_of(wf_spec: WfSpec) -> dict[str, Any]:
             "entrypoint": wf_spec.entrypoint,
             "retention_s": wf_spec.retention_s,
             "threads": {name: _thread_document(thread) for name, thread in wf_spec.threads.items()},
-        }
+        },
+        threads=None,
     )
 
 
@@ -180,7 +181,7 @@ def _kind_document(node: AnyNode) -> dict[str, Any]:
                         "strategy": node.strategy.value,
                         "on_child_failure": [_failure_handler_document(item) for item in node.on_child_failure],
                     },
-                    threads=(),
+                    threads=None,
                     strategy="ALL",
                 ),
             }

@@ -1,0 +1,337 @@
+"""Which definitions are accepted, and under which version (SEMANTICS 1.1, 6, 7; V20)."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from processors.core.commands import (
+    AllowedUpdate,
+    DefinitionCommand,
+    DefinitionKind,
+    DeleteDefinition,
+    PutExternalEventDef,
+    PutTaskDef,
+    PutWfSpec,
+    PutWorkflowEventDef,
+)
+from processors.core.definitions import Definitions, UnreadableWfSpec, decide_definition
+from processors.core.events import (
+    Cause,
+    Definition,
+    DefinitionAccepted,
+    DefinitionRejected,
+    RejectionCode,
+)
+from processors.core.model import WfSpecId
+from processors.core.values import VariableType
+
+CAUSE = Cause("definition-commands", 0, 7, "c1", 0)
+
+
+def wf_spec(name: str = "cart", task: str | None = None, **variables: Any) -> dict[str, Any]:
+    """A WfSpec document: Variables of the entrypoint as name -> type, `!` for required."""
+    nodes: dict[str, Any] = {"start": {"kind": "ENTRYPOINT", "next": "done"}, "done": {"kind": "EXIT"}}
+    if task is not None:
+        nodes["start"]["next"] = "it"
+        nodes["it"] = {"kind": "TASK", "task": task, "next": "done"}
+    declared = {
+        variable: {"type": given.rstrip("!"), **({"required": True} if given.endswith("!") else {})}
+        for variable, given in variables.items()
+    }
+    return {"name": name, "entrypoint": "main", "threads": {"main": {"variables": declared, "nodes": nodes}}}
+
+
+class Fold:
+    """The fold of definition-commands, with what it stores."""
+
+    def __init__(self) -> None:
+        self.definitions = Definitions()
+        self.stored: list[Definition] = []
+
+    def take(self, command: DefinitionCommand) -> DefinitionAccepted | DefinitionRejected:
+        outcome, definitions = decide_definition(self.definitions, command, CAUSE)
+        for definition in definitions:
+            self.definitions.apply(definition)
+        self.stored += definitions
+        assert (bool(definitions)) == (isinstance(outcome, DefinitionAccepted) and outcome.changed)
+        return outcome
+
+    def put(self, document: dict[str, Any], allowed: AllowedUpdate = AllowedUpdate.ALL) -> str:
+        """The version of a WfSpec that was put, or the code with which it was refused."""
+        outcome = self.take(PutWfSpec(document["name"], json.dumps(document), allowed_update=allowed))
+        if isinstance(outcome, DefinitionAccepted):
+            return f"{outcome.major}.{outcome.revision}{'' if outcome.changed else ' as before'}"
+        return outcome.code
+
+    def refused(self, command: DefinitionCommand) -> str:
+        outcome = self.take(command)
+        assert isinstance(outcome, DefinitionRejected), outcome
+        assert outcome.cause == CAUSE
+        return f"{outcome.code}: {outcome.message}"
+
+
+@pytest.fixture
+def fold() -> Fold:
+    return Fold()
+
+
+def test_the_first_version_is_0_0(fold: Fold):
+    assert fold.put(wf_spec()) == "0.0"
+
+
+def test_an_equal_wf_spec_registers_nothing(fold: Fold):
+    fold.put(wf_spec(total="INT"))
+    spelled_out = wf_spec(total="INT")
+    spelled_out["threads"]["main"]["nodes"]["start"]["next"] = [{"to": "done"}]
+    assert fold.put(spelled_out) == "0.0 as before"
+    assert len(fold.stored) == 1
+
+
+def test_a_change_that_callers_do_not_notice_is_a_new_revision(fold: Fold):
+    fold.put(wf_spec(total="INT"))
+    assert fold.put(wf_spec(total="INT", more="STR")) == "0.1"
+    changed = wf_spec(total="INT", more="STR")
+    changed["retention_s"] = 60
+    assert fold.put(changed) == "0.2"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        {"total": "INT", "more": "STR!"},
+        {"total": "INT!"},
+        {"total": "STR"},
+        {},
+    ],
+    ids=["a new required one", "required now", "retyped", "gone"],
+)
+def test_a_change_of_variables_that_callers_notice_is_a_new_major_version(fold: Fold, after: dict[str, str]):
+    fold.put(wf_spec(total="INT"))
+    fold.put(wf_spec(total="INT", extra="STR"))
+    assert fold.put(wf_spec(extra="STR", **after)) == "1.0"
+
+
+def test_a_variable_that_is_no_longer_required_is_a_new_major_version(fold: Fold):
+    fold.put(wf_spec(total="INT!"))
+    assert fold.put(wf_spec(total="INT")) == "1.0"
+
+
+def test_the_type_of_a_variable_that_was_ever_required_never_changes(fold: Fold):
+    fold.put(wf_spec(total="INT!"))
+    assert fold.put(wf_spec(total="STR!")) == "VAR_FROZEN_TYPE"
+    assert fold.put(wf_spec()) == "1.0"
+    assert fold.put(wf_spec(total="STR")) == "VAR_FROZEN_TYPE"
+    assert fold.put(wf_spec(total="INT")) == "1.1"
+
+
+def test_going_back_is_a_new_version(fold: Fold):
+    first, second = wf_spec(), wf_spec(total="INT")
+    assert [fold.put(first), fold.put(second), fold.put(first)] == ["0.0", "0.1", "1.0"]
+
+
+def test_an_update_goes_no_further_than_the_command_allows(fold: Fold):
+    fold.put(wf_spec(total="INT"))
+    assert fold.put(wf_spec(total="INT"), AllowedUpdate.NONE) == "0.0 as before"
+    assert fold.put(wf_spec(total="INT", more="STR"), AllowedUpdate.NONE) == RejectionCode.ALREADY_EXISTS
+    assert fold.put(wf_spec(), AllowedUpdate.MINOR_REVISION) == RejectionCode.FAILED_PRECONDITION
+    assert fold.put(wf_spec(total="INT", more="STR"), AllowedUpdate.MINOR_REVISION) == "0.1"
+    command = PutWfSpec("cart", json.dumps(wf_spec()), allowed_update=AllowedUpdate.MINOR_REVISION)
+    outcome = fold.take(command)
+    assert isinstance(outcome, DefinitionRejected)
+    assert [problem.code for problem in outcome.problems] == ["UPDATE_BREAKING"]
+    outcome = fold.take(PutWfSpec("cart", json.dumps(wf_spec()), allowed_update=AllowedUpdate.NONE))
+    assert isinstance(outcome, DefinitionRejected)
+    assert [problem.code for problem in outcome.problems] == ["UPDATE_FORBIDDEN"]
+
+
+def test_all_problems_of_a_document_are_in_the_rejection(fold: Fold):
+    document = wf_spec(task="nope")
+    document["threads"]["main"]["nodes"]["it"]["next"] = "it"
+    outcome = fold.take(PutWfSpec("cart", json.dumps(document)))
+    assert isinstance(outcome, DefinitionRejected)
+    assert {problem.code for problem in outcome.problems} == {"TASKDEF_MISSING", "EDGE_SELF_LOOP"}
+    assert outcome.code == outcome.problems[0].code
+    assert outcome.message.startswith("WfSpec 'cart': threads.main.nodes.it")
+    assert outcome.message.endswith("(and 1 more)")
+
+
+@pytest.mark.parametrize("document", ["", "{", "[1", '{"name": "a", "name": "b"}', "[" * 5000, " " * 300_000])
+def test_text_that_is_no_document_is_refused(fold: Fold, document: str):
+    assert fold.refused(PutWfSpec("cart", document)).startswith("DOCUMENT: WfSpec 'cart': document: expected")
+
+
+def test_the_document_has_the_name_of_the_command(fold: Fold):
+    assert "WF_NAME" in fold.refused(PutWfSpec("basket", json.dumps(wf_spec("cart"))))
+
+
+def test_a_wf_spec_is_what_its_document_says_for_as_long_as_it_is_kept(fold: Fold):
+    fold.put(wf_spec(total="INT"))
+    fold.put(wf_spec(total="INT", more="STR"))
+    assert list(fold.definitions.wf_spec(WfSpecId("cart", 0, 0)).threads["main"].variables) == ["total"]
+    assert list(fold.definitions.wf_spec(WfSpecId("cart", 0, 1)).threads["main"].variables) == ["total", "more"]
+    assert fold.definitions.wf_spec(WfSpecId("cart", 0, 1)) is fold.definitions.wf_spec(WfSpecId("cart", 0, 1))
+
+
+def test_the_latest_version_is_the_newest_of_all_or_of_a_major_version(fold: Fold):
+    for variables in ({}, {"a": "INT"}, {"a": "INT!"}, {"a": "INT!", "b": "INT"}):
+        fold.put(wf_spec(**variables))
+    latest = fold.definitions.latest_wf_spec
+    assert latest("cart") == WfSpecId("cart", 1, 1)
+    assert latest("cart", 0) == WfSpecId("cart", 0, 1)
+    assert latest("cart", 0, 0) == WfSpecId("cart", 0, 0)
+    assert latest("cart", 2) is None
+    assert latest("basket") is None
+
+
+def test_a_version_that_nobody_registered_is_an_error_that_names_it(fold: Fold):
+    with pytest.raises(UnreadableWfSpec, match=r"cart:0\.0"):
+        fold.definitions.wf_spec(WfSpecId("cart", 0, 0))
+    fold.definitions.apply(Definition(DefinitionKind.WF_SPEC, "cart", 0, 0, document='{"name": "cart"}'))
+    with pytest.raises(UnreadableWfSpec, match="expected the field threads"):
+        fold.definitions.wf_spec(WfSpecId("cart", 0, 0))
+
+
+def test_definitions_restored_from_what_was_stored_decide_alike(fold: Fold):
+    for command in (
+        PutTaskDef("charge"),
+        PutWfSpec("cart", json.dumps(wf_spec(task="charge"))),
+        PutWfSpec("cart", json.dumps(wf_spec(task="charge", a="INT!"))),
+        DeleteDefinition(DefinitionKind.WF_SPEC, "cart", 0, 0),
+        PutExternalEventDef("add", VariableType.INT),
+        PutExternalEventDef("add", VariableType.STR),
+    ):
+        fold.take(command)
+    restored = Definitions()
+    for definition in fold.stored:
+        restored.apply(definition)
+    assert list(restored.all()) == list(fold.definitions.all())
+    command = PutWfSpec("cart", json.dumps(wf_spec(a="INT!")))
+    assert decide_definition(restored, command, CAUSE) == decide_definition(fold.definitions, command, CAUSE)
+
+
+def test_a_task_def_never_changes(fold: Fold):
+    charge = PutTaskDef("charge", {"amount": VariableType.INT}, VariableType.STR, "slow")
+    assert fold.take(charge) == DefinitionAccepted(DefinitionKind.TASK_DEF, "charge", 0, 0, True, CAUSE)
+    assert fold.take(charge) == DefinitionAccepted(DefinitionKind.TASK_DEF, "charge", 0, 0, False, CAUSE)
+    for other in (
+        PutTaskDef("charge"),
+        PutTaskDef("charge", {"amount": VariableType.INT}, VariableType.STR),
+        PutTaskDef("charge", {"amount": VariableType.STR}, VariableType.STR, "slow"),
+    ):
+        assert fold.refused(other).startswith("ALREADY_EXISTS: TaskDef 'charge': expected input {amount: INT}")
+    found = fold.definitions.task_def("charge")
+    assert found is not None
+    assert (found.input, found.output, found.queue) == ({"amount": VariableType.INT}, VariableType.STR, "slow")
+
+
+def test_a_workflow_event_def_never_changes(fold: Fold):
+    assert isinstance(fold.take(PutWorkflowEventDef("told", VariableType.INT)), DefinitionAccepted)
+    assert isinstance(fold.take(PutWorkflowEventDef("told", VariableType.INT)), DefinitionAccepted)
+    assert "expected content INT" in fold.refused(PutWorkflowEventDef("told"))
+
+
+def test_an_external_event_def_is_overwritten_under_a_new_major_version(fold: Fold):
+    versions = [
+        (outcome.major, outcome.changed)
+        for content_type in (None, None, VariableType.INT, VariableType.STR)
+        if isinstance(outcome := fold.take(PutExternalEventDef("add", content_type)), DefinitionAccepted)
+    ]
+    assert versions == [(0, True), (0, False), (1, True), (2, True)]
+    found = fold.definitions.external_event_def("add")
+    assert found is not None
+    assert found.content_type is VariableType.STR
+
+
+@pytest.mark.parametrize("name", ["", "a_b", "a.b", "a/b", "-a", "a-", "a b", "ä", "a" * 129, "a\n"])
+def test_names_of_definitions_are_letters_digits_and_hyphens(fold: Fold, name: str):
+    for command in (PutTaskDef(name), PutExternalEventDef(name), PutWorkflowEventDef(name)):
+        assert fold.refused(command).startswith("INVALID_ARGUMENT")
+    assert fold.refused(PutTaskDef("task", queue=name)).startswith("INVALID_ARGUMENT")
+    assert fold.put(wf_spec(name)) == "WF_NAME"
+
+
+def test_a_deleted_wf_spec_stays_for_those_that_run_it_but_is_no_longer_the_latest(fold: Fold):
+    fold.put(wf_spec())
+    fold.put(wf_spec(a="INT"))
+    fold.take(DeleteDefinition(DefinitionKind.WF_SPEC, "cart", 0, 1))
+    assert fold.definitions.latest_wf_spec("cart") == WfSpecId("cart", 0, 0)
+    assert fold.definitions.latest_wf_spec("cart", 0, 1) is None
+    assert fold.definitions.wf_spec(WfSpecId("cart", 0, 1)).name == "cart"
+
+
+def test_a_deletion_without_a_version_is_of_all_versions(fold: Fold):
+    for variables in ({}, {"a": "INT"}, {"a": "INT!"}):
+        fold.put(wf_spec(**variables))
+    outcome = fold.take(DeleteDefinition(DefinitionKind.WF_SPEC, "cart"))
+    assert outcome == DefinitionAccepted(DefinitionKind.WF_SPEC, "cart", 1, 0, True, CAUSE)
+    assert [definition.key for definition in fold.stored if definition.deleted] == [
+        "WF_SPEC/cart/0.0",
+        "WF_SPEC/cart/0.1",
+        "WF_SPEC/cart/1.0",
+    ]
+    assert fold.definitions.latest_wf_spec("cart") is None
+    again = fold.take(DeleteDefinition(DefinitionKind.WF_SPEC, "cart"))
+    assert isinstance(again, DefinitionAccepted)
+    assert not again.changed
+
+
+def test_versions_are_never_used_twice(fold: Fold):
+    fold.put(wf_spec(a="INT!"))
+    fold.put(wf_spec(a="INT!", b="INT"))
+    fold.take(DeleteDefinition(DefinitionKind.WF_SPEC, "cart", 0, 1))
+    assert fold.put(wf_spec(a="INT!", b="INT")) == "0.2"
+    fold.take(DeleteDefinition(DefinitionKind.WF_SPEC, "cart"))
+    assert fold.put(wf_spec(a="STR!")) == "1.0"
+
+
+def test_a_deletion_of_what_is_not_there_is_refused(fold: Fold):
+    assert fold.refused(DeleteDefinition(DefinitionKind.TASK_DEF, "charge")).startswith("NOT_FOUND: TaskDef")
+    fold.put(wf_spec())
+    assert "found 0.0" in fold.refused(DeleteDefinition(DefinitionKind.WF_SPEC, "cart", 3))
+    assert fold.refused(DeleteDefinition(DefinitionKind.WF_SPEC, "cart", None, 3)).startswith("INVALID_ARGUMENT")
+    fold.take(PutTaskDef("charge"))
+    assert fold.refused(DeleteDefinition(DefinitionKind.TASK_DEF, "charge", 0)).startswith("INVALID_ARGUMENT")
+
+
+def test_a_definition_that_the_newest_wf_spec_names_cannot_be_deleted(fold: Fold):
+    fold.take(PutTaskDef("charge"))
+    fold.put(wf_spec(task="charge"))
+    deletion = DeleteDefinition(DefinitionKind.TASK_DEF, "charge")
+    assert fold.refused(deletion).startswith("FAILED_PRECONDITION: TaskDef 'charge': expected no WfSpec to use it")
+    fold.put(wf_spec())
+    assert isinstance(fold.take(deletion), DefinitionAccepted)
+
+
+def test_a_deleted_definition_stays_for_running_wf_runs_but_no_new_wf_spec_may_name_it(fold: Fold):
+    fold.take(PutTaskDef("charge", queue="slow"))
+    fold.take(DeleteDefinition(DefinitionKind.TASK_DEF, "charge"))
+    found = fold.definitions.task_def("charge")
+    assert found is not None
+    assert (found.deleted, found.queue) == (True, "slow")
+    assert fold.put(wf_spec(task="charge")) == "TASKDEF_MISSING"
+
+
+def test_a_deleted_definition_may_be_registered_anew_and_differently(fold: Fold):
+    for command in (PutTaskDef("charge"), PutExternalEventDef("add"), PutWorkflowEventDef("told")):
+        fold.take(command)
+    for kind, name in (("TASK_DEF", "charge"), ("EXTERNAL_EVENT_DEF", "add"), ("WORKFLOW_EVENT_DEF", "told")):
+        fold.take(DeleteDefinition(DefinitionKind(kind), name))
+    for command in (
+        PutTaskDef("charge", output=VariableType.INT),
+        PutExternalEventDef("add"),
+        PutWorkflowEventDef("told", VariableType.INT),
+    ):
+        outcome = fold.take(command)
+        assert isinstance(outcome, DefinitionAccepted)
+        assert (outcome.major, outcome.changed) == (1, True)
+    assert fold.put(wf_spec(task="charge")) == "0.0"
+
+
+def test_deciding_changes_nothing(fold: Fold):
+    fold.put(wf_spec())
+    before = copy.deepcopy(list(fold.definitions.all()))
+    decide_definition(fold.definitions, PutTaskDef("charge"), CAUSE)
+    decide_definition(fold.definitions, DeleteDefinition(DefinitionKind.WF_SPEC, "cart"), CAUSE)
+    assert list(fold.definitions.all()) == before
