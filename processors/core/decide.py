@@ -62,6 +62,9 @@ EVENT_ID_LENGTH_MAX = 256
 FAILURE_NAME = re.compile(r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?")
 
 
+HANDLERS = frozenset({ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER})
+
+
 class Refusal(Exception):
     """A command cannot be taken as it is; becomes a `Rejected` event."""
 
@@ -318,7 +321,7 @@ def _rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:
     if thread is None or thread.status is not Status.ERROR:
         status = run.thread_status(command.thread)
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} is {status}: only a thread in ERROR can be rescued")
-    if thread.type in (ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER):
+    if thread.type in HANDLERS:
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} is a handler: its failure is final")
     if _failed_by_interrupt_handler(run, thread):
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed with its Interrupt Handler, which is final")
@@ -328,7 +331,9 @@ def _rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:
     revived = thread
     while revived.parent is not None:
         parent = run.threads[revived.parent]
-        if parent.status is not Status.ERROR or not _failed_waiting_for(run, parent, revived):
+        if parent.status is not Status.ERROR or parent.type in HANDLERS:
+            break  # the failure of a handler is final, also from below (N1)
+        if not _failed_waiting_for(run, parent, revived):
             break
         yield ThreadRescued(parent.number, skip_current_node=False)
         revived = parent
