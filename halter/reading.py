@@ -45,10 +45,13 @@ class PartitionReader:
     def follow(self, topic: str, partition: int, start: int) -> Iterator[Message | None]:
         """Records from an offset on, for ever; None each time there is no more for the moment."""
         with self._consumer() as consumer, self._settings.explaining(f"reading {topic}[{partition}]"):
-            consumer.assign([TopicPartition(topic, partition, start)])
+            # Asking first is quick, and the client then knows who leads the partition: to find out by itself while it
+            # fetches takes it half a second.
+            low, _ = self._watermarks(consumer, topic, partition)
+            consumer.assign([TopicPartition(topic, partition, max(low, start))])
             heard, at_end = time.monotonic(), False
             while True:
-                messages = consumer.consume(BATCH, POLL_SECONDS)
+                messages = self._some(consumer)
                 for message in messages:
                     error = message.error()
                     heard, at_end = time.monotonic(), False
@@ -64,6 +67,12 @@ class PartitionReader:
                 elif not messages and time.monotonic() - heard > SILENCE_SECONDS:
                     raise KafkaUnavailable(self._silence(topic, partition))
 
+    @staticmethod
+    def _some(consumer: Consumer) -> list[Message]:
+        """Wait for one; `consume` alone waits until it has as many as it may give."""
+        first = consumer.poll(POLL_SECONDS)
+        return [] if first is None else [first, *consumer.consume(BATCH, 0)]
+
     def _silence(self, topic: str, partition: int) -> str:
         latest = self._settings.errors.latest
         reason = "" if latest is None else f": {self._settings.errors.sentence(latest)}"
@@ -71,21 +80,25 @@ class PartitionReader:
             f"reading {topic}[{partition}] at {self._settings.bootstrap}: no answer in {SILENCE_SECONDS:.0f} s{reason}"
         )
 
-    def end(self, topic: str, partition: int) -> int:
-        """The offset that the next record will have, at least."""
-        with self._consumer() as consumer, self._asking(topic):
-            _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_SECONDS, cached=False)
-            return int(high)
-
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The first offset that is still there, and the one that the next record will have, at least."""
-        with self._consumer() as consumer, self._asking(topic):
+        with self._consumer() as consumer, self._settings.explaining(f"asking for offsets of {topic}"):
+            return self._watermarks(consumer, topic, partition)
+
+    def end(self, topic: str, partition: int) -> int:
+        """The offset that the next record will have, at least."""
+        return self.bounds(topic, partition)[1]
+
+    def _watermarks(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+        try:
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_SECONDS, cached=False)
-            return int(low), int(high)
+        except KafkaException as exception:
+            self._raise(exception, topic)
+        return int(low), int(high)
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
         """The first offset whose record is not older than that; the end if all are."""
-        with self._consumer() as consumer, self._asking(topic):
+        with self._consumer() as consumer, self._settings.explaining(f"asking for offsets of {topic}"):
             found = consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], REQUEST_SECONDS)[0]
         if found.error is not None:
             self._raise(KafkaException(found.error), topic)
@@ -114,14 +127,6 @@ class PartitionReader:
         finally:
             consumer.unassign()
             self._idle.append(consumer)
-
-    @contextmanager
-    def _asking(self, topic: str) -> Iterator[None]:
-        with self._settings.explaining(f"asking for offsets of {topic}"):
-            try:
-                yield
-            except KafkaException as exception:
-                self._raise(exception, topic)
 
     def _raise(self, exception: KafkaException, topic: str) -> NoReturn:
         if exception.args[0].code() in MISSING:

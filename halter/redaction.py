@@ -6,7 +6,6 @@ tasks that refer to it, outputs and payloads that are stored in it. Where the Wf
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from processors.core.events import (
@@ -51,7 +50,6 @@ class Secrets:
     everything: bool = False
 
     @classmethod
-    @lru_cache(maxsize=64)
     def of(cls, spec: WfSpec) -> "Secrets":
         """Look through a WfSpec."""
         variables = frozenset(
@@ -113,6 +111,7 @@ class Redactor:
 
     def __init__(self, wf_specs: WfSpecs) -> None:
         self._wf_specs = wf_specs
+        self._known: dict[WfSpecId, Secrets] = {}
 
     def entries(self, entries: Iterable[LogEntry]) -> list[LogEntry]:
         """The events of one WfRun id, in order, without their masked values."""
@@ -138,10 +137,12 @@ class Redactor:
     def _secrets(self, wf_spec: WfSpecId | None) -> Secrets:
         if wf_spec is None:
             return UNKNOWN
-        try:
-            return Secrets.of(self._wf_specs.wf_spec(wf_spec))
-        except HalterError:
-            return UNKNOWN
+        if wf_spec not in self._known:
+            try:
+                self._known[wf_spec] = Secrets.of(self._wf_specs.wf_spec(wf_spec))
+            except HalterError:
+                return UNKNOWN
+        return self._known[wf_spec]
 
     def run(self, run: WfRun) -> WfRun:
         """The state of a WfRun without its masked values; the one that is given is changed."""

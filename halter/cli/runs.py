@@ -61,9 +61,8 @@ def run(
 ) -> None:
     """Start a WfRun of a WfSpec and print its id.
 
-    \b
-    halter run cart --id cart-1 --var customer=Ann --var card=4711
-    halter run cart --id cart-1 --var 'items=["mug"]' --wait --timeout 60
+        halter run cart --id cart-1 --var customer=Ann --var card=4711
+        halter run cart --id cart-1 --var 'items=["mug"]' --wait --timeout 60
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -102,9 +101,8 @@ def send(
 ) -> None:
     """Post an ExternalEvent to a WfRun and print what came of it.
 
-    \b
-    halter send cart-1 checkout
-    halter send cart-1 address-changed '12 Harbour Street' --id e7
+        halter send cart-1 checkout
+        halter send cart-1 address-changed '12 Harbour Street' --id e7
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -126,8 +124,7 @@ def stop(
 ) -> None:
     """Stop a WfRun, or one of its threads, until `halter resume`; what is below it stops too.
 
-    \b
-    halter stop cart-1 --thread 1
+        halter stop cart-1 --thread 1
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -147,8 +144,7 @@ def resume(
 ) -> None:
     """Resume what `halter stop` stopped.
 
-    \b
-    halter resume cart-1
+        halter resume cart-1
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -169,8 +165,7 @@ def rescue(
 ) -> None:
     """Revive a thread that is in ERROR.
 
-    \b
-    halter rescue cart-1 --thread 2 --skip
+        halter rescue cart-1 --thread 2 --skip
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -189,8 +184,7 @@ def delete(
 ) -> None:
     """Forget a WfRun and its ExternalEvents; its id is free again. The log keeps what happened.
 
-    \b
-    halter delete cart-1
+        halter delete cart-1
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -209,9 +203,8 @@ def show(
 ) -> None:
     """Show a WfRun: its status, its threads, what holds them, their Variables, and events that nobody has claimed.
 
-    \b
-    halter show cart-1
-    halter show cart-1 --json --unmask
+        halter show cart-1
+        halter show cart-1 --json --unmask
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -242,9 +235,8 @@ def history(
 ) -> None:
     """Show every event of a WfRun in order, each with the record that caused it. --json prints one event per line.
 
-    \b
-    halter history cart-1
-    halter history cart-1 --from-start --json
+        halter history cart-1
+        halter history cart-1 --from-start --json
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
