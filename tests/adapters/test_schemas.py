@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import re
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args
@@ -11,11 +14,14 @@ import fastavro.schema
 import pytest
 import yaml
 
-from processors.codec import SchemaProblem, Schemas
+from processors.codec import Codec, SchemaProblem, Schemas
 from processors.codec.records import CLASSES, ENUMS, EVENTS, HEADER, JSON, PARTS, RECORDS, UNKNOWN
 from processors.codec.schemas import definitions_in, fingerprint_of, full_name
 from processors.core import events
+from processors.core.commands import ExternalEvent
 from processors.core.events import LogEntry
+from processors.inputs import DeadLetterReason, InputRecord, read_input
+from processors.partitioner import partition_of
 from processors.resources import resource
 from tests.support.records import DERIVED, SCHEMAS, VALUE_UNION, avro_type, persisted_fields, without_logical_types
 
@@ -201,3 +207,22 @@ def test_a_name_stands_in_one_folder(tmp_path: Path) -> None:
         (tmp_path / folder / "A.avsc").write_text(json.dumps(schema))
     with pytest.raises(SchemaProblem, match=r"halter\.A stands in the folder 'events' as well"):
         Schemas.load(tmp_path)
+
+
+def test_the_example_for_producers_writes_a_record_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    names: dict[str, Any] = {}
+    exec(example, names)
+    record = InputRecord("external-events", partition_of(names["key"], 8), 0, 0, names["key"], names["value"])
+    assert read_input(record, Codec.load(SCHEMAS), 8) == ExternalEvent(
+        "order-41", "on-cancel", "c-7", {"reason": "changed my mind"}
+    )
+
+
+def test_every_reason_of_a_dead_letter_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
+    assert [line.split("|")[1].strip() for line in page.splitlines() if re.match(r"\| [A-Z_]+ \|", line)] == list(
+        DeadLetterReason
+    )
