@@ -67,6 +67,8 @@ from processors.core.values import (
 )
 
 DOCUMENT_BYTES_MAX = 256 * 1024
+DOCUMENT_DEPTH_MAX = 200
+"""Of JSON text. Checked after Python's own limit, and said alike: where that one is depends on the caller's stack."""
 EXPRESSION_DEPTH_MAX = 32
 PATH_STEPS_MAX = 32
 RETRIES_MAX = 1000
@@ -112,9 +114,26 @@ def parse_json_document(text: str) -> object:
         raise ValueProblem(f"expected a document of at most {DOCUMENT_BYTES_MAX} bytes, found {size}")
     try:
         data: object = json.loads(text, object_pairs_hook=_object_without_duplicates, parse_int=_integer)
-    except (ValueError, RecursionError) as exc:
+    except ValueError as exc:
         raise ValueProblem(f"expected a JSON document, found {exc}") from exc
+    except RecursionError as exc:
+        raise _too_deep() from exc
+    containers = _containers([data])
+    for _ in range(DOCUMENT_DEPTH_MAX):
+        containers = _containers(
+            part for item in containers for part in (item.values() if isinstance(item, dict) else item)
+        )
+    if containers:
+        raise _too_deep()
     return data
+
+
+def _containers(items: Iterable[object]) -> list[dict[str, object] | list[object]]:
+    return [item for item in items if isinstance(item, dict | list)]
+
+
+def _too_deep() -> ValueProblem:
+    return ValueProblem(f"expected a JSON document of at most {DOCUMENT_DEPTH_MAX} levels, found more")
 
 
 def _integer(text: str) -> int | float:

@@ -214,8 +214,11 @@ def from_json(text: str) -> Value:
         if "\\u" in text:
             # Half of a surrogate pair can be written in JSON but is not text: no encoding takes it.
             _TO_JSON(value).encode()
-    except (ValueError, RecursionError) as exc:
+    except ValueError as exc:
         raise ValueProblem(f"not JSON: {exc}") from exc
+    except RecursionError as exc:
+        # As `_levels` says it: where Python's limit is depends on the caller's stack.
+        raise ValueProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep") from exc
     if text.count("[") + text.count("{") > VALUE_DEPTH_MAX:
         for _ in _levels(value):
             pass

@@ -395,3 +395,12 @@ def test_whatever_stands_in_a_document_it_is_read_or_its_problems_are_said(data:
     assert (wf_spec is None) == bool(problems)
     if wf_spec is not None:
         assert read(parse_json_document(wf_spec.document)) == wf_spec
+
+
+def test_how_deep_json_may_be_does_not_hang_on_the_caller_s_stack():
+    sentences = set()
+    for depth in (201, 500, 900, 5000, 100_000):
+        with pytest.raises(ValueProblem) as problem:
+            parse_json_document("[" * depth + "]" * depth)
+        sentences.add(str(problem.value))
+    assert sentences == {"expected a JSON document of at most 200 levels, found more"}
