@@ -43,13 +43,13 @@ class DefinitionsView:
         return self._definitions.latest_wf_spec(name, major, revision)
 
     def task_def(self, name: str) -> Definition | None:
-        """The TaskDef of this name, unless deleted."""
+        """The TaskDef of this name, deleted or not: WfRuns keep theirs."""
         return self._definitions.task_def(name)
 
     def external_event_def(self, name: str) -> Definition | None:
-        """The ExternalEventDef of this name, unless deleted."""
+        """The ExternalEventDef of this name, deleted or not."""
         return self._definitions.external_event_def(name)
 
     def workflow_event_def(self, name: str) -> Definition | None:
-        """The WorkflowEventDef of this name, unless deleted."""
+        """The WorkflowEventDef of this name, deleted or not."""
         return self._definitions.workflow_event_def(name)

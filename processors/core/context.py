@@ -22,13 +22,13 @@ class DefinitionLookup(Protocol):
         """The newest version, of a major version or exactly; None if there is none that is not deleted."""
 
     def task_def(self, name: str) -> Definition | None:
-        """The TaskDef of this name, unless deleted."""
+        """The TaskDef of this name, deleted or not: WfRuns keep theirs."""
 
     def external_event_def(self, name: str) -> Definition | None:
-        """The ExternalEventDef of this name, unless deleted."""
+        """The ExternalEventDef of this name, deleted or not."""
 
     def workflow_event_def(self, name: str) -> Definition | None:
-        """The WorkflowEventDef of this name, unless deleted."""
+        """The WorkflowEventDef of this name, deleted or not."""
 
 
 @dataclass(frozen=True, slots=True)
