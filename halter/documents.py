@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from halter.yaml_files import Problem, UnreadableFile, YamlFile, read_yaml
-from processors.core.documents import DOCUMENT_BYTES_MAX, DocumentProblem
+from processors.core.documents import DocumentProblem
 from processors.core.spec import WfSpec
 from processors.core.validate import RegisteredDefs, check_document, hints
 from processors.errors import HalterError
@@ -41,12 +41,6 @@ def check_wf_spec_file(path: Path, registered: RegisteredDefs | None = None) -> 
     except UnreadableFile as error:
         return CheckedWfSpec(str(path), None, error.problems, [])
     wf_spec, problems = check_document(file.data, registered)
-    if wf_spec is not None and len(wf_spec.document.encode()) > DOCUMENT_BYTES_MAX:
-        size = len(wf_spec.document.encode())
-        problems = [
-            DocumentProblem("DOCUMENT", (), f"expected at most {DOCUMENT_BYTES_MAX} bytes as JSON, found {size}")
-        ]
-        wf_spec = None
     found_hints = [] if wf_spec is None else hints(wf_spec)
     return CheckedWfSpec(file.file, wf_spec, _placed(file, problems), _placed(file, found_hints))
 

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Protocol
 
 from processors.core.commands import DefinitionKind
-from processors.core.documents import SECONDS_MAX, DocumentProblem, Path, read_as_far_as_possible
+from processors.core.documents import DOCUMENT_BYTES_MAX, SECONDS_MAX, DocumentProblem, Path, read_as_far_as_possible
 from processors.core.events import Definition
 from processors.core.failures import RESERVED
 from processors.core.spec import (
@@ -182,6 +182,11 @@ def check_document(document: object, registered: RegisteredDefs | None) -> tuple
         for problem in validate(wf_spec, registered)
         if problem.code not in ignored and not any(_overlap(problem.path, path) for path in broken)
     ]
+    if not problems and len(wf_spec.document.encode()) > DOCUMENT_BYTES_MAX:
+        # As the engine writes it, which may be longer than as it came: what is stored has to be readable again.
+        size = len(wf_spec.document.encode())
+        message = f"expected at most {DOCUMENT_BYTES_MAX} bytes of JSON, found {size}"
+        problems.append(DocumentProblem("DOCUMENT", (), message))
     return (None if problems else wf_spec), problems
 
 

@@ -2,10 +2,13 @@
 
 # ruff: noqa: E501  documents in tables read best a row a line
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from processors.core.commands import DefinitionKind
 from processors.core.documents import path_text
@@ -466,3 +469,47 @@ def test_what_is_never_reached_is_hinted_at_but_accepted():
         ("NODE_UNREACHABLE", IT),
         ("THREAD_UNUSED", "threads.child"),
     ]
+
+
+def test_a_document_is_not_longer_than_what_can_be_stored():
+    document = on_edge(put("text", "ASSIGN", "x" * 300_000))
+    assert [problem.code for problem in check_document(document, REGISTERED)[1]] == ["FIELD_VALUE"]
+    document = on_edge(*(put("text", "ASSIGN", "x" * 100_000) for _ in range(3)))
+    assert [problem.code for problem in check_document(document, REGISTERED)[1]] == ["DOCUMENT"]
+
+
+NAMES = ["main", "child", "h", "start", "task", "done", "count", "items", "INPUT", "add", "charge", "nowhere"]
+EXPRESSIONS = st.recursive(
+    st.sampled_from([None, True, 1, 1.5, "x", [], {"literal": {}}])
+    | st.sampled_from(NAMES).map(lambda name: {"var": name})
+    | st.sampled_from(NAMES).map(lambda name: {"output": name, "path": "$.a"}),
+    lambda inner: st.one_of(
+        st.tuples(st.sampled_from(["eq", "lt", "in", "and", "add", "subtract", "divide"]), inner, inner).map(
+            lambda drawn: {drawn[0]: [drawn[1], drawn[2]]}
+        ),
+        inner.map(lambda operand: {"not": operand}),
+        inner.map(lambda operand: {"cast": [operand, "INT"]}),
+        st.lists(inner, max_size=2),
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_is_written_into_a_wf_spec_it_is_accepted_or_its_problems_are_said(data: st.DataObject):
+    document = copy.deepcopy(ACCEPTED["every kind of node"])
+    for _ in range(data.draw(st.integers(1, 3))):
+        target: Any = document
+        while True:
+            keys = sorted(target) if isinstance(target, dict) else range(len(target))
+            key = data.draw(st.sampled_from(keys))
+            if isinstance(target[key], dict | list) and target[key] and data.draw(st.integers(0, 4)):
+                target = target[key]
+                continue
+            target[key] = data.draw(st.sampled_from(NAMES) | EXPRESSIONS)
+            break
+    wf_spec, problems = check_document(document, REGISTERED)
+    assert (wf_spec is None) == bool(problems)
+    if wf_spec is not None:
+        hints(wf_spec)
