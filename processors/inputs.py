@@ -123,6 +123,8 @@ INPUT_TOPICS: Final[Mapping[str, InputTopic]] = {
 def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputCommand | DeadLetter:
     """Return the command that a record holds, or why it holds none. Raises nothing, whatever its bytes are.
 
+    (With a Schema Registry that does not answer, RegistryUnavailable: that is not the record's fault.)
+
     `partitions`: how many shards there are, which is the number of partitions of every co-partitioned topic.
     """
     topic = INPUT_TOPICS[record.topic]

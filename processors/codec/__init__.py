@@ -2,7 +2,8 @@
 
     schemas        the files of `schemas/`, put together, with fingerprints
     records        which class stands for which record
-    framing        how bytes name their schema: single-object encoding, or a Schema Registry's
+    framing        how bytes name their schema: single-object encoding
+    registry       the other way: a Schema Registry's wire format
     encoders, decoders   compile one function per record from its schema
     codec          `Codec`, which joins them
 

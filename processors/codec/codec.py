@@ -1,6 +1,7 @@
 """`Codec`: bytes to records and back, whatever the framing."""
 
 from collections.abc import Callable
+from threading import RLock
 from typing import Any
 
 from processors.codec import decoders, encoders
@@ -28,6 +29,7 @@ class Codec:
         self._writers: dict[type, Callable[[Any], bytes]] = {LogEntry: self._write_log_entry}
         self._event_writers: dict[type, Callable[[Any, bytes, bytes, bytes], bytes]] = {}
         self._readers: dict[bytes, tuple[str, Callable[[bytes, int], tuple[Any, int]]]] = {}
+        self._compiling = RLock()
         self._last: tuple[Any, ...] = (None, None, b"", None, None, b"")
 
     @staticmethod
@@ -51,8 +53,9 @@ class Codec:
         if kind not in self._writers:
             if RECORDS.get(kind.__name__) is not kind:
                 raise Unencodable(f"expected a record of the schemas, found {kind.__name__}")
-            header = self.framing.header(self.schemas.records[kind.__name__])
-            self._writers[kind] = self._encoders.record(kind.__name__, header)
+            with self._compiling:
+                header = self.framing.header(self.schemas.records[kind.__name__])
+                self._writers[kind] = self._encoders.record(kind.__name__, header)
         try:
             return self._writers[kind](record)
         except encoders.ERRORS as error:
@@ -83,14 +86,16 @@ class Codec:
     def _event_writer(self, event: type) -> Callable[[Any, bytes, bytes, bytes], bytes]:
         if EVENTS.get(event.__name__) is not event:
             raise Unencodable(f"expected an event of the log, found {event.__name__}")
-        header = self.framing.header(self.schemas.records[event.__name__])
-        writer = self._event_writers[event] = self._encoders.event(event.__name__, header)
+        with self._compiling:
+            header = self.framing.header(self.schemas.records[event.__name__])
+            writer = self._event_writers[event] = self._encoders.event(event.__name__, header)
         return writer
 
     def decode(self, data: bytes) -> Record:
         """Return the record that the bytes are; one of the log as a LogEntry.
 
-        Raises NotSingleObject, UnknownSchema or Undecodable, and nothing else, whatever the bytes are.
+        Raises NotSingleObject, UnknownSchema or Undecodable, and nothing else, whatever the bytes are; with a Schema
+        Registry that does not answer, RegistryUnavailable.
         """
         known = self._readers.get(data[: self.framing.length])
         name, read = self._reader(data) if known is None else known
@@ -116,9 +121,10 @@ class Codec:
 
     def _reader(self, data: bytes) -> tuple[str, Callable[[bytes, int], tuple[Any, int]]]:
         schema = self.framing.schema(data)
-        if schema is self.schemas.records.get(schema.name):
-            read = self._decoders.record(schema.name)
-        else:
-            read = DecoderCompiler(schema.names, self.schemas.names).record(schema.name)
+        with self._compiling:
+            if schema is self.schemas.records.get(schema.name):
+                read = self._decoders.record(schema.name)
+            else:
+                read = DecoderCompiler(schema.names, self.schemas.names).record(schema.name)
         reader = self._readers[data[: self.framing.length]] = (schema.name, read)
         return reader

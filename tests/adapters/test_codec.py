@@ -4,7 +4,9 @@ import contextlib
 import io
 import json
 import struct
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -17,8 +19,16 @@ from hypothesis import strategies as st
 
 from processors.codec import Codec, DecodeError, NotSingleObject, Undecodable, Unencodable, UnknownSchema
 from processors.core.commands import ExternalEvent, RunWf, StopWfRun, TaskStatus, TimerKind
-from processors.core.events import Cause, Halt, LogEntry, NodeCompleted, ThreadFailed
-from processors.core.model import Failure, FailureClass, ManualHalt, PendingInterrupt, Timer, WfRun
+from processors.core.events import (
+    Cause,
+    Halt,
+    LogEntry,
+    NodeCompleted,
+    ThreadFailed,
+    VariableWrite,
+    WfRunStarted,
+)
+from processors.core.model import Failure, FailureClass, ManualHalt, PendingInterrupt, Timer, WfRun, WfSpecId
 from processors.core.values import Timestamp
 from processors.fold_position import FoldPosition
 from tests.support.records import (
@@ -332,3 +342,23 @@ def test_events_of_one_command_may_differ_in_every_field_of_the_header() -> None
         for seq in (1, 2)
     ]
     assert [CODEC.decode(CODEC.encode(entry)) for entry in entries] == entries
+
+
+def test_threads_may_share_a_codec_from_its_first_record_on() -> None:
+    events: list[Any] = [
+        NodeCompleted(0, 0, "a", "b", [VariableWrite(0, "v", [1])]),
+        ThreadFailed(0, Failure("f", "m", FailureClass.ERROR, 1.5)),
+        WfRunStarted(WfSpecId("s", 0, 0), "t", "n", {"v": {"a": 1}}),
+        Halt(0, PendingInterrupt("d", "e")),
+    ]
+    for _ in range(20):
+        codec = Codec.load(SCHEMAS)
+        start = threading.Barrier(len(events))
+
+        def use(event: Any, codec: Codec = codec, start: threading.Barrier = start) -> bool:
+            start.wait()
+            entry = LogEntry("w", 1, 1, 1, CAUSE, event)
+            return all(codec.decode(codec.encode(entry)) == entry for _ in range(20))
+
+        with ThreadPoolExecutor(len(events)) as pool:
+            assert all(pool.map(use, events))
