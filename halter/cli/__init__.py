@@ -39,6 +39,7 @@ COMMANDS = {
     "topics": LazyCommand("halter.cli.topics:app", "Compare the cluster with topics.yaml, and make it so."),
     "worker": LazyCommand("halter.cli.worker:worker", "Run worker processes that fold commands and events."),
     "spec": LazyCommand("halter.cli.spec:app", "Register WfSpecs, TaskDefs and ExternalEventDefs."),
+    "scenario": LazyCommand("halter.cli.scenario:app", "Test WfSpecs: scenarios as documents, run in memory."),
     "run": LazyCommand("halter.cli.runs:run", "Run a WfSpec: start a WfRun."),
     "send": LazyCommand("halter.cli.runs:send", "Post an ExternalEvent to a WfRun."),
     "show": LazyCommand("halter.cli.runs:show", "Show a WfRun: its threads, what holds them, its Variables."),

@@ -5,6 +5,7 @@ that are due) with dictionaries in the place of topics. Its clock is set by whoe
 """
 
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from processors.core.engine import attach, handle, new_run, replay
 from processors.core.events import Cause, LogEntry
 from processors.core.model import TERMINAL, Changes, ExternalEventKey, Index, ThreadRun, WfRun, WfRunExternalEvent
 from processors.errors import HalterError
+from processors.timers import WHOLE_WF_RUN
 
 TIMERS_PER_STEP_MAX = 100_000
 TOPICS: dict[type, str] = {ExternalEvent: "external-events", ReportTaskRun: "task-reports"}
@@ -115,12 +117,7 @@ class MemoryEngine:
 
     def timers(self) -> list[TimerFired]:
         """What is armed, as the commands that will be put when it is due."""
-        return [
-            TimerFired(run.wf_run_id, run.incarnation, thread.number, thread.node.position, timer.kind, timer.due_ms)
-            for run in self.runs.values()
-            for thread in run.threads.values()
-            if thread.status not in TERMINAL and (timer := thread.node.timer) is not None
-        ]
+        return [timer for run in self.runs.values() for timer in timers_of(run)]
 
     def find(self, wf_run_id: str) -> WfRunFound | None:
         """A WfRun as its rows show it; None where none exists."""
@@ -149,6 +146,17 @@ class MemoryEngine:
     def log_of(self, wf_run_id: str) -> list[LogEntry]:
         """The log of one WfRun."""
         return [entry for command, entries in self.log if command.wf_run_id == wf_run_id for entry in entries]
+
+
+def timers_of(run: WfRun) -> Iterator[TimerFired]:
+    """The timers of one WfRun: of its live threads' nodes, and of its retention."""
+    for thread in run.threads.values():
+        timer = thread.node.timer
+        if timer is not None and thread.status not in TERMINAL:
+            at = (thread.number, thread.node.position)
+            yield TimerFired(run.wf_run_id, run.incarnation, *at, timer.kind, timer.due_ms)
+    if run.timer is not None:
+        yield TimerFired(run.wf_run_id, run.incarnation, WHOLE_WF_RUN, 0, run.timer.kind, run.timer.due_ms)
 
 
 def _firing_order(timer: TimerFired) -> tuple[int, str, int, int, str]:
