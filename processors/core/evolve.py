@@ -387,7 +387,7 @@ def _complete_thread(run: WfRun, event: ThreadCompleted) -> None:
         _note_handled(run, thread)
     if thread.number == 0:
         run.ended_ms = run.time_ms
-        run.index.by_spec.clear()
+        _unlist(run.index, thread)
     else:
         _leave(run, thread)
 
@@ -446,6 +446,7 @@ def _end(run: WfRun, event: WfRunEnded) -> None:
         run.changes.threads.clear()
         run.threads = {}
         run.index.by_spec.clear()
+        run.index.waiter_handlers.clear()
         run.index.parked.clear()
 
 
@@ -474,12 +475,19 @@ def _leave(run: WfRun, thread: ThreadRun) -> None:
 
 def _list(index: Index, thread: ThreadRun) -> None:
     bisect.insort(index.by_spec.setdefault(thread.thread_spec, []), thread.number)
+    if thread.waiter is not None:
+        bisect.insort(index.waiter_handlers.setdefault(thread.waiter, []), thread.number)
 
 
 def _unlist(index: Index, thread: ThreadRun) -> None:
-    numbers = index.by_spec.get(thread.thread_spec, [])
-    at = bisect.bisect_left(numbers, thread.number)
-    if at < len(numbers) and numbers[at] == thread.number:
+    _remove(index.by_spec.get(thread.thread_spec, []), thread.number)
+    if thread.waiter is not None:
+        _remove(index.waiter_handlers.get(thread.waiter, []), thread.number)
+
+
+def _remove(numbers: list[int], number: int) -> None:
+    at = bisect.bisect_left(numbers, number)
+    if at < len(numbers) and numbers[at] == number:
         del numbers[at]
 
 

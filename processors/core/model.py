@@ -4,7 +4,7 @@ The classes have the fields of their schemas, so the state tables are these obje
 ThreadRuns and ExternalEvents; they are changed in place by the fold that owns them and by nobody else.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -377,6 +377,8 @@ class Index:
 
     by_spec: dict[str, list[int]] = field(default_factory=dict)
     """ThreadSpec -> its live threads, ascending."""
+    waiter_handlers: dict[int, list[int]] = field(default_factory=dict)
+    """Waiting thread -> the failure handlers of failed children that halt and resume with it, also after the wait."""
     parked: dict["WakeKey", set[int]] = field(default_factory=dict)
     """What a running thread's node waits for -> those threads."""
     unclaimed: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -475,14 +477,11 @@ class WfRun:
 
     def dependents(self, thread: ThreadRun) -> Iterator[ThreadRun]:
         """The threads that halt and resume with this one: its children, and the failure handlers of failed children
-        that it waits for; ascending.
+        that it waits for, or waited for when they lost; ascending.
         """
-        numbers: Iterable[int] = thread.children
-        if thread.node.waits is not None:
-            handlers = {w.handler for w in thread.node.waits if w.handler is not None}
-            if handlers:
-                numbers = sorted({*thread.children, *handlers})
-        for number in list(numbers):
+        numbers = thread.children
+        handlers = self.index.waiter_handlers.get(thread.number)
+        for number in sorted({*numbers, *handlers}) if handlers else list(numbers):
             dependent = self.threads.get(number)
             if dependent is not None and dependent.holder == thread.number:
                 yield dependent

@@ -134,7 +134,7 @@ def _satisfied_edge(node: AnyNode, scope: ThreadScope) -> Edge:
 def _leave_handled(run: WfRun, thread: ThreadRun, node: AnyNode) -> Iterator[Event]:
     """Pass on from a node whose failure was handled, or that a rescue skips: edges, but no mutations (4.2, 4.6)."""
     if isinstance(node, ExitNode):
-        if all(run.threads[child].status in TERMINAL for child in thread.children):
+        if all(dependent.status in TERMINAL for dependent in run.dependents(thread)):
             yield from _complete(run, thread, None)
         return
     scope = ThreadScope(run, thread)
@@ -176,13 +176,13 @@ def _run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) -
         text = message if isinstance(message, str) else describe(message)
         yield from fail_node(run, thread, failure_of(node.failure_name, text, content))
         return
-    children = [run.threads[number] for number in thread.children]
-    if any(child.status not in TERMINAL for child in children):
+    below = list(run.dependents(thread))
+    if any(dependent.status not in TERMINAL for dependent in below):
         return  # each of them wakes this thread when it ends
     failed = next(
         (
             child
-            for child in children
+            for child in below
             if child.type is ThreadType.CHILD and child.status in FAILED and child.number not in thread.handled_children
         ),
         None,
@@ -216,7 +216,6 @@ def _run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -
         case TaskRunStatus.OUT:
             return iter(())
         case TaskRunStatus.RETRYING:
-            assert task.retry_at_ms is not None
             if task.retry_at_ms > run.time_ms and thread.node.timer is not None:
                 return iter(())
             return _request(run, context, thread, node, task.attempt + 1, task.input)
