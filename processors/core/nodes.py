@@ -216,7 +216,7 @@ def _run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -
         case TaskRunStatus.OUT:
             return iter(())
         case TaskRunStatus.RETRYING:
-            if task.retry_at_ms > run.time_ms and thread.node.timer is not None:
+            if thread.node.timer is not None:
                 return iter(())
             return _request(run, context, thread, node, task.attempt + 1, task.input)
         case TaskRunStatus.DONE:
@@ -325,8 +325,9 @@ def _run_sleep(run: WfRun, context: Context, thread: ThreadRun, node: SleepNode)
         except ValueProblem as problem:
             yield from _fail(run, thread, VAR_SUB_ERROR, problem)
             return
-        if due_ms > run.time_ms:
-            timer = Timer(TimerKind.SLEEP, due_ms)
+        timer = Timer(TimerKind.SLEEP, due_ms)
+        # One that is armed ends when it fires, even if the time has come: else it would matter who is looked at.
+        if state.timer == timer or due_ms > run.time_ms:
             if state.timer != timer:
                 yield TimerArmed(thread.number, state.position, timer)
             if node.seconds is None:
