@@ -43,9 +43,12 @@ RETENTION_S = 7 * 24 * 3600
 
 def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
     """Pass after pass, until one finds nothing to do. A generator: what it yields is true when it goes on."""
-    while agenda.begin_pass():
+    launched: set[int] = set()
+    while agenda.begin_pass() or launched:
+        if agenda.is_done():
+            launched.clear()  # all that was launched has come to rest
         if run.accepted_interrupts:
-            yield from launch_interrupts(run)
+            yield from launch_interrupts(run, launched)
         if run.unstarted_failure_handlers:
             yield from launch_failure_handlers(run, context)
         while (number := agenda.next_thread()) is not None:
@@ -107,6 +110,10 @@ class Agenda:
         self._next.clear()
         self._at = -1
         return bool(self._now)
+
+    def is_done(self) -> bool:
+        """Whether there is nobody to look at in this pass."""
+        return not self._now
 
     def next_thread(self) -> int | None:
         """The next thread of this pass, ascending, each once; None ends the pass."""

@@ -98,9 +98,12 @@ def _waiting(run: WfRun, thread: ThreadRun, key: ExternalEventKey) -> list[Accep
     return [a for a in run.accepted_interrupts if a.thread == thread.number and a.external_event_def == key[0]]
 
 
-def launch_interrupts(run: WfRun) -> Iterator[Event]:
-    """Start handlers in order of arrival, at most one per thread: a failure is looked at before the next (N2, N6)."""
-    launched: set[int] = set()
+def launch_interrupts(run: WfRun, launched: set[int]) -> Iterator[Event]:
+    """Start handlers in order of arrival, none for the threads in `launched`, which grows by those that get one.
+
+    The next handler of a thread starts when the one before has come to rest: if that one failed, so has the thread, and
+    the next is dropped (N2, N6).
+    """
     for accepted in list(run.accepted_interrupts):
         thread = run.threads.get(accepted.thread)
         if thread is None or thread.number in launched:
