@@ -27,9 +27,9 @@ def cause_text(cause: Cause) -> str:
     return f"{cause.topic}[{cause.partition}]@{cause.offset}{name}"
 
 
-def lines(entries: Iterable[LogEntry]) -> list[str]:
-    """One line per event, with columns that fit them."""
-    rows = [(str(entry.seq) if entry.seq else "-", event_line(entry.event), entry) for entry in entries]
+def lines(entries: Iterable[LogEntry], width: int | None = None) -> list[str]:
+    """One line per event, with columns that fit them. `width`: what is longer than this of an event is cut off."""
+    rows = [(str(entry.seq) if entry.seq else "-", cut(event_line(entry.event), width), entry) for entry in entries]
     seq_width = max([3, *(len(seq) for seq, _, _ in rows)])
     event_width = min(max([5, *(len(event) for _, event, _ in rows)]), EVENT_WIDTH_MAX)
     head = f"{'seq':>{seq_width}}  {'event':<{event_width}}  cause"
@@ -39,13 +39,18 @@ def lines(entries: Iterable[LogEntry]) -> list[str]:
     ]
 
 
-def text(history: History) -> Iterator[str]:
+def cut(line: str, width: int | None) -> str:
+    """The line, no longer than that."""
+    return line if width is None or len(line) <= width else line[: width - 1] + "…"
+
+
+def text(history: History, width: int | None = None) -> Iterator[str]:
     """All of a history: a title for each incarnation, then its lines."""
     for number, incarnation in enumerate(history.incarnations):
         if number:
             yield ""
         yield _title(history.wf_run_id, incarnation)
-        yield from lines(incarnation.entries)
+        yield from lines(incarnation.entries, width)
 
 
 def _title(wf_run_id: str, incarnation: Incarnation) -> str:

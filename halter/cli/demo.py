@@ -44,7 +44,7 @@ def demo(
     records: Annotated[
         int | None, typer.Option(min=2, metavar="N", help="Use only the first N of them.", show_default=False)
     ] = None,
-    rate: Annotated[float, typer.Option(min=1, help="Records per second in the first half.")] = 1_000.0,
+    rate: Annotated[float, typer.Option(min=1, help="Records per second in the first half.")] = 400.0,
 ) -> None:
     """Run the main job on a real Kafka of its own, kill -9 included, and check that nothing was lost or doubled.
 

@@ -24,9 +24,17 @@ from processors.core.events import (
     TaskAttemptRequested,
     ThreadHalted,
 )
-from processors.core.model import ExternalEventStatus, PendingInterrupt, Status, ThreadType
+from processors.core.model import (
+    NO_INCARNATION,
+    ExternalEventStatus,
+    ParentHalted,
+    PendingInterrupt,
+    Status,
+    ThreadType,
+)
 
 SENTENCE_LENGTH_MAX: Final = 150
+EVENT_WIDTH: Final = 100
 
 
 class Paint:
@@ -66,13 +74,13 @@ def telling_wf_run(ledger: Ledger) -> str | None:
 
     def badness(wf_run_id: str) -> tuple[int, int, str]:
         entries = ledger.histories[wf_run_id]
-        if waited_for_its_task(entries):
-            kind = 0
-        elif any(is_handler(entry) for entry in entries):
-            kind = 1
-        else:
-            kind = 2
-        return kind, len(entries), wf_run_id
+        lacks = (
+            not any(is_handler(entry) for entry in entries),
+            not waited_for_its_task(entries),
+            not any(isinstance(it.event, Halt) and isinstance(it.event.reason, ParentHalted) for it in entries),
+            entries[0].incarnation == NO_INCARNATION,
+        )
+        return sum(lacks), len(entries), wf_run_id
 
     ended = [it for it, entries in ledger.histories.items() if replay(entries, new_run(it)).status is Status.COMPLETED]
     return min(ended or ledger.histories, key=badness, default=None)
@@ -101,7 +109,7 @@ def is_handler(entry: LogEntry) -> bool:
 
 def _log(wf_run_id: str, entries: list[LogEntry], paint: Paint) -> Iterator[str]:
     loud = ("Halt ", "ThreadHalted", "SpawnChild", "Resume")
-    for number, line in enumerate(history.text(History.of(wf_run_id, entries))):
+    for number, line in enumerate(history.text(History.of(wf_run_id, entries), EVENT_WIDTH)):
         if number == 0:
             yield paint(f"The log of WfRun {line}", "bold")
         elif line.lstrip("- 0123456789").startswith("E  ") and line.split("E  ", 1)[1].startswith(loud):
@@ -188,7 +196,8 @@ def _figures(figures: Figures, ledger: Ledger, paint: Paint) -> Iterator[str]:
     )
     yield (
         f"  rate      {figures.drained / figures.drain_s:,.0f} records/s, "
-        f"{figures.drained_events / figures.drain_s:,.0f} events/s: the {figures.drained:,} records that were left after the kill, end to end"
+        f"{figures.drained_events / figures.drain_s:,.0f} events/s: the {figures.drained:,} records left after "
+        "the kill, end to end"
     )
     yield (
         f"  kill -9   after {figures.handled_when_killed:,} of {figures.records:,} records; "

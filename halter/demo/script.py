@@ -47,7 +47,7 @@ class Options:
     """None: the events of the cart."""
     records_max: int | None = None
     """Use only so many records from the start of the file."""
-    per_second: float = 1_000.0
+    per_second: float = 400.0
     """The rate of the first half."""
 
 
@@ -162,11 +162,10 @@ class Play:
 
     def _burst(self, records: Sequence[FeedRecord]) -> None:
         figures, watcher = self._figures, self._watcher
-        before = self._handled()
         self._say(f"feeding {len(records):,} records as one burst, and killing the worker in the middle of it")
+        enough = len(watcher.seen_at) + int(len(records) * BURST_SEEN_SHARE)
         self._feeder.feed(records)
-        enough = before + int(len(records) * BURST_SEEN_SHARE)
-        self._wait(lambda: self._handled() >= enough)
+        self._wait(lambda: len(watcher.seen_at) >= enough)
         killed_at = time.perf_counter()
         self._stage.actors["worker"].kill()
         figures.handled_when_killed = self._handled()
@@ -185,14 +184,21 @@ class Play:
         figures.drain_s = max(watcher.moved_at - resumed_at, 1e-9)
 
     def _handled(self) -> int:
-        return sum(place in self._watcher.seen_at for place in list(self._feeder.produced_at))
+        return len(self._feeder.produced_at) - len(self._missing())
 
     def _missing(self) -> list[Place]:
         seen = self._watcher.seen_at
         return [place for place in self._feeder.produced_at if place not in seen]
 
     def _wait_until_handled(self) -> None:
-        self._wait(lambda: not self._watcher.tasks_out and not self._missing())
+        missing, seen = self._missing(), self._watcher.seen_at
+
+        def handled() -> bool:
+            while missing and missing[-1] in seen:
+                missing.pop()
+            return not missing and not self._watcher.tasks_out
+
+        self._wait(handled)
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         def goes_on() -> bool:
