@@ -45,8 +45,11 @@ class FeedRecord:
     partition: int | None
 
 
-def read_feed(path: Path, codec: Codec) -> list[FeedRecord]:
-    """Read a file of events. Raises BadFeed with the line."""
+def read_feed(path: Path, codec: Codec, definitions_position: int | None = None) -> list[FeedRecord]:
+    """Read a file of events. Raises BadFeed with the line.
+
+    `definitions_position`: what the producer of its RunWfs has seen of `definitions`.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -54,18 +57,20 @@ def read_feed(path: Path, codec: Codec) -> list[FeedRecord]:
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(_record(json.loads(line), codec))
+            records.append(_record(json.loads(line), codec, definitions_position))
         except (ValueError, KeyError, TypeError, AttributeError, HalterError) as error:
             raise BadFeed(f"{path}:{number}: expected a record of events.jsonl, found {error!r}") from error
     return records
 
 
-def _record(line: dict[str, Any], codec: Codec) -> FeedRecord:
+def _record(line: dict[str, Any], codec: Codec, definitions_position: int | None) -> FeedRecord:
     value: bytes | None
     if "record" in line:
         fields = dict(line["value"])
         if "status" in fields:
             fields["status"] = commands.TaskStatus(fields["status"])
+        if line["record"] == commands.RunWf.__name__:
+            fields["definitions_position"] = definitions_position
         value = codec.encode(getattr(commands, line["record"])(**fields))
         key = line.get("key", fields["wf_run_id"])
     else:

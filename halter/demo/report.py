@@ -194,9 +194,10 @@ def _figures(figures: Figures, ledger: Ledger, paint: Paint) -> Iterator[str]:
         f"  latency   p50 {figures.latency_ms(0.5):.0f} ms, p99 {figures.latency_ms(0.99):.0f} ms from produce to the "
         f"sight of the first event, committed ({figures.fed_steadily:,} records at {figures.per_second:,.0f}/s)"
     )
+    seconds = max(figures.drain_s, 1e-3)
     yield (
-        f"  rate      {figures.drained / figures.drain_s:,.0f} records/s, "
-        f"{figures.drained_events / figures.drain_s:,.0f} events/s: the {figures.drained:,} records left after "
+        f"  rate      {figures.drained / seconds:,.0f} records/s, "
+        f"{figures.drained_events / seconds:,.0f} events/s: the {figures.drained:,} records left after "
         "the kill, end to end"
     )
     yield (

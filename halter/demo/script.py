@@ -96,8 +96,8 @@ class Demo:
     def run(self, stage: Stage) -> Result:
         """Do it all. Raises HalterError when something of it cannot be done."""
         options = self._options
-        records = read_feed(options.events or resource("examples/cart/events.jsonl"), self._codec)
-        records = records[: options.records_max]
+        events = options.events or resource("examples/cart/events.jsonl")
+        read_feed(events, self._codec)  # a file that cannot be used is found before anything is started
         settings = self._settings(stage)
         topics = settings.topics()
         self._say(f"making {len(topics.all)} topics")
@@ -108,7 +108,7 @@ class Demo:
         stage.start_worker()
         stage.start_task_worker()
         client = Client(settings, topics, self._codec)
-        self._register(client)
+        records = read_feed(events, self._codec, self._register(client))[: options.records_max]
         watcher = Watcher(settings, topics, self._codec)
         watcher.start()
         figures = Play(stage, watcher, Feeder(settings, topics), self._say).run(records, options.per_second)
@@ -130,11 +130,11 @@ class Demo:
             prefix = f"halter-demo-{new_id()[-12:]}-"
         return Settings.load(None, {}, {"bootstrap.servers": bootstrap}, prefix=prefix, partitions=options.partitions)
 
-    def _register(self, client: Client) -> None:
+    def _register(self, client: Client) -> int:
+        """Return the position of `definitions` from which on the cart can be run."""
         commands = read_definition_file(resource("examples/cart/cart.yaml")).commands
         self._say(f"registering the cart: {len(commands)} definitions")
-        for command in commands:
-            client.put(command)
+        return max(client.put(command).position for command in commands)
 
 
 class Play:
@@ -174,6 +174,7 @@ class Play:
             f"kill -9 with {figures.handled_when_killed:,} of {figures.records:,} records handled; starting it again"
         )
         self._stage.start_worker()
+        ready_at = time.perf_counter()
         self._wait_until_handled()
         after = sorted(at for at in watcher.seen_at.values() if at > killed_at)
         # What was committed before the kill may still have been on its way to us: the outage is the largest silence.
@@ -181,7 +182,8 @@ class Play:
         figures.outage_s, resumed_at = max(silences, default=(0.0, killed_at))
         drained = [at for at in after if at >= resumed_at]
         figures.drained, figures.drained_events = len(drained), watcher.entries - entries
-        figures.drain_s = max(watcher.moved_at - resumed_at, 1e-9)
+        # The first turn is large: counting from its commit would leave its time out.
+        figures.drain_s = watcher.moved_at - min(ready_at, resumed_at)
 
     def _handled(self) -> int:
         return len(self._feeder.produced_at) - len(self._missing())
