@@ -1,8 +1,9 @@
 """What the commands that need a Client share: their options, and the way to a Client."""
 
+import base64
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ from processors.errors import HalterError
 
 if TYPE_CHECKING:
     from halter.client import Client
-    from processors.core.values import Value
+    from processors.core.values import Value, VariableType
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Timeout = Annotated[
@@ -41,24 +42,35 @@ def connected(
         yield client
 
 
-def typed_value(text: str) -> "Value":
-    """What somebody typed: JSON where it is JSON, else text. `5` is an INT, `"5"` and `five` are STR."""
-    from processors.core.values import ValueProblem, from_json
+def typed_value(text: str, declared: "VariableType | None" = None) -> "Value":
+    """What somebody typed, as the declared type wants it; else JSON where it is JSON, else text.
+
+    For a STR it is text as it stands, unless it is in JSON's quotation marks; a TIMESTAMP is ISO 8601, BYTES are base64.
+    """
+    from processors.core.values import ValueProblem, VariableType, from_json, timestamp_of
 
     try:
-        return from_json(text)
-    except ValueProblem:
-        return text
+        match declared:
+            case VariableType.STR if not text.startswith('"'):
+                return text
+            case VariableType.TIMESTAMP:
+                return timestamp_of(text)
+            case VariableType.BYTES:
+                return base64.b64decode(text, validate=True)
+            case _:
+                return from_json(text)
+    except (ValueProblem, ValueError):
+        return text  # whoever decides will say what was expected
 
 
-def assignments(options: list[str] | None) -> "dict[str, Value]":
-    """The values of --var NAME=VALUE options."""
+def assignments(options: list[str] | None, declared: "Mapping[str, VariableType]") -> "dict[str, Value]":
+    """The values of --var NAME=VALUE options; `declared`: Variable -> type."""
     values = {}
     for option in options or ():
         name, equals, text = option.partition("=")
         if not equals or not name:
             raise NotAnAssignment(f"--var: expected NAME=VALUE, found '{option}'")
-        values[name.strip()] = typed_value(text)
+        values[name.strip()] = typed_value(text, declared.get(name.strip()))
     return values
 
 

@@ -1,6 +1,7 @@
 """`halter demo`: options in, the report out. What is done is in `halter.demo`."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,18 +66,19 @@ def demo(
 
     load_settings(bootstrap)  # sets up logging as all commands have it
     options = Options(keep, bootstrap, prefix, partitions, events, records, rate)
-    with Stage(say) as stage:
+    # Whoever stops the demo stops its processes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with Stage(say, keep=keep) as stage:
         result = Demo(options, say).run(stage)
         paint = report.Paint(sys.stdout.isatty() and "NO_COLOR" not in os.environ)
         typer.echo()
         for line in report.lines(result, paint):
             typer.echo(line)
         result.client.close()
-        if keep:
-            stage.keep()
-            typer.echo("\n".join(how_to_go_on(result, stage)))
         if not result.ledger.holds:
             raise CheckFailed("the check failed, see above")
+        if keep:
+            typer.echo("\n".join(how_to_go_on(result, stage)))
 
 
 def say(sentence: str) -> None:

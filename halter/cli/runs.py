@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from halter.client import Client, Posted
     from processors.core.events import LogEntry
     from processors.core.model import WfRun
+    from processors.core.values import VariableType
 
 
 class NoSuchWfRun(HalterError):
@@ -46,7 +47,7 @@ def run(
     ] = None,
     variables: Annotated[
         list[str] | None,
-        typer.Option("--var", metavar="NAME=VALUE", help="A Variable; the value is JSON if it is JSON, else text."),
+        typer.Option("--var", metavar="NAME=VALUE", help="A Variable, as its type wants it: text for STR, else JSON."),
     ] = None,
     version: Annotated[
         str | None, typer.Option("--version", metavar="MAJOR[.REVISION]", help="Of the WfSpec; else the newest.")
@@ -68,8 +69,8 @@ def run(
     """
     major, revision = parsed_version(version)
     with connected(bootstrap, properties_file, properties, prefix) as client:
-        client.definitions()  # so that a worker that knows less than we could waits
-        posted = client.run_wf(spec, assignments(variables), wf_run_id=wf_run_id, major=major, revision=revision)
+        values = assignments(variables, declared_variables(client, spec, major, revision))
+        posted = client.run_wf(spec, values, wf_run_id=wf_run_id, major=major, revision=revision)
         entries = outcome_of(posted, timeout, as_json=as_json)
         if wait:
             print_wf_run(client, posted.until_ended(timeout), as_json=as_json)
@@ -84,7 +85,7 @@ def send(
     wf_run_id: WfRunId,
     event: Annotated[str, typer.Argument(metavar="EVENT", help="Name of the ExternalEventDef.", show_default=False)],
     content: Annotated[
-        str | None, typer.Argument(metavar="[CONTENT]", help="Its payload: JSON if it is JSON, else text.")
+        str | None, typer.Argument(metavar="[CONTENT]", help="Its payload: text for STR, else JSON.")
     ] = None,
     event_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Id of the event: a second one of the same id is refused.")
@@ -107,7 +108,8 @@ def send(
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
     with connected(bootstrap, properties_file, properties, prefix) as client:
-        value = None if content is None else typed_value(content)
+        definition = client.definitions().external_event_def(event)
+        value = None if content is None else typed_value(content, definition and definition.content_type)
         posted = client.post_external_event(wf_run_id, event, value, event_id=event_id, thread=thread)
         report(client, posted, timeout, as_json=as_json)
 
@@ -271,6 +273,18 @@ def parsed_version(text: str | None) -> tuple[int | None, int | None]:
     if not major.isdecimal() or (dot and not revision.isdecimal()):
         raise BadVersion(f"--version: expected MAJOR or MAJOR.REVISION, found '{text}'")
     return int(major), int(revision) if dot else None
+
+
+def declared_variables(
+    client: "Client", spec: str, major: int | None, revision: int | None
+) -> "dict[str, VariableType]":
+    """What a RunWf of this WfSpec may be given. A worker that knows less of the definitions than we do now will wait."""
+    definitions = client.definitions()
+    wf_spec_id = definitions.latest_wf_spec(spec, major, revision)
+    if wf_spec_id is None:
+        return {}
+    wf_spec = definitions.wf_spec(wf_spec_id)
+    return {name: variable.type for name, variable in wf_spec.threads[wf_spec.entrypoint].variables.items()}
 
 
 def known_as(client: "Client") -> str:

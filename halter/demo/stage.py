@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
+from halter.broker import leash
 from processors.errors import HalterError
 from processors.resources import resource
 
@@ -35,14 +36,14 @@ class ProcessEnded(HalterError):
 class Actor:
     """One process. Its log is `<name>.log`; `ready` is what its ready file says."""
 
-    def __init__(self, name: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
         self.name = name
         self.log_file, self.ready_file = folder / f"{name}.log", folder / f"{name}.ready"
         # Who was killed has left it behind.
         self.ready_file.unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *arguments, "--ready-file", str(self.ready_file)],
+                [*command, "--ready-file", str(self.ready_file)],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -100,8 +101,9 @@ class Actor:
 class Stage:
     """A folder with the processes in it; a context manager that stops them and removes the folder, unless kept."""
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
+    def __init__(self, say: Say, *, keep: bool = False) -> None:
+        """`keep`: the processes are to live on; else they end with this one, however it ends."""
+        self._say, self._keep = say, keep
         self.folder = Path(tempfile.mkdtemp(prefix="halter-demo-"))
         self.environment = {
             name: value
@@ -109,7 +111,6 @@ class Stage:
             if not name.startswith(("KAFKA_", "HALTER_")) or name in KEPT_VARIABLES
         }
         self.actors: dict[str, Actor] = {}
-        self.kept = False
 
     def start_broker(self, port: int) -> str:
         """Start the embedded broker; return its bootstrap servers."""
@@ -138,7 +139,9 @@ class Stage:
         return tasks
 
     def _start(self, name: str, arguments: Sequence[str]) -> Actor:
-        self.actors[name] = actor = Actor(name, arguments, self.folder, self.environment)
+        tied = [] if self._keep else [sys.executable, "-I", "-S", leash.__file__, str(os.getpid())]
+        actor = Actor(name, [*tied, sys.executable, *arguments], self.folder, self.environment)
+        self.actors[name] = actor
         return actor
 
     def expect_all_running(self) -> None:
@@ -149,21 +152,17 @@ class Stage:
                     f"the {actor.name} ended with exit code {actor.process.returncode}:\n{actor.log_end()}"
                 )
 
-    def keep(self) -> None:
-        """Leave everything as it is when the demo ends."""
-        self.kept = True
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.kept:
+        if self._keep and kind is None:
             return
         # A broker that stops first would make the others complain for nothing.
         for actor in reversed(self.actors.values()):
             if actor.is_running:
                 actor.stop()
-        if kind is None or issubclass(kind, KeyboardInterrupt):
+        if kind is None or not issubclass(kind, HalterError):
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
             shutil.rmtree(self.folder / "broker-data", ignore_errors=True)
