@@ -191,6 +191,9 @@ class NodeFailed:
     failure: Failure
     handler: str
     """ThreadSpec of the failure handler."""
+    external_event_def: str | None = None
+    external_event_id: str | None = None
+    """The ExternalEvent that an EXTERNAL_EVENT node claimed before it failed on its way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +285,9 @@ class ThreadFailed:
 
     thread: int
     failure: Failure
+    external_event_def: str | None = None
+    external_event_id: str | None = None
+    """As in `NodeFailed`."""
 
 
 @dataclass(frozen=True, slots=True)

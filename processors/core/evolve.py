@@ -120,6 +120,7 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             _complete_node(run, event)
         case NodeFailed():
             thread = _change(run, event.thread)
+            _claim(run, event)
             _fail_node(thread, event.failure)
             run.unstarted_failure_handlers.append(UnstartedFailureHandler(event.thread, event.position, event.handler))
         case TimerArmed(thread=number, timer=timer):
@@ -146,6 +147,7 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
         case ThreadCompleted():
             _complete_thread(run, event)
         case ThreadFailed(thread=number, failure=failure):
+            _claim(run, event)
             _fail_thread(run, _change(run, number), failure)
         case ThreadRetired(thread=number):
             _leave(run, run.threads[number])
@@ -336,11 +338,16 @@ def _complete_node(run: WfRun, event: NodeCompleted) -> None:
         _change(run, write.thread).variables[write.name] = write.value
     if event.keeps_output:
         thread.outputs[event.node] = event.output
+    _claim(run, event)
+    thread.node = NodeRun(position=event.position + 1, node=event.next_node, arrived_ms=run.time_ms)
+
+
+def _claim(run: WfRun, event: NodeCompleted | NodeFailed | ThreadFailed) -> None:
+    """What an EXTERNAL_EVENT node claimed is used up, also if the node failed on its way out (2.5)."""
     if event.external_event_def is not None and event.external_event_id is not None:
         claimed = _change_event(run, (event.external_event_def, event.external_event_id))
         claimed.status = ExternalEventStatus.CLAIMED
         claimed.content = None
-    thread.node = NodeRun(position=event.position + 1, node=event.next_node, arrived_ms=run.time_ms)
 
 
 def _fail_node(thread: ThreadRun, failure: Failure) -> None:

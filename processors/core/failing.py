@@ -8,27 +8,41 @@ from collections.abc import Iterator
 from processors.core.events import Event, NodeFailed, ThreadFailed
 from processors.core.failures import child_failed, matching_handler, passed_on
 from processors.core.halting import drop_hopeless_interrupts, halt
-from processors.core.model import TERMINAL, Failure, ParentHalted, PendingFailure, ThreadRun, ThreadType, WfRun
+from processors.core.model import (
+    TERMINAL,
+    ExternalEventKey,
+    Failure,
+    ParentHalted,
+    PendingFailure,
+    ThreadRun,
+    ThreadType,
+    WfRun,
+)
 
 
-def fail_node(run: WfRun, thread: ThreadRun, failure: Failure) -> Iterator[Event]:
+def fail_node(
+    run: WfRun, thread: ThreadRun, failure: Failure, claimed: ExternalEventKey | None = None
+) -> Iterator[Event]:
     """The current node fails: a matching failure handler is asked for, or the thread fails.
 
     A node whose failure was handled once, and that fails again on its way out, is not handled a second time: its
-    handler could bring it here for ever.
+    handler could bring it here for ever. An ExternalEvent that it claimed before is used up.
     """
     node = thread.node
     handler = None
     if node.failure is None:
         handler = matching_handler(run.spec_of(thread).nodes[node.node].failure_handlers, failure)
     if handler is None:
-        yield from fail_thread(run, thread, failure)
+        yield from fail_thread(run, thread, failure, claimed)
         return
-    yield NodeFailed(thread.number, node.position, node.node, failure, handler.handler)
+    event_def, event_id = claimed or (None, None)
+    yield NodeFailed(thread.number, node.position, node.node, failure, handler.handler, event_def, event_id)
     yield from halt(run, thread, PendingFailure(node.position))
 
 
-def fail_thread(run: WfRun, thread: ThreadRun, failure: Failure) -> Iterator[Event]:
+def fail_thread(
+    run: WfRun, thread: ThreadRun, failure: Failure, claimed: ExternalEventKey | None = None
+) -> Iterator[Event]:
     """The thread fails. All that is left below it is halted; a failed handler takes its parent along.
 
     An interrupted thread fails with CHILD_FAILED, whatever failure handlers it has (N1); a thread whose failure
@@ -36,7 +50,8 @@ def fail_thread(run: WfRun, thread: ThreadRun, failure: Failure) -> Iterator[Eve
     """
     failing: ThreadRun | None = thread
     while failing is not None and failing.status not in TERMINAL:
-        yield ThreadFailed(failing.number, failure)
+        event_def, event_id = (claimed or (None, None)) if failing is thread else (None, None)
+        yield ThreadFailed(failing.number, failure, event_def, event_id)
         for dependent in list(run.dependents(failing)):
             yield from halt(run, dependent, ParentHalted(failing.number))
         number = failing.number

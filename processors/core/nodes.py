@@ -108,7 +108,7 @@ def _leave(
             declared = run.spec_of(owner).variables[name].type
             scope.writes[owner.number, name] = mutate(scope.variable(name), mutation, declared, scope)
     except ValueProblem as problem:
-        yield from fail_node(run, thread, failure_of(VAR_SUB_ERROR, f"node {node.name!r}: {problem}"))
+        yield from fail_node(run, thread, failure_of(VAR_SUB_ERROR, f"node {node.name!r}: {problem}"), claimed)
         return
     keeps_output = node.name in run.spec_of(thread).outputs_used
     yield NodeCompleted(
