@@ -54,7 +54,7 @@ from processors.core.model import (
 )
 from processors.core.scope import starting_variables
 from processors.core.spec import ExitNode, TaskNode, WaitForThreadsNode
-from processors.core.values import ValueProblem, describe, fits
+from processors.core.values import Timestamp, ValueProblem, describe, fits, iso_of
 
 WF_RUN_ID = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
 WF_RUN_ID_LENGTH_MAX = 128
@@ -153,7 +153,8 @@ def _thread(run: WfRun, command: StopWfRun | ResumeWfRun | RescueThreadRun) -> T
 
 def _run_wf(run: WfRun, command: RunWf, context: Context) -> WfRunStarted:
     if run.exists:
-        raise Refusal(RejectionCode.ALREADY_EXISTS, f"the WfRun exists since {run.started_ms} ms; it is {run.status}")
+        since = iso_of(Timestamp(run.started_ms or 0))
+        raise Refusal(RejectionCode.ALREADY_EXISTS, f"the WfRun was started at {since}; it is {run.status}")
     definitions = context.definitions
     if command.definitions_position is not None and command.definitions_position > definitions.position:
         raise Refusal(
