@@ -23,6 +23,14 @@ BATCH: Final = 1_000
 POLL_SECONDS: Final = 0.05
 MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
+LEADER_CHANGES: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+)
+"""A topic was made, or a broker ended, a moment ago."""
+
 
 class TopicMissing(HalterError):
     """A topic is not on the cluster: an operator runs `halter topics apply`, or the prefix is another one."""
@@ -90,11 +98,14 @@ class PartitionReader:
         return self.bounds(topic, partition)[1]
 
     def _watermarks(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
-        try:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_SECONDS, cached=False)
-        except KafkaException as exception:
-            self._raise(exception, topic)
-        return int(low), int(high)
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while True:
+            try:
+                return consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_SECONDS, cached=False)
+            except KafkaException as exception:
+                if exception.args[0].code() not in LEADER_CHANGES or time.monotonic() > deadline:
+                    self._raise(exception, topic)
+                consumer.list_topics(topic, REQUEST_SECONDS)  # hears who leads now
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
         """The first offset whose record is not older than that; the end if all are."""

@@ -45,7 +45,7 @@ def connected(
 def typed_value(text: str, declared: "VariableType | None" = None) -> "Value":
     """What somebody typed, as the declared type wants it; else JSON where it is JSON, else text.
 
-    For a STR it is text as it stands, unless it is in JSON's quotation marks; a TIMESTAMP is ISO 8601, BYTES are base64.
+    A STR is text as it stands, unless it is in JSON's quotation marks; a TIMESTAMP is ISO 8601, BYTES are base64.
     """
     from processors.core.values import ValueProblem, VariableType, from_json, timestamp_of
 

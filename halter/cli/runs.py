@@ -109,7 +109,7 @@ def send(
     """
     with connected(bootstrap, properties_file, properties, prefix) as client:
         definition = client.definitions().external_event_def(event)
-        value = None if content is None else typed_value(content, definition and definition.content_type)
+        value = None if content is None else typed_value(content, definition.content_type if definition else None)
         posted = client.post_external_event(wf_run_id, event, value, event_id=event_id, thread=thread)
         report(client, posted, timeout, as_json=as_json)
 
@@ -278,7 +278,7 @@ def parsed_version(text: str | None) -> tuple[int | None, int | None]:
 def declared_variables(
     client: "Client", spec: str, major: int | None, revision: int | None
 ) -> "dict[str, VariableType]":
-    """What a RunWf of this WfSpec may be given. A worker that knows less of the definitions than we do now will wait."""
+    """What a RunWf of this WfSpec may be given. The client has then seen what it will ask workers to wait for."""
     definitions = client.definitions()
     wf_spec_id = definitions.latest_wf_spec(spec, major, revision)
     if wf_spec_id is None:

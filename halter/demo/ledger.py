@@ -273,7 +273,10 @@ class LedgerReader:
             (it for it in rows if isinstance(it, ThreadRun)),
             (it for it in rows if isinstance(it, WfRunExternalEvent)),
         )
-        replayed = replay(self._ledger.histories.get(wf_run_id, []), new_run(wf_run_id))
+        try:
+            replayed = replay(self._ledger.histories.get(wf_run_id, []), new_run(wf_run_id))
+        except Exception as error:  # noqa: BLE001  a log that is wrong may break it anywhere
+            return f"its log cannot be replayed: {error!r}"
         if kept is None:
             return None if not replayed.exists and not replayed.external_events else "it has no rows"
         kept.index, replayed.index = index_of(kept), index_of(replayed)

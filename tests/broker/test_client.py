@@ -1,0 +1,340 @@
+"""Rules of the client, the task worker and the command line, with a real Kafka and a real worker."""
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from halter.client import (
+    Client,
+    CommandRejected,
+    DefinitionRefused,
+    NoOutcome,
+    NotEnded,
+    PartitionsDiffer,
+    RecordTooLarge,
+)
+from halter.definition_files import read_definition_file
+from halter.ids import new_id
+from halter.reading import TopicMissing
+from halter.scenarios.comparison import difference
+from halter.worker import BusinessException, Task, TaskWorker
+from processors.core.evolve import index_of
+from processors.core.model import Status
+from processors.core.values import Value, VariableType
+from processors.settings import KafkaUnavailable, Settings
+from tests.support.halter_processes import Halter
+
+CART = Path(__file__).parents[2] / "examples" / "cart"
+MUG: Value = {"sku": "mug", "name": "Mug", "quantity": 2, "price_cents": 1450}
+CARD = "card-12345678"
+
+
+@pytest.fixture(scope="module")
+def halter(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halter]:
+    """An installation with a worker, where the cart is registered."""
+    installation = Halter(bootstrap, f"test-{uuid.uuid4().hex[:12]}-", tmp_path_factory.mktemp("client"))
+    with installation.worker():
+        with installation.client() as client:
+            for command in read_definition_file(CART / "cart.yaml").commands:
+                client.put(command)
+        yield installation
+
+
+@pytest.fixture
+def client(halter: Halter) -> Iterator[Client]:
+    with halter.client() as it:
+        it.definitions()
+        yield it
+
+
+def start(client: Client) -> str:
+    posted = client.run_wf("cart", {"customer": "Ann", "card": CARD})
+    posted.outcome()
+    return posted.wf_run_id
+
+
+def names(entries: object) -> list[str]:
+    return [type(entry.event).__name__ for entry in entries]  # type: ignore[attr-defined]
+
+
+# Definitions.
+
+
+def test_a_wf_spec_that_was_put_can_be_run_at_once(client: Client) -> None:
+    for number in range(5):
+        name = f"nap-{number}"
+        nodes = {"a": {"kind": "ENTRYPOINT", "next": "b"}, "b": {"kind": "EXIT"}}
+        put = client.put_wf_spec({"name": name, "entrypoint": "main", "threads": {"main": {"nodes": nodes}}})
+        assert (put.accepted.name, put.version, put.accepted.changed) == (name, "0.0", True)
+        # Two WfRuns in different partitions: each worker has to know it, not the one that registered it.
+        for _ in range(2):
+            assert names(client.run_wf(name).outcome())[0] == "WfRunStarted"
+
+
+def test_what_is_registered_already_is_unchanged(client: Client) -> None:
+    again = client.put_external_event_def("checkout")
+    assert not again.accepted.changed
+
+
+def test_a_refused_definition_tells_all_that_is_wrong_with_it(client: Client) -> None:
+    document = {
+        "name": "bad",
+        "entrypoint": "main",
+        "threads": {
+            "main": {
+                "interrupts": [{"event": "no-such-event", "handler": "nobody"}],
+                "nodes": {"a": {"kind": "ENTRYPOINT", "next": "b"}, "b": {"kind": "EXIT"}},
+            }
+        },
+    }
+    with pytest.raises(DefinitionRefused) as raised:
+        client.put_wf_spec(document)
+    assert len(raised.value.rejected.problems) >= 2
+    assert "no-such-event" in str(raised.value)
+    assert "nobody" in str(raised.value)
+
+
+def test_a_definition_with_types_comes_back_as_it_was_put(client: Client) -> None:
+    client.put_task_def("price", {"sku": VariableType.STR}, VariableType.INT)
+    client.put_workflow_event_def("sold-out", VariableType.STR)
+    task_def = client.definitions().task_def("price")
+    assert task_def is not None
+    assert (task_def.input, task_def.output) == ({"sku": VariableType.STR}, VariableType.INT)
+
+
+# Commands and their outcomes.
+
+
+def test_an_interrupt_has_its_whole_effect_as_outcome(client: Client) -> None:
+    wf_run_id = start(client)
+    outcome = client.post_external_event(wf_run_id, "address-changed", "12 Harbour Street", event_id="e1").outcome()
+    assert names(outcome) == [
+        "ExternalEventPosted", "Halt", "Halt", "ThreadHalted", "ThreadHalted", "SpawnChild", "NodeCompleted",
+        "ThreadCompleted", "Resume", "Resume",
+    ]  # fmt: skip
+    assert {entry.cause.command_id for entry in outcome} == {"e1"}
+
+
+def test_a_second_event_of_the_same_id_is_rejected(client: Client) -> None:
+    wf_run_id = start(client)
+    client.post_external_event(wf_run_id, "page-seen", "/", event_id="e1").outcome()
+    with pytest.raises(CommandRejected, match=r"ALREADY_EXISTS.*'e1' was posted before") as raised:
+        client.post_external_event(wf_run_id, "page-seen", "/", event_id="e1").outcome()
+    assert raised.value.code == "ALREADY_EXISTS"
+
+
+@pytest.mark.parametrize("name", ["stop", "resume", "rescue"])
+def test_a_command_to_a_wf_run_that_is_not_there_is_rejected(client: Client, name: str) -> None:
+    with pytest.raises(CommandRejected, match=f"NOT_FOUND.*{name.capitalize()}"):
+        getattr(client, name)(new_id()).outcome()
+
+
+def test_stop_resume_and_delete_do_what_they_say(client: Client) -> None:
+    wf_run_id = start(client)
+    client.stop(wf_run_id).outcome()
+    stopped = client.show(wf_run_id)
+    assert stopped is not None
+    assert stopped.status is Status.HALTED
+    client.resume(wf_run_id).outcome()
+    resumed = client.show(wf_run_id)
+    assert resumed is not None
+    assert resumed.status is Status.RUNNING
+    assert names(client.delete(wf_run_id).outcome()) == ["WfRunDeleted"]
+
+
+def test_a_record_that_is_too_large_is_not_sent(client: Client) -> None:
+    with pytest.raises(RecordTooLarge, match="at most 262144 bytes"):
+        client.post_external_event("c", "page-seen", "x" * 300_000)
+
+
+# Looking.
+
+
+def test_show_is_as_new_as_the_outcome_and_equals_the_replayed_history(client: Client) -> None:
+    client.post_external_event("early-1", "item-added", MUG, event_id="e0").outcome()
+    wf_run_id = client.run_wf("cart", {"customer": "Ann", "card": CARD}, wf_run_id="early-1").wf_run_id
+    for number in range(10):
+        client.post_external_event(wf_run_id, "page-seen", f"/{number}").outcome()
+        rows = client.show(wf_run_id)
+        history = client.history(wf_run_id)
+        assert rows is not None
+        assert rows.threads[0].variables["last_page"] == f"/{number}"
+        replayed = history.state()
+        rows.index, replayed.index = index_of(rows), index_of(replayed)
+        assert difference(replayed, rows) is None
+    entries = history.entries
+    assert [entry.seq for entry in entries] == [0, *range(1, len(entries))]
+
+
+def test_history_from_the_start_has_earlier_incarnations(client: Client) -> None:
+    wf_run_id = start(client)
+    client.delete(wf_run_id).outcome()
+    client.run_wf("cart", {"customer": "Bo", "card": CARD}, wf_run_id=wf_run_id).outcome()
+    everything = client.history(wf_run_id, from_start=True)
+    assert [entries.entries[0].seq for entries in everything.incarnations] == [1, 1]
+    assert everything.complete
+
+
+def test_show_and_history_of_nothing_are_nothing(client: Client) -> None:
+    assert client.show("nothing") is None
+    assert client.history("nothing").incarnations == []
+
+
+# Tasks.
+
+
+def test_a_task_worker_reports_what_its_handlers_did(client: Client) -> None:
+    def charge(task: Task) -> Value:
+        if task.input["card"] == "declined":
+            raise BusinessException("card-declined", "the bank said no", {"limit": 500})
+        if task.input["card"] == "broken":
+            raise RuntimeError("the bank is closed")
+        if task.input["card"] == "unfit":
+            return object()  # type: ignore[return-value]
+        return "receipt-1"
+
+    with TaskWorker(client, {"charge-card": charge}) as worker:
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            ends = {}
+            for card in ("fine", "declined", "broken", "unfit"):
+                posted = client.run_wf("cart", {"customer": "Ann", "card": card})
+                client.post_external_event(posted.wf_run_id, "slot-chosen", "tomorrow")
+                client.post_external_event(posted.wf_run_id, "checkout")
+                ends[card] = posted.until_ended()
+        finally:
+            worker.stop()
+            thread.join()
+    assert ends["fine"].threads[0].output == "receipt-1"
+    failures = {card: ends[card].threads[0].failure for card in ("declined", "broken", "unfit")}
+    assert {card: ends[card].status for card in ends} == {
+        "fine": Status.COMPLETED, "declined": Status.EXCEPTION, "broken": Status.ERROR, "unfit": Status.ERROR,
+    }  # fmt: skip
+    assert "card-declined" in str(failures["declined"])
+    assert "RuntimeError: the bank is closed" in str(failures["broken"])
+    assert "its result cannot be reported" in str(failures["unfit"])
+
+
+def test_a_wf_run_that_goes_on_is_not_waited_for_for_ever(client: Client) -> None:
+    posted = client.run_wf("cart", {"customer": "Ann", "card": CARD})
+    with pytest.raises(NotEnded, match=r"has not ended within 0\.5 s"):
+        posted.until_ended(0.5)
+
+
+# What can be wrong around it.
+
+
+def test_without_a_worker_the_client_says_so(bootstrap: str, prefix: str, tmp_path: Path) -> None:
+    alone = Halter(bootstrap, prefix, tmp_path, partitions=1)
+    with alone.client() as client:
+        posted = client.post_external_event("c1", "page-seen", "/")
+        with pytest.raises(NoOutcome, match=r"external-events\[0\]@0 within 0\.5 s.*Is a worker running\?"):
+            posted.outcome(0.5)
+        with pytest.raises(NoOutcome, match="Is a worker running"):
+            client.put_external_event_def("page-seen", timeout_s=0.5)
+
+
+def test_missing_topics_are_named(bootstrap: str, prefix: str) -> None:
+    settings = Settings.load(None, {}, {"bootstrap.servers": bootstrap}, prefix=prefix)
+    with Client(settings) as client, pytest.raises(TopicMissing, match=f"'{prefix}wf-events' does not exist"):
+        client.stop("c1")
+
+
+def test_another_number_of_partitions_is_refused_before_anything_is_sent(halter: Halter) -> None:
+    overrides: dict[str, str | None] = {"bootstrap.servers": halter.settings.bootstrap}
+    settings = Settings.load(None, {}, overrides, prefix=halter.settings.prefix, partitions=2)
+    with Client(settings) as client, pytest.raises(PartitionsDiffer, match="expected 2 partitions, found 3"):
+        client.stop("c1")
+
+
+def test_a_kafka_that_is_not_there_is_told_in_a_sentence() -> None:
+    with (
+        Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})) as client,
+        pytest.raises(KafkaUnavailable, match=r"127\.0\.0\.1:1"),
+    ):
+        client.show("c1")
+
+
+# The command line.
+
+
+def test_the_command_line_does_the_main_job(halter: Halter) -> None:
+    put = halter.command("spec", "put", str(CART / "cart.yaml"))
+    assert (put.returncode, put.stderr) == (0, "")
+    assert "unchanged   WfSpec cart 0.0" in put.stdout
+    # A card number is text, because the Variable says so.
+    run = halter.command("run", "cart", "--id", "cli-1", "--var", "customer=Ann", "--var", "card=4711")
+    assert (run.stdout, run.stderr) == ("cli-1\n", "")
+    send = halter.command("send", "cli-1", "address-changed", "12", "--id", "e1")
+    assert [line.split()[1] for line in send.stdout.splitlines()][:2] == ["ExternalEventPosted", "Halt"]
+    again = halter.command("send", "cli-1", "address-changed", "12", "--id", "e1")
+    assert again.returncode == 1
+    assert again.stderr.startswith("halter: ALREADY_EXISTS:")
+    show = halter.command("show", "cli-1")
+    assert 'address = "12"' in show.stdout
+    assert "4711" not in show.stdout
+    assert "4711" in halter.command("show", "cli-1", "--unmask").stdout
+    history = halter.command("history", "cli-1")
+    assert "external-events[" in history.stdout
+    assert "@" in history.stdout
+    assert "4711" not in history.stdout
+    as_json = [json.loads(line) for line in halter.command("history", "cli-1", "--json").stdout.splitlines()]
+    assert [entry["seq"] for entry in as_json] == list(range(1, len(as_json) + 1))
+    assert halter.command("stop", "cli-1").returncode == 0
+    assert json.loads(halter.command("show", "cli-1", "--json").stdout)["status"] == "HALTED"
+    assert "Resume" in halter.command("resume", "cli-1").stdout
+    assert "WfRunDeleted" in halter.command("delete", "cli-1").stdout
+
+
+def test_the_command_line_says_what_is_wrong_and_exits_with_1(halter: Halter, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("wf_specs: [{name: x, entrypoint: main, threads: {}}]\n")
+    attempts = {
+        ("spec", "put", str(bad)): "bad.yaml:1:",
+        ("spec", "get", "nothing"): "expected a definition named 'nothing'",
+        ("run", "nothing"): "NOT_FOUND: RunWf",
+        ("run", "cart"): "INVALID_ARGUMENT: RunWf",
+        ("run", "cart", "--var", "x"): "--var: expected NAME=VALUE, found 'x'",
+        ("run", "cart", "--version", "x"): "--version: expected MAJOR",
+        ("send", "nobody", "nothing"): "there is no ExternalEventDef 'nothing'",
+        ("show", "nobody"): "there is no WfRun 'nobody'",
+        ("history", "nowhere"): "the log has no event of a WfRun 'nowhere'",
+        ("rescue", "nobody"): "NOT_FOUND",
+    }
+    for arguments, sentence in attempts.items():
+        answer = halter.command(*arguments)
+        assert (answer.returncode, answer.stdout) == (1, ""), arguments
+        assert sentence in answer.stderr, answer.stderr
+        assert "Traceback" not in answer.stderr
+    assert halter.command("show").returncode == 2
+
+
+def test_what_was_refused_on_the_cluster_is_told_by_spec_put(halter: Halter, tmp_path: Path) -> None:
+    file = tmp_path / "refused.yaml"
+    file.write_text(
+        "external_events: {checkout: {}}\n"
+        "wf_specs:\n"
+        "  - name: refused\n"
+        "    entrypoint: main\n"
+        "    threads:\n"
+        "      main:\n"
+        "        nodes:\n"
+        "          a: {kind: ENTRYPOINT, next: b}\n"
+        "          b: {kind: TASK, task: no-such-task, next: c}\n"
+        "          c: {kind: EXIT}\n"
+    )
+    answer = halter.command("spec", "put", str(file))
+    assert answer.returncode == 1
+    assert "unchanged   ExternalEventDef checkout" in answer.stdout
+    assert "refused     WfSpec refused" in answer.stdout
+    assert "no-such-task" in answer.stdout
+    listed = halter.command("spec", "list", "--json")
+    assert {"kind": "WfSpec", "name": "cart"}.items() <= json.loads(listed.stdout)[
+        -1
+    ].items() or "cart" in listed.stdout
+    assert "charge-card" in halter.command("spec", "get", "cart").stdout
