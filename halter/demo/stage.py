@@ -110,6 +110,8 @@ class Stage:
             for name, value in os.environ.items()
             if not name.startswith(("KAFKA_", "HALTER_")) or name in KEPT_VARIABLES
         }
+        # What they put into the temporary folder goes with the rest.
+        self.environment["TMPDIR"] = str(self.folder)
         self.actors: dict[str, Actor] = {}
 
     def start_broker(self, port: int) -> str:
