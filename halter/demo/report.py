@@ -192,7 +192,7 @@ def _figures(figures: Figures, ledger: Ledger, paint: Paint) -> Iterator[str]:
     yield paint("Figures (one worker process; Kafka, task worker and this program share the machine)", "bold")
     yield (
         f"  latency   p50 {figures.latency_ms(0.5):.0f} ms, p99 {figures.latency_ms(0.99):.0f} ms from produce to the "
-        f"sight of the first event, committed ({figures.fed_steadily:,} records at {figures.per_second:,.0f}/s)"
+        f"sight of the first event, committed ({len(figures.latencies):,} records at {figures.per_second:,.0f}/s)"
     )
     seconds = max(figures.drain_s, 1e-3)
     yield (
