@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
-from processors.runtime.readiness import Readiness
+from processors.runtime.readiness import Readiness, State
 
 T = TypeVar("T")
 
@@ -22,8 +22,28 @@ CALL_SECONDS: Final = 5.0
 """The time-out given to one call; short, so that a worker that is told to stop does."""
 
 AGAIN_SECONDS: Final = 0.05
-STUCK_SECONDS: Final = 30
+STUCK_SECONDS: Final = 15
 STUCK_EXIT_CODE: Final = 70
+
+
+AWAY: Final = frozenset(
+    {
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.KAFKA_STORAGE_ERROR,
+    }
+)
+"""What a question is answered with while brokers come and go. Only transactional calls say themselves whether they
+may be made again; for questions these are the reasons to ask again."""
 
 
 class Stopping(Exception):
@@ -61,14 +81,17 @@ class KafkaCalls:
         finally:
             self.current = None
 
-    def until_answered(self, call: Callable[..., T], *arguments: Any) -> T:
-        """Make a call until it succeeds. Raises KafkaException if it cannot, Stopping if there is no time left."""
+    def until_answered(self, call: Callable[..., T], *arguments: Any, again_for: frozenset[int] = frozenset()) -> T:
+        """Make a call until it succeeds. Raises KafkaException if it cannot, Stopping if there is no time left.
+
+        `again_for`: errors that are a reason to make it again, beside those that say so.
+        """
         waiting = False
         while True:
             try:
                 result = self.once(call, *arguments)
             except KafkaException as exception:
-                if not may_pass(exception):
+                if not may_pass(exception) and exception.args[0].code() not in again_for:
                     raise
                 if self.stopping.is_set():
                     raise Stopping from exception
@@ -90,8 +113,8 @@ class Watchdog:
     Counts its own ticks and not the clock, so that a process that was stopped and continued is not taken for stuck.
     """
 
-    def __init__(self, calls: KafkaCalls, leave: Callable[[int], None] = os._exit) -> None:
-        self._calls, self._leave = calls, leave
+    def __init__(self, calls: KafkaCalls, readiness: Readiness, leave: Callable[[int], None] = os._exit) -> None:
+        self._calls, self._readiness, self._leave = calls, readiness, leave
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="kafka-watchdog", daemon=True)
 
@@ -115,4 +138,5 @@ class Watchdog:
                 structlog.get_logger("halter.runtime").critical(
                     "kafka_call_stuck", call=call, seconds=ticks, exit_code=STUCK_EXIT_CODE
                 )
+                self._readiness.lives(State.STOPPED, f"{call} did not return")
                 self._leave(STUCK_EXIT_CODE)

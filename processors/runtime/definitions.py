@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from processors.runtime.calls import CALL_SECONDS, KafkaCalls
+from processors.runtime.calls import AWAY, CALL_SECONDS, KafkaCalls
 from processors.runtime.clients import Clients
 from processors.runtime.fold import Definitions
 from processors.runtime.names import ShardTopics
@@ -34,7 +34,7 @@ class DefinitionsReader:
     def open(self) -> None:
         """Read all that is there."""
         self._consumer = self._clients.reader(FETCH_WAIT_MS)
-        low, _ = self._calls.until_answered(self._watermarks)
+        low, _ = self._calls.until_answered(self._watermarks, again_for=AWAY)
         self._consumer.assign([TopicPartition(*self._place, low)])
         begun, waiting = time.monotonic(), False
         while not self._take(self._poll(POLL_SECONDS)):
@@ -60,7 +60,7 @@ class DefinitionsReader:
         if position <= self._definitions.position:
             return
         until = time.monotonic() + WAIT_SECONDS
-        _, high = self._calls.until_answered(self._watermarks)
+        _, high = self._calls.until_answered(self._watermarks, again_for=AWAY)
         if position > high:
             self._log.info("definitions_position_unknown", required=position, topic_ends_at=high)
             return

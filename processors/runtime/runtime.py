@@ -43,7 +43,7 @@ class Runtime(mode.Service):
         self.ended = asyncio.Event()
         self._app, self._channel, self._turns, self._calls, self._steps = app, channel, turns, calls, steps
         self._kafka = ThreadPoolExecutor(1, thread_name_prefix="kafka")
-        self._watchdog = Watchdog(calls)
+        self._watchdog = Watchdog(calls, readiness)
         self._log = structlog.get_logger("halter.runtime")
 
     @property

@@ -19,6 +19,7 @@ from processors.runtime.names import Place, ShardTopics
 from processors.runtime.steps import Step, Steps
 
 FLUSH_SECONDS: Final = 10.0
+END_SECONDS: Final = 10.0
 
 FENCED: Final = frozenset(
     {
@@ -54,7 +55,7 @@ class Transaction:
         return self._producer
 
     def open(self) -> None:
-        """Take the transactional id. Whatever an earlier holder left open is aborted by that."""
+        """Take the transactional id. Whatever an earlier holder of it left open is aborted by that."""
         self._producer = self._clients.writer()
         try:
             self._calls.until_answered(self.producer.init_transactions, CALL_SECONDS)
@@ -98,17 +99,30 @@ class Transaction:
         partitions = [
             TopicPartition(*place, offset, self._clients.transactional_id) for place, offset in offsets.items()
         ]
-        self._until_done(self.producer.send_offsets_to_transaction, partitions, metadata, CALL_SECONDS)
+        self._try(self.producer.send_offsets_to_transaction, partitions, metadata, END_SECONDS)
         self._steps.reached(Step.AFTER_SEND_OFFSETS)
-        self._until_done(self.producer.commit_transaction, CALL_SECONDS)
+        self._try(self.producer.commit_transaction, END_SECONDS)
         self.is_open = False
         self._steps.reached(Step.AFTER_COMMIT)
 
     def abort(self) -> None:
-        """Undo the transaction that is open, if one is. The folds that it came from must be loaded anew."""
+        """Undo the transaction that is open, if one is. The folds that it came from must be loaded anew.
+
+        By a new producer: taking the transactional id anew aborts what the old one left open, and completes what it
+        had got as far as committing; the state that is loaded then shows which. The old one is not asked, because
+        after the death of a coordinator its abort may fail for good, and a send_offsets made again may hang for ever.
+        """
         if self.is_open:
             self.is_open = False
-            self._until_done(self.producer.abort_transaction, CALL_SECONDS)
+            self._calls.once(self.producer.purge)
+            self._producer = None
+            self.open()
+
+    def close(self) -> None:
+        """Abort what is open, for good: readers need not wait for its time-out."""
+        if self.is_open:
+            self.is_open = False
+            self._try(self.producer.abort_transaction, CALL_SECONDS)
 
     def _flush(self) -> None:
         if self._calls.once(self.producer.flush, FLUSH_SECONDS):
@@ -116,9 +130,10 @@ class Transaction:
                 KafkaError(KafkaError._TIMED_OUT, f"records were not written within {FLUSH_SECONDS:.0f} s")
             )
 
-    def _until_done(self, call: Callable[..., Any], *arguments: Any) -> None:
+    def _try(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """Make a call once: whatever fails is aborted, which is always right, and never made again."""
         try:
-            self._calls.until_answered(call, *arguments)
+            self._calls.once(call, *arguments)
         except KafkaException as exception:
             if is_fatal(exception) or exception.args[0].code() in FENCED:
                 raise self._ended(exception) from exception

@@ -16,16 +16,16 @@ from typing import Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from processors.runtime.calls import KafkaCalls, is_fatal
+from processors.runtime.calls import KafkaCalls
 from processors.runtime.definitions import DefinitionsReader
-from processors.runtime.errors import Fenced, KafkaFailed, OutOfOrder, PositionLost, TurnCannotCommit
+from processors.runtime.errors import OutOfOrder, PositionLost, TurnCannotCommit
 from processors.runtime.fold import InputRecord, OutputRecord
 from processors.runtime.membership import Membership, NotAMember
 from processors.runtime.names import ShardTopics
 from processors.runtime.readiness import Readiness, State
 from processors.runtime.shards import OwnedShard, Shards
 from processors.runtime.steps import Step, Steps
-from processors.runtime.transaction import FENCED, Transaction
+from processors.runtime.transaction import Transaction
 
 IDLE_SECONDS: Final = 0.25
 LOADING_SECONDS: Final = 0.005
@@ -149,13 +149,13 @@ class Turns:
             self._shards.drive(LOAD_SLICE_SECONDS)
             self._definitions.catch_up()
             records = self._poll()
+            self._wait_for_definitions(records)
         except (KafkaException, NotAMember) as exception:
             self._rejoin(exception)
             return None
         timers = self._due_timers()
         if not records and not timers:
             return None
-        self._wait_for_definitions(records)
         self._steps.reached(Step.AFTER_POLL)
         self._transaction.begin()
         self._steps.reached(Step.AFTER_BEGIN)
@@ -173,7 +173,7 @@ class Turns:
     def close(self) -> None:
         """Abort what is open, leave the group."""
         try:
-            self._transaction.abort()
+            self._transaction.close()
         except Exception as exception:  # noqa: BLE001  the broker will abort it when its time is over
             self._log.warning("abort_failed", reason=str(exception))
         self._membership.leave()
@@ -213,7 +213,7 @@ class Turns:
     def _rejoin(self, exception: KafkaException | NotAMember) -> None:
         """Forget everything and begin anew, or raise what ends the worker."""
         if isinstance(exception, KafkaException):
-            raise_if_final(exception)
+            raise_if_position_lost(exception)
         reason = why(exception)
         self._log.warning("rejoining", reason=reason)
         self._shards.forget_all()
@@ -309,12 +309,8 @@ def why(exception: KafkaException | NotAMember) -> str:
     return f"{exception.args[0].name()}: {exception.args[0].str()}"
 
 
-def raise_if_final(exception: KafkaException) -> None:
-    """Raise what ends the worker, if joining anew would not help."""
+def raise_if_position_lost(exception: KafkaException) -> None:
+    """Raise what ends the worker, because joining anew would not help."""
     error = exception.args[0]
     if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
         raise PositionLost(f"the next record to fold was deleted before it was read: {error.str()}") from exception
-    if error.code() in FENCED:
-        raise Fenced(f"another process joined the group in this worker's slot ({error.name()})") from exception
-    if is_fatal(exception):
-        raise KafkaFailed(f"the consumer cannot go on: {error.name()}: {error.str()}") from exception

@@ -54,6 +54,16 @@ class Ledger:
 
     def read(self, topic: str, partitions: int | None = None) -> list[Message]:
         """Return all records of a topic, each partition's in order; waits for transactions that are open."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return self._read(topic, partitions)
+            except KafkaException:
+                # A broker that has just come back.
+                if time.monotonic() > deadline:
+                    raise
+
+    def _read(self, topic: str, partitions: int | None) -> list[Message]:
         count = partitions or self.topics.partitions
         consumer = Consumer(self.settings.consumer(group_id="ledger", enable_partition_eof=True, fetch_wait_max_ms=10))
         try:

@@ -1,0 +1,102 @@
+"""The broker's fence by itself: a member that has not noticed that it lost its shards cannot commit.
+
+Here our own precautions are taken away: the stale owner presents the group metadata of its old generation, as a
+client would that was not told yet.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from processors.outputs import OutputRecord
+from processors.runtime.calls import KafkaCalls
+from processors.runtime.clients import Clients, Slot
+from processors.runtime.membership import Membership
+from processors.runtime.names import ShardTopics
+from processors.runtime.readiness import Readiness
+from processors.runtime.steps import Steps
+from processors.runtime.transaction import Transaction
+from tests.support.counting_fold import CountingDefinitions, CountingFactory
+from tests.support.installation import Installation
+
+
+@pytest.fixture
+def installation(bootstrap: str, prefix: str, tmp_path: Path) -> Iterator[Installation]:
+    with Installation(bootstrap, prefix, tmp_path, partitions=2) as it:
+        yield it
+
+
+class Credulous(Membership):
+    """Presents the metadata that it remembers, whatever has happened since."""
+
+    remembered: Any = None
+
+    def metadata(self) -> Any:
+        return self.remembered or super().metadata()
+
+
+class Member:
+    """A membership and a transaction, polled by hand, without folds."""
+
+    def __init__(self, installation: Installation, slot: str) -> None:
+        names = ShardTopics(installation.prefix, CountingFactory(CountingDefinitions()))
+        clients = Clients(installation.settings, installation.topics, Slot(slot))
+        self.names, self.membership, self.owned = names, Credulous(clients, names), set[int]()
+        self.transaction = Transaction(clients, names, self.membership, KafkaCalls(Readiness()), Steps())
+        self.membership.assigned = self.owned.update
+        self.membership.revoked = self.owned.difference_update
+        self.transaction.open()
+        self.membership.join()
+
+    def write(self, value: bytes) -> None:
+        """Write an event and the offset of shard 0 in one transaction."""
+        self.transaction.begin()
+        self.transaction.produce([OutputRecord("wf-events", 0, b"key", value)])
+        self.transaction.commit({self.names.commands(0): 0})
+
+
+def poll_until(condition: Callable[[], bool], *members: Member) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        for member in members:
+            member.membership.poll(0.05)
+            member.membership.polled()
+
+
+@pytest.fixture
+def join(installation: Installation) -> Iterator[Callable[[str], Member]]:
+    members: list[Member] = []
+
+    def joined(slot: str) -> Member:
+        members.append(Member(installation, slot))
+        return members[-1]
+
+    yield joined
+    for member in members:
+        member.membership.leave()
+
+
+def test_an_owner_of_an_old_generation_cannot_commit(installation: Installation, join: Callable[[str], Member]) -> None:
+    stale = join("stale")
+    poll_until(lambda: 0 in stale.owned, stale)
+    stale.write(b'"while it owned the shard"')
+    stale.membership.remembered = stale.membership.metadata()
+    # The group moves on, and the shard moves with the old owner's consent; it only forgets that it consented.
+    stale.membership.leave()
+    current = join("current")
+    poll_until(lambda: 0 in current.owned, current)
+    with pytest.raises(KafkaException) as refused:
+        stale.write(b'"after it lost the shard"')
+    assert refused.value.args[0].code() in {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.FENCED_INSTANCE_ID,
+    }
+    stale.transaction.abort()
+    current.write(b'"by the new owner"')
+    assert installation.ledger.events() == ["while it owned the shard", "by the new owner"]
