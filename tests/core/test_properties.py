@@ -1,0 +1,121 @@
+"""Any WfSpec, any commands, any cut: what holds whatever happens."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from halter.scenarios.comparison import difference
+from halter.scenarios.definitions import register
+from halter.scenarios.document import read_scenario
+from halter.scenarios.memory import MemoryEngine
+from processors.core.commands import Command, TimerFired
+from processors.core.context import Context, Limits
+from processors.core.engine import handle, new_run
+from processors.core.events import LogEntry
+from processors.core.model import Changes, WfRun
+from tests.support import random_specs, small_specs
+from tests.support.invariants import Watch, check_rejections_change_nothing, check_settled
+from tests.support.random_commands import RUN_ID, Producers
+
+START_MS = 1_767_225_600_000
+EXAMPLES = int(os.environ.get("HALTER_EXAMPLES", "150"))
+STEPS_MS = (0, 0, 0, 1, 1_000, 10_000, -5_000)
+"""What may lie between two records; their time may run backwards, the WfRun's does not."""
+
+thorough = settings(max_examples=EXAMPLES, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+small = st.sampled_from(small_specs.NAMES).map(small_specs.document_of)
+numbers = st.lists(st.integers(0, 2_000), min_size=1, max_size=30)
+
+
+class History:
+    """A WfRun whose producers do what some numbers say; everything is checked after each command."""
+
+    def __init__(self, document: dict[str, Any], numbers: list[int], limits: Limits) -> None:
+        scenario, problems = read_scenario({**document, "steps": []}, lambda name: name)
+        assert scenario is not None, problems
+        definitions, refused = register(scenario.definitions)
+        assume(not refused)
+        self.context = Context(definitions, limits)
+        self.engine = MemoryEngine(self.context, START_MS)
+        self.watch = Watch(new_run(RUN_ID))
+        self.taken: list[Taken] = []
+        producers = Producers(list(document["external_events"]))
+        for number in numbers:
+            run = self.engine.runs.get(RUN_ID) or new_run(RUN_ID)
+            command = producers.choose(run, number // len(STEPS_MS))
+            self._tick(command, STEPS_MS[number % len(STEPS_MS)])
+            self._take(command)
+
+    def _tick(self, command: Command, step_ms: int) -> None:
+        now = self.engine.time_ms + step_ms
+        # A timer mostly comes when it is due; with a step backwards it comes early.
+        self.engine.time_ms = max(now, command.due_ms) if isinstance(command, TimerFired) and step_ms >= 0 else now
+
+    def _take(self, command: Command) -> None:
+        entries = self.engine.put(command)
+        self.taken.append(Taken(command, self.engine.time_ms, entries))
+        run = self.engine.runs[RUN_ID]
+        self.watch.see(entries)
+        self.watch.end_of_command()
+        self.watch.run.changes.left.clear()
+        check_rejections_change_nothing(entries)
+        assert difference(run, self.watch.run) is None, "what is folded live is what the log says"
+        check_settled(run, self.context)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A record as it was folded, and its outcome."""
+
+    command: Command
+    time_ms: int
+    entries: list[LogEntry]
+
+    def fold_again(self, run: WfRun, context: Context) -> None:
+        """Fold the same record on another WfRun in the same state: the outcome is the same."""
+        entries = handle(run, self.command, self.entries[0].cause, self.time_ms, context)
+        run.changes = Changes()
+        assert entries == self.entries, "what is restored goes on as what was lost would have"
+
+
+@thorough
+@given(document=small, numbers=numbers)
+def test_the_rules_hold_for_any_commands(document: dict[str, Any], numbers: list[int]) -> None:
+    History(document, numbers, Limits())
+
+
+@thorough
+@given(document=random_specs.documents(), numbers=numbers)
+def test_the_rules_hold_for_any_wf_spec(document: dict[str, Any], numbers: list[int]) -> None:
+    History(document, numbers, Limits())
+
+
+@thorough
+@given(document=small | random_specs.documents(), numbers=numbers, data=st.data())
+def test_what_is_restored_at_any_cut_goes_on_as_if_nothing_had_been_lost(
+    document: dict[str, Any], numbers: list[int], data: st.DataObject
+) -> None:
+    history = History(document, numbers, Limits())
+    cut = data.draw(st.integers(1, len(history.taken)))
+    before = MemoryEngine(history.context, START_MS)
+    for taken in history.taken[:cut]:
+        before.time_ms = taken.time_ms
+        before.put(taken.command)
+    live, from_log = before.runs[RUN_ID], before.replayed(RUN_ID)
+    from_rows = before.rows[RUN_ID].restore(history.context)
+    for restored in (from_rows, from_log):
+        assert difference(live, restored) is None
+        for taken in history.taken[cut:]:
+            taken.fold_again(restored, history.context)
+        assert difference(history.engine.runs[RUN_ID], restored) is None
+
+
+@thorough
+@given(document=small | random_specs.documents(), numbers=numbers, live_threads=st.integers(1, 4))
+def test_the_rules_hold_at_the_cap_of_live_threads(
+    document: dict[str, Any], numbers: list[int], live_threads: int
+) -> None:
+    History(document, numbers, Limits(live_threads=live_threads))

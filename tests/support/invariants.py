@@ -1,0 +1,379 @@
+"""What must hold of a WfRun whenever a command has been folded: the rules of N5, N6, N17 and DESIGN 3, stated apart.
+
+Nothing in here shares code with the rules under test, except where it asks them whether they have anything left to do.
+"""
+
+from collections.abc import Iterator
+
+from processors.core.advance import advance_thread
+from processors.core.context import Context
+from processors.core.events import (
+    Halt,
+    InterruptAccepted,
+    InterruptDropped,
+    InterruptSuperseded,
+    LogEntry,
+    Rejected,
+    Resume,
+    SpawnChild,
+    ThreadHalted,
+)
+from processors.core.evolve import evolve
+from processors.core.interrupts import launch_failure_handlers, launch_interrupts
+from processors.core.model import (
+    TERMINAL,
+    TRANSITIONS,
+    HaltedByParent,
+    HaltReason,
+    HandlingFailure,
+    Interrupted,
+    ManualHalt,
+    ParentHalted,
+    PendingFailure,
+    PendingInterrupt,
+    Status,
+    ThreadRun,
+    ThreadType,
+    WfRun,
+)
+from processors.core.spec import (
+    ExitNode,
+    ExternalEventNode,
+    SleepNode,
+    TaskNode,
+    WaitForConditionNode,
+    WaitForThreadsNode,
+)
+
+MOVING = frozenset({Status.RUNNING, Status.HALTING})
+Transition = tuple[Status | None, Status]
+
+
+class Violated(AssertionError):
+    """A rule does not hold; the message names it and what was found."""
+
+
+def check(holds: bool, rule: str, found: object) -> None:
+    """Raise Violated unless the rule holds."""
+    if not holds:
+        raise Violated(f"{rule}: {found}")
+
+
+class Watch:
+    """Folds the log beside the engine, one event at a time, and checks what must hold at each of them."""
+
+    def __init__(self, run: WfRun) -> None:
+        self.run = run
+        """Its own copy, moved by `evolve` alone."""
+        self.seen: set[Transition] = set()
+        self.settled: dict[tuple[int, str, str], str] = {}
+        """(thread, ExternalEventDef, event id) of each accepted interrupt -> what became of it."""
+
+    def see(self, entries: list[LogEntry]) -> None:
+        """Fold the outcome of one command."""
+        check(bool(entries), "every command has an outcome", entries)
+        for entry in entries:
+            self._count(entry)
+            before = {number: thread.status for number, thread in self.run.threads.items()}
+            self._before(entry)
+            evolve(self.run, entry)
+            self._after(entry, before)
+
+    def _count(self, entry: LogEntry) -> None:
+        if entry.incarnation < 0:
+            check(entry.seq == 0, "seq is 0 where no WfRun exists", entry)
+        elif self.run.exists:
+            check(entry.seq == self.run.seq + 1, "seq has no gap", (self.run.seq, entry))
+        else:
+            check(entry.seq == 1, "seq starts at 1", entry)
+
+    def _before(self, entry: LogEntry) -> None:
+        event = entry.event
+        match event:
+            case SpawnChild(type=ThreadType.INTERRUPT, parent=number, halts_parent=True):
+                parent = self.run.threads[number]
+                check(parent.status is Status.HALTED, "a handler starts when its thread is HALTED", brief(parent))
+                handlers = {r.handler for r in parent.halt_reasons if isinstance(r, Interrupted)}
+                below = moving_below(self.run, parent)
+                moving = [t.number for t in below if not (set(line(self.run, t)) & handlers)]
+                check(not moving, "a handler starts when nothing but handlers of its thread moves below it", moving)
+            case ThreadHalted(thread=number):
+                moving = [t.number for t in moving_below(self.run, self.run.threads[number])]
+                check(not moving, "a thread is HALTED only when nothing below it moves", (number, moving))
+                check(not self.run.threads[number].task_out, "a thread is HALTED only when its task is back", number)
+
+    def _after(self, entry: LogEntry, before: dict[int, Status]) -> None:
+        for number, thread in self.run.threads.items():
+            old = before.get(number)
+            if old is not thread.status:
+                self.seen.add((old, thread.status))
+                check((old, thread.status) in TRANSITIONS, "status changes are in the table", (number, entry.event))
+        left = [t for t in self.run.changes.left if t.number in before]
+        for thread in left:
+            if before[thread.number] is not thread.status:
+                self.seen.add((before[thread.number], thread.status))
+        self._note_interrupt(entry)
+        if isinstance(entry.event, Resume):
+            thread = self.run.threads[entry.event.thread]
+            check(not live_handlers(self.run, thread), "a thread runs again after its last handler", brief(thread))
+
+    def _note_interrupt(self, entry: LogEntry) -> None:
+        match entry.event:
+            case Halt(thread=number, reason=PendingInterrupt() as reason):
+                self._settle(number, reason.external_event_def, reason.external_event_id, "pending")
+            case InterruptAccepted(thread=number) as event:
+                self._settle(number, event.external_event_def, event.external_event_id, "pending")
+            case SpawnChild(type=ThreadType.INTERRUPT) as event:
+                assert event.external_event_def is not None
+                assert event.external_event_id is not None
+                self._settle(event.parent, event.external_event_def, event.external_event_id, "handled")
+            case InterruptDropped(thread=number) as event:
+                self._settle(number, event.external_event_def, event.external_event_id, "dropped")
+            case InterruptSuperseded(thread=number) as event:
+                self._settle(number, event.external_event_def, event.external_event_id, "superseded")
+
+    def _settle(self, number: int, event_def: str, event_id: str, what: str) -> None:
+        key = (number, event_def, event_id)
+        old = self.settled.get(key)
+        allowed = {None: {"pending", "dropped"}, "pending": {"handled", "dropped", "superseded"}}.get(old, set())
+        check(what in allowed, "an accepted interrupt gets one handler, or is dropped, or superseded", (key, old, what))
+        self.settled[key] = what
+
+    def end_of_command(self) -> None:
+        """Between commands: what is pending is what the WfRun says is pending."""
+        if not self.run.exists:
+            self.settled.clear()
+        pending = sorted(key for key, what in self.settled.items() if what == "pending")
+        listed = sorted((a.thread, a.external_event_def, a.external_event_id) for a in self.run.accepted_interrupts)
+        check(
+            pending == listed, "every accepted interrupt is pending, handled, dropped or superseded", (pending, listed)
+        )
+
+
+def brief(thread: ThreadRun) -> str:
+    """A thread for a message."""
+    reasons = ", ".join(map(str, thread.halt_reasons))
+    return f"#{thread.number} {thread.type} {thread.status} at {thread.node.node} [{reasons}]"
+
+
+def line(run: WfRun, thread: ThreadRun) -> Iterator[int]:
+    """The thread and those it hangs below, upward."""
+    current: ThreadRun | None = thread
+    while current is not None:
+        yield current.number
+        holder = current.waiter if current.waiter is not None else current.parent
+        current = None if holder is None else run.threads.get(holder)
+
+
+def hanging(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
+    """The threads that halt and resume with this one."""
+    return [
+        other
+        for other in run.threads.values()
+        if thread.number == (other.waiter if other.waiter is not None else other.parent)
+    ]
+
+
+def moving_below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
+    """All that moves below a thread, at any depth; handlers with `halt: false` only where they were asked to halt."""
+    for other in hanging(run, thread):
+        if not other.halts_parent and ParentHalted(thread.number) not in other.halt_reasons:
+            continue
+        if other.status in MOVING:
+            yield other
+        yield from moving_below(run, other)
+
+
+def live_handlers(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
+    """Handlers of a thread that keep it halted."""
+    return [
+        other
+        for other in hanging(run, thread)
+        if other.status not in TERMINAL
+        and other.waiter is None
+        and ((other.type is ThreadType.INTERRUPT and other.halts_parent) or other.type is ThreadType.FAILURE_HANDLER)
+    ]
+
+
+def check_settled(run: WfRun, context: Context) -> None:
+    """All that must hold between two commands."""
+    if not run.exists:
+        return
+    for thread in run.threads.values():
+        _check_thread(run, thread)
+    _check_tree(run)
+    _check_nothing_to_do(run, context)
+    stuck = sorted(stuck_threads(run))
+    check(not stuck, "no thread is stuck (N5)", [brief(run.threads[n]) for n in stuck])
+
+
+def _check_thread(run: WfRun, thread: ThreadRun) -> None:
+    reasons = thread.halt_reasons
+    check(bool(reasons) or thread.status is not Status.HALTED, "a HALTED thread has a halt reason", brief(thread))
+    check(
+        not reasons or thread.status in (Status.HALTING, Status.HALTED),
+        "a thread with a halt reason is held",
+        brief(thread),
+    )
+    for reason in reasons:
+        if isinstance(reason, ParentHalted):
+            check(reasons.count(reason) == 1, "PARENT_HALTED of one parent is on a thread at most once", brief(thread))
+        if isinstance(reason, Interrupted | HandlingFailure):
+            handler = run.threads.get(reason.handler)
+            check(
+                handler is not None and handler.status not in TERMINAL and handler.parent == thread.number,
+                "INTERRUPTED and HANDLING_FAILURE point to a live handler",
+                (thread.number, str(reason)),
+            )
+        if isinstance(reason, PendingInterrupt):
+            listed = [
+                a
+                for a in run.accepted_interrupts
+                if (a.thread, a.external_event_id) == (thread.number, reason.external_event_id)
+            ]
+            check(len(listed) == 1, "PENDING_INTERRUPT has its accepted interrupt", brief(thread))
+    if thread.status is Status.HALTED:
+        handlers = {r.handler for r in reasons if isinstance(r, Interrupted | HandlingFailure)}
+        # One that runs beside the thread may be asked to halt when the thread is HALTED already.
+        handlers |= {other.number for other in hanging(run, thread) if not other.halts_parent}
+        moving = [t.number for t in moving_below(run, thread) if not (set(line(run, t)) & handlers)]
+        check(not moving, "nothing moves below a HALTED thread but its handlers", (thread.number, moving))
+        others = [r for r in reasons if isinstance(r, ManualHalt | ParentHalted | HaltedByParent)]
+        if others:
+            running = [run.threads[n].number for n in handlers if run.threads[n].status is Status.RUNNING]
+            check(not running, "no handler runs while something else holds its thread", (thread.number, running))
+    if thread.status is Status.RUNNING:
+        check(not live_handlers(run, thread), "a thread does not run beside its handlers", thread.number)
+    if thread.status in TERMINAL:
+        running = [t.number for t in hanging(run, thread) if t.status is Status.RUNNING]
+        check(not running, "nothing runs below a thread that has ended", (thread.number, running))
+        check(
+            all(a.thread != thread.number for a in run.accepted_interrupts),
+            "nothing is pending for a thread that has ended",
+            run.accepted_interrupts,
+        )
+
+
+def _check_tree(run: WfRun) -> None:
+    for thread in run.threads.values():
+        children = [n for n, other in run.threads.items() if other.parent == thread.number]
+        check(thread.children == children, "children are those whose parent it is", (thread.number, children))
+        check(0 <= thread.number <= run.greatest_thread_number, "numbers are counted", thread.number)
+        check(
+            thread.status is not Status.COMPLETED or thread.number == 0,
+            "COMPLETED children leave the hot state",
+            thread.number,
+        )
+    live = sorted(n for n, thread in run.threads.items() if thread.status not in TERMINAL)
+    listed = sorted(n for numbers in run.index.by_spec.values() for n in numbers)
+    check(live == listed, "the index lists the live threads", (live, listed))
+
+
+def _check_nothing_to_do(run: WfRun, context: Context) -> None:
+    """The agenda missed nothing: looking at everything finds nothing more."""
+    for number in sorted(run.threads):
+        event = next(iter(advance_thread(run, context, run.threads[number])), None)
+        check(event is None, "nothing is left to do after a command", (number, event))
+    event = next(iter(launch_interrupts(run, set())), None) or next(iter(launch_failure_handlers(run, context)), None)
+    check(event is None, "no handler is left to start after a command", event)
+
+
+def stuck_threads(run: WfRun) -> set[int]:
+    """Live threads that nothing can ever move: neither the outside, nor an operator, nor what they wait for.
+
+    A least fixed point: a thread can move if what keeps it from moving can. Threads that are HALTED for good (losers,
+    and what is left below a thread that failed) are not stuck: that is their end.
+    """
+    live = {n for n, thread in run.threads.items() if thread.status not in TERMINAL}
+    final = {n for n in live if _final(run, run.threads[n])}
+    movable: set[int] = set()
+    while True:
+        more = {n for n in live - movable if _can_move(run, run.threads[n], movable)}
+        if not more:
+            return live - final - movable
+        movable |= more
+
+
+def _final(run: WfRun, thread: ThreadRun) -> bool:
+    current: ThreadRun | None = thread
+    while current is not None:
+        if current is not thread and current.status in TERMINAL:
+            return True
+        if any(isinstance(reason, HaltedByParent) for reason in current.halt_reasons):
+            return True
+        holder = current.waiter if current.waiter is not None else current.parent
+        current = None if holder is None else run.threads.get(holder)
+    return False
+
+
+def _can_move(run: WfRun, thread: ThreadRun, movable: set[int]) -> bool:
+    match thread.status:
+        case Status.RUNNING:
+            return _node_can_move(run, thread, movable)
+        case Status.HALTING:
+            return thread.task_out or any(t.task_out or t.number in movable for t in moving_below(run, thread))
+        case _:
+            if any(isinstance(reason, HaltedByParent) for reason in thread.halt_reasons):
+                return any(t.task_out or t.number in movable for t in moving_below(run, thread))  # then it leaves
+            return all(_reason_can_go(run, thread, reason, movable) for reason in thread.halt_reasons)
+
+
+def _node_can_move(run: WfRun, thread: ThreadRun, movable: set[int]) -> bool:
+    node = run.spec_of(thread).nodes[thread.node.node]
+    match node:
+        case ExternalEventNode() | WaitForConditionNode():
+            return True
+        case SleepNode():
+            return thread.node.timer is not None
+        case TaskNode():
+            return thread.task_out or thread.node.timer is not None
+        case WaitForThreadsNode():
+            waits = thread.node.waits or []
+            open_waits = [w for w in waits if not w.handled and run.thread_status(w.thread) is not Status.COMPLETED]
+            targets = [w.handler if w.handler is not None else w.thread for w in open_waits]
+            return bool(targets) and any(n in movable for n in targets)
+        case ExitNode():
+            live = [other.number for other in hanging(run, thread) if other.status not in TERMINAL]
+            return bool(live) and all(number in movable for number in live)
+        case _:
+            return False  # it is done within the command that reaches it
+
+
+def _reason_can_go(run: WfRun, thread: ThreadRun, reason: object, movable: set[int]) -> bool:
+    match reason:
+        case ManualHalt():
+            return True  # an operator holds it
+        case Interrupted(handler=number) | HandlingFailure(handler=number):
+            return number in movable
+        case ParentHalted(parent=number):
+            parent = run.threads[number]
+            if number in movable:
+                return True
+            if not _is_own_handler(parent, thread):
+                return False
+            if any(not _reason_can_go(run, parent, r, movable) for r in _not_handlers(parent)):
+                return False
+            # A failure handler goes on after the last interrupt handler; an interrupt handler waits for no other.
+            interrupts = [r.handler for r in parent.halt_reasons if isinstance(r, Interrupted)]
+            return thread.type is ThreadType.INTERRUPT or movable.issuperset(interrupts)
+        case PendingInterrupt() | PendingFailure():
+            # It starts when no more than handlers hold the thread; that it does start is checked elsewhere.
+            return all(_reason_can_go(run, thread, r, movable) for r in _not_handlers(thread))
+        case _:
+            return False
+
+
+def _not_handlers(thread: ThreadRun) -> list[HaltReason]:
+    handlers = Interrupted | HandlingFailure | PendingInterrupt | PendingFailure
+    return [reason for reason in thread.halt_reasons if not isinstance(reason, handlers)]
+
+
+def _is_own_handler(parent: ThreadRun, thread: ThreadRun) -> bool:
+    reasons = (r for r in parent.halt_reasons if isinstance(r, Interrupted | HandlingFailure))
+    return any(r.handler == thread.number for r in reasons)
+
+
+def check_rejections_change_nothing(entries: list[LogEntry]) -> None:
+    """A refusal stands alone."""
+    if any(isinstance(entry.event, Rejected) for entry in entries):
+        check(len(entries) == 1, "a command that is refused brings nothing else about", entries)

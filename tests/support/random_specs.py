@@ -1,0 +1,106 @@
+"""Random small WfSpecs as documents: threads below `main`, interrupts and failure handlers anywhere.
+
+Some are refused at registration (a Variable out of scope, an ExternalEvent used twice); those who draw one skip it.
+"""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+THREADS = ("main", "a", "b", "c")
+EXTERNAL_EVENTS = ("i", "j", "k", "go", "x")
+INTERRUPTS, AWAITED = EXTERNAL_EVENTS[:3], EXTERNAL_EVENTS[3:]
+
+
+def _failure_handlers() -> st.SearchStrategy[list[dict[str, str]]]:
+    handler = st.builds(
+        lambda catch, handler: {"handler": handler} | ({} if catch is None else {"catch": catch}),
+        st.sampled_from([None, "ERROR", "EXCEPTION", "oops", "CHILD_FAILED"]),
+        st.sampled_from(THREADS[1:]),
+    )
+    return st.one_of(st.just([]), st.lists(handler, min_size=1, max_size=1))
+
+
+def _edge(to: str) -> st.SearchStrategy[Any]:
+    count = {"to": to, "set": [{"var": "n", "op": "SUBTRACT", "value": 1}]}
+    return st.sampled_from([to, to, count])
+
+
+@st.composite
+def _nodes(draw: st.DrawFn, thread: str) -> dict[str, Any]:
+    below = THREADS[THREADS.index(thread) + 1 :]
+    kinds = ["EXTERNAL_EVENT", "TASK", "TASK", "SLEEP", "WAIT_FOR_CONDITION", "NOP"]
+    if below:
+        kinds += ["START_THREAD", "START_AND_WAIT", "START_AND_WAIT"]
+    chain = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=3))
+    nodes: dict[str, Any] = {"start": {"kind": "ENTRYPOINT", "next": draw(_edge("n0"))}}
+    for index, kind in enumerate(chain):
+        after = f"n{index + 1}" if index + 1 < len(chain) else "end"
+        nodes |= draw(_node(f"n{index}", kind, after, below))
+    fails = draw(st.sampled_from([None, None, None, "broken"]))
+    nodes["end"] = {"kind": "EXIT"} | ({} if fails is None else {"fail": {"name": fails}})
+    return nodes
+
+
+@st.composite
+def _node(draw: st.DrawFn, name: str, kind: str, after: str, below: tuple[str, ...]) -> dict[str, Any]:
+    more: dict[str, Any] = {}
+    handlers = draw(_failure_handlers())
+    if handlers:
+        more["on_failure"] = handlers
+    more["next"] = draw(_edge(after))
+    match kind:
+        case "EXTERNAL_EVENT":
+            timeout = draw(st.sampled_from([None, 10]))
+            node = {"kind": kind, "event": draw(st.sampled_from(AWAITED))}
+            return {name: node | ({} if timeout is None else {"timeout_s": timeout}) | more}
+        case "TASK":
+            retries = draw(st.sampled_from([0, 0, 1]))
+            backoff = {"base_ms": 5000, "multiplier": 2, "max_ms": 9000}
+            retry: dict[str, Any] = {"retries": retries, "backoff": backoff} if retries else {}
+            return {name: {"kind": kind, "task": "t"} | retry | more}
+        case "SLEEP":
+            return {name: {"kind": kind, "seconds": 10} | more}
+        case "WAIT_FOR_CONDITION":
+            return {name: {"kind": kind, "condition": {"le": [{"var": "n"}, draw(st.integers(0, 2))]}} | more}
+        case "START_THREAD":
+            return {name: {"kind": kind, "thread": draw(st.sampled_from(below))} | more}
+        case "START_AND_WAIT":
+            children = draw(st.lists(st.sampled_from(below), min_size=1, max_size=2))
+            nodes = {}
+            for index, child in enumerate(children):
+                following = f"{name}s{index + 1}" if index + 1 < len(children) else f"{name}w"
+                start = {"kind": "START_THREAD", "thread": child, "next": following}
+                nodes[name if index == 0 else f"{name}s{index}"] = start
+            started = [{"output": node} for node in nodes]
+            wait = {"kind": "WAIT_FOR_THREADS", "threads": started}
+            wait["strategy"] = draw(st.sampled_from(["ALL", "ANY", "FIRST"]))
+            on_child_failure = draw(_failure_handlers())
+            if on_child_failure:
+                wait["on_child_failure"] = on_child_failure
+            return nodes | {f"{name}w": wait | more}
+        case _:
+            return {name: {"kind": "NOP"} | more}
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """The definitions of a random WfSpec named `small`, as the beginning of a scenario document."""
+    threads: dict[str, Any] = {}
+    owners = {event: draw(st.sampled_from((None, "main", "main", *THREADS))) for event in INTERRUPTS}
+    for thread in THREADS:
+        interrupts = [
+            {"event": event, "handler": draw(st.sampled_from(THREADS[1:]))}
+            | draw(st.sampled_from([{}, {}, {"policy": "serial"}, {"policy": "latest"}, {"halt": False}]))
+            | draw(st.sampled_from([{}, {}, {"preemptive": True}]))
+            for event, owner in owners.items()
+            if owner == thread
+        ]
+        threads[thread] = {"nodes": draw(_nodes(thread))} | ({"interrupts": interrupts} if interrupts else {})
+    threads["main"]["variables"] = {"n": {"type": "INT", "default": 2}}
+    return {
+        "name": "random",
+        "external_events": {event: {} for event in EXTERNAL_EVENTS},
+        "tasks": {"t": {}},
+        "wf_specs": [{"name": "small", "entrypoint": "main", "threads": threads}],
+    }

@@ -1,0 +1,268 @@
+"""Small WfSpecs, each with a knot of rules in it, for searches and random commands.
+
+Every one is a document as people write them: definitions and one WfSpec named `small`, whose ExternalEventDefs, tasks
+and threads have names of one letter or word, so that a path through one reads easily. Three ThreadSpecs are so common
+that they have a short form: `nodes: wait for EVENT`, `nodes: work` (one task) and `nodes: pass` (nothing).
+"""
+
+from typing import Any, Final
+
+import yaml
+
+_TEXTS: Final = {
+    "wait": """
+        external_events: {i: {}, go: {}, done: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes: wait for go
+          h: {nodes: wait for done}
+        """,
+    "task-and-child": """
+        external_events: {i: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: spawn}
+              spawn: {kind: START_THREAD, thread: c, next: work}
+              work: {kind: TASK, task: t, next: join, on_failure: [{catch: ERROR, handler: f}]}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: spawn}], next: end}
+              end: {kind: EXIT}
+          c: {nodes: work}
+          h: {nodes: work}
+          f: {nodes: wait for go}
+        """,
+    "parent-and-child-interruptible": """
+        external_events: {i: {}, j: {}, go: {}, x: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: spawn}
+              spawn: {kind: START_THREAD, thread: c, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: spawn}], next: end}
+              end: {kind: EXIT}
+          c:
+            interrupts: [{event: j, handler: g}]
+            nodes: wait for go
+          h: {nodes: wait for x}
+          g: {nodes: wait for x}
+        """,
+    "nested-handlers": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes: wait for go
+          h:
+            interrupts: [{event: j, handler: g}]
+            nodes: work
+          g: {nodes: work}
+        """,
+    "own-handler": """
+        external_events: {i: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: main}]
+            nodes: work
+        """,
+    "failure-handler-and-interrupt": """
+        external_events: {i: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, next: wait, on_failure: [{handler: f}]}
+              wait: {kind: EXTERNAL_EVENT, event: go, next: end}
+              end: {kind: EXIT}
+          h: {nodes: work}
+          f: {nodes: work}
+        """,
+    "serial-and-latest": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h, policy: serial}, {event: j, handler: h, policy: latest}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, next: end}
+              end: {kind: EXIT}
+          h: {nodes: work}
+        """,
+    "beside": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h, halt: false}, {event: j, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, next: end}
+              end: {kind: EXIT}
+          h: {nodes: work}
+        """,
+    "exit-with-children": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: one}
+              one: {kind: START_THREAD, thread: c, next: two}
+              two: {kind: START_THREAD, thread: c, next: end}
+              end: {kind: EXIT}
+          c:
+            interrupts: [{event: j, handler: h}]
+            nodes: wait for go
+          h: {nodes: work}
+        """,
+    "any-with-losers": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: one}
+              one: {kind: START_THREAD, thread: c, next: two}
+              two: {kind: START_THREAD, thread: d, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: one}, {output: two}], strategy: ANY, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, next: end}
+              end: {kind: EXIT}
+          c: {nodes: work}
+          d:
+            interrupts: [{event: j, handler: h}]
+            nodes: work
+          h: {nodes: work}
+        """,
+    "first-with-child-failure-handler": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: one}
+              one: {kind: START_THREAD, thread: c, next: two}
+              two: {kind: START_THREAD, thread: c, next: join}
+              join:
+                kind: WAIT_FOR_THREADS
+                threads: [{output: one}, {output: two}]
+                strategy: FIRST
+                on_child_failure: [{catch: EXCEPTION, handler: f}]
+                next: end
+                on_failure: [{handler: f}]
+              end: {kind: EXIT}
+          c: {nodes: work}
+          f:
+            interrupts: [{event: j, handler: h}]
+            nodes: work
+          h: {nodes: pass}
+        """,
+    "all-with-child-failure-handler": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: one}
+              one: {kind: START_THREAD, thread: c, next: join}
+              join:
+                kind: WAIT_FOR_THREADS
+                threads: [{output: one}]
+                on_child_failure: [{handler: f}]
+                next: end
+              end: {kind: EXIT}
+          c:
+            interrupts: [{event: j, handler: h}]
+            nodes: work
+          f: {nodes: work}
+          h: {nodes: work}
+        """,
+    "timers": """
+        external_events: {i: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: nap}
+              nap: {kind: SLEEP, seconds: 10, next: wait}
+              wait:
+                kind: EXTERNAL_EVENT
+                event: go
+                timeout_s: 10
+                next: work
+                on_failure: [{catch: TIMEOUT, handler: h}]
+              work: {kind: TASK, task: t, retries: 1, backoff: {base_ms: 5000, multiplier: 2, max_ms: 60000}, next: end}
+              end: {kind: EXIT}
+          h:
+            nodes: {start: {kind: ENTRYPOINT, next: nap}, nap: {kind: SLEEP, seconds: 15, next: end}, end: {kind: EXIT}}
+        """,
+    "condition-and-variables": """
+        external_events: {i: {type: INT}, j: {}, go: {}}
+        threads:
+          main:
+            variables: {n: {type: INT, default: 2}}
+            interrupts: [{event: i, handler: h, preemptive: true}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: spawn}
+              spawn: {kind: START_THREAD, thread: c, next: until}
+              until: {kind: WAIT_FOR_CONDITION, condition: {le: [{var: n}, 0]}, next: end}
+              end: {kind: EXIT, return: {var: n}}
+          c:
+            interrupts: [{event: j, handler: g, halt: false, policy: serial}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: until}
+              until: {kind: WAIT_FOR_CONDITION, condition: {lt: [{var: n}, 2]}, next: end}
+              end: {kind: EXIT}
+          h:
+            variables: {INPUT: {type: INT}}
+            nodes:
+              start: {kind: ENTRYPOINT, next: {to: end, set: [{var: n, op: SUBTRACT, value: 1}]}}
+              end: {kind: EXIT}
+          g:
+            nodes:
+              start: {kind: ENTRYPOINT, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, next: {to: end, set: [{var: n, op: SUBTRACT, value: 1}]}}
+              end: {kind: EXIT}
+        """,
+}
+
+
+def document_of(name: str) -> dict[str, Any]:
+    """The definitions of a small WfSpec as the beginning of a scenario document."""
+    text: dict[str, Any] = yaml.safe_load(_TEXTS[name])
+    threads = text.pop("threads")
+    for thread in threads.values():
+        thread["nodes"] = _written_out(thread["nodes"])
+    return {"name": name, **text, "wf_specs": [{"name": "small", "entrypoint": "main", "threads": threads}]}
+
+
+def _written_out(nodes: Any) -> Any:
+    end = {"kind": "EXIT"}
+    match nodes.split() if isinstance(nodes, str) else None:
+        case ["pass"]:
+            return {"start": {"kind": "ENTRYPOINT", "next": "end"}, "end": end}
+        case ["work"]:
+            work = {"kind": "TASK", "task": "t", "next": "end"}
+            return {"start": {"kind": "ENTRYPOINT", "next": "work"}, "work": work, "end": end}
+        case ["wait", "for", event]:
+            wait = {"kind": "EXTERNAL_EVENT", "event": event, "next": "end"}
+            return {"start": {"kind": "ENTRYPOINT", "next": "wait"}, "wait": wait, "end": end}
+        case _:
+            return nodes
+
+
+NAMES: Final = tuple(_TEXTS)
