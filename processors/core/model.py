@@ -4,7 +4,7 @@ The classes have the fields of their schemas, so the state tables are these obje
 ThreadRuns and ExternalEvents; they are changed in place by the fold that owns them and by nobody else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -28,26 +28,23 @@ class Status(StrEnum):
 TERMINAL = frozenset({Status.COMPLETED, Status.ERROR, Status.EXCEPTION})
 FAILED = frozenset({Status.ERROR, Status.EXCEPTION})
 
-TRANSITIONS: frozenset[tuple[Status | None, Status]] = frozenset(
-    {
-        (None, Status.RUNNING),  # spawned
-        (Status.RUNNING, Status.COMPLETED),  # EXIT
-        (Status.RUNNING, Status.ERROR),  # unhandled failure
-        (Status.RUNNING, Status.EXCEPTION),
-        (Status.RUNNING, Status.HALTING),  # a first halt reason
-        (Status.HALTING, Status.HALTED),  # its task is back and nothing below it moves
-        (Status.HALTED, Status.RUNNING),  # the last halt reason is gone
-        (
-            Status.HALTING,
-            Status.ERROR,
-        ),  # a handler beside it failed, or the thread cap left its failure unhandled
-        (Status.HALTING, Status.EXCEPTION),
-        (Status.HALTED, Status.ERROR),  # its handler failed
-        (Status.HALTED, Status.EXCEPTION),
-        (Status.ERROR, Status.RUNNING),  # rescued
-    }
-)
-"""Every change of a ThreadRun's status that may happen; tests compare it with what does."""
+TRANSITION_CAUSES: Mapping[tuple[Status | None, Status], str] = {
+    (None, Status.RUNNING): "spawned",
+    (Status.RUNNING, Status.COMPLETED): "EXIT",
+    (Status.RUNNING, Status.HALTING): "a first halt reason",
+    (Status.HALTING, Status.HALTED): "its task is back and nothing below it moves",
+    (Status.HALTED, Status.RUNNING): "the last halt reason is gone",
+    (Status.RUNNING, Status.ERROR): "a failure that no handler catches",
+    (Status.RUNNING, Status.EXCEPTION): "a failure that no handler catches",
+    (Status.HALTING, Status.ERROR): "a handler with halt: false failed, or the WfRun did not settle",
+    (Status.HALTING, Status.EXCEPTION): "a handler with halt: false failed",
+    (Status.HALTED, Status.ERROR): "its handler failed, or could not be started",
+    (Status.HALTED, Status.EXCEPTION): "its handler failed, or could not be started",
+    (Status.ERROR, Status.RUNNING): "RescueThreadRun",
+}
+"""Every change of a ThreadRun's status that may happen, and what brings it about."""
+
+TRANSITIONS = frozenset(TRANSITION_CAUSES)
 
 
 class ThreadType(StrEnum):
