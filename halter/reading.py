@@ -4,7 +4,7 @@ Commits nothing and joins no group. Knows topics and offsets; what the bytes are
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
@@ -18,6 +18,7 @@ FROM_THE_START: Final = OFFSET_BEGINNING
 SILENCE_SECONDS: Final = 30.0
 """How long a broker may say nothing at all, neither a record nor that there is none."""
 
+REPORT_SECONDS: Final = 2.0
 REQUEST_SECONDS: Final = 10.0
 BATCH: Final = 1_000
 POLL_SECONDS: Final = 0.05
@@ -42,12 +43,18 @@ class PartitionReader:
     def __init__(self, settings: Settings, topics: Topics) -> None:
         self._settings, self._topics = settings, topics
         self._idle: list[Consumer] = []
+        self.report: Callable[[str], None] = lambda _: None
+        """Gets a sentence now and then while a long partition is read."""
 
     def read(self, topic: str, partition: int, start: int) -> Iterator[Message]:
         """Records from an offset (or FROM_THE_START) to the end of what is committed now."""
+        told = time.monotonic()
         for message in self.follow(topic, partition, start):
             if message is None:
                 return
+            if time.monotonic() - told > REPORT_SECONDS:
+                told = time.monotonic()
+                self.report(f"reading {topic}[{partition}]: at {message.offset():,} of {self.end(topic, partition):,}")
             yield message
 
     def follow(self, topic: str, partition: int, start: int) -> Iterator[Message | None]:

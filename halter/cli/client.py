@@ -39,6 +39,8 @@ def connected(
     from halter.client import Client
 
     with Client(load_settings(bootstrap, properties_file, properties, prefix)) as client:
+        if sys.stderr.isatty():
+            client.reader.report = note
         yield client
 
 

@@ -67,7 +67,9 @@ class Actor:
                     pass_on(line.removeprefix("halter: "))
                 told = len(lines)
             if not self.is_running:
-                raise ProcessEnded(f"the {self.name} ended with exit code {self.process.returncode}:\n{self.log_end()}")
+                # What was passed on need not be said again.
+                words = " (see above)" if pass_on is not None and told else f":\n{self.log_end()}"
+                raise ProcessEnded(f"the {self.name} ended with exit code {self.process.returncode}{words}")
             if time.monotonic() > deadline:
                 raise ProcessEnded(f"the {self.name} was not ready within {seconds:.0f} s:\n{self.log_end()}")
             time.sleep(LOOK_SECONDS)
