@@ -1,6 +1,7 @@
 """Names of failures, what class a name has, and which failures a handler catches (SEMANTICS 4.1, 4.2, N1)."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from processors.core.model import Failure, FailureClass
 from processors.core.spec import FailureHandlerDef
@@ -32,6 +33,11 @@ RESERVED = frozenset(
 )
 """Technical failures; every other name is a business exception."""
 
+LINKS_MAX = 32
+"""Of a failure's chain of causes: handlers that fail below handlers that fail cannot make it endless."""
+MESSAGE_LENGTH_MAX = 1_000
+"""Of a message that tells a cause's, which may tell another's."""
+
 UMBRELLAS = {
     VAR_ERROR: frozenset({VAR_ERROR, VAR_SUB_ERROR, VAR_MUTATION_ERROR}),
     TASK_ERROR: frozenset({TASK_ERROR, TASK_FAILURE, TIMEOUT}),
@@ -51,12 +57,20 @@ def failure_of(name: str, message: str, content: Value = None) -> Failure:
 
 def child_failed(message: str, thread: int, cause: Failure, failure_class: FailureClass) -> Failure:
     """CHILD_FAILED, with the failure of the thread below as its cause (N1)."""
-    return Failure(CHILD_FAILED, message, failure_class, cause.content, thread, cause)
+    short = message if len(message) <= MESSAGE_LENGTH_MAX else message[: MESSAGE_LENGTH_MAX - 1] + "…"
+    return Failure(CHILD_FAILED, short, failure_class, cause.content, thread, _shortened(cause))
 
 
 def passed_on(thread: int, cause: Failure) -> Failure:
     """The failure of a thread below under its own name, with a link added to its chain (N1)."""
-    return Failure(cause.name, cause.message, cause.failure_class, cause.content, thread, cause)
+    return Failure(cause.name, cause.message, cause.failure_class, cause.content, thread, _shortened(cause))
+
+
+def _shortened(cause: Failure) -> Failure:
+    """A cause with room above it: of a chain at its bound the second link goes, so both of its ends stay."""
+    if sum(1 for _ in cause.chain()) < LINKS_MAX or cause.cause is None:
+        return cause
+    return replace(cause, cause_thread=cause.cause.cause_thread, cause=cause.cause.cause)
 
 
 def matching_handler(handlers: Iterable[FailureHandlerDef], failure: Failure) -> FailureHandlerDef | None:
