@@ -359,8 +359,11 @@ def _lineage(run: WfRun, thread: ThreadRun) -> Iterator[tuple[ThreadRun, ThreadR
 
 
 def _failed_waiting_for(run: WfRun, parent: ThreadRun, child: ThreadRun) -> bool:
-    """Whether a thread failed at a wait or an EXIT because that child had failed, and not with a handler of its own."""
+    """Whether a thread failed at a wait or an EXIT because that child, or the handler of its failure there, had failed,
+    and not with a handler of its own.
+    """
     node = run.spec_of(parent).nodes[parent.node.node]
     if not isinstance(node, WaitForThreadsNode | ExitNode) or parent.failure is None:
         return False
-    return parent.failure.cause_thread == child.number and not _failed_by_interrupt_handler(run, parent)
+    of_child = {child.number, *(w.handler for w in parent.node.waits or () if w.thread == child.number)}
+    return parent.failure.cause_thread in of_child and not _failed_by_interrupt_handler(run, parent)

@@ -470,7 +470,7 @@ def _run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node:
             if handler is not None and room_for(run, context):
                 yield from spawn_child_failure_handler(run, thread, child, handler.handler)
                 continue
-        failed.append((wait.thread, failure))
+        failed.append((wait.thread if wait.handler is None else wait.handler, failure))
         if node.strategy is not WaitStrategy.ANY:
             break
     verdict = _verdict(node.strategy, len(waits), done, failed)
