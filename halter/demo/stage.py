@@ -61,12 +61,13 @@ class Actor:
         """Wait for the ready file. `pass_on` gets the lines of its log as they come."""
         deadline, told = time.monotonic() + seconds, 0
         while not self.ready_file.exists():
+            ended = not self.is_running  # asked first, so that its last words are read below
             if pass_on is not None:
                 lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
                 for line in lines[told:]:
                     pass_on(line.removeprefix("halter: "))
                 told = len(lines)
-            if not self.is_running:
+            if ended:
                 # What was passed on need not be said again.
                 words = " (see above)" if pass_on is not None and told else f":\n{self.log_end()}"
                 raise ProcessEnded(f"the {self.name} ended with exit code {self.process.returncode}{words}")
