@@ -321,7 +321,9 @@ class Client:
         thread: int | None = None,
     ) -> Posted:
         """Post an ExternalEvent. The id tells a repeat from a second event: give one that comes from its source."""
-        return self.post(ExternalEvent(wf_run_id, name, new_id() if event_id is None else event_id, content, thread))
+        unique_id = new_id() if event_id is None else event_id
+        seen = self._definitions_position or None
+        return self.post(ExternalEvent(wf_run_id, name, unique_id, content, thread, seen))
 
     def stop(self, wf_run_id: str, thread: int = 0) -> Posted:
         """Put MANUAL_HALT on a ThreadRun."""

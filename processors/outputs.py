@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class OutputRecord:
     """One record to write. `topic` is without the prefix; the partition is always said, never left to a client.
 
-    `value` is None for a tombstone.
+    `value` is None for a tombstone. `timestamp_ms` is None for the time at which it is sent, which brokers overrule on
+    topics that keep their own (LogAppendTime).
     """
 
     topic: str
@@ -15,3 +16,6 @@ class OutputRecord:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_ms: int | None = None
+    timestamp_ms: int | None = None
+    """Of the record, where it tells when something happened, so that it is found by time; None: when it is written."""

@@ -10,7 +10,7 @@ State is written once per touched row and turn, by `take_outputs`. Partition 0 f
 from collections.abc import Mapping, Sequence
 
 from processors.codec import Codec, Record
-from processors.core.commands import Command, DefinitionCommand, RunWf, TimerFired
+from processors.core.commands import Command, DefinitionCommand, ExternalEvent, RunWf, TimerFired
 from processors.core.context import Context, Limits
 from processors.core.decide import EARLY
 from processors.core.engine import attach, handle, new_run
@@ -167,9 +167,9 @@ class Shard:
     # --- folding ------------------------------------------------------------------------------------------------------
 
     def required_definitions(self, record: InputRecord) -> int:
-        """The position of `definitions` that a RunWf's producer saw; 0 for all else."""
+        """The position of `definitions` that the producer of a RunWf or an ExternalEvent saw; 0 for all else."""
         decoded = self._read[record.topic, record.offset] = read_input(record, self._codec, self._partitions)
-        return (decoded.definitions_position or 0) if isinstance(decoded, RunWf) else 0
+        return (decoded.definitions_position or 0) if isinstance(decoded, RunWf | ExternalEvent) else 0
 
     def fold(self, record: InputRecord) -> None:
         """Take one input record. Whatever is in it, it has an outcome; an exception is a bug of ours."""
@@ -227,7 +227,9 @@ class Shard:
         key = run.wf_run_id.encode()
         name = type(event).__name__.encode()
         self._outputs.append(
-            OutputRecord("wf-events", self._partition, key, self._codec.encode(entry), (("event", name),))
+            OutputRecord(
+                "wf-events", self._partition, key, self._codec.encode(entry), (("event", name),), entry.time_ms
+            )
         )
         if isinstance(event, TaskAttemptRequested):
             request = TaskRequest(

@@ -26,8 +26,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # `datetime` to read and write times; asking it for the present one is forbidden by ruff (pyproject.toml).
 PURE_STANDARD_LIBRARY = {
-    "abc", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal", "enum",
-    "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "re", "string", "struct",
+    "abc", "base64", "binascii", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal",
+    "difflib", "enum", "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "re", "string", "struct",
     "types", "typing",
 }  # fmt: skip
 

@@ -144,10 +144,11 @@ class Agenda:
             self.wake(number)
 
     def wake_holders(self, run: WfRun, thread: ThreadRun) -> None:
-        """Wake all that halt only when this thread, somewhere below them, is still."""
+        """Wake all that halt, or go on halting, only when this thread, somewhere below them, is still."""
         holder = thread.holder
         while holder is not None and (above := run.threads.get(holder)) is not None:
-            self.wake(holder)
+            if above.status is not Status.RUNNING:
+                self.wake(holder)
             holder = above.holder
 
 
@@ -189,8 +190,9 @@ def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed 
     )
     if thread is not None:
         agenda.wake_holders(run, thread)
-        if thread.parent is not None:
-            agenda.wake(thread.parent)
+        for number in (thread.parent, thread.waiter):
+            if number is not None:
+                agenda.wake(number)
 
 
 def _on_rescued(agenda: Agenda, run: WfRun, event: ThreadRescued) -> None:

@@ -100,6 +100,8 @@ class ExternalEvent:
     external_event_id: str
     content: Value = None
     thread: int | None = None
+    definitions_position: int | None = None
+    """As in RunWf: for an event of an ExternalEventDef that was registered just now."""
 
 
 @dataclass(frozen=True, slots=True)

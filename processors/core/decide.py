@@ -155,12 +155,8 @@ def _run_wf(run: WfRun, command: RunWf, context: Context) -> WfRunStarted:
     if run.exists:
         since = iso_of(Timestamp(run.started_ms or 0))
         raise Refusal(RejectionCode.ALREADY_EXISTS, f"the WfRun was started at {since}; it is {run.status}")
+    _check_definitions(command, context)
     definitions = context.definitions
-    if command.definitions_position is not None and command.definitions_position > definitions.position:
-        raise Refusal(
-            RejectionCode.FAILED_PRECONDITION,
-            f"position {command.definitions_position} of definitions was not reached; it is {definitions.position}",
-        )
     spec_id = definitions.latest_wf_spec(command.wf_spec_name, command.wf_spec_major, command.wf_spec_revision)
     if spec_id is None:
         version = "".join(f" {n}" for n in (command.wf_spec_major, command.wf_spec_revision) if n is not None)
@@ -174,8 +170,18 @@ def _run_wf(run: WfRun, command: RunWf, context: Context) -> WfRunStarted:
     return WfRunStarted(spec_id, spec.entrypoint, entrypoint.entrypoint, variables)
 
 
+def _check_definitions(command: RunWf | ExternalEvent, context: Context) -> None:
+    """Whoever feeds the fold has waited for the position that the producer saw, if there is such a position."""
+    wanted, reached = command.definitions_position, context.definitions.position
+    if wanted is not None and wanted > reached:
+        raise Refusal(
+            RejectionCode.FAILED_PRECONDITION, f"position {wanted} of definitions was not reached; it is {reached}"
+        )
+
+
 def _posted(run: WfRun, command: ExternalEvent, context: Context) -> ExternalEventPosted:
     """An ExternalEvent is taken in for any valid id, run or not: it may come before its WfRun (SEMANTICS 7)."""
+    _check_definitions(command, context)
     definition = context.definitions.external_event_def(command.external_event_def)
     if definition is None:
         raise Refusal(RejectionCode.INVALID_ARGUMENT, f"there is no ExternalEventDef {command.external_event_def!r}")

@@ -176,13 +176,12 @@ def _run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) -
         text = message if isinstance(message, str) else describe(message)
         yield from fail_node(run, thread, failure_of(node.failure_name, text, content))
         return
-    below = list(run.dependents(thread))
-    if any(dependent.status not in TERMINAL for dependent in below):
+    if any(dependent.status not in TERMINAL for dependent in run.dependents(thread)):
         return  # each of them wakes this thread when it ends
     failed = next(
         (
             child
-            for child in below
+            for child in run.dependents(thread)
             if child.type is ThreadType.CHILD and child.status in FAILED and child.number not in thread.handled_children
         ),
         None,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from processors.core.model import ThreadRun, WfRun
 from processors.core.spec import INPUT, ThreadSpec
-from processors.core.values import Value, ValueProblem, stored
+from processors.core.values import Value, ValueProblem, stored, type_of
 
 
 class ThreadScope:
@@ -66,7 +66,9 @@ def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str
         try:
             variables[name] = stored(value, definition.type)
         except ValueProblem as problem:
-            raise ValueProblem(f"Variable {name!r} of ThreadSpec {spec.name!r}: {problem}") from None
+            # A masked value must not stand in a sentence: nobody could take it out again.
+            what = f"expected {definition.type}, found {type_of(value)}" if definition.masked else str(problem)
+            raise ValueProblem(f"Variable {name!r} of ThreadSpec {spec.name!r}: {what}") from None
     return variables
 
 
