@@ -1,0 +1,189 @@
+"""What one interrupt costs in the fold alone: no Kafka, no Avro, one process, one core.
+
+    python bench/fold.py [--interrupts 2000] [--runs 5] [--json]
+
+One interrupt is all that follows from one ExternalEvent: posted, halt, halted, spawn, a mutation, completed, resume.
+What is timed is `engine.handle`: its events made and folded; the note of changed rows is cleared between interrupts, as
+a turn does. Shown are, over the runs, the median of their medians, the best of them and how far they lie apart.
+"""
+
+import argparse
+import gc
+import json
+import platform
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from halter.scenarios.definitions import register
+from halter.scenarios.document import read_scenario
+from processors.core.commands import ExternalEvent, RunWf
+from processors.core.context import Context, Limits
+from processors.core.engine import handle, new_run
+from processors.core.events import Cause
+from processors.core.model import Changes, WfRun
+
+TARGET_US = 60
+START_MS = 1_767_225_600_000
+EVENTS_PER_INTERRUPT = 7
+THREADS = (1, 10, 100, 1_000)
+LONG = 10_000
+"""Interrupts of one WfRun: the last ones against the first."""
+WINDOW = 500
+"""How many interrupts the first and the last are."""
+
+_START, _END = {"kind": "ENTRYPOINT", "next": "wait"}, {"kind": "EXIT"}
+_WAITING = {"start": _START, "wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "end"}, "end": _END}
+_ADD = {"to": "end", "set": [{"var": "total", "op": "ADD", "value": {"var": "INPUT"}}]}
+_INTERRUPTED = {
+    "variables": {"total": {"type": "INT", "default": 0}},
+    "interrupts": [{"event": "add", "handler": "on-add"}],
+    "nodes": _WAITING,
+}
+_ON_ADD = {
+    "variables": {"INPUT": {"type": "INT"}},
+    "nodes": {"start": {"kind": "ENTRYPOINT", "next": _ADD}, "end": _END},
+}
+_CROWD = {
+    "variables": {"others": {"type": "JSON_ARR", "default": []}},
+    "nodes": {
+        "start": {"kind": "ENTRYPOINT", "next": "one"},
+        "one": {"kind": "START_THREAD", "thread": "interrupted", "next": "others"},
+        "others": {"kind": "START_MULTIPLE_THREADS", "thread": "other", "over": {"var": "others"}, "next": "end"},
+        "end": _END,
+    },
+}
+DOCUMENT: dict[str, Any] = {
+    "name": "bench",
+    "external_events": {"add": {"type": "INT"}, "go": {}},
+    "steps": [],
+    "wf_specs": [
+        {"name": "alone", "entrypoint": "main", "threads": {"main": _INTERRUPTED, "on-add": _ON_ADD}},
+        {
+            "name": "crowd",
+            "entrypoint": "main",
+            "threads": {
+                "main": _CROWD,
+                "interrupted": _INTERRUPTED,
+                "on-add": _ON_ADD,
+                "other": {"nodes": _WAITING},
+            },
+        },
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Microseconds for one interrupt."""
+
+    what: str
+    median_us: float
+    best_us: float
+    spread_us: float
+    """Between the slowest and the quickest run."""
+
+
+class Bench:
+    """A WfRun, interrupted over and over."""
+
+    def __init__(self, live_threads: int) -> None:
+        scenario, problems = read_scenario(DOCUMENT, lambda name: name)
+        assert scenario is not None, problems
+        definitions, refused = register(scenario.definitions)
+        assert not refused, refused
+        self._context = Context(definitions, Limits(live_threads=2 * max(THREADS)))
+        self._offset = 0
+        self._run: WfRun = new_run("w1")
+        others = list(range(live_threads - 2))
+        start = RunWf("w1", "alone") if live_threads == 1 else RunWf("w1", "crowd", {"others": others})
+        handle(self._run, start, Cause("wf-commands", 0, 0, None, 0), START_MS, self._context)
+        assert len(self._run.threads) == live_threads
+
+    def interrupts(self, times: int) -> list[float]:
+        """Seconds that each of so many interrupts took."""
+        seconds = []
+        run, context = self._run, self._context
+        for _ in range(times):
+            self._offset += 1
+            event = ExternalEvent("w1", "add", f"e{self._offset}", 1)
+            cause = Cause("external-events", 0, self._offset, event.external_event_id, 0)
+            started = time.perf_counter()
+            log = handle(run, event, cause, START_MS + self._offset, context)
+            seconds.append(time.perf_counter() - started)
+            assert len(log) == EVENTS_PER_INTERRUPT
+            run.changes = Changes()
+        return seconds
+
+
+def cost(what: str, medians: list[float]) -> Cost:
+    """The figures of several runs."""
+    microseconds = [1e6 * seconds for seconds in medians]
+    return Cost(
+        what,
+        round(statistics.median(microseconds), 1),
+        round(min(microseconds), 1),
+        round(max(microseconds) - min(microseconds), 1),
+    )
+
+
+def measure(interrupts: int, runs: int) -> list[Cost]:
+    """All figures, smallest WfRun first."""
+    costs = []
+    for threads in THREADS:
+        medians = []
+        for _ in range(runs):
+            bench = Bench(threads)
+            bench.interrupts(200)
+            gc.collect()
+            medians.append(statistics.median(bench.interrupts(interrupts)))
+        costs.append(cost(f"{threads} live thread{'s' * (threads > 1)}", medians))
+    first, last = [], []
+    for _ in range(runs):
+        seconds = Bench(1).interrupts(LONG)
+        first.append(statistics.median(seconds[:WINDOW]))
+        last.append(statistics.median(seconds[-WINDOW:]))
+    return [*costs, cost("the 1st of one WfRun", first), cost(f"the {LONG:,}th of one WfRun", last)]
+
+
+def machine() -> dict[str, str]:
+    """What the figures hold for."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return {"processor": model, "system": platform.system(), "python": python}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--interrupts", type=int, default=2_000, help="timed interrupts of a run")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    given = parser.parse_args()
+    costs = measure(given.interrupts, given.runs)
+    first, last = costs[-2:]
+    growth = round(last.median_us / first.median_us, 2)
+    if given.json:
+        figures = {"machine": machine(), "costs": [asdict(one) for one in costs], "growth": growth}
+        print(json.dumps(figures | {"target_us": TARGET_US, "runs": given.runs}, indent=2))
+        return
+    print(f"one interrupt of {EVENTS_PER_INTERRUPT} events, microseconds; {given.runs} runs of {given.interrupts}")
+    print(", ".join(machine().values()))
+    print(f"{'':24}{'median':>8}{'best':>8}{'spread':>8}")
+    for one in costs:
+        print(f"{one.what:<24}{one.median_us:>8}{one.best_us:>8}{one.spread_us:>8}")
+    print(f"target: {TARGET_US} or less at one live thread; the last at most 1.2 times the first, found {growth}")
+
+
+if __name__ == "__main__":
+    main()
