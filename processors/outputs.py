@@ -7,8 +7,7 @@ from dataclasses import dataclass
 class OutputRecord:
     """One record to write. `topic` is without the prefix; the partition is always said, never left to a client.
 
-    `value` is None for a tombstone. `timestamp_ms` is None for the time at which it is sent, which brokers overrule on
-    topics that keep their own (LogAppendTime).
+    `value` is None for a tombstone.
     """
 
     topic: str
@@ -16,6 +15,5 @@ class OutputRecord:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
-    timestamp_ms: int | None = None
     timestamp_ms: int | None = None
     """Of the record, where it tells when something happened, so that it is found by time; None: when it is written."""

@@ -7,7 +7,7 @@ transaction. The same inputs in the same order, at the same positions of `defini
 State is written once per touched row and turn, by `take_outputs`. Partition 0 folds the definitions too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from processors.codec import Codec, Record
 from processors.core.commands import Command, DefinitionCommand, ExternalEvent, RunWf, TimerFired
@@ -52,11 +52,14 @@ class ShardFactory:
         definitions: DefinitionsView,
         limits: Limits | None = None,
         task_queues: Sequence[str] = (),
+        shard: "Callable[..., Shard] | None" = None,
     ) -> None:
+        """`shard` makes a shard of what Shard takes: for scenarios, whose timers are not the clock's."""
         self._partitions = partitions
         self._codec = codec
         self._context = Context(definitions, limits or Limits())
         self._task_queues = frozenset(task_queues)
+        self._shard = shard or Shard
 
     def input_topics(self, partition: int) -> Sequence[tuple[str, int]]:
         """The co-partitioned inputs, and for one shard `definition-commands`."""
@@ -73,7 +76,7 @@ class ShardFactory:
         definition_fold = None
         if partition == DEFINITION_PARTITION:
             definition_fold = DefinitionFold(self._codec, self._task_queues)
-        return Shard(partition, self._partitions, self._codec, self._context, definition_fold)
+        return self._shard(partition, self._partitions, self._codec, self._context, definition_fold)
 
 
 class Shard:
