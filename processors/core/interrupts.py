@@ -44,8 +44,8 @@ def live_threads(run: WfRun) -> int:
 
 
 def room_for(run: WfRun, context: Context, threads: int = 1) -> bool:
-    """Whether so many more threads may live."""
-    return live_threads(run) + threads <= context.limits.live_threads
+    """Whether so many more threads may live; an accepted interrupt has its handler's place already (N15)."""
+    return live_threads(run) + len(run.accepted_interrupts) + threads <= context.limits.live_threads
 
 
 def offer(run: WfRun, context: Context, event: WfRunExternalEvent) -> Iterator[Event]:
@@ -77,20 +77,19 @@ def offer_earlier(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[E
 def _accept(run: WfRun, context: Context, thread: ThreadRun, event: WfRunExternalEvent) -> Iterator[Event]:
     interrupt = run.spec_of(thread).interrupt_of[event.external_event_def]
     key = event.key
-    if not room_for(run, context, len(run.accepted_interrupts) + 1):
+    older = _waiting(run, thread, key) if interrupt.policy is InterruptPolicy.LATEST else []
+    if not room_for(run, context, 1 - len(older)):
         limit = context.limits.live_threads
         yield InterruptDropped(
             thread.number, *key, f"the WfRun may have {limit} live threads, pending handlers included"
         )
         return
-    older = _waiting(run, thread, key)
     if interrupt.halt:
         yield from halt(run, thread, PendingInterrupt(*key))
     else:
         yield InterruptAccepted(thread.number, *key)
-    if interrupt.policy is InterruptPolicy.LATEST:
-        for accepted in older:
-            yield InterruptSuperseded(thread.number, accepted.external_event_def, accepted.external_event_id, key[1])
+    for accepted in older:
+        yield InterruptSuperseded(thread.number, accepted.external_event_def, accepted.external_event_id, key[1])
 
 
 def _waiting(run: WfRun, thread: ThreadRun, key: ExternalEventKey) -> list[AcceptedInterrupt]:
