@@ -5,14 +5,15 @@ row of `CODES` is one registration rule.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from halter.scenarios.definitions import register
-from halter.scenarios.document import read_scenario
+from halter.scenarios.document import Clock, Crash, Put, Report, Scenario, Step, read_scenario
 from halter.scenarios.memory import MemoryEngine
-from halter.scenarios.runner import judge_definitions, run
+from halter.scenarios.runner import Verdict, judge_definitions, run
 from halter.yaml_files import read_yaml
 from processors.core.context import Context
 from processors.core.validate import CODES
@@ -53,18 +54,36 @@ def _rows_of_the_table() -> dict[str, list[str]]:
     return rows
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
-def test_what_the_document_says_is_so(document: Path, request: pytest.FixtureRequest) -> None:
+def _read(document: Path, request: pytest.FixtureRequest) -> Scenario:
     if document.stem in OPEN:
         request.applymarker(pytest.mark.xfail(reason=OPEN[document.stem], strict=True))
     file = read_yaml(document)
     scenario, problems = read_scenario(file.data, lambda name: read_yaml(document.parent / name).data)
     assert scenario is not None, "; ".join(map(str, problems))
+    return scenario
+
+
+def _verdict(scenario: Scenario) -> Verdict:
     definitions, refused = register(scenario.definitions)
-    verdict = judge_definitions(scenario, refused)
-    if verdict is None:
-        engine = MemoryEngine(Context(definitions, scenario.limits), scenario.start_ms)
-        verdict = run(scenario, engine, definitions)
+    engine = MemoryEngine(Context(definitions, scenario.limits), scenario.start_ms)
+    return judge_definitions(scenario, refused) or run(scenario, engine, definitions)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_what_the_document_says_is_so(document: Path, request: pytest.FixtureRequest) -> None:
+    verdict = _verdict(_read(document, request))
+    assert verdict.ok, "\n".join([str(verdict.problem), *verdict.log])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_a_crash_before_each_step_changes_nothing(document: Path, request: pytest.FixtureRequest) -> None:
+    scenario = _read(document, request)
+    steps: list[Step] = []
+    for step in scenario.steps:
+        if isinstance(step.does, Put | Report | Clock):
+            steps.append(Step(step.path, Crash(), step.round))
+        steps.append(step)
+    verdict = _verdict(replace(scenario, steps=steps))
     assert verdict.ok, "\n".join([str(verdict.problem), *verdict.log])
 
 
