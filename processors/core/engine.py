@@ -76,7 +76,10 @@ class _Handling:
         """A WfSpec that loops is its author's mistake: that WfRun fails, and nothing else (DESIGN 4)."""
         newest = ", ".join(type(entry.event).__name__ for entry in self._log[-3:])
         message = f"did not settle within {bound} events; last: {newest}"
+        self._agenda = Agenda()  # what was still to be looked at is halted
         for event in fail_thread(self._run, self._run.threads[0], failure_of(INTERNAL_ERROR, message)):
+            self._record(event)
+        for event in advance(self._run, self._context, self._agenda):
             self._record(event)
 
     def _record(self, event: Event) -> None:

@@ -1,0 +1,155 @@
+"""The rules that hold for every command: outcomes, order, time, bounds, repeats (SEMANTICS N16, N18)."""
+
+from dataclasses import replace
+
+import pytest
+
+from processors.core.commands import DeleteWfRun, ResumeWfRun, RunWf, StopWfRun, TimerFired, TimerKind
+from processors.core.context import Limits
+from processors.core.decide import EARLY
+from processors.core.events import Ignored, Rejected, RejectionCode, ThreadFailed
+from processors.core.evolve import COMMAND_IDS_REMEMBERED
+from processors.core.failures import INTERNAL_ERROR
+from processors.core.model import FAILED, Status
+from tests.support.scenario import RUN, RUN_ID, START_MS, event, given, like, report, resume, stop
+
+LOOP = """
+    external_events: {go: {}}
+    wf_specs:
+      - name: small
+        entrypoint: main
+        threads:
+          main:
+            variables: {n: {type: INT, default: 0}}
+            nodes:
+              start: {kind: ENTRYPOINT, next: child}
+              child: {kind: START_THREAD, thread: other, next: round}
+              round: {kind: NOP, next: {to: again, set: [{var: n, op: ADD, value: 1}]}}
+              again: {kind: NOP, next: [{to: round, when: {lt: [{var: n}, 1000000]}}, {to: end}]}
+              end: {kind: EXIT}
+          other:
+            nodes:
+              start: {kind: ENTRYPOINT, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, next: end}
+              end: {kind: EXIT}
+    """
+
+
+def test_the_events_of_a_wf_run_are_counted_without_gap_and_know_their_cause() -> None:
+    history = given("wait", event("go"), RUN, event("i"), event("i", id="i2"), resume(), event("done"))
+    entries = [entry for _, outcome in history.engine.log for entry in outcome]
+    assert [entry.seq for entry in entries] == [0, *range(1, len(entries))]
+    assert entries[0].incarnation == -1
+    assert {entry.incarnation for entry in entries[1:]} == {0}
+    assert [entry.cause.topic for entry in entries[:2]] == ["external-events", "wf-commands"]
+
+
+def test_the_time_of_a_wf_run_never_runs_backwards() -> None:
+    history = given("wait", RUN)
+    history.engine.time_ms -= 60_000
+    history.when(event("i"))
+    assert {entry.time_ms for entry in history.engine.log_of(RUN_ID)} == {START_MS}
+
+
+def test_a_wf_spec_that_loops_fails_its_wf_run_and_halts_its_threads() -> None:
+    history = given(LOOP, limits=Limits(events_per_command=200))
+    history.when(RUN).then_among_others("WfRunStarted", like(ThreadFailed, thread=0), "WfRunEnded")
+    failure = history.thread(0).failure
+    assert failure is not None
+    assert failure.name == INTERNAL_ERROR
+    assert "did not settle within 200 events" in failure.message
+    assert history.status(1) == Status.HALTED
+
+
+def test_the_bound_on_events_is_counted_anew_at_each_event_that_is_claimed() -> None:
+    history = given(LOOP.replace("1000000", "30"), limits=Limits(events_per_command=80))
+    history.when(RUN).when(event("go"))
+    assert history.run.status is Status.COMPLETED
+
+
+def test_an_early_timer_is_ignored_and_stays_armed() -> None:
+    history = given("timers", RUN)
+    [timer] = history.engine.timers()
+    assert history.when(timer).events == [Ignored("TimerFired", EARLY)]
+    assert history.engine.timers() == [timer]
+
+
+@pytest.mark.parametrize("changed", [{"due_ms": 1}, {"position": 7}, {"thread": 9}, {"incarnation": 5}])
+def test_a_timer_that_was_never_armed_is_ignored(changed: dict[str, int]) -> None:
+    history = given("timers", RUN)
+    [timer] = history.engine.timers()
+    history.when(replace(timer, **changed)).then_nothing()
+
+
+def test_a_timer_for_nothing_is_ignored() -> None:
+    given("timers").when(TimerFired(RUN_ID, 0, 0, 0, TimerKind.SLEEP, START_MS)).then_nothing()
+
+
+def test_a_command_id_is_decided_once() -> None:
+    first = StopWfRun(RUN_ID, command_id="c1")
+    history = given("wait", RUN, first, ResumeWfRun(RUN_ID, command_id="c2"))
+    history.when(first).then_rejected(RejectionCode.ALREADY_EXISTS)
+    assert history.run.status is Status.RUNNING
+
+
+def test_the_last_command_ids_are_remembered() -> None:
+    history = given("wait", RUN)
+    for number in range(COMMAND_IDS_REMEMBERED + 1):
+        history.engine.put(ResumeWfRun(RUN_ID, command_id=f"c{number}"))
+    assert len(history.run.command_ids) == COMMAND_IDS_REMEMBERED
+    history.when(ResumeWfRun(RUN_ID, command_id="c0")).then_nothing()
+    history.when(ResumeWfRun(RUN_ID, command_id=f"c{COMMAND_IDS_REMEMBERED}"))
+    history.then_rejected(RejectionCode.ALREADY_EXISTS)
+
+
+@pytest.mark.parametrize("wf_run_id", ["", "-a", "a/b", "a_b", "ä", "a" * 129, "a\n"])
+def test_an_id_that_is_none_is_refused(wf_run_id: str) -> None:
+    history = given("wait")
+    [entry] = history.engine.put(RunWf(wf_run_id, "small"))
+    assert isinstance(entry.event, Rejected)
+    assert entry.event.code is RejectionCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("command", [stop(), resume()])
+def test_a_command_for_no_wf_run_is_refused(command: StopWfRun | ResumeWfRun) -> None:
+    given("wait").when(command).then_rejected(RejectionCode.NOT_FOUND)
+
+
+def test_a_deleted_id_is_free_again_and_the_new_wf_run_is_another_incarnation() -> None:
+    history = given("nested-handlers", RUN, event("i"), DeleteWfRun(RUN_ID))
+    assert history.run.status is None
+    late = given("nested-handlers", RUN, event("i")).command(report(1))
+    history.when(RUN).then_among_others("WfRunStarted")
+    assert history.run.incarnation == 2
+    history.when(event("i", id="i1")).then_among_others("SpawnChild")
+    history.when(late).then_rejected(RejectionCode.FAILED_PRECONDITION)
+
+
+def test_deleting_what_is_not_there_is_ignored() -> None:
+    given("wait").when(DeleteWfRun(RUN_ID)).then_nothing()
+
+
+def test_unclaimed_events_have_a_bound() -> None:
+    history = given("wait", event("go"), event("go"), limits=Limits(unclaimed_events=2))
+    history.when(event("go")).then_rejected(RejectionCode.RESOURCE_EXHAUSTED)
+
+
+def test_settled_events_are_forgotten_beyond_their_number_and_time_and_unclaimed_ones_never() -> None:
+    limits = Limits(remembered_events=3, remembered_ms=1_000)
+    history = given("wait", event("go", id="kept", thread=7), RUN, limits=limits)
+    for number in range(10):
+        history.engine.time_ms += 400
+        history.when(event("i", id=f"i{number}"))
+    remembered = [event_id for _, event_id in history.run.external_events]
+    assert len(remembered) <= 6
+    assert (remembered[0], remembered[-1]) == ("kept", "i9")
+
+
+def test_starting_more_threads_than_may_live_fails_the_node_and_uses_no_number_up() -> None:
+    history = given("exit-with-children", limits=Limits(live_threads=2))
+    history.when(RUN)
+    failure = history.thread(0).failure
+    assert failure is not None
+    assert failure.name == INTERNAL_ERROR
+    assert history.run.greatest_thread_number == 1
+    assert history.status(0) in FAILED

@@ -1,0 +1,228 @@
+"""Given / when / then for the core: a history of commands, one more, exactly these events.
+
+    given("wait", RUN).when(event("i")).then(
+        "ExternalEventPosted",
+        Halt(0, PendingInterrupt("i", "i1")),
+        ThreadHalted(0),
+        like(SpawnChild, thread=1, parent=0, spec="h"),
+        like(NodeCompleted, thread=1),
+    )
+
+What is given is a WfSpec of `small_specs` by its name, or definitions as a scenario document writes them, and commands;
+never state made by hand. After every command the WfRun is restored from its rows and from its log and compared.
+"""
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from halter.log_text import event_line
+from halter.scenarios.definitions import register
+from halter.scenarios.document import read_scenario
+from halter.scenarios.memory import MemoryEngine
+from halter.yaml_files import parse_yaml
+from processors.core.commands import (
+    Command,
+    ExternalEvent,
+    ReportTaskRun,
+    RescueThreadRun,
+    ResumeWfRun,
+    RunWf,
+    StopWfRun,
+    TaskStatus,
+)
+from processors.core.context import Context, Limits
+from processors.core.events import Event, Ignored, LogEntry, Rejected, RejectionCode
+from processors.core.model import ThreadRun, WfRun
+from processors.core.values import Value
+from tests.support.small_specs import NAMES, document_of
+
+RUN_ID = "w1"
+RUN = RunWf(RUN_ID, "small")
+START_MS = 1_767_225_600_000
+
+Asked: TypeAlias = "Command | Callable[[History], Command]"
+"""A command, or what makes one when its turn has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """An event of which only some fields matter."""
+
+    name: str
+    fields: dict[str, Any]
+
+    def matches(self, event: Event) -> bool:
+        return type(event).__name__ == self.name and all(
+            getattr(event, name) == value for name, value in self.fields.items()
+        )
+
+
+def like(event_type: type, **fields: Any) -> Like:
+    """An event with these values in these fields."""
+    return Like(event_type.__name__, fields)
+
+
+Wanted: TypeAlias = Event | Like | str
+"""An event in full, some of its fields, or its name."""
+
+
+def event(name: str, content: Value = None, *, id: str | None = None, thread: int | None = None) -> Asked:  # noqa: A002
+    """An ExternalEvent; its id is its name and a number, from 1, unless given."""
+
+    def asked(history: "History") -> Command:
+        posted = sum(isinstance(command, ExternalEvent) for command, _ in history.engine.log)
+        return ExternalEvent(RUN_ID, name, id or f"{name}{posted + 1}", content, thread)
+
+    return asked
+
+
+def report(thread: int = 0, output: Value = None) -> Asked:
+    """SUCCESS for the attempt that is out."""
+    return _reported(thread, TaskStatus.SUCCESS, output=output)
+
+
+def failed(thread: int = 0) -> Asked:
+    """A technical failure of the attempt that is out."""
+    return _reported(thread, TaskStatus.FAILED, message="broken")
+
+
+def exception(thread: int = 0, name: str = "oops", content: Value = None) -> Asked:
+    """A business exception of the attempt that is out."""
+    return _reported(thread, TaskStatus.EXCEPTION, failure_name=name, message="no", content=content)
+
+
+def _reported(thread: int, status: TaskStatus, **more: Any) -> Asked:
+    def asked(history: "History") -> Command:
+        run = history.run
+        task = run.threads[thread].node.task
+        assert task is not None, f"no task is out in thread {thread}"
+        position = run.threads[thread].node.position
+        return ReportTaskRun(RUN_ID, run.incarnation, thread, position, task.attempt, status, **more)
+
+    return asked
+
+
+def stop(thread: int = 0) -> Command:
+    """StopWfRun."""
+    return StopWfRun(RUN_ID, thread)
+
+
+def resume(thread: int = 0) -> Command:
+    """ResumeWfRun."""
+    return ResumeWfRun(RUN_ID, thread)
+
+
+def rescue(thread: int = 0, *, skip_current_node: bool = False) -> Command:
+    """RescueThreadRun."""
+    return RescueThreadRun(RUN_ID, thread, skip_current_node)
+
+
+def given(definitions: str, *commands: Asked, limits: Limits | None = None) -> "History":
+    """What was there and what has happened."""
+    if definitions in NAMES:
+        document: Any = document_of(definitions)
+    else:
+        document = parse_yaml(textwrap.dedent(definitions), "definitions").data
+    scenario, problems = read_scenario({"name": "test", **document, "steps": []}, lambda name: name)
+    assert scenario is not None, problems
+    lookup, refused = register(scenario.definitions)
+    assert not refused, refused
+    history = History(MemoryEngine(Context(lookup, limits or Limits()), START_MS))
+    for command in commands:
+        history.when(command)
+    return history
+
+
+class History:
+    """What has happened to one WfRun; `when` adds to it."""
+
+    def __init__(self, engine: MemoryEngine) -> None:
+        self.engine = engine
+        self._entries: list[LogEntry] = []
+
+    def when(self, asked: Asked) -> "History":
+        """Fold one more command, and compare what is restored with what is live."""
+        self._entries = self.engine.put(self.command(asked))
+        self.engine.crash()
+        return self
+
+    def command(self, asked: Asked) -> Command:
+        """What is asked, as it is now."""
+        return asked(self) if callable(asked) else asked
+
+    def after(self, milliseconds: int) -> "History":
+        """Let time pass; timers fire."""
+        self._entries = self.engine.pass_time(milliseconds)
+        self.engine.crash()
+        return self
+
+    def then(self, *wanted: Wanted) -> "History":
+        """The events of the last command, all of them in order."""
+        assert self._is(wanted), self._shown(wanted)
+        return self
+
+    def then_among_others(self, *wanted: Wanted) -> "History":
+        """These are among the events of the last command, in this order."""
+        left = iter(self.events)
+        assert all(any(_matches(one, event) for event in left) for one in wanted), self._shown(wanted)
+        return self
+
+    def then_not(self, *unwanted: Wanted) -> "History":
+        """None of these is among the events of the last command."""
+        assert not any(_matches(one, event) for one in unwanted for event in self.events), self._shown(unwanted)
+        return self
+
+    def then_nothing(self) -> "History":
+        """The last command had nothing to do, and says so."""
+        assert [type(event) for event in self.events] == [Ignored], self._shown(["Ignored"])
+        return self
+
+    def then_rejected(self, code: RejectionCode) -> "History":
+        """The last command was refused."""
+        assert len(self.events) == 1, self._shown(["Rejected"])
+        assert isinstance(self.events[0], Rejected), self._shown(["Rejected"])
+        assert self.events[0].code is code, self.events[0]
+        return self
+
+    @property
+    def events(self) -> list[Event]:
+        """What came of the last command."""
+        return [entry.event for entry in self._entries]
+
+    @property
+    def run(self) -> WfRun:
+        """The WfRun as it is now."""
+        return self.engine.runs[RUN_ID]
+
+    def thread(self, number: int = 0) -> ThreadRun:
+        """A ThreadRun as it is now, or as it was when it left."""
+        return self.run.threads.get(number) or self.engine.rows[RUN_ID].finished[number]
+
+    def reasons(self, number: int = 0) -> list[str]:
+        """The halt reasons of a thread, as documents write them."""
+        return [str(reason) for reason in self.thread(number).halt_reasons]
+
+    def status(self, number: int = 0) -> str:
+        """The status of a thread."""
+        return self.thread(number).status.value
+
+    def _is(self, wanted: tuple[Wanted, ...]) -> bool:
+        events = self.events
+        return len(wanted) == len(events) and all(map(_matches, wanted, events))
+
+    def _shown(self, wanted: Any) -> str:
+        found = "\n  ".join(event_line(event) for event in self.events)
+        expected = "\n  ".join(str(one) for one in wanted)
+        return f"expected\n  {expected}\nfound\n  {found}"
+
+
+def _matches(wanted: Wanted, event: Event) -> bool:
+    match wanted:
+        case str():
+            return type(event).__name__ == wanted
+        case Like():
+            return wanted.matches(event)
+        case _:
+            return wanted == event
