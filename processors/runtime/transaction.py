@@ -33,7 +33,6 @@ FENCED: Final = frozenset(
 )
 
 
-TIMES=[]
 class Transaction:
     """Begin, produce, and commit or abort. All in the Kafka thread.
 
@@ -96,27 +95,16 @@ class Transaction:
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Make the transaction visible together with the offsets up to which its shards are folded."""
         # Flushed first: send_offsets with records in flight costs the broker's back-off, 90 ms for 3.
-        import time as T, os
-        global TIMES
-        t0=T.perf_counter()
         self._flush()
-        t1=T.perf_counter()
         self._steps.reached(Step.AFTER_FLUSH)
         metadata = self._membership.metadata()
         partitions = [
             TopicPartition(*place, offset, self._clients.transactional_id) for place, offset in offsets.items()
         ]
         self._try(self.producer.send_offsets_to_transaction, partitions, metadata, END_SECONDS)
-        t2=T.perf_counter()
         self._steps.reached(Step.AFTER_SEND_OFFSETS)
         self._try(self.producer.commit_transaction, END_SECONDS)
         self.is_open = False
-        t3=T.perf_counter()
-        TIMES.append((t1-t0,t2-t1,t3-t2,len(offsets)))
-        if len(TIMES)%100==0:
-            import statistics as S
-            for i,n in enumerate(("flush","offsets","commit")):
-                v=sorted(x[i] for x in TIMES[-100:]); print(n, [round(1000*v[int(len(v)*q)],1) for q in (.1,.5,.9,.99)], len(offsets), flush=True)
         self._steps.reached(Step.AFTER_COMMIT)
 
     def abort(self) -> None:
