@@ -27,8 +27,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # `datetime` to read and write times; asking it for the present one is forbidden by ruff (pyproject.toml).
 PURE_STANDARD_LIBRARY = {
     "abc", "base64", "binascii", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal",
-    "difflib", "enum", "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "re", "string", "struct",
-    "types", "typing",
+    "difflib", "enum", "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "re",
+    "string", "struct", "types", "typing",
 }  # fmt: skip
 
 
