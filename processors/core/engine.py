@@ -15,7 +15,7 @@ from processors.core.events import Cause, Event, Ignored, LogEntry, NodeComplete
 from processors.core.evolve import evolve, index_of, new_run, replay
 from processors.core.failing import fail_thread
 from processors.core.failures import INTERNAL_ERROR, failure_of
-from processors.core.model import NO_INCARNATION, Status, WfRun
+from processors.core.model import NO_INCARNATION, TERMINAL, Status, WfRun
 from processors.core.nodes import parking_of
 
 __all__ = ["attach", "handle", "new_run", "replay"]
@@ -61,7 +61,7 @@ class _Handling:
         for event in self._follow(command):
             self._record(event)
             count = 0 if type(event) is NodeCompleted and event.external_event_id is not None else count + 1
-            if count >= bound:
+            if count >= bound and self._run.threads and self._run.status not in TERMINAL:
                 self._break_off(bound)
                 break
         assert self._log, f"{type(command).__name__} had no outcome"

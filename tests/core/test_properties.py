@@ -119,3 +119,9 @@ def test_the_rules_hold_at_the_cap_of_live_threads(
     document: dict[str, Any], numbers: list[int], live_threads: int
 ) -> None:
     History(document, numbers, Limits(live_threads=live_threads))
+
+
+@thorough
+@given(document=small | random_specs.documents(), numbers=numbers, bound=st.integers(1, 15))
+def test_the_rules_hold_at_the_bound_on_events(document: dict[str, Any], numbers: list[int], bound: int) -> None:
+    History(document, numbers, Limits(events_per_command=bound))
