@@ -1,12 +1,11 @@
 """What an agent gets: the records of one shard in one turn, and the way to hand over what became of them."""
 
 import asyncio
-import traceback
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from processors.runtime.errors import FoldFailed
+from processors.runtime.errors import FoldFailed, in_short
 from processors.runtime.fold import InputRecord, OutputRecord
 from processors.runtime.shards import OwnedShard
 from processors.runtime.steps import Step, Steps
@@ -56,11 +55,8 @@ class Batch:
         return False
 
     def _sentence(self, error: Exception) -> str:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         record = self._current
         if record is None:
-            return f"shard {self.shard.number}: its outputs cannot be made: {what} ({where})"
+            return f"shard {self.shard.number}: its outputs cannot be made: {in_short(error)}"
         place = f"{record.topic}[{record.partition}]@{record.offset}"
-        return f"{place} (key {record.key!r}) cannot be folded: {what} ({where}); nothing of it was committed"
+        return f"{place} (key {record.key!r}) cannot be folded: {in_short(error)}; nothing of it was committed"

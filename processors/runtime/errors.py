@@ -1,5 +1,7 @@
 """What ends a worker. Each message is one line that says what was expected, what was found, and where."""
 
+import traceback
+
 from processors.errors import HalterError
 
 
@@ -38,3 +40,10 @@ class KafkaFailed(HalterError):
 
 class OutOfOrder(HalterError):
     """A record came that was folded before, or a fold lost count: a bug of ours. Developers act."""
+
+
+def in_short(error: BaseException) -> str:
+    """Say what an exception of a rule was and where it came from, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}" if str(error) else f"{type(error).__name__}{where}"

@@ -17,7 +17,7 @@ import structlog
 from processors.errors import HalterError
 from processors.runtime.batch import Batch
 from processors.runtime.calls import KafkaCalls, Stopping, Watchdog
-from processors.runtime.errors import KafkaFailed
+from processors.runtime.errors import KafkaFailed, in_short
 from processors.runtime.readiness import Readiness, State
 from processors.runtime.steps import Step, Steps
 from processors.runtime.turns import Figures, Turn, Turns
@@ -43,6 +43,7 @@ class Runtime(mode.Service):
         self.ended = asyncio.Event()
         self._app, self._channel, self._turns, self._calls, self._steps = app, channel, turns, calls, steps
         self._kafka = ThreadPoolExecutor(1, thread_name_prefix="kafka")
+        self._begun = False
         self._watchdog = Watchdog(calls, readiness)
         self._log = structlog.get_logger("halter.runtime")
 
@@ -60,12 +61,14 @@ class Runtime(mode.Service):
         """Let the channel deliver: Faust keeps channels shut until its own tables are restored, and there are none."""
         self._app.flow_control.resume()
         self._watchdog.start()
+        self._begun = True
 
     async def on_stop(self) -> None:
         """Let the turn in progress end: mode cancels what still runs right after this returns."""
         self.readiness.lives(State.STOPPING)
         self._calls.stopping.set()
-        await self.ended.wait()
+        if self._begun:
+            await self.ended.wait()
 
     @mode.Service.task
     async def _run(self) -> None:
@@ -76,7 +79,7 @@ class Runtime(mode.Service):
         except HalterError as failure:
             self.failure = failure
         except Exception as error:  # noqa: BLE001  whatever it is, the worker ends with a sentence
-            self.failure = KafkaFailed(f"unexpected {type(error).__name__}: {error}")
+            self.failure = KafkaFailed(f"unexpected {in_short(error)}")
             self.failure.__cause__ = error
         finally:
             await asyncio.shield(self._end())
@@ -108,13 +111,14 @@ class Runtime(mode.Service):
         self._calls.stopping.set()
         if self.failure is not None:
             self._log.error("failed", kind=type(self.failure).__name__, reason=str(self.failure))
+            self._log.debug("failed_there", exc_info=self.failure)
         try:
             await self._in_kafka_thread(self._turns.close)
         finally:
             self._watchdog.stop()
             self._kafka.shutdown(wait=False)
             self.readiness.lives(State.STOPPED, str(self.failure or ""))
-            self._log.info("stopped", **{name: round(getattr(self.figures, name), 3) for name in Figures.__slots__})
+            self._log.info("stopped", **self.figures.as_dict())
             self.ended.set()
 
     async def _in_kafka_thread(self, call: Callable[..., T], *arguments: Any) -> T:

@@ -10,6 +10,7 @@ the shard's offsets last and is no longer a member of the group. Its transaction
 commit; taking that id over aborts what it left and shuts it out.
 """
 
+import time
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from processors.runtime.transaction import Transaction
 from processors.runtime.waiting import Waiting, pause
 
 LOOK_AGAIN_SECONDS: Final = 0.02
+WARN_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Settlement:
     def settle(self, shards: AbstractSet[int]) -> Waiting[Settled]:
         """Return once nothing of former owners is open. `shards` may shrink meanwhile."""
         fenced: set[str] = set()
-        complained = False
+        complained, warn_at = False, time.monotonic() + WARN_SECONDS
         while True:
             try:
                 commands = [self._names.commands(shard) for shard in sorted(shards)]
@@ -66,6 +68,9 @@ class Settlement:
                     self._log.warning("settling_again", shards=sorted(shards), reason=exception.args[0].str())
                 yield from pause(0.1)
                 self._cluster.renew()
+            if time.monotonic() > warn_at:
+                warn_at = time.monotonic() + WARN_SECONDS
+                self._log.warning("not_settled", shards=sorted(shards), reason="a transaction is open on them")
             yield from pause(LOOK_AGAIN_SECONDS)
 
     def _fence_dead_owners_of_commands(
