@@ -334,6 +334,8 @@ def _rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed with its Interrupt Handler, which is final")
     if any(child.number in ancestor.handled_children for child, ancestor in _lineage(run, thread)):
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed and was dealt with above")
+    if any(_is_live_failure_handler(run.threads[child]) for child in thread.children):
+        raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed and is being dealt with above")
     yield ThreadRescued(thread.number, command.skip_current_node)
     revived = thread
     while revived.parent is not None:
@@ -347,6 +349,10 @@ def _rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:
     holder = None if revived.holder is None else run.threads[revived.holder]
     if holder is not None and holder.status is not Status.RUNNING:
         yield from halt(run, revived, ParentHalted(holder.number))
+
+
+def _is_live_failure_handler(thread: ThreadRun) -> bool:
+    return thread.type is ThreadType.FAILURE_HANDLER and thread.status not in TERMINAL
 
 
 def _failed_by_interrupt_handler(run: WfRun, thread: ThreadRun) -> bool:
