@@ -8,7 +8,8 @@ Every callback comes out of `poll` or `leave`, in the Kafka thread, and never wh
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -17,6 +18,7 @@ from processors.runtime.clients import Clients
 from processors.runtime.names import Place, ShardTopics
 
 Shards = list[int]
+LEADERS_SECONDS: Final = 1.0
 
 
 class NotAMember(Exception):
@@ -32,6 +34,7 @@ class Membership:
         self._consumer: Consumer | None = None
         self._member_id = ""
         self._assigned: set[Place] = set()
+        self._heard_of: set[str] = set()
         self.assigned: Callable[[Shards], None] = lambda _: None
         self.revoked: Callable[[Shards], None] = lambda _: None
 
@@ -44,6 +47,7 @@ class Membership:
     def join(self) -> None:
         """Begin to join. Polling does the rest."""
         self._consumer = self._clients.member()
+        self._heard_of = set()
         self._member_id = ""
         self._consumer.subscribe(
             [self._names.wf_commands], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -89,8 +93,16 @@ class Membership:
 
     def assign(self, positions: Mapping[Place, int]) -> None:
         """Begin to fetch, each partition from its offset."""
+        self._learn_leaders({topic for topic, _ in positions})
         self.consumer.incremental_assign([TopicPartition(*place, offset) for place, offset in positions.items()])
         self._assigned.update(positions)
+
+    def _learn_leaders(self, topics: set[str]) -> None:
+        """Ask who leads topics that are new to the client; by itself it would ask up to a second later."""
+        for topic in topics - self._heard_of:
+            with suppress(KafkaException):  # it will find out by itself
+                self.consumer.list_topics(topic, LEADERS_SECONDS)
+        self._heard_of |= topics
 
     def unassign(self, places: Collection[Place]) -> None:
         """Fetch no longer; what was fetched already is not returned any more."""

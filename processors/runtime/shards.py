@@ -5,7 +5,7 @@ between turns; it never waits.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -46,7 +46,7 @@ class Shards:
         membership.revoked = self.forget
 
     @property
-    def owned(self) -> Iterable[OwnedShard]:
+    def owned(self) -> Collection[OwnedShard]:
         """The shards that fold."""
         return self._owned.values()
 

@@ -31,6 +31,8 @@ from processors.runtime.transaction import Transaction
 
 IDLE_SECONDS: Final = 0.25
 LOADING_SECONDS: Final = 0.005
+JOINING_SECONDS: Final = 0.02
+"""A poll goes on after the group has given shards in it, and their loads wait for its end."""
 LOAD_SLICE_SECONDS: Final = 0.05
 TIMERS_PER_TURN: Final = 1_000
 BREATH_SECONDS: Final = 0.003
@@ -278,6 +280,8 @@ class Turns:
     def _wait_seconds(self) -> float:
         if self._shards.loading:
             return LOADING_SECONDS
+        if not self._shards.owned:
+            return JOINING_SECONDS
         timers = [time_ms for shard in self._shards.owned if (time_ms := shard.fold.next_timer_ms()) is not None]
         if not timers:
             return IDLE_SECONDS
