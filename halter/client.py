@@ -68,6 +68,8 @@ DELIVERY_SECONDS: Final = 30.0
 METADATA_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.05
 REMEMBERED_MAX: Final = 10_000
+NOW: Final = 0
+"""librdkafka's word for the time at which it is given a record."""
 
 
 class NotDelivered(HalterError):
@@ -157,9 +159,16 @@ class _Sending:
         self.error, self.message = error, message
 
 
-def topic_of(command: Command) -> str:
+def topic_of(command: Command | DefinitionCommand) -> str:
     """Where a command goes, without the prefix."""
+    if isinstance(command, DefinitionCommand):
+        return DEFINITION_COMMANDS
     return {ExternalEvent: EXTERNAL_EVENTS, ReportTaskRun: TASK_REPORTS}.get(type(command), WF_COMMANDS)
+
+
+def key_of(command: Command | DefinitionCommand) -> str:
+    """The key of a command's record."""
+    return command.name if isinstance(command, DefinitionCommand) else command.wf_run_id
 
 
 class Client:
@@ -380,10 +389,15 @@ class Client:
 
         Raises NotDelivered if any is not there; the others may be.
         """
-        sending = [self._begin(self.topics.prefix + topic_of(it), it.wf_run_id, it) for it in commands]
-        for sent in sending:
-            self._delivered(sent)
-        return len(sending)
+        return len(self.deliver(commands))
+
+    def deliver(self, commands: Iterable[Command | DefinitionCommand], timestamp_ms: int | None = None) -> list[int]:
+        """Send many commands, in order, and return their offsets when Kafka has all of them.
+
+        `timestamp_ms` is their time where a topic keeps the producer's, which only those of scenarios do.
+        """
+        sending = [self._begin(self.topics.prefix + topic_of(it), key_of(it), it, timestamp_ms) for it in commands]
+        return [self._delivered(sent)[1] for sent in sending]
 
     def check(self, command: Command | DefinitionCommand) -> bytes:
         """The bytes of a command. Raises RecordTooLarge, or Unencodable if it has a value that no record can have."""
@@ -398,14 +412,18 @@ class Client:
         """Produce one record and wait for its delivery report: (partition, offset)."""
         return self._delivered(self._begin(topic, key, command))
 
-    def _begin(self, topic: str, key: str, command: Command | DefinitionCommand) -> "_Sending":
+    def _begin(
+        self, topic: str, key: str, command: Command | DefinitionCommand, timestamp_ms: int | None = None
+    ) -> "_Sending":
         value = self.check(command)
         self._expect_topic(topic)
         sending = _Sending(topic, f"{type(command).__name__} of {key!r}")
         with self._settings_explain(topic):
             while True:
                 try:
-                    self._producer.produce(topic, key=key.encode(), value=value, on_delivery=sending.report)
+                    self._producer.produce(
+                        topic, key=key.encode(), value=value, on_delivery=sending.report, timestamp=timestamp_ms or NOW
+                    )
                     return sending
                 except BufferError:  # librdkafka's queue is full: let it empty
                     self._producer.poll(POLL_SECONDS)

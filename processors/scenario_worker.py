@@ -114,5 +114,3 @@ class ScenarioShard(Shard):
     def _after_timer(self, fired: TimerFired, outcome: LogEntry, record_ms: int) -> None:
         super()._after_timer(fired, outcome, record_ms)
         self._clock.until_ms, self._is_fired = None, False
-
-

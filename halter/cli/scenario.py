@@ -1,15 +1,26 @@
-"""`halter scenario`: tests of WfSpecs as documents, on the fold alone."""
+"""`halter scenario`: tests of WfSpecs as documents, on the fold alone or through Kafka."""
 
 import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile, TopicsFile, load_settings
+from processors.errors import HalterError
+
 if TYPE_CHECKING:
     from halter.scenarios.files import FileVerdict
+    from processors.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Test WfSpecs: given definitions, when these records arrive, then this.")
+
+
+class BadOptions(HalterError):
+    """Options that do not go together. Whoever typed them decides which one is meant."""
 
 
 @app.callback()
@@ -21,16 +32,30 @@ def scenario() -> None:
 def run(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario documents, YAML or JSON.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    topics_file: TopicsFile = None,
 ) -> None:
     """Run scenarios in memory, each on an engine of its own: no Kafka, no clock, milliseconds.
 
+    With --bootstrap the same scenarios run through that Kafka and a real worker, to the same verdicts: each on topics
+    of its own, under a prefix of their own, which are removed afterwards. A `crash` is then a kill -9 of the worker.
+
     One line per file, `ok` or `FAILED` with what was expected and found; a failure also shows the log so far.
     """
-    from halter.scenarios.files import run_file
-
+    if bootstrap is None:
+        others = {"--properties": properties_file, "--property": properties, "--prefix": prefix}
+        given = [name for name, value in {**others, "--topics-file": topics_file}.items() if value]
+        if given:
+            raise BadOptions(f"{', '.join(given)}: without --bootstrap scenarios run in memory, and use no Kafka")
+        found = in_memory(files)
+    else:
+        settings = load_settings(bootstrap, properties_file, properties, prefix, topics_file=topics_file)
+        found = on_kafka(files, settings)
     verdicts = []
-    for file in files:
-        verdict = run_file(file)
+    for verdict in found:
         verdicts.append(verdict)
         if not as_json:
             typer.echo("\n".join(lines(verdict)))
@@ -38,6 +63,26 @@ def run(
         typer.echo(json.dumps([as_data(verdict) for verdict in verdicts], indent=2, ensure_ascii=False))
     if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(1)
+
+
+def in_memory(files: Sequence[Path]) -> Iterator["FileVerdict"]:
+    """Verdict after verdict."""
+    from halter.scenarios.files import run_file
+
+    yield from map(run_file, files)
+
+
+def on_kafka(files: Sequence[Path], settings: "Settings") -> Iterator["FileVerdict"]:
+    """Verdict after verdict; a signal ends it after all that was made is removed."""
+    from halter.scenarios.files import read_file
+    from halter.scenarios.kafka.judge import KafkaJudge, workers_needed
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    read = [read_file(file) for file in files]
+    workers = sum(workers_needed(it.scenario) for it in read if it.scenario is not None)
+    with KafkaJudge(settings, workers) as judge:
+        for file in read:
+            yield file.judged_by(judge)
 
 
 def lines(verdict: "FileVerdict") -> list[str]:

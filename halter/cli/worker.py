@@ -70,6 +70,15 @@ def worker(
         Literal["console", "json"], typer.Option(help="For people, or one JSON object per line.")
     ] = "console",
     log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="The least to log.")] = "info",
+    scenario: Annotated[
+        bool,
+        typer.Option(
+            "--scenario",
+            hidden=True,
+            help="Be the worker of `halter scenario run --bootstrap`: standard input says what for, and when a timer "
+            "may fire.",
+        ),
+    ] = False,
     bootstrap: Bootstrap = None,
     properties_file: PropertiesFile = None,
     properties: Properties = None,
@@ -94,7 +103,9 @@ def worker(
     settings = load_settings(
         bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file
     )
-    if processes > 1:
+    if scenario:
+        run_scenarios(settings)
+    elif processes > 1:
         supervise(processes, slot_prefix or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", ready_file, health_port)
     else:
         run_here(settings, slot, ready_file, health_port)
@@ -126,6 +137,43 @@ def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, he
         steps=CrashAt.parse(crash_at) if crash_at else None,
     )
     app.run(built, ReadyFile(ready_file) if ready_file else None, health_port)
+
+
+def run_scenarios(settings: "Settings") -> None:
+    """Be the worker of a scenario: get ready, wait to be told of which, and end with whoever told it."""
+    import io
+    import threading
+    from dataclasses import replace
+    from functools import partial
+
+    from processors import app
+    from processors.codec import Codec
+    from processors.definitions_view import DefinitionsView
+    from processors.runtime import Slot
+    from processors.scenario_worker import PARTITIONS, SLOT, Assignment, ScenarioClock, ScenarioShard, topics_for
+    from processors.shard import ShardFactory
+
+    codec = Codec.load()
+    # Without a buffer, whose lock a thread that reads would hold when the process ends.
+    told = io.FileIO(sys.stdin.fileno(), closefd=False)
+    line = told.readline()
+    if not line:
+        return
+    assignment = Assignment.read(line)
+    settings = replace(settings, prefix=assignment.prefix, partitions=PARTITIONS)
+    topics = topics_for(settings.topics(), assignment.queues)
+    app.expect_topics(settings, topics)
+    definitions, clock = DefinitionsView(codec), ScenarioClock()
+    factory = ShardFactory(
+        topics.partitions,
+        codec,
+        definitions,
+        assignment.limits,
+        tuple(topics.task_queues),
+        shard=partial(ScenarioShard, clock),
+    )
+    threading.Thread(target=clock.follow, args=(told,), daemon=True).start()
+    app.run(app.build(settings, topics, factory, definitions, slot=Slot(SLOT, static=True)))
 
 
 def supervise(processes: int, slot_prefix: str, ready_file: Path | None, health_port: int | None) -> None:

@@ -1,14 +1,15 @@
-"""Scenarios in files: read, run in memory, judged; every problem with file, line and column."""
+"""Scenarios in files: read, run, judged; every problem with file, line and column."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from halter.scenarios.definitions import register
-from halter.scenarios.document import read_scenario
+from halter.scenarios.document import Scenario, read_scenario
 from halter.scenarios.memory import MemoryEngine
-from halter.scenarios.runner import judge_definitions, run
-from halter.yaml_files import Problem, UnreadableFile, read_yaml
+from halter.scenarios.runner import Verdict, judge_definitions, run
+from halter.yaml_files import Problem, UnreadableFile, YamlFile, read_yaml
 from processors.core.context import Context
 
 
@@ -32,22 +33,54 @@ class FileVerdict:
         return not self.problems
 
 
-def run_file(path: Path) -> FileVerdict:
-    """Run one scenario document in memory; raises nothing for what is in it."""
+Judge: TypeAlias = Callable[[Scenario], Verdict]
+"""Runs a scenario."""
+
+
+def in_memory(scenario: Scenario) -> Verdict:
+    """Run a scenario on the fold alone."""
+    definitions, refused = register(scenario.definitions)
+    verdict = judge_definitions(scenario, refused)
+    if verdict is not None:
+        return verdict
+    return run(scenario, MemoryEngine(Context(definitions, scenario.limits), scenario.start_ms), definitions)
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioFile:
+    """A document that was read, and is a scenario or has a verdict already."""
+
+    file: YamlFile | None
+    scenario: Scenario | None
+    unreadable: FileVerdict | None = None
+
+    def judged_by(self, judge: Judge) -> FileVerdict:
+        """The verdict on it. Raises nothing for what is in it."""
+        if self.unreadable is not None:
+            return self.unreadable
+        assert self.file is not None
+        assert self.scenario is not None
+        verdict, name = judge(self.scenario), self.scenario.name
+        if verdict.problem is None:
+            return FileVerdict(self.file.file, name, verdict.steps)
+        problem = self.file.problem(verdict.path, verdict.problem, "EXPECTED")
+        return FileVerdict(self.file.file, name, verdict.steps, [problem], verdict.log)
+
+
+def read_file(path: Path) -> ScenarioFile:
+    """Read one scenario document; raises nothing for what is in it."""
     try:
         file = read_yaml(path)
         scenario, problems = read_scenario(file.data, lambda name: read_yaml(path.parent / name).data)
     except UnreadableFile as error:
-        return FileVerdict(str(path), None, 0, error.problems)
+        return ScenarioFile(None, None, FileVerdict(str(path), None, 0, error.problems))
     if scenario is None:
         placed = [file.problem(problem.path, str(problem), problem.code) for problem in problems]
-        return FileVerdict(file.file, None, 0, sorted(placed, key=lambda problem: (problem.line, problem.column)))
-    definitions, refused = register(scenario.definitions)
-    verdict = judge_definitions(scenario, refused)
-    if verdict is None:
-        engine = MemoryEngine(Context(definitions, scenario.limits), scenario.start_ms)
-        verdict = run(scenario, engine, definitions)
-    if verdict.problem is None:
-        return FileVerdict(file.file, scenario.name, verdict.steps)
-    problem = file.problem(verdict.path, verdict.problem, "EXPECTED")
-    return FileVerdict(file.file, scenario.name, verdict.steps, [problem], verdict.log)
+        placed.sort(key=lambda problem: (problem.line, problem.column))
+        return ScenarioFile(file, None, FileVerdict(file.file, None, 0, placed))
+    return ScenarioFile(file, scenario)
+
+
+def run_file(path: Path, judge: Judge = in_memory) -> FileVerdict:
+    """Run one scenario document; raises nothing for what is in it."""
+    return read_file(path).judged_by(judge)

@@ -5,7 +5,7 @@ that are due) with dictionaries in the place of topics. Its clock is set by whoe
 """
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -102,12 +102,17 @@ class MemoryEngine:
         self.log.append((command, entries))
         return entries
 
+    def put_all(self, commands: Iterable[Command]) -> None:
+        """Put one after the other."""
+        for command in commands:
+            self.put(command)
+
     def pass_time(self, milliseconds: int) -> list[LogEntry]:
         """Let time pass; timers fire when they are due, in the order (time, WfRun, thread, position, kind)."""
         until_ms = self.time_ms + milliseconds
         entries: list[LogEntry] = []
         for _ in range(TIMERS_PER_STEP_MAX):
-            due = min(self.timers(), key=_firing_order, default=None)
+            due = min(self.timers(), key=firing_order, default=None)
             if due is None or due.due_ms > until_ms:
                 self.time_ms = until_ms
                 return entries
@@ -159,7 +164,8 @@ def timers_of(run: WfRun) -> Iterator[TimerFired]:
         yield TimerFired(run.wf_run_id, run.incarnation, WHOLE_WF_RUN, 0, run.timer.kind, run.timer.due_ms)
 
 
-def _firing_order(timer: TimerFired) -> tuple[int, str, int, int, str]:
+def firing_order(timer: TimerFired) -> tuple[int, str, int, int, str]:
+    """Timers fire in the order of this key."""
     return timer.due_ms, timer.wf_run_id, timer.thread, timer.position, timer.kind
 
 

@@ -6,8 +6,9 @@ few calls, so the same document gets the same verdict from both.
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 from halter.log_text import transcript
@@ -44,8 +45,8 @@ class Engine(Protocol):
     log: list[Turn]
     """Everything so far, in order."""
 
-    def put(self, command: Command) -> object:
-        """A record arrives and is folded."""
+    def put_all(self, commands: Sequence[Command]) -> object:
+        """Records arrive, one after the other, and are folded; the log has a turn for each."""
 
     def pass_time(self, milliseconds: int) -> object:
         """Time passes; what is due fires."""
@@ -84,15 +85,23 @@ def run(scenario: Scenario, engine: Engine, definitions: DefinitionLookup) -> Ve
     runner = _Runner(engine, definitions)
     for number, step in enumerate(scenario.steps):
         try:
-            runner.take(step)
+            runner.take(step, _records_from(scenario.steps, number))
         except (_Unexpected, HalterError) as problem:
             where = path_text(step.path) + ("" if step.round is None else f" (round {step.round})")
-            return Verdict(number, f"{where}: {problem}", step.path, transcript(engine.log))
+            return Verdict(number, f"{where}: {problem}", step.path, transcript(runner.seen))
     try:
         runner.finish()
     except _Unexpected as problem:
-        return Verdict(len(scenario.steps), str(problem), ("steps",), transcript(engine.log))
+        return Verdict(len(scenario.steps), str(problem), ("steps",), transcript(runner.seen))
     return Verdict(len(scenario.steps))
+
+
+def _records_from(steps: Sequence[Step], number: int) -> Iterator[Command]:
+    """The records that arrive from a step on with nothing between them: what an engine may take at once."""
+    for step in islice(steps, number, None):
+        if not isinstance(step.does, Put):
+            return
+        yield step.does.command
 
 
 def judge_definitions(scenario: Scenario, problems: Sequence[DefinitionProblem]) -> Verdict | None:
@@ -118,8 +127,16 @@ class _Runner:
         """What the step before brought about."""
         self._unexpected: list[Rejected] = []
         """Refusals of the step before that no expectation has named yet."""
+        self._ahead = 0
+        """How many of the engine's newest turns belong to steps that come next."""
 
-    def take(self, step: Step) -> None:
+    @property
+    def seen(self) -> Sequence[Turn]:
+        """The log up to the newest step that was taken; the engine may be ahead of it."""
+        return self._engine.log[: len(self._engine.log) - self._ahead]
+
+    def take(self, step: Step, records: Iterable[Command]) -> None:
+        """Take a step; `records` are those from this one on that no other step comes between."""
         match step.does:
             case Expect() as wanted:
                 self._expect(wanted)
@@ -129,9 +146,9 @@ class _Runner:
                 self._expect_rejected(wanted)
             case action:
                 self.finish()
-                before = len(self._engine.log)
-                self._act(action)
-                self._newest = self._engine.log[before:]
+                before = len(self.seen)
+                self._act(action, records)
+                self._newest = [*self.seen[before:]]
                 self._unexpected = [event for event in self._events() if isinstance(event, Rejected)]
 
     def finish(self) -> None:
@@ -142,12 +159,16 @@ class _Runner:
     def _events(self) -> list[Any]:
         return [entry.event for _, entries in self._newest for entry in entries]
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: Action, records: Iterable[Command]) -> None:
         match action:
-            case Put(command=command):
-                self._engine.put(self._typed(command))
+            case Put() if self._ahead:
+                self._ahead -= 1
+            case Put():
+                together = [self._typed(command) for command in records]
+                self._engine.put_all(together)
+                self._ahead = len(together) - 1
             case Report():
-                self._engine.put(self._report(action))
+                self._engine.put_all([self._report(action)])
             case Clock(milliseconds=milliseconds):
                 self._engine.pass_time(milliseconds)
             case Crash():
@@ -178,12 +199,12 @@ class _Runner:
 
     def _report(self, report: Report) -> ReportTaskRun:
         """The report with the identity of the attempt it is for: the one that is out, else the last that was."""
-        run = self._engine.find(report.wf_run_id)
         asked = self._last_request(report)
         if asked is not None:
             incarnation, request = asked
             position, attempt, task_def = request.position, request.attempt, request.task_def
         else:
+            run = self._engine.find(report.wf_run_id)
             # There was no such attempt: it is for the engine to say so.
             thread = None if run is None else run.threads.get(report.thread)
             incarnation = NO_INCARNATION if run is None else run.incarnation

@@ -1,0 +1,229 @@
+"""Real Kafka and the real worker as an engine for scenarios: records go in, and what came of them is waited for.
+
+Nothing here decides or folds. A record's time is the scenario's, outcomes are found on the log by their cause, and
+state is that of the rows, read to where they ended after the outcome was seen. Timers are fired by the worker: this
+finds in the rows which one is due next, sets the time, and lets one fire.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from halter.client import Client, topic_of
+from halter.ids import new_id
+from halter.scenarios.comparison import difference
+from halter.scenarios.found import WfRunFound
+from halter.scenarios.kafka.view import Attempt, Place, View
+from halter.scenarios.kafka.workers import WorkerProcess
+from halter.scenarios.memory import RestoredStateDiffers, TooManyTimers, firing_order, timers_of
+from halter.scenarios.runner import Turn
+from processors.core.commands import (
+    Command,
+    DefinitionCommand,
+    DeleteWfRun,
+    ExternalEvent,
+    RunWf,
+    StopWfRun,
+    TimerFired,
+)
+from processors.core.context import Context, DefinitionLookup, Limits
+from processors.core.engine import attach, new_run, replay
+from processors.core.events import DefinitionProblem, DefinitionRejected, LogEntry, WfRunDeleted
+from processors.core.model import TERMINAL, WfRun
+from processors.errors import HalterError
+from processors.inputs import WF_COMMANDS
+
+SILENCE_SECONDS: Final = 60.0
+"""How long an outcome may take. A worker that restarts is back within seconds, on a machine that does more besides."""
+
+POLL_SECONDS: Final = 0.05
+TIMERS_PER_STEP_MAX: Final = 10_000
+
+
+class NoOutcome(HalterError):
+    """The worker does not say what became of a record. The message has the end of the worker's log: report both."""
+
+
+class Buried(HalterError):
+    """A record could not be taken and is on dead-letters. The author of the scenario should act."""
+
+
+class StateDisagrees(HalterError):
+    """Topics do not say the same: a bug of the engine. Report it with the scenario."""
+
+
+class KafkaEngine:
+    """Has records folded by a worker on Kafka, one after the other."""
+
+    def __init__(
+        self,
+        client: Client,
+        view: View,
+        limits: Limits,
+        start_ms: int,
+        worker: WorkerProcess,
+        restart: Callable[[], WorkerProcess],
+    ) -> None:
+        """`restart` puts another worker in the place of the one that was killed."""
+        self.log: list[Turn] = []
+        self.time_ms = start_ms
+        self._client, self._view, self._worker, self._restart = client, view, worker, restart
+        self._context = Context(view.definitions, limits)
+
+    @property
+    def definitions(self) -> DefinitionLookup:
+        """All that were accepted."""
+        return self._view.definitions
+
+    # --- definitions --------------------------------------------------------------------------------------------------
+
+    def register(self, commands: Sequence[DefinitionCommand]) -> list[DefinitionProblem]:
+        """Have definitions registered; all that is wrong with those that were refused."""
+        problems: list[DefinitionProblem] = []
+        for offset, command in zip(self._client.deliver(commands), commands, strict=True):
+            place = topic_of(command), offset
+            self._until(lambda at=offset: self._view.definition_outcomes.get(at), place)  # type: ignore[misc]
+            outcome = self._view.definition_outcomes[offset]
+            if isinstance(outcome, DefinitionRejected):
+                problems.extend(outcome.problems or [DefinitionProblem(outcome.code, outcome.message)])
+        self._catch_up()
+        return problems
+
+    # --- what the runner asks for -------------------------------------------------------------------------------------
+
+    def put_all(self, commands: Sequence[Command]) -> None:
+        """Append commands to their topics, with the clock's time, and wait until all are folded."""
+        for batch in _batches(commands):
+            offsets = self._client.deliver(map(self._knowing, batch), self.time_ms)
+            for command, offset in zip(batch, offsets, strict=True):
+                self._settle(command, (topic_of(command), offset))
+
+    def pass_time(self, milliseconds: int) -> None:
+        """Let time pass; the worker fires the timers that are due, one after the other."""
+        until_ms = self.time_ms + milliseconds
+        for _ in range(TIMERS_PER_STEP_MAX):
+            self._catch_up()
+            armed = (timer for run in self._view.wf_runs() for timer in timers_of(run))
+            due = min(armed, key=firing_order, default=None)
+            if due is None or due.due_ms > until_ms:
+                self.time_ms = until_ms
+                return
+            self.time_ms = max(self.time_ms, due.due_ms)
+            self._fire(due)
+        raise TooManyTimers(f"expected at most {TIMERS_PER_STEP_MAX} timers in {milliseconds} ms, found more")
+
+    def crash(self) -> None:
+        """kill -9 of the worker; another one takes its place, and has restored when it answers.
+
+        Raises RestoredStateDiffers if the rows, which it restores from, are not what the log says.
+        """
+        self._worker.kill()
+        self._catch_up()
+        for wf_run_id in {command.wf_run_id: None for command, _ in self.log}:
+            self._compare(wf_run_id)
+        self._worker = self._restart()
+        nobody = StopWfRun(new_id())
+        [offset] = self._client.deliver([nobody], self.time_ms)
+        self._outcome((WF_COMMANDS, offset))
+
+    def find(self, wf_run_id: str) -> WfRunFound | None:
+        """A WfRun as its rows show it; None where none exists. Raises StateDisagrees."""
+        self._catch_up()
+        run = self._view.wf_run(wf_run_id)
+        if run is None or run.status is None:
+            return None
+        self._expect_requests(run)
+        finished = self._view.finished(wf_run_id)
+        return WfRunFound(run.status, run.threads, finished, run.external_events.values(), run.incarnation)
+
+    # --- records ------------------------------------------------------------------------------------------------------
+
+    def _knowing(self, command: Command) -> Command:
+        """With the definitions that the worker must know before it decides."""
+        position = self._view.definitions.position
+        if position and isinstance(command, RunWf | ExternalEvent):
+            return replace(command, definitions_position=position)
+        return command
+
+    def _settle(self, command: Command, place: Place) -> None:
+        """Wait for the outcome of a record, and note it."""
+        entries = self._outcome(place)
+        self.log.append((command, entries))
+        if any(isinstance(entry.event, WfRunDeleted) for entry in entries):
+            self._catch_up()
+            self._view.forget_finished(command.wf_run_id)
+
+    def _outcome(self, place: Place) -> list[LogEntry]:
+        self._until(lambda: self._view.outcome(place), place)
+        outcome = self._view.outcome(place)
+        assert outcome is not None
+        return outcome
+
+    def _fire(self, due: TimerFired) -> None:
+        fired = self._view.fired
+        before = len(fired)
+        self._worker.let_fire(self.time_ms)
+        self._until(lambda: len(fired) > before, f"the timer {due}")
+        offset, timer = fired[before]
+        if timer != due:
+            raise StateDisagrees(f"by the rows {due} is next, the worker fired {timer}")
+        self._settle(timer, (WF_COMMANDS, offset))
+
+    def _catch_up(self) -> None:
+        """Read all topics to where they are now: an outcome is visible a moment before its rows are."""
+        ends = self._view.ends()
+        self._until(lambda: self._view.has_read(ends), "the rows")
+
+    def _until(self, condition: Callable[[], object], what: Place | str) -> None:
+        """Take records until something is so."""
+        deadline = time.monotonic() + SILENCE_SECONDS
+        while not condition():
+            self._view.poll(POLL_SECONDS)
+            if what in self._view.dead_letters:
+                raise Buried(self._view.dead_letters[what])
+            self._worker.expect_running()
+            if time.monotonic() > deadline:
+                named = what if isinstance(what, str) else f"{what[0]}@{what[1]}"
+                raise NoOutcome(
+                    f"no sign of {named} within {SILENCE_SECONDS:.0f} s. The worker's log ends so:\n"
+                    + self._worker.log_end()
+                )
+
+    # --- what topics must agree about ---------------------------------------------------------------------------------
+
+    def _compare(self, wf_run_id: str) -> None:
+        """Raises RestoredStateDiffers if a WfRun's rows are not what its log gives."""
+        entries = [entry for command, entries in self.log if command.wf_run_id == wf_run_id for entry in entries]
+        replayed = attach(replay(entries, new_run(wf_run_id)), self._context)
+        restored = attach(self._view.wf_run(wf_run_id) or new_run(wf_run_id), self._context)
+        differs = difference(replayed, restored)
+        if differs is not None:
+            raise RestoredStateDiffers(f"the rows of WfRun {wf_run_id!r} are not what its log gives: {differs}")
+
+    def _expect_requests(self, run: WfRun) -> None:
+        """Every task that is out was asked for, on a topic that task workers read."""
+        for thread in run.threads.values():
+            task = thread.node.task
+            if task is None or not thread.task_out or thread.status in TERMINAL:
+                continue
+            attempt = Attempt(run.wf_run_id, run.incarnation, thread.number, thread.node.position, task.attempt)
+            request = self._view.requests.get(attempt)
+            # As text: a NaN is not equal to itself.
+            if request is None or repr((request.task_def, request.input)) != repr((task.task_def, task.input)):
+                raise StateDisagrees(f"{attempt} is out by its row; task-requests have {request}")
+
+
+def _batches(commands: Iterable[Command]) -> Iterator[list[Command]]:
+    """Commands that may be posted together, without a wait between: those of one topic keep their order.
+
+    A deletion is waited for: what is gone with it is told by its row from what has finished.
+    """
+    batch: list[Command] = []
+    for command in commands:
+        if batch and (topic_of(command) != topic_of(batch[0]) or isinstance(batch[-1], DeleteWfRun)):
+            yield batch
+            batch = []
+        batch.append(command)
+    if batch:
+        yield batch

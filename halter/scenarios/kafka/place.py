@@ -1,0 +1,152 @@
+"""An installation for one scenario: its topics and its worker, and the removal of all that was made."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final, Self
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from halter import topic_admin
+from halter.client import Client
+from halter.scenarios.document import Scenario
+from halter.scenarios.kafka.engine import KafkaEngine
+from halter.scenarios.kafka.view import View
+from halter.scenarios.kafka.workers import WorkerProcess, Workers
+from processors.codec import Codec
+from processors.core.commands import PutTaskDef
+from processors.errors import HalterError
+from processors.runtime.clients import Clients, Slot
+from processors.scenario_worker import PARTITIONS, SLOT, Assignment, topics_for
+from processors.settings import Settings
+
+REMOVAL_SECONDS: Final = 20.0
+REQUEST_SECONDS: Final = 10.0
+LOOK_AGAIN_SECONDS: Final = 0.05
+
+
+class NotRemoved(HalterError):
+    """Topics or a group of a scenario are still there; the message names them. Whoever runs Kafka removes them."""
+
+
+class Place:
+    """A context manager: makes the topics and gives a worker its work; in the end removes topics, group and worker."""
+
+    def __init__(self, settings: Settings, prefix: str, scenario: Scenario, workers: Workers, codec: Codec) -> None:
+        """`settings` with the user's own prefix, `prefix` with that in it."""
+        self._settings = replace(settings, prefix=prefix, partitions=PARTITIONS)
+        queues = {it.queue for it in scenario.definitions if isinstance(it, PutTaskDef) and it.queue}
+        self._assignment = Assignment(prefix, tuple(sorted(queues)), scenario.limits)
+        self._topics = topics_for(self._settings.topics(), self._assignment.queues)
+        self._admin = AdminClient(self._settings.admin())
+        self._scenario, self._workers, self._codec = scenario, workers, codec
+        self._worker: WorkerProcess | None = None
+        self._client: Client | None = None
+        self._view: View | None = None
+        self._is_made = False
+
+    def __enter__(self) -> Self:
+        try:
+            with self._settings.explaining("making topics", self._admin):
+                self._is_made = True
+                topic_admin.make_so(self._topics, self._admin, "auto")
+            self._client = Client(self._settings, self._topics, self._codec)
+            self._view = View(self._settings, self._topics, self._codec)
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def engine(self) -> KafkaEngine:
+        """What the scenario runs on."""
+        assert self._client is not None
+        assert self._view is not None
+        worker = self._start_worker()
+        return KafkaEngine(
+            self._client, self._view, self._scenario.limits, self._scenario.start_ms, worker, self._start_worker
+        )
+
+    def _start_worker(self) -> WorkerProcess:
+        self._worker = self._workers.take()
+        self._worker.work_for(self._assignment)
+        return self._worker
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    # --- removal ------------------------------------------------------------------------------------------------------
+
+    def remove(self) -> None:
+        """Leave nothing behind. Raises NotRemoved, having tried everything."""
+        with uninterrupted():
+            left = []
+            if self._worker is not None:
+                # At any time: what it had not committed did not happen.
+                self._worker.kill()
+                left += self._without_group()
+            if self._view is not None:
+                self._view.close()
+            if self._client is not None:
+                self._client.close()
+            if self._is_made:
+                left += self._without_topics()
+            if left:
+                raise NotRemoved(f"at {self._settings.bootstrap} are still, of a scenario: {', '.join(left)}")
+
+    def _without_group(self) -> list[str]:
+        """Leave the group in the name of the worker, and delete it; what is left, and why.
+
+        The worker was a static member: the group waits for its return, and is not empty before it has left.
+        """
+        group, deadline = self._topics.group, time.monotonic() + REMOVAL_SECONDS
+        member = Clients(self._settings, self._topics, Slot(SLOT, static=True)).member()
+        joined = threading.Event()
+        try:
+            member.subscribe([self._topics.wf_commands], on_assign=lambda *_: joined.set())
+            while not joined.is_set() and time.monotonic() < deadline:
+                member.poll(LOOK_AGAIN_SECONDS)
+            member.unsubscribe()
+            while True:
+                member.poll(LOOK_AGAIN_SECONDS)
+                try:
+                    self._admin.delete_consumer_groups([group], request_timeout=REQUEST_SECONDS)[group].result()
+                except KafkaException as exception:
+                    error = exception.args[0]
+                    if error.code() == KafkaError.GROUP_ID_NOT_FOUND:
+                        return []
+                    if error.code() != KafkaError.NON_EMPTY_GROUP or time.monotonic() > deadline:
+                        return [f"group {group} ({error.str()})"]
+                else:
+                    return []
+        finally:
+            member.close()
+
+    def _without_topics(self) -> list[str]:
+        names = [topic.name for topic in self._topics.all]
+        left = []
+        for name, future in self._admin.delete_topics(names, request_timeout=REQUEST_SECONDS).items():
+            try:
+                future.result()
+            except KafkaException as exception:
+                error = exception.args[0]
+                if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    left.append(f"topic {name} ({error.str()})")
+        return left
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let no second Ctrl-C end what the first one has begun. Signals reach the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,230 @@
+"""What a consumer of an installation sees: outcomes, rows, task requests, definitions. Committed records only.
+
+Knows topics and records, and no rule: what is found here is what anybody would find who follows the topics.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+
+# Public names that its type hints forget.
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from halter.inspection import assemble
+from processors.codec import Codec
+from processors.core.commands import TimerFired
+from processors.core.events import DefinitionAccepted, DefinitionRejected, LogEntry, TaskRequest
+from processors.core.model import ThreadRun, WfRun, WfRunExternalEvent
+from processors.definitions_view import DefinitionsView
+from processors.settings import Settings
+from processors.topics import Topics
+
+FETCH_WAIT_MS: Final = 5
+"""The end of a partition is known only when the broker's answer says so, and is waited for after each record."""
+
+BATCH: Final = 1_000
+REQUEST_SECONDS: Final = 10.0
+Place = tuple[str, int]
+"""Topic without the prefix, and offset: what a cause says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Which task attempt a request is for, and a report must name."""
+
+    wf_run_id: str
+    incarnation: int
+    thread: int
+    position: int
+    number: int
+
+
+class View:
+    """Follows all topics of an installation that has one partition of each. A context manager."""
+
+    def __init__(self, settings: Settings, topics: Topics, codec: Codec) -> None:
+        self._settings, self._codec, self._prefix = settings, codec, topics.prefix
+        self.definitions = DefinitionsView(codec)
+        self.definition_outcomes: dict[int, DefinitionAccepted | DefinitionRejected] = {}
+        """By the offset of their command."""
+        self.fired: list[tuple[int, TimerFired]] = []
+        """The timers that have fired, with the offsets of their records."""
+        self.requests: dict[Attempt, TaskRequest] = {}
+        self.dead_letters: dict[Place, str] = {}
+        """Why a record could not be taken."""
+        self._outcomes: dict[Place, list[LogEntry]] = {}
+        self._newest: Place | None = None
+        self._rows: dict[str, WfRun] = {}
+        self._threads: dict[str, dict[int, ThreadRun]] = {}
+        self._external_events: dict[str, dict[bytes, WfRunExternalEvent]] = {}
+        self._finished: dict[str, dict[int, ThreadRun]] = {}
+        self._taking: dict[str, Callable[[Message], None]] = {
+            topics.wf_events: self._take_entry,
+            topics.wf_commands: self._take_command,
+            topics.definition_events: self._take_definition_outcome,
+            topics.definitions: self._take_definition,
+            topics.wf_runs: self._take_wf_run,
+            topics.thread_runs: self._take_thread_run,
+            topics.wf_run_external_events: self._take_external_event,
+            topics.dead_letters: self._take_dead_letter,
+            **dict.fromkeys((topics.task_requests, *topics.task_queues.values()), self._take_request),
+        }
+        self._log = topics.wf_events
+        self._log_is_at_end = False
+        self._read = dict.fromkeys(self._taking, 0)
+        self._admin = AdminClient(settings.admin())
+        self._consumer = Consumer(
+            settings.consumer(group_id=topics.reader_group, enable_partition_eof=True, fetch_wait_max_ms=FETCH_WAIT_MS)
+        )
+        # Asked at once, it knows who leads the partitions; to find out while it fetches takes it half a second.
+        self._consumer.list_topics(timeout=REQUEST_SECONDS)
+        self._consumer.assign([TopicPartition(topic, 0, 0) for topic in self._taking])
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def poll(self, seconds: float) -> None:
+        """Take what has come, waiting for it if nothing has."""
+        first = self._consumer.poll(seconds)
+        for message in [] if first is None else [first, *self._consumer.consume(BATCH, 0)]:
+            topic, offset = message.topic(), message.offset()
+            assert topic is not None
+            assert offset is not None
+            error = message.error()
+            if error is None:
+                self._taking[topic](message)
+                self._read[topic] = offset + 1
+                self._log_is_at_end = self._log_is_at_end and topic != self._log
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._read[topic] = offset
+                self._log_is_at_end = self._log_is_at_end or topic == self._log
+            else:
+                raise self._settings.explain(KafkaException(error), f"reading '{topic}'")
+
+    def ends(self) -> dict[str, int]:
+        """Where the topics end now, with what is being committed."""
+        partitions = [TopicPartition(topic, 0) for topic in self._taking]
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        with self._settings.explaining("asking for the ends of topics", self._admin):
+            found = self._admin.list_offsets(
+                dict.fromkeys(partitions, latest),
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=REQUEST_SECONDS,
+            )
+            return {partition.topic: future.result().offset for partition, future in found.items()}
+
+    def has_read(self, ends: dict[str, int]) -> bool:
+        """Whether all has been taken that comes before those ends."""
+        return all(self._read[topic] >= end for topic, end in ends.items())
+
+    def outcome(self, place: Place) -> list[LogEntry] | None:
+        """What a record brought about; None as long as that is not known, or not known in full."""
+        if place == self._newest and not self._log_is_at_end:
+            return None
+        return self._outcomes.get(place)
+
+    def wf_run(self, wf_run_id: str) -> WfRun | None:
+        """The rows of a WfRun, put together; None if there are none."""
+        return assemble(
+            wf_run_id,
+            self._rows.get(wf_run_id),
+            self._threads.get(wf_run_id, {}).values(),
+            self._external_events.get(wf_run_id, {}).values(),
+        )
+
+    def wf_runs(self) -> Iterable[WfRun]:
+        """All WfRuns that there are."""
+        for wf_run_id in list(self._rows):
+            run = self.wf_run(wf_run_id)
+            assert run is not None
+            yield run
+
+    def finished(self, wf_run_id: str) -> dict[int, ThreadRun]:
+        """The last rows of threads that have left the hot state."""
+        return self._finished.get(wf_run_id, {})
+
+    def forget_finished(self, wf_run_id: str) -> None:
+        """Its WfRun was deleted, which leaves the same tombstones as the end of threads."""
+        self._finished.pop(wf_run_id, None)
+
+    # --- taking -------------------------------------------------------------------------------------------------------
+
+    def _decoded(self, message: Message) -> Any:
+        value = message.value()
+        return None if value is None else self._codec.decode(value)
+
+    def _take_entry(self, message: Message) -> None:
+        entry: LogEntry = self._decoded(message)
+        self._newest = (entry.cause.topic, entry.cause.offset)
+        self._outcomes.setdefault(self._newest, []).append(entry)
+
+    def _take_command(self, message: Message) -> None:
+        if isinstance(command := self._decoded(message), TimerFired):
+            offset = message.offset()
+            assert offset is not None
+            self.fired.append((offset, command))
+
+    def _take_definition_outcome(self, message: Message) -> None:
+        outcome: DefinitionAccepted | DefinitionRejected = self._decoded(message)
+        self.definition_outcomes[outcome.cause.offset] = outcome
+
+    def _take_definition(self, message: Message) -> None:
+        offset = message.offset()
+        assert offset is not None
+        self.definitions.apply(key_of(message), message.value(), offset + 1)
+
+    def _take_wf_run(self, message: Message) -> None:
+        wf_run_id = key_of(message).decode()
+        row: WfRun | None = self._decoded(message)
+        if row is None:
+            self._rows.pop(wf_run_id, None)
+        else:
+            self._rows[wf_run_id] = row
+
+    def _take_thread_run(self, message: Message) -> None:
+        wf_run_id, _, number = key_of(message).decode().rpartition("/")
+        row: ThreadRun | None = self._decoded(message)
+        threads = self._threads.setdefault(wf_run_id, {})
+        if row is not None:
+            threads[int(number)] = row
+        elif (last := threads.pop(int(number), None)) is not None:
+            self._finished.setdefault(wf_run_id, {})[last.number] = last
+
+    def _take_external_event(self, message: Message) -> None:
+        key = key_of(message)
+        row: WfRunExternalEvent | None = self._decoded(message)
+        rows = self._external_events.setdefault(key.decode().partition("/")[0], {})
+        if row is None:
+            rows.pop(key, None)
+        else:
+            rows[key] = row
+
+    def _take_request(self, message: Message) -> None:
+        request: TaskRequest = self._decoded(message)
+        attempt = Attempt(request.wf_run_id, request.incarnation, request.thread, request.position, request.attempt)
+        self.requests[attempt] = request
+
+    def _take_dead_letter(self, message: Message) -> None:
+        headers = {name: value.decode() for name, value in message.headers() or ()}  # type: ignore[str-unpack,union-attr]
+        place = headers["halter.topic"], int(headers["halter.offset"])
+        self.dead_letters[place] = f"{headers['halter.reason']}: {headers['halter.message']}"
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Follow no longer."""
+        self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def key_of(message: Message) -> bytes:
+    """A record's key; every topic of Halter has them."""
+    key = message.key()
+    assert isinstance(key, bytes)
+    return key

@@ -1,0 +1,120 @@
+"""The worker processes of scenarios: `halter worker --scenario`, started before they are needed.
+
+A start takes a second or two of which Kafka has little. So the next process is started while a scenario runs, gets
+ready, and waits on its standard input to be told what for: a crash costs as much as joining the group and restoring.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from processors.errors import HalterError
+from processors.scenario_worker import Assignment, ScenarioClock
+from processors.settings import Settings
+
+SPARES_MAX: Final = 2
+STOP_SECONDS: Final = 5.0
+LOG_LINES_SHOWN: Final = 12
+EAGER: Final[Mapping[str, str]] = {"KAFKA_FETCH_WAIT_MAX_MS": "10"}
+"""Properties for workers, unless the user has set them: somebody waits for each record."""
+
+
+class WorkerEnded(HalterError):
+    """A worker process ended that nobody had told to; the message has the end of its log."""
+
+
+class WorkerProcess:
+    """One process; it ends with this one, because its standard input does."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], log_file: Path) -> None:
+        self._log_file = log_file
+        with log_file.open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for the command, which then removes everything in order.
+                start_new_session=True,
+            )
+
+    def work_for(self, assignment: Assignment) -> None:
+        """Tell it what for; it begins at once."""
+        self._tell(assignment.line())
+
+    def let_fire(self, until_ms: int) -> None:
+        """One timer may fire that is due by then."""
+        self._tell(ScenarioClock.line(until_ms))
+
+    def _tell(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self._process.wait(STOP_SECONDS)
+            self.expect_running()
+
+    def expect_running(self) -> None:
+        """Raises WorkerEnded if it does not run."""
+        code = self._process.poll()
+        if code is not None:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            raise WorkerEnded(f"the worker {how}:\n{self.log_end()}")
+
+    def log_end(self) -> str:
+        """The last lines of its log."""
+        lines = self._log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(f"  | {line}" for line in lines[-LOG_LINES_SHOWN:]) or "  | (it said nothing)"
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # what was told last was not read any more
+            self._process.stdin.close()
+
+
+class Workers:
+    """Starts worker processes ahead of their use. Knows where Kafka is; what they work for they are told one by one."""
+
+    def __init__(self, settings: Settings, folder: Path, expected: int) -> None:
+        """`expected`: how many will be needed in all. A guess: it keeps the last ones from being started in vain."""
+        self._folder, self._left, self._started = folder, expected, 0
+        topics_file = ["--topics-file", str(settings.topics_file)] if settings.topics_file else []
+        self._command = [sys.executable, "-m", "halter", "worker", "--scenario", "--log-format", "json", *topics_file]
+        # As variables: a command line is for everybody to read.
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))},
+            **EAGER,
+            **{f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in settings.properties.items()},
+        }
+        self._spares: list[WorkerProcess] = []
+        self._fill()
+
+    def take(self) -> WorkerProcess:
+        """A process that is there, or will be soon; and the next one is started."""
+        worker = self._spares.pop(0) if self._spares else self._start()
+        self._left -= 1
+        self._fill()
+        return worker
+
+    def _fill(self) -> None:
+        while len(self._spares) < min(SPARES_MAX, self._left):
+            self._spares.append(self._start())
+
+    def _start(self) -> WorkerProcess:
+        self._started += 1
+        return WorkerProcess(self._command, self._environment, self._folder / f"worker-{self._started}.log")
+
+    def close(self) -> None:
+        """End those that nobody took."""
+        while self._spares:
+            self._spares.pop().kill()
