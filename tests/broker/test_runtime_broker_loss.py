@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from halter.broker import EmbeddedBroker
+from processors.app import FORCED_EXIT_CODE
 from tests.support.installation import Installation, wait_until
 
 
@@ -39,3 +40,17 @@ def test_nothing_is_lost_or_doubled_when_the_broker_is_killed_and_comes_back(
         wait_until("the worker to go on", lambda: is_folded_beyond(inputs - 1), seconds=60)
         verdict = installation.verdict_when_folded()
         assert verdict.ok, verdict
+
+
+def test_a_worker_that_is_told_to_stop_ends_within_5_seconds_though_no_broker_answers(
+    kafka: EmbeddedBroker, prefix: str, tmp_path: Path
+) -> None:
+    with Installation(kafka.bootstrap, prefix, tmp_path, partitions=2) as installation:
+        worker = installation.worker("one")
+        worker.wait_ready()
+        kafka.kill()
+        worker.wait_logged("kafka_client_error")
+        exit_code, seconds = worker.stop()
+        assert exit_code in {0, FORCED_EXIT_CODE}, worker.log
+        assert seconds < 5.5
+        assert worker.ready is None

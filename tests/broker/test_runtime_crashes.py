@@ -13,8 +13,8 @@ import pytest
 from processors.runtime.steps import KILLED, Step
 from tests.support.installation import Installation, wait_until
 
-# The first commit of a worker is its claim, so these three are reached there and in a turn.
-IN_CLAIM = [f"{step}:1" for step in (Step.AFTER_FLUSH, Step.AFTER_SEND_OFFSETS, Step.AFTER_COMMIT)]
+# The first commit of a worker is its claim, so these are reached there and in a turn.
+IN_CLAIM = [f"{step}:1" for step in (Step.AFTER_FLUSH, Step.AFTER_SEND_OFFSETS)]
 IN_LOAD = [Step.AFTER_SETTLE, Step.AFTER_CLAIM, Step.AFTER_RESTORE]
 IN_TURN = [f"{step}:3" for step in Step if step not in IN_LOAD]
 
