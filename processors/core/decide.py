@@ -332,6 +332,12 @@ def _rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} is a handler: its failure is final")
     if _failed_by_interrupt_handler(run, thread):
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed with its Interrupt Handler, which is final")
+    for below in run.dependents(thread):
+        if below.type in HANDLERS and below.waiter is None and below.halts_parent and below.status not in TERMINAL:
+            raise Refusal(
+                RejectionCode.FAILED_PRECONDITION,
+                f"{what} failed while its handler, thread {below.number}, had not ended: it would run beside it",
+            )
     if any(child.number in ancestor.handled_children for child, ancestor in _lineage(run, thread)):
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed and was dealt with above")
     if any(_is_live_failure_handler(run.threads[child]) for child in thread.children):

@@ -139,7 +139,9 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
         case TaskAttemptEnded():
             _end_attempt(_change(run, event.thread).node, event, run.time_ms)
         case WaitStarted(thread=number, threads=threads):
-            _change(run, number).node.waits = [ThreadWait(waited_for) for waited_for in threads]
+            _change(run, number).node.waits = [
+                ThreadWait(waited_for, _handler_at_work(run, number, waited_for)) for waited_for in threads
+            ]
         case ChildFailureHandled(thread=number, children=children):
             _overlook(_change(run, number), children)
         case WorkflowEventThrown():
@@ -377,6 +379,12 @@ def _end_attempt(node: NodeRun, event: TaskAttemptEnded, time_ms: int) -> None:
     else:
         node.timer = None
     assert not (retrying and event.status in (TaskStatus.SUCCESS, TaskStatus.EXCEPTION))
+
+
+def _handler_at_work(run: WfRun, waiter: int, failed: int) -> int | None:
+    """The failure handler that an earlier wait of this thread, before a rescue, has started for a failed child."""
+    handlers = run.index.waiter_handlers.get(waiter, ())
+    return next((number for number in handlers if run.threads[number].parent == failed), None)
 
 
 def _overlook(thread: ThreadRun, children: Iterable[int]) -> None:

@@ -11,7 +11,7 @@ from processors.core.events import Ignored, Rejected, RejectionCode, ThreadFaile
 from processors.core.evolve import COMMAND_IDS_REMEMBERED
 from processors.core.failures import INTERNAL_ERROR
 from processors.core.model import FAILED, Status
-from tests.support.scenario import RUN, RUN_ID, START_MS, event, given, like, report, resume, stop
+from tests.support.scenario import RUN, RUN_ID, START_MS, event, given, like, report, rescue, resume, stop
 
 LOOP = """
     external_events: {go: {}}
@@ -153,3 +153,9 @@ def test_starting_more_threads_than_may_live_fails_the_node_and_uses_no_number_u
     assert failure.name == INTERNAL_ERROR
     assert history.run.greatest_thread_number == 1
     assert history.status(0) in FAILED
+
+
+def test_a_thread_that_failed_while_its_handler_ran_is_not_rescued_beside_it() -> None:
+    history = given("timers", RUN, event("i"), limits=Limits(events_per_command=6))
+    assert (history.status(0), history.status(1)) == (Status.ERROR, Status.HALTED)
+    history.when(rescue()).then_rejected(RejectionCode.FAILED_PRECONDITION)
