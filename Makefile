@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo broker test check lint format types contracts chaos setup clean
+.PHONY: help demo broker test check lint format types contracts chaos search fuzz setup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
@@ -32,6 +32,12 @@ check: lint types contracts ## Run what needs no Kafka: seconds
 
 chaos: $(DEV) ## Run the tests that kill processes at random
 	@$(BIN)/python -m pytest -m chaos $(ARGS)
+
+search: $(DEV) ## Explore every order of inputs, far: minutes to hours (STATES=100000 per search)
+	@HALTER_SEARCH_STATES=$(or $(STATES),100000) $(BIN)/python -m pytest tests/core/test_search.py -rP --timeout 0 $(ARGS)
+
+fuzz: $(DEV) ## Try random WfSpecs and commands for long (EXAMPLES=20000 per property)
+	@HALTER_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest tests/core/test_properties.py --timeout 0 $(ARGS)
 
 lint: $(DEV) ## Check style and formatting
 	@$(BIN)/ruff check .

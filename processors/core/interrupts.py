@@ -64,14 +64,19 @@ def offer(run: WfRun, context: Context, event: WfRunExternalEvent) -> Iterator[E
 
 
 def offer_earlier(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
-    """A thread that starts takes the unclaimed ExternalEvents that came before it, where it asked for them (N14)."""
-    for interrupt in run.spec_of(thread).interrupts:
-        if not interrupt.preemptive:
-            continue
-        for event_id in list(run.index.unclaimed.get(interrupt.external_event_def, ())):
-            event = run.external_events[interrupt.external_event_def, event_id]
-            if event.thread in (None, thread.number):
-                yield from _accept(run, context, thread, event)
+    """A thread that starts takes the unclaimed ExternalEvents that came before it, where it asked for them (N14).
+
+    In the order of arrival, across its InterruptDefs (N2).
+    """
+    asked_for = [i.external_event_def for i in run.spec_of(thread).interrupts if i.preemptive]
+    earlier = [
+        run.external_events[event_def, event_id]
+        for event_def in asked_for
+        for event_id in run.index.unclaimed.get(event_def, ())
+    ]
+    for event in sorted(earlier, key=lambda event: event.posted_offset):
+        if event.thread in (None, thread.number):
+            yield from _accept(run, context, thread, event)
 
 
 def _accept(run: WfRun, context: Context, thread: ThreadRun, event: WfRunExternalEvent) -> Iterator[Event]:

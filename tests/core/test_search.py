@@ -6,9 +6,11 @@ HALTER_SEARCH_STATES=100000 pytest tests/core/test_search.py -rP      a long sea
 import os
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+from halter.scenarios.files import run_file
 from processors.core.model import TRANSITIONS
 from tests.support.search import Bounds, Found, Search
 from tests.support.small_specs import NAMES, document_of
@@ -24,6 +26,8 @@ SEARCHES = {
     "events before the WfRun": (1, Bounds(before=2)),
 }
 """What comes besides every ExternalEvent once, reports and timers; how often `i` comes."""
+FOUND = Path(__file__).parent.parent / "scenarios" / "found"
+"""The shortest way to what searches and properties once found."""
 
 
 @cache
@@ -48,3 +52,9 @@ def test_no_order_of_inputs_breaks_a_rule(name: str) -> None:
 def test_the_statuses_seen_are_the_table_of_transitions() -> None:
     seen = [covered.transitions for name in NAMES for covered in covered_by(name)]
     assert set().union(*seen) == TRANSITIONS
+
+
+@pytest.mark.parametrize("document", sorted(FOUND.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_was_found_once_is_not_so_any_more(document: Path) -> None:
+    verdict = run_file(document)
+    assert verdict.ok, "\n".join([*map(str, verdict.problems), *verdict.log])

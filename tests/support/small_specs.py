@@ -190,6 +190,52 @@ _TEXTS: Final = {
           f: {nodes: work}
           h: {nodes: work}
         """,
+    "grandchildren": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h, policy: serial}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: spawn}
+              spawn: {kind: START_THREAD, thread: c, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: spawn}], next: end, on_failure: [{handler: h}]}
+              end: {kind: EXIT}
+          c:
+            nodes:
+              start: {kind: ENTRYPOINT, next: spawn}
+              spawn: {kind: START_THREAD, thread: d, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, next: end}
+              end: {kind: EXIT}
+          d:
+            interrupts: [{event: j, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, next: end, on_failure: [{catch: EXCEPTION, handler: h}]}
+              end: {kind: EXIT}
+          h: {nodes: work}
+        """,
+    "handlers-with-children": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h, policy: latest, preemptive: true}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, next: end, on_failure: [{handler: f}]}
+              end: {kind: EXIT}
+          h:
+            nodes:
+              start: {kind: ENTRYPOINT, next: spawn}
+              spawn: {kind: START_THREAD, thread: c, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: spawn}], next: end, on_failure: [{handler: c}]}
+              end: {kind: EXIT}
+          f:
+            interrupts: [{event: j, handler: c, halt: false}]
+            nodes: wait for go
+          c: {nodes: work}
+        """,
     "timers": """
         external_events: {i: {}, go: {}}
         tasks: {t: {}}
