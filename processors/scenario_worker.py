@@ -103,7 +103,7 @@ class ScenarioShard(Shard):
         until_ms = self._clock.until_ms
         if until_ms is None or self._is_fired:
             return []
-        timers = [replace(record, timestamp_ms=until_ms) for record in super().due_timers(until_ms, 1)]
+        timers = [record._replace(timestamp_ms=until_ms) for record in super().due_timers(until_ms, 1)]
         self._is_fired = bool(timers)
         return timers
 

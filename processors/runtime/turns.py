@@ -308,13 +308,13 @@ def as_input(message: Message, topic: str, partition: int) -> InputRecord:
     """Return a message as folds take it."""
     headers: list[tuple[str, bytes | None]] = message.headers()  # type: ignore[assignment]  # read as a list
     return InputRecord(
-        topic=topic,
-        partition=partition,
-        offset=message.offset(),  # type: ignore[arg-type]  # a record that was read has one
-        timestamp_ms=message.timestamp()[1],
-        key=message.key(),
-        value=message.value(),
-        headers=tuple((name, value or b"") for name, value in headers) if headers else (),
+        topic,
+        partition,
+        message.offset(),  # type: ignore[arg-type]  # a record that was read has one
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        tuple((name, value or b"") for name, value in headers) if headers else (),
     )
 
 
