@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import faust
 import structlog
-from faust.app.base import BootStrategy
+from faust.app.base import BootStrategy as FaustBootStrategy
 
 from processors import agents, runtime
 from processors.errors import HalterError
@@ -45,7 +45,7 @@ class App(faust.App):
 
     runtime: runtime.Runtime
 
-    class BootStrategy(BootStrategy):
+    class BootStrategy(FaustBootStrategy):
         """Faust's own Kafka clients, tables and web are not started."""
 
         enable_kafka = False

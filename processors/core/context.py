@@ -37,6 +37,10 @@ class Limits:
 
     events_per_command: int = 10_000
     """Counted anew at each awaited ExternalEvent that is claimed; beyond it the WfRun fails with INTERNAL_ERROR."""
+    bytes_per_event: int = 2 * 1024 * 1024
+    """Of payload, in one event; beyond it the WfRun fails likewise, and the event does not happen."""
+    bytes_per_command: int = 8 * 1024 * 1024
+    """Of payload, in all events of a command, counted anew like them."""
     live_threads: int = 1_000
     """Of a WfRun: thread 0 and handlers included, failed threads not (N15)."""
     unclaimed_events: int = 10_000

@@ -8,6 +8,7 @@ searches all call `handle`.
 from collections.abc import Iterator
 
 from processors.core.advance import Agenda, advance
+from processors.core.bounds import payload_bytes
 from processors.core.commands import Command
 from processors.core.context import Context
 from processors.core.decide import decide
@@ -56,13 +57,20 @@ class _Handling:
             run.time_ms = self._time_ms  # rules that look at the time see this command's
 
     def handle(self, command: Command) -> list[LogEntry]:
-        bound = self._context.limits.events_per_command
-        count = 0
+        limits = self._context.limits
+        count = size = 0
         for event in self._follow(command):
+            event_bytes = payload_bytes(event)
+            size += event_bytes
+            if event_bytes > limits.bytes_per_event or size > limits.bytes_per_command:
+                self._break_off(f"{event_bytes} bytes in one event, {size} in one command", event)
+                break
             self._record(event)
-            count = 0 if type(event) is NodeCompleted and event.external_event_id is not None else count + 1
-            if count >= bound and self._run.threads and self._run.status not in TERMINAL:
-                self._break_off(bound)
+            count += 1
+            if type(event) is NodeCompleted and event.external_event_id is not None:
+                count = size = 0
+            elif count >= limits.events_per_command and self._run.threads and self._run.status not in TERMINAL:
+                self._break_off(f"{count} events in one command", event)
                 break
         assert self._log, f"{type(command).__name__} had no outcome"
         return self._log
@@ -72,10 +80,9 @@ class _Handling:
         if type(self._log[0].event) not in (Rejected, Ignored) and self._run.exists:
             yield from advance(self._run, self._context, self._agenda)
 
-    def _break_off(self, bound: int) -> None:
-        """A WfSpec that loops is its author's mistake: that WfRun fails, and nothing else (DESIGN 4)."""
-        newest = ", ".join(type(entry.event).__name__ for entry in self._log[-3:])
-        message = f"did not settle within {bound} events; last: {newest}"
+    def _break_off(self, what: str, newest: Event) -> None:
+        """A WfSpec that loops or swells is its author's mistake: that WfRun fails, and nothing else (DESIGN 4)."""
+        message = f"did not settle: {what}; the newest is {type(newest).__name__}"
         self._agenda = Agenda()  # what was still to be looked at is halted
         for event in fail_thread(self._run, self._run.threads[0], failure_of(INTERNAL_ERROR, message)):
             self._record(event)

@@ -128,6 +128,30 @@ def _runs_while_halted(parent: ThreadRun, thread: ThreadRun) -> bool:
     )
 
 
+def is_halted_because_of(run: WfRun, thread: ThreadRun, other: ThreadRun) -> bool:
+    """Whether a live thread stands still until the other has ended, which is, or is below, a handler of one above it.
+
+    What is below another Interrupt Handler is not: those run side by side.
+    """
+    below: dict[int, ThreadRun] = {}
+    for child, above in _upward(run, thread):
+        below[above.number] = child
+    for handler, interrupted in _upward(run, other):
+        keeps_it = handler.type is ThreadType.INTERRUPT and handler.halts_parent
+        keeps_it = keeps_it or (handler.type is ThreadType.FAILURE_HANDLER and handler.waiter is None)
+        branch = below.get(interrupted.number)
+        if keeps_it and branch is not None and branch is not handler:
+            return branch.type is not ThreadType.INTERRUPT
+    return False
+
+
+def _upward(run: WfRun, thread: ThreadRun) -> Iterator[tuple[ThreadRun, ThreadRun]]:
+    """Each thread with the one it halts and resumes with, upward."""
+    while thread.holder is not None and (above := run.threads.get(thread.holder)) is not None:
+        yield thread, above
+        thread = above
+
+
 def can_resume(run: WfRun, thread: ThreadRun) -> bool:
     """Whether a thread is live and nothing above it has ended or lost for good (N9)."""
     current: ThreadRun | None = thread

@@ -36,7 +36,7 @@ from processors.core.failures import (
     matching_handler,
     passed_on,
 )
-from processors.core.halting import drop_hopeless_interrupts, halt
+from processors.core.halting import drop_hopeless_interrupts, halt, is_halted_because_of
 from processors.core.interrupts import offer_earlier, room_for, spawn_child_failure_handler
 from processors.core.model import (
     FAILED,
@@ -499,6 +499,9 @@ def _waited_for(run: WfRun, thread: ThreadRun, value: Value) -> list[int]:
             raise ValueProblem(
                 f"threads: thread {thread.number} cannot wait for itself or a thread above it ({number})"
             )
+        child = run.threads.get(number)
+        if child is not None and child.status not in TERMINAL and is_halted_because_of(run, child, thread):
+            raise ValueProblem(f"threads: thread {number} is halted until thread {thread.number} has ended")
         if number not in numbers:
             numbers.append(number)
     return numbers

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from processors.core.model import ThreadRun, WfRun
 from processors.core.spec import INPUT, ThreadSpec
-from processors.core.values import Value, ValueProblem, stored, type_of
+from processors.core.values import TOTAL_BYTES_MAX, Value, ValueProblem, check_total, size_of, stored, type_of
 
 
 class ThreadScope:
@@ -36,6 +36,22 @@ class ThreadScope:
                 raise ValueProblem(f"Variable {name!r} is not in scope of thread {self._thread.number}")
             thread = self._run.threads[thread.parent]
         return thread
+
+    def check_room(self) -> None:
+        """Raises ValueProblem if the writes make what a thread stores larger than one record may be.
+
+        Values that could not, however many of them the thread has, are not counted out.
+        """
+        suspects = set()
+        for (number, _), value in self.writes.items():
+            owner = self._run.threads[number]
+            if size_of(value) * (len(owner.variables) + len(owner.outputs)) > TOTAL_BYTES_MAX:
+                suspects.add(number)
+        for number in sorted(suspects):
+            owner = self._run.threads[number]
+            written = {name: value for (thread, name), value in self.writes.items() if thread == number}
+            kept = {**owner.variables, **written}
+            check_total((*kept.values(), *owner.outputs.values()), f"Variables of thread {number}")
 
     def output(self, node: str) -> Value:
         """The output of the node's most recent run in this thread; raises ValueProblem."""
@@ -69,6 +85,7 @@ def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str
             # A masked value must not stand in a sentence: nobody could take it out again.
             what = f"expected {definition.type}, found {type_of(value)}" if definition.masked else str(problem)
             raise ValueProblem(f"Variable {name!r} of ThreadSpec {spec.name!r}: {what}") from None
+    check_total(variables.values(), f"Variables of ThreadSpec {spec.name!r}")
     return variables
 
 

@@ -7,7 +7,7 @@ They are shared between events and state and never changed in place: a mutation 
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -16,6 +16,8 @@ from typing import TypeAlias
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 VALUE_BYTES_MAX = 256 * 1024
 """The most that a computed STR, BYTES or JSON value may take: a loop of ADD or EXTEND cannot grow without end."""
+TOTAL_BYTES_MAX = 1024 * 1024
+"""The most that the values of one thread, or the inputs of one task, may take together: they are one record."""
 VALUE_DEPTH_MAX = 100
 """How deep JSON may nest: far below what Python's recursion takes, so nothing depends on the caller's stack."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -162,6 +164,28 @@ def _bounded_json(value: Value) -> None:
             left -= 8 + (len(item.encode(errors="surrogatepass")) if isinstance(item, str) else 0)
         if left < 0:
             raise ValueProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
+
+
+def size_of(value: Value) -> int:
+    """About how many bytes a value takes, as `bounded` counts them."""
+    match value:
+        case str():
+            return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
+        case bytes():
+            return len(value)
+        case dict() | list():
+            return sum(
+                8 + (size_of(item) if isinstance(item, str) else 0) for items in _levels(value) for item in items
+            )
+        case _:
+            return 8
+
+
+def check_total(values: Iterable[Value], what: str) -> None:
+    """Raises ValueProblem if values that are kept in one record are more than TOTAL_BYTES_MAX together."""
+    total = sum(map(size_of, values))
+    if total > TOTAL_BYTES_MAX:
+        raise ValueProblem(f"{what}: {total} bytes are more than {TOTAL_BYTES_MAX}")
 
 
 def _levels(value: Value) -> Iterator[list[Value]]:

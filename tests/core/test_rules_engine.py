@@ -57,7 +57,7 @@ def test_a_wf_spec_that_loops_fails_its_wf_run_and_halts_its_threads() -> None:
     failure = history.thread(0).failure
     assert failure is not None
     assert failure.name == INTERNAL_ERROR
-    assert "did not settle within 200 events" in failure.message
+    assert "did not settle: 200 events" in failure.message
     assert history.status(1) == Status.HALTED
 
 

@@ -1,0 +1,85 @@
+"""No WfSpec and no payload makes a record that cannot be written, or a command without end."""
+
+from typing import Any
+
+import pytest
+
+from processors.core.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
+from processors.core.documents import read_wf_spec
+from processors.core.events import LogEntry, ThreadFailed
+from processors.core.values import TOTAL_BYTES_MAX, to_json
+from tests.support.shard_rig import ShardRig
+
+BIG = "x" * 200_000
+
+
+def run(spec: dict[str, Any], *commands: Any) -> tuple[ShardRig, list[LogEntry]]:
+    assert read_wf_spec(spec)[0] is not None
+    rig = ShardRig()
+    rig.turn(PutExternalEventDef("go"), PutWfSpec("s", to_json(spec)))
+    return rig, rig.log(RunWf("w", "s", {"big": BIG}), *commands)
+
+
+def spec_of(nodes: dict[str, Any], copies: int = 0) -> dict[str, Any]:
+    variables = {"big": {"type": "STR", "required": True}} | {f"copy{n}": {"type": "STR"} for n in range(copies)}
+    return {"name": "s", "entrypoint": "main", "threads": {"main": {"variables": variables, "nodes": nodes}}}
+
+
+def failure_of(log: list[LogEntry]) -> str:
+    (failed,) = (entry.event for entry in log if isinstance(entry.event, ThreadFailed))
+    return f"{failed.failure.name}: {failed.failure.message}"
+
+
+def copy_to(n: int) -> dict[str, Any]:
+    return {"var": f"copy{n}", "op": "ASSIGN", "value": {"var": "big"}}
+
+
+def test_the_variables_of_a_thread_are_bounded_together():
+    nodes = {
+        "start": {"kind": "ENTRYPOINT", "next": {"to": "done", "set": [copy_to(n) for n in range(19)]}},
+        "done": {"kind": "EXIT"},
+    }
+    rig, log = run(spec_of(nodes, copies=19))
+    assert failure_of(log).startswith("VAR_SUB_ERROR: node 'start': Variables of thread 0: ")
+    assert max(len(output.value or b"") for output in rig.outputs) < TOTAL_BYTES_MAX
+
+
+def test_the_variables_of_a_thread_are_bounded_also_when_they_grow_edge_by_edge():
+    nodes: dict[str, Any] = {"start": {"kind": "ENTRYPOINT", "next": "n0"}, "done": {"kind": "EXIT"}}
+    for n in range(19):
+        nodes[f"n{n}"] = {"kind": "NOP", "next": {"to": f"n{n + 1}" if n < 18 else "done", "set": [copy_to(n)]}}
+    rig, log = run(spec_of(nodes, copies=19))
+    assert failure_of(log).startswith("VAR_SUB_ERROR: node 'n4'")
+    assert max(len(output.value or b"") for output in rig.outputs) < 2 * TOTAL_BYTES_MAX
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_loop_that_writes_much_ends_before_it_has_written_without_end(times: int):
+    swap = {"var": "copy0", "op": "ASSIGN", "value": {"var": "big"}}
+    nodes = {
+        "start": {"kind": "ENTRYPOINT", "next": "again"},
+        "again": {"kind": "NOP", "next": {"to": "more", "set": [swap]}},
+        "more": {"kind": "NOP", "next": {"to": "again", "set": [swap] * times}},
+        "done": {"kind": "EXIT"},
+    }
+    # Nothing leads to the EXIT: that is what the bound is for.
+    nodes["more"]["next"] = [{"to": "done", "when": False}, nodes["more"]["next"]]  # type: ignore[index]
+    rig, log = run(spec_of(nodes, copies=1))
+    assert failure_of(log).startswith("INTERNAL_ERROR: did not settle: ")
+    assert sum(len(output.value or b"") for output in rig.outputs) < 20 * TOTAL_BYTES_MAX
+
+
+def test_what_came_before_goes_on_after_a_wf_run_that_swelled():
+    nodes = {
+        "start": {"kind": "ENTRYPOINT", "next": {"to": "wait", "set": [copy_to(0)]}},
+        "wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "done"},
+        "done": {"kind": "EXIT"},
+    }
+    rig, _ = run(spec_of(nodes, copies=1))
+    rig.crash()
+    assert rig.events(ExternalEvent("w", "go", "1")) == [
+        "ExternalEventPosted",
+        "NodeCompleted",
+        "ThreadCompleted",
+        "WfRunEnded",
+    ]
