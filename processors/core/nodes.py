@@ -74,7 +74,7 @@ from processors.core.spec import (
     WaitForThreadsNode,
     WaitStrategy,
 )
-from processors.core.values import Timestamp, Value, ValueProblem, describe, stored, timestamp_of
+from processors.core.values import Timestamp, Value, ValueProblem, check_total, describe, stored, timestamp_of
 
 VARIABLES: WakeKey = (WakeOn.VARIABLES, 0)
 DURATION_S_MAX = 1_000 * 366 * 24 * 3600
@@ -107,6 +107,7 @@ def _leave(
             owner = scope.owner(name)
             declared = run.spec_of(owner).variables[name].type
             scope.writes[owner.number, name] = mutate(scope.variable(name), mutation, declared, scope)
+        scope.check_room()
     except ValueProblem as problem:
         yield from fail_node(run, thread, failure_of(VAR_SUB_ERROR, f"node {node.name!r}: {problem}"), claimed)
         return
@@ -228,6 +229,7 @@ def _request_first(run: WfRun, context: Context, thread: ThreadRun, node: TaskNo
         task_def = context.definitions.task_def(node.task_def)
         declared = {} if task_def is None or task_def.input is None else task_def.input
         task_input = {name: stored(evaluate(given, scope), declared.get(name)) for name, given in node.input.items()}
+        check_total(task_input.values(), "input")
     except ValueProblem as problem:
         yield from _fail(run, thread, VAR_SUB_ERROR, problem)
         return
