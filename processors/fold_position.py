@@ -12,3 +12,5 @@ class FoldPosition:
 
     partition: int
     offsets: dict[str, int] = field(default_factory=dict)
+    definitions_position: int = 0
+    """The position of `definitions` at which it was folded last: nobody may go on at an earlier one."""

@@ -7,6 +7,7 @@ has against a command is a `Rejected` event instead. A dead letter keeps key, va
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, Final, TypeAlias, get_args
 
 from processors.codec import Codec, DecodeError, UnknownSchema
@@ -28,6 +29,12 @@ OPERATOR_COMMANDS: Final = "operator-commands"
 
 VALUE_BYTES_MAX: Final = 256 * 1024
 """The largest value that an input record may have."""
+
+DEAD_LETTER_BYTES_MAX: Final = 2 * 1024 * 1024
+"""The largest record that is kept whole on `dead-letters`: above whatever an input takes uncompressed."""
+
+DEAD_LETTER_BYTES_KEPT: Final = 256 * 1024
+"""How much of key and value is kept of a larger one."""
 
 HEADER_PREFIX: Final = "halter."
 """Begins the names of the headers that a dead letter gets, beside those its record had."""
@@ -172,8 +179,21 @@ def shortened(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def dead_letter_headers(record: InputRecord, dead_letter: DeadLetter) -> Headers:
-    """Return the headers of a record of `dead-letters`: those it had, then where it was and why it is there."""
+@dataclass(frozen=True, slots=True)
+class DeadLetterRecord:
+    """What goes to `dead-letters`: the record as it was, and headers that say where it was and why it is there."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def dead_letter_record(record: InputRecord, dead_letter: DeadLetter) -> DeadLetterRecord:
+    """Return a record of `dead-letters`: key, value and headers untouched, with headers of ours added.
+
+    Compressed, a record may come in that no topic takes back. Of such a one the first bytes are kept, and size and
+    SHA-256 of the whole stand in headers: it is still in the input topic, until its retention ends.
+    """
     added = {
         "topic": record.topic,
         "partition": str(record.partition),
@@ -182,7 +202,14 @@ def dead_letter_headers(record: InputRecord, dead_letter: DeadLetter) -> Headers
         "reason": dead_letter.reason.value,
         "message": dead_letter.message,
     }
-    return (
-        *record.headers,
-        *((HEADER_PREFIX + name, text.encode(errors="backslashreplace")) for name, text in added.items()),
-    )
+    key, value, headers = record.key, record.value, record.headers
+    size = len(key or b"") + len(value or b"") + sum(len(name) + len(data) for name, data in headers)
+    if size > DEAD_LETTER_BYTES_MAX:
+        for name, data in (("key", key), ("value", value)):
+            if data is not None and len(data) > DEAD_LETTER_BYTES_KEPT:
+                added |= {f"{name}_bytes": str(len(data)), f"{name}_sha256": sha256(data).hexdigest()}
+        added["headers_dropped"] = str(len(headers))
+        key, value = (None if data is None else data[:DEAD_LETTER_BYTES_KEPT] for data in (key, value))
+        headers = ()
+    ours = ((HEADER_PREFIX + name, text.encode(errors="backslashreplace")) for name, text in added.items())
+    return DeadLetterRecord(key, value, (*headers, *ours))

@@ -27,7 +27,7 @@ from processors.definition_fold import DefinitionFold
 from processors.definitions_view import DefinitionsView
 from processors.errors import HalterError
 from processors.fold_position import FoldPosition
-from processors.inputs import DeadLetter, InputCommand, InputRecord, dead_letter_headers, read_input
+from processors.inputs import DeadLetter, InputCommand, InputRecord, dead_letter_record, read_input
 from processors.outputs import OutputRecord
 from processors.timers import ArmedTimer, Timers
 
@@ -96,6 +96,7 @@ class Shard:
         self._context = context
         self._definition_fold = definition_fold
         self._offsets: dict[str, int] = {}
+        self._definitions_position = 0
         self._runs: dict[str, WfRun] = {}
         self._detached: set[str] = set()
         """Restored WfRuns that no command has touched yet: their index is built when one does."""
@@ -118,6 +119,15 @@ class Shard:
         return self._offsets
 
     @property
+    def definitions_position(self) -> int:
+        """The position of `definitions` at which the shard was folded last: it must not be folded at an earlier one."""
+        return self._definitions_position
+
+    def begin(self, offsets: Mapping[str, int]) -> None:
+        """Note where the inputs begin that were never folded, so that the state names every input from now on."""
+        self._offsets = {**offsets, **self._offsets}
+
+    @property
     def wf_runs(self) -> Mapping[str, WfRun]:
         """The state, by WfRun id; read it, never change it."""
         return self._runs
@@ -138,6 +148,7 @@ class Shard:
                 self._rows.setdefault(row.wf_run_id, []).append(row)
             case FoldPosition():
                 self._offsets = dict(row.offsets)
+                self._definitions_position = row.definitions_position
             case Definition() if self._definition_fold is not None:
                 self._definition_fold.restore(row)
             case _:
@@ -195,15 +206,8 @@ class Shard:
         return Cause(record.topic, record.partition, record.offset, command_id, position)
 
     def _bury(self, record: InputRecord, dead_letter: DeadLetter) -> None:
-        self._outputs.append(
-            OutputRecord(
-                "dead-letters",
-                self._partition,
-                record.key,
-                record.value,
-                dead_letter_headers(record, dead_letter),
-            )
-        )
+        letter = dead_letter_record(record, dead_letter)
+        self._outputs.append(OutputRecord("dead-letters", self._partition, letter.key, letter.value, letter.headers))
 
     def _handle(self, record: InputRecord, command: Command) -> None:
         run = self._run(command.wf_run_id)
@@ -284,7 +288,8 @@ class Shard:
         self._touched.clear()
         if self._moved:
             self._moved = False
-            position = FoldPosition(self._partition, dict(self._offsets))
+            self._definitions_position = self._context.definitions.position
+            position = FoldPosition(self._partition, dict(self._offsets), self._definitions_position)
             outputs.append(self._row("fold-positions", str(self._partition), position))
         return outputs
 

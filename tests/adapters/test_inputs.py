@@ -1,9 +1,10 @@
 """What makes a record of an input topic a command, or a dead letter."""
 
-from dataclasses import replace
+from dataclasses import hashlib
 from typing import Any
 
 import pytest
+import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +28,7 @@ from processors.inputs import (
     DeadLetter,
     DeadLetterReason,
     InputRecord,
-    dead_letter_headers,
+    dead_letter_record,
     read_input,
 )
 from processors.partitioner import partition_of
@@ -183,12 +184,12 @@ def test_no_bytes_make_it_raise(topic: str, key: bytes | None, value: bytes | No
     found = read_input(InputRecord(topic, 0, 1, 1, key, value), CODEC, PARTITIONS)
     if isinstance(found, DeadLetter):
         assert found.message
-        dead_letter_headers(InputRecord(topic, 0, 1, 1, key, value), found)
+        dead_letter_record(InputRecord(topic, 0, 1, 1, key, value), found)
 
 
 def test_a_dead_letter_keeps_the_headers_and_says_where_it_was_and_why() -> None:
     record = InputRecord("external-events", 3, 41, 1_790_000_000_000, b"k", None, (("trace", b"\x00\xff"),))
-    assert dead_letter_headers(record, DeadLetter(DeadLetterReason.NO_VALUE, "expected “a” \ud800")) == (
+    assert dead_letter_record(record, DeadLetter(DeadLetterReason.NO_VALUE, "expected “a” \ud800")).headers == (
         ("trace", b"\x00\xff"),
         ("halter.topic", b"external-events"),
         ("halter.partition", b"3"),
@@ -197,3 +198,16 @@ def test_a_dead_letter_keeps_the_headers_and_says_where_it_was_and_why() -> None
         ("halter.reason", b"NO_VALUE"),
         ("halter.message", "expected “a” \\ud800".encode()),
     )
+
+
+def test_a_dead_letter_that_no_topic_takes_keeps_its_beginning_and_names_the_whole() -> None:
+    """Compressed, nine megabytes pass an input topic's limit."""
+    value = bytes(9_000_000)
+    record = InputRecord("external-events", 3, 41, 1_790_000_000_000, b"k", value, (("trace", b"1"),))
+    letter = dead_letter_record(record, DeadLetter(DeadLetterReason.TOO_LARGE, "too large"))
+    headers = dict(letter.headers)
+    assert (letter.key, letter.value) == (b"k", value[: 256 * 1024])
+    assert headers["halter.value_bytes"] == b"9000000"
+    assert headers["halter.value_sha256"] == hashlib.sha256(value).hexdigest().encode()
+    assert headers["halter.headers_dropped"] == b"1"
+    assert "trace" not in headers
