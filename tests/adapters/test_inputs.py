@@ -1,10 +1,10 @@
 """What makes a record of an input topic a command, or a dead letter."""
 
-from dataclasses import hashlib
+import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
