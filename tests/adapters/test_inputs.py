@@ -98,7 +98,7 @@ def test_the_names_of_input_records_are_those_of_classes() -> None:
             "expected Avro single-object encoding",
         ),
         (
-            as_record("external-events", EVENT, "order-41", value=CODEC.encode(EVENT)[:-2]),
+            as_record("external-events", EVENT, "order-41", value=CODEC.encode(EVENT)[:-3]),
             DeadLetterReason.UNDECODABLE,
             "ExternalEvent: expected a text of 3 bytes, found 2 that are left",
         ),
