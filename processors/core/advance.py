@@ -183,8 +183,16 @@ def _on_node_completed(agenda: Agenda, run: WfRun, event: NodeCompleted) -> None
 
 
 def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed | ThreadRetired) -> None:
-    """Whoever waits for the thread looks again: at WAIT_FOR_THREADS, at EXIT, or to be still or to resume."""
+    """Whoever waits for the thread looks again: at WAIT_FOR_THREADS, at EXIT, or to be still or to resume.
+
+    So does whoever waits for one below a thread that failed: it stays there for good.
+    """
     agenda.wake_parked(run, (WakeOn.THREAD, event.thread))
+    stranded = list(run.dependents(run.threads[event.thread])) if type(event) is ThreadFailed else []
+    while stranded:
+        below = stranded.pop()
+        agenda.wake_parked(run, (WakeOn.THREAD, below.number))
+        stranded.extend(run.dependents(below))
     thread = run.threads.get(event.thread) or next(
         (left for left in reversed(run.changes.left) if left.number == event.thread), None
     )

@@ -457,21 +457,22 @@ def _run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node:
         yield WaitStarted(thread.number, thread.node.position, numbers)
     waits = thread.node.waits
     assert waits is not None
-    done, failed = 0, []
+    done: int = 0
+    failed: list[tuple[int, Failure]] = []
     for wait in waits:
-        failure = _failure_of(run, thread, wait)
-        if failure is None:
+        culprit = _failure_of(run, thread, wait)
+        if culprit is None:
             done += _is_done(run, thread, wait)
             if done and node.strategy is WaitStrategy.FIRST:
                 break
             continue
-        child = run.threads[wait.thread]
-        if wait.handler is None:
+        number, failure = culprit
+        if number == wait.thread:
             handler = matching_handler(node.on_child_failure, failure)
             if handler is not None and room_for(run, context):
-                yield from spawn_child_failure_handler(run, thread, child, handler.handler)
+                yield from spawn_child_failure_handler(run, thread, run.threads[number], handler.handler)
                 continue
-        failed.append((wait.thread if wait.handler is None else wait.handler, failure))
+        failed.append(culprit)
         if node.strategy is not WaitStrategy.ANY:
             break
     verdict = _verdict(node.strategy, len(waits), done, failed)
@@ -509,15 +510,18 @@ def _waited_for(run: WfRun, thread: ThreadRun, value: Value) -> list[int]:
     return numbers
 
 
-def _failure_of(run: WfRun, waiter: ThreadRun, wait: ThreadWait) -> Failure | None:
-    """The failure that makes a thread count as unsuccessful: its own, or that of the handler it got (4.2)."""
+def _failure_of(run: WfRun, waiter: ThreadRun, wait: ThreadWait) -> tuple[int, Failure] | None:
+    """The failure that makes a thread count as unsuccessful, and whose it is: its own, that of the handler it got
+    (4.2), or that of a thread above it, below which it can never resume (N5).
+    """
     if wait.handled or wait.thread in waiter.handled_children:
         return None
-    if wait.handler is not None:
-        handler = run.threads.get(wait.handler)
-        return handler.failure if handler is not None and handler.status in FAILED else None
-    child = run.threads.get(wait.thread)
-    return child.failure if child is not None and child.status in FAILED else None
+    current = run.threads.get(wait.thread if wait.handler is None else wait.handler)
+    while current is not None and current.number != waiter.number:
+        if current.failure is not None:
+            return current.number, current.failure
+        current = None if current.holder is None else run.threads.get(current.holder)
+    return None
 
 
 def _is_done(run: WfRun, waiter: ThreadRun, wait: ThreadWait) -> bool:

@@ -236,6 +236,75 @@ _TEXTS: Final = {
             nodes: wait for go
           c: {nodes: work}
         """,
+    "waits-across-the-tree": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            variables: {child: {type: INT}}
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: spawn}
+              spawn:
+                kind: START_THREAD
+                thread: c
+                next: {to: other, set: [{var: child, op: ASSIGN, value: {output: spawn}}]}
+              other: {kind: START_THREAD, thread: d, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: other}], next: end, on_failure: [{handler: h}]}
+              end: {kind: EXIT}
+          c:
+            interrupts: [{event: j, handler: w}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: down}
+              down: {kind: START_THREAD, thread: w, next: end}
+              end: {kind: EXIT}
+          d:
+            nodes:
+              start: {kind: ENTRYPOINT, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{var: child}], next: end, on_child_failure: [{handler: w}]}
+              end: {kind: EXIT}
+          h:
+            nodes:
+              start: {kind: ENTRYPOINT, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{var: child}], next: end, on_failure: [{handler: w}]}
+              end: {kind: EXIT}
+          w: {nodes: work}
+        """,
+    "waits-below-one-that-fails": """
+        external_events: {i: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            variables: {grandchild: {type: INT, default: 0}}
+            interrupts: [{event: i, handler: w}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: spawn}
+              spawn: {kind: START_THREAD, thread: c, next: until}
+              until: {kind: WAIT_FOR_CONDITION, condition: {gt: [{var: grandchild}, 0]}, next: other}
+              other: {kind: START_THREAD, thread: d, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: other}, {output: spawn}], strategy: ANY, next: end}
+              end: {kind: EXIT}
+          c:
+            nodes:
+              start: {kind: ENTRYPOINT, next: down}
+              down:
+                kind: START_THREAD
+                thread: w
+                next: {to: work, set: [{var: grandchild, op: ASSIGN, value: {output: down}}]}
+              work: {kind: TASK, task: t, next: end}
+              end: {kind: EXIT}
+          d:
+            nodes:
+              start: {kind: ENTRYPOINT, next: join}
+              join:
+                kind: WAIT_FOR_THREADS
+                threads: [{var: grandchild}]
+                next: end
+                on_child_failure: [{handler: w}]
+                on_failure: [{catch: oops, handler: w}]
+              end: {kind: EXIT}
+          w: {nodes: work}
+        """,
     "timers": """
         external_events: {i: {}, go: {}}
         tasks: {t: {}}
