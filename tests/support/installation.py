@@ -24,7 +24,7 @@ SHORT_SESSIONS: Mapping[str, str] = {"KAFKA_SESSION_TIMEOUT_MS": "2000", "KAFKA_
 """Variables for workers, so that tests need not wait long for a death to be noticed."""
 
 
-def wait_until(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> None:
+def wait_until(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait for a condition, not for a time."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -55,7 +55,8 @@ class WorkerProcess:
 
     @property
     def shards(self) -> list[int]:
-        return list(self.ready["shards"]) if self.ready else []
+        state = self.ready
+        return list(state["shards"]) if state else []
 
     def wait_ready(self, seconds: float = 40.0) -> None:
         def is_ready() -> bool:
