@@ -33,7 +33,16 @@ class Fold(Protocol):
     def offsets(self) -> Mapping[str, int]:
         """The next offset to fold of each input topic: part of the state (fold-positions), moved by `fold`.
 
-        A topic that was never folded is absent. Topics are named without the prefix.
+        Empty if the state has no such row; otherwise a topic that is absent is new to the shard. Topics are named
+        without the prefix.
+        """
+        ...
+
+    @property
+    def definitions_position(self) -> int:
+        """The position of `definitions` at which the shard was folded last, part of the state; 0 if it never was.
+
+        The runtime folds at no earlier one.
         """
         ...
 
@@ -42,6 +51,9 @@ class Fold(Protocol):
 
     def restored(self) -> None:
         """All rows have come."""
+
+    def begin(self, offsets: Mapping[str, int]) -> None:
+        """Note where every input begins, folded before or not: the next fold-positions row names them all."""
 
     def required_definitions(self, record: InputRecord) -> int:
         """Return the position of `definitions` that the record's producer saw; 0 if it saw none. Never raises."""

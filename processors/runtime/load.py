@@ -4,7 +4,8 @@
 - claim: our transactional id goes into the metadata of the group's offsets, before our first record can be open
   anywhere, so that whoever follows us can fence us;
 - restore: read the state topics to the end that settling found;
-- begin: at the folded offsets that the state holds, if the records from there on still exist.
+- begin: at the folded offsets that the state holds, if the records from there on still exist, and not before the
+  worker knows the definitions that the shard was folded with.
 
 Loads run between turns in small steps (`advance`), so they neither delay other shards nor the group's callbacks.
 """
@@ -183,11 +184,15 @@ class Load:
         for fold in folds:
             if fold.partition not in self.shards:
                 continue
-            starts = {}
+            starts: dict[Place, int] = {}
             self._expect_state(fold, committed, low)
+            was_folded = bool(fold.offsets)
             for place in self._names.inputs(fold.partition):
                 folded = fold.offsets.get(self._names.logical(place[0]))
                 start = low[place] if folded is None else folded
+                if folded is None and was_folded:
+                    # The state names every input that the shard has ever had.
+                    self._log.warning("new_input", shard=fold.partition, topic=place[0], begins_at=start)
                 if start < low[place]:
                     raise PositionLost(
                         f"{spelled(place)}: expected the record at offset {start}, which is the next to fold, "
@@ -199,6 +204,7 @@ class Load:
                         f"topic ends at {high[place]}: it was truncated, or deleted and made anew"
                     )
                 starts[place] = start
+            fold.begin({self._names.logical(topic): start for (topic, _), start in starts.items()})
             result.append((fold, starts))
         return Loaded(result)
 

@@ -62,6 +62,7 @@ class CountingFold:
     def __init__(self, partition: int, definitions: CountingDefinitions) -> None:
         self.partition = partition
         self.offsets: dict[str, int] = {}
+        self.definitions_position = 0
         self._definitions = definitions
         self._counts: dict[bytes, int] = {}
         self._timers: dict[bytes, int] = {}
@@ -77,9 +78,13 @@ class CountingFold:
                 self._timers[key] = orjson.loads(value)["due_ms"]
             case "fold-positions":
                 self.offsets = orjson.loads(value)
+                self.definitions_position = self.offsets.pop(DEFINITIONS, 0)
 
     def restored(self) -> None:
         assert not self._events
+
+    def begin(self, offsets: Mapping[str, int]) -> None:
+        self.offsets = {**offsets, **self.offsets}
 
     def required_definitions(self, record: InputRecord) -> int:
         value = record.value or b"{}"
@@ -125,8 +130,9 @@ class CountingFold:
 
     def take_outputs(self) -> Sequence[OutputRecord]:
         rows = [OutputRecord(WF_RUNS, self.partition, key, self._row(key)) for key in self._changed]
-        position = OutputRecord(FOLD_POSITIONS, self.partition, b"%d" % self.partition, orjson.dumps(self.offsets))
-        outputs = [*self._events, *rows, position]
+        self.definitions_position = self._definitions.position
+        position = orjson.dumps({**self.offsets, DEFINITIONS: self.definitions_position})
+        outputs = [*self._events, *rows, OutputRecord(FOLD_POSITIONS, self.partition, b"%d" % self.partition, position)]
         self._events, self._changed = [], {}
         return outputs
 
