@@ -45,7 +45,7 @@ def assemble(
     transaction = Transaction(clients, names, membership, calls, steps)
     cluster = Cluster(clients)
     settlement = Settlement(cluster, names, transaction, clients.transactional_id)
-    loader = Loader(clients, names, factory, cluster, settlement, transaction, steps)
+    loader = Loader(clients, names, factory, definitions, cluster, settlement, transaction, steps)
     shards = Shards(names, membership, loader.load, readiness)
     turns = Turns(
         names=names,

@@ -21,7 +21,7 @@ from confluent_kafka import KafkaException
 from processors.runtime.clients import Clients
 from processors.runtime.cluster import Cluster, Committed
 from processors.runtime.errors import PositionLost, StateLost
-from processors.runtime.fold import WF_COMMANDS, Fold, FoldFactory
+from processors.runtime.fold import WF_COMMANDS, Definitions, Fold, FoldFactory
 from processors.runtime.membership import NotAMember
 from processors.runtime.names import Place, ShardTopics, spelled
 from processors.runtime.restore import Restore
@@ -33,6 +33,7 @@ from processors.runtime.waiting import Waiting, pause
 CLAIM_SECONDS: Final = 30.0
 CLAIM_AGAIN_SECONDS: Final = 0.05
 ROWS_AT_ONCE: Final = 1_000
+DEFINITIONS_WARN_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Loader:
     clients: Clients
     names: ShardTopics
     factory: FoldFactory
+    definitions: Definitions
     cluster: Cluster
     settlement: Settlement
     transaction: Transaction
@@ -104,6 +106,10 @@ class Load:
                 self._loader.steps.reached(Step.AFTER_RESTORE)
                 self.waits = True
                 loaded = yield from self._with_positions(folds, settled.committed)
+                required = max((fold.definitions_position for fold in folds), default=0)
+                yield from until_known(
+                    self._loader.definitions, required, self._loader.cluster, self._names.definitions
+                )
             except KafkaException as exception:
                 self._log.warning("loading_again", shards=sorted(self.shards), reason=exception.args[0].str())
                 self._loader.cluster.renew()
@@ -217,3 +223,26 @@ class Load:
                 f"shard {fold.partition}: expected state, because the group has folded {spelled(place)} up to offset "
                 f"{group_offset}, found none in its state topics: folding would repeat what has happened"
             )
+
+
+def until_known(definitions: Definitions, required: int, cluster: Cluster, place: Place) -> Waiting[None]:
+    """Wait until the worker knows `definitions` up to the position that shards were folded with.
+
+    It exists, because it was committed, and the reader takes it between turns; a former owner was faster with that.
+    Raises PositionLost if it does not exist.
+    """
+    if required > definitions.position:
+        end = (yield from cluster.high([place]))[place]
+        if required > end:
+            raise PositionLost(
+                f"{spelled(place)}: expected offset {required}, up to which its definitions were used, found that the "
+                f"topic ends at {end}: it was truncated, or deleted and made anew"
+            )
+    warn_at = time.monotonic() + DEFINITIONS_WARN_SECONDS
+    while required > definitions.position:
+        if time.monotonic() > warn_at:
+            warn_at = float("inf")
+            structlog.get_logger("halter.runtime").warning(
+                "waiting_for_definitions", required=required, position=definitions.position
+            )
+        yield

@@ -1,12 +1,17 @@
 """Rules of where a loaded shard begins, on a real Kafka, with the counting fold in processes of their own."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
 
+from processors.runtime.clients import Clients, Slot
+from processors.runtime.cluster import Cluster
+from processors.runtime.load import until_known
+from tests.support.counting_fold import CountingDefinitions
 from tests.support.installation import Installation, wait_until
 
 
@@ -50,3 +55,32 @@ def test_an_input_that_the_state_does_not_name_is_new_and_begins_at_its_first_re
     wait_until("the first turn", lambda: position(installation).get("task-reports") == 1)
     assert worker.log.count("new_input") == 1
     assert f"topic={installation.topics.task_reports}" in worker.log
+
+
+def test_a_shard_is_not_folded_before_the_definitions_that_it_was_folded_with_are_known(
+    installation: Installation,
+) -> None:
+    for number in range(3):
+        installation.producer.produce(installation.topics.definitions, b"1", b"%d" % number, partition=0)
+    installation.producer.flush()
+    cluster = Cluster(Clients(installation.settings, installation.topics, Slot("one")))
+    definitions, place = CountingDefinitions(), (installation.topics.definitions, 0)
+    definitions.position = 2
+    assert list(until_known(definitions, 2, cluster, place)) == []
+    waiting = until_known(definitions, 3, cluster, place)
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        next(waiting)
+    definitions.position = 3
+    assert list(waiting) == []
+
+
+def test_definitions_that_end_before_the_position_that_a_shard_was_folded_with_stop_the_worker(
+    installation: Installation,
+) -> None:
+    row = json.dumps({"wf-commands": 0, "definitions": 7})
+    installation.producer.produce(installation.topics.fold_positions, row, b"0", partition=0)
+    installation.producer.flush()
+    worker = installation.worker("one")
+    assert worker.wait_end() == 1
+    assert "definitions[0]: expected offset 7" in worker.log.splitlines()[-1]
