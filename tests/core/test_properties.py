@@ -21,7 +21,7 @@ from tests.support.invariants import Watch, check_rejections_change_nothing, che
 from tests.support.random_commands import RUN_ID, Producers
 
 START_MS = 1_767_225_600_000
-EXAMPLES = int(os.environ.get("HALTER_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("HALTER_EXAMPLES", "100"))
 STEPS_MS = (0, 0, 0, 1, 1_000, 10_000, -5_000)
 """What may lie between two records; their time may run backwards, the WfRun's does not."""
 
