@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from processors.inputs import HEADER_PREFIX, Headers
 from processors.runtime.calls import KafkaCalls
 from processors.runtime.definitions import DefinitionsReader
 from processors.runtime.errors import OutOfOrder, PositionLost, TurnCannotCommit
@@ -39,6 +40,10 @@ BREATH_SECONDS: Final = 0.003
 """Records are gathered for this long after a commit before the next turn begins. A transaction that begins while the
 broker still marks the end of the one before is put off by librdkafka for 20 ms, often twice: at 200 records/s and 8
 shards this gap halves the latency. A worker that is idle or busy does not notice it."""
+
+
+UNREADABLE_HEADERS: Final[Headers] = ((f"{HEADER_PREFIX}headers_unreadable", b"a name is not UTF-8"),)
+"""Stands for the headers of a record that the client cannot read: they are in the input topic alone."""
 
 
 def wall_clock_ms() -> int:
@@ -143,6 +148,7 @@ class Turns:
         self._patience = Patience()
         self._breathe_until = 0.0
         self._broken: KafkaException | None = None
+        self._told_of_headers = False
         self.size = TurnSize()
         self.figures = Figures()
 
@@ -271,11 +277,21 @@ class Turns:
             # None: it was on its way when its shard was taken. Who owns the shard gets it from its offset on.
             if found is not None:
                 shard, logical = found
-                polled.setdefault(shard, []).append(as_input(message, logical, partition))
+                record = as_input(message, logical, partition)
+                if record.headers is UNREADABLE_HEADERS:
+                    self._headers_unreadable(record)
+                polled.setdefault(shard, []).append(record)
         self._membership.polled()
         self.figures.poll_s += time.perf_counter() - begun
         # A callback within these polls may have taken a shard whose records we already hold.
         return {shard: records for shard, records in polled.items() if self._shards.has(shard)}
+
+    def _headers_unreadable(self, record: InputRecord) -> None:
+        """Say so, once for all such records of this worker."""
+        if not self._told_of_headers:
+            self._told_of_headers = True
+            where = f"{record.topic}[{record.partition}]@{record.offset}"
+            self._log.warning("headers_unreadable", record=where, reason="a header's name is not UTF-8")
 
     def _wait_seconds(self) -> float:
         if self._shards.loading:
@@ -305,8 +321,7 @@ class Turns:
 
 
 def as_input(message: Message, topic: str, partition: int) -> InputRecord:
-    """Return a message as folds take it."""
-    headers: list[tuple[str, bytes | None]] = message.headers()  # type: ignore[assignment]  # read as a list
+    """Return a message as folds take it: with UNREADABLE_HEADERS if the client cannot read them."""
     return InputRecord(
         topic,
         partition,
@@ -314,8 +329,19 @@ def as_input(message: Message, topic: str, partition: int) -> InputRecord:
         message.timestamp()[1],
         message.key(),
         message.value(),
-        tuple((name, value or b"") for name, value in headers) if headers else (),
+        headers_of(message),
     )
+
+
+def headers_of(message: Message) -> Headers:
+    """Return a message's headers. They are not ours to judge: what has bad ones is folded all the same."""
+    try:
+        headers: list[tuple[str, bytes | None]] = message.headers()  # type: ignore[assignment]  # read as a list
+    except (SystemError, UnicodeError):
+        # To Kafka a header's name is bytes; confluent_kafka knows UTF-8 only. Never ask twice: the second answer
+        # has a null pointer in it.
+        return UNREADABLE_HEADERS
+    return tuple((name, value or b"") for name, value in headers) if headers else ()
 
 
 def advance(shard: OwnedShard, records: Sequence[InputRecord]) -> None:
