@@ -76,6 +76,10 @@ class NotDelivered(HalterError):
     """Kafka did not take a record; the message says why. It is not known to anybody: post it again."""
 
 
+class PlaceUnknown(HalterError):
+    """Kafka has a record, but has not said where, as may happen when it was sent again. Do not post it again."""
+
+
 class PartitionsDiffer(HalterError):
     """The cluster has another number of partitions than we believe: correct HALTER_PARTITIONS."""
 
@@ -384,20 +388,16 @@ class Client:
         partition, offset = self._send(self.topics.prefix + topic, wf_run_id, command)
         return Posted(self, wf_run_id, topic, partition, offset, log_end)
 
-    def post_all(self, commands: Iterable[Command]) -> int:
+    def post_all(self, commands: Iterable[Command | DefinitionCommand], timestamp_ms: int | None = None) -> int:
         """Send many commands, in order, and return how many when Kafka has all of them. Their outcomes are on the log.
 
-        Raises NotDelivered if any is not there; the others may be.
-        """
-        return len(self.deliver(commands))
-
-    def deliver(self, commands: Iterable[Command | DefinitionCommand], timestamp_ms: int | None = None) -> list[int]:
-        """Send many commands, in order, and return their offsets when Kafka has all of them.
-
-        `timestamp_ms` is their time where a topic keeps the producer's, which only those of scenarios do.
+        `timestamp_ms` is their time where topics keep the producer's, which only those of scenarios do. Raises
+        NotDelivered if any is not there; the others may be.
         """
         sending = [self._begin(self.topics.prefix + topic_of(it), key_of(it), it, timestamp_ms) for it in commands]
-        return [self._delivered(sent)[1] for sent in sending]
+        for sent in sending:
+            self._delivered(sent)
+        return len(sending)
 
     def check(self, command: Command | DefinitionCommand) -> bytes:
         """The bytes of a command. Raises RecordTooLarge, or Unencodable if it has a value that no record can have."""
@@ -409,8 +409,17 @@ class Client:
         return value
 
     def _send(self, topic: str, key: str, command: Command | DefinitionCommand) -> tuple[int, int]:
-        """Produce one record and wait for its delivery report: (partition, offset)."""
-        return self._delivered(self._begin(topic, key, command))
+        """Produce one record and wait for its delivery report: (partition, offset). Raises PlaceUnknown."""
+        sending = self._begin(topic, key, command)
+        message = self._delivered(sending)
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None
+        if offset is None:
+            raise PlaceUnknown(
+                f"{sending.what} is on '{topic}', partition {partition}, but Kafka has not said at which offset: "
+                "what becomes of it will be on the log, and cannot be waited for"
+            )
+        return partition, offset
 
     def _begin(
         self, topic: str, key: str, command: Command | DefinitionCommand, timestamp_ms: int | None = None
@@ -428,16 +437,13 @@ class Client:
                 except BufferError:  # librdkafka's queue is full: let it empty
                     self._producer.poll(POLL_SECONDS)
 
-    def _delivered(self, sending: "_Sending") -> tuple[int, int]:
+    def _delivered(self, sending: "_Sending") -> Message:
         while sending.message is None:  # ended by librdkafka, which reports a failure after DELIVERY_SECONDS
             self._producer.poll(POLL_SECONDS)
         if sending.error is not None:
             reason = self.settings.errors.sentence(sending.error)
             raise NotDelivered(f"{sending.what} to '{sending.topic}': {reason}")
-        partition, offset = sending.message.partition(), sending.message.offset()
-        assert partition is not None
-        assert offset is not None
-        return partition, offset
+        return sending.message
 
     def _settings_explain(self, topic: str) -> Any:
         return self.settings.explaining(f"writing to '{topic}'", self._producer)
@@ -580,6 +586,7 @@ __all__ = [
     "NotDelivered",
     "NotEnded",
     "PartitionsDiffer",
+    "PlaceUnknown",
     "Posted",
     "Put",
     "RecordTooLarge",

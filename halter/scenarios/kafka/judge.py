@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Self
 
 from halter.scenarios.document import Crash, Scenario
+from halter.scenarios.kafka.engine import Buried, NoOutcome
 from halter.scenarios.kafka.place import Place
-from halter.scenarios.kafka.workers import Workers
+from halter.scenarios.kafka.workers import WorkerEnded, Workers
 from halter.scenarios.runner import Verdict, judge_definitions, run
 from processors.codec import Codec
 from processors.settings import Settings
@@ -45,7 +46,10 @@ class KafkaJudge:
         self._count += 1
         with Place(self._settings, f"{self._prefix}{self._count}-", scenario, self._workers, self._codec) as place:
             engine = place.engine()
-            refused = engine.register(scenario.definitions)
+            try:
+                refused = engine.register(scenario.definitions)
+            except (WorkerEnded, NoOutcome, Buried) as problem:
+                return Verdict(0, f"the definitions could not be registered: {problem}")
             return judge_definitions(scenario, refused) or run(scenario, engine, engine.definitions)
 
     def __exit__(self, *_: object) -> None:

@@ -18,6 +18,7 @@ from processors.core.commands import TimerFired
 from processors.core.events import DefinitionAccepted, DefinitionRejected, LogEntry, TaskRequest
 from processors.core.model import ThreadRun, WfRun, WfRunExternalEvent
 from processors.definitions_view import DefinitionsView
+from processors.inputs import DEFINITION_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, WF_COMMANDS
 from processors.settings import Settings
 from processors.topics import Topics
 
@@ -26,6 +27,7 @@ FETCH_WAIT_MS: Final = 5
 
 BATCH: Final = 1_000
 REQUEST_SECONDS: Final = 10.0
+_CO_PARTITIONED: Final = (WF_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS)
 Place = tuple[str, int]
 """Topic without the prefix, and offset: what a cause says."""
 
@@ -49,6 +51,8 @@ class View:
         self.definitions = DefinitionsView(codec)
         self.definition_outcomes: dict[int, DefinitionAccepted | DefinitionRejected] = {}
         """By the offset of their command."""
+        self.posted: dict[str, list[int]] = {topic: [] for topic in (*_CO_PARTITIONED, DEFINITION_COMMANDS)}
+        """The offsets of what was posted to a topic (without the prefix), in order."""
         self.fired: list[tuple[int, TimerFired]] = []
         """The timers that have fired, with the offsets of their records."""
         self.requests: dict[Attempt, TaskRequest] = {}
@@ -62,7 +66,7 @@ class View:
         self._finished: dict[str, dict[int, ThreadRun]] = {}
         self._taking: dict[str, Callable[[Message], None]] = {
             topics.wf_events: self._take_entry,
-            topics.wf_commands: self._take_command,
+            **dict.fromkeys((*topics.inputs, topics.definition_commands), self._take_input),
             topics.definition_events: self._take_definition_outcome,
             topics.definitions: self._take_definition,
             topics.wf_runs: self._take_wf_run,
@@ -159,11 +163,14 @@ class View:
         self._newest = (entry.cause.topic, entry.cause.offset)
         self._outcomes.setdefault(self._newest, []).append(entry)
 
-    def _take_command(self, message: Message) -> None:
-        if isinstance(command := self._decoded(message), TimerFired):
-            offset = message.offset()
-            assert offset is not None
+    def _take_input(self, message: Message) -> None:
+        topic, offset, command = message.topic(), message.offset(), self._decoded(message)
+        assert topic is not None
+        assert offset is not None
+        if isinstance(command, TimerFired):
             self.fired.append((offset, command))
+        else:
+            self.posted[topic.removeprefix(self._prefix)].append(offset)
 
     def _take_definition_outcome(self, message: Message) -> None:
         outcome: DefinitionAccepted | DefinitionRejected = self._decoded(message)
