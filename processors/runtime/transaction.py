@@ -32,6 +32,11 @@ FENCED: Final = frozenset(
     }
 )
 
+ABOUT_THE_RECORD: Final = frozenset(
+    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+)
+"""What `produce` refuses because of this record's size or destination, whatever the state of the transaction."""
+
 
 class Transaction:
     """Begin, produce, and commit or abort. All in the Kafka thread.
@@ -70,8 +75,8 @@ class Transaction:
 
     def begin(self) -> None:
         """Open a transaction. Only a note of the client's; the broker hears of it with the first record."""
-        self.producer.begin_transaction()
-        self.is_open = True
+        self.is_open = True  # also if it fails: then an abort makes a new producer
+        self._try(self.producer.begin_transaction)
 
     def produce(self, outputs: Iterable[OutputRecord]) -> None:
         """Hand records to librdkafka, which sends them in the background."""
@@ -90,7 +95,9 @@ class Transaction:
                 self._flush()
                 produce(topic, output.value, output.key, output.partition, **more)
             except KafkaException as exception:
-                raise self._about(output, topic, exception) from exception
+                if exception.args[0].code() in ABOUT_THE_RECORD:
+                    raise self._about(output, topic, exception) from exception
+                raise self._judged(exception) from exception
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Make the transaction visible together with the offsets up to which its shards are folded."""
@@ -127,26 +134,36 @@ class Transaction:
             self._try(self.producer.abort_transaction, CALL_SECONDS)
 
     def _flush(self) -> None:
-        if self._calls.once(self.producer.flush, FLUSH_SECONDS):
+        if self._try(self.producer.flush, FLUSH_SECONDS):
             raise KafkaException(
                 KafkaError(KafkaError._TIMED_OUT, f"records were not written within {FLUSH_SECONDS:.0f} s")
             )
 
-    def _try(self, call: Callable[..., Any], *arguments: Any) -> None:
+    def _try(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Make a call once: whatever fails is aborted, which is always right, and never made again."""
         try:
-            self._calls.once(call, *arguments)
+            return self._calls.once(call, *arguments)
         except KafkaException as exception:
-            if is_fatal(exception) or exception.args[0].code() in FENCED:
-                raise self._ended(exception) from exception
-            raise
+            raise self._judged(exception) from exception
+
+    def _judged(self, exception: KafkaException) -> KafkaException | Fenced | KafkaFailed:
+        """Return what to raise: the exception itself if an abort mends it."""
+        code = exception.args[0].code()
+        return self._ended(exception) if is_fatal(exception) or code in {*FENCED, KafkaError._FATAL} else exception
 
     def _ended(self, exception: KafkaException) -> Fenced | KafkaFailed:
         error = exception.args[0]
+        if error.code() == KafkaError._FATAL:
+            # `produce` says only that something was fatal before; a transactional call says what.
+            try:
+                self._calls.once(self.producer.abort_transaction, CALL_SECONDS)
+            except KafkaException as reason:
+                error = reason.args[0]
         me = self._clients.transactional_id
         if error.code() in FENCED:
             return Fenced(
-                f"another process took over from '{me}': this worker was taken for dead, or two run with the same slot "
+                f"'{me}' may not write any more: another process took over, because this worker was taken for dead or "
+                f"two run with the same slot; or a turn outlasted transaction.timeout.ms "
                 f"({error.name()}: {error.str()})"
             )
         return KafkaFailed(f"the transactional producer '{me}' cannot go on: {error.name()}: {error.str()}")

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException
 from processors.outputs import OutputRecord
 from processors.runtime.calls import KafkaCalls
 from processors.runtime.clients import Clients, Slot
+from processors.runtime.errors import Fenced, KafkaFailed
 from processors.runtime.membership import Membership
 from processors.runtime.names import ShardTopics
 from processors.runtime.readiness import Readiness
@@ -59,6 +60,11 @@ class Member:
         self.transaction.commit({self.names.commands(0): 0})
 
 
+def events(installation: Installation) -> list[Any]:
+    """What stands on the log; here it is just texts."""
+    return list(installation.ledger.events())
+
+
 def poll_until(condition: Callable[[], bool], *members: Member) -> None:
     deadline = time.monotonic() + 20
     while not condition():
@@ -99,4 +105,27 @@ def test_an_owner_of_an_old_generation_cannot_commit(installation: Installation,
     }
     stale.transaction.abort()
     current.write(b'"by the new owner"')
-    assert installation.ledger.events() == ["while it owned the shard", "by the new owner"]
+    assert events(installation) == ["while it owned the shard", "by the new owner"]
+
+
+def test_a_producer_whose_id_was_taken_over_blames_that_and_no_record(
+    installation: Installation, join: Callable[[str], Member]
+) -> None:
+    first = join("same")
+    poll_until(lambda: 0 in first.owned, first)
+    first.write(b'"before"')
+    second = join("same")
+    with pytest.raises(Fenced, match=r"another process took over.* or a turn outlasted transaction\.timeout\.ms"):
+        first.write(b'"after"')
+    with pytest.raises(Fenced, match="another process took over"):
+        first.transaction.produce([OutputRecord("wf-events", 0, b"key", b'"and again"')])
+    second.transaction.close()
+    assert events(installation) == ["before"]
+
+
+def test_a_record_that_is_too_large_is_named(installation: Installation, join: Callable[[str], Member]) -> None:
+    member = join("one")
+    member.transaction.begin()
+    with pytest.raises(KafkaFailed, match=r"a record of 30000003 bytes with key b'key' cannot be written to .*\[0\]"):
+        member.transaction.produce([OutputRecord("wf-events", 0, b"key", bytes(30_000_000))])
+    member.transaction.close()
