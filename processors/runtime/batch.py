@@ -1,6 +1,7 @@
 """What an agent gets: the records of one shard in one turn, and the way to hand over what became of them."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -14,12 +15,17 @@ from processors.runtime.steps import Step, Steps
 class Batch:
     """`with batch:` tells the runtime how the fold of these records ended; iterating gives the records in order.
 
-    An exception inside the `with` is the runtime's from then on, with the record that it met; the agent goes on.
+    Iterating ends early when the turn's time is used up, though never before the first record; `folded` says how many
+    were given. An exception inside the `with` is the runtime's from then on, with the record that it met; the agent
+    goes on.
     """
 
-    def __init__(self, shard: OwnedShard, records: Sequence[InputRecord], steps: Steps) -> None:
+    def __init__(self, shard: OwnedShard, records: Sequence[InputRecord], until: float, steps: Steps) -> None:
+        """`until`: when the turn's time is used up, as `time.monotonic` tells it."""
         self.shard, self.records = shard, records
         self.fold = shard.fold
+        self.folded = 0
+        self._until = until
         self.outputs: asyncio.Future[Sequence[OutputRecord]] = asyncio.get_running_loop().create_future()
         self._steps = steps
         self._current: InputRecord | None = None
@@ -27,9 +33,12 @@ class Batch:
     def __iter__(self) -> Iterator[InputRecord]:
         middle = self.records[len(self.records) // 2]
         for record in self.records:
+            if self.folded and time.monotonic() > self._until:
+                break
             self._current = record
             if record is middle:
                 self._steps.reached(Step.MID_FOLD)
+            self.folded += 1
             yield record
         self._current = None
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import faust
 import mode
@@ -23,6 +23,10 @@ from processors.runtime.steps import Step, Steps
 from processors.runtime.turns import Figures, Turn, Turns
 
 T = TypeVar("T")
+
+TURN_SECONDS: Final = 2.0
+"""When a turn has been folded for this long, the rest of its records is left to the next one: a transaction must end
+long before transaction.timeout.ms, or its worker is taken for dead."""
 
 
 class Runtime(mode.Service):
@@ -95,17 +99,19 @@ class Runtime(mode.Service):
     async def _fold(self, turn: Turn) -> None:
         """Have the agents fold a turn's records, and hand what comes of them to the transaction."""
         begun = time.perf_counter()
-        batches = [Batch(shard, records, self._steps) for shard, records in turn.records.items()]
+        until = time.monotonic() + TURN_SECONDS
+        batches = [Batch(shard, records, until, self._steps) for shard, records in turn.records.items()]
         for batch in batches:
             await self._channel.put(batch)  # type: ignore[arg-type]  # any object may go through
         for batch in batches:
             # A rule that breaks ends the worker here. Later: abort, pause this partition alone, say so, and let the
             # other shards go on (FoldFailed names the record).
             await self._in_kafka_thread(self._turns.produce, await batch.outputs)
+            turn.folded[batch.shard] = batch.folded
         self._steps.reached(Step.AFTER_FOLD)
         seconds = time.perf_counter() - begun
         self._turns.figures.fold_s += seconds
-        self._turns.size.folded(sum(len(batch.records) for batch in batches), seconds)
+        self._turns.size.folded(sum(turn.folded.values()), seconds)
 
     async def _end(self) -> None:
         self._calls.stopping.set()

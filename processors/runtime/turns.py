@@ -1,8 +1,9 @@
 """What the Kafka thread does, turn after turn.
 
 A turn: poll records, fix one position of `definitions`, fold the records of all shards (the agents do, in the event
-loop), and write outputs, due timers and offsets in one transaction. `next` commits the turn that was folded and
-begins another. Nothing of a turn starts before the one before it was committed or aborted; the group's callbacks
+loop), and write outputs, due timers and offsets in one transaction, which begins with the first outputs. `next`
+commits the turn that was folded and begins another. Records that a turn had no time for come first in the next.
+Nothing of a turn starts before the one before it was committed or aborted; the group's callbacks
 come out of poll alone and so never meet an open transaction.
 
 After an abort the folds of that turn are ahead of Kafka: they are dropped, and their shards loaded anew.
@@ -74,15 +75,21 @@ class Figures:
 
 @dataclass(slots=True)
 class Turn:
-    """The records of one turn by shard, and the timers that it fires."""
+    """The records of one turn by shard, and the timers that it fires. `folded`: how many of the records were."""
 
-    records: Mapping[OwnedShard, Sequence[InputRecord]]
+    records: Mapping[OwnedShard, list[InputRecord]]
     timers: Mapping[OwnedShard, Sequence[OutputRecord]]
+    folded: dict[OwnedShard, int] = field(default_factory=dict)
 
     @property
     def shards(self) -> Iterable[OwnedShard]:
         """All shards that the turn touches."""
         return {**self.records, **self.timers}.keys()
+
+    @property
+    def left(self) -> dict[OwnedShard, list[InputRecord]]:
+        """The records that there was no time for."""
+        return {shard: left for shard, records in self.records.items() if (left := records[self.folded[shard] :])}
 
 
 @dataclass(slots=True)
@@ -92,7 +99,7 @@ class TurnSize:
     A transaction must end before its time-out, and what comes first waits for what comes last.
     """
 
-    records: int = 500
+    records: int = 64
     least: int = 16
     most: int = 4_000
     aim_s: float = 0.5
@@ -100,7 +107,7 @@ class TurnSize:
     def folded(self, records: int, seconds: float) -> None:
         """Learn from a turn."""
         if seconds > 2 * self.aim_s:
-            self.records = max(self.least, records // 2)
+            self.records = max(self.least, min(self.most, int(records * self.aim_s / seconds)))
         elif records >= self.records and seconds < self.aim_s:
             self.records = min(self.most, self.records * 2)
 
@@ -149,6 +156,7 @@ class Turns:
         self._breathe_until = 0.0
         self._broken: KafkaException | None = None
         self._told_of_headers = False
+        self._left: dict[OwnedShard, list[InputRecord]] = {}
         self.size = TurnSize()
         self.figures = Figures()
 
@@ -171,28 +179,26 @@ class Turns:
         try:
             self._shards.drive(LOAD_SLICE_SECONDS)
             self._definitions.catch_up()
-            records = self._poll()
-            self._wait_for_definitions(records)
+            polled = self._poll()
+            self._wait_for_definitions(polled)
         except (KafkaException, NotAMember) as exception:
             self._rejoin(exception)
             return None
+        records = self._with_left(polled)
         timers = self._due_timers()
         if not records and not timers:
             return None
         self._steps.reached(Step.AFTER_POLL)
-        self._transaction.begin()
-        self._steps.reached(Step.AFTER_BEGIN)
-        turn = Turn(records, timers)
-        for outputs in timers.values():
-            self.produce(outputs)
-            self.figures.timers += len(outputs)
-        return turn
+        return Turn(records, timers)
 
     def produce(self, outputs: Sequence[OutputRecord]) -> None:
-        """Write what a shard's records came to, in the open transaction."""
+        """Write what a shard's records came to, in the turn's transaction."""
         if self._broken is not None:
             return
         try:
+            if not self._transaction.is_open:
+                self._transaction.begin()
+                self._steps.reached(Step.AFTER_BEGIN)
             self._transaction.produce(outputs)
         except KafkaException as exception:
             # Found out in the middle of a turn that goes on elsewhere: its end will be an abort.
@@ -213,7 +219,11 @@ class Turns:
     def _finish(self, turn: Turn) -> None:
         begun = time.perf_counter()
         for shard, records in turn.records.items():
-            advance(shard, records)
+            advance(shard, records[: turn.folded[shard]])
+        self._left = turn.left
+        for outputs in turn.timers.values():
+            self.produce(outputs)
+            self.figures.timers += len(outputs)
         self._steps.reached(Step.AFTER_PRODUCE)
         offsets = {self._names.commands(shard.number): shard.commands_offset for shard in turn.shards}
         try:
@@ -225,7 +235,7 @@ class Turns:
         else:
             self._patience.regained()
             self.figures.turns += 1
-            self.figures.records += sum(map(len, turn.records.values()))
+            self.figures.records += sum(turn.folded.values())
             seconds = time.perf_counter() - begun
             self.figures.commit_s += seconds
             self.figures.commits.append(seconds)
@@ -263,8 +273,9 @@ class Turns:
         begun = time.perf_counter()
         poll, at = self._membership.poll, self._shards.at
         polled: dict[OwnedShard, list[InputRecord]] = {}
-        wait_seconds = self._wait_seconds()
-        for _ in range(self.size.records):
+        left = sum(map(len, self._left.values()))
+        wait_seconds = 0.0 if left else self._wait_seconds()
+        for _ in range(max(1, self.size.records - left)):
             message = poll(wait_seconds)
             if message is None:
                 wait_seconds = self._breathe_until - time.perf_counter()
@@ -285,6 +296,17 @@ class Turns:
         self.figures.poll_s += time.perf_counter() - begun
         # A callback within these polls may have taken a shard whose records we already hold.
         return {shard: records for shard, records in polled.items() if self._shards.has(shard)}
+
+    def _with_left(self, polled: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[InputRecord]]:
+        """Put the records that the last turn had no time for before those that were polled.
+
+        Not those of a shard that was taken or loaded anew since: whoever folds it gets them again.
+        """
+        left, self._left = self._left, {}
+        records = {shard: of_shard for shard, of_shard in left.items() if self._shards.has(shard)}
+        for shard, of_shard in polled.items():
+            records.setdefault(shard, []).extend(of_shard)
+        return records
 
     def _headers_unreadable(self, record: InputRecord) -> None:
         """Say so, once for all such records of this worker."""
