@@ -2,7 +2,8 @@
 
 Knows processes and nothing of Kafka. Each worker has a slot, its place in the group that survives its death, so that
 a restarted one goes on where it was. A worker that ends is started again, each time after a longer wait; one that
-keeps ending soon after its start will not get better by itself: then everything is stopped and the reason told.
+keeps ending without having worked in between will not get better by itself, however long each try takes: then
+everything is stopped and the reason told.
 However this process ends, its workers end as well (`halter/broker/leash.py`).
 """
 
@@ -30,25 +31,43 @@ LOOK_SECONDS: Final = 0.1
 
 
 class CrashLoop(HalterError):
-    """A worker process keeps ending soon after its start. Whoever runs it acts on the reason that it gave last."""
+    """A worker process keeps ending without having worked in between. Whoever runs it acts on its last reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RestartPolicy:
     """When to start again, and when to give up. All times in seconds."""
 
     first_wait: float = 0.2
     wait_max: float = 15.0
-    quick: float = 10.0
-    """A process that ends within this time of its start has died quickly."""
-    quick_deaths_max: int = 5
-    """So many quick deaths in a row are a crash loop."""
+    steady: float = 10.0
+    """A process that was ready for this long without a break has worked; its death is the first again."""
+    deaths_max: int = 5
+    """So many deaths in a row, without a process that has worked, are a crash loop."""
     stop: float = 6.0
     """A process that is told to stop has this time; then it is killed."""
 
-    def wait(self, quick_deaths: int) -> float:
-        """Return how long to wait after so many quick deaths in a row."""
-        return float(min(self.wait_max, self.first_wait * 2 ** max(0, quick_deaths - 1)))
+    def wait(self, deaths: int) -> float:
+        """Return how long to wait after so many deaths in a row."""
+        return float(min(self.wait_max, self.first_wait * 2 ** max(0, deaths - 1)))
+
+
+class Steadiness:
+    """Whether a process has been ready for long enough to say that it has worked. Times in seconds."""
+
+    def __init__(self, steady: float) -> None:
+        self.proved = False
+        self._steady = steady
+        self._since: float | None = None
+
+    def seen(self, ready: bool, now: float) -> None:
+        """Learn whether it is ready at the moment."""
+        if not ready:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        elif now - self._since >= self._steady:
+            self.proved = True
 
 
 def how_it_ended(exit_code: int) -> str:
@@ -59,8 +78,9 @@ def how_it_ended(exit_code: int) -> str:
 class Worker:
     """One slot: at most one process at a time."""
 
-    def __init__(self, slot: str, command: Sequence[str], patience: Patience, ready_file: Path | None) -> None:
-        self.slot, self._command, self._patience, self._ready_file = slot, command, patience, ready_file
+    def __init__(self, slot: str, command: Sequence[str], policy: RestartPolicy, ready_file: Path | None) -> None:
+        """Without a ready file a process counts as ready as long as it runs."""
+        self.slot, self._command, self._policy, self._ready_file = slot, command, policy, ready_file
         self._process: asyncio.subprocess.Process | None = None
         self._last_line = ""
         self._stopping = asyncio.Event()
@@ -68,18 +88,22 @@ class Worker:
 
     async def keep_running(self) -> None:
         """Start the process again and again until `stop`. Raises CrashLoop."""
-        loop, quick_deaths = asyncio.get_running_loop(), 0
+        deaths = 0
         while not self._stopping.is_set():
-            begun = loop.time()
-            exit_code = await self._run()
+            steadiness = Steadiness(self._policy.steady)
+            watch = asyncio.create_task(self._watch(steadiness))
+            try:
+                exit_code = await self._run()
+            finally:
+                watch.cancel()
             if self._stopping.is_set():
                 return
-            quick_deaths = quick_deaths + 1 if loop.time() - begun < self._patience.quick else 0
+            deaths = 1 if steadiness.proved else deaths + 1
             how = f"worker '{self.slot}' {how_it_ended(exit_code)}"
-            if quick_deaths >= self._patience.quick_deaths_max or exit_code == USAGE_EXIT_CODE:
-                times = f", {quick_deaths} times in a row" if quick_deaths > 1 else ""
+            if deaths >= self._policy.deaths_max or exit_code == USAGE_EXIT_CODE:
+                times = f", {deaths} times in a row" if deaths > 1 else ""
                 raise CrashLoop(f"{how}{times}: {self._last_line or 'it said nothing'}")
-            wait = self._patience.wait(quick_deaths)
+            wait = self._policy.wait(deaths)
             self._log.error(
                 "worker_ended", worker=self.slot, how=how_it_ended(exit_code), reason=self._last_line, again_in_s=wait
             )
@@ -125,6 +149,12 @@ class Worker:
             self._ready_file.unlink(missing_ok=True)
         return exit_code
 
+    async def _watch(self, steadiness: Steadiness) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            steadiness.seen(self._ready_file is None or self._ready_file.exists(), loop.time())
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def _pass_on(self, stderr: asyncio.StreamReader) -> None:
         """Pass on what it says, and keep the last line: it has the reason if it ends."""
         while True:
@@ -154,13 +184,13 @@ class Supervisor:
         self,
         slots: Sequence[str],
         command: Callable[[str], Sequence[str]],
-        patience: Patience | None = None,
+        policy: RestartPolicy | None = None,
         ready_file: Path | None = None,
         ready_files: Mapping[str, Path] | None = None,
     ) -> None:
-        self._patience = patience or Patience()
+        self._policy = policy or RestartPolicy()
         files = ready_files or {}
-        self._workers = [Worker(slot, command(slot), self._patience, files.get(slot)) for slot in slots]
+        self._workers = [Worker(slot, command(slot), self._policy, files.get(slot)) for slot in slots]
         self._ready_file = ReadyFile(ready_file) if ready_file else None
         self._told_to_stop = asyncio.Event()
         self._log = structlog.get_logger("halter.supervisor")
@@ -194,7 +224,7 @@ class Supervisor:
         self._log.info("stopping", workers=len(self._workers))
         for worker in self._workers:
             worker.stop()
-        _, slow = await asyncio.wait(keepers, timeout=self._patience.stop)
+        _, slow = await asyncio.wait(keepers, timeout=self._policy.stop)
         for worker in self._workers if slow else ():
             worker.kill()
         await asyncio.wait(keepers)

@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -182,17 +183,18 @@ def supervise(processes: int, slot_prefix: str, ready_file: Path | None, health_
 
     shared = without_options(sys.argv[1:], OWN_OPTIONS)
     numbers = {f"{slot_prefix}-{number}": number for number in range(processes)}
-    ready_files = {slot: Path(f"{ready_file}.{number}") for slot, number in numbers.items()} if ready_file else {}
 
     def command(slot: str) -> list[str]:
-        own = ["--slot", slot]
-        if slot in ready_files:
-            own += ["--ready-file", str(ready_files[slot])]
+        own = ["--slot", slot, "--ready-file", str(ready_files[slot])]
         if health_port is not None:
             own += ["--health-port", str(health_port + numbers[slot])]
         return [sys.executable, "-m", "halter", *shared, *own]
 
-    Supervisor(list(numbers), command, ready_file=ready_file, ready_files=ready_files).run()
+    # Whether a process has worked before it ended shows in its ready file, asked for or not.
+    with tempfile.TemporaryDirectory(prefix="halter-") as folder:
+        beside = ready_file or Path(folder) / "ready"
+        ready_files = {slot: Path(f"{beside}.{number}") for slot, number in numbers.items()}
+        Supervisor(list(numbers), command, ready_file=ready_file, ready_files=ready_files).run()
 
 
 def without_options(arguments: list[str], names: tuple[str, ...]) -> list[str]:

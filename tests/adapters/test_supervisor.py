@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from halter.supervisor import Patience
+from halter.supervisor import RestartPolicy, Steadiness
 
 SUPERVISE = """
 import sys
 from pathlib import Path
-from halter.supervisor import CrashLoop, Patience, Supervisor
+from halter.supervisor import CrashLoop, RestartPolicy, Supervisor
 from processors.observability import configure_logging
 
 folder, code = Path(sys.argv[1]), sys.argv[2]
@@ -24,7 +24,7 @@ try:
     Supervisor(
         ["a", "b"],
         lambda slot: [sys.executable, "-c", code, slot, str(folder)],
-        Patience(first_wait=0.02, wait_max=0.1, quick=5.0, quick_deaths_max=5, stop=1.0),
+        RestartPolicy(first_wait=0.02, wait_max=0.1, steady=0.5, deaths_max=5, stop=1.0),
         ready_file=folder / "ready",
         ready_files={slot: folder / f"ready.{slot}" for slot in ("a", "b")},
     ).run()
@@ -142,9 +142,27 @@ def test_a_wrong_option_is_not_tried_again(supervise: Callable[[str], Supervised
     assert "again_in_s" not in stderr
 
 
-def test_each_quick_death_in_a_row_doubles_the_wait_up_to_a_bound() -> None:
-    patience = Patience(first_wait=0.2, wait_max=1.0)
-    assert [patience.wait(deaths) for deaths in range(6)] == [0.2, 0.2, 0.4, 0.8, 1.0, 1.0]
+def test_a_crash_loop_is_given_up_however_long_each_try_takes(supervise: Callable[[str], Supervised]) -> None:
+    """The process lives longer than a spell of readiness lasts that would excuse it, but is never ready."""
+    slow = "import threading; threading.Event().wait(0.7)\n" + DYING
+    exit_code, stderr = supervise(slow).end()
+    assert exit_code == 1
+    assert stderr.splitlines()[-1].endswith("ended with exit code 3, 5 times in a row: the cause of it all")
+
+
+def test_a_spell_of_readiness_without_a_break_shows_that_a_process_has_worked() -> None:
+    steadiness = Steadiness(steady=10.0)
+    for now, ready in ((0.0, True), (9.0, True), (9.5, False), (10.0, True), (19.0, True)):
+        steadiness.seen(ready, now)
+    assert not steadiness.proved
+    steadiness.seen(ready=True, now=20.0)
+    steadiness.seen(ready=False, now=21.0)
+    assert steadiness.proved
+
+
+def test_each_death_in_a_row_doubles_the_wait_up_to_a_bound() -> None:
+    policy = RestartPolicy(first_wait=0.2, wait_max=1.0)
+    assert [policy.wait(deaths) for deaths in range(6)] == [0.2, 0.2, 0.4, 0.8, 1.0, 1.0]
 
 
 def test_workers_do_not_outlive_a_supervisor_that_is_killed(supervise: Callable[[str], Supervised]) -> None:
