@@ -6,10 +6,23 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
+from processors.runtime.calls import Watched
 from processors.runtime.errors import FoldFailed, in_short
 from processors.runtime.fold import InputRecord, OutputRecord
 from processors.runtime.shards import OwnedShard
 from processors.runtime.steps import Step, Steps
+
+
+class Where:
+    """A record's place, written out only when it is needed."""
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: InputRecord) -> None:
+        self._record = record
+
+    def __str__(self) -> str:
+        return f"{self._record.topic}[{self._record.partition}]@{self._record.offset}"
 
 
 class Batch:
@@ -20,12 +33,14 @@ class Batch:
     goes on.
     """
 
-    def __init__(self, shard: OwnedShard, records: Sequence[InputRecord], until: float, steps: Steps) -> None:
+    def __init__(
+        self, shard: OwnedShard, records: Sequence[InputRecord], until: float, watched: Watched, steps: Steps
+    ) -> None:
         """`until`: when the turn's time is used up, as `time.monotonic` tells it."""
         self.shard, self.records = shard, records
         self.fold = shard.fold
         self.folded = 0
-        self._until = until
+        self._until, self._watched = until, watched
         self.outputs: asyncio.Future[Sequence[OutputRecord]] = asyncio.get_running_loop().create_future()
         self._steps = steps
         self._current: InputRecord | None = None
@@ -39,6 +54,7 @@ class Batch:
             if record is middle:
                 self._steps.reached(Step.MID_FOLD)
             self.folded += 1
+            self._watched.begin(Where(record))
             yield record
         self._current = None
 
@@ -52,6 +68,7 @@ class Batch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        self._watched.begin(None)
         if self.outputs.done():
             return True
         if isinstance(error, Exception):
@@ -67,5 +84,4 @@ class Batch:
         record = self._current
         if record is None:
             return f"shard {self.shard.number}: its outputs cannot be made: {in_short(error)}"
-        place = f"{record.topic}[{record.partition}]@{record.offset}"
-        return f"{place} (key {record.key!r}) cannot be folded: {in_short(error)}; nothing of it was committed"
+        return f"{Where(record)} (key {record.key!r}) cannot be folded: {in_short(error)}; nothing of it was committed"

@@ -2,13 +2,14 @@
 
 A call that fails with an error that may pass is made again until it succeeds or the worker stops. While Kafka does
 not answer, readiness says so. A call that ignores its own time-out (librdkafka's send_offsets_to_transaction may,
-when a coordinator dies) is seen by the Watchdog, which ends the process: a restarted worker loses nothing.
+when a coordinator dies) is seen by the Watchdog, which ends the process: a restarted worker loses nothing. So is the
+fold of a record that does not return.
 """
 
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -23,6 +24,7 @@ CALL_SECONDS: Final = 5.0
 
 AGAIN_SECONDS: Final = 0.05
 STUCK_SECONDS: Final = 15
+FOLD_STUCK_SECONDS: Final = 60
 STUCK_EXIT_CODE: Final = 70
 
 
@@ -62,24 +64,39 @@ def is_fatal(exception: KafkaException) -> bool:
     return isinstance(error, KafkaError) and error.fatal()
 
 
+class Watched:
+    """What one thread is busy with, one thing after the other; written by it, read by the watchdog's.
+
+    `limit`: how many seconds one thing may take. `current` is written out (`str`) only when it took longer.
+    """
+
+    def __init__(self, what: str, limit: int) -> None:
+        self.what, self.limit = what, limit
+        self.current: object = None
+        self.number = 0
+
+    def begin(self, current: object) -> None:
+        """Be busy with another thing, or with nothing (None)."""
+        self.number += 1
+        self.current = current
+
+
 class KafkaCalls:
-    """Makes calls, one at a time, all in the Kafka thread. `current` and `number` are read by the watchdog's."""
+    """Makes calls, one at a time, all in the Kafka thread."""
 
     def __init__(self, readiness: Readiness) -> None:
         self.stopping = threading.Event()
-        self.current: str | None = None
-        self.number = 0
+        self.watched = Watched("kafka_call", STUCK_SECONDS)
         self._readiness = readiness
         self._log = structlog.get_logger("halter.runtime")
 
     def once(self, call: Callable[..., T], *arguments: Any) -> T:
         """Make a call under the eyes of the watchdog."""
-        self.number += 1
-        self.current = call.__name__
+        self.watched.begin(call.__name__)
         try:
             return call(*arguments)
         finally:
-            self.current = None
+            self.watched.begin(None)
 
     def until_answered(self, call: Callable[..., T], *arguments: Any, again_for: frozenset[int] = frozenset()) -> T:
         """Make a call until it succeeds. Raises KafkaException if it cannot, Stopping if there is no time left.
@@ -108,13 +125,16 @@ class KafkaCalls:
 
 
 class Watchdog:
-    """Ends the process when one Kafka call takes longer than any may.
+    """Ends the process when one thing that is watched takes longer than it may.
 
     Counts its own ticks and not the clock, so that a process that was stopped and continued is not taken for stuck.
     """
 
-    def __init__(self, calls: KafkaCalls, readiness: Readiness, leave: Callable[[int], None] = os._exit) -> None:
-        self._calls, self._readiness, self._leave = calls, readiness, leave
+    def __init__(
+        self, watched: Sequence[Watched], readiness: Readiness, leave: Callable[[int], None] = os._exit
+    ) -> None:
+        self._watched, self._readiness, self._leave = watched, readiness, leave
+        self._seen = [(0, 0)] * len(watched)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="kafka-watchdog", daemon=True)
 
@@ -127,16 +147,21 @@ class Watchdog:
         self._over.set()
 
     def _watch(self) -> None:
-        seen, ticks = 0, 0
         while not self._over.wait(1.0):
-            call = self._calls.current
-            if call is None or self._calls.number != seen:
-                seen, ticks = self._calls.number, 0
+            self.tick()
+
+    def tick(self) -> None:
+        """Look once; called every second."""
+        for index, watched in enumerate(self._watched):
+            number, ticks = self._seen[index]
+            current = watched.current
+            if current is None or watched.number != number:
+                self._seen[index] = watched.number, 0
                 continue
-            ticks += 1
-            if ticks >= STUCK_SECONDS:
+            self._seen[index] = number, ticks + 1
+            if ticks + 1 >= watched.limit:
                 structlog.get_logger("halter.runtime").critical(
-                    "kafka_call_stuck", call=call, seconds=ticks, exit_code=STUCK_EXIT_CODE
+                    f"{watched.what}_stuck", at=str(current), seconds=ticks + 1, exit_code=STUCK_EXIT_CODE
                 )
-                self._readiness.lives(State.STOPPED, f"{call} did not return")
+                self._readiness.lives(State.STOPPED, f"{watched.what} did not return: {current}")
                 self._leave(STUCK_EXIT_CODE)

@@ -16,7 +16,7 @@ import structlog
 
 from processors.errors import HalterError
 from processors.runtime.batch import Batch
-from processors.runtime.calls import KafkaCalls, Stopping, Watchdog
+from processors.runtime.calls import FOLD_STUCK_SECONDS, KafkaCalls, Stopping, Watchdog, Watched
 from processors.runtime.errors import KafkaFailed, in_short
 from processors.runtime.readiness import Readiness, State
 from processors.runtime.steps import Step, Steps
@@ -48,7 +48,8 @@ class Runtime(mode.Service):
         self._app, self._channel, self._turns, self._calls, self._steps = app, channel, turns, calls, steps
         self._kafka = ThreadPoolExecutor(1, thread_name_prefix="kafka")
         self._begun = False
-        self._watchdog = Watchdog(calls, readiness)
+        self._folding = Watched("fold", FOLD_STUCK_SECONDS)
+        self._watchdog = Watchdog([calls.watched, self._folding], readiness)
         self._log = structlog.get_logger("halter.runtime")
 
     @property
@@ -100,7 +101,7 @@ class Runtime(mode.Service):
         """Have the agents fold a turn's records, and hand what comes of them to the transaction."""
         begun = time.perf_counter()
         until = time.monotonic() + TURN_SECONDS
-        batches = [Batch(shard, records, until, self._steps) for shard, records in turn.records.items()]
+        batches = [Batch(shard, records, until, self._folding, self._steps) for shard, records in turn.records.items()]
         for batch in batches:
             await self._channel.put(batch)  # type: ignore[arg-type]  # any object may go through
         for batch in batches:

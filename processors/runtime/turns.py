@@ -211,7 +211,7 @@ class Turns:
             self._transaction.close()
         except Exception as exception:  # noqa: BLE001  the broker will abort it when its time is over
             self._log.warning("abort_failed", reason=str(exception))
-        self._membership.leave()
+        self._calls.once(self._membership.leave)
         self._definitions.close()
 
     # Committing.
@@ -262,7 +262,7 @@ class Turns:
         reason = why(exception)
         self._log.warning("rejoining", reason=reason)
         self._shards.forget_all()
-        self._membership.leave()
+        self._calls.once(self._membership.leave)
         self._patience.lost(reason)
         self._readiness.lives(State.JOINING)
         self._membership.join()

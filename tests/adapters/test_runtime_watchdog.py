@@ -1,0 +1,52 @@
+"""Rules of the runtime's watchdog. What it would do to the process is taken away; its seconds are ticks by hand."""
+
+import asyncio
+
+from processors.inputs import InputRecord
+from processors.runtime.batch import Batch
+from processors.runtime.calls import FOLD_STUCK_SECONDS, STUCK_EXIT_CODE, STUCK_SECONDS, KafkaCalls, Watchdog, Watched
+from processors.runtime.readiness import Readiness
+from processors.runtime.shards import OwnedShard
+from processors.runtime.steps import Steps
+from tests.support.counting_fold import CountingDefinitions, CountingFold
+
+
+def test_a_kafka_call_that_does_not_return_in_its_time_ends_the_process() -> None:
+    readiness, exit_codes = Readiness(), list[int]()
+    calls = KafkaCalls(readiness)
+    watchdog = Watchdog([calls.watched], readiness, exit_codes.append)
+
+    def call(ticks: int) -> None:
+        for _ in range(ticks):
+            watchdog.tick()
+
+    calls.once(call, STUCK_SECONDS)
+    watchdog.tick()
+    calls.once(call, STUCK_SECONDS)
+    assert exit_codes == []
+    calls.once(call, STUCK_SECONDS + 1)
+    assert exit_codes == [STUCK_EXIT_CODE]
+    assert readiness.snapshot.reason == "kafka_call did not return: call"
+
+
+def test_a_fold_that_does_not_return_in_its_time_ends_the_process_with_the_record_named() -> None:
+    readiness, exit_codes, watched = Readiness(), list[int](), Watched("fold", FOLD_STUCK_SECONDS)
+    watchdog = Watchdog([watched], readiness, exit_codes.append)
+
+    def ticks(number: int) -> None:
+        for _ in range(number):
+            watchdog.tick()
+
+    async def fold() -> None:
+        records = [InputRecord("wf-commands", 3, offset, 0, b"key", b"{}") for offset in (7, 8)]
+        shard = OwnedShard(3, CountingFold(3, CountingDefinitions()), {})
+        batch = Batch(shard, records, float("inf"), watched, Steps())
+        with batch:
+            for record in batch:
+                ticks(FOLD_STUCK_SECONDS + record.offset - 7)
+            batch.hand_over([])
+        ticks(2 * FOLD_STUCK_SECONDS)
+
+    asyncio.run(fold())
+    assert exit_codes == [STUCK_EXIT_CODE]
+    assert readiness.snapshot.reason == "fold did not return: wf-commands[3]@8"
