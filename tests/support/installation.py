@@ -171,7 +171,7 @@ class Installation:
             topic = self.topics.inputs[self._posted % 3]
             self.producer.produce(topic, json.dumps(fields).encode(), f"key-{self._posted % keys}".encode())
             self._posted += 1
-        assert self.producer.flush(20) == 0
+        assert self.producer.flush(60) == 0
 
     def trickle(self, every_seconds: float = 0.01) -> "Trickle":
         """Post records one by one in the background, so that turns are many and small."""
