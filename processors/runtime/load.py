@@ -137,8 +137,10 @@ class Load:
                 place = self._names.commands(shard)
                 committed = settled.committed[place].offset
                 offsets[place] = low[place] if committed is None else committed
-            transaction.begin()
             try:
+                # Asked first: an abort costs a new producer, and there is nothing to abort yet.
+                transaction.expect_membership()
+                transaction.begin()
                 transaction.commit(offsets)
                 return
             except (KafkaException, NotAMember) as exception:

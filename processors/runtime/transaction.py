@@ -73,6 +73,10 @@ class Transaction:
         other = self._clients.writer(transactional_id)
         self._calls.until_answered(other.init_transactions, CALL_SECONDS)
 
+    def expect_membership(self) -> None:
+        """Raises NotAMember if a commit would be refused for that anyway."""
+        self._membership.metadata()
+
     def begin(self) -> None:
         """Open a transaction. Only a note of the client's; the broker hears of it with the first record."""
         self.is_open = True  # also if it fails: then an abort makes a new producer

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from processors.outputs import OutputRecord
 from processors.runtime.calls import KafkaCalls
 from processors.runtime.clients import Clients, Slot
+from processors.runtime.cluster import Cluster
 from processors.runtime.errors import Fenced, KafkaFailed
+from processors.runtime.load import Load, Loader
 from processors.runtime.membership import Membership
 from processors.runtime.names import ShardTopics
 from processors.runtime.readiness import Readiness
-from processors.runtime.steps import Steps
+from processors.runtime.settlement import Settlement
+from processors.runtime.steps import Step, Steps
 from processors.runtime.transaction import Transaction
 from tests.support.counting_fold import CountingDefinitions, CountingFactory
 from tests.support.installation import Installation
@@ -40,12 +43,22 @@ class Credulous(Membership):
         return self.remembered or super().metadata()
 
 
+class CountingClients(Clients):
+    """Counts the producers that are made."""
+
+    writers = 0
+
+    def writer(self, transactional_id: str | None = None) -> Producer:
+        self.writers += 1
+        return super().writer(transactional_id)
+
+
 class Member:
     """A membership and a transaction, polled by hand, without folds."""
 
     def __init__(self, installation: Installation, slot: str) -> None:
         names = ShardTopics(installation.prefix, CountingFactory(CountingDefinitions()))
-        clients = Clients(installation.settings, installation.topics, Slot(slot))
+        self.clients = clients = CountingClients(installation.settings, installation.topics, Slot(slot))
         self.names, self.membership, self.owned = names, Credulous(clients, names), set[int]()
         self.transaction = Transaction(clients, names, self.membership, KafkaCalls(Readiness()), Steps())
         self.membership.assigned = self.owned.update
@@ -129,3 +142,41 @@ def test_a_record_that_is_too_large_is_named(installation: Installation, join: C
     with pytest.raises(KafkaFailed, match=r"a record of 30000003 bytes with key b'key' cannot be written to .*\[0\]"):
         member.transaction.produce([OutputRecord("wf-events", 0, b"key", bytes(30_000_000))])
     member.transaction.close()
+
+
+class UntilClaim(Steps):
+    """Notes what a load has done."""
+
+    def __init__(self) -> None:
+        self.done: list[Step] = []
+
+    def reached(self, step: Step) -> None:
+        self.done.append(step)
+
+
+def load_of_shard_0(member: Member, steps: Steps) -> Load:
+    definitions, cluster = CountingDefinitions(), Cluster(member.clients)
+    settlement = Settlement(cluster, member.names, member.transaction, member.clients.transactional_id)
+    factory = CountingFactory(definitions)
+    return Loader(
+        member.clients, member.names, factory, definitions, cluster, settlement, member.transaction, steps
+    ).load({0})
+
+
+def test_a_claim_that_waits_for_membership_makes_no_producers(
+    installation: Installation, join: Callable[[str], Member]
+) -> None:
+    member, steps = join("one"), UntilClaim()
+    load = load_of_shard_0(member, steps)
+    deadline = time.monotonic() + 20
+    while Step.AFTER_SETTLE not in steps.done:
+        assert time.monotonic() < deadline
+        load.advance()
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        load.advance()
+    assert (steps.done, member.clients.writers) == ([Step.AFTER_SETTLE], 1)
+    poll_until(lambda: 0 in member.owned, member)
+    while load.advance() is None:
+        assert time.monotonic() < deadline
+    assert member.clients.writers == 1
