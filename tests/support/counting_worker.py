@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 from processors import app
@@ -30,7 +31,8 @@ class StopAt(Steps):
         if step is self._step:
             self._left -= 1
             if self._left == 0:
-                os.kill(os.getpid(), signal.SIGSTOP)
+                # To this thread: sent to the process, another thread may take it, and this one go on for a while.
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def steps_from_variables() -> Steps | None:
