@@ -44,7 +44,7 @@ RETENTION_S = 7 * 24 * 3600
 def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
     """Pass after pass, until one finds nothing to do. A generator: what it yields is true when it goes on."""
     launched: set[int] = set()
-    while agenda.begin_pass() or launched:
+    while agenda.begin_pass() or (launched and run.accepted_interrupts):
         if agenda.is_done():
             launched.clear()  # all that was launched has come to rest
         if run.accepted_interrupts:

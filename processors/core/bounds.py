@@ -26,7 +26,12 @@ from processors.core.values import Value, size_of
 def payload_bytes(event: Event) -> int:
     """About how many bytes of payload an event carries."""
     values = _VALUES.get(type(event))
-    return 0 if values is None else sum(map(size_of, values(event)))
+    if values is None:
+        return 0
+    size = 0
+    for value in values(event):
+        size += size_of(value)
+    return size
 
 
 def _of_failure(failure: Failure) -> Iterable[Value]:

@@ -91,15 +91,15 @@ class _Handling:
 
     def _record(self, event: Event) -> None:
         run = self._run
-        if type(event) is WfRunStarted:
-            incarnation, seq = self._cause.offset, 1
-        elif run.exists:
+        if run.wf_spec is not None:
             incarnation, seq = run.incarnation, run.seq + 1
+        elif type(event) is WfRunStarted:
+            incarnation, seq = self._cause.offset, 1
         else:
             incarnation, seq = NO_INCARNATION, 0
         entry = LogEntry(run.wf_run_id, incarnation, seq, self._time_ms, self._cause, event)
         evolve(run, entry)
         self._log.append(entry)
-        if run.spec is None and run.wf_spec is not None:
+        if run.wf_spec is not None and run.spec is None:
             run.spec = self._context.definitions.wf_spec(run.wf_spec)
         self._agenda.note(run, event)

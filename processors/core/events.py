@@ -364,9 +364,12 @@ Event: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LogEntry:
-    """One record of the log: an event, whose it is, where in that WfRun's history, when and why."""
+    """One record of the log: an event, whose it is, where in that WfRun's history, when and why.
+
+    Never changed, and not frozen: one is made for every event, and frozen it takes three times as long.
+    """
 
     wf_run_id: str
     incarnation: int

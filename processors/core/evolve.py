@@ -85,14 +85,9 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
     if run.wf_spec is not None or type(event) is WfRunStarted:
         run.seq = entry.seq
         run.time_ms = entry.time_ms
-    match event:
-        case WfRunStarted():
-            _start(run, entry, event)
-        case WfRunDeleted():
-            _delete(run)
-            return
-        case ExternalEventPosted():
-            _post(run, entry, event)
+    match event:  # the most frequent ones first: arms are tried in order
+        case NodeCompleted():
+            _complete_node(run, event)
         case Halt(thread=number, reason=reason):
             thread = _change(run, number)
             thread.halt_reasons.append(reason)
@@ -100,24 +95,37 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
                 thread.status = Status.HALTING
             if type(reason) is PendingInterrupt:
                 _accept(run, number, reason.external_event_def, reason.external_event_id)
+        case ExternalEventPosted():
+            _post(run, entry, event)
         case ThreadHalted(thread=number):
             _change(run, number).status = Status.HALTED
+        case SpawnChild():
+            _spawn(run, event)
+        case ThreadCompleted():
+            _complete_thread(run, event)
+        case Resume(thread=number):
+            thread = _change(run, number)
+            thread.status = Status.RUNNING
+            thread.halt_reasons = []
+        case TaskAttemptRequested():
+            node = _change(run, event.thread).node
+            node.task = TaskRun(TaskRunStatus.OUT, event.attempt, event.task_def, event.input)
+            node.timer = Timer(TimerKind.TASK_TIMEOUT, event.deadline_ms)
+        case TaskAttemptEnded():
+            _end_attempt(_change(run, event.thread).node, event, run.time_ms)
+        case WfRunStarted():
+            _start(run, entry, event)
+        case WfRunDeleted():
+            _delete(run)
+            return
         case InterruptAccepted():
             _accept(run, event.thread, event.external_event_def, event.external_event_id)
         case InterruptDropped():
             _give_up(run, event, ExternalEventStatus.DROPPED)
         case InterruptSuperseded():
             _give_up(run, event, ExternalEventStatus.SUPERSEDED)
-        case SpawnChild():
-            _spawn(run, event)
         case HaltReasonResolved(thread=number, reason=reason):
             _change(run, number).halt_reasons.remove(reason)
-        case Resume(thread=number):
-            thread = _change(run, number)
-            thread.status = Status.RUNNING
-            thread.halt_reasons = []
-        case NodeCompleted():
-            _complete_node(run, event)
         case NodeFailed():
             thread = _change(run, event.thread)
             _claim(run, event)
@@ -132,12 +140,6 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             node = _change(run, number).node
             node.timer = None
             node.matured_seq = entry.seq
-        case TaskAttemptRequested():
-            node = _change(run, event.thread).node
-            node.task = TaskRun(TaskRunStatus.OUT, event.attempt, event.task_def, event.input)
-            node.timer = Timer(TimerKind.TASK_TIMEOUT, event.deadline_ms)
-        case TaskAttemptEnded():
-            _end_attempt(_change(run, event.thread).node, event, run.time_ms)
         case WaitStarted(thread=number, threads=threads):
             _change(run, number).node.waits = [
                 ThreadWait(waited_for, _handler_at_work(run, number, waited_for)) for waited_for in threads
@@ -146,8 +148,6 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             _overlook(_change(run, number), children)
         case WorkflowEventThrown():
             pass
-        case ThreadCompleted():
-            _complete_thread(run, event)
         case ThreadFailed(thread=number, failure=failure):
             _claim(run, event)
             _fail_thread(run, _change(run, number), failure)
@@ -271,8 +271,8 @@ def _accept(run: WfRun, number: int, event_def: str, event_id: str) -> None:
 
 def _settle_interrupt(run: WfRun, accepted: AcceptedInterrupt) -> None:
     """Take an interrupt off the waiting list; its event's content goes with the last thread that waited for it."""
-    if accepted in run.accepted_interrupts:
-        run.accepted_interrupts.remove(accepted)
+    if run.accepted_interrupts:
+        run.accepted_interrupts = [waiting for waiting in run.accepted_interrupts if waiting != accepted]
     event_def, event_id = accepted.external_event_def, accepted.external_event_id
     if not any(a.external_event_id == event_id and a.external_event_def == event_def for a in run.accepted_interrupts):
         _change_event(run, (event_def, event_id)).content = None
