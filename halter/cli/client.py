@@ -89,3 +89,17 @@ def note(sentence: str) -> None:
 def styled(text: str, **style: Any) -> str:
     """The text with colours, if a person looks at it."""
     return typer.style(text, **style) if sys.stdout.isatty() else text
+
+
+class BadVersion(HalterError):
+    """A version is not MAJOR or MAJOR.REVISION. Whoever typed it corrects it."""
+
+
+def parsed_version(text: str | None) -> tuple[int | None, int | None]:
+    """MAJOR or MAJOR.REVISION."""
+    if text is None:
+        return None, None
+    major, dot, revision = text.partition(".")
+    if not major.isdecimal() or (dot and not revision.isdecimal()):
+        raise BadVersion(f"--version: expected MAJOR or MAJOR.REVISION, found '{text}'")
+    return int(major), int(revision) if dot else None

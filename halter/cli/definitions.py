@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json, Timeout, connected, print_json
+from halter.cli.client import Json, Timeout, connected, parsed_version, print_json
 from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile
 from processors.errors import HalterError
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from halter.client import Client
     from processors.core.commands import DefinitionCommand
     from processors.core.events import Definition
+    from processors.core.spec import WfSpec
 
 PUT_EXAMPLES = (
     "Examples: `halter spec put cart.yaml`, `halter spec put defs/*.yaml --json`. "
@@ -132,6 +133,16 @@ def get(
         wanted = name if version is None else f"{name} {version}"
         raise NoSuchDefinition(f"expected a definition named '{wanted}', found none; `halter spec list` shows all")
     print_json([as_data(definition) for definition in found.values()])
+
+
+def registered_wf_spec(client: "Client", name: str, version: str | None) -> "WfSpec":
+    """Return a WfSpec that is registered. Raises NoSuchDefinition, BadVersion."""
+    registered = client.definitions()
+    found = registered.latest_wf_spec(name, *parsed_version(version))
+    if found is None:
+        wanted = name if version is None else f"{name} {version}"
+        raise NoSuchDefinition(f"expected a WfSpec named '{wanted}', found none; `halter spec list` shows all")
+    return registered.wf_spec(found)
 
 
 def as_data(definition: "Definition") -> dict[str, Any]:

@@ -17,6 +17,7 @@ from halter.cli.client import (
     assignments,
     connected,
     note,
+    parsed_version,
     print_json,
     styled,
     typed_value,
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 
 class NoSuchWfRun(HalterError):
     """Nothing is known under this id. Whoever typed it looks at it again, or at --prefix."""
-
-
-class BadVersion(HalterError):
-    """A version is not MAJOR or MAJOR.REVISION. Whoever typed it corrects it."""
 
 
 def run(
@@ -263,16 +260,6 @@ def history(
         typer.echo(line)
     if not found.complete:
         note("what may have been under this id before is left out; --from-start reads the whole log")
-
-
-def parsed_version(text: str | None) -> tuple[int | None, int | None]:
-    """MAJOR or MAJOR.REVISION."""
-    if text is None:
-        return None, None
-    major, dot, revision = text.partition(".")
-    if not major.isdecimal() or (dot and not revision.isdecimal()):
-        raise BadVersion(f"--version: expected MAJOR or MAJOR.REVISION, found '{text}'")
-    return int(major), int(revision) if dot else None
 
 
 def declared_variables(

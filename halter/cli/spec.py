@@ -1,4 +1,4 @@
-"""`halter spec`: documents are checked and shown here, definitions on the cluster are `halter.cli.definitions`'."""
+"""`halter spec`: documents are checked and shown here, what is registered is `halter.cli.definitions`'."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from halter.cli import definitions
+from halter.cli.client import connected
+from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
@@ -64,18 +66,39 @@ def as_data(checked: "CheckedWfSpec") -> dict[str, Any]:
     }
 
 
-@app.command("show", epilog="Example: `halter spec show cart.yaml --mermaid`.")
+@app.command("show", epilog="Examples: `halter spec show cart.yaml --mermaid`, `halter spec show cart --version 0.1`.")
 def show(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A WfSpec document, YAML or JSON.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            str,
+            typer.Argument(
+                metavar="FILE|NAME", help="A WfSpec document, YAML or JSON; or the name of a registered one."
+            ),
+        ),
+    ],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="As a diagram, for Mermaid.")] = False,
+    version: Annotated[
+        str | None, typer.Option("--version", metavar="MAJOR[.REVISION]", help="Of a registered one; else the newest.")
+    ] = None,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
 ) -> None:
     """Show a WfSpec: its document as JSON with every default left out, or as a diagram."""
-    from halter.documents import load_wf_spec_document
     from processors.core import diagram
 
-    if not file.exists():
+    file = Path(source)
+    if file.exists():
+        from halter.documents import load_wf_spec_document
+
+        wf_spec = load_wf_spec_document(file)
+    elif file.suffix or file.name != source:
         raise NoSuchFile(f"expected a WfSpec document, found no file {file}")
-    wf_spec = load_wf_spec_document(file)
+    else:
+        with connected(bootstrap, properties_file, properties, prefix) as client:
+            wf_spec = definitions.registered_wf_spec(client, source, version)
     if mermaid:
         typer.echo(diagram.mermaid(wf_spec), nl=False)
     else:

@@ -297,6 +297,7 @@ def test_the_command_line_says_what_is_wrong_and_exits_with_1(halter: Halter, tm
     attempts = {
         ("spec", "put", str(bad)): "bad.yaml:1:",
         ("spec", "get", "nothing"): "expected a definition named 'nothing'",
+        ("spec", "show", "nothing"): "expected a WfSpec named 'nothing'",
         ("run", "nothing"): "NOT_FOUND: RunWf",
         ("run", "cart"): "INVALID_ARGUMENT: RunWf",
         ("run", "cart", "--var", "x"): "--var: expected NAME=VALUE, found 'x'",
@@ -338,3 +339,6 @@ def test_what_was_refused_on_the_cluster_is_told_by_spec_put(halter: Halter, tmp
         -1
     ].items() or "cart" in listed.stdout
     assert "charge-card" in halter.command("spec", "get", "cart").stdout
+    drawn = halter.command("spec", "show", "cart", "--mermaid").stdout
+    assert drawn.startswith("flowchart")
+    assert "add-item" in drawn
