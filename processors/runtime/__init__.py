@@ -11,6 +11,7 @@ From the outside in:
 - `shards`       the shards we own, and the loads on the way
 - `load`         settle (`settlement`), claim, restore (`restore`), begin
 - `cluster`      questions about offsets and members; `definitions` the shared view of that topic
+- `garbage`      the collector leaves restored state alone
 - `calls`        no Kafka call fails or hangs unnoticed; `readiness` what the worker is doing
 - `steps`        where tests may end the process
 - `assembly`     puts the parts together

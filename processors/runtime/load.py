@@ -22,6 +22,7 @@ from processors.runtime.clients import Clients
 from processors.runtime.cluster import Cluster, Committed
 from processors.runtime.errors import PositionLost, StateLost
 from processors.runtime.fold import WF_COMMANDS, Definitions, Fold, FoldFactory
+from processors.runtime.garbage import GARBAGE
 from processors.runtime.membership import NotAMember
 from processors.runtime.names import Place, ShardTopics, spelled
 from processors.runtime.restore import Restore
@@ -118,7 +119,7 @@ class Load:
             self._log.info(
                 "restored",
                 shards=sorted(fold.partition for fold, _ in loaded.folds),
-                rows=sum(map(len, self._restore.rows.values())) if self._restore else 0,
+                rows=self._restore.rows_taken if self._restore else 0,
                 records=self._restore.records if self._restore else 0,
                 settle_s=round(settled_after, 3),
                 restore_s=round(time.monotonic() - begun - settled_after, 3),
@@ -168,20 +169,21 @@ class Load:
             for end in [settled.state_ends[place]]
         }
         self._restore = restore = Restore(self._loader.clients, ends)
-        yield from restore.read()
-        folds = []
-        for shard in sorted(self.shards):
-            fold = self._loader.factory.create(shard)
-            for place in self._names.state(shard):
-                topic = self._names.logical(place[0])
-                for count, (key, value) in enumerate(restore.rows[place].items(), 1):
-                    fold.restore(topic, key, value)
-                    if count % ROWS_AT_ONCE == 0:
-                        yield
-            fold.restored()
-            folds.append(fold)
-            yield
-        return folds
+        with GARBAGE.left_alone():
+            yield from restore.read()
+            folds = []
+            for shard in sorted(self.shards):
+                fold = self._loader.factory.create(shard)
+                for place in self._names.state(shard):
+                    topic = self._names.logical(place[0])
+                    for count, (key, value) in enumerate(restore.taken(place), 1):
+                        fold.restore(topic, key, value)
+                        if count % ROWS_AT_ONCE == 0:
+                            yield
+                fold.restored()
+                folds.append(fold)
+                yield
+            return folds
 
     def _with_positions(self, folds: list[Fold], committed: Mapping[Place, Committed]) -> Waiting[Loaded]:
         """Find where each input begins. Raises PositionLost, StateLost."""

@@ -4,7 +4,7 @@ Under read_committed the end of a partition is reported at the last stable offse
 topics, so that is the high watermark it names as the end, and reading stops nowhere before it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -25,8 +25,9 @@ class Restore:
     """Reads the latest rows of partitions; one use."""
 
     def __init__(self, clients: Clients, ends: Mapping[Place, int]) -> None:
-        self.rows: dict[Place, Rows] = {place: {} for place in ends}
         self.records = 0
+        self.rows_taken = 0
+        self._rows: dict[Place, Rows] = {place: {} for place in ends}
         self._clients, self._ends = clients, ends
         self._read = dict.fromkeys(ends, 0)
 
@@ -58,12 +59,18 @@ class Restore:
         finally:
             consumer.close()
 
+    def taken(self, place: Place) -> Iterable[tuple[bytes, bytes]]:
+        """Return the rows of a partition; they are kept here no longer, so that state is not in memory twice."""
+        rows = self._rows.pop(place)
+        self.rows_taken += len(rows)
+        return rows.items()
+
     def _take(self, place: Place, key: bytes, value: bytes | None) -> None:
         self.records += 1
         if value is None:
-            self.rows[place].pop(key, None)
+            self._rows[place].pop(key, None)
         else:
-            self.rows[place][key] = value
+            self._rows[place][key] = value
 
 
 def where(message: Message) -> tuple[Place, int]:
