@@ -70,12 +70,7 @@ def as_data(checked: "CheckedWfSpec") -> dict[str, Any]:
 def show(
     source: Annotated[
         str,
-        typer.Argument(
-            str,
-            typer.Argument(
-                metavar="FILE|NAME", help="A WfSpec document, YAML or JSON; or the name of a registered one."
-            ),
-        ),
+        typer.Argument(metavar="FILE|NAME", help="A WfSpec document, YAML or JSON; or the name of a registered one."),
     ],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="As a diagram, for Mermaid.")] = False,
     version: Annotated[
