@@ -16,7 +16,12 @@ from halter.scenarios.kafka.place import Place
 from halter.scenarios.kafka.workers import WorkerEnded, Workers
 from halter.scenarios.runner import Verdict, judge_definitions, run
 from processors.codec import Codec
+from processors.errors import HalterError
 from processors.settings import Settings
+
+
+class NotRemoved(HalterError):
+    """Topics or groups of scenarios are still there; the message names them. Whoever runs Kafka removes them."""
 
 
 def workers_needed(scenario: Scenario) -> int:
@@ -32,6 +37,7 @@ class KafkaJudge:
         self._prefix = f"{settings.prefix}scenario-{secrets.token_hex(4)}-"
         self._codec = Codec.load()
         self._count = 0
+        self._left: list[str] = []
         self._folder: Path | None = None
         self._workers: Workers | None = None
 
@@ -44,16 +50,24 @@ class KafkaJudge:
         """Run one. Raises HalterError for what is not the scenario's: Kafka is away, topics cannot be made."""
         assert self._workers is not None
         self._count += 1
-        with Place(self._settings, f"{self._prefix}{self._count}-", scenario, self._workers, self._codec) as place:
-            engine = place.engine()
-            try:
-                refused = engine.register(scenario.definitions)
-            except (WorkerEnded, NoOutcome, Buried) as problem:
-                return Verdict(0, f"the definitions could not be registered: {problem}")
-            return judge_definitions(scenario, refused) or run(scenario, engine, engine.definitions)
+        place = Place(self._settings, f"{self._prefix}{self._count}-", scenario, self._workers, self._codec)
+        try:
+            with place:
+                engine = place.engine()
+                try:
+                    refused = engine.register(scenario.definitions)
+                except (WorkerEnded, NoOutcome, Buried) as problem:
+                    return Verdict(0, f"the definitions could not be registered: {problem}")
+                return judge_definitions(scenario, refused) or run(scenario, engine, engine.definitions)
+        finally:
+            self._left += place.left
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """End the processes. Raises NotRemoved."""
         assert self._workers is not None
         assert self._folder is not None
         self._workers.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._left:
+            before = f" (before that: {error})" if isinstance(error, HalterError) else ""
+            raise NotRemoved(f"at {self._settings.bootstrap} are still there: {', '.join(self._left)}{before}")

@@ -19,7 +19,6 @@ from halter.scenarios.kafka.view import View
 from halter.scenarios.kafka.workers import WorkerProcess, Workers
 from processors.codec import Codec
 from processors.core.commands import PutTaskDef
-from processors.errors import HalterError
 from processors.runtime.clients import Clients, Slot
 from processors.scenario_worker import PARTITIONS, SLOT, Assignment, topics_for
 from processors.settings import Settings
@@ -27,10 +26,6 @@ from processors.settings import Settings
 REMOVAL_SECONDS: Final = 20.0
 REQUEST_SECONDS: Final = 10.0
 LOOK_AGAIN_SECONDS: Final = 0.05
-
-
-class NotRemoved(HalterError):
-    """Topics or a group of a scenario are still there; the message names them. Whoever runs Kafka removes them."""
 
 
 class Place:
@@ -47,13 +42,16 @@ class Place:
         self._worker: WorkerProcess | None = None
         self._client: Client | None = None
         self._view: View | None = None
-        self._is_made = False
+        self._may_have_topics = False
+        self.left: list[str] = []
+        """What could not be removed, and why; known in the end."""
 
     def __enter__(self) -> Self:
         try:
             with self._settings.explaining("making topics", self._admin):
-                self._is_made = True
-                topic_admin.make_so(self._topics, self._admin, "auto")
+                planned = topic_admin.plan(self._topics, self._admin, "auto")
+                self._may_have_topics = True
+                topic_admin.apply(planned, self._admin)
             self._client = Client(self._settings, self._topics, self._codec)
             self._view = View(self._settings, self._topics, self._codec)
         except BaseException:
@@ -81,21 +79,18 @@ class Place:
     # --- removal ------------------------------------------------------------------------------------------------------
 
     def remove(self) -> None:
-        """Leave nothing behind. Raises NotRemoved, having tried everything."""
+        """Leave nothing behind; what stays nevertheless is in `left`."""
         with uninterrupted():
-            left = []
             if self._worker is not None:
                 # At any time: what it had not committed did not happen.
                 self._worker.kill()
-                left += self._without_group()
+                self.left += self._without_group()
             if self._view is not None:
                 self._view.close()
             if self._client is not None:
                 self._client.close()
-            if self._is_made:
-                left += self._without_topics()
-            if left:
-                raise NotRemoved(f"at {self._settings.bootstrap} are still, of a scenario: {', '.join(left)}")
+            if self._may_have_topics:
+                self.left += self._without_topics()
 
     def _without_group(self) -> list[str]:
         """Leave the group in the name of the worker, and delete it; what is left, and why.
