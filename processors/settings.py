@@ -100,9 +100,16 @@ REASONS: Final[Mapping[str, str]] = {
     "enable.auto.commit": "offsets are committed together with what was made of the records",
     "enable.auto.offset.store": "offsets are committed together with what was made of the records",
     "auto.offset.reset": "a position that is lost must stop a worker, not skip or repeat history",
+    "partition.assignment.strategy": "shards move one by one, while a worker goes on with the others",
     "group.id": "the group is named in topics.yaml",
     "transactional.id": "it is made of the group's name and the worker's slot",
 }
+ALWAYS_MEMBER: Final[Conf] = {"partition.assignment.strategy": "cooperative-sticky"}
+"""For members of the workers' group under the classic protocol alone; others are refused it."""
+
+TRANSACTION_MS: Final = range(5_000, 60_001)
+"""transaction.timeout.ms: a turn may take seconds, and readers wait for what a dead worker left open."""
+
 ALIASES: Final[Mapping[str, str]] = {"request.required.acks": "acks"}
 
 
@@ -353,7 +360,7 @@ def check(properties: Mapping[str, str], sources: Mapping[str, str]) -> None:
     """Refuse what librdkafka does not know or take, and what would break the engine's promises."""
     for key, value in properties.items():
         name = ALIASES.get(key, key)
-        fixed = {**ALWAYS_PRODUCER, **ALWAYS_CONSUMER}.get(name)
+        fixed = {**ALWAYS_PRODUCER, **ALWAYS_CONSUMER, **ALWAYS_MEMBER}.get(name)
         if name in REASONS and not same(name, value, fixed):
             ours = "sets it itself" if fixed is None else f"always uses {name}={spelled(fixed)}"
             raise SettingsError(f"{key}={value} from {sources[key]}: Halter {ours}, because {REASONS[name]}")
@@ -362,6 +369,12 @@ def check(properties: Mapping[str, str], sources: Mapping[str, str]) -> None:
     reason = refusal(properties)
     if reason is not None:
         raise SettingsError(invalid(reason, properties, sources))
+    name = "transaction.timeout.ms"
+    if name in properties and int(properties[name], 0) not in TRANSACTION_MS:
+        raise SettingsError(
+            f"{name}={properties[name]} from {sources[name]}: expected {TRANSACTION_MS[0]} to {TRANSACTION_MS[-1]}, "
+            "because a turn of less is cut off, and for longer readers would wait for what a dead worker left open"
+        )
 
 
 def same(name: str, value: str, fixed: Any) -> bool:

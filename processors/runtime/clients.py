@@ -8,7 +8,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
-from processors.settings import Conf, Settings
+from processors.settings import ALWAYS_MEMBER, Conf, Settings
 from processors.topics import Topics
 
 MEMBER: Final[Conf] = {
@@ -17,7 +17,7 @@ MEMBER: Final[Conf] = {
     "heartbeat.interval.ms": 1_000,
     # A turn takes a second or two and loads happen between polls: who takes longer is stuck, not slow.
     "max.poll.interval.ms": 60_000,
-    "partition.assignment.strategy": "cooperative-sticky",
+    **ALWAYS_MEMBER,
     "fetch.wait.max.ms": 100,
     "queued.max.messages.kbytes": 65_536,
 }

@@ -194,3 +194,19 @@ def test_an_error_that_repeats_is_logged_once_a_minute():
             errors(down)
         errors(KafkaError(KafkaError._AUTHENTICATION, "x"))
     assert [entry["error"] for entry in logs] == ["_ALL_BROKERS_DOWN", "_ALL_BROKERS_DOWN", "_AUTHENTICATION"]
+
+
+@pytest.mark.parametrize("value", ["1000", "4999", "60001", "900000"])
+def test_a_transaction_timeout_that_cuts_turns_off_or_blocks_readers_for_long_is_refused(value: str):
+    with pytest.raises(SettingsError, match=f"transaction.timeout.ms={value} from .*: expected 5000 to 60000, because"):
+        load({"KAFKA_TRANSACTION_TIMEOUT_MS": value})
+
+
+def test_a_sensible_transaction_timeout_is_taken():
+    load({"KAFKA_TRANSACTION_TIMEOUT_MS": "30000"})
+
+
+def test_workers_share_shards_out_in_one_way_only():
+    load({"KAFKA_PARTITION_ASSIGNMENT_STRATEGY": "cooperative-sticky"})
+    with pytest.raises(SettingsError, match=r"always uses .*=cooperative-sticky, because"):
+        load({"KAFKA_PARTITION_ASSIGNMENT_STRATEGY": "range"})
