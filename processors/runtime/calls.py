@@ -109,6 +109,8 @@ class KafkaCalls:
                 result = self.once(call, *arguments)
             except KafkaException as exception:
                 if not may_pass(exception) and exception.args[0].code() not in again_for:
+                    if waiting:
+                        self._readiness.waits_for_kafka(False)  # it answers: no
                     raise
                 if self.stopping.is_set():
                     raise Stopping from exception

@@ -1,0 +1,23 @@
+"""Rules of calls that fail, without a Kafka: what a client would raise is raised here."""
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from processors.runtime.calls import KafkaCalls
+from processors.runtime.readiness import Readiness, State
+
+
+def test_a_call_that_fails_for_good_after_it_was_waited_for_ends_the_waiting() -> None:
+    readiness = Readiness()
+    readiness.lives(State.FOLDING)
+    errors = [KafkaError(KafkaError._TIMED_OUT), KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)]
+    states: list[State] = []
+
+    def call() -> None:
+        states.append(readiness.snapshot.state)
+        raise KafkaException(errors.pop(0))
+
+    with pytest.raises(KafkaException):
+        KafkaCalls(readiness).until_answered(call, again_for=frozenset({KafkaError._TIMED_OUT}))
+    assert states == [State.FOLDING, State.WAITING_FOR_KAFKA]
+    assert readiness.snapshot.state is State.FOLDING
