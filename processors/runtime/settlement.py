@@ -89,6 +89,6 @@ class Settlement:
             return False
         dead = suspects - (yield from self._cluster.members())
         for owner in sorted(dead):
-            fenced.add(owner)
             self._transaction.end_transactions_of(owner)
+            fenced.add(owner)
         return bool(dead)
