@@ -42,6 +42,8 @@ class Batch:
         self.folded = 0
         self._until, self._watched = until, watched
         self.outputs: asyncio.Future[Sequence[OutputRecord]] = asyncio.get_running_loop().create_future()
+        # The worker ends with the first failure of a turn; nobody asks for the others then.
+        self.outputs.add_done_callback(lambda outputs: outputs.cancelled() or outputs.exception())
         self._steps = steps
         self._current: InputRecord | None = None
 
