@@ -114,13 +114,23 @@ class TurnSize:
 
 @dataclass(slots=True)
 class Patience:
-    """How often things may go wrong without one going right in between."""
+    """How often things may go wrong without one going right in between.
+
+    A worker that has nothing to fold commits nothing, so failures that lie far apart are not counted together.
+    """
 
     failures_max: int = 12
+    forget_after_s: float = 300.0
+    clock: Callable[[], float] = time.monotonic
     failures: int = field(default=0, init=False)
+    _failed_at: float = field(default=float("-inf"), init=False)
 
     def lost(self, reason: str) -> None:
         """Count a failure and wait a little longer than after the one before. Raises TurnCannotCommit."""
+        now = self.clock()
+        if now - self._failed_at > self.forget_after_s:
+            self.failures = 0
+        self._failed_at = now
         self.failures += 1
         if self.failures > self.failures_max:
             raise TurnCannotCommit(f"gave up after {self.failures} failures in a row, the last one: {reason}")

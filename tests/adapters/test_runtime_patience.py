@@ -1,0 +1,23 @@
+"""Rules of how long a worker goes on when things go wrong."""
+
+import pytest
+
+from processors.runtime.errors import TurnCannotCommit
+from processors.runtime.turns import Patience
+
+
+def test_failures_in_a_row_are_given_up_with_the_last_reason() -> None:
+    patience = Patience(failures_max=2)
+    patience.lost("first")
+    patience.regained()
+    patience.lost("second")
+    patience.lost("third")
+    with pytest.raises(TurnCannotCommit, match="3 failures in a row, the last one: fourth"):
+        patience.lost("fourth")
+
+
+def test_failures_of_an_idle_worker_that_lie_far_apart_are_not_in_a_row() -> None:
+    hours = iter(range(100))
+    patience = Patience(failures_max=2, clock=lambda: next(hours) * 3_600.0)
+    for _ in range(20):
+        patience.lost("a broker went away")
