@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from processors.runtime.clients import Clients
 from processors.runtime.names import Place, ShardTopics
 
-Shards = list[int]
+ShardNumbers = list[int]
 LEADERS_SECONDS: Final = 1.0
 
 
@@ -35,8 +35,8 @@ class Membership:
         self._member_id = ""
         self._assigned: set[Place] = set()
         self._heard_of: set[str] = set()
-        self.assigned: Callable[[Shards], None] = lambda _: None
-        self.revoked: Callable[[Shards], None] = lambda _: None
+        self.assigned: Callable[[ShardNumbers], None] = lambda _: None
+        self.revoked: Callable[[ShardNumbers], None] = lambda _: None
 
     @property
     def consumer(self) -> Consumer:
