@@ -40,7 +40,7 @@ def _of_failure(failure: Failure) -> Iterable[Value]:
 
 _VALUES: dict[type[Event], Callable[[Any], Iterable[Value]]] = {
     ExternalEventPosted: lambda event: (event.content,),
-    NodeCompleted: lambda event: (event.output, *(write.value for write in event.writes)),
+    NodeCompleted: lambda event: [event.output, *[write.value for write in event.writes]],
     NodeFailed: lambda event: _of_failure(event.failure),
     SpawnChild: lambda event: event.variables.values(),
     TaskAttemptEnded: lambda event: (event.output, event.content, event.message),

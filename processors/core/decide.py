@@ -65,6 +65,10 @@ FAILURE_NAME = re.compile(r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?")
 HANDLERS = frozenset({ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER})
 
 
+_HAVE_IDENTITIES = (ExternalEvent, ReportTaskRun, TimerFired)
+"""Commands that are known again by what they say, not by a command id."""
+
+
 class Refusal(Exception):
     """A command cannot be taken as it is; becomes a `Rejected` event."""
 
@@ -77,7 +81,8 @@ def decide(run: WfRun, command: Command, context: Context) -> Iterator[Event]:
     """The events that a command itself brings about."""
     name = type(command).__name__
     try:
-        _check_id(command.wf_run_id)
+        if not run.exists:
+            _check_id(command.wf_run_id)
         _check_repeat(run, command)
         match command:
             case RunWf():
@@ -129,8 +134,8 @@ def _check_id(wf_run_id: str) -> None:
 
 def _check_repeat(run: WfRun, command: Command) -> None:
     """A command whose id was decided lately is not decided again (DESIGN 3)."""
-    if isinstance(command, ExternalEvent | ReportTaskRun | TimerFired):
-        return  # they have identities of their own
+    if isinstance(command, _HAVE_IDENTITIES):
+        return
     if command.command_id is not None and command.command_id in run.command_ids:
         raise Refusal(RejectionCode.ALREADY_EXISTS, f"command id {command.command_id!r} was decided before")
 
