@@ -101,7 +101,8 @@ class Transaction:
             except KafkaException as exception:
                 if exception.args[0].code() in ABOUT_THE_RECORD:
                     raise self._about(output, topic, exception) from exception
-                raise self._judged(exception) from exception
+                self._raise_if_over(exception)
+                raise
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Make the transaction visible together with the offsets up to which its shards are folded."""
@@ -148,12 +149,13 @@ class Transaction:
         try:
             return self._calls.once(call, *arguments)
         except KafkaException as exception:
-            raise self._judged(exception) from exception
+            self._raise_if_over(exception)
+            raise
 
-    def _judged(self, exception: KafkaException) -> KafkaException | Fenced | KafkaFailed:
-        """Return what to raise: the exception itself if an abort mends it."""
-        code = exception.args[0].code()
-        return self._ended(exception) if is_fatal(exception) or code in {*FENCED, KafkaError._FATAL} else exception
+    def _raise_if_over(self, exception: KafkaException) -> None:
+        """Raises Fenced or KafkaFailed if no abort mends it."""
+        if is_fatal(exception) or exception.args[0].code() in {*FENCED, KafkaError._FATAL}:
+            raise self._ended(exception) from exception
 
     def _ended(self, exception: KafkaException) -> Fenced | KafkaFailed:
         error = exception.args[0]
