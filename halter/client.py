@@ -197,8 +197,6 @@ class Client:
         self._newest: dict[str, tuple[int, int]] = {}
         """WfRun id -> (incarnation, seq) of the newest event that an outcome showed us."""
 
-    # --- definitions --------------------------------------------------------------------------------------------------
-
     def put_wf_spec(
         self, document: WfSpec | Mapping[str, Any] | str, name: str | None = None, timeout_s: float = OUTCOME_SECONDS
     ) -> Put:
@@ -293,8 +291,6 @@ class Client:
             definition = self.codec.decode(value)
             assert isinstance(definition, Definition)
             self._definitions.apply(definition)
-
-    # --- commands -----------------------------------------------------------------------------------------------------
 
     def run_wf(
         self,
@@ -466,8 +462,6 @@ class Client:
             )
         self._known_topics.add(topic)
 
-    # --- outcomes -----------------------------------------------------------------------------------------------------
-
     def _outcome(self, posted: Posted, log_end: int, timeout_s: float) -> list[LogEntry]:
         caused: list[LogEntry] = []
         deadline = time.monotonic() + timeout_s
@@ -544,8 +538,6 @@ class Client:
             offsets = row.offsets
         return offsets
 
-    # --- looking ------------------------------------------------------------------------------------------------------
-
     def show(self, wf_run_id: str) -> WfRun | None:
         """The state of a WfRun, from its rows; None where there is nothing under that id.
 
@@ -560,8 +552,6 @@ class Client:
         before it under this id.
         """
         return self.wf_runs.history(wf_run_id, from_start=from_start)
-
-    # --- the end ------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Let go of Kafka. What was posted is there; nothing waits in here."""

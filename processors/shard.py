@@ -132,8 +132,6 @@ class Shard:
         """The state, by WfRun id; read it, never change it."""
         return self._runs
 
-    # --- restoring ----------------------------------------------------------------------------------------------------
-
     def restore(self, topic: str, key: bytes, value: bytes) -> None:
         """Take the latest row of one key. Raises BrokenState for one that cannot be read."""
         try:
@@ -177,8 +175,6 @@ class Shard:
                     f"partition {self._partition}: WfRun {run.wf_run_id!r} has "
                     f"{'no thread 0' if run.exists else 'ThreadRuns but no row of its own'}"
                 )
-
-    # --- folding ------------------------------------------------------------------------------------------------------
 
     def required_definitions(self, record: InputRecord) -> int:
         """The position of `definitions` that the producer of a RunWf or an ExternalEvent saw; 0 for all else."""
@@ -253,8 +249,6 @@ class Shard:
             topic = "task-requests" if event.queue is None else f"task-requests-{event.queue}"
             self._outputs.append(OutputRecord(topic, self._partition, key, self._codec.encode(request)))
 
-    # --- timers -------------------------------------------------------------------------------------------------------
-
     def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:
         """TimerFired records for what is due, each once; again after a restore or when one was early."""
         fired = (self._fired(timer) for timer in self._timers.take_due(now_ms, limit, self._runs))
@@ -277,8 +271,6 @@ class Shard:
             self._timers.fire_again(timer, early_by_ms=fired.due_ms - record_ms)
         else:
             self._timers.settle(timer)
-
-    # --- handing out --------------------------------------------------------------------------------------------------
 
     def take_outputs(self) -> Sequence[OutputRecord]:
         """All that the records since the last call came to: first what happened, then what is so now."""

@@ -146,8 +146,6 @@ class LedgerReader:
         ]
         return self._ledger
 
-    # --- reading ------------------------------------------------------------------------------------------------------
-
     def _messages(self, topic: str) -> Iterator[Message]:
         for partition in range(self._topics[topic].partitions):
             yield from self._reader.read(topic, partition, FROM_THE_START)
@@ -211,8 +209,6 @@ class LedgerReader:
                 else:
                     assert isinstance(row, WfRun | ThreadRun | WfRunExternalEvent)
                     self._rows.setdefault(row.wf_run_id, []).append(row)
-
-    # --- checking -----------------------------------------------------------------------------------------------------
 
     def _one_outcome(self) -> Check:
         ledger = self._ledger

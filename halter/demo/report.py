@@ -66,9 +66,6 @@ def lines(result: Result, paint: Paint) -> Iterator[str]:
     yield from _check(ledger, paint)
 
 
-# --- one WfRun --------------------------------------------------------------------------------------------------------
-
-
 def telling_wf_run(ledger: Ledger) -> str | None:
     """The WfRun whose log shows most in the fewest lines: best is one that was interrupted while its task was out."""
 
@@ -116,9 +113,6 @@ def _log(wf_run_id: str, entries: list[LogEntry], paint: Paint) -> Iterator[str]
             yield paint(line, "cyan")
         else:
             yield line
-
-
-# --- what became of everything ----------------------------------------------------------------------------------------
 
 
 def _totals(ledger: Ledger, paint: Paint) -> Iterator[str]:

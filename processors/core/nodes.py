@@ -161,9 +161,6 @@ def _fail(run: WfRun, thread: ThreadRun, name: str, message: object, content: Va
     return fail_node(run, thread, failure_of(name, f"node {thread.node.node!r}: {message}", content))
 
 
-# --- EXIT -------------------------------------------------------------------------------------------------------------
-
-
 def _run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) -> Iterator[Event]:  # noqa: ARG001
     """A failing EXIT fails at once; the others wait for every child that can still come to an end (4.4, N8)."""
     scope = ThreadScope(run, thread)
@@ -203,9 +200,6 @@ def _run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) -
 def _complete(run: WfRun, thread: ThreadRun, output: Value) -> Iterator[Event]:
     yield ThreadCompleted(thread.number, output)
     yield from drop_hopeless_interrupts(run)
-
-
-# --- TASK -------------------------------------------------------------------------------------------------------------
 
 
 def _run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -> Iterator[Event]:
@@ -278,9 +272,6 @@ def _finish_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode
             return _fail(run, thread, TIMEOUT, f"task {node.task_def!r}, {attempts}: no report in time")
         case _:
             return _fail(run, thread, TASK_FAILURE, f"task {node.task_def!r}, {attempts}: {task.message or 'failed'}")
-
-
-# --- waiting for an ExternalEvent, a time, a condition ----------------------------------------------------------------
 
 
 def _run_external_event(run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode) -> Iterator[Event]:  # noqa: ARG001
@@ -391,9 +382,6 @@ def _run_throw_event(run: WfRun, context: Context, thread: ThreadRun, node: Thro
         return
     yield WorkflowEventThrown(thread.number, thread.node.position, node.workflow_event_def, content)
     yield from _leave(run, thread, node)
-
-
-# --- threads ----------------------------------------------------------------------------------------------------------
 
 
 def _run_start_thread(run: WfRun, context: Context, thread: ThreadRun, node: StartThreadNode) -> Iterator[Event]:

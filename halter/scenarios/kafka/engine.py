@@ -78,8 +78,6 @@ class KafkaEngine:
         """All that were accepted."""
         return self._view.definitions
 
-    # --- definitions --------------------------------------------------------------------------------------------------
-
     def register(self, commands: Sequence[DefinitionCommand]) -> list[DefinitionProblem]:
         """Have definitions registered; all that is wrong with those that were refused."""
         problems: list[DefinitionProblem] = []
@@ -90,8 +88,6 @@ class KafkaEngine:
                 problems.extend(outcome.problems or [DefinitionProblem(outcome.code, outcome.message)])
         self._catch_up()
         return problems
-
-    # --- what the runner asks for -------------------------------------------------------------------------------------
 
     def put_all(self, commands: Sequence[Command]) -> None:
         """Append commands to their topics, with the clock's time, and wait until all are folded."""
@@ -136,8 +132,6 @@ class KafkaEngine:
         self._expect_requests(run)
         finished = self._view.finished(wf_run_id)
         return WfRunFound(run.status, run.threads, finished, run.external_events.values(), run.incarnation)
-
-    # --- records ------------------------------------------------------------------------------------------------------
 
     def _knowing(self, command: Command) -> Command:
         """With the definitions that the worker must know before it decides."""
@@ -204,8 +198,6 @@ class KafkaEngine:
                     f"no sign of {named} within {SILENCE_SECONDS:.0f} s. The worker's log ends so:\n"
                     + self._worker.log_end()
                 )
-
-    # --- what topics must agree about ---------------------------------------------------------------------------------
 
     def _compare(self, wf_run_id: str) -> None:
         """Raises RestoredStateDiffers if a WfRun's rows are not what its log gives."""

@@ -76,8 +76,6 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self.remove()
 
-    # --- removal ------------------------------------------------------------------------------------------------------
-
     def remove(self) -> None:
         """Leave nothing behind; what stays nevertheless is in `left`."""
         with uninterrupted():

@@ -86,8 +86,6 @@ class View:
         self._consumer.list_topics(timeout=REQUEST_SECONDS)
         self._consumer.assign([TopicPartition(topic, 0, 0) for topic in self._taking])
 
-    # --- looking ------------------------------------------------------------------------------------------------------
-
     def poll(self, seconds: float) -> None:
         """Take what has come, waiting for it if nothing has."""
         first = self._consumer.poll(seconds)
@@ -152,8 +150,6 @@ class View:
         """Its WfRun was deleted, which leaves the same tombstones as the end of threads."""
         self._finished.pop(wf_run_id, None)
 
-    # --- taking -------------------------------------------------------------------------------------------------------
-
     def _decoded(self, message: Message) -> Any:
         value = message.value()
         return None if value is None else self._codec.decode(value)
@@ -216,8 +212,6 @@ class View:
         headers = {name: value.decode() for name, value in message.headers() or ()}  # type: ignore[str-unpack,union-attr]
         place = headers["halter.topic"], int(headers["halter.offset"])
         self.dead_letters[place] = f"{headers['halter.reason']}: {headers['halter.message']}"
-
-    # --- the end ------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Follow no longer."""
