@@ -17,7 +17,7 @@ class PositionLost(HalterError):
 
 
 class StateLost(HalterError):
-    """The group has committed offsets for a shard whose state says nothing: the state topics were lost.
+    """The group has committed offsets for a shard whose state is empty or behind: it was lost, whole or in part.
 
     Folding would repeat history. An operator restores the state topics, or starts under another prefix.
     """

@@ -219,14 +219,21 @@ class Load:
         return Loaded(result)
 
     def _expect_state(self, fold: Fold, committed: Mapping[Place, Committed], low: Mapping[Place, int]) -> None:
-        """Every turn writes both, so a group that is past the beginning without state means that state was lost."""
+        """Every turn commits the group's offset with the state, so a state behind it was lost, whole or in part.
+
+        In part: Kafka may leave a committed transaction without its marks in some partitions (a coordinator that
+        restarts takes partitions without a leader for deleted ones). What has no mark is dropped with the next abort.
+        """
         place = self._names.commands(fold.partition)
-        group_offset = committed[place].offset
-        if WF_COMMANDS not in fold.offsets and group_offset is not None and group_offset > low[place]:
-            raise StateLost(
-                f"shard {fold.partition}: expected state, because the group has folded {spelled(place)} up to offset "
-                f"{group_offset}, found none in its state topics: folding would repeat what has happened"
-            )
+        group_offset, folded = committed[place].offset, fold.offsets.get(WF_COMMANDS)
+        if group_offset is None or group_offset <= (low[place] if folded is None else folded):
+            return
+        found = "none" if folded is None else f"state up to offset {folded}"
+        raise StateLost(
+            f"shard {fold.partition}: expected state, because the group has folded {spelled(place)} up to offset "
+            f"{group_offset}, found {found} in its state topics: folding "
+            "would repeat what has happened"
+        )
 
 
 def until_known(definitions: Definitions, required: int, cluster: Cluster, place: Place) -> Waiting[None]:
