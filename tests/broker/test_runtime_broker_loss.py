@@ -17,6 +17,7 @@ def kafka(tmp_path: Path) -> Iterator[EmbeddedBroker]:
         yield it
 
 
+@pytest.mark.one_broker_dies
 @pytest.mark.timeout(300)
 def test_nothing_is_lost_or_doubled_when_the_broker_is_killed_and_comes_back(
     kafka: EmbeddedBroker, prefix: str, tmp_path: Path
