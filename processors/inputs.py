@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any, Final, TypeAlias, get_args
 
 from processors.codec import Codec, DecodeError, UnknownSchema
+from processors.core import evolve
 from processors.core.commands import (
     Command,
     DefinitionCommand,
@@ -21,7 +22,7 @@ from processors.core.commands import (
 )
 from processors.partitioner import partition_of
 
-WF_COMMANDS: Final = "wf-commands"
+WF_COMMANDS: Final = evolve.WF_COMMANDS
 EXTERNAL_EVENTS: Final = "external-events"
 TASK_REPORTS: Final = "task-reports"
 DEFINITION_COMMANDS: Final = "definition-commands"

@@ -22,19 +22,28 @@ from processors.core.events import (
     TaskAttemptRequested,
     TaskRequest,
 )
+from processors.core.evolve import WF_COMMANDS
 from processors.core.model import ExternalEventKey, ThreadRun, WfRun, WfRunExternalEvent
 from processors.definition_fold import DefinitionFold
 from processors.definitions_view import DefinitionsView
 from processors.errors import HalterError
 from processors.fold_position import FoldPosition
-from processors.inputs import DeadLetter, InputCommand, InputRecord, dead_letter_record, read_input
+from processors.inputs import (
+    EXTERNAL_EVENTS,
+    TASK_REPORTS,
+    DeadLetter,
+    InputCommand,
+    InputRecord,
+    dead_letter_record,
+    read_input,
+)
 from processors.outputs import OutputRecord
 from processors.timers import ArmedTimer, Timers
 
 DEFINITION_PARTITION = 0
 """The owner of this partition folds `definition-commands` as well."""
 
-_INPUTS = ("wf-commands", "external-events", "task-reports")
+_INPUTS = (WF_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS)
 _STATE = ("wf-runs", "thread-runs", "wf-run-external-events", "fold-positions")
 
 
@@ -253,7 +262,7 @@ class Shard:
         """TimerFired records for what is due, each once; again after a restore or when one was early."""
         fired = (self._fired(timer) for timer in self._timers.take_due(now_ms, limit, self._runs))
         return [
-            OutputRecord("wf-commands", self._partition, command.wf_run_id.encode(), self._codec.encode(command))
+            OutputRecord(WF_COMMANDS, self._partition, command.wf_run_id.encode(), self._codec.encode(command))
             for command in fired
         ]
 

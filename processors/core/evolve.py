@@ -70,6 +70,7 @@ from processors.core.model import (
 COMMAND_IDS_REMEMBERED = 64
 """How many decided commands of a WfRun are known again when they are repeated (DESIGN 3)."""
 WF_COMMANDS = "wf-commands"
+"""The input topic of commands, whose ids are remembered; the workers' group shares out its partitions."""
 
 
 def replay(history: Iterable[LogEntry], run: WfRun) -> WfRun:

@@ -7,13 +7,11 @@ records in the same order. All calls for a fold come one at a time, though not a
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from processors.core.evolve import WF_COMMANDS
 from processors.inputs import InputRecord
 from processors.outputs import OutputRecord
 
 __all__ = ["WF_COMMANDS", "Definitions", "Fold", "FoldFactory", "InputRecord", "OutputRecord"]
-
-WF_COMMANDS = "wf-commands"
-"""The input whose partitions the group shares out: who has partition n of it owns shard n with all its inputs."""
 
 DEFINITIONS = "definitions"
 
