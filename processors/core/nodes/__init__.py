@@ -1,0 +1,60 @@
+"""What each kind of node does when a running thread stands at it (SEMANTICS 1.2, 2.4, 3.2, 4.4).
+
+A node is looked at when its thread runs and something it depends on may have changed; it either yields events or parks
+the thread on what it waits for. It is never arrived at twice: an interrupt in between changes nothing (3.2).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from processors.core.context import Context
+from processors.core.events import Event
+from processors.core.model import ThreadRun, WfRun
+from processors.core.nodes.exits import run_exit
+from processors.core.nodes.leaving import leave_handled
+from processors.core.nodes.parking import VARIABLES, parking_of
+from processors.core.nodes.passing import run_entrypoint, run_nop, run_throw_event
+from processors.core.nodes.starting_threads import run_start_multiple, run_start_thread
+from processors.core.nodes.tasks import run_task
+from processors.core.nodes.waiting_for_threads import run_wait_for_threads
+from processors.core.nodes.waits import run_external_event, run_sleep, run_wait_for_condition
+from processors.core.spec import (
+    AnyNode,
+    EntrypointNode,
+    ExitNode,
+    ExternalEventNode,
+    NopNode,
+    SleepNode,
+    StartMultipleThreadsNode,
+    StartThreadNode,
+    TaskNode,
+    ThrowEventNode,
+    WaitForConditionNode,
+    WaitForThreadsNode,
+)
+
+__all__ = ["VARIABLES", "parking_of", "run_node"]
+
+
+def run_node(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
+    """Take a running thread one node further, if its node is done."""
+    node = run.spec_of(thread).nodes[thread.node.node]
+    if thread.node.failure is not None:
+        assert thread.node.failure_handled, f"thread {thread.number} runs on at a node that failed"
+        return leave_handled(run, thread, node)
+    return _RUNNERS[type(node)](run, context, thread, node)
+
+
+_RUNNERS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {
+    EntrypointNode: run_entrypoint,
+    NopNode: run_nop,
+    ExitNode: run_exit,
+    TaskNode: run_task,
+    ExternalEventNode: run_external_event,
+    SleepNode: run_sleep,
+    StartThreadNode: run_start_thread,
+    StartMultipleThreadsNode: run_start_multiple,
+    WaitForThreadsNode: run_wait_for_threads,
+    WaitForConditionNode: run_wait_for_condition,
+    ThrowEventNode: run_throw_event,
+}

@@ -1,0 +1,50 @@
+"""EXIT: where a thread completes or fails, and what it waits for before (SEMANTICS 4.4)."""
+
+from collections.abc import Iterator
+
+from processors.core.context import Context
+from processors.core.events import Event
+from processors.core.expressions import evaluate
+from processors.core.failing import fail_node
+from processors.core.failures import VAR_ERROR, VAR_SUB_ERROR, child_failed, failure_of
+from processors.core.model import FAILED, TERMINAL, FailureClass, ThreadRun, ThreadType, WfRun
+from processors.core.nodes.leaving import complete, fail
+from processors.core.scope import ThreadScope
+from processors.core.spec import ExitNode
+from processors.core.values import ValueProblem, describe
+
+
+def run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) -> Iterator[Event]:  # noqa: ARG001
+    """A failing EXIT fails at once; the others wait for every child that can still come to an end (4.4, N8)."""
+    scope = ThreadScope(run, thread)
+    if node.failure_name is not None:
+        try:
+            message = "" if node.failure_message is None else evaluate(node.failure_message, scope)
+            content = None if node.failure_content is None else evaluate(node.failure_content, scope)
+        except ValueProblem as problem:
+            yield from fail(run, thread, VAR_SUB_ERROR, problem)
+            return
+        text = message if isinstance(message, str) else describe(message)
+        yield from fail_node(run, thread, failure_of(node.failure_name, text, content))
+        return
+    if any(dependent.status not in TERMINAL for dependent in run.dependents(thread)):
+        return  # each of them wakes this thread when it ends
+    failed = next(
+        (
+            child
+            for child in run.dependents(thread)
+            if child.type is ThreadType.CHILD and child.status in FAILED and child.number not in thread.handled_children
+        ),
+        None,
+    )
+    if failed is not None:
+        assert failed.failure is not None
+        message = f"child thread {failed.number} failed: {failed.failure.name}: {failed.failure.message}"
+        yield from fail_node(run, thread, child_failed(message, failed.number, failed.failure, FailureClass.ERROR))
+        return
+    try:
+        output = None if node.returns is None else evaluate(node.returns, scope)
+    except ValueProblem as problem:
+        yield from fail(run, thread, VAR_ERROR, problem)
+        return
+    yield from complete(run, thread, output)

@@ -1,0 +1,76 @@
+"""How a thread leaves its node: by the first edge that holds, with its mutations, or with a failure (SEMANTICS 4.5)."""
+
+from collections.abc import Iterator
+
+from processors.core.events import Event, NodeCompleted, ThreadCompleted, VariableWrite
+from processors.core.expressions import condition, mutate
+from processors.core.failing import fail_node, fail_thread
+from processors.core.failures import VAR_SUB_ERROR, failure_of
+from processors.core.halting import drop_hopeless_interrupts
+from processors.core.model import TERMINAL, ExternalEventKey, ThreadRun, WfRun
+from processors.core.scope import ThreadScope
+from processors.core.spec import AnyNode, Edge, ExitNode
+from processors.core.values import Value, ValueProblem
+
+
+def leave(
+    run: WfRun, thread: ThreadRun, node: AnyNode, output: Value = None, claimed: ExternalEventKey | None = None
+) -> Iterator[Event]:
+    """Take the first edge whose condition holds, with its mutations, all or none (4.5)."""
+    scope = ThreadScope(run, thread, (node.name, output))
+    try:
+        edge = _satisfied_edge(node, scope)
+        for mutation in edge.mutations:
+            name = mutation.variable
+            owner = scope.owner(name)
+            declared = run.spec_of(owner).variables[name].type
+            scope.writes[owner.number, name] = mutate(scope.variable(name), mutation, declared, scope)
+        scope.check_room()
+    except ValueProblem as problem:
+        yield from fail_node(run, thread, failure_of(VAR_SUB_ERROR, f"node {node.name!r}: {problem}"), claimed)
+        return
+    keeps_output = node.name in run.spec_of(thread).outputs_used
+    yield NodeCompleted(
+        thread=thread.number,
+        position=thread.node.position,
+        node=node.name,
+        next_node=edge.to,
+        writes=[VariableWrite(number, name, value) for (number, name), value in scope.writes.items()],
+        output=output if keeps_output else None,
+        keeps_output=keeps_output,
+        external_event_def=None if claimed is None else claimed[0],
+        external_event_id=None if claimed is None else claimed[1],
+    )
+
+
+def _satisfied_edge(node: AnyNode, scope: ThreadScope) -> Edge:
+    for edge in node.edges:
+        if edge.when is None or condition(edge.when, scope):
+            return edge
+    raise ValueProblem("no edge's condition holds")
+
+
+def leave_handled(run: WfRun, thread: ThreadRun, node: AnyNode) -> Iterator[Event]:
+    """Pass on from a node whose failure was handled, or that a rescue skips: edges, but no mutations (4.2, 4.6)."""
+    if isinstance(node, ExitNode):
+        if all(dependent.status in TERMINAL for dependent in run.dependents(thread)):
+            yield from complete(run, thread, None)
+        return
+    scope = ThreadScope(run, thread)
+    try:
+        edge = _satisfied_edge(node, scope)
+    except ValueProblem as problem:
+        yield from fail_thread(run, thread, failure_of(VAR_SUB_ERROR, f"node {node.name!r}: {problem}"))
+        return
+    yield NodeCompleted(thread.number, thread.node.position, node.name, edge.to)
+
+
+def fail(run: WfRun, thread: ThreadRun, name: str, message: object, content: Value = None) -> Iterator[Event]:
+    """Fail the node that a thread is at, by a name of LittleHorse's."""
+    return fail_node(run, thread, failure_of(name, f"node {thread.node.node!r}: {message}", content))
+
+
+def complete(run: WfRun, thread: ThreadRun, output: Value) -> Iterator[Event]:
+    """A thread has reached its end."""
+    yield ThreadCompleted(thread.number, output)
+    yield from drop_hopeless_interrupts(run)

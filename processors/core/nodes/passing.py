@@ -1,0 +1,36 @@
+"""Nodes that nothing is waited for at: ENTRYPOINT, NOP, THROW_EVENT."""
+
+from collections.abc import Iterator
+
+from processors.core.context import Context
+from processors.core.events import Event, WorkflowEventThrown
+from processors.core.expressions import evaluate
+from processors.core.failures import VAR_SUB_ERROR
+from processors.core.interrupts import offer_earlier
+from processors.core.model import Status, ThreadRun, WfRun
+from processors.core.nodes.leaving import fail, leave
+from processors.core.scope import ThreadScope
+from processors.core.spec import EntrypointNode, NopNode, ThrowEventNode
+from processors.core.values import ValueProblem, stored
+
+
+def run_entrypoint(run: WfRun, context: Context, thread: ThreadRun, node: EntrypointNode) -> Iterator[Event]:
+    yield from offer_earlier(run, context, thread)
+    if thread.status is Status.RUNNING:
+        yield from leave(run, thread, node)
+
+
+def run_nop(run: WfRun, context: Context, thread: ThreadRun, node: NopNode) -> Iterator[Event]:  # noqa: ARG001
+    return leave(run, thread, node)
+
+
+def run_throw_event(run: WfRun, context: Context, thread: ThreadRun, node: ThrowEventNode) -> Iterator[Event]:
+    definition = context.definitions.workflow_event_def(node.workflow_event_def)
+    try:
+        content = evaluate(node.content, ThreadScope(run, thread))
+        content = stored(content, None if definition is None else definition.content_type)
+    except ValueProblem as problem:
+        yield from fail(run, thread, VAR_SUB_ERROR, problem)
+        return
+    yield WorkflowEventThrown(thread.number, thread.node.position, node.workflow_event_def, content)
+    yield from leave(run, thread, node)

@@ -1,0 +1,66 @@
+"""Nodes that start children: START_THREAD, START_MULTIPLE_THREADS (SEMANTICS 4.4, N15)."""
+
+from collections.abc import Generator, Iterator
+
+from processors.core.context import Context
+from processors.core.events import Event, SpawnChild
+from processors.core.expressions import evaluate
+from processors.core.failures import INTERNAL_ERROR, VAR_SUB_ERROR
+from processors.core.interrupts import room_for
+from processors.core.model import ThreadRun, ThreadType, WfRun
+from processors.core.nodes.expected import list_of
+from processors.core.nodes.leaving import fail, leave
+from processors.core.scope import ThreadScope, starting_variables
+from processors.core.spec import INPUT, StartMultipleThreadsNode, StartThreadNode
+from processors.core.values import Value, ValueProblem
+
+
+def run_start_thread(run: WfRun, context: Context, thread: ThreadRun, node: StartThreadNode) -> Iterator[Event]:
+    started = yield from _start_children(run, context, thread, node, [{}])
+    if started is not None:
+        yield from leave(run, thread, node, started[0])
+
+
+def run_start_multiple(
+    run: WfRun, context: Context, thread: ThreadRun, node: StartMultipleThreadsNode
+) -> Iterator[Event]:
+    assert run.spec is not None
+    try:
+        items = list_of(evaluate(node.over, ThreadScope(run, thread)), "over")
+    except ValueProblem as problem:
+        yield from fail(run, thread, VAR_SUB_ERROR, problem)
+        return
+    takes_item = INPUT in run.spec.threads[node.thread].variables
+    given: list[dict[str, Value]] = [{INPUT: item} if takes_item else {} for item in items]
+    started = yield from _start_children(run, context, thread, node, given)
+    if started is not None:
+        yield from leave(run, thread, node, started)
+
+
+def _start_children(
+    run: WfRun,
+    context: Context,
+    thread: ThreadRun,
+    node: StartThreadNode | StartMultipleThreadsNode,
+    given: list[dict[str, Value]],
+) -> Generator[Event, None, list[Value] | None]:
+    """Spawn a child for each item, all or none: the node fails if one cannot start (N15). Gives their numbers."""
+    assert run.spec is not None
+    spec = run.spec.threads[node.thread]
+    if not room_for(run, context, len(given)):
+        limit = context.limits.live_threads
+        yield from fail(run, thread, INTERNAL_ERROR, f"{len(given)} threads more than the {limit} a WfRun may have")
+        return None
+    scope = ThreadScope(run, thread)
+    try:
+        common = {name: evaluate(expression, scope) for name, expression in node.input.items()}
+        children = [starting_variables(spec, {**common, **own}) for own in given]
+    except ValueProblem as problem:
+        yield from fail(run, thread, VAR_SUB_ERROR, problem)
+        return None
+    numbers: list[Value] = []
+    for variables in children:
+        number = run.greatest_thread_number + 1
+        numbers.append(number)
+        yield SpawnChild(number, thread.number, node.thread, ThreadType.CHILD, spec.entrypoint, variables)
+    return numbers

@@ -1,0 +1,157 @@
+"""WAIT_FOR_THREADS: whom it waits for, what their failures mean, and what becomes of those no longer needed (4.4)."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from processors.core.context import Context
+from processors.core.events import ChildFailureHandled, Event, WaitStarted
+from processors.core.expressions import evaluate
+from processors.core.failing import fail_node
+from processors.core.failures import VAR_SUB_ERROR, child_failed, matching_handler, passed_on
+from processors.core.halting import drop_hopeless_interrupts, halt, is_halted_because_of
+from processors.core.interrupts import room_for, spawn_child_failure_handler
+from processors.core.model import (
+    FAILED,
+    TERMINAL,
+    Failure,
+    FailureClass,
+    HaltedByParent,
+    Status,
+    ThreadRun,
+    ThreadWait,
+    WakeOn,
+    WfRun,
+)
+from processors.core.nodes.expected import list_of
+from processors.core.nodes.leaving import fail, leave
+from processors.core.nodes.parking import park
+from processors.core.scope import ThreadScope
+from processors.core.spec import WaitForThreadsNode, WaitStrategy
+from processors.core.values import Value, ValueProblem, describe
+
+
+def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: WaitForThreadsNode) -> Iterator[Event]:
+    if thread.node.waits is None:
+        try:
+            numbers = _waited_for(run, thread, evaluate(node.threads, ThreadScope(run, thread)))
+        except ValueProblem as problem:
+            yield from fail(run, thread, VAR_SUB_ERROR, problem)
+            return
+        yield WaitStarted(thread.number, thread.node.position, numbers)
+    waits = thread.node.waits
+    assert waits is not None
+    done: int = 0
+    failed: list[tuple[int, Failure]] = []
+    for wait in waits:
+        culprit = _failure_of(run, thread, wait)
+        if culprit is None:
+            done += _is_done(run, thread, wait)
+            if done and node.strategy is WaitStrategy.FIRST:
+                break
+            continue
+        number, failure = culprit
+        if number == wait.thread:
+            handler = matching_handler(node.on_child_failure, failure)
+            if handler is not None and room_for(run, context):
+                yield from spawn_child_failure_handler(run, thread, run.threads[number], handler.handler)
+                continue
+        failed.append(culprit)
+        if node.strategy is not WaitStrategy.ANY:
+            break
+    verdict = _verdict(node.strategy, len(waits), done, failed)
+    if verdict is True:
+        yield from _release_losers(run, thread, node, waits)
+        yield from leave(run, thread, node)
+    elif verdict is not None:
+        yield from fail_node(run, thread, verdict)
+    else:
+        park(run, thread, *((WakeOn.THREAD, w.thread) for w in waits))
+        park(run, thread, *((WakeOn.THREAD, w.handler) for w in waits if w.handler is not None))
+
+
+def _waited_for(run: WfRun, thread: ThreadRun, value: Value) -> list[int]:
+    above = {thread.number, *(ancestor.number for ancestor in run.ancestors(thread))}
+    numbers: list[int] = []
+    for number in list_of(value, "threads"):
+        if type(number) is not int or not run.was_used(number):
+            raise ValueProblem(f"threads: there is no thread {describe(number)}")
+        if number in above:
+            raise ValueProblem(
+                f"threads: thread {thread.number} cannot wait for itself or a thread above it ({number})"
+            )
+        child = run.threads.get(number)
+        if child is not None and child.status not in TERMINAL and is_halted_because_of(run, child, thread):
+            raise ValueProblem(f"threads: thread {number} is halted until thread {thread.number} has ended")
+        if number not in numbers:
+            numbers.append(number)
+    return numbers
+
+
+def _failure_of(run: WfRun, waiter: ThreadRun, wait: ThreadWait) -> tuple[int, Failure] | None:
+    """The failure that makes a thread count as unsuccessful, and whose it is: its own, that of the handler it got
+    (4.2), or that of a thread above it, below which it can never resume (N5).
+    """
+    if wait.handled or wait.thread in waiter.handled_children:
+        return None
+    current = run.threads.get(wait.thread if wait.handler is None else wait.handler)
+    while current is not None and current.number != waiter.number:
+        if current.failure is not None:
+            return current.number, current.failure
+        current = None if current.holder is None else run.threads.get(current.holder)
+    return None
+
+
+def _is_done(run: WfRun, waiter: ThreadRun, wait: ThreadWait) -> bool:
+    if wait.handled or wait.thread in waiter.handled_children:
+        return True
+    return run.thread_status(wait.thread) is Status.COMPLETED
+
+
+def _verdict(
+    strategy: WaitStrategy, waits: int, done: int, failed: list[tuple[int, Failure]]
+) -> Failure | Literal[True] | None:
+    """True: the wait is over. A Failure: it failed. None: it goes on (4.4)."""
+    match strategy:
+        case WaitStrategy.ALL:
+            if failed:
+                return _propagated(*failed[0])
+            return True if done == waits else None
+        case WaitStrategy.ANY:
+            if done or waits == 0:
+                return True
+            if len(failed) == waits:
+                number, failure = failed[0]
+                return child_failed(f"all {waits} threads failed", number, failure, FailureClass.ERROR)
+            return None
+        case WaitStrategy.FIRST:
+            if done or waits == 0:
+                return True
+            return _propagated(*failed[0]) if failed else None
+
+
+def _propagated(number: int, failure: Failure) -> Failure:
+    """A child's failure as its waiting parent's: ERROR becomes CHILD_FAILED, an EXCEPTION keeps its name (4.4, N1)."""
+    if failure.failure_class is FailureClass.EXCEPTION:
+        return passed_on(number, failure)
+    message = f"thread {number} failed: {failure.name}: {failure.message}"
+    return child_failed(message, number, failure, FailureClass.ERROR)
+
+
+def _release_losers(
+    run: WfRun, thread: ThreadRun, node: WaitForThreadsNode, waits: list[ThreadWait]
+) -> Iterator[Event]:
+    """What ANY or FIRST needed no more is halted for good; what failed meanwhile counts as dealt with (4.4)."""
+    if node.strategy is WaitStrategy.ALL:
+        return
+    reason = HaltedByParent(thread.number, thread.node.position)
+    overlooked = []
+    for wait in waits:
+        for number in (wait.thread, wait.handler):
+            loser = None if number is None else run.threads.get(number)
+            if loser is not None and loser.status not in TERMINAL:
+                yield from halt(run, loser, reason)
+        if run.thread_status(wait.thread) in FAILED and wait.thread not in thread.handled_children:
+            overlooked.append(wait.thread)
+    if overlooked:
+        yield ChildFailureHandled(thread.number, overlooked)
+    yield from drop_hopeless_interrupts(run)

@@ -1,0 +1,107 @@
+"""Nodes that wait for an ExternalEvent, a time or a condition: EXTERNAL_EVENT, SLEEP, WAIT_FOR_CONDITION."""
+
+from collections.abc import Iterator
+
+from processors.core.commands import TimerKind
+from processors.core.context import Context
+from processors.core.events import Event, TimerArmed
+from processors.core.expressions import condition, evaluate
+from processors.core.failures import TIMEOUT, VAR_ERROR, VAR_SUB_ERROR
+from processors.core.model import ExternalEventKey, ThreadRun, Timer, WakeOn, WfRun
+from processors.core.nodes.expected import seconds_ms
+from processors.core.nodes.leaving import fail, leave
+from processors.core.nodes.parking import VARIABLES, park
+from processors.core.scope import ThreadScope
+from processors.core.spec import ExternalEventNode, SleepNode, WaitForConditionNode
+from processors.core.values import Timestamp, ValueProblem, describe, timestamp_of
+
+
+def run_external_event(run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode) -> Iterator[Event]:  # noqa: ARG001
+    """Claim the oldest unclaimed event; one that came before the deadline wins over the time-out (N11)."""
+    key = _claimable(run, thread, node.external_event_def)
+    if key is not None:
+        yield from leave(run, thread, node, run.external_events[key].content, claimed=key)
+        return
+    state = thread.node
+    if state.matured_seq is not None:
+        yield from fail(run, thread, TIMEOUT, f"no ExternalEvent {node.external_event_def!r} in time")
+        return
+    if node.timeout_s is not None and state.timer is None:
+        try:
+            seconds = evaluate(node.timeout_s, ThreadScope(run, thread))
+            due_ms = run.time_ms + seconds_ms(seconds, "timeout_s")
+        except ValueProblem as problem:
+            yield from fail(run, thread, VAR_ERROR, problem)
+            return
+        yield TimerArmed(thread.number, state.position, Timer(TimerKind.EXTERNAL_EVENT_TIMEOUT, due_ms))
+    park(run, thread, (WakeOn.EXTERNAL_EVENT, node.external_event_def))
+
+
+def _claimable(run: WfRun, thread: ThreadRun, event_def: str) -> ExternalEventKey | None:
+    state = thread.node
+    for event_id in run.index.unclaimed.get(event_def, ()):
+        event = run.external_events[event_def, event_id]
+        if state.matured_seq is not None:
+            assert state.deadline_ms is not None
+            if event.posted_seq > state.matured_seq or event.posted_ms >= state.deadline_ms:
+                return None  # it came too late, and so did all after it
+        if event.thread in (None, thread.number):
+            return event.key
+    return None
+
+
+def run_sleep(run: WfRun, context: Context, thread: ThreadRun, node: SleepNode) -> Iterator[Event]:  # noqa: ARG001
+    """Wait for a time. `until` is looked at again whenever the thread is, so an interrupt may move it (3.2)."""
+    state = thread.node
+    if state.matured_seq is None:
+        try:
+            due_ms = _due_ms(run, thread, node)
+        except ValueProblem as problem:
+            yield from fail(run, thread, VAR_SUB_ERROR, problem)
+            return
+        timer = Timer(TimerKind.SLEEP, due_ms)
+        # One that is armed ends when it fires, even if the time has come: else it would matter who is looked at.
+        if state.timer == timer or due_ms > run.time_ms:
+            if state.timer != timer:
+                yield TimerArmed(thread.number, state.position, timer)
+            if node.seconds is None:
+                park(run, thread, VARIABLES)
+            return
+    yield from leave(run, thread, node)
+
+
+def _due_ms(run: WfRun, thread: ThreadRun, node: SleepNode) -> int:
+    scope = ThreadScope(run, thread)
+    if node.seconds is not None:
+        if thread.node.timer is not None:
+            return thread.node.timer.due_ms  # counted from arrival, once
+        return run.time_ms + seconds_ms(evaluate(node.seconds, scope), "seconds")
+    if node.until_ms is not None:
+        moment = evaluate(node.until_ms, scope)
+        if isinstance(moment, Timestamp):
+            return moment.epoch_ms
+        if type(moment) is int:
+            return moment
+        raise ValueProblem(f"until: expected TIMESTAMP or INT, found {describe(moment)}")
+    assert node.until_iso is not None
+    text = evaluate(node.until_iso, scope)
+    if not isinstance(text, str):
+        raise ValueProblem(f"until_iso: expected STR, found {describe(text)}")
+    return timestamp_of(text).epoch_ms
+
+
+def run_wait_for_condition(
+    run: WfRun,
+    context: Context,  # noqa: ARG001
+    thread: ThreadRun,
+    node: WaitForConditionNode,
+) -> Iterator[Event]:
+    try:
+        holds = condition(node.condition, ThreadScope(run, thread))
+    except ValueProblem as problem:
+        yield from fail(run, thread, VAR_SUB_ERROR, problem)
+        return
+    if holds:
+        yield from leave(run, thread, node)
+    else:
+        park(run, thread, VARIABLES)
