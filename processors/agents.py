@@ -17,10 +17,14 @@ def fold_agent(app: faust.App, channel: faust.ChannelT[Any]) -> faust.types.Agen
 
     async def fold(batches: faust.StreamT[Any]) -> None:
         async for item in batches:
-            batch: Batch = item
-            with batch:
-                for record in batch:
-                    batch.fold.fold(record)
-                batch.hand_over(batch.fold.take_outputs())
+            fold_batch(item)
 
     return app.agent(channel, name="fold", supervisor_strategy=CrashingSupervisor)(fold)
+
+
+def fold_batch(batch: Batch) -> None:
+    """Fold the records of one shard in one turn."""
+    with batch:
+        for record in batch:
+            batch.fold.fold(record)
+        batch.hand_over(batch.fold.take_outputs())

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +20,8 @@ from faust.app.base import BootStrategy as FaustBootStrategy
 from processors import agents, runtime
 from processors.errors import HalterError
 from processors.observability import Probes, ReadyFile
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.fold import Definitions, FoldFactory
-from processors.runtime.turns import wall_clock_ms
 from processors.settings import Settings
 from processors.topic_check import check
 from processors.topics import Topics
@@ -61,7 +61,7 @@ def build(
     slot: runtime.Slot,
     steps: runtime.Steps | None = None,
     readiness: runtime.Readiness | None = None,
-    clock_ms: Callable[[], int] = wall_clock_ms,
+    clock: Clock = CLOCK,
 ) -> App:
     """Return the application of one worker process."""
     app = App(
@@ -84,7 +84,7 @@ def build(
         slot,
         steps or runtime.Steps(),
         readiness or runtime.Readiness(),
-        clock_ms,
+        clock,
     )
     app.service(app.runtime)  # type: ignore[arg-type]  # it takes objects as well as classes
     agents.fold_agent(app, channel)

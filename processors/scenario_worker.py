@@ -18,7 +18,7 @@ from processors.core.commands import TimerFired
 from processors.core.context import Limits
 from processors.core.events import LogEntry
 from processors.outputs import OutputRecord
-from processors.runtime.turns import wall_clock_ms
+from processors.runtime.clock import CLOCK
 from processors.shard import Shard
 from processors.topics import QUEUE_PREFIX, Kind, Topics
 
@@ -109,7 +109,7 @@ class ScenarioShard(Shard):
 
     def next_timer_ms(self) -> int | None:
         """When to look again: no time of a timer is a time of the clock on the wall."""
-        return None if super().next_timer_ms() is None else wall_clock_ms() + LOOK_AGAIN_MS
+        return None if super().next_timer_ms() is None else CLOCK.now_ms() + LOOK_AGAIN_MS
 
     def _after_timer(self, fired: TimerFired, outcome: LogEntry, record_ms: int) -> None:
         super()._after_timer(fired, outcome, record_ms)

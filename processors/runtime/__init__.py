@@ -13,7 +13,7 @@ From the outside in:
 - `cluster`      questions about offsets and members; `definitions` the shared view of that topic
 - `garbage`      the collector leaves restored state alone
 - `calls`        no Kafka call fails or hangs unnoticed; `readiness` what the worker is doing
-- `steps`        where tests may end the process
+- `clock`        what time it is; `steps` where tests may end the process
 - `assembly`     puts the parts together
 
 `docs/adr/0001-one-transaction-per-turn.md` says why it is so.

@@ -1,13 +1,13 @@
 """Puts the parts of the runtime together. No I/O: clients are made when the runtime starts, except the admin's,
 which connects when it is first asked."""
 
-from collections.abc import Callable
 from typing import Any
 
 import faust
 
 from processors.runtime.calls import KafkaCalls
 from processors.runtime.clients import Clients, Slot
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.cluster import Cluster
 from processors.runtime.definitions import DefinitionsReader
 from processors.runtime.fold import Definitions, FoldFactory
@@ -20,7 +20,7 @@ from processors.runtime.settlement import Settlement
 from processors.runtime.shards import Shards
 from processors.runtime.steps import Steps
 from processors.runtime.transaction import Transaction
-from processors.runtime.turns import Turns, wall_clock_ms
+from processors.runtime.turns import Turns
 from processors.settings import Settings
 from processors.topics import Topics
 
@@ -35,27 +35,40 @@ def assemble(
     slot: Slot,
     steps: Steps,
     readiness: Readiness,
-    clock_ms: Callable[[], int] = wall_clock_ms,
+    clock: Clock = CLOCK,
 ) -> Runtime:
     """Return a runtime that is ready to be started."""
-    names = ShardTopics(topics.prefix, factory)
+    calls = KafkaCalls(readiness, clock)
     clients = Clients(settings, topics, slot)
-    calls = KafkaCalls(readiness)
+    turns = turns_of(clients, ShardTopics(topics.prefix, factory), factory, definitions, calls, readiness, steps, clock)
+    return Runtime(app, channel, turns, calls, readiness, steps, clock)
+
+
+def turns_of(
+    clients: Clients,
+    names: ShardTopics,
+    factory: FoldFactory,
+    definitions: Definitions,
+    calls: KafkaCalls,
+    readiness: Readiness,
+    steps: Steps,
+    clock: Clock,
+) -> Turns:
+    """Return what a worker's Kafka thread does, with these clients and this clock."""
     membership = Membership(clients, names)
     transaction = Transaction(clients, names, membership, calls, steps)
     cluster = Cluster(clients)
-    settlement = Settlement(cluster, names, transaction, clients.transactional_id)
-    loader = Loader(clients, names, factory, definitions, cluster, settlement, transaction, steps)
-    shards = Shards(names, membership, loader.load, readiness)
-    turns = Turns(
+    settlement = Settlement(cluster, names, transaction, clients.transactional_id, clock)
+    loader = Loader(clients, names, factory, definitions, cluster, settlement, transaction, steps, clock)
+    shards = Shards(names, membership, loader.load, readiness, clock)
+    return Turns(
         names=names,
         membership=membership,
         shards=shards,
         transaction=transaction,
-        definitions=DefinitionsReader(clients, names, definitions, calls),
+        definitions=DefinitionsReader(clients, names, definitions, calls, clock),
         calls=calls,
         readiness=readiness,
         steps=steps,
-        clock_ms=clock_ms,
+        clock=clock,
     )
-    return Runtime(app, channel, turns, calls, readiness, steps)

@@ -1,12 +1,12 @@
 """What an agent gets: the records of one shard in one turn, and the way to hand over what became of them."""
 
 import asyncio
-import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from processors.runtime.calls import Watched
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.errors import FoldFailed, in_short
 from processors.runtime.fold import InputRecord, OutputRecord
 from processors.runtime.shards import OwnedShard
@@ -34,13 +34,19 @@ class Batch:
     """
 
     def __init__(
-        self, shard: OwnedShard, records: Sequence[InputRecord], until: float, watched: Watched, steps: Steps
+        self,
+        shard: OwnedShard,
+        records: Sequence[InputRecord],
+        until: float,
+        watched: Watched,
+        steps: Steps,
+        clock: Clock = CLOCK,
     ) -> None:
-        """`until`: when the turn's time is used up, as `time.monotonic` tells it."""
+        """`until`: when the turn's time is used up, as `clock.monotonic` tells it."""
         self.shard, self.records = shard, records
         self.fold = shard.fold
         self.folded = 0
-        self._until, self._watched = until, watched
+        self._until, self._watched, self._clock = until, watched, clock
         self.outputs: asyncio.Future[Sequence[OutputRecord]] = asyncio.get_running_loop().create_future()
         # The worker ends with the first failure of a turn; nobody asks for the others then.
         self.outputs.add_done_callback(lambda outputs: outputs.cancelled() or outputs.exception())
@@ -50,7 +56,7 @@ class Batch:
     def __iter__(self) -> Iterator[InputRecord]:
         middle = self.records[len(self.records) // 2]
         for record in self.records:
-            if self.folded and time.monotonic() > self._until:
+            if self.folded and self._clock.monotonic() > self._until:
                 break
             self._current = record
             if record is middle:

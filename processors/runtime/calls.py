@@ -8,13 +8,13 @@ fold of a record that does not return.
 
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.readiness import Readiness, State
 
 T = TypeVar("T")
@@ -84,10 +84,10 @@ class Watched:
 class KafkaCalls:
     """Makes calls, one at a time, all in the Kafka thread."""
 
-    def __init__(self, readiness: Readiness) -> None:
+    def __init__(self, readiness: Readiness, clock: Clock = CLOCK) -> None:
         self.stopping = threading.Event()
         self.watched = Watched("kafka_call", STUCK_SECONDS)
-        self._readiness = readiness
+        self._readiness, self._clock = readiness, clock
         self._log = structlog.get_logger("halter.runtime")
 
     def once(self, call: Callable[..., T], *arguments: Any) -> T:
@@ -118,7 +118,7 @@ class KafkaCalls:
                     waiting = True
                     self._log.warning("waiting_for_kafka", call=call.__name__, reason=exception.args[0].str())
                     self._readiness.waits_for_kafka(True)
-                time.sleep(AGAIN_SECONDS)
+                self._clock.sleep(AGAIN_SECONDS)
             else:
                 if waiting:
                     self._log.info("kafka_answers", call=call.__name__)

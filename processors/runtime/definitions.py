@@ -5,7 +5,6 @@ behind waits for it, for a bounded time in all per turn. A position that the top
 the fold then sees a position below the one required and rejects the command.
 """
 
-import time
 from typing import Final
 
 import structlog
@@ -13,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from processors.runtime.calls import AWAY, CALL_SECONDS, KafkaCalls
 from processors.runtime.clients import Clients
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.fold import Definitions
 from processors.runtime.names import ShardTopics
 from processors.runtime.restore import where
@@ -25,8 +25,16 @@ FETCH_WAIT_MS: Final = 100
 class DefinitionsReader:
     """Reads `definitions` into a Definitions."""
 
-    def __init__(self, clients: Clients, names: ShardTopics, definitions: Definitions, calls: KafkaCalls) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        names: ShardTopics,
+        definitions: Definitions,
+        calls: KafkaCalls,
+        clock: Clock = CLOCK,
+    ) -> None:
         self._clients, self._definitions, self._calls = clients, definitions, calls
+        self._clock = clock
         self._place = names.definitions
         self._consumer: Consumer | None = None
         self._log = structlog.get_logger("halter.runtime")
@@ -36,11 +44,11 @@ class DefinitionsReader:
         self._consumer = self._clients.reader(FETCH_WAIT_MS)
         low, _ = self._calls.until_answered(self._watermarks, again_for=AWAY)
         self._consumer.assign([TopicPartition(*self._place, low)])
-        begun, waiting = time.monotonic(), False
+        begun, waiting = self._clock.monotonic(), False
         while not self._take(self._poll(POLL_SECONDS)):
             if self._calls.stopping.is_set():
                 return
-            if not waiting and time.monotonic() - begun > WAIT_SECONDS:
+            if not waiting and self._clock.monotonic() - begun > WAIT_SECONDS:
                 waiting = True
                 self._log.warning("waiting_for_definitions", topic=self._place[0])
         self._log.info("definitions_read", position=self._definitions.position)
@@ -59,12 +67,12 @@ class DefinitionsReader:
         """Wait until a position is reached, if it exists, and not longer than WAIT_SECONDS."""
         if position <= self._definitions.position:
             return
-        until = time.monotonic() + WAIT_SECONDS
+        until = self._clock.monotonic() + WAIT_SECONDS
         _, high = self._calls.until_answered(self._watermarks, again_for=AWAY)
         if position > high:
             self._log.info("definitions_position_unknown", required=position, topic_ends_at=high)
             return
-        while position > self._definitions.position and time.monotonic() < until:
+        while position > self._definitions.position and self._clock.monotonic() < until:
             self._take(self._poll(POLL_SECONDS))
         if position > self._definitions.position:
             self._log.warning(

@@ -10,7 +10,6 @@
 Loads run between turns in small steps (`advance`), so they neither delay other shards nor the group's callbacks.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +18,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from processors.runtime.clients import Clients
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.cluster import Cluster, Committed
 from processors.runtime.errors import PositionLost, StateLost
 from processors.runtime.fold import WF_COMMANDS, Definitions, Fold, FoldFactory
@@ -56,6 +56,7 @@ class Loader:
     settlement: Settlement
     transaction: Transaction
     steps: Steps
+    clock: Clock = CLOCK
 
     def load(self, shards: set[int]) -> "Load":
         """Begin a load."""
@@ -68,7 +69,7 @@ class Load:
     def __init__(self, loader: Loader, shards: set[int]) -> None:
         self.shards = set(shards)
         self.waits = False
-        self._loader, self._names = loader, loader.names
+        self._loader, self._names, self._clock = loader, loader.names, loader.clock
         self._restore: Restore | None = None
         self._log = structlog.get_logger("halter.runtime")
         self._work = self._run()
@@ -94,14 +95,14 @@ class Load:
 
     def _run(self) -> Waiting[Loaded]:
         while True:
-            begun = time.monotonic()
+            begun = self._clock.monotonic()
             self.waits = True
             settled = yield from self._loader.settlement.settle(self.shards)
             self._loader.steps.reached(Step.AFTER_SETTLE)
             yield from self._claim(settled)
             self._loader.steps.reached(Step.AFTER_CLAIM)
             self.waits = False
-            settled_after = time.monotonic() - begun
+            settled_after = self._clock.monotonic() - begun
             try:
                 folds = yield from self._restored(settled)
                 self._loader.steps.reached(Step.AFTER_RESTORE)
@@ -109,12 +110,12 @@ class Load:
                 loaded = yield from self._with_positions(folds, settled.committed)
                 required = max((fold.definitions_position for fold in folds), default=0)
                 yield from until_known(
-                    self._loader.definitions, required, self._loader.cluster, self._names.definitions
+                    self._loader.definitions, required, self._loader.cluster, self._names.definitions, self._clock
                 )
             except KafkaException as exception:
                 self._log.warning("loading_again", shards=sorted(self.shards), reason=exception.args[0].str())
                 self._loader.cluster.renew()
-                yield from pause(0.5)
+                yield from pause(self._clock, 0.5)
                 continue
             self._log.info(
                 "restored",
@@ -122,7 +123,7 @@ class Load:
                 rows=self._restore.rows_taken if self._restore else 0,
                 records=self._restore.records if self._restore else 0,
                 settle_s=round(settled_after, 3),
-                restore_s=round(time.monotonic() - begun - settled_after, 3),
+                restore_s=round(self._clock.monotonic() - begun - settled_after, 3),
             )
             self._restore = None
             return loaded
@@ -130,7 +131,7 @@ class Load:
     def _claim(self, settled: Settled) -> Waiting[None]:
         """Commit the offsets as they are, with our name. Raises NotAMember if the group keeps refusing."""
         transaction = self._loader.transaction
-        until = time.monotonic() + CLAIM_SECONDS
+        until = self._clock.monotonic() + CLAIM_SECONDS
         low = yield from self._retried_low()
         while True:
             offsets = {}
@@ -146,11 +147,11 @@ class Load:
                 return
             except (KafkaException, NotAMember) as exception:
                 transaction.abort()
-                if time.monotonic() > until:
+                if self._clock.monotonic() > until:
                     reason = exception if isinstance(exception, NotAMember) else exception.args[0].str()
                     raise NotAMember(f"the group does not accept this worker as owner: {reason}") from exception
             # A new generation that has not reached us yet, most often: polling brings it.
-            yield from pause(CLAIM_AGAIN_SECONDS)
+            yield from pause(self._clock, CLAIM_AGAIN_SECONDS)
 
     def _retried_low(self) -> Waiting[dict[Place, int]]:
         while True:
@@ -158,7 +159,7 @@ class Load:
                 return (yield from self._loader.cluster.low([self._names.commands(shard) for shard in self.shards]))
             except KafkaException:
                 self._loader.cluster.renew()
-                yield from pause(0.1)
+                yield from pause(self._clock, 0.1)
 
     def _restored(self, settled: Settled) -> Waiting[list[Fold]]:
         """Read the state of all shards side by side and give each fold its rows."""
@@ -236,7 +237,9 @@ class Load:
         )
 
 
-def until_known(definitions: Definitions, required: int, cluster: Cluster, place: Place) -> Waiting[None]:
+def until_known(
+    definitions: Definitions, required: int, cluster: Cluster, place: Place, clock: Clock = CLOCK
+) -> Waiting[None]:
     """Wait until the worker knows `definitions` up to the position that shards were folded with.
 
     It exists, because it was committed, and the reader takes it between turns; a former owner was faster with that.
@@ -249,9 +252,9 @@ def until_known(definitions: Definitions, required: int, cluster: Cluster, place
                 f"{spelled(place)}: expected offset {required}, up to which its definitions were used, found that the "
                 f"topic ends at {end}: it was truncated, or deleted and made anew"
             )
-    warn_at = time.monotonic() + DEFINITIONS_WARN_SECONDS
+    warn_at = clock.monotonic() + DEFINITIONS_WARN_SECONDS
     while required > definitions.position:
-        if time.monotonic() > warn_at:
+        if clock.monotonic() > warn_at:
             warn_at = float("inf")
             structlog.get_logger("halter.runtime").warning(
                 "waiting_for_definitions", required=required, position=definitions.position

@@ -5,7 +5,6 @@ loop folds (the agents). While one shard's outputs are handed to librdkafka the 
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
@@ -17,6 +16,7 @@ import structlog
 from processors.errors import HalterError
 from processors.runtime.batch import Batch
 from processors.runtime.calls import FOLD_STUCK_SECONDS, KafkaCalls, Stopping, Watchdog, Watched
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.errors import KafkaFailed, in_short
 from processors.runtime.readiness import Readiness, State
 from processors.runtime.steps import Step, Steps
@@ -40,12 +40,14 @@ class Runtime(mode.Service):
         calls: KafkaCalls,
         readiness: Readiness,
         steps: Steps,
+        clock: Clock = CLOCK,
     ) -> None:
         super().__init__()
         self.readiness = readiness
         self.failure: HalterError | None = None
         self.ended = asyncio.Event()
         self._app, self._channel, self._turns, self._calls, self._steps = app, channel, turns, calls, steps
+        self._clock = clock
         self._kafka = ThreadPoolExecutor(1, thread_name_prefix="kafka")
         self._begun = False
         self._folding = Watched("fold", FOLD_STUCK_SECONDS)
@@ -99,9 +101,12 @@ class Runtime(mode.Service):
 
     async def _fold(self, turn: Turn) -> None:
         """Have the agents fold a turn's records, and hand what comes of them to the transaction."""
-        begun = time.perf_counter()
-        until = time.monotonic() + TURN_SECONDS
-        batches = [Batch(shard, records, until, self._folding, self._steps) for shard, records in turn.records.items()]
+        begun = self._clock.monotonic()
+        until = begun + TURN_SECONDS
+        batches = [
+            Batch(shard, records, until, self._folding, self._steps, self._clock)
+            for shard, records in turn.records.items()
+        ]
         for batch in batches:
             await self._channel.put(batch)  # type: ignore[arg-type]  # any object may go through
         for batch in batches:
@@ -110,7 +115,7 @@ class Runtime(mode.Service):
             await self._in_kafka_thread(self._turns.produce, await batch.outputs)
             turn.folded[batch.shard] = batch.folded
         self._steps.reached(Step.AFTER_FOLD)
-        seconds = time.perf_counter() - begun
+        seconds = self._clock.monotonic() - begun
         self._turns.figures.fold_s += seconds
         self._turns.size.folded(sum(turn.folded.values()), seconds)
 

@@ -10,7 +10,6 @@ the shard's offsets last and is no longer a member of the group. Its transaction
 commit; taking that id over aborts what it left and shuts it out.
 """
 
-import time
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Final
 import structlog
 from confluent_kafka import KafkaException
 
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.cluster import Cluster, Committed
 from processors.runtime.names import Place, ShardTopics
 from processors.runtime.transaction import Transaction
@@ -39,14 +39,17 @@ class Settled:
 class Settlement:
     """Waits until shards are settled, fencing dead owners."""
 
-    def __init__(self, cluster: Cluster, names: ShardTopics, transaction: Transaction, me: str) -> None:
+    def __init__(
+        self, cluster: Cluster, names: ShardTopics, transaction: Transaction, me: str, clock: Clock = CLOCK
+    ) -> None:
         self._cluster, self._names, self._transaction, self._me = cluster, names, transaction, me
+        self._clock = clock
         self._log = structlog.get_logger("halter.runtime")
 
     def settle(self, shards: AbstractSet[int]) -> Waiting[Settled]:
         """Return once nothing of former owners is open. `shards` may shrink meanwhile."""
         fenced: set[str] = set()
-        complained, warn_at = False, time.monotonic() + WARN_SECONDS
+        complained, warn_at = False, self._clock.monotonic() + WARN_SECONDS
         while True:
             try:
                 commands = [self._names.commands(shard) for shard in sorted(shards)]
@@ -66,12 +69,12 @@ class Settlement:
                 if not complained:
                     complained = True
                     self._log.warning("settling_again", shards=sorted(shards), reason=exception.args[0].str())
-                yield from pause(0.1)
+                yield from pause(self._clock, 0.1)
                 self._cluster.renew()
-            if time.monotonic() > warn_at:
-                warn_at = time.monotonic() + WARN_SECONDS
+            if self._clock.monotonic() > warn_at:
+                warn_at = self._clock.monotonic() + WARN_SECONDS
                 self._log.warning("not_settled", shards=sorted(shards), reason="a transaction is open on them")
-            yield from pause(LOOK_AGAIN_SECONDS)
+            yield from pause(self._clock, LOOK_AGAIN_SECONDS)
 
     def _fence_dead_owners_of_commands(
         self, commands: list[Place], committed: Mapping[Place, Committed], fenced: set[str]

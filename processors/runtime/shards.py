@@ -4,12 +4,12 @@ A shard is in one of them, or it is not ours. `Shards` hears from the group what
 between turns; it never waits.
 """
 
-import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import structlog
 
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.fold import WF_COMMANDS, Fold
 from processors.runtime.load import Load, Loaded
 from processors.runtime.membership import Membership
@@ -35,9 +35,15 @@ class Shards:
     """Owns folds from the moment they are loaded until the group takes the shard, or a turn of it was aborted."""
 
     def __init__(
-        self, names: ShardTopics, membership: Membership, new_load: Callable[[set[int]], Load], readiness: Readiness
+        self,
+        names: ShardTopics,
+        membership: Membership,
+        new_load: Callable[[set[int]], Load],
+        readiness: Readiness,
+        clock: Clock = CLOCK,
     ) -> None:
         self._names, self._membership, self._new_load, self._readiness = names, membership, new_load, readiness
+        self._clock = clock
         self._log = structlog.get_logger("halter.runtime")
         self._owned: dict[int, OwnedShard] = {}
         self._by_place: dict[Place, tuple[OwnedShard, str]] = {}
@@ -98,9 +104,9 @@ class Shards:
 
     def drive(self, seconds: float) -> None:
         """Go on with loads for about that time. Raises what ends a load for good."""
-        until = time.monotonic() + seconds
+        until = self._clock.monotonic() + seconds
         for load in list(self._loads):
-            while (loaded := load.advance()) is None and time.monotonic() < until and not load.waits:
+            while (loaded := load.advance()) is None and self._clock.monotonic() < until and not load.waits:
                 pass
             if loaded is not None:
                 self._loads.remove(load)

@@ -9,9 +9,8 @@ come out of poll alone and so never meet an open transaction.
 After an abort the folds of that turn are ahead of Kafka: they are dropped, and their shards loaded anew.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
@@ -21,6 +20,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from processors.inputs import HEADER_PREFIX, Headers
 from processors.runtime.calls import KafkaCalls
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.definitions import DefinitionsReader
 from processors.runtime.errors import OutOfOrder, PositionLost, TurnCannotCommit
 from processors.runtime.fold import InputRecord, OutputRecord
@@ -45,11 +45,6 @@ shards this gap halves the latency. A worker that is idle or busy does not notic
 
 UNREADABLE_HEADERS: Final[Headers] = ((f"{HEADER_PREFIX}headers_unreadable", b"a name is not UTF-8"),)
 """Stands for the headers of a record that the client cannot read: they are in the input topic alone."""
-
-
-def wall_clock_ms() -> int:
-    """Return the time that timers are compared with, in ms since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(slots=True)
@@ -121,13 +116,13 @@ class Patience:
 
     failures_max: int = 12
     forget_after_s: float = 300.0
-    clock: Callable[[], float] = time.monotonic
+    clock: Clock = CLOCK
     failures: int = field(default=0, init=False)
     _failed_at: float = field(default=float("-inf"), init=False)
 
     def lost(self, reason: str) -> None:
         """Count a failure and wait a little longer than after the one before. Raises TurnCannotCommit."""
-        now = self.clock()
+        now = self.clock.monotonic()
         if now - self._failed_at > self.forget_after_s:
             self.failures = 0
         self._failed_at = now
@@ -135,7 +130,7 @@ class Patience:
         if self.failures > self.failures_max:
             raise TurnCannotCommit(f"gave up after {self.failures} failures in a row, the last one: {reason}")
         if self.failures > 2:
-            time.sleep(min(2.0, 0.05 * 2**self.failures))
+            self.clock.sleep(min(2.0, 0.05 * 2**self.failures))
 
     def regained(self) -> None:
         """Forget failures: something went right."""
@@ -156,13 +151,13 @@ class Turns:
         calls: KafkaCalls,
         readiness: Readiness,
         steps: Steps,
-        clock_ms: Callable[[], int] = wall_clock_ms,
+        clock: Clock = CLOCK,
     ) -> None:
         self._names, self._membership, self._shards = names, membership, shards
         self._transaction, self._definitions = transaction, definitions
-        self._calls, self._readiness, self._steps, self._clock_ms = calls, readiness, steps, clock_ms
+        self._calls, self._readiness, self._steps, self._clock = calls, readiness, steps, clock
         self._log = structlog.get_logger("halter.runtime")
-        self._patience = Patience()
+        self._patience = Patience(clock=clock)
         self._breathe_until = 0.0
         self._broken: KafkaException | None = None
         self._told_of_headers = False
@@ -227,7 +222,7 @@ class Turns:
     # Committing.
 
     def _finish(self, turn: Turn) -> None:
-        begun = time.perf_counter()
+        begun = self._clock.monotonic()
         for shard, records in turn.records.items():
             advance(shard, records[: turn.folded[shard]])
         self._left = turn.left
@@ -246,10 +241,10 @@ class Turns:
             self._patience.regained()
             self.figures.turns += 1
             self.figures.records += sum(turn.folded.values())
-            seconds = time.perf_counter() - begun
+            seconds = self._clock.monotonic() - begun
             self.figures.commit_s += seconds
             self.figures.commits.append(seconds)
-            self._breathe_until = time.perf_counter() + BREATH_SECONDS
+            self._breathe_until = self._clock.monotonic() + BREATH_SECONDS
 
     def _abort(self, turn: Turn, exception: KafkaException | NotAMember) -> None:
         """Undo a turn that cannot commit, and load anew what its fold has touched.
@@ -280,7 +275,7 @@ class Turns:
     # Beginning.
 
     def _poll(self) -> dict[OwnedShard, list[InputRecord]]:
-        begun = time.perf_counter()
+        begun = self._clock.monotonic()
         poll, at = self._membership.poll, self._shards.at
         polled: dict[OwnedShard, list[InputRecord]] = {}
         left = sum(map(len, self._left.values()))
@@ -288,7 +283,7 @@ class Turns:
         for _ in range(max(1, self.size.records - left)):
             message = poll(wait_seconds)
             if message is None:
-                wait_seconds = self._breathe_until - time.perf_counter()
+                wait_seconds = self._breathe_until - self._clock.monotonic()
                 if polled and wait_seconds > 0:
                     continue
                 break
@@ -303,7 +298,7 @@ class Turns:
                     self._headers_unreadable(record)
                 polled.setdefault(shard, []).append(record)
         self._membership.polled()
-        self.figures.poll_s += time.perf_counter() - begun
+        self.figures.poll_s += self._clock.monotonic() - begun
         # A callback within these polls may have taken a shard whose records we already hold.
         return {shard: records for shard, records in polled.items() if self._shards.has(shard)}
 
@@ -333,10 +328,10 @@ class Turns:
         timers = [time_ms for shard in self._shards.owned if (time_ms := shard.fold.next_timer_ms()) is not None]
         if not timers:
             return IDLE_SECONDS
-        return min(IDLE_SECONDS, max(0.0, (min(timers) - self._clock_ms()) / 1_000))
+        return min(IDLE_SECONDS, max(0.0, (min(timers) - self._clock.now_ms()) / 1_000))
 
     def _due_timers(self) -> dict[OwnedShard, Sequence[OutputRecord]]:
-        now_ms, left = self._clock_ms(), TIMERS_PER_TURN
+        now_ms, left = self._clock.now_ms(), TIMERS_PER_TURN
         due: dict[OwnedShard, Sequence[OutputRecord]] = {}
         for shard in self._shards.owned:
             if left > 0 and (timers := shard.fold.due_timers(now_ms, left)):

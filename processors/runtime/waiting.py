@@ -3,10 +3,11 @@
 Such work is a generator: it yields whenever there is nothing to do yet, and whoever drives it comes back later.
 """
 
-import time
 from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+from processors.runtime.clock import Clock
 
 T = TypeVar("T")
 
@@ -21,8 +22,8 @@ def answer(future: "Future[Any]") -> Waiting[Any]:
     return future.result()
 
 
-def pause(seconds: float) -> Waiting[None]:
+def pause(clock: Clock, seconds: float) -> Waiting[None]:
     """Wait for a time."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    until = clock.monotonic() + seconds
+    while clock.monotonic() < until:
         yield

@@ -2,6 +2,7 @@
 
 import pytest
 
+from processors.runtime.clock import Clock
 from processors.runtime.errors import TurnCannotCommit
 from processors.runtime.turns import Patience
 
@@ -17,7 +18,13 @@ def test_failures_in_a_row_are_given_up_with_the_last_reason() -> None:
 
 
 def test_failures_of_an_idle_worker_that_lie_far_apart_are_not_in_a_row() -> None:
-    hours = iter(range(100))
-    patience = Patience(failures_max=2, clock=lambda: next(hours) * 3_600.0)
+    class EveryHour(Clock):
+        hours = 0
+
+        def monotonic(self) -> float:
+            self.hours += 1
+            return self.hours * 3_600.0
+
+    patience = Patience(failures_max=2, clock=EveryHour())
     for _ in range(20):
         patience.lost("a broker went away")
