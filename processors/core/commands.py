@@ -3,10 +3,11 @@
 A command may be refused. It carries what the fold may not make itself: ids and, in its record, the time.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TypeAlias
 
+from processors.core.record import record
 from processors.core.values import Value, VariableType
 
 
@@ -29,7 +30,7 @@ class TaskStatus(StrEnum):
     TIMEOUT = "TIMEOUT"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunWf:
     """Start a WfRun of a WfSpec; its id is the idempotency key. Without a version, the newest is taken."""
 
@@ -43,7 +44,7 @@ class RunWf:
     command_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StopWfRun:
     """Put MANUAL_HALT on a ThreadRun."""
 
@@ -52,7 +53,7 @@ class StopWfRun:
     command_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResumeWfRun:
     """Take MANUAL_HALT off a ThreadRun."""
 
@@ -61,7 +62,7 @@ class ResumeWfRun:
     command_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RescueThreadRun:
     """Revive a ThreadRun in ERROR: run its node again or pass on from it (SEMANTICS 4.6)."""
 
@@ -71,7 +72,7 @@ class RescueThreadRun:
     command_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeleteWfRun:
     """Forget a WfRun and its ExternalEvents; the id may be used again."""
 
@@ -79,7 +80,7 @@ class DeleteWfRun:
     command_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TimerFired:
     """Written by the partition's owner when a timer is due. Names the timer exactly: a stale one is harmless."""
 
@@ -91,7 +92,7 @@ class TimerFired:
     due_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExternalEvent:
     """Something happened outside. (WfRun, ExternalEventDef, id) is the idempotency key."""
 
@@ -104,7 +105,7 @@ class ExternalEvent:
     """As in RunWf: for an event of an ExternalEventDef that was registered just now."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReportTaskRun:
     """A task worker's answer; it repeats the identity of the request."""
 
@@ -130,7 +131,7 @@ class AllowedUpdate(StrEnum):
     NONE = "NONE"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PutWfSpec:
     """Register a WfSpec: its document as JSON text (docs: WfSpec document)."""
 
@@ -140,7 +141,7 @@ class PutWfSpec:
     allowed_update: AllowedUpdate = AllowedUpdate.ALL
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PutTaskDef:
     """Register a TaskDef: the queue its requests go to and what it takes and gives."""
 
@@ -152,7 +153,7 @@ class PutTaskDef:
     command_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PutExternalEventDef:
     """Register an ExternalEventDef; without a type its content is not checked."""
 
@@ -161,7 +162,7 @@ class PutExternalEventDef:
     command_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PutWorkflowEventDef:
     """Register a WorkflowEventDef, an event that THROW_EVENT nodes throw."""
 
@@ -179,7 +180,7 @@ class DefinitionKind(StrEnum):
     WORKFLOW_EVENT_DEF = "WORKFLOW_EVENT_DEF"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeleteDefinition:
     """No new use of a definition; WfRuns that run keep theirs. Without a version: all versions of a WfSpec."""
 
@@ -190,32 +191,38 @@ class DeleteDefinition:
     command_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QuarantineWfRun:
     """Keep a WfRun's inputs without folding them, so that its partition goes on."""
 
     wf_run_id: str
     reason: str | None = None
     command_id: str | None = None
+    operator: str | None = None
+    """Who asks for it, for people."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReleaseWfRun:
     """End a quarantine: decide what was kept, in order."""
 
     wf_run_id: str
     command_id: str | None = None
+    reason: str | None = None
+    operator: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SkipRecord:
     """Pass over one input record, on the log."""
 
     topic: str
+    """Without the prefix of the installation."""
     partition: int
     offset: int
     reason: str | None = None
     command_id: str | None = None
+    operator: str | None = None
 
 
 Command: TypeAlias = (
@@ -225,3 +232,4 @@ Command: TypeAlias = (
 
 DefinitionCommand: TypeAlias = PutWfSpec | PutTaskDef | PutExternalEventDef | PutWorkflowEventDef | DeleteDefinition
 OperatorCommand: TypeAlias = QuarantineWfRun | ReleaseWfRun | SkipRecord
+"""What the fold takes before all else: it gets a partition past a record that breaks a rule."""

@@ -4,12 +4,13 @@
 everything that folding it needs: `evolve` looks up no rule and no WfSpec. A released event keeps its meaning for ever.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TypeAlias
 
 from processors.core.commands import DefinitionKind, TaskStatus
 from processors.core.model import Failure, HaltReason, Status, ThreadType, Timer, WfSpecId
+from processors.core.record import record
 from processors.core.values import Value, VariableType
 
 
@@ -23,7 +24,7 @@ class RejectionCode(StrEnum):
     RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cause:
     """The input record that made an event happen, and what was known of definitions then."""
 
@@ -35,7 +36,7 @@ class Cause:
     definitions_position: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WfRunStarted:
     """Thread 0 exists and stands at its ENTRYPOINT node."""
 
@@ -45,14 +46,14 @@ class WfRunStarted:
     variables: dict[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WfRunDeleted:
     """Nothing of the WfRun is kept but the log; its id is free."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExternalEventKeyRef:
     """Names an ExternalEvent of the WfRun."""
 
@@ -60,7 +61,7 @@ class ExternalEventKeyRef:
     external_event_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExternalEventPosted:
     """An ExternalEvent was taken in, unclaimed until a `Halt`, `InterruptAccepted` or `NodeCompleted` names it."""
 
@@ -72,7 +73,7 @@ class ExternalEventPosted:
     """Ids that are no longer remembered from here on: old, and more than need be."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Halt:
     """A reason was put on a thread. RUNNING becomes HALTING. With PENDING_INTERRUPT, the event is claimed."""
 
@@ -80,14 +81,14 @@ class Halt:
     reason: HaltReason
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ThreadHalted:
     """HALTING became HALTED: its task is back, and nothing below it moves."""
 
     thread: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InterruptAccepted:
     """An interrupt with `halt: false` claimed its event; its handler has not started."""
 
@@ -96,7 +97,7 @@ class InterruptAccepted:
     external_event_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InterruptDropped:
     """An accepted interrupt will never be handled."""
 
@@ -106,7 +107,7 @@ class InterruptDropped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InterruptSuperseded:
     """A newer event took the place of one that still waited (policy `latest`)."""
 
@@ -116,7 +117,7 @@ class InterruptSuperseded:
     by_external_event_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SpawnChild:
     """A thread exists and stands at its ENTRYPOINT node.
 
@@ -138,7 +139,7 @@ class SpawnChild:
     """False for an INTERRUPT with `halt: false`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HaltReasonResolved:
     """A reason no longer holds; others do."""
 
@@ -146,7 +147,7 @@ class HaltReasonResolved:
     reason: HaltReason
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resume:
     """The last reason is gone: HALTED became RUNNING."""
 
@@ -155,7 +156,7 @@ class Resume:
     """The one that went last; None where it was gone before the thread was HALTED."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class VariableWrite:
     """A Variable's new value, and the thread that stores it."""
 
@@ -164,7 +165,7 @@ class VariableWrite:
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeCompleted:
     """A node is done and the thread stands at the next one, `position` + 1."""
 
@@ -181,7 +182,7 @@ class NodeCompleted:
     """The ExternalEvent that an EXTERNAL_EVENT node claimed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeFailed:
     """A node failed and a failure handler will be started for it."""
 
@@ -196,7 +197,7 @@ class NodeFailed:
     """The ExternalEvent that an EXTERNAL_EVENT node claimed before it failed on its way out."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TimerArmed:
     """The current node waits for a time; replaces a timer that it had."""
 
@@ -205,7 +206,7 @@ class TimerArmed:
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TimerMatured:
     """The node's timer fired in time."""
 
@@ -214,7 +215,7 @@ class TimerMatured:
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskAttemptRequested:
     """An attempt is out: a TaskRequest with this content goes to the task's queue."""
 
@@ -228,7 +229,7 @@ class TaskAttemptRequested:
     input: dict[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskAttemptEnded:
     """A report or the time-out ended the attempt that was out."""
 
@@ -244,7 +245,7 @@ class TaskAttemptEnded:
     """When the next attempt is due; None: this one decides the node."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WaitStarted:
     """A WAIT_FOR_THREADS node knows whom it waits for."""
 
@@ -253,7 +254,7 @@ class WaitStarted:
     threads: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChildFailureHandled:
     """A WAIT_FOR_THREADS has dealt with failed children (handled, or ANY needed no more): EXIT overlooks them."""
 
@@ -261,7 +262,7 @@ class ChildFailureHandled:
     children: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WorkflowEventThrown:
     """A THROW_EVENT node told the outside."""
 
@@ -271,7 +272,7 @@ class WorkflowEventThrown:
     content: Value = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ThreadCompleted:
     """A thread reached its EXIT. A child leaves the hot state, with what is left below it."""
 
@@ -279,7 +280,7 @@ class ThreadCompleted:
     output: Value = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ThreadFailed:
     """A thread failed at its current node, for good unless it is rescued. Its status is the failure's class."""
 
@@ -290,14 +291,14 @@ class ThreadFailed:
     """As in `NodeFailed`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ThreadRetired:
     """A loser of WAIT_FOR_THREADS ANY or FIRST is still and leaves the hot state, with all below it (N15)."""
 
     thread: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ThreadRescued:
     """A thread in ERROR runs again: at its node anew (`position` + 1), or past it."""
 
@@ -305,7 +306,7 @@ class ThreadRescued:
     skip_current_node: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WfRunEnded:
     """Thread 0 has ended and nothing below it moves: the WfRun is kept until its retention ends.
 
@@ -316,7 +317,7 @@ class WfRunEnded:
     delete_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rejected:
     """A command was refused and changed nothing."""
 
@@ -325,7 +326,7 @@ class Rejected:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ignored:
     """A command had nothing to do: a no-op, a stale or an early timer."""
 
@@ -364,12 +365,9 @@ Event: TypeAlias = (
 )
 
 
-@dataclass(slots=True)
+@record
 class LogEntry:
-    """One record of the log: an event, whose it is, where in that WfRun's history, when and why.
-
-    Never changed, and not frozen: one is made for every event, and frozen it takes three times as long.
-    """
+    """One record of the log: an event, whose it is, where in that WfRun's history, when and why."""
 
     wf_run_id: str
     incarnation: int
@@ -380,7 +378,7 @@ class LogEntry:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DefinitionProblem:
     """One thing wrong with a definition."""
 
@@ -390,7 +388,7 @@ class DefinitionProblem:
     """Names ThreadSpec, node and field; says what was expected and found."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DefinitionAccepted:
     """A definition command was accepted. `changed` is False for one equal to what was there."""
 
@@ -402,7 +400,7 @@ class DefinitionAccepted:
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DefinitionRejected:
     """A definition command was refused; all that is wrong with it."""
 
@@ -415,7 +413,7 @@ class DefinitionRejected:
     problems: list[DefinitionProblem] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Definition:
     """An accepted definition, as kept on `definitions` under kind/name/major.revision."""
 
@@ -441,7 +439,7 @@ class Definition:
         return f"{self.kind}/{self.name}/{self.major}.{self.revision}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskRequest:
     """A task attempt to run; the report repeats wf_run_id, incarnation, thread, position and attempt."""
 

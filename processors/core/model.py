@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from processors.core.commands import TaskStatus, TimerKind
+from processors.core.record import record
 from processors.core.spec import ThreadSpec, WfSpec
 from processors.core.values import Value
 
@@ -63,7 +64,7 @@ class FailureClass(StrEnum):
     EXCEPTION = "EXCEPTION"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failure:
     """Why a node or thread failed; `cause` is the failure of the thread below that brought it about (SEMANTICS N1)."""
 
@@ -83,7 +84,7 @@ class Failure:
             failure = failure.cause
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PendingInterrupt:
     """An interrupt was accepted; its handler has not started."""
 
@@ -94,7 +95,7 @@ class PendingInterrupt:
         return f"PENDING_INTERRUPT({self.external_event_id})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Interrupted:
     """An Interrupt Handler runs."""
 
@@ -104,7 +105,7 @@ class Interrupted:
         return f"INTERRUPTED({self.handler})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PendingFailure:
     """The node failed; its failure handler has not started."""
 
@@ -114,7 +115,7 @@ class PendingFailure:
         return "PENDING_FAILURE"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HandlingFailure:
     """A failure handler runs."""
 
@@ -124,7 +125,7 @@ class HandlingFailure:
         return f"HANDLING_FAILURE({self.handler})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ParentHalted:
     """The thread that this one halts and resumes with is halted, or failed."""
 
@@ -134,7 +135,7 @@ class ParentHalted:
         return f"PARENT_HALTED({self.parent})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ManualHalt:
     """StopWfRun; ResumeWfRun takes it off."""
 
@@ -142,7 +143,7 @@ class ManualHalt:
         return "MANUAL_HALT"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HaltedByParent:
     """A loser of WAIT_FOR_THREADS ANY or FIRST; for good."""
 
@@ -158,7 +159,7 @@ HaltReason: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Timer:
     """Armed on the current node, or on the WfRun; due at `due_ms` (epoch milliseconds)."""
 
@@ -177,7 +178,7 @@ class TaskRunStatus(StrEnum):
     """The last report decides the node."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskRun:
     """The attempts of one TASK node visit."""
 
@@ -313,7 +314,7 @@ ExternalEventKey: TypeAlias = tuple[str, str]
 """(ExternalEventDef, event id)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AcceptedInterrupt:
     """An accepted interrupt whose handler has not started, in the WfRun's order of arrival."""
 
@@ -322,7 +323,7 @@ class AcceptedInterrupt:
     external_event_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnstartedFailureHandler:
     """A failure handler to start once its thread is HALTED."""
 
@@ -331,7 +332,7 @@ class UnstartedFailureHandler:
     handler_spec: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WfSpecId:
     """A version of a WfSpec."""
 
