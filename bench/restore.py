@@ -244,7 +244,7 @@ class Installation:
 
     def wait_for_definitions(self) -> None:
         """Wait until the WfSpec can be run."""
-        consumer = self._reader([(self.settings.prefix + "definitions", 0)], from_start=True)
+        consumer = self.reader("definitions", 1)
         found = 0
         while found < len(DEFINITIONS):
             message = consumer.poll(60)
@@ -252,21 +252,14 @@ class Installation:
             found += 1
         consumer.close()
 
-    def _reader(self, places: list[tuple[str, int]], *, from_start: bool) -> Any:
-        from confluent_kafka import Consumer, TopicPartition
+    def reader(self, topic: str, partitions: int) -> Any:
+        """A consumer of a topic, from its beginning."""
+        from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
         consumer = Consumer(self.settings.consumer(group_id="bench", fetch_wait_max_ms=20))
-        starts = []
-        for place in places:
-            low, high = consumer.get_watermark_offsets(TopicPartition(*place), timeout=20)
-            starts.append(TopicPartition(*place, low if from_start else high))
-        consumer.assign(starts)
+        name = self.settings.prefix + topic
+        consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in range(partitions)])
         return consumer
-
-    def events_reader(self, *, from_start: bool = False) -> Any:
-        """A consumer of `wf-events`."""
-        places = [(self.topics.wf_events, partition) for partition in range(self.topics.partitions)]
-        return self._reader(places, from_start=from_start)
 
 
 def wait_for_events(consumer: Any, wanted: int, header: bytes, seconds: float) -> None:
@@ -282,7 +275,7 @@ def kafka_figures(bootstrap: str, folder: Path, wf_runs: int, runs: int, partiti
     """Kill and start a worker that has so many WfRuns, over and over."""
     installation = Installation(bootstrap, folder, partitions, store)
     worker = installation.worker()
-    consumer = installation.events_reader()
+    consumer = installation.reader("wf-events", partitions)
     begun = time.monotonic()
     installation.start_wf_runs(0)
     empty = resident_bytes(worker.pid)
