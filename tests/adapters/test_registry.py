@@ -38,7 +38,6 @@ class RegistryInMemory:
 
 
 def confluent() -> Registry:
-    pytest.importorskip("authlib", reason="needs halter[registry]")
     return ConfluentRegistry({"url": "mock://halter"})
 
 
@@ -126,7 +125,6 @@ def test_another_framing_is_refused(data: bytes) -> None:
 
 
 def test_a_registry_that_does_not_answer_is_not_the_records_fault() -> None:
-    pytest.importorskip("authlib", reason="needs halter[registry]")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -138,7 +136,6 @@ def test_a_registry_that_does_not_answer_is_not_the_records_fault() -> None:
 
 
 def test_settings_that_the_client_refuses_are_a_sentence() -> None:
-    pytest.importorskip("authlib", reason="needs halter[registry]")
     with pytest.raises(RegistryUnavailable, match="settings are refused"):
         ConfluentRegistry({"url": "mock://halter", "no.such.setting": 1})
 
