@@ -1,0 +1,78 @@
+"""Upgrades: what a released version wrote is read, means what it meant, and goes on.
+
+The recordings (`tests/released`) were made by the released code itself; see `tests/support/released.py`.
+"""
+
+from collections.abc import Sequence
+
+import pytest
+
+from halter.scenarios.comparison import difference
+from processors.core.context import Context
+from processors.core.engine import attach, new_run, replay
+from processors.core.events import LogEntry
+from tests.support.released import Output, ReleasedRun, recording, versions
+from tests.support.shard_rig import ShardRig
+
+DECIDED_OTHERWISE_SINCE: dict[str, str] = {}
+"""Scenario -> why today's rules decide other events for the same inputs. A WfRun of an old log stays as it was."""
+
+
+class Upgraded(ShardRig):
+    """Today's shard, on the topics that an old one has written."""
+
+    def learn(self, outputs: Sequence[Output]) -> None:
+        """Take the definitions that the old version has accepted."""
+        for output in outputs:
+            if output.topic == "definitions":
+                assert output.key is not None
+                self.view.apply(output.key, output.value, self.view.position + 1)
+
+    def wrote(self, outputs: Sequence[Output]) -> None:
+        """Take what the old version wrote as the content of the state topics."""
+        for output in outputs:
+            assert output.key is not None
+            if output.topic in self.tables:
+                table = self.tables[output.topic]
+                table.pop(output.key, None) if output.value is None else table.update({output.key: output.value})
+
+
+def events_of(outputs: Sequence[Output], rig: ShardRig) -> list[LogEntry]:
+    return [rig.codec.decode(it.value) for it in outputs if it.topic == "wf-events" and it.value is not None]  # type: ignore[misc]
+
+
+RUNS = [pytest.param(run, id=f"{version}-{run.scenario}") for version in versions() for run in recording(version)]
+
+
+def test_every_release_is_recorded() -> None:
+    assert versions() == list(ShardRig().codec.schemas.versions)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_an_old_log_gives_the_old_state(run: ReleasedRun) -> None:
+    rig = Upgraded(run.limits, run.queues)
+    log: dict[str, list[LogEntry]] = {}
+    for turn in run.turns:
+        rig.learn(turn.outputs)
+        rig.wrote(turn.outputs)
+        for entry in events_of(turn.outputs, rig):
+            log.setdefault(entry.wf_run_id, []).append(entry)
+    context = Context(rig.view, run.limits)
+    restored = rig.restored().wf_runs
+    for wf_run_id, entries in log.items():
+        replayed = attach(replay(entries, new_run(wf_run_id)), context)
+        if wf_run_id in restored:
+            assert difference(attach(restored[wf_run_id], context), replayed) is None
+        else:
+            assert not replayed.exists
+            assert not replayed.external_events
+
+
+@pytest.mark.parametrize("run", [run for run in RUNS if run.values[0].scenario not in DECIDED_OTHERWISE_SINCE])  # type: ignore[union-attr]
+def test_a_worker_upgraded_at_any_moment_goes_on_as_the_old_one_did(run: ReleasedRun) -> None:
+    rig = Upgraded(run.limits, run.queues)
+    for turn in run.turns:
+        rig.shard = rig.restored()
+        entries = rig.log(*turn.inputs)
+        assert entries == events_of(turn.outputs, rig)
+        rig.wrote(turn.outputs)
