@@ -19,34 +19,40 @@ from processors.core.events import (
     WfRunStarted,
     WorkflowEventThrown,
 )
-from processors.core.model import Failure
 from processors.core.values import Value, size_of
 
 
 def payload_bytes(event: Event) -> int:
     """About how many bytes of payload an event carries."""
-    values = _VALUES.get(type(event))
-    if values is None:
-        return 0
-    size = 0
-    for value in values(event):
-        size += size_of(value)
+    measure = _MEASURES.get(type(event))
+    return 0 if measure is None else measure(event)
+
+
+def _of_writes(event: NodeCompleted) -> int:
+    size = size_of(event.output)
+    for write in event.writes:
+        size += size_of(write.value)
     return size
 
 
-def _of_failure(failure: Failure) -> Iterable[Value]:
-    return [part for link in failure.chain() for part in (link.content, link.message)]
+def _of_failure(event: NodeFailed | ThreadFailed) -> int:
+    return _of_all(part for failure in event.failure.chain() for part in (failure.content, failure.message))
 
 
-_VALUES: dict[type[Event], Callable[[Any], Iterable[Value]]] = {
-    ExternalEventPosted: lambda event: (event.content,),
-    NodeCompleted: lambda event: [event.output, *[write.value for write in event.writes]],
-    NodeFailed: lambda event: _of_failure(event.failure),
-    SpawnChild: lambda event: event.variables.values(),
-    TaskAttemptEnded: lambda event: (event.output, event.content, event.message),
-    TaskAttemptRequested: lambda event: event.input.values(),
-    ThreadCompleted: lambda event: (event.output,),
-    ThreadFailed: lambda event: _of_failure(event.failure),
-    WfRunStarted: lambda event: event.variables.values(),
-    WorkflowEventThrown: lambda event: (event.content,),
+def _of_all(values: Iterable[Value]) -> int:
+    return sum(map(size_of, values))
+
+
+# Asked at every event, so each has a function of its own instead of a list of its values.
+_MEASURES: dict[type[Event], Callable[[Any], int]] = {
+    ExternalEventPosted: lambda event: size_of(event.content),
+    NodeCompleted: _of_writes,
+    NodeFailed: _of_failure,
+    SpawnChild: lambda event: _of_all(event.variables.values()),
+    TaskAttemptEnded: lambda event: _of_all((event.output, event.content, event.message)),
+    TaskAttemptRequested: lambda event: _of_all(event.input.values()),
+    ThreadCompleted: lambda event: size_of(event.output),
+    ThreadFailed: _of_failure,
+    WfRunStarted: lambda event: _of_all(event.variables.values()),
+    WorkflowEventThrown: lambda event: size_of(event.content),
 }

@@ -43,8 +43,14 @@ def attach(run: WfRun, context: Context) -> WfRun:
     return run
 
 
+_UNDECIDED = (Rejected, Ignored)
+"""Outcomes after which nothing can follow."""
+
+
 class _Handling:
     """One command on its way through the rules."""
+
+    __slots__ = ("_agenda", "_bytes", "_cause", "_context", "_events", "_log", "_run", "_time_ms")
 
     def __init__(self, run: WfRun, cause: Cause, time_ms: int, context: Context) -> None:
         self._run = run
@@ -52,33 +58,36 @@ class _Handling:
         self._context = context
         self._agenda = Agenda()
         self._log: list[LogEntry] = []
-        self._time_ms = max(run.time_ms, time_ms) if run.exists else time_ms
-        if run.exists:
-            run.time_ms = self._time_ms  # rules that look at the time see this command's
+        self._events = self._bytes = 0  # of this command so far, as the limits count them
+        self._time_ms = time_ms
+        if run.wf_spec is not None:
+            run.time_ms = self._time_ms = max(run.time_ms, time_ms)  # rules that look at the time see this command's
 
     def handle(self, command: Command) -> list[LogEntry]:
-        limits = self._context.limits
-        count = size = 0
-        for event in self._follow(command):
-            event_bytes = payload_bytes(event)
-            size += event_bytes
-            if event_bytes > limits.bytes_per_event or size > limits.bytes_per_command:
-                self._break_off(f"{event_bytes} bytes in one event, {size} in one command", event)
-                break
-            self._record(event)
-            count += 1
-            if type(event) is NodeCompleted and event.external_event_id is not None:
-                count = size = 0
-            elif count >= limits.events_per_command and self._run.threads and self._run.status not in TERMINAL:
-                self._break_off(f"{count} events in one command", event)
-                break
-        assert self._log, f"{type(command).__name__} had no outcome"
-        return self._log
+        run, log = self._run, self._log
+        within_limits = self._follow(decide(run, command, self._context))
+        assert log, f"{type(command).__name__} had no outcome"
+        if within_limits and run.wf_spec is not None and type(log[0].event) not in _UNDECIDED:
+            self._follow(advance(run, self._context, self._agenda))
+        return log
 
-    def _follow(self, command: Command) -> Iterator[Event]:
-        yield from decide(self._run, command, self._context)
-        if type(self._log[0].event) not in (Rejected, Ignored) and self._run.exists:
-            yield from advance(self._run, self._context, self._agenda)
+    def _follow(self, rules: Iterator[Event]) -> bool:
+        """Make happen what the rules yield; False if it was too much, and was broken off."""
+        run, limits = self._run, self._context.limits
+        for event in rules:
+            event_bytes = payload_bytes(event)
+            self._bytes += event_bytes
+            if event_bytes > limits.bytes_per_event or self._bytes > limits.bytes_per_command:
+                self._break_off(f"{event_bytes} bytes in one event, {self._bytes} in one command", event)
+                return False
+            self._record(event)
+            self._events += 1
+            if type(event) is NodeCompleted and event.external_event_id is not None:
+                self._events = self._bytes = 0
+            elif self._events >= limits.events_per_command and run.threads and run.status not in TERMINAL:
+                self._break_off(f"{self._events} events in one command", event)
+                return False
+        return True
 
     def _break_off(self, what: str, newest: Event) -> None:
         """A WfSpec that loops or swells is its author's mistake: that WfRun fails, and nothing else (DESIGN 4)."""

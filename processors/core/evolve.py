@@ -162,7 +162,8 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             pass
         case _:
             assert_never(event)
-    _remember_command(run, entry)
+    if run.wf_spec is not None and entry.cause.topic == WF_COMMANDS:
+        _remember_command(run, entry.cause.command_id)
 
 
 def _change(run: WfRun, number: int) -> ThreadRun:
@@ -171,11 +172,8 @@ def _change(run: WfRun, number: int) -> ThreadRun:
     return run.threads[number]
 
 
-def _remember_command(run: WfRun, entry: LogEntry) -> None:
-    command_id = entry.cause.command_id
-    if command_id is None or run.wf_spec is None or entry.cause.topic != WF_COMMANDS:
-        return
-    if command_id not in run.command_ids:
+def _remember_command(run: WfRun, command_id: str | None) -> None:
+    if command_id is not None and command_id not in run.command_ids:
         run.command_ids.append(command_id)
         del run.command_ids[:-COMMAND_IDS_REMEMBERED]
 
@@ -241,10 +239,11 @@ def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
         del run.external_events[key]
         run.changes.forgotten.append(key)
         run.changes.external_events.discard(key)
-    posted = WfRunExternalEvent(
+    event_def, event_id = event.external_event_def, event.external_event_id
+    run.external_events[event_def, event_id] = WfRunExternalEvent(
         wf_run_id=run.wf_run_id,
-        external_event_def=event.external_event_def,
-        external_event_id=event.external_event_id,
+        external_event_def=event_def,
+        external_event_id=event_id,
         status=ExternalEventStatus.UNCLAIMED,
         posted_ms=entry.time_ms,
         posted_offset=entry.cause.offset,
@@ -252,16 +251,16 @@ def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
         content=event.content,
         thread=event.thread,
     )
-    run.external_events[posted.key] = posted
-    run.changes.external_events.add(posted.key)
-    run.index.unclaimed.setdefault(event.external_event_def, {})[event.external_event_id] = None
+    run.changes.external_events.add((event_def, event_id))
+    run.index.unclaimed.setdefault(event_def, {})[event_id] = None
 
 
 def _change_event(run: WfRun, key: ExternalEventKey) -> WfRunExternalEvent:
     """The ExternalEvent, noted as changed; whatever is done with it, it is unclaimed no longer."""
     run.changes.external_events.add(key)
-    event_def, event_id = key
-    run.index.unclaimed.get(event_def, {}).pop(event_id, None)
+    unclaimed = run.index.unclaimed.get(key[0])
+    if unclaimed:
+        unclaimed.pop(key[1], None)
     return run.external_events[key]
 
 
@@ -272,11 +271,11 @@ def _accept(run: WfRun, number: int, event_def: str, event_id: str) -> None:
 
 def _settle_interrupt(run: WfRun, accepted: AcceptedInterrupt) -> None:
     """Take an interrupt off the waiting list; its event's content goes with the last thread that waited for it."""
-    if run.accepted_interrupts:
-        run.accepted_interrupts = [waiting for waiting in run.accepted_interrupts if waiting != accepted]
-    event_def, event_id = accepted.external_event_def, accepted.external_event_id
-    if not any(a.external_event_id == event_id and a.external_event_def == event_def for a in run.accepted_interrupts):
-        _change_event(run, (event_def, event_id)).content = None
+    if accepted in run.accepted_interrupts:
+        run.accepted_interrupts.remove(accepted)
+    key = (accepted.external_event_def, accepted.external_event_id)
+    if not any((other.external_event_def, other.external_event_id) == key for other in run.accepted_interrupts):
+        _change_event(run, key).content = None
 
 
 def _give_up(run: WfRun, event: InterruptDropped | InterruptSuperseded, status: ExternalEventStatus) -> None:

@@ -52,7 +52,7 @@ def fail_thread(
     while failing is not None and failing.status not in TERMINAL:
         event_def, event_id = (claimed or (None, None)) if failing is thread else (None, None)
         yield ThreadFailed(failing.number, failure, event_def, event_id)
-        for dependent in list(run.dependents(failing)):
+        for dependent in run.dependents(failing):
             yield from halt(run, dependent, ParentHalted(failing.number))
         number = failing.number
         parent = None if failing.parent is None else run.threads[failing.parent]

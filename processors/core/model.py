@@ -4,7 +4,7 @@ The classes have the fields of their schemas, so the state tables are these obje
 ThreadRuns and ExternalEvents; they are changed in place by the fold that owns them and by nobody else.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -473,13 +473,15 @@ class WfRun:
             thread = self.threads[thread.parent]
             yield thread
 
-    def dependents(self, thread: ThreadRun) -> Iterator[ThreadRun]:
+    def dependents(self, thread: ThreadRun) -> Sequence[ThreadRun]:
         """The threads that halt and resume with this one: its children, and the failure handlers of failed children
-        that it waits for, or waited for when they lost; ascending.
+        that it waits for, or waited for when they lost; ascending. As they are now: a rule may change them.
         """
-        numbers = thread.children
-        handlers = self.index.waiter_handlers.get(thread.number)
-        for number in sorted({*numbers, *handlers}) if handlers else list(numbers):
-            dependent = self.threads.get(number)
-            if dependent is not None and dependent.holder == thread.number:
-                yield dependent
+        holder, numbers = thread.number, thread.children
+        handlers = self.index.waiter_handlers.get(holder)
+        if handlers:
+            numbers = sorted({*numbers, *handlers})
+        elif not numbers:
+            return ()  # asked for at nearly every event, and nearly always so
+        threads = (self.threads.get(number) for number in numbers)
+        return [thread for thread in threads if thread is not None and thread.holder == holder]
