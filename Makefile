@@ -33,8 +33,8 @@ check: lint types contracts ## Run what needs no Kafka: seconds
 chaos: $(DEV) ## Run the tests that kill processes at random
 	@$(BIN)/python -m pytest -m "chaos or one_broker_dies" $(ARGS)
 
-search: $(DEV) ## Explore every order of inputs, far: minutes to hours (STATES=100000 per search)
-	@HALTER_SEARCH_STATES=$(or $(STATES),100000) $(BIN)/python -m pytest tests/core/test_search.py -rP --timeout 0 $(ARGS)
+search: $(DEV) ## Explore every order of inputs, far: minutes, on all processors (STATES=1000000 in all)
+	@HALTER_SEARCH_STATES=$(or $(STATES),1000000) $(BIN)/python -m pytest tests/core/test_search.py -rP $(ARGS)
 
 fuzz: $(DEV) ## Try random WfSpecs and commands for long (EXAMPLES=20000 per property)
 	@HALTER_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest tests/core/test_properties.py --timeout 0 $(ARGS)

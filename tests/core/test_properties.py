@@ -40,7 +40,7 @@ class History:
         assume(not refused)
         self.context = Context(definitions, limits)
         self.engine = MemoryEngine(self.context, START_MS)
-        self.watch = Watch(new_run(RUN_ID))
+        self.watch = Watch(new_run(RUN_ID), self.context)
         self.taken: list[Taken] = []
         producers = Producers(list(document["external_events"]))
         for number in numbers:

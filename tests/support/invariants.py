@@ -3,26 +3,33 @@
 Nothing in here shares code with the rules under test, except where it asks them whether they have anything left to do.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from processors.core.advance import advance_thread
 from processors.core.context import Context
 from processors.core.events import (
+    ExternalEventPosted,
     Halt,
     InterruptAccepted,
     InterruptDropped,
     InterruptSuperseded,
     LogEntry,
+    NodeCompleted,
+    NodeFailed,
     Rejected,
     Resume,
     SpawnChild,
+    ThreadFailed,
     ThreadHalted,
 )
 from processors.core.evolve import evolve
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
 from processors.core.model import (
+    FAILED,
     TERMINAL,
     TRANSITIONS,
+    ExternalEventStatus,
     HaltedByParent,
     HaltReason,
     HandlingFailure,
@@ -39,6 +46,7 @@ from processors.core.model import (
 from processors.core.spec import (
     ExitNode,
     ExternalEventNode,
+    InterruptPolicy,
     SleepNode,
     TaskNode,
     WaitForConditionNode,
@@ -56,18 +64,21 @@ class Violated(AssertionError):
 def check(holds: bool, rule: str, found: object) -> None:
     """Raise Violated unless the rule holds."""
     if not holds:
-        raise Violated(f"{rule}: {found}")
+        raise Violated(f"{rule}: {brief(found) if isinstance(found, ThreadRun) else found}")
 
 
 class Watch:
     """Folds the log beside the engine, one event at a time, and checks what must hold at each of them."""
 
-    def __init__(self, run: WfRun) -> None:
+    def __init__(self, run: WfRun, context: Context) -> None:
         self.run = run
         """Its own copy, moved by `evolve` alone."""
+        self._context = context
         self.seen: set[Transition] = set()
         self.settled: dict[tuple[int, str, str], str] = {}
         """(thread, ExternalEventDef, event id) of each accepted interrupt -> what became of it."""
+        self._accepting: list[tuple[int, str, str]] = []
+        """Of the command that is being folded: who must accept its ExternalEvent."""
 
     def see(self, entries: list[LogEntry]) -> None:
         """Fold the outcome of one command."""
@@ -77,6 +88,8 @@ class Watch:
             before = {number: thread.status for number, thread in self.run.threads.items()}
             self._before(entry)
             evolve(self.run, entry)
+            if self.run.spec is None and self.run.wf_spec is not None:
+                self.run.spec = self._context.definitions.wf_spec(self.run.wf_spec)
             self._after(entry, before)
 
     def _count(self, entry: LogEntry) -> None:
@@ -90,17 +103,61 @@ class Watch:
     def _before(self, entry: LogEntry) -> None:
         event = entry.event
         match event:
-            case SpawnChild(type=ThreadType.INTERRUPT, parent=number, halts_parent=True):
-                parent = self.run.threads[number]
-                check(parent.status is Status.HALTED, "a handler starts when its thread is HALTED", brief(parent))
-                handlers = {r.handler for r in parent.halt_reasons if isinstance(r, Interrupted)}
-                below = moving_below(self.run, parent)
-                moving = [t.number for t in below if not (set(line(self.run, t)) & handlers)]
-                check(not moving, "a handler starts when nothing but handlers of its thread moves below it", moving)
+            case ExternalEventPosted():
+                self._accepting = [
+                    (number, event.external_event_def, event.external_event_id)
+                    for number, thread in self.run.threads.items()
+                    if event.thread in (None, number)
+                    and event.external_event_def in self.run.spec_of(thread).interrupt_of
+                    and not ended_or_final(self.run, thread)
+                ]
+            case NodeCompleted() | NodeFailed() | ThreadFailed() if event.external_event_def is not None:
+                assert event.external_event_id is not None
+                claimed = self.run.external_events[event.external_event_def, event.external_event_id]
+                check(claimed.status is ExternalEventStatus.UNCLAIMED, "an ExternalEvent is claimed once", claimed)
+                check(claimed.thread in (None, event.thread), "only whom it is for claims an ExternalEvent", claimed)
+            case SpawnChild(type=ThreadType.INTERRUPT):
+                self._before_handler(event)
             case ThreadHalted(thread=number):
                 moving = [t.number for t in moving_below(self.run, self.run.threads[number])]
                 check(not moving, "a thread is HALTED only when nothing below it moves", (number, moving))
                 check(not self.run.threads[number].task_out, "a thread is HALTED only when its task is back", number)
+
+    def _before_handler(self, event: SpawnChild) -> None:
+        """An Interrupt Handler is about to start: its thread is still, its policy lets it, and it is its turn."""
+        parent = self.run.threads[event.parent]
+        interrupts = self.run.spec_of(parent).interrupt_of
+        assert event.external_event_def is not None
+        interrupt = interrupts[event.external_event_def]
+        check(interrupt.halt is event.halts_parent, "an InterruptDef says whether its handler halts", event)
+        held = [r for r in parent.halt_reasons if isinstance(r, ManualHalt | ParentHalted | HaltedByParent)]
+        check(not held, "no handler starts while something else holds its thread", parent)
+        if event.halts_parent:
+            check(parent.status is Status.HALTED, "a handler starts when its thread is HALTED", parent)
+            handlers = {r.handler for r in parent.halt_reasons if isinstance(r, Interrupted)}
+            below = moving_below(self.run, parent)
+            moving = [t.number for t in below if not (set(line(self.run, t)) & handlers)]
+            check(not moving, "a handler starts when nothing but handlers of its thread moves below it", moving)
+        if interrupt.policy is not InterruptPolicy.PARALLEL:
+            at_work = [
+                other.number
+                for other in self.run.threads.values()
+                if (other.parent, other.external_event_def) == (parent.number, event.external_event_def)
+                and other.status not in TERMINAL
+            ]
+            check(not at_work, "one handler at a time, where the policy is serial or latest", (parent.number, at_work))
+        for older in self.run.accepted_interrupts:
+            if older.thread != parent.number:
+                continue
+            if (older.external_event_def, older.external_event_id) == (
+                event.external_event_def,
+                event.external_event_id,
+            ):
+                break
+            other_def = interrupts[older.external_event_def]
+            free = other_def is interrupt or other_def.policy is InterruptPolicy.PARALLEL
+            overtaken = free and other_def.halt is interrupt.halt
+            check(not overtaken, "handlers start in the order of arrival", (older, event.external_event_id))
 
     def _after(self, entry: LogEntry, before: dict[int, Status]) -> None:
         for number, thread in self.run.threads.items():
@@ -110,12 +167,14 @@ class Watch:
                 check((old, thread.status) in TRANSITIONS, "status changes are in the table", (number, entry.event))
         left = [t for t in self.run.changes.left if t.number in before]
         for thread in left:
-            if before[thread.number] is not thread.status:
-                self.seen.add((before[thread.number], thread.status))
+            change = (before[thread.number], thread.status)
+            if change[0] is not change[1]:
+                self.seen.add(change)
+                check(change in TRANSITIONS, "status changes are in the table", (thread.number, entry.event))
         self._note_interrupt(entry)
         if isinstance(entry.event, Resume):
             thread = self.run.threads[entry.event.thread]
-            check(not live_handlers(self.run, thread), "a thread runs again after its last handler", brief(thread))
+            check(not live_handlers(self.run, thread), "a thread runs again after its last handler", thread)
 
     def _note_interrupt(self, entry: LogEntry) -> None:
         match entry.event:
@@ -141,13 +200,26 @@ class Watch:
 
     def end_of_command(self) -> None:
         """Between commands: what is pending is what the WfRun says is pending."""
+        accepting, self._accepting = self._accepting, []
         if not self.run.exists:
             self.settled.clear()
+            return
+        for key in accepting:
+            check(key in self.settled, "who registered for an ExternalEvent and can go on accepts it", key)
         pending = sorted(key for key, what in self.settled.items() if what == "pending")
         listed = sorted((a.thread, a.external_event_def, a.external_event_id) for a in self.run.accepted_interrupts)
         check(
             pending == listed, "every accepted interrupt is pending, handled, dropped or superseded", (pending, listed)
         )
+        for (number, event_def), times in Counter((number, event_def) for number, event_def, _ in pending).items():
+            policy = self.run.spec_of(self.run.threads[number]).interrupt_of[event_def].policy
+            newest = times == 1 or policy is not InterruptPolicy.LATEST
+            check(newest, "only the newest waits, where the policy is latest", (number, event_def, times))
+
+
+def ended_or_final(run: WfRun, thread: ThreadRun) -> bool:
+    """Whether a thread has ended, or is HALTED for good."""
+    return thread.status in TERMINAL or _final(run, thread)
 
 
 def brief(thread: ThreadRun) -> str:
@@ -209,7 +281,7 @@ def check_settled(run: WfRun, context: Context) -> None:
 
 def _check_thread(run: WfRun, thread: ThreadRun) -> None:
     reasons = thread.halt_reasons
-    check(bool(reasons) or thread.status is not Status.HALTED, "a HALTED thread has a halt reason", brief(thread))
+    check(bool(reasons) or thread.status is not Status.HALTED, "a HALTED thread has a halt reason", thread)
     check(
         not reasons or thread.status in (Status.HALTING, Status.HALTED),
         "a thread with a halt reason is held",
@@ -217,7 +289,7 @@ def _check_thread(run: WfRun, thread: ThreadRun) -> None:
     )
     for reason in reasons:
         if isinstance(reason, ParentHalted):
-            check(reasons.count(reason) == 1, "PARENT_HALTED of one parent is on a thread at most once", brief(thread))
+            check(reasons.count(reason) == 1, "PARENT_HALTED of one parent is on a thread at most once", thread)
         if isinstance(reason, Interrupted | HandlingFailure):
             handler = run.threads.get(reason.handler)
             check(
@@ -231,7 +303,7 @@ def _check_thread(run: WfRun, thread: ThreadRun) -> None:
                 for a in run.accepted_interrupts
                 if (a.thread, a.external_event_id) == (thread.number, reason.external_event_id)
             ]
-            check(len(listed) == 1, "PENDING_INTERRUPT has its accepted interrupt", brief(thread))
+            check(len(listed) == 1, "PENDING_INTERRUPT has its accepted interrupt", thread)
     if thread.status is Status.HALTED:
         handlers = {r.handler for r in reasons if isinstance(r, Interrupted | HandlingFailure)}
         # One that runs beside the thread may be asked to halt when the thread is HALTED already.
@@ -244,6 +316,10 @@ def _check_thread(run: WfRun, thread: ThreadRun) -> None:
             check(not running, "no handler runs while something else holds its thread", (thread.number, running))
     if thread.status is Status.RUNNING:
         check(not live_handlers(run, thread), "a thread does not run beside its handlers", thread.number)
+    if thread.type is ThreadType.INTERRUPT and thread.status in FAILED:
+        assert thread.parent is not None
+        parent = run.threads[thread.parent]
+        check(parent.status in FAILED, "a thread fails with its Interrupt Handler", parent)
     if thread.status in TERMINAL:
         running = [t.number for t in hanging(run, thread) if t.status is Status.RUNNING]
         check(not running, "nothing runs below a thread that has ended", (thread.number, running))

@@ -1,53 +1,45 @@
-"""Explores every order in which a bounded set of inputs can reach a WfRun, on the pure fold.
+"""Explores every order in which inputs can reach a WfRun of one WfSpec, on the pure fold.
 
-A breadth-first search over commands: ExternalEvents, reports, timers, stop, resume, rescue, each as often as its bounds
-allow. States that differ only in seq, time and cause are one. Every state is restored as its rows hold it before it is
-moved on, and after each command all that `invariants` knows is checked. The first violation comes with its shortest
-path, as a scenario document.
+The nearest first: each command takes it a step further, what is unusual (`moves`) several. States that differ only in
+seq, time and cause are one (`states`). Every state is restored as its rows hold it before it is moved on, so there is a
+crash between any two commands; every row that is new goes through Avro and back. After each command all that
+`invariants` knows is checked, and that the events alone give the same state; in each state, that what must be refused
+leaves no trace. The first violation comes with the shortest path to it, as a scenario document.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import yaml
 
 from halter.scenarios.definitions import register
 from halter.scenarios.document import read_scenario
+from processors.codec import Codec
 from processors.core.commands import (
     Command,
+    DeleteWfRun,
     ExternalEvent,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
     StopWfRun,
-    TaskStatus,
     TimerFired,
 )
 from processors.core.context import Context
 from processors.core.engine import attach, handle, new_run
-from processors.core.events import Cause
-from processors.core.model import TERMINAL, Changes, Index, ManualHalt, Status, ThreadRun, WfRun
+from processors.core.events import Cause, WfRunDeleted
+from processors.core.model import Changes, Index, ThreadRun, WfRun, WfRunExternalEvent
 from tests.support.invariants import Transition, Violated, Watch, check, check_rejections_change_nothing, check_settled
+from tests.support.moves import RUN, Bounds, Move, moves, refusals
+from tests.support.states import restored, same, same_row, state_key, thread_key
 
-RUN = RunWf("w1", "small")
 START_MS = 1_767_225_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How often each kind of input may come."""
-
-    events: tuple[tuple[str, int], ...] = ()
-    """ExternalEventDef -> how many of it."""
-    failures: int = 0
-    """Reports that are not SUCCESS, business exceptions and technical failures alike."""
-    stops: int = 0
-    rescues: int = 0
-    timers: int = 0
-    before: int = 0
-    """How many of the events may come before the WfRun."""
+NEAREST_MAX = 50_000
+"""How many states are looked at to find a shorter path to a violation."""
 
 
 @dataclass(slots=True)
@@ -55,11 +47,19 @@ class Found:
     """What a search covered."""
 
     states: int = 0
+    """Distinct ones, without seq, time and cause."""
     commands: int = 0
+    refused: int = 0
+    """Commands that changed nothing, as they should."""
     depth: int = 0
-    exhausted: bool = True
+    """Commands on the path to the state that is furthest away."""
+    exhausted: bool = False
     """Whether everything within the bounds was explored."""
     transitions: set[Transition] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        extent = "exhausted" if self.exhausted else "the nearest"
+        return f"{self.states} states ({extent}), {self.commands} commands, {self.refused} refused, depth {self.depth}"
 
 
 @dataclass(slots=True)
@@ -67,7 +67,9 @@ class _Node:
     run: WfRun | None
     """The state, as its rows hold it; None once all that follows from it has been looked at."""
     settled: dict[tuple[int, str, str], str]
-    bounds: Bounds
+    rescues: int
+    """How many are left."""
+    steps: int
     depth: int
     before: "_Node | None"
     command: Command | None
@@ -75,13 +77,20 @@ class _Node:
 
 
 class Violation(AssertionError):
-    """A rule does not hold; carries the shortest path to where it does not."""
+    """A rule does not hold; says which and carries the shortest path to where it does not, as a scenario document."""
+
+    def __init__(self, rule: str, document: str, depth: int) -> None:
+        super().__init__(rule, document, depth)
+        self.rule, self.document, self.depth = rule, document, depth
+
+    def __str__(self) -> str:
+        return f"{self.rule}\n\n{self.document}"
 
 
 class Search:
-    """One WfSpec, searched within bounds."""
+    """One WfSpec, searched within bounds; goes on where it stopped."""
 
-    def __init__(self, document: dict[str, Any], bounds: Bounds) -> None:
+    def __init__(self, document: dict[str, Any], bounds: Bounds, *, every_step_alike: bool = False) -> None:
         self._document = document
         scenario, problems = read_scenario({**document, "steps": []}, lambda name: name)
         assert scenario is not None, problems
@@ -89,69 +98,170 @@ class Search:
         assert not refused, refused
         self._context = Context(definitions, scenario.limits)
         self._bounds = bounds
-        self.found = Found()
+        self._every_step_alike = every_step_alike
+        root = _Node(new_run(RUN.wf_run_id), {}, bounds.rescues, 0, 0, None, None, START_MS)
+        assert root.run is not None
+        self._frontier: list[tuple[int, int, _Node]] = [(0, 0, root)]
+        self._root_key = state_key(root.run)
+        self._rescues_left: dict[int, int] = {self._root_key: bounds.rescues}
+        """Each state seen -> with how many rescues left, at most."""
+        self._rows: set[int] = set()
+        self._pushed = 0
+        self.found = Found(states=1)
 
-    def explore(self, states_max: int) -> Found:
-        """Search until everything is covered, or so many states. Raises Violation."""
-        root = _Node(new_run(RUN.wf_run_id), {}, self._bounds, 0, None, None, START_MS)
-        seen: set[int] = set()
-        frontier = [root]
-        while frontier:
-            following: list[_Node] = []
-            for node in frontier:
-                assert node.run is not None
-                for command, bounds in list(_moves(node.run, node)):
-                    after = self._move(node, node.run, command, bounds, seen)
-                    self.found.commands += 1
-                    if after is None:
-                        continue
-                    self.found.states += 1
-                    self.found.depth = after.depth
-                    if self.found.states >= states_max:
-                        self.found.exhausted = False
-                        return self.found
-                    following.append(after)
-                node.run = None
-            frontier = following
+    def explore(self, states_max: int, depth_max: int | None = None) -> Found:
+        """Search until everything is covered, or so many states, or so deep. Raises Violation."""
+        while self._frontier and self.found.states < states_max:
+            node = heapq.heappop(self._frontier)[2]
+            if depth_max is not None and node.depth >= depth_max:
+                break
+            try:
+                self._expand(node)
+            except Violation as violation:
+                raise self._nearest(violation) from violation.__cause__
+        self.found.exhausted = not self._frontier
         return self.found
 
-    def _move(self, node: _Node, run: WfRun, command: Command, bounds: Bounds, seen: set[int]) -> _Node | None:
-        """Fold a command on the restored state, check it, and give the state it leads to if that is a new one."""
-        time_ms = max(node.time_ms, command.due_ms) if isinstance(command, TimerFired) else node.time_ms
-        live, copy = (attach(copied(run), self._context) for _ in range(2))
-        cause = Cause("inputs", 0, node.depth, None, self._context.definitions.position)
-        watch = Watch(copy)
-        watch.settled.update(node.settled)
-        after = _Node(live, watch.settled, bounds, node.depth + 1, node, command, time_ms)
+    def _nearest(self, violation: Violation) -> Violation:
+        """The violation with the shortest path: where steps count differently, there may be one nearer."""
+        if self._every_step_alike:
+            return violation
         try:
-            entries = handle(live, command, cause, time_ms, self._context)
+            nearer = Search(self._document, self._bounds, every_step_alike=True)
+            nearer.explore(NEAREST_MAX, violation.depth - 1)
+        except Violation as nearest:
+            return nearest
+        return violation
+
+    def _expand(self, node: _Node) -> None:
+        run = node.run
+        assert run is not None
+        key = state_key(run)
+        for move in moves(run, node.time_ms, self._bounds, node.rescues):
+            self._take(node, run, move)
+        self._check_refusals(node, run)
+        check(state_key(run) == key, "what was restored shares nothing with what it was restored from", run)
+        node.run = None
+
+    def _take(self, node: _Node, run: WfRun, move: Move) -> None:
+        """Fold a command on the restored state, check it, and keep the state it leads to if that is a new one."""
+        live, copy = (attach(restored(run), self._context) for _ in range(2))
+        watch = Watch(copy, self._context)
+        watch.settled.update(node.settled)
+        rescues = node.rescues - move.rescues
+        steps = node.steps + (1 if self._every_step_alike else move.steps)
+        after = _Node(live, watch.settled, rescues, steps, node.depth + 1, node, move.command, move.time_ms)
+        self.found.commands += 1
+        try:
+            entries = handle(live, move.command, self._cause(node.depth), move.time_ms, self._context)
             watch.see(entries)
             watch.end_of_command()
             check_rejections_change_nothing(entries)
             self.found.transitions |= watch.seen
-            key = _key(live, after)
-            if key in seen:
-                return None
-            seen.add(key)
-            check(same(live, copy), "replaying the log gives the same state", command)
+            check(same(live, copy), "replaying the log gives the same state", move.command)
+            key = state_key(live)
+            seen = self._rescues_left.get(key)
+            if seen is not None and seen >= rescues:
+                return
             check_rows(run, live)
             check_settled(live, self._context)
+            self._check_avro(live)
         except Exception as problem:
-            path = [*_path(node), command]
-            kind = "" if isinstance(problem, Violated) else f"{type(problem).__name__}: "
-            raise Violation(f"{kind}{problem}\n\n{self._scenario(path, str(problem))}") from problem
-        live.changes = Changes()
-        return after
+            raise self._violation(problem, [*_path(node), after]) from problem
+        self._rescues_left[key] = rescues
+        self.found.states += seen is None
+        self.found.depth = max(self.found.depth, after.depth)
+        live.changes, live.index = Changes(), Index()
+        self._pushed += 1
+        heapq.heappush(self._frontier, (steps, self._pushed, after))
 
-    def _scenario(self, path: list[Command], name: str) -> str:
+    def _cause(self, offset: int) -> Cause:
+        return Cause("inputs", 0, offset, None, self._context.definitions.position)
+
+    def _check_refusals(self, node: _Node, run: WfRun) -> None:
+        """What must change nothing changes nothing, and what ends the WfRun leaves nothing of it."""
+        scratch = attach(restored(run), self._context)
+        command: Command = RUN
+        try:
+            for command, outcome in refusals(run, node.time_ms):
+                self.found.refused += 1
+                entries = handle(scratch, command, self._cause(node.depth), node.time_ms, self._context)
+                found = [type(entry.event) for entry in entries]
+                check(found == [outcome], f"what cannot be now is {outcome.__name__}", (command, found))
+                check(scratch.changes == Changes(), "what is refused changes no row", (command, scratch.changes))
+            check(state_key(scratch) == state_key(run), "what is refused changes nothing", run.wf_run_id)
+            command = _end_of(scratch)
+            if run.exists:
+                self._check_end(node, run, scratch, command)
+        except Exception as problem:
+            refused = _Node(None, {}, 0, 0, node.depth + 1, node, command, node.time_ms)
+            raise self._violation(problem, [*_path(node), refused]) from problem
+
+    def _check_end(self, node: _Node, run: WfRun, scratch: WfRun, command: Command) -> None:
+        due_ms = command.due_ms if isinstance(command, TimerFired) else 0
+        entries = handle(scratch, command, self._cause(node.depth), max(node.time_ms, due_ms), self._context)
+        check([type(entry.event) for entry in entries] == [WfRunDeleted], "a WfRun is deleted anywhere", entries)
+        left = {thread.number for thread in scratch.changes.left}
+        forgotten = set(scratch.changes.forgotten)
+        check(scratch.changes.deleted and left >= run.threads.keys(), "a deletion leaves no ThreadRun", left)
+        check(forgotten >= run.external_events.keys(), "a deletion leaves no ExternalEvent", forgotten)
+        check(state_key(scratch) == self._root_key, "a deletion leaves nothing", run.wf_run_id)
+        late = (*(fired.command for fired in moves(run, node.time_ms, self._bounds, 0)), command)
+        for stale in late:
+            if isinstance(stale, ReportTaskRun | TimerFired):
+                refusal = handle(scratch, stale, self._cause(node.depth + 1), node.time_ms, self._context)
+                check(len(refusal) == 1 and not scratch.exists, "nothing wakes what was deleted", (stale, refusal))
+
+    def _check_avro(self, run: WfRun) -> None:
+        """Rows that were not seen yet are what they were, once they have been records of the state topics."""
+        rows: list[tuple[object, WfRun | ThreadRun | WfRunExternalEvent]] = [
+            (thread_key(run.threads[number]), run.threads[number]) for number in run.changes.threads
+        ]
+        rows += [(thread_key(thread), thread) for thread in run.changes.left]
+        for event_key in run.changes.external_events:
+            event = run.external_events[event_key]
+            rows.append(((event_key, event.status, event.thread, event.content is None), event))
+        waiting = (tuple(run.accepted_interrupts), tuple(run.unstarted_failure_handlers))
+        rows.append(((*waiting, run.greatest_thread_number, run.final_status, run.timer is None), run))
+        for key, row in rows:
+            number = hash(key)
+            if number in self._rows:
+                continue
+            self._rows.add(number)
+            codec = _codec()
+            decoded = codec.decode(codec.encode(row))
+            if isinstance(row, WfRun):
+                check(isinstance(decoded, WfRun) and same_row(row, decoded), "a row survives Avro", row.wf_run_id)
+            else:
+                check(decoded == row, "a row survives Avro", (row, decoded))
+
+    def _violation(self, problem: Exception, path: list[_Node]) -> Violation:
+        kind = "" if isinstance(problem, Violated) else f"{type(problem).__name__}: "
+        rule = f"{kind}{problem}"
+        return Violation(rule, self._scenario(path, rule), path[-1].depth)
+
+    def _scenario(self, path: list[_Node], name: str) -> str:
         now = START_MS
         steps: list[dict[str, Any]] = []
-        for command in path:
-            due = max(now, command.due_ms) if isinstance(command, TimerFired) else now
-            steps.append(_step(command, due - now))
-            now = due
-        document = {**self._document, "name": name.splitlines()[0], "steps": steps}
+        for node in path:
+            assert node.command is not None
+            steps.append(_step(node.command, node.time_ms - now))
+            now = node.time_ms
+        document = {**self._document, "name": name.splitlines()[0], "steps": [*steps, {"crash": {}}]}
         return "\n".join(_yaml(key, value) for key, value in document.items())
+
+
+@cache
+def _codec() -> Codec:
+    """Compiling the schemas takes longer than a thousand states."""
+    return Codec.load()
+
+
+def _end_of(run: WfRun) -> Command:
+    """What takes a WfRun away: the end of its retention, where that has begun, or DeleteWfRun."""
+    if run.timer is None:
+        return DeleteWfRun(run.wf_run_id)
+    return TimerFired(run.wf_run_id, run.incarnation, 0, 0, run.timer.kind, run.timer.due_ms)
 
 
 def _yaml(key: str, value: Any) -> str:
@@ -164,45 +274,6 @@ def _yaml(key: str, value: Any) -> str:
 def _flow(value: Any) -> str:
     text: str = yaml.safe_dump(value, sort_keys=False, default_flow_style=True, width=10_000)
     return text.strip()[1:-1]
-
-
-def copied(run: WfRun) -> WfRun:
-    """A copy that shares no value that may change, without what is not in rows: what restoring gives."""
-    threads = {
-        number: replace(
-            thread,
-            node=replace(
-                thread.node,
-                waits=None if thread.node.waits is None else [replace(wait) for wait in thread.node.waits],
-            ),
-            variables=dict(thread.variables),
-            outputs=dict(thread.outputs),
-            halt_reasons=list(thread.halt_reasons),
-            children=list(thread.children),
-            handled_children=list(thread.handled_children),
-        )
-        for number, thread in run.threads.items()
-    }
-    return replace(
-        run,
-        accepted_interrupts=list(run.accepted_interrupts),
-        unstarted_failure_handlers=list(run.unstarted_failure_handlers),
-        command_ids=list(run.command_ids),
-        threads=threads,
-        external_events={key: replace(event) for key, event in run.external_events.items()},
-        changes=Changes(),
-        index=Index(),
-        spec=None,
-    )
-
-
-_NOT_STATE = frozenset({"changes", "index", "spec"})
-_STATE = tuple(item.name for item in fields(WfRun) if item.name not in _NOT_STATE)
-
-
-def same(one: WfRun, other: WfRun) -> bool:
-    """Whether two WfRuns have the same rows."""
-    return all(getattr(one, name) == getattr(other, name) for name in _STATE)
 
 
 def check_rows(before: WfRun, run: WfRun) -> None:
@@ -218,123 +289,35 @@ def check_rows(before: WfRun, run: WfRun) -> None:
         check(number in run.threads or number in left, "a ThreadRun that left gets its tombstone", number)
 
 
-def _path(node: _Node) -> list[Command]:
-    commands: list[Command] = []
+def _path(node: _Node) -> Iterable[_Node]:
+    nodes: list[_Node] = []
     current: _Node | None = node
     while current is not None and current.command is not None:
-        commands.append(current.command)
+        nodes.append(current)
         current = current.before
-    return commands[::-1]
-
-
-def _moves(run: WfRun, node: _Node) -> Iterator[tuple[Command, Bounds]]:
-    bounds = node.bounds
-    if not run.exists:
-        yield RUN, bounds
-        if bounds.before == 0:
-            return
-        bounds = replace(bounds, before=bounds.before - 1)
-    posted = len(run.external_events)
-    for index, (name, times) in enumerate(bounds.events):
-        if times:
-            left = (*bounds.events[:index], (name, times - 1), *bounds.events[index + 1 :])
-            event = ExternalEvent(RUN.wf_run_id, name, f"{name}{posted + 1}", None)
-            yield event, replace(bounds, events=left)
-    for thread in run.threads.values():
-        if thread.status not in TERMINAL:
-            yield from _moves_of(run, thread, bounds)
-        elif thread.status is Status.ERROR and bounds.rescues:
-            less = replace(bounds, rescues=bounds.rescues - 1)
-            yield RescueThreadRun(RUN.wf_run_id, thread.number, skip_current_node=False), less
-            yield RescueThreadRun(RUN.wf_run_id, thread.number, skip_current_node=True), less
-    timers = sorted(
-        (thread.node.timer.due_ms, thread.number, thread.node.position, thread.node.timer.kind)
-        for thread in run.threads.values()
-        if thread.node.timer is not None and thread.status not in TERMINAL
-    )
-    if timers and bounds.timers:
-        due_ms, number, position, kind = timers[0]
-        fired = TimerFired(RUN.wf_run_id, run.incarnation, number, position, kind, due_ms)
-        yield fired, replace(bounds, timers=bounds.timers - 1)
-
-
-def _moves_of(run: WfRun, thread: ThreadRun, bounds: Bounds) -> Iterator[tuple[Command, Bounds]]:
-    if thread.task_out:
-        assert thread.node.task is not None
-        report = ReportTaskRun(
-            RUN.wf_run_id,
-            run.incarnation,
-            thread.number,
-            thread.node.position,
-            thread.node.task.attempt,
-            TaskStatus.SUCCESS,
-        )
-        yield report, bounds
-        if bounds.failures:
-            less = replace(bounds, failures=bounds.failures - 1)
-            yield replace(report, status=TaskStatus.FAILED, message="broken"), less
-            yield replace(report, status=TaskStatus.EXCEPTION, failure_name="oops", message="no"), less
-    if ManualHalt() in thread.halt_reasons:
-        yield ResumeWfRun(RUN.wf_run_id, thread.number), bounds
-    elif bounds.stops:
-        yield StopWfRun(RUN.wf_run_id, thread.number), replace(bounds, stops=bounds.stops - 1)
-
-
-def _key(run: WfRun, node: _Node) -> int:
-    """The state without seq, time and cause, and what may still come."""
-    timers = sorted({t.node.timer.due_ms for t in run.threads.values() if t.node.timer is not None})
-    return hash(
-        (
-            tuple(_thread_key(thread, timers) for thread in run.threads.values()),
-            tuple((*event.key, event.status, event.thread) for event in run.external_events.values()),
-            tuple(run.accepted_interrupts),
-            tuple(run.unstarted_failure_handlers),
-            run.greatest_thread_number,
-            run.final_status,
-            run.timer is None,
-            node.bounds,
-        )
-    )
-
-
-def _thread_key(thread: ThreadRun, timers: list[int]) -> tuple[object, ...]:
-    node = thread.node
-    task = node.task
-    return (
-        (thread.number, thread.type, thread.thread_spec, thread.parent, thread.status, thread.waiter),
-        (node.node, node.position, node.matured_seq is not None, node.failure, node.failure_handled),
-        None if node.timer is None else (node.timer.kind, timers.index(node.timer.due_ms)),
-        None if task is None else (task.status, task.attempt, task.result, task.failure_name),
-        None if node.waits is None else tuple((wait.thread, wait.handler, wait.handled) for wait in node.waits),
-        repr(thread.variables) if thread.variables else "",
-        repr(thread.outputs) if thread.outputs else "",
-        tuple(thread.halt_reasons),
-        tuple(thread.children),
-        tuple(thread.handled_children),
-        thread.external_event_id,
-        thread.failure,
-    )
+    return nodes[::-1]
 
 
 def _step(command: Command, wait_ms: int) -> dict[str, Any]:
+    wf = {"wf": command.wf_run_id}
     match command:
         case RunWf():
             return {"run": {"id": command.wf_run_id, "spec": command.wf_spec_name}}
         case ExternalEvent():
-            event = {"wf": command.wf_run_id, "name": command.external_event_def, "id": command.external_event_id}
-            return {"event": event}
+            event = wf | {"name": command.external_event_def, "id": command.external_event_id}
+            return {"event": event | ({} if command.thread is None else {"thread": command.thread})}
         case ReportTaskRun():
-            report = {"wf": command.wf_run_id, "thread": command.thread, "status": command.status.value}
-            if command.failure_name is not None:
-                report["name"] = command.failure_name
-            return {"report": report}
+            report = wf | {"thread": command.thread, "status": command.status.value, "attempt": command.attempt}
+            return {"report": report | ({} if command.failure_name is None else {"name": command.failure_name})}
         case StopWfRun():
-            return {"stop": {"wf": command.wf_run_id, "thread": command.thread}}
+            return {"stop": wf | {"thread": command.thread}}
         case ResumeWfRun():
-            return {"resume": {"wf": command.wf_run_id, "thread": command.thread}}
+            return {"resume": wf | {"thread": command.thread}}
         case RescueThreadRun():
-            rescue = {"wf": command.wf_run_id, "thread": command.thread}
-            return {"rescue": rescue | ({"skip_current_node": True} if command.skip_current_node else {})}
+            skipped = {"skip_current_node": True} if command.skip_current_node else {}
+            return {"rescue": wf | {"thread": command.thread} | skipped}
+        case DeleteWfRun():
+            return {"delete": wf}
         case TimerFired():
             return {"clock": f"+{wait_ms}ms"}
         case _:

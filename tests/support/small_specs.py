@@ -353,6 +353,118 @@ _TEXTS: Final = {
               wait: {kind: EXTERNAL_EVENT, event: go, next: {to: end, set: [{var: n, op: SUBTRACT, value: 1}]}}
               end: {kind: EXIT}
         """,
+    "handlers-that-fail": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            nodes:
+              start: {kind: ENTRYPOINT, next: spawn}
+              spawn: {kind: START_THREAD, thread: c, next: join}
+              join:
+                kind: WAIT_FOR_THREADS
+                threads: [{output: spawn}]
+                on_child_failure: [{catch: killed, handler: f}]
+                next: end
+                on_failure: [{catch: ERROR, handler: f}]
+              end: {kind: EXIT}
+          c:
+            interrupts: [{event: i, handler: h}, {event: j, handler: k, halt: false}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, next: end, on_failure: [{handler: k}]}
+              end: {kind: EXIT, on_failure: [{handler: f}]}
+          h:
+            nodes:
+              start: {kind: ENTRYPOINT, next: clean}
+              clean: {kind: TASK, task: t, next: end, on_failure: [{catch: EXCEPTION, handler: f}]}
+              end: {kind: EXIT, fail: {name: killed}}
+          k: {nodes: {start: {kind: ENTRYPOINT, next: end}, end: {kind: EXIT, fail: {name: killed}}}}
+          f: {nodes: wait for go}
+        """,
+    "room-for-four": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        limits: {live_threads: 4}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}, {event: j, handler: h, policy: latest, halt: false}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: spawn}
+              spawn: {kind: START_THREAD, thread: c, next: work, on_failure: [{handler: h}]}
+              work: {kind: TASK, task: t, next: wait, on_failure: [{handler: h}]}
+              wait: {kind: EXTERNAL_EVENT, event: go, next: more}
+              more: {kind: START_THREAD, thread: c, next: end}
+              end: {kind: EXIT}
+          c: {nodes: work}
+          h: {nodes: work}
+        """,
+    "retries": """
+        external_events: {i: {}, j: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, retries: 2, timeout_s: 10, next: again}
+              again:
+                kind: TASK
+                task: t
+                retries: 1
+                timeout_s: 10
+                backoff: {base_ms: 5000, multiplier: 2, max_ms: 60000}
+                next: end
+                on_failure: [{catch: TIMEOUT, handler: h}]
+              end: {kind: EXIT}
+          h:
+            interrupts: [{event: j, handler: g}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, retries: 1, next: end}
+              end: {kind: EXIT}
+          g: {nodes: work}
+        """,
+    "all-policies-that-come-early": """
+        external_events: {i: {}, j: {}, k: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts:
+              - {event: i, handler: h, policy: serial, preemptive: true}
+              - {event: j, handler: h, policy: latest, preemptive: true, halt: false}
+              - {event: k, handler: g, preemptive: true}
+            nodes: wait for go
+          h:
+            nodes: work
+          g:
+            nodes: {start: {kind: ENTRYPOINT, next: nap}, nap: {kind: SLEEP, seconds: 5, next: end}, end: {kind: EXIT}}
+        """,
+    "many-children": """
+        external_events: {i: {}, j: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            variables: {items: {type: JSON_ARR, default: [1, 2]}}
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: spawn}
+              spawn: {kind: START_MULTIPLE_THREADS, thread: c, over: {var: items}, next: join}
+              join:
+                kind: WAIT_FOR_THREADS
+                threads: {output: spawn}
+                strategy: ANY
+                on_child_failure: [{catch: TIMEOUT, handler: h}]
+                next: end
+              end: {kind: EXIT}
+          c:
+            interrupts: [{event: j, handler: h, policy: serial}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, timeout_s: 10, next: end}
+              end: {kind: EXIT}
+          h: {nodes: work}
+        """,
 }
 
 

@@ -1,0 +1,174 @@
+"""What can come next for a WfRun in some state: the moves of a search, and what must be refused without a trace.
+
+Bounds are read off the state where it tells: how many ExternalEvents there are, who is stopped. So two ways to one
+state go on alike, and stop, resume, failure, time-out and delete may come any number of times, anywhere.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from processors.core.commands import (
+    Command,
+    ExternalEvent,
+    ReportTaskRun,
+    RescueThreadRun,
+    ResumeWfRun,
+    RunWf,
+    StopWfRun,
+    TaskStatus,
+    TimerFired,
+    TimerKind,
+)
+from processors.core.events import Ignored, Rejected
+from processors.core.model import TERMINAL, ManualHalt, Status, ThreadRun, WfRun
+from processors.core.spec import ExternalEventNode
+
+RUN = RunWf("w1", "small")
+BEYOND = 1
+"""How far past the greatest thread number those who refuse to look go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may come at most; all that is not in here may come without end."""
+
+    events: Mapping[str, int]
+    """ExternalEventDef -> how many of it."""
+    before: int = 2
+    """How many of them may come before the WfRun."""
+    rescues: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A command that may come next."""
+
+    command: Command
+    time_ms: int
+    """Of its record."""
+    steps: int = 1
+    """How far it takes a search: what is unusual takes it further, so the usual is seen to greater depth."""
+    rescues: int = 0
+    """How many it uses up."""
+
+
+def moves(run: WfRun, time_ms: int, bounds: Bounds, rescues: int) -> Iterator[Move]:
+    """All that may come next, with so many rescues left."""
+    if not run.exists:
+        yield Move(RUN, time_ms)
+        if len(run.external_events) < bounds.before:
+            yield from _events(run, time_ms, bounds)
+        return
+    if run.final_status is not None:
+        return  # over for good: what may still come is among `refusals` and `end_of`
+    yield from _events(run, time_ms, bounds)
+    for thread in run.threads.values():
+        if thread.status not in TERMINAL:
+            yield from _of_live_thread(run, thread, time_ms)
+        elif thread.status is Status.ERROR and rescues:
+            for skip in (False, True):
+                rescue = RescueThreadRun(run.wf_run_id, thread.number, skip_current_node=skip)
+                yield Move(rescue, time_ms, steps=3, rescues=1)
+    for index, timer in enumerate(_timers(run)):
+        late_for_others = index > 0 and timer.due_ms > time_ms
+        steps = 3 if late_for_others else 2 if timer.kind is TimerKind.TASK_TIMEOUT else 1
+        yield Move(timer, max(time_ms, timer.due_ms), steps)
+
+
+def _events(run: WfRun, time_ms: int, bounds: Bounds) -> Iterator[Move]:
+    for name, times in bounds.events.items():
+        posted = sum(posted_name == name for posted_name, _ in run.external_events)
+        if posted == times:
+            continue
+        event = ExternalEvent(run.wf_run_id, name, f"{name}{posted + 1}")
+        yield Move(event, time_ms, steps=1 + posted)
+        asking = [thread.number for thread in run.threads.values() if _asks_for(run, thread, name)]
+        if len(asking) > 1:
+            for number in asking:
+                yield Move(replace(event, thread=number), time_ms, steps=3 + posted)
+
+
+def _asks_for(run: WfRun, thread: ThreadRun, event_def: str) -> bool:
+    if thread.status in TERMINAL:
+        return False
+    spec = run.spec_of(thread)
+    node = spec.nodes[thread.node.node]
+    awaited = isinstance(node, ExternalEventNode) and node.external_event_def == event_def
+    return awaited or event_def in spec.interrupt_of
+
+
+def _of_live_thread(run: WfRun, thread: ThreadRun, time_ms: int) -> Iterator[Move]:
+    if thread.task_out:
+        report = _report(run, thread)
+        yield Move(report, time_ms)
+        yield Move(replace(report, status=TaskStatus.FAILED, message="broken"), time_ms, steps=2)
+        exception = replace(report, status=TaskStatus.EXCEPTION, failure_name="oops", message="no")
+        yield Move(exception, time_ms, steps=2)
+    if ManualHalt() in thread.halt_reasons:
+        yield Move(ResumeWfRun(run.wf_run_id, thread.number), time_ms)
+    else:
+        yield Move(StopWfRun(run.wf_run_id, thread.number), time_ms, steps=3)
+
+
+def _report(run: WfRun, thread: ThreadRun) -> ReportTaskRun:
+    assert thread.node.task is not None
+    attempt = (thread.number, thread.node.position, thread.node.task.attempt)
+    return ReportTaskRun(run.wf_run_id, run.incarnation, *attempt, TaskStatus.SUCCESS)
+
+
+def _timers(run: WfRun) -> list[TimerFired]:
+    """What is armed on nodes of live threads, the next due first."""
+    armed = [
+        TimerFired(run.wf_run_id, run.incarnation, thread.number, thread.node.position, timer.kind, timer.due_ms)
+        for thread in run.threads.values()
+        if (timer := thread.node.timer) is not None and thread.status not in TERMINAL
+    ]
+    return sorted(armed, key=lambda timer: (timer.due_ms, timer.thread))
+
+
+def refusals(run: WfRun, time_ms: int) -> Iterator[tuple[Command, type[Rejected | Ignored]]]:
+    """What can come in this state and must change nothing, and how the log says so.
+
+    Late, early and repeated records, records for what never was, and orders that are fulfilled already.
+    """
+    for event in run.external_events.values():
+        repeat = ExternalEvent(run.wf_run_id, event.external_event_def, event.external_event_id, thread=event.thread)
+        yield repeat, Rejected
+    if not run.exists:
+        yield StopWfRun(run.wf_run_id), Rejected
+        return
+    yield RUN, Rejected
+    for number in range(run.greatest_thread_number + 1 + BEYOND):
+        yield from _refusals_of(run, number, time_ms)
+
+
+def _refusals_of(run: WfRun, number: int, time_ms: int) -> Iterator[tuple[Command, type[Rejected | Ignored]]]:
+    unknown: type[Rejected | Ignored] = Ignored if run.was_used(number) else Rejected
+    thread = run.threads.get(number)
+    if thread is None or thread.status is not Status.ERROR:
+        yield RescueThreadRun(run.wf_run_id, number), Rejected
+    if thread is None or ManualHalt() not in thread.halt_reasons:
+        yield ResumeWfRun(run.wf_run_id, number), unknown
+    if thread is None or thread.status in TERMINAL or ManualHalt() in thread.halt_reasons:
+        yield StopWfRun(run.wf_run_id, number), unknown
+    position = 0 if thread is None else thread.node.position
+    report = ReportTaskRun(run.wf_run_id, run.incarnation, number, position, 1, TaskStatus.SUCCESS)
+    if thread is not None and thread.status not in TERMINAL and thread.task_out:
+        out = _report(run, thread)
+        yield replace(out, attempt=out.attempt + 1), Rejected
+        yield replace(out, incarnation=out.incarnation + 1), Rejected
+        yield replace(out, attempt=out.attempt - 1), Rejected
+    else:
+        yield report, Rejected
+    if position:
+        yield replace(report, position=position - 1), Rejected
+    timer = None if thread is None or thread.status in TERMINAL else thread.node.timer
+    kind = TimerKind.SLEEP if timer is None else timer.kind
+    due_ms = time_ms if timer is None else timer.due_ms
+    fired = TimerFired(run.wf_run_id, run.incarnation, number, position, kind, due_ms)
+    if timer is None or timer.due_ms > time_ms:
+        yield fired, Ignored
+    if timer is not None:
+        yield replace(fired, position=position + 1), Ignored
+        yield replace(fired, due_ms=timer.due_ms - 1), Ignored
+        yield replace(fired, incarnation=run.incarnation + 1), Ignored

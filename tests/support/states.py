@@ -1,0 +1,123 @@
+"""WfRuns as values: a copy as restoring gives it, whether two are the same, and what tells one state from another."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from operator import attrgetter
+from typing import TypeVar
+
+from processors.core.model import (
+    Changes,
+    ExternalEventStatus,
+    Index,
+    NodeRun,
+    ThreadRun,
+    ThreadWait,
+    WfRun,
+    WfRunExternalEvent,
+)
+
+Row = TypeVar("Row", WfRun, ThreadRun, NodeRun, ThreadWait, WfRunExternalEvent)
+
+
+def _duplicating(row_type: type[Row]) -> Callable[[Row], Row]:
+    """Makes another row of the same values, with lists and dictionaries of its own."""
+    values = attrgetter(*(item.name for item in fields(row_type)))
+    return lambda row: row_type(*(value.copy() if type(value) in _CHANGING else value for value in values(row)))
+
+
+_CHANGING = frozenset({list, dict})
+_duplicate_run = _duplicating(WfRun)
+_duplicate_thread = _duplicating(ThreadRun)
+_duplicate_node = _duplicating(NodeRun)
+_duplicate_wait = _duplicating(ThreadWait)
+_duplicate_event = _duplicating(WfRunExternalEvent)
+
+
+def restored(run: WfRun) -> WfRun:
+    """A copy that shares no value that may change, without what is not in rows: what a crash leaves."""
+    copy = _duplicate_run(run)
+    copy.threads = {number: _restored_thread(thread) for number, thread in run.threads.items()}
+    copy.external_events = {key: _duplicate_event(event) for key, event in run.external_events.items()}
+    copy.changes = Changes()
+    copy.index = Index()
+    copy.spec = None
+    return copy
+
+
+def _restored_thread(thread: ThreadRun) -> ThreadRun:
+    copy = _duplicate_thread(thread)
+    copy.node = _duplicate_node(thread.node)
+    if thread.node.waits is not None:
+        copy.node.waits = [_duplicate_wait(wait) for wait in thread.node.waits]
+    return copy
+
+
+_state = attrgetter(*(item.name for item in fields(WfRun) if item.name not in {"changes", "index", "spec"}))
+_row = attrgetter(
+    *(i.name for i in fields(WfRun) if i.name not in {"changes", "index", "spec", "threads", "external_events"})
+)
+
+
+def same(one: WfRun, other: WfRun) -> bool:
+    """Whether two WfRuns have the same rows, seq and time included."""
+    return bool(_state(one) == _state(other))
+
+
+def same_row(one: WfRun, other: WfRun) -> bool:
+    """Whether the rows of two WfRuns themselves are the same, their threads and events left out."""
+    return bool(_row(one) == _row(other))
+
+
+def state_key(run: WfRun) -> int:
+    """What a WfRun's future depends on, as a number: without seq, cause and time.
+
+    Of time only the order counts in which timers are due, which of them are overdue, and which unclaimed event came
+    before which deadline. Of ExternalEvents that are settled, the order does not count.
+    """
+    dues = {thread.node.timer.due_ms for thread in run.threads.values() if thread.node.timer is not None}
+    ranks = {due_ms: rank if due_ms > run.time_ms else -1 for rank, due_ms in enumerate(sorted(dues))}
+    events = run.external_events.values()
+    unclaimed = [event for event in events if event.status is ExternalEventStatus.UNCLAIMED]
+    return hash(
+        (
+            tuple(_thread_key(thread, ranks, unclaimed) for thread in run.threads.values()),
+            tuple((*event.key, event.thread) for event in unclaimed),
+            frozenset((*event.key, event.status) for event in events),
+            tuple(run.accepted_interrupts),
+            tuple(run.unstarted_failure_handlers),
+            run.greatest_thread_number,
+            run.final_status,
+            run.timer is None,
+        )
+    )
+
+
+def _thread_key(thread: ThreadRun, ranks: dict[int, int], unclaimed: list[WfRunExternalEvent]) -> tuple[object, ...]:
+    node = thread.node
+    deadline_ms, matured_seq = node.deadline_ms, node.matured_seq
+    return (
+        thread_key(thread),
+        None if node.timer is None else ranks[node.timer.due_ms],
+        None if deadline_ms is None else tuple(event.posted_ms < deadline_ms for event in unclaimed),
+        None if matured_seq is None else tuple(event.posted_seq > matured_seq for event in unclaimed),
+    )
+
+
+def thread_key(thread: ThreadRun) -> tuple[object, ...]:
+    """A ThreadRun without its times."""
+    node = thread.node
+    task = node.task
+    return (
+        (thread.number, thread.type, thread.thread_spec, thread.parent, thread.status, thread.waiter),
+        (node.node, node.position, node.failure, node.failure_handled),
+        None if node.timer is None else node.timer.kind,
+        None if task is None else (task.status, task.attempt, task.result, task.failure_name),
+        None if node.waits is None else tuple((wait.thread, wait.handler, wait.handled) for wait in node.waits),
+        repr(thread.variables) if thread.variables else "",
+        repr(thread.outputs) if thread.outputs else "",
+        tuple(thread.halt_reasons),
+        tuple(thread.children),
+        tuple(thread.handled_children),
+        thread.external_event_id,
+        thread.failure,
+    )
