@@ -45,7 +45,7 @@ def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
     """Pass after pass, until one finds nothing to do. A generator: what it yields is true when it goes on."""
     launched: set[int] = set()
     while agenda.begin_pass() or (launched and run.accepted_interrupts):
-        if agenda.is_done():
+        if launched and agenda.is_done():
             launched.clear()  # all that was launched has come to rest
         if run.accepted_interrupts:
             yield from launch_interrupts(run, launched)
@@ -55,16 +55,16 @@ def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
             thread = run.threads.get(number)
             if thread is not None:
                 yield from advance_thread(run, context, thread)
-    yield from _end(run)
+    if run.timer is None and run.status in TERMINAL:
+        yield from _end(run)
 
 
 def _end(run: WfRun) -> Iterator[Event]:
     """A WfRun whose thread 0 has ended is over once nothing moves any more; its retention begins."""
-    if run.timer is not None or run.status not in TERMINAL:
-        return
     if any(thread.status in (Status.RUNNING, Status.HALTING) for thread in run.threads.values()):
         return
     assert run.spec is not None
+    assert run.status is not None
     retention_s = RETENTION_S if run.spec.retention_s is None else run.spec.retention_s
     yield WfRunEnded(run.status, run.time_ms + retention_s * 1000)
 
@@ -77,7 +77,7 @@ def advance_thread(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[
         case Status.HALTING:
             return finish_halting(run, thread)
         case Status.HALTED:
-            if any(type(reason) is HaltedByParent for reason in thread.halt_reasons):
+            if HaltedByParent in map(type, thread.halt_reasons):
                 return _retire(run, thread)
             return resume_where_resolved(run, thread)
         case Status.COMPLETED | Status.ERROR | Status.EXCEPTION:
@@ -106,10 +106,12 @@ class Agenda:
 
     def begin_pass(self) -> bool:
         """Start the next pass; False if there is nobody to look at."""
+        self._at = -1
+        if not self._next:
+            return False
         self._now = sorted(self._next)
         self._next.clear()
-        self._at = -1
-        return bool(self._now)
+        return True
 
     def is_done(self) -> bool:
         """Whether there is nobody to look at in this pass."""
@@ -117,8 +119,9 @@ class Agenda:
 
     def next_thread(self) -> int | None:
         """The next thread of this pass, ascending, each once; None ends the pass."""
-        while self._now:
-            number = heapq.heappop(self._now)
+        now = self._now
+        while now:
+            number = heapq.heappop(now)
             if number > self._at:
                 self._at = number
                 return number
@@ -127,10 +130,12 @@ class Agenda:
 
     def wake(self, number: int) -> None:
         """Look at a thread: in this pass if its turn is still to come, in the next otherwise."""
-        if number > self._at:
+        if number <= self._at:
+            self._next.add(number)
+        elif self._now:
             heapq.heappush(self._now, number)
         else:
-            self._next.add(number)
+            self._now.append(number)
 
     def note(self, run: WfRun, event: Event) -> None:
         """Wake whom an event that has just happened may concern."""
@@ -140,8 +145,10 @@ class Agenda:
 
     def wake_parked(self, run: WfRun, key: WakeKey) -> None:
         """Wake the threads whose nodes wait for this; they park again if it was not for them."""
-        for number in run.index.parked.pop(key, ()):
-            self.wake(number)
+        parked = run.index.parked
+        if key in parked:
+            for number in parked.pop(key):
+                self.wake(number)
 
     def wake_holders(self, run: WfRun, thread: ThreadRun) -> None:
         """Wake all that halt, or go on halting, only when this thread, somewhere below them, is still."""

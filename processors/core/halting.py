@@ -28,6 +28,7 @@ INTERRUPT_REASONS = (PendingInterrupt, Interrupted)
 FAILURE_REASONS = (PendingFailure, HandlingFailure)
 HANDLER_REASONS = INTERRUPT_REASONS + FAILURE_REASONS
 """Reasons that are a handler of the thread itself, running or pending."""
+_HANDLER_REASONS = frozenset(HANDLER_REASONS)
 
 
 def halt(run: WfRun, thread: ThreadRun, reason: HaltReason) -> Iterator[Event]:
@@ -43,12 +44,12 @@ def halt(run: WfRun, thread: ThreadRun, reason: HaltReason) -> Iterator[Event]:
             continue
         yield Halt(target.number, why)
         asked.append(target)
-        below = [
-            dependent
-            for dependent in run.dependents(target)
-            if not (dependent.type is ThreadType.INTERRUPT and isinstance(why, HANDLER_REASONS))
-        ]
-        todo.extend((dependent, ParentHalted(target.number)) for dependent in reversed(below))
+        if below := run.dependents(target):
+            todo.extend(
+                (dependent, ParentHalted(target.number))
+                for dependent in reversed(below)
+                if not (dependent.type is ThreadType.INTERRUPT and isinstance(why, HANDLER_REASONS))
+            )
     for target in reversed(asked):
         yield from finish_halting(run, target)
 
@@ -87,7 +88,7 @@ def rests_but_for_interrupts(run: WfRun, thread: ThreadRun) -> bool:
 
 def held_by_handlers_only(thread: ThreadRun) -> bool:
     """Whether every reason on the thread is a handler of its own, running or pending."""
-    return all(isinstance(reason, HANDLER_REASONS) for reason in thread.halt_reasons)
+    return _HANDLER_REASONS.issuperset(map(type, thread.halt_reasons))
 
 
 def resume_where_resolved(run: WfRun, thread: ThreadRun) -> Iterator[Event]:
@@ -156,7 +157,7 @@ def can_resume(run: WfRun, thread: ThreadRun) -> bool:
     """Whether a thread is live and nothing above it has ended or lost for good (N9)."""
     current: ThreadRun | None = thread
     while current is not None:
-        if current.status in TERMINAL or any(type(reason) is HaltedByParent for reason in current.halt_reasons):
+        if current.status in TERMINAL or HaltedByParent in map(type, current.halt_reasons):
             return False
         current = None if current.holder is None else run.threads.get(current.holder)
     return True

@@ -68,10 +68,10 @@ def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str
 
     Raises ValueProblem for an unknown name, a missing required one, or a value of the wrong type.
     """
-    unknown = sorted(set(given) - set(spec.variables))
-    if unknown:
+    if not given.keys() <= spec.variables.keys():
+        unknown = min(given.keys() - spec.variables.keys())
         known = ", ".join(sorted(spec.variables)) or "none"
-        raise ValueProblem(f"ThreadSpec {spec.name!r} has no Variable {unknown[0]!r}; it has {known}")
+        raise ValueProblem(f"ThreadSpec {spec.name!r} has no Variable {unknown!r}; it has {known}")
     variables: dict[str, Value] = {}
     for name, definition in spec.variables.items():
         if definition.required and name not in given:
