@@ -2,6 +2,7 @@
 a default here; what correctness rests on is set by `processors.settings` for everybody.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,11 +57,25 @@ class Slot:
     static: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ClientLibrary:
+    """What makes clients out of their configurations: confluent_kafka, or what stands for it in a simulation."""
+
+    consumer: Callable[[Conf], Consumer] = Consumer
+    producer: Callable[[Conf], Producer] = Producer
+    admin: Callable[[Conf], AdminClient] = AdminClient
+
+
+CONFLUENT_KAFKA: Final = ClientLibrary()
+
+
 class Clients:
     """Makes Kafka clients for one worker."""
 
-    def __init__(self, settings: Settings, topics: Topics, slot: Slot) -> None:
-        self._settings, self._topics, self._slot = settings, topics, slot
+    def __init__(
+        self, settings: Settings, topics: Topics, slot: Slot, library: ClientLibrary = CONFLUENT_KAFKA
+    ) -> None:
+        self._settings, self._topics, self._slot, self._library = settings, topics, slot, library
         self.group = topics.group
         self.transactional_id = topics.transactional_id(slot.name)
 
@@ -71,7 +86,7 @@ class Clients:
             more = {key: value for key, value in more.items() if key not in SET_BY_THE_BROKER}
         if self._slot.static:
             more["group.instance.id"] = self.transactional_id
-        return Consumer(self._settings.consumer(**self._named(more)))
+        return self._library.consumer(self._settings.consumer(**self._named(more)))
 
     def reader(self, fetch_wait_ms: int) -> Consumer:
         """Return a consumer for partitions that are assigned by hand; it tells the end of a partition.
@@ -79,7 +94,7 @@ class Clients:
         A broker that has nothing new lets a fetch wait for `fetch_wait_ms`, ends of partitions included.
         """
         more = {"group.id": self.group, **self._defaults({**READER, "fetch.wait.max.ms": fetch_wait_ms})}
-        return Consumer(self._settings.consumer(**self._named(more)))
+        return self._library.consumer(self._settings.consumer(**self._named(more)))
 
     def writer(self, transactional_id: str | None = None) -> Producer:
         """Return the transactional producer of this worker, or of another whose transactions are to be ended."""
@@ -88,11 +103,11 @@ class Clients:
             "message.max.bytes": self._topics.message_bytes_max + RECORD_OVERHEAD_BYTES,
             "transactional.id": transactional_id or self.transactional_id,
         }
-        return Producer(self._settings.producer(**self._named(more)))
+        return self._library.producer(self._settings.producer(**self._named(more)))
 
     def admin(self) -> AdminClient:
         """Return an admin client."""
-        return AdminClient(self._settings.admin(**self._named({})))
+        return self._library.admin(self._settings.admin(**self._named({})))
 
     def _defaults(self, defaults: Conf) -> Conf:
         return {key: value for key, value in defaults.items() if key not in self._settings.properties}
