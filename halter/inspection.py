@@ -15,7 +15,7 @@ from halter.reading import FROM_THE_START, PartitionReader
 from processors.codec import Codec
 from processors.core.engine import new_run, replay
 from processors.core.events import LogEntry, WfRunEnded, WfRunStarted
-from processors.core.model import NO_INCARNATION, Status, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.model import NO_INCARNATION, KeptInput, Status, ThreadRun, WfRun, WfRunExternalEvent
 from processors.partitioner import partition_of
 from processors.topics import Topics
 
@@ -72,13 +72,18 @@ class History:
 
 
 def assemble(
-    wf_run_id: str, row: WfRun | None, threads: Iterable[ThreadRun], external_events: Iterable[WfRunExternalEvent]
+    wf_run_id: str,
+    row: WfRun | None,
+    threads: Iterable[ThreadRun],
+    external_events: Iterable[WfRunExternalEvent],
+    kept_inputs: Iterable[KeptInput] = (),
 ) -> WfRun | None:
     """Put the rows of a WfRun together; None if there are none."""
     run = new_run(wf_run_id) if row is None else row
     run.threads = {thread.number: thread for thread in sorted(threads, key=lambda thread: thread.number)}
     run.external_events = {event.key: event for event in sorted(external_events, key=lambda event: event.posted_offset)}
-    return run if run.exists or run.external_events else None
+    run.kept_inputs = sorted(kept_inputs, key=lambda kept: kept.number)
+    return run if run.exists or run.external_events or run.quarantined_ms is not None else None
 
 
 class WfRunReader:
@@ -112,11 +117,15 @@ class WfRunReader:
             row = found
         threads = self._latest(self._topics.thread_runs, own, lambda key: key.startswith(below))
         events = self._latest(self._topics.wf_run_external_events, own, lambda key: key.startswith(below))
+        kept: dict[bytes, object] = {}
+        if row is not None and row.quarantined_ms is not None:
+            kept = self._latest(self._topics.kept_inputs, own, lambda key: key.startswith(below))
         return assemble(
             wf_run_id,
             row,
             [thread for thread in threads.values() if isinstance(thread, ThreadRun)],
             [event for event in events.values() if isinstance(event, WfRunExternalEvent)],
+            [kept_input for kept_input in kept.values() if isinstance(kept_input, KeptInput)],
         )
 
     def _latest(self, topic: str, wf_run_id: bytes, wanted: Callable[[bytes], bool]) -> dict[bytes, object]:

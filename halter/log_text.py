@@ -32,14 +32,17 @@ from processors.core.events import (
     Halt,
     HaltReasonResolved,
     Ignored,
+    InputKept,
     InterruptAccepted,
     InterruptDropped,
     InterruptSuperseded,
     LogEntry,
     NodeCompleted,
     NodeFailed,
+    RecordSkipped,
     Rejected,
     Resume,
+    SkipAccepted,
     SpawnChild,
     TaskAttemptEnded,
     TaskAttemptRequested,
@@ -54,6 +57,8 @@ from processors.core.events import (
     WaitStarted,
     WfRunDeleted,
     WfRunEnded,
+    WfRunQuarantined,
+    WfRunReleased,
     WfRunStarted,
     WorkflowEventThrown,
 )
@@ -88,7 +93,16 @@ def event_line(event: Event) -> str:
         case WfRunStarted():
             details = f"{event.wf_spec}, {event.thread_spec}{_values(event.variables)}"
             return _line("E", "WfRunStarted", "#0", details)
-        case WfRunDeleted() | WfRunEnded() | ExternalEventPosted():
+        case (
+            WfRunDeleted()
+            | WfRunEnded()
+            | ExternalEventPosted()
+            | WfRunQuarantined()
+            | InputKept()
+            | WfRunReleased()
+            | SkipAccepted()
+            | RecordSkipped()
+        ):
             return _line("E", type(event).__name__, "", _happened(event))
         case _:
             return _line("E", type(event).__name__, f"#{event.thread}", _happened(event))
@@ -175,10 +189,29 @@ def _happened(event: Event) -> str:
             return f"{event.failure.failure_class} {failure_text(event.failure)}"
         case ThreadRescued():
             return "past its node" if event.skip_current_node else "at its node again"
+        case WfRunQuarantined():
+            return _by_operator(event.operator, event.reason)
+        case InputKept():
+            return f"{len(event.value)} bytes, from {iso_of(Timestamp(event.timestamp_ms))}"
+        case WfRunReleased():
+            return f"{event.inputs} inputs are decided now{_by_operator(event.operator, event.reason, before=', ')}"
+        case SkipAccepted():
+            record = f"{event.topic}[{event.partition}]@{event.offset}"
+            return f"{record}{_by_operator(event.operator, event.reason, before=', ')}"
+        case RecordSkipped():
+            name = "a record" if event.command is None else event.command
+            return f"{name}{_by_operator(event.operator, event.reason, before=', ')}"
         case ThreadHalted() | ThreadRetired() | WfRunStarted() | Rejected() | Ignored():
             return ""
         case _:
             assert_never(event)
+
+
+def _by_operator(operator: str | None, reason: str | None, before: str = "") -> str:
+    """Who asked for it and why, as far as they said."""
+    words = [f"by {operator}"] if operator else []
+    words += [reason] if reason else []
+    return before + ": ".join(words) if words else ""
 
 
 def failure_text(failure: Failure) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from processors.core.events import (
     ExternalEventPosted,
+    InputKept,
     LogEntry,
     NodeCompleted,
     SpawnChild,
@@ -153,6 +154,7 @@ class Redactor:
             event.content = redacted(
                 event.content, secrets.everything or event.external_event_def in secrets.external_events
             )
+        run.kept_inputs = [replace(kept, value=REDACTED.encode(), headers=[]) for kept in run.kept_inputs]
         return run
 
 
@@ -223,6 +225,9 @@ class _Log:
                 return replace(
                     event, output=redacted(event.output, secret), content=redacted(event.content, secrets.everything)
                 )
+            case InputKept():
+                # What is in a whole record cannot be said without decoding it.
+                return replace(event, value=REDACTED.encode(), headers=[])
             case _:
                 return event
 

@@ -13,7 +13,7 @@ from halter.plain import plain
 from processors.core.model import ExternalEventStatus, TaskRunStatus, ThreadRun, WfRun
 from processors.core.values import Timestamp, iso_of
 
-INTERNAL: Final = frozenset({"changes", "index", "spec", "threads", "external_events", "command_ids"})
+INTERNAL: Final = frozenset({"changes", "index", "spec", "threads", "external_events", "kept_inputs", "command_ids"})
 
 Style = Callable[[str], str]
 """Gives the word for a status its colour."""
@@ -27,6 +27,9 @@ def as_it_is(word: str) -> str:
 def text(run: WfRun, style: Style = as_it_is) -> Iterator[str]:
     """Some lines."""
     yield _title(run, style)
+    if run.quarantined_ms is not None:
+        since = f"  {style('QUARANTINED')}  since {_time(run.quarantined_ms)}"
+        yield f"{since}: {len(run.kept_inputs)} inputs are kept until `halter release {run.wf_run_id}`"
     for thread in run.threads.values():
         yield from _thread(thread, style)
     for status, words in (
@@ -41,7 +44,7 @@ def text(run: WfRun, style: Style = as_it_is) -> Iterator[str]:
 
 def _title(run: WfRun, style: Style) -> str:
     if run.wf_spec is None:
-        return f"{run.wf_run_id}  no WfRun yet, but ExternalEvents for it"
+        return f"{run.wf_run_id}  no WfRun yet{', but ExternalEvents for it' if run.external_events else ''}"
     assert run.started_ms is not None
     ended = "" if run.ended_ms is None else f", ended {_time(run.ended_ms)}"
     status = str(run.status)
@@ -92,4 +95,5 @@ def data(run: WfRun) -> dict[str, Any]:
         "status": None if run.status is None else run.status.value,
         "threads": {str(number): plain(thread) for number, thread in run.threads.items()},
         "external_events": [plain(event) for event in run.external_events.values()],
+        "kept_inputs": [plain(kept) for kept in run.kept_inputs],
     }

@@ -5,6 +5,18 @@ It wins over the consumer group's committed offsets, which brokers forget after 
 
 from dataclasses import dataclass, field
 
+from processors.core.record import record
+
+
+@record
+class PendingSkip:
+    """A record that an operator wants passed over, and that has not come. The topic is without the prefix."""
+
+    topic: str
+    offset: int
+    reason: str | None = None
+    operator: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class FoldPosition:
@@ -14,3 +26,7 @@ class FoldPosition:
     offsets: dict[str, int] = field(default_factory=dict)
     definitions_position: int = 0
     """The position of `definitions` at which it was folded last: nobody may go on at an earlier one."""
+    skips: list[PendingSkip] = field(default_factory=list)
+    """Records to be passed over that have not come."""
+    operator_command_ids: list[str] = field(default_factory=list)
+    """The last operator commands decided, oldest first: a repeat is refused."""

@@ -73,6 +73,10 @@ class DeadLetterReason(StrEnum):
     """The key is not what the record is about."""
     WRONG_PARTITION = "WRONG_PARTITION"
     """The producer partitions otherwise than murmur2."""
+    QUARANTINE_FULL = "QUARANTINE_FULL"
+    """Its WfRun is in quarantine, and as much is kept for it as may be."""
+    SKIPPED = "SKIPPED"
+    """An operator had it passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +107,14 @@ def names(*records: type) -> frozenset[str]:
     return frozenset(record.__name__ for record in records)
 
 
+def partition_key(partition: int) -> str:
+    """The key of what is about a whole partition. No id of a WfRun has a slash, so none is the same."""
+    return f"partition/{partition}"
+
+
 def operator_key(command: OperatorCommand) -> str:
-    """A WfRun's id, or the number of the partition in which a record is to be skipped."""
-    return str(command.partition) if isinstance(command, SkipRecord) else command.wf_run_id
+    """A WfRun's id, or the key of the partition in which a record is to be skipped."""
+    return partition_key(command.partition) if isinstance(command, SkipRecord) else command.wf_run_id
 
 
 INPUT_TOPICS: Final[Mapping[str, InputTopic]] = {
@@ -123,7 +132,7 @@ INPUT_TOPICS: Final[Mapping[str, InputTopic]] = {
         names(*get_args(DefinitionCommand)), "name", lambda command: command.name, co_partitioned=False
     ),
     OPERATOR_COMMANDS: InputTopic(
-        names(*get_args(OperatorCommand)), "wf_run_id (SkipRecord: partition)", operator_key, co_partitioned=False
+        names(*get_args(OperatorCommand)), "wf_run_id (SkipRecord: partition/<n>)", operator_key, co_partitioned=True
     ),
 }
 
@@ -165,6 +174,15 @@ def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputComma
             f"expected {topic.key_is} as the key of the record, '{shortened(key)}' for this {name}, found "
             f"'{shortened(record.key.decode(errors='backslashreplace'))}'",
         )
+    if isinstance(command, SkipRecord):
+        # Its producer chooses the partition: the one of the record to skip.
+        if record.partition != command.partition:
+            return DeadLetter(
+                DeadLetterReason.WRONG_PARTITION,
+                f"expected a SkipRecord for partition {command.partition} in that partition, found it in partition "
+                f"{record.partition}",
+            )
+        return command
     partition = partition_of(record.key, partitions) if topic.co_partitioned else 0
     if record.partition != partition:
         return DeadLetter(

@@ -7,48 +7,66 @@ transaction. The same inputs in the same order, at the same positions of `defini
 State is written once per touched row and turn, by `take_outputs`. Partition 0 folds the definitions too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from processors.codec import Codec, Record
-from processors.core.commands import Command, DefinitionCommand, ExternalEvent, RunWf, TimerFired
+from processors.core.commands import (
+    Command,
+    DefinitionCommand,
+    ExternalEvent,
+    OperatorCommand,
+    RunWf,
+    SkipRecord,
+    TimerFired,
+)
 from processors.core.context import Context, Limits
 from processors.core.decide import EARLY
-from processors.core.engine import attach, handle, new_run
+from processors.core.engine import attach, handle, new_run, note
 from processors.core.events import (
     Cause,
     Definition,
+    Event,
     Ignored,
+    InputKept,
     LogEntry,
+    RecordSkipped,
     TaskAttemptRequested,
     TaskRequest,
+    WfRunQuarantined,
+    WfRunReleased,
 )
 from processors.core.evolve import WF_COMMANDS
-from processors.core.model import ExternalEventKey, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.model import ExternalEventKey, KeptInput, RecordHeader, ThreadRun, WfRun, WfRunExternalEvent
 from processors.definition_fold import DefinitionFold
 from processors.definitions_view import DefinitionsView
 from processors.errors import HalterError
-from processors.fold_position import FoldPosition
+from processors.fold_position import FoldPosition, PendingSkip
 from processors.inputs import (
+    DEFINITION_COMMANDS,
     EXTERNAL_EVENTS,
+    OPERATOR_COMMANDS,
     TASK_REPORTS,
     DeadLetter,
+    DeadLetterReason,
     InputCommand,
     InputRecord,
     dead_letter_record,
+    partition_key,
     read_input,
 )
+from processors.operator_fold import OperatorFold
 from processors.outputs import OutputRecord
+from processors.stores import BrokenState, Glance, MemoryStore, Row, WfRuns, WfRunStore
+from processors.stores.store import FOLD_POSITIONS
 from processors.timers import ArmedTimer, Timers
 
 DEFINITION_PARTITION = 0
 """The owner of this partition folds `definition-commands` as well."""
 
-_INPUTS = (WF_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS)
-_STATE = ("wf-runs", "thread-runs", "wf-run-external-events", "fold-positions")
-
-
-class BrokenState(HalterError):
-    """A row of a state topic cannot be read, or rows do not fit together. Nothing was folded; look at that row."""
+_INPUTS = (WF_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, OPERATOR_COMMANDS)
+DEFINITIONS = "definitions"
+_STATE = ("wf-runs", "thread-runs", "wf-run-external-events", "kept-inputs", "fold-positions")
 
 
 class ShardFactory:
@@ -62,30 +80,45 @@ class ShardFactory:
         limits: Limits | None = None,
         task_queues: Sequence[str] = (),
         shard: "Callable[..., Shard] | None" = None,
+        new_store: Callable[[int], WfRunStore] = lambda _: MemoryStore(),
     ) -> None:
-        """`shard` makes a shard of what Shard takes: for scenarios, whose timers are not the clock's."""
+        """`shard` makes a shard of what Shard takes: for scenarios, whose timers are not the clock's. `new_store` makes
+        the store of a partition.
+        """
         self._partitions = partitions
         self._codec = codec
         self._context = Context(definitions, limits or Limits())
         self._task_queues = frozenset(task_queues)
         self._shard = shard or Shard
+        self._new_store = new_store
 
     def input_topics(self, partition: int) -> Sequence[tuple[str, int]]:
         """The co-partitioned inputs, and for one shard `definition-commands`."""
         inputs = [(topic, partition) for topic in _INPUTS]
-        return [*inputs, ("definition-commands", 0)] if partition == DEFINITION_PARTITION else inputs
+        return [*inputs, (DEFINITION_COMMANDS, 0)] if partition == DEFINITION_PARTITION else inputs
 
     def state_topics(self, partition: int) -> Sequence[tuple[str, int]]:
         """What a shard is restored from."""
         state = [(topic, partition) for topic in _STATE]
-        return [*state, ("definitions", 0)] if partition == DEFINITION_PARTITION else state
+        return [*state, (DEFINITIONS, 0)] if partition == DEFINITION_PARTITION else state
+
+    def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
+        """The WfRun that a record is about and what it asks for, as far as can be said. Never raises."""
+        try:
+            decoded = read_input(record, self._codec, self._partitions)
+        except Exception:  # noqa: BLE001  what breaks may be the decoder itself
+            decoded = None
+        wf_run_id = _wf_run_id(decoded) or (record.key or b"").decode(errors="backslashreplace")
+        named = isinstance(decoded, Command | DefinitionCommand | OperatorCommand)
+        return wf_run_id or None, type(decoded).__name__ if named else None
 
     def create(self, partition: int) -> "Shard":
         """A shard that knows nothing yet."""
         definition_fold = None
         if partition == DEFINITION_PARTITION:
             definition_fold = DefinitionFold(self._codec, self._task_queues)
-        return self._shard(partition, self._partitions, self._codec, self._context, definition_fold)
+        store = self._new_store(partition)
+        return self._shard(partition, self._partitions, self._codec, self._context, definition_fold, store)
 
 
 class Shard:
@@ -98,24 +131,30 @@ class Shard:
         codec: Codec,
         context: Context,
         definition_fold: DefinitionFold | None = None,
+        store: WfRunStore | None = None,
     ) -> None:
         self._partition = partition
         self._partitions = partitions
         self._codec = codec
         self._context = context
         self._definition_fold = definition_fold
+        inputs = _INPUTS if definition_fold is None else (*_INPUTS, DEFINITION_COMMANDS)
+        self._operators = OperatorFold(inputs, context.limits)
         self._offsets: dict[str, int] = {}
         self._definitions_position = 0
-        self._runs: dict[str, WfRun] = {}
-        self._detached: set[str] = set()
-        """Restored WfRuns that no command has touched yet: their index is built when one does."""
+        self._store = store or MemoryStore()
+        self._runs = WfRuns(partition, self._store, codec, lambda run: attach(run, context))
         self._touched: dict[str, None] = {}
-        self._timers = Timers()
+        self._timers = Timers(self._store)
         self._outputs: list[OutputRecord] = []
         self._moved = False
         self._read: dict[tuple[str, int], InputCommand | DeadLetter] = {}
         """What was decoded ahead of its fold, to see which definitions it needs; by topic and offset."""
-        self._rows: dict[str, list[ThreadRun | WfRunExternalEvent]] = {}
+        self._glance = Glance(partition, codec)
+        self._unchecked: Iterator[tuple[str, list[Row]]] | None = None
+        self._definition_rows: dict[bytes, bytes] = {}
+        self.broken: list[BrokenState] = []
+        """What was found wrong with restored rows; a command for such a WfRun raises it."""
 
     @property
     def partition(self) -> int:
@@ -141,57 +180,74 @@ class Shard:
         """The state, by WfRun id; read it, never change it."""
         return self._runs
 
-    def restore(self, topic: str, key: bytes, value: bytes) -> None:
-        """Take the latest row of one key. Raises BrokenState for one that cannot be read."""
-        try:
-            row = self._codec.decode(value)
-        except HalterError as error:
-            raise BrokenState(f"{topic}[{self._partition}], key {key!r}: {error}") from error
-        match row:
-            case WfRun():
-                self._runs[row.wf_run_id] = row
-                self._detached.add(row.wf_run_id)
-            case ThreadRun() | WfRunExternalEvent():
-                self._rows.setdefault(row.wf_run_id, []).append(row)
-            case FoldPosition():
-                self._offsets = dict(row.offsets)
-                self._definitions_position = row.definitions_position
-            case Definition() if self._definition_fold is not None:
-                self._definition_fold.restore(row)
-            case _:
-                raise BrokenState(
-                    f"{topic}[{self._partition}], key {key!r}: a {type(row).__name__} does not belong there"
-                )
+    def restore(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """Take a record of a state topic: a row, or None for a row that is gone. The last one of a key counts."""
+        if topic != DEFINITIONS:
+            self._store.put(topic, key, value)
+        elif value is not None:
+            self._definition_rows[key] = value
+
+    def check(self, at_most: int) -> bool:
+        """Look at so many WfRuns, once all rows have come; return whether there are more to look at.
+
+        Rows that are wrong are noted: they are in nobody's way until a command is about their WfRun.
+        """
+        if self._unchecked is None:
+            self._unchecked = self._store.news()
+        found = 0
+        for found, (wf_run_id, rows) in enumerate(islice(self._unchecked, at_most), 1):  # noqa: B007  counted
+            try:
+                timers = self._glance.timers(wf_run_id, rows)
+            except BrokenState as error:
+                self.broken.append(error)
+            else:
+                self._timers.add(timers)
+        return found == at_most
 
     def restored(self) -> None:
-        """Put the rows together. Raises BrokenState where a ThreadRun has no WfRun, or a WfRun no thread 0."""
-        for wf_run_id, rows in self._rows.items():
-            run = self._runs.get(wf_run_id)
-            if run is None:
-                run = self._runs[wf_run_id] = new_run(wf_run_id)
-                self._detached.add(wf_run_id)
-            threads = sorted((row for row in rows if isinstance(row, ThreadRun)), key=lambda thread: thread.number)
-            events = sorted(
-                (row for row in rows if isinstance(row, WfRunExternalEvent)), key=lambda event: event.posted_offset
-            )
-            run.threads = {thread.number: thread for thread in threads}
-            run.external_events = {event.key: event for event in events}
-        self._rows.clear()
-        for run in self._runs.values():
-            self._timers.arm(run, run.threads.values())
-            if (run.exists and run.final_status is None) != (0 in run.threads):
-                raise BrokenState(
-                    f"partition {self._partition}: WfRun {run.wf_run_id!r} has "
-                    f"{'no thread 0' if run.exists else 'ThreadRuns but no row of its own'}"
-                )
+        """All rows have come. Raises BrokenState where the partition's own rows cannot be read."""
+        while self.check(1_000):
+            pass
+        self._timers.add(self._store.timers())
+        position = self._store.position()
+        if position is not None:
+            self._restore_position(Row(FOLD_POSITIONS, str(self._partition).encode(), position))
+        for key, value in self._definition_rows.items():
+            row = Row(DEFINITIONS, key, value)
+            definition = self._decoded(row)
+            if self._definition_fold is None or not isinstance(definition, Definition):
+                raise self._glance.broken(row, f"a {type(definition).__name__} does not belong there")
+            self._definition_fold.restore(definition)
+        self._definition_rows.clear()
+
+    def _restore_position(self, row: Row) -> None:
+        position = self._decoded(row)
+        if not isinstance(position, FoldPosition):
+            raise self._glance.broken(row, f"a {type(position).__name__} does not belong there")
+        self._offsets = dict(position.offsets)
+        self._definitions_position = position.definitions_position
+        self._operators.skips = list(position.skips)
+        self._operators.command_ids = list(position.operator_command_ids)
+
+    def _decoded(self, row: Row) -> Record:
+        try:
+            return self._codec.decode(row.value)
+        except HalterError as error:
+            raise self._glance.broken(row, error) from error
 
     def required_definitions(self, record: InputRecord) -> int:
         """The position of `definitions` that the producer of a RunWf or an ExternalEvent saw; 0 for all else."""
         decoded = self._read[record.topic, record.offset] = read_input(record, self._codec, self._partitions)
+        if isinstance(decoded, SkipRecord):
+            self._operators.see_coming(decoded)
         return (decoded.definitions_position or 0) if isinstance(decoded, RunWf | ExternalEvent) else 0
 
     def fold(self, record: InputRecord) -> None:
         """Take one input record. Whatever is in it, it has an outcome; an exception is a bug of ours."""
+        skip = self._operators.skip_of(record)
+        if skip is not None:
+            self._pass_over(record, skip)
+            return
         decoded = self._read.pop((record.topic, record.offset), None)
         if decoded is None:
             decoded = read_input(record, self._codec, self._partitions)
@@ -201,6 +257,8 @@ class Shard:
             self._bury(record, decoded)
         elif isinstance(decoded, Command):
             self._handle(record, decoded)
+        elif isinstance(decoded, OperatorCommand):
+            self._operate(record, decoded)
         else:
             assert self._definition_fold is not None, f"{record.topic} is not an input of partition {self._partition}"
             assert isinstance(decoded, DefinitionCommand), f"{record.topic} is not folded"
@@ -215,9 +273,11 @@ class Shard:
         self._outputs.append(OutputRecord("dead-letters", self._partition, letter.key, letter.value, letter.headers))
 
     def _handle(self, record: InputRecord, command: Command) -> None:
-        run = self._run(command.wf_run_id)
-        command_id = getattr(command, "command_id", None) or getattr(command, "external_event_id", None)
-        cause = self._cause(record, command_id)
+        run = self._runs.attached(command.wf_run_id)
+        cause = self._cause(record, _command_id(command))
+        if run.quarantined_ms is not None:
+            self._keep(run, record, command, cause)
+            return
         log = handle(run, command, cause, record.timestamp_ms, self._context)
         for entry in log:
             self._write(run, entry)
@@ -225,14 +285,75 @@ class Shard:
         if isinstance(command, TimerFired):
             self._after_timer(command, log[0], record.timestamp_ms)
 
-    def _run(self, wf_run_id: str) -> WfRun:
-        run = self._runs.get(wf_run_id)
-        if run is None:
-            run = self._runs[wf_run_id] = new_run(wf_run_id)
-        elif wf_run_id in self._detached:
-            self._detached.discard(wf_run_id)
-            attach(run, self._context)
-        return run
+    def _keep(self, run: WfRun, record: InputRecord, command: Command, cause: Cause) -> None:
+        """Keep an input of a WfRun in quarantine, or bury it where too much would be kept."""
+        assert record.key is not None
+        assert record.value is not None
+        limits = self._context.limits
+        headers = [RecordHeader(name, value) for name, value in record.headers]
+        kept = InputKept(record.timestamp_ms, record.key, record.value, headers)
+        size = len(record.key) + len(record.value) + sum(len(it.name) + len(it.value) for it in headers)
+        in_all = size + sum(it.size for it in run.kept_inputs)
+        if len(run.kept_inputs) >= limits.kept_inputs or size > limits.kept_input_bytes or in_all > limits.kept_bytes:
+            message = (
+                f"WfRun '{run.wf_run_id}' is in quarantine: expected at most {limits.kept_inputs} inputs and "
+                f"{limits.kept_bytes} bytes to keep, none larger than {limits.kept_input_bytes}, found "
+                f"{len(run.kept_inputs)} that are kept and one of {size} bytes"
+            )
+            self._bury(record, DeadLetter(DeadLetterReason.QUARANTINE_FULL, message))
+            if isinstance(command, TimerFired):
+                self._timers.settle(_armed(command))  # its release arms it again
+            return
+        self._write(run, note(run, kept, cause, record.timestamp_ms))
+        self._touched[run.wf_run_id] = None
+
+    def _operate(self, record: InputRecord, command: OperatorCommand) -> None:
+        """Do what an operator asks for. No WfRun is attached: that alone may run a rule that is broken."""
+        about = partition_key(self._partition) if isinstance(command, SkipRecord) else command.wf_run_id
+        run = self._runs.readable(about)
+        event = self._operators.decide(command, run, record.timestamp_ms, self._offsets)
+        self._note(run, event, self._cause(record, command.command_id), record.timestamp_ms)
+        if isinstance(event, WfRunReleased):
+            self._decide_kept(run)
+
+    def _note(self, run: WfRun, event: Event, cause: Cause, time_ms: int) -> None:
+        self._write(run, note(run, event, cause, time_ms))
+        if isinstance(event, WfRunQuarantined):
+            self._runs.hold(run)
+        if run.wf_run_id in self._runs:
+            self._touched[run.wf_run_id] = None
+
+    def _decide_kept(self, run: WfRun) -> None:
+        """Decide what was kept, in order, each with its own time and cause; then its timers are armed again."""
+        for kept in run.changes.decided:
+            headers = tuple((header.name, header.value) for header in kept.headers)
+            record = InputRecord(
+                kept.topic, kept.partition, kept.offset, kept.timestamp_ms, kept.key, kept.value, headers
+            )
+            decoded = read_input(record, self._codec, self._partitions)
+            if isinstance(decoded, DeadLetter):
+                self._bury(record, decoded)
+            else:
+                assert isinstance(decoded, Command), f"{kept.row_key}: only commands to WfRuns are kept"
+                self._handle(record, decoded)
+        self._timers.arm(run, run.threads.values())
+
+    def _pass_over(self, record: InputRecord, skip: PendingSkip) -> None:
+        """Log that a record is skipped, and bury it."""
+        try:
+            decoded = self._read.pop((record.topic, record.offset), None)
+            decoded = decoded or read_input(record, self._codec, self._partitions)
+        except Exception:  # noqa: BLE001  what an operator skips may be what breaks the decoder
+            decoded = None
+        self._offsets[record.topic] = record.offset + 1
+        self._moved = True
+        named = decoded is not None and not isinstance(decoded, DeadLetter)
+        event = RecordSkipped(type(decoded).__name__ if named else None, skip.reason, skip.operator)
+        wf_run_id = _wf_run_id(decoded) or partition_key(self._partition)
+        run = self._runs.readable(wf_run_id)
+        self._note(run, event, self._cause(record, _command_id(decoded)), record.timestamp_ms)
+        why = f": {skip.reason}" if skip.reason else ""
+        self._bury(record, DeadLetter(DeadLetterReason.SKIPPED, f"an operator had it skipped{why}"))
 
     def _write(self, run: WfRun, entry: LogEntry) -> None:
         event = entry.event
@@ -260,6 +381,7 @@ class Shard:
 
     def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:
         """TimerFired records for what is due, each once; again after a restore or when one was early."""
+        self._runs.age(now_ms)
         fired = (self._fired(timer) for timer in self._timers.take_due(now_ms, limit, self._runs))
         return [
             OutputRecord(WF_COMMANDS, self._partition, command.wf_run_id.encode(), self._codec.encode(command))
@@ -275,7 +397,7 @@ class Shard:
         return TimerFired(timer.wf_run_id, timer.incarnation, timer.thread, timer.position, timer.kind, timer.due_ms)
 
     def _after_timer(self, fired: TimerFired, outcome: LogEntry, record_ms: int) -> None:
-        timer = ArmedTimer(fired.due_ms, fired.wf_run_id, fired.thread, fired.position, fired.kind, fired.incarnation)
+        timer = _armed(fired)
         if outcome.event == Ignored(type(fired).__name__, EARLY):
             self._timers.fire_again(timer, early_by_ms=fired.due_ms - record_ms)
         else:
@@ -284,15 +406,30 @@ class Shard:
     def take_outputs(self) -> Sequence[OutputRecord]:
         """All that the records since the last call came to: first what happened, then what is so now."""
         outputs, self._outputs = self._outputs, []
+        first_row = len(outputs)
         for wf_run_id in self._touched:
             self._write_rows(self._runs[wf_run_id], outputs)
         self._touched.clear()
         if self._moved:
             self._moved = False
             self._definitions_position = self._context.definitions.position
-            position = FoldPosition(self._partition, dict(self._offsets), self._definitions_position)
+            position = FoldPosition(
+                self._partition,
+                dict(self._offsets),
+                self._definitions_position,
+                list(self._operators.skips),
+                list(self._operators.command_ids),
+            )
             outputs.append(self._row("fold-positions", str(self._partition), position))
+        put = self._runs.put
+        for row in outputs[first_row:]:
+            put(row.topic, row.key, row.value)
         return outputs
+
+    def committed(self) -> None:
+        """All outputs that were taken are committed: what rests may be dropped."""
+        self._store.committed()
+        self._runs.rest()
 
     def _row(self, topic: str, key: str, row: Record | None) -> OutputRecord:
         value = None if row is None else self._codec.encode(row)
@@ -311,11 +448,30 @@ class Shard:
         outputs.extend(self._row("wf-run-external-events", "/".join((wf_run_id, *key)), row) for key, row in events)
         changed = [run.threads[number] for number in sorted(changes.threads)]
         outputs.extend(self._row("thread-runs", f"{wf_run_id}/{thread.number}", thread) for thread in changed)
+        outputs.extend(self._row("kept-inputs", kept.row_key, None) for kept in changes.decided)
+        outputs.extend(self._row("kept-inputs", kept.row_key, kept) for kept in changes.kept)
         if run.exists:
             outputs.append(self._row("wf-runs", wf_run_id, run))
             self._timers.arm(run, changed)
-        elif changes.deleted:
+        elif run.quarantined_ms is not None:
+            outputs.append(self._row("wf-runs", wf_run_id, run))
+        elif changes.deleted or changes.released:
             outputs.append(self._row("wf-runs", wf_run_id, None))
         changes.clear()
-        if not run.exists and not run.external_events:
-            del self._runs[wf_run_id]
+        if not run.exists and not run.external_events and run.quarantined_ms is None:
+            self._runs.remove(wf_run_id)
+
+
+def _command_id(command: object) -> str | None:
+    """What its producer knows a command by."""
+    return getattr(command, "command_id", None) or getattr(command, "external_event_id", None)
+
+
+def _wf_run_id(decoded: object) -> str | None:
+    """The WfRun that an input is about; None where it is about none."""
+    return getattr(decoded, "wf_run_id", None)
+
+
+def _armed(fired: TimerFired) -> ArmedTimer:
+    """The timer that a TimerFired speaks of."""
+    return ArmedTimer(fired.due_ms, fired.wf_run_id, fired.thread, fired.position, fired.kind, fired.incarnation)

@@ -6,10 +6,11 @@ hold timers that are not armed any more: they are dropped when their time comes.
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from processors.core.commands import TimerKind
 from processors.core.model import TERMINAL, ThreadRun, Timer, WfRun
+from processors.errors import HalterError
 
 WHOLE_WF_RUN = -1
 """Stands for a thread number where a timer is the WfRun's own."""
@@ -26,10 +27,22 @@ class ArmedTimer(NamedTuple):
     incarnation: int
 
 
+class TimerJournal(Protocol):
+    """Keeps the timers for those who come later, if it keeps anything."""
+
+    def armed(self, timer: ArmedTimer) -> None:
+        """Be told of a timer."""
+
+    def gone(self, timer: ArmedTimer) -> None:
+        """Be told that a timer is of no use any more."""
+
+
 class Timers:
     """A heap of timers, each in it or handed out, never both."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: TimerJournal) -> None:
+        """`journal` is told of what is armed and what is of no use any more."""
+        self._journal = journal
         self._heap: list[tuple[int, ArmedTimer]] = []
         self._known: set[ArmedTimer] = set()
 
@@ -42,21 +55,26 @@ class Timers:
             self._add(run, WHOLE_WF_RUN, 0, run.timer)
 
     def _add(self, run: WfRun, thread: int, position: int, timer: Timer) -> None:
-        armed = ArmedTimer(timer.due_ms, run.wf_run_id, thread, position, timer.kind, run.incarnation)
-        if armed not in self._known:
-            self._known.add(armed)
-            heapq.heappush(self._heap, (armed.due_ms, armed))
+        self.add([ArmedTimer(timer.due_ms, run.wf_run_id, thread, position, timer.kind, run.incarnation)])
+
+    def add(self, timers: Iterable[ArmedTimer]) -> None:
+        """Note timers that are not known yet."""
+        for timer in timers:
+            if timer not in self._known:
+                self._known.add(timer)
+                self._journal.armed(timer)
+                heapq.heappush(self._heap, (timer.due_ms, timer))
 
     def take_due(self, now_ms: int, limit: int, runs: Mapping[str, WfRun]) -> Iterator[ArmedTimer]:
         """Hand out up to `limit` timers that are armed and due, in order."""
         handed_out = 0
         while self._heap and self._heap[0][0] <= now_ms and handed_out < limit:
             timer = heapq.heappop(self._heap)[1]
-            if _is_armed(runs.get(timer.wf_run_id), timer):
+            if _may_be_armed(runs, timer):
                 handed_out += 1
                 yield timer
             else:
-                self._known.discard(timer)
+                self.settle(timer)
 
     def fire_again(self, timer: ArmedTimer, early_by_ms: int) -> None:
         """A timer came too early by the brokers' clock: their clock is behind ours by at least so much."""
@@ -65,15 +83,25 @@ class Timers:
     def settle(self, timer: ArmedTimer) -> None:
         """A timer that was handed out has been folded: forget it."""
         self._known.discard(timer)
+        self._journal.gone(timer)
 
     def next_ms(self) -> int | None:
         """When the next timer in the heap is due, in ms since 1970; None without one."""
         return self._heap[0][0] if self._heap else None
 
 
+def _may_be_armed(runs: Mapping[str, WfRun], timer: ArmedTimer) -> bool:
+    try:
+        run = runs.get(timer.wf_run_id)
+    except HalterError:
+        # Rows that cannot be read: the fold says so, where it can be said which record they keep from being folded.
+        return True
+    return _is_armed(run, timer)
+
+
 def _is_armed(run: WfRun | None, timer: ArmedTimer) -> bool:
-    if run is None or run.incarnation != timer.incarnation:
-        return False
+    if run is None or run.incarnation != timer.incarnation or run.quarantined_ms is not None:
+        return False  # a WfRun in quarantine gets its timers back when it is released
     if timer.thread == WHOLE_WF_RUN:
         return run.timer == Timer(timer.kind, timer.due_ms)
     thread = run.threads.get(timer.thread)

@@ -59,13 +59,14 @@ ROLES: Final[Mapping[str, Role]] = {
     "external-events": Role(Kind.INPUT, "delete"),
     "task-reports": Role(Kind.INPUT, "delete"),
     "definition-commands": Role(Kind.INPUT, "delete", partitions=1),
-    "operator-commands": Role(Kind.INPUT, "compact", partitions=1),
+    "operator-commands": Role(Kind.INPUT, "compact"),
     "definition-events": Role(Kind.LOG, "delete", partitions=1),
     "definitions": Role(Kind.STATE, "compact", partitions=1),
     "wf-events": Role(Kind.LOG, "delete"),
     "wf-runs": Role(Kind.STATE, "compact"),
     "thread-runs": Role(Kind.STATE, "compact"),
     "wf-run-external-events": Role(Kind.STATE, "compact"),
+    "kept-inputs": Role(Kind.STATE, "compact"),
     "fold-positions": Role(Kind.STATE, "compact"),
     "task-requests": Role(Kind.TASKS, "delete"),
     "dead-letters": Role(Kind.DEAD_LETTERS, "delete"),
@@ -130,6 +131,7 @@ class Topics:
     wf_runs: str
     thread_runs: str
     wf_run_external_events: str
+    kept_inputs: str
     fold_positions: str
     task_requests: str
     dead_letters: str
@@ -144,13 +146,13 @@ class Topics:
 
     @property
     def inputs(self) -> tuple[str, str, str]:
-        """The co-partitioned inputs of the fold, in a fixed order."""
+        """The co-partitioned inputs of the fold that are not for operators, in a fixed order."""
         return (self.wf_commands, self.external_events, self.task_reports)
 
     @property
-    def state(self) -> tuple[str, str, str, str]:
+    def state(self) -> tuple[str, str, str, str, str]:
         """The co-partitioned state topics: what a shard is restored from."""
-        return (self.wf_runs, self.thread_runs, self.wf_run_external_events, self.fold_positions)
+        return (self.wf_runs, self.thread_runs, self.wf_run_external_events, self.kept_inputs, self.fold_positions)
 
     def __getitem__(self, name: str) -> Topic:
         """Return the topic of that name on the cluster; KeyError if topics.yaml has none such."""

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias, get_args
 
 from processors.core import commands, events, model
 from processors.core.values import Timestamp, VariableType
-from processors.fold_position import FoldPosition
+from processors.fold_position import FoldPosition, PendingSkip
 
 Record: TypeAlias = (
     commands.Command
@@ -20,6 +20,7 @@ Record: TypeAlias = (
     | model.WfRun
     | model.ThreadRun
     | model.WfRunExternalEvent
+    | model.KeptInput
     | FoldPosition
 )
 """What stands alone on a topic. A `LogEntry` is written as the record that is named after its event."""
@@ -39,11 +40,13 @@ PARTS: Final[Mapping[str, type]] = {
         model.AcceptedInterrupt,
         model.Failure,
         model.NodeRun,
+        model.RecordHeader,
         model.TaskRun,
         model.ThreadWait,
         model.Timer,
         model.UnstartedFailureHandler,
         model.WfSpecId,
+        PendingSkip,
     )
 }
 """Record name -> class, for what occurs inside records only."""

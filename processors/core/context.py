@@ -49,6 +49,14 @@ class Limits:
     """Ids of settled ExternalEvents that are remembered at least …"""
     remembered_ms: int = 24 * 60 * 60 * 1000
     """… and for how long at least."""
+    kept_inputs: int = 1_000
+    """Of a WfRun in quarantine: what comes beyond them goes to `dead-letters`."""
+    kept_bytes: int = 16 * 1024 * 1024
+    """Of those inputs in all."""
+    kept_input_bytes: int = 1024 * 1024
+    """Of one of them, key and headers included: every topic takes so much."""
+    skips: int = 100
+    """Of a partition: records to be skipped that have not come."""
 
 
 @dataclass(frozen=True, slots=True)

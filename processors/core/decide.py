@@ -82,7 +82,7 @@ def decide(run: WfRun, command: Command, context: Context) -> Iterator[Event]:
     name = type(command).__name__
     try:
         if not run.exists:
-            _check_id(command.wf_run_id)
+            check_id(command.wf_run_id)
         _check_repeat(run, command)
         match command:
             case RunWf():
@@ -123,7 +123,8 @@ def decide(run: WfRun, command: Command, context: Context) -> Iterator[Event]:
         yield Rejected(name, refusal.code, f"{name} for WfRun {command.wf_run_id!r}: {refusal}")
 
 
-def _check_id(wf_run_id: str) -> None:
+def check_id(wf_run_id: str) -> None:
+    """Raises Refusal for what cannot be the id of a WfRun."""
     if not WF_RUN_ID.fullmatch(wf_run_id) or len(wf_run_id) > WF_RUN_ID_LENGTH_MAX:
         raise Refusal(
             RejectionCode.INVALID_ARGUMENT,

@@ -19,7 +19,7 @@ from processors.core.failures import INTERNAL_ERROR, failure_of
 from processors.core.model import NO_INCARNATION, TERMINAL, Status, WfRun
 from processors.core.nodes import parking_of
 
-__all__ = ["attach", "handle", "new_run", "replay"]
+__all__ = ["attach", "handle", "new_run", "note", "replay"]
 
 
 def handle(run: WfRun, command: Command, cause: Cause, time_ms: int, context: Context) -> list[LogEntry]:
@@ -29,6 +29,20 @@ def handle(run: WfRun, command: Command, cause: Cause, time_ms: int, context: Co
     then half changed and must be restored.
     """
     return _Handling(run, cause, time_ms, context).handle(command)
+
+
+def note(run: WfRun, event: Event, cause: Cause, time_ms: int) -> LogEntry:
+    """Log what an operator did with a WfRun. No rule is run, so this works where a rule is broken.
+
+    The WfRun's own time does not move: what is decided later is decided as of when it came. `time_ms` is for an id
+    under which nothing runs.
+    """
+    if run.exists:
+        entry = LogEntry(run.wf_run_id, run.incarnation, run.seq + 1, run.time_ms, cause, event)
+    else:
+        entry = LogEntry(run.wf_run_id, NO_INCARNATION, 0, time_ms, cause, event)
+    evolve(run, entry)
+    return entry
 
 
 def attach(run: WfRun, context: Context) -> WfRun:

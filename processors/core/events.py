@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from processors.core.commands import DefinitionKind, TaskStatus
-from processors.core.model import Failure, HaltReason, Status, ThreadType, Timer, WfSpecId
+from processors.core.model import Failure, HaltReason, RecordHeader, Status, ThreadType, Timer, WfSpecId
 from processors.core.record import record
 from processors.core.values import Value, VariableType
 
@@ -318,6 +318,62 @@ class WfRunEnded:
 
 
 @record
+class WfRunQuarantined:
+    """From here on the inputs of the WfRun are kept and not decided, and its timers do not fire.
+
+    The WfRun's own time stands still until it is released: what is kept will be decided as of when it came.
+    """
+
+    at_ms: int
+    """When the operator asked for it."""
+    reason: str | None = None
+    operator: str | None = None
+
+
+@record
+class InputKept:
+    """An input of a WfRun in quarantine, byte for byte; the cause says where it came from."""
+
+    timestamp_ms: int
+    """Of the record: its time when it is decided."""
+    key: bytes
+    value: bytes
+    headers: list[RecordHeader] = field(default_factory=list)
+
+
+@record
+class WfRunReleased:
+    """The quarantine is over. What was kept is decided next, in the order in which it came, each with its own cause."""
+
+    at_ms: int
+    inputs: int
+    """How many are decided now."""
+    reason: str | None = None
+    operator: str | None = None
+
+
+@record
+class SkipAccepted:
+    """The record that is named will be passed over when its turn comes."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str | None = None
+    operator: str | None = None
+
+
+@record
+class RecordSkipped:
+    """An operator had an input record, the cause, passed over. It is on `dead-letters`."""
+
+    command: str | None
+    """Record name of what it asked for; None where that cannot be said."""
+    reason: str | None = None
+    operator: str | None = None
+
+
+@record
 class Rejected:
     """A command was refused and changed nothing."""
 
@@ -360,6 +416,11 @@ Event: TypeAlias = (
     | ThreadRetired
     | ThreadRescued
     | WfRunEnded
+    | WfRunQuarantined
+    | InputKept
+    | WfRunReleased
+    | SkipAccepted
+    | RecordSkipped
     | Rejected
     | Ignored
 )

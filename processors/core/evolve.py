@@ -16,14 +16,17 @@ from processors.core.events import (
     Halt,
     HaltReasonResolved,
     Ignored,
+    InputKept,
     InterruptAccepted,
     InterruptDropped,
     InterruptSuperseded,
     LogEntry,
     NodeCompleted,
     NodeFailed,
+    RecordSkipped,
     Rejected,
     Resume,
+    SkipAccepted,
     SpawnChild,
     TaskAttemptEnded,
     TaskAttemptRequested,
@@ -37,6 +40,8 @@ from processors.core.events import (
     WaitStarted,
     WfRunDeleted,
     WfRunEnded,
+    WfRunQuarantined,
+    WfRunReleased,
     WfRunStarted,
     WorkflowEventThrown,
 )
@@ -52,6 +57,7 @@ from processors.core.model import (
     HandlingFailure,
     Index,
     Interrupted,
+    KeptInput,
     NodeRun,
     PendingFailure,
     PendingInterrupt,
@@ -158,7 +164,16 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             _rescue(run, event)
         case WfRunEnded():
             _end(run, event)
-        case Rejected() | Ignored():
+        case WfRunQuarantined():
+            run.quarantined_ms = event.at_ms
+        case InputKept():
+            _keep(run, entry, event)
+            return  # its command has not been decided
+        case WfRunReleased():
+            _release(run)
+        case RecordSkipped():
+            return  # nor has this one's
+        case Rejected() | Ignored() | SkipAccepted():
             pass
         case _:
             assert_never(event)
@@ -225,8 +240,10 @@ _OWN_FIELDS = (
     "command_ids",
     "timer",
     "final_status",
+    "quarantined_ms",
     "threads",
     "external_events",
+    "kept_inputs",
     "index",
     "spec",
 )
@@ -469,6 +486,30 @@ def _add_thread(run: WfRun, thread: ThreadRun) -> None:
     run.threads[thread.number] = thread
     run.changes.threads.add(thread.number)
     _list(run.index, thread)
+
+def _keep(run: WfRun, entry: LogEntry, event: InputKept) -> None:
+    kept = KeptInput(
+        wf_run_id=run.wf_run_id,
+        topic=entry.cause.topic,
+        partition=entry.cause.partition,
+        offset=entry.cause.offset,
+        number=run.kept_inputs[-1].number + 1 if run.kept_inputs else 1,
+        timestamp_ms=event.timestamp_ms,
+        key=event.key,
+        value=event.value,
+        headers=event.headers,
+    )
+    run.kept_inputs.append(kept)
+    run.changes.kept.append(kept)
+
+
+def _release(run: WfRun) -> None:
+    run.quarantined_ms = None
+    run.changes.decided.extend(run.kept_inputs)
+    run.changes.kept.clear()
+    run.changes.released = True
+    run.kept_inputs = []
+
 
 
 def _leave(run: WfRun, thread: ThreadRun) -> None:

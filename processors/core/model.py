@@ -315,6 +315,41 @@ ExternalEventKey: TypeAlias = tuple[str, str]
 
 
 @record
+class RecordHeader:
+    """A header of a Kafka record."""
+
+    name: str
+    value: bytes
+
+
+@record
+class KeptInput:
+    """An input record that came while its WfRun was in quarantine, byte for byte. A row of `kept-inputs`."""
+
+    wf_run_id: str
+    topic: str
+    """Without the prefix of the installation."""
+    partition: int
+    offset: int
+    number: int
+    """1, 2, 3 … in the order in which they came, over all topics."""
+    timestamp_ms: int
+    key: bytes
+    value: bytes
+    headers: list[RecordHeader] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """What it weighs, in bytes."""
+        return len(self.key) + len(self.value) + sum(len(it.name) + len(it.value) for it in self.headers)
+
+    @property
+    def row_key(self) -> str:
+        """Its key on `kept-inputs`."""
+        return f"{self.wf_run_id}/{self.topic}/{self.offset}"
+
+
+@record
 class AcceptedInterrupt:
     """An accepted interrupt whose handler has not started, in the WfRun's order of arrival."""
 
@@ -359,6 +394,12 @@ class Changes:
     forgotten: list[ExternalEventKey] = field(default_factory=list)
     deleted: bool = False
     """A WfRun of this id was deleted: its row goes, unless a new one was started since."""
+    released: bool = False
+    """Its quarantine ended: the row of an id under which nothing runs goes."""
+    kept: list[KeptInput] = field(default_factory=list)
+    """Inputs that were kept."""
+    decided: list[KeptInput] = field(default_factory=list)
+    """Inputs that are kept no longer."""
 
     def clear(self) -> None:
         """They have been written."""
@@ -366,7 +407,9 @@ class Changes:
         self.external_events.clear()
         self.left.clear()
         self.forgotten.clear()
-        self.deleted = False
+        self.deleted = self.released = False
+        self.kept.clear()
+        self.decided.clear()
 
 
 @dataclass(slots=True)
@@ -399,8 +442,8 @@ WakeKey: TypeAlias = tuple[WakeOn, str | int]
 class WfRun:
     """One run of a WfSpec, or, while `wf_spec` is None, only a place for ExternalEvents that came before it.
 
-    The fields down to `final_status` are its row. ThreadRuns and ExternalEvents have rows of their own; finished child
-    threads are not here any more: a number that was used and is missing means COMPLETED (N15).
+    The fields down to `quarantined_ms` are its row. ThreadRuns, ExternalEvents and kept inputs have rows of their own;
+    finished child threads are not here any more: a number that was used and is missing means COMPLETED (N15).
     """
 
     wf_run_id: str
@@ -426,11 +469,15 @@ class WfRun:
     """Of a WfRun that is over and keeps no threads any more."""
 
     threads: dict[int, ThreadRun] = field(default_factory=dict)
+    quarantined_ms: int | None = None
+    """Since when its inputs are kept and not decided; None: they are decided."""
     """Live threads and failed ones, ascending."""
     external_events: dict[ExternalEventKey, WfRunExternalEvent] = field(default_factory=dict)
     """In order of arrival."""
     changes: Changes = field(default_factory=Changes)
     index: Index = field(default_factory=Index)
+    kept_inputs: list[KeptInput] = field(default_factory=list)
+    """What came during its quarantine, in order."""
     spec: WfSpec | None = None
     """What `wf_spec` names; put here by the engine, for the rules. `evolve` does not look at it."""
 

@@ -42,6 +42,8 @@ PARTITIONS = 8
 def as_record(topic: str, command: Any, of: str, **changes: Any) -> InputRecord:
     """A record that is right in every respect but those that are changed."""
     partition = partition_of(of.encode(), PARTITIONS) if INPUT_TOPICS[topic].co_partitioned else 0
+    if isinstance(command, SkipRecord):
+        partition = command.partition
     record = InputRecord(topic, partition, 41, 1_790_000_000_000, of.encode(), CODEC.encode(command))
     return replace(record, **changes)
 
@@ -135,7 +137,7 @@ def test_the_names_of_input_records_are_those_of_classes() -> None:
         (
             as_record("operator-commands", SkipRecord("wf-commands", 3, 17), "order-41"),
             DeadLetterReason.KEY_MISMATCH,
-            "'3' for this SkipRecord",
+            "'partition/3' for this SkipRecord",
         ),
     ],
 )
@@ -154,7 +156,7 @@ def test_a_record_that_cannot_be_taken_says_why(record: InputRecord, reason: Dea
         ("definition-commands", DeleteDefinition(DefinitionKind.WF_SPEC, "cart"), "cart"),
         ("operator-commands", QuarantineWfRun("order-41"), "order-41"),
         ("operator-commands", ReleaseWfRun("order-41"), "order-41"),
-        ("operator-commands", SkipRecord("wf-commands", 3, 17), "3"),
+        ("operator-commands", SkipRecord("wf-commands", 3, 17), "partition/3"),
     ],
 )
 def test_what_the_key_is_depends_on_the_topic(topic: str, command: Any, key: str) -> None:

@@ -28,14 +28,12 @@ def test_the_file_that_halter_carries_has_every_role():
     assert {topic.declared_name for topic in TOPICS.all} == set(ROLES)
     assert TOPICS.partitions == 8
     assert TOPICS.inputs == ("wf-commands", "external-events", "task-reports")
-    assert TOPICS.state == ("wf-runs", "thread-runs", "wf-run-external-events", "fold-positions")
+    assert TOPICS.state == ("wf-runs", "thread-runs", "wf-run-external-events", "kept-inputs", "fold-positions")
 
 
 def test_co_partitioned_topics_have_n_partitions_and_the_others_one():
     topics = Topics.load(partitions=5)
-    single = {
-        topics.definition_commands, topics.definition_events, topics.definitions, topics.operator_commands
-    }  # fmt: skip
+    single = {topics.definition_commands, topics.definition_events, topics.definitions}
     assert topics.partitions == 5
     assert {topic.name: topic.partitions for topic in topics.all} == {
         topic.name: 1 if topic.name in single else 5 for topic in topics.all

@@ -38,7 +38,7 @@ VALUE_UNION = ["null", "boolean", "long", "double", "string", "bytes", "halter.J
 NAMES: Mapping[str, Any] = {
     name: value for module in (values, commands, events, model) for name, value in vars(module).items()
 }
-NOT_PERSISTED = {WfRun: {"threads", "external_events", "changes", "index", "spec"}}
+NOT_PERSISTED = {WfRun: {"threads", "external_events", "kept_inputs", "changes", "index", "spec"}}
 """Fields of a class that are not in its schema: derived from other rows, or from definitions."""
 DERIVED = {"WfRun": {"status"}}
 """Fields of a schema that a reader ignores: properties of the class."""

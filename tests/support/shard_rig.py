@@ -8,11 +8,21 @@ from functools import lru_cache
 from typing import Any
 
 from processors.codec import Codec
-from processors.core.commands import Command, ExternalEvent, PutExternalEventDef, PutTaskDef, PutWfSpec, ReportTaskRun
+from processors.core.commands import (
+    Command,
+    ExternalEvent,
+    PutExternalEventDef,
+    PutTaskDef,
+    PutWfSpec,
+    QuarantineWfRun,
+    ReleaseWfRun,
+    ReportTaskRun,
+    SkipRecord,
+)
 from processors.core.context import Limits
 from processors.core.events import LogEntry
 from processors.definitions_view import DefinitionsView
-from processors.inputs import InputRecord
+from processors.inputs import InputRecord, operator_key
 from processors.outputs import OutputRecord
 from processors.shard import Shard, ShardFactory
 
@@ -21,16 +31,18 @@ START_MS = 1_767_225_600_000
 
 
 @lru_cache
-def _codec() -> Codec:
+def _codec(release: str | None) -> Codec:
     """Compiling the schemas takes longer than most tests."""
-    return Codec.load()
+    return Codec.load(release=release)
 
 
 class ShardRig:
     """Shard 0 of an installation with one partition, and its topics."""
 
-    def __init__(self, limits: Limits | None = None, queues: Iterable[str] = ()) -> None:
-        self.codec = _codec()
+    def __init__(
+        self, limits: Limits | None = None, queues: Iterable[str] = (), release: str | None = None
+    ) -> None:
+        self.codec = _codec(release)
         self.view = DefinitionsView(self.codec)
         self.factory = ShardFactory(1, self.codec, self.view, limits, tuple(queues))
         self.shard: Shard = self.factory.create(0)
@@ -55,6 +67,8 @@ class ShardRig:
                 topic = "task-reports"
             case PutWfSpec() | PutTaskDef() | PutExternalEventDef():
                 topic = "definition-commands"
+            case QuarantineWfRun() | ReleaseWfRun() | SkipRecord():
+                return self.record("operator-commands", operator_key(command).encode(), self.codec.encode(command))
             case _:
                 topic = "wf-commands"
         key = command.wf_run_id if isinstance(command, Command) else command.name

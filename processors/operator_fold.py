@@ -1,0 +1,101 @@
+"""What operators ask of a partition: to keep the inputs of a WfRun, to decide them again, to pass over a record.
+
+The shard folds these commands before its other inputs, so that they get past the record that breaks a rule. Knows what
+is to be skipped and which commands were decided before; both are part of the partition's FoldPosition.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from processors.core.commands import OperatorCommand, QuarantineWfRun, ReleaseWfRun, SkipRecord
+from processors.core.context import Limits
+from processors.core.decide import Refusal
+from processors.core.events import Event, Rejected, RejectionCode, SkipAccepted
+from processors.core.evolve import COMMAND_IDS_REMEMBERED
+from processors.core.model import WfRun
+from processors.core.quarantine import quarantined, released
+from processors.fold_position import PendingSkip
+from processors.inputs import OPERATOR_COMMANDS, InputRecord
+
+
+@dataclass(slots=True)
+class OperatorFold:
+    """Decides the operator commands of one partition. `inputs`: the topics whose records it can have skipped."""
+
+    inputs: Collection[str]
+    limits: Limits
+    skips: list[PendingSkip] = field(default_factory=list)
+    command_ids: list[str] = field(default_factory=list)
+    _coming: dict[int, SkipRecord] = field(default_factory=dict)
+    """Offset of an operator command that is to be skipped -> the command that says so, which comes after it."""
+    _passed: set[int] = field(default_factory=set)
+    """Offsets of operator commands that were skipped so."""
+
+    def see_coming(self, skip: SkipRecord) -> None:
+        """Take note of a SkipRecord ahead of its turn: what it is about may be an operator command before it."""
+        if skip.topic == OPERATOR_COMMANDS:
+            self._coming[skip.offset] = skip
+
+    def skip_of(self, record: InputRecord) -> PendingSkip | None:
+        """Return who wants a record passed over, once; None if nobody does."""
+        if record.topic == OPERATOR_COMMANDS and (coming := self._coming.pop(record.offset, None)) is not None:
+            self._passed.add(record.offset)
+            return PendingSkip(coming.topic, coming.offset, coming.reason, coming.operator)
+        found = None
+        for skip in list(self.skips):
+            if skip.topic == record.topic and skip.offset <= record.offset:
+                # One with a lower offset was meant for an offset at which there is no record.
+                self.skips.remove(skip)
+                found = skip if skip.offset == record.offset else found
+        return found
+
+    def decide(self, command: OperatorCommand, run: WfRun, time_ms: int, offsets: Mapping[str, int]) -> Event:
+        """Return what comes of a command. `run`: of its WfRun; `offsets`: what is folded next of each input."""
+        name = type(command).__name__
+        try:
+            self._check_repeat(command)
+            match command:
+                case QuarantineWfRun():
+                    return quarantined(run, command, time_ms)
+                case ReleaseWfRun():
+                    return released(run, command, time_ms)
+                case SkipRecord():
+                    return self._skip(command, offsets)
+        except Refusal as refusal:
+            about = (
+                f"{command.topic}[{command.partition}]@{command.offset}"
+                if isinstance(command, SkipRecord)
+                else f"WfRun {command.wf_run_id!r}"
+            )
+            return Rejected(name, refusal.code, f"{name} of {about}: {refusal}")
+
+    def _check_repeat(self, command: OperatorCommand) -> None:
+        if command.command_id is None:
+            return
+        if command.command_id in self.command_ids:
+            raise Refusal(RejectionCode.ALREADY_EXISTS, f"command id {command.command_id!r} was decided before")
+        self.command_ids.append(command.command_id)
+        del self.command_ids[:-COMMAND_IDS_REMEMBERED]
+
+    def _skip(self, command: SkipRecord, offsets: Mapping[str, int]) -> SkipAccepted:
+        topic, offset = command.topic, command.offset
+        if topic not in self.inputs:
+            known = ", ".join(sorted(self.inputs))
+            raise Refusal(
+                RejectionCode.INVALID_ARGUMENT,
+                f"expected one of {known}, which are the inputs of partition {command.partition}, found {topic!r}",
+            )
+        if topic == OPERATOR_COMMANDS and offset in self._passed:
+            self._passed.discard(offset)
+        elif offset < offsets.get(topic, 0):
+            raise Refusal(
+                RejectionCode.FAILED_PRECONDITION,
+                f"it is folded already: the next offset to fold is {offsets.get(topic, 0)}",
+            )
+        elif any((skip.topic, skip.offset) == (topic, offset) for skip in self.skips):
+            raise Refusal(RejectionCode.ALREADY_EXISTS, "it is to be skipped already")
+        elif len(self.skips) >= self.limits.skips:
+            raise Refusal(RejectionCode.RESOURCE_EXHAUSTED, f"{len(self.skips)} records are to be skipped already")
+        else:
+            self.skips.append(PendingSkip(topic, offset, command.reason, command.operator))
+        return SkipAccepted(topic, command.partition, offset, command.reason, command.operator)

@@ -1,0 +1,342 @@
+"""Quarantine, release and skip in the fold of a partition, without Kafka."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from halter.plain import plain
+from halter.wf_run_text import data
+from processors.core.commands import (
+    Command,
+    DeleteWfRun,
+    ExternalEvent,
+    PutExternalEventDef,
+    PutTaskDef,
+    PutWfSpec,
+    QuarantineWfRun,
+    ReleaseWfRun,
+    RunWf,
+    SkipRecord,
+    StopWfRun,
+)
+from processors.core.context import Limits
+from processors.core.engine import new_run, replay
+from processors.core.events import InputKept, LogEntry, RecordSkipped, Rejected, RejectionCode, WfRunReleased
+from processors.core.model import KeptInput, Status, WfRun
+from tests.adapters.test_shard import CART, COMMANDS, add
+from tests.support.broken_rule import RuleBroke, broken_rule
+from tests.support.shard_rig import ShardRig
+
+
+def with_cart(limits: Limits | None = None) -> ShardRig:
+    rig = ShardRig(limits)
+    rig.turn(
+        PutExternalEventDef("add"),
+        PutExternalEventDef("checkout"),
+        PutTaskDef("charge"),
+        PutWfSpec("cart", json.dumps(CART)),
+    )
+    return rig
+
+
+@pytest.fixture
+def rig() -> ShardRig:
+    return with_cart()
+
+
+def fold(rig: ShardRig, item: Any) -> Any:
+    """Fold one record as the runtime does: if it breaks, the shard is loaded anew and stands before it again."""
+    record = item if hasattr(item, "offset") and hasattr(item, "value") else rig.command(item)
+    try:
+        return rig.log(record)
+    except RuleBroke:
+        rig.inputs.pop()
+        rig.crash()
+        return record
+
+
+def of_c1(command: Command) -> bool:
+    return command.wf_run_id == "c1"
+
+
+def rejection(entries: list[LogEntry]) -> RejectionCode:
+    (entry,) = entries
+    assert isinstance(entry.event, Rejected), entry
+    return entry.event.code
+
+
+def state(rig: ShardRig) -> Any:
+    """All WfRuns, without what counts the events of a log."""
+
+    def without_counts(value: Any) -> Any:
+        if isinstance(value, dict):
+            gone = {"seq", "posted_seq", "matured_seq", "definitions_position"}
+            return {key: without_counts(item) for key, item in value.items() if key not in gone}
+        return [without_counts(item) for item in value] if isinstance(value, list) else value
+
+    return {wf_run_id: without_counts(data(run)) for wf_run_id, run in sorted(rig.shard.wf_runs.items())}
+
+
+def test_inputs_of_a_wf_run_in_quarantine_are_kept_byte_for_byte_and_others_go_on(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), RunWf("c2", "cart"))
+    assert rig.events(QuarantineWfRun("c1", "it breaks", "q1", "ann")) == ["WfRunQuarantined"]
+    record = rig.command(add(1))
+    (entry,) = rig.log(record)
+    assert isinstance(entry.event, InputKept)
+    assert (entry.event.key, entry.event.value, entry.event.timestamp_ms) == (b"c1", record.value, rig.now_ms)
+    assert (entry.cause.topic, entry.cause.offset, entry.seq) == ("external-events", record.offset, 5)
+    (row,) = rig.tables["kept-inputs"].items()
+    kept = rig.codec.decode(row[1])
+    assert row[0] == f"c1/external-events/{record.offset}".encode()
+    assert isinstance(kept, KeptInput)
+    assert kept.value == record.value
+    assert len(rig.events(add(1, "c2"))) == 7
+    assert rig.shard.wf_runs["c1"].threads[0].variables == {"total": 0}
+
+
+def test_release_decides_what_was_kept_in_order_each_with_its_own_cause_and_time(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1"))
+    rig.now_ms += 1_000
+    first, second = rig.command(add(1)), rig.command(StopWfRun("c1", 0, "s1"))
+    rig.turn(first, second)
+    kept_ms = rig.now_ms
+    rig.crash()
+    rig.now_ms += 60_000
+    entries = rig.log(ReleaseWfRun("c1"))
+    assert [type(entry.event).__name__ for entry in entries] == [
+        "WfRunReleased",
+        "ExternalEventPosted",
+        "Halt",
+        "ThreadHalted",
+        "SpawnChild",
+        "NodeCompleted",
+        "ThreadCompleted",
+        "Resume",
+        "Halt",
+        "ThreadHalted",
+    ]
+    assert {(entry.cause.topic, entry.cause.offset) for entry in entries[1:8]} == {("external-events", first.offset)}
+    assert entries[8].cause.command_id == "s1"
+    assert {entry.time_ms for entry in entries[1:]} == {kept_ms}
+    assert [entry.seq for entry in entries] == list(range(entries[0].seq, entries[0].seq + 10))
+    assert rig.tables["kept-inputs"] == {}
+    rig.crash()
+    assert rig.shard.wf_runs["c1"].status is Status.HALTED
+    assert rig.shard.wf_runs["c1"].quarantined_ms is None
+
+
+def test_time_stands_still_so_an_event_that_came_before_the_deadline_still_wins(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1"), ExternalEvent("c1", "checkout", "k"))
+    rig.now_ms += 10 * 3_600_000  # the cart's time-out is an hour
+    assert rig.fire_due() == []
+    rig.turn(ReleaseWfRun("c1"))
+    assert rig.shard.wf_runs["c1"].threads[0].node.node == "pay"
+
+
+def test_timers_do_not_fire_in_quarantine_and_are_armed_again_by_the_release(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1"))
+    rig.now_ms += 3_600_000
+    assert rig.fire_due() == []
+    rig.crash()
+    assert rig.fire_due() == []
+    rig.turn(ReleaseWfRun("c1"))
+    assert [type(entry.event).__name__ for entry in rig.fire_due()] == ["TimerMatured", "ThreadFailed", "WfRunEnded"]
+
+
+def test_a_timer_that_was_on_its_way_is_kept_as_well(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"))
+    rig.now_ms += 3_600_000
+    (fired,) = rig.shard.due_timers(rig.now_ms, 10)
+    record = rig.record("wf-commands", fired.key, fired.value)
+    rig.turn(QuarantineWfRun("c1"))
+    assert rig.events(record) == ["InputKept"]
+    rig.crash()
+    assert rig.events(ReleaseWfRun("c1")) == ["WfRunReleased", "TimerMatured", "ThreadFailed", "WfRunEnded"]
+    assert rig.fire_due() == []
+
+
+def test_an_id_whose_run_wf_breaks_may_be_put_into_quarantine(rig: ShardRig) -> None:
+    with broken_rule(of_c1):
+        record = fold(rig, RunWf("c1", "cart"))
+        (entry,) = rig.log(QuarantineWfRun("c1"))
+        assert (entry.seq, entry.incarnation) == (0, -1)
+        rig.crash()
+        (kept,) = fold(rig, record)
+        assert isinstance(kept.event, InputKept)
+        rig.turn(RunWf("c2", "cart"), add(1))
+    rig.crash()
+    rig.turn(ReleaseWfRun("c1"))
+    assert rig.shard.wf_runs["c1"].incarnation == record.offset
+    assert rig.shard.wf_runs["c1"].threads[0].variables == {"total": 5}
+
+
+def test_an_id_that_is_released_without_anything_leaves_no_row(rig: ShardRig) -> None:
+    rig.turn(QuarantineWfRun("c1"))
+    assert rig.tables["wf-runs"].keys() == {b"c1"}
+    rig.turn(ReleaseWfRun("c1"))
+    assert rig.tables["wf-runs"] == rig.tables["kept-inputs"] == {}
+    assert rig.shard.wf_runs == {}
+
+
+def test_what_makes_no_sense_is_rejected(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"))
+    assert rejection(rig.log(ReleaseWfRun("c1"))) is RejectionCode.FAILED_PRECONDITION
+    rig.turn(QuarantineWfRun("c1", command_id="q1"))
+    assert rejection(rig.log(QuarantineWfRun("c1"))) is RejectionCode.FAILED_PRECONDITION
+    assert rejection(rig.log(QuarantineWfRun("no good"))) is RejectionCode.INVALID_ARGUMENT
+    assert rejection(rig.log(SkipRecord("wf-commands", 0, 0))) is RejectionCode.FAILED_PRECONDITION
+    assert rejection(rig.log(SkipRecord("wf-runs", 0, 90))) is RejectionCode.INVALID_ARGUMENT
+    assert rig.events(SkipRecord("wf-commands", 0, 90)) == ["SkipAccepted"]
+    assert rejection(rig.log(SkipRecord("wf-commands", 0, 90))) is RejectionCode.ALREADY_EXISTS
+
+
+def test_an_operator_command_is_known_again_by_its_id_also_after_a_restart(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1", command_id="q1"), ReleaseWfRun("c1", "r1"))
+    rig.crash()
+    assert rejection(rig.log(QuarantineWfRun("c1", command_id="q1"))) is RejectionCode.ALREADY_EXISTS
+    assert rig.shard.wf_runs["c1"].quarantined_ms is None
+
+
+def test_more_than_may_be_kept_goes_to_dead_letters() -> None:
+    rig = with_cart(Limits(kept_inputs=2))
+    rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1"), add(1), add(2))
+    del rig.outputs[:]
+    rig.turn(add(3))
+    (letter,) = (output for output in rig.outputs if output.topic == "dead-letters")
+    assert dict(letter.headers)["halter.reason"] == b"QUARANTINE_FULL"
+    rig.turn(ReleaseWfRun("c1"))
+    assert rig.shard.wf_runs["c1"].threads[0].variables == {"total": 10}
+
+
+def test_a_timer_for_which_there_was_no_room_fires_after_the_release() -> None:
+    rig = with_cart(Limits(kept_inputs=0))
+    rig.turn(RunWf("c1", "cart"))
+    rig.now_ms += 3_600_000
+    (fired,) = rig.shard.due_timers(rig.now_ms, 10)
+    rig.turn(QuarantineWfRun("c1"))
+    rig.turn(rig.record("wf-commands", fired.key, fired.value))
+    assert rig.fire_due() == []
+    rig.turn(ReleaseWfRun("c1"))
+    assert len(rig.fire_due()) == 3
+
+
+def test_a_skipped_record_is_on_the_log_and_on_dead_letters_and_has_no_effect(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"))
+    record = rig.command(StopWfRun("c1", 0, "s1"))
+    (accepted,) = rig.log(SkipRecord("wf-commands", 0, record.offset, "a bug", "k1", "ann"))
+    assert (accepted.wf_run_id, accepted.seq) == ("partition/0", 0)
+    rig.crash()
+    with broken_rule(of_c1):
+        (entry,) = rig.log(record)
+    assert entry.event == RecordSkipped("StopWfRun", "a bug", "ann")
+    assert (entry.wf_run_id, entry.seq, entry.cause.offset) == ("c1", 4, record.offset)
+    (letter,) = (output for output in rig.outputs if output.topic == "dead-letters")
+    assert (letter.key, letter.value) == (record.key, record.value)
+    assert dict(letter.headers)["halter.reason"] == b"SKIPPED"
+    rig.crash()
+    # The command was not decided: its producer may send it again.
+    assert rig.events(StopWfRun("c1", 0, "s1")) == ["Halt", "ThreadHalted"]
+
+
+def test_a_record_that_cannot_be_decoded_and_a_definition_command_can_be_skipped(rig: ShardRig) -> None:
+    garbage = rig.record("external-events", b"c1", b"garbage")
+    put = rig.command(PutTaskDef("pack"))
+    rig.turn(SkipRecord("external-events", 0, garbage.offset), SkipRecord("definition-commands", 0, put.offset))
+    entries = rig.log(garbage, put)
+    assert [(entry.wf_run_id, entry.event) for entry in entries] == [
+        ("partition/0", RecordSkipped(None)),
+        ("partition/0", RecordSkipped("PutTaskDef")),
+    ]
+    assert rig.view.position == 4
+
+
+def test_a_skip_of_an_offset_at_which_there_is_no_record_is_forgotten(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), SkipRecord("external-events", 0, 0))
+    rig.record("external-events", None, None)  # the mark of a transaction
+    assert len(rig.events(add(1))) == 7
+    position: Any = rig.codec.decode(rig.tables["fold-positions"][b"0"])
+    assert position.skips == []
+
+
+def test_a_release_that_breaks_can_be_skipped_and_its_wf_run_stays_in_quarantine(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1"), add(1))
+    with broken_rule(of_c1):
+        release = fold(rig, ReleaseWfRun("c1"))
+        assert rig.shard.wf_runs["c1"].quarantined_ms is not None
+        skip = rig.command(SkipRecord("operator-commands", 0, release.offset))
+        # The runtime shows the shard all records of a turn before it folds the first.
+        for record in (release, skip):
+            rig.shard.required_definitions(record)
+        assert rig.events(release, skip) == ["RecordSkipped", "SkipAccepted"]
+    rig.crash()
+    assert rig.shard.wf_runs["c1"].quarantined_ms is not None
+    assert isinstance(rig.log(ReleaseWfRun("c1"))[0].event, WfRunReleased)
+    assert rig.shard.wf_runs["c1"].threads[0].variables == {"total": 5}
+
+
+def test_a_wf_run_that_was_deleted_while_in_quarantine_is_gone_after_its_release(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1"), DeleteWfRun("c1"))
+    assert "c1" in rig.shard.wf_runs
+    rig.turn(ReleaseWfRun("c1"))
+    assert [rig.tables[topic] for topic in ("wf-runs", "thread-runs", "kept-inputs")] == [{}, {}, {}]
+
+
+def through_quarantine(rig: ShardRig, turns: list[list[Any]], broken_from: int, mended_after: int) -> None:
+    """From turn `broken_from` on a rule breaks on whatever is for c1, until the code is mended."""
+    for number, turn in enumerate(turns):
+        for item in turn:
+            record = rig.record("external-events", b"c1", item) if isinstance(item, bytes) else rig.command(item)
+            if broken_from <= number < mended_after:
+                with broken_rule(of_c1):
+                    if fold(rig, record) is record:
+                        rig.turn(QuarantineWfRun("c1"))
+                        fold(rig, record)
+            else:
+                rig.turn(record)
+        if number % 3 == 2:
+            rig.crash()
+    run = rig.shard.wf_runs.get("c1")
+    if run is not None and run.quarantined_ms is not None:
+        rig.turn(ReleaseWfRun("c1"))
+
+
+ITEMS = COMMANDS.filter(lambda item: not isinstance(item, int))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(ITEMS, max_size=4), max_size=6), st.integers(0, 5), st.integers(1, 6))
+def test_after_quarantine_and_release_all_is_as_if_no_rule_had_broken(
+    turns: list[list[Any]], broken_from: int, mended_after: int
+) -> None:
+    smooth, rough = with_cart(), with_cart()
+    for turn in turns:
+        for item in turn:
+            smooth.turn(smooth.record("external-events", b"c1", item) if isinstance(item, bytes) else item)
+    through_quarantine(rough, turns, broken_from, mended_after)
+    assert state(rough) == state(smooth)
+    rough.crash()
+    assert state(rough) == state(smooth)
+    # The log alone gives the same state, and has no gaps.
+    logs: dict[str, list[LogEntry]] = {}
+    for output in rough.outputs:
+        if output.topic == "wf-events" and output.value is not None:
+            entry = rough.codec.decode(output.value)
+            assert isinstance(entry, LogEntry)
+            logs.setdefault(entry.wf_run_id, []).append(entry)
+    for wf_run_id, run in rough.shard.wf_runs.items():
+        replayed = replay(logs[wf_run_id], new_run(wf_run_id))
+        assert plain(data(replayed)) == plain(data(run))
+
+
+def test_the_state_of_a_wf_run_in_quarantine_is_the_fold_of_its_log(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), add(1), QuarantineWfRun("c1"), add(2), StopWfRun("c1"))
+    entries = [
+        rig.codec.decode(output.value) for output in rig.outputs if output.key == b"c1" and output.topic == "wf-events"
+    ]
+    replayed: WfRun = replay((entry for entry in entries if isinstance(entry, LogEntry)), new_run("c1"))
+    rig.crash()
+    assert data(replayed) == data(rig.shard.wf_runs["c1"])
+    assert len(replayed.kept_inputs) == 2

@@ -1,0 +1,38 @@
+"""A bug in a rule, made on purpose: it breaks on the commands that a test names, in the middle of its work."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from processors.core import engine
+from processors.core.commands import Command
+from processors.core.context import Context
+from processors.core.events import Event
+from processors.core.model import WfRun
+
+
+class RuleBroke(Exception):
+    """What a bug in a rule would raise."""
+
+
+def breaking(breaks: Callable[[Command], bool]) -> Callable[[WfRun, Command, Context], Iterator[Event]]:
+    """The rules, but for those commands: their first event has happened when the rule breaks."""
+    decide = engine.decide
+
+    def broken(run: WfRun, command: Command, context: Context) -> Iterator[Event]:
+        for event in decide(run, command, context):
+            yield event
+            if breaks(command):
+                raise RuleBroke(f"told to, by {type(command).__name__}")
+
+    return broken
+
+
+@contextmanager
+def broken_rule(breaks: Callable[[Command], bool]) -> Iterator[None]:
+    """Have a rule break on these commands."""
+    rules = engine.decide
+    engine.decide = breaking(breaks)
+    try:
+        yield
+    finally:
+        engine.decide = rules
