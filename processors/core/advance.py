@@ -32,7 +32,13 @@ from processors.core.events import (
     WfRunEnded,
     WfRunStarted,
 )
-from processors.core.halting import finish_halting, nothing_moves_below, resume_where_resolved
+from processors.core.halting import (
+    drop_hopeless_interrupts,
+    finish_halting,
+    nothing_moves_below,
+    resume_where_resolved,
+    retire_with,
+)
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
 from processors.core.model import TERMINAL, HaltedByParent, Status, ThreadRun, WakeKey, WakeOn, WfRun
 from processors.core.nodes import VARIABLES, run_node
@@ -87,7 +93,9 @@ def advance_thread(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[
 def _retire(run: WfRun, loser: ThreadRun) -> Iterator[Event]:
     """A loser of ANY or FIRST leaves once nothing below it moves (N15)."""
     if nothing_moves_below(run, loser):
+        yield from retire_with(run, loser)
         yield ThreadRetired(loser.number)
+        yield from drop_hopeless_interrupts(run)
 
 
 _BETWEEN_PASSES = 2**63
@@ -192,7 +200,7 @@ def _on_node_completed(agenda: Agenda, run: WfRun, event: NodeCompleted) -> None
 def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed | ThreadRetired) -> None:
     """Whoever waits for the thread looks again: at WAIT_FOR_THREADS, at EXIT, or to be still or to resume.
 
-    So does whoever waits for one below a thread that failed: it stays there for good.
+    So does whoever waits for one below a thread that failed, which stays there for good, or for one that left with it.
     """
     agenda.wake_parked(run, (WakeOn.THREAD, event.thread))
     stranded = list(run.dependents(run.threads[event.thread])) if type(event) is ThreadFailed else []
@@ -200,14 +208,23 @@ def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed 
         below = stranded.pop()
         agenda.wake_parked(run, (WakeOn.THREAD, below.number))
         stranded.extend(run.dependents(below))
-    thread = run.threads.get(event.thread) or next(
-        (left for left in reversed(run.changes.left) if left.number == event.thread), None
-    )
-    if thread is not None:
-        agenda.wake_holders(run, thread)
-        for number in (thread.parent, thread.waiter):
+    for ended in _ended_with(run, event.thread):
+        agenda.wake_parked(run, (WakeOn.THREAD, ended.number))
+        agenda.wake_holders(run, ended)
+        for number in (ended.parent, ended.waiter):
             if number is not None:
                 agenda.wake(number)
+
+
+def _ended_with(run: WfRun, number: int) -> Iterator[ThreadRun]:
+    """The thread that has just ended, and all that left with it."""
+    if number in run.threads:
+        yield run.threads[number]
+        return
+    for left in reversed(run.changes.left):  # it is the first of those that left together
+        yield left
+        if left.number == number:
+            return
 
 
 def _on_rescued(agenda: Agenda, run: WfRun, event: ThreadRescued) -> None:

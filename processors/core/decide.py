@@ -41,6 +41,7 @@ from processors.core.failures import RESERVED
 from processors.core.halting import halt
 from processors.core.interrupts import offer
 from processors.core.model import (
+    FAILED,
     TERMINAL,
     ExternalEventStatus,
     ManualHalt,
@@ -346,7 +347,7 @@ def _rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:
             )
     if any(child.number in ancestor.handled_children for child, ancestor in _lineage(run, thread)):
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed and was dealt with above")
-    if any(_is_live_failure_handler(run.threads[child]) for child in thread.children):
+    if any(_is_being_dealt_with(run, failed) for failed in (thread, *run.ancestors(thread))):
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed and is being dealt with above")
     yield ThreadRescued(thread.number, command.skip_current_node)
     revived = thread
@@ -363,8 +364,10 @@ def _rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:
         yield from halt(run, revived, ParentHalted(holder.number))
 
 
-def _is_live_failure_handler(thread: ThreadRun) -> bool:
-    return thread.type is ThreadType.FAILURE_HANDLER and thread.status not in TERMINAL
+def _is_being_dealt_with(run: WfRun, thread: ThreadRun) -> bool:
+    """Whether a thread has failed and a WAIT_FOR_THREADS has started a failure handler for it that has not ended."""
+    handlers = (run.threads[child] for child in thread.children)
+    return thread.status in FAILED and any(it.waiter is not None and it.status not in TERMINAL for it in handlers)
 
 
 def _failed_by_interrupt_handler(run: WfRun, thread: ThreadRun) -> bool:

@@ -400,8 +400,8 @@ def _end_attempt(node: NodeRun, event: TaskAttemptEnded, time_ms: int) -> None:
 
 def _handler_at_work(run: WfRun, waiter: int, failed: int) -> int | None:
     """The failure handler that an earlier wait of this thread, before a rescue, has started for a failed child."""
-    handlers = run.index.waiter_handlers.get(waiter, ())
-    return next((number for number in handlers if run.threads[number].parent == failed), None)
+    handlers = (run.threads[number] for number in run.index.waiter_handlers.get(waiter, ()))
+    return next((it.number for it in handlers if it.parent == failed and it.status not in TERMINAL), None)
 
 
 def _overlook(thread: ThreadRun, children: Iterable[int]) -> None:
@@ -447,12 +447,17 @@ def _fail_thread(run: WfRun, thread: ThreadRun, failure: Failure) -> None:
     thread.ended_ms = run.time_ms
     thread.halt_reasons = []
     _fail_node(thread, failure)
-    run.unstarted_failure_handlers = [
-        unstarted for unstarted in run.unstarted_failure_handlers if unstarted.thread != thread.number
-    ]
-    _unlist(run.index, thread)
+    _forget_unstarted_handler(run, thread)
+    _remove(run.index.by_spec.get(thread.thread_spec, []), thread.number)
     if thread.number == 0:
         run.ended_ms = run.time_ms
+
+
+def _forget_unstarted_handler(run: WfRun, thread: ThreadRun) -> None:
+    if run.unstarted_failure_handlers:
+        run.unstarted_failure_handlers = [
+            unstarted for unstarted in run.unstarted_failure_handlers if unstarted.thread != thread.number
+        ]
 
 
 def _rescue(run: WfRun, event: ThreadRescued) -> None:
@@ -523,6 +528,7 @@ def _leave(run: WfRun, thread: ThreadRun) -> None:
     while leaving:
         left = leaving.pop()
         leaving.extend(run.threads[child] for child in left.children)
+        _forget_unstarted_handler(run, left)
         del run.threads[left.number]
         run.changes.threads.discard(left.number)
         run.changes.left.append(left)
@@ -551,8 +557,9 @@ def index_of(run: WfRun) -> Index:
     """The index of a WfRun that was restored from its rows (what threads are parked on is the engine's to add)."""
     index = Index()
     for thread in run.threads.values():
-        if thread.status not in TERMINAL:
-            _list(index, thread)
+        _list(index, thread)
+        if thread.status in TERMINAL:
+            _remove(index.by_spec[thread.thread_spec], thread.number)
     for event in run.external_events.values():
         if event.status is ExternalEventStatus.UNCLAIMED:
             index.unclaimed.setdefault(event.external_event_def, {})[event.external_event_id] = None

@@ -6,7 +6,15 @@ All functions that change something are generators: an event that is yielded is 
 
 from collections.abc import Iterator
 
-from processors.core.events import Event, Halt, HaltReasonResolved, InterruptDropped, Resume, ThreadHalted
+from processors.core.events import (
+    Event,
+    Halt,
+    HaltReasonResolved,
+    InterruptDropped,
+    Resume,
+    ThreadHalted,
+    ThreadRetired,
+)
 from processors.core.model import (
     FAILED,
     TERMINAL,
@@ -151,6 +159,34 @@ def _upward(run: WfRun, thread: ThreadRun) -> Iterator[tuple[ThreadRun, ThreadRu
     while thread.holder is not None and (above := run.threads.get(thread.holder)) is not None:
         yield thread, above
         thread = above
+
+
+def holders(run: WfRun, thread: ThreadRun) -> Iterator[int]:
+    """The threads that a thread halts and resumes with, upward."""
+    return (above.number for _, above in _upward(run, thread))
+
+
+def retire_with(run: WfRun, thread: ThreadRun) -> Iterator[Event]:
+    """A thread is about to leave with all below it. What halts with one of them, but hangs elsewhere for its scope,
+    leaves before: a failure handler of a child that failed there. Nothing could move it any more.
+    """
+    if not run.index.waiter_handlers:
+        return
+    leaving = [thread]
+    elsewhere: list[ThreadRun] = []
+    while leaving:
+        below = leaving.pop()
+        handlers = [run.threads[number] for number in run.index.waiter_handlers.get(below.number, ())]
+        elsewhere.extend(handler for handler in handlers if handler.status not in TERMINAL)
+        leaving.extend(handlers)
+        leaving.extend(run.threads[number] for number in below.children)
+    for handler in elsewhere:
+        if handler.number in run.threads and not _is_below(run, handler, thread):
+            yield ThreadRetired(handler.number)
+
+
+def _is_below(run: WfRun, thread: ThreadRun, other: ThreadRun) -> bool:
+    return any(ancestor.number == other.number for ancestor in run.ancestors(thread))
 
 
 def can_resume(run: WfRun, thread: ThreadRun) -> bool:

@@ -51,16 +51,24 @@ def room_for(run: WfRun, context: Context, threads: int = 1) -> bool:
 def offer(run: WfRun, context: Context, event: WfRunExternalEvent) -> Iterator[Event]:
     """Offer a new ExternalEvent to the threads that registered an interrupt for it, ascending (3.1, step 2).
 
-    All that can ever run again accept it; one that nobody accepts stays unclaimed (N9).
+    All that can ever run again accept it; one that nobody accepts stays unclaimed (N9). Threads for whose handler there
+    is no room come last: what happened to the event first would else be that it was dropped, with its content (N15).
     """
     assert run.spec is not None
     thread_spec = run.spec.interrupting.get(event.external_event_def)
     if thread_spec is None:
         return
+    beyond: list[ThreadRun] = []
     for number in list(run.index.by_spec.get(thread_spec, ())):
         thread = run.threads[number]
-        if event.thread in (None, number) and can_resume(run, thread):
-            yield from _accept(run, context, thread, event)
+        if event.thread not in (None, number) or not can_resume(run, thread):
+            continue
+        if _has_room(run, context, thread, event):
+            yield from _accept(run, thread, event)
+        else:
+            beyond.append(thread)
+    for thread in beyond:
+        yield _beyond_the_cap(context, thread, event)
 
 
 def offer_earlier(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
@@ -75,20 +83,28 @@ def offer_earlier(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[E
         for event_id in run.index.unclaimed.get(event_def, ())
     ]
     for event in sorted(earlier, key=lambda event: event.posted_offset):
-        if event.thread in (None, thread.number):
-            yield from _accept(run, context, thread, event)
+        if event.thread not in (None, thread.number):
+            continue
+        if _has_room(run, context, thread, event):
+            yield from _accept(run, thread, event)
+        else:
+            yield _beyond_the_cap(context, thread, event)
 
 
-def _accept(run: WfRun, context: Context, thread: ThreadRun, event: WfRunExternalEvent) -> Iterator[Event]:
+def _has_room(run: WfRun, context: Context, thread: ThreadRun, event: WfRunExternalEvent) -> bool:
+    return room_for(run, context, 1 - len(_superseded_by(run, thread, event)))
+
+
+def _beyond_the_cap(context: Context, thread: ThreadRun, event: WfRunExternalEvent) -> InterruptDropped:
+    limit = context.limits.live_threads
+    what = f"the WfRun may have {limit} live threads, pending handlers included"
+    return InterruptDropped(thread.number, *event.key, what)
+
+
+def _accept(run: WfRun, thread: ThreadRun, event: WfRunExternalEvent) -> Iterator[Event]:
     interrupt = run.spec_of(thread).interrupt_of[event.external_event_def]
     key = event.key
-    older = _waiting(run, thread, key) if interrupt.policy is InterruptPolicy.LATEST else []
-    if not room_for(run, context, 1 - len(older)):
-        limit = context.limits.live_threads
-        yield InterruptDropped(
-            thread.number, *key, f"the WfRun may have {limit} live threads, pending handlers included"
-        )
-        return
+    older = _superseded_by(run, thread, event)
     if interrupt.halt:
         yield from halt(run, thread, PendingInterrupt(*key))
     else:
@@ -97,9 +113,12 @@ def _accept(run: WfRun, context: Context, thread: ThreadRun, event: WfRunExterna
         yield InterruptSuperseded(thread.number, accepted.external_event_def, accepted.external_event_id, key[1])
 
 
-def _waiting(run: WfRun, thread: ThreadRun, key: ExternalEventKey) -> list[AcceptedInterrupt]:
-    """Accepted interrupts of this thread and ExternalEventDef whose handlers have not started."""
-    return [a for a in run.accepted_interrupts if a.thread == thread.number and a.external_event_def == key[0]]
+def _superseded_by(run: WfRun, thread: ThreadRun, event: WfRunExternalEvent) -> list[AcceptedInterrupt]:
+    """Policy `latest`: the accepted interrupts of this InterruptDef whose handlers have not started (N3)."""
+    event_def = event.external_event_def
+    if run.spec_of(thread).interrupt_of[event_def].policy is not InterruptPolicy.LATEST:
+        return []
+    return [it for it in run.accepted_interrupts if it.thread == thread.number and it.external_event_def == event_def]
 
 
 def launch_interrupts(run: WfRun, launched: set[int]) -> Iterator[Event]:

@@ -7,8 +7,8 @@ from processors.core.events import Event
 from processors.core.expressions import evaluate
 from processors.core.failing import fail_node
 from processors.core.failures import VAR_ERROR, VAR_SUB_ERROR, child_failed, failure_of
-from processors.core.model import FAILED, TERMINAL, FailureClass, ThreadRun, ThreadType, WfRun
-from processors.core.nodes.leaving import complete, fail
+from processors.core.model import FAILED, FailureClass, ThreadRun, ThreadType, WfRun
+from processors.core.nodes.leaving import complete, fail, may_exit
 from processors.core.scope import ThreadScope
 from processors.core.spec import ExitNode
 from processors.core.values import ValueProblem, describe
@@ -27,8 +27,8 @@ def run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) ->
         text = message if isinstance(message, str) else describe(message)
         yield from fail_node(run, thread, failure_of(node.failure_name, text, content))
         return
-    if any(dependent.status not in TERMINAL for dependent in run.dependents(thread)):
-        return  # each of them wakes this thread when it ends
+    if not may_exit(run, thread):
+        return
     failed = next(
         (
             child

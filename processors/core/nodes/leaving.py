@@ -6,7 +6,7 @@ from processors.core.events import Event, NodeCompleted, ThreadCompleted, Variab
 from processors.core.expressions import condition, mutate
 from processors.core.failing import fail_node, fail_thread
 from processors.core.failures import VAR_SUB_ERROR, failure_of
-from processors.core.halting import drop_hopeless_interrupts
+from processors.core.halting import drop_hopeless_interrupts, retire_with
 from processors.core.model import TERMINAL, ExternalEventKey, ThreadRun, WfRun
 from processors.core.scope import ThreadScope
 from processors.core.spec import AnyNode, Edge, ExitNode
@@ -53,7 +53,7 @@ def _satisfied_edge(node: AnyNode, scope: ThreadScope) -> Edge:
 def leave_handled(run: WfRun, thread: ThreadRun, node: AnyNode) -> Iterator[Event]:
     """Pass on from a node whose failure was handled, or that a rescue skips: edges, but no mutations (4.2, 4.6)."""
     if isinstance(node, ExitNode):
-        if all(dependent.status in TERMINAL for dependent in run.dependents(thread)):
+        if may_exit(run, thread):
             yield from complete(run, thread, None)
         return
     scope = ThreadScope(run, thread)
@@ -70,7 +70,17 @@ def fail(run: WfRun, thread: ThreadRun, name: str, message: object, content: Val
     return fail_node(run, thread, failure_of(name, f"node {thread.node.node!r}: {message}", content))
 
 
+def may_exit(run: WfRun, thread: ThreadRun) -> bool:
+    """Whether nothing is left that EXIT waits for: children that can come to an end (N8), and accepted interrupts whose
+    handlers will start beside the thread (N14). Each of them wakes the thread when it ends.
+    """
+    if any(accepted.thread == thread.number for accepted in run.accepted_interrupts):
+        return False
+    return all(dependent.status in TERMINAL for dependent in run.dependents(thread))
+
+
 def complete(run: WfRun, thread: ThreadRun, output: Value) -> Iterator[Event]:
     """A thread has reached its end."""
+    yield from retire_with(run, thread)
     yield ThreadCompleted(thread.number, output)
     yield from drop_hopeless_interrupts(run)

@@ -8,7 +8,7 @@ from processors.core.events import ChildFailureHandled, Event, WaitStarted
 from processors.core.expressions import evaluate
 from processors.core.failing import fail_node
 from processors.core.failures import VAR_SUB_ERROR, child_failed, matching_handler, passed_on
-from processors.core.halting import drop_hopeless_interrupts, halt, is_halted_because_of
+from processors.core.halting import drop_hopeless_interrupts, halt, holders, is_halted_because_of
 from processors.core.interrupts import room_for, spawn_child_failure_handler
 from processors.core.model import (
     FAILED,
@@ -18,6 +18,7 @@ from processors.core.model import (
     HaltedByParent,
     Status,
     ThreadRun,
+    ThreadType,
     ThreadWait,
     WakeOn,
     WfRun,
@@ -70,7 +71,7 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
 
 
 def _waited_for(run: WfRun, thread: ThreadRun, value: Value) -> list[int]:
-    above = {thread.number, *(ancestor.number for ancestor in run.ancestors(thread))}
+    above = {thread.number, *(ancestor.number for ancestor in run.ancestors(thread)), *holders(run, thread)}
     numbers: list[int] = []
     for number in list_of(value, "threads"):
         if type(number) is not int or not run.was_used(number):
@@ -140,7 +141,11 @@ def _propagated(number: int, failure: Failure) -> Failure:
 def _release_losers(
     run: WfRun, thread: ThreadRun, node: WaitForThreadsNode, waits: list[ThreadWait]
 ) -> Iterator[Event]:
-    """What ANY or FIRST needed no more is halted for good; what failed meanwhile counts as dealt with (4.4)."""
+    """What ANY or FIRST needed no more is halted for good; what failed meanwhile counts as dealt with (4.4).
+
+    A handler is no loser, but for those that this wait itself has started: the thread it works for goes on only when it
+    has completed (N5).
+    """
     if node.strategy is WaitStrategy.ALL:
         return
     reason = HaltedByParent(thread.number, thread.node.position)
@@ -148,7 +153,9 @@ def _release_losers(
     for wait in waits:
         for number in (wait.thread, wait.handler):
             loser = None if number is None else run.threads.get(number)
-            if loser is not None and loser.status not in TERMINAL:
+            if loser is None or loser.status in TERMINAL:
+                continue
+            if loser.type is ThreadType.CHILD or loser.waiter == thread.number:
                 yield from halt(run, loser, reason)
         if run.thread_status(wait.thread) in FAILED and wait.thread not in thread.handled_children:
             overlooked.append(wait.thread)
