@@ -22,7 +22,7 @@ from processors.core.commands import (
 )
 from processors.core.context import Context, Limits
 from processors.core.decide import EARLY
-from processors.core.engine import attach, handle, new_run, note
+from processors.core.engine import attach, handle, note
 from processors.core.events import (
     Cause,
     Definition,
@@ -37,7 +37,7 @@ from processors.core.events import (
     WfRunReleased,
 )
 from processors.core.evolve import WF_COMMANDS
-from processors.core.model import ExternalEventKey, KeptInput, RecordHeader, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.model import ExternalEventKey, RecordHeader, WfRun, WfRunExternalEvent
 from processors.definition_fold import DefinitionFold
 from processors.definitions_view import DefinitionsView
 from processors.errors import HalterError
@@ -320,7 +320,7 @@ class Shard:
         self._write(run, note(run, event, cause, time_ms))
         if isinstance(event, WfRunQuarantined):
             self._runs.hold(run)
-        if run.wf_run_id in self._runs:
+        if self._runs.holds(run):
             self._touched[run.wf_run_id] = None
 
     def _decide_kept(self, run: WfRun) -> None:
@@ -423,7 +423,7 @@ class Shard:
             outputs.append(self._row("fold-positions", str(self._partition), position))
         put = self._runs.put
         for row in outputs[first_row:]:
-            put(row.topic, row.key, row.value)
+            put(row.topic, row.key or b"", row.value)
         return outputs
 
     def committed(self) -> None:

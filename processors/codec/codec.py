@@ -29,6 +29,7 @@ class Codec:
         self._writers: dict[type, Callable[[Any], bytes]] = {LogEntry: self._write_log_entry}
         self._event_writers: dict[type, Callable[[Any, bytes, bytes, bytes], bytes]] = {}
         self._readers: dict[bytes, tuple[str, Callable[[bytes, int], tuple[Any, int]]]] = {}
+        self._peeks: dict[tuple[bytes, tuple[str, ...]], Callable[[bytes, int], tuple[Any, ...]]] = {}
         self._compiling = RLock()
         self._last: tuple[Any, ...] = (None, None, b"", None, None, b"")
 
@@ -101,15 +102,38 @@ class Codec:
         name, read = self._reader(data) if known is None else known
         try:
             record, end = read(data, self.framing.length)
-        except UnicodeDecodeError as error:
-            raise Undecodable(name, f"expected text in UTF-8, found {error.object[error.start :][:4].hex()}") from None
-        except decoders.TOO_SHORT:
-            raise Undecodable(name, f"expected more than the {len(data)} bytes that there are") from None
         except decoders.ERRORS as error:
-            raise Undecodable(name, str(error)) from None
+            raise self._undecodable(name, data, error) from None
         if end != len(data):
             raise Undecodable(name, f"expected a record of {end} bytes, found {len(data)}")
         return record  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _undecodable(name: str, data: bytes, error: Exception) -> Undecodable:
+        if isinstance(error, UnicodeDecodeError):
+            return Undecodable(name, f"expected text in UTF-8, found {error.object[error.start :][:4].hex()}")
+        if isinstance(error, decoders.TOO_SHORT):
+            return Undecodable(name, f"expected more than the {len(data)} bytes that there are")
+        return Undecodable(name, str(error))
+
+    def peek(self, data: bytes, name: str, fields: tuple[str, ...]) -> tuple[Any, ...]:
+        """Return the values of some fields of a record, without decoding what comes after the last of them.
+
+        Raises as `decode` does, also if the bytes are another record; what is not looked at may be wrong.
+        """
+        key = (data[: self.framing.length], fields)
+        read = self._peeks.get(key)
+        if read is None:
+            schema = self.framing.schema(data)
+            if schema.name != name:
+                raise Undecodable(schema.name, f"expected a {name}")
+            with self._compiling:
+                read = DecoderCompiler(schema.names, self.schemas.names).first_fields(name, fields)
+            self._peeks[key] = read
+        try:
+            return read(data, self.framing.length)
+        except decoders.ERRORS as error:
+            raise self._undecodable(name, data, error) from None
 
     def record_name(self, data: bytes) -> str:
         """Return the name of the record that the bytes claim to be, without decoding them.

@@ -111,6 +111,18 @@ class DecoderCompiler:
         source.add(f"return {made}, position")
         return self._compile(function, source)
 
+    def first_fields(self, name: str, wanted: tuple[str, ...]) -> Callable[[bytes, int], tuple[Any, ...]]:
+        """A function from bytes and a position to the values of some fields; it reads no further than the last."""
+        writer, reader = self.written[f"{NAMESPACE}.{name}"], self.read[f"{NAMESPACE}.{name}"]
+        own = [field for field in reader["fields"] if field["name"] in wanted]
+        names = {alias for field in own for alias in (*field.get("aliases", ()), field["name"])}
+        last = max((index for index, field in enumerate(writer["fields"]) if field["name"] in names), default=-1)
+        source = Source()
+        shorter = {**writer, "fields": writer["fields"][: last + 1]}
+        self._fields(source, shorter, {**reader, "fields": own}, "it_")
+        source.add(f"return ({''.join(f'it_{field}, ' for field in wanted)})")
+        return self._compile(self._name(f"peek_{name}"), source)
+
     def _compile(self, name: str, source: Source) -> Callable[..., Any]:
         text = f"def {name}(data, position):\n    size = len(data)\n" + "\n".join(source.lines) + "\n"
         # Written from our own schema files, never from input; `dataclasses` makes its methods the same way.

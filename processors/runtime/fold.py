@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from processors.core.evolve import WF_COMMANDS
+from processors.errors import HalterError
 from processors.inputs import InputRecord
 from processors.outputs import OutputRecord
 
@@ -44,11 +45,20 @@ class Fold(Protocol):
         """
         ...
 
-    def restore(self, topic: str, key: bytes, value: bytes) -> None:
-        """Take one row of a state topic. Each key comes once, with its latest value; tombstones do not come."""
+    @property
+    def broken(self) -> Sequence[HalterError]:
+        """What `check` and `restored` found wrong with rows of single keys; the others are fine."""
+        ...
+
+    def restore(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """Take a record of a state topic: a row, or None for a row that is gone. The last one of a key counts."""
+
+    def check(self, at_most: int) -> bool:
+        """Look at so many of the rows, once all have come; return whether there are more to look at."""
+        ...
 
     def restored(self) -> None:
-        """All rows have come."""
+        """All rows have come; look at those that `check` has not."""
 
     def begin(self, offsets: Mapping[str, int]) -> None:
         """Note where every input begins, folded before or not: the next fold-positions row names them all."""
@@ -74,6 +84,9 @@ class Fold(Protocol):
     def take_outputs(self) -> Sequence[OutputRecord]:
         """Return what the folded records came to, state rows and the fold's position included, and forget it."""
         ...
+
+    def committed(self) -> None:
+        """All outputs that were taken are committed."""
 
 
 class FoldFactory(Protocol):

@@ -12,6 +12,7 @@ Loads run between turns in small steps (`advance`), so they neither delay other 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -25,7 +26,7 @@ from processors.runtime.fold import WF_COMMANDS, Definitions, Fold, FoldFactory
 from processors.runtime.garbage import GARBAGE
 from processors.runtime.membership import NotAMember
 from processors.runtime.names import Place, ShardTopics, spelled
-from processors.runtime.restore import Restore
+from processors.runtime.restore import ROWS_AT_ONCE, Restore, Take
 from processors.runtime.settlement import Settled, Settlement
 from processors.runtime.steps import Step, Steps
 from processors.runtime.transaction import Transaction
@@ -33,7 +34,6 @@ from processors.runtime.waiting import Waiting, pause
 
 CLAIM_SECONDS: Final = 30.0
 CLAIM_AGAIN_SECONDS: Final = 0.05
-ROWS_AT_ONCE: Final = 1_000
 DEFINITIONS_WARN_SECONDS: Final = 1.0
 
 
@@ -120,7 +120,6 @@ class Load:
             self._log.info(
                 "restored",
                 shards=sorted(fold.partition for fold, _ in loaded.folds),
-                rows=self._restore.rows_taken if self._restore else 0,
                 records=self._restore.records if self._restore else 0,
                 settle_s=round(settled_after, 3),
                 restore_s=round(self._clock.monotonic() - begun - settled_after, 3),
@@ -162,29 +161,25 @@ class Load:
                 yield from pause(self._clock, 0.1)
 
     def _restored(self, settled: Settled) -> Waiting[list[Fold]]:
-        """Read the state of all shards side by side and give each fold its rows."""
-        ends = {
-            place: end
-            for shard in self.shards
-            for place in self._names.state(shard)
-            for end in [settled.state_ends[place]]
-        }
-        self._restore = restore = Restore(self._loader.clients, ends)
+        """Read the state of all shards side by side into their folds."""
+        folds = {shard: self._loader.factory.create(shard) for shard in sorted(self.shards)}
+        ends: dict[Place, int] = {}
+        takers: dict[Place, Take] = {}
+        for shard, fold in folds.items():
+            for place in self._names.state(shard):
+                ends[place] = settled.state_ends[place]
+                takers[place] = partial(fold.restore, self._names.logical(place[0]))
+        self._restore = Restore(self._loader.clients, {}, ends, takers, self._clock)
         with GARBAGE.left_alone():
-            yield from restore.read()
-            folds = []
-            for shard in sorted(self.shards):
-                fold = self._loader.factory.create(shard)
-                for place in self._names.state(shard):
-                    topic = self._names.logical(place[0])
-                    for count, (key, value) in enumerate(restore.taken(place), 1):
-                        fold.restore(topic, key, value)
-                        if count % ROWS_AT_ONCE == 0:
-                            yield
+            yield from self._restore.read()
+            for fold in folds.values():
+                while fold.check(ROWS_AT_ONCE):
+                    yield
                 fold.restored()
-                folds.append(fold)
                 yield
-            return folds
+        for error in (error for fold in folds.values() for error in fold.broken):
+            self._log.error("broken_state", reason=str(error))
+        return list(folds.values())
 
     def _with_positions(self, folds: list[Fold], committed: Mapping[Place, Committed]) -> Waiting[Loaded]:
         """Find where each input begins. Raises PositionLost, StateLost."""

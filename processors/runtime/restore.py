@@ -1,76 +1,101 @@
-"""Reading state topics from their beginning to a known end.
+"""Reading state topics to a known end, row by row into whoever wants them.
 
 Under read_committed the end of a partition is reported at the last stable offset; the caller has settled the
-topics, so that is the high watermark it names as the end, and reading stops nowhere before it.
+topics, so that is the high watermark it names as the end, and reading stops nowhere before it. A topic is not compacted
+in its newest part: a key may come several times, and the last time counts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from typing import Final
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from processors.runtime.clients import Clients
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.names import Place
 from processors.runtime.waiting import Waiting
+from processors.stores import StatePosition
 
-RECORDS_AT_ONCE = 10_000
-READ_SECONDS = 0.02
-FETCH_WAIT_MS = 10
+RECORDS_AT_ONCE: Final = 10_000
+READ_SECONDS: Final = 0.02
+FETCH_WAIT_MS: Final = 10
+ROWS_AT_ONCE: Final = 500
+"""A slow store may take a millisecond for each: whoever drives a load is asked that often whether to go on."""
+TELL_SECONDS: Final = 2.0
 
-Rows = dict[bytes, bytes]
-"""The latest value of each key."""
+Take = Callable[[bytes, bytes | None], None]
+"""Takes the key and the value of a row; no value: there is no such row any more."""
 
 
 class Restore:
-    """Reads the latest rows of partitions; one use."""
+    """Reads partitions once. `records`: how many records were read."""
 
-    def __init__(self, clients: Clients, ends: Mapping[Place, int]) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        starts: Mapping[Place, StatePosition],
+        ends: Mapping[Place, int],
+        takers: Mapping[Place, Take],
+        clock: Clock = CLOCK,
+    ) -> None:
+        """`starts`: from where, where not from the beginning; `takers`: who takes the rows of each partition."""
         self.records = 0
-        self.rows_taken = 0
-        self._rows: dict[Place, Rows] = {place: {} for place in ends}
-        self._clients, self._ends = clients, ends
-        self._read = dict.fromkeys(ends, 0)
+        self._clients, self._ends, self._takers, self._clock = clients, ends, takers, clock
+        self._starts = {place: starts.get(place, StatePosition(0)) for place in ends}
+        self._read = {place: start.offset for place, start in self._starts.items()}
+        self._log = structlog.get_logger("halter.runtime")
 
-    def progress(self, places: AbstractSet[Place]) -> float:
-        """Return how much of these partitions has been read, from 0 to 1."""
-        total = sum(self._ends[place] for place in places if place in self._ends)
-        return min(1.0, sum(self._read[place] for place in places if place in self._read) / total) if total else 1.0
+    def progress(self, places: AbstractSet[Place] | None = None) -> float:
+        """Return how much of these partitions has been read, or of all, from 0 to 1."""
+        places = self._ends.keys() if places is None else places & self._ends.keys()
+        total = sum(self._ends[place] - self._starts[place].offset for place in places)
+        read = sum(self._read[place] - self._starts[place].offset for place in places)
+        return min(1.0, read / total) if total else 1.0
 
     def read(self) -> Waiting[None]:
         """Read everything. Raises KafkaException."""
-        unread = {place for place, end in self._ends.items() if end > 0}
+        unread = {place for place, end in self._ends.items() if end > self._starts[place].offset}
         if not unread:
             return
+        begun = tell_at = self._clock.monotonic()
         consumer = self._clients.reader(FETCH_WAIT_MS)
         try:
-            consumer.assign([TopicPartition(*place, 0) for place in sorted(unread)])
+            consumer.assign([assignment(place, self._starts[place]) for place in sorted(unread)])
             while unread:
-                for message in consumer.consume(RECORDS_AT_ONCE, READ_SECONDS):
+                for count, message in enumerate(consumer.consume(RECORDS_AT_ONCE, READ_SECONDS), 1):
                     place, offset = where(message)
                     error = message.error()
                     if error is None:
-                        self._take(place, message.key() or b"", message.value())
-                        self._read[place] = offset
+                        self._takers[place](message.key() or b"", message.value())
+                        self._read[place] = offset + 1
+                        self.records += 1
                     elif error.code() != KafkaError._PARTITION_EOF:
                         raise KafkaException(error)
                     elif offset >= self._ends[place]:
+                        self._read[place] = self._ends[place]
                         unread.discard(place)
+                    if count % ROWS_AT_ONCE == 0:
+                        yield
+                if self._clock.monotonic() - tell_at > TELL_SECONDS:
+                    tell_at = self._clock.monotonic()
+                    self._tell(tell_at - begun)
                 yield
         finally:
             consumer.close()
 
-    def taken(self, place: Place) -> Iterable[tuple[bytes, bytes]]:
-        """Return the rows of a partition; they are kept here no longer, so that state is not in memory twice."""
-        rows = self._rows.pop(place)
-        self.rows_taken += len(rows)
-        return rows.items()
+    def _tell(self, seconds: float) -> None:
+        percent, per_s = round(100 * self.progress()), round(self.records / seconds)
+        left = round(seconds * (1 / self.progress() - 1)) if self.progress() else None
+        self._log.info("restoring", percent=percent, records=self.records, per_s=per_s, seconds_left=left)
 
-    def _take(self, place: Place, key: bytes, value: bytes | None) -> None:
-        self.records += 1
-        if value is None:
-            self._rows[place].pop(key, None)
-        else:
-            self._rows[place][key] = value
+
+def assignment(place: Place, start: StatePosition) -> TopicPartition:
+    """Return what tells a consumer where to begin; with an epoch it finds out whether the log was cut since."""
+    if start.epoch is None:
+        return TopicPartition(*place, start.offset)
+    return TopicPartition(*place, start.offset, leader_epoch=start.epoch)
 
 
 def where(message: Message) -> tuple[Place, int]:

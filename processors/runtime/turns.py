@@ -238,6 +238,8 @@ class Turns:
         except (KafkaException, NotAMember) as exception:
             self._abort(turn, exception)
         else:
+            for shard in turn.shards:
+                shard.fold.committed()
             self._patience.regained()
             self.figures.turns += 1
             self.figures.records += sum(turn.folded.values())

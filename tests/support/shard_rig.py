@@ -82,6 +82,7 @@ class ShardRig:
             assert self.shard.required_definitions(record) <= self.view.position
             self.shard.fold(record)
         written = list(self.shard.take_outputs())
+        self.shard.committed()
         self.outputs.extend(written)
         for output in written:
             if output.topic == "definitions":

@@ -1,0 +1,188 @@
+"""The WfRuns of a partition as the rules see them: decoded when a command touches them, dropped when they rest.
+
+The rows are the truth: what a turn changed was put into the store as it was put on the topics, so dropping a WfRun
+costs nothing, and touching it again costs the decoding of its rows (some 15 µs). WfRuns that are held are in two
+generations: a touch moves one to the younger; when that has become large, or old, the older is dropped and the younger
+takes its place. So what is busy stays, what rests is dropped, and what is held is bounded.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from processors.codec import Codec, Record
+from processors.core.engine import new_run
+from processors.core.model import KeptInput, ThreadRun, WfRun, WfRunExternalEvent
+from processors.errors import HalterError
+from processors.stores.glance import RECORDS, Glance
+from processors.stores.store import BrokenState, Row, WfRunStore
+
+ROWS_HELD: Final = 4_096
+"""Rows of a generation, as they were decoded or written: 2,000 small WfRuns, about 8 MB."""
+GENERATION_MS: Final = 30_000
+
+
+class WfRuns(Mapping[str, WfRun]):
+    """The state by WfRun id. Reading it decodes; only the shard that owns it changes what it gives."""
+
+    def __init__(
+        self,
+        partition: int,
+        store: WfRunStore,
+        codec: Codec,
+        attach: Callable[[WfRun], WfRun],
+        rows_held: int = ROWS_HELD,
+    ) -> None:
+        """`attach` makes a decoded WfRun ready for the rules."""
+        self._store, self._codec, self._attach = store, codec, attach
+        self._glance = Glance(partition, codec)
+        self._rows_held = rows_held
+        self._young: dict[str, WfRun] = {}
+        self._old: dict[str, WfRun] = {}
+        self._attached: set[str] = set()
+        self._broken: dict[str, BrokenState] = {}
+        """Why some of those that are held are not whole: they are, or were, in quarantine."""
+        self._rows = 0
+        """Rows of the younger generation, counted anew whenever they are written."""
+        self._aged_ms = 0
+
+    def __getitem__(self, wf_run_id: str) -> WfRun:
+        run = self.get(wf_run_id)
+        if run is None:
+            raise KeyError(wf_run_id)
+        return run
+
+    def get(self, wf_run_id: str, default: WfRun | None = None) -> WfRun | None:  # type: ignore[override]
+        """Return a WfRun, which may not be ready for the rules. Raises BrokenState if its rows are no WfRun."""
+        run = self._young.get(wf_run_id)
+        if run is None:
+            run = self._old.pop(wf_run_id, None)
+            if run is None:
+                rows = self._store.rows(wf_run_id)
+                if not rows:
+                    return default
+                run = self._decoded(wf_run_id, rows)
+            self._hold(wf_run_id, run)
+        return run
+
+    def attached(self, wf_run_id: str) -> WfRun:
+        """Return a WfRun that is ready for the rules: the one there is, or a new one. Raises BrokenState."""
+        run = self.get(wf_run_id)
+        if run is None:
+            run = new_run(wf_run_id)
+            self.hold(run)
+        if wf_run_id not in self._attached and run.quarantined_ms is None:
+            if wf_run_id in self._broken:
+                raise self._broken[wf_run_id]
+            self._attach(run)
+            self._attached.add(wf_run_id)
+        return run
+
+    def readable(self, wf_run_id: str) -> WfRun:
+        """Return what can be read of a WfRun, a new one if nothing can: for operators, who get past what is broken.
+
+        One that is new is not held.
+        """
+        try:
+            run = self.get(wf_run_id)
+        except BrokenState as error:
+            self._broken[wf_run_id] = error
+            run = self._joined(wf_run_id, filter(self._is_readable, self._store.rows(wf_run_id)))
+        return new_run(wf_run_id) if run is None else run
+
+    def hold(self, run: WfRun) -> None:
+        """Take one that is not held yet."""
+        self._hold(run.wf_run_id, run)
+
+    def holds(self, run: WfRun) -> bool:
+        """Whether this very one is held, so that what changes in it is not lost."""
+        return self._young.get(run.wf_run_id) is run
+
+    def put(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """Take a row that a turn has changed."""
+        self._store.put(topic, key, value)
+        self._rows += 1
+
+    def remove(self, wf_run_id: str) -> None:
+        """Forget one that has no rows any more."""
+        self._young.pop(wf_run_id, None)
+        self._old.pop(wf_run_id, None)
+        self._attached.discard(wf_run_id)
+        self._broken.pop(wf_run_id, None)
+
+    def rest(self) -> None:
+        """Drop what rests if much is held. Between turns only: nothing may be changed that is not in the store."""
+        if self._rows > self._rows_held:
+            self._drop_old()
+
+    def age(self, now_ms: int) -> None:
+        """Drop what rests if it has rested for long. As `rest`, between turns only."""
+        if now_ms - self._aged_ms >= GENERATION_MS:
+            self._aged_ms = now_ms
+            self._drop_old()
+
+    def _drop_old(self) -> None:
+        self._attached.difference_update(self._old)
+        for wf_run_id in self._broken.keys() & self._old.keys():
+            del self._broken[wf_run_id]
+        self._old, self._young, self._rows = self._young, {}, 0
+
+    def _hold(self, wf_run_id: str, run: WfRun) -> None:
+        self._young[wf_run_id] = run
+        self._rows += 1 + len(run.threads) + len(run.external_events)
+
+    def _decoded(self, wf_run_id: str, rows: Sequence[Row]) -> WfRun:
+        try:
+            run = self._joined(wf_run_id, rows)
+            if (run.exists and run.final_status is None) != (0 in run.threads):
+                raise self._glance.misfit(wf_run_id, run.exists)
+        except BrokenState as error:
+            run = self._joined(wf_run_id, filter(self._is_readable, rows))
+            if run.quarantined_ms is None:
+                raise
+            self._broken[wf_run_id] = error
+        return run
+
+    def _is_readable(self, row: Row) -> bool:
+        try:
+            self._record(row)
+        except BrokenState:
+            return False
+        return True
+
+    def _joined(self, wf_run_id: str, rows: Iterable[Row]) -> WfRun:
+        run: WfRun | None = None
+        threads: list[ThreadRun] = []
+        events: list[WfRunExternalEvent] = []
+        kept: list[KeptInput] = []
+        for row in rows:
+            match self._record(row):
+                case WfRun() as run:
+                    pass
+                case ThreadRun() as thread:
+                    threads.append(thread)
+                case WfRunExternalEvent() as event:
+                    events.append(event)
+                case KeptInput() as kept_input:
+                    kept.append(kept_input)
+        run = run or new_run(wf_run_id)
+        run.threads = {thread.number: thread for thread in sorted(threads, key=lambda thread: thread.number)}
+        run.external_events = {event.key: event for event in sorted(events, key=lambda event: event.posted_offset)}
+        run.kept_inputs = sorted(kept, key=lambda kept_input: kept_input.number)
+        return run
+
+    def _record(self, row: Row) -> Record:
+        try:
+            record = self._codec.decode(row.value)
+        except HalterError as error:
+            raise self._glance.broken(row, error) from error
+        if type(record).__name__ != RECORDS.get(row.topic):
+            raise self._glance.broken(row, f"a {type(record).__name__} does not belong there")
+        return record
+
+    def __iter__(self) -> Iterator[str]:
+        seen = {**self._old, **self._young}
+        yield from seen
+        yield from (wf_run_id for wf_run_id in self._store.wf_run_ids() if wf_run_id not in seen)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
