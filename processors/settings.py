@@ -36,6 +36,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "HALTER_TOPICS": "a topics.yaml to use instead of the one that Halter carries",
     "HALTER_PARTITIONS": "N, if the cluster was set up with another one than topics.yaml's",
     "HALTER_PROPERTIES": "a file of librdkafka properties",
+    "HALTER_SCHEMAS": "a released version whose schemas workers write, while workers of that version run beside them",
 }
 
 OTHERS_VARIABLES: Final = re.compile(
@@ -194,6 +195,7 @@ class Settings:
     environment: str = ""
     topics_file: Path | None = None
     partitions: int | None = None
+    schemas: str | None = None
     errors: ClientErrors = field(default_factory=ClientErrors, repr=False, compare=False)
 
     @classmethod
@@ -234,6 +236,7 @@ class Settings:
             environment=env.get("HALTER_ENVIRONMENT", ""),
             topics_file=topics_file,
             partitions=partitions,
+            schemas=env.get("HALTER_SCHEMAS") or None,
         )
 
     @property

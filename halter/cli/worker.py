@@ -124,7 +124,7 @@ def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, he
     topics = settings.topics()
     app.expect_topics(settings, topics)
     crash_at = os.environ.get("HALTER_CRASH_AT")
-    codec = Codec.load()
+    codec = Codec.load(release=settings.schemas)
     definitions = DefinitionsView(codec)
     factory = ShardFactory(topics.partitions, codec, definitions, task_queues=tuple(topics.task_queues))
     own_slot = Slot(slot, static=True) if slot else Slot(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
@@ -154,7 +154,7 @@ def run_scenarios(settings: "Settings") -> None:
     from processors.scenario_worker import PARTITIONS, SLOT, Assignment, ScenarioClock, ScenarioShard, topics_for
     from processors.shard import ShardFactory
 
-    codec = Codec.load()
+    codec = Codec.load(release=settings.schemas)
     # Without a buffer, whose lock a thread that reads would hold when the process ends.
     told = io.FileIO(sys.stdin.fileno(), closefd=False)
     line = told.readline()

@@ -18,6 +18,7 @@ from processors.codec.errors import (
     SchemaProblem,
     Undecodable,
     Unencodable,
+    UnknownRelease,
     UnknownSchema,
 )
 from processors.codec.records import Record
@@ -34,5 +35,6 @@ __all__ = [
     "Schemas",
     "Undecodable",
     "Unencodable",
+    "UnknownRelease",
     "UnknownSchema",
 ]

@@ -6,11 +6,12 @@ from typing import Any
 
 from processors.codec import decoders, encoders
 from processors.codec.decoders import DecoderCompiler
+from processors.codec.dropped import Dropped
 from processors.codec.encoders import LONGS, EncoderCompiler
-from processors.codec.errors import Undecodable, Unencodable
+from processors.codec.errors import Undecodable, Unencodable, UnknownRelease
 from processors.codec.framing import Framing, SingleObject
 from processors.codec.records import EVENTS, RECORDS, Record
-from processors.codec.schemas import Schemas
+from processors.codec.schemas import RecordSchema, Schemas
 from processors.core.events import Cause, LogEntry
 
 
@@ -20,9 +21,15 @@ class Codec:
     The same record gives the same bytes, always. Safe to use from several threads.
     """
 
-    def __init__(self, schemas: Schemas, framing: Framing) -> None:
+    def __init__(self, schemas: Schemas, framing: Framing, release: str | None = None) -> None:
+        """`release`: write with the schemas of that release, for workers of it that run beside this one.
+
+        Raises UnknownRelease.
+        """
         self.schemas = schemas
         self.framing = framing
+        self._release = release
+        self._released = self._schemas_of(release)
         self._encoders = EncoderCompiler(schemas.names)
         self._decoders = DecoderCompiler(schemas.names, schemas.names)
         self._write_cause = self._encoders.part(Cause.__name__)
@@ -34,10 +41,23 @@ class Codec:
         self._last: tuple[Any, ...] = (None, None, b"", None, None, b"")
 
     @staticmethod
-    def load(schemas: Schemas | None = None, framing: Framing | None = None) -> "Codec":
+    def load(schemas: Schemas | None = None, framing: Framing | None = None, release: str | None = None) -> "Codec":
         """The codec of this installation; single-object encoding unless a framing is given."""
         schemas = Schemas.load() if schemas is None else schemas
-        return Codec(schemas, SingleObject(schemas) if framing is None else framing)
+        return Codec(schemas, SingleObject(schemas) if framing is None else framing, release)
+
+    def _schemas_of(self, release: str | None) -> dict[str, RecordSchema]:
+        """Those of a release that differ from the current ones, by name of the record."""
+        if release is None:
+            return {}
+        if release not in self.schemas.versions:
+            known = ", ".join(self.schemas.versions) or "there is none"
+            raise UnknownRelease(f"expected a released version ({known}), found {release!r}")
+        return {
+            name: schema
+            for name, schema in self.schemas.released(release).items()
+            if schema.fingerprint != self.schemas.records[name].fingerprint
+        }
 
     def encode(self, record: Record) -> bytes:
         """Return the bytes of a record. Raises Unencodable, with the record and what is wrong with it."""
@@ -55,12 +75,18 @@ class Codec:
             if RECORDS.get(kind.__name__) is not kind:
                 raise Unencodable(f"expected a record of the schemas, found {kind.__name__}")
             with self._compiling:
-                header = self.framing.header(self.schemas.records[kind.__name__])
-                self._writers[kind] = self._encoders.record(kind.__name__, header)
+                self._writers[kind] = self._record_writer(kind.__name__)
         try:
             return self._writers[kind](record)
         except encoders.ERRORS as error:
             raise self._unencodable(record, error) from error
+
+    def _record_writer(self, name: str) -> Callable[[Any], bytes]:
+        released = self._released.get(name)
+        if released is None:
+            return self._encoders.record(name, self.framing.header(self.schemas.records[name]))
+        old = EncoderCompiler(released.names).record(name, self.framing.header(released))
+        return self._dropped(released).refused(old)
 
     @staticmethod
     def _unencodable(record: Any, error: Exception) -> Unencodable:
@@ -88,9 +114,19 @@ class Codec:
         if EVENTS.get(event.__name__) is not event:
             raise Unencodable(f"expected an event of the log, found {event.__name__}")
         with self._compiling:
-            header = self.framing.header(self.schemas.records[event.__name__])
-            writer = self._event_writers[event] = self._encoders.event(event.__name__, header)
+            name = event.__name__
+            released = self._released.get(name)
+            if released is None:
+                writer = self._encoders.event(name, self.framing.header(self.schemas.records[name]))
+            else:
+                old = EncoderCompiler(released.names).event(name, self.framing.header(released))
+                writer = self._dropped(released).refused(old)
+            self._event_writers[event] = writer
         return writer
+
+    def _dropped(self, released: RecordSchema) -> Dropped:
+        return Dropped(released.names, self.schemas.names, f"the schemas of {self._release}")
+
 
     def decode(self, data: bytes) -> Record:
         """Return the record that the bytes are; one of the log as a LogEntry.

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from processors.codec.errors import SchemaProblem
 from processors.codec.records import CLASSES, ENUMS, HEADER, JSON
-from processors.codec.schemas import NAMESPACE, Schema, chain_field, short_name, type_name
+from processors.codec.schemas import NAMESPACE, Schema, chain_field, full_name, short_name, type_name
 from processors.core.values import ValueProblem, to_json
 
 ERRORS: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError, ValueProblem, struct.error)
@@ -157,6 +157,8 @@ class EncoderCompiler:
 
     def _parts(self, schema: Schema, value: str) -> Iterator[str]:
         """Expressions for the byte strings of a value, which is itself an expression, evaluated once."""
+        if isinstance(schema, dict) and "name" in schema:
+            schema = full_name(schema)  # defined in place, as the self-contained schemas of a release do
         match schema:
             case "null":
                 return

@@ -7,6 +7,10 @@ class SchemaProblem(HalterError):
     """The files of `schemas/` do not fit together or do not fit the classes. Whoever changed them repairs it."""
 
 
+class UnknownRelease(HalterError):
+    """There is no released version of that name. Whoever set it (HALTER_SCHEMAS) corrects it."""
+
+
 class CodecError(HalterError):
     """Base of what encoding and decoding raise; nothing else comes out of a codec."""
 

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from halter.scenarios.comparison import difference
+from processors.codec import Codec, Unencodable, UnknownRelease
+from processors.codec.dropped import is_default
+from processors.core.commands import TaskStatus
 from processors.core.context import Context
 from processors.core.engine import attach, new_run, replay
 from processors.core.events import LogEntry
@@ -43,6 +46,8 @@ def events_of(outputs: Sequence[Output], rig: ShardRig) -> list[LogEntry]:
 
 RUNS = [pytest.param(run, id=f"{version}-{run.scenario}") for version in versions() for run in recording(version)]
 
+UNCHANGED = [run for run in RUNS if run.values[0].scenario not in DECIDED_OTHERWISE_SINCE]  # type: ignore[union-attr]
+
 
 def test_every_release_is_recorded() -> None:
     assert versions() == list(ShardRig().codec.schemas.versions)
@@ -68,7 +73,7 @@ def test_an_old_log_gives_the_old_state(run: ReleasedRun) -> None:
             assert not replayed.external_events
 
 
-@pytest.mark.parametrize("run", [run for run in RUNS if run.values[0].scenario not in DECIDED_OTHERWISE_SINCE])  # type: ignore[union-attr]
+@pytest.mark.parametrize("run", UNCHANGED)
 def test_a_worker_upgraded_at_any_moment_goes_on_as_the_old_one_did(run: ReleasedRun) -> None:
     rig = Upgraded(run.limits, run.queues)
     for turn in run.turns:
@@ -76,3 +81,49 @@ def test_a_worker_upgraded_at_any_moment_goes_on_as_the_old_one_did(run: Release
         entries = rig.log(*turn.inputs)
         assert entries == events_of(turn.outputs, rig)
         rig.wrote(turn.outputs)
+
+
+@pytest.mark.parametrize("run", UNCHANGED)
+def test_told_to_write_a_release_a_worker_writes_what_that_release_did_byte_for_byte(run: ReleasedRun) -> None:
+    rig = Upgraded(run.limits, run.queues, release=run.version)
+    for turn in run.turns:
+        rig.shard = rig.restored()
+        written = len(rig.outputs)
+        rig.turn(*turn.inputs)
+        assert [Output(it.topic, it.key, it.value) for it in rig.outputs[written:]] == turn.outputs
+        rig.wrote(turn.outputs)
+
+
+def test_what_a_release_has_no_field_for_is_refused_and_not_dropped() -> None:
+    codec = Codec.load(release="0.1.0")
+    run = new_run("w")
+    codec.encode(run)
+    run.quarantined_ms = 1
+    with pytest.raises(
+        Unencodable, match=r"schemas of 0.1.0 have a field for, found WfRun.quarantined_ms = 1: .*HALTER_SCHEMAS"
+    ):
+        codec.encode(run)
+
+
+def test_a_release_that_never_was_cannot_be_written() -> None:
+    with pytest.raises(UnknownRelease, match=r"expected a released version \(0.1.0\), found '9'"):
+        Codec.load(release="9")
+
+
+@pytest.mark.parametrize(
+    ("value", "default", "same"),
+    [
+        (None, None, True),
+        (0, None, False),
+        (False, False, True),
+        ([], [], True),
+        ((), [], True),
+        (None, [], False),
+        ({"a": 1}, {}, False),
+        (b"", "", True),
+        (b"\xff", "\u00ff", True),
+        (TaskStatus.SUCCESS, "SUCCESS", True),
+    ],
+)
+def test_a_default_is_recognised_whatever_its_type(value: object, default: object, same: bool) -> None:
+    assert is_default(value, default) is same

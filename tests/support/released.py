@@ -51,6 +51,7 @@ class ReleasedTurn:
 class ReleasedRun:
     """One scenario, as a released version took it."""
 
+    version: str
     scenario: str
     limits: Limits
     queues: Sequence[str]
@@ -80,6 +81,7 @@ def recording(version: str) -> Iterator[ReleasedRun]:
         for line in lines:
             document = json.loads(line)
             yield ReleasedRun(
+                version,
                 document["scenario"],
                 Limits(**document["limits"]),
                 document["queues"],

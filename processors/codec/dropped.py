@@ -1,0 +1,76 @@
+"""Writing with the schemas of an earlier release: what they have no field for is refused, never dropped in silence.
+
+While workers of two versions run side by side, both write what the older one reads and, when it writes the row again,
+does not lose. A field that was added since may therefore only hold what readers fill in: its default.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
+from enum import Enum
+from typing import Any
+
+from processors.codec.schemas import short_name
+
+Definitions = Mapping[str, Mapping[str, Any]]
+
+
+class Dropped:
+    """The fields that an older schema of a record does not have, in the record and in its parts."""
+
+    def __init__(self, older: Definitions, current: Definitions, whose: str) -> None:
+        self._whose = whose
+        self._kept = {
+            short_name(name): [field["name"] for field in definition["fields"]]
+            for name, definition in older.items()
+            if definition["type"] == "record"
+        }
+        self._dropped = {
+            short_name(name): [
+                (field["name"], field["default"])
+                for field in current[name]["fields"]
+                if field["name"] not in {kept["name"] for kept in definition["fields"]}
+            ]
+            for name, definition in older.items()
+            if definition["type"] == "record"
+        }
+
+    def refused(self, write: Callable[..., bytes]) -> Callable[..., bytes]:
+        """Write, but raise ValueError for a record that says something in a field that would be dropped."""
+
+        def write_all(record: Any, *parts: bytes) -> bytes:
+            for name, value in self._in(record):
+                raise ValueError(
+                    f"expected what {self._whose} have a field for, found {name} = {value!r}: "
+                    "once no worker of that version is left, unset HALTER_SCHEMAS"
+                )
+            return write(record, *parts)
+
+        return write_all
+
+    def _in(self, value: Any) -> Iterator[tuple[str, Any]]:
+        """What would be dropped of a value."""
+        if is_dataclass(value):
+            kind = type(value).__name__
+            for name, default in self._dropped.get(kind, ()):
+                found = getattr(value, name)
+                if not is_default(found, default):
+                    yield f"{kind}.{name}", found
+            for name in self._kept.get(kind, ()):
+                yield from self._in(getattr(value, name))
+        elif isinstance(value, list | tuple):
+            for item in value:
+                yield from self._in(item)
+        elif isinstance(value, dict):
+            for item in value.values():
+                yield from self._in(item)
+
+
+def is_default(value: Any, default: Any) -> bool:
+    """Whether a value is what a reader fills in for a field with that default, as Avro writes it."""
+    if isinstance(value, Enum):
+        value = value.name
+    if isinstance(default, list | dict):
+        return not value and value is not None
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    return bool(value == default) and (value is None) == (default is None)
