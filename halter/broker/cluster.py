@@ -84,6 +84,8 @@ class EmbeddedBroker:
     Use it from one thread at a time.
     """
 
+    node_class = Node
+
     def __init__(self, data: Path, brokers: int = 1, port: int | None = None, report: Report = to_stderr) -> None:
         if brokers not in SIZES:
             raise DataFolderUnfit(f"expected 1 broker or 3, found {brokers}: two cannot outvote the loss of one")
@@ -123,7 +125,7 @@ class EmbeddedBroker:
         for attempt in range(1, STARTS_ON_CHOSEN_PORTS + 1):
             identity = self._settle_identity()
             places = [Place(index, identity.ports, identity.controller_ports) for index in range(self.brokers)]
-            self._nodes = [Node(place, self.data, jars) for place in places]
+            self._nodes = [self.node_class(place, self.data, jars) for place in places]
             for node in self._nodes:
                 node.configure()
             if not identity.formatted:

@@ -1,0 +1,208 @@
+"""Reads and writes Halter's bytes with fastavro and the files of `schemas/` alone.
+
+Shares nothing with `processors.codec`: schemas are loaded by fastavro, records become dicts, and dicts become the
+core's dataclasses (to be folded) and back (to be compared, byte for byte) by walking the schema.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import fastavro
+import fastavro.schema
+from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryError
+
+from processors.core import commands, events, model, values
+from processors.core.events import LogEntry
+
+SCHEMAS: Final = Path(__file__).parents[2] / "schemas"
+NAMESPACE: Final = "halter."
+MARKER: Final = b"\xc3\x01"
+HEADER_BYTES: Final = 10
+OF_EVERY_ENTRY: Final = ("wf_run_id", "incarnation", "seq", "time_ms")
+
+CLASSES: Final[Mapping[str, Any]] = {
+    name: found
+    for module in (values, commands, events, model)
+    for name, found in vars(module).items()
+    if isinstance(found, type) and (is_dataclass(found) or issubclass(found, StrEnum))
+}
+EVENTS: Final = frozenset(path.stem for path in (SCHEMAS / "events").glob("*.avsc"))
+
+
+class Files(AbstractSchemaRepository):
+    """Finds the schema of a full name in `schemas/<folder>/<name>.avsc`. Times stay longs: no date has their range."""
+
+    def load(self, name: str) -> Any:
+        found = list(SCHEMAS.glob(f"[!r]*/{name.removeprefix(NAMESPACE)}.avsc"))
+        if len(found) != 1:
+            raise SchemaRepositoryError(f"expected one file for {name}, found {found}")
+        return without_logical_types(json.loads(found[0].read_text(encoding="utf-8")))
+
+
+def without_logical_types(schema: Any) -> Any:
+    """The schema with its annotations left out; bytes and fingerprint are the same."""
+    if isinstance(schema, list):
+        return [without_logical_types(branch) for branch in schema]
+    if isinstance(schema, dict):
+        kept = {key: value for key, value in schema.items() if key != "logicalType"}
+        return {key: without_logical_types(value) if key in INNER else value for key, value in kept.items()}
+    return schema
+
+
+INNER: Final = frozenset({"type", "items", "values", "fields"})
+
+
+@cache
+def schema_of(name: str) -> Any:
+    """The schema of a record, parsed by fastavro, with what it refers to."""
+    return fastavro.schema.load_schema(NAMESPACE + name, repo=Files())
+
+
+@cache
+def header_of(name: str) -> bytes:
+    """What single-object encoding puts before a record of this name."""
+    canonical = fastavro.schema.to_parsing_canonical_form(schema_of(name))
+    return MARKER + bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
+
+
+@cache
+def names_by_header() -> Mapping[bytes, str]:
+    """Every record that may stand alone on a topic, by the ten bytes that it begins with."""
+    names = [path.stem for path in SCHEMAS.glob("[!rt]*/*.avsc")] + ["TaskRequest"]
+    return {header_of(name): name for name in names}
+
+
+def decode(data: bytes) -> tuple[str, dict[str, Any]]:
+    """Return a record's name and fields; a record in a union is the pair of its full name and fields.
+
+    Raises ValueError for bytes of another schema than those in `schemas/`, or that go on after the record.
+    """
+    name = names_by_header().get(data[:HEADER_BYTES])
+    if name is None:
+        raise ValueError(f"no schema has the fingerprint {data[:HEADER_BYTES].hex(' ')}")
+    body = io.BytesIO(data[HEADER_BYTES:])
+    fields_of: Any = fastavro.schemaless_reader(body, schema_of(name), None, return_record_name=True)
+    if rest := body.read():
+        raise ValueError(f"{name}: {len(rest)} bytes follow the record")
+    return name, fields_of
+
+
+def encode(name: str, record: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a record given as `decode` gives it."""
+    body = io.BytesIO(header_of(name))
+    body.seek(HEADER_BYTES)
+    fastavro.schemaless_writer(body, schema_of(name), record, strict=True)
+    return body.getvalue()
+
+
+# The core's classes.
+
+
+@cache
+def definitions() -> Mapping[str, Any]:
+    """Full name -> definition, of everything in `schemas/`."""
+    found = (without_logical_types(json.loads(path.read_text())) for path in SCHEMAS.glob("[!r]*/*.avsc"))
+    return {f"{NAMESPACE}{definition['name']}": definition for definition in found}
+
+
+def log_entry(name: str, record: Mapping[str, Any]) -> LogEntry:
+    """A record of the log as the core has it."""
+    own = definitions()[NAMESPACE + name]["fields"][len(OF_EVERY_ENTRY) + 1 :]
+    event = CLASSES[name](**{field["name"]: to_core(record[field["name"]], field["type"]) for field in own})
+    cause = to_core(record["cause"], f"{NAMESPACE}Cause")
+    wf_run_id, incarnation, seq, time_ms = (record[field] for field in OF_EVERY_ENTRY)
+    return LogEntry(wf_run_id, incarnation, seq, time_ms, cause, event)
+
+
+def to_core(value: Any, schema: Any) -> Any:
+    """What fastavro has read, as the core has it."""
+    match schema:
+        case list():
+            # A record says which one it is; of the other branches one at most is of the value's type.
+            if isinstance(value, tuple):
+                return to_core(value[1], value[0])
+            named = [branch for branch in schema if isinstance(branch, str) and branch.startswith(NAMESPACE)]
+            if value is None:
+                return None
+            if isinstance(value, dict) and len(named) == 1:
+                return to_core(value, named[0])
+            other = [branch for branch in schema if branch != "null"]
+            return to_core(value, other[0]) if len(other) == 1 else value
+        case {"type": "array", "items": items}:
+            return [to_core(item, items) for item in value]
+        case {"type": "map", "values": inner}:
+            return {key: to_core(item, inner) for key, item in value.items()}
+        case {"type": str() as name}:
+            return to_core(value, name)
+        case "halter.Json":
+            return values.from_json(value["json"])
+        case str() if schema.startswith(NAMESPACE):
+            cls, definition = CLASSES[schema.removeprefix(NAMESPACE)], definitions()[schema]
+            if definition["type"] == "enum":
+                return cls(value)
+            taken = {field.name for field in fields(cls)}
+            return cls(
+                **{
+                    field["name"]: to_core(value[field["name"]], field["type"])
+                    for field in definition["fields"]
+                    if field["name"] in taken
+                }
+            )
+        case _:
+            return value
+
+
+def from_core(value: Any, schema: Any) -> Any:
+    """What the core has, as fastavro writes it."""
+    match schema:
+        case list():
+            branch = next(branch for branch in schema if takes(branch, value))
+            inner = from_core(value, branch)
+            is_named = isinstance(branch, str) and branch.startswith(NAMESPACE)
+            is_record = is_named and definitions()[branch]["type"] == "record"
+            return (branch, inner) if is_record else inner
+        case {"type": "array", "items": items}:
+            return [from_core(item, items) for item in value]
+        case {"type": "map", "values": inner}:
+            return {key: from_core(item, inner) for key, item in value.items()}
+        case {"type": str() as name}:
+            return from_core(value, name)
+        case "halter.Json":
+            return {"json": values.to_json(value)}
+        case str() if schema.startswith(NAMESPACE):
+            definition = definitions()[schema]
+            if definition["type"] == "enum":
+                return value.value
+            return {
+                field["name"]: from_core(getattr(value, field["name"]), field["type"]) for field in definition["fields"]
+            }
+        case _:
+            return value
+
+
+PRIMITIVES: Final = {
+    type(None): "null", bool: "boolean", int: "long", float: "double", str: "string", bytes: "bytes",
+    dict: "halter.Json", list: "halter.Json",
+}  # fmt: skip
+
+
+def takes(branch: dict[str, Any] | str, value: Any) -> bool:
+    """Whether a branch of a union is the one for a value of the core."""
+    if isinstance(branch, dict):
+        kind = branch["type"]
+        return isinstance(value, {"array": list, "map": dict}[kind]) if kind in ("array", "map") else takes(kind, value)
+    if branch.startswith(NAMESPACE) and branch != "halter.Json":
+        return type(value).__name__ == str(branch).removeprefix(NAMESPACE)
+    return PRIMITIVES.get(type(value)) == branch or (branch == "int" and type(value) is int)
+
+
+def row(record: Any) -> bytes:
+    """The bytes of a row of a state topic."""
+    name = type(record).__name__
+    return encode(name, from_core(record, NAMESPACE + name))

@@ -1,0 +1,277 @@
+"""One run: brokers, topics, workers, load; faults for a time or a number; then stillness, and the verdict."""
+
+import json
+import platform
+import random
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from halter import topic_admin
+from halter.client import Client
+from processors.resources import resource
+from processors.settings import Settings
+from tests.chaos.faults import FAULTS, Scene, possible
+from tests.chaos.findings import Finding, Kind
+from tests.chaos.fleet import Fleet
+from tests.chaos.kafka import Brokers, versions
+from tests.chaos.load import Load
+from tests.chaos.reading import NotReadable, Watcher, read_tape, wait_for
+from tests.chaos.recovery import Felt, Pulse, Recoveries
+from tests.chaos.script import definition_commands
+from tests.chaos.task_worker import Reporter
+from tests.chaos.verdict import Verdict, judge
+
+PREFIX: Final = "chaos-"
+RECOVERED_SECONDS: Final = 180.0
+STILL_SECONDS: Final = 6.0
+"""Longer than any timer of the load: who is still for so long waits for nothing but events."""
+SETTLED_SECONDS: Final = 300.0
+SAY_SECONDS: Final = 15.0
+BROKERS_SESSION_SECONDS: Final = 6.0
+"""Under KIP-848 the session is the broker's (halter/broker/configuration.py)."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is made of."""
+
+    seed: int
+    seconds: float | None = None
+    """Strike for so long, …"""
+    faults: int | None = None
+    """… or so many times."""
+    kinds: tuple[str, ...] = ()
+    """Empty: all that are possible with these brokers."""
+    brokers: int = 3
+    partitions: int = 8
+    workers: int = 2
+    rate: float = 25.0
+    """Steps of the load per second."""
+    members: str = "mixed"
+    kip848: bool = False
+    session_s: float = 4.0
+
+    @property
+    def kinds_that_strike(self) -> tuple[str, ...]:
+        """As chosen, or all."""
+        return self.kinds or tuple(possible(self.brokers))
+
+    @property
+    def real_session_s(self) -> float:
+        """How long a member may be silent."""
+        return BROKERS_SESSION_SECONDS if self.kip848 else self.session_s
+
+    def worker_properties(self) -> dict[str, str]:
+        """Variables for the workers."""
+        if self.kip848:
+            return {"KAFKA_GROUP_PROTOCOL": "consumer"}
+        return {"KAFKA_SESSION_TIMEOUT_MS": str(int(self.session_s * 1_000)), "KAFKA_HEARTBEAT_INTERVAL_MS": "500"}
+
+
+@dataclass
+class Report:
+    """What there is to tell."""
+
+    options: Options
+    verdict: Verdict
+    felt: list[Felt]
+    seconds: float
+    figures: dict[str, Any]
+    versions: list[str] = field(default_factory=lambda: list(versions()))
+    machine: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a file."""
+        return {
+            "options": asdict(self.options),
+            "verdict": self.verdict.as_dict(),
+            "faults": [{"kind": it.kind, "partitions": it.partitions, "seconds": it.seconds} for it in self.felt],
+            "seconds": self.seconds,
+            "figures": self.figures,
+            "versions": self.versions,
+            "machine": self.machine,
+        }
+
+
+def machine() -> str:
+    """What it ran on, without a name."""
+    cpus = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    model = next((line.partition(":")[2].strip() for line in cpus.splitlines() if "model name" in line), "")
+    memory = Path("/proc/meminfo").read_text() if Path("/proc/meminfo").exists() else ""
+    kilobytes = next((int(line.split()[1]) for line in memory.splitlines() if line.startswith("MemTotal")), 0)
+    cores = cpus.count("processor\t:") or "?"
+    return f"{cores} cores, {kilobytes / 2**20:.0f} GiB, {model or platform.machine()}, {platform.system()}"
+
+
+def kept_for_ever(folder: Path) -> Path:
+    """A topics.yaml as Halter's, but that nothing is ever deleted: the verdict reads it all."""
+    document = yaml.safe_load(resource("topics.yaml").read_text(encoding="utf-8"))
+    for topic in document["topics"].values():
+        if topic["configs"]["cleanup.policy"] == "delete":
+            topic["configs"] |= {"retention.ms": -1, "retention.bytes": -1}
+    path = folder / "topics.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return path
+
+
+class Experiment:
+    """Runs in a folder; whoever made the folder removes it, or keeps it as evidence."""
+
+    def __init__(self, options: Options, folder: Path, say: Callable[[str], None] = print) -> None:
+        self._options, self._folder, self._say = options, folder, say
+        self._figures: dict[str, Any] = {}
+        self._stuck: list[Finding] = []
+
+    def run(self) -> Report:
+        """Do it all."""
+        options, begun = self._options, time.monotonic()
+        self._say(
+            f"seed {options.seed}: {options.brokers} broker(s), {options.partitions} partitions, evidence in "
+            f"{self._folder}"
+        )
+        with Brokers(self._folder / "kafka", options.brokers) as brokers:
+            topics_file = kept_for_ever(self._folder)
+            overrides: dict[str, str | None] = {"bootstrap.servers": brokers.bootstrap}
+            settings = Settings.load(
+                None, {}, overrides, prefix=PREFIX, partitions=options.partitions, topics_file=topics_file
+            )
+            topic_admin.make_so(settings.topics(), brokers.admin, replication="auto")
+            verdict, felt = self._attack(brokers, settings, topics_file)
+        shutil.rmtree(self._folder / "kafka" / "data", ignore_errors=True)
+        report = Report(options, verdict, felt, time.monotonic() - begun, self._figures, machine=machine())
+        (self._folder / "report.json").write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
+        return report
+
+    def _attack(self, brokers: Brokers, settings: Settings, topics_file: Path) -> tuple[Verdict, list[Felt]]:
+        options = self._options
+        environment = {
+            "HALTER_PREFIX": PREFIX,
+            "HALTER_PARTITIONS": str(options.partitions),
+            "HALTER_TOPICS": str(topics_file),
+            **options.worker_properties(),
+        }
+        fleet = Fleet(brokers.bootstrap, brokers.proxied_bootstrap, environment, self._folder, options.members)
+        recoveries = Recoveries()
+        scene = Scene(
+            brokers, fleet, recoveries, options.partitions, options.real_session_s,
+            random.Random(f"faults {options.seed}"), [],
+        )  # fmt: skip
+        watcher = Watcher(brokers.bootstrap, PREFIX, options.partitions, recoveries.on_outcome)
+        load, pulse = Load(settings, options.seed, options.rate), Pulse(settings, options.partitions, recoveries)
+        reporter = Reporter(settings)
+        try:
+            for _ in range(options.workers):
+                fleet.add()
+            fleet.wait_ready()
+            with Client(settings) as client:
+                for command in definition_commands():
+                    client.put(command)
+            load.start()
+            struck_from = time.monotonic()
+            self._strike(scene)
+            self._figures["seconds of faults"] = round(time.monotonic() - struck_from, 1)
+            self._settle(scene, load, watcher, fleet)
+        except (TimeoutError, NotReadable) as error:
+            # Whoever does not come back is a finding; what is there is judged all the same.
+            self._stuck.append(Finding(Kind.LOST, f"stuck: {error}"))
+        finally:
+            reporter.stop()
+            pulse.stop()
+            watcher.stop()
+            fleet.end()
+        return self._judge(brokers, load, reporter, fleet), recoveries.felt
+
+    def _strike(self, scene: Scene) -> None:
+        """Fault after fault. Each kind comes as often as the others; in which order is drawn."""
+        options, begun = self._options, time.monotonic()
+        number, bag = 0, list[str]()
+        while True:
+            if options.faults is not None and number >= options.faults:
+                return
+            if options.seconds is not None and time.monotonic() - begun >= options.seconds:
+                return
+            number += 1
+            if not bag:
+                bag = list(options.kinds_that_strike)
+                scene.random.shuffle(bag)
+            kind, gap_s, patient = bag.pop(), scene.random.uniform(0.2, 2.0), scene.random.random() < 0.65
+            self._wait(scene, gap_s)
+            at_s = time.monotonic() - begun
+            said = FAULTS[kind](scene)
+            self._say(f"{number:>4} {at_s:>7.1f} s  {kind:16} {said}")
+            # Sometimes the next fault meets an installation that is whole, sometimes one that is coming back.
+            if patient:
+                self._recover(scene)
+
+    def _wait(self, scene: Scene, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            scene.fleet.keep()
+            time.sleep(0.05)
+
+    def _recover(self, scene: Scene) -> None:
+        def recovered() -> bool:
+            scene.fleet.keep()
+            return not scene.recoveries.waiting()
+
+        try:
+            wait_for("recovery", recovered, RECOVERED_SECONDS)
+        except TimeoutError as error:
+            partitions = sorted(scene.recoveries.waiting())
+            raise TimeoutError(f"partitions {partitions} have no new outcome: {error}") from None
+
+    def _settle(self, scene: Scene, load: Load, watcher: Watcher, fleet: Fleet) -> None:
+        """Let everything come to an end: all posted, all folded, all timers fired, all tasks reported."""
+        self._say("no more faults; waiting until all is still")
+        scene.brokers.wait_in_sync()
+        fleet.wait_ready()
+        self._recover(scene)
+        load.stop()
+
+        say_at = time.monotonic() + SAY_SECONDS
+
+        def still() -> bool:
+            nonlocal say_at
+            fleet.keep()
+            if time.monotonic() > say_at:
+                say_at += SAY_SECONDS
+                self._say(
+                    f"{watcher.inputs} inputs, {watcher.open} without outcome, still for {watcher.still_for:.1f} s"
+                )
+            return watcher.open == 0 and watcher.still_for > STILL_SECONDS
+
+        try:
+            wait_for("stillness", still, SETTLED_SECONDS)
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"{watcher.open} inputs have no outcome, such as {', '.join(watcher.some_open())}: {error}"
+            ) from None
+
+    def _judge(self, brokers: Brokers, load: Load, reporter: Reporter, fleet: Fleet) -> Verdict:
+        self._say("reading all topics, and judging")
+        tape = read_tape(brokers.bootstrap, PREFIX, self._options.partitions)
+        tape.save(self._folder / "tape.pickle.gz")
+        verdict = judge(tape)
+        there = {place for place, _ in tape.inputs()}
+        gone = sorted(load.acknowledged - there)
+        findings = [Finding(Kind.KAFKA, f"{place} was acknowledged and is not there") for place in gone]
+        verdict.findings[:0] = [*self._stuck, *findings]
+        self._figures |= {
+            "steps": load.steps,
+            "transactions aborted": load.aborted,
+            "acknowledged": len(load.acknowledged),
+            "sent again by producers": load.failures,
+            "task worker restarts": reporter.restarts,
+            "worker processes": fleet.starts,
+            "turns aborted": fleet.logged("turn_aborted"),
+            "dead owners fenced": fleet.logged("fencing_dead_owner"),
+            "rejoined": fleet.logged("rejoining"),
+            "workers that ended by themselves": dict(fleet.ended_by_themselves),
+        }
+        return verdict

@@ -1,0 +1,103 @@
+"""Folding the log with the core's `evolve`, and nothing else of the engine, gives the rows of the state topics.
+
+Rows are written here by fastavro and compared with the topics' last values byte for byte. `fold-positions` are compared
+by what they say: the position of `definitions` of a turn that had dead letters alone is not on the log.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from processors.core.evolve import evolve, new_run
+from processors.core.model import TERMINAL, WfRun
+from tests.chaos.avro import decode, log_entry, row
+from tests.chaos.findings import Finding, Kind
+from tests.chaos.tape import DEFINITIONS, FOLD_POSITIONS, INPUTS, STATE, Entry, Tape
+
+TIMER_GRACE_MS = 5_000
+"""A timer that was due so long before the topics were read has to have fired."""
+
+Rows = dict[tuple[int, bytes], bytes]
+
+
+class FoldedLog:
+    """The WfRuns as the log says they are."""
+
+    def __init__(self, log: Iterable[Entry]) -> None:
+        self.runs: dict[tuple[int, str], WfRun] = {}
+        self.findings: list[Finding] = []
+        broken = set()
+        for entry in log:
+            key = (entry.partition, entry.fields["wf_run_id"])
+            run = self.runs.get(key)
+            if run is None:
+                run = self.runs[key] = new_run(key[1])
+            if key in broken:
+                continue
+            try:
+                evolve(run, log_entry(entry.name, entry.fields))
+            except Exception as error:  # noqa: BLE001  a log that is wrong may break a fold anywhere
+                broken.add(key)
+                self.findings.append(Finding(Kind.STATE, f"{entry} cannot be folded: {error!r}"))
+
+    def rows(self) -> dict[str, Rows]:
+        """What must be on the state topics."""
+        found: dict[str, Rows] = {topic: {} for topic in STATE}
+        for (partition, wf_run_id), run in self.runs.items():
+            if run.exists:
+                found["wf-runs"][partition, wf_run_id.encode()] = row(run)
+            for thread in run.threads.values():
+                found["thread-runs"][partition, f"{wf_run_id}/{thread.number}".encode()] = row(thread)
+            for key, event in run.external_events.items():
+                found["wf-run-external-events"][partition, "/".join((wf_run_id, *key)).encode()] = row(event)
+        return found
+
+    def check_rows(self, tape: Tape) -> Iterator[Finding]:
+        """Compare with the topics."""
+        for topic, expected in self.rows().items():
+            found = tape.last_values(topic)
+            for partition, key in expected.keys() | found.keys():
+                was, wanted = found.get((partition, key)), expected.get((partition, key))
+                if was != wanted:
+                    how = "is missing" if was is None else "should not be there" if wanted is None else "differs"
+                    yield Finding(Kind.STATE, f"{topic}[{partition}], key {key!r}: the row {how}")
+
+    def check_unfired(self, tape: Tape) -> Iterator[Finding]:
+        """No timer is armed that should have fired long ago."""
+        for run in self.runs.values():
+            for thread in run.threads.values():
+                timer = thread.node.timer
+                if timer is None or thread.status in TERMINAL or timer.due_ms > tape.read_at_ms - TIMER_GRACE_MS:
+                    continue
+                late_s = (tape.read_at_ms - timer.due_ms) / 1_000
+                yield Finding(
+                    Kind.TIMER,
+                    f"{timer.kind} of WfRun {run.wf_run_id!r}, thread {thread.number} has been due for {late_s:.1f} s",
+                )
+
+
+def check_positions(tape: Tape, log: Iterable[Entry]) -> Iterator[Finding]:
+    """The folded offsets are behind the last input of each topic, at definitions that were there."""
+    newest = dict.fromkeys(range(tape.partitions), 0)
+    for entry in log:
+        newest[entry.partition] = max(newest[entry.partition], entry.fields["cause"]["definitions_position"])
+    end = max((record.offset + 2 for _, record in tape.of(DEFINITIONS)), default=0)
+    rows = tape.last_values(FOLD_POSITIONS)
+    for topic in INPUTS:
+        for partition, records in tape.topics.get(topic, {}).items():
+            if not records:
+                continue
+            data = rows.get((partition, b"%d" % partition))
+            folded = decode(data)[1]["offsets"].get(topic) if data else None
+            if folded != records[-1].offset + 1:
+                yield Finding(
+                    Kind.STATE,
+                    f"fold-positions[{partition}]: {topic} is folded up to {folded}, its last record is "
+                    f"@{records[-1].offset}",
+                )
+    for (partition, _), data in rows.items():
+        position = decode(data)[1]["definitions_position"]
+        if not newest.get(partition, 0) <= position <= end:
+            yield Finding(
+                Kind.STATE,
+                f"fold-positions[{partition}]: expected a position of definitions from {newest.get(partition, 0)} to "
+                f"{end}, found {position}",
+            )

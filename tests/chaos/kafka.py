@@ -1,0 +1,149 @@
+"""The brokers under attack: embedded ones, each with a second listener behind a proxy."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from halter.broker import EmbeddedBroker
+from halter.broker.cluster import choose_ports
+from halter.broker.configuration import HOST, as_text, properties
+from halter.broker.node import Node
+from tests.chaos.proxy import Proxies
+from tests.chaos.reading import wait_for
+
+IN_SYNC_SECONDS: Final = 120.0
+
+
+class TwoListeners(Node):
+    """A broker with a listener for those behind the proxy."""
+
+    own_ports: tuple[int, ...] = ()
+    proxy_ports: tuple[int, ...] = ()
+
+    def configure(self) -> None:
+        settings = properties(self.place, self._log_folder)
+        index = self.place.index
+        settings["listeners"] += f",PROXIED://{HOST}:{self.own_ports[index]}"
+        settings["advertised.listeners"] += f",PROXIED://{HOST}:{self.proxy_ports[index]}"
+        settings["listener.security.protocol.map"] += ",PROXIED:PLAINTEXT"
+        settings["inter.broker.listener.name"] = "PLAINTEXT"
+        self._properties.write_text(as_text(settings), encoding="utf-8")
+
+
+class Brokers:
+    """One broker or three; a context manager."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        ports = choose_ports(2 * count)
+        own, proxied = ports[:count], ports[count:]
+
+        class Behind(TwoListeners):
+            own_ports, proxy_ports = own, proxied
+
+        class Cluster(EmbeddedBroker):
+            node_class = Behind
+
+        self.count = count
+        self._cluster = Cluster(folder, count, report=lambda _: None)
+        self._routes = dict(zip(proxied, own, strict=True))
+        self._back: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._cluster.start()
+        self.proxies = Proxies(self._routes)
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._back is not None:
+            self._back.join(60)
+        for pid in self._cluster.pids:
+            self._signal(pid, signal.SIGCONT)
+        self.proxies.stop()
+        self._cluster.stop()
+
+    @property
+    def bootstrap(self) -> str:
+        """The brokers as they are."""
+        return self._cluster.bootstrap
+
+    @property
+    def proxied_bootstrap(self) -> str:
+        """The brokers behind the proxies."""
+        return ",".join(f"{HOST}:{port}" for port in self._routes)
+
+    def kill(self, index: int, back_after_s: float) -> None:
+        """Kill a broker with SIGKILL and start it again after a while, in the background."""
+        self._cluster.kill(index)
+
+        def back() -> None:
+            time.sleep(back_after_s)
+            self._cluster.restart(index)
+
+        self._back = threading.Thread(target=back, name="broker-back", daemon=True)
+        self._back.start()
+
+    def stall(self, index: int, seconds: float) -> None:
+        """Let a broker stand still for a while, as a disk that hangs would, and go on."""
+        pid = self._cluster.pids[index]
+        self._signal(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        self._signal(pid, signal.SIGCONT)
+
+    @staticmethod
+    def _signal(pid: int | None, number: signal.Signals) -> None:
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def wait_in_sync(self) -> None:
+        """Wait until the broker that was killed is back, and every partition of every topic has all its replicas.
+
+        Raises TimeoutError.
+        """
+        if self._back is not None:
+            self._back.join(IN_SYNC_SECONDS)
+            self._back = None
+        wait_for("all replicas in sync", self._in_sync, IN_SYNC_SECONDS)
+
+    def _in_sync(self) -> bool:
+        try:
+            found = self.admin.list_topics(timeout=5)
+        except KafkaException:
+            return False
+        if len(found.brokers) < self.count:
+            return False
+        return all(
+            len(partition.isrs) == len(partition.replicas) and partition.leader >= 0
+            for topic in found.topics.values()
+            for partition in topic.partitions.values()
+        )
+
+
+def versions() -> Sequence[str]:
+    """What ran."""
+    import platform
+
+    import confluent_kafka
+    import fastavro
+    import faust
+
+    from halter.broker.jars import KAFKA_VERSION
+
+    return (
+        f"Apache Kafka {KAFKA_VERSION}",
+        f"confluent-kafka {confluent_kafka.__version__}",
+        f"librdkafka {confluent_kafka.libversion()[0]}",
+        f"faust-streaming {faust.__version__}",
+        f"fastavro {fastavro.__version__}",
+        f"Python {platform.python_version()}",
+    )

@@ -1,0 +1,190 @@
+"""Posts a script: idempotent, repeated, and in transactions of which some abort. Each way of producing is a thread.
+
+A producer that fails is made anew and sends what it does not know to be there again, as producers of our users would.
+What Kafka acknowledged is noted, so that a record lost by Kafka itself is not taken for one lost by a worker.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from confluent_kafka import KafkaException, Message, Producer
+
+from processors.settings import Settings
+from tests.chaos.script import Posting, Script, Step, Way
+from tests.chaos.tape import Place
+
+DELIVERY_MS: Final = 120_000
+CALL_SECONDS: Final = 30.0
+END_SECONDS: Final = 180.0
+
+
+class Sender:
+    """A way of producing, in a thread of its own with a queue of steps."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+        self.acknowledged: set[Place] = set()
+        self.failures = 0
+        self._settings, self._prefix, self._name = settings, settings.prefix, name
+        self._thread = threading.Thread(target=self._run, name=f"load-{name}", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Send what is queued and end. Raises TimeoutError."""
+        self.steps.put(None)
+        self._thread.join(END_SECONDS)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the producer of kind '{self._name}' is not done after {END_SECONDS:.0f} s")
+
+    def _run(self) -> None:
+        while (step := self.steps.get()) is not None:
+            self.send(step)
+        self.finish()
+
+    def send(self, step: Step) -> None:
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Wait until all is delivered."""
+
+    def _produce(self, producer: Producer, postings: Iterable[Posting], on_delivery: Any) -> None:
+        for posting in postings:
+            more: dict[str, Any] = {} if posting.partition < 0 else {"partition": posting.partition}
+            producer.produce(self._prefix + posting.topic, posting.value, posting.key, on_delivery=on_delivery, **more)
+
+    def _place(self, message: Message) -> Place:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        return Place((topic or "").removeprefix(self._prefix), partition or 0, -1 if offset is None else offset)
+
+
+class Plain(Sender):
+    """Sends each step once, or a second time after the first."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._producer = self._new(settings)
+        self._open: dict[int, Posting] = {}
+        self._number = 0
+        super().__init__(settings, name)
+
+    @staticmethod
+    def _new(settings: Settings) -> Producer:
+        return Producer(settings.producer(linger_ms=0, message_timeout_ms=DELIVERY_MS))
+
+    def send(self, step: Step) -> None:
+        times = 2 if step.way is Way.AGAIN else 1
+        for posting in step.postings * times:
+            self._number += 1
+            self._open[self._number] = posting
+            self._give(self._number, posting)
+        self._producer.poll(0)
+
+    def _give(self, number: int, posting: Posting) -> None:
+        def delivered(error: Any, message: Message) -> None:
+            if error is None:
+                self._open.pop(number, None)
+                if (place := self._place(message)).offset >= 0:
+                    self.acknowledged.add(place)
+
+        self._produce(self._producer, [posting], delivered)
+
+    def finish(self) -> None:
+        until = time.monotonic() + END_SECONDS
+        while self._open and time.monotonic() < until:
+            if self._producer.flush(CALL_SECONDS) == 0 and self._open:
+                # Given up by librdkafka: whether they are there is not known, so they are sent again.
+                self.failures += len(self._open)
+                self._producer = self._new(self._settings)
+                for number, posting in list(self._open.items()):
+                    self._give(number, posting)
+
+
+class Transactional(Sender):
+    """Each step is a transaction."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._producer: Producer | None = None
+        super().__init__(settings, name)
+
+    def send(self, step: Step) -> None:
+        until = time.monotonic() + END_SECONDS
+        while time.monotonic() < until:
+            try:
+                self._try(step)
+            except KafkaException:
+                # Taking the id anew aborts what is open. A commit that was on its way may yet happen, and then the
+                # same records come a second time: ids tell.
+                self.failures += 1
+                self._producer = None
+                time.sleep(0.2)
+            else:
+                return
+
+    def _try(self, step: Step) -> None:
+        if self._producer is None:
+            producer = Producer(
+                self._settings.producer(
+                    linger_ms=0, transactional_id=f"{self._prefix}chaos-load", transaction_timeout_ms=10_000
+                )
+            )
+            producer.init_transactions(CALL_SECONDS)
+            self._producer = producer
+        places: list[Place] = []
+
+        def delivered(error: Any, message: Message) -> None:
+            if error is None:
+                places.append(self._place(message))
+
+        self._producer.begin_transaction()
+        self._produce(self._producer, step.postings, delivered)
+        if step.commit:
+            self._producer.commit_transaction(CALL_SECONDS)
+            self.acknowledged.update(place for place in places if place.offset >= 0)
+        else:
+            self._producer.flush(CALL_SECONDS)
+            self._producer.abort_transaction(CALL_SECONDS)
+
+
+class Load:
+    """Posts steps at a rate until it is stopped."""
+
+    def __init__(self, settings: Settings, seed: int, rate: float) -> None:
+        """`rate`: steps per second."""
+        self.steps = self.aborted = 0
+        self._script, self._rate, self._settings = Script(seed), rate, settings
+        self._over = threading.Event()
+        self._senders: dict[Way, Sender] = {}
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._senders = {way: (Transactional if way is Way.TRANSACTION else Plain)(self._settings, way) for way in Way}
+        self._thread.start()
+
+    def _run(self) -> None:
+        begun = time.monotonic()
+        for step in self._script:
+            if self._over.wait(max(0.0, begun + self.steps / self._rate - time.monotonic())):
+                return
+            self.steps += 1
+            self.aborted += not step.commit
+            self._senders[step.way].steps.put(step)
+
+    def stop(self) -> None:
+        """Post no more, and wait until all is delivered. Raises TimeoutError."""
+        self._over.set()
+        self._thread.join()
+        for sender in self._senders.values():
+            sender.end()
+
+    @property
+    def acknowledged(self) -> set[Place]:
+        """What Kafka says it has, committed where it was in a transaction."""
+        return {place for sender in self._senders.values() for place in sender.acknowledged}
+
+    @property
+    def failures(self) -> int:
+        """How often producers had to send something again."""
+        return sum(sender.failures for sender in self._senders.values())

@@ -1,0 +1,74 @@
+"""A TCP proxy in front of a broker, that can be slow, and that can be cut.
+
+Workers behind it see a broker through `advertised.listeners` of a listener of its own (`kafka`), so all that they say
+to that broker comes through here.
+"""
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import Final
+
+HOST: Final = "127.0.0.1"
+CHUNK_BYTES: Final = 65_536
+
+
+class Proxies:
+    """Proxies for all brokers, in an event loop of its own. `delay_s` is added to every chunk, both ways."""
+
+    def __init__(self, routes: dict[int, int]) -> None:
+        """`routes`: port to listen on -> port of the broker's listener."""
+        self.delay_s = 0.0
+        self._cut = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
+        self._thread.start()
+        for port, target in routes.items():
+            asyncio.run_coroutine_threadsafe(self._listen(port, target), self._loop).result(10)
+
+    def cut(self) -> None:
+        """Break every connection and let none be made."""
+        self._cut = True
+        self._loop.call_soon_threadsafe(self._break_all)
+
+    def mend(self) -> None:
+        """Be a good network again."""
+        self._cut, self.delay_s = False, 0.0
+
+    def stop(self) -> None:
+        """Break every connection and listen no longer."""
+        self.cut()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _break_all(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _listen(self, port: int, target: int) -> None:
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._connect(reader, writer, target)
+
+        await asyncio.start_server(connected, HOST, port)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
+        try:
+            if self._cut:
+                raise ConnectionRefusedError
+            broker_reader, broker_writer = await asyncio.open_connection(HOST, target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, broker_writer}
+        await asyncio.gather(self._pass_on(reader, broker_writer), self._pass_on(broker_reader, writer))
+        self._writers -= {writer, broker_writer}
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(CHUNK_BYTES):
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()

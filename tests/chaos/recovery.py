@@ -1,0 +1,101 @@
+"""How long a fault is felt: from its beginning until every partition that it concerns has a new committed outcome.
+
+New is an outcome of an input that came in after the fault had begun. Where a partition would have to wait for an input,
+a pulse is posted: a command for a WfRun that does not exist, which is rejected.
+"""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from confluent_kafka import Producer
+
+from processors.core.commands import StopWfRun
+from processors.partitioner import partition_of
+from processors.settings import Settings
+from tests.chaos.avro import row
+
+PULSE_SECONDS: Final = 0.25
+
+
+@dataclass
+class Felt:
+    """One fault, and the partitions that have not recovered yet."""
+
+    kind: str
+    begun: float
+    begun_ms: int
+    waiting: set[int]
+    seconds: float | None = None
+    partitions: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.partitions = len(self.waiting)
+
+
+class Recoveries:
+    """All faults so far. Told of outcomes by the watcher, in its thread."""
+
+    def __init__(self) -> None:
+        self.felt: list[Felt] = []
+        self._lock = threading.Lock()
+
+    def begin(self, kind: str, partitions: set[int]) -> Felt:
+        """A fault strikes now."""
+        felt = Felt(kind, time.monotonic(), time.time_ns() // 1_000_000, set(partitions))
+        with self._lock:
+            self.felt.append(felt)
+        return felt
+
+    def on_outcome(self, partition: int, time_ms: int) -> None:
+        """An input of a partition that came in at a time has an outcome."""
+        now = time.monotonic()
+        with self._lock:
+            for felt in self.felt:
+                # Strictly after: an input of the same millisecond may have come before.
+                if felt.seconds is None and partition in felt.waiting and time_ms > felt.begun_ms:
+                    felt.waiting.discard(partition)
+                    if not felt.waiting:
+                        felt.seconds = now - felt.begun
+
+    def waiting(self) -> set[int]:
+        """Partitions that somebody waits for."""
+        with self._lock:
+            return {partition for felt in self.felt if felt.seconds is None for partition in felt.waiting}
+
+
+class Pulse:
+    """Posts to partitions that are waited for, so that an outcome does not wait for an input."""
+
+    def __init__(self, settings: Settings, partitions: int, recoveries: Recoveries) -> None:
+        self._topic = f"{settings.prefix}wf-commands"
+        self._keys = keys_of(partitions)
+        self._recoveries = recoveries
+        self._producer = Producer(settings.producer(linger_ms=0, message_timeout_ms=120_000))
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.wait(PULSE_SECONDS):
+            for partition in self._recoveries.waiting():
+                key = self._keys[partition]
+                self._producer.produce(self._topic, row(StopWfRun(key)), key.encode())
+            self._producer.poll(0)
+
+    def stop(self) -> None:
+        """Post no more; all is delivered then."""
+        self._over.set()
+        self._thread.join(10)
+        self._producer.flush(120)
+
+
+def keys_of(partitions: int) -> list[str]:
+    """A key for each partition."""
+    found: dict[int, str] = {}
+    number = 0
+    while len(found) < partitions:
+        found.setdefault(partition_of(f"pulse-{number}".encode(), partitions), f"pulse-{number}")
+        number += 1
+    return [found[partition] for partition in range(partitions)]

@@ -1,0 +1,160 @@
+"""Deciding the recorded inputs again, in their recorded order, gives the recorded records byte for byte.
+
+The order of the inputs of a partition, and the position of `definitions` at which each was decided, are on the log. The
+engine's own fold (`processors.shard`) is what is asked; what it says is compared with the topics.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from processors.codec import Codec
+from processors.definitions_view import DefinitionsView
+from processors.inputs import InputRecord
+from processors.outputs import OutputRecord
+from processors.shard import Shard, ShardFactory
+from tests.chaos.avro import decode
+from tests.chaos.findings import Finding, Kind
+from tests.chaos.outcomes import Block
+from tests.chaos.tape import (
+    DEAD_LETTERS,
+    DEFINITION_EVENTS,
+    DEFINITIONS,
+    LOG,
+    TASK_REQUESTS,
+    Place,
+    Tape,
+    TapeRecord,
+    source_of,
+)
+
+
+class RecordedDefinitions(DefinitionsView):
+    """The definitions at the positions that the log names."""
+
+    def __init__(self, codec: Codec, tape: Tape) -> None:
+        super().__init__(codec)
+        self._records = [record for _, record in tape.of(DEFINITIONS)]
+
+    def move_to(self, position: int) -> None:
+        """Know what stands before a position. Raises ValueError for an earlier one than before."""
+        if position < self.position:
+            raise ValueError(f"definitions went back from {self.position} to {position}")
+        while self._records and self._records[0].offset < position:
+            record = self._records.pop(0)
+            self.apply(record.key or b"", record.value, record.offset + 1)
+        self.position = position
+
+
+class Redecider:
+    """Folds the inputs of one partition anew."""
+
+    def __init__(self, tape: Tape, codec: Codec, partition: int) -> None:
+        self._tape, self._codec, self._partition = tape, codec, partition
+        self._inputs = {place: record for place, record in tape.inputs() if place.partition == partition}
+        self._view = RecordedDefinitions(codec, tape)
+        self._shard: Shard = ShardFactory(tape.partitions, codec, self._view).create(partition)
+        self._requests: list[OutputRecord] = []
+
+    def check(self, blocks: Sequence[Block]) -> Iterator[Finding]:
+        """Compare all that the partition's inputs come to with what is recorded. `blocks`: of this partition."""
+        for block in blocks:
+            try:
+                outputs = self._decide(block.cause, block.entries[0].fields["cause"]["definitions_position"])
+            except Exception as error:  # noqa: BLE001  whatever it is, the finding is that it cannot be decided again
+                yield Finding(Kind.DECIDED, f"{block.cause} cannot be decided again: {error!r}")
+                return
+            decided = [as_record(output) for output in outputs if output.topic == LOG]
+            found = [entry.record for entry in block.entries]
+            if not same(decided, found):
+                yield Finding(
+                    Kind.DECIDED,
+                    f"{block.cause}: decided again {names(decided)}, recorded {names(found)}",
+                )
+                return
+        yield from self._compare(TASK_REQUESTS, self._requests)
+        yield from self._check_dead_letters()
+        if self._partition == 0:
+            yield from self._check_definitions()
+
+    def _decide(self, place: Place, definitions_position: int) -> list[OutputRecord]:
+        record = self._inputs.get(place)
+        if record is None:
+            raise LookupError("it is not there")
+        self._view.move_to(definitions_position)
+        self._shard.fold(
+            InputRecord(
+                place.topic,
+                place.partition,
+                place.offset,
+                record.timestamp_ms,
+                record.key,
+                record.value,
+                record.headers,
+            )
+        )
+        outputs = list(self._shard.take_outputs())
+        self._requests.extend(output for output in outputs if output.topic == TASK_REQUESTS)
+        return outputs
+
+    def _check_dead_letters(self) -> Iterator[Finding]:
+        decided = []
+        for _, letter in self._of(DEAD_LETTERS):
+            outputs = self._decide(source_of(letter), self._view.position)
+            decided += [output for output in outputs if output.topic == DEAD_LETTERS]
+        yield from self._compare(DEAD_LETTERS, decided)
+
+    def _check_definitions(self) -> Iterator[Finding]:
+        """The fold of definitions needs no definitions but its own: it starts anew."""
+        decided: list[OutputRecord] = []
+        shard = ShardFactory(self._tape.partitions, self._codec, self._view).create(0)
+        for _, event in self._of(DEFINITION_EVENTS):
+            cause = decode(event.value or b"")[1]["cause"]
+            place = Place(cause["topic"], cause["partition"], cause["offset"])
+            record = self._inputs.get(place)
+            if record is None:
+                return  # found by the outcomes
+            self._view.position = cause["definitions_position"]
+            shard.fold(InputRecord(*place, record.timestamp_ms, record.key, record.value, record.headers))
+            decided += shard.take_outputs()
+        for topic in (DEFINITION_EVENTS, DEFINITIONS):
+            yield from self._compare(topic, [output for output in decided if output.topic == topic])
+
+    def _of(self, topic: str) -> list[tuple[Place, TapeRecord]]:
+        return [(place, record) for place, record in self._tape.of(topic) if place.partition == self._partition]
+
+    def _compare(self, topic: str, outputs: list[OutputRecord]) -> Iterator[Finding]:
+        decided = [as_record(output) for output in outputs]
+        found = [record for _, record in self._of(topic)]
+        for number in range(max(len(decided), len(found))):
+            if not same(decided[number : number + 1], found[number : number + 1]):
+                yield Finding(
+                    Kind.DECIDED,
+                    f"{topic}[{self._partition}]: record {number} of {len(found)} is not number {number} of the "
+                    f"{len(decided)} that deciding again gives",
+                )
+                return
+
+
+def as_record(output: OutputRecord) -> TapeRecord:
+    """What an output would be on its topic, its offset apart."""
+    return TapeRecord(-1, output.timestamp_ms or -1, output.key, output.value, output.headers)
+
+
+def same(decided: Sequence[TapeRecord], found: Sequence[TapeRecord]) -> bool:
+    """Whether records are the same: key, value, headers, and the time if the fold says which."""
+    return len(decided) == len(found) and all(
+        (one.key, one.value, one.headers) == (other.key, other.value, other.headers)
+        and one.timestamp_ms in (-1, other.timestamp_ms)
+        for one, other in zip(decided, found, strict=True)
+    )
+
+
+def names(records: Sequence[TapeRecord]) -> str:
+    """What kinds of records these are."""
+    return ", ".join(decode(record.value or b"")[0] for record in records) or "nothing"
+
+
+def check_decisions(tape: Tape, blocks: Sequence[Block]) -> Iterator[Finding]:
+    """Decide all partitions again."""
+    codec = Codec.load()
+    for partition in range(tape.partitions):
+        yield from Redecider(tape, codec, partition).check([b for b in blocks if b.partition == partition])

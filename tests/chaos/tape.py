@@ -1,0 +1,123 @@
+"""Everything that the topics of one installation show to a read_committed reader, as it lies there.
+
+The verdict works on a tape alone, so that it can be tested with tapes that are wrong, and made again later from the
+evidence of a run.
+"""
+
+import gzip
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tests.chaos.avro import decode
+
+INPUTS: Final = ("wf-commands", "external-events", "task-reports", "definition-commands")
+STATE: Final = ("wf-runs", "thread-runs", "wf-run-external-events")
+FOLD_POSITIONS: Final = "fold-positions"
+LOG: Final = "wf-events"
+DEAD_LETTERS: Final = "dead-letters"
+DEFINITION_EVENTS: Final = "definition-events"
+DEFINITIONS: Final = "definitions"
+TASK_REQUESTS: Final = "task-requests"
+TOPICS: Final = (*INPUTS, LOG, DEAD_LETTERS, DEFINITION_EVENTS, DEFINITIONS, TASK_REQUESTS, *STATE, FOLD_POSITIONS)
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Place(NamedTuple):
+    """Where a record is; the topic without the prefix."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+class TapeRecord(NamedTuple):
+    """One record. Its offset is not its index: aborted records and marks leave holes."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass
+class Tape:
+    """Records by logical topic and partition, in order."""
+
+    partitions: int
+    topics: dict[str, dict[int, list[TapeRecord]]] = field(default_factory=dict)
+    read_at_ms: int = 0
+    """When reading began: what was due long before has to be there."""
+
+    def of(self, topic: str) -> Iterator[tuple[Place, TapeRecord]]:
+        """The records of a topic, partition after partition."""
+        for partition, records in sorted(self.topics.get(topic, {}).items()):
+            for record in records:
+                yield Place(topic, partition, record.offset), record
+
+    def inputs(self) -> Iterator[tuple[Place, TapeRecord]]:
+        """All input records."""
+        for topic in INPUTS:
+            yield from self.of(topic)
+
+    def last_values(self, topic: str) -> dict[tuple[int, bytes], bytes]:
+        """What compaction leaves: each key's last value, without those whose last one is a tombstone."""
+        found: dict[tuple[int, bytes], bytes] = {}
+        for place, record in self.of(topic):
+            key = (place.partition, record.key or b"")
+            if record.value is None:
+                found.pop(key, None)
+            else:
+                found[key] = record.value
+        return found
+
+    def save(self, path: Path) -> None:
+        """Keep it as evidence."""
+        with gzip.open(path, "wb") as file:
+            pickle.dump(self, file)
+
+    @staticmethod
+    def load(path: Path) -> "Tape":
+        """Read what `save` has kept. Only files of one's own: it is a pickle."""
+        with gzip.open(path, "rb") as file:
+            tape: Tape = pickle.load(file)
+        return tape
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record of the log, decoded."""
+
+    partition: int
+    record: TapeRecord
+    name: str
+    fields: dict[str, Any]
+
+    @property
+    def cause(self) -> Place:
+        """The input that made it happen."""
+        cause = self.fields["cause"]
+        return Place(cause["topic"], cause["partition"], cause["offset"])
+
+    def __str__(self) -> str:
+        return f"{LOG}[{self.partition}]@{self.record.offset} {self.name} of {self.fields['wf_run_id']!r}"
+
+
+def entries(tape: Tape) -> Iterator[Entry]:
+    """The log, decoded, partition after partition."""
+    for place, record in tape.of(LOG):
+        name, fields = decode(record.value or b"")
+        yield Entry(place.partition, record, name, fields)
+
+
+def source_of(letter: TapeRecord) -> Place:
+    """The input that a dead letter was."""
+    headers = {name: value.decode() for name, value in letter.headers if name.startswith("halter.")}
+    return Place(headers["halter.topic"], int(headers["halter.partition"]), int(headers["halter.offset"]))

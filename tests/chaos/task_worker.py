@@ -1,0 +1,89 @@
+"""A task worker that succeeds, fails, reports twice or is silent, by the identity of the attempt."""
+
+import threading
+from collections.abc import Iterable
+from zlib import crc32
+
+from confluent_kafka import KafkaException
+
+from halter.client import Client
+from halter.worker import BusinessException, Task, TaskWorker
+from processors.core.commands import Command, DefinitionCommand
+from processors.core.values import Value
+from processors.errors import HalterError
+from processors.settings import Settings
+
+
+class Stuttering(Client):
+    """Sends every fourth report twice, as a client would whose first one was not acknowledged."""
+
+    def post_all(self, commands: Iterable[Command | DefinitionCommand], timestamp_ms: int | None = None) -> int:
+        posted = []
+        for number, command in enumerate(commands):
+            posted += [command] * (2 if number % 4 == 0 else 1)
+        return super().post_all(posted, timestamp_ms)
+
+
+def chance(task: Task) -> int:
+    """0 to 99, the same for the same attempt."""
+    return crc32(f"{task.idempotency_key}/{task.request.attempt}".encode()) % 100
+
+
+def charge(task: Task) -> Value:
+    if chance(task) < 20:
+        raise RuntimeError("the bank does not answer")
+    return f"receipt for {task.input['cents']!r}"
+
+
+def record(task: Task) -> Value:
+    if chance(task) < 5:
+        raise RuntimeError("the disk is full")
+    return None
+
+
+def load(task: Task) -> Value:
+    if chance(task) < 25:
+        raise RuntimeError("too heavy")
+    return task.input["item"]
+
+
+def compute(task: Task) -> Value:
+    luck = chance(task)
+    if luck < 40:
+        raise RuntimeError("does not converge")
+    if luck < 55:
+        raise BusinessException("no-solution", "there is none", {"tried": luck})
+    return luck
+
+
+HANDLERS = {"charge": charge, "record": record, "load": load, "compute": compute}
+"""Nobody handles `silent`: its attempts time out."""
+
+
+class Reporter:
+    """Runs a task worker in a thread, and another one when it ends: a broker's death may end it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.restarts = 0
+        self._settings, self._over = settings, threading.Event()
+        self._worker: TaskWorker | None = None
+        self._thread = threading.Thread(target=self._run, name="task-worker", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                with Stuttering(self._settings) as client, TaskWorker(client, HANDLERS) as worker:
+                    self._worker = worker
+                    if not self._over.is_set():
+                        worker.run()
+            except (HalterError, KafkaException):
+                self.restarts += 1
+                self._over.wait(0.5)
+
+    def stop(self) -> None:
+        """Report no more."""
+        self._over.set()
+        if self._worker is not None:
+            self._worker.stop()
+        self._thread.join(60)
