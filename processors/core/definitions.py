@@ -44,12 +44,14 @@ from processors.core.spec import (
     VariableDef,
     WfSpec,
 )
-from processors.core.validate import INNER_NAME, KIND_NAMES, NAME_LENGTH_MAX, check_document, is_name
+from processors.core.validate import INNER_NAME, KIND_NAMES, NAME_LENGTH_MAX, examine, is_name
 from processors.core.values import ValueProblem, VariableType
 from processors.errors import HalterError
 
 PROBLEMS_REPORTED_MAX = 100
 TASK_INPUTS_MAX = 200
+LISTED_MAX = 10
+"""Of WfSpecs or versions that a sentence names."""
 
 Outcome: TypeAlias = DefinitionAccepted | DefinitionRejected
 Version: TypeAlias = tuple[int, int]
@@ -130,6 +132,10 @@ class Definitions:
         versions = self._versions.get((kind, name), {})
         return [versions[version] for version in sorted(versions)]
 
+    def version(self, wf_spec_id: WfSpecId) -> Definition:
+        """A registered version of a WfSpec, deleted or not."""
+        return self._versions[DefinitionKind.WF_SPEC, wf_spec_id.name][wf_spec_id.major, wf_spec_id.revision]
+
     def live_versions(self, kind: DefinitionKind, name: str) -> list[Version]:
         """The versions that are not deleted, oldest first."""
         versions = self._versions.get((kind, name), {})
@@ -208,27 +214,21 @@ def _accepted(definition: Definition, cause: Cause, *, changed: bool) -> Definit
 
 
 def _put_wf_spec(definitions: Definitions, command: PutWfSpec) -> Definition:
-    wf_spec = _checked_wf_spec(definitions, command)
     name = command.name
-    newest = definitions.newest(DefinitionKind.WF_SPEC, name)
+    document = _parsed_document(command)
     latest = definitions.latest_wf_spec(name)
+    registered = None if latest is None else definitions.wf_spec(latest)
+    if latest is not None and registered is not None and _is_equal(document, registered):
+        return definitions.version(latest)
+    wf_spec = _checked_wf_spec(definitions, command, document)
+    newest = definitions.newest(DefinitionKind.WF_SPEC, name)
     if newest is None:
         major, revision = 0, 0
-    elif latest is None:
+    elif latest is None or registered is None:
         # All versions are deleted: a new beginning, under a number that was never used.
         major, revision = newest.major + 1, 0
     else:
-        before = definitions.wf_spec(latest)
-        if canonical(before) == canonical(wf_spec):
-            return next(
-                known
-                for known in definitions.versions(DefinitionKind.WF_SPEC, name)
-                if (known.major, known.revision) == (latest.major, latest.revision)
-            )
-        frozen = list(_retyped_frozen(definitions, wf_spec))
-        if frozen:
-            raise _at_fault(frozen)
-        breaks = list(_breaking_changes(before, wf_spec))
+        breaks = list(_breaking_changes(registered, wf_spec))
         _check_update_allowed(command.allowed_update, latest, breaks)
         if breaks:
             major, revision = newest.major + 1, 0
@@ -240,17 +240,30 @@ def _put_wf_spec(definitions: Definitions, command: PutWfSpec) -> Definition:
     return Definition(DefinitionKind.WF_SPEC, name, major, revision, document=wf_spec.document)
 
 
-def _checked_wf_spec(definitions: Definitions, command: PutWfSpec) -> WfSpec:
+def _parsed_document(command: PutWfSpec) -> object:
     try:
-        document = parse_json_document(command.document)
+        return parse_json_document(command.document)
     except ValueProblem as problem:
         raise _at_fault([DocumentProblem("DOCUMENT", (), str(problem))]) from problem
-    wf_spec, problems = check_document(document, definitions)
-    if wf_spec is not None and wf_spec.name != command.name:
-        problems = [
-            DocumentProblem(
-                "WF_NAME", ("name",), f"expected {command.name!r} as in the command, found {wf_spec.name!r}"
-            )
+
+
+def _is_equal(document: object, registered: WfSpec) -> bool:
+    """Whether it is the WfSpec that is registered; that was checked then, whatever has become of what it refers to."""
+    wf_spec, _ = read_wf_spec(document)
+    return wf_spec is not None and canonical(wf_spec) == canonical(registered)
+
+
+def _checked_wf_spec(definitions: Definitions, command: PutWfSpec, document: object) -> WfSpec:
+    wf_spec, problems = examine(document, definitions)
+    if wf_spec is not None:
+        if wf_spec.name != command.name and not any(problem.path == ("name",) for problem in problems):
+            message = f"expected {command.name!r} as in the command, found {wf_spec.name!r}"
+            problems.append(DocumentProblem("WF_NAME", ("name",), message))
+        untyped = {problem.path for problem in problems}
+        problems += [
+            problem
+            for problem in _retyped_frozen(definitions, wf_spec)
+            if problem.path not in untyped and problem.path[:-1] not in untyped
         ]
     if wf_spec is None or problems:
         raise _at_fault(problems)
@@ -270,7 +283,7 @@ def _callable_with(wf_spec: WfSpec) -> dict[str, VariableDef]:
 
 def _retyped_frozen(definitions: Definitions, wf_spec: WfSpec) -> Iterator[DocumentProblem]:
     """Variables that some version required, under another type."""
-    now = _callable_with(wf_spec)
+    now = _callable_with(wf_spec) if wf_spec.entrypoint in wf_spec.threads else {}
     seen: set[str] = set()
     for version in definitions.live_versions(DefinitionKind.WF_SPEC, wf_spec.name):
         earlier = WfSpecId(wf_spec.name, *version)
@@ -398,14 +411,17 @@ def _delete(definitions: Definitions, command: DeleteDefinition, cause: Cause) -
             raise _invalid(f"expected no version, as only WfSpecs have them, found {command.major}")
         users = list(_users(definitions, kind, name))
         if users and not newest.deleted:
-            raise _Refused(RejectionCode.FAILED_PRECONDITION, f"expected no WfSpec to use it, found {', '.join(users)}")
+            more = f" and {len(users) - LISTED_MAX} more" if len(users) > LISTED_MAX else ""
+            found = ", ".join(users[:LISTED_MAX]) + more
+            raise _Refused(RejectionCode.FAILED_PRECONDITION, f"expected no WfSpec to use it, found {found}")
     versions = [
         definition
         for definition in definitions.versions(kind, name)
         if command.major in (None, definition.major) and command.revision in (None, definition.revision)
     ]
     if not versions:
-        known = ", ".join(f"{found.major}.{found.revision}" for found in definitions.versions(kind, name))
+        every = [f"{found.major}.{found.revision}" for found in definitions.versions(kind, name)]
+        known = ", ".join(every if len(every) <= LISTED_MAX else [*every[: LISTED_MAX - 1], "…", every[-1]])
         wanted = f"{command.major}.{'*' if command.revision is None else command.revision}"
         raise _Refused(RejectionCode.NOT_FOUND, f"expected version {wanted} to be registered, found {known}")
     deleted = [replace(definition, deleted=True) for definition in versions if not definition.deleted]

@@ -14,11 +14,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
 from processors.core.canonical import document_text
+from processors.core.near_names import NearNames
 from processors.core.spec import (
     AnyNode,
     Backoff,
@@ -76,6 +76,11 @@ SECONDS_MAX = 100 * 365 * 24 * 3600
 """Of a retention: a hundred years."""
 MILLISECONDS_MAX = 1000 * SECONDS_MAX
 
+MESSAGE_LENGTH_MAX = 1000
+PATH_LENGTH_MAX = 400
+"""Of a problem's sentence and the text of its place: all that is wrong with a document has to fit into one record."""
+STEP_LENGTH_MAX = 80
+
 Path: TypeAlias = tuple[str | int, ...]
 """Where something is in a document: keys and indexes from the top."""
 
@@ -84,32 +89,43 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class DocumentProblem:
-    """One thing that is wrong with a document, and where. Its author should act."""
+    """One thing that is wrong with a document, and where. Its author should act.
+
+    The sentence is cut at MESSAGE_LENGTH_MAX: it may tell names of the document, and those may be of any length.
+    """
 
     code: str
     path: Path
     message: str
+
+    def __post_init__(self) -> None:
+        if len(self.message) > MESSAGE_LENGTH_MAX:
+            object.__setattr__(self, "message", self.message[: MESSAGE_LENGTH_MAX - 1] + "…")
 
     def __str__(self) -> str:
         return f"{path_text(self.path)}: {self.message}"
 
 
 def path_text(path: Path) -> str:
-    """`threads.main.nodes.pay.next[0].set[1].op`; an unusual key is written `["as this"]`."""
+    """`threads.main.nodes.pay.next[0].set[1].op`; an unusual key is written `["as this"]`, a long one is cut."""
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
-        elif _PLAIN_KEY.fullmatch(step):
-            text += f".{step}" if text else step
+            continue
+        key = step if len(step) <= STEP_LENGTH_MAX else step[: STEP_LENGTH_MAX - 1] + "…"
+        if _PLAIN_KEY.fullmatch(step):
+            text += f".{key}" if text else key
         else:
-            text += f"[{json.dumps(step)}]"
+            text += f"[{json.dumps(key, ensure_ascii=False)}]"
+    if len(text) > PATH_LENGTH_MAX:
+        text = text[: PATH_LENGTH_MAX - 1] + "…"
     return text or "document"
 
 
 def parse_json_document(text: str) -> object:
     """Plain data from JSON text; raises ValueProblem for what is not JSON, too large, too deep or says a key twice."""
-    size = len(text.encode(errors="surrogatepass"))
+    size = utf8_size(text)
     if size > DOCUMENT_BYTES_MAX:
         raise ValueProblem(f"expected a document of at most {DOCUMENT_BYTES_MAX} bytes, found {size}")
     try:
@@ -125,7 +141,20 @@ def parse_json_document(text: str) -> object:
         )
     if containers:
         raise _too_deep()
+    if "\\u" in text:
+        utf8_size(json.dumps(data, ensure_ascii=False))
     return data
+
+
+def utf8_size(text: str) -> int:
+    """How many bytes a text is; raises ValueProblem for half of a surrogate pair, which no encoding takes.
+
+    It can be written in JSON, as `"\\ud800"`, but cannot be stored.
+    """
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as exc:
+        raise ValueProblem(f"expected text, found half of a surrogate pair ({text[exc.start]!r})") from exc
 
 
 def _containers(items: Iterable[object]) -> list[dict[str, object] | list[object]]:
@@ -195,16 +224,16 @@ def read_wf_spec(document: object) -> tuple[WfSpec | None, list[DocumentProblem]
 
 
 def read_as_far_as_possible(document: object) -> tuple[WfSpec | None, list[DocumentProblem]]:
-    """As `read_wf_spec`, but with nodes that have problems in a form that lets the others be validated.
+    """As `read_wf_spec`, but what has problems is there in a form that lets the rest be validated: a stand-in.
 
-    None only where the problems reach beyond single nodes.
+    None only where there are no ThreadSpecs to be found.
     """
     reader = _Reader()
     wf_spec = reader.wf_spec(document)
-    beyond_nodes = any(len(path) < 4 or path[2] != "nodes" for path in (p.path for p in reader.problems))
     if not reader.problems and wf_spec is not None:
         return replace(wf_spec, document=document_text(wf_spec)), []
-    return (None if beyond_nodes else wf_spec), reader.problems
+    without_threads = any(problem.path in ((), ("threads",)) for problem in reader.problems)
+    return (None if without_threads else wf_spec), reader.problems
 
 
 _Enumeration = TypeVar("_Enumeration", bound=StrEnum)
@@ -292,7 +321,7 @@ class _Fields:
         data = None if value is _MISSING else self.reader.mapping(value, path)
         return {key: read(key, item, (*path, key)) for key, item in (data or {}).items()}
 
-    def items(self, name: str, read: Callable[[object, Path], _Item | None]) -> tuple[_Item, ...]:
+    def items(self, name: str, read: Callable[[object, Path], _Item]) -> tuple[_Item, ...]:
         """A list."""
         value = self.given(name)
         path = (*self.path, name)
@@ -301,8 +330,7 @@ class _Fields:
         if not isinstance(value, list):
             self.reader.wrong(path, "a list", value)
             return ()
-        found = (read(item, (*path, index)) for index, item in enumerate(value))
-        return tuple(item for item in found if item is not None)
+        return tuple(read(item, (*path, index)) for index, item in enumerate(value))
 
 
 class _Reader:
@@ -310,6 +338,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[DocumentProblem] = []
+        self.near = NearNames()
 
     def problem(self, code: str, path: Path, message: str) -> None:
         self.problems.append(DocumentProblem(code, path, message))
@@ -327,7 +356,9 @@ class _Reader:
         chosen = next((choice for choice in choices if choice.value == value), None)
         if chosen is not None:
             return chosen
-        self.problem("FIELD_VALUE", path, f"expected {_listed(choices)}, found {_shown(value)}{_meant(value, choices)}")
+        self.problem(
+            "FIELD_VALUE", path, f"expected {_listed(choices)}, found {_shown(value)}{self.near.meant(value, choices)}"
+        )
         return default
 
     def mapping(self, value: object, path: Path) -> dict[str, object] | None:
@@ -352,7 +383,7 @@ class _Reader:
                 self.problem(
                     "FIELD_UNKNOWN",
                     (*path, name),
-                    f"{what} has no field {name}{_meant(name, known)}; it has {_listed(known, 'and')}",
+                    f"{what} has no field {name}{self.near.meant(name, known)}; it has {_listed(known, 'and')}",
                 )
         return _Fields(self, data, path)
 
@@ -416,11 +447,11 @@ class _Reader:
             return float(plain)
         return plain
 
-    def interrupt(self, value: object, path: Path) -> InterruptDef | None:
+    def interrupt(self, value: object, path: Path) -> InterruptDef:
         known = ("event", "handler", "policy", "halt", "preemptive")
         fields = self.fields(value, path, "an interrupt", known)
         if fields is None:
-            return None
+            return InterruptDef("", "")
         return InterruptDef(
             external_event_def=fields.text("event"),
             handler=fields.text("handler"),
@@ -442,7 +473,7 @@ class _Reader:
                 self.problem(
                     "FIELD_VALUE",
                     (*path, "kind"),
-                    f"expected {_listed(_KINDS)}, found {_shown(kind)}{_meant(kind, _KINDS)}",
+                    f"expected {_listed(_KINDS)}, found {_shown(kind)}{self.near.meant(kind, _KINDS)}",
                 )
             form = _Form(lambda _reader, _fields: NopNode(name=""), tuple(data))
         known = ("kind", *form.fields, *(() if kind == "EXIT" else ("next",)), "on_failure")
@@ -456,26 +487,23 @@ class _Reader:
         if value is _MISSING:
             return ()
         if not isinstance(value, list):
-            edge = self.edge(value, path)
-            return () if edge is None else (edge,)
-        found = (self.edge(item, (*path, index)) for index, item in enumerate(value))
-        return tuple(edge for edge in found if edge is not None)
+            return (self.edge(value, path),)
+        return tuple(self.edge(item, (*path, index)) for index, item in enumerate(value))
 
-    def edge(self, value: object, path: Path) -> Edge | None:
+    def edge(self, value: object, path: Path) -> Edge:
         if isinstance(value, str):
             return Edge(value)
         if not isinstance(value, Mapping):
             self.wrong(path, "the name of a node, or a mapping with the field to", value)
-            return None
+            return Edge("")
         fields = self.fields(value, path, "an edge", ("to", "when", "set"))
-        if fields is None:
-            return None
+        assert fields is not None
         return Edge(fields.text("to"), fields.optional_expression("when"), fields.items("set", self.mutation))
 
-    def mutation(self, value: object, path: Path) -> Mutation | None:
+    def mutation(self, value: object, path: Path) -> Mutation:
         fields = self.fields(value, path, "a mutation", ("var", "path", "op", "value"))
         if fields is None:
-            return None
+            return Mutation("", MutationOperator.ASSIGN, Literal(None))
         if not fields.has("op"):
             fields.given("op", required=True)
         return Mutation(
@@ -485,10 +513,10 @@ class _Reader:
             path=self.json_path(fields),
         )
 
-    def failure_handler(self, value: object, path: Path) -> FailureHandlerDef | None:
+    def failure_handler(self, value: object, path: Path) -> FailureHandlerDef:
         fields = self.fields(value, path, "a failure handler", ("catch", "handler"))
         if fields is None:
-            return None
+            return FailureHandlerDef(None, "")
         return FailureHandlerDef(fields.optional_text("catch"), fields.text("handler"))
 
     def json_path(self, fields: _Fields) -> JsonPath | None:
@@ -548,7 +576,7 @@ class _Reader:
                 "EXPRESSION_FORM",
                 path,
                 f"expected a mapping with one of {', '.join(_EXPRESSIONS)}, found {', '.join(keys) or 'none'}"
-                f"{_meant(next(iter(data), None), _EXPRESSIONS)}; a mapping that stands for itself is written "
+                f"{self.near.meant(next(iter(data), None), _EXPRESSIONS)}; a mapping that stands for itself is written "
                 "{literal: …}",
             )
             return Literal(None)
@@ -749,6 +777,8 @@ def _shown(value: object) -> str:
             return "true" if value else "false"
         case str():
             return repr(value if len(value) <= 60 else value[:57] + "...")
+        case float() if math.isnan(value):
+            return "NaN"
         case int() | float():
             return repr(value) if abs(value) < 1e30 else "a number beyond 64 bits"
         case Mapping():
@@ -762,12 +792,3 @@ def _shown(value: object) -> str:
 def _listed(names: Iterable[str], word: str = "or") -> str:
     texts = [str(name) for name in names]
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} {word} {texts[-1]}"
-
-
-def _meant(value: object, choices: Iterable[str]) -> str:
-    """` (did you mean …?)` where one of the choices is near."""
-    if not isinstance(value, str):
-        return ""
-    by_folded = {choice.lower(): str(choice) for choice in choices}
-    near = get_close_matches(value.lower(), by_folded, n=1)
-    return f" (did you mean {by_folded[near[0]]}?)" if near else ""

@@ -31,6 +31,7 @@ from processors.core.spec import (
     VariableRef,
 )
 from processors.core.values import (
+    VALUE_BYTES_MAX,
     Timestamp,
     Value,
     ValueProblem,
@@ -131,11 +132,16 @@ def _output(expression: OutputRef, scope: Scope) -> Value:
 
 def _format(expression: Format, scope: Scope) -> Value:
     args = [to_text(evaluate(arg, scope)) for arg in expression.args]
-    try:
-        text = "".join(args[part] if isinstance(part, int) else part for part in template_parts(expression.template))
-    except IndexError:
-        raise ValueProblem(f"format {expression.template!r} has {len(args)} args") from None
-    return bounded(text)
+    parts, length = [], 0
+    for part in template_parts(expression.template):
+        if isinstance(part, int) and part >= len(args):
+            raise ValueProblem(f"format {expression.template!r} has {len(args)} args")
+        text = args[part] if isinstance(part, int) else part
+        parts.append(text)
+        length += len(text)
+        if length > VALUE_BYTES_MAX:  # before it is joined: a small template may name a large argument often
+            raise ValueProblem(f"a format of more than {VALUE_BYTES_MAX} bytes")
+    return bounded("".join(parts))
 
 
 def _list(expression: ListOf, scope: Scope) -> Value:

@@ -203,6 +203,8 @@ class Backoff:
 
     def delay_ms(self, attempts_made: int) -> int:
         """Delay before the next attempt, in milliseconds."""
+        if self.base_ms == 0:
+            return 0
         try:
             return int(min(self.base_ms * self.multiplier ** (attempts_made - 1), self.max_ms))
         except OverflowError:

@@ -85,10 +85,13 @@ Scope = Mapping[str, VariableType | None]
 """Variable -> its type; None where ways to start the thread provide different ones (INPUT)."""
 
 
-def scopes_of(wf_spec: WfSpec) -> dict[str, Scope]:
-    """ThreadSpec -> what is in scope in each of its threads. ThreadSpecs that nothing starts are missing."""
+def scopes_of(wf_spec: WfSpec, types: Mapping[tuple[str, str], VariableType | None]) -> dict[str, Scope]:
+    """ThreadSpec -> what is in scope in each of its threads. ThreadSpecs that nothing starts are missing.
+
+    `types`: (ThreadSpec, Variable) -> its type, None where that is not known.
+    """
     parents = parents_of(wf_spec)
-    own = {name: {v.name: v.type for v in wf_spec.threads[name].variables.values()} for name in parents}
+    own = {name: {variable: types[name, variable] for variable in wf_spec.threads[name].variables} for name in parents}
     scopes: dict[str, Scope] = {wf_spec.entrypoint: own[wf_spec.entrypoint]} if parents else {}
     # From above to below until nothing changes: a thread not yet reached says nothing, each new way can only take away.
     changed = True

@@ -8,14 +8,22 @@ Not refused, because a WfSpec with it runs as written: nodes that nothing leads 
 """
 
 import re
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Protocol
 
 from processors.core.commands import DefinitionKind
-from processors.core.documents import DOCUMENT_BYTES_MAX, SECONDS_MAX, DocumentProblem, Path, read_as_far_as_possible
+from processors.core.documents import (
+    DOCUMENT_BYTES_MAX,
+    SECONDS_MAX,
+    DocumentProblem,
+    Path,
+    read_as_far_as_possible,
+    utf8_size,
+)
 from processors.core.events import Definition
 from processors.core.failures import RESERVED
+from processors.core.near_names import NearNames
 from processors.core.spec import (
     INPUT,
     AnyNode,
@@ -126,9 +134,6 @@ CODES = {
 }
 """Every code that a WfSpec may be refused with; they keep their meaning."""
 
-_OF_A_NODE_WITHOUT_KIND = frozenset({"THREAD_NO_ENTRYPOINT", "THREAD_NO_EXIT", "OUTPUT_UNKNOWN"})
-"""What a node may bring about whose kind could not be read: not reported beside it."""
-
 
 class RegisteredDefs(Protocol):
     """The definitions that a WfSpec may refer to; deleted ones count as not there."""
@@ -172,32 +177,97 @@ def check_document(document: object, registered: RegisteredDefs | None) -> tuple
 
     Without `registered`, references to definitions are not checked.
     """
-    wf_spec, problems = read_as_far_as_possible(document)
-    if wf_spec is None:
-        return None, problems
-    broken = [problem.path for problem in problems]
-    ignored = _OF_A_NODE_WITHOUT_KIND if any(path[4:] == ("kind",) for path in broken) else frozenset()
-    problems += [
-        problem
-        for problem in validate(wf_spec, registered)
-        if problem.code not in ignored and not any(_overlap(problem.path, path) for path in broken)
-    ]
-    if not problems and len(wf_spec.document.encode()) > DOCUMENT_BYTES_MAX:
-        # As the engine writes it, which may be longer than as it came: what is stored has to be readable again.
-        size = len(wf_spec.document.encode())
-        message = f"expected at most {DOCUMENT_BYTES_MAX} bytes of JSON, found {size}"
-        problems.append(DocumentProblem("DOCUMENT", (), message))
+    wf_spec, problems = examine(document, registered)
     return (None if problems else wf_spec), problems
 
 
-def _overlap(one: Path, other: Path) -> bool:
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
+def examine(document: object, registered: RegisteredDefs | None) -> tuple[WfSpec | None, list[DocumentProblem]]:
+    """As `check_document`, with the WfSpec as far as it could be read also where something is wrong."""
+    wf_spec, problems = read_as_far_as_possible(document)
+    if wf_spec is None:
+        return None, problems
+    unread = Unread(problems)
+    validation = _Validation(wf_spec, registered, unread)
+    problems += [problem for problem in validation.run() if not unread.explains(problem)]
+    if not problems:
+        problems += _as_it_is_stored(wf_spec)
+    return wf_spec, problems
+
+
+def _as_it_is_stored(wf_spec: WfSpec) -> list[DocumentProblem]:
+    """The document as the engine writes it may be longer than as it came; what is stored has to be readable again."""
+    try:
+        size = utf8_size(wf_spec.document)
+    except ValueProblem as problem:
+        return [DocumentProblem("DOCUMENT", (), str(problem))]
+    if size <= DOCUMENT_BYTES_MAX:
+        return []
+    return [DocumentProblem("DOCUMENT", (), f"expected at most {DOCUMENT_BYTES_MAX} bytes of JSON, found {size}")]
+
+
+class Unread:
+    """What of a document could not be read, so that stand-ins are in its place, and what those may bring about.
+
+    Nothing is reported that might only be wrong with a stand-in; all else is, beside what is wrong with the structure.
+    """
+
+    def __init__(self, problems: Sequence[DocumentProblem] = ()) -> None:
+        self._places = {problem.path for problem in problems}
+        self._around = {around for path in self._places for around in _beginnings(path)}
+        in_threads = [path for path in self._places if path[:1] == ("threads",) and len(path) > 1]
+        self._nodes = {path[1] for path in in_threads if path[2:3] == ("nodes",) and _is_form_of_a_node(path)}
+        self._unclear = {
+            problem.path[:4] for problem in problems if problem.code == "FIELD_UNKNOWN" or problem.path[4:] == ("kind",)
+        }
+        """Nodes that may have no `next`, or have it under another name."""
+        self.variables = {(path[1], path[3]) for path in in_threads if _is_form_of_a_variable(path)}
+        """(ThreadSpec, Variable) whose type is not known."""
+        self.declarations = {
+            path[1]
+            for path in in_threads
+            if len(path) == 2 or (len(path) == 3 and path[2] not in ("interrupts", "nodes"))
+        }
+        """ThreadSpecs whose Variables are not known: a field that a ThreadSpec has not may stand for them."""
+
+    def explains(self, problem: DocumentProblem) -> bool:
+        """Whether a problem may come of what could not be read."""
+        path, code = problem.path, problem.code
+        if any(around in self._places for around in _beginnings(path)):
+            return True
+        if code in _OF_NAMES:
+            return False
+        if code in ("VAR_UNKNOWN", "VAR_SCOPE") and self.declarations:
+            return True
+        if code in _OF_THE_FORM_OF_NODES and path[1] in self._nodes:
+            return True
+        if code == "NODE_NO_NEXT" and path[:4] in self._unclear:
+            return True
+        return len(path) > 3 and path in self._around
+
+
+def _beginnings(path: Path) -> Iterator[Path]:
+    """The place itself and those around it."""
+    return accumulate(((step,) for step in path), initial=())
+
+
+def _is_form_of_a_node(path: Path) -> bool:
+    """Whether the problem leaves open what kind of node this is, or what it returns."""
+    return len(path) == 4 or path[4:5] in (("kind",), ("fail",), ("return",))
+
+
+def _is_form_of_a_variable(path: Path) -> bool:
+    return path[2:3] == ("variables",) and (len(path) == 4 or path[4:5] == ("type",))
+
+
+_OF_NAMES = frozenset({"NAME_INVALID", "VAR_DUPLICATE", "LIMIT"})
+"""What is wrong however little is known of what has the name."""
+_OF_THE_FORM_OF_NODES = frozenset({"THREAD_NO_ENTRYPOINT", "THREAD_NO_EXIT", "OUTPUT_UNKNOWN", "EXIT_RETURN_MISMATCH"})
+"""What a node may bring about in its ThreadSpec if its kind, or what it returns, could not be read."""
 
 
 def validate(wf_spec: WfSpec, registered: RegisteredDefs | None) -> list[DocumentProblem]:
     """All that is wrong with a WfSpec. Without `registered`, references to definitions are not checked."""
-    return _Validation(wf_spec, registered).run()
+    return _Validation(wf_spec, registered, Unread()).run()
 
 
 def hints(wf_spec: WfSpec) -> list[DocumentProblem]:
@@ -225,10 +295,18 @@ def hints(wf_spec: WfSpec) -> list[DocumentProblem]:
 class _Validation:
     """One WfSpec under examination."""
 
-    def __init__(self, wf_spec: WfSpec, registered: RegisteredDefs | None) -> None:
-        self.wf_spec, self.registered = wf_spec, registered
+    def __init__(self, wf_spec: WfSpec, registered: RegisteredDefs | None, unread: Unread) -> None:
+        self.wf_spec, self.registered, self.unread = wf_spec, registered, unread
         self.problems: list[DocumentProblem] = []
-        self.scopes = scopes_of(wf_spec)
+        self.of = NearNames().meant_or_known
+        self.types: dict[tuple[str, str], Type] = {
+            (thread.name, variable.name): None if (thread.name, variable.name) in unread.variables else variable.type
+            for thread in wf_spec.threads.values()
+            for variable in thread.variables.values()
+        }
+        self.variables = list(dict.fromkeys(name for _, name in self.types))
+        # More than that is refused, and would only take long.
+        self.scopes = scopes_of(wf_spec, self.types) if len(wf_spec.threads) <= THREADS_MAX else {}
         self.declaring: dict[str, str] = {}
         self.interrupting: dict[str, str] = {}
 
@@ -240,11 +318,9 @@ class _Validation:
         if not is_name(wf_spec.name):
             self.report("WF_NAME", ("name",), f"expected {_NAME_IN_WORDS}, found {wf_spec.name[:200]!r}")
         if wf_spec.entrypoint not in wf_spec.threads:
-            self.report(
-                "NO_ENTRYPOINT_THREAD",
-                ("entrypoint",),
-                f"expected the name of a ThreadSpec{_of(wf_spec.threads)}, found {wf_spec.entrypoint!r}",
-            )
+            known = self.of(wf_spec.entrypoint, wf_spec.threads)
+            message = f"expected the name of a ThreadSpec{known}, found {wf_spec.entrypoint!r}"
+            self.report("NO_ENTRYPOINT_THREAD", ("entrypoint",), message)
         self.count(wf_spec.threads, THREADS_MAX, ("threads",), "ThreadSpecs")
         for thread in wf_spec.threads.values():
             self._declare(thread)
@@ -304,7 +380,7 @@ class _ThreadValidation:
     def __init__(self, whole: _Validation, thread: ThreadSpec) -> None:
         self.whole, self.thread = whole, thread
         self.wf_spec = whole.wf_spec
-        self.report = whole.report
+        self.report, self.of = whole.report, whole.of
         self.path: Path = ("threads", thread.name)
         # A ThreadSpec that nothing starts is not blamed for what nobody provides.
         self.scope: Scope | None = whole.scopes.get(thread.name)
@@ -332,17 +408,20 @@ class _ThreadValidation:
             return self.scope[name]
         declaring = [thread for thread in self.wf_spec.threads.values() if name in thread.variables]
         if not declaring:
-            everything = {variable for thread in self.wf_spec.threads.values() for variable in thread.variables}
-            self.report("VAR_UNKNOWN", path, f"expected a declared Variable{_of(everything, name)}, found {name!r}")
+            self.report(
+                "VAR_UNKNOWN",
+                path,
+                f"expected a declared Variable{self.of(name, self.whole.variables)}, found {name!r}",
+            )
             return None
         if self.scope is not None:
             self.report(
                 "VAR_SCOPE",
                 path,
-                f"expected a Variable that {self.thread.name} sees however it is started{_of(self.scope)}, "
+                f"expected a Variable that {self.thread.name} sees however it is started{self.of(None, self.scope)}, "
                 f"found {name!r} of {' and '.join(thread.name for thread in declaring)}",
             )
-        return declaring[0].variables[name].type if len(declaring) == 1 else None
+        return self.whole.types[declaring[0].name, name] if len(declaring) == 1 else None
 
     def output(self, name: str, path: Path) -> Type:
         """Type of a node's output."""
@@ -351,7 +430,7 @@ class _ThreadValidation:
             self.report(
                 "OUTPUT_UNKNOWN",
                 path,
-                f"expected a node of {self.thread.name}{_of(self.thread.nodes, name)}, found {name!r}",
+                f"expected a node of {self.thread.name}{self.of(name, self.thread.nodes)}, found {name!r}",
             )
             return None
         registered = self.whole.registered
@@ -407,8 +486,8 @@ class _ThreadValidation:
         handler = self._handler(interrupt.handler, "INTERRUPT_HANDLER", path)
         if handler is None or event is None or event.content_type is None or INPUT not in handler.variables:
             return
-        found = handler.variables[INPUT].type
-        if found is not event.content_type:
+        found = self.whole.types[handler.name, INPUT]
+        if found is not None and found is not event.content_type:
             self.report(
                 "INTERRUPT_INPUT_TYPE",
                 path,
@@ -423,7 +502,7 @@ class _ThreadValidation:
             self.report(
                 f"{code}_MISSING",
                 path,
-                f"expected the name of a ThreadSpec{_of(self.wf_spec.threads, name)}, found {name!r}",
+                f"expected the name of a ThreadSpec{self.of(name, self.wf_spec.threads)}, found {name!r}",
             )
             return None
         required = [v.name for v in handler.variables.values() if v.required and v.name != INPUT]
@@ -452,7 +531,8 @@ class _ThreadValidation:
 
     def _edges(self, node: AnyNode, path: Path) -> None:
         if not node.edges and not isinstance(node, ExitNode):
-            self.report("NODE_NO_NEXT", path, "expected the field next (only an EXIT has none), found none")
+            message = "expected the field next (only an EXIT has none), found none"
+            self.report("NODE_NO_NEXT", (*path, "next"), message)
         for index, edge in enumerate(node.edges):
             place = (*path, "next") if len(node.edges) == 1 else (*path, "next", index)
             sink = self.thread.nodes.get(edge.to)
@@ -461,7 +541,7 @@ class _ThreadValidation:
                 self.report(
                     "EDGE_MISSING_SINK",
                     to,
-                    f"expected a node of {self.thread.name}{_of(self.thread.nodes, edge.to)}, found {edge.to!r}",
+                    f"expected a node of {self.thread.name}{self.of(edge.to, self.thread.nodes)}, found {edge.to!r}",
                 )
             elif edge.to == node.name:
                 self.report("EDGE_SELF_LOOP", to, f"expected another node, found {edge.to!r} itself")
@@ -580,7 +660,7 @@ class _ThreadValidation:
             elif found != first[1] and not ("a value" in (found, first[1]) and "nothing" not in (found, first[1])):
                 self.report(
                     "EXIT_RETURN_MISMATCH",
-                    (*path, "return") if node.returns is not None else path,
+                    (*path, "return"),
                     f"expected {first[1]} to be returned as by EXIT {first[0]}, found {found}",
                 )
 
@@ -650,7 +730,7 @@ class _ThreadValidation:
             self.report(
                 "START_MULTIPLE" if multiple else "START_THREAD_MISSING",
                 (*path, "thread"),
-                f"expected the name of a ThreadSpec{_of(self.wf_spec.threads, node.thread)}, found {node.thread!r}",
+                f"expected the name of a ThreadSpec{self.of(node.thread, self.wf_spec.threads)}, found {node.thread!r}",
             )
         elif child.name == self.thread.name:
             self.report(
@@ -660,14 +740,17 @@ class _ThreadValidation:
             )
         for name, expression in node.input.items():
             place = (*path, "input", name)
-            declared = None if child is None else child.variables.get(name)
-            if child is not None and declared is None:
+            known = child is None or name in child.variables or child.name in self.whole.unread.declarations
+            if child is not None and not known:
                 self.report(
-                    code, place, f"expected a Variable of {child.name}{_of(child.variables, name)}, found {name!r}"
+                    code,
+                    place,
+                    f"expected a Variable of {child.name}{self.of(name, child.variables)}, found {name!r}",
                 )
             if multiple and name == INPUT:
                 self.report(code, place, "expected INPUT to be left out (it is the item of `over`), found it")
-            self._input(expression, None if declared is None else declared.type, place, code)
+            declared = None if child is None else self.whole.types.get((child.name, name))
+            self._input(expression, declared, place, code)
         for variable in () if child is None else child.variables.values():
             if variable.required and variable.name not in node.input and not (multiple and variable.name == INPUT):
                 self.report(
@@ -716,12 +799,3 @@ _NAME_IN_WORDS = f"a name of at most {NAME_LENGTH_MAX} letters, digits and - (no
 def is_name(name: str) -> bool:
     """Whether a definition or a failure may have this name."""
     return NAME.fullmatch(name) is not None and len(name) <= NAME_LENGTH_MAX
-
-
-def _of(names: Iterable[str], found: str | None = None) -> str:
-    """` (did you mean x?)` where one is near, else the names there are, if they are few."""
-    known = list(names)
-    near = get_close_matches(found, known, n=1) if found is not None else []
-    if near:
-        return f" (did you mean {near[0]}?)"
-    return f" ({', '.join(known)})" if 0 < len(known) <= 10 else ""

@@ -84,17 +84,22 @@ def checked_int(value: int) -> int:
 
 
 def fits(value: Value, declared: VariableType | None) -> bool:
-    """Whether a payload may be stored as the declared type as it stands: null always, INT also as DOUBLE."""
+    """Whether a payload may be stored as the declared type as it stands: null always, INT also as DOUBLE.
+
+    A DOUBLE that is no number (Avro has NaN and infinities) fits nowhere: it could not be computed with, nor be JSON.
+    """
+    actual = type(value)
+    if actual is float and not math.isfinite(value):  # type: ignore[arg-type]
+        return False
     if value is None or declared is None:
         return True
-    actual = type(value)
     return actual is _PYTHON_TYPES[declared] or (declared is VariableType.DOUBLE and actual is int)
 
 
 def stored(value: Value, declared: VariableType | None) -> Value:
     """The payload as the declared type keeps it; raises ValueProblem when it does not fit."""
     if not fits(value, declared):
-        raise ValueProblem(f"expected {declared}, found {describe(value)}")
+        raise ValueProblem(f"expected {declared or 'a value'}, found {describe(value)}")
     if declared is VariableType.DOUBLE and type(value) is int:
         return float(value)
     return value
@@ -159,11 +164,11 @@ def bounded(value: Value) -> Value:
 
 def _bounded_json(value: Value) -> None:
     left = VALUE_BYTES_MAX
-    for items in _levels(value):
+    for items in _levels(value, VALUE_BYTES_MAX // 8):
         for item in items:
             left -= 8 + (len(item.encode(errors="surrogatepass")) if isinstance(item, str) else 0)
-        if left < 0:
-            raise ValueProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
+            if left < 0:
+                raise ValueProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
 
 
 _SMALL = frozenset({type(None), bool, int, float, Timestamp})
@@ -193,8 +198,12 @@ def check_total(values: Iterable[Value], what: str) -> None:
         raise ValueProblem(f"{what}: {total} bytes are more than {TOTAL_BYTES_MAX}")
 
 
-def _levels(value: Value) -> Iterator[list[Value]]:
-    """What JSON holds, level by level, keys included; raises ValueProblem beyond VALUE_DEPTH_MAX levels."""
+def _levels(value: Value, items_max: int | None = None) -> Iterator[list[Value]]:
+    """What JSON holds, level by level, keys included; raises ValueProblem beyond VALUE_DEPTH_MAX levels.
+
+    Also beyond `items_max` items of a level, before there are many more: what is shared inside a value is one in
+    memory, and may be a billion when it is counted.
+    """
     containers = [value] if isinstance(value, dict | list) else []
     for _ in range(VALUE_DEPTH_MAX):
         if not containers:
@@ -204,6 +213,8 @@ def _levels(value: Value) -> Iterator[list[Value]]:
             items.extend(container)
             if isinstance(container, dict):
                 items.extend(container.values())
+            if items_max is not None and len(items) > items_max:
+                raise ValueProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
         yield items
         containers = [item for item in items if isinstance(item, dict | list)]
     if containers:

@@ -89,6 +89,20 @@ def test_an_equal_wf_spec_registers_nothing(fold: Fold):
     assert len(fold.stored) == 1
 
 
+def test_an_equal_wf_spec_is_accepted_whatever_has_become_of_what_it_refers_to(fold: Fold):
+    document = wf_spec()
+    document["threads"]["main"]["interrupts"] = [{"event": "add", "handler": "on-add"}]
+    document["threads"]["on-add"] = copy.deepcopy(document["threads"]["main"])
+    document["threads"]["on-add"].update(variables={"INPUT": {"type": "INT"}}, interrupts=[])
+    fold.take(PutExternalEventDef("add", VariableType.INT))
+    assert fold.put(document) == "0.0"
+    fold.take(PutExternalEventDef("add", VariableType.STR))
+    assert fold.put(document) == "0.0 as before"
+    assert fold.put(document, AllowedUpdate.NONE) == "0.0 as before"
+    changed = {**document, "retention_s": 5}
+    assert fold.put(changed) == "INTERRUPT_INPUT_TYPE"
+
+
 def test_a_change_that_callers_do_not_notice_is_a_new_revision(fold: Fold):
     fold.put(wf_spec(total="INT"))
     assert fold.put(wf_spec(total="INT", more="STR")) == "0.1"
@@ -160,6 +174,33 @@ def test_all_problems_of_a_document_are_in_the_rejection(fold: Fold):
 @pytest.mark.parametrize("document", ["", "{", "[1", '{"name": "a", "name": "b"}', "[" * 5000, " " * 300_000])
 def test_text_that_is_no_document_is_refused(fold: Fold, document: str):
     assert fold.refused(PutWfSpec("cart", document)).startswith("DOCUMENT: WfSpec 'cart': document: expected")
+
+
+def test_a_changed_type_is_reported_with_all_else_that_is_wrong(fold: Fold):
+    fold.put(wf_spec(total="INT!"))
+    document = wf_spec(task="nope", total="STR!")
+    outcome = fold.take(PutWfSpec("other", json.dumps(document)))
+    assert isinstance(outcome, DefinitionRejected)
+    assert {problem.code for problem in outcome.problems} == {"TASKDEF_MISSING", "WF_NAME", "VAR_FROZEN_TYPE"}
+
+
+@pytest.mark.parametrize("place", ["name", "key", "default", "literal"])
+def test_half_of_a_surrogate_pair_is_refused_as_no_text(fold: Fold, place: str):
+    document = wf_spec(text="STR")
+    main = document["threads"]["main"]
+    match place:
+        case "name":
+            main["nodes"]["\ud800"] = {"kind": "EXIT"}
+        case "key":
+            document["\ud800"] = 1
+        case "default":
+            main["variables"]["text"]["default"] = "\udfff"
+        case "literal":
+            main["nodes"]["done"]["return"] = {"literal": {"a": ["\ud800"]}}
+    outcome = fold.take(PutWfSpec("cart", json.dumps(document)))
+    assert isinstance(outcome, DefinitionRejected)
+    assert outcome.code == "DOCUMENT"
+    outcome.message.encode()
 
 
 def test_the_document_has_the_name_of_the_command(fold: Fold):

@@ -34,6 +34,7 @@ from processors.core.values import (
     VariableType,
     fits,
     from_json,
+    stored,
 )
 
 
@@ -309,6 +310,24 @@ def test_a_loop_of_add_ends_at_the_size_limit():
     assert full == half + half
     assert "more than" in refused(changed, full, "ADD", "x", VariableType.STR)
     assert "more than" in refused(changed, "ä" * (VALUE_BYTES_MAX // 2), "ADD", "x", VariableType.STR)
+
+
+def test_a_format_that_names_a_large_argument_often_is_refused_before_it_is_made():
+    scope = Values({"text": "x" * 200_000})
+    assert "a format of more than" in refused(evaluate, Format("{0}" * 80_000, (VariableRef("text"),)), scope)
+
+
+def test_a_list_of_large_lists_is_refused_before_all_their_items_are_counted():
+    scope = Values({"items": list(range(30_000))})
+    assert "more than" in refused(evaluate, ListOf((VariableRef("items"),) * 20_000), scope)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_double_that_is_no_number_fits_nowhere(number: float):
+    assert not fits(number, VariableType.DOUBLE)
+    assert not fits(number, None)
+    with pytest.raises(ValueProblem):
+        stored(number, VariableType.DOUBLE)
 
 
 def test_a_loop_of_extend_ends_at_the_size_limit():

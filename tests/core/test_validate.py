@@ -2,7 +2,7 @@
 
 # ruff: noqa: E501  documents in tables read best a row a line
 
-import copy
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processors.core import near_names
 from processors.core.commands import DefinitionKind
 from processors.core.documents import path_text
 from processors.core.events import Definition
@@ -135,7 +136,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("EDGE_INTO_ENTRYPOINT", wf(main=thread(it={"kind": "NOP", "next": "start"})), f"{IT}.next"),
     ("EDGE_SELF_LOOP", wf(main=thread(it={"kind": "NOP", "next": ["done", "it"]})), f"{IT}.next[1]"),
     ("EDGE_MISSING_SINK", wf(main=thread(next="dnoe")), EDGE),
-    ("NODE_NO_NEXT", wf(main=thread(it={"kind": "NOP"})), IT),
+    ("NODE_NO_NEXT", wf(main=thread(it={"kind": "NOP"})), f"{IT}.next"),
     (
         "VAR_DUPLICATE",
         wf(main=thread(variables=VARIABLES), child=thread(variables={"count": {"type": "INT"}})),
@@ -272,7 +273,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         one(kind="NOP", on_failure=[{"catch": "CHILD_FAILURE", "handler": "h"}]),
         f"{IT}.on_failure[0].catch",
     ),
-    ("EXIT_RETURN_MISMATCH", wf(main=thread(it={"kind": "EXIT", "return": 1})), "threads.main.nodes.done"),
+    ("EXIT_RETURN_MISMATCH", wf(main=thread(it={"kind": "EXIT", "return": 1})), "threads.main.nodes.done.return"),
     (
         "EXIT_RETURN_MISMATCH",
         wf(
@@ -444,6 +445,84 @@ def test_all_problems_of_a_document_are_reported_those_of_its_structure_with_the
     }
 
 
+MISTAKE_ELSEWHERE: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "in the WfSpec": ({"retention": 5}, {"FIELD_UNKNOWN"}),
+    "in a Variable": ({"variables": {**VARIABLES, "count": {"type": "INTT"}}}, {"FIELD_VALUE"}),
+    "in all Variables": ({"variables": []}, {"FIELD_TYPE"}),
+    "in the name of variables": ({"variable": VARIABLES}, {"FIELD_UNKNOWN"}),
+    "in an interrupt": ({"interrupts": ["add", {"event": "add", "handler": "nope"}]}, {"FIELD_TYPE", "INTERRUPT_HANDLER_MISSING"}),
+    "in another node": ({"more": {"kind": "NOP", "next": ["done", 5, {"to": "nope"}]}}, {"FIELD_TYPE", "EDGE_MISSING_SINK"}),
+    "in a node that would be the EXIT": ({"done": {"kind": "EXTI"}}, {"FIELD_VALUE"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", MISTAKE_ELSEWHERE)
+def test_what_cannot_be_read_hides_no_other_problem_and_makes_none_of_its_own(where: str):
+    extra, codes = MISTAKE_ELSEWHERE[where]
+    document = one(kind="TASK", task="nope", timeout_s=0)
+    main = document["threads"]["main"]
+    main["nodes"]["start"]["next"] = {"to": "it", "set": [put("count", "ADD", 1)]}
+    for name, value in extra.items():
+        if name in ("more", "done"):
+            main["nodes"][name] = value
+        elif name == "retention":
+            document[name] = value
+        else:
+            main.pop("variables", None) if name == "variable" else None
+            main[name] = value
+    _, problems = check_document(document, REGISTERED)
+    assert {problem.code for problem in problems} == {"TASKDEF_MISSING", "TIMEOUT_TYPE", *codes}
+
+
+def places_in(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every place in a document, from the top."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for step, part in parts for place in places_in(part, (*path, step)))]
+
+
+@pytest.mark.parametrize("place", places_in(ACCEPTED["every kind of node"])[1:], ids=path_text)
+def test_a_part_that_cannot_be_read_makes_no_problems_elsewhere(place: tuple[str | int, ...]):
+    document = json.loads(json.dumps(ACCEPTED["every kind of node"]))
+    inside: Any = document
+    for step in place[:-1]:
+        inside = inside[step]
+    inside[place[-1]] = object()
+    _, problems = check_document(document, REGISTERED)
+    assert problems
+    for problem in problems:
+        within = problem.path[: len(place)] == place
+        around = place[: len(problem.path)] == problem.path
+        assert within or around, problem
+
+
+def test_problems_are_told_in_short_sentences_however_long_the_names_are():
+    long = ["x" * 30_000 + str(number) for number in range(8)]
+    document = wf()
+    document["threads"] = {name: thread(next="nope", it={"kind": "START_THREAD", "thread": "nope"}) for name in long}
+    _, problems = check_document(document, REGISTERED)
+    assert len(problems) > 30
+    assert max(len(str(problem)) for problem in problems) < 1500
+
+
+def test_looking_for_what_was_meant_ends_in_a_document_of_mistakes_only():
+    with pytest.MonkeyPatch.context() as patch:
+        compared: list[int] = []
+        patch.setattr(
+            near_names,
+            "get_close_matches",
+            lambda found, names, n: compared.append(len(names)) or [],  # noqa: ARG005
+        )
+        main = thread(**{f"a{number}": {"kind": "NOP", "next": f"b{number}"} for number in range(900)})
+        _, problems = check_document(wf(main=main), REGISTERED)
+    assert len(problems) == 900
+    assert 0 < sum(compared) <= near_names.COMPARISONS_MAX
+
+
+def test_an_undeclared_variable_s_sentence_names_those_there_are_in_their_order():
+    _, problems = check_document(wf(main=thread(variables={"b": {"type": "INT"}, "z": {"type": "INT"}, "c": {"type": "INT"}}, next={"to": "done", "set": [put("unlike", "ADD", 1)]})), REGISTERED)  # fmt: skip
+    assert [problem.message for problem in problems] == ["expected a declared Variable (b, z, c), found 'unlike'"]
+
+
 def test_a_node_of_unknown_kind_is_not_blamed_for_what_it_would_have_been():
     document = wf(
         main=thread(next="it", variables=VARIABLES, it={"kind": "TSAK", "next": {"to": "done", "set": [put("text", "ASSIGN", {"output": "it"})]}})
@@ -498,7 +577,7 @@ EXPRESSIONS = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_whatever_is_written_into_a_wf_spec_it_is_accepted_or_its_problems_are_said(data: st.DataObject):
-    document = copy.deepcopy(ACCEPTED["every kind of node"])
+    document = json.loads(json.dumps(ACCEPTED["every kind of node"]))
     for _ in range(data.draw(st.integers(1, 3))):
         target: Any = document
         while True:
@@ -507,7 +586,7 @@ def test_whatever_is_written_into_a_wf_spec_it_is_accepted_or_its_problems_are_s
             if isinstance(target[key], dict | list) and target[key] and data.draw(st.integers(0, 4)):
                 target = target[key]
                 continue
-            target[key] = data.draw(st.sampled_from(NAMES) | EXPRESSIONS)
+            target[key] = json.loads(json.dumps(data.draw(st.sampled_from(NAMES) | EXPRESSIONS)))  # none is shared
             break
     wf_spec, problems = check_document(document, REGISTERED)
     assert (wf_spec is None) == bool(problems)
