@@ -1,0 +1,112 @@
+"""The ceiling: a worker whose fold decodes nothing and emits as many records of the same sizes as the real one.
+
+    python -m bench.ceiling_worker --slot NAME [--ready-file FILE]
+
+What one interrupt comes to is found once, by the rules; every ExternalEvent is answered with these bytes under its own
+key. As in the real fold, events are written for each interrupt and rows once per WfRun and turn. Everything around it
+(consumers, transaction, commits, restore) is the real worker's.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bench.wf_specs import DEFINITIONS
+from processors import app
+from processors.codec import Codec
+from processors.core.commands import ExternalEvent, RunWf
+from processors.definitions_view import DefinitionsView
+from processors.errors import HalterError
+from processors.inputs import EXTERNAL_EVENTS, InputRecord
+from processors.observability import ReadyFile, configure_logging
+from processors.outputs import OutputRecord
+from processors.runtime import Slot
+from processors.settings import Settings
+from processors.shard import Shard, ShardFactory
+
+LOG: Final = "wf-events"
+POSITIONS: Final = "fold-positions"
+WF_RUN_ID: Final = "018f9e3c-7c1a-7000-8000-000000000000"
+"""As long as the ids of the benchmark."""
+
+
+def what_an_interrupt_comes_to(codec: Codec) -> Sequence[OutputRecord]:
+    """The outputs of one interrupt that is folded in a turn of its own."""
+    view = DefinitionsView(codec)
+    shard = ShardFactory(1, codec, view).create(0)
+
+    def turn(topic: str, offset: int, key: str, command: Any) -> Sequence[OutputRecord]:
+        shard.fold(InputRecord(topic, 0, offset, 1_767_225_600_000, key.encode(), codec.encode(command)))
+        outputs = list(shard.take_outputs())
+        for output in outputs:
+            if output.topic == "definitions" and output.key is not None:
+                view.apply(output.key, output.value, view.position + 1)
+        return outputs
+
+    for offset, definition in enumerate(DEFINITIONS):
+        turn("definition-commands", offset, definition.name, definition)
+    turn("wf-commands", 0, WF_RUN_ID, RunWf(WF_RUN_ID, "interrupt"))
+    return turn(EXTERNAL_EVENTS, 0, WF_RUN_ID, ExternalEvent(WF_RUN_ID, "add", "00000001", 1))
+
+
+class CeilingShard(Shard):
+    """Answers ExternalEvents from a template."""
+
+    template: Sequence[OutputRecord] = ()
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._events = [output for output in self.template if output.topic == LOG]
+        rows = [output for output in self.template if output.topic not in {LOG, POSITIONS}]
+        self._kept_rows = [(output, (output.key or b"").removeprefix(WF_RUN_ID.encode())) for output in rows]
+        self._answered: dict[bytes, None] = {}
+
+    def required_definitions(self, record: InputRecord) -> int:
+        """None: nothing is decoded."""
+        return 0 if record.topic == EXTERNAL_EVENTS else super().required_definitions(record)
+
+    def fold(self, record: InputRecord) -> None:
+        """Emit the events of one interrupt."""
+        if record.topic != EXTERNAL_EVENTS or record.key is None:
+            super().fold(record)
+            return
+        self._offsets[record.topic] = record.offset + 1
+        self._moved = True
+        key = record.key
+        self._outputs += [output._replace(key=key) for output in self._events]
+        self._answered[key] = None
+
+    def take_outputs(self) -> Sequence[OutputRecord]:
+        """Add the rows of each WfRun once."""
+        for wf_run_id in self._answered:
+            self._outputs += [output._replace(key=wf_run_id + rest) for output, rest in self._kept_rows]
+        self._answered.clear()
+        return super().take_outputs()
+
+
+def main() -> None:
+    """Run until a signal."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--slot", required=True)
+    parser.add_argument("--ready-file", type=Path, default=None)
+    options = parser.parse_args()
+    configure_logging()
+    try:
+        settings = Settings.load(None, os.environ, {})
+        topics = settings.topics()
+        app.expect_topics(settings, topics)
+        codec = Codec.load()
+        CeilingShard.template = what_an_interrupt_comes_to(codec)
+        definitions = DefinitionsView(codec)
+        factory = ShardFactory(topics.partitions, codec, definitions, shard=CeilingShard)
+        worker = app.build(settings, topics, factory, definitions, slot=Slot(options.slot, static=True))
+        app.run(worker, ReadyFile(options.ready_file) if options.ready_file else None)
+    except HalterError as error:
+        sys.exit(f"halter: {error}")
+
+
+if __name__ == "__main__":
+    main()

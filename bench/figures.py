@@ -1,0 +1,102 @@
+"""What a benchmark found: named figures with their spread, as JSON and as a table."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Figure:
+    """One quantity, measured several times."""
+
+    name: str
+    unit: str
+    values: list[float] = field(default_factory=list)
+    target: str = ""
+    """What DESIGN asks for, as text; empty where it asks for nothing."""
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self.values)
+
+    def row(self) -> list[str]:
+        """For a table."""
+        spread = f"{shown(min(self.values))} … {shown(max(self.values))}" if len(self.values) > 1 else ""
+        return [self.name, f"{shown(self.median)} {self.unit}", spread, str(len(self.values)), self.target]
+
+
+class Figures:
+    """All that was found in one run, in the order in which it was."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, Figure] = {}
+
+    def add(self, name: str, unit: str, value: float, target: str = "") -> None:
+        """Note one measurement."""
+        self.all.setdefault(name, Figure(name, unit, target=target)).values.append(value)
+        print(f"  {name}: {shown(value)} {unit}", flush=True)
+
+    def table(self) -> str:
+        """As Markdown."""
+        rows = [["What", "Median", "Spread", "Runs", "Target"], *(figure.row() for figure in self.all.values())]
+        return "\n".join(
+            ["| " + " | ".join(row) + " |" for row in rows[:1]]
+            + ["|---|---|---|---|---|"]
+            + ["| " + " | ".join(row) + " |" for row in rows[1:]]
+        )
+
+    def write(self, path: Path, what: str) -> None:
+        """Write all of it as JSON, with machine, versions and date."""
+        document = {"what": what, **circumstances(), "figures": [vars(figure) for figure in self.all.values()]}
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def shown(value: float) -> str:
+    """A number with as many digits as mean something."""
+    if value >= 1_000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def circumstances() -> dict[str, Any]:
+    """Machine, versions, date, commit."""
+    from halter.broker.jars import KAFKA_VERSION
+
+    model = [line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if "model name" in line]
+    memory = Path("/proc/meminfo").read_text(encoding="utf-8").split()[1]
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit.strip(),
+        "machine": {
+            "processor": model[0].partition(":")[2].strip() if model else platform.processor(),
+            "cores": os.cpu_count(),
+            "memory_gib": round(int(memory) / 1024 / 1024),
+            "system": f"{platform.system()} {platform.release()}",
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "kafka": KAFKA_VERSION,
+            **{name: version(name) for name in ("halter", "confluent-kafka", "faust-streaming", "fastavro")},
+        },
+    }
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Nearest rank."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def in_words(names: Iterable[str]) -> str:
+    """A list for a sentence."""
+    return ", ".join(names)

@@ -1,0 +1,196 @@
+"""A real installation to measure: topics, `halter worker` processes, producers, and what they cost.
+
+Times are taken by what is committed: the positions to which shards are folded stand in the same transaction as all that
+came of the records, so the moment a read_committed consumer sees them is the moment everything is visible.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from bench.wf_specs import DEFINITIONS
+from halter.broker import EmbeddedBroker
+from processors.codec import Codec
+from processors.core.commands import RunWf
+from processors.fold_position import FoldPosition
+from processors.partitioner import partition_of
+from tests.support.halter_processes import Halter
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def wf_run_id(number: int) -> str:
+    """As long as a UUID, which is what the client makes."""
+    return f"018f9e3c-7c1a-7000-8000-{number:012d}"
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far, all threads, user and system."""
+    after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / TICKS_PER_SECOND
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident set of a process."""
+    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return 1024 * int(next(line.split()[1] for line in text.splitlines() if line.startswith("VmRSS")))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU seconds of worker and broker, and the time, between two moments."""
+
+    seconds: float
+    worker: float
+    broker: float
+
+
+class House(Halter):
+    """An installation under a prefix of its own, on the broker of the benchmark."""
+
+    def __init__(self, kafka: EmbeddedBroker, folder: Path, partitions: int) -> None:
+        super().__init__(kafka.bootstrap, f"bench-{uuid.uuid4().hex[:8]}-", folder, partitions)
+        self.partitions = partitions
+        self.codec = Codec.load()
+        self.producer = Producer(self.settings.producer(linger_ms=5))
+        self._kafka = kafka
+
+    @contextmanager
+    def running(self, slot: str = "bench", ceiling: bool = False) -> Iterator[int]:
+        """A worker that is ready; gives its pid."""
+        arguments = ("-m", "bench.ceiling_worker") if ceiling else ("-m", "halter", "worker")
+        with self.process(slot, *arguments, "--slot", slot) as process:
+            yield process.pid
+
+    def prepare(self, wf_spec: str | None = None, wf_runs: int = 0) -> int:
+        """Register the definitions and start WfRuns; return how many commands that were, once they are folded."""
+        for definition in DEFINITIONS:
+            self.post("definition-commands", definition.name, definition)
+        self.producer.flush()
+        self.wait_for_positions({("definition-commands", 0): len(DEFINITIONS)})
+        if wf_spec is not None:
+            self.start(wf_spec, wf_runs)
+        return wf_runs
+
+    def start(self, wf_spec: str, wf_runs: int, first: int = 0) -> None:
+        """Start WfRuns and wait until that is folded."""
+        for number in range(first, first + wf_runs):
+            self.post("wf-commands", wf_run_id(number), RunWf(wf_run_id(number), wf_spec))
+        self.producer.flush()
+        self.wait_for_positions(self.ends("wf-commands"))
+
+    def post(self, topic: str, key: str, record: Any, producer: Producer | None = None) -> None:
+        """Produce, without waiting for it."""
+        value = self.codec.encode(record)
+        while True:
+            try:
+                (producer or self.producer).produce(self.topics.prefix + topic, value, key.encode())
+                return
+            except BufferError:
+                (producer or self.producer).poll(0.1)
+
+    def consumer(self, topic: str, partitions: int | None = None, from_the_end: bool = False) -> Consumer:
+        """A read_committed consumer of a topic."""
+        consumer = Consumer(self.settings.consumer(group_id=f"bench-{uuid.uuid4().hex}", **{"fetch.wait.max.ms": 20}))
+        places = [TopicPartition(self.topics.prefix + topic, it, 0) for it in range(partitions or self.partitions)]
+        for place in places if from_the_end else ():
+            place.offset = consumer.get_watermark_offsets(place, timeout=10)[1]
+        consumer.assign(places)
+        return consumer
+
+    def ends(self, topic: str) -> Mapping[tuple[str, int], int]:
+        """Where the partitions of a topic end now, open transactions included."""
+        consumer = Consumer(self.settings.consumer(group_id="bench", **{"isolation.level": "read_uncommitted"}))
+        name = self.topics.prefix + topic
+        places = {
+            (topic, it): consumer.get_watermark_offsets(TopicPartition(name, it), timeout=10)[1]
+            for it in range(self.partitions)
+        }
+        consumer.close()
+        return places
+
+    def wait_for_positions(self, wanted: Mapping[tuple[str, int], int], seconds: float = 600) -> float:
+        """Wait until shards are folded so far, marks of transactions at the end aside; return when that was seen."""
+        with self.watching() as watch:
+            return watch(wanted, seconds)
+
+    @contextmanager
+    def watching(self) -> Iterator[Any]:
+        """As `wait_for_positions`, with the consumer made beforehand."""
+        consumer = self.consumer("fold-positions")
+        found: dict[tuple[str, int], int] = {}
+
+        def wait(wanted: Mapping[tuple[str, int], int], seconds: float = 600) -> float:
+            left = {place: offset for place, offset in wanted.items() if found.get(place, 0) < offset and offset}
+            until = time.monotonic() + seconds
+            while left:
+                assert time.monotonic() < until, f"not folded within {seconds:.0f} s: {left}, found {found}"
+                for message in consumer.consume(100, 0.05):
+                    assert message.error() is None, message.error()
+                    row = self.codec.decode(message.value() or b"")
+                    assert isinstance(row, FoldPosition)
+                    for topic, offset in row.offsets.items():
+                        place = (topic, 0 if topic == "definition-commands" else row.partition)
+                        found[place] = offset
+                        if offset >= left.get(place, offset + 1):
+                            del left[place]
+            return time.monotonic()
+
+        try:
+            yield wait
+        finally:
+            consumer.close()
+
+    @contextmanager
+    def costing(self, worker: int) -> Iterator[list[Cost]]:
+        """Measure a block; the list has the result after it."""
+        brokers = [pid for pid in self._kafka.pids if pid is not None]
+        before = time.monotonic(), cpu_seconds(worker), sum(map(cpu_seconds, brokers))
+        result: list[Cost] = []
+        yield result
+        after = time.monotonic(), cpu_seconds(worker), sum(map(cpu_seconds, brokers))
+        result.append(Cost(*(now - then for then, now in zip(before, after, strict=True))))
+
+    def bytes_of(self, *topics: str) -> int:
+        """What topics take on the broker's disk, all partitions."""
+        names = tuple(f"{self.topics.prefix}{topic}-" for topic in topics)
+        logs = [path for path in self._kafka.data.rglob("*.log") if path.parent.name.startswith(names)]
+        return sum(path.stat().st_size for path in logs)
+
+    def partition_of(self, key: str) -> int:
+        """Where a key belongs."""
+        return partition_of(key.encode(), self.partitions)
+
+
+class AtOnce:
+    """A producer whose records become visible all at the same moment: when its transaction is committed."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._ends: dict[tuple[str, int], int] = {}
+        self.producer = Producer(
+            house.settings.producer(
+                linger_ms=20,
+                **{"transactional.id": f"bench-{uuid.uuid4().hex}", "transaction.timeout.ms": 300_000},
+            )
+        )
+        self.producer.init_transactions(30)
+        self.producer.begin_transaction()
+
+    def post(self, topic: str, key: str, record: Any) -> None:
+        """Put a record into the transaction."""
+        self._house.post(topic, key, record, self.producer)
+
+    def show(self, topic: str) -> Mapping[tuple[str, int], int]:
+        """Commit; return the position behind the last record of each partition."""
+        self.producer.flush()
+        ends = self._house.ends(topic)
+        self.producer.commit_transaction(60)
+        return ends

@@ -1,0 +1,102 @@
+"""Interrupts per second, end to end: records that lie on `external-events` until they are handled and committed.
+
+    python -m bench.throughput [--partitions 8] [--wf-runs 1000] [--interrupts 30000] [--runs 5]
+
+The WfRuns wait before the measurement begins. Their interrupts lie in one transaction, so all become visible to the
+worker at the same moment: when it is committed, the clock starts. It stops when a read_committed consumer sees all of
+them folded. In between runs the ceiling (bench/ceiling_worker.py), in turn with the real worker, on the same broker.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from bench.figures import Figures
+from bench.house import AtOnce, House, wf_run_id
+from halter.broker import EmbeddedBroker
+from processors.core.commands import ExternalEvent
+
+OUTPUT_TOPICS = ("wf-events", "wf-runs", "thread-runs", "wf-run-external-events", "fold-positions")
+
+
+class Throughput:
+    """One installation, whose WfRuns are interrupted again and again."""
+
+    def __init__(self, house: House, wf_runs: int, interrupts: int) -> None:
+        self._house, self._wf_runs, self._interrupts = house, wf_runs, interrupts
+        self._posted = 0
+
+    def prepare(self) -> None:
+        """Start the WfRuns."""
+        with self._house.running():
+            self._house.prepare("interrupt", self._wf_runs)
+
+    def run(self, figures: Figures, name: str, ceiling: bool, note_cost: bool) -> float:
+        """Interrupt; return interrupts per second."""
+        house = self._house
+        with house.running("ceiling" if ceiling else "bench", ceiling) as worker, house.watching() as watch:
+            self._interrupt(self._interrupts // 5, watch)  # until caches and Java are warm
+            waiting = AtOnce(house)
+            self._post(waiting, self._interrupts)
+            before = house.bytes_of(*OUTPUT_TOPICS), sum(sum(house.ends(topic).values()) for topic in OUTPUT_TOPICS)
+            with house.costing(worker) as costs:
+                watch(waiting.show("external-events"))
+            after = house.bytes_of(*OUTPUT_TOPICS), sum(sum(house.ends(topic).values()) for topic in OUTPUT_TOPICS)
+        cost, n = costs[0], self._interrupts
+        rate = n / cost.seconds
+        figures.add(f"{name}: rate", "interrupts/s", rate, "" if ceiling else "≥ 6,000")
+        if note_cost:
+            micros = 1e6 / n
+            figures.add(f"{name}: CPU, worker", "µs each", cost.worker * micros)
+            figures.add(f"{name}: CPU, broker", "µs each", cost.broker * micros)
+            both = (cost.worker + cost.broker) * micros
+            figures.add(f"{name}: CPU, both", "µs each", both, "" if ceiling else "≤ 250")
+            figures.add(f"{name}: records out", "each", (after[1] - before[1]) / n)
+            figures.add(f"{name}: bytes out", "each", (after[0] - before[0]) / n)
+        return rate
+
+    def _interrupt(self, count: int, watch: object) -> None:
+        waiting = AtOnce(self._house)
+        self._post(waiting, count)
+        watch(waiting.show("external-events"))  # type: ignore[operator]
+
+    def _post(self, waiting: AtOnce, count: int) -> None:
+        for _ in range(count):
+            self._posted += 1
+            # Not the same WfRun soon again: 7,919 is prime.
+            this = wf_run_id(self._posted * 7_919 % self._wf_runs)
+            waiting.post("external-events", this, ExternalEvent(this, "add", f"{self._posted:08}", 1))
+
+
+def measure(
+    figures: Figures, kafka: EmbeddedBroker, folder: Path, partitions: int, wf_runs: int, interrupts: int, runs: int
+) -> None:
+    """Real and ceiling in turn, so that what else the machine does meets both."""
+    house = House(kafka, folder, partitions)
+    bench = Throughput(house, wf_runs, interrupts)
+    bench.prepare()
+    name = f"{partitions} partitions, {wf_runs:,} WfRuns"
+    for _ in range(runs):
+        rate = bench.run(figures, name, ceiling=False, note_cost=True)
+        ceiling = bench.run(figures, f"{name}, ceiling", ceiling=True, note_cost=False)
+        figures.add(f"{name}: share of the ceiling", "%", 100 * rate / ceiling, "≥ 35")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--wf-runs", type=int, default=1_000)
+    parser.add_argument("--interrupts", type=int, default=30_000)
+    parser.add_argument("--runs", type=int, default=5)
+    given = parser.parse_args()
+    figures = Figures()
+    with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
+        folder = Path(name)
+        with EmbeddedBroker(folder / "kafka") as kafka:
+            measure(figures, kafka, folder, given.partitions, given.wf_runs, given.interrupts, given.runs)
+    print(figures.table())
+
+
+if __name__ == "__main__":
+    main()
