@@ -47,7 +47,7 @@ class Found:
     """What a search covered."""
 
     states: int = 0
-    """Distinct ones, without seq, time and cause."""
+    """Distinct ones, without seq, time and cause, that no earlier search of the WfSpec has seen."""
     commands: int = 0
     refused: int = 0
     """Commands that changed nothing, as they should."""
@@ -90,8 +90,17 @@ class Violation(AssertionError):
 class Search:
     """One WfSpec, searched within bounds; goes on where it stopped."""
 
-    def __init__(self, document: dict[str, Any], bounds: Bounds, *, every_step_alike: bool = False) -> None:
+    def __init__(
+        self,
+        document: dict[str, Any],
+        bounds: Bounds,
+        known: set[int] | None = None,
+        *,
+        every_step_alike: bool = False,
+    ) -> None:
+        """`known` are the states that other searches of the WfSpec have seen; it grows."""
         self._document = document
+        self._known: set[int] = set() if known is None else known
         scenario, problems = read_scenario({**document, "steps": []}, lambda name: name)
         assert scenario is not None, problems
         definitions, refused = register(scenario.definitions)
@@ -107,7 +116,7 @@ class Search:
         """Each state seen -> with how many rescues left, at most."""
         self._rows: set[int] = set()
         self._pushed = 0
-        self.found = Found(states=1)
+        self.found = Found()
 
     def explore(self, states_max: int, depth_max: int | None = None) -> Found:
         """Search until everything is covered, or so many states, or so deep. Raises Violation."""
@@ -164,12 +173,14 @@ class Search:
             if seen is not None and seen >= rescues:
                 return
             check_rows(run, live)
-            check_settled(live, self._context)
-            self._check_avro(live)
+            if key not in self._known:
+                check_settled(live, self._context)
+                self._check_avro(live)
         except Exception as problem:
             raise self._violation(problem, [*_path(node), after]) from problem
         self._rescues_left[key] = rescues
-        self.found.states += seen is None
+        self.found.states += key not in self._known
+        self._known.add(key)
         self.found.depth = max(self.found.depth, after.depth)
         live.changes, live.index = Changes(), Index()
         self._pushed += 1

@@ -1,44 +1,48 @@
 """Searches over several WfSpecs with one budget of states, on all processors.
 
-A search stays in one process. The budget is shared out in rounds: what those that are exhausted leave over goes to the
-others, in equal parts, until it is used up or all is explored. So a result depends on the budget alone.
+A WfSpec stays in one process; its searches, each within other bounds, share what they have seen. The budget is shared
+out in rounds: what those that are exhausted leave over goes to the others, in equal parts, until it is used up or all
+is explored.
 """
 
 import gc
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from tests.support.search import Bounds, Found, Search, Violation
 
 Outcome = Found | Violation
+Task = tuple[dict[str, Any], Sequence[Bounds]]
+"""The definitions of a WfSpec, and the bounds within which it is searched, one after the other."""
+SearchId = tuple[str, int]
+"""Of the WfSpec and its bounds."""
 
 
-def search_all(
-    searches: Mapping[str, tuple[dict[str, Any], Bounds]], states: int, processes: int
-) -> dict[str, Outcome]:
-    """What each search found, or the violation that ended it; `searches` gives definitions and bounds by name."""
-    names = list(searches)
-    groups = [names[number::processes] for number in range(min(processes, len(names)))]
-    workers = [_Worker({name: searches[name] for name in group}) for group in groups]
+def search_all(tasks: Mapping[str, Task], states: int, processes: int) -> dict[SearchId, Outcome]:
+    """What each search found, or the violation that ended it."""
+    groups = [list(tasks)[number::processes] for number in range(min(processes, len(tasks)))]
+    workers = [_Worker({name: tasks[name] for name in group}) for group in groups]
+    found: dict[SearchId, Outcome] = {
+        (name, number): Found() for name, (_, bounds) in tasks.items() for number in range(len(bounds))
+    }
+    shares = dict.fromkeys(found, 0)
     try:
-        found: dict[str, Outcome] = {name: Found() for name in names}
-        shares = dict.fromkeys(names, 0)
-        while open_names := [name for name in names if _goes_on(found[name])]:
+        while open_ids := [search for search, outcome in found.items() if _goes_on(outcome)]:
             left = states - sum(outcome.states for outcome in found.values() if isinstance(outcome, Found))
-            if left < len(open_names):
+            if left <= 0:
                 break
-            for name in open_names:
-                shares[name] += left // len(open_names)
+            for search in open_ids:
+                shares[search] += -(-left // len(open_ids))
             for worker in workers:
-                worker.explore({name: shares[name] for name in worker.names if name in open_names})
+                worker.explore({search: shares[search] for search in open_ids if search[0] in worker.names})
             for worker in workers:
                 found |= worker.outcomes()
-        return {name: found[name] for name in names}
     finally:
         for worker in workers:
             worker.stop()
+    return found
 
 
 def _goes_on(outcome: Outcome) -> bool:
@@ -48,21 +52,21 @@ def _goes_on(outcome: Outcome) -> bool:
 class _Worker:
     """A process with some of the searches."""
 
-    def __init__(self, searches: dict[str, tuple[dict[str, Any], Bounds]]) -> None:
-        self.names: Sequence[str] = tuple(searches)
+    def __init__(self, tasks: dict[str, Task]) -> None:
+        self.names: Collection[str] = tuple(tasks)
         context = multiprocessing.get_context("spawn")
         self._connection, other_end = context.Pipe()
-        self._process = context.Process(target=_work, args=(other_end, searches), daemon=True)
+        self._process = context.Process(target=_work, args=(other_end, tasks), daemon=True)
         self._process.start()
         other_end.close()
 
-    def explore(self, states_max: dict[str, int]) -> None:
-        """Have each of these explored until it has so many states."""
+    def explore(self, states_max: dict[SearchId, int]) -> None:
+        """Have each of these explored until it has found so many states."""
         self._connection.send(states_max)
 
-    def outcomes(self) -> dict[str, Outcome]:
+    def outcomes(self) -> dict[SearchId, Outcome]:
         """What came of it; waits for it. Raises EOFError if the process died."""
-        outcomes: dict[str, Outcome] = self._connection.recv()
+        outcomes: dict[SearchId, Outcome] = self._connection.recv()
         return outcomes
 
     def stop(self) -> None:
@@ -71,19 +75,23 @@ class _Worker:
         self._process.join()
 
 
-def _work(connection: Connection, searches: dict[str, tuple[dict[str, Any], Bounds]]) -> None:
+def _work(connection: Connection, tasks: dict[str, Task]) -> None:
     # Millions of objects stay, and none of them is in a cycle: looking for cycles would take half of the time.
     gc.disable()
-    at_work = {name: Search(document, bounds) for name, (document, bounds) in searches.items()}
+    at_work: dict[SearchId, Search] = {}
+    for name, (document, all_bounds) in tasks.items():
+        known: set[int] = set()
+        for number, bounds in enumerate(all_bounds):
+            at_work[name, number] = Search(document, bounds, known)
     while True:
         try:
-            states_max: dict[str, int] = connection.recv()
+            states_max: dict[SearchId, int] = connection.recv()
         except EOFError:
             return
-        outcomes: dict[str, Outcome] = {}
-        for name, states in states_max.items():
+        outcomes: dict[SearchId, Outcome] = {}
+        for search, states in states_max.items():
             try:
-                outcomes[name] = at_work[name].explore(states)
+                outcomes[search] = at_work[search].explore(states)
             except Violation as violation:
-                outcomes[name] = violation
+                outcomes[search] = violation
         connection.send(outcomes)
