@@ -50,7 +50,7 @@ RETENTION_S = 7 * 24 * 3600
 def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
     """Pass after pass, until one finds nothing to do. A generator: what it yields is true when it goes on."""
     launched: set[int] = set()
-    while agenda.begin_pass() or (launched and run.accepted_interrupts):
+    while agenda.begin_pass() or (launched and run.accepted_interrupts and not agenda.is_given_up):
         if launched and agenda.is_done():
             launched.clear()  # all that was launched has come to rest
         if run.accepted_interrupts:
@@ -61,7 +61,7 @@ def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
             thread = run.threads.get(number)
             if thread is not None:
                 yield from advance_thread(run, context, thread)
-    if run.timer is None and run.status in TERMINAL:
+    if run.timer is None and run.status in TERMINAL and not agenda.is_given_up:
         yield from _end(run)
 
 
@@ -105,15 +105,24 @@ _BETWEEN_PASSES = 2**63
 class Agenda:
     """Which threads to look at, in this pass and in the next."""
 
-    __slots__ = ("_at", "_next", "_now")
+    __slots__ = ("_at", "_next", "_now", "is_given_up")
 
     def __init__(self) -> None:
+        self.is_given_up = False
         self._now: list[int] = []
         self._next: set[int] = set()
         self._at = _BETWEEN_PASSES
 
+    def give_up(self) -> None:
+        """Look at nobody any more, in no pass."""
+        self.is_given_up = True
+        self._now = []
+        self._at = _BETWEEN_PASSES
+
     def begin_pass(self) -> bool:
         """Start the next pass; False if there is nobody to look at."""
+        if self.is_given_up:
+            return False
         self._at = -1
         if not self._next:
             return False

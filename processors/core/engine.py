@@ -64,7 +64,7 @@ _UNDECIDED = (Rejected, Ignored)
 class _Handling:
     """One command on its way through the rules."""
 
-    __slots__ = ("_agenda", "_bytes", "_cause", "_context", "_events", "_log", "_run", "_time_ms")
+    __slots__ = ("_agenda", "_bytes", "_cause", "_context", "_events", "_log", "_run", "_time_ms", "_too_much")
 
     def __init__(self, run: WfRun, cause: Cause, time_ms: int, context: Context) -> None:
         self._run = run
@@ -73,39 +73,49 @@ class _Handling:
         self._agenda = Agenda()
         self._log: list[LogEntry] = []
         self._events = self._bytes = 0  # of this command so far, as the limits count them
+        self._too_much: str | None = None
         self._time_ms = time_ms
         if run.wf_spec is not None:
             run.time_ms = self._time_ms = max(run.time_ms, time_ms)  # rules that look at the time see this command's
 
     def handle(self, command: Command) -> list[LogEntry]:
         run, log = self._run, self._log
-        within_limits = self._follow(decide(run, command, self._context))
+        self._follow(decide(run, command, self._context))
         assert log, f"{type(command).__name__} had no outcome"
-        if within_limits and run.wf_spec is not None and type(log[0].event) not in _UNDECIDED:
+        if self._too_much is None and run.wf_spec is not None and type(log[0].event) not in _UNDECIDED:
             self._follow(advance(run, self._context, self._agenda))
+        if self._too_much is not None:
+            self._break_off(self._too_much)
         return log
 
-    def _follow(self, rules: Iterator[Event]) -> bool:
-        """Make happen what the rules yield; False if it was too much, and was broken off."""
+    def _follow(self, rules: Iterator[Event]) -> None:
+        """Make happen what the rules yield, until it is too much.
+
+        An event that is too large does not happen. When there were too many, the rule that is at work comes to its end,
+        and no other begins: what half a rule leaves, like a handler that failed below a thread that did not, nothing
+        could move.
+        """
         run, limits = self._run, self._context.limits
         for event in rules:
             event_bytes = payload_bytes(event)
             self._bytes += event_bytes
             if event_bytes > limits.bytes_per_event or self._bytes > limits.bytes_per_command:
-                self._break_off(f"{event_bytes} bytes in one event, {self._bytes} in one command", event)
-                return False
+                self._give_up(f"{event_bytes} bytes in one event, {self._bytes} in one command", event)
+                return
             self._record(event)
             self._events += 1
             if type(event) is NodeCompleted and event.external_event_id is not None:
                 self._events = self._bytes = 0
-            elif self._events >= limits.events_per_command and run.threads and run.status not in TERMINAL:
-                self._break_off(f"{self._events} events in one command", event)
-                return False
-        return True
+            elif self._events == limits.events_per_command and run.threads and run.status not in TERMINAL:
+                self._give_up(f"{self._events} events in one command", event)
 
-    def _break_off(self, what: str, newest: Event) -> None:
+    def _give_up(self, what: str, newest: Event) -> None:
+        if self._too_much is None:
+            self._too_much = f"did not settle: {what}; the newest is {type(newest).__name__}"
+            self._agenda.give_up()
+
+    def _break_off(self, message: str) -> None:
         """A WfSpec that loops or swells is its author's mistake: that WfRun fails, and nothing else (DESIGN 4)."""
-        message = f"did not settle: {what}; the newest is {type(newest).__name__}"
         self._agenda = Agenda()  # what was still to be looked at is halted
         for event in fail_thread(self._run, self._run.threads[0], failure_of(INTERNAL_ERROR, message)):
             self._record(event)

@@ -161,7 +161,9 @@ def _handles(thread: ThreadRun, event_def: str) -> bool:
 def launch_failure_handlers(run: WfRun, context: Context) -> Iterator[Event]:
     """Start the failure handlers whose threads are HALTED for nothing but failures (N5)."""
     for unstarted in list(run.unstarted_failure_handlers):
-        thread = run.threads[unstarted.thread]
+        thread = run.threads.get(unstarted.thread)
+        if thread is None:
+            continue  # the WfRun is over, and it left with the others
         if thread.status is not Status.HALTED or not all(
             isinstance(reason, FAILURE_REASONS) for reason in thread.halt_reasons
         ):

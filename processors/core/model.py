@@ -419,8 +419,8 @@ class Index:
     by_spec: dict[str, list[int]] = field(default_factory=dict)
     """ThreadSpec -> its live threads, ascending."""
     waiter_handlers: dict[int, list[int]] = field(default_factory=dict)
-    """Waiting thread -> the failure handlers of failed children that halt and resume with it, also after the wait; those
-    that failed too, for what is below them.
+    """Waiting thread -> the failure handlers of failed children that halt and resume with it, also after the wait;
+    those that failed too, for what is below them.
     """
     parked: dict["WakeKey", set[int]] = field(default_factory=dict)
     """What a running thread's node waits for -> those threads."""

@@ -17,7 +17,11 @@ from processors.core.values import Timestamp, ValueProblem, describe, timestamp_
 
 
 def run_external_event(run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode) -> Iterator[Event]:  # noqa: ARG001
-    """Claim the oldest unclaimed event; one that came before the deadline wins over the time-out (N11)."""
+    """Claim the oldest unclaimed event that came in time; such a one wins over the time-out (N11).
+
+    In time is what came before the deadline, by the records' times, and was folded before the timer fired. So it makes
+    no difference whether the owner was busy, or down, when the timer was due: at the deadline it is too late.
+    """
     key = _claimable(run, thread, node.external_event_def)
     if key is not None:
         yield from leave(run, thread, node, run.external_events[key].content, claimed=key)
@@ -41,10 +45,10 @@ def _claimable(run: WfRun, thread: ThreadRun, event_def: str) -> ExternalEventKe
     state = thread.node
     for event_id in run.index.unclaimed.get(event_def, ()):
         event = run.external_events[event_def, event_id]
-        if state.matured_seq is not None:
-            assert state.deadline_ms is not None
-            if event.posted_seq > state.matured_seq or event.posted_ms >= state.deadline_ms:
-                return None  # it came too late, and so did all after it
+        if state.deadline_ms is not None and event.posted_ms >= state.deadline_ms:
+            return None  # it came too late, and so did all after it
+        if state.matured_seq is not None and event.posted_seq > state.matured_seq:
+            return None
         if event.thread in (None, thread.number):
             return event.key
     return None
