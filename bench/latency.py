@@ -1,0 +1,116 @@
+"""Latency of an interrupt: from the post to the `Resume` in the hands of a read_committed consumer.
+
+    python -m bench.latency [--partitions 8] [--rates 1 100 1000] [--seconds 20]
+
+Posts come at a steady rate whatever the answers do, so that a slow answer is not forgiven by a slower load.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from confluent_kafka import Consumer
+
+from bench.figures import Figures, percentile
+from bench.house import House, wf_run_id
+from halter.broker import EmbeddedBroker
+from processors.core.commands import ExternalEvent
+
+WF_RUNS = 1_000
+WARM_UP_SECONDS = 5.0
+RESUME = b"Resume"
+
+
+class Latency:
+    """One installation with WfRuns that wait, and a worker."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._posted = 0
+
+    def at(self, per_second: int, seconds: float) -> list[float]:
+        """Post at a rate; return the milliseconds of every interrupt, those of the warm-up aside."""
+        consumer = self._house.consumer("wf-events", from_the_end=True)
+        count, warm = int(per_second * seconds), max(5, int(per_second * WARM_UP_SECONDS))
+        posted: dict[int, float] = {}
+        first = self._posted
+        self._posted += count + warm
+
+        def post() -> None:
+            begun = time.monotonic()
+            for number in range(count + warm):
+                time.sleep(max(0.0, begun + number / per_second - time.monotonic()))
+                # Each to another WfRun, so that the answers of a WfRun come in the order of its posts.
+                this = wf_run_id((first + number) * 7_919 % WF_RUNS)
+                posted[number] = time.monotonic()
+                self._house.post("external-events", this, ExternalEvent(this, "add", f"{first + number:08}", 1))
+                self._house.producer.poll(0)
+            self._house.producer.flush()
+
+        thread = threading.Thread(target=post)
+        thread.start()
+        waiting: dict[str, list[int]] = {}
+        for number in range(count + warm):
+            waiting.setdefault(wf_run_id((first + number) * 7_919 % WF_RUNS), []).append(number)
+        took = self._answers(consumer, waiting, posted, count + warm)
+        thread.join()
+        consumer.close()
+        return [took[number] for number in range(warm, count + warm)]
+
+    @staticmethod
+    def _answers(
+        consumer: Consumer, waiting: dict[str, list[int]], posted: dict[int, float], count: int
+    ) -> dict[int, float]:
+        took: dict[int, float] = {}
+        answered = dict.fromkeys(waiting, 0)
+        while len(took) < count:
+            message = consumer.poll(30)
+            assert message is not None, f"{count - len(took)} answers are missing"
+            if dict(message.headers() or ()).get("event") == RESUME:
+                wf_run = (message.key() or b"").decode()
+                number = waiting[wf_run][answered[wf_run]]
+                answered[wf_run] += 1
+                took[number] = 1_000 * (time.monotonic() - posted[number])
+        return took
+
+
+def measure(
+    figures: Figures, kafka: EmbeddedBroker, folder: Path, partitions: int, rates: dict[int, float], runs: int
+) -> None:
+    """`rates`: posts per second, and for how many seconds."""
+    house = House(kafka, folder, partitions)
+    with house.running():
+        house.prepare("interrupt", WF_RUNS)
+        bench = Latency(house)
+        for _ in range(runs):
+            for rate, seconds in rates.items():
+                took = bench.at(rate, seconds)
+                name = f"latency at {rate:,}/s, {partitions} partitions"
+                asked = rate == 100
+                figures.add(f"{name}: p50", "ms", percentile(took, 50), "≤ 15" if asked else "")
+                figures.add(f"{name}: p99", "ms", percentile(took, 99), "≤ 60" if asked else "")
+                figures.add(f"{name}: p99.9", "ms", percentile(took, 99.9))
+                figures.add(f"{name}: max", "ms", max(took))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--rates", type=int, nargs="*", default=[1, 100, 1_000])
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--runs", type=int, default=1)
+    given = parser.parse_args()
+    figures = Figures()
+    with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
+        folder = Path(name)
+        with EmbeddedBroker(folder / "kafka") as kafka:
+            rates = dict.fromkeys(given.rates, given.seconds)
+            measure(figures, kafka, folder, given.partitions, rates, given.runs)
+    print(figures.table())
+
+
+if __name__ == "__main__":
+    main()
