@@ -1,29 +1,41 @@
-"""YAML files of definitions, as `halter spec put` takes them: what they register, or all that is wrong with them.
+"""YAML files of definitions, as `halter spec put` and `spec check` take them: what they register, or what is wrong.
 
 A file is either one WfSpec document, or has some of `external_events`, `tasks`, `workflow_events` and `wf_specs`, as
 the head of a scenario does; its WfSpecs are written there in full or named by their files.
+
+Several files are one set: what is in one may refer to what is in another, in whatever order they are named. They are
+checked as the engine checks them, by its own code, one definition after the other; what they do not contain may be
+registered already, so that is only hinted at.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from halter.scenarios.document import DEFINITION_FIELDS, read_definitions
-from halter.yaml_files import Problem, YamlFile, read_yaml
+from halter.scenarios.document import DEFINITION_FIELDS, DefinitionPlace, read_definitions, wf_spec_command
+from halter.yaml_files import NO_YAML, Problem, UnreadableFile, YamlFile, read_yaml
 from processors.core.commands import DefinitionCommand, PutWfSpec
+from processors.core.definitions import Definitions, decide_definition, problems_of
 from processors.core.documents import DocumentProblem, parse_json_document
-from processors.core.validate import check_document
-from processors.core.values import ValueProblem
+from processors.core.events import Cause
+from processors.core.spec import WfSpec
+from processors.core.validate import check_document, hints
 from processors.errors import HalterError
+
+_REFERENCES = frozenset({"TASKDEF_MISSING", "EXT_EVENT_EED_MISSING", "INTERRUPT_EED_MISSING", "WF_EVENT_DEF_MISSING"})
+"""Codes of what may be registered already."""
 
 
 class InvalidDefinitions(HalterError):
-    """A file of definitions is not valid. Its author should act; the message has one line for each problem."""
+    """Files of definitions are not valid. Their author should act; the message has one line for each problem."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+
+class OtherThanOneWfSpec(HalterError):
+    """A file of definitions has no WfSpec, or several, where one is shown. Whoever named it names another file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,52 +46,153 @@ class DefinitionFile:
     commands: list[DefinitionCommand]
 
 
-def read_definition_file(path: Path) -> DefinitionFile:
-    """Read a file and check its form, and that of its WfSpecs. What its names refer to is for the engine to check.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A definition and where it is written."""
 
-    Raises UnreadableFile or InvalidDefinitions, with all problems and where they are.
+    command: DefinitionCommand
+    file: YamlFile
+    path: tuple[str | int, ...]
+
+    def placed(self, problem: DocumentProblem) -> Problem:
+        """The problem with the line and column of the file, its place told from the top of the file."""
+        whole = DocumentProblem(problem.code, (*self.path, *problem.path), problem.message)
+        return self.file.problem(whole.path, str(whole), whole.code)
+
+
+@dataclass(slots=True)
+class CheckedFile:
+    """A file of definitions and what was found in it."""
+
+    file: str
+    definitions: list[Written] = field(default_factory=list)
+    wf_specs: list[WfSpec] = field(default_factory=list)
+    """Those without problems."""
+    problems: list[Problem] = field(default_factory=list)
+    """Also of the files that this one names."""
+    hints: list[Problem] = field(default_factory=list)
+    """What is probably a mistake, or has to be registered before."""
+
+
+class Files:
+    """The YAML files that a document names, each read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, YamlFile] = {}
+
+    def load(self, name: str) -> object:
+        """What is in a file beside the document. Raises UnreadableFile."""
+        return self[name].data
+
+    def __getitem__(self, name: str) -> YamlFile:
+        if name not in self._read:
+            self._read[name] = read_yaml(self._folder / name)
+        return self._read[name]
+
+
+def written(
+    commands: Iterable[DefinitionCommand], places: Iterable[DefinitionPlace], file: YamlFile, named: Files
+) -> list[Written]:
+    """Definitions with where they stand: in the document, or in a file that it names."""
+    return [
+        Written(command, file if place.file is None else named[place.file], place.path)
+        for command, place in zip(commands, places, strict=True)
+    ]
+
+
+Refusal = tuple[Written, DocumentProblem]
+
+
+def refusals(definitions: Iterable[Written]) -> Iterator[Refusal]:
+    """Register definitions where nothing is registered, one after the other: what each would be refused for."""
+    registered = Definitions()
+    for offset, one in enumerate(definitions):
+        for problem in problems_of(registered, one.command):
+            yield one, problem
+        cause = Cause("definition-commands", 0, offset, None, 0)
+        for definition in decide_definition(registered, one.command, cause)[1]:
+            registered.apply(definition)
+
+
+def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
+    """Read and check files of definitions as one set; raises nothing for what is in them."""
+    checked = [_read(path) for path in paths]
+    home = {id(one): file for file in checked for one in file.definitions}
+    definitions = in_order([one for file in checked for one in file.definitions])
+    alone = all(isinstance(one.command, PutWfSpec) for one in definitions)
+    ill_formed = any(file.problems for file in checked)
+    wrong = set()
+    for one, problem in refusals(definitions):
+        file = home[id(one)]
+        if problem.code not in _REFERENCES:
+            wrong.add(id(one))
+            file.problems.append(one.placed(problem))
+        elif not alone and not ill_formed:
+            message = f"{problem.message} in these files: it has to be registered before"
+            file.hints.append(one.placed(DocumentProblem(problem.code, problem.path, message)))
+    for one in definitions:
+        if isinstance(one.command, PutWfSpec) and id(one) not in wrong:
+            wf_spec, _ = check_document(parse_json_document(one.command.document), None)
+            assert wf_spec is not None, "it was checked"
+            file = home[id(one)]
+            file.wf_specs.append(wf_spec)
+            file.hints += [one.placed(hint) for hint in hints(wf_spec)]
+    for file in checked:
+        for found in (file.problems, file.hints):
+            found.sort(key=lambda problem: (problem.file != file.file, problem.file, problem.line, problem.column))
+    return checked
+
+
+def in_order(definitions: Iterable[Written]) -> list[Written]:
+    """In an order in which they can be registered: what a WfSpec refers to comes before it."""
+    return sorted(definitions, key=lambda one: isinstance(one.command, PutWfSpec))
+
+
+def _read(path: Path) -> CheckedFile:
+    checked = CheckedFile(str(path))
+    named = Files(path.parent)
+    try:
+        file = read_yaml(path)
+    except UnreadableFile as error:
+        checked.problems += error.problems
+        return checked
+    if not isinstance(file.data, Mapping) or file.data.keys().isdisjoint(DEFINITION_FIELDS):
+        checked.definitions = [Written(wf_spec_command(file.data), file, ())]
+        return checked
+    commands, places, problems = read_definitions(file.data, named.load)
+    checked.problems += [file.problem(problem.path, str(problem), problem.code) for problem in problems]
+    # What is wrong in its form is no definition to check others by.
+    wrong = {problem.path[:2] for problem in problems}
+    checked.definitions = [it for it in written(commands, places, file, named) if it.path[:2] not in wrong]
+    return checked
+
+
+def read_definition_files(paths: Sequence[Path]) -> list[DefinitionCommand]:
+    """What files register, in an order in which it can be.
+
+    Raises UnreadableFile or InvalidDefinitions, with all problems of all files and where they are.
     """
-    file = read_yaml(path)
-    if isinstance(file.data, Mapping) and file.data.keys().isdisjoint(DEFINITION_FIELDS):
-        return DefinitionFile(file.file, [_bare_wf_spec(file)])
-    elsewhere: list[Problem] = []
-
-    def load(name: str) -> object:
-        loaded = read_yaml(path.parent / name)
-        elsewhere.extend(_problems(loaded, loaded.data, ()))
-        return loaded.data
-
-    commands, found = read_definitions(file.data, load)
-    problems = [_placed(file, problem) for problem in found]
-    written_here = file.data.get("wf_specs") if isinstance(file.data, Mapping) else None
-    for index, document in enumerate(written_here if isinstance(written_here, list) else []):
-        if isinstance(document, Mapping):
-            problems += _problems(file, document, ("wf_specs", index))
-    problems += elsewhere
+    checked = check_files(paths)
+    problems = [problem for file in checked for problem in file.problems]
+    if any(problem.code == NO_YAML for problem in problems):
+        raise UnreadableFile(problems)
     if problems:
         raise InvalidDefinitions(problems)
-    return DefinitionFile(file.file, commands)
+    return [one.command for one in in_order(one for file in checked for one in file.definitions)]
 
 
-def _bare_wf_spec(file: YamlFile) -> PutWfSpec:
-    problems = _problems(file, file.data, ())
-    if problems:
-        raise InvalidDefinitions(problems)
-    assert isinstance(file.data, Mapping)
-    return PutWfSpec(file.data["name"], json.dumps(file.data, ensure_ascii=False))
+def read_definition_file(path: Path) -> DefinitionFile:
+    """As `read_definition_files`, of one file."""
+    return DefinitionFile(str(path), read_definition_files([path]))
 
 
-def _problems(file: YamlFile, document: object, path: tuple[str | int, ...]) -> list[Problem]:
-    """All that is wrong with a WfSpec document, without what it refers to; also what is lost on the way as JSON."""
-    _, problems = check_document(document, None)
-    if not problems:
-        try:
-            parse_json_document(json.dumps(document, ensure_ascii=False))
-        except (ValueProblem, ValueError, TypeError) as error:
-            problems = [DocumentProblem("DOCUMENT", (), str(error))]
-    placed = [_placed(file, DocumentProblem(it.code, (*path, *it.path), it.message)) for it in problems]
-    return sorted(placed, key=lambda problem: (problem.line, problem.column))
-
-
-def _placed(file: YamlFile, problem: DocumentProblem) -> Problem:
-    return file.problem(problem.path, str(problem), problem.code)
+def only_wf_spec(path: Path) -> WfSpec:
+    """The one WfSpec of a file. Raises UnreadableFile or InvalidDefinitions; or OtherThanOneWfSpec."""
+    (file,) = check_files([path])
+    if file.problems:
+        raise InvalidDefinitions(file.problems)
+    if len(file.wf_specs) != 1:
+        found = ", ".join(wf_spec.name for wf_spec in file.wf_specs) or "none"
+        raise OtherThanOneWfSpec(f"{path}: expected one WfSpec, found {found}")
+    return file.wf_specs[0]

@@ -7,6 +7,7 @@ what they stand for, so no small file becomes a large one.
 
 import math
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +16,9 @@ import yaml
 
 from processors.errors import HalterError
 
+STANDARD_INPUT = Path("-")
+NO_YAML = "YAML"
+"""The code of problems that make a file unreadable."""
 FILE_BYTES_MAX = 4 * 1024 * 1024
 DEPTH_MAX = 200
 NODES_MAX = 500_000
@@ -33,7 +37,7 @@ class Problem:
     line: int
     column: int
     message: str
-    code: str = "YAML"
+    code: str = NO_YAML
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
@@ -102,11 +106,17 @@ def _child(node: _Node, step: Step) -> _Child | None:
 
 
 def read_yaml(path: Path, shown: str | None = None) -> YamlFile:
-    """The one document of a YAML file. Raises UnreadableFile with all that is wrong in its form."""
+    """The one document of a YAML file, or of standard input, which is named `-`.
+
+    Raises UnreadableFile with all that is wrong in its form.
+    """
     name = str(path) if shown is None else shown
     try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
+        if path == STANDARD_INPUT:
+            content = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise UnreadableFile([Problem(name, 1, 1, f"cannot be read: {error.strerror}")]) from error
     if len(content) > FILE_BYTES_MAX:

@@ -30,13 +30,24 @@ KIND_NAMES = {
 }
 
 
+KINDS = {
+    "PutWfSpec": "WfSpec",
+    "PutTaskDef": "TaskDef",
+    "PutExternalEventDef": "ExternalEventDef",
+    "PutWorkflowEventDef": "WorkflowEventDef",
+}
+
+
 class NoSuchDefinition(HalterError):
     """No definition has this name. Whoever asked looks at `halter spec list`."""
 
 
 def put(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="YAML or JSON: WfSpec documents, or files of definitions.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="YAML or JSON: WfSpec documents, or files of definitions. `-` is standard input."
+        ),
     ],
     timeout: Timeout = 30.0,
     as_json: Json = False,
@@ -47,11 +58,12 @@ def put(
 ) -> None:
     """Register what is in files: a WfSpec document, or `external_events`, `tasks`, `workflow_events`, `wf_specs`.
 
-    Nothing is sent unless all files are in order. What is registered already and has not changed stays as it is.
+    Nothing is sent unless all files are in order, and WfSpecs come after all else. What is registered already and has
+    not changed stays as it is.
     """
-    from halter.definition_files import read_definition_file
+    from halter.definition_files import read_definition_files
 
-    commands = [command for path in files for command in read_definition_file(path).commands]
+    commands = read_definition_files(files)
     with connected(bootstrap, properties_file, properties, prefix) as client:
         results = [put_one(client, command, timeout) for command in commands]
     if as_json:

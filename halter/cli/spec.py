@@ -12,7 +12,7 @@ from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
-    from halter.documents import CheckedWfSpec
+    from halter.definition_files import CheckedFile
 
 app = typer.Typer(no_args_is_help=True, help="Check, draw and register WfSpecs, TaskDefs and ExternalEventDefs.")
 
@@ -25,16 +25,22 @@ class NoSuchFile(HalterError):
 
 @app.command("check", epilog="Example: `halter spec check cart.yaml`. Exit code 1 if any file has a problem.")
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="WfSpec documents, YAML or JSON.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="YAML or JSON: WfSpec documents, or files of definitions. `-` is standard input."
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
-    """Say all that is wrong with WfSpec documents: file, line, column, what was expected and found.
+    """Say all that is wrong with files that `spec put` takes: file, line, column, what was expected and found.
 
-    Needs no cluster. Whether the TaskDefs and events that they name are registered is checked by `spec put`.
+    The files are checked together, by the rules by which they would be registered. Needs no cluster: whether TaskDefs
+    and events that are named and not in the files are registered is checked by `spec put`.
     """
-    from halter.documents import check_wf_spec_file
+    from halter.definition_files import check_files
 
-    checked = [check_wf_spec_file(path) for path in files]
+    checked = check_files(files)
     if as_json:
         typer.echo(json.dumps([as_data(one) for one in checked], indent=2, ensure_ascii=False))
     else:
@@ -44,23 +50,41 @@ def check(
         raise typer.Exit(1)
 
 
-def lines(checked: "CheckedWfSpec") -> list[str]:
+def lines(checked: "CheckedFile") -> list[str]:
     """What `spec check` prints for a file."""
-    if checked.wf_spec is None:
-        return [f"{problem} [{problem.code}]" for problem in checked.problems]
     hints = [f"{hint.file}:{hint.line}:{hint.column}: hint: {hint.message} [{hint.code}]" for hint in checked.hints]
-    threads = len(checked.wf_spec.threads)
-    return [*hints, f"{checked.file}: ok, WfSpec {checked.wf_spec.name} of {threads} ThreadSpec{'s' * (threads != 1)}"]
+    if checked.problems:
+        return [*(f"{problem} [{problem.code}]" for problem in checked.problems), *hints]
+    return [*hints, f"{checked.file}: ok, {', '.join(contents(checked)) or 'no definitions'}"]
 
 
-def as_data(checked: "CheckedWfSpec") -> dict[str, Any]:
+def contents(checked: "CheckedFile") -> list[str]:
+    """What is in a file, counted by kind; WfSpecs by name."""
+    from processors.core.commands import PutExternalEventDef, PutTaskDef, PutWorkflowEventDef
+
+    counted = {"ExternalEventDef": PutExternalEventDef, "TaskDef": PutTaskDef, "WorkflowEventDef": PutWorkflowEventDef}
+    commands = [one.command for one in checked.definitions]
+    numbers = {name: sum(isinstance(command, kind) for command in commands) for name, kind in counted.items()}
+    sizes = {wf_spec.name: len(wf_spec.threads) for wf_spec in checked.wf_specs}
+    return [
+        *(f"{number} {name}{'s' * (number != 1)}" for name, number in numbers.items() if number),
+        *(f"WfSpec {name} of {number} ThreadSpec{'s' * (number != 1)}" for name, number in sizes.items()),
+    ]
+
+
+def as_data(checked: "CheckedFile") -> dict[str, Any]:
     """What `spec check --json` prints for a file."""
     from dataclasses import asdict
 
+    names = [wf_spec.name for wf_spec in checked.wf_specs]
     return {
         "file": checked.file,
-        "ok": checked.wf_spec is not None,
-        "name": None if checked.wf_spec is None else checked.wf_spec.name,
+        "ok": not checked.problems,
+        "name": names[0] if len(names) == 1 else None,
+        "definitions": [
+            {"kind": definitions.KINDS[type(one.command).__name__], "name": one.command.name}
+            for one in checked.definitions
+        ],
         "problems": [asdict(problem) for problem in checked.problems],
         "hints": [asdict(hint) for hint in checked.hints],
     }
@@ -70,7 +94,10 @@ def as_data(checked: "CheckedWfSpec") -> dict[str, Any]:
 def show(
     source: Annotated[
         str,
-        typer.Argument(metavar="FILE|NAME", help="A WfSpec document, YAML or JSON; or the name of a registered one."),
+        typer.Argument(
+            metavar="FILE|NAME",
+            help="A WfSpec document, or a file of definitions with one WfSpec; or the name of a registered one.",
+        ),
     ],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="As a diagram, for Mermaid.")] = False,
     version: Annotated[
@@ -86,9 +113,9 @@ def show(
 
     file = Path(source)
     if file.exists():
-        from halter.documents import load_wf_spec_document
+        from halter.definition_files import only_wf_spec
 
-        wf_spec = load_wf_spec_document(file)
+        wf_spec = only_wf_spec(file)
     elif file.suffix or file.name != source:
         raise NoSuchFile(f"expected a WfSpec document, found no file {file}")
     else:

@@ -5,10 +5,10 @@ runner sees one step after the other. Problems are collected, all of them, each 
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -28,15 +28,26 @@ from processors.core.commands import (
     TaskStatus,
 )
 from processors.core.context import Limits
-from processors.core.documents import DocumentProblem, Path
+from processors.core.documents import MILLISECONDS_MAX, DocumentProblem, Path
 from processors.core.events import Event, RejectionCode
 from processors.core.model import Status, ThreadType
-from processors.core.values import Value, ValueProblem, VariableType, timestamp_of
+from processors.core.near_names import NearNames
+from processors.core.validate import CODES
+from processors.core.values import (
+    INT_MAX,
+    INT_MIN,
+    VALUE_DEPTH_MAX,
+    Value,
+    ValueProblem,
+    VariableType,
+    timestamp_of,
+)
+from processors.errors import HalterError
 
 START = "2026-01-01T00:00:00Z"
 ABSENT = "ABSENT"
 STEPS_MAX = 1_000_000
-"""Rounds written out: beyond it a `repeat` is a mistake."""
+"""Rounds of `repeat`, the inner ones too, and steps: beyond it a `repeat` is a mistake."""
 
 DURATION = re.compile(r"\+(\d{1,12})(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -44,7 +55,8 @@ HALT_REASON = re.compile(
     r"PENDING_INTERRUPT\(.+\)|(INTERRUPTED|PARENT_HALTED|HANDLING_FAILURE|HALTED_BY_PARENT)\(\d+\)"
     r"|PENDING_FAILURE|MANUAL_HALT"
 )
-EVENT_NAMES = frozenset(event.__name__ for event in Event.__args__)
+EVENT_FIELDS = {event.__name__: frozenset(item.name for item in fields(event)) for event in Event.__args__}
+DEFINITION_CODES = sorted({*CODES, *RejectionCode})
 ROUND = "{n}"
 
 
@@ -123,6 +135,15 @@ class DefinitionsRejected:
     """The document expects its definitions to be refused, with this code or with any."""
 
     code: str | None
+    path: Path = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionPlace:
+    """Where a definition is written: in a file that the document names, or, without one, in the document itself."""
+
+    file: str | None
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +156,8 @@ class Scenario:
     limits: Limits
     steps: Sequence[Step]
     definitions_rejected: DefinitionsRejected | None = None
+    places: Sequence[DefinitionPlace] = ()
+    """Of the definitions, one for each."""
 
 
 LoadWfSpec: TypeAlias = Callable[[str], object]
@@ -150,11 +173,13 @@ def read_scenario(document: object, load_wf_spec: LoadWfSpec) -> tuple[Scenario 
 
 def read_definitions(
     document: object, load_wf_spec: LoadWfSpec
-) -> tuple[list[DefinitionCommand], list[DocumentProblem]]:
-    """What a document of definitions alone (the head of a scenario) registers, and all that is wrong with its form."""
+) -> tuple[list[DefinitionCommand], list[DefinitionPlace], list[DocumentProblem]]:
+    """What a document of definitions alone (the head of a scenario) registers, each with where it stands, and all that
+    is wrong with its form.
+    """
     reader = _Reader(load_wf_spec)
     commands = list(reader.definitions(reader.fields(document, (), "a document of definitions", DEFINITION_FIELDS)))
-    return commands, reader.problems
+    return commands, reader.places, reader.problems
 
 
 DEFINITION_FIELDS = ("external_events", "workflow_events", "tasks", "wf_specs")
@@ -224,8 +249,10 @@ class _Fields:
         return value
 
     def one_of(self, name: str, choices: type[StrEnum]) -> str | None:
-        value = self.data.get(name)
-        if value is None or value in list(choices):
+        if name not in self.data:
+            return None
+        value = self.data[name]
+        if isinstance(value, str) and value in list(choices):
             return value
         self.reader.not_one_of((*self.path, name), choices, value)
         return None
@@ -242,13 +269,22 @@ class _Fields:
         return {} if value is None else self.reader.mapping(value, (*self.path, name))
 
 
+def wf_spec_command(document: object) -> PutWfSpec:
+    """What registers a WfSpec document that YAML gave, whatever it is: it is for the engine to refuse it."""
+    name = document.get("name") if isinstance(document, Mapping) else None
+    return PutWfSpec(name if isinstance(name, str) else "", json.dumps(document, ensure_ascii=False))
+
+
 class _Reader:
     """One pass over a document; collects its problems."""
 
     def __init__(self, load_wf_spec: LoadWfSpec) -> None:
         self.problems: list[DocumentProblem] = []
         self._load_wf_spec = load_wf_spec
+        self.places: list[DefinitionPlace] = []
         self._rejected: list[DefinitionsRejected] = []
+        self._written_out = 0
+        self.near = NearNames()
 
     def problem(self, code: str, path: Path, message: str) -> None:
         self.problems.append(DocumentProblem(code, path, message))
@@ -258,8 +294,7 @@ class _Reader:
 
     def not_one_of(self, path: Path, choices: Iterable[str], found: object) -> None:
         names = [str(choice) for choice in choices]
-        near = get_close_matches(str(found), names, n=1)
-        meant = f" (did you mean {near[0]}?)" if near else ""
+        meant = self.near.meant(found, names)
         self.problem("FIELD_VALUE", path, f"expected one of {', '.join(names)}, found {_shown(found)}{meant}")
 
     def mapping(self, value: object, path: Path) -> dict[str, Any]:
@@ -267,17 +302,43 @@ class _Reader:
         if not isinstance(value, Mapping):
             self.wrong(path, "a mapping", value)
             return {}
-        return {str(key): item for key, item in value.items()}
+        texts = {str(key): item for key, item in value.items()}
+        if len(texts) < len(value):
+            self.wrong(path, "each key once", "one as a number and as text")
+        return texts
+
+    def value(self, value: Any, path: Path, depth: int = 0) -> Value:
+        """What a Variable or a payload may hold: as it stands, with keys that are text. Null with a problem otherwise.
+
+        Checked here, because no record could hold anything else: it would be the runner's problem, on Kafka only.
+        """
+        match value:
+            case None | bool() | str():
+                return value
+            case int() if INT_MIN <= value <= INT_MAX:
+                return value
+            case float() if math.isfinite(value):
+                return value
+            case int() | float():
+                self.wrong(path, "a number of 64 bits", value)
+            case list() | Mapping() if depth >= VALUE_DEPTH_MAX:
+                self.problem("LIMIT", path, f"expected JSON of at most {VALUE_DEPTH_MAX} levels, found more")
+            case list():
+                return [self.value(item, (*path, index), depth + 1) for index, item in enumerate(value)]
+            case Mapping():
+                data = self.mapping(value, path)
+                return {name: self.value(item, (*path, name), depth + 1) for name, item in data.items()}
+            case _:
+                self.wrong(path, "a value", value)
+        return None
 
     def fields(self, value: object, path: Path, what: str, known: Sequence[str]) -> _Fields:
         data = self.mapping(value, path)
         for name in data:
             if name not in known:
-                near = get_close_matches(name, known, n=1)
-                meant = f" (did you mean {near[0]}?)" if near else ""
-                self.problem(
-                    "FIELD_UNKNOWN", (*path, name), f"{what} has no field {name}{meant}; it has {', '.join(known)}"
-                )
+                meant = self.near.meant(name, known)
+                has = ", ".join(known) or "none"
+                self.problem("FIELD_UNKNOWN", (*path, name), f"{what} has no field {name}{meant}; it has {has}")
         return _Fields(self, data, path)
 
     # The document.
@@ -287,6 +348,9 @@ class _Reader:
         if not top.has("steps"):
             self.problem("FIELD_MISSING", (), "expected the field steps, found none")
         steps = list(self.steps(top.items("steps"), ("steps",), None))
+        for rejected in self._rejected[0 if steps else 1 :]:
+            message = "expected no other step beside expect_definition_rejected, which is in place of them"
+            self.problem("STEP_FORM", rejected.path, message)
         return Scenario(
             name=top.text("name"),
             definitions=list(self.definitions(top)),
@@ -294,16 +358,20 @@ class _Reader:
             limits=self.limits(top),
             steps=steps,
             definitions_rejected=self._rejected[0] if self._rejected else None,
+            places=self.places,
         )
 
     def start(self, top: _Fields) -> int:
         text = top.data.get("start", START)
         try:
             # A loader of YAML 1.1 has made a date of it already; its text is the same date.
-            return timestamp_of(str(text)).epoch_ms
+            start_ms = timestamp_of(str(text)).epoch_ms
         except ValueProblem as problem:
             self.problem("FIELD_VALUE", ("start",), str(problem))
             return 0
+        if start_ms < 0:
+            self.problem("FIELD_VALUE", ("start",), f"expected a time from 1970 on, found {text}")
+        return start_ms
 
     def limits(self, top: _Fields) -> Limits:
         known = tuple(item.name for item in fields(Limits))
@@ -314,16 +382,19 @@ class _Reader:
     def definitions(self, top: _Fields) -> Iterator[DefinitionCommand]:
         for name, value in top.entries("external_events").items():
             path: Path = ("external_events", name)
+            self.places.append(DefinitionPlace(None, path))
             content = self.fields({} if value is None else value, path, "an ExternalEventDef", ("type",))
             yield PutExternalEventDef(name, self.type_of(content, "type"))
         for name, value in top.entries("workflow_events").items():
             path = ("workflow_events", name)
+            self.places.append(DefinitionPlace(None, path))
             content = self.fields({} if value is None else value, path, "a WorkflowEventDef", ("type",))
             yield PutWorkflowEventDef(name, self.type_of(content, "type"))
         for name, value in top.entries("tasks").items():
+            self.places.append(DefinitionPlace(None, ("tasks", name)))
             yield self.task_def(name, {} if value is None else value)
         for index, value in enumerate(top.items("wf_specs")):
-            yield self.wf_spec(value, ("wf_specs", index))
+            yield from self.wf_spec(value, ("wf_specs", index))
 
     def type_of(self, definition: _Fields, name: str) -> VariableType | None:
         chosen = definition.one_of(name, VariableType)
@@ -339,15 +410,18 @@ class _Reader:
             declared = {key: declared_type for key, declared_type in types.items() if declared_type is not None}
         return PutTaskDef(name, declared, self.type_of(task, "output"), task.optional_text("queue"))
 
-    def wf_spec(self, value: object, path: Path) -> PutWfSpec:
-        document = self._load_wf_spec(value) if isinstance(value, str) else value
-        name = document.get("name") if isinstance(document, Mapping) else None
+    def wf_spec(self, value: object, path: Path) -> Iterator[PutWfSpec]:
+        if not isinstance(value, str):
+            self.places.append(DefinitionPlace(None, path))
+            yield wf_spec_command(value)
+            return
         try:
-            text = json.dumps(document, ensure_ascii=False)
-        except (TypeError, ValueError) as error:
-            self.problem("FIELD_VALUE", path, f"expected a WfSpec document, found {error}")
-            text = "{}"
-        return PutWfSpec(name if isinstance(name, str) else "", text)
+            document = self._load_wf_spec(value)
+        except HalterError as error:
+            self.problem("FIELD_VALUE", path, f"expected the name of a WfSpec document, found that {error}")
+            return
+        self.places.append(DefinitionPlace(value, ()))
+        yield wf_spec_command(document)
 
     # Steps.
 
@@ -356,13 +430,15 @@ class _Reader:
             here = (*path, index)
             data = self.mapping(item, here)
             if len(data) != 1:
-                found = ", ".join(data) or "none"
-                self.problem("STEP_FORM", here, f"expected a step with one key, found {found}")
+                if isinstance(item, Mapping):
+                    found = ", ".join(data) or "none"
+                    self.problem("STEP_FORM", here, f"expected a step with one key, found {found}")
                 continue
             [(kind, value)] = data.items()
             if kind == "repeat":
                 yield from self.repeat(value, (*here, kind))
             elif kind in _STEPS:
+                self._written_out += 1
                 does = _STEPS[kind](self, value, (*here, kind))
                 if does is not None:
                     yield Step((*here, kind), does, number)
@@ -373,11 +449,12 @@ class _Reader:
         repeated = self.fields(value, path, "repeat", ("times", "steps"))
         times = repeated.number("times", 1) or 0
         items = repeated.items("steps")
-        if times * max(1, len(items)) > STEPS_MAX:
-            self.problem("LIMIT", (*path, "times"), f"expected at most {STEPS_MAX} steps, found {times * len(items)}")
-            return
         for number in range(1, times + 1):
             problems = len(self.problems)
+            self._written_out += 1
+            if self._written_out + (times - number) * max(1, len(items)) > STEPS_MAX:
+                self.problem("LIMIT", (*path, "times"), f"expected at most {STEPS_MAX} steps in all, found more")
+                return
             yield from self.steps(_in_round(items, number), (*path, "steps"), number)
             if len(self.problems) > problems:
                 return  # the other rounds have the same problems
@@ -385,15 +462,22 @@ class _Reader:
     def run(self, value: object, path: Path) -> Put:
         given = self.fields(value, path, "run", ("id", "spec", "version", "variables"))
         major, revision = self.version(given)
-        return Put(RunWf(given.text("id"), given.text("spec"), given.entries("variables"), major, revision))
+        variables = {
+            name: self.value(item, (*path, "variables", name)) for name, item in given.entries("variables").items()
+        }
+        return Put(RunWf(given.text("id"), given.text("spec"), variables, major, revision))
 
     def version(self, given: _Fields) -> tuple[int | None, int | None]:
         value = given.data.get("version")
         if value is None:
             return None, None
-        match = re.fullmatch(r"(\d{1,9})(?:\.(\d{1,9}))?", str(value))
+        if isinstance(value, float):
+            message = f'a version as text, such as "1.2": without quotes 1.10 is the number {1.10}'
+            self.wrong((*given.path, "version"), message, value)
+            return None, None
+        match = re.fullmatch(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?", str(value))
         if match is None:
-            self.wrong((*given.path, "version"), "a version such as 1 or 1.2", value)
+            self.wrong((*given.path, "version"), 'a version such as 1 or "1.2"', value)
             return None, None
         return int(match[1]), None if match[2] is None else int(match[2])
 
@@ -404,7 +488,7 @@ class _Reader:
                 given.text("wf"),
                 given.text("name"),
                 given.text("id"),
-                given.data.get("content"),
+                self.value(given.data.get("content"), (*path, "content")),
                 given.number("thread", None),
             )
         )
@@ -420,10 +504,10 @@ class _Reader:
             thread=given.number("thread", 0) or 0,
             status=TaskStatus(status or TaskStatus.SUCCESS),
             attempt=given.number("attempt", None),
-            output=given.data.get("output"),
+            output=self.value(given.data.get("output"), (*path, "output")),
             name=given.optional_text("name"),
             message=given.optional_text("message"),
-            content=given.data.get("content"),
+            content=self.value(given.data.get("content"), (*path, "content")),
         )
 
     def stop(self, value: object, path: Path) -> Put:
@@ -447,7 +531,11 @@ class _Reader:
         if match is None:
             self.wrong(path, "a duration such as +5s, +200ms, +2m, +1h or +7d", value)
             return None
-        return Clock(int(match[1]) * _UNIT_MS[match[2]])
+        milliseconds = int(match[1]) * _UNIT_MS[match[2]]
+        if milliseconds > MILLISECONDS_MAX:
+            self.problem("LIMIT", path, f"expected at most a hundred years, found {value}")
+            return None
+        return Clock(milliseconds)
 
     def crash(self, value: object, path: Path) -> Crash:
         self.fields({} if value is None else value, path, "crash", ())
@@ -459,6 +547,9 @@ class _Reader:
         given = self.fields(value, path, "expect", _EXPECT_FIELDS)
         if given.data.get("status") != ABSENT:
             given.one_of("status", Status)
+        elif len(given.data) > 2:
+            more = ", ".join(name for name in given.data if name not in ("wf", "status"))
+            self.problem("STEP_FORM", path, f"expected nothing else of a WfRun that is ABSENT, found {more}")
         expected = dict(given.data)
         expected.pop("wf", None)
         for name in ("unclaimed", "dropped", "superseded"):
@@ -518,9 +609,12 @@ class _Reader:
                 self.problem("STEP_FORM", here, f"expected the name of an event, found {', '.join(data) or 'none'}")
                 continue
             [(name, wanted)] = data.items()
-            if name not in EVENT_NAMES:
-                self.not_one_of(here, sorted(EVENT_NAMES), name)
-            expected.append((name, {} if wanted is None else self.mapping(wanted, (*here, name))))
+            known = EVENT_FIELDS.get(name)
+            if known is None:
+                self.not_one_of(here, sorted(EVENT_FIELDS), name)
+                continue
+            given = self.fields({} if wanted is None else wanted, (*here, name), name, sorted(known))
+            expected.append((name, given.data))
         return expected
 
     def expect_rejected(self, value: object, path: Path) -> ExpectRejected:
@@ -529,7 +623,12 @@ class _Reader:
 
     def expect_definition_rejected(self, value: object, path: Path) -> None:
         given = self.fields({} if value is None else value, path, "expect_definition_rejected", ("code",))
-        self._rejected.append(DefinitionsRejected(given.optional_text("code")))
+        code = given.optional_text("code")
+        if code is not None and code not in DEFINITION_CODES:
+            meant = self.near.meant(code, DEFINITION_CODES)
+            message = f"expected a code that definitions are refused with, found {_shown(code)}{meant}"
+            self.problem("FIELD_VALUE", (*path, "code"), message)
+        self._rejected.append(DefinitionsRejected(code, path))
 
 
 class _ReportStatus(StrEnum):

@@ -1,16 +1,18 @@
 """Scenarios in files: read, run, judged; every problem with file, line and column."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from halter.definition_files import Files, Written, refusals, written
 from halter.scenarios.definitions import register
 from halter.scenarios.document import Scenario, read_scenario
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import Verdict, judge_definitions, run
 from halter.yaml_files import Problem, UnreadableFile, YamlFile, read_yaml
 from processors.core.context import Context
+from processors.core.documents import DocumentProblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class ScenarioFile:
     file: YamlFile | None
     scenario: Scenario | None
     unreadable: FileVerdict | None = None
+    definitions: Sequence[Written] = ()
 
     def judged_by(self, judge: Judge) -> FileVerdict:
         """The verdict on it. Raises nothing for what is in it."""
@@ -60,25 +63,39 @@ class ScenarioFile:
             return self.unreadable
         assert self.file is not None
         assert self.scenario is not None
-        verdict, name = judge(self.scenario), self.scenario.name
+        name = self.scenario.name
+        if self.scenario.definitions_rejected is None:
+            # Found before they get to an engine, which tells no lines; an engine that accepts them all the same is
+            # what expect_definition_rejected is for.
+            refused = [_refused(one, problem) for one, problem in refusals(self.definitions)]
+            if refused:
+                return FileVerdict(self.file.file, name, 0, refused)
+        verdict = judge(self.scenario)
         if verdict.problem is None:
             return FileVerdict(self.file.file, name, verdict.steps)
         problem = self.file.problem(verdict.path, verdict.problem, "EXPECTED")
         return FileVerdict(self.file.file, name, verdict.steps, [problem], verdict.log)
 
 
+def _refused(one: Written, problem: DocumentProblem) -> Problem:
+    placed = one.placed(problem)
+    return replace(placed, message=f"the definitions are refused: {placed.message} [{placed.code}]")
+
+
 def read_file(path: Path) -> ScenarioFile:
     """Read one scenario document; raises nothing for what is in it."""
+    named = Files(path.parent)
     try:
         file = read_yaml(path)
-        scenario, problems = read_scenario(file.data, lambda name: read_yaml(path.parent / name).data)
     except UnreadableFile as error:
         return ScenarioFile(None, None, FileVerdict(str(path), None, 0, error.problems))
+    scenario, problems = read_scenario(file.data, named.load)
     if scenario is None:
         placed = [file.problem(problem.path, str(problem), problem.code) for problem in problems]
         placed.sort(key=lambda problem: (problem.line, problem.column))
         return ScenarioFile(file, None, FileVerdict(file.file, None, 0, placed))
-    return ScenarioFile(file, scenario)
+    definitions = written(scenario.definitions, scenario.places, file, named)
+    return ScenarioFile(file, scenario, definitions=definitions)
 
 
 def run_file(path: Path, judge: Judge = in_memory) -> FileVerdict:

@@ -112,9 +112,11 @@ def judge_definitions(scenario: Scenario, problems: Sequence[DefinitionProblem])
     if wanted is None:
         return Verdict(0, f"the definitions are refused: {sentences}") if problems else None
     if not problems:
-        return Verdict(0, f"expected the definitions to be refused ({wanted.code or 'any code'}), they are accepted")
+        message = f"expected the definitions to be refused ({wanted.code or 'any code'}), they are accepted"
+        return Verdict(0, message, wanted.path)
     if wanted.code is not None and wanted.code not in codes:
-        return Verdict(0, f"expected the definitions to be refused with {wanted.code}, found {sentences}")
+        message = f"expected the definitions to be refused with {wanted.code}, found {sentences}"
+        return Verdict(0, message, wanted.path)
     return Verdict(0)
 
 

@@ -53,6 +53,7 @@ TASK_INPUTS_MAX = 200
 LISTED_MAX = 10
 """Of WfSpecs or versions that a sentence names."""
 
+PutDefinition: TypeAlias = PutWfSpec | PutTaskDef | PutExternalEventDef | PutWorkflowEventDef
 Outcome: TypeAlias = DefinitionAccepted | DefinitionRejected
 Version: TypeAlias = tuple[int, int]
 """(major, revision)."""
@@ -161,23 +162,37 @@ def decide_definition(
 ) -> tuple[Outcome, list[Definition]]:
     """The outcome of a command, and the definitions to store and `apply`: several only for a deletion."""
     try:
-        match command:
-            case PutWfSpec():
-                definition = _put_wf_spec(definitions, command)
-            case PutTaskDef():
-                definition = _put_task_def(definitions, command)
-            case PutExternalEventDef():
-                definition = _put_external_event_def(definitions, command)
-            case PutWorkflowEventDef():
-                definition = _put_workflow_event_def(definitions, command)
-            case DeleteDefinition():
-                return _delete(definitions, command, cause)
-            case _:
-                assert_never(command)
+        if isinstance(command, DeleteDefinition):
+            return _delete(definitions, command, cause)
+        definition = _put(definitions, command)
     except _Refused as refused:
         return _rejected(command, refused, cause), []
     changed = definition not in definitions.versions(definition.kind, definition.name)
     return _accepted(definition, cause, changed=changed), [definition] if changed else []
+
+
+def problems_of(definitions: Definitions, command: DefinitionCommand) -> list[DocumentProblem]:
+    """What `decide_definition` would refuse a command for, each problem with its place in the definition."""
+    try:
+        if not isinstance(command, DeleteDefinition):
+            _put(definitions, command)
+    except _Refused as refused:
+        return refused.problems or [DocumentProblem(refused.code, (), refused.message)]
+    return []
+
+
+def _put(definitions: Definitions, command: PutDefinition) -> Definition:
+    match command:
+        case PutWfSpec():
+            return _put_wf_spec(definitions, command)
+        case PutTaskDef():
+            return _put_task_def(definitions, command)
+        case PutExternalEventDef():
+            return _put_external_event_def(definitions, command)
+        case PutWorkflowEventDef():
+            return _put_workflow_event_def(definitions, command)
+        case _:
+            assert_never(command)
 
 
 class _Refused(Exception):
