@@ -36,8 +36,12 @@ VARIABLES: Final[Mapping[str, str]] = {
     "HALTER_TOPICS": "a topics.yaml to use instead of the one that Halter carries",
     "HALTER_PARTITIONS": "N, if the cluster was set up with another one than topics.yaml's",
     "HALTER_PROPERTIES": "a file of librdkafka properties",
+    "HALTER_STORE": "where workers keep state: memory (the default), or rocksdb for state beyond memory",
+    "HALTER_STORE_DIR": "the folder of the store rocksdb; each worker makes its own below it, by its slot",
     "HALTER_SCHEMAS": "a released version whose schemas workers write, while workers of that version run beside them",
 }
+
+STORES: Final = ("memory", "rocksdb")
 
 OTHERS_VARIABLES: Final = re.compile(
     # Apache Kafka's own scripts, and the links that Kubernetes gives every pod beside a service named kafka.
@@ -195,6 +199,8 @@ class Settings:
     environment: str = ""
     topics_file: Path | None = None
     partitions: int | None = None
+    store: str = "memory"
+    store_dir: Path | None = None
     schemas: str | None = None
     errors: ClientErrors = field(default_factory=ClientErrors, repr=False, compare=False)
 
@@ -229,11 +235,14 @@ class Settings:
             topics_file = Path(env["HALTER_TOPICS"])
         if partitions is None and env.get("HALTER_PARTITIONS"):
             partitions = whole_number("HALTER_PARTITIONS", env["HALTER_PARTITIONS"])
+        store, store_dir = store_settings(env)
         return cls(
             properties=properties,
             sources=sources,
             prefix=env.get("HALTER_PREFIX", "") if prefix is None else prefix,
             environment=env.get("HALTER_ENVIRONMENT", ""),
+            store=store,
+            store_dir=store_dir,
             topics_file=topics_file,
             partitions=partitions,
             schemas=env.get("HALTER_SCHEMAS") or None,
@@ -348,6 +357,16 @@ def whole_number(name: str, text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise SettingsError(f"the variable {name}: expected a whole number of at least 1, found '{text}'")
     return int(text)
+
+
+def store_settings(env: Mapping[str, str]) -> tuple[str, Path | None]:
+    """Read HALTER_STORE and HALTER_STORE_DIR."""
+    store, folder = env.get("HALTER_STORE") or "memory", env.get("HALTER_STORE_DIR")
+    if store not in STORES:
+        raise SettingsError(f"the variable HALTER_STORE: expected one of {', '.join(STORES)}, found '{store}'")
+    if store == "rocksdb" and not folder:
+        raise SettingsError("the variable HALTER_STORE_DIR: expected a folder, because HALTER_STORE is rocksdb")
+    return store, Path(folder) if folder else None
 
 
 def check_own_variables(env: Mapping[str, str]) -> None:

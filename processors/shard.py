@@ -57,7 +57,7 @@ from processors.inputs import (
 )
 from processors.operator_fold import OperatorFold
 from processors.outputs import OutputRecord
-from processors.stores import BrokenState, Glance, MemoryStore, Row, WfRuns, WfRunStore
+from processors.stores import BrokenState, Glance, MemoryStore, Row, StateFiles, WfRuns, WfRunStore
 from processors.stores.store import FOLD_POSITIONS
 from processors.timers import ArmedTimer, Timers
 
@@ -176,6 +176,11 @@ class Shard:
         self._offsets = {**offsets, **self._offsets}
 
     @property
+    def files(self) -> StateFiles | None:
+        """What of the state outlives the process."""
+        return self._store.files
+
+    @property
     def wf_runs(self) -> Mapping[str, WfRun]:
         """The state, by WfRun id; read it, never change it."""
         return self._runs
@@ -208,7 +213,7 @@ class Shard:
         """All rows have come. Raises BrokenState where the partition's own rows cannot be read."""
         while self.check(1_000):
             pass
-        self._timers.add(self._store.timers())
+        self._timers.add(self._store.timers(), journaled=True)
         position = self._store.position()
         if position is not None:
             self._restore_position(Row(FOLD_POSITIONS, str(self._partition).encode(), position))

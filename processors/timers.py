@@ -57,13 +57,14 @@ class Timers:
     def _add(self, run: WfRun, thread: int, position: int, timer: Timer) -> None:
         self.add([ArmedTimer(timer.due_ms, run.wf_run_id, thread, position, timer.kind, run.incarnation)])
 
-    def add(self, timers: Iterable[ArmedTimer]) -> None:
-        """Note timers that are not known yet."""
+    def add(self, timers: Iterable[ArmedTimer], *, journaled: bool = False) -> None:
+        """Note timers that are not known yet. `journaled`: it is the journal that knows them."""
         for timer in timers:
             if timer not in self._known:
                 self._known.add(timer)
-                self._journal.armed(timer)
                 heapq.heappush(self._heap, (timer.due_ms, timer))
+                if not journaled:
+                    self._journal.armed(timer)
 
     def take_due(self, now_ms: int, limit: int, runs: Mapping[str, WfRun]) -> Iterator[ArmedTimer]:
         """Hand out up to `limit` timers that are armed and due, in order."""

@@ -107,6 +107,8 @@ def worker(
     if scenario:
         run_scenarios(settings)
     elif processes > 1:
+        if settings.store != "memory" and slot_prefix is None:
+            raise BadOptions(f"the store '{settings.store}' needs slots that stay: name a --slot-prefix")
         supervise(processes, slot_prefix or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", ready_file, health_port)
     else:
         run_here(settings, slot, ready_file, health_port)
@@ -120,13 +122,20 @@ def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, he
     from processors.observability import ReadyFile
     from processors.runtime import CrashAt, Slot
     from processors.shard import ShardFactory
+    from processors.stores.choice import chosen
 
     topics = settings.topics()
     app.expect_topics(settings, topics)
     crash_at = os.environ.get("HALTER_CRASH_AT")
     codec = Codec.load(release=settings.schemas)
     definitions = DefinitionsView(codec)
-    factory = ShardFactory(topics.partitions, codec, definitions, task_queues=tuple(topics.task_queues))
+    factory = ShardFactory(
+        topics.partitions,
+        codec,
+        definitions,
+        task_queues=tuple(topics.task_queues),
+        new_store=chosen(settings, topics, slot),
+    )
     own_slot = Slot(slot, static=True) if slot else Slot(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
     built = app.build(
         settings,

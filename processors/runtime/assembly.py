@@ -6,6 +6,7 @@ from typing import Any
 import faust
 
 from processors.runtime.calls import KafkaCalls
+from processors.runtime.checkpoints import Checkpoints
 from processors.runtime.clients import Clients, Slot
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.cluster import Cluster
@@ -60,7 +61,7 @@ def turns_of(
     cluster = Cluster(clients)
     settlement = Settlement(cluster, names, transaction, clients.transactional_id, clock)
     loader = Loader(clients, names, factory, definitions, cluster, settlement, transaction, steps, clock)
-    shards = Shards(names, membership, loader.load, readiness, clock)
+    shards = Shards(names, membership, loader.load, readiness, Checkpoints(cluster, names, clock), clock)
     return Turns(
         names=names,
         membership=membership,

@@ -7,12 +7,20 @@ restarted (list_offsets keeps a stale leader epoch), so `renew` makes a new one.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, its type hints forget it
 
 from processors.runtime.clients import Clients
 from processors.runtime.names import Place
 from processors.runtime.waiting import Waiting, answer
+from processors.stores import StatePosition
 
 ANSWER_SECONDS = 5.0
 EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # as above
@@ -44,6 +52,30 @@ class Cluster:
     def high(self, places: Collection[Place]) -> Waiting[dict[Place, int]]:
         """Return the high watermarks: the offset after the last record, transactions that are open included."""
         return self._offsets(places, LATEST, IsolationLevel.READ_UNCOMMITTED)
+
+    def positions(self, places: Collection[Place]) -> Waiting[dict[Place, StatePosition]]:
+        """Return the high watermarks with the epochs of their leaders."""
+        if not places:
+            return {}
+        futures = self._admin.list_offsets(
+            {TopicPartition(*place): LATEST for place in places},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=ANSWER_SECONDS,
+        )
+        found = {}
+        for partition, future in futures.items():
+            info = yield from answer(future)
+            found[partition.topic, partition.partition] = StatePosition(info.offset, info.leader_epoch)
+        return found
+
+    def identity(self, topics: Collection[str]) -> Waiting[dict[str, str]]:
+        """Return what is another after a cluster, or one of these topics, was made anew: ids by `cluster` and topic."""
+        cluster = yield from answer(self._admin.describe_cluster(request_timeout=ANSWER_SECONDS))
+        futures = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=ANSWER_SECONDS)
+        ids = {"cluster": str(cluster.cluster_id)}
+        for topic, future in futures.items():
+            ids[topic] = str((yield from answer(future)).topic_id)
+        return ids
 
     def last_stable(self, places: Collection[Place]) -> Waiting[dict[Place, int]]:
         """Return the last stable offsets: before the first record of any open transaction."""

@@ -11,6 +11,7 @@ from processors.core.evolve import WF_COMMANDS
 from processors.errors import HalterError
 from processors.inputs import InputRecord
 from processors.outputs import OutputRecord
+from processors.stores import StateFiles
 
 __all__ = ["WF_COMMANDS", "Definitions", "Fold", "FoldFactory", "InputRecord", "OutputRecord"]
 
@@ -43,6 +44,11 @@ class Fold(Protocol):
 
         The runtime folds at no earlier one.
         """
+        ...
+
+    @property
+    def files(self) -> StateFiles | None:
+        """What of the state outlives the process; None if nothing does, and all rows have to come."""
         ...
 
     @property

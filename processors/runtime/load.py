@@ -10,7 +10,7 @@
 Loads run between turns in small steps (`advance`), so they neither delay other shards nor the group's callbacks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -31,6 +31,7 @@ from processors.runtime.settlement import Settled, Settlement
 from processors.runtime.steps import Step, Steps
 from processors.runtime.transaction import Transaction
 from processors.runtime.waiting import Waiting, pause
+from processors.stores import StatePosition
 
 CLAIM_SECONDS: Final = 30.0
 CLAIM_AGAIN_SECONDS: Final = 0.05
@@ -71,6 +72,9 @@ class Load:
         self.waits = False
         self._loader, self._names, self._clock = loader, loader.names, loader.clock
         self._restore: Restore | None = None
+        self._folds: dict[int, Fold] = {}
+        """Those that are not handed over yet: their files are open."""
+        self._takers: dict[Place, Take] = {}
         self._log = structlog.get_logger("halter.runtime")
         self._work = self._run()
 
@@ -86,8 +90,18 @@ class Load:
     def drop(self, shard: int) -> None:
         """Load it no longer."""
         self.shards.discard(shard)
+        self._let_go([shard])
         if not self.shards:
             self._work.close()
+
+    def _let_go(self, shards: Iterable[int]) -> None:
+        """Close the files of folds that nobody will use."""
+        for shard in shards:
+            fold = self._folds.pop(shard, None)
+            if fold is not None and fold.files is not None:
+                fold.files.close()
+            for place in self._names.state(shard):
+                self._takers[place] = nobody
 
     def progress(self, shard: int) -> float:
         """Return how much of a shard's state has been read."""
@@ -114,6 +128,7 @@ class Load:
                 )
             except KafkaException as exception:
                 self._log.warning("loading_again", shards=sorted(self.shards), reason=exception.args[0].str())
+                self._let_go(list(self._folds))
                 self._loader.cluster.renew()
                 yield from pause(self._clock, 0.5)
                 continue
@@ -125,6 +140,9 @@ class Load:
                 restore_s=round(self._clock.monotonic() - begun - settled_after, 3),
             )
             self._restore = None
+            for fold, _ in loaded.folds:
+                del self._folds[fold.partition]
+            self._let_go(list(self._folds))
             return loaded
 
     def _claim(self, settled: Settled) -> Waiting[None]:
@@ -161,25 +179,73 @@ class Load:
                 yield from pause(self._clock, 0.1)
 
     def _restored(self, settled: Settled) -> Waiting[list[Fold]]:
-        """Read the state of all shards side by side into their folds."""
-        folds = {shard: self._loader.factory.create(shard) for shard in sorted(self.shards)}
-        ends: dict[Place, int] = {}
-        takers: dict[Place, Take] = {}
-        for shard, fold in folds.items():
+        """Read the state of all shards side by side into their folds. Raises KafkaException."""
+        self._takers = {}
+        for shard in sorted(self.shards):
+            fold = self._folds[shard] = self._loader.factory.create(shard)
             for place in self._names.state(shard):
-                ends[place] = settled.state_ends[place]
-                takers[place] = partial(fold.restore, self._names.logical(place[0]))
-        self._restore = Restore(self._loader.clients, {}, ends, takers, self._clock)
+                self._takers[place] = partial(fold.restore, self._names.logical(place[0]))
+        settled_ends = {place: settled.state_ends[place] for place in self._takers}
+        ends = yield from self._ends_for_files(settled_ends)
+        starts = yield from self._resumed(ends)
+        self._restore = Restore(self._loader.clients, starts, settled_ends, self._takers, self._clock)
         with GARBAGE.left_alone():
-            yield from self._restore.read()
-            for fold in folds.values():
-                while fold.check(ROWS_AT_ONCE):
+            try:
+                yield from self._restore.read()
+            except KafkaException as exception:
+                self._wipe(self._restore.failed_at, starts, exception)
+                raise
+            for fold in list(self._folds.values()):
+                while fold.partition in self._folds and fold.check(ROWS_AT_ONCE):
                     yield
-                fold.restored()
+                if fold.partition in self._folds:
+                    fold.restored()
+                    if fold.files is not None:
+                        fold.files.checkpoint(self._of_shard(fold.partition, ends))
                 yield
-        for error in (error for fold in folds.values() for error in fold.broken):
+        folds = list(self._folds.values())
+        for error in (error for fold in folds for error in fold.broken):
             self._log.error("broken_state", reason=str(error))
-        return list(folds.values())
+        return folds
+
+    def _ends_for_files(self, settled_ends: Mapping[Place, int]) -> Waiting[Mapping[Place, StatePosition]]:
+        """Return the settled ends with their leaders' epochs, if any fold has files that can use them."""
+        if all(fold.files is None for fold in self._folds.values()):
+            return {}
+        found = yield from self._loader.cluster.positions(settled_ends.keys())
+        # Between settling and now a leader may have changed, but nobody has written state.
+        return {
+            place: StatePosition(end, found[place].epoch if found[place].offset == end else None)
+            for place, end in settled_ends.items()
+        }
+
+    def _resumed(self, ends: Mapping[Place, StatePosition]) -> Waiting[Mapping[Place, StatePosition]]:
+        """Ask files from where the topics are to be read."""
+        starts: dict[Place, StatePosition] = {}
+        if not ends:
+            return starts
+        ids = yield from self._loader.cluster.identity({topic for topic, _ in ends})
+        for shard, fold in self._folds.items():
+            if fold.files is not None:
+                own = self._of_shard(shard, ends)
+                installation = {"cluster": ids["cluster"], "partition": str(shard)}
+                installation |= {topic: ids[self._names.on_cluster(topic)] for topic in own}
+                resumed = fold.files.resume(installation, own)
+                starts |= {
+                    place: resumed[topic]
+                    for place in self._names.state(shard)
+                    if (topic := self._names.logical(place[0])) in resumed
+                }
+        return starts
+
+    def _of_shard(self, shard: int, ends: Mapping[Place, StatePosition]) -> Mapping[str, StatePosition]:
+        return {self._names.logical(place[0]): ends[place] for place in self._names.state(shard)}
+
+    def _wipe(self, place: Place | None, starts: Mapping[Place, StatePosition], exception: KafkaException) -> None:
+        """Have files wiped if what they said where to begin is not there."""
+        fold = self._folds.get(place[1]) if place is not None and place in starts else None
+        if place is not None and fold is not None and fold.files is not None:
+            fold.files.wipe(f"{spelled(place)} cannot be read from its checkpoint on: {exception.args[0].str()}")
 
     def _with_positions(self, folds: list[Fold], committed: Mapping[Place, Committed]) -> Waiting[Loaded]:
         """Find where each input begins. Raises PositionLost, StateLost."""
@@ -230,6 +296,10 @@ class Load:
             f"{group_offset}, found {found} in its state topics: folding "
             "would repeat what has happened"
         )
+
+
+def nobody(_key: bytes, _value: bytes | None) -> None:
+    """Take a row of a shard that is not loaded any more."""
 
 
 def until_known(

@@ -30,7 +30,7 @@ Take = Callable[[bytes, bytes | None], None]
 
 
 class Restore:
-    """Reads partitions once. `records`: how many records were read."""
+    """Reads partitions once. `records`: how many records were read; `failed_at`: the partition that could not be."""
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Restore:
     ) -> None:
         """`starts`: from where, where not from the beginning; `takers`: who takes the rows of each partition."""
         self.records = 0
+        self.failed_at: Place | None = None
         self._clients, self._ends, self._takers, self._clock = clients, ends, takers, clock
         self._starts = {place: starts.get(place, StatePosition(0)) for place in ends}
         self._read = {place: start.offset for place, start in self._starts.items()}
@@ -72,6 +73,7 @@ class Restore:
                         self._read[place] = offset + 1
                         self.records += 1
                     elif error.code() != KafkaError._PARTITION_EOF:
+                        self.failed_at = place
                         raise KafkaException(error)
                     elif offset >= self._ends[place]:
                         self._read[place] = self._ends[place]

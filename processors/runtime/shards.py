@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from processors.runtime.checkpoints import Checkpoints
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.fold import WF_COMMANDS, Fold
 from processors.runtime.load import Load, Loaded
@@ -40,10 +41,11 @@ class Shards:
         membership: Membership,
         new_load: Callable[[set[int]], Load],
         readiness: Readiness,
+        checkpoints: Checkpoints,
         clock: Clock = CLOCK,
     ) -> None:
         self._names, self._membership, self._new_load, self._readiness = names, membership, new_load, readiness
-        self._clock = clock
+        self._checkpoints, self._clock = checkpoints, clock
         self._log = structlog.get_logger("halter.runtime")
         self._owned: dict[int, OwnedShard] = {}
         self._by_place: dict[Place, tuple[OwnedShard, str]] = {}
@@ -90,7 +92,10 @@ class Shards:
     def forget(self, shards: Iterable[int]) -> None:
         """Drop shards: state, and loads on the way."""
         for number in set(shards):
-            if self._owned.pop(number, None) is not None:
+            shard = self._owned.pop(number, None)
+            if shard is not None:
+                if shard.fold.files is not None:
+                    shard.fold.files.close()
                 for place in self._names.inputs(number):
                     del self._by_place[place]
             for load in self._loads:
@@ -104,6 +109,7 @@ class Shards:
 
     def drive(self, seconds: float) -> None:
         """Go on with loads for about that time. Raises what ends a load for good."""
+        self._checkpoints.drive(lambda: [shard.fold for shard in self._owned.values()])
         until = self._clock.monotonic() + seconds
         for load in list(self._loads):
             while (loaded := load.advance()) is None and self._clock.monotonic() < until and not load.waits:

@@ -7,18 +7,22 @@ takes its place. So what is busy stays, what rests is dropped, and what is held 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from processors.codec import Codec, Record
+from processors.codec.records import RECORDS as RECORD_CLASSES
 from processors.core.engine import new_run
 from processors.core.model import KeptInput, ThreadRun, WfRun, WfRunExternalEvent
 from processors.errors import HalterError
 from processors.stores.glance import RECORDS, Glance
 from processors.stores.store import BrokenState, Row, WfRunStore
 
+T = TypeVar("T")
+
 ROWS_HELD: Final = 4_096
 """Rows of a generation, as they were decoded or written: 2,000 small WfRuns, about 8 MB."""
 GENERATION_MS: Final = 30_000
+CLASSES: Final = {topic: RECORD_CLASSES[name] for topic, name in RECORDS.items()}
 
 
 class WfRuns(Mapping[str, WfRun]):
@@ -150,24 +154,16 @@ class WfRuns(Mapping[str, WfRun]):
         return True
 
     def _joined(self, wf_run_id: str, rows: Iterable[Row]) -> WfRun:
-        run: WfRun | None = None
-        threads: list[ThreadRun] = []
-        events: list[WfRunExternalEvent] = []
-        kept: list[KeptInput] = []
-        for row in rows:
-            match self._record(row):
-                case WfRun() as run:
-                    pass
-                case ThreadRun() as thread:
-                    threads.append(thread)
-                case WfRunExternalEvent() as event:
-                    events.append(event)
-                case KeptInput() as kept_input:
-                    kept.append(kept_input)
-        run = run or new_run(wf_run_id)
-        run.threads = {thread.number: thread for thread in sorted(threads, key=lambda thread: thread.number)}
-        run.external_events = {event.key: event for event in sorted(events, key=lambda event: event.posted_offset)}
-        run.kept_inputs = sorted(kept, key=lambda kept_input: kept_input.number)
+        records = [self._record(row) for row in rows]
+        own = next((record for record in records if type(record) is WfRun), None)
+        run = new_run(wf_run_id) if own is None else own
+        threads = [record for record in records if type(record) is ThreadRun]
+        run.threads = {thread.number: thread for thread in in_order(threads, lambda thread: thread.number)}
+        if len(records) > len(threads) + (own is not None):
+            events = [record for record in records if type(record) is WfRunExternalEvent]
+            run.external_events = {event.key: event for event in in_order(events, lambda event: event.posted_offset)}
+            kept = [record for record in records if type(record) is KeptInput]
+            run.kept_inputs = in_order(kept, lambda kept_input: kept_input.number)
         return run
 
     def _record(self, row: Row) -> Record:
@@ -175,7 +171,7 @@ class WfRuns(Mapping[str, WfRun]):
             record = self._codec.decode(row.value)
         except HalterError as error:
             raise self._glance.broken(row, error) from error
-        if type(record).__name__ != RECORDS.get(row.topic):
+        if CLASSES.get(row.topic) is not type(record):
             raise self._glance.broken(row, f"a {type(record).__name__} does not belong there")
         return record
 
@@ -186,3 +182,8 @@ class WfRuns(Mapping[str, WfRun]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def in_order(records: list[T], by: Callable[[T], int]) -> list[T]:
+    """Return them in order; most often there is one."""
+    return sorted(records, key=by) if len(records) > 1 else records

@@ -71,6 +71,7 @@ class CountingFold:
         self._changed: dict[bytes, None] = {}
 
     broken = ()
+    files = None
 
     def restore(self, topic: str, key: bytes, value: bytes | None) -> None:
         if value is None:
