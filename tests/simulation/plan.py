@@ -1,0 +1,162 @@
+"""What happens in a simulation, by seed: what is posted when, and which faults strike. A plan can be made smaller.
+
+Faults lie in a list of their own, each with its time, and so do postings: without one of them the others stay as they
+are, only what the workers make of it changes.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cache
+from typing import Final
+
+from processors.core.commands import PutWfSpec
+from processors.runtime.steps import Step as RuntimeStep
+from tests.chaos.script import Posting, Script, definition_commands, posting
+from tests.simulation.process import Kind, Phase, Strike
+
+SLOTS: Final = ("a", "b", "c", "d")
+STATIC: Final = frozenset({"b", "d"})
+"""Slots whose workers are static members of the group."""
+
+CALLS: Final = (
+    "poll", "poll", "begin_transaction", "produce", "flush", "send_offsets_to_transaction", "txn_offset_commit",
+    "txn_offset_commit", "commit_transaction", "commit_transaction", "commit_transaction", "init_transactions",
+    "memberid", "consumer_group_metadata", "list_offsets", "list_consumer_group_offsets", "describe_consumer_groups",
+    "consume", "incremental_assign", "incremental_unassign", "get_watermark_offsets", "purge", "sleep", "close",
+    *(str(step) for step in RuntimeStep),
+)  # fmt: skip
+REQUESTS: Final = frozenset(
+    {"send_offsets_to_transaction", "txn_offset_commit", "commit_transaction", "init_transactions",
+     "get_watermark_offsets", "list_topics", "abort_transaction"}
+)  # fmt: skip
+SECONDS: Final = (0.05, 0.05, 0.2, 0.5, 0.5, 1.5, 3.0, 3.0, 7.0, 11.0, 16.0)
+"""Beyond the session time-out are the last three, beyond that of transactions the last two."""
+
+
+class Happening(StrEnum):
+    """A fault that is not one call's."""
+
+    KILL = "kill"
+    TERM = "term"
+    """SIGTERM; its slot is started again."""
+    REMOVE = "remove"
+    """SIGTERM for good."""
+    ADD = "add"
+    REPLACE = "replace"
+    """The worker is stopped (SIGSTOP) for a time, and another takes its slot meanwhile."""
+    CUT_OFF = "cut-off"
+    """The network brings nothing to the worker and nothing from it."""
+    REBALANCE = "rebalance"
+    SHUFFLE = "shuffle"
+    """A rebalance in which more shards move than must."""
+    GROUP_MOVES = "group-moves"
+    """The group's coordinator goes to another broker."""
+    TRANSACTIONS_MOVE = "transactions-move"
+    SLOW_MARKS = "slow-marks"
+    """For a time the marks of transactions are written late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something bad. `what`: a Strike waits for its call in the worker of the slot."""
+
+    at: float
+    slot: str
+    what: Happening | Strike
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        if isinstance(self.what, Strike):
+            it = self.what
+            seconds = f" {it.seconds:g} s" if it.seconds else ""
+            return f"{self.at:8.3f} {self.slot} {it.kind}{seconds} {it.phase} call {it.skip + 1} of {it.call or 'any'}"
+        return f"{self.at:8.3f} {self.slot or '-'} {self.what}" + (f" {self.seconds:g} s" if self.seconds else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Records that are posted; `transaction_s`: in a transaction that is open so long."""
+
+    at: float
+    postings: tuple[Posting, ...]
+    transaction_s: float | None = None
+    commit: bool = True
+
+    def __str__(self) -> str:
+        how = "" if self.transaction_s is None else f" ({'committed' if self.commit else 'aborted'} transaction)"
+        return f"{self.at:8.3f} " + ", ".join(f"{it.topic} {(it.key or b'').decode()}" for it in self.postings) + how
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a simulation is made of."""
+
+    seed: int
+    seconds: float
+    slots: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    posts: tuple[Post, ...]
+    partitions: int = 4
+
+    def without(self, *, faults: Sequence[Fault] = (), posts: Sequence[Post] = ()) -> "Plan":
+        """The plan with less in it."""
+        return replace(
+            self,
+            faults=tuple(it for it in self.faults if it not in faults),
+            posts=tuple(it for it in self.posts if it not in posts),
+        )
+
+    def __str__(self) -> str:
+        lines = [f"seed {self.seed}, {self.partitions} shards, workers {', '.join(self.slots)}, {self.seconds:g} s"]
+        lines += [f"  fault {it}" for it in self.faults] + [f"  post  {it}" for it in self.posts]
+        return "\n".join(lines)
+
+
+def plan_of(seed: int, faults: int = 60, seconds: float = 60.0, posts_a_second: float = 2.0) -> Plan:
+    """The plan that a seed stands for."""
+    randomness = random.Random(f"plan {seed}")
+    slots = SLOTS[: randomness.choice((1, 2, 2, 3, 3, 4))]
+    among = (*slots * 4, *SLOTS)
+    drawn = [_fault(randomness, randomness.uniform(0.5, seconds), among) for _ in range(faults)]
+    strikes = tuple(sorted(drawn, key=lambda it: it.at))
+    posts = [Post(0.0, definitions())]
+    at = 1.0
+    for step in Script(seed):
+        at += randomness.expovariate(posts_a_second)
+        if at > seconds:
+            break
+        transaction_s = None
+        if step.way.value == "transaction":
+            transaction_s = randomness.choice((0.005, 0.02, 0.02, 0.3, 3.0))
+        postings = step.postings * (2 if step.way.value == "again" else 1)
+        posts.append(Post(at, postings, transaction_s, step.commit))
+    return Plan(seed, seconds, slots, strikes, tuple(posts), randomness.choice((1, 2, 4, 4)))
+
+
+@cache
+def definitions() -> tuple[Posting, ...]:
+    """The WfSpecs of the fault harness; the one that goes round for ever goes round once."""
+    found = []
+    for command in definition_commands():
+        ending = command
+        if isinstance(command, PutWfSpec) and command.name == "reminder":
+            document = json.loads(command.document)
+            document["threads"]["main"]["nodes"]["wait"]["next"] = "done"
+            ending = replace(command, document=json.dumps(document))
+        found.append(posting(ending))
+    return tuple(found)
+
+
+def _fault(randomness: random.Random, at: float, slots: Sequence[str]) -> Fault:
+    slot = randomness.choice(slots)
+    if randomness.random() < 0.35:
+        return Fault(at, slot, randomness.choice(list(Happening)), randomness.choice(SECONDS))
+    kind = randomness.choices(list(Kind), (30, 20, 12, 12, 10, 8, 3))[0]
+    call = randomness.choice(CALLS) if randomness.random() < 0.8 else ""
+    phase = randomness.choice(list(Phase)) if call in REQUESTS or not call else Phase.BEFORE
+    seconds = randomness.choice((*SECONDS, *SECONDS, 65.0)) if kind in {Kind.STOP, Kind.STALL, Kind.LATE} else 0.0
+    most = 200 if not call else 60 if call in {"poll", "produce"} else 3
+    return Fault(at, slot, Strike(kind, phase, seconds, call, randomness.randrange(most)))

@@ -1,0 +1,40 @@
+"""One simulation from plan to verdict."""
+
+from dataclasses import dataclass, field
+
+from processors.runtime.clients import Clients
+from processors.runtime.garbage import GARBAGE
+from tests.simulation.plan import Plan
+from tests.simulation.verdict import findings_of
+from tests.simulation.worker import silence
+from tests.simulation.world import Figures, WentWrong, World, world_of
+
+
+@dataclass
+class Result:
+    """What came of a plan. `problem`: what went wrong, empty if nothing did."""
+
+    plan: Plan
+    problem: str
+    figures: Figures
+    history: list[str] = field(default_factory=list)
+
+
+def simulate(plan: Plan, clients_class: type[Clients] = Clients) -> Result:
+    """Run a plan and judge what came of it."""
+    silence()
+    # Not collected while it runs: what is cleared away makes calls, and they would come at another moment every time.
+    with GARBAGE.left_alone(), world_of(plan, clients_class) as world:
+        problem = _problem(world)
+        return Result(plan, problem, world.figures, world.history)
+
+
+def _problem(world: World) -> str:
+    try:
+        world.run()
+    except WentWrong as found:
+        return str(found)
+    findings = findings_of(world)
+    if not findings:
+        return ""
+    return f"{len(findings)} findings: " + "; ".join(map(str, findings[:3]))

@@ -1,0 +1,44 @@
+"""The verdict on a simulation: that of the fault harness, computed from the same topics, and the group's offsets."""
+
+from collections.abc import Iterator
+
+from tests.chaos.findings import Finding, Kind
+from tests.chaos.folding import FoldedLog, check_positions
+from tests.chaos.outcomes import blocks_of, check_aborted, check_outcomes, check_seq
+from tests.chaos.redeciding import Redecider
+from tests.chaos.tape import entries
+from tests.chaos.timers import check_requests, check_timers
+from tests.simulation.world import World, the_codec
+
+
+def findings_of(world: World) -> list[Finding]:
+    """Everything that is wrong with what the topics show."""
+    tape = world.tape()
+    log = list(entries(tape))
+    blocks = blocks_of(log)
+    folded = FoldedLog(log)
+    found = [
+        *check_outcomes(tape, blocks),
+        *check_aborted(tape),
+        *check_seq(log),
+        *folded.findings,
+        *folded.check_rows(tape),
+        *check_positions(tape, log),
+        *check_requests(tape, log),
+        *check_timers(tape, blocks),
+        *check_group(world),
+    ]
+    for partition in range(tape.partitions):
+        found += Redecider(tape, the_codec(), partition).check([it for it in blocks if it.partition == partition])
+    return found
+
+
+def check_group(world: World) -> Iterator[Finding]:
+    """The group's offsets are never ahead of what is folded, and none is before what a transaction made of it."""
+    offsets = world.broker.group(world.topics.group).offsets
+    if offsets.pending:
+        yield Finding(Kind.STATE, f"offsets are pending at the end: {offsets.pending}")
+    for (topic, partition), (offset, _) in offsets.committed.items():
+        log = world.broker.log((topic, partition))
+        if log.visible(offset) is not None:
+            yield Finding(Kind.STATE, f"{topic}[{partition}]: the group stands at {offset}, which is not the end")

@@ -1,0 +1,149 @@
+"""A worker on a simulated process: all of the runtime but the event loop's thread switches, with the real fold."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+
+import structlog
+
+from processors.agents import fold_batch
+from processors.codec import Codec
+from processors.definitions_view import DefinitionsView
+from processors.errors import HalterError
+from processors.runtime.assembly import turns_of
+from processors.runtime.batch import Batch
+from processors.runtime.calls import KafkaCalls
+from processors.runtime.clients import ClientLibrary, Clients, Slot
+from processors.runtime.clock import Clock
+from processors.runtime.names import ShardTopics
+from processors.runtime.readiness import Readiness
+from processors.runtime.runtime import Runtime
+from processors.runtime.steps import Step, Steps
+from processors.runtime.turns import Turns
+from processors.settings import Settings
+from processors.shard import ShardFactory
+from processors.topics import Topics
+from tests.simulation.admin import SimulatedAdmin
+from tests.simulation.broker import Broker
+from tests.simulation.consumer import SimulatedConsumer
+from tests.simulation.kernel import BASE_MS
+from tests.simulation.process import Process
+from tests.simulation.producer import SimulatedProducer
+
+T = TypeVar("T")
+TICK_S: Final = 1e-6
+
+
+class SimulatedClock(Clock):
+    """A process's view of virtual time. Its clock on the wall may be wrong by `skew_ms`."""
+
+    def __init__(self, process: Process, skew_ms: int) -> None:
+        self._process, self._skew_ms = process, skew_ms
+        self._ticks = 0.0
+
+    def monotonic(self) -> float:
+        # Asking takes time, so that who waits for a time without doing anything else sees it come.
+        self._ticks += TICK_S
+        return self._process.kernel.now + self._ticks
+
+    def now_ms(self) -> int:
+        return BASE_MS + int(self._process.kernel.now * 1_000) + self._skew_ms
+
+    def sleep(self, seconds: float) -> None:
+        self._process.pause_point("sleep")
+        self._process.sleep(seconds)
+
+
+class PausePoints(Steps):
+    """Every step of the runtime is a place where a fault may strike."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def reached(self, step: Step) -> None:
+        self._process.pause_point(str(step))
+
+
+class FoldingChannel:
+    """Takes a batch and folds it at once, as the agent would."""
+
+    async def put(self, batch: Batch) -> None:
+        fold_batch(batch)
+
+
+class OneThread(Runtime):
+    """The runtime with the event loop and the Kafka thread in one."""
+
+    async def _in_kafka_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        return call(*arguments)
+
+    async def live(self) -> None:
+        """From start to end, without Faust."""
+        await Runtime._run.fun(self)  # the decorator keeps it there
+
+
+def library(process: Process, broker: Broker) -> ClientLibrary:
+    """Clients of the simulated broker."""
+    return ClientLibrary(
+        consumer=lambda conf: cast("Any", SimulatedConsumer(process, broker, conf)),
+        producer=lambda conf: cast("Any", SimulatedProducer(process, broker, conf)),
+        admin=lambda _: cast("Any", SimulatedAdmin(process, broker)),
+    )
+
+
+class SimulatedWorker:
+    """One start of a worker."""
+
+    def __init__(
+        self,
+        process: Process,
+        broker: Broker,
+        settings: Settings,
+        topics: Topics,
+        codec: Codec,
+        slot: Slot,
+        skew_ms: int = 0,
+        clients_class: type[Clients] = Clients,
+    ) -> None:
+        self.process = process
+        self.readiness = Readiness()
+        self.ended: Callable[[HalterError | None], None] = lambda _: None
+        definitions = DefinitionsView(codec)
+        factory = ShardFactory(topics.partitions, codec, definitions)
+        clock, steps = SimulatedClock(process, skew_ms), PausePoints(process)
+        self.calls = KafkaCalls(self.readiness, clock)
+        clients = clients_class(settings, topics, slot, library(process, broker))
+        names = ShardTopics(topics.prefix, factory)
+        self.turns: Turns = turns_of(clients, names, factory, definitions, self.calls, self.readiness, steps, clock)
+        self.runtime = OneThread(
+            cast("Any", None), cast("Any", FoldingChannel()), self.turns, self.calls, self.readiness, steps, clock
+        )
+
+    @property
+    def shards(self) -> tuple[int, ...]:
+        """Those that it folds."""
+        return self.readiness.snapshot.shards
+
+    def run(self) -> None:
+        """Be the body of the process's task."""
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)
+        try:
+            loop.run_until_complete(self.runtime.live())
+        finally:
+            loop.close()
+        self.process.is_dead = True
+        self.ended(self.runtime.failure)
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self.calls.stopping.set()
+
+
+def silence() -> None:
+    """Let the runtime log nothing: a simulation logs by itself."""
+    structlog.configure(processors=[_drop], cache_logger_on_first_use=False)
+
+
+def _drop(*_: Any) -> Any:
+    raise structlog.DropEvent
