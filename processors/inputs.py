@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, NamedTuple, TypeAlias, get_args
 
 from processors.codec import Codec, DecodeError, UnknownSchema
 from processors.core import evolve
@@ -43,9 +43,11 @@ HEADER_PREFIX: Final = "halter."
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class InputRecord:
-    """A record as it came from Kafka. `topic` is without the prefix of the installation."""
+class InputRecord(NamedTuple):
+    """A record as it came from Kafka. `topic` is without the prefix of the installation.
+
+    A NamedTuple, as `OutputRecord` is: one is made for every record that is read.
+    """
 
     topic: str
     partition: int

@@ -9,6 +9,7 @@ State is written once per touched row and turn, by `take_outputs`. Partition 0 f
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import get_args
 
 from processors.codec import Codec, Record
 from processors.core.commands import (
@@ -49,6 +50,7 @@ from processors.inputs import (
     TASK_REPORTS,
     DeadLetter,
     DeadLetterReason,
+    Headers,
     InputCommand,
     InputRecord,
     dead_letter_record,
@@ -66,6 +68,8 @@ DEFINITION_PARTITION = 0
 
 _INPUTS = (WF_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, OPERATOR_COMMANDS)
 DEFINITIONS = "definitions"
+_EVENT_HEADERS: Mapping[type, Headers] = {event: (("event", event.__name__.encode()),) for event in get_args(Event)}
+"""Of a record of the log, so that it can be told without being decoded."""
 _STATE = ("wf-runs", "thread-runs", "wf-run-external-events", "kept-inputs", "fold-positions")
 
 
@@ -284,8 +288,7 @@ class Shard:
             self._keep(run, record, command, cause)
             return
         log = handle(run, command, cause, record.timestamp_ms, self._context)
-        for entry in log:
-            self._write(run, entry)
+        self._write(run, log)
         self._touched[run.wf_run_id] = None
         if isinstance(command, TimerFired):
             self._after_timer(command, log[0], record.timestamp_ms)
@@ -309,7 +312,7 @@ class Shard:
             if isinstance(command, TimerFired):
                 self._timers.settle(_armed(command))  # its release arms it again
             return
-        self._write(run, note(run, kept, cause, record.timestamp_ms))
+        self._write(run, [note(run, kept, cause, record.timestamp_ms)])
         self._touched[run.wf_run_id] = None
 
     def _operate(self, record: InputRecord, command: OperatorCommand) -> None:
@@ -322,7 +325,7 @@ class Shard:
             self._decide_kept(run)
 
     def _note(self, run: WfRun, event: Event, cause: Cause, time_ms: int) -> None:
-        self._write(run, note(run, event, cause, time_ms))
+        self._write(run, [note(run, event, cause, time_ms)])
         if isinstance(event, WfRunQuarantined):
             self._runs.hold(run)
         if self._runs.holds(run):
@@ -360,29 +363,26 @@ class Shard:
         why = f": {skip.reason}" if skip.reason else ""
         self._bury(record, DeadLetter(DeadLetterReason.SKIPPED, f"an operator had it skipped{why}"))
 
-    def _write(self, run: WfRun, entry: LogEntry) -> None:
-        event = entry.event
-        key = run.wf_run_id.encode()
-        name = type(event).__name__.encode()
-        self._outputs.append(
-            OutputRecord(
-                "wf-events", self._partition, key, self._codec.encode(entry), (("event", name),), entry.time_ms
-            )
-        )
-        if isinstance(event, TaskAttemptRequested):
-            request = TaskRequest(
-                wf_run_id=run.wf_run_id,
-                incarnation=entry.incarnation,
-                thread=event.thread,
-                position=event.position,
-                attempt=event.attempt,
-                task_def=event.task_def,
-                input=event.input,
-                requested_ms=entry.time_ms,
-                deadline_ms=event.deadline_ms,
-            )
-            topic = "task-requests" if event.queue is None else f"task-requests-{event.queue}"
-            self._outputs.append(OutputRecord(topic, self._partition, key, self._codec.encode(request)))
+    def _write(self, run: WfRun, log: Sequence[LogEntry]) -> None:
+        key, partition = run.wf_run_id.encode(), self._partition
+        for entry, value in zip(log, self._codec.encode_log(log), strict=True):
+            event = entry.event
+            headers = _EVENT_HEADERS[type(event)]
+            self._outputs.append(OutputRecord("wf-events", partition, key, value, headers, entry.time_ms))
+            if isinstance(event, TaskAttemptRequested):
+                request = TaskRequest(
+                    wf_run_id=run.wf_run_id,
+                    incarnation=entry.incarnation,
+                    thread=event.thread,
+                    position=event.position,
+                    attempt=event.attempt,
+                    task_def=event.task_def,
+                    input=event.input,
+                    requested_ms=entry.time_ms,
+                    deadline_ms=event.deadline_ms,
+                )
+                topic = "task-requests" if event.queue is None else f"task-requests-{event.queue}"
+                self._outputs.append(OutputRecord(topic, partition, key, self._codec.encode(request)))
 
     def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:
         """TimerFired records for what is due, each once; again after a restore or when one was early."""

@@ -1,6 +1,6 @@
 """`Codec`: bytes to records and back, whatever the framing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import RLock
 from typing import Any
 
@@ -38,7 +38,6 @@ class Codec:
         self._readers: dict[bytes, tuple[str, Callable[[bytes, int], tuple[Any, int]]]] = {}
         self._peeks: dict[tuple[bytes, tuple[str, ...]], Callable[[bytes, int], tuple[Any, ...]]] = {}
         self._compiling = RLock()
-        self._last: tuple[Any, ...] = (None, None, b"", None, None, b"")
 
     @staticmethod
     def load(schemas: Schemas | None = None, framing: Framing | None = None, release: str | None = None) -> "Codec":
@@ -94,21 +93,39 @@ class Codec:
         whose = getattr(record, "wf_run_id", getattr(record, "name", None))
         return Unencodable(f"{name}{'' if whose is None else f' of {whose!r}'}: {error}")
 
+    def encode_log(self, log: Iterable[LogEntry]) -> list[bytes]:
+        """Return the bytes of each entry, as `encode` would. Raises Unencodable.
+
+        The entries of one command share all of the header but `seq`: it is encoded once.
+        """
+        written = []
+        cause, time_ms, incarnation, head, tail = None, None, None, b"", b""
+        for entry in log:
+            if entry.cause is not cause or entry.time_ms != time_ms or entry.incarnation != incarnation:
+                cause, time_ms, incarnation = entry.cause, entry.time_ms, entry.incarnation
+                try:
+                    head, tail = self._write_head(entry)
+                except encoders.ERRORS as error:
+                    raise self._unencodable(entry, error) from error
+            event = entry.event
+            try:
+                writer = self._event_writers.get(type(event)) or self._event_writer(type(event))
+                written.append(writer(event, head, LONGS[entry.seq], tail))
+            except encoders.ERRORS as error:
+                raise self._unencodable(entry, error) from error
+        return written
+
     def _write_log_entry(self, entry: LogEntry) -> bytes:
-        """The events of one command share all of the header but `seq`: it is encoded once."""
-        last_id, last_incarnation, head, last_cause, last_time, tail = self._last
-        if entry.wf_run_id is not last_id or entry.incarnation != last_incarnation:
-            wf_run_id = entry.wf_run_id.encode()
-            head = LONGS[len(wf_run_id)] + wf_run_id + LONGS[entry.incarnation]
-        if entry.cause is not last_cause or entry.time_ms != last_time:
-            tail = LONGS[entry.time_ms] + self._write_cause(entry.cause)
-        # One assignment of one tuple: another thread sees all of it or nothing.
-        self._last = (entry.wf_run_id, entry.incarnation, head, entry.cause, entry.time_ms, tail)
+        head, tail = self._write_head(entry)
         event = entry.event
-        writer = self._event_writers.get(type(event))
-        if writer is None:
-            writer = self._event_writer(type(event))
+        writer = self._event_writers.get(type(event)) or self._event_writer(type(event))
         return writer(event, head, LONGS[entry.seq], tail)
+
+    def _write_head(self, entry: LogEntry) -> tuple[bytes, bytes]:
+        """The fields of a LogEntry before its `seq`, and those after it."""
+        wf_run_id = entry.wf_run_id.encode()
+        head = LONGS[len(wf_run_id)] + wf_run_id + LONGS[entry.incarnation]
+        return head, LONGS[entry.time_ms] + self._write_cause(entry.cause)
 
     def _event_writer(self, event: type) -> Callable[[Any, bytes, bytes, bytes], bytes]:
         if EVENTS.get(event.__name__) is not event:
@@ -126,7 +143,6 @@ class Codec:
 
     def _dropped(self, released: RecordSchema) -> Dropped:
         return Dropped(released.names, self.schemas.names, f"the schemas of {self._release}")
-
 
     def decode(self, data: bytes) -> Record:
         """Return the record that the bytes are; one of the log as a LogEntry.

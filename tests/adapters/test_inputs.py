@@ -1,7 +1,6 @@
 """What makes a record of an input topic a command, or a dead letter."""
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,7 +44,7 @@ def as_record(topic: str, command: Any, of: str, **changes: Any) -> InputRecord:
     if isinstance(command, SkipRecord):
         partition = command.partition
     record = InputRecord(topic, partition, 41, 1_790_000_000_000, of.encode(), CODEC.encode(command))
-    return replace(record, **changes)
+    return record._replace(**changes)
 
 
 def topic_of(name: str) -> str:
