@@ -30,14 +30,18 @@ from processors.core.commands import (
     DefinitionKind,
     DeleteWfRun,
     ExternalEvent,
+    OperatorCommand,
     PutExternalEventDef,
     PutTaskDef,
     PutWfSpec,
     PutWorkflowEventDef,
+    QuarantineWfRun,
+    ReleaseWfRun,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    SkipRecord,
     StopWfRun,
     TaskStatus,
 )
@@ -58,7 +62,15 @@ from processors.core.spec import WfSpec
 from processors.core.values import Value, VariableType, to_json
 from processors.errors import HalterError
 from processors.fold_position import FoldPosition
-from processors.inputs import DEFINITION_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, VALUE_BYTES_MAX, WF_COMMANDS
+from processors.inputs import (
+    DEFINITION_COMMANDS,
+    EXTERNAL_EVENTS,
+    OPERATOR_COMMANDS,
+    TASK_REPORTS,
+    VALUE_BYTES_MAX,
+    WF_COMMANDS,
+    operator_key,
+)
 from processors.partitioner import partition_of
 from processors.settings import Settings
 from processors.topics import Topics
@@ -70,6 +82,8 @@ POLL_SECONDS: Final = 0.05
 REMEMBERED_MAX: Final = 10_000
 NOW: Final = 0
 """librdkafka's word for the time at which it is given a record."""
+BY_KEY: Final = -1
+"""librdkafka's word for the partition that the key says."""
 
 
 class NotDelivered(HalterError):
@@ -82,6 +96,10 @@ class PlaceUnknown(HalterError):
 
 class PartitionsDiffer(HalterError):
     """The cluster has another number of partitions than we believe: correct HALTER_PARTITIONS."""
+
+
+class NoSuchPartition(HalterError):
+    """A partition is named that there is not. Whoever typed it looks at the message of the worker again."""
 
 
 class RecordTooLarge(HalterError):
@@ -163,15 +181,19 @@ class _Sending:
         self.error, self.message = error, message
 
 
-def topic_of(command: Command | DefinitionCommand) -> str:
+def topic_of(command: Command | DefinitionCommand | OperatorCommand) -> str:
     """Where a command goes, without the prefix."""
     if isinstance(command, DefinitionCommand):
         return DEFINITION_COMMANDS
+    if isinstance(command, OperatorCommand):
+        return OPERATOR_COMMANDS
     return {ExternalEvent: EXTERNAL_EVENTS, ReportTaskRun: TASK_REPORTS}.get(type(command), WF_COMMANDS)
 
 
-def key_of(command: Command | DefinitionCommand) -> str:
+def key_of(command: Command | DefinitionCommand | OperatorCommand) -> str:
     """The key of a command's record."""
+    if isinstance(command, OperatorCommand):
+        return operator_key(command)
     return command.name if isinstance(command, DefinitionCommand) else command.wf_run_id
 
 
@@ -350,6 +372,34 @@ class Client:
         """Forget a WfRun; its id is free again."""
         return self.post(DeleteWfRun(wf_run_id, new_id()))
 
+    def quarantine(self, wf_run_id: str, reason: str | None = None, operator: str | None = None) -> Posted:
+        """Have the inputs of a WfRun kept instead of decided, so that its partition goes on without it."""
+        return self._operate(QuarantineWfRun(wf_run_id, reason, new_id(), operator))
+
+    def release(self, wf_run_id: str, reason: str | None = None, operator: str | None = None) -> Posted:
+        """End a quarantine: what was kept is decided."""
+        return self._operate(ReleaseWfRun(wf_run_id, new_id(), reason, operator))
+
+    def skip(
+        self, topic: str, partition: int, offset: int, reason: str | None = None, operator: str | None = None
+    ) -> Posted:
+        """Have one record of an input topic, named without the prefix, passed over. Raises NoSuchPartition."""
+        if not 0 <= partition < self.topics.partitions:
+            raise NoSuchPartition(
+                f"expected a partition from 0 to {self.topics.partitions - 1}, found {partition}; "
+                "if the cluster has more, set HALTER_PARTITIONS"
+            )
+        return self._operate(SkipRecord(topic, partition, offset, reason, new_id(), operator))
+
+    def _operate(self, command: OperatorCommand) -> Posted:
+        key = operator_key(command)
+        partition = (
+            command.partition if isinstance(command, SkipRecord) else partition_of(key.encode(), self.topics.partitions)
+        )
+        log_end = self.reader.end(self.topics.wf_events, partition)
+        _, offset = self._send(self.topics.operator_commands, key, command, partition)
+        return Posted(self, key, OPERATOR_COMMANDS, partition, offset, log_end)
+
     def report_task(
         self,
         request: TaskRequest,
@@ -395,7 +445,7 @@ class Client:
             self._delivered(sent)
         return len(sending)
 
-    def check(self, command: Command | DefinitionCommand) -> bytes:
+    def check(self, command: Command | DefinitionCommand | OperatorCommand) -> bytes:
         """The bytes of a command. Raises RecordTooLarge, or Unencodable if it has a value that no record can have."""
         value = self.codec.encode(command)
         if len(value) > VALUE_BYTES_MAX:
@@ -404,21 +454,32 @@ class Client:
             )
         return value
 
-    def _send(self, topic: str, key: str, command: Command | DefinitionCommand) -> tuple[int, int]:
+    def _send(
+        self,
+        topic: str,
+        key: str,
+        command: Command | DefinitionCommand | OperatorCommand,
+        partition: int = BY_KEY,
+    ) -> tuple[int, int]:
         """Produce one record and wait for its delivery report: (partition, offset). Raises PlaceUnknown."""
-        sending = self._begin(topic, key, command)
+        sending = self._begin(topic, key, command, partition=partition)
         message = self._delivered(sending)
-        partition, offset = message.partition(), message.offset()
-        assert partition is not None
+        found, offset = message.partition(), message.offset()
+        assert found is not None
         if offset is None:
             raise PlaceUnknown(
-                f"{sending.what} is on '{topic}', partition {partition}, but Kafka has not said at which offset: "
+                f"{sending.what} is on '{topic}', partition {found}, but Kafka has not said at which offset: "
                 "what becomes of it will be on the log, and cannot be waited for"
             )
-        return partition, offset
+        return found, offset
 
     def _begin(
-        self, topic: str, key: str, command: Command | DefinitionCommand, timestamp_ms: int | None = None
+        self,
+        topic: str,
+        key: str,
+        command: Command | DefinitionCommand | OperatorCommand,
+        timestamp_ms: int | None = None,
+        partition: int = BY_KEY,
     ) -> "_Sending":
         value = self.check(command)
         self._expect_topic(topic)
@@ -427,7 +488,12 @@ class Client:
             while True:
                 try:
                     self._producer.produce(
-                        topic, key=key.encode(), value=value, on_delivery=sending.report, timestamp=timestamp_ms or NOW
+                        topic,
+                        key=key.encode(),
+                        value=value,
+                        partition=partition,
+                        on_delivery=sending.report,
+                        timestamp=timestamp_ms or NOW,
                     )
                     return sending
                 except BufferError:  # librdkafka's queue is full: let it empty
@@ -573,6 +639,7 @@ __all__ = [
     "DefinitionKind",
     "DefinitionRefused",
     "NoOutcome",
+    "NoSuchPartition",
     "NotDelivered",
     "NotEnded",
     "PartitionsDiffer",

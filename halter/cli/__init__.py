@@ -48,6 +48,11 @@ COMMANDS = {
     "resume": LazyCommand("halter.cli.runs:resume", "Resume a WfRun, or one of its threads."),
     "rescue": LazyCommand("halter.cli.runs:rescue", "Revive a thread that is in ERROR."),
     "delete": LazyCommand("halter.cli.runs:delete", "Forget a WfRun; its id is free again."),
+    "quarantine": LazyCommand(
+        "halter.cli.operations:quarantine", "Keep a WfRun's inputs, so that its partition goes on."
+    ),
+    "release": LazyCommand("halter.cli.operations:release", "End a quarantine: decide what was kept."),
+    "skip": LazyCommand("halter.cli.operations:skip", "Pass over one record on which a rule breaks."),
     "schemas": LazyCommand("halter.cli.schemas:app", "List and print the Avro schemas of the topics."),
 }
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from processors.runtime.calls import Watched
 from processors.runtime.clock import CLOCK, Clock
-from processors.runtime.errors import FoldFailed, in_short
+from processors.runtime.errors import AgentEnded, FoldFailed, in_short
 from processors.runtime.fold import InputRecord, OutputRecord
 from processors.runtime.shards import OwnedShard
 from processors.runtime.steps import Step, Steps
@@ -48,7 +48,7 @@ class Batch:
         self.folded = 0
         self._until, self._watched, self._clock = until, watched, clock
         self.outputs: asyncio.Future[Sequence[OutputRecord]] = asyncio.get_running_loop().create_future()
-        # The worker ends with the first failure of a turn; nobody asks for the others then.
+        # The worker may end with a failure of another batch of the turn; nobody asks for this one's then.
         self.outputs.add_done_callback(lambda outputs: outputs.cancelled() or outputs.exception())
         self._steps = steps
         self._current: InputRecord | None = None
@@ -80,12 +80,12 @@ class Batch:
         if self.outputs.done():
             return True
         if isinstance(error, Exception):
-            failure = FoldFailed(self._sentence(error))
+            failure = FoldFailed(self._sentence(error), self._current, self.records[: self.folded], in_short(error))
             failure.__cause__ = error
             self.outputs.set_exception(failure)
             return True
         # The agent is cancelled, or forgot to hand over: either way there is nothing to commit.
-        self.outputs.set_exception(FoldFailed(f"shard {self.shard.number}: the agent ended without outputs"))
+        self.outputs.set_exception(AgentEnded(f"shard {self.shard.number}: the agent ended without outputs"))
         return False
 
     def _sentence(self, error: Exception) -> str:

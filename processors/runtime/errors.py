@@ -1,12 +1,28 @@
 """What ends a worker. Each message is one line that says what was expected, what was found, and where."""
 
 import traceback
+from collections.abc import Sequence
 
 from processors.errors import HalterError
+from processors.inputs import InputRecord
 
 
 class FoldFailed(HalterError):
-    """A rule broke on a record: a bug. Nothing of its turn was committed. Developers act on the record named."""
+    """A rule broke: a bug. Its partition waits. An operator gets it going, developers act on the record named.
+
+    `record`: the one that was folded, None if it was after or between them; `records`: those that may be to blame, none
+    if it was in the fold's timers.
+    """
+
+    def __init__(
+        self, message: str, record: InputRecord | None = None, records: Sequence[InputRecord] = (), reason: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.record, self.records, self.reason = record, records, reason
+
+
+class AgentEnded(HalterError):
+    """An agent ended without outputs: the worker is being stopped, or a bug of ours. Nothing is lost."""
 
 
 class PositionLost(HalterError):

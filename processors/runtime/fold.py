@@ -110,6 +110,10 @@ class FoldFactory(Protocol):
         """Return a fold with no state yet."""
         ...
 
+    def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
+        """Return what a record is about, as an operator names it, and what it asks for; None: unknown. Never raises."""
+        ...
+
 
 class Definitions(Protocol):
     """The worker's view of the compacted `definitions` topic, shared by its folds. It stands still during a turn."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from processors.runtime.fold import DEFINITIONS, WF_COMMANDS, FoldFactory
+from processors.runtime.fold import DEFINITIONS, WF_COMMANDS, FoldFactory, InputRecord
 
 Place = tuple[str, int]
 """A topic's name on the cluster and a partition."""
@@ -35,6 +35,10 @@ class ShardTopics:
     def state(self, shard: int) -> list[Place]:
         """Return what the shard is restored from."""
         return self._places(self._factory.state_topics(shard))
+
+    def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
+        """Return what a record is about and what it asks for, as far as folds know."""
+        return self._factory.describe(record)
 
     def _places(self, logical: Iterable[tuple[str, int]]) -> list[Place]:
         return [(self.on_cluster(topic), partition) for topic, partition in logical]

@@ -3,7 +3,7 @@
 Written by the Kafka thread and the event loop, read from anywhere: every change makes a new Snapshot.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -24,11 +24,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of a worker at one moment. `restoring`: shard -> share of its state that has been read, 0 to 1."""
+    """The state of a worker at one moment. `restoring`: shard -> share of its state that has been read, 0 to 1;
+    `paused`: shard -> what broke on it.
+    """
 
     state: State = State.STARTING
     shards: tuple[int, ...] = ()
     restoring: tuple[tuple[int, float], ...] = ()
+    paused: tuple[tuple[int, str], ...] = ()
     reason: str = ""
 
     @property
@@ -38,7 +41,7 @@ class Snapshot:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {**asdict(self), "ready": self.ready, "restoring": dict(self.restoring)}
+        return {**asdict(self), "ready": self.ready, "restoring": dict(self.restoring), "paused": dict(self.paused)}
 
 
 class Readiness:
@@ -49,7 +52,6 @@ class Readiness:
         self.on_change = on_change
         self._life = State.STARTING
         self._waiting = False
-        self._degraded = ""
 
     @property
     def ready(self) -> bool:
@@ -70,10 +72,9 @@ class Readiness:
         self._waiting = waits
         self._tell()
 
-    def degrade(self, reason: str) -> None:
-        """Report that something which is ours to fold is not folded; an empty reason takes it back."""
-        self._degraded = reason
-        self._tell(reason=reason)
+    def pauses(self, paused: Mapping[int, str]) -> None:
+        """Report which shards are not folded on, because a rule broke, and what that was."""
+        self._tell(paused=tuple(sorted(paused.items())))
 
     def _tell(self, **changes: Any) -> None:
         snapshot = replace(self.snapshot, **changes)
@@ -81,7 +82,7 @@ class Readiness:
         if state is State.FOLDING:
             if self._waiting:
                 state = State.WAITING_FOR_KAFKA
-            elif self._degraded:
+            elif snapshot.paused:
                 state = State.DEGRADED
             elif snapshot.restoring:
                 state = State.RESTORING

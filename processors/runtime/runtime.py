@@ -17,7 +17,7 @@ from processors.errors import HalterError
 from processors.runtime.batch import Batch
 from processors.runtime.calls import FOLD_STUCK_SECONDS, KafkaCalls, Stopping, Watchdog, Watched
 from processors.runtime.clock import CLOCK, Clock
-from processors.runtime.errors import KafkaFailed, in_short
+from processors.runtime.errors import FoldFailed, KafkaFailed, in_short
 from processors.runtime.readiness import Readiness, State
 from processors.runtime.steps import Step, Steps
 from processors.runtime.turns import Figures, Turn, Turns
@@ -104,15 +104,21 @@ class Runtime(mode.Service):
         begun = self._clock.monotonic()
         until = begun + TURN_SECONDS
         batches = [
-            Batch(shard, records, until, self._folding, self._steps, self._clock)
+            Batch(
+                shard, records, begun if turn.one_at_a_time(shard) else until, self._folding, self._steps, self._clock
+            )
             for shard, records in turn.records.items()
         ]
         for batch in batches:
             await self._channel.put(batch)  # type: ignore[arg-type]  # any object may go through
         for batch in batches:
-            # A rule that breaks ends the worker here. Later: abort, pause this partition alone, say so, and let the
-            # other shards go on (FoldFailed names the record).
-            await self._in_kafka_thread(self._turns.produce, await batch.outputs)
+            try:
+                outputs = await batch.outputs
+            except FoldFailed as failure:
+                # A rule broke. Nothing of this shard's was handed to the transaction: the others go on.
+                turn.broken[batch.shard] = failure
+                continue
+            await self._in_kafka_thread(self._turns.produce, outputs)
             turn.folded[batch.shard] = batch.folded
         self._steps.reached(Step.AFTER_FOLD)
         seconds = self._clock.monotonic() - begun

@@ -4,7 +4,7 @@ A shard is in one of them, or it is not ours. `Shards` hears from the group what
 between turns; it never waits.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -15,6 +15,7 @@ from processors.runtime.fold import WF_COMMANDS, Fold
 from processors.runtime.load import Load, Loaded
 from processors.runtime.membership import Membership
 from processors.runtime.names import Place, ShardTopics
+from processors.runtime.pauses import Pause
 from processors.runtime.readiness import Readiness, State
 
 
@@ -50,8 +51,9 @@ class Shards:
         self._owned: dict[int, OwnedShard] = {}
         self._by_place: dict[Place, tuple[OwnedShard, str]] = {}
         self._loads: list[Load] = []
+        self._pauses: dict[int, Pause] = {}
         membership.assigned = self._given
-        membership.revoked = self.forget
+        membership.revoked = self._taken
 
     @property
     def owned(self) -> Collection[OwnedShard]:
@@ -74,6 +76,52 @@ class Shards:
     def _given(self, shards: Iterable[int]) -> None:
         self._readiness.lives(State.FOLDING)
         self.load(shards)
+
+    def _taken(self, shards: Iterable[int]) -> None:
+        shards = set(shards)
+        for number in shards:
+            self._pauses.pop(number, None)  # its next owner finds out by itself
+        self.forget(shards)
+
+    @property
+    def paused(self) -> Mapping[int, Pause]:
+        """Shards on which a rule broke."""
+        return self._pauses
+
+    def pause_of(self, shard: OwnedShard) -> Pause | None:
+        """The pause of a shard; None for one that goes on."""
+        return self._pauses.get(shard.number)
+
+    def pause(self, shard: OwnedShard) -> Pause:
+        """Load a shard anew on which a rule broke, to go on as far as its pause says."""
+        pause = self._pauses.setdefault(shard.number, Pause())
+        self.reload([shard])
+        return pause
+
+    def end_pauses(self) -> list[int]:
+        """Between turns: fetch what pauses want, and forget those that are over. Returns the shards that go on."""
+        over = []
+        for number, pause in list(self._pauses.items()):
+            shard = self._owned.get(number)
+            if shard is None:
+                continue
+            if pause.is_over(shard.next_offsets):
+                del self._pauses[number]
+                over.append(number)
+            if pause.to_be_fetched_anew:
+                pause.to_be_fetched_anew = False
+                places = self._names.inputs(number)
+                self._membership.unassign(places)
+                self._membership.assign({it: shard.next_offsets[self._names.logical(it[0])] for it in places})
+        if over:
+            self.report()
+        return over
+
+    def fetch_less(self, shard: OwnedShard, pause: Pause) -> None:
+        """Fetch no longer what its pause does not want."""
+        self._membership.unassign(
+            [it for it in self._names.inputs(shard.number) if not pause.fetches(self._names.logical(it[0]))]
+        )
 
     def load(self, shards: Iterable[int]) -> None:
         """Begin to load shards, which the group has given to us."""
@@ -105,6 +153,7 @@ class Shards:
 
     def forget_all(self) -> None:
         """Drop everything."""
+        self._pauses.clear()
         self.forget([*self._owned, *(number for load in self._loads for number in load.shards)])
 
     def drive(self, seconds: float) -> None:
@@ -129,7 +178,14 @@ class Shards:
             self._owned[shard.number] = shard
             for place in starts:
                 self._by_place[place] = shard, self._names.logical(place[0])
-            positions |= starts
+            pause = self._pauses.get(shard.number)
+            if pause is not None:
+                pause.loaded(shard.next_offsets)
+            positions |= {
+                place: offset
+                for place, offset in starts.items()
+                if pause is None or pause.fetches(self._names.logical(place[0]))
+            }
         self._membership.assign(positions)
         self.report()
 
@@ -137,3 +193,4 @@ class Shards:
         """Tell readiness."""
         restoring = {number: load.progress(number) for load in self._loads for number in load.shards}
         self._readiness.owns(tuple(sorted(self._owned)), restoring)
+        self._readiness.pauses({number: pause.sentence for number, pause in self._pauses.items()})

@@ -18,14 +18,16 @@ from typing import Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from processors.inputs import HEADER_PREFIX, Headers
+from processors.errors import HalterError
+from processors.inputs import DEFINITION_COMMANDS, HEADER_PREFIX, INPUT_TOPICS, OPERATOR_COMMANDS, Headers
 from processors.runtime.calls import KafkaCalls
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.definitions import DefinitionsReader
-from processors.runtime.errors import OutOfOrder, PositionLost, TurnCannotCommit
+from processors.runtime.errors import FoldFailed, OutOfOrder, PositionLost, TurnCannotCommit, in_short
 from processors.runtime.fold import InputRecord, OutputRecord
 from processors.runtime.membership import Membership, NotAMember
 from processors.runtime.names import ShardTopics
+from processors.runtime.pauses import Pause
 from processors.runtime.readiness import Readiness, State
 from processors.runtime.shards import OwnedShard, Shards
 from processors.runtime.steps import Step, Steps
@@ -43,6 +45,8 @@ broker still marks the end of the one before is put off by librdkafka for 20 ms,
 shards this gap halves the latency. A worker that is idle or busy does not notice it."""
 
 
+QUARANTINED: Final = INPUT_TOPICS.keys() - {DEFINITION_COMMANDS, OPERATOR_COMMANDS}
+"""The inputs of which a quarantine keeps what is for a WfRun."""
 UNREADABLE_HEADERS: Final[Headers] = ((f"{HEADER_PREFIX}headers_unreadable", b"a name is not UTF-8"),)
 """Stands for the headers of a record that the client cannot read: they are in the input topic alone."""
 
@@ -56,6 +60,7 @@ class Figures:
     outputs: int = 0
     timers: int = 0
     aborts: int = 0
+    pauses: int = 0
     poll_s: float = 0.0
     fold_s: float = 0.0
     commit_s: float = 0.0
@@ -70,11 +75,25 @@ class Figures:
 
 @dataclass(slots=True)
 class Turn:
-    """The records of one turn by shard, and the timers that it fires. `folded`: how many of the records were."""
+    """The records of one turn by shard, and the timers that it fires. `folded`: how many of the records were;
+    `broken`: shards of which nothing is, because a rule broke; `slow`: shards that fold one record in a turn.
+    """
 
-    records: Mapping[OwnedShard, list[InputRecord]]
-    timers: Mapping[OwnedShard, Sequence[OutputRecord]]
+    records: dict[OwnedShard, list[InputRecord]]
+    timers: dict[OwnedShard, Sequence[OutputRecord]]
+    slow: frozenset[OwnedShard] = frozenset()
     folded: dict[OwnedShard, int] = field(default_factory=dict)
+    broken: dict[OwnedShard, FoldFailed] = field(default_factory=dict)
+
+    def one_at_a_time(self, shard: OwnedShard) -> bool:
+        """Whether only one record of a shard is to be folded."""
+        return shard in self.slow
+
+    def leave_out_the_broken(self) -> None:
+        """Take out of the turn what cannot be committed."""
+        for shard in self.broken:
+            self.records.pop(shard, None)
+            self.timers.pop(shard, None)
 
     @property
     def shards(self) -> Iterable[OwnedShard]:
@@ -182,6 +201,7 @@ class Turns:
         if self._calls.stopping.is_set():
             return None
         try:
+            self._go_on()
             self._shards.drive(LOAD_SLICE_SECONDS)
             self._definitions.catch_up()
             polled = self._poll()
@@ -189,12 +209,13 @@ class Turns:
         except (KafkaException, NotAMember) as exception:
             self._rejoin(exception)
             return None
-        records = self._with_left(polled)
         timers = self._due_timers()
+        records = self._admitted(self._with_left(polled))
         if not records and not timers:
             return None
         self._steps.reached(Step.AFTER_POLL)
-        return Turn(records, timers)
+        slow = {shard for shard in records if (pause := self._shards.pause_of(shard)) and pause.one_at_a_time}
+        return Turn(records, timers, frozenset(slow))
 
     def produce(self, outputs: Sequence[OutputRecord]) -> None:
         """Write what a shard's records came to, in the turn's transaction."""
@@ -223,6 +244,14 @@ class Turns:
 
     def _finish(self, turn: Turn) -> None:
         begun = self._clock.monotonic()
+        turn.leave_out_the_broken()
+        self._commit(turn, begun)
+        for shard, failure in turn.broken.items():
+            self._pause(shard, failure)
+
+    def _commit(self, turn: Turn, begun: float) -> None:
+        if not turn.shards and not self._transaction.is_open:
+            return
         for shard, records in turn.records.items():
             advance(shard, records[: turn.folded[shard]])
         self._left = turn.left
@@ -240,6 +269,8 @@ class Turns:
         else:
             for shard in turn.shards:
                 shard.fold.committed()
+                if (pause := self._shards.pause_of(shard)) is not None:
+                    pause.committed(turn.records.get(shard, [])[: turn.folded.get(shard, 0)])
             self._patience.regained()
             self.figures.turns += 1
             self.figures.records += sum(turn.folded.values())
@@ -273,6 +304,74 @@ class Turns:
         self._patience.lost(reason)
         self._readiness.lives(State.JOINING)
         self._membership.join()
+
+    # Pausing.
+
+    def _pause(self, shard: OwnedShard, failure: FoldFailed) -> None:
+        """A rule broke: say so, once for each time it is tried, and load the shard anew. The worker goes on."""
+        if not self._shards.has(shard):
+            return  # taken, or loaded anew for another reason: it will break again
+        pause = self._shards.pause(shard)
+        record = pause.broke(failure.record, failure.records)
+        self.figures.pauses += 1
+        self._left.pop(shard, None)
+        self._log.debug("broke_there", exc_info=failure)
+        if record is None and failure.records:
+            pause.sentence = f"{failure}; which record it is, is being looked for"
+            self._log.warning("rule_broke", partition=shard.number, reason=pause.sentence)
+        elif record is None:
+            pause.sentence = f"{failure}"
+            self._log.error(
+                "partition_paused",
+                partition=shard.number,
+                reason=pause.sentence,
+                to_go_on="mend the rule and start the workers again",
+            )
+        else:
+            self._say_where_it_stands(pause, record, failure.reason)
+        self._shards.report()
+
+    def _say_where_it_stands(self, pause: Pause, record: InputRecord, reason: str) -> None:
+        about, command = self._names.describe(record)
+        where = f"{record.topic}[{record.partition}]@{record.offset}"
+        pause.sentence = f"{where}, {command or 'a record'} for {about or 'nobody'}: {reason}"
+        skip = f"`halter skip {record.topic} {record.partition} {record.offset}` passes over this one record"
+        keep = (
+            f"`halter quarantine {about}` keeps what comes for {about} and lets the rest go on, "
+            f"`halter release {about}` decides it once the rule is mended; "
+        )
+        self._log.error(
+            "partition_paused",
+            partition=record.partition,
+            record=where,
+            wf_run=about,
+            command=command,
+            reason=reason,
+            to_go_on=(keep if about is not None and record.topic in QUARANTINED else "") + skip,
+        )
+
+    def _go_on(self) -> None:
+        for shard in self._shards.owned:
+            pause = self._shards.pause_of(shard)
+            if pause is not None and pause.to_be_fetched_anew:
+                self._left.pop(shard, None)
+        for number in self._shards.end_pauses():
+            self._log.info("partition_goes_on", partition=number)
+
+    def _admitted(self, records: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[InputRecord]]:
+        """Put operator commands before all else, and leave out what a pause does not admit."""
+        for of_shard in records.values():
+            if any(record.topic == OPERATOR_COMMANDS for record in of_shard):
+                of_shard.sort(key=lambda record: record.topic != OPERATOR_COMMANDS)
+        if not self._shards.paused:
+            return records
+        records = {shard: of_shard for shard, of_shard in records.items() if self._shards.has(shard)}
+        for shard in self._shards.owned:
+            pause = self._shards.pause_of(shard)
+            if pause is not None:
+                records[shard] = pause.admit(records.get(shard, []))
+                self._shards.fetch_less(shard, pause)
+        return {shard: of_shard for shard, of_shard in records.items() if of_shard}
 
     # Beginning.
 
@@ -327,7 +426,11 @@ class Turns:
             return LOADING_SECONDS
         if not self._shards.owned:
             return JOINING_SECONDS
-        timers = [time_ms for shard in self._shards.owned if (time_ms := shard.fold.next_timer_ms()) is not None]
+        timers = [
+            time_ms
+            for shard in self._shards.owned
+            if self._fires_timers(shard) and (time_ms := self._next_timer_ms(shard)) is not None
+        ]
         if not timers:
             return IDLE_SECONDS
         return min(IDLE_SECONDS, max(0.0, (min(timers) - self._clock.now_ms()) / 1_000))
@@ -335,18 +438,51 @@ class Turns:
     def _due_timers(self) -> dict[OwnedShard, Sequence[OutputRecord]]:
         now_ms, left = self._clock.now_ms(), TIMERS_PER_TURN
         due: dict[OwnedShard, Sequence[OutputRecord]] = {}
-        for shard in self._shards.owned:
-            if left > 0 and (timers := shard.fold.due_timers(now_ms, left)):
+        for shard in list(self._shards.owned):
+            if left <= 0 or not self._fires_timers(shard):
+                continue
+            try:
+                timers = shard.fold.due_timers(now_ms, left)
+            except Exception as error:  # noqa: BLE001  a bug of a rule is the partition's, not the worker's
+                reason = in_short(error)
+                failure = FoldFailed(f"the timers of partition {shard.number} cannot be fired: {reason}", reason=reason)
+                failure.__cause__ = error
+                self._pause(shard, failure)
+                continue
+            if (pause := self._shards.pause_of(shard)) is not None:
+                pause.timers_fine()
+            if timers:
                 due[shard] = timers
                 left -= len(timers)
         return due
 
+    def _fires_timers(self, shard: OwnedShard) -> bool:
+        pause = self._shards.pause_of(shard)
+        return pause is None or pause.fires_timers
+
+    @staticmethod
+    def _next_timer_ms(shard: OwnedShard) -> int | None:
+        try:
+            return shard.fold.next_timer_ms()
+        except Exception:  # noqa: BLE001  firing them will say what is wrong
+            return None
+
     def _wait_for_definitions(self, records: Mapping[OwnedShard, Sequence[InputRecord]]) -> None:
         required = max(
-            (shard.fold.required_definitions(record) for shard, of_shard in records.items() for record in of_shard),
+            (required_definitions(shard, record) for shard, of_shard in records.items() for record in of_shard),
             default=0,
         )
         self._definitions.wait_for(required)
+
+
+def required_definitions(shard: OwnedShard, record: InputRecord) -> int:
+    """Return the position of `definitions` that a record's producer saw. What breaks here breaks its fold as well."""
+    try:
+        return shard.fold.required_definitions(record)
+    except HalterError:
+        raise
+    except Exception:  # noqa: BLE001  the fold will say what is wrong
+        return 0
 
 
 def as_input(message: Message, topic: str, partition: int) -> InputRecord:

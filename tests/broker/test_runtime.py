@@ -121,17 +121,25 @@ def test_the_new_group_protocol_works_as_well(bootstrap: str, prefix: str, tmp_p
         assert verdict.ok, verdict
 
 
-def test_a_turn_that_folds_a_record_that_breaks_a_rule_ends_the_worker_with_the_record_named(
+def test_a_record_that_breaks_a_rule_pauses_its_partition_by_name_and_the_others_go_on(
     installation: Installation,
 ) -> None:
     installation.post_many(50)
     topic, partition, offset = installation.post("external-events", "key-1", boom=True)
+    installation.post_many(50)
     worker = installation.worker("one")
-    assert worker.wait_end() == 1
-    last_line = worker.log.splitlines()[-1]
-    assert last_line.startswith(f"halter: {topic}[{partition}]@{offset} (key b'key-1') cannot be folded: RuleBroke")
+    worker.wait_logged("partition_paused")
+    (line,) = (line for line in worker.log.splitlines() if "partition_paused" in line)
+    assert f"{topic}[{partition}]@{offset}" in line
+    assert "RuleBroke: told to" in line
     assert "Traceback" not in worker.log
+    others = [place for place in installation.ledger.inputs() if place[1] != partition]
+    installation.ledger.wait_until_folded(others)
+    installation.post_many(50)
+    others = [place for place in installation.ledger.inputs() if place[1] != partition]
+    installation.ledger.wait_until_folded(others)
     assert [topic, partition, offset] not in [event["cause"] for event in installation.ledger.events()]
+    assert worker.stop()[0] == 0
 
 
 def test_a_position_that_was_deleted_unread_stops_the_worker(installation: Installation) -> None:

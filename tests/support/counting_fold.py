@@ -52,6 +52,9 @@ class CountingFactory:
         own = [(DEFINITIONS, 0)] if partition == 0 else []
         return [*((topic, partition) for topic in (WF_RUNS, TIMERS, FOLD_POSITIONS)), *own]
 
+    def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
+        return (record.key or b"").decode() or None, None
+
     def create(self, partition: int) -> "CountingFold":
         return CountingFold(partition, self.definitions)
 

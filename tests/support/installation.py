@@ -121,7 +121,9 @@ class Installation:
                 worker.send(signal.SIGCONT)
                 worker.kill()
 
-    def worker(self, slot: str, *, static: bool = False, **env: str) -> WorkerProcess:
+    def worker(
+        self, slot: str, *, static: bool = False, module: str = "tests.support.counting_worker", **env: str
+    ) -> WorkerProcess:
         """Start a worker process; `env` adds variables."""
         name = f"{slot}-{len(self.workers)}"
         log_file, ready_file = self.folder / f"{name}.log", self.folder / f"{name}.ready"
@@ -136,7 +138,7 @@ class Installation:
         command = [
             sys.executable,
             "-m",
-            "tests.support.counting_worker",
+            module,
             "--slot",
             slot,
             "--ready-file",

@@ -1,0 +1,295 @@
+"""A bug in a rule, on a real Kafka: its partition waits, others go on, nobody dies, and an operator gets it going."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from halter.client import Client, NoOutcome, Posted
+from halter.wf_run_text import data
+from processors.core.commands import PutExternalEventDef, PutTaskDef, PutWfSpec
+from processors.core.engine import new_run, replay
+from processors.core.model import Status
+from processors.partitioner import partition_of
+from tests.adapters.test_shard import CART
+from tests.support.installation import Installation, WorkerProcess, wait_until
+
+PARTITIONS = 4
+BAD = "bad-1"
+PARTITION = partition_of(BAD.encode(), PARTITIONS)
+IDS = [f"good-{number}" for number in range(40)]
+NEIGHBOUR = next(it for it in IDS if partition_of(it.encode(), PARTITIONS) == PARTITION)
+ELSEWHERE = [
+    next(it for it in IDS if partition_of(it.encode(), PARTITIONS) == number)
+    for number in range(PARTITIONS)
+    if number != PARTITION
+]
+BRIEFLY = 3.0
+
+
+@pytest.fixture
+def installation(bootstrap: str, prefix: str, tmp_path: Path) -> Iterator[Installation]:
+    with Installation(bootstrap, prefix, tmp_path, partitions=PARTITIONS) as it:
+        yield it
+
+
+@pytest.fixture
+def client(installation: Installation) -> Iterator[Client]:
+    with Client(installation.settings, installation.topics) as it:
+        yield it
+
+
+def worker(installation: Installation, slot: str, breaks: str = "", **more: str) -> WorkerProcess:
+    return installation.worker(slot, module="tests.support.breaking_worker", HALTER_TEST_BREAKS=breaks, **more)
+
+
+def put_cart(client: Client) -> None:
+    for command in (PutExternalEventDef("add"), PutExternalEventDef("checkout"), PutTaskDef("charge")):
+        client.put(command)
+    client.put(PutWfSpec("cart", json.dumps(CART)))
+
+
+def names(posted: Posted, seconds: float = 30.0) -> list[str]:
+    return [type(entry.event).__name__ for entry in posted.outcome(seconds)]
+
+
+def add(client: Client, wf_run_id: str, number: int) -> Posted:
+    return client.post_external_event(wf_run_id, "add", 5, event_id=f"a{number}")
+
+
+def total(client: Client, wf_run_id: str) -> Any:
+    run = client.show(wf_run_id)
+    assert run is not None
+    return run.threads[0].variables["total"]
+
+
+def command(installation: Installation, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))}
+    environment |= {
+        "KAFKA_BOOTSTRAP_SERVERS": installation.bootstrap,
+        "HALTER_PREFIX": installation.prefix,
+        "HALTER_PARTITIONS": str(PARTITIONS),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "halter", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def paused(process: WorkerProcess) -> int:
+    return process.log.count("partition_paused")
+
+
+def test_the_partition_waits_the_others_go_on_and_quarantine_and_release_make_it_as_if_nothing_had_been(
+    installation: Installation, client: Client
+) -> None:
+    first = worker(installation, "first")
+    first.wait_ready()
+    put_cart(client)
+    for wf_run_id in (BAD, NEIGHBOUR, *ELSEWHERE):
+        client.run_wf("cart", wf_run_id=wf_run_id).outcome()
+    first.stop()
+    broken = worker(installation, "first", "rule")
+    broken.wait_ready()
+    before = add(client, NEIGHBOUR, 1)
+    bad = add(client, BAD, 1)
+    behind = add(client, NEIGHBOUR, 2)
+    assert names(before)[-1] == "Resume"
+    wait_until("the pause", lambda: paused(broken))
+    for wf_run_id in ELSEWHERE:
+        assert names(add(client, wf_run_id, 1))[-1] == "Resume"
+    with pytest.raises(NoOutcome):
+        behind.outcome(BRIEFLY)
+    assert paused(broken) == 1
+    (line,) = (line for line in broken.log.splitlines() if "partition_paused" in line)
+    for words in (
+        f"external-events[{PARTITION}]@{bad.offset}",
+        "ExternalEvent",
+        "RuleBroke: told to",
+        f"halter quarantine {BAD}",
+        f"halter release {BAD}",
+        f"halter skip external-events {PARTITION} {bad.offset}",
+    ):
+        assert words in line
+    assert broken.ready is None  # degraded
+
+    # The next owner pauses as well, and lives.
+    broken.kill()
+    second = worker(installation, "second", "rule")
+    wait_until("its pause", lambda: paused(second), 60)
+    assert second.process.poll() is None
+
+    quarantined = command(installation, "quarantine", BAD, "--reason", "it breaks", "--operator", "ann")
+    assert (quarantined.returncode, quarantined.stdout) == (0, "E  WfRunQuarantined     by ann: it breaks\n")
+    assert names(behind)[-1] == "Resume"
+    assert names(bad) == ["InputKept"]
+    assert names(add(client, BAD, 2)) == ["InputKept"]
+    assert names(client.stop(BAD)) == ["InputKept"]
+    second.wait_ready()
+    shown = command(installation, "show", BAD)
+    assert "QUARANTINED" in shown.stdout
+    assert "3 inputs are kept" in shown.stdout
+
+    # The rule is mended.
+    second.kill()
+    mended = worker(installation, "second")
+    mended.wait_ready()
+    released = command(installation, "release", BAD)
+    assert (released.returncode, released.stdout.split()[:2]) == (0, ["E", "WfRunReleased"])
+    names(client.resume(BAD))
+    assert total(client, BAD) == total(client, NEIGHBOUR) == 10
+    run, neighbour = client.show(BAD), client.show(NEIGHBOUR)
+    assert run is not None
+    assert neighbour is not None
+    assert (run.status, run.threads[0].node.node) == (Status.RUNNING, neighbour.threads[0].node.node)
+    entries = client.history(BAD).entries
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+    assert data(replay(entries, new_run(BAD))) == data(run)
+    kept = {message.key(): message.value() for message in installation.ledger.read(installation.topics.kept_inputs)}
+    assert set(kept.values()) == {None}
+
+
+def test_a_record_that_is_skipped_lets_the_partition_go_on(installation: Installation, client: Client) -> None:
+    broken = worker(installation, "one", "rule")
+    broken.wait_ready()
+    put_cart(client)
+    bad = client.run_wf("cart", wf_run_id=BAD)
+    behind = client.run_wf("cart", wf_run_id=NEIGHBOUR)
+    wait_until("the pause", lambda: paused(broken))
+    skipped = command(installation, "skip", "wf-commands", str(PARTITION), str(bad.offset), "--operator", "ann")
+    assert (skipped.returncode, skipped.stdout) == (
+        0,
+        f"E  SkipAccepted         wf-commands[{PARTITION}]@{bad.offset}, by ann\n",
+    )
+    assert names(bad) == ["RecordSkipped"]
+    assert names(behind)[0] == "WfRunStarted"
+    again = command(installation, "skip", "wf-commands", str(PARTITION), str(bad.offset))
+    assert again.returncode == 1
+    assert "FAILED_PRECONDITION" in again.stderr
+    assert "folded already" in again.stderr
+    broken.wait_ready()
+    assert paused(broken) == 1
+
+
+def test_a_release_that_breaks_again_can_be_passed_over(installation: Installation, client: Client) -> None:
+    broken = worker(installation, "one", "rule")
+    broken.wait_ready()
+    put_cart(client)
+    assert names(client.quarantine(BAD)) == ["WfRunQuarantined"]
+    assert names(client.run_wf("cart", wf_run_id=BAD)) == ["InputKept"]
+    release = client.release(BAD)
+    wait_until("the pause", lambda: paused(broken))
+    behind = client.run_wf("cart", wf_run_id=NEIGHBOUR)
+    # A new owner stands there, too; and a quarantine cannot be decided before the release that came first.
+    broken.kill()
+    broken = worker(installation, "two", "rule")
+    wait_until("its pause", lambda: paused(broken), 60)
+    late = client.quarantine("bad-2")
+    with pytest.raises(NoOutcome):
+        behind.outcome(BRIEFLY)
+    assert names(client.skip("operator-commands", PARTITION, release.offset)) == ["SkipAccepted"]
+    assert names(release) == ["RecordSkipped"]
+    assert names(behind)[0] == "WfRunStarted"
+    assert names(late) == ["WfRunQuarantined"]
+    run = client.show(BAD)
+    assert run is not None
+    assert run.quarantined_ms is not None
+    broken.wait_ready()
+
+
+def test_where_no_record_is_named_the_worker_finds_out_which_it_is(installation: Installation, client: Client) -> None:
+    broken = worker(installation, "one", "rows")
+    broken.wait_ready()
+    put_cart(client)
+    broken.kill()
+    posted = [client.run_wf("cart", wf_run_id=NEIGHBOUR), client.run_wf("cart", wf_run_id=BAD)]
+    posted += [add(client, NEIGHBOUR, number) for number in range(5)]
+    broken = worker(installation, "one", "rows")
+    wait_until("the pause", lambda: paused(broken), 60)
+    assert f"halter quarantine {BAD}" in broken.log
+    assert names(posted[0])[0] == "WfRunStarted"
+    assert names(client.quarantine(BAD)) == ["WfRunQuarantined"]
+    assert names(posted[-1])[-1] == "Resume"
+    assert names(posted[1]) == ["InputKept"]
+    broken.wait_ready()
+
+
+def test_timers_that_break_pause_their_partition_and_are_quiet_in_quarantine(
+    installation: Installation, client: Client
+) -> None:
+    broken = worker(installation, "one", "timers")
+    broken.wait_ready()
+    put_cart(client)
+    soon = json.loads(json.dumps(CART).replace('"timeout_s": 3600', '"timeout_s": 1'))
+    client.put(PutWfSpec("soon", json.dumps({**soon, "name": "soon"})))
+    client.run_wf("soon", wf_run_id=BAD).outcome()
+    wait_until("the pause", lambda: paused(broken))
+    behind = client.run_wf("cart", wf_run_id=NEIGHBOUR)
+    with pytest.raises(NoOutcome):
+        behind.outcome(BRIEFLY)
+    assert broken.process.poll() is None
+    assert names(client.quarantine(BAD)) == ["WfRunQuarantined"]
+    assert names(behind)[0] == "WfRunStarted"
+    broken.stop()
+    mended = worker(installation, "one")
+    mended.wait_ready()
+    assert names(client.release(BAD)) == ["WfRunReleased"]
+    wait_until("the timer", lambda: (run := client.show(BAD)) is not None and run.status is Status.ERROR)
+
+
+@pytest.mark.parametrize("crash_at", ["after-fold:4", "after-send-offsets:4", "after-commit:4", "mid-fold:4"])
+def test_a_kill_in_between_loses_and_doubles_nothing(installation: Installation, client: Client, crash_at: str) -> None:
+    healthy = worker(installation, "one")
+    healthy.wait_ready()
+    put_cart(client)
+    client.run_wf("cart", wf_run_id=BAD).outcome()
+    healthy.stop()
+    broken = worker(installation, "one", "rule", HALTER_CRASH_AT=crash_at)
+    bad = [add(client, BAD, number) for number in range(3)]
+    behind = client.run_wf("cart", wf_run_id=NEIGHBOUR)
+    operated = client.quarantine(BAD)
+    number = 0
+    while broken.process.poll() is None and number < 200:
+        number += 1
+        add(client, NEIGHBOUR, number)
+    broken.wait_end()
+    again = worker(installation, "one", "rule")
+    assert names(operated) == ["WfRunQuarantined"]
+    assert names(behind)[0] == "WfRunStarted"
+    again.stop()
+    mended = worker(installation, "one")
+    mended.wait_ready()
+    client.release(BAD).outcome()
+    assert total(client, BAD) == 15
+    caused = [entry.cause for entry in client.history(BAD).entries]
+    for posted in bad:
+        assert {(it.topic, it.offset) for it in caused} >= {(posted.topic, posted.offset)}
+    entries = client.history(BAD).entries
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+    run = client.show(BAD)
+    assert run is not None
+    assert data(replay(entries, new_run(BAD))) == data(run)
+
+
+def test_readiness_says_what_is_wrong_and_liveness_is_untouched(installation: Installation, client: Client) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    broken = worker(installation, "one", "rule", HALTER_TEST_PORT=str(port))
+    broken.wait_ready()
+    put_cart(client)
+    bad = client.run_wf("cart", wf_run_id=BAD)
+    wait_until("the pause", lambda: paused(broken))
+    with pytest.raises(urllib.error.HTTPError) as answered:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/ready")
+    state = json.loads(answered.value.read())
+    assert (answered.value.code, state["state"]) == (503, "degraded")
+    assert f"wf-commands[{PARTITION}]@{bad.offset}" in state["paused"][str(PARTITION)]
+    assert urllib.request.urlopen(f"http://127.0.0.1:{port}/live").status == 200

@@ -1,0 +1,69 @@
+"""`halter worker` with a bug in it, for tests: python -m tests.support.breaking_worker [options]
+
+HALTER_TEST_BREAKS says what breaks, for WfRuns whose id begins with `bad`: `rule` the rules, half-way; `rows` writing
+the state after the rules; `timers` firing them; nothing where it is not set. HALTER_TEST_PORT: where it answers probes.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from halter.cli.worker import run_here
+from processors.core import engine
+from processors.core.model import WfRun
+from processors.errors import HalterError
+from processors.observability import configure_logging
+from processors.outputs import OutputRecord
+from processors.settings import Settings
+from processors.shard import Shard
+from tests.support.broken_rule import RuleBroke, breaking
+
+BAD = "bad"
+
+
+def break_something(what: str) -> None:
+    """Put the bug in."""
+    write_rows, due_timers = Shard._write_rows, Shard.due_timers
+
+    def broken_rows(shard: Shard, run: WfRun, outputs: list[OutputRecord]) -> None:
+        if run.wf_run_id.startswith(BAD) and run.quarantined_ms is None:
+            raise RuleBroke(f"cannot write the rows of {run.wf_run_id}")
+        write_rows(shard, run, outputs)
+
+    def broken_timers(shard: Shard, now_ms: int, limit: int) -> Sequence[OutputRecord]:
+        fired = due_timers(shard, now_ms, limit)
+        if any((output.key or b"").startswith(BAD.encode()) for output in fired):
+            raise RuleBroke("cannot fire")
+        return fired
+
+    match what:
+        case "rule":
+            engine.decide = breaking(lambda command: command.wf_run_id.startswith(BAD))
+        case "rows":
+            Shard._write_rows = broken_rows  # type: ignore[method-assign]  # it is a bug that we make
+        case "timers":
+            Shard.due_timers = broken_timers  # type: ignore[method-assign]  # as above
+
+
+def main() -> None:
+    """Run until a signal."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--slot", default=None)
+    parser.add_argument("--static", action="store_true")
+    parser.add_argument("--ready-file", type=Path, default=None)
+    options: Any = parser.parse_args()
+    configure_logging()
+    port = os.environ.get("HALTER_TEST_PORT")
+    break_something(os.environ.get("HALTER_TEST_BREAKS", ""))
+    try:
+        settings = Settings.load(None, os.environ, {})
+        run_here(settings, options.slot, options.ready_file, int(port) if port else None)
+    except HalterError as error:
+        sys.exit(f"halter: {error}")
+
+
+if __name__ == "__main__":
+    main()
