@@ -114,7 +114,7 @@ def scale(scene: Scene) -> str:
 def broker_kill(scene: Scene) -> str:
     """kill -9 of a broker of three, back after a moment; never while another one is not in sync."""
     scene.brokers.wait_in_sync()
-    index, away_s = scene.random.randrange(scene.brokers.count), scene.random.uniform(0.5, 8.0)
+    index, away_s = scene.random.randrange(scene.brokers.count), scene.random.uniform(0.5, 5.0)
     scene.strike("broker-kill", scene.everywhere())
     scene.brokers.kill(index, away_s)
     return f"broker {index}, for {away_s:.1f} s"
@@ -131,7 +131,7 @@ def only_broker_kill(scene: Scene) -> str:
 def broker_stall(scene: Scene) -> str:
     """A broker stands still for a while, as with a disk that hangs; long enough to be taken for dead, or not."""
     scene.brokers.wait_in_sync()
-    index, seconds = scene.random.randrange(scene.brokers.count), scene.random.uniform(1.0, 7.0)
+    index, seconds = scene.random.randrange(scene.brokers.count), scene.random.uniform(1.0, 6.0)
     scene.strike("broker-stall", scene.everywhere())
     scene.brokers.stall(index, seconds)
     return f"broker {index}, {seconds:.1f} s"

@@ -4,7 +4,7 @@ For tests of the verdict: what it says of a tape that is right, and of one that 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -24,6 +24,7 @@ from tests.chaos.timers import attempt_of
 START_MS: Final = 1_767_225_600_000
 STEP_MS: Final = 40
 """Between two turns: as much as between two steps of the load."""
+OUTPUTS: Final[Mapping[str, Value]] = {"charge": "a receipt", "load": 7, "compute": 3}
 TASK_MS: Final = 800
 """How long an attempt takes: others interrupt it."""
 
@@ -81,7 +82,7 @@ class MemoryInstallation:
                 if luck == 0 or request["task_def"] == "silent":
                     continue
                 status = TaskStatus.FAILED if luck % 3 == 0 else TaskStatus.SUCCESS
-                output: Value = {"charge": "a receipt", "load": 7, "compute": 3}.get(request["task_def"])
+                output = OUTPUTS.get(request["task_def"])
                 result = None if status is TaskStatus.FAILED else output
                 yield record.key or b"", row(ReportTaskRun(*attempt_of(request), status=status, output=result))
 
