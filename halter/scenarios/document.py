@@ -374,7 +374,7 @@ class _Reader:
         return start_ms
 
     def limits(self, top: _Fields) -> Limits:
-        known = tuple(item.name for item in fields(Limits))
+        known = tuple(item.name for item in fields(Limits) if not item.name.startswith("bytes_"))
         given = self.fields(top.data.get("limits") or {}, ("limits",), "limits", known)
         numbers = {name: given.number(name, None) for name in known}
         return Limits(**{name: number for name, number in numbers.items() if number is not None})

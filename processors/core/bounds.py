@@ -36,7 +36,9 @@ def _of_writes(event: NodeCompleted) -> int:
 
 
 def _of_failure(event: NodeFailed | ThreadFailed) -> int:
-    return _of_all(part for failure in event.failure.chain() for part in (failure.content, failure.message))
+    return _of_all(
+        part for failure in event.failure.chain() for part in (failure.name, failure.content, failure.message)
+    )
 
 
 def _of_all(values: Iterable[Value]) -> int:
@@ -49,7 +51,7 @@ _MEASURES: dict[type[Event], Callable[[Any], int]] = {
     NodeCompleted: _of_writes,
     NodeFailed: _of_failure,
     SpawnChild: lambda event: _of_all(event.variables.values()),
-    TaskAttemptEnded: lambda event: _of_all((event.output, event.content, event.message)),
+    TaskAttemptEnded: lambda event: _of_all((event.output, event.content, event.message, event.failure_name)),
     TaskAttemptRequested: lambda event: _of_all(event.input.values()),
     ThreadCompleted: lambda event: size_of(event.output),
     ThreadFailed: _of_failure,

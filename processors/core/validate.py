@@ -66,6 +66,8 @@ INTERRUPTS_MAX = 200
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
 """Of definitions and failures, which are seen outside."""
+EXCEPTION_NAME = re.compile(r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?")
+"""Of business exceptions that task workers report: `_` too, since their names are those of programs."""
 INNER_NAME = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_]*")
 """Of ThreadSpecs, nodes, Variables and inputs."""
 
@@ -117,7 +119,7 @@ CODES = {
     "WF_EVENT_DEF_MISSING": "The WorkflowEventDef is not registered.",
     "WF_EVENT_TYPE": "The content is not of the WorkflowEventDef's type.",
     "TIMEOUT_TYPE": "A time-out is not INT seconds, or not a possible number of them.",
-    "SLEEP_TYPE": "A SLEEP's time is not of its type.",
+    "SLEEP_TYPE": "A SLEEP's time is not of its type, or not a possible one.",
     "START_THREAD_SELF": "A ThreadSpec starts itself.",
     "START_THREAD_MISSING": "The ThreadSpec to start does not exist.",
     "START_THREAD_INPUTS": "The inputs are not those of the ThreadSpec to start.",
@@ -580,7 +582,7 @@ class _ThreadValidation:
         for index, handler in enumerate(handlers):
             self._handler(handler.handler, "FAILURE_HANDLER", (*path, index, "handler"))
             catch = handler.catch
-            if catch is None or catch in _CATCHABLE or (catch not in RESERVED and is_name(catch)):
+            if catch is None or catch in _CATCHABLE or (catch not in RESERVED and _is_exception_name(catch)):
                 continue
             self.report(
                 "FAILURE_NAME_INVALID",
@@ -665,7 +667,7 @@ class _ThreadValidation:
                 )
 
     def _task(self, node: TaskNode, path: Path) -> None:
-        self._timeout(node.timeout_s, (*path, "timeout_s"), lowest=1)
+        self._seconds(node.timeout_s, (*path, "timeout_s"), "TIMEOUT_TYPE", lowest=1)
         definition = self.whole.definition(DefinitionKind.TASK_DEF, node.task_def, "TASKDEF_MISSING", (*path, "task"))
         declared = None if definition is None else definition.input
         if declared is not None and set(declared) != set(node.input):
@@ -686,13 +688,13 @@ class _ThreadValidation:
         if not fits(found, wanted):
             self.report(code, path, f"expected {wanted}, found {found}")
 
-    def _timeout(self, expression: Expression, path: Path, lowest: int) -> None:
-        found = self._expect(expression, path, [VariableType.INT], "TIMEOUT_TYPE")
+    def _seconds(self, expression: Expression, path: Path, code: str, lowest: int) -> None:
+        found = self._expect(expression, path, [VariableType.INT], code)
         if isinstance(expression, Literal) and found is VariableType.INT:
             seconds = expression.value
             assert isinstance(seconds, int)
             if not lowest <= seconds <= SECONDS_MAX:
-                self.report("TIMEOUT_TYPE", path, f"expected seconds from {lowest} to {SECONDS_MAX}, found {seconds}")
+                self.report(code, path, f"expected seconds from {lowest} to {SECONDS_MAX}, found {seconds}")
 
     def _external_event(self, node: ExternalEventNode, path: Path) -> None:
         event = node.external_event_def
@@ -705,11 +707,11 @@ class _ThreadValidation:
                 f"{self.whole.interrupting[event]}",
             )
         if node.timeout_s is not None:
-            self._timeout(node.timeout_s, (*path, "timeout_s"), lowest=0)
+            self._seconds(node.timeout_s, (*path, "timeout_s"), "TIMEOUT_TYPE", lowest=0)
 
     def _sleep(self, node: SleepNode, path: Path) -> None:
         if node.seconds is not None:
-            self._expect(node.seconds, (*path, "seconds"), [VariableType.INT], "SLEEP_TYPE")
+            self._seconds(node.seconds, (*path, "seconds"), "SLEEP_TYPE", lowest=0)
         if node.until_ms is not None:
             self._expect(node.until_ms, (*path, "until"), [VariableType.INT, VariableType.TIMESTAMP], "SLEEP_TYPE")
         if node.until_iso is not None:
@@ -794,6 +796,10 @@ _CLASSES = frozenset({"ERROR", "EXCEPTION"})
 _ENGINE_FAILURES = RESERVED - {"CHILD_FAILURE"}
 _CATCHABLE = _CLASSES | _ENGINE_FAILURES
 _NAME_IN_WORDS = f"a name of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last)"
+
+
+def _is_exception_name(name: str) -> bool:
+    return EXCEPTION_NAME.fullmatch(name) is not None and len(name) <= NAME_LENGTH_MAX
 
 
 def is_name(name: str) -> bool:

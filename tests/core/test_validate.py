@@ -243,6 +243,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("TIMEOUT_TYPE", one(kind="TASK", task="anything", timeout_s="60"), f"{IT}.timeout_s"),
     ("TIMEOUT_TYPE", one(kind="TASK", task="anything", timeout_s=0), f"{IT}.timeout_s"),
     ("TIMEOUT_TYPE", one(kind="EXTERNAL_EVENT", event="checkout", timeout_s=None), f"{IT}.timeout_s"),
+    ("SLEEP_TYPE", one(kind="SLEEP", seconds=-5), f"{IT}.seconds"),
+    (
+        "FAILURE_NAME_INVALID",
+        one(kind="NOP", on_failure=[{"catch": "_x", "handler": "child"}]),
+        f"{IT}.on_failure[0].catch",
+    ),
     ("SLEEP_TYPE", one(kind="SLEEP", seconds="5"), f"{IT}.seconds"),
     ("SLEEP_TYPE", one(kind="SLEEP", until=var("text")), f"{IT}.until"),
     ("SLEEP_TYPE", one(kind="SLEEP", until_iso="tomorrow"), f"{IT}.until_iso"),
@@ -333,6 +339,10 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "an interrupt handler with a local Variable": wf(
         main=thread(interrupts=[{"event": "add", "handler": "h"}]),
         h=thread(variables={"INPUT": {"type": "INT"}, "tries": {"type": "INT", "default": 0}}),
+    ),
+    "catching an exception whose name a task worker chose": wf(
+        main=thread(next="it", it={"kind": "TASK", "task": "anything", "next": "done", "on_failure": [{"catch": "card_declined", "handler": "h"}]}),
+        h=thread(),
     ),
     "an untyped event fits any INPUT": wf(main=thread(interrupts=[{"event": "other", "handler": "h"}]), h=HANDLER),
     "an INT where a DOUBLE is declared": on_edge(put("price", "ASSIGN", 1)),
