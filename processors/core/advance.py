@@ -154,12 +154,6 @@ class Agenda:
         else:
             self._now.append(number)
 
-    def note(self, run: WfRun, event: Event) -> None:
-        """Wake whom an event that has just happened may concern."""
-        waker = _WAKERS.get(type(event))
-        if waker is not None:
-            waker(self, run, event)
-
     def wake_parked(self, run: WfRun, key: WakeKey) -> None:
         """Wake the threads whose nodes wait for this; they park again if it was not for them."""
         parked = run.index.parked
@@ -242,7 +236,7 @@ def _on_rescued(agenda: Agenda, run: WfRun, event: ThreadRescued) -> None:
         agenda.wake(dependent.number)
 
 
-_WAKERS: dict[type[Event], Callable[[Agenda, WfRun, Any], None]] = {
+WAKERS: dict[type[Event], Callable[[Agenda, WfRun, Any], None]] = {
     WfRunStarted: _on_started,
     ExternalEventPosted: _on_posted,
     Halt: _wake_thread,
@@ -262,3 +256,4 @@ _WAKERS: dict[type[Event], Callable[[Agenda, WfRun, Any], None]] = {
     ThreadRetired: _on_ended,
     ThreadRescued: _on_rescued,
 }
+"""What wakes whom an event that has just happened may concern; the other events concern no thread."""

@@ -22,12 +22,6 @@ from processors.core.events import (
 from processors.core.values import Value, size_of
 
 
-def payload_bytes(event: Event) -> int:
-    """About how many bytes of payload an event carries."""
-    measure = _MEASURES.get(type(event))
-    return 0 if measure is None else measure(event)
-
-
 def _of_writes(event: NodeCompleted) -> int:
     size = size_of(event.output)
     for write in event.writes:
@@ -46,7 +40,7 @@ def _of_all(values: Iterable[Value]) -> int:
 
 
 # Asked at every event, so each has a function of its own instead of a list of its values.
-_MEASURES: dict[type[Event], Callable[[Any], int]] = {
+MEASURES: dict[type[Event], Callable[[Any], int]] = {
     ExternalEventPosted: lambda event: size_of(event.content),
     NodeCompleted: _of_writes,
     NodeFailed: _of_failure,
@@ -58,3 +52,4 @@ _MEASURES: dict[type[Event], Callable[[Any], int]] = {
     WfRunStarted: lambda event: _of_all(event.variables.values()),
     WorkflowEventThrown: lambda event: size_of(event.content),
 }
+"""About how many bytes of payload an event carries, by its class; the other events carry none."""

@@ -7,10 +7,10 @@ searches all call `handle`.
 
 from collections.abc import Iterator
 
-from processors.core.advance import Agenda, advance
-from processors.core.bounds import payload_bytes
+from processors.core.advance import WAKERS, Agenda, advance
+from processors.core.bounds import MEASURES
 from processors.core.commands import Command
-from processors.core.context import Context
+from processors.core.context import Context, Limits
 from processors.core.decide import decide
 from processors.core.events import Cause, Event, Ignored, LogEntry, NodeCompleted, Rejected, WfRunStarted
 from processors.core.evolve import evolve, index_of, new_run, replay
@@ -59,17 +59,31 @@ def attach(run: WfRun, context: Context) -> WfRun:
 
 _UNDECIDED = (Rejected, Ignored)
 """Outcomes after which nothing can follow."""
+_NO_LIMITS = Limits(events_per_command=2**63, bytes_per_event=2**63, bytes_per_command=2**63)
+"""For the end of a WfRun that went beyond them."""
 
 
 class _Handling:
     """One command on its way through the rules."""
 
-    __slots__ = ("_agenda", "_bytes", "_cause", "_context", "_events", "_log", "_run", "_time_ms", "_too_much")
+    __slots__ = (
+        "_agenda",
+        "_bytes",
+        "_cause",
+        "_context",
+        "_events",
+        "_limits",
+        "_log",
+        "_run",
+        "_time_ms",
+        "_too_much",
+    )
 
     def __init__(self, run: WfRun, cause: Cause, time_ms: int, context: Context) -> None:
         self._run = run
         self._cause = cause
         self._context = context
+        self._limits = context.limits
         self._agenda = Agenda()
         self._log: list[LogEntry] = []
         self._events = self._bytes = 0  # of this command so far, as the limits count them
@@ -95,14 +109,31 @@ class _Handling:
         and no other begins: what half a rule leaves, like a handler that failed below a thread that did not, nothing
         could move.
         """
-        run, limits = self._run, self._context.limits
+        run, cause, time_ms, log, agenda = self._run, self._cause, self._time_ms, self._log, self._agenda
+        limits = self._limits
         for event in rules:
-            event_bytes = payload_bytes(event)
-            self._bytes += event_bytes
-            if event_bytes > limits.bytes_per_event or self._bytes > limits.bytes_per_command:
-                self._give_up(f"{event_bytes} bytes in one event, {self._bytes} in one command", event)
-                return
-            self._record(event)
+            kind = type(event)
+            measure = MEASURES.get(kind)
+            if measure is not None:
+                event_bytes = measure(event)
+                self._bytes += event_bytes
+                if event_bytes > limits.bytes_per_event or self._bytes > limits.bytes_per_command:
+                    self._give_up(f"{event_bytes} bytes in one event, {self._bytes} in one command", event)
+                    return
+            if run.wf_spec is not None:
+                entry = LogEntry(run.wf_run_id, run.incarnation, run.seq + 1, time_ms, cause, event)
+                evolve(run, entry)
+            elif type(event) is WfRunStarted:
+                entry = LogEntry(run.wf_run_id, cause.offset, 1, time_ms, cause, event)
+                evolve(run, entry)
+                run.spec = self._context.definitions.wf_spec(event.wf_spec)
+            else:
+                entry = LogEntry(run.wf_run_id, NO_INCARNATION, 0, time_ms, cause, event)
+                evolve(run, entry)
+            log.append(entry)
+            wake = WAKERS.get(kind)
+            if wake is not None:
+                wake(agenda, run, event)
             self._events += 1
             if type(event) is NodeCompleted and event.external_event_id is not None:
                 self._events = self._bytes = 0
@@ -117,22 +148,7 @@ class _Handling:
     def _break_off(self, message: str) -> None:
         """A WfSpec that loops or swells is its author's mistake: that WfRun fails, and nothing else (DESIGN 4)."""
         self._agenda = Agenda()  # what was still to be looked at is halted
-        for event in fail_thread(self._run, self._run.threads[0], failure_of(INTERNAL_ERROR, message)):
-            self._record(event)
-        for event in advance(self._run, self._context, self._agenda):
-            self._record(event)
-
-    def _record(self, event: Event) -> None:
-        run = self._run
-        if run.wf_spec is not None:
-            incarnation, seq = run.incarnation, run.seq + 1
-        elif type(event) is WfRunStarted:
-            incarnation, seq = self._cause.offset, 1
-        else:
-            incarnation, seq = NO_INCARNATION, 0
-        entry = LogEntry(run.wf_run_id, incarnation, seq, self._time_ms, self._cause, event)
-        evolve(run, entry)
-        self._log.append(entry)
-        if run.wf_spec is not None and run.spec is None:
-            run.spec = self._context.definitions.wf_spec(run.wf_spec)
-        self._agenda.note(run, event)
+        self._limits = _NO_LIMITS
+        failure = failure_of(INTERNAL_ERROR, message)
+        self._follow(fail_thread(self._run, self._run.threads[0], failure))
+        self._follow(advance(self._run, self._context, self._agenda))

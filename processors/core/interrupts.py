@@ -76,7 +76,9 @@ def offer_earlier(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[E
 
     In the order of arrival, across its InterruptDefs (N2).
     """
-    asked_for = [i.external_event_def for i in run.spec_of(thread).interrupts if i.preemptive]
+    asked_for = run.spec_of(thread).preemptive
+    if not asked_for:
+        return
     earlier = [
         run.external_events[event_def, event_id]
         for event_def in asked_for

@@ -353,6 +353,11 @@ class ThreadSpec:
         return {interrupt.external_event_def: interrupt for interrupt in self.interrupts}
 
     @cached_property
+    def preemptive(self) -> tuple[str, ...]:
+        """ExternalEventDefs whose earlier, unclaimed ExternalEvents interrupt a thread that starts (N14)."""
+        return tuple(interrupt.external_event_def for interrupt in self.interrupts if interrupt.preemptive)
+
+    @cached_property
     def outputs_used(self) -> frozenset[str]:
         """Nodes whose output some expression of this ThreadSpec refers to; no other output is kept."""
         return frozenset(e.node for e in self.expressions() if isinstance(e, OutputRef))
