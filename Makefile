@@ -12,10 +12,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo broker test check lint format types contracts chaos search fuzz setup clean
+.PHONY: help demo broker test check lint format types contracts chaos search fuzz bench bench-full setup clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
 		printf '  make %-10s %s\n' "$$name" "$$what"; done
 
 demo: $(RUN) ## Run the main job on a real Kafka: halt, handle, resume; kill -9 included
@@ -25,19 +25,26 @@ broker: $(RUN) ## Run the embedded Kafka until Ctrl-C
 	@$(BIN)/halter broker $(ARGS)
 
 test: lint types contracts ## Run every check and every test (real Kafka included)
-	@$(BIN)/python -m pytest -m "not one_broker_dies" $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types contracts ## Run what needs no Kafka: seconds
 	@$(BIN)/python -m pytest -m "not broker and not docker and not chaos" $(ARGS)
 
-chaos: $(DEV) ## Run the tests that kill processes at random
-	@$(BIN)/python -m pytest -m "chaos or one_broker_dies" $(ARGS)
+chaos: $(DEV) ## Attack real workers and brokers, then judge (TIME=120 SEED=1 FAULTS=kill,zombie BROKERS=1)
+	@$(BIN)/python -m tests.chaos --seconds $(or $(TIME),120) --brokers $(or $(BROKERS),3) \
+		--faults $(or $(FAULTS),all) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 search: $(DEV) ## Explore every order of inputs, far: minutes, on all processors (STATES=1000000 in all)
 	@HALTER_SEARCH_STATES=$(or $(STATES),1000000) $(BIN)/python -m pytest tests/core/test_search.py -rP $(ARGS)
 
 fuzz: $(DEV) ## Try random WfSpecs and commands for long (EXAMPLES=20000 per property)
 	@HALTER_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest tests/core/test_properties.py --timeout 0 $(ARGS)
+
+bench: $(DEV) ## Measure on a real Kafka: five minutes (ARGS=--write puts the figures into docs/performance.md)
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-full: $(DEV) ## Measure far: more partitions, WfRuns and workers, restarts; half an hour
+	@$(BIN)/python -m bench --full $(ARGS)
 
 lint: $(DEV) ## Check style and formatting
 	@$(BIN)/ruff check .

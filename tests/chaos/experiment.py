@@ -143,7 +143,9 @@ class Experiment:
             )
             topic_admin.make_so(settings.topics(), brokers.admin, replication="auto")
             verdict, felt = self._attack(brokers, settings, topics_file)
-        shutil.rmtree(self._folder / "kafka" / "data", ignore_errors=True)
+        if verdict.ok:
+            for data in (self._folder / "kafka").glob("broker-*/"):
+                shutil.rmtree(data, ignore_errors=True)
         report = Report(options, verdict, felt, time.monotonic() - begun, self._figures, machine=machine())
         (self._folder / "report.json").write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
         return report
