@@ -12,6 +12,7 @@ import pytest
 
 from halter.scenarios.files import run_file
 from processors.core.model import TRANSITIONS
+from tests.support.checked_engine import checked
 from tests.support.search import Bounds, Found, Violation
 from tests.support.search_pool import Outcome, SearchId, search_all
 from tests.support.small_specs import NAMES, document_of
@@ -69,5 +70,5 @@ def test_the_statuses_seen_are_the_table_of_transitions() -> None:
 
 @pytest.mark.parametrize("document", sorted(FOUND.glob("*.yaml")), ids=lambda path: path.stem)
 def test_what_was_found_once_is_not_so_any_more(document: Path) -> None:
-    verdict = run_file(document)
+    verdict = run_file(document, checked)
     assert verdict.ok, "\n".join([*map(str, verdict.problems), *verdict.log])

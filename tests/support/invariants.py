@@ -146,18 +146,18 @@ class Watch:
                 and other.status not in TERMINAL
             ]
             check(not at_work, "one handler at a time, where the policy is serial or latest", (parent.number, at_work))
-        for older in self.run.accepted_interrupts:
-            if older.thread != parent.number:
-                continue
-            if (older.external_event_def, older.external_event_id) == (
-                event.external_event_def,
-                event.external_event_id,
-            ):
+        key = (parent.number, event.external_event_def, event.external_event_id)
+        for number, older_def, older_id in self._pending():
+            if (number, older_def, older_id) == key:
                 break
-            other_def = interrupts[older.external_event_def]
-            free = other_def is interrupt or other_def.policy is InterruptPolicy.PARALLEL
-            overtaken = free and other_def.halt is interrupt.halt
-            check(not overtaken, "handlers start in the order of arrival", (older, event.external_event_id))
+            older = interrupts[older_def] if number == parent.number else None
+            free = older is interrupt or (older is not None and older.policy is InterruptPolicy.PARALLEL)
+            overtaken = older is not None and free and older.halt is interrupt.halt
+            check(not overtaken, "handlers start in the order of arrival", (older_id, event.external_event_id))
+
+    def _pending(self) -> list[tuple[int, str, str]]:
+        """Accepted interrupts whose handlers have not started, in the order in which they were accepted."""
+        return [key for key, what in self.settled.items() if what == "pending"]
 
     def _after(self, entry: LogEntry, before: dict[int, Status]) -> None:
         for number, thread in self.run.threads.items():
@@ -172,6 +172,10 @@ class Watch:
                 self.seen.add(change)
                 check(change in TRANSITIONS, "status changes are in the table", (thread.number, entry.event))
         self._note_interrupt(entry)
+        if isinstance(entry.event, NodeCompleted | NodeFailed | ThreadFailed) and entry.event.external_event_def:
+            assert entry.event.external_event_id is not None
+            claimed = self.run.external_events[entry.event.external_event_def, entry.event.external_event_id]
+            check(claimed.status is ExternalEventStatus.CLAIMED, "what was used is CLAIMED", claimed)
         if isinstance(entry.event, Resume):
             thread = self.run.threads[entry.event.thread]
             check(not live_handlers(self.run, thread), "a thread runs again after its last handler", thread)
@@ -206,12 +210,13 @@ class Watch:
             return
         for key in accepting:
             check(key in self.settled, "who registered for an ExternalEvent and can go on accepts it", key)
-        pending = sorted(key for key, what in self.settled.items() if what == "pending")
+        pending = sorted(self._pending())
         listed = sorted((a.thread, a.external_event_def, a.external_event_id) for a in self.run.accepted_interrupts)
         check(
             pending == listed, "every accepted interrupt is pending, handled, dropped or superseded", (pending, listed)
         )
         for (number, event_def), times in Counter((number, event_def) for number, event_def, _ in pending).items():
+            check(number in self.run.threads, "nothing is pending for a thread that has ended", (number, event_def))
             policy = self.run.spec_of(self.run.threads[number]).interrupt_of[event_def].policy
             newest = times == 1 or policy is not InterruptPolicy.LATEST
             check(newest, "only the newest waits, where the policy is latest", (number, event_def, times))
@@ -315,6 +320,7 @@ def _check_thread(run: WfRun, thread: ThreadRun) -> None:
             running = [run.threads[n].number for n in handlers if run.threads[n].status is Status.RUNNING]
             check(not running, "no handler runs while something else holds its thread", (thread.number, running))
     if thread.status is Status.RUNNING:
+        check(not _is_kept_waiting(run, thread), "who waits for an ExternalEvent that is there claims it", thread)
         check(not live_handlers(run, thread), "a thread does not run beside its handlers", thread.number)
     if thread.type is ThreadType.INTERRUPT and thread.status in FAILED:
         assert thread.parent is not None
@@ -328,6 +334,20 @@ def _check_thread(run: WfRun, thread: ThreadRun) -> None:
             "nothing is pending for a thread that has ended",
             run.accepted_interrupts,
         )
+
+
+def _is_kept_waiting(run: WfRun, thread: ThreadRun) -> bool:
+    node = run.spec_of(thread).nodes[thread.node.node]
+    return (
+        isinstance(node, ExternalEventNode)
+        and node.timeout_s is None
+        and any(
+            event.external_event_def == node.external_event_def
+            and event.status is ExternalEventStatus.UNCLAIMED
+            and event.thread in (None, thread.number)
+            for event in run.external_events.values()
+        )
+    )
 
 
 def _check_tree(run: WfRun) -> None:
@@ -415,7 +435,8 @@ def _node_can_move(run: WfRun, thread: ThreadRun, movable: set[int]) -> bool:
             return False  # it is done within the command that reaches it
 
 
-def _reason_can_go(run: WfRun, thread: ThreadRun, reason: object, movable: set[int]) -> bool:
+def _reason_can_go(run: WfRun, thread: ThreadRun, reason: HaltReason, movable: set[int]) -> bool:
+    """Whether something that can happen takes a reason off; what should have taken it off already does not count."""
     match reason:
         case ManualHalt():
             return True  # an operator holds it
@@ -423,20 +444,33 @@ def _reason_can_go(run: WfRun, thread: ThreadRun, reason: object, movable: set[i
             return number in movable
         case ParentHalted(parent=number):
             parent = run.threads[number]
-            if number in movable:
-                return True
+            if parent.status is Status.RUNNING:
+                return False
             if not _is_own_handler(parent, thread):
-                return False
-            if any(not _reason_can_go(run, parent, r, movable) for r in _not_handlers(parent)):
-                return False
+                return number in movable
             # A failure handler goes on after the last interrupt handler; an interrupt handler waits for no other.
-            interrupts = [r.handler for r in parent.halt_reasons if isinstance(r, Interrupted)]
-            return thread.type is ThreadType.INTERRUPT or movable.issuperset(interrupts)
-        case PendingInterrupt() | PendingFailure():
-            # It starts when no more than handlers hold the thread; that it does start is checked elsewhere.
-            return all(_reason_can_go(run, thread, r, movable) for r in _not_handlers(thread))
-        case _:
+            interrupts = _interrupts(parent) if thread.type is ThreadType.FAILURE_HANDLER else []
+            return _all_can_go(run, parent, [*_not_handlers(parent), *interrupts], movable)
+        case PendingInterrupt():
+            held_by = _not_handlers(thread)
+            if held_by:
+                return _all_can_go(run, thread, held_by, movable)
+            # Its policy has it wait for another handler, or what is below a failure handler is not at rest yet.
+            waits_for = [*live_handlers(run, thread), *moving_below(run, thread)]
+            return any(other.number in movable for other in waits_for)
+        case PendingFailure():
+            return _all_can_go(run, thread, [*_not_handlers(thread), *_interrupts(thread)], movable)
+        case HaltedByParent():
             return False
+
+
+def _all_can_go(run: WfRun, thread: ThreadRun, reasons: list[HaltReason], movable: set[int]) -> bool:
+    """Whether there is something to wait for, and it can all happen."""
+    return bool(reasons) and all(_reason_can_go(run, thread, reason, movable) for reason in reasons)
+
+
+def _interrupts(thread: ThreadRun) -> list[HaltReason]:
+    return [reason for reason in thread.halt_reasons if isinstance(reason, Interrupted | PendingInterrupt)]
 
 
 def _not_handlers(thread: ThreadRun) -> list[HaltReason]:

@@ -279,7 +279,8 @@ def _yaml(key: str, value: Any) -> str:
     """A part of a scenario document; its steps on one line each."""
     if key == "steps":
         return "steps:\n" + "".join(f"  - {_flow(step)}\n" for step in value)
-    return yaml.safe_dump({key: value}, sort_keys=False, width=110, default_flow_style=None).rstrip()
+    flow = False if isinstance(value, str) else None
+    return yaml.safe_dump({key: value}, sort_keys=False, width=110, default_flow_style=flow).rstrip()
 
 
 def _flow(value: Any) -> str:

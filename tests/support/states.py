@@ -53,9 +53,8 @@ def _restored_thread(thread: ThreadRun) -> ThreadRun:
 
 
 _state = attrgetter(*(item.name for item in fields(WfRun) if item.name not in {"changes", "index", "spec"}))
-_row = attrgetter(
-    *(i.name for i in fields(WfRun) if i.name not in {"changes", "index", "spec", "threads", "external_events"})
-)
+_NOT_IN_THE_ROW = {"changes", "index", "spec", "threads", "external_events", "kept_inputs"}
+_row = attrgetter(*(item.name for item in fields(WfRun) if item.name not in _NOT_IN_THE_ROW))
 
 
 def same(one: WfRun, other: WfRun) -> bool:

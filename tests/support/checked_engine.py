@@ -1,0 +1,41 @@
+"""The engine in memory with everything checked after each command: for scenarios and random commands."""
+
+from halter.scenarios.comparison import difference
+from halter.scenarios.definitions import register
+from halter.scenarios.document import Scenario
+from halter.scenarios.memory import MemoryEngine
+from halter.scenarios.runner import Verdict, judge_definitions, run
+from processors.core.commands import Command
+from processors.core.context import Context
+from processors.core.engine import new_run
+from processors.core.events import LogEntry
+from tests.support.invariants import Watch, check, check_rejections_change_nothing, check_settled
+
+
+class CheckedEngine(MemoryEngine):
+    """Raises Violated as soon as a rule does not hold."""
+
+    def __init__(self, context: Context, start_ms: int) -> None:
+        super().__init__(context, start_ms)
+        self.watches: dict[str, Watch] = {}
+
+    def put(self, command: Command) -> list[LogEntry]:
+        """Fold a command and check all that must hold now."""
+        entries = super().put(command)
+        wf_run = self.runs[command.wf_run_id]
+        watch = self.watches.setdefault(command.wf_run_id, Watch(new_run(command.wf_run_id), self.context))
+        watch.see(entries)
+        watch.end_of_command()
+        watch.run.changes.clear()
+        check_rejections_change_nothing(entries)
+        differs = difference(wf_run, watch.run)
+        check(differs is None, "replaying the log gives the same state", differs)
+        check_settled(wf_run, self.context)
+        return entries
+
+
+def checked(scenario: Scenario) -> Verdict:
+    """The verdict on a scenario. Raises Violated where it stands in the way of a rule."""
+    definitions, refused = register(scenario.definitions)
+    engine = CheckedEngine(Context(definitions, scenario.limits), scenario.start_ms)
+    return judge_definitions(scenario, refused) or run(scenario, engine, definitions)
