@@ -1,4 +1,4 @@
-"""docs/wf-spec.md says what is so."""
+"""docs/wf-spec.md and docs/scenarios.md say what is so."""
 
 import re
 import runpy
@@ -6,26 +6,45 @@ from pathlib import Path
 
 import pytest
 
-from halter.yaml_files import parse_yaml
+from halter.definition_files import check_files
+from halter.scenarios.document import _EXPECT_FIELDS, _SCENARIO_FIELDS, _STEPS, _THREAD_FIELDS
+from halter.scenarios.files import run_file
 from processors.core.documents import _EXPRESSIONS, _KINDS
 from processors.core.spec import MutationOperator
-from processors.core.validate import check_document
 
 PAGE = Path(__file__).parents[2] / "docs" / "wf-spec.md"
+SCENARIOS_PAGE = PAGE.with_name("scenarios.md")
 
 
-def test_the_table_of_codes_is_the_one_of_the_code(monkeypatch: pytest.MonkeyPatch):
+def test_the_diagram_and_the_table_of_codes_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.argv", ["wf_spec_codes.py", "--check"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(PAGE.with_name("wf_spec_codes.py")), run_name="__main__")
     assert ended.value.code == 0
 
 
-def test_the_example_is_valid():
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    wf_spec, problems = check_document(parse_yaml(example, "wf-spec.md").data, None)
-    assert [str(problem) for problem in problems] == []
-    assert wf_spec is not None
+def test_the_examples_are_valid_together(tmp_path: Path):
+    wf_spec, definitions = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "cart.yaml").write_text(wf_spec)
+    (tmp_path / "all.yaml").write_text(definitions)
+    (checked,) = check_files([tmp_path / "all.yaml"])
+    assert [*map(str, checked.problems), *map(str, checked.hints)] == []
+    assert [found.name for found in checked.wf_specs] == ["cart"]
+
+
+def test_the_scenario_on_the_other_page_holds_for_the_example(tmp_path: Path):
+    wf_spec, _ = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (scenario,) = re.findall(r"```yaml\n(.*?)```", SCENARIOS_PAGE.read_text(), re.DOTALL)
+    (tmp_path / "cart.yaml").write_text(wf_spec)
+    (tmp_path / "cart-test.yaml").write_text(scenario)
+    verdict = run_file(tmp_path / "cart-test.yaml")
+    assert verdict.ok, [*map(str, verdict.problems), *verdict.log]
+
+
+def test_every_step_and_expectation_is_on_its_page():
+    text = SCENARIOS_PAGE.read_text()
+    words = {*_STEPS, "repeat", *_SCENARIO_FIELDS, *_EXPECT_FIELDS, *_THREAD_FIELDS}
+    assert [word for word in sorted(words) if not re.search(rf"`{word}\b", text)] == []
 
 
 def test_everything_that_can_be_written_is_on_the_page():
