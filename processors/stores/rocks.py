@@ -126,6 +126,7 @@ class RocksStore:
         self._batch = WriteBatch(raw_mode=True)
         self._loading = True
         self._fresh = True
+        self._closed = False
         self._news: set[bytes] | None = set()
         if (folder / DAMAGED).exists():
             self._remove("it was found to be damaged")
@@ -225,7 +226,9 @@ class RocksStore:
 
     def close(self) -> None:
         """Close the files; what was not committed is not in them."""
-        self._db.close()
+        if not self._closed:
+            self._closed = True
+            self._db.close()
 
     # WfRunStore.
 

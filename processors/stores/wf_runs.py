@@ -116,15 +116,16 @@ class WfRuns(Mapping[str, WfRun]):
     def rest(self) -> None:
         """Drop what rests if much is held. Between turns only: nothing may be changed that is not in the store."""
         if self._rows > self._rows_held:
-            self._drop_old()
+            self.drop_the_older()
 
     def age(self, now_ms: int) -> None:
         """Drop what rests if it has rested for long. As `rest`, between turns only."""
         if now_ms - self._aged_ms >= GENERATION_MS:
             self._aged_ms = now_ms
-            self._drop_old()
+            self.drop_the_older()
 
-    def _drop_old(self) -> None:
+    def drop_the_older(self) -> None:
+        """Drop the older generation, whatever it is. As `rest`, between turns only."""
         self._attached.difference_update(self._old)
         for wf_run_id in self._broken.keys() & self._old.keys():
             del self._broken[wf_run_id]

@@ -1,6 +1,8 @@
 """The fold of a partition without Kafka: what every record comes to, and that state is kept."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from processors.core.events import (
     TaskRequest,
 )
 from processors.core.model import Status, ThreadRun, WfRun
+from processors.stores.rocks import RocksStores
 from tests.support.shard_rig import ShardRig
 
 CART = {
@@ -71,9 +74,14 @@ SIMPLE_INTERRUPT = [
 ]
 
 
-@pytest.fixture
-def rig() -> ShardRig:
-    return with_cart(ShardRig())
+@pytest.fixture(params=["memory", "rocksdb"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> ShardRig:
+    """On every store there is."""
+    return with_cart(ShardRig() if request.param == "memory" else ShardRig(new_store=rocks(tmp_path)))
+
+
+def rocks(folder: Path) -> RocksStores:
+    return RocksStores(folder, {}, checkpoint_age_max_s=3_600)
 
 
 def with_cart(rig: ShardRig) -> ShardRig:
@@ -337,6 +345,32 @@ def test_the_same_inputs_give_the_same_bytes_whenever_the_worker_crashes(
     assert rough.inputs == smooth.inputs
     assert rough.outputs == smooth.outputs
     assert rough.tables == smooth.tables
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.lists(COMMANDS, max_size=6), max_size=8), st.frozensets(st.integers(0, 7), min_size=1, max_size=3))
+def test_a_store_with_files_changes_nothing_of_it(turns: list[list[Any]], crash_after: frozenset[int]) -> None:
+    smooth = play(ShardRig(), turns, frozenset())
+    with TemporaryDirectory() as folder:
+        rough = play(ShardRig(new_store=rocks(Path(folder))), turns, crash_after)
+        assert rough.outputs == smooth.outputs
+        rough.crash()
+        assert rough.shard.wf_runs.keys() == smooth.restored().wf_runs.keys()
+        assert rough.shard.files is not None
+        rough.shard.files.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(COMMANDS, max_size=6), max_size=8))
+def test_nothing_changes_when_every_wf_run_rests_after_every_turn(turns: list[list[Any]]) -> None:
+    class Forgetful(ShardRig):
+        def turn(self, *records: Any) -> list[Any]:
+            written = super().turn(*records)
+            for _ in range(2):
+                self.shard.wf_runs.drop_the_older()
+            return written
+
+    assert play(Forgetful(), turns, frozenset()).outputs == play(ShardRig(), turns, frozenset()).outputs
 
 
 @settings(max_examples=100, deadline=None)

@@ -3,7 +3,7 @@
 The tables are compacted as Kafka would: a key's latest value, nothing for a tombstone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -25,9 +25,14 @@ from processors.definitions_view import DefinitionsView
 from processors.inputs import InputRecord, operator_key
 from processors.outputs import OutputRecord
 from processors.shard import Shard, ShardFactory
+from processors.stores import MemoryStore, StatePosition, WfRunStore
 
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""
+
+
+CHECKPOINT_TURNS = 3
+"""A store with files is told so often where the state topics end."""
 
 
 @lru_cache
@@ -40,15 +45,24 @@ class ShardRig:
     """Shard 0 of an installation with one partition, and its topics."""
 
     def __init__(
-        self, limits: Limits | None = None, queues: Iterable[str] = (), release: str | None = None
+        self,
+        limits: Limits | None = None,
+        queues: Iterable[str] = (),
+        release: str | None = None,
+        new_store: Callable[[int], WfRunStore] = lambda _: MemoryStore(),
     ) -> None:
         self.codec = _codec(release)
         self.view = DefinitionsView(self.codec)
-        self.factory = ShardFactory(1, self.codec, self.view, limits, tuple(queues))
+        self.factory = ShardFactory(1, self.codec, self.view, limits, tuple(queues), new_store=new_store)
         self.shard: Shard = self.factory.create(0)
         self.inputs: list[InputRecord] = []
         self.outputs: list[OutputRecord] = []
         self.tables: dict[str, dict[bytes, bytes]] = {topic: {} for topic, _ in self.factory.state_topics(0)}
+        self.logs: dict[str, list[tuple[bytes, bytes | None]]] = {topic: [] for topic in self.tables}
+        """The state topics as they are before they are compacted."""
+        self.turns = 0
+        if self.shard.files is not None:
+            self.shard = self.restored()
         self.now_ms = START_MS
         self._ends: dict[str, int] = {}
 
@@ -90,10 +104,14 @@ class ShardRig:
                 self.view.apply(output.key, output.value, self.view.position + 1)
             table = self.tables.get(output.topic)
             if table is not None and output.key is not None:
+                self.logs[output.topic].append((output.key, output.value))
                 if output.value is None:
                     table.pop(output.key, None)
                 else:
                     table[output.key] = output.value
+        self.turns += 1
+        if self.shard.files is not None and self.turns % CHECKPOINT_TURNS == 0:
+            self.shard.files.checkpoint(self.ends())
         return [
             self.codec.decode(output.value)
             for output in written
@@ -113,12 +131,24 @@ class ShardRig:
         due = self.shard.due_timers(self.now_ms, 100)
         return self.log(*(self.record(output.topic, output.key, output.value) for output in due))
 
+    def ends(self) -> dict[str, StatePosition]:
+        """Where the state topics end."""
+        return {topic: StatePosition(len(log)) for topic, log in self.logs.items()}
+
     def restored(self) -> Shard:
-        """A new shard with the state of the tables."""
+        """A new shard with the state of the topics: all that is left of them, or what its files do not have."""
+        if self.shard.files is not None:
+            self.shard.files.close()
         shard = self.factory.create(0)
-        for topic, rows in self.tables.items():
-            for key, value in rows.items():
-                shard.restore(topic, key, value)
+        if shard.files is None:
+            for topic, rows in self.tables.items():
+                for key, value in rows.items():
+                    shard.restore(topic, key, value)
+        else:
+            starts = shard.files.resume({"topics": "of this rig"}, self.ends())
+            for topic, log in self.logs.items():
+                for key, latest in log[starts.get(topic, StatePosition(0)).offset :]:
+                    shard.restore(topic, key, latest)
         shard.restored()
         return shard
 

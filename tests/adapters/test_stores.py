@@ -1,0 +1,330 @@
+"""Where rows are kept: what is looked at when they come, what a broken one does, and when files are believed."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.core.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, QuarantineWfRun, ReleaseWfRun, RunWf
+from processors.core.model import ThreadRun, WfRun
+from processors.stores import BrokenState, StatePosition
+from processors.stores.rocks import DAMAGED, RocksStore, RocksStores, StoreUnusable
+from processors.stores.wf_runs import GENERATION_MS
+from processors.timers import ArmedTimer
+from tests.support.records import instances, wf_runs
+from tests.support.shard_rig import ShardRig
+
+WF_SPEC = {
+    "name": "waits",
+    "entrypoint": "main",
+    "threads": {
+        "main": {
+            "nodes": {
+                "start": {"kind": "ENTRYPOINT", "next": "wait"},
+                "wait": {"kind": "EXTERNAL_EVENT", "event": "go", "timeout_s": 60, "next": "end"},
+                "end": {"kind": "EXIT"},
+            }
+        }
+    },
+}
+
+
+@pytest.fixture
+def rig() -> ShardRig:
+    rig = ShardRig()
+    rig.turn(PutExternalEventDef("go"), PutWfSpec("waits", json.dumps(WF_SPEC)))
+    rig.turn(RunWf("w1", "waits"), RunWf("w2", "waits"))
+    return rig
+
+
+@settings(deadline=None)
+@given(wf_runs())
+def test_a_peek_sees_what_decoding_sees_of_a_wf_run(run: WfRun) -> None:
+    codec = ShardRig().codec
+    seen = codec.peek(codec.encode(run), "WfRun", ("incarnation", "timer", "final_status"))
+    assert seen == (run.incarnation, run.timer, run.final_status)
+
+
+@settings(deadline=None)
+@given(instances(ThreadRun))
+def test_a_peek_sees_what_decoding_sees_of_a_thread_run(thread: ThreadRun) -> None:
+    codec = ShardRig().codec
+    seen = codec.peek(codec.encode(thread), "ThreadRun", ("number", "status", "node"))
+    assert seen == (thread.number, thread.status, thread.node)
+
+
+def damage(rig: ShardRig, topic: str, key: bytes, how: Callable[[bytes], bytes]) -> None:
+    """Have a row written with other bytes, and a worker begin with it."""
+    rig.tables[topic][key] = how(rig.tables[topic][key])
+    rig.crash()
+
+
+@pytest.mark.parametrize(
+    ("topic", "key", "how"),
+    [
+        ("thread-runs", b"w1/0", lambda row: row[:-3]),
+        ("thread-runs", b"w1/0", lambda row: row[:12]),
+        ("thread-runs", b"w1/0", lambda _: b"not Avro"),
+        ("wf-runs", b"w1", lambda row: row[:11]),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_in_the_way_of_its_wf_run_alone(
+    rig: ShardRig, topic: str, key: bytes, how: Callable[[bytes], bytes]
+) -> None:
+    damage(rig, topic, key, how)
+    assert rig.events(ExternalEvent("w2", "go", "e1"))[-1] == "WfRunEnded"
+    with pytest.raises(BrokenState, match=rf"{topic}\[0\], key b'{key.decode()}'"):
+        rig.turn(ExternalEvent("w1", "go", "e2"))
+
+
+def test_rows_that_do_not_fit_together_are_told_when_they_come(rig: ShardRig) -> None:
+    del rig.tables["thread-runs"][b"w1/0"]
+    rig.crash()
+    (error,) = rig.shard.broken
+    assert str(error) == "partition 0: WfRun 'w1' has no row of thread 0"
+
+
+def test_a_row_of_another_record_is_told_when_it_comes(rig: ShardRig) -> None:
+    damage(rig, "thread-runs", b"w1/0", lambda _: rig.tables["wf-runs"][b"w1"])
+    (error,) = rig.shard.broken
+    assert str(error) == "thread-runs[0], key b'w1/0': WfRun: expected a ThreadRun"
+
+
+def test_a_wf_run_with_a_broken_thread_can_be_put_into_quarantine_and_its_partition_goes_on(rig: ShardRig) -> None:
+    damage(rig, "thread-runs", b"w1/0", lambda row: row[:-3])
+    assert rig.events(QuarantineWfRun("w1")) == ["WfRunQuarantined"]
+    for _ in range(2):
+        assert rig.events(ExternalEvent("w1", "go", f"e{rig.turns}")) == ["InputKept"]
+        rig.crash()
+    with pytest.raises(BrokenState):
+        rig.turn(ReleaseWfRun("w1"))
+
+
+def test_what_rests_is_dropped_and_what_is_busy_is_not(rig: ShardRig) -> None:
+    runs = rig.shard.wf_runs
+    busy, resting = runs["w1"], runs["w2"]
+    for number in range(1, 4):
+        rig.shard.due_timers(number * GENERATION_MS, 0)
+        assert runs["w1"] is busy
+    assert runs["w2"] is not resting
+    assert (runs["w2"].threads, runs["w2"].seq) == (resting.threads, resting.seq)
+
+
+def test_timers_are_armed_from_rows_as_they_were(rig: ShardRig) -> None:
+    due_ms = rig.shard.next_timer_ms()
+    rig.crash()
+    assert rig.shard.next_timer_ms() == due_ms == rig.now_ms + 60_000
+    assert len(rig.shard.due_timers(due_ms, 10)) == 2
+
+
+INSTALLATION = {"cluster": "A", "wf-runs": "id-1"}
+ENDS = {"wf-runs": StatePosition(10, 0), "fold-positions": StatePosition(7, 0), "definitions": StatePosition(3, 0)}
+BEGINNING: dict[str, StatePosition] = {}
+CHECKPOINT = {topic: ENDS[topic] for topic in ("wf-runs", "fold-positions")}
+TIMER = ArmedTimer(5, "w1", 0, 1, "RETENTION", 3)  # type: ignore[arg-type]  # written as its text
+
+
+class Disk:
+    """A partition's folder; one store at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now_s = 1_000.0
+        self.store: RocksStore | None = None
+
+    def opened(self, partitions: str = "1") -> RocksStore:
+        if self.store is not None:
+            self.store.close()
+        self.store = RocksStore(self.folder, {"partitions": partitions}, 1_800, lambda: self.now_s)
+        return self.store
+
+    def loaded(self) -> RocksStore:
+        """One with a row, of which a checkpoint knows."""
+        store = self.opened()
+        assert store.resume(INSTALLATION, ENDS) == BEGINNING
+        store.put("wf-runs", b"w1", b"row")
+        store.put("thread-runs", b"w1/0", b"thread")
+        store.put("thread-runs", b"w10/0", b"another's")
+        store.put("fold-positions", b"0", b"position")
+        assert [wf_run_id for wf_run_id, _ in store.news()] == ["w1", "w10"]
+        store.checkpoint(ENDS)
+        return store
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    disk = Disk(tmp_path / "0")
+    yield disk
+    if disk.store is not None:
+        disk.store.close()
+
+
+def test_files_are_read_on_from_their_checkpoint(disk: Disk) -> None:
+    disk.loaded()
+    store = disk.opened()
+    assert store.resume(INSTALLATION, ENDS) == CHECKPOINT
+    assert [(row.key, row.value) for row in store.rows("w1")] == [(b"w1", b"row"), (b"w1/0", b"thread")]
+    assert store.position() == b"position"
+    assert list(store.wf_run_ids()) == ["w1", "w10"]
+    store.put("wf-runs", b"w2", b"news")
+    assert [wf_run_id for wf_run_id, _ in store.news()] == ["w2"]
+
+
+def test_what_was_not_committed_is_not_in_the_files(disk: Disk) -> None:
+    store = disk.loaded()
+    store.put("wf-runs", b"w1", b"of an aborted turn")
+    store.put("wf-runs", b"w3", b"of an aborted turn")
+    store.armed(TIMER)
+    store = disk.opened()
+    store.resume(INSTALLATION, ENDS)
+    assert store.rows("w1")[0].value == b"row"
+    assert store.rows("w3") == []
+    assert list(store.timers()) == []
+
+
+def test_what_was_committed_is_in_the_files_with_its_timers(disk: Disk) -> None:
+    store = disk.loaded()
+    store.put("wf-runs", b"w1", None)
+    store.put("wf-runs", b"w3", b"new")
+    store.armed(TIMER)
+    store.armed(TIMER._replace(due_ms=6))
+    store.gone(TIMER._replace(due_ms=6))
+    store.committed()
+    store = disk.opened()
+    store.resume(INSTALLATION, ENDS)
+    assert [row.key for row in store.rows("w1")] == [b"w1/0"]
+    assert store.rows("w3")[0].value == b"new"
+    assert list(store.timers()) == [TIMER]
+
+
+@pytest.mark.parametrize(
+    ("installation", "ends"),
+    [
+        ({**INSTALLATION, "cluster": "B"}, ENDS),
+        ({**INSTALLATION, "wf-runs": "id-2"}, ENDS),
+        (INSTALLATION, {**ENDS, "wf-runs": StatePosition(9, 0)}),
+    ],
+    ids=["another cluster", "a topic made anew", "a topic that ends before the checkpoint"],
+)
+def test_files_of_something_else_are_wiped(
+    disk: Disk, installation: dict[str, str], ends: dict[str, StatePosition]
+) -> None:
+    disk.loaded()
+    store = disk.opened()
+    assert store.resume(installation, ends) == BEGINNING
+    assert list(store.wf_run_ids()) == []
+    assert store.position() is None
+
+
+def test_files_of_another_number_of_partitions_are_wiped(disk: Disk) -> None:
+    disk.loaded()
+    assert disk.opened(partitions="2").resume(INSTALLATION, ENDS) == BEGINNING
+
+
+@pytest.mark.parametrize("passed_s", [1_801, -1])
+def test_files_are_wiped_when_deletions_since_their_checkpoint_may_be_gone(disk: Disk, passed_s: int) -> None:
+    disk.loaded()
+    disk.now_s += passed_s
+    store = disk.opened()
+    assert store.resume(INSTALLATION, ENDS) == BEGINNING
+    assert list(store.wf_run_ids()) == []
+
+
+def test_files_that_were_not_loaded_to_the_end_are_wiped(disk: Disk) -> None:
+    store = disk.opened()
+    store.resume(INSTALLATION, ENDS)
+    store.put("wf-runs", b"w1", b"row")
+    list(store.news())
+    store = disk.opened()
+    assert store.resume(INSTALLATION, ENDS) == BEGINNING
+    assert store.rows("w1") == []
+
+
+def test_a_load_may_stop_anywhere_and_begin_again_from_the_checkpoint(disk: Disk) -> None:
+    disk.loaded()
+    for _ in range(2):
+        store = disk.opened()
+        assert store.resume(INSTALLATION, ENDS) == CHECKPOINT
+        store.put("wf-runs", b"w2", b"news")
+        assert [wf_run_id for wf_run_id, _ in store.news()] == ["w2"]
+
+
+@pytest.mark.parametrize("name", ["CURRENT", "MANIFEST-*"])
+def test_files_that_cannot_be_opened_are_wiped(disk: Disk, name: str) -> None:
+    disk.loaded().close()
+    for file in disk.folder.glob(name):
+        file.write_bytes(b"nonsense")
+    store = disk.opened()
+    assert store.resume(INSTALLATION, ENDS) == BEGINNING
+    store.put("wf-runs", b"w1", b"row")
+    list(store.news())
+    assert store.rows("w1")[0].value == b"row"
+
+
+def test_files_that_were_found_to_be_damaged_are_wiped_when_they_are_opened_again(disk: Disk) -> None:
+    disk.loaded().close()
+    (disk.folder / DAMAGED).touch()
+    assert disk.opened().resume(INSTALLATION, ENDS) == BEGINNING
+
+
+def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
+    taken = RocksStores(tmp_path, {}, 1_800)
+    code = (
+        "import sys, pathlib; from processors.stores.rocks import *\n"
+        "try: RocksStores(pathlib.Path(sys.argv[1]), {}, 1_800)\n"
+        "except StoreUnusable as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert "found that another process uses it" in told.stdout
+    del taken
+    RocksStores(tmp_path, {}, 1_800)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnusable, match="expected a folder for the store that can be written"):
+        RocksStores(tmp_path / "file", {}, 1_800)
+
+
+IDS = st.sampled_from(["w", "w1", "w10", "w 1", "w\x00", "wé"])
+PUTS = st.lists(
+    st.tuples(
+        st.sampled_from(["wf-runs", "thread-runs", "wf-run-external-events", "kept-inputs"]),
+        IDS,
+        st.sampled_from(["0", "1", "a/b", "0/0"]),
+        st.none() | st.binary(max_size=3),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(PUTS)
+def test_both_stores_hold_the_latest_rows(puts: list[tuple[str, str, str, bytes | None]]) -> None:
+    from tempfile import TemporaryDirectory
+
+    from processors.stores import MemoryStore
+
+    with TemporaryDirectory() as folder:
+        disk = Disk(Path(folder))
+        stores = [MemoryStore(), disk.opened()]
+        expected: dict[str, set[tuple[str, bytes, bytes]]] = {}
+        latest: dict[tuple[str, bytes], tuple[str, bytes | None]] = {}
+        for topic, wf_run_id, rest, value in puts:
+            key = (wf_run_id if topic == "wf-runs" else f"{wf_run_id}/{rest}").encode()
+            latest[topic, key] = wf_run_id, value
+            for store in stores:
+                store.put(topic, key, value)
+        for (topic, key), (wf_run_id, value) in latest.items():
+            if value is not None:
+                expected.setdefault(wf_run_id, set()).add((topic, key, value))
+        for store in stores:
+            assert {wf_run_id: {tuple(row) for row in rows} for wf_run_id, rows in store.news()} == expected
+            assert set(store.wf_run_ids()) == expected.keys()
+        assert disk.store is not None
+        disk.store.close()
