@@ -7,8 +7,8 @@ came of the records, so the moment a read_committed consumer sees them is the mo
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def resident_bytes(pid: int) -> int:
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds of worker and broker, and the time, between two moments."""
+    """CPU seconds of workers and broker, and the time, between two moments."""
 
     seconds: float
     worker: float
@@ -63,11 +63,17 @@ class House(Halter):
         self._kafka = kafka
 
     @contextmanager
-    def running(self, slot: str = "bench", ceiling: bool = False) -> Iterator[int]:
+    def running(self, slot: str = "bench-0", ceiling: bool = False) -> Iterator[int]:
         """A worker that is ready; gives its pid."""
         arguments = ("-m", "bench.ceiling_worker") if ceiling else ("-m", "halter", "worker")
         with self.process(slot, *arguments, "--slot", slot) as process:
             yield process.pid
+
+    @contextmanager
+    def all_running(self, workers: int, ceiling: bool) -> Iterator[list[int]]:
+        """So many workers; gives their pids. They share the partitions out before any of them is ready."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(self.running(f"bench-{number}", ceiling)) for number in range(workers)]
 
     def prepare(self, wf_spec: str | None = None, wf_runs: int = 0) -> int:
         """Register the definitions and start WfRuns; return how many commands that were, once they are folded."""
@@ -149,13 +155,13 @@ class House(Halter):
             consumer.close()
 
     @contextmanager
-    def costing(self, worker: int) -> Iterator[list[Cost]]:
+    def costing(self, workers: Sequence[int]) -> Iterator[list[Cost]]:
         """Measure a block; the list has the result after it."""
         brokers = [pid for pid in self._kafka.pids if pid is not None]
-        before = time.monotonic(), cpu_seconds(worker), sum(map(cpu_seconds, brokers))
+        before = time.monotonic(), sum(map(cpu_seconds, workers)), sum(map(cpu_seconds, brokers))
         result: list[Cost] = []
         yield result
-        after = time.monotonic(), cpu_seconds(worker), sum(map(cpu_seconds, brokers))
+        after = time.monotonic(), sum(map(cpu_seconds, workers)), sum(map(cpu_seconds, brokers))
         result.append(Cost(*(now - then for then, now in zip(before, after, strict=True))))
 
     def bytes_of(self, *topics: str) -> int:

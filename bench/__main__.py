@@ -1,0 +1,160 @@
+"""All benchmarks against the embedded broker: python -m bench [--full] [--write]
+
+Short (the default): five minutes at most on two cores. Full: more partitions, more WfRuns, two workers, restarts; half
+an hour. Figures go to stdout; with --write also to docs/performance.json (or performance-full.json) and into the table
+of docs/performance.md. Each figure is measured again and again; where runs differ, the spread is what counts.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import capabilities, latency, throughput
+from bench.figures import Figures, circumstances, in_words
+from halter.broker import EmbeddedBroker
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "performance.md"
+SHARE_OF_THE_MAXIMUM = 0.8
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured."""
+
+    name: str
+    throughput: tuple[tuple[int, int, int, int], ...]
+    """(partitions, WfRuns, interrupts, workers) of each."""
+    runs: int
+    latencies: dict[int, float]
+    """Posts per second, for how many seconds each."""
+    others: int
+    """WfRuns of each capability."""
+    restarts: int
+    """Live WfRuns of a worker that is killed and started again; 0: not measured."""
+
+
+SHORT = Extent("short", ((8, 1_000, 10_000, 1),), 5, {100: 10.0}, 2_000, 0)
+FULL = Extent(
+    "full",
+    (
+        (1, 1_000, 30_000, 1),
+        (4, 1_000, 30_000, 1),
+        (16, 1_000, 30_000, 1),
+        (8, 1_000, 30_000, 1),
+        (8, 10_000, 30_000, 1),
+        (8, 100_000, 30_000, 1),
+        (8, 1_000, 30_000, 2),
+    ),
+    5,
+    {1: 60.0, 100: 30.0, 1_000: 20.0},
+    5_000,
+    100_000,
+)
+
+
+def fold(figures: Figures, runs: int) -> None:
+    """The fold alone, in a process of its own."""
+    found = run_program("bench/fold.py", "--runs", str(runs))
+    for cost in found["costs"]:
+        figures.add(f"fold alone, {cost['what']}", "µs each", cost["median_us"], "≤ 60")
+    figures.add("fold alone, the 10,000th against the 1st", "times", found["growth"], "≤ 1.2")
+
+
+def restore(figures: Figures, wf_runs: int, runs: int) -> None:
+    """Memory, restarts and growth, in a process of its own."""
+    numbers = ("1", "1000", "100000", "1000000") if wf_runs else ("1", "100000")
+    kafka = ("--kafka", "--wf-runs", str(wf_runs), "--runs", str(runs)) if wf_runs else ()
+    found = run_program("bench/restore.py", *kafka, "--numbers", *numbers)
+    shards = found["shard"]
+    for one in shards:
+        name = f"{one['wf_runs']:,} live WfRuns in a shard"
+        figures.add(f"{name}: an interrupt", "µs each", one["interrupt_us"])
+        figures.add(f"{name}: restored in", "s", one["restore_s"])
+    figures.add("memory of an idle live WfRun", "bytes", shards[-1]["bytes_per_wf_run"], "≤ 2,048")
+    growth = shards[-1]["interrupt_us"] / shards[0]["interrupt_us"]
+    figures.add(
+        f"an interrupt among {shards[-1]['wf_runs']:,} live WfRuns against one among 1", "times", growth, "≤ 1.2"
+    )
+    for seconds in found.get("kafka", {}).get("restart_s_each", ()):
+        figures.add(f"kill -9 to processing, {wf_runs:,} live WfRuns", "s", seconds, "≤ 10")
+
+
+def run_program(*command: str) -> dict[str, Any]:
+    """Run a benchmark that prints JSON."""
+    done = subprocess.run([sys.executable, *command, "--json"], cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def measure(extent: Extent) -> Figures:
+    """Everything of an extent."""
+    figures = Figures()
+    capabilities.measure_starting(figures, extent.runs)
+    fold(figures, extent.runs)
+    restore(figures, extent.restarts, extent.runs)
+    for partitions, wf_runs, interrupts, workers in extent.throughput:
+        on_a_broker(
+            lambda kafka, folder, it=(partitions, wf_runs, interrupts, workers): throughput.measure(
+                figures, kafka, folder, *it, runs=extent.runs
+            )
+        )
+    rates = dict(extent.latencies)
+    if extent is FULL:
+        best = max(it.median for name, it in figures.all.items() if name.endswith("WfRuns: rate"))
+        rates[int(best * SHARE_OF_THE_MAXIMUM) // 100 * 100] = 20.0
+    on_a_broker(lambda kafka, folder: latency.measure(figures, kafka, folder, 8, rates, runs=extent.runs))
+    on_a_broker(lambda kafka, folder: capabilities.measure(figures, kafka, folder, 8, extent.others, extent.runs))
+    return figures
+
+
+def on_a_broker(measure_there: Callable[[EmbeddedBroker, Path], None]) -> None:
+    """Each on a broker that nothing else has used."""
+    with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
+        folder = Path(name)
+        with EmbeddedBroker(folder / "kafka", report=lambda _: None) as kafka:
+            measure_there(kafka, folder)
+
+
+def page(table: str, extent: Extent, minutes: float) -> str:
+    """The page with this table in the place of the one between the marks."""
+    now = circumstances()
+    machine, versions = now["machine"], now["versions"]
+    command = f"python -m bench{' --full' if extent is FULL else ''}"
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}"
+    sentence = (
+        f"{now['date']}, commit {now['commit']}, `{command}` in {minutes:.0f} minutes; {where}; "
+        f"{in_words(f'{name} {number}' for name, number in versions.items())}. Broker, worker and whoever measures "
+        "share the machine."
+    )
+    begin, end = f"<!-- {extent.name}: computed -->", f"<!-- {extent.name}: end -->"
+    marked = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
+    return marked.sub(lambda _: f"{begin}\n\n{sentence}\n\n{table}\n\n{end}", PAGE.read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    """Measure, print, and write if asked to."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--full", action="store_true", help="half an hour instead of five minutes")
+    parser.add_argument("--write", action="store_true", help="to docs/performance.md and its JSON, too")
+    given = parser.parse_args()
+    extent = FULL if given.full else SHORT
+    begun = time.monotonic()
+    figures = measure(extent)
+    minutes = (time.monotonic() - begun) / 60
+    print(f"\n{figures.table()}\n\n{minutes:.1f} minutes")
+    if given.write:
+        figures.write(PAGE.with_name(f"performance-{extent.name}.json"), f"python -m bench, {extent.name}")
+        PAGE.write_text(page(figures.table(), extent, minutes), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
