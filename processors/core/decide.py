@@ -6,6 +6,7 @@ effect, `Rejected` (code and sentence) or `Ignored`. A generator: an event that 
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import assert_never
 
 from processors.core.commands import (
@@ -43,7 +44,6 @@ from processors.core.interrupts import offer
 from processors.core.model import (
     FAILED,
     TERMINAL,
-    ExternalEventStatus,
     ManualHalt,
     ParentHalted,
     Status,
@@ -60,6 +60,8 @@ from processors.core.values import Timestamp, ValueProblem, describe, fits, iso_
 WF_RUN_ID = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
 WF_RUN_ID_LENGTH_MAX = 128
 EVENT_ID_LENGTH_MAX = 256
+FORGETTABLE_LOOKED_AT_MAX = 64
+"""Of the oldest settled ExternalEvents, at each new one: some may wait long for their handler."""
 FAILURE_NAME = re.compile(r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?")
 
 
@@ -78,8 +80,8 @@ class Refusal(Exception):
         self.code = code
 
 
-def decide(run: WfRun, command: Command, context: Context) -> Iterator[Event]:
-    """The events that a command itself brings about."""
+def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iterator[Event]:
+    """The events that a command itself brings about. `time_ms` is its record's; the WfRun's may be ahead of it."""
     name = type(command).__name__
     try:
         if not run.exists:
@@ -89,7 +91,7 @@ def decide(run: WfRun, command: Command, context: Context) -> Iterator[Event]:
             case RunWf():
                 yield _run_wf(run, command, context)
             case ExternalEvent():
-                yield _posted(run, command, context)
+                yield _posted(run, command, context, time_ms)
                 if run.exists and run.status not in TERMINAL:
                     key = (command.external_event_def, command.external_event_id)
                     yield from offer(run, context, run.external_events[key])
@@ -186,7 +188,7 @@ def _check_definitions(command: RunWf | ExternalEvent, context: Context) -> None
         )
 
 
-def _posted(run: WfRun, command: ExternalEvent, context: Context) -> ExternalEventPosted:
+def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) -> ExternalEventPosted:
     """An ExternalEvent is taken in for any valid id, run or not: it may come before its WfRun (SEMANTICS 7)."""
     _check_definitions(command, context)
     definition = context.definitions.external_event_def(command.external_event_def)
@@ -212,7 +214,12 @@ def _posted(run: WfRun, command: ExternalEvent, context: Context) -> ExternalEve
     if unclaimed >= context.limits.unclaimed_events:
         raise Refusal(RejectionCode.RESOURCE_EXHAUSTED, f"{unclaimed} ExternalEvents are unclaimed already")
     return ExternalEventPosted(
-        command.external_event_def, event_id, command.content, command.thread, _forgettable(run, context)
+        command.external_event_def,
+        event_id,
+        command.content,
+        command.thread,
+        _forgettable(run, context),
+        appended_ms=time_ms if run.exists and time_ms < run.time_ms else None,
     )
 
 
@@ -223,15 +230,11 @@ def _forgettable(run: WfRun, context: Context) -> list[ExternalEventKeyRef]:
     if surplus <= 0:
         return []
     forgettable: list[ExternalEventKeyRef] = []
-    for looked_at, event in enumerate(run.external_events.values()):
-        if (
-            looked_at >= 64
-            or len(forgettable) >= min(surplus, 2)
-            or event.posted_ms > run.time_ms - limits.remembered_ms
-        ):
+    for _, event_def, event_id in islice(run.index.settled, FORGETTABLE_LOOKED_AT_MAX):
+        event = run.external_events[event_def, event_id]
+        if len(forgettable) >= min(surplus, 2) or event.posted_ms > run.time_ms - limits.remembered_ms:
             break
-        waits = any((a.external_event_def, a.external_event_id) == event.key for a in run.accepted_interrupts)
-        if event.status is not ExternalEventStatus.UNCLAIMED and not waits:
+        if not any((a.external_event_def, a.external_event_id) == event.key for a in run.accepted_interrupts):
             forgettable.append(ExternalEventKeyRef(event.external_event_def, event.external_event_id))
     return forgettable
 

@@ -28,7 +28,7 @@ def handle(run: WfRun, command: Command, cause: Cause, time_ms: int, context: Co
     `time_ms` is the record's; the WfRun's own time never runs backwards. An exception from here is a bug: the WfRun is
     then half changed and must be restored.
     """
-    return _Handling(run, cause, time_ms, context).handle(command)
+    return _Handling(run, cause, time_ms, context).handle(command, time_ms)
 
 
 def note(run: WfRun, event: Event, cause: Cause, time_ms: int) -> LogEntry:
@@ -92,9 +92,9 @@ class _Handling:
         if run.wf_spec is not None:
             run.time_ms = self._time_ms = max(run.time_ms, time_ms)  # rules that look at the time see this command's
 
-    def handle(self, command: Command) -> list[LogEntry]:
+    def handle(self, command: Command, time_ms: int) -> list[LogEntry]:
         run, log = self._run, self._log
-        self._follow(decide(run, command, self._context))
+        self._follow(decide(run, command, self._context, time_ms))
         assert log, f"{type(command).__name__} had no outcome"
         if self._too_much is None and run.wf_spec is not None and type(log[0].event) not in _UNDECIDED:
             self._follow(advance(run, self._context, self._agenda))

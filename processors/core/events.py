@@ -71,6 +71,8 @@ class ExternalEventPosted:
     thread: int | None = None
     forgotten: list[ExternalEventKeyRef] = field(default_factory=list)
     """Ids that are no longer remembered from here on: old, and more than need be."""
+    appended_ms: int | None = None
+    """When its record was appended, where the WfRun's time is ahead of that: it had later records of other topics."""
 
 
 @record

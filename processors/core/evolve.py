@@ -7,7 +7,7 @@ event never changes (STYLE): new meaning gets a new event.
 
 import bisect
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Any, assert_never
 
 from processors.core.commands import TaskStatus, TimerKind
 from processors.core.events import (
@@ -253,7 +253,8 @@ _OWN_FIELDS = (
 def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
     for old in event.forgotten:
         key = (old.external_event_def, old.external_event_id)
-        del run.external_events[key]
+        forgotten = run.external_events.pop(key)
+        _remove(run.index.settled, (forgotten.posted_offset, *key))
         run.changes.forgotten.append(key)
         run.changes.external_events.discard(key)
     event_def, event_id = event.external_event_def, event.external_event_id
@@ -262,7 +263,7 @@ def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
         external_event_def=event_def,
         external_event_id=event_id,
         status=ExternalEventStatus.UNCLAIMED,
-        posted_ms=entry.time_ms,
+        posted_ms=entry.time_ms if event.appended_ms is None else event.appended_ms,
         posted_offset=entry.cause.offset,
         posted_seq=entry.seq,
         content=event.content,
@@ -275,10 +276,12 @@ def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
 def _change_event(run: WfRun, key: ExternalEventKey) -> WfRunExternalEvent:
     """The ExternalEvent, noted as changed; whatever is done with it, it is unclaimed no longer."""
     run.changes.external_events.add(key)
+    event = run.external_events[key]
     unclaimed = run.index.unclaimed.get(key[0])
-    if unclaimed:
-        unclaimed.pop(key[1], None)
-    return run.external_events[key]
+    if unclaimed and key[1] in unclaimed:
+        del unclaimed[key[1]]
+        bisect.insort(run.index.settled, (event.posted_offset, *key))
+    return event
 
 
 def _accept(run: WfRun, number: int, event_def: str, event_id: str) -> None:
@@ -547,10 +550,11 @@ def _unlist(index: Index, thread: ThreadRun) -> None:
         _remove(index.waiter_handlers.get(thread.waiter, []), thread.number)
 
 
-def _remove(numbers: list[int], number: int) -> None:
-    at = bisect.bisect_left(numbers, number)
-    if at < len(numbers) and numbers[at] == number:
-        del numbers[at]
+def _remove(items: list[Any], item: Any) -> None:
+    """Take an item out of an ascending list, if it is there."""
+    at = bisect.bisect_left(items, item)
+    if at < len(items) and items[at] == item:
+        del items[at]
 
 
 def index_of(run: WfRun) -> Index:
@@ -563,6 +567,9 @@ def index_of(run: WfRun) -> Index:
     for event in run.external_events.values():
         if event.status is ExternalEventStatus.UNCLAIMED:
             index.unclaimed.setdefault(event.external_event_def, {})[event.external_event_id] = None
+        else:
+            index.settled.append((event.posted_offset, *event.key))
+    index.settled.sort()
     return index
 
 

@@ -426,6 +426,9 @@ class Index:
     """What a running thread's node waits for -> those threads."""
     unclaimed: dict[str, dict[str, None]] = field(default_factory=dict)
     """ExternalEventDef -> ids of its unclaimed ExternalEvents, in order of arrival."""
+    settled: list[tuple[int, str, str]] = field(default_factory=list)
+    """(offset, ExternalEventDef, id) of those that are unclaimed no longer, in order of arrival: what is forgotten one
+    day. Some may still wait for their handler."""
 
 
 class WakeOn(StrEnum):
@@ -498,9 +501,7 @@ class WfRun:
         """The projection of thread 0 (N10); None where nothing runs."""
         if self.wf_spec is None or self.final_status is not None:
             return self.final_status
-        entrypoint = self.threads.get(0)
-        if entrypoint is None:
-            return Status.RUNNING  # in quarantine, because its row cannot be read; it is not over, as far as we know
+        entrypoint = self.threads[0]
         if entrypoint.status in TERMINAL:
             return entrypoint.status
         if entrypoint.status is Status.HALTED and any(isinstance(r, ManualHalt) for r in entrypoint.halt_reasons):

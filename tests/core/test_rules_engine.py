@@ -7,7 +7,7 @@ import pytest
 from processors.core.commands import DeleteWfRun, ResumeWfRun, RunWf, StopWfRun, TimerFired, TimerKind
 from processors.core.context import Limits
 from processors.core.decide import EARLY
-from processors.core.events import Ignored, Rejected, RejectionCode, ThreadFailed
+from processors.core.events import ExternalEventPosted, Ignored, Rejected, RejectionCode, ThreadFailed
 from processors.core.evolve import COMMAND_IDS_REMEMBERED
 from processors.core.failures import INTERNAL_ERROR
 from processors.core.model import FAILED, Status
@@ -143,6 +143,56 @@ def test_settled_events_are_forgotten_beyond_their_number_and_time_and_unclaimed
     remembered = [event_id for _, event_id in history.run.external_events]
     assert len(remembered) <= 6
     assert (remembered[0], remembered[-1]) == ("kept", "i9")
+
+
+def test_events_that_nobody_claims_do_not_keep_settled_ones_from_being_forgotten() -> None:
+    limits = Limits(remembered_events=3, remembered_ms=1_000)
+    history = given("wait", *(event("go", id=f"kept{n}", thread=7) for n in range(100)), RUN, limits=limits)
+    for number in range(300):
+        history.engine.time_ms += 400
+        history.when(event("i", id=f"i{number}"))
+    assert len(history.run.external_events) <= 106
+
+
+WAIT_WITH_DEADLINE = """
+    external_events: {a: {}, x: {}}
+    wf_specs:
+      - name: small
+        entrypoint: main
+        threads:
+          main:
+            nodes:
+              start: {kind: ENTRYPOINT, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: a, timeout_s: 60, next: end}
+              end: {kind: EXIT}
+    """
+
+
+def test_an_awaited_event_is_too_late_at_the_deadline_before_the_timer_has_fired() -> None:
+    history = given(WAIT_WITH_DEADLINE, RUN)
+    [timer] = history.engine.timers()
+    history.engine.time_ms += 60_000
+    history.when(event("a")).then("ExternalEventPosted")
+    history.when(timer).then_among_others(like(ThreadFailed, thread=0))
+
+
+def test_an_awaited_event_from_before_the_deadline_is_in_time_though_later_records_were_folded_first() -> None:
+    history = given(WAIT_WITH_DEADLINE, RUN)
+    history.engine.time_ms += 90_000
+    history.when(stop()).when(resume())
+    history.engine.time_ms -= 60_000
+    history.when(event("a")).then_among_others(like(ExternalEventPosted, appended_ms=START_MS + 30_000))
+    assert history.run.status is Status.COMPLETED
+
+
+def test_an_awaited_event_that_is_folded_after_the_timer_is_too_late_whenever_it_was_appended() -> None:
+    history = given(WAIT_WITH_DEADLINE, RUN)
+    [timer] = history.engine.timers()
+    history.engine.time_ms += 60_000
+    history.when(stop()).when(timer)
+    history.engine.time_ms -= 60_000
+    history.when(event("a")).when(resume())
+    assert history.run.status is Status.ERROR
 
 
 def test_starting_more_threads_than_may_live_fails_the_node_and_uses_no_number_up() -> None:

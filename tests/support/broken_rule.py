@@ -14,12 +14,12 @@ class RuleBroke(Exception):
     """What a bug in a rule would raise."""
 
 
-def breaking(breaks: Callable[[Command], bool]) -> Callable[[WfRun, Command, Context], Iterator[Event]]:
+def breaking(breaks: Callable[[Command], bool]) -> Callable[[WfRun, Command, Context, int], Iterator[Event]]:
     """The rules, but for those commands: their first event has happened when the rule breaks."""
     decide = engine.decide
 
-    def broken(run: WfRun, command: Command, context: Context) -> Iterator[Event]:
-        for event in decide(run, command, context):
+    def broken(run: WfRun, command: Command, context: Context, time_ms: int) -> Iterator[Event]:
+        for event in decide(run, command, context, time_ms):
             yield event
             if breaks(command):
                 raise RuleBroke(f"told to, by {type(command).__name__}")

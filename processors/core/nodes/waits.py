@@ -45,10 +45,10 @@ def _claimable(run: WfRun, thread: ThreadRun, event_def: str) -> ExternalEventKe
     state = thread.node
     for event_id in run.index.unclaimed.get(event_def, ()):
         event = run.external_events[event_def, event_id]
-        if state.deadline_ms is not None and event.posted_ms >= state.deadline_ms:
-            return None  # it came too late, and so did all after it
         if state.matured_seq is not None and event.posted_seq > state.matured_seq:
-            return None
+            return None  # it came too late, and so did all after it
+        if state.deadline_ms is not None and event.posted_ms >= state.deadline_ms:
+            continue
         if event.thread in (None, thread.number):
             return event.key
     return None
