@@ -501,7 +501,9 @@ class WfRun:
         """The projection of thread 0 (N10); None where nothing runs."""
         if self.wf_spec is None or self.final_status is not None:
             return self.final_status
-        entrypoint = self.threads[0]
+        entrypoint = self.threads.get(0)
+        if entrypoint is None:
+            return Status.RUNNING  # in quarantine, because its row cannot be read; it is not over, as far as we know
         if entrypoint.status in TERMINAL:
             return entrypoint.status
         if entrypoint.status is Status.HALTED and any(isinstance(r, ManualHalt) for r in entrypoint.halt_reasons):
