@@ -92,7 +92,7 @@ class SimulatedAdmin:
 
         def answer() -> GroupResult:
             if require_stable and any(group.offsets.is_pending(place) for place in places):
-                raise KafkaException(error(KafkaError.UNSTABLE_OFFSET_COMMIT, "pending", retriable=True))
+                raise KafkaException(error(KafkaError.UNSTABLE_OFFSET_COMMIT, "pending"))
             found = []
             for place in places:
                 offset, metadata = group.offsets.committed.get(place, (NEVER_COMMITTED, ""))

@@ -17,9 +17,6 @@ from tests.simulation.process import Process
 
 CALLBACK = Callable[[Any, list[TopicPartition]], None]
 FETCH_S: Final = (0.0003, 0.006)
-NOTHING: Final = GroupMetadata("", -1, "", None)
-TAKEN_AT_ONCE: Final = 20
-"""Records that lie fetched cost no time; now and then the next fetch has to be waited for."""
 
 
 class SimulatedMessage:
@@ -88,7 +85,8 @@ class SimulatedConsumer:
 
     def consumer_group_metadata(self) -> GroupMetadata:
         self._process.pause_point("consumer_group_metadata")
-        return self._member.metadata if self._member is not None else NOTHING
+        nobody = GroupMetadata(str(self._conf["group.id"]), -1, "", None)
+        return self._member.metadata if self._member is not None else nobody
 
     # Assignments.
 
@@ -197,7 +195,7 @@ class SimulatedConsumer:
             self._member.handled()
             is_fatal = event.code == KafkaError.FENCED_INSTANCE_ID
             code = KafkaError._FATAL if is_fatal else event.code
-            return SimulatedMessage((self._topic, 0), -1, None, error(code, f"{event.code}", fatal=is_fatal))
+            return SimulatedMessage((self._topic, 0), -1, None, error(code, f"{event.code}"))
         self._call(event.what, event.partitions)
         self._member.handled()
         return None

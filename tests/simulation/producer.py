@@ -54,6 +54,8 @@ class SimulatedProducer:
         self._is_known = False
         """Whether the coordinator has heard of the transaction."""
         self._is_waiting = False
+        self._is_untold = False
+        """Whether the background met a fatal error that no call has raised yet."""
 
     def init_transactions(self, timeout: float) -> None:
         if self._state is not State.NEW:
@@ -91,7 +93,7 @@ class SimulatedProducer:
     ) -> None:
         self._process.pause_point("produce")
         if self._state is State.FATAL:
-            raise KafkaException(error(KafkaError._FATAL, "a fatal error happened before", fatal=True))
+            raise KafkaException(error(KafkaError._FATAL, "a fatal error happened before"))
         if self._state is not State.IN:
             raise KafkaException(error(KafkaError._STATE, f"the transaction is {self._state}"))
         self._queue.append(((topic, partition), (key, value, tuple(headers), timestamp)))
@@ -104,6 +106,8 @@ class SimulatedProducer:
         until = self._process.kernel.now + timeout
         while (left := len(self._queue) + self._in_flight) and (now := self._process.kernel.now) < until:
             self._rest(until - now)
+        if self._is_untold:
+            self._raise_if_over()
         return left
 
     def purge(self) -> None:
@@ -200,6 +204,7 @@ class SimulatedProducer:
                 then()
             else:
                 self._failed(code)
+                self._is_untold = self._state is State.FATAL
                 self._round_over()
 
         self._process.send(arrived, away_until=self._away())
@@ -217,6 +222,7 @@ class SimulatedProducer:
             self._in_flight = max(0, self._in_flight - count)
             if code != NO_ERROR:
                 self._failed(code)
+                self._is_untold = self._state is State.FATAL
             if left == 0:
                 self._round_over()
 
@@ -276,6 +282,7 @@ class SimulatedProducer:
     def _raise_if_over(self) -> None:
         if self._state in {State.FATAL, State.ABORTABLE}:
             assert self._error is not None
+            self._is_untold = False
             raise KafkaException(self._error)
 
     def _wrong_state(self, name: str) -> NoReturn:

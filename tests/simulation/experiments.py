@@ -1,0 +1,440 @@
+"""The experiments that are done on a real broker and in the model: by hand, and random ones by seed."""
+
+import random
+from typing import Any, Final
+
+from confluent_kafka import TopicPartition
+
+from tests.simulation.laboratory import (
+    Experiment,
+    Laboratory,
+    Member,
+    all_of,
+    answered,
+    committed,
+    eventually,
+    offsets,
+    outcome,
+    poll_for,
+    poll_until,
+    read,
+    reading,
+)
+
+CALL_S: Final = 10.0
+EXPERIMENTS: dict[str, Experiment] = {}
+
+
+def experiment(function: Experiment) -> Experiment:
+    """Put an experiment on the list."""
+    EXPERIMENTS[function.__name__.replace("_", " ")] = function
+    return function
+
+
+def producer(laboratory: Laboratory, name: str = "one", timeout_ms: int = 10_000) -> Any:
+    """A transactional producer that has its id."""
+    made = laboratory.producer({"transactional.id": f"{laboratory.topic}-{name}", "transaction.timeout.ms": timeout_ms})
+    made.init_transactions(CALL_S)
+    return made
+
+
+def write(laboratory: Laboratory, it: Any, *values: bytes, partition: int = 0) -> int:
+    """Produce in the transaction that is open, and wait until it is there."""
+    for value in values:
+        it.produce(laboratory.topic, value, b"key", partition)
+    left: int = it.flush(CALL_S)
+    return left
+
+
+def settled(laboratory: Laboratory, partition: int = 0) -> tuple[int, int]:
+    """Both ends of a partition, once nothing is open on it."""
+    found: tuple[int, int] = eventually(laboratory, lambda: offsets(laboratory, partition), lambda it: it[0] == it[1])
+    return found
+
+
+def a_committed_record_is_at(laboratory: Laboratory, it: Any, *values: bytes, partition: int = 0) -> None:
+    """A transaction that goes well."""
+    it.begin_transaction()
+    write(laboratory, it, *values, partition=partition)
+    it.commit_transaction(CALL_S)
+    settled(laboratory, partition)
+
+
+@experiment
+def marks_take_offsets_and_are_not_shown(laboratory: Laboratory) -> Any:
+    it = producer(laboratory)
+    a_committed_record_is_at(laboratory, it, b"a", b"b")
+    it.begin_transaction()
+    write(laboratory, it, b"void")
+    it.abort_transaction(CALL_S)
+    settled(laboratory)
+    a_committed_record_is_at(laboratory, it, b"c")
+    return all_of(laboratory, 0), settled(laboratory), offsets(laboratory, 1)
+
+
+@experiment
+def an_open_transaction_holds_back_the_last_stable_offset(laboratory: Laboratory) -> Any:
+    one, two = producer(laboratory), producer(laboratory, "two")
+    seen: list[Any] = []
+    one.begin_transaction()
+    write(laboratory, one, b"early")
+    a_committed_record = two
+    a_committed_record.begin_transaction()
+    write(laboratory, two, b"late")
+    two.commit_transaction(CALL_S)
+    seen += [eventually(laboratory, lambda: offsets(laboratory, 0), lambda it: it[1] == 3), all_of(laboratory, 0)]
+    with reading(laboratory, 0) as reader:
+        seen.append(read(laboratory, reader))
+        one.commit_transaction(CALL_S)
+        seen.append(read(laboratory, reader))
+    return [*seen, settled(laboratory)]
+
+
+@experiment
+def watermarks_of_a_consumer_are_those_of_its_isolation(laboratory: Laboratory) -> Any:
+    it = producer(laboratory)
+    a_committed_record_is_at(laboratory, it, b"a")
+    it.begin_transaction()
+    write(laboratory, it, b"open")
+    place = TopicPartition(laboratory.topic, 0)
+    with reading(laboratory, 0) as reader:
+        before = reader.get_watermark_offsets(place, timeout=5.0)
+    it.abort_transaction(CALL_S)
+    settled(laboratory)
+    with reading(laboratory, 0) as reader:
+        return before, reader.get_watermark_offsets(place, timeout=5.0)
+
+
+@experiment
+def ends_of_partitions_are_told_once_each_time(laboratory: Laboratory) -> Any:
+    it = producer(laboratory)
+    with reading(laboratory, 0) as reader:
+        seen = [read(laboratory, reader)]
+        for value in (b"a", b"b"):
+            a_committed_record_is_at(laboratory, it, value)
+            seen.append(read(laboratory, reader))
+        quiet = [reader.poll(0.1) for _ in range(5)]
+        return seen, quiet
+
+
+@experiment
+def a_producer_whose_id_is_taken_has_its_transaction_aborted(laboratory: Laboratory) -> Any:
+    old = producer(laboratory)
+    old.begin_transaction()
+    seen: list[Any] = [write(laboratory, old, b"void")]
+    producer(laboratory)
+    seen += [settled(laboratory), all_of(laboratory, 0)]
+    seen += [outcome(old.commit_transaction, CALL_S), outcome(old.abort_transaction, CALL_S)]
+    seen += [outcome(old.begin_transaction), outcome(old.produce, laboratory.topic, b"x", b"key", 0)]
+    return [*seen, all_of(laboratory, 0)]
+
+
+@experiment
+def a_zombie_that_writes_on_does_not_write(laboratory: Laboratory) -> Any:
+    old = producer(laboratory)
+    old.begin_transaction()
+    write(laboratory, old, b"void")
+    producer(laboratory)
+    old.produce(laboratory.topic, b"more", b"key", 0)
+    seen = [outcome(old.flush, CALL_S), outcome(old.commit_transaction, CALL_S)]
+    return [*seen, settled(laboratory), all_of(laboratory, 0)]
+
+
+@experiment
+def a_zombie_that_writes_elsewhere_does_not_write(laboratory: Laboratory) -> Any:
+    old = producer(laboratory)
+    old.begin_transaction()
+    write(laboratory, old, b"void")
+    producer(laboratory)
+    old.produce(laboratory.topic, b"more", b"key", 1)
+    seen = [outcome(old.flush, CALL_S), outcome(old.commit_transaction, CALL_S)]
+    return [*seen, settled(laboratory), all_of(laboratory, 0), all_of(laboratory, 1)]
+
+
+@experiment
+def a_zombie_that_begins_does_not_write(laboratory: Laboratory) -> Any:
+    old = producer(laboratory)
+    a_committed_record_is_at(laboratory, old, b"a")
+    new = producer(laboratory)
+    old.begin_transaction()
+    old.produce(laboratory.topic, b"void", b"key", 0)
+    seen = [outcome(old.flush, CALL_S), outcome(old.commit_transaction, CALL_S)]
+    a_committed_record_is_at(laboratory, new, b"b")
+    return [*seen, settled(laboratory), all_of(laboratory, 0)]
+
+
+@experiment
+def a_zombie_commits_no_offsets(laboratory: Laboratory) -> Any:
+    member = Member(laboratory, "one")
+    poll_until(laboratory, lambda: len(member.owned) == 4, member)
+    old = producer(laboratory)
+    old.begin_transaction()
+    producer(laboratory)
+    seen = [outcome(old.send_offsets_to_transaction, [at(laboratory, 5)], member.metadata, CALL_S)]
+    seen += [outcome(old.commit_transaction, CALL_S), committed(laboratory, 0, stable=True)]
+    member.consumer.close()
+    return seen
+
+
+@experiment
+def a_transaction_that_takes_too_long_is_aborted(laboratory: Laboratory) -> Any:
+    it = producer(laboratory, timeout_ms=1_000)
+    it.begin_transaction()
+    write(laboratory, it, b"void")
+    seen = [settled(laboratory), all_of(laboratory, 0)]
+    seen.append(outcome(it.commit_transaction, CALL_S))
+    again = producer(laboratory)
+    a_committed_record_is_at(laboratory, again, b"a")
+    return [*seen, all_of(laboratory, 0)]
+
+
+@experiment
+def offsets_after_the_time_out_are_refused(laboratory: Laboratory) -> Any:
+    member = Member(laboratory, "one")
+    poll_until(laboratory, lambda: len(member.owned) == 4, member)
+    it = producer(laboratory, timeout_ms=1_000)
+    it.begin_transaction()
+    write(laboratory, it, b"void")
+    settled(laboratory)
+    seen = [outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], member.metadata, CALL_S)]
+    seen.append(committed(laboratory, 0))
+    member.consumer.close()
+    return seen
+
+
+@experiment
+def calls_out_of_their_order_are_refused(laboratory: Laboratory) -> Any:
+    it = laboratory.producer({"transactional.id": f"{laboratory.topic}-x"})
+    seen = [outcome(it.begin_transaction), outcome(it.commit_transaction, 1.0)]
+    it.init_transactions(CALL_S)
+    seen += [outcome(it.commit_transaction, 1.0), outcome(it.produce, laboratory.topic, b"x", b"key", 0)]
+    it.begin_transaction()
+    seen += [outcome(it.begin_transaction), outcome(it.commit_transaction, CALL_S)]
+    it.begin_transaction()
+    return [*seen, outcome(it.abort_transaction, CALL_S), outcome(it.begin_transaction), offsets(laboratory, 0)]
+
+
+def at(laboratory: Laboratory, offset: int, partition: int = 0, metadata: str = "owner") -> TopicPartition:
+    """An offset to commit."""
+    return TopicPartition(laboratory.topic, partition, offset, metadata)
+
+
+@experiment
+def offsets_are_pending_until_the_transaction_ends(laboratory: Laboratory) -> Any:
+    member = Member(laboratory, "one")
+    poll_until(laboratory, lambda: len(member.owned) == 4, member)
+    it, seen = producer(laboratory), [committed(laboratory, 0, stable=True)]
+    for offset, end in ((5, it.commit_transaction), (9, it.abort_transaction)):
+        it.begin_transaction()
+        seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, offset)], member.metadata, CALL_S))
+        is_stable = committed(laboratory, 0, stable=True)
+        seen += [committed(laboratory, 0), is_stable, committed(laboratory, 1, stable=True)]
+        end(CALL_S)
+        seen.append(
+            eventually(laboratory, lambda: committed(laboratory, 0, stable=True), lambda it: it == (5, "owner"))
+        )
+    member.consumer.close()
+    return seen
+
+
+@experiment
+def an_older_generation_cannot_commit(laboratory: Laboratory) -> Any:
+    first = Member(laboratory, "first")
+    poll_until(laboratory, lambda: len(first.owned) == 4, first)
+    stale = first.metadata
+    second = Member(laboratory, "second")
+    seen: list[Any] = [poll_until(laboratory, lambda: len(second.owned) == 2, first, second)]
+    poll_for(laboratory, 0.5, first, second)
+    it = producer(laboratory)
+    it.begin_transaction()
+    write(laboratory, it, b"void")
+    seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], stale, CALL_S))
+    seen += [outcome(it.produce, laboratory.topic, b"x", b"key", 0), outcome(it.commit_transaction, CALL_S)]
+    seen += [outcome(it.abort_transaction, CALL_S), settled(laboratory), committed(laboratory, 0, stable=True)]
+    it.begin_transaction()
+    seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, 6)], first.metadata, CALL_S))
+    seen.append(outcome(it.commit_transaction, CALL_S))
+    seen.append(eventually(laboratory, lambda: committed(laboratory, 0, stable=True), lambda it: it == (6, "owner")))
+    first.consumer.close()
+    second.consumer.close()
+    return seen
+
+
+@experiment
+def a_member_that_has_left_cannot_commit(laboratory: Laboratory) -> Any:
+    first, second = Member(laboratory, "first"), Member(laboratory, "second")
+    poll_until(laboratory, lambda: len(first.owned) == len(second.owned) == 2, first, second)
+    stale = first.metadata
+    first.consumer.close()
+    poll_until(laboratory, lambda: len(second.owned) == 4, second)
+    it = producer(laboratory)
+    it.begin_transaction()
+    seen = [outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], stale, CALL_S)]
+    seen += [outcome(it.abort_transaction, CALL_S), committed(laboratory, 0, stable=True)]
+    second.consumer.close()
+    return seen
+
+
+@experiment
+def a_static_member_that_was_replaced_cannot_commit(laboratory: Laboratory) -> Any:
+    old, other = Member(laboratory, "old", "name"), Member(laboratory, "other")
+    poll_until(laboratory, lambda: len(old.owned) == len(other.owned) == 2, old, other)
+    poll_for(laboratory, 0.5, old, other)
+    stale, owned, told = old.metadata, set(old.owned), len(other.told)
+    new = Member(laboratory, "new", "name")
+    poll_until(laboratory, lambda: len(new.owned) == 2, new, other)
+    # The others hear nothing of it, and it has the same partitions.
+    seen: list[Any] = [new.owned == owned, len(other.told) - told]
+    it = producer(laboratory)
+    it.begin_transaction()
+    seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], stale, CALL_S))
+    seen.append(outcome(it.abort_transaction, CALL_S))
+    it.begin_transaction()
+    seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, 6)], new.metadata, CALL_S))
+    seen.append(outcome(it.commit_transaction, CALL_S))
+    errors: list[str] = []
+
+    def is_told() -> bool:
+        errors.extend(filter(None, [old.poll()]))
+        return bool(errors)
+
+    poll_until(laboratory, is_told, other)
+    for member in (new, other):
+        member.consumer.close()
+    return [*seen, errors[:1]]
+
+
+@experiment
+def offsets_without_a_member_pass(laboratory: Laboratory) -> Any:
+    member = Member(laboratory, "one")
+    poll_until(laboratory, lambda: len(member.owned) == 4, member)
+    nobody = laboratory.consumer({})
+    it = producer(laboratory)
+    it.begin_transaction()
+    seen = [outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], nobody.consumer_group_metadata(), CALL_S)]
+    seen.append(outcome(it.commit_transaction, CALL_S))
+    seen.append(eventually(laboratory, lambda: committed(laboratory, 0, stable=True), lambda it: it == (5, "owner")))
+    member.consumer.close()
+    nobody.close()
+    return seen
+
+
+@experiment
+def shards_move_one_rebalance_after_they_were_given_up(laboratory: Laboratory) -> Any:
+    first = Member(laboratory, "first")
+    poll_until(laboratory, lambda: len(first.owned) == 4, first)
+    second = Member(laboratory, "second")
+    overlaps: list[set[int]] = []
+
+    def shared() -> bool:
+        overlaps.append(first.owned & second.owned)
+        return len(second.owned) == 2
+
+    poll_until(laboratory, shared, first, second)
+    poll_for(laboratory, 0.5, first, second)
+    seen: list[Any] = [any(overlaps), told(first), told(second), len(first.owned | second.owned)]
+    second.consumer.close()
+    poll_until(laboratory, lambda: len(first.owned) == 4, first)
+    seen += [told(second), len(first.owned)]
+    first.consumer.close()
+    return [*seen, told(first)[-1]]
+
+
+def told(member: Member) -> list[tuple[str, int]]:
+    """What a member heard that meant something."""
+    return [it for it in member.told if it[1]]
+
+
+@experiment
+def the_group_tells_who_is_in_it(laboratory: Laboratory) -> Any:
+    def members() -> Any:
+        futures = laboratory.admin().describe_consumer_groups([laboratory.group], request_timeout=5.0)
+        answer = answered(laboratory, futures[laboratory.group])
+        return answer if isinstance(answer, str) else sorted(it.client_id for it in answer.members)
+
+    static, other = Member(laboratory, "static", "name"), Member(laboratory, "other")
+    poll_until(laboratory, lambda: len(static.owned) == len(other.owned) == 2, static, other)
+    seen = [members()]
+    static.consumer.close()
+    seen.append(members())
+    poll_until(laboratory, lambda: len(other.owned) == 4, other)
+    seen.append(members())
+    other.consumer.close()
+    return seen
+
+
+@experiment
+def partitions_are_assigned_and_taken_away_beside_the_group(laboratory: Laboratory) -> Any:
+    it = producer(laboratory)
+    a_committed_record_is_at(laboratory, it, b"a", b"b", b"c")
+    with reading(laboratory) as consumer:
+        zero = TopicPartition(laboratory.topic, 0, 1)
+        seen = [outcome(consumer.incremental_assign, [zero]), outcome(consumer.incremental_assign, [zero])]
+        seen.append(read(laboratory, consumer))
+        seen += [outcome(consumer.incremental_unassign, [zero]), outcome(consumer.incremental_unassign, [zero])]
+        a_committed_record_is_at(laboratory, it, b"d")
+        return [*seen, [consumer.poll(0.1) for _ in range(3)]]
+
+
+# Random ones.
+
+
+class Player:
+    """One of several producers in a random experiment; two of them share an id."""
+
+    def __init__(self, laboratory: Laboratory, name: str) -> None:
+        self._laboratory, self._name = laboratory, name
+        self._it = self._made()
+
+    def _made(self) -> Any:
+        return self._laboratory.producer(
+            {"transactional.id": f"{self._laboratory.topic}-{self._name}", "transaction.timeout.ms": 10_000}
+        )
+
+    def play(self, move: str, number: int, metadata: Any) -> Any:
+        """Do one thing; return what came of it."""
+        it, topic = self._it, self._laboratory.topic
+        match move:
+            case "anew":
+                self._it = self._made()
+                return outcome(self._it.init_transactions, CALL_S)
+            case "begin":
+                return outcome(it.begin_transaction)
+            case "produce":
+                said = outcome(it.produce, topic, b"%d" % number, b"key", number % 2)
+                return said, outcome(it.flush, CALL_S)
+            case "offsets":
+                return outcome(it.send_offsets_to_transaction, [at(self._laboratory, number)], metadata, CALL_S)
+            case "commit":
+                return outcome(it.commit_transaction, CALL_S)
+            case _:
+                return outcome(it.abort_transaction, CALL_S)
+
+
+MOVES: Final = ("anew", "begin", "begin", "produce", "produce", "produce", "offsets", "commit", "commit", "abort")
+
+
+def random_experiment(seed: int) -> Experiment:
+    """Moves of three producers, of which two have one id, with looks at what can be seen."""
+
+    def experiment(laboratory: Laboratory) -> Any:
+        randomness = random.Random(f"experiment {seed}")
+        players = [Player(laboratory, name) for name in ("shared", "shared", "own")]
+        seen: list[Any] = [(0, "anew", player.play("anew", 0, None)) for player in players]
+        nobody = laboratory.consumer({})
+        metadata = nobody.consumer_group_metadata()
+        for number in range(1, 30):
+            who, move = randomness.randrange(3), randomness.choice(MOVES)
+            seen.append((who, move, players[who].play(move, number, metadata)))
+            if move in {"anew", "commit", "abort"}:
+                laboratory.sleep(0.1)  # marks are written after the answer
+                seen.append([offsets(laboratory, it) for it in (0, 1)])
+        for player in players:
+            player.play("anew", 0, None)
+        seen += [settled(laboratory, it) for it in (0, 1)]
+        seen += [all_of(laboratory, it) for it in (0, 1)]
+        seen.append(committed(laboratory, 0, stable=True))
+        nobody.close()
+        return seen
+
+    return experiment
