@@ -280,7 +280,7 @@ class ThreadRun:
 
 
 class ExternalEventStatus(StrEnum):
-    """What became of an ExternalEvent."""
+    """What became of an ExternalEvent; in the thread that something happened to it last, where several took it."""
 
     UNCLAIMED = "UNCLAIMED"
     CLAIMED = "CLAIMED"
