@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo broker test check lint format types contracts chaos search fuzz bench bench-full setup clean
+.PHONY: help demo broker test check lint format types contracts chaos guard search fuzz bench bench-full setup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
@@ -24,7 +24,7 @@ demo: $(RUN) ## Run the main job on a real Kafka: halt, handle, resume; kill -9 
 broker: $(RUN) ## Run the embedded Kafka until Ctrl-C
 	@$(BIN)/halter broker $(ARGS)
 
-test: lint types contracts ## Run every check and every test (real Kafka included)
+test: lint types contracts guard ## Run every check and every test (real Kafka included)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types contracts ## Run what needs no Kafka: seconds
@@ -33,6 +33,9 @@ check: lint types contracts ## Run what needs no Kafka: seconds
 chaos: $(DEV) ## Attack real workers and brokers, then judge (TIME=120 SEED=1 FAULTS=kill,zombie BROKERS=1)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(TIME),120) --brokers $(or $(BROKERS),3) \
 		--faults $(or $(FAULTS),all) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+guard: $(DEV) ## Check that an interrupt has not become dearer in the fold (ARGS=--renew makes this the baseline)
+	@$(BIN)/python bench/guard.py $(filter --renew,$(ARGS))
 
 search: $(DEV) ## Explore every order of inputs, far: minutes, on all processors (STATES=1000000 in all)
 	@HALTER_SEARCH_STATES=$(or $(STATES),1000000) $(BIN)/python -m pytest tests/core/test_search.py -rP $(ARGS)
