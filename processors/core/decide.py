@@ -55,13 +55,14 @@ from processors.core.model import (
 )
 from processors.core.scope import starting_variables
 from processors.core.spec import ExitNode, TaskNode, WaitForThreadsNode
-from processors.core.values import Timestamp, ValueProblem, describe, fits, iso_of
+from processors.core.values import Timestamp, ValueProblem, describe, fits, iso_of, stored
 
 WF_RUN_ID = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
 WF_RUN_ID_LENGTH_MAX = 128
 EVENT_ID_LENGTH_MAX = 256
 FORGETTABLE_LOOKED_AT_MAX = 64
 """Of the oldest settled ExternalEvents, at each new one: some may wait long for their handler."""
+FAILURE_NAME_LENGTH_MAX = 128  # every link of a chain of causes repeats it
 FAILURE_NAME = re.compile(r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?")
 
 
@@ -208,15 +209,16 @@ def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) 
         raise Refusal(
             RejectionCode.INVALID_ARGUMENT,
             f"content of ExternalEvent {command.external_event_def!r}: "
-            f"expected {definition.content_type}, found {describe(command.content)}",
+            f"expected {definition.content_type or 'a value'}, found {describe(command.content)}",
         )
+    content = stored(command.content, definition.content_type)
     unclaimed = sum(map(len, run.index.unclaimed.values()))
     if unclaimed >= context.limits.unclaimed_events:
         raise Refusal(RejectionCode.RESOURCE_EXHAUSTED, f"{unclaimed} ExternalEvents are unclaimed already")
     return ExternalEventPosted(
         command.external_event_def,
         event_id,
-        command.content,
+        content,
         command.thread,
         _forgettable(run, context),
         appended_ms=time_ms if run.exists and time_ms < run.time_ms else None,
@@ -262,7 +264,7 @@ def _reported(run: WfRun, report: ReportTaskRun) -> TaskAttemptEnded:
         raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}: TIMEOUT is not for workers to report")
     if report.status is TaskStatus.EXCEPTION:
         name = report.failure_name or ""
-        if not FAILURE_NAME.fullmatch(name) or name in RESERVED:
+        if not FAILURE_NAME.fullmatch(name) or len(name) > FAILURE_NAME_LENGTH_MAX or name in RESERVED:
             raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}: {name[:80]!r} is no name for a business exception")
     return TaskAttemptEnded(
         thread=report.thread,
