@@ -20,7 +20,8 @@ from processors.core.commands import (
     TaskStatus,
     TimerFired,
 )
-from processors.core.model import WfRun
+from processors.core.model import TERMINAL, ManualHalt, Status, ThreadRun, WfRun
+from processors.core.spec import ExternalEventNode
 
 RUN_ID = "w1"
 
@@ -39,27 +40,45 @@ class Producers:
         self.timers.extend(timer for timer in timers_of(run) if timer not in self.timers)
         likely = list(self._likely(run))
         # Mostly what makes sense, now and then what does not.
-        kind, number = number % 5, number // 5
-        choices = list(self._unlikely(run)) if kind == 0 or not likely else likely
+        kind, number = number % 6, number // 6
+        choices = list(self._unlikely(run)) if kind == 5 else likely
         command = choices[number % len(choices)]
         self.sent.append(command)
         return command
 
     def _likely(self, run: WfRun) -> Iterator[Command]:
-        if not run.exists:
-            yield RunWf(RUN_ID, "small")
+        """What moves a WfRun, the more often the further it takes it."""
         fresh = f"e{len(self.sent)}"
-        for name in self.external_event_defs:
-            yield ExternalEvent(RUN_ID, name, fresh)
+        events = [
+            ExternalEvent(RUN_ID, name, fresh, content) for name in self.external_event_defs for content in (1, None)
+        ]
+        if not run.exists:
+            yield from [RunWf(RUN_ID, "small")] * 2 * len(events)
+            yield from events
+            return
+        if run.final_status is not None:
+            yield from [DeleteWfRun(RUN_ID)] * 3
+            yield from events[:1]
+            return
+        yield from [event for event in events if _is_asked_for(run, event.external_event_def)] * 3
+        yield from events[::2]
         for report in self._reports(run):
-            yield report
-            yield report
+            yield from [report] * 5
             yield replace(report, status=TaskStatus.FAILED, message="broken")
             yield replace(report, status=TaskStatus.EXCEPTION, failure_name="oops", content="why")
-        yield from timers_of(run)
-        for number in sorted(run.threads):
-            yield StopWfRun(RUN_ID, number)
-            yield ResumeWfRun(RUN_ID, number)
+        for timer in timers_of(run):
+            yield from [timer] * 2
+        for thread in run.threads.values():
+            yield from self._orders(thread)
+
+    def _orders(self, thread: ThreadRun) -> Iterator[Command]:
+        """What an operator may do with a thread."""
+        if ManualHalt() in thread.halt_reasons:
+            yield from [ResumeWfRun(RUN_ID, thread.number)] * 3
+        elif thread.status is Status.ERROR:
+            yield from [RescueThreadRun(RUN_ID, thread.number, skip_current_node=skip) for skip in (False, True)] * 2
+        elif thread.status not in TERMINAL:
+            yield StopWfRun(RUN_ID, thread.number)
 
     def _reports(self, run: WfRun) -> Iterator[ReportTaskRun]:
         for thread in run.threads.values():
@@ -76,6 +95,7 @@ class Producers:
         beyond = run.greatest_thread_number + 1
         for name in self.external_event_defs:
             yield from (ExternalEvent(RUN_ID, name, fresh, 1, thread) for thread in range(beyond + 1))
+            yield ExternalEvent(RUN_ID, name, fresh, "text")
         yield ExternalEvent(RUN_ID, "unknown", fresh)
         yield RunWf(RUN_ID, "small", command_id="again")
         yield RunWf(RUN_ID, "unknown")
@@ -84,6 +104,7 @@ class Producers:
             yield RescueThreadRun(RUN_ID, number)
             yield RescueThreadRun(RUN_ID, number, skip_current_node=True)
             yield ResumeWfRun(RUN_ID, number, command_id="again")
+            yield StopWfRun(RUN_ID, number)
         for report in self._reports(run):
             yield replace(report, attempt=report.attempt + 1)
             yield replace(report, position=report.position + 1)
@@ -92,3 +113,16 @@ class Producers:
             yield replace(report, status=TaskStatus.EXCEPTION, failure_name="TIMEOUT")
         yield from self.timers
         yield DeleteWfRun(RUN_ID)
+
+
+def _is_asked_for(run: WfRun, event_def: str) -> bool:
+    """Whether a live thread has an interrupt for an ExternalEvent, or waits for one."""
+    for thread in run.threads.values():
+        if thread.status in TERMINAL:
+            continue
+        spec = run.spec_of(thread)
+        node = spec.nodes[thread.node.node]
+        awaited = isinstance(node, ExternalEventNode) and node.external_event_def == event_def
+        if awaited or event_def in spec.interrupt_of:
+            return True
+    return False

@@ -1,6 +1,7 @@
-"""Random small WfSpecs as documents: threads below `main`, interrupts and failure handlers anywhere.
+"""Random small WfSpecs as documents: all kinds of node, threads below `main`, interrupts and failure handlers anywhere.
 
-Some are refused at registration (a Variable out of scope, an ExternalEvent used twice); those who draw one skip it.
+A loop takes one off the Variable `n` at each round, so it ends. Some WfSpecs are refused at registration; who draws one
+skips it.
 """
 
 from typing import Any
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 THREADS = ("main", "a", "b", "c")
 EXTERNAL_EVENTS = ("i", "j", "k", "go", "x")
+MOMENT_MS = 1_767_225_605_000
+"""Five seconds after the start."""
 INTERRUPTS, AWAITED = EXTERNAL_EVENTS[:3], EXTERNAL_EVENTS[3:]
 
 
@@ -21,23 +24,27 @@ def _failure_handlers() -> st.SearchStrategy[list[dict[str, str]]]:
     return st.one_of(st.just([]), st.lists(handler, min_size=1, max_size=1))
 
 
-def _edge(to: str) -> st.SearchStrategy[Any]:
-    count = {"to": to, "set": [{"var": "n", "op": "SUBTRACT", "value": 1}]}
-    return st.sampled_from([to, to, count])
+def _edge(to: str, back: str | None = None) -> st.SearchStrategy[Any]:
+    one_less = {"set": [{"var": "n", "op": "SUBTRACT", "value": 1}]}
+    later = {"set": [{"var": "moment", "op": "ADD", "value": 10_000}]}
+    edges: list[Any] = [to, to, to, {"to": to} | one_less, {"to": to} | later]
+    if back is not None:
+        edges.append([{"to": back, "when": {"gt": [{"var": "n"}, 0]}} | one_less, {"to": to}])
+    return st.sampled_from(edges)
 
 
 @st.composite
 def _nodes(draw: st.DrawFn, thread: str) -> dict[str, Any]:
     below = THREADS[THREADS.index(thread) + 1 :]
-    kinds = ["EXTERNAL_EVENT", "TASK", "TASK", "SLEEP", "WAIT_FOR_CONDITION", "NOP"]
+    kinds = ["EXTERNAL_EVENT", "TASK", "TASK", "SLEEP", "WAIT_FOR_CONDITION", "NOP", "THROW_EVENT"]
     if below:
-        kinds += ["START_THREAD", "START_AND_WAIT", "START_AND_WAIT"]
+        kinds += ["START_THREAD", "START_AND_WAIT", "START_AND_WAIT", "START_MULTIPLE_AND_WAIT"]
     chain = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=3))
     nodes: dict[str, Any] = {"start": {"kind": "ENTRYPOINT", "next": draw(_edge("n0"))}}
     for index, kind in enumerate(chain):
         after = f"n{index + 1}" if index + 1 < len(chain) else "end"
         nodes |= draw(_node(f"n{index}", kind, after, below))
-    fails = draw(st.sampled_from([None, None, None, "broken"]))
+    fails = draw(st.sampled_from([None, None, None, None, None, "broken"]))
     nodes["end"] = {"kind": "EXIT"} | ({} if fails is None else {"fail": {"name": fails}})
     return nodes
 
@@ -48,7 +55,7 @@ def _node(draw: st.DrawFn, name: str, kind: str, after: str, below: tuple[str, .
     handlers = draw(_failure_handlers())
     if handlers:
         more["on_failure"] = handlers
-    more["next"] = draw(_edge(after))
+    more["next"] = draw(_edge(after, back="n0"))
     match kind:
         case "EXTERNAL_EVENT":
             timeout = draw(st.sampled_from([None, 10]))
@@ -60,7 +67,12 @@ def _node(draw: st.DrawFn, name: str, kind: str, after: str, below: tuple[str, .
             retry: dict[str, Any] = {"retries": retries, "backoff": backoff} if retries else {}
             return {name: {"kind": kind, "task": "t"} | retry | more}
         case "SLEEP":
-            return {name: {"kind": kind, "seconds": 10} | more}
+            how: dict[str, Any] = draw(
+                st.sampled_from([{"seconds": 10}, {"seconds": 10}, {"until": {"var": "moment"}}])
+            )
+            return {name: {"kind": kind} | how | more}
+        case "THROW_EVENT":
+            return {name: {"kind": kind, "event": "told", "content": {"var": "n"}} | more}
         case "WAIT_FOR_CONDITION":
             return {name: {"kind": kind, "condition": {"le": [{"var": "n"}, draw(st.integers(0, 2))]}} | more}
         case "START_THREAD":
@@ -73,21 +85,30 @@ def _node(draw: st.DrawFn, name: str, kind: str, after: str, below: tuple[str, .
                 start = {"kind": "START_THREAD", "thread": child, "next": following}
                 nodes[name if index == 0 else f"{name}s{index}"] = start
             started = [{"output": node} for node in nodes]
-            wait = {"kind": "WAIT_FOR_THREADS", "threads": started}
-            wait["strategy"] = draw(st.sampled_from(["ALL", "ANY", "FIRST"]))
-            on_child_failure = draw(_failure_handlers())
-            if on_child_failure:
-                wait["on_child_failure"] = on_child_failure
-            return nodes | {f"{name}w": wait | more}
+            return nodes | {f"{name}w": draw(_wait(started)) | more}
+        case "START_MULTIPLE_AND_WAIT":
+            child = draw(st.sampled_from(below))
+            spread = {"kind": "START_MULTIPLE_THREADS", "thread": child, "over": [1, 2], "next": f"{name}w"}
+            return {name: spread, f"{name}w": draw(_wait({"output": name})) | more}
         case _:
             return {name: {"kind": "NOP"} | more}
+
+
+@st.composite
+def _wait(draw: st.DrawFn, threads: Any) -> dict[str, Any]:
+    wait = {"kind": "WAIT_FOR_THREADS", "threads": threads}
+    wait["strategy"] = draw(st.sampled_from(["ALL", "ANY", "FIRST"]))
+    on_child_failure = draw(_failure_handlers())
+    if on_child_failure:
+        wait["on_child_failure"] = on_child_failure
+    return wait
 
 
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     """The definitions of a random WfSpec named `small`, as the beginning of a scenario document."""
     threads: dict[str, Any] = {}
-    owners = {event: draw(st.sampled_from((None, "main", "main", *THREADS))) for event in INTERRUPTS}
+    owners = {event: draw(st.sampled_from(("main", "main", *THREADS, None))) for event in INTERRUPTS}
     for thread in THREADS:
         interrupts = [
             {"event": event, "handler": draw(st.sampled_from(THREADS[1:]))}
@@ -97,10 +118,14 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             if owner == thread
         ]
         threads[thread] = {"nodes": draw(_nodes(thread))} | ({"interrupts": interrupts} if interrupts else {})
-    threads["main"]["variables"] = {"n": {"type": "INT", "default": 2}}
+        input_type = draw(st.sampled_from([None, None, None, "INT", "INT", "STR"]))
+        if thread != "main" and input_type is not None:
+            threads[thread]["variables"] = {"INPUT": {"type": input_type}}
+    threads["main"]["variables"] = {"n": {"type": "INT", "default": 2}, "moment": {"type": "INT", "default": MOMENT_MS}}
     return {
         "name": "random",
         "external_events": {event: {} for event in EXTERNAL_EVENTS},
+        "workflow_events": {"told": {"type": "INT"}},
         "tasks": {"t": {}},
         "wf_specs": [{"name": "small", "entrypoint": "main", "threads": threads}],
     }
