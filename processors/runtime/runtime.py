@@ -1,11 +1,12 @@
 """The service under the Faust app: the event loop's side of the runtime.
 
 Turns alternate between two threads, never at once in both: the Kafka thread commits and polls (`turns`), the event
-loop folds (the agents). While one shard's outputs are handed to librdkafka the next shard is folded already.
+loop folds (the agents). While one shard's outputs are handed to librdkafka the next shard is folded already, unless
+the worker has reason to be cautious (`Turns.cautious`).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -18,6 +19,7 @@ from processors.runtime.batch import Batch
 from processors.runtime.calls import FOLD_STUCK_SECONDS, KafkaCalls, Stopping, Watchdog, Watched
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.errors import FoldFailed, KafkaFailed, in_short
+from processors.runtime.fold import OutputRecord
 from processors.runtime.readiness import Readiness, State
 from processors.runtime.steps import Step, Steps
 from processors.runtime.turns import Figures, Turn, Turns
@@ -111,6 +113,7 @@ class Runtime(mode.Service):
         ]
         for batch in batches:
             await self._channel.put(batch)  # type: ignore[arg-type]  # any object may go through
+        held: list[Sequence[OutputRecord]] = []
         for batch in batches:
             try:
                 outputs = await batch.outputs
@@ -118,8 +121,13 @@ class Runtime(mode.Service):
                 # A rule broke. Nothing of this shard's was handed to the transaction: the others go on.
                 turn.broken[batch.shard] = failure
                 continue
-            await self._in_kafka_thread(self._turns.produce, outputs)
+            if self._turns.cautious:
+                held.append(outputs)
+            else:
+                await self._in_kafka_thread(self._turns.produce, outputs)
             turn.folded[batch.shard] = batch.folded
+        for outputs in held:
+            await self._in_kafka_thread(self._turns.produce, outputs)
         self._steps.reached(Step.AFTER_FOLD)
         seconds = self._clock.monotonic() - begun
         self._turns.figures.fold_s += seconds

@@ -39,6 +39,10 @@ JOINING_SECONDS: Final = 0.02
 """A poll goes on after the group has given shards in it, and their loads wait for its end."""
 LOAD_SLICE_SECONDS: Final = 0.05
 TIMERS_PER_TURN: Final = 1_000
+CAUTIOUS_TURNS: Final = 100
+"""So many turns after a start or an abort no transaction is begun before all is folded. Later, what one shard's records
+came to is on its way while the next shard is folded: quicker, but a fold that takes longer than transaction.timeout.ms
+then costs the worker its life, and would do so again and again if it came that soon after each start."""
 BREATH_SECONDS: Final = 0.003
 """Records are gathered for this long after a commit before the next turn begins. A transaction that begins while the
 broker still marks the end of the one before is put off by librdkafka for 20 ms, often twice: at 200 records/s and 8
@@ -181,8 +185,14 @@ class Turns:
         self._broken: KafkaException | None = None
         self._told_of_headers = False
         self._left: dict[OwnedShard, list[InputRecord]] = {}
+        self._turns_gone_well = 0
         self.size = TurnSize()
         self.figures = Figures()
+
+    @property
+    def cautious(self) -> bool:
+        """Whether all of a turn is to be folded before any of it is handed to the transaction."""
+        return self._turns_gone_well < CAUTIOUS_TURNS
 
     def open(self) -> None:
         """Make the clients, read the definitions, begin to join."""
@@ -272,6 +282,7 @@ class Turns:
                 if (pause := self._shards.pause_of(shard)) is not None:
                     pause.committed(turn.records.get(shard, [])[: turn.folded.get(shard, 0)])
             self._patience.regained()
+            self._turns_gone_well += 1
             self.figures.turns += 1
             self.figures.records += sum(turn.folded.values())
             seconds = self._clock.monotonic() - begun
@@ -287,6 +298,7 @@ class Turns:
         """
         reason = why(exception)
         self._broken = None
+        self._turns_gone_well = 0
         self.figures.aborts += 1
         self._log.warning("turn_aborted", reason=reason, shards=sorted(shard.number for shard in turn.shards))
         self._transaction.abort()

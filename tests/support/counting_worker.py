@@ -2,6 +2,7 @@
 
 As `halter worker`, but for the fold. KAFKA_* and HALTER_* variables say where Kafka is. HALTER_STOP_AT=step:n makes a
 zombie: the process stops (SIGSTOP) when that step is reached for the n-th time, and may be continued.
+HALTER_RESTORE_MS_PER_ROW makes restores slow.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 from processors import app
@@ -17,7 +19,7 @@ from processors.errors import HalterError
 from processors.observability import ReadyFile, configure_logging
 from processors.runtime import CrashAt, Slot, Step, Steps
 from processors.settings import Settings
-from tests.support.counting_fold import CountingDefinitions, CountingFactory
+from tests.support.counting_fold import CountingDefinitions, CountingFactory, CountingFold
 
 
 class StopAt(Steps):
@@ -33,6 +35,25 @@ class StopAt(Steps):
             if self._left == 0:
                 # To this thread: sent to the process, another thread may take it, and this one go on for a while.
                 signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+
+class SlowToRestore(CountingFactory):
+    """Its folds take their time for every row, as a state of many millions would."""
+
+    def __init__(self, definitions: CountingDefinitions, seconds_per_row: float) -> None:
+        super().__init__(definitions)
+        self._seconds_per_row = seconds_per_row
+
+    def create(self, partition: int) -> CountingFold:
+        fold = super().create(partition)
+        restore, seconds = fold.restore, self._seconds_per_row
+
+        def slowly(topic: str, key: bytes, value: bytes) -> None:
+            time.sleep(seconds)
+            restore(topic, key, value)
+
+        fold.restore = slowly  # type: ignore[method-assign]
+        return fold
 
 
 def steps_from_variables() -> Steps | None:
@@ -59,7 +80,7 @@ def main() -> None:
         worker = app.build(
             settings,
             topics,
-            CountingFactory(definitions),
+            SlowToRestore(definitions, int(os.environ.get("HALTER_RESTORE_MS_PER_ROW", "0")) / 1_000),
             definitions,
             slot=Slot(options.slot or f"{socket.gethostname()}-{os.getpid()}", options.static),
             steps=steps_from_variables(),
