@@ -189,7 +189,7 @@ def in_a_process(wf_runs: int) -> dict[str, float]:
 class Installation:
     """Topics under a prefix of their own, `halter worker`, and a consumer that looks for events."""
 
-    def __init__(self, bootstrap: str, folder: Path, partitions: int, store: str) -> None:
+    def __init__(self, bootstrap: str, folder: Path, partitions: int, store: str, topics: Path | None) -> None:
         from confluent_kafka import Producer
         from confluent_kafka.admin import AdminClient
 
@@ -197,7 +197,8 @@ class Installation:
         from processors.settings import Settings
 
         prefix = f"bench-{uuid.uuid4().hex[:8]}-"
-        self.settings = Settings.load(None, {}, {"bootstrap.servers": bootstrap}, prefix=prefix, partitions=partitions)
+        overrides: dict[str, str | None] = {"bootstrap.servers": bootstrap}
+        self.settings = Settings.load(None, {}, overrides, prefix=prefix, partitions=partitions, topics_file=topics)
         self.topics = self.settings.topics()
         self.folder = folder
         topic_admin.make_so(self.topics, AdminClient(self.settings.admin()), replication="auto")
@@ -208,6 +209,7 @@ class Installation:
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
             "HALTER_PREFIX": prefix,
             "HALTER_PARTITIONS": str(partitions),
+            **({"HALTER_TOPICS": str(topics)} if topics is not None else {}),
             **({"HALTER_STORE": store, "HALTER_STORE_DIR": str(folder / "store")} if store != "memory" else {}),
         }
 
@@ -232,6 +234,13 @@ class Installation:
                 return
             except BufferError:
                 self.producer.poll(0.1)
+
+    def interrupt(self, wf_runs: int, times: int) -> None:
+        """Interrupt WfRuns in turn, so often in all."""
+        for number in range(times):
+            this = wf_run_id(number * 104_729 % wf_runs)
+            self.post("external-events", this, ExternalEvent(this, "add", f"before-{number}", 1))
+        self.producer.flush()
 
     def start_wf_runs(self, wf_runs: int) -> None:
         """Have so many WfRuns started."""
@@ -272,9 +281,10 @@ def wait_for_events(consumer: Any, wanted: int, header: bytes, seconds: float) -
             wanted -= message.error() is None and dict(message.headers() or ()).get("event") == header
 
 
-def kafka_figures(bootstrap: str, folder: Path, wf_runs: int, runs: int, partitions: int, store: str) -> dict[str, Any]:
+def kafka_figures(bootstrap: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Kill and start a worker that has so many WfRuns, over and over."""
-    installation = Installation(bootstrap, folder, partitions, store)
+    wf_runs, runs, partitions = given.wf_runs, given.runs, given.partitions
+    installation = Installation(bootstrap, folder, partitions, given.store, given.topics)
     worker = installation.worker()
     consumer = installation.reader("wf-events", partitions)
     begun = time.monotonic()
@@ -286,6 +296,9 @@ def kafka_figures(bootstrap: str, folder: Path, wf_runs: int, runs: int, partiti
     grown_live = resident_bytes(worker.pid) - empty
     seconds = []
     grown = 0
+    installation.interrupt(wf_runs, given.interrupts)
+    wait_for_events(consumer, given.interrupts, b"Resume", 1_800)
+    print(f"{given.interrupts:,} interrupts after {time.monotonic() - begun:.1f} s", file=sys.stderr)
     try:
         for number in range(runs):
             worker.send_signal(signal.SIGKILL)
@@ -307,7 +320,8 @@ def kafka_figures(bootstrap: str, folder: Path, wf_runs: int, runs: int, partiti
     return {
         "wf_runs": wf_runs,
         "partitions": partitions,
-        "store": store,
+        "store": given.store,
+        "interrupts_before": given.interrupts,
         "restart_s": round(statistics.median(seconds), 2),
         "restart_s_each": [round(one, 2) for one in seconds],
         "bytes_per_wf_run_restored": round(grown / wf_runs),
@@ -315,7 +329,7 @@ def kafka_figures(bootstrap: str, folder: Path, wf_runs: int, runs: int, partiti
     }
 
 
-def with_kafka(wf_runs: int, runs: int, partitions: int, store: str) -> dict[str, Any]:
+def with_kafka(given: argparse.Namespace) -> dict[str, Any]:
     """On HALTER_BOOTSTRAP, or on a broker of its own."""
     from contextlib import nullcontext
 
@@ -326,7 +340,7 @@ def with_kafka(wf_runs: int, runs: int, partitions: int, store: str) -> dict[str
         named = os.environ.get("HALTER_BOOTSTRAP")
         with nullcontext() if named else EmbeddedBroker(folder / "kafka") as kafka:
             try:
-                return kafka_figures(named or kafka.bootstrap, folder, wf_runs, runs, partitions, store)
+                return kafka_figures(named or kafka.bootstrap, folder, given)
             finally:
                 log = (folder / "worker.log").read_text(encoding="utf-8").splitlines()
                 print("\n".join(line for line in log if '"restor' in line or "error" in line), file=sys.stderr)
@@ -339,6 +353,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="how often a worker is killed, with --kafka")
     parser.add_argument("--partitions", type=int, default=8, help="with --kafka")
     parser.add_argument("--store", default="memory", help="memory or rocksdb, with --kafka")
+    parser.add_argument("--interrupts", type=int, default=0, help="before the first kill: rows to be compacted")
+    parser.add_argument("--topics", type=Path, help="a topics.yaml to use instead of Halter's, with --kafka")
     parser.add_argument("--numbers", type=int, nargs="*", default=NUMBERS, help="of WfRuns in a shard")
     parser.add_argument("--kafka", action="store_true")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -350,7 +366,7 @@ def main() -> None:
     shards = [in_a_process(number) for number in given.numbers]
     figures: dict[str, Any] = {"shard": shards}
     if given.kafka:
-        figures["kafka"] = with_kafka(given.wf_runs, given.runs, given.partitions, given.store)
+        figures["kafka"] = with_kafka(given)
     if given.json:
         print(json.dumps(figures, indent=2))
         return
