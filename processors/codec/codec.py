@@ -7,7 +7,7 @@ from typing import Any
 from processors.codec import decoders, encoders
 from processors.codec.decoders import DecoderCompiler
 from processors.codec.dropped import Dropped
-from processors.codec.encoders import LONGS, EncoderCompiler
+from processors.codec.encoders import LONGS, TEXTS, EncoderCompiler
 from processors.codec.errors import Undecodable, Unencodable, UnknownRelease
 from processors.codec.framing import Framing, SingleObject
 from processors.codec.records import EVENTS, RECORDS, Record
@@ -123,8 +123,7 @@ class Codec:
 
     def _write_head(self, entry: LogEntry) -> tuple[bytes, bytes]:
         """The fields of a LogEntry before its `seq`, and those after it."""
-        wf_run_id = entry.wf_run_id.encode()
-        head = LONGS[len(wf_run_id)] + wf_run_id + LONGS[entry.incarnation]
+        head = TEXTS[entry.wf_run_id] + LONGS[entry.incarnation]
         return head, LONGS[entry.time_ms] + self._write_cause(entry.cause)
 
     def _event_writer(self, event: type) -> Callable[[Any, bytes, bytes, bytes], bytes]:

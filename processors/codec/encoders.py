@@ -102,6 +102,28 @@ LONGS: Final = Integers(64)
 INTS: Final = Integers(32)
 
 
+class Texts(dict[str, bytes]):
+    """Text -> its Avro encoding, of short texts used lately.
+
+    Names occur in all records, and the ids of a WfRun and an ExternalEvent in a dozen for an interrupt.
+    """
+
+    __slots__ = ()
+    LENGTH_MAX: Final = 64
+
+    def __missing__(self, text: str) -> bytes:
+        data = text.encode()
+        encoded = LONGS[len(data)] + data
+        if len(text) <= self.LENGTH_MAX:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[text] = encoded
+        return encoded
+
+
+TEXTS: Final = Texts()
+
+
 class EncoderCompiler:
     """Writes and compiles the functions of a set of schemas. Functions of parts are shared between records."""
 
@@ -111,6 +133,7 @@ class EncoderCompiler:
         self.space: dict[str, Any] = {
             "LONGS": LONGS,
             "INTS": INTS,
+            "TEXTS": TEXTS,
             "pack_double": struct.Struct("<d").pack,
             "to_json": to_json,
             "join": b"".join,
@@ -171,9 +194,7 @@ class EncoderCompiler:
             case "double":
                 yield f"pack_double({value})"
             case "string":
-                text = self._name("text")
-                yield f"LONGS[len({text} := {value}.encode())]"
-                yield text
+                yield f"TEXTS[{value}]"
             case "bytes":
                 data = self._name("data")
                 yield f"LONGS[len({data} := {value})]"
@@ -192,6 +213,9 @@ class EncoderCompiler:
                 yield from self._parts(primitive, value)
             case ["null", inner]:
                 yield self._optional(inner, value)
+            case ["null", *_]:
+                item = self._name("item")
+                yield f"(b'\\0' if ({item} := {value}) is None else {self._branches(schema)}[type({item})]({item}))"
             case list():
                 item = self._name("item")
                 yield f"{self._branches(schema)}[type({item} := {value})]({item})"
@@ -307,11 +331,17 @@ class EncoderCompiler:
                 self._name(f"write_branch_{short_name(name)}"),
                 "it",
                 repr(varint(index << 1)),
-                *self._parts(branch, "it"),
+                *(self._own_text("it") if name == "string" else self._parts(branch, "it")),
             )
             for python_type in self._python_types(name):
                 branches[python_type] = function
         return table
+
+    @staticmethod
+    def _own_text(value: str) -> Iterator[str]:
+        """A text that is a value: it may be long, and occurs once."""
+        yield f"LONGS[len(text := {value}.encode())]"
+        yield "text"
 
     @staticmethod
     def _python_types(branch: str) -> tuple[type, ...]:
