@@ -364,11 +364,11 @@ class Shard:
         self._bury(record, DeadLetter(DeadLetterReason.SKIPPED, f"an operator had it skipped{why}"))
 
     def _write(self, run: WfRun, log: Sequence[LogEntry]) -> None:
-        key, partition = run.wf_run_id.encode(), self._partition
+        key, partition, outputs = run.wf_run_id.encode(), self._partition, self._outputs
         for entry, value in zip(log, self._codec.encode_log(log), strict=True):
             event = entry.event
             headers = _EVENT_HEADERS[type(event)]
-            self._outputs.append(OutputRecord("wf-events", partition, key, value, headers, entry.time_ms))
+            outputs.append(OutputRecord("wf-events", partition, key, value, headers, entry.time_ms))
             if isinstance(event, TaskAttemptRequested):
                 request = TaskRequest(
                     wf_run_id=run.wf_run_id,
@@ -382,7 +382,7 @@ class Shard:
                     deadline_ms=event.deadline_ms,
                 )
                 topic = "task-requests" if event.queue is None else f"task-requests-{event.queue}"
-                self._outputs.append(OutputRecord(topic, partition, key, self._codec.encode(request)))
+                outputs.append(OutputRecord(topic, partition, key, self._codec.encode(request)))
 
     def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:
         """TimerFired records for what is due, each once; again after a restore or when one was early."""

@@ -1,6 +1,6 @@
 """`Codec`: bytes to records and back, whatever the framing."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import Any
 
@@ -93,27 +93,18 @@ class Codec:
         whose = getattr(record, "wf_run_id", getattr(record, "name", None))
         return Unencodable(f"{name}{'' if whose is None else f' of {whose!r}'}: {error}")
 
-    def encode_log(self, log: Iterable[LogEntry]) -> list[bytes]:
-        """Return the bytes of each entry, as `encode` would. Raises Unencodable.
+    def encode_log(self, log: Sequence[LogEntry]) -> list[bytes]:
+        """Return the bytes of the entries of one command, each as `encode` would. Raises Unencodable.
 
-        The entries of one command share all of the header but `seq`: it is encoded once.
+        They share all of the header but `seq`, so it is encoded once.
         """
-        written = []
-        cause, time_ms, incarnation, head, tail = None, None, None, b"", b""
-        for entry in log:
-            if entry.cause is not cause or entry.time_ms != time_ms or entry.incarnation != incarnation:
-                cause, time_ms, incarnation = entry.cause, entry.time_ms, entry.incarnation
-                try:
-                    head, tail = self._write_head(entry)
-                except encoders.ERRORS as error:
-                    raise self._unencodable(entry, error) from error
-            event = entry.event
-            try:
-                writer = self._event_writers.get(type(event)) or self._event_writer(type(event))
-                written.append(writer(event, head, LONGS[entry.seq], tail))
-            except encoders.ERRORS as error:
-                raise self._unencodable(entry, error) from error
-        return written
+        writers = self._event_writers
+        try:
+            head, tail = self._write_head(log[0])
+            return [writers[type(entry.event)](entry.event, head, LONGS[entry.seq], tail) for entry in log]
+        except encoders.ERRORS:
+            # A writer is not compiled yet, or an entry does not fit its schema: this does the one and says the other.
+            return [self.encode(entry) for entry in log]
 
     def _write_log_entry(self, entry: LogEntry) -> bytes:
         head, tail = self._write_head(entry)

@@ -110,15 +110,16 @@ class _Handling:
         could move.
         """
         run, cause, time_ms, log, agenda = self._run, self._cause, self._time_ms, self._log, self._agenda
-        limits = self._limits
+        limits, events, size = self._limits, self._events, self._bytes
+        event_max, size_max, events_max = limits.bytes_per_event, limits.bytes_per_command, limits.events_per_command
         for event in rules:
             kind = type(event)
             measure = MEASURES.get(kind)
             if measure is not None:
                 event_bytes = measure(event)
-                self._bytes += event_bytes
-                if event_bytes > limits.bytes_per_event or self._bytes > limits.bytes_per_command:
-                    self._give_up(f"{event_bytes} bytes in one event, {self._bytes} in one command", event)
+                size += event_bytes
+                if event_bytes > event_max or size > size_max:
+                    self._give_up(f"{event_bytes} bytes in one event, {size} in one command", event)
                     return
             if run.wf_spec is not None:
                 entry = LogEntry(run.wf_run_id, run.incarnation, run.seq + 1, time_ms, cause, event)
@@ -134,11 +135,12 @@ class _Handling:
             wake = WAKERS.get(kind)
             if wake is not None:
                 wake(agenda, run, event)
-            self._events += 1
+            events += 1
             if type(event) is NodeCompleted and event.external_event_id is not None:
-                self._events = self._bytes = 0
-            elif self._events == limits.events_per_command and run.threads and run.status not in TERMINAL:
-                self._give_up(f"{self._events} events in one command", event)
+                events = size = 0
+            elif events == events_max and run.threads and run.status not in TERMINAL:
+                self._give_up(f"{events} events in one command", event)
+        self._events, self._bytes = events, size
 
     def _give_up(self, what: str, newest: Event) -> None:
         if self._too_much is None:

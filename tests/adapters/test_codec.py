@@ -362,3 +362,20 @@ def test_threads_may_share_a_codec_from_its_first_record_on() -> None:
 
         with ThreadPoolExecutor(len(events)) as pool:
             assert all(pool.map(use, events))
+
+
+def test_the_log_of_a_command_is_written_as_its_entries_are_alone() -> None:
+    events = (
+        HALT.event,
+        WfRunStarted(WfSpecId("order", 1, 0), "main", "start"),
+        ThreadFailed(0, Failure("f", "m", FailureClass.ERROR)),
+    )
+    log = [LogEntry("order-41", 7, seq, HALT.time_ms, CAUSE, event) for seq, event in enumerate(events, 2)]
+    for _ in range(2):  # before their writers are compiled, and after
+        assert CODEC.encode_log(log) == [CODEC.encode(entry) for entry in log]
+
+
+def test_an_entry_of_a_log_that_does_not_fit_is_named() -> None:
+    wrong: Any = Halt("zero", PendingInterrupt("on-cancel", "e-1"))  # type: ignore[arg-type]
+    with pytest.raises(Unencodable, match="Halt of 'order-41'"):
+        CODEC.encode_log([HALT, LogEntry("order-41", 7, 3, HALT.time_ms, CAUSE, wrong)])
