@@ -25,6 +25,8 @@ USE_CASES = {
     "parcels": "04-interrupt-with-children",
     "heartbeats": "05-heartbeats-latest",
     "kill-with-clean-up": "06-kill-with-cleanup",
+    "duplicate-event": "07-duplicate-event-id",
+    "timer": "08-timer-under-an-interrupt",
 }
 """Golden log -> the scenario that it is the log of."""
 

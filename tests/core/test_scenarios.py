@@ -1,4 +1,4 @@
-"""Every scenario document of tests/scenarios, in memory; and every rule of SEMANTICS has one.
+"""Every scenario document of tests/scenarios, in memory, all invariants held; and every rule of SEMANTICS has one.
 
 A document's name begins with the row that it proves. The rows and what they say are the table of tests/README.md; a
 row of `CODES` is one registration rule.
@@ -17,6 +17,7 @@ from halter.scenarios.runner import Verdict, judge_definitions, run
 from halter.yaml_files import read_yaml
 from processors.core.context import Context
 from processors.core.validate import CODES
+from tests.support.checked_engine import checked
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 DOCUMENTS = sorted(SCENARIOS.glob("*.yaml"))
@@ -71,7 +72,7 @@ def _verdict(scenario: Scenario) -> Verdict:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_what_the_document_says_is_so(document: Path, request: pytest.FixtureRequest) -> None:
-    verdict = _verdict(_read(document, request))
+    verdict = checked(_read(document, request))
     assert verdict.ok, "\n".join([str(verdict.problem), *verdict.log])
 
 
