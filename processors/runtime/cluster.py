@@ -6,6 +6,7 @@ restarted (list_offsets keeps a stale leader epoch), so `renew` makes a new one.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
@@ -64,7 +65,7 @@ class Cluster:
         )
         found = {}
         for partition, future in futures.items():
-            info = yield from answer(future)
+            info = told(partition, (yield from answer(future)))
             found[partition.topic, partition.partition] = StatePosition(info.offset, info.leader_epoch)
         return found
 
@@ -89,7 +90,7 @@ class Cluster:
         )
         found = {}
         for partition, future in futures.items():
-            found[partition.topic, partition.partition] = (yield from answer(future)).offset
+            found[partition.topic, partition.partition] = told(partition, (yield from answer(future))).offset
         return found
 
     def committed(self, places: Collection[Place]) -> Waiting[Mapping[Place, Committed]]:
@@ -126,3 +127,15 @@ class Cluster:
         futures = self._admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
         description = yield from answer(futures[group])
         return frozenset(member.client_id for member in description.members)
+
+
+def told(partition: TopicPartition, info: Any) -> Any:
+    """Return an answer of list_offsets if it is one. Raises KafkaException.
+
+    A partition whose leader has just died comes back without an error and with an offset that says nothing (-1001).
+    Taken for an end, it would let a shard be loaded without the rows of that partition.
+    """
+    if info.offset < 0:
+        where = f"{partition.topic}[{partition.partition}]"
+        raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no broker has told an offset of {where}"))
+    return info

@@ -16,7 +16,7 @@ from processors.partitioner import partition_of
 from processors.settings import Settings
 from tests.chaos.avro import row
 
-PULSE_SECONDS: Final = 0.25
+PULSE_SECONDS: Final = 0.5
 
 
 @dataclass

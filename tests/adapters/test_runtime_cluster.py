@@ -1,0 +1,66 @@
+"""What the runtime believes of the cluster: an offset that no broker has told is none."""
+
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException, TopicPartition
+
+from processors.runtime.cluster import Cluster
+from processors.runtime.names import Place
+
+PLACES: list[Place] = [("thread-runs", 3), ("wf-runs", 3)]
+UNKNOWN = -1001
+"""What librdkafka gives, as a success, for a partition whose leader died while it was asked."""
+
+
+@dataclass
+class Info:
+    """Of list_offsets."""
+
+    offset: int
+    leader_epoch: int | None = 1
+
+
+class Admin:
+    """Answers from a list."""
+
+    def __init__(self, offsets: dict[Place, int]) -> None:
+        self._offsets = offsets
+
+    def list_offsets(self, wanted: dict[TopicPartition, Any], **_: object) -> dict[TopicPartition, Future[Info]]:
+        answers = {}
+        for partition in wanted:
+            answers[partition] = Future[Info]()
+            answers[partition].set_result(Info(self._offsets[partition.topic, partition.partition]))
+        return answers
+
+
+def asked(question: Callable[[Collection[Place]], Any]) -> Any:
+    """Wait for the answer to a question."""
+    work = question(PLACES)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
+def cluster(offsets: dict[Place, int]) -> Cluster:
+    class Clients:
+        def admin(self) -> Admin:
+            return Admin(offsets)
+
+    return Cluster(Clients())  # type: ignore[arg-type]  # all that it is asked for
+
+
+@pytest.mark.parametrize("question", ["low", "high", "last_stable", "positions"])
+def test_an_offset_that_no_broker_has_told_is_asked_for_again_and_never_taken_for_an_end(question: str) -> None:
+    with pytest.raises(KafkaException, match=r"no broker has told an offset of wf-runs\[3\]"):
+        asked(getattr(cluster({PLACES[0]: 7, PLACES[1]: UNKNOWN}), question))
+
+
+def test_an_empty_partition_ends_at_0() -> None:
+    assert asked(cluster({PLACES[0]: 7, PLACES[1]: 0}).high) == {PLACES[0]: 7, PLACES[1]: 0}
