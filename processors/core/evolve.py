@@ -490,11 +490,6 @@ def _end(run: WfRun, event: WfRunEnded) -> None:
         run.index.parked.clear()
 
 
-def _add_thread(run: WfRun, thread: ThreadRun) -> None:
-    run.threads[thread.number] = thread
-    run.changes.threads.add(thread.number)
-    _list(run.index, thread)
-
 def _keep(run: WfRun, entry: LogEntry, event: InputKept) -> None:
     kept = KeptInput(
         wf_run_id=run.wf_run_id,
@@ -518,6 +513,11 @@ def _release(run: WfRun) -> None:
     run.changes.released = True
     run.kept_inputs = []
 
+
+def _add_thread(run: WfRun, thread: ThreadRun) -> None:
+    run.threads[thread.number] = thread
+    run.changes.threads.add(thread.number)
+    _list(run.index, thread)
 
 
 def _leave(run: WfRun, thread: ThreadRun) -> None:
