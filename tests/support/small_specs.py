@@ -465,6 +465,185 @@ _TEXTS: Final = {
               end: {kind: EXIT}
           h: {nodes: work}
         """,
+    "losers-with-handlers": """
+        external_events: {x: {}, i: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: l}
+              l: {kind: START_THREAD, thread: loser, next: o}
+              o: {kind: START_THREAD, thread: other, next: join}
+              join:
+                kind: WAIT_FOR_THREADS
+                threads: [{output: l}, {output: o}]
+                strategy: ANY
+                next: end
+                on_child_failure: [{handler: f}]
+              end: {kind: EXIT}
+          loser:
+            nodes:
+              start: {kind: ENTRYPOINT, next: k}
+              k: {kind: START_THREAD, thread: kid, next: work}
+              work: {kind: TASK, task: t, next: end, on_failure: [{handler: f}]}
+              end: {kind: EXIT}
+          kid: {nodes: work}
+          other: {nodes: wait for x}
+          f: {nodes: work}
+          h: {nodes: work}
+        """,
+    "waits-across-threads": """
+        external_events: {x: {}, y: {}, i: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            nodes:
+              start: {kind: ENTRYPOINT, next: a}
+              a: {kind: START_THREAD, thread: a, next: b}
+              b: {kind: START_THREAD, thread: b, next: o}
+              o: {kind: START_THREAD, thread: o, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: b}, {output: o}], strategy: FIRST, next: end}
+              end: {kind: EXIT, on_failure: [{handler: p}]}
+          a:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, next: end, on_failure: [{catch: EXCEPTION, handler: p}]}
+              end: {kind: EXIT}
+          b:
+            nodes:
+              start: {kind: ENTRYPOINT, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [1], next: gate, on_child_failure: [{handler: f}]}
+              gate: {kind: EXTERNAL_EVENT, event: y, next: join2}
+              join2: {kind: WAIT_FOR_THREADS, threads: [1, 3, 4], strategy: ANY, next: end, on_failure: [{handler: p}]}
+              end: {kind: EXIT}
+          o: {nodes: wait for x}
+          f: {nodes: work}
+          h: {nodes: work}
+          p: {nodes: pass}
+        """,
+    "siblings-at-the-cap": """
+        external_events: {i: {}, go: {}, x: {}}
+        tasks: {t: {}}
+        limits: {live_threads: 6}
+        threads:
+          main:
+            nodes:
+              start: {kind: ENTRYPOINT, next: kids}
+              kids: {kind: START_MULTIPLE_THREADS, thread: kid, over: [1, 2], next: gate}
+              gate: {kind: EXTERNAL_EVENT, event: go, next: more}
+              more: {kind: START_THREAD, thread: kid, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: {output: kids}, strategy: ANY, next: end}
+              end: {kind: EXIT}
+          kid:
+            interrupts: [{event: i, handler: h, policy: latest, preemptive: true}]
+            nodes: work
+          h: {nodes: wait for x}
+        """,
+    "beside-with-policies": """
+        external_events: {i: {}, j: {}, k: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts:
+              - {event: i, handler: h, halt: false, policy: serial}
+              - {event: j, handler: h2, policy: serial}
+              - {event: k, handler: h3, halt: false, policy: latest, preemptive: true}
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, next: end, on_failure: [{handler: f}]}
+              end: {kind: EXIT}
+          h: {nodes: pass}
+          h2: {nodes: work}
+          h3: {nodes: wait for go}
+          f: {nodes: wait for go}
+        """,
+    "one-failure-two-waiters": """
+        external_events: {x: {}, i: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            nodes:
+              start: {kind: ENTRYPOINT, next: a}
+              a: {kind: START_THREAD, thread: mid, next: w}
+              w: {kind: START_THREAD, thread: w, next: join}
+              join:
+                kind: WAIT_FOR_THREADS
+                threads: [{output: a}]
+                next: join2
+                on_child_failure: [{catch: ERROR, handler: f}]
+                on_failure: [{handler: p}]
+              join2: {kind: WAIT_FOR_THREADS, threads: [{output: w}], next: end}
+              end: {kind: EXIT}
+          mid:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: c}
+              c: {kind: START_THREAD, thread: leaf, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: c}], next: end}
+              end: {kind: EXIT}
+          leaf: {nodes: work}
+          w:
+            nodes:
+              start: {kind: ENTRYPOINT, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [1, 3], next: end, on_child_failure: [{handler: f}]}
+              end: {kind: EXIT}
+          f: {nodes: work}
+          h: {nodes: work}
+          p: {nodes: pass}
+        """,
+    "EXIT-that-fails-and-is-handled": """
+        external_events: {x: {}, i: {}, j: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h, halt: false}, {event: j, handler: g}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: c}
+              c: {kind: START_THREAD, thread: c, next: end}
+              end: {kind: EXIT, fail: {name: oops}, on_failure: [{handler: f}]}
+          c:
+            nodes: work
+          f: {nodes: wait for x}
+          h: {nodes: wait for x}
+          g: {nodes: pass}
+        """,
+    "time-outs-under-interrupts": """
+        external_events: {a: {}, i: {}, x: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h, policy: serial}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: c}
+              c: {kind: START_THREAD, thread: c, next: gate}
+              gate:
+                kind: EXTERNAL_EVENT
+                event: a
+                timeout_s: 5
+                next: again
+                on_failure: [{catch: TIMEOUT, handler: f}]
+              again: {kind: EXTERNAL_EVENT, event: a, timeout_s: 0, next: end, on_failure: [{handler: f}]}
+              end: {kind: EXIT}
+          c:
+            interrupts: [{event: x, handler: g, halt: false}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work:
+                kind: TASK
+                task: t
+                retries: 1
+                backoff: {base_ms: 1000}
+                timeout_s: 3
+                next: end
+                on_failure: [{handler: p}]
+              end: {kind: EXIT}
+          f: {nodes: pass}
+          h: {nodes: work}
+          g: {nodes: work}
+          p: {nodes: wait for a}
+        """,
 }
 
 
