@@ -95,6 +95,9 @@ class KafkaCalls:
         self.watched.begin(call.__name__)
         try:
             return call(*arguments)
+        except SystemError as error:
+            # A fatal error that confluent-kafka hears of during a call interrupts it, and its exception may get lost.
+            raise KafkaException(KafkaError(KafkaError._FATAL, f"{call.__name__} was interrupted: {error}")) from error
         finally:
             self.watched.begin(None)
 

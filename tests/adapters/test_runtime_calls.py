@@ -21,3 +21,13 @@ def test_a_call_that_fails_for_good_after_it_was_waited_for_ends_the_waiting() -
         KafkaCalls(readiness).until_answered(call, again_for=frozenset({KafkaError._TIMED_OUT}))
     assert states == [State.FOLDING, State.WAITING_FOR_KAFKA]
     assert readiness.snapshot.state is State.FOLDING
+
+
+def test_a_call_that_a_fatal_error_has_interrupted_says_so_though_the_client_lost_its_exception() -> None:
+    def flush() -> None:
+        # As confluent-kafka's does when its producer is fenced meanwhile.
+        raise SystemError("<built-in method flush> returned NULL without setting an exception")
+
+    with pytest.raises(KafkaException, match="flush was interrupted") as raised:
+        KafkaCalls(Readiness()).once(flush)
+    assert raised.value.args[0].code() == KafkaError._FATAL
