@@ -57,7 +57,7 @@ def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
             yield from launch_interrupts(run, launched)
         if run.unstarted_failure_handlers:
             yield from launch_failure_handlers(run, context)
-        while (number := agenda.next_thread()) is not None:
+        for number in agenda.threads():
             thread = run.threads.get(number)
             if thread is not None:
                 yield from advance_thread(run, context, thread)
@@ -116,7 +116,7 @@ class Agenda:
     def give_up(self) -> None:
         """Look at nobody any more, in no pass."""
         self.is_given_up = True
-        self._now = []
+        self._now.clear()
         self._at = _BETWEEN_PASSES
 
     def begin_pass(self) -> bool:
@@ -126,7 +126,7 @@ class Agenda:
         self._at = -1
         if not self._next:
             return False
-        self._now = sorted(self._next)
+        self._now.extend(sorted(self._next))
         self._next.clear()
         return True
 
@@ -134,16 +134,15 @@ class Agenda:
         """Whether there is nobody to look at in this pass."""
         return not self._now
 
-    def next_thread(self) -> int | None:
-        """The next thread of this pass, ascending, each once; None ends the pass."""
+    def threads(self) -> Iterator[int]:
+        """The threads of this pass, ascending, each once, also those that are woken while it goes on."""
         now = self._now
         while now:
             number = heapq.heappop(now)
             if number > self._at:
                 self._at = number
-                return number
+                yield number
         self._at = _BETWEEN_PASSES
-        return None
 
     def wake(self, number: int) -> None:
         """Look at a thread: in this pass if its turn is still to come, in the next otherwise."""

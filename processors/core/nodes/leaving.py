@@ -20,12 +20,13 @@ def leave(
     scope = ThreadScope(run, thread, (node.name, output))
     try:
         edge = _satisfied_edge(node, scope)
-        for mutation in edge.mutations:
-            name = mutation.variable
-            owner = scope.owner(name)
-            declared = run.spec_of(owner).variables[name].type
-            scope.writes[owner.number, name] = mutate(scope.variable(name), mutation, declared, scope)
-        scope.check_room()
+        if edge.mutations:
+            for mutation in edge.mutations:
+                name = mutation.variable
+                owner = scope.owner(name)
+                declared = run.spec_of(owner).variables[name].type
+                scope.writes[owner.number, name] = mutate(scope.variable(name), mutation, declared, scope)
+            scope.check_room()
     except ValueProblem as problem:
         yield from fail_node(run, thread, failure_of(VAR_SUB_ERROR, f"node {node.name!r}: {problem}"), claimed)
         return
