@@ -12,6 +12,7 @@ import json
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
+from itertools import groupby
 from typing import Any, Final, Self
 
 from processors.codec.errors import SchemaProblem
@@ -19,6 +20,9 @@ from processors.codec.records import CLASSES, ENUMS, EVENTS, HEADER, JSON
 from processors.codec.schemas import NAMESPACE, Schema, chain_field, short_name, type_name
 from processors.core.events import LogEntry
 from processors.core.values import Value, ValueProblem, from_json
+
+SEVERAL: Final = 3
+"""Fields in a row that are worth a look at all of them together."""
 
 TOO_SHORT: Final = (IndexError, struct.error)
 """What generated code raises for bytes that end too early."""
@@ -161,16 +165,35 @@ class DecoderCompiler:
             for alias in (*field.get("aliases", ()), field["name"]):
                 wanted[alias] = field
         found = set()
+        pairs: list[tuple[Schema, Schema | None, str]] = []
         for field in writer["fields"]:
             target = wanted.get(field["name"])
             if target is None or target["name"] in found:
-                self._value(source, field["type"], None, self._name("unused"))
+                pairs.append((field["type"], None, self._name("unused")))
             else:
                 found.add(target["name"])
-                self._value(source, field["type"], target["type"], f"{prefix}{target['name']}")
+                pairs.append((field["type"], target["type"], f"{prefix}{target['name']}"))
+        for usually, run in groupby(pairs, lambda pair: usual(pair[0], pair[1]) is not None):
+            several = list(run)
+            if usually and len(several) >= SEVERAL:
+                self._usual_values(source, several)
+            else:
+                for written, read, variable in several:
+                    self._value(source, written, read, variable)
         for field in reader["fields"] if reader is not None else ():
             if field["name"] not in found:
                 source.add(f"{prefix}{field['name']} = {self._default(reader, field)}")
+
+    def _usual_values(self, source: Source, pairs: list[tuple[Schema, Schema | None, str]]) -> None:
+        """Read values that are most often empty, as a byte of 0 each: then all at once."""
+        source.add(f"if data[position:position + {len(pairs)}] == {bytes(len(pairs))!r}:")
+        with source:
+            source.add(f"position += {len(pairs)}")
+            source.add(*(f"{variable} = {usual(written, read)}" for written, read, variable in pairs))
+        source.add("else:")
+        with source:
+            for written, read, variable in pairs:
+                self._value(source, written, read, variable)
 
     def _default(self, reader: Mapping[str, Any] | None, field: Mapping[str, Any]) -> str:
         where = f"{reader and reader['name']}.{field['name']}"
@@ -400,6 +423,22 @@ class DecoderCompiler:
             if (name, type_name(reader)) in PROMOTIONS:
                 return reader  # type: ignore[no-any-return]
         raise SchemaProblem(f"{short_name(name)} as one of {', '.join(map(type_name, readers))}")
+
+
+def usual(written: Schema, read: Schema | None) -> str | None:
+    """The value, as Python has it, that is written as one byte of 0, if there is one that means nothing special."""
+    if read is not None and read != written:
+        return None
+    if isinstance(written, list):
+        return "None" if written[0] == "null" else None
+    match type_name(written):
+        case "array":
+            return "[]"
+        case "map":
+            return "{}"
+        case "boolean":
+            return "False"
+    return None
 
 
 def reader_key(schema: Schema) -> str:
