@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from processors.inputs import Headers
 from processors.runtime.calls import CALL_SECONDS, KafkaCalls, is_fatal
 from processors.runtime.clients import Clients
 from processors.runtime.errors import Fenced, KafkaFailed
@@ -19,6 +20,7 @@ from processors.runtime.names import Place, ShardTopics
 from processors.runtime.steps import Step, Steps
 
 FLUSH_SECONDS: Final = 10.0
+LISTED_MAX: Final = 1_000
 END_SECONDS: Final = 10.0
 
 FENCED: Final = frozenset(
@@ -38,6 +40,16 @@ ABOUT_THE_RECORD: Final = frozenset(
 """What `produce` refuses because of this record's size or destination, whatever the state of the transaction."""
 
 
+class Listed(dict[Headers, list[tuple[str, bytes]]]):
+    """Headers -> the list that the client wants; most records have one of few."""
+
+    def __missing__(self, headers: Headers) -> list[tuple[str, bytes]]:
+        listed = list(headers)
+        if len(self) < LISTED_MAX:
+            self[headers] = listed
+        return listed
+
+
 class Transaction:
     """Begin, produce, and commit or abort. All in the Kafka thread.
 
@@ -50,6 +62,7 @@ class Transaction:
         self._clients, self._names, self._membership = clients, names, membership
         self._calls, self._steps = calls, steps
         self._topics: dict[str, str] = {}
+        self._listed = Listed()
         self._producer: Producer | None = None
         self.is_open = False
 
@@ -84,20 +97,20 @@ class Transaction:
 
     def produce(self, outputs: Iterable[OutputRecord]) -> None:
         """Hand records to librdkafka, which sends them in the background."""
-        produce, topics = self.producer.produce, self._topics
+        produce, topics, listed = self.producer.produce, self._topics, self._listed
         for output in outputs:
-            topic = topics.get(output.topic)
+            name, partition, key, value, headers, timestamp_ms = output
+            topic = topics.get(name)
             if topic is None:
-                topic = topics[output.topic] = self._names.on_cluster(output.topic)
-            more: dict[str, Any] = {"headers": list(output.headers)} if output.headers else {}
-            if output.timestamp_ms is not None:
-                more["timestamp"] = output.timestamp_ms
+                topic = topics[name] = self._names.on_cluster(name)
+            # By position, because by name takes half as long again: no callbacks, then time and headers.
+            more: tuple[Any, ...] = (None, None, timestamp_ms or 0, listed[headers] if headers else None)
             try:
-                produce(topic, output.value, output.key, output.partition, **more)
+                produce(topic, value, key, partition, *more)
             except BufferError:
                 # Its queue is full: nothing is lost by letting it run empty first.
                 self._flush()
-                produce(topic, output.value, output.key, output.partition, **more)
+                produce(topic, value, key, partition, *more)
             except KafkaException as exception:
                 if exception.args[0].code() in ABOUT_THE_RECORD:
                     raise self._about(output, topic, exception) from exception

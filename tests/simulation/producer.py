@@ -88,15 +88,17 @@ class SimulatedProducer:
         value: bytes | None = None,
         key: bytes | None = None,
         partition: int = -1,
-        headers: Sequence[tuple[str, bytes]] = (),
-        timestamp: int | None = None,
+        callback: None = None,  # noqa: ARG002  by position, as the next
+        on_delivery: None = None,  # noqa: ARG002  nobody asks for it
+        timestamp: int = 0,
+        headers: Sequence[tuple[str, bytes]] | None = None,
     ) -> None:
         self._process.pause_point("produce")
         if self._state is State.FATAL:
             raise KafkaException(error(KafkaError._FATAL, "a fatal error happened before"))
         if self._state is not State.IN:
             raise KafkaException(error(KafkaError._STATE, f"the transaction is {self._state}"))
-        self._queue.append(((topic, partition), (key, value, tuple(headers), timestamp)))
+        self._queue.append(((topic, partition), (key, value, tuple(headers or ()), timestamp or None)))
         if not self._is_sending:
             self._is_sending = True
             self._process.later(LINGER_S, self._send)
