@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo broker test check lint format types contracts chaos guard search fuzz bench bench-full setup clean
+.PHONY: help demo broker test check lint format types contracts chaos simulate guard search fuzz bench bench-full setup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
@@ -29,6 +29,9 @@ test: lint types contracts guard ## Run every check and every test (real Kafka i
 
 check: lint types contracts ## Run what needs no Kafka: seconds
 	@$(BIN)/python -m pytest -m "not broker and not docker and not chaos" $(ARGS)
+
+simulate: $(DEV) ## Simulate workers over a model of Kafka, thousands of faults a minute (MINUTES=10 SEED=1)
+	@$(BIN)/python -m tests.simulation --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1) $(ARGS)
 
 chaos: $(DEV) ## Attack real workers and brokers, then judge (TIME=120 SEED=1 FAULTS=kill,zombie BROKERS=1)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(TIME),120) --brokers $(or $(BROKERS),3) \

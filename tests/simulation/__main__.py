@@ -1,44 +1,85 @@
-"""Simulates workers over a model of Kafka, with faults, by seed: python -m tests.simulation [options]"""
+"""Simulates workers over a model of Kafka, with faults, by seed: python -m tests.simulation [options]
+
+    --seed 7                 one seed; if it fails it is made smaller and told, fault by fault
+    --seed 1 --seeds 1000    many, one after the other
+    --minutes 30             as many as there is time for
+    --broken "..."           with a precaution of the runtime taken away (mutations.py names them)
+
+Exit code 1 if any failed. The same seed gives the same run, as long as the code is the same.
+"""
 
 import argparse
 import gc
+import itertools
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 from processors.runtime.garbage import GARBAGE
-from tests.simulation.plan import plan_of
+from tests.simulation.mutations import MUTATIONS, broken
+from tests.simulation.plan import Plan, plan_of
+from tests.simulation.shrink import shrunk
 from tests.simulation.simulate import Result, simulate
+
+SEEDS_BETWEEN_COLLECTIONS = 20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--seeds", type=int, default=1, help="how many, one after the other")
-    parser.add_argument("--faults", type=int, default=60, help="faults a seed")
+    """Run what is asked for; tell what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument("--minutes", type=float, help="how long, instead of how many")
+    parser.add_argument("--faults", type=int, default=60, help="faults in each plan; some find nobody to strike")
     parser.add_argument("--verbose", action="store_true", help="tell what happens")
+    parser.add_argument("--as-it-is", action="store_true", help="make nothing smaller")
+    parser.add_argument("--broken", choices=sorted(MUTATIONS), help="take a precaution away")
     options = parser.parse_args()
-    begun, struck, failed = time.monotonic(), Counter[str](), []
-    inputs = 0
-    for seed in range(options.seed, options.seed + options.seeds):
-        result: Result = simulate(plan_of(seed, options.faults))
+
+    def run(plan: Plan) -> Result:
+        with nullcontext() if options.broken is None else broken(options.broken):
+            return simulate(plan)
+
+    begun, struck, failed, inputs, count = time.monotonic(), Counter[str](), list[int](), 0, 0
+    for seed in seeds(options.seed, options.seeds, options.minutes):
+        result = run(plan_of(seed, options.faults))
+        count, inputs = count + 1, inputs + result.figures.inputs
         struck.update(result.figures.struck)
-        inputs += result.figures.inputs
         if options.verbose:
-            print("\n".join(result.history), result.figures, sep="\n")
+            print(*result.history, sep="\n")
         if result.problem:
             failed.append(seed)
             print(f"seed {seed}: {result.problem}", flush=True)
-        if seed % 20 == 0:
+            if not options.as_it_is:
+                tell(shrunk(result, run))
+        if count % SEEDS_BETWEEN_COLLECTIONS == 0:
             gc.collect()
     seconds = time.monotonic() - begun
     total = sum(struck.values())
-    print(f"{options.seeds} seeds, {inputs} inputs, {total} faults in {seconds:.1f} s ({60 * total / seconds:.0f}/min)")
-    print(", ".join(f"{count} {kind}" for kind, count in sorted(struck.items())))
-    print(f"failed: {failed or 'none'}")
+    print(f"{count} seeds, {inputs} inputs, {total} faults in {seconds:.1f} s ({60 * total / seconds:.0f} a minute)")
+    print(", ".join(f"{number} {kind}" for kind, number in sorted(struck.items())))
+    print(f"failed: {', '.join(map(str, failed)) or 'none'}")
     sys.exit(1 if failed else 0)
 
 
+def seeds(first: int, count: int, minutes: float | None) -> Iterator[int]:
+    """So many seeds, or as many as there is time for."""
+    if minutes is None:
+        yield from range(first, first + count)
+        return
+    until = time.monotonic() + 60 * minutes
+    yield from itertools.takewhile(lambda _: time.monotonic() < until, itertools.count(first))
+
+
+def tell(result: Result) -> None:
+    """Print what was left of a plan, what happened, and what is wrong."""
+    print("made smaller:", result.plan, "what happened:", *(f"  {it}" for it in result.history), sep="\n")
+    print(f"and so: {result.problem}", flush=True)
+
+
 if __name__ == "__main__":
+    # Collected between simulations, not within: see `simulate`.
     with GARBAGE.left_alone():
         main()

@@ -1,5 +1,6 @@
 """One simulation from plan to verdict."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from processors.runtime.clients import Clients
@@ -37,4 +38,6 @@ def _problem(world: World) -> str:
     findings = findings_of(world)
     if not findings:
         return ""
-    return f"{len(findings)} findings: " + "; ".join(map(str, findings[:3]))
+    kinds = Counter(str(finding.kind) for finding in findings)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"{counts}; " + "; ".join(map(str, findings[:3]))

@@ -1,0 +1,138 @@
+"""Ways to break the runtime on purpose, to see that the simulation finds what comes of it.
+
+Each takes one precaution away that the runtime's documentation calls necessary.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+from unittest.mock import patch
+
+from confluent_kafka import KafkaError, KafkaException
+
+from processors.runtime.load import Load
+from processors.runtime.membership import Membership
+from processors.runtime.names import Place
+from processors.runtime.settlement import Settled, Settlement
+from processors.runtime.shards import Shards
+from processors.runtime.transaction import Transaction
+from processors.runtime.turns import Turns
+from processors.runtime.waiting import Waiting
+from tests.simulation.group import GroupMetadata
+
+Mutation = Callable[[], Any]
+MUTATIONS: Final[dict[str, Mutation]] = {}
+
+
+def mutation(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Put a mutation on the list."""
+    MUTATIONS[function.__name__.replace("_", " ")] = function
+    return function
+
+
+@mutation
+def state_is_read_before_it_is_settled() -> Any:
+    """A former owner's transaction may be half marked."""
+
+    def settle(self: Settlement, shards: Any) -> Waiting[Settled]:
+        commands = [self._names.commands(shard) for shard in sorted(shards)]
+        state = [place for shard in sorted(shards) for place in self._names.state(shard)]
+        committed = yield from self._cluster.committed(commands)
+        ends = yield from self._cluster.last_stable(state)
+        return Settled(committed, ends)
+
+    return patch.object(Settlement, "settle", settle)
+
+
+@mutation
+def only_the_offsets_are_settled() -> Any:
+    """No look at the state topics' last stable offsets."""
+
+    def settle(self: Settlement, shards: Any) -> Waiting[Settled]:
+        while True:
+            commands = [self._names.commands(shard) for shard in sorted(shards)]
+            state = [place for shard in sorted(shards) for place in self._names.state(shard)]
+            if (yield from self._cluster.is_stable(commands)):
+                committed = yield from self._cluster.committed(commands)
+                ends = yield from self._cluster.last_stable(state)
+                return Settled(committed, ends)
+            yield
+
+    return patch.object(Settlement, "settle", settle)
+
+
+@mutation
+def shards_are_not_claimed() -> Any:
+    """Whoever follows does not know whom to fence."""
+
+    def claim(*_: Any) -> Waiting[None]:
+        yield from ()
+
+    return patch.object(Load, "_claim", claim)
+
+
+@mutation
+def commits_name_no_member() -> Any:
+    """The group's fence lets them pass."""
+
+    def metadata(self: Membership) -> Any:
+        return GroupMetadata(self._clients.group, -1, "", None)
+
+    return patch.object(Membership, "metadata", metadata)
+
+
+@mutation
+def the_member_id_is_not_compared() -> Any:
+    """What was folded as one member is committed as another."""
+
+    def metadata(self: Membership) -> Any:
+        return self.consumer.consumer_group_metadata()
+
+    return patch.object(Membership, "metadata", metadata)
+
+
+@mutation
+def shards_that_are_revoked_are_folded_on() -> Any:
+    """The member stays one, only its shard is another's."""
+
+    def init(self: Shards, *arguments: Any) -> None:
+        made(self, *arguments)
+        self._membership.revoked = lambda _: None
+
+    made = Shards.__init__
+    return patch.object(Shards, "__init__", init)
+
+
+@mutation
+def memory_is_kept_after_an_abort() -> Any:
+    """It is ahead of Kafka then."""
+    return patch.object(Shards, "reload", lambda *_: None)
+
+
+@mutation
+def a_commit_that_is_not_answered_counts_as_done() -> Any:
+    """It may have been refused."""
+    commit = Transaction.commit
+
+    def hopeful(self: Transaction, offsets: Mapping[Place, int]) -> None:
+        try:
+            commit(self, offsets)
+        except KafkaException as exception:
+            if exception.args[0].code() != KafkaError._TIMED_OUT:
+                raise
+            self.abort()
+
+    return patch.object(Transaction, "commit", hopeful)
+
+
+@mutation
+def records_of_a_shard_that_was_taken_are_folded() -> Any:
+    """They were polled before the callback that takes it."""
+    return patch.object(Turns, "_with_left", lambda self, polled: {**self._left, **polled})
+
+
+@contextmanager
+def broken(name: str) -> Iterator[None]:
+    """The runtime without one of its precautions."""
+    with MUTATIONS[name]():
+        yield

@@ -1,0 +1,96 @@
+"""Rules of the runtime under faults at any call, and of the simulation itself.
+
+`make simulate` runs many more seeds; what such a run finds is kept here by its seed or as a plan.
+"""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from processors.runtime.garbage import GARBAGE
+from tests.simulation.mutations import broken
+from tests.simulation.plan import Fault, Happening, Plan, Post, definitions, plan_of
+from tests.simulation.process import Kind, Phase, Strike
+from tests.simulation.shrink import manner, shrunk
+from tests.simulation.simulate import Result, simulate
+from tests.simulation.world import Figures
+
+SEEDS = range(1, 19)
+SEEDS_UNTIL_CAUGHT = 40
+
+
+@pytest.fixture(autouse=True)
+def uncollected() -> Iterator[None]:
+    """Garbage is collected between tests, and not by every load."""
+    gc.collect()
+    with GARBAGE.left_alone():
+        yield
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_lost_doubled_or_out_of_order_whatever_strikes_at_any_call(seed: int) -> None:
+    result = simulate(plan_of(seed))
+    assert not result.problem, f"{result.problem}\npython -m tests.simulation --seed {seed}"
+    assert result.figures.struck.total() > 10
+
+
+def test_a_seed_gives_the_same_run_each_time() -> None:
+    first, second = simulate(plan_of(4)), simulate(plan_of(4))
+    assert first.figures == second.figures
+    assert first.history == second.history
+
+
+@pytest.mark.parametrize(
+    "precaution",
+    [
+        "state is read before it is settled",
+        "memory is kept after an abort",
+        "a commit that is not answered counts as done",
+        "shards that are revoked are folded on",
+    ],
+)
+def test_a_runtime_without_one_of_its_precautions_is_caught(precaution: str) -> None:
+    with broken(precaution):
+        caught = (seed for seed in range(1, SEEDS_UNTIL_CAUGHT + 1) if simulate(plan_of(seed)).problem)
+        assert next(caught, None) is not None
+
+
+def small_plan(*faults: Fault, slots: tuple[str, ...] = ("a", "c")) -> Plan:
+    """One shard, inputs of a seed, and these faults."""
+    posts = tuple(post for post in plan_of(1).posts[1:] if post.at < 20.0)
+    return Plan(1, 30.0, slots, faults, (Post(0.0, definitions()), *posts), partitions=1)
+
+
+def owner_sleeps_at(call: str, seconds: float) -> Plan:
+    """Whoever owns the shard is stopped there in its turn for longer than its session, and wakes up believing that it
+    still owns it."""
+    asleep = Strike(Kind.STOP, Phase.BEFORE, seconds, call)
+    return small_plan(Fault(5.0, "a", asleep), Fault(5.0, "c", asleep))
+
+
+@pytest.mark.parametrize(
+    "call", ["after-poll", "mid-fold", "after-flush", "txn_offset_commit", "after-send-offsets", "commit_transaction"]
+)
+def test_of_two_workers_that_both_believe_to_own_a_shard_one_commits(call: str) -> None:
+    result = simulate(owner_sleeps_at(call, 9.0))
+    assert not result.problem
+    assert result.figures.struck[Kind.STOP] >= 1
+
+
+def test_without_the_groups_fence_both_commit() -> None:
+    with broken("commits name no member"):
+        assert " doubled" in simulate(owner_sleeps_at("mid-fold", 9.0)).problem
+
+
+def test_a_plan_that_fails_is_made_smaller_until_nothing_can_be_left_out() -> None:
+    def run(plan: Plan) -> Result:
+        """Fails with a certain two of the faults, whatever else is in it."""
+        both = {Happening.KILL, Happening.ADD} <= {fault.what for fault in plan.faults}
+        return Result(plan, "stuck: both" if both else "", Figures())
+
+    faults = tuple(Fault(float(at), "a", list(Happening)[at % len(Happening)]) for at in range(30))
+    small = shrunk(run(small_plan(*faults)), run)
+    assert sorted(str(fault.what) for fault in small.plan.faults) == ["add", "kill"]
+    assert len(small.plan.posts) == 1
+    assert manner(small) == "stuck"
