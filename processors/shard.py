@@ -38,7 +38,7 @@ from processors.core.events import (
     WfRunReleased,
 )
 from processors.core.evolve import WF_COMMANDS
-from processors.core.model import ExternalEventKey, RecordHeader, WfRun, WfRunExternalEvent
+from processors.core.model import RecordHeader, WfRun
 from processors.definition_fold import DefinitionFold
 from processors.definitions_view import DefinitionsView
 from processors.errors import HalterError
@@ -249,7 +249,8 @@ class Shard:
         decoded = self._read[record.topic, record.offset] = read_input(record, self._codec, self._partitions)
         if isinstance(decoded, SkipRecord):
             self._operators.see_coming(decoded)
-        return (decoded.definitions_position or 0) if isinstance(decoded, RunWf | ExternalEvent) else 0
+        # A tuple: `A | B` would be made anew for every record.
+        return (decoded.definitions_position or 0) if isinstance(decoded, (RunWf, ExternalEvent)) else 0
 
     def fold(self, record: InputRecord) -> None:
         """Take one input record. Whatever is in it, it has an outcome; an exception is a bug of ours."""
@@ -448,13 +449,19 @@ class Shard:
             if not changes.deleted:
                 outputs.append(self._row("thread-runs", key, thread))
             outputs.append(self._row("thread-runs", key, None))
-        events: list[tuple[ExternalEventKey, WfRunExternalEvent | None]] = [(key, None) for key in changes.forgotten]
-        events += [(key, run.external_events[key]) for key in sorted(changes.external_events)]
-        outputs.extend(self._row("wf-run-external-events", "/".join((wf_run_id, *key)), row) for key, row in events)
-        changed = [run.threads[number] for number in sorted(changes.threads)]
-        outputs.extend(self._row("thread-runs", f"{wf_run_id}/{thread.number}", thread) for thread in changed)
-        outputs.extend(self._row("kept-inputs", kept.row_key, None) for kept in changes.decided)
-        outputs.extend(self._row("kept-inputs", kept.row_key, kept) for kept in changes.kept)
+        for event_def, event_id in changes.forgotten:
+            outputs.append(self._row("wf-run-external-events", f"{wf_run_id}/{event_def}/{event_id}", None))
+        for event_def, event_id in sorted(changes.external_events):
+            event = run.external_events[event_def, event_id]
+            outputs.append(self._row("wf-run-external-events", f"{wf_run_id}/{event_def}/{event_id}", event))
+        changed = []
+        for number in sorted(changes.threads):
+            thread = run.threads[number]
+            changed.append(thread)
+            outputs.append(self._row("thread-runs", f"{wf_run_id}/{number}", thread))
+        if changes.decided or changes.kept:
+            outputs.extend(self._row("kept-inputs", kept.row_key, None) for kept in changes.decided)
+            outputs.extend(self._row("kept-inputs", kept.row_key, kept) for kept in changes.kept)
         if run.exists:
             outputs.append(self._row("wf-runs", wf_run_id, run))
             self._timers.arm(run, changed)
