@@ -1,10 +1,12 @@
 """Questions to the cluster: where partitions begin and end, who committed what, who is in the group.
 
 Every answer is waited for without blocking. An AdminClient may go on repeating an error after a broker has been
-restarted (list_offsets keeps a stale leader epoch), so `renew` makes a new one.
+restarted (list_offsets keeps a stale leader epoch), so `renew` makes a new one. Whoever still waits for an answer of
+the old one holds it until then: a client that is let go of takes its questions along, never to be answered.
 """
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # public, its type hints forget it
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, its type hints forget it
 
 from processors.runtime.clients import Clients
 from processors.runtime.names import Place
@@ -58,24 +60,26 @@ class Cluster:
         """Return the high watermarks with the epochs of their leaders."""
         if not places:
             return {}
-        futures = self._admin.list_offsets(
+        admin = self._admin
+        futures = admin.list_offsets(
             {TopicPartition(*place): LATEST for place in places},
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=ANSWER_SECONDS,
         )
         found = {}
         for partition, future in futures.items():
-            info = told(partition, (yield from answer(future)))
+            info = told(partition, (yield from held(admin, future)))
             found[partition.topic, partition.partition] = StatePosition(info.offset, info.leader_epoch)
         return found
 
     def identity(self, topics: Collection[str]) -> Waiting[dict[str, str]]:
         """Return what is another after a cluster, or one of these topics, was made anew: ids by `cluster` and topic."""
-        cluster = yield from answer(self._admin.describe_cluster(request_timeout=ANSWER_SECONDS))
-        futures = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=ANSWER_SECONDS)
+        admin = self._admin
+        cluster = yield from held(admin, admin.describe_cluster(request_timeout=ANSWER_SECONDS))
+        futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=ANSWER_SECONDS)
         ids = {"cluster": str(cluster.cluster_id)}
         for topic, future in futures.items():
-            ids[topic] = str((yield from answer(future)).topic_id)
+            ids[topic] = str((yield from held(admin, future)).topic_id)
         return ids
 
     def last_stable(self, places: Collection[Place]) -> Waiting[dict[Place, int]]:
@@ -85,12 +89,13 @@ class Cluster:
     def _offsets(self, places: Collection[Place], spec: OffsetSpec, level: IsolationLevel) -> Waiting[dict[Place, int]]:
         if not places:
             return {}
-        futures = self._admin.list_offsets(
+        admin = self._admin
+        futures = admin.list_offsets(
             {TopicPartition(*place): spec for place in places}, isolation_level=level, request_timeout=ANSWER_SECONDS
         )
         found = {}
         for partition, future in futures.items():
-            found[partition.topic, partition.partition] = told(partition, (yield from answer(future))).offset
+            found[partition.topic, partition.partition] = told(partition, (yield from held(admin, future))).offset
         return found
 
     def committed(self, places: Collection[Place]) -> Waiting[Mapping[Place, Committed]]:
@@ -110,11 +115,12 @@ class Cluster:
     def _committed(self, places: Collection[Place], require_stable: bool) -> Waiting[Mapping[Place, Committed]]:
         group = self._clients.group
         request = ConsumerGroupTopicPartitions(group, [TopicPartition(*place) for place in places])
-        futures = self._admin.list_consumer_group_offsets(
+        admin = self._admin
+        futures = admin.list_consumer_group_offsets(
             [request], require_stable=require_stable, request_timeout=1.0 if require_stable else ANSWER_SECONDS
         )
         found = {}
-        for partition in (yield from answer(futures[group])).topic_partitions:
+        for partition in (yield from held(admin, futures[group])).topic_partitions:
             if partition.error:
                 raise KafkaException(partition.error)
             offset = partition.offset if partition.offset >= 0 else None
@@ -124,9 +130,17 @@ class Cluster:
     def members(self) -> Waiting[frozenset[str]]:
         """Return the client ids of the group's members: for workers, their transactional ids."""
         group = self._clients.group
-        futures = self._admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
-        description = yield from answer(futures[group])
+        admin = self._admin
+        futures = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
+        description = yield from held(admin, futures[group])
         return frozenset(member.client_id for member in description.members)
+
+
+def held(admin: AdminClient, future: "Future[Any]") -> Waiting[Any]:
+    """Wait for an answer of a client, and hold the client meanwhile. Returns or raises what the answer is."""
+    result = yield from answer(future)
+    del admin
+    return result
 
 
 def told(partition: TopicPartition, info: Any) -> Any:

@@ -1,5 +1,8 @@
-"""What the runtime believes of the cluster: an offset that no broker has told is none."""
+"""What the runtime asks of the cluster: every question has an answer, and an offset that nobody has told is none."""
 
+import gc
+import socket
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -7,7 +10,9 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from processors.runtime import cluster as runtime_cluster
 from processors.runtime.cluster import Cluster
 from processors.runtime.names import Place
 
@@ -38,6 +43,13 @@ class Admin:
         return answers
 
 
+def wait_for(work: Any, seconds: float) -> None:
+    """Go on with work that waits, for so long."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        next(work)
+
+
 def asked(question: Callable[[Collection[Place]], Any]) -> Any:
     """Wait for the answer to a question."""
     work = question(PLACES)
@@ -64,3 +76,22 @@ def test_an_offset_that_no_broker_has_told_is_asked_for_again_and_never_taken_fo
 
 def test_an_empty_partition_ends_at_0() -> None:
     assert asked(cluster({PLACES[0]: 7, PLACES[1]: 0}).high) == {PLACES[0]: 7, PLACES[1]: 0}
+
+
+def test_a_question_is_answered_though_another_load_has_the_client_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two loads share the client; one that met an error renews it while the other waits."""
+    monkeypatch.setattr(runtime_cluster, "ANSWER_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        class Clients:
+            def admin(self) -> AdminClient:
+                port = silent.getsockname()[1]
+                return AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+
+        shared = Cluster(Clients())  # type: ignore[arg-type]  # all that it is asked for
+        work = shared.high(PLACES)
+        next(work)
+        shared.renew()
+        gc.collect()
+        with pytest.raises(KafkaException):  # there is no broker: its time is over
+            wait_for(work, 30)

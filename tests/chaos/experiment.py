@@ -202,7 +202,7 @@ class Experiment:
             if not bag:
                 bag = list(options.kinds_that_strike)
                 scene.random.shuffle(bag)
-            kind, gap_s, patient = bag.pop(), scene.random.uniform(0.2, 1.2), scene.random.random() < 0.4
+            kind, gap_s, patient = bag.pop(), scene.random.uniform(0.1, 0.8), scene.random.random() < 0.2
             self._wait(scene, gap_s)
             at_s = time.monotonic() - begun
             said = FAULTS[kind](scene)

@@ -5,6 +5,7 @@ engine's own fold (`processors.shard`) is what is asked; what it says is compare
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from processors.codec import Codec
 from processors.definitions_view import DefinitionsView
@@ -153,8 +154,13 @@ def names(records: Sequence[TapeRecord]) -> str:
     return ", ".join(decode(record.value or b"")[0] for record in records) or "nothing"
 
 
+@cache
+def codec() -> Codec:
+    """Compiling it takes longer than to judge a small tape."""
+    return Codec.load()
+
+
 def check_decisions(tape: Tape, blocks: Sequence[Block]) -> Iterator[Finding]:
     """Decide all partitions again."""
-    codec = Codec.load()
     for partition in range(tape.partitions):
-        yield from Redecider(tape, codec, partition).check([b for b in blocks if b.partition == partition])
+        yield from Redecider(tape, codec(), partition).check([b for b in blocks if b.partition == partition])
