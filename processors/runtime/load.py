@@ -31,7 +31,7 @@ from processors.runtime.settlement import Settled, Settlement
 from processors.runtime.steps import Step, Steps
 from processors.runtime.transaction import Transaction
 from processors.runtime.waiting import Waiting, pause
-from processors.stores import StatePosition
+from processors.stores import BrokenState, StatePosition
 
 CLAIM_SECONDS: Final = 30.0
 CLAIM_AGAIN_SECONDS: Final = 0.05
@@ -40,9 +40,12 @@ DEFINITIONS_WARN_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Folds with their state, each with the offsets at which its inputs begin."""
+    """Folds with their state, each with the offsets at which its inputs begin; and shards whose state cannot be read,
+    each with the reason.
+    """
 
     folds: Sequence[tuple[Fold, Mapping[Place, int]]]
+    unreadable: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Load:
         self._folds: dict[int, Fold] = {}
         """Those that are not handed over yet: their files are open."""
         self._takers: dict[Place, Take] = {}
+        self._unreadable: dict[int, str] = {}
         self._log = structlog.get_logger("halter.runtime")
         self._work = self._run()
 
@@ -180,7 +184,7 @@ class Load:
 
     def _restored(self, settled: Settled) -> Waiting[list[Fold]]:
         """Read the state of all shards side by side into their folds. Raises KafkaException."""
-        self._takers = {}
+        self._takers, self._unreadable = {}, {}
         for shard in sorted(self.shards):
             fold = self._folds[shard] = self._loader.factory.create(shard)
             for place in self._names.state(shard):
@@ -199,14 +203,29 @@ class Load:
                 while fold.partition in self._folds and fold.check(ROWS_AT_ONCE):
                     yield
                 if fold.partition in self._folds:
-                    fold.restored()
-                    if fold.files is not None:
-                        fold.files.checkpoint(self._of_shard(fold.partition, ends))
+                    self._finish(fold, ends)
                 yield
         folds = list(self._folds.values())
         for error in (error for fold in folds for error in fold.broken):
             self._log.error("broken_state", reason=str(error))
         return folds
+
+    def _finish(self, fold: Fold, ends: Mapping[Place, StatePosition]) -> None:
+        try:
+            fold.restored()
+        except BrokenState as error:
+            # An owner that ended for it would be followed by another that does, and its other shards would stand still.
+            self._unreadable[fold.partition] = str(error)
+            self._log.error(
+                "state_unreadable",
+                shard=fold.partition,
+                reason=str(error),
+                to_go_on="have the row written again as it was, and start the workers again",
+            )
+            self._let_go([fold.partition])
+        else:
+            if fold.files is not None:
+                fold.files.checkpoint(self._of_shard(fold.partition, ends))
 
     def _ends_for_files(self, settled_ends: Mapping[Place, int]) -> Waiting[Mapping[Place, StatePosition]]:
         """Return the settled ends with their leaders' epochs, if any fold has files that can use them."""
@@ -278,7 +297,7 @@ class Load:
                 starts[place] = start
             fold.begin({self._names.logical(topic): start for (topic, _), start in starts.items()})
             result.append((fold, starts))
-        return Loaded(result)
+        return Loaded(result, {shard: why for shard, why in self._unreadable.items() if shard in self.shards})
 
     def _expect_state(self, fold: Fold, committed: Mapping[Place, Committed], low: Mapping[Place, int]) -> None:
         """Every turn commits the group's offset with the state, so a state behind it was lost, whole or in part.

@@ -52,6 +52,7 @@ class Shards:
         self._by_place: dict[Place, tuple[OwnedShard, str]] = {}
         self._loads: list[Load] = []
         self._pauses: dict[int, Pause] = {}
+        self._unreadable: dict[int, str] = {}
         membership.assigned = self._given
         membership.revoked = self._taken
 
@@ -140,6 +141,7 @@ class Shards:
     def forget(self, shards: Iterable[int]) -> None:
         """Drop shards: state, and loads on the way."""
         for number in set(shards):
+            self._unreadable.pop(number, None)
             shard = self._owned.pop(number, None)
             if shard is not None:
                 if shard.fold.files is not None:
@@ -172,6 +174,7 @@ class Shards:
     def _begin(self, loaded: Loaded) -> None:
         """Let loaded shards fold: records come from the next poll on."""
         positions: dict[Place, int] = {}
+        self._unreadable |= loaded.unreadable
         for fold, starts in loaded.folds:
             offsets = {self._names.logical(place[0]): offset for place, offset in starts.items()}
             shard = OwnedShard(fold.partition, fold, offsets)
@@ -193,4 +196,5 @@ class Shards:
         """Tell readiness."""
         restoring = {number: load.progress(number) for load in self._loads for number in load.shards}
         self._readiness.owns(tuple(sorted(self._owned)), restoring)
-        self._readiness.pauses({number: pause.sentence for number, pause in self._pauses.items()})
+        pauses = {number: pause.sentence for number, pause in self._pauses.items()}
+        self._readiness.pauses({**self._unreadable, **pauses})

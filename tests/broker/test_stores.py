@@ -70,12 +70,12 @@ class Installation(Halter):
         self.posted += 1
         self.post(*(ExternalEvent(wf_run_id, "add", f"e{self.posted}", 1) for wf_run_id in WF_RUNS))
 
-    def has_definitions(self) -> bool:
+    def has_definitions(self, how_many: int = 3) -> bool:
         consumer = Consumer(self.settings.consumer(group_id="test"))
         place = TopicPartition(f"{self.settings.prefix}definitions", 0)
         _, end = consumer.get_watermark_offsets(place, timeout=20)
         consumer.close()
-        return end >= 3
+        return end >= how_many
 
     def rows(self) -> dict[str, dict[bytes, bytes]]:
         """The latest rows of all state topics, read independently."""
@@ -186,3 +186,27 @@ def test_a_worker_without_a_slot_is_refused_files(installation: Installation) ->
     done = installation.command("worker")
     assert done.returncode == 1
     assert "needs a worker whose slot stays" in done.stderr
+
+
+def test_a_partition_whose_own_row_cannot_be_read_stands_still_and_the_others_go_on(
+    bootstrap: str, tmp_path: Path
+) -> None:
+    it = Installation(bootstrap, tmp_path)
+    it.producer.produce(f"{it.settings.prefix}fold-positions", b"nonsense", b"1", 1)
+    assert it.producer.flush(20) == 0
+    log = tmp_path / "w.log"
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "halter", "worker", "--slot", "w"],
+        env=it.environment,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stderr=log.open("wb"),
+    )
+    try:
+        it.post(PutExternalEventDef("add"))
+        wait_until("a definition to be folded in partition 0", lambda: it.has_definitions(1), 60)
+        assert "fold-positions[1], key b'1': expected Avro single-object encoding" in log.read_text()
+        assert worker.poll() is None
+    finally:
+        worker.terminate()
+        assert worker.wait(20) == 0
