@@ -26,7 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from processors.errors import HalterError
-from processors.topic_check import RELIED_ON, FoundTopic, find, patiently
+from processors.topic_check import OPERATOR_COMMANDS_HINT, RELIED_ON, FoundTopic, find, patiently
 from processors.topics import Topic, Topics
 
 REPLICATION_AUTO_MAX: Final = 3
@@ -226,6 +226,8 @@ CONSEQUENCES: Final[Mapping[str, str]] = {
 def partition_reason(topic: Topic, found: FoundTopic, topics: Topics) -> str:
     """Say why a partition count cannot change, and what can be done instead."""
     sentence = f"has {found.partitions} partitions, topics.yaml wants {topic.partitions}"
+    if topic.declared_name == "operator-commands" and found.partitions == 1:
+        return sentence + OPERATOR_COMMANDS_HINT
     if topic.partitions != topics.partitions:
         return f"{sentence}: its records have one order for everybody, which more partitions cannot give"
     return (

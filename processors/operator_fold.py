@@ -24,6 +24,8 @@ class OperatorFold:
 
     inputs: Collection[str]
     limits: Limits
+    can_be_written: bool = True
+    """Whether the state can say what operators ask for: that of an earlier release, during an upgrade, cannot."""
     skips: list[PendingSkip] = field(default_factory=list)
     command_ids: list[str] = field(default_factory=list)
     _coming: dict[int, SkipRecord] = field(default_factory=dict)
@@ -33,7 +35,7 @@ class OperatorFold:
 
     def see_coming(self, skip: SkipRecord) -> None:
         """Take note of a SkipRecord ahead of its turn: what it is about may be an operator command before it."""
-        if skip.topic == OPERATOR_COMMANDS:
+        if skip.topic == OPERATOR_COMMANDS and self.can_be_written:
             self._coming[skip.offset] = skip
 
     def skip_of(self, record: InputRecord) -> PendingSkip | None:
@@ -53,6 +55,7 @@ class OperatorFold:
         """Return what comes of a command. `run`: of its WfRun; `offsets`: what is folded next of each input."""
         name = type(command).__name__
         try:
+            self._check_can_be_written()
             self._check_repeat(command)
             match command:
                 case QuarantineWfRun():
@@ -68,6 +71,14 @@ class OperatorFold:
                 else f"WfRun {command.wf_run_id!r}"
             )
             return Rejected(name, refusal.code, f"{name} of {about}: {refusal}")
+
+    def _check_can_be_written(self) -> None:
+        if not self.can_be_written:
+            raise Refusal(
+                RejectionCode.FAILED_PRECONDITION,
+                "the workers write the schemas of an earlier release (HALTER_SCHEMAS), which cannot say so: end the "
+                "upgrade first",
+            )
 
     def _check_repeat(self, command: OperatorCommand) -> None:
         if command.command_id is None:

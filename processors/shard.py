@@ -143,18 +143,19 @@ class Shard:
         self._context = context
         self._definition_fold = definition_fold
         inputs = _INPUTS if definition_fold is None else (*_INPUTS, DEFINITION_COMMANDS)
-        self._operators = OperatorFold(inputs, context.limits)
+        can_be_written = codec.writes(FoldPosition.__name__, "operator_command_ids")
+        self._operators = OperatorFold(inputs, context.limits, can_be_written)
         self._offsets: dict[str, int] = {}
         self._definitions_position = 0
         self._store = store or MemoryStore()
         self._runs = WfRuns(partition, self._store, codec, lambda run: attach(run, context))
         self._touched: dict[str, None] = {}
-        self._timers = Timers(self._store)
+        self._timers = Timers(self._store, context.limits)
         self._outputs: list[OutputRecord] = []
         self._moved = False
         self._read: dict[tuple[str, int], InputCommand | DeadLetter] = {}
         """What was decoded ahead of its fold, to see which definitions it needs; by topic and offset."""
-        self._glance = Glance(partition, codec)
+        self._glance = Glance(partition, codec, context.limits)
         self._unchecked: Iterator[tuple[str, list[Row]]] | None = None
         self._definition_rows: dict[bytes, bytes] = {}
         self.broken: list[BrokenState] = []
@@ -469,6 +470,8 @@ class Shard:
             outputs.append(self._row("wf-runs", wf_run_id, run))
         elif changes.deleted or changes.released:
             outputs.append(self._row("wf-runs", wf_run_id, None))
+        if not run.exists:
+            self._timers.arm(run, ())
         changes.clear()
         if not run.exists and not run.external_events and run.quarantined_ms is None:
             self._runs.remove(wf_run_id)

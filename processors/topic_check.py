@@ -19,6 +19,10 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, Res
 from processors.topics import Topic, Topics
 
 RELIED_ON: Final = ("cleanup.policy", "message.timestamp.type")
+OPERATOR_COMMANDS_HINT: Final = (
+    ": if it is of version 0.1.0, which did not read it, delete it (kafka-topics --delete) "
+    "and run `halter topics apply`"
+)
 TIMEOUT_S: Final = 15.0
 ATTEMPT_S: Final = 5.0
 
@@ -126,6 +130,8 @@ def problems(topic: Topic, found: FoundTopic | None, topics: Topics) -> list[str
             if topic.partitions == topics.partitions
             else ""
         )
+        if topic.declared_name == "operator-commands":
+            hint = OPERATOR_COMMANDS_HINT
         sentences.append(
             f"topic '{topic.name}': expected {topic.partitions} partitions, found {found.partitions}{hint}"
         )

@@ -45,6 +45,11 @@ class Codec:
         schemas = Schemas.load() if schemas is None else schemas
         return Codec(schemas, SingleObject(schemas) if framing is None else framing, release)
 
+    def writes(self, record: str, field: str) -> bool:
+        """Whether the schema that a record is written with has a field: those of an earlier release may not."""
+        released = self._released.get(record)
+        return released is None or any(it["name"] == field for it in released.schema["fields"])
+
     def _schemas_of(self, release: str | None) -> dict[str, RecordSchema]:
         """Those of a release that differ from the current ones, by name of the record."""
         if release is None:

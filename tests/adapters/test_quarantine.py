@@ -193,6 +193,12 @@ def test_what_makes_no_sense_is_rejected(rig: ShardRig) -> None:
     assert rejection(rig.log(SkipRecord("wf-commands", 0, 90))) is RejectionCode.ALREADY_EXISTS
 
 
+def test_while_workers_write_an_earlier_release_operator_commands_are_rejected_and_break_nothing() -> None:
+    rig = ShardRig(release="0.1.0")
+    assert rejection(rig.log(QuarantineWfRun("c1", command_id="q1"))) is RejectionCode.FAILED_PRECONDITION
+    assert rejection(rig.log(SkipRecord("wf-commands", 0, 7))) is RejectionCode.FAILED_PRECONDITION
+
+
 def test_an_operator_command_is_known_again_by_its_id_also_after_a_restart(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1", command_id="q1"), ReleaseWfRun("c1", "r1"))
     rig.crash()
