@@ -340,7 +340,9 @@ def test_after_quarantine_and_release_all_is_as_if_no_rule_had_broken(
 def test_the_state_of_a_wf_run_in_quarantine_is_the_fold_of_its_log(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"), add(1), QuarantineWfRun("c1"), add(2), StopWfRun("c1"))
     entries = [
-        rig.codec.decode(output.value) for output in rig.outputs if output.key == b"c1" and output.topic == "wf-events"
+        rig.codec.decode(output.value or b"")
+        for output in rig.outputs
+        if output.key == b"c1" and output.topic == "wf-events"
     ]
     replayed: WfRun = replay((entry for entry in entries if isinstance(entry, LogEntry)), new_run("c1"))
     rig.crash()
