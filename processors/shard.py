@@ -388,7 +388,8 @@ class Shard:
 
     def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:
         """TimerFired records for what is due, each once; again after a restore or when one was early."""
-        self._runs.age(now_ms)
+        if not self._touched:
+            self._runs.age(now_ms)
         fired = (self._fired(timer) for timer in self._timers.take_due(now_ms, limit, self._runs))
         return [
             OutputRecord(WF_COMMANDS, self._partition, command.wf_run_id.encode(), self._codec.encode(command))
