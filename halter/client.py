@@ -592,7 +592,7 @@ class Client:
             return NoOutcome(f"{what}, though the workers are past it: look for it on dead-letters[{partition}]")
         return NoOutcome(
             f"{what}: the workers have folded {topic}[{partition}] up to {folded} and not on from there. "
-            "Is a worker running? (`halter worker` starts one)"
+            "Is a worker running? (`halter worker` starts one; its log says so where a partition is paused)"
         )
 
     def _folded(self, partition: int) -> Mapping[str, int]:
