@@ -150,12 +150,12 @@ class Shard:
         self._store = store or MemoryStore()
         self._runs = WfRuns(partition, self._store, codec, lambda run: attach(run, context))
         self._touched: dict[str, None] = {}
-        self._timers = Timers(self._store)
+        self._timers = Timers(self._store, context.limits)
         self._outputs: list[OutputRecord] = []
         self._moved = False
         self._read: dict[tuple[str, int], InputCommand | DeadLetter] = {}
         """What was decoded ahead of its fold, to see which definitions it needs; by topic and offset."""
-        self._glance = Glance(partition, codec)
+        self._glance = Glance(partition, codec, context.limits)
         self._unchecked: Iterator[tuple[str, list[Row]]] | None = None
         self._definition_rows: dict[bytes, bytes] = {}
         self.broken: list[BrokenState] = []
@@ -471,6 +471,8 @@ class Shard:
             outputs.append(self._row("wf-runs", wf_run_id, run))
         elif changes.deleted or changes.released:
             outputs.append(self._row("wf-runs", wf_run_id, None))
+        if not run.exists:
+            self._timers.arm(run, ())
         changes.clear()
         if not run.exists and not run.external_events and run.quarantined_ms is None:
             self._runs.remove(wf_run_id)

@@ -54,15 +54,23 @@ def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
         if launched and agenda.is_done():
             launched.clear()  # all that was launched has come to rest
         if run.accepted_interrupts:
-            yield from launch_interrupts(run, launched)
+            yield from _each(launch_interrupts(run, launched), agenda)
         if run.unstarted_failure_handlers:
-            yield from launch_failure_handlers(run, context)
+            yield from _each(launch_failure_handlers(run, context), agenda)
         for number in agenda.threads():
             thread = run.threads.get(number)
             if thread is not None:
                 yield from advance_thread(run, context, thread)
     if run.timer is None and run.status in TERMINAL and not agenda.is_given_up:
         yield from _end(run)
+
+
+def _each(rules: Iterator[Iterator[Event]], agenda: "Agenda") -> Iterator[Event]:
+    """One rule after the other, none once it has become too much."""
+    for rule in rules:
+        if agenda.is_given_up:
+            return
+        yield from rule
 
 
 def _end(run: WfRun) -> Iterator[Event]:

@@ -19,6 +19,7 @@ from processors.core.events import (
     WfRunStarted,
     WorkflowEventThrown,
 )
+from processors.core.failures import size_of_failure
 from processors.core.values import Value, size_of
 
 
@@ -30,9 +31,7 @@ def _of_writes(event: NodeCompleted) -> int:
 
 
 def _of_failure(event: NodeFailed | ThreadFailed) -> int:
-    return _of_all(
-        part for failure in event.failure.chain() for part in (failure.name, failure.content, failure.message)
-    )
+    return size_of_failure(event.failure)
 
 
 def _of_all(values: Iterable[Value]) -> int:

@@ -40,11 +40,22 @@ class Limits:
     bytes_per_event: int = 2 * 1024 * 1024
     """Of payload, in one event; beyond it the WfRun fails likewise, and the event does not happen."""
     bytes_per_command: int = 8 * 1024 * 1024
-    """Of payload, in all events of a command, counted anew like them."""
+    """Of payload, in all events of a command, counted anew like them; beyond it the WfRun fails likewise."""
+    events_in_all: int = 100_000
+    """Of a command, however many ExternalEvents it claims; beyond it the WfRun fails likewise."""
+    bytes_in_all: int = 64 * 1024 * 1024
+    """Of payload, of a command, however many ExternalEvents it claims; beyond it the WfRun fails likewise."""
+    steps_per_command: int = 1_000_000
+    """Of computing, in all expressions of a command: an operator is one, and so is an item that is compared or copied,
+    and every 64 characters. Beyond it the WfRun fails likewise. Some tenths of a second."""
     live_threads: int = 1_000
     """Of a WfRun: thread 0 and handlers included, failed threads not (N15)."""
     unclaimed_events: int = 10_000
-    """Of a WfRun, or of an id under which none was started yet."""
+    """Of a WfRun, or of an id under which none was started yet; a further one is rejected (RESOURCE_EXHAUSTED)."""
+    unclaimed_bytes: int = 16 * 1024 * 1024
+    """Of their contents in all; a further one is rejected likewise."""
+    unstarted_ms: int = 7 * 24 * 60 * 60 * 1000
+    """How long ExternalEvents are kept for an id under which nothing was started, after the latest of them came."""
     remembered_events: int = 10_000
     """Ids of settled ExternalEvents that are remembered at least …"""
     remembered_ms: int = 24 * 60 * 60 * 1000

@@ -22,7 +22,7 @@ from processors.core.commands import (
     TimerFired,
     TimerKind,
 )
-from processors.core.context import Context
+from processors.core.context import Context, Limits
 from processors.core.events import (
     Event,
     ExternalEventKeyRef,
@@ -55,7 +55,7 @@ from processors.core.model import (
 )
 from processors.core.scope import starting_variables
 from processors.core.spec import ExitNode, TaskNode, WaitForThreadsNode
-from processors.core.values import Timestamp, ValueProblem, describe, fits, iso_of, stored
+from processors.core.values import Timestamp, ValueProblem, fits, iso_of, kind_of, size_of, stored
 
 WF_RUN_ID = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
 WF_RUN_ID_LENGTH_MAX = 128
@@ -99,7 +99,7 @@ def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iter
             case ReportTaskRun():
                 yield _reported(run, command)
             case TimerFired():
-                yield _fired(run, command)
+                yield _fired(run, command, context, time_ms)
             case StopWfRun():
                 thread = _thread(run, command)
                 if thread is None or thread.status in TERMINAL or ManualHalt() in thread.halt_reasons:
@@ -209,12 +209,18 @@ def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) 
         raise Refusal(
             RejectionCode.INVALID_ARGUMENT,
             f"content of ExternalEvent {command.external_event_def!r}: "
-            f"expected {definition.content_type or 'a value'}, found {describe(command.content)}",
+            f"expected {definition.content_type or 'a value'}, found {kind_of(command.content)}",
         )
     content = stored(command.content, definition.content_type)
     unclaimed = sum(map(len, run.index.unclaimed.values()))
     if unclaimed >= context.limits.unclaimed_events:
         raise Refusal(RejectionCode.RESOURCE_EXHAUSTED, f"{unclaimed} ExternalEvents are unclaimed already")
+    size, most = size_of(content), context.limits.unclaimed_bytes
+    if run.index.unclaimed_bytes + size > most:
+        found = f"found {run.index.unclaimed_bytes} in {unclaimed} and {size} in this one"
+        raise Refusal(
+            RejectionCode.RESOURCE_EXHAUSTED, f"expected at most {most} bytes in unclaimed ExternalEvents, {found}"
+        )
     return ExternalEventPosted(
         command.external_event_def,
         event_id,
@@ -290,9 +296,11 @@ def _retry_at(run: WfRun, thread: ThreadRun, status: TaskStatus) -> int | None:
     return run.time_ms + (0 if node.backoff is None else node.backoff.delay_ms(attempt))
 
 
-def _fired(run: WfRun, fired: TimerFired) -> Event:
+def _fired(run: WfRun, fired: TimerFired, context: Context, time_ms: int) -> Event:
     """A timer does something only if it is armed exactly as it says, and due (SEMANTICS 7, DESIGN 5)."""
     name = type(fired).__name__
+    if not run.exists and run.external_events and fired.incarnation == run.incarnation:
+        return _never_started(run, fired, context, time_ms)
     if run.incarnation != fired.incarnation or not run.exists:
         return Ignored(name, "its WfRun is gone")
     timer = Timer(fired.kind, fired.due_ms)
@@ -327,6 +335,22 @@ def _retention_ended(run: WfRun, timer: Timer) -> Event:
     if run.time_ms < timer.due_ms:
         return Ignored(TimerFired.__name__, EARLY)
     return WfRunDeleted("its retention ended")
+
+
+def unstarted_until_ms(run: WfRun, limits: Limits) -> int:
+    """Until when ExternalEvents are kept that came for an id under which nothing was started."""
+    latest = next(reversed(run.external_events.values()))
+    return latest.posted_ms + limits.unstarted_ms
+
+
+def _never_started(run: WfRun, fired: TimerFired, context: Context, time_ms: int) -> Event:
+    due_ms = unstarted_until_ms(run, context.limits)
+    if fired.kind is not TimerKind.RETENTION or fired.due_ms != due_ms:
+        return Ignored(TimerFired.__name__, "the timer is not armed any more")
+    if time_ms < due_ms:
+        return Ignored(TimerFired.__name__, EARLY)
+    since = iso_of(Timestamp(due_ms - context.limits.unstarted_ms))
+    return WfRunDeleted(f"it was not started, and its latest ExternalEvent came at {since}")
 
 
 EARLY = "early: by the WfRun's time the timer is not due yet"

@@ -59,7 +59,14 @@ def attach(run: WfRun, context: Context) -> WfRun:
 
 _UNDECIDED = (Rejected, Ignored)
 """Outcomes after which nothing can follow."""
-_NO_LIMITS = Limits(events_per_command=2**63, bytes_per_event=2**63, bytes_per_command=2**63)
+_NO_LIMITS = Limits(
+    events_per_command=2**63,
+    bytes_per_event=2**63,
+    bytes_per_command=2**63,
+    events_in_all=2**63,
+    bytes_in_all=2**63,
+    steps_per_command=2**63,
+)
 """For the end of a WfRun that went beyond them."""
 
 
@@ -69,9 +76,11 @@ class _Handling:
     __slots__ = (
         "_agenda",
         "_bytes",
+        "_bytes_in_all",
         "_cause",
         "_context",
         "_events",
+        "_events_in_all",
         "_limits",
         "_log",
         "_run",
@@ -87,6 +96,7 @@ class _Handling:
         self._agenda = Agenda()
         self._log: list[LogEntry] = []
         self._events = self._bytes = 0  # of this command so far, as the limits count them
+        self._events_in_all = self._bytes_in_all = 0  # before the latest ExternalEvent that was claimed
         self._too_much: str | None = None
         self._time_ms = time_ms
         if run.wf_spec is not None:
@@ -94,6 +104,7 @@ class _Handling:
 
     def handle(self, command: Command, time_ms: int) -> list[LogEntry]:
         run, log = self._run, self._log
+        run.index.steps_left = self._limits.steps_per_command
         self._follow(decide(run, command, self._context, time_ms))
         assert log, f"{type(command).__name__} had no outcome"
         if self._too_much is None and run.wf_spec is not None and type(log[0].event) not in _UNDECIDED:
@@ -105,12 +116,13 @@ class _Handling:
     def _follow(self, rules: Iterator[Event]) -> None:
         """Make happen what the rules yield, until it is too much.
 
-        An event that is too large does not happen. When there were too many, the rule that is at work comes to its end,
-        and no other begins: what half a rule leaves, like a handler that failed below a thread that did not, nothing
-        could move.
+        When it is, the rule that is at work comes to its end, and no other begins: what half a rule leaves, like a
+        handler that failed below a thread that did not, nothing could move. Only an event that is too large by itself
+        does not happen: a node that writes much to several threads at once, which is a rule of one event.
         """
         run, cause, time_ms, log, agenda = self._run, self._cause, self._time_ms, self._log, self._agenda
         limits, events, size = self._limits, self._events, self._bytes
+        index = run.index
         event_max, size_max, events_max = limits.bytes_per_event, limits.bytes_per_command, limits.events_per_command
         for event in rules:
             kind = type(event)
@@ -118,8 +130,8 @@ class _Handling:
             if measure is not None:
                 event_bytes = measure(event)
                 size += event_bytes
-                if event_bytes > event_max or size > size_max:
-                    self._give_up(f"{event_bytes} bytes in one event, {size} in one command", event)
+                if event_bytes > event_max:
+                    self._give_up(f"{event_bytes} bytes in one event", event)
                     return
             if run.wf_spec is not None:
                 entry = LogEntry(run.wf_run_id, run.incarnation, run.seq + 1, time_ms, cause, event)
@@ -137,13 +149,30 @@ class _Handling:
                 wake(agenda, run, event)
             events += 1
             if type(event) is NodeCompleted and event.external_event_id is not None:
+                self._count_in_all(events, size, event)
                 events = size = 0
-            elif events == events_max and run.threads and run.status not in TERMINAL:
-                self._give_up(f"{events} events in one command", event)
+            elif events >= events_max or size > size_max or index.steps_left < 0:
+                self._give_up(self._what(events, size), event)
         self._events, self._bytes = events, size
 
+    def _count_in_all(self, events: int, size: int, newest: Event) -> None:
+        self._events_in_all += events
+        self._bytes_in_all += size
+        limits = self._limits
+        if self._events_in_all > limits.events_in_all or self._bytes_in_all > limits.bytes_in_all:
+            self._give_up(f"{self._events_in_all} events of {self._bytes_in_all} bytes in one command", newest)
+
+    def _what(self, events: int, size: int) -> str:
+        """What it is too much of."""
+        if self._run.index.steps_left < 0:
+            return f"more than {self._limits.steps_per_command} steps of computing in one command"
+        if size > self._limits.bytes_per_command:
+            return f"{size} bytes in one command"
+        return f"{events} events in one command"
+
     def _give_up(self, what: str, newest: Event) -> None:
-        if self._too_much is None:
+        """Let no other rule begin. A WfRun that is over already comes to rest by itself."""
+        if self._too_much is None and self._run.threads and self._run.status not in TERMINAL:
             self._too_much = f"did not settle: {what}; the newest is {type(newest).__name__}"
             self._agenda.give_up()
 

@@ -72,6 +72,7 @@ from processors.core.model import (
     WfRun,
     WfRunExternalEvent,
 )
+from processors.core.values import size_of
 
 COMMAND_IDS_REMEMBERED = 64
 """How many decided commands of a WfRun are known again when they are repeated (DESIGN 3)."""
@@ -271,6 +272,7 @@ def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
     )
     run.changes.external_events.add((event_def, event_id))
     run.index.unclaimed.setdefault(event_def, {})[event_id] = None
+    run.index.unclaimed_bytes += size_of(event.content)
 
 
 def _change_event(run: WfRun, key: ExternalEventKey) -> WfRunExternalEvent:
@@ -280,6 +282,7 @@ def _change_event(run: WfRun, key: ExternalEventKey) -> WfRunExternalEvent:
     unclaimed = run.index.unclaimed.get(key[0])
     if unclaimed and key[1] in unclaimed:
         del unclaimed[key[1]]
+        run.index.unclaimed_bytes -= size_of(event.content)
         bisect.insort(run.index.settled, (event.posted_offset, *key))
     return event
 
@@ -567,6 +570,7 @@ def index_of(run: WfRun) -> Index:
     for event in run.external_events.values():
         if event.status is ExternalEventStatus.UNCLAIMED:
             index.unclaimed.setdefault(event.external_event_def, {})[event.external_event_id] = None
+            index.unclaimed_bytes += size_of(event.content)
         else:
             index.settled.append((event.posted_offset, *event.key))
     index.settled.sort()

@@ -4,6 +4,8 @@ Knows values and the grammar of `spec`; where Variables and node outputs are kep
 Whatever a WfSpec or a payload brings along, the answer is a value or a ValueProblem, never another exception, and
 no value that is given is changed: a mutation copies what it changes, along the JSON path and nothing else.
 
+What it takes is counted in steps and told to the scope, which puts an end to it where it is too much (Limits).
+
 Decisions of ours, where the reference leaves it open: INT divided by INT drops the fraction (toward zero, as in Java);
 AND and OR stop at the first operand that decides; a path that leads nowhere is a problem when it is read; EQ of two
 types is false, except that INT and DOUBLE compare as numbers, also inside JSON.
@@ -31,6 +33,7 @@ from processors.core.spec import (
     VariableRef,
 )
 from processors.core.values import (
+    CHARACTERS_PER_STEP,
     VALUE_BYTES_MAX,
     Timestamp,
     Value,
@@ -41,8 +44,11 @@ from processors.core.values import (
     cast,
     checked_int,
     describe,
+    kind_of,
+    size_of,
     to_text,
     type_of,
+    weighed,
 )
 
 
@@ -57,6 +63,10 @@ class Scope(Protocol):
         """Output of the most recent run of a node in this thread; raises ValueProblem if it has not run."""
         ...
 
+    def spend(self, steps: int) -> None:
+        """Be told of work that is done; raises TooMuchWork where it is more than a command may take."""
+        ...
+
 
 def evaluate(expression: Expression, scope: Scope) -> Value:
     """The value of an expression. Raises ValueProblem."""
@@ -65,10 +75,12 @@ def evaluate(expression: Expression, scope: Scope) -> Value:
 
 def condition(expression: Expression, scope: Scope) -> bool:
     """The value of an expression that decides: a BOOL. Raises ValueProblem for anything else, null included."""
+    scope.spend(1)
     value = evaluate(expression, scope)
     if value is True or value is False:
         return value
-    raise ValueProblem(f"expected a condition to be BOOL, found {describe(value)}")
+    expected = "expected a condition to be BOOL, found"
+    raise ValueProblem(f"{expected} {describe(value)}", f"{expected} {kind_of(value)}")
 
 
 def mutate(old: Value, mutation: Mutation, declared: VariableType, scope: Scope) -> Value:
@@ -79,8 +91,17 @@ def mutate(old: Value, mutation: Mutation, declared: VariableType, scope: Scope)
     operand = evaluate(mutation.value, scope)
     path = mutation.path
     if path is None or not path.steps:
-        return assigned(_operated(old, mutation.operator, operand), declared)
-    return bounded(_changed_at(old, path, 0, mutation.operator, operand))
+        new = _operated(old, mutation.operator, operand)
+        if mutation.operator in _SHRINKING:
+            scope.spend(1 + size_of(old) // 8)
+        elif mutation.operator is MutationOperator.ASSIGN or type(new) not in _SIZED:
+            scope.spend(1)
+        else:
+            scope.spend(1 + weighed(new))
+        return assigned(new, declared)
+    new = _changed_at(old, path, 0, mutation.operator, operand)
+    scope.spend(1 + weighed(new) + _weight(operand))
+    return new
 
 
 def follow(value: Value, path: JsonPath) -> Value:
@@ -95,25 +116,35 @@ def follow(value: Value, path: JsonPath) -> Value:
 
 def equal(left: Value, right: Value) -> bool:
     """Whether two values are the same: by type and value, INT and DOUBLE by value, JSON by its parts."""
-    pairs = [(left, right)]
+    return _compared(left, right) > 0
+
+
+def _compared(left: Value, right: Value) -> int:
+    """How many steps it took to compare two values; negative if they are not the same."""
+    pairs, steps = [(left, right)], 0
     while pairs:
         one, other = pairs.pop()
+        steps += 1
         kind = type(one)
         if kind is not type(other):
             # Not Python's own ==, for which True is 1.
             if not (kind in _NUMBERS and type(other) in _NUMBERS and one == other):
-                return False
+                return -steps
         elif isinstance(one, list) and isinstance(other, list):
             if len(one) != len(other):
-                return False
+                return -steps
             pairs.extend(zip(one, other, strict=True))
         elif isinstance(one, dict) and isinstance(other, dict):
+            steps += len(one)
             if one.keys() != other.keys():
-                return False
+                return -steps
             pairs.extend((item, other[key]) for key, item in one.items())
-        elif one != other:
-            return False
-    return True
+        else:
+            if isinstance(one, str | bytes):
+                steps += len(one) // CHARACTERS_PER_STEP
+            if one != other:
+                return -steps
+    return steps
 
 
 def _literal(expression: Literal, scope: Scope) -> Value:  # noqa: ARG001  all evaluators are called alike
@@ -141,19 +172,26 @@ def _format(expression: Format, scope: Scope) -> Value:
         length += len(text)
         if length > VALUE_BYTES_MAX:  # before it is joined: a small template may name a large argument often
             raise ValueProblem(f"a format of more than {VALUE_BYTES_MAX} bytes")
+    scope.spend(1 + len(parts) + sum(len(arg) // CHARACTERS_PER_STEP for arg in args) + length // CHARACTERS_PER_STEP)
     return bounded("".join(parts))
 
 
 def _list(expression: ListOf, scope: Scope) -> Value:
-    return bounded([_json_item(evaluate(item, scope)) for item in expression.items])
+    value: Value = [_json_item(evaluate(item, scope)) for item in expression.items]
+    scope.spend(1 + weighed(value))
+    return value
 
 
 def _cast(expression: Cast, scope: Scope) -> Value:
-    return bounded(cast(evaluate(expression.operand, scope), expression.target))
+    operand = evaluate(expression.operand, scope)
+    value = cast(operand, expression.target)
+    scope.spend(1 + weighed(value) + _weight(operand))
+    return value
 
 
 def _operation(expression: Operation, scope: Scope) -> Value:
     operands = expression.operands
+    scope.spend(len(operands))
     decides = _DECIDING.get(expression.operator)
     if decides is not None:
         for operand in operands:
@@ -164,9 +202,19 @@ def _operation(expression: Operation, scope: Scope) -> Value:
     unary = _UNARY.get(expression.operator)
     if unary is not None:
         return unary(value)
+    compares = _COMPARING.get(expression.operator)
+    if compares is not None:
+        for operand in operands[1:]:
+            steps = compares(value, evaluate(operand, scope))
+            scope.spend(abs(steps))
+            value = steps > 0
+        return value
     binary = _BINARY[expression.operator]
     for operand in operands[1:]:
-        value = binary(value, evaluate(operand, scope))
+        other = evaluate(operand, scope)
+        if type(value) in _SIZED or type(other) in _SIZED:
+            scope.spend(_weight(value) + _weight(other))
+        value = binary(value, other)
     return value
 
 
@@ -191,12 +239,20 @@ def template_parts(template: str) -> tuple[str | int, ...]:
 
 
 _NUMBERS = frozenset({int, float})
+_SIZED = frozenset({str, bytes, list, dict})
+
+
+def _weight(value: Value) -> int:
+    """How many steps it takes to copy a value, or to go through its text."""
+    if isinstance(value, str | bytes):
+        return len(value) // CHARACTERS_PER_STEP
+    return len(value) if isinstance(value, list | dict) else 0
 
 
 def _bool(value: Value, name: str) -> bool:
     if value is True or value is False:
         return value
-    raise ValueProblem(f"{name} expected BOOL, found {describe(value)}")
+    raise _unfit(name, "BOOL", value)
 
 
 def _finite(value: Any) -> float:
@@ -207,7 +263,10 @@ def _finite(value: Any) -> float:
 
 
 def _unfit(name: str, wanted: str, *found: Value) -> ValueProblem:
-    return ValueProblem(f"{name} expected {wanted}, found {' and '.join(describe(value) for value in found)}")
+    return ValueProblem(
+        f"{name} expected {wanted}, found {' and '.join(map(describe, found))}",
+        f"{name} expected {wanted}, found {' and '.join(map(kind_of, found))}",
+    )
 
 
 def _numeric(left: Value, right: Value) -> bool:
@@ -296,16 +355,24 @@ def _comparison(name: str, compare: Callable[[Any, Any], bool]) -> Callable[[Val
 _ORDERED = frozenset({int, float, str, Timestamp})
 
 
-def _contains(item: Value, container: Value) -> bool:
+def _found(item: Value, container: Value) -> int:
+    """How many steps it took to look for an item; negative if it is not there."""
+    steps = 1
     match container:
         case None:
-            return False
+            return -steps
         case list():
-            return any(equal(item, member) for member in container)
+            for member in container:
+                compared = _compared(item, member)
+                steps += abs(compared)
+                if compared > 0:
+                    return steps
+            return -steps
         case dict() if isinstance(item, str):
-            return item in container
+            return steps if item in container else -steps
         case str() if isinstance(item, str):
-            return item in container
+            steps += len(container) // CHARACTERS_PER_STEP
+            return steps if item in container else -steps
         case _:
             raise _unfit("in", "an item and a JSON_ARR, or STR and a JSON_OBJ or STR", item, container)
 
@@ -322,15 +389,18 @@ def _size_of(value: Value) -> int:
 
 _DECIDING: dict[Operator, bool] = {Operator.AND: False, Operator.OR: True}
 _UNARY: dict[Operator, Callable[[Value], Value]] = {Operator.NOT: _not, Operator.SIZE_OF: _size_of}
+_COMPARING: dict[Operator, Callable[[Value, Value], int]] = {
+    Operator.EQ: _compared,
+    Operator.NE: lambda left, right: -_compared(left, right),
+    Operator.IN: _found,
+    Operator.NOT_IN: lambda left, right: -_found(left, right),
+}
+"""What they give is how many steps it took, and by its sign what it came to."""
 _BINARY: dict[Operator, Callable[[Value, Value], Value]] = {
-    Operator.EQ: equal,
-    Operator.NE: lambda left, right: not equal(left, right),
     Operator.LT: _comparison("lt", operator.lt),
     Operator.LE: _comparison("le", operator.le),
     Operator.GT: _comparison("gt", operator.gt),
     Operator.GE: _comparison("ge", operator.ge),
-    Operator.IN: _contains,
-    Operator.NOT_IN: lambda left, right: not _contains(left, right),
     Operator.ADD: _add,
     Operator.SUBTRACT: _subtract,
     Operator.MULTIPLY: _multiply,
@@ -344,7 +414,7 @@ def _operated(old: Value, mutation_operator: MutationOperator, operand: Value) -
 
 def _extend(old: Value, operand: Value) -> Value:
     if isinstance(old, list):
-        return bounded([*old, _json_item(operand)])
+        return [*old, _json_item(operand)]
     if isinstance(old, str | bytes):
         return _add(old, operand, "EXTEND")
     raise _unfit("EXTEND", "a JSON_ARR and an item, or STR and a primitive", old, operand)
@@ -394,6 +464,7 @@ _MUTATORS: dict[MutationOperator, Callable[[Value, Value], Value]] = {
 }
 
 _REMOVING = frozenset({MutationOperator.REMOVE_IF_PRESENT, MutationOperator.REMOVE_KEY})
+_SHRINKING = _REMOVING | {MutationOperator.REMOVE_INDEX}
 
 
 def _changed_at(old: Value, path: JsonPath, depth: int, mutation_operator: MutationOperator, operand: Value) -> Value:

@@ -6,7 +6,7 @@ All functions are generators: an event that is yielded is true when the function
 from collections.abc import Iterator
 
 from processors.core.events import Event, NodeFailed, ThreadFailed
-from processors.core.failures import child_failed, matching_handler, passed_on
+from processors.core.failures import child_failed, matching_handler, passed_on, size_of_failure, without_contents
 from processors.core.halting import drop_hopeless_interrupts, halt
 from processors.core.model import (
     TERMINAL,
@@ -18,6 +18,9 @@ from processors.core.model import (
     ThreadType,
     WfRun,
 )
+
+CLIMB_BYTES_MAX = 4 * 1024 * 1024
+"""Of failures that one handler after the other passes up: from then on they have no contents."""
 
 
 def fail_node(
@@ -49,8 +52,12 @@ def fail_thread(
     handler fails, fails with that handler's failure (4.2).
     """
     failing: ThreadRun | None = thread
+    size = 0
     while failing is not None and failing.status not in TERMINAL:
         event_def, event_id = (claimed or (None, None)) if failing is thread else (None, None)
+        size += size_of_failure(failure)
+        if size > CLIMB_BYTES_MAX:
+            failure = without_contents(failure)
         yield ThreadFailed(failing.number, failure, event_def, event_id)
         for dependent in run.dependents(failing):
             yield from halt(run, dependent, ParentHalted(failing.number))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from processors.core.model import Failure, FailureClass
 from processors.core.spec import FailureHandlerDef
-from processors.core.values import Value
+from processors.core.values import Value, size_of
 
 CHILD_FAILED = "CHILD_FAILED"
 VAR_SUB_ERROR = "VAR_SUB_ERROR"
@@ -36,7 +36,9 @@ RESERVED = frozenset(
 LINKS_MAX = 32
 """Of a failure's chain of causes: handlers that fail below handlers that fail cannot make it endless."""
 MESSAGE_LENGTH_MAX = 1_000
-"""Of a message that tells a cause's, which may tell another's."""
+"""Of a message that tells a cause's, which may tell another's; and of a cause's."""
+CAUSE_BYTES_MAX = 512 * 1024
+"""Of the contents in a chain of causes: beyond it they are left out, from the outside in."""
 
 UMBRELLAS = {
     VAR_ERROR: frozenset({VAR_ERROR, VAR_SUB_ERROR, VAR_MUTATION_ERROR}),
@@ -57,13 +59,46 @@ def failure_of(name: str, message: str, content: Value = None) -> Failure:
 
 def child_failed(message: str, thread: int, cause: Failure, failure_class: FailureClass) -> Failure:
     """CHILD_FAILED, with the failure of the thread below as its cause (N1)."""
-    short = message if len(message) <= MESSAGE_LENGTH_MAX else message[: MESSAGE_LENGTH_MAX - 1] + "…"
-    return Failure(CHILD_FAILED, short, failure_class, cause.content, thread, _shortened(cause))
+    return Failure(CHILD_FAILED, _short(message), failure_class, cause.content, thread, _as_cause(cause))
 
 
 def passed_on(thread: int, cause: Failure) -> Failure:
     """The failure of a thread below under its own name, with a link added to its chain (N1)."""
-    return Failure(cause.name, cause.message, cause.failure_class, cause.content, thread, _shortened(cause))
+    return Failure(cause.name, cause.message, cause.failure_class, cause.content, thread, _as_cause(cause))
+
+
+def size_of_failure(failure: Failure) -> int:
+    """About how many bytes a failure and its causes take."""
+    return sum(size_of(part) for link in failure.chain() for part in (link.name, link.content, link.message))
+
+
+def without_contents(failure: Failure) -> Failure:
+    """A failure without what makes it large, in all its links."""
+    return _lightened(failure, 0)
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= MESSAGE_LENGTH_MAX else message[: MESSAGE_LENGTH_MAX - 1] + "…"
+
+
+def _as_cause(cause: Failure) -> Failure:
+    """A cause that its consequence can carry: every one repeats what is below it."""
+    return _lightened(_shortened(cause), CAUSE_BYTES_MAX)
+
+
+def _lightened(failure: Failure, bytes_max: int) -> Failure:
+    if bytes_max and failure.cause is None and failure.content is None and len(failure.message) <= MESSAGE_LENGTH_MAX:
+        return failure
+    left = bytes_max
+    links: list[Failure] = []
+    for link in failure.chain():
+        left -= size_of(link.content)
+        links.append(replace(link, message=_short(link.message), content=link.content if left >= 0 else None))
+    cause: Failure | None = None
+    for link in reversed(links):
+        cause = replace(link, cause=cause)
+    assert cause is not None
+    return cause
 
 
 def _shortened(cause: Failure) -> Failure:

@@ -123,8 +123,9 @@ def _superseded_by(run: WfRun, thread: ThreadRun, event: WfRunExternalEvent) -> 
     return [it for it in run.accepted_interrupts if it.thread == thread.number and it.external_event_def == event_def]
 
 
-def launch_interrupts(run: WfRun, launched: set[int]) -> Iterator[Event]:
-    """Start handlers in order of arrival, none for the threads in `launched`, which grows by those that get one.
+def launch_interrupts(run: WfRun, launched: set[int]) -> Iterator[Iterator[Event]]:
+    """Start handlers in order of arrival, none for the threads in `launched`, which grows by those that get one. Each
+    is a rule by itself.
 
     The next handler of a thread starts when the one before has come to rest: if that one failed, so has the thread, and
     the next is dropped (N2, N6).
@@ -139,7 +140,7 @@ def launch_interrupts(run: WfRun, launched: set[int]) -> Iterator[Event]:
         launched.add(thread.number)
         key = (accepted.external_event_def, accepted.external_event_id)
         content = run.external_events[key].content
-        yield from _spawn_handler(
+        yield _spawn_handler(
             run, thread, interrupt.handler, ThreadType.INTERRUPT, content, key=key, halts_parent=interrupt.halt
         )
 
@@ -160,8 +161,8 @@ def _handles(thread: ThreadRun, event_def: str) -> bool:
     return thread.type is ThreadType.INTERRUPT and thread.external_event_def == event_def
 
 
-def launch_failure_handlers(run: WfRun, context: Context) -> Iterator[Event]:
-    """Start the failure handlers whose threads are HALTED for nothing but failures (N5)."""
+def launch_failure_handlers(run: WfRun, context: Context) -> Iterator[Iterator[Event]]:
+    """Start the failure handlers whose threads are HALTED for nothing but failures (N5). Each is a rule by itself."""
     for unstarted in list(run.unstarted_failure_handlers):
         thread = run.threads.get(unstarted.thread)
         if thread is None:
@@ -175,9 +176,9 @@ def launch_failure_handlers(run: WfRun, context: Context) -> Iterator[Event]:
         failure = thread.node.failure
         assert failure is not None
         if room_for(run, context):
-            yield from _spawn_handler(run, thread, unstarted.handler_spec, ThreadType.FAILURE_HANDLER, failure.content)
+            yield _spawn_handler(run, thread, unstarted.handler_spec, ThreadType.FAILURE_HANDLER, failure.content)
         else:
-            yield from fail_thread(run, thread, failure)  # beyond the cap it stays unhandled (N15)
+            yield fail_thread(run, thread, failure)  # beyond the cap it stays unhandled (N15)
 
 
 def spawn_child_failure_handler(run: WfRun, waiter: ThreadRun, child: ThreadRun, handler_spec: str) -> Iterator[Event]:

@@ -429,6 +429,10 @@ class Index:
     settled: list[tuple[int, str, str]] = field(default_factory=list)
     """(offset, ExternalEventDef, id) of those that are unclaimed no longer, in order of arrival: what is forgotten one
     day. Some may still wait for their handler."""
+    unclaimed_bytes: int = 0
+    """About how much the contents of its unclaimed ExternalEvents take."""
+    steps_left: int = field(default=2**63, compare=False)
+    """How much the command that is at work may still compute; set by the engine, spent by expressions."""
 
 
 class WakeOn(StrEnum):
@@ -472,17 +476,17 @@ class WfRun:
     """The end of its retention."""
     final_status: Status | None = None
     """Of a WfRun that is over and keeps no threads any more."""
-
-    threads: dict[int, ThreadRun] = field(default_factory=dict)
     quarantined_ms: int | None = None
     """Since when its inputs are kept and not decided; None: they are decided."""
+
+    threads: dict[int, ThreadRun] = field(default_factory=dict)
     """Live threads and failed ones, ascending."""
     external_events: dict[ExternalEventKey, WfRunExternalEvent] = field(default_factory=dict)
     """In order of arrival."""
-    changes: Changes = field(default_factory=Changes)
-    index: Index = field(default_factory=Index)
     kept_inputs: list[KeptInput] = field(default_factory=list)
     """What came during its quarantine, in order."""
+    changes: Changes = field(default_factory=Changes)
+    index: Index = field(default_factory=Index)
     spec: WfSpec | None = None
     """What `wf_spec` names; put here by the engine, for the rules. `evolve` does not look at it."""
 

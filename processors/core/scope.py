@@ -4,7 +4,17 @@ from collections.abc import Mapping
 
 from processors.core.model import ThreadRun, WfRun
 from processors.core.spec import INPUT, ThreadSpec
-from processors.core.values import TOTAL_BYTES_MAX, Value, ValueProblem, check_total, size_of, stored, type_of
+from processors.core.values import (
+    CHARACTERS_PER_STEP,
+    TOTAL_BYTES_MAX,
+    TellableProblem,
+    TooMuchWork,
+    Value,
+    ValueProblem,
+    check_total,
+    size_of,
+    stored,
+)
 
 
 class ThreadScope:
@@ -14,28 +24,47 @@ class ThreadScope:
     happen together or not at all (4.5).
     """
 
-    __slots__ = ("_output", "_run", "_thread", "writes")
+    __slots__ = ("_output", "_run", "_thread", "reads_masked", "writes")
 
     def __init__(self, run: WfRun, thread: ThreadRun, output: tuple[str, Value] | None = None) -> None:
         self._run = run
         self._thread = thread
         self._output = output
         self.writes: dict[tuple[int, str], Value] = {}
+        self.reads_masked = False
+        """Whether the value of a masked Variable was read: it must not come to stand in a sentence."""
+
+    def spend(self, steps: int) -> None:
+        """Note work that is done; raises TooMuchWork where it is more than a command may take."""
+        index = self._run.index
+        index.steps_left -= steps
+        if index.steps_left < 0:
+            raise TooMuchWork
+
+    def tell(self, problem: ValueProblem) -> str:
+        """A problem for a sentence of a failure, which everybody may read."""
+        if self.reads_masked:
+            return f"{problem.unquoted} (values of masked Variables are not shown)"
+        return str(problem)
 
     def variable(self, name: str) -> Value:
         """The value in the nearest thread that stores it; raises ValueProblem."""
         owner = self.owner(name)
+        if not self.reads_masked and self._run.spec_of(owner).variables[name].masked:
+            self.reads_masked = True
         key = (owner.number, name)
         return self.writes[key] if key in self.writes else owner.variables[name]
 
     def owner(self, name: str) -> ThreadRun:
         """The nearest thread that stores a Variable of this name; raises ValueProblem."""
         thread = self._thread
-        while name not in thread.variables:
-            if thread.parent is None:
-                raise ValueProblem(f"Variable {name!r} is not in scope of thread {self._thread.number}")
-            thread = self._run.threads[thread.parent]
-        return thread
+        if name in thread.variables:
+            return thread
+        for steps, above in enumerate(self._run.ancestors(thread), 1):
+            if name in above.variables:
+                self.spend(steps)
+                return above
+        raise TellableProblem(f"Variable {name!r} is not in scope of thread {thread.number}")
 
     def check_room(self) -> None:
         """Raises ValueProblem if the writes make what a thread stores larger than one record may be.
@@ -45,7 +74,9 @@ class ThreadScope:
         suspects = set()
         for (number, _), value in self.writes.items():
             owner = self._run.threads[number]
-            if size_of(value) * (len(owner.variables) + len(owner.outputs)) > TOTAL_BYTES_MAX:
+            size = size_of(value)
+            self.spend(size // CHARACTERS_PER_STEP)
+            if size * (len(owner.variables) + len(owner.outputs)) > TOTAL_BYTES_MAX:
                 suspects.add(number)
         for number in sorted(suspects):
             owner = self._run.threads[number]
@@ -60,7 +91,7 @@ class ThreadScope:
         try:
             return self._thread.outputs[node]
         except KeyError:
-            raise ValueProblem(f"node {node!r} has no output in thread {self._thread.number} yet") from None
+            raise TellableProblem(f"node {node!r} has no output in thread {self._thread.number} yet") from None
 
 
 def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str, Value]:
@@ -71,11 +102,11 @@ def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str
     if not given.keys() <= spec.variables.keys():
         unknown = min(given.keys() - spec.variables.keys())
         known = ", ".join(sorted(spec.variables)) or "none"
-        raise ValueProblem(f"ThreadSpec {spec.name!r} has no Variable {unknown!r}; it has {known}")
+        raise TellableProblem(f"ThreadSpec {spec.name!r} has no Variable {unknown!r}; it has {known}")
     variables: dict[str, Value] = {}
     for name, definition in spec.variables.items():
         if definition.required and name not in given:
-            raise ValueProblem(f"Variable {name!r} of ThreadSpec {spec.name!r} is required")
+            raise TellableProblem(f"Variable {name!r} of ThreadSpec {spec.name!r} is required")
         value = given.get(name)
         if value is None:
             value = definition.default
@@ -83,8 +114,9 @@ def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str
             variables[name] = stored(value, definition.type)
         except ValueProblem as problem:
             # A masked value must not stand in a sentence: nobody could take it out again.
-            what = f"expected {definition.type}, found {type_of(value)}" if definition.masked else str(problem)
-            raise ValueProblem(f"Variable {name!r} of ThreadSpec {spec.name!r}: {what}") from None
+            what = problem.unquoted if definition.masked else str(problem)
+            where = f"Variable {name!r} of ThreadSpec {spec.name!r}"
+            raise ValueProblem(f"{where}: {what}", f"{where}: {problem.unquoted}") from None
     check_total(variables.values(), f"Variables of ThreadSpec {spec.name!r}")
     return variables
 

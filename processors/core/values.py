@@ -47,7 +47,28 @@ class VariableType(StrEnum):
 
 
 class ValueProblem(Exception):
-    """A value cannot be computed or does not fit; the rule at hand turns it into a failure or a rejection."""
+    """A value cannot be computed or does not fit; the rule at hand turns it into a failure or a rejection.
+
+    `unquoted` says the same without the values: for sentences about masked Variables.
+    """
+
+    def __init__(self, sentence: str, unquoted: str = "the value cannot be computed, or does not fit") -> None:
+        super().__init__(sentence)
+        self.unquoted = unquoted
+
+
+class TellableProblem(ValueProblem):
+    """A problem whose sentence has no value in it."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, sentence)
+
+
+class TooMuchWork(TellableProblem):
+    """A command computes more than one may. Whatever it computes from now on raises this at once."""
+
+    def __init__(self) -> None:
+        super().__init__("more steps of computing than a command may take")
 
 
 _PYTHON_TYPES: dict[VariableType, type] = {
@@ -76,6 +97,11 @@ def describe(value: Value) -> str:
     return f"{type_of(value)} {text if len(text) <= 60 else text[:57] + '...'}"
 
 
+def kind_of(value: Value) -> str:
+    """The type of a value for an error sentence that must not show the value."""
+    return "null" if value is None else str(type_of(value))
+
+
 def checked_int(value: int) -> int:
     """The value itself, if it fits in 64 bits; raises ValueProblem otherwise."""
     if INT_MIN <= value <= INT_MAX:
@@ -99,7 +125,8 @@ def fits(value: Value, declared: VariableType | None) -> bool:
 def stored(value: Value, declared: VariableType | None) -> Value:
     """The payload as the declared type keeps it; raises ValueProblem when it does not fit."""
     if not fits(value, declared):
-        raise ValueProblem(f"expected {declared or 'a value'}, found {describe(value)}")
+        expected = f"expected {declared or 'a value'}, found"
+        raise ValueProblem(f"{expected} {describe(value)}", f"{expected} {kind_of(value)}")
     if declared is VariableType.DOUBLE and type(value) is int:
         return float(value)
     return value
@@ -146,29 +173,42 @@ def bounded(value: Value) -> Value:
 
     The size is an estimate of the JSON text: exact for text, eight bytes for a number.
     """
+    weighed(value)
+    return value
+
+
+CHARACTERS_PER_STEP = 64
+"""What is done with text takes that much less time for a character than for an item of JSON."""
+
+
+def weighed(value: Value) -> int:
+    """How many steps of computing it takes to go through a value; raises ValueProblem as `bounded` does."""
     match value:
         case str():
             size = len(value)
             # At most four bytes for a character: short text needs no second look.
             if size * 4 > VALUE_BYTES_MAX and len(value.encode(errors="surrogatepass")) > VALUE_BYTES_MAX:
-                raise ValueProblem(f"{size} characters of STR are more than {VALUE_BYTES_MAX} bytes")
+                raise TellableProblem(f"{size} characters of STR are more than {VALUE_BYTES_MAX} bytes")
+            return size // CHARACTERS_PER_STEP
         case bytes():
             if len(value) > VALUE_BYTES_MAX:
-                raise ValueProblem(f"{len(value)} bytes are more than {VALUE_BYTES_MAX}")
+                raise TellableProblem(f"{len(value)} bytes are more than {VALUE_BYTES_MAX}")
+            return len(value) // CHARACTERS_PER_STEP
         case dict() | list():
-            _bounded_json(value)
+            return _weighed_json(value)
         case _:
-            pass
-    return value
+            return 0
 
 
-def _bounded_json(value: Value) -> None:
-    left = VALUE_BYTES_MAX
+def _weighed_json(value: Value) -> int:
+    left, count = VALUE_BYTES_MAX, 0
     for items in _levels(value, VALUE_BYTES_MAX // 8):
+        count += len(items)
         for item in items:
             left -= 8 + (len(item.encode(errors="surrogatepass")) if isinstance(item, str) else 0)
             if left < 0:
-                raise ValueProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
+                raise TellableProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
+    return count
 
 
 _SMALL = frozenset({type(None), bool, int, float, Timestamp})
@@ -195,7 +235,7 @@ def check_total(values: Iterable[Value], what: str) -> None:
     """Raises ValueProblem if values that are kept in one record are more than TOTAL_BYTES_MAX together."""
     total = sum(map(size_of, values))
     if total > TOTAL_BYTES_MAX:
-        raise ValueProblem(f"{what}: {total} bytes are more than {TOTAL_BYTES_MAX}")
+        raise TellableProblem(f"{what}: {total} bytes are more than {TOTAL_BYTES_MAX}")
 
 
 def _levels(value: Value, items_max: int | None = None) -> Iterator[list[Value]]:
@@ -214,11 +254,11 @@ def _levels(value: Value, items_max: int | None = None) -> Iterator[list[Value]]
             if isinstance(container, dict):
                 items.extend(container.values())
             if items_max is not None and len(items) > items_max:
-                raise ValueProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
+                raise TellableProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
         yield items
         containers = [item for item in items if isinstance(item, dict | list)]
     if containers:
-        raise ValueProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep")
+        raise TellableProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep")
 
 
 def _json_int(text: str) -> int:
@@ -258,7 +298,7 @@ def from_json(text: str) -> Value:
         raise ValueProblem(f"not JSON: {exc}") from exc
     except RecursionError as exc:
         # As `_levels` says it: where Python's limit is depends on the caller's stack.
-        raise ValueProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep") from exc
+        raise TellableProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep") from exc
     if text.count("[") + text.count("{") > VALUE_DEPTH_MAX:
         for _ in _levels(value):
             pass
@@ -292,7 +332,9 @@ def cast(value: Value, target: VariableType) -> Value:
         return value
     converter = _CASTS.get((type(value), target))
     if converter is None:
-        raise ValueProblem(f"{describe(value)} cannot be cast to {target}")
+        raise ValueProblem(
+            f"{describe(value)} cannot be cast to {target}", f"{kind_of(value)} cannot be cast to {target}"
+        )
     return converter(value)
 
 

@@ -5,31 +5,37 @@ long as decoding them (5 of 10 µs), and nothing of it stays in memory.
 """
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, Final
 
 from processors.codec import Codec
-from processors.core.model import TERMINAL
+from processors.core.commands import TimerKind
+from processors.core.context import Limits
+from processors.core.model import NO_INCARNATION, TERMINAL
 from processors.errors import HalterError
 from processors.stores.store import THREAD_RUNS, WF_RUNS, BrokenState, Row
 from processors.timers import WHOLE_WF_RUN, ArmedTimer
 
+EXTERNAL_EVENTS: Final = "wf-run-external-events"
 RECORDS: Final = {
     WF_RUNS: "WfRun",
     THREAD_RUNS: "ThreadRun",
-    "wf-run-external-events": "WfRunExternalEvent",
+    EXTERNAL_EVENTS: "WfRunExternalEvent",
     "kept-inputs": "KeptInput",
 }
 """Topic of rows -> the record that its rows are."""
 
 _OF_WF_RUN: Final = ("incarnation", "wf_spec", "timer", "final_status")
+_OF_EVENT: Final = ("posted_ms", "posted_offset")
 _OF_THREAD: Final = ("number", "status", "node")
 
 
 class Glance:
     """Looks at rows of one partition."""
 
-    def __init__(self, partition: int, codec: Codec) -> None:
+    def __init__(self, partition: int, codec: Codec, limits: Limits | None = None) -> None:
         self._partition, self._codec = partition, codec
+        self._unstarted_ms = (limits or Limits()).unstarted_ms
 
     def timers(self, wf_run_id: str, rows: Iterable[Row]) -> list[ArmedTimer]:
         """Return the timers that are armed in the rows of one WfRun.
@@ -37,18 +43,25 @@ class Glance:
         Raises BrokenState for a row that is not what its topic holds, for ThreadRuns without a WfRun and for a WfRun
         that runs without thread 0.
         """
-        incarnation, runs, timers = 0, False, []
-        threads = []
+        incarnation, runs, started, timers = 0, False, False, []
+        threads, events = [], []
         for row in rows:
             if row.topic == THREAD_RUNS:
                 threads.append(self._look(row, _OF_THREAD))
             elif row.topic == WF_RUNS:
                 incarnation, wf_spec, timer, final_status = self._look(row, _OF_WF_RUN)
-                runs = wf_spec is not None and final_status is None
+                started = wf_spec is not None
+                runs = started and final_status is None
                 if timer is not None:
                     timers.append(ArmedTimer(timer.due_ms, wf_run_id, WHOLE_WF_RUN, 0, timer.kind, incarnation))
             else:
                 self.check(row)
+                if row.topic == EXTERNAL_EVENTS:
+                    events.append(row)
+        if events and not started:
+            posted_ms, _ = max((self._look(row, _OF_EVENT) for row in events), key=itemgetter(1))
+            due_ms = posted_ms + self._unstarted_ms
+            timers.append(ArmedTimer(due_ms, wf_run_id, WHOLE_WF_RUN, 0, TimerKind.RETENTION, NO_INCARNATION))
         if runs != any(number == 0 for number, _, _ in threads):
             raise self.misfit(wf_run_id, runs)
         for number, status, node in threads:

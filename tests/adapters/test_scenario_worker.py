@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from processors.core.commands import PutWfSpec, RunWf
-from processors.core.context import Limits
+from processors.core.context import Context, Limits
 from processors.outputs import OutputRecord
 from processors.scenario_worker import Assignment, ScenarioClock, ScenarioShard, topics_for
 from processors.shard import ShardFactory
@@ -93,7 +93,7 @@ def test_a_worker_with_armed_timers_looks_often_and_one_without_does_not(rig: Sh
     looks_at_ms = rig.shard.next_timer_ms()
     assert looks_at_ms is not None
     assert looks_at_ms > START_MS + 2_000  # no time of the scenario
-    assert ScenarioShard(clock, 0, 1, rig.codec, None).next_timer_ms() is None
+    assert ScenarioShard(clock, 0, 1, rig.codec, Context(rig.view)).next_timer_ms() is None
 
 
 def test_what_a_worker_is_told_is_what_it_reads() -> None:

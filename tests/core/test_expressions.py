@@ -55,6 +55,9 @@ class Values:
             raise ValueProblem(f"node {node} has not run")
         return self.outputs[node]
 
+    def spend(self, steps: int) -> None:
+        assert steps >= 0
+
 
 NOTHING = Values()
 

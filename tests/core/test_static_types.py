@@ -34,6 +34,9 @@ class Values:
     def __init__(self, x: Value = None, y: Value = None) -> None:
         self._values = {"x": x, "y": y}
 
+    def spend(self, steps: int) -> None:
+        assert steps >= 0
+
     def variable(self, name: str) -> Value:
         return self._values[name]
 

@@ -22,7 +22,7 @@ def run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) ->
             message = "" if node.failure_message is None else evaluate(node.failure_message, scope)
             content = None if node.failure_content is None else evaluate(node.failure_content, scope)
         except ValueProblem as problem:
-            yield from fail(run, thread, VAR_SUB_ERROR, problem)
+            yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
             return
         text = message if isinstance(message, str) else describe(message)
         yield from fail_node(run, thread, failure_of(node.failure_name, text, content))
@@ -45,6 +45,6 @@ def run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) ->
     try:
         output = None if node.returns is None else evaluate(node.returns, scope)
     except ValueProblem as problem:
-        yield from fail(run, thread, VAR_ERROR, problem)
+        yield from fail(run, thread, VAR_ERROR, scope.tell(problem))
         return
     yield from complete(run, thread, output)

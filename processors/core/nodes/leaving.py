@@ -10,7 +10,7 @@ from processors.core.halting import drop_hopeless_interrupts, retire_with
 from processors.core.model import TERMINAL, ExternalEventKey, ThreadRun, WfRun
 from processors.core.scope import ThreadScope
 from processors.core.spec import AnyNode, Edge, ExitNode
-from processors.core.values import Value, ValueProblem
+from processors.core.values import TellableProblem, Value, ValueProblem
 
 
 def leave(
@@ -28,7 +28,8 @@ def leave(
                 scope.writes[owner.number, name] = mutate(scope.variable(name), mutation, declared, scope)
             scope.check_room()
     except ValueProblem as problem:
-        yield from fail_node(run, thread, failure_of(VAR_SUB_ERROR, f"node {node.name!r}: {problem}"), claimed)
+        message = f"node {node.name!r}: {scope.tell(problem)}"
+        yield from fail_node(run, thread, failure_of(VAR_SUB_ERROR, message), claimed)
         return
     keeps_output = node.name in run.spec_of(thread).outputs_used
     yield NodeCompleted(
@@ -48,7 +49,7 @@ def _satisfied_edge(node: AnyNode, scope: ThreadScope) -> Edge:
     for edge in node.edges:
         if edge.when is None or condition(edge.when, scope):
             return edge
-    raise ValueProblem("no edge's condition holds")
+    raise TellableProblem("no edge's condition holds")
 
 
 def leave_handled(run: WfRun, thread: ThreadRun, node: AnyNode) -> Iterator[Event]:
@@ -61,7 +62,7 @@ def leave_handled(run: WfRun, thread: ThreadRun, node: AnyNode) -> Iterator[Even
     try:
         edge = _satisfied_edge(node, scope)
     except ValueProblem as problem:
-        yield from fail_thread(run, thread, failure_of(VAR_SUB_ERROR, f"node {node.name!r}: {problem}"))
+        yield from fail_thread(run, thread, failure_of(VAR_SUB_ERROR, f"node {node.name!r}: {scope.tell(problem)}"))
         return
     yield NodeCompleted(thread.number, thread.node.position, node.name, edge.to)
 

@@ -26,11 +26,12 @@ def run_nop(run: WfRun, context: Context, thread: ThreadRun, node: NopNode) -> I
 
 def run_throw_event(run: WfRun, context: Context, thread: ThreadRun, node: ThrowEventNode) -> Iterator[Event]:
     definition = context.definitions.workflow_event_def(node.workflow_event_def)
+    scope = ThreadScope(run, thread)
     try:
-        content = evaluate(node.content, ThreadScope(run, thread))
+        content = evaluate(node.content, scope)
         content = stored(content, None if definition is None else definition.content_type)
     except ValueProblem as problem:
-        yield from fail(run, thread, VAR_SUB_ERROR, problem)
+        yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
         return
     yield WorkflowEventThrown(thread.number, thread.node.position, node.workflow_event_def, content)
     yield from leave(run, thread, node)

@@ -12,11 +12,11 @@ from processors.core.nodes.expected import list_of
 from processors.core.nodes.leaving import fail, leave
 from processors.core.scope import ThreadScope, starting_variables
 from processors.core.spec import INPUT, StartMultipleThreadsNode, StartThreadNode
-from processors.core.values import Value, ValueProblem
+from processors.core.values import Value, ValueProblem, size_of
 
 
 def run_start_thread(run: WfRun, context: Context, thread: ThreadRun, node: StartThreadNode) -> Iterator[Event]:
-    started = yield from _start_children(run, context, thread, node, [{}])
+    started = yield from _start_children(run, context, thread, node, ThreadScope(run, thread), [{}])
     if started is not None:
         yield from leave(run, thread, node, started[0])
 
@@ -25,14 +25,15 @@ def run_start_multiple(
     run: WfRun, context: Context, thread: ThreadRun, node: StartMultipleThreadsNode
 ) -> Iterator[Event]:
     assert run.spec is not None
+    scope = ThreadScope(run, thread)
     try:
-        items = list_of(evaluate(node.over, ThreadScope(run, thread)), "over")
+        items = list_of(evaluate(node.over, scope), "over")
     except ValueProblem as problem:
-        yield from fail(run, thread, VAR_SUB_ERROR, problem)
+        yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
         return
     takes_item = INPUT in run.spec.threads[node.thread].variables
     given: list[dict[str, Value]] = [{INPUT: item} if takes_item else {} for item in items]
-    started = yield from _start_children(run, context, thread, node, given)
+    started = yield from _start_children(run, context, thread, node, scope, given)
     if started is not None:
         yield from leave(run, thread, node, started)
 
@@ -42,6 +43,7 @@ def _start_children(
     context: Context,
     thread: ThreadRun,
     node: StartThreadNode | StartMultipleThreadsNode,
+    scope: ThreadScope,
     given: list[dict[str, Value]],
 ) -> Generator[Event, None, list[Value] | None]:
     """Spawn a child for each item, all or none: the node fails if one cannot start (N15). Gives their numbers."""
@@ -51,12 +53,18 @@ def _start_children(
         limit = context.limits.live_threads
         yield from fail(run, thread, INTERNAL_ERROR, f"{len(given)} threads more than the {limit} a WfRun may have")
         return None
-    scope = ThreadScope(run, thread)
     try:
         common = {name: evaluate(expression, scope) for name, expression in node.input.items()}
         children = [starting_variables(spec, {**common, **own}) for own in given]
     except ValueProblem as problem:
-        yield from fail(run, thread, VAR_SUB_ERROR, problem)
+        yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
+        return None
+    # All or none, also where the command would end in between because they are too much.
+    limits = context.limits
+    size, most = sum(size_of(value) for it in children for value in it.values()), limits.bytes_per_command // 2
+    if size > most:
+        message = f"the Variables of {len(children)} threads take {size} bytes, expected at most {most}"
+        yield from fail(run, thread, INTERNAL_ERROR, message)
         return None
     numbers: list[Value] = []
     for variables in children:

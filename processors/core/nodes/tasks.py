@@ -47,7 +47,7 @@ def _request_first(run: WfRun, context: Context, thread: ThreadRun, node: TaskNo
         task_input = {name: stored(evaluate(given, scope), declared.get(name)) for name, given in node.input.items()}
         check_total(task_input.values(), "input")
     except ValueProblem as problem:
-        yield from fail(run, thread, VAR_SUB_ERROR, problem)
+        yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
         return
     yield from _request(run, context, thread, node, 1, task_input)
 
@@ -60,10 +60,11 @@ def _request(
     if task_def is None:
         yield from fail(run, thread, TASK_ERROR, f"TaskDef {node.task_def!r} is deleted")
         return
+    scope = ThreadScope(run, thread)
     try:
-        deadline_ms = run.time_ms + seconds_ms(evaluate(node.timeout_s, ThreadScope(run, thread)), "timeout_s")
+        deadline_ms = run.time_ms + seconds_ms(evaluate(node.timeout_s, scope), "timeout_s")
     except ValueProblem as problem:
-        yield from fail(run, thread, VAR_ERROR, problem)
+        yield from fail(run, thread, VAR_ERROR, scope.tell(problem))
         return
     yield TaskAttemptRequested(
         thread=thread.number,
@@ -85,7 +86,7 @@ def _finish_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode
             try:
                 output = stored(task.output, None if task_def is None else task_def.output)
             except ValueProblem as problem:
-                return fail(run, thread, VAR_MUTATION_ERROR, f"output of task {node.task_def!r}: {problem}")
+                return fail(run, thread, VAR_MUTATION_ERROR, f"output of task {node.task_def!r}: {problem.unquoted}")
             return leave(run, thread, node, output)
         case TaskStatus.EXCEPTION:
             assert task.failure_name is not None

@@ -33,10 +33,11 @@ from processors.core.values import Value, ValueProblem, describe
 
 def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: WaitForThreadsNode) -> Iterator[Event]:
     if thread.node.waits is None:
+        scope = ThreadScope(run, thread)
         try:
-            numbers = _waited_for(run, thread, evaluate(node.threads, ThreadScope(run, thread)))
+            numbers = _waited_for(run, thread, evaluate(node.threads, scope))
         except ValueProblem as problem:
-            yield from fail(run, thread, VAR_SUB_ERROR, problem)
+            yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
             return
         yield WaitStarted(thread.number, thread.node.position, numbers)
     waits = thread.node.waits

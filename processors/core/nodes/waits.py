@@ -13,7 +13,7 @@ from processors.core.nodes.leaving import fail, leave
 from processors.core.nodes.parking import VARIABLES, park
 from processors.core.scope import ThreadScope
 from processors.core.spec import ExternalEventNode, SleepNode, WaitForConditionNode
-from processors.core.values import Timestamp, ValueProblem, describe, timestamp_of
+from processors.core.values import Timestamp, ValueProblem, describe, kind_of, timestamp_of
 
 
 def run_external_event(run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode) -> Iterator[Event]:  # noqa: ARG001
@@ -31,11 +31,12 @@ def run_external_event(run: WfRun, context: Context, thread: ThreadRun, node: Ex
         yield from fail(run, thread, TIMEOUT, f"no ExternalEvent {node.external_event_def!r} in time")
         return
     if node.timeout_s is not None and state.timer is None:
+        scope = ThreadScope(run, thread)
         try:
-            seconds = evaluate(node.timeout_s, ThreadScope(run, thread))
+            seconds = evaluate(node.timeout_s, scope)
             due_ms = run.time_ms + seconds_ms(seconds, "timeout_s")
         except ValueProblem as problem:
-            yield from fail(run, thread, VAR_ERROR, problem)
+            yield from fail(run, thread, VAR_ERROR, scope.tell(problem))
             return
         yield TimerArmed(thread.number, state.position, Timer(TimerKind.EXTERNAL_EVENT_TIMEOUT, due_ms))
     park(run, thread, (WakeOn.EXTERNAL_EVENT, node.external_event_def))
@@ -58,10 +59,11 @@ def run_sleep(run: WfRun, context: Context, thread: ThreadRun, node: SleepNode) 
     """Wait for a time. `until` is looked at again whenever the thread is, so an interrupt may move it (3.2)."""
     state = thread.node
     if state.matured_seq is None:
+        scope = ThreadScope(run, thread)
         try:
-            due_ms = _due_ms(run, thread, node)
+            due_ms = _due_ms(run, thread, node, scope)
         except ValueProblem as problem:
-            yield from fail(run, thread, VAR_SUB_ERROR, problem)
+            yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
             return
         timer = Timer(TimerKind.SLEEP, due_ms)
         # One that is armed ends when it fires, even if the time has come: else it would matter who is looked at.
@@ -74,8 +76,7 @@ def run_sleep(run: WfRun, context: Context, thread: ThreadRun, node: SleepNode) 
     yield from leave(run, thread, node)
 
 
-def _due_ms(run: WfRun, thread: ThreadRun, node: SleepNode) -> int:
-    scope = ThreadScope(run, thread)
+def _due_ms(run: WfRun, thread: ThreadRun, node: SleepNode, scope: ThreadScope) -> int:
     if node.seconds is not None:
         if thread.node.timer is not None:
             return thread.node.timer.due_ms  # counted from arrival, once
@@ -86,11 +87,14 @@ def _due_ms(run: WfRun, thread: ThreadRun, node: SleepNode) -> int:
             return moment.epoch_ms
         if type(moment) is int:
             return moment
-        raise ValueProblem(f"until: expected TIMESTAMP or INT, found {describe(moment)}")
+        expected = "until: expected TIMESTAMP or INT, found"
+        raise ValueProblem(f"{expected} {describe(moment)}", f"{expected} {kind_of(moment)}")
     assert node.until_iso is not None
     text = evaluate(node.until_iso, scope)
     if not isinstance(text, str):
-        raise ValueProblem(f"until_iso: expected STR, found {describe(text)}")
+        raise ValueProblem(
+            f"until_iso: expected STR, found {describe(text)}", f"until_iso: expected STR, found {kind_of(text)}"
+        )
     return timestamp_of(text).epoch_ms
 
 
@@ -100,10 +104,11 @@ def run_wait_for_condition(
     thread: ThreadRun,
     node: WaitForConditionNode,
 ) -> Iterator[Event]:
+    scope = ThreadScope(run, thread)
     try:
-        holds = condition(node.condition, ThreadScope(run, thread))
+        holds = condition(node.condition, scope)
     except ValueProblem as problem:
-        yield from fail(run, thread, VAR_SUB_ERROR, problem)
+        yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
         return
     if holds:
         yield from leave(run, thread, node)
