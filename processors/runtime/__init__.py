@@ -8,7 +8,7 @@ From the outside in:
 - `turns`        one turn: poll, fix definitions, fold, commit; what to do when it cannot commit
 - `transaction`  the transactional producer: the order of calls, the fence
 - `membership`   the group: which shards are ours
-- `shards`       the shards we own, and the loads on the way
+- `shards`       the shards we own, and the loads on the way; `vacancies` shards of nobody
 - `load`         settle (`settlement`), claim, restore (`restore`), begin
 - `cluster`      questions about offsets and members; `definitions` the shared view of that topic
 - `garbage`      the collector leaves restored state alone

@@ -22,6 +22,7 @@ from processors.runtime.shards import Shards
 from processors.runtime.steps import Steps
 from processors.runtime.transaction import Transaction
 from processors.runtime.turns import Turns
+from processors.runtime.vacancies import Vacancies
 from processors.settings import Settings
 from processors.topics import Topics
 
@@ -71,5 +72,6 @@ def turns_of(
         calls=calls,
         readiness=readiness,
         steps=steps,
+        vacancies=Vacancies(clients, cluster, names.wf_commands, clock),
         clock=clock,
     )

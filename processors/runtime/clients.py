@@ -77,16 +77,34 @@ class Clients:
     ) -> None:
         self._settings, self._topics, self._slot, self._library = settings, topics, slot, library
         self.group = topics.group
+        self.shards = topics.partitions
         self.transactional_id = topics.transactional_id(slot.name)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the member is a static one under the classic protocol, where the members share out by themselves."""
+        return self._slot.static and not self._broker_shares_out
+
+    @property
+    def _broker_shares_out(self) -> bool:
+        return self._settings.properties.get("group.protocol") == "consumer"
 
     def member(self) -> Consumer:
         """Return a consumer that can join the group of the workers."""
-        more: Conf = {"group.id": self.group, **self._defaults(MEMBER)}
-        if self._settings.properties.get("group.protocol") == "consumer":
-            more = {key: value for key, value in more.items() if key not in SET_BY_THE_BROKER}
+        more = self._of_a_member()
         if self._slot.static:
             more["group.instance.id"] = self.transactional_id
         return self._library.consumer(self._settings.consumer(**self._named(more)))
+
+    def passer_by(self) -> Consumer:
+        """Return a consumer that joins and leaves, so that the group shares out anew."""
+        return self._library.consumer(self._settings.consumer(**self._named(self._of_a_member())))
+
+    def _of_a_member(self) -> Conf:
+        more: Conf = {"group.id": self.group, **self._defaults(MEMBER)}
+        if self._broker_shares_out:
+            more = {key: value for key, value in more.items() if key not in SET_BY_THE_BROKER}
+        return more
 
     def reader(self, fetch_wait_ms: int) -> Consumer:
         """Return a consumer for partitions that are assigned by hand; it tells the end of a partition.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
+    ConsumerGroupState,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
@@ -127,13 +128,23 @@ class Cluster:
             found[partition.topic, partition.partition] = Committed(offset, partition.metadata or "")
         return found
 
+    def given(self, topic: str) -> Waiting[frozenset[int] | None]:
+        """Return which partitions of a topic the group has given to members; None while it shares them out."""
+        description = yield from self._description()
+        if description.state is not ConsumerGroupState.STABLE:
+            return None
+        given = (partition for member in description.members for partition in member.assignment.topic_partitions)
+        return frozenset(partition.partition for partition in given if partition.topic == topic)
+
     def members(self) -> Waiting[frozenset[str]]:
         """Return the client ids of the group's members: for workers, their transactional ids."""
-        group = self._clients.group
-        admin = self._admin
-        futures = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
-        description = yield from held(admin, futures[group])
+        description = yield from self._description()
         return frozenset(member.client_id for member in description.members)
+
+    def _description(self) -> Waiting[Any]:
+        group, admin = self._clients.group, self._admin
+        futures = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
+        return (yield from held(admin, futures[group]))
 
 
 def held(admin: AdminClient, future: "Future[Any]") -> Waiting[Any]:

@@ -46,6 +46,13 @@ class Fenced(HalterError):
     """
 
 
+class NotSettled(HalterError):
+    """A transaction stays open on a shard, long after its time-out: what the coordinator wrote of its end was lost.
+
+    Whoever runs Kafka ends it by hand; the message names the partition and the command. Nothing of ours is lost.
+    """
+
+
 class TurnCannotCommit(HalterError):
     """The same work was aborted again and again. The message has the last reason; whoever runs Kafka acts on it."""
 

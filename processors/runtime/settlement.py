@@ -20,12 +20,16 @@ from confluent_kafka import KafkaException
 
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.cluster import Cluster, Committed
+from processors.runtime.errors import NotSettled
 from processors.runtime.names import Place, ShardTopics
 from processors.runtime.transaction import Transaction
 from processors.runtime.waiting import Waiting, pause
 
 LOOK_AGAIN_SECONDS: Final = 0.02
 WARN_SECONDS: Final = 15.0
+HANGING_SECONDS: Final = 60.0
+"""A transaction that is open for so long, while Kafka answers, is one that nobody will end: brokers end them after
+transaction.timeout.ms, which is 10 s. Longer only where that is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Settlement:
     def settle(self, shards: AbstractSet[int]) -> Waiting[Settled]:
         """Return once nothing of former owners is open. `shards` may shrink meanwhile."""
         fenced: set[str] = set()
+        open_since: float | None = None
         complained, warn_at = False, self._clock.monotonic() + WARN_SECONDS
         while True:
             try:
@@ -62,10 +67,16 @@ class Settlement:
                     # nothing else is not in the way of the state, but it would keep the commands from being read.
                     if not (yield from self._fence_dead_owners_of_commands(commands, committed, fenced)):
                         return Settled(committed, ends)
+                    open_since = None
                 else:
+                    now = self._clock.monotonic()
+                    open_since = now if open_since is None else open_since
+                    if now - open_since > self._hanging_seconds:
+                        raise (yield from self._hanging(commands, state))
                     committed = yield from self._cluster.committed(commands)
                     yield from self._fence_dead(committed, fenced)
             except KafkaException as exception:
+                open_since = None  # Kafka has other troubles: it is not known what is open
                 if not complained:
                     complained = True
                     self._log.warning("settling_again", shards=sorted(shards), reason=exception.args[0].str())
@@ -75,6 +86,29 @@ class Settlement:
                 warn_at = self._clock.monotonic() + WARN_SECONDS
                 self._log.warning("not_settled", shards=sorted(shards), reason="a transaction is open on them")
             yield from pause(self._clock, LOOK_AGAIN_SECONDS)
+
+    def _hanging(self, commands: list[Place], state: list[Place]) -> Waiting[NotSettled]:
+        """Return the error that says what is open, and how to get past it."""
+        high, stable = (yield from self._cluster.high(state)), (yield from self._cluster.last_stable(state))
+        hanging = [place for place in state if stable[place] < high[place]]
+        seconds = round(self._hanging_seconds)
+        if not hanging:
+            shards = ", ".join(str(partition) for _, partition in commands)
+            return NotSettled(
+                f"expected the group's offsets of partition {shards} to be settled within {seconds} s, found them in a "
+                "transaction that nobody ends: find it with `kafka-transactions.sh find-hanging`, end it with "
+                "`kafka-transactions.sh abort`, then start the worker again"
+            )
+        topic, partition = hanging[0]
+        begins, ends = stable[hanging[0]], high[hanging[0]]
+        more = f" (and {len(hanging) - 1} more partitions)" if len(hanging) > 1 else ""
+        return NotSettled(
+            f"{topic}[{partition}]{more}: expected its last stable offset to reach its end, {ends}, within {seconds} s, "
+            f"found it at {begins}: a transaction is open there that nobody ends, its mark was lost. See it with "
+            f"`kafka-transactions.sh describe-producers --topic {topic} --partition {partition}`, end it with "
+            f"`kafka-transactions.sh abort --topic {topic} --partition {partition} --start-offset {begins}`, then start "
+            "the worker again; nothing is lost"
+        )
 
     def _fence_dead_owners_of_commands(
         self, commands: list[Place], committed: Mapping[Place, Committed], fenced: set[str]

@@ -32,6 +32,7 @@ from processors.runtime.readiness import Readiness, State
 from processors.runtime.shards import OwnedShard, Shards
 from processors.runtime.steps import Step, Steps
 from processors.runtime.transaction import Transaction
+from processors.runtime.vacancies import Vacancies
 
 IDLE_SECONDS: Final = 0.25
 LOADING_SECONDS: Final = 0.005
@@ -174,8 +175,10 @@ class Turns:
         calls: KafkaCalls,
         readiness: Readiness,
         steps: Steps,
+        vacancies: Vacancies,
         clock: Clock = CLOCK,
     ) -> None:
+        self._vacancies = vacancies
         self._names, self._membership, self._shards = names, membership, shards
         self._transaction, self._definitions = transaction, definitions
         self._calls, self._readiness, self._steps, self._clock = calls, readiness, steps, clock
@@ -200,6 +203,7 @@ class Turns:
         self._definitions.open()
         self._readiness.lives(State.JOINING)
         self._membership.join()
+        self._vacancies.look()
 
     def next(self, folded: Turn | None) -> Turn | None:
         """Commit the turn that was folded, then begin another. Returns None if there is nothing to fold.
@@ -213,6 +217,7 @@ class Turns:
         try:
             self._go_on()
             self._shards.drive(LOAD_SLICE_SECONDS)
+            self._vacancies.drive()
             self._definitions.catch_up()
             polled = self._poll()
             self._wait_for_definitions(polled)
@@ -316,6 +321,7 @@ class Turns:
         self._patience.lost(reason)
         self._readiness.lives(State.JOINING)
         self._membership.join()
+        self._vacancies.look()
 
     # Pausing.
 

@@ -8,14 +8,28 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 from tests.simulation.broker import Broker
 from tests.simulation.errors import error, timed_out
+from tests.simulation.group import GroupState
 from tests.simulation.partition_log import Place
-from tests.simulation.process import Process
+from tests.simulation.process import Kind, Process
 
-NEVER_COMMITTED: Final = -1001
+NO_OFFSET: Final = -1001
+STATES: Final = {
+    GroupState.EMPTY: ConsumerGroupState.EMPTY,
+    GroupState.PREPARING: ConsumerGroupState.PREPARING_REBALANCING,
+    GroupState.COMPLETING: ConsumerGroupState.COMPLETING_REBALANCING,
+    GroupState.STABLE: ConsumerGroupState.STABLE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +37,7 @@ class OffsetResult:
     """Of list_offsets."""
 
     offset: int
+    leader_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +59,18 @@ class GroupResult:
 
 
 @dataclass(frozen=True, slots=True)
+class AssignmentResult:
+    """Of describe_consumer_groups."""
+
+    topic_partitions: list[TopicPartition]
+
+
+@dataclass(frozen=True, slots=True)
 class MemberResult:
     """Of describe_consumer_groups."""
 
     client_id: str
+    assignment: AssignmentResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +78,7 @@ class DescriptionResult:
     """Of describe_consumer_groups."""
 
     members: list[MemberResult]
+    state: ConsumerGroupState
 
 
 class SimulatedAdmin:
@@ -66,18 +90,23 @@ class SimulatedAdmin:
     def list_offsets(
         self, request: Mapping[TopicPartition, Any], isolation_level: IsolationLevel, request_timeout: float
     ) -> dict[TopicPartition, "Future[OffsetResult]"]:
-        self._process.pause_point("list_offsets")
+        struck = self._process.pause_point("list_offsets")
         committed = isolation_level == IsolationLevel.READ_COMMITTED
 
         def ask(place: Place, spec: str) -> Callable[[], OffsetResult]:
             def answer() -> OffsetResult:
                 log = self._broker.log(place)
+                if struck is Kind.REFUSED and place[1] == 0:
+                    # As seen of brokers that are dying: no offset, and no error either.
+                    return OffsetResult(NO_OFFSET)
                 if spec == "EarliestSpec":
                     return OffsetResult(log.low)
                 return OffsetResult(log.last_stable if committed else log.high)
 
             return answer
 
+        if struck is Kind.UNANSWERED:
+            request_timeout = 0.0
         return {
             it: self._ask(ask((it.topic, it.partition), type(spec).__name__), request_timeout)
             for it, spec in request.items()
@@ -95,7 +124,7 @@ class SimulatedAdmin:
                 raise KafkaException(error(KafkaError.UNSTABLE_OFFSET_COMMIT, "pending"))
             found = []
             for place in places:
-                offset, metadata = group.offsets.committed.get(place, (NEVER_COMMITTED, ""))
+                offset, metadata = group.offsets.committed.get(place, (NO_OFFSET, ""))
                 found.append(PartitionResult(*place, offset, metadata, None))
             return GroupResult(found)
 
@@ -108,7 +137,11 @@ class SimulatedAdmin:
         group = self._broker.group(group_ids[0])
 
         def answer() -> DescriptionResult:
-            return DescriptionResult([MemberResult(it) for it in sorted(group.client_ids)])
+            members = [
+                MemberResult(client_id, AssignmentResult([TopicPartition(group.topic, it) for it in sorted(assigned)]))
+                for client_id, assigned in group.members
+            ]
+            return DescriptionResult(members, STATES[group.state])
 
         return {group.name: self._ask(answer, request_timeout, group.away_until)}
 

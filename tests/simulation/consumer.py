@@ -19,6 +19,10 @@ CALLBACK = Callable[[Any, list[TopicPartition]], None]
 FETCH_S: Final = (0.0003, 0.006)
 
 
+def takes_nothing(*_: Any) -> None:
+    """What a consumer without callbacks does with what it is given, as far as the runtime has such."""
+
+
 class SimulatedMessage:
     """A record, the end of a partition, or an error."""
 
@@ -71,7 +75,13 @@ class SimulatedConsumer:
 
     # The group.
 
-    def subscribe(self, topics: list[str], on_assign: CALLBACK, on_revoke: CALLBACK, on_lost: CALLBACK) -> None:
+    def subscribe(
+        self,
+        topics: list[str],
+        on_assign: CALLBACK = takes_nothing,
+        on_revoke: CALLBACK = takes_nothing,
+        on_lost: CALLBACK = takes_nothing,
+    ) -> None:
         self._process.pause_point("subscribe")
         self._callbacks = {What.ASSIGNED: on_assign, What.REVOKED: on_revoke, What.LOST: on_lost}
         self._topic = topics[0]

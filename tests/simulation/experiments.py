@@ -6,6 +6,7 @@ from typing import Any, Final
 from confluent_kafka import TopicPartition
 
 from tests.simulation.laboratory import (
+    MEMBER,
     Experiment,
     Laboratory,
     Member,
@@ -343,6 +344,32 @@ def shards_move_one_rebalance_after_they_were_given_up(laboratory: Laboratory) -
 def told(member: Member) -> list[tuple[str, int]]:
     """What a member heard that meant something."""
     return [it for it in member.told if it[1]]
+
+
+@experiment
+def shards_that_a_static_member_owed_are_nobodys_until_the_next_rebalance(laboratory: Laboratory) -> Any:
+    def given() -> Any:
+        futures = laboratory.admin().describe_consumer_groups([laboratory.group], request_timeout=5.0)
+        members = answered(laboratory, futures[laboratory.group]).members
+        return sorted(len(it.assignment.topic_partitions) for it in members)
+
+    old = Member(laboratory, "old", "name")
+    poll_until(laboratory, lambda: len(old.owned) == 4, old)
+    new = Member(laboratory, "new")
+    # The old one is told to give up two; it does not hear of it, because it polls no more, and is started again.
+    poll_for(laboratory, 2.0, new)
+    again = Member(laboratory, "again", "name")
+    poll_for(laboratory, 5.0, new, again)
+    seen: list[Any] = [len(new.owned), len(again.owned), given()]
+    passer_by = laboratory.consumer(MEMBER)
+    passer_by.subscribe([laboratory.topic])
+    poll_until(laboratory, lambda: bool(passer_by.memberid()), new, again)
+    passer_by.close()
+    poll_until(laboratory, lambda: len(new.owned) == len(again.owned) == 2, new, again)
+    seen += [len(new.owned), len(again.owned), eventually(laboratory, given, lambda it: it == [2, 2])]
+    for member in (new, again):
+        member.consumer.close()
+    return seen
 
 
 @experiment

@@ -88,6 +88,8 @@ class Group:
     kernel: Kernel
     transactions: Transactions
     offsets: GroupOffsets = field(default_factory=GroupOffsets)
+    topic: str = ""
+    """What its members subscribe to."""
     state: GroupState = GroupState.EMPTY
     generation: int = 0
     away_until: float = 0.0
@@ -99,9 +101,11 @@ class Group:
     _rebalance: int = 0
 
     @property
-    def client_ids(self) -> frozenset[str]:
-        """As describe_consumer_groups tells them."""
-        return frozenset(member.client_id for member in self._members.values())
+    def members(self) -> list[tuple[str, frozenset[int]]]:
+        """Client ids and assignments, as describe_consumer_groups tells them."""
+        nothing: frozenset[int] = frozenset()
+        is_stable = self.state is GroupState.STABLE
+        return [(it.client_id, it.assigned if is_stable else nothing) for it in self._members.values()]
 
     def fail_over(self, seconds: float) -> None:
         """Another broker becomes coordinator; sessions begin anew there, and a rebalance in progress begins again."""

@@ -224,15 +224,20 @@ def all_of(laboratory: Laboratory, partition: int) -> tuple[list[tuple[int, byte
         return read(laboratory, consumer)
 
 
+MEMBER: Final[dict[str, Any]] = {
+    "session.timeout.ms": 6_000,
+    "heartbeat.interval.ms": 200,
+    "partition.assignment.strategy": "cooperative-sticky",
+}
+
+
 class Member:
     """A member of the group that takes what it is given, and notes what it is told."""
 
     def __init__(self, laboratory: Laboratory, client_id: str, instance_id: str | None = None) -> None:
         conf: dict[str, Any] = {
+            **MEMBER,
             "client.id": client_id,
-            "session.timeout.ms": 6_000,
-            "heartbeat.interval.ms": 200,
-            "partition.assignment.strategy": "cooperative-sticky",
             **({} if instance_id is None else {"group.instance.id": instance_id}),
         }
         self.told: list[tuple[str, int]] = []

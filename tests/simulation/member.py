@@ -55,7 +55,7 @@ class ClientMember:
     def __init__(self, process: Process, broker: Broker, conf: Mapping[str, object], topic: str) -> None:
         self._process, self._broker = process, broker
         self._group = broker.group(str(conf["group.id"]))
-        self._topic = topic
+        self._topic = self._group.topic = topic
         self._client_id = str(conf.get("client.id", "rdkafka"))
         instance = conf.get("group.instance.id")
         self._instance_id = None if instance is None else str(instance)

@@ -17,6 +17,7 @@ from processors.runtime.settlement import Settled, Settlement
 from processors.runtime.shards import Shards
 from processors.runtime.transaction import Transaction
 from processors.runtime.turns import Turns
+from processors.runtime.vacancies import Vacancies
 from processors.runtime.waiting import Waiting
 from tests.simulation.group import GroupMetadata
 
@@ -129,6 +130,12 @@ def a_commit_that_is_not_answered_counts_as_done() -> Any:
 def records_of_a_shard_that_was_taken_are_folded() -> Any:
     """They were polled before the callback that takes it."""
     return patch.object(Turns, "_with_left", lambda self, polled: {**self._left, **polled})
+
+
+@mutation
+def shards_of_nobody_are_not_looked_for() -> Any:
+    """A static member that died owing a rebalance leaves some."""
+    return patch.object(Vacancies, "look", lambda _: None)
 
 
 @contextmanager

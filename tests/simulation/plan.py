@@ -55,6 +55,8 @@ class Happening(StrEnum):
     GROUP_MOVES = "group-moves"
     """The group's coordinator goes to another broker."""
     TRANSACTIONS_MOVE = "transactions-move"
+    RULES_BREAK = "rules-break"
+    """For a time the worker has a bug: folds raise, and shards of it are paused. Then it is started again, mended."""
     SLOW_MARKS = "slow-marks"
     """For a time the marks of transactions are written late."""
 

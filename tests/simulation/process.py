@@ -66,6 +66,8 @@ class Process:
         self.stopped_until = 0.0
         self.cut_off_until = 0.0
         """Until then the network brings nothing of it anywhere, and nothing to it."""
+        self.rules_break_until = 0.0
+        """Until then a fold in it raises at some of the records, as a bug in a rule would."""
         self.calls = 0
         self.last_call = ""
         self.struck: Callable[[Strike, str], None] = lambda *_: None
@@ -150,13 +152,15 @@ class Process:
         if self.task is not None and not self.is_dead:
             self.kernel.wake(self.task)
 
-    def pause_point(self, name: str) -> None:
-        """A call that asks nobody. Raises Crashed."""
+    def pause_point(self, name: str) -> Kind | None:
+        """A call that asks nobody, or does not wait for the answer. Returns what struck it. Raises Crashed."""
         strike = self._next_strike(name)
         if strike is not None:
             self._befall(strike)
-        elif self.is_dead:
+            return strike.kind
+        if self.is_dead:
             raise Crashed
+        return None
 
     def request(
         self, name: str, doing: Callable[[], T], seconds: float, away_until: Callable[[], float] = lambda: 0.0

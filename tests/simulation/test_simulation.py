@@ -5,6 +5,7 @@
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -81,6 +82,19 @@ def test_of_two_workers_that_both_believe_to_own_a_shard_one_commits(call: str) 
 def test_without_the_groups_fence_both_commit() -> None:
     with broken("commits name no member"):
         assert " doubled" in simulate(owner_sleeps_at("mid-fold", 9.0)).problem
+
+
+def static_owner_dies_owing_a_rebalance() -> Plan:
+    """Another worker comes; the owner of all shards does not poll, so it hears too late that it is to give up some."""
+    asleep = Strike(Kind.STALL, Phase.BEFORE, 5.0, "poll")
+    faults = (Fault(5.0, "b", asleep), Fault(5.1, "c", Happening.ADD), Fault(9.0, "b", Happening.KILL))
+    return replace(small_plan(*faults, slots=("b",)), partitions=4)
+
+
+def test_a_static_worker_that_dies_owing_a_rebalance_leaves_no_shard_to_nobody() -> None:
+    assert not simulate(static_owner_dies_owing_a_rebalance()).problem
+    with broken("shards of nobody are not looked for"):
+        assert manner(simulate(static_owner_dies_owing_a_rebalance())) == "stuck"
 
 
 def test_a_plan_that_fails_is_made_smaller_until_nothing_can_be_left_out() -> None:

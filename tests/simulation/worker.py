@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar, cast
+from zlib import crc32
 
 import structlog
 
@@ -10,6 +12,7 @@ from processors.agents import fold_batch
 from processors.codec import Codec
 from processors.definitions_view import DefinitionsView
 from processors.errors import HalterError
+from processors.inputs import InputRecord
 from processors.runtime.assembly import turns_of
 from processors.runtime.batch import Batch
 from processors.runtime.calls import KafkaCalls
@@ -21,7 +24,7 @@ from processors.runtime.runtime import Runtime
 from processors.runtime.steps import Step, Steps
 from processors.runtime.turns import Turns
 from processors.settings import Settings
-from processors.shard import ShardFactory
+from processors.shard import Shard, ShardFactory
 from processors.topics import Topics
 from tests.simulation.admin import SimulatedAdmin
 from tests.simulation.broker import Broker
@@ -32,6 +35,8 @@ from tests.simulation.producer import SimulatedProducer
 
 T = TypeVar("T")
 TICK_S: Final = 1e-6
+FOLD_S: Final = (0.0, 0.0, 0.0005, 0.002, 0.002, 0.01, 0.1)
+"""What the fold of a record may take."""
 
 
 class SimulatedClock(Clock):
@@ -62,6 +67,24 @@ class PausePoints(Steps):
 
     def reached(self, step: Step) -> None:
         self._process.pause_point(str(step))
+
+
+class RuleBroke(Exception):
+    """What a bug in a rule would raise."""
+
+
+class SimulatedShard(Shard):
+    """The fold itself; it takes time, and breaks while its process is to have a bug."""
+
+    def __init__(self, process: Process, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._process = process
+
+    def fold(self, record: InputRecord) -> None:
+        self._process.sleep(self._process.random.choice(FOLD_S))
+        if self._process.kernel.now < self._process.rules_break_until and crc32(record.value or b"") % 3 == 0:
+            raise RuleBroke("told to")
+        super().fold(record)
 
 
 class FoldingChannel:
@@ -109,7 +132,7 @@ class SimulatedWorker:
         self.readiness = Readiness()
         self.ended: Callable[[HalterError | None], None] = lambda _: None
         definitions = DefinitionsView(codec)
-        factory = ShardFactory(topics.partitions, codec, definitions)
+        factory = ShardFactory(topics.partitions, codec, definitions, shard=partial(SimulatedShard, process))
         clock, steps = SimulatedClock(process, skew_ms), PausePoints(process)
         self.calls = KafkaCalls(self.readiness, clock)
         clients = clients_class(settings, topics, slot, library(process, broker))
@@ -123,6 +146,11 @@ class SimulatedWorker:
     def shards(self) -> tuple[int, ...]:
         """Those that it folds."""
         return self.readiness.snapshot.shards
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a shard of it stands at a record that broke a rule."""
+        return bool(self.readiness.snapshot.paused)
 
     def run(self) -> None:
         """Be the body of the process's task."""

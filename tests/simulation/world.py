@@ -224,11 +224,19 @@ class World:
                 self._group.fail_over(min(fault.seconds, 7.0))
             case Happening.TRANSACTIONS_MOVE:
                 self.broker.transactions_away_until = self.kernel.now + min(fault.seconds, 7.0)
+            case Happening.RULES_BREAK if worker is not None:
+                worker.process.rules_break_until = self.kernel.now + fault.seconds
+                self.kernel.after(fault.seconds + 1.0, partial(self._start_mended, worker))
             case Happening.SLOW_MARKS:
                 self.broker.transactions.marks_slow_until = self.kernel.now + fault.seconds
             case _:
                 pass
         self._look_after_the_dead()
+
+    def _start_mended(self, worker: SimulatedWorker) -> None:
+        """What is paused goes on in another process."""
+        if worker.is_paused:
+            worker.stop()
 
     def _look_after_the_dead(self) -> None:
         for slot in self._slots.values():
@@ -248,6 +256,7 @@ class World:
         self.say("healed")
         for worker in self._all_workers:
             worker.process.disarm()
+            worker.process.rules_break_until = 0.0
 
     # Producers.
 
@@ -305,6 +314,8 @@ class World:
 
     def _is_quiet(self) -> bool:
         self._look_after_the_dead()
+        for worker in self._workers():
+            self._start_mended(worker)
         if any(slot.wanted and slot.worker is None for slot in self._slots.values()):
             return False
         newest = max((log.entries[-1].timestamp_ms for log in self._input_logs() if log.entries), default=0)
