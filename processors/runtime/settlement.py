@@ -27,9 +27,9 @@ from processors.runtime.waiting import Waiting, pause
 
 LOOK_AGAIN_SECONDS: Final = 0.02
 WARN_SECONDS: Final = 15.0
-HANGING_SECONDS: Final = 60.0
+HANGING_SECONDS: Final = 75.0
 """A transaction that is open for so long, while Kafka answers, is one that nobody will end: brokers end them after
-transaction.timeout.ms, which is 10 s. Longer only where that is longer."""
+transaction.timeout.ms, which is 10 s, and 60 at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,22 @@ class Settlement:
     """Waits until shards are settled, fencing dead owners."""
 
     def __init__(
-        self, cluster: Cluster, names: ShardTopics, transaction: Transaction, me: str, clock: Clock = CLOCK
+        self,
+        cluster: Cluster,
+        names: ShardTopics,
+        transaction: Transaction,
+        me: str,
+        clock: Clock = CLOCK,
+        hanging_seconds: float = HANGING_SECONDS,
     ) -> None:
+        """`hanging_seconds`: how long a transaction may stay open while Kafka answers."""
+        self._hanging_seconds = hanging_seconds
         self._cluster, self._names, self._transaction, self._me = cluster, names, transaction, me
         self._clock = clock
         self._log = structlog.get_logger("halter.runtime")
 
     def settle(self, shards: AbstractSet[int]) -> Waiting[Settled]:
-        """Return once nothing of former owners is open. `shards` may shrink meanwhile."""
+        """Return once nothing of former owners is open. `shards` may shrink meanwhile. Raises NotSettled."""
         fenced: set[str] = set()
         open_since: float | None = None
         complained, warn_at = False, self._clock.monotonic() + WARN_SECONDS
