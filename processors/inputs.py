@@ -31,6 +31,9 @@ OPERATOR_COMMANDS: Final = "operator-commands"
 VALUE_BYTES_MAX: Final = 256 * 1024
 """The largest value that an input record may have."""
 
+TIME_MS_MAX: Final = 253_402_300_799_999
+"""The latest time that an input record may have: the end of the year 9999. Deadlines a thousand years later still fit."""
+
 DEAD_LETTER_BYTES_MAX: Final = 2 * 1024 * 1024
 """The largest record that is kept whole on `dead-letters`: above whatever an input takes uncompressed."""
 
@@ -66,6 +69,8 @@ class DeadLetterReason(StrEnum):
     NO_VALUE = "NO_VALUE"
     """A tombstone; only tables have those."""
     TOO_LARGE = "TOO_LARGE"
+    WRONG_TIME = "WRONG_TIME"
+    """Not the broker's clock: the topic was made with CreateTime, and a producer has dated the record."""
     EMPTY_KEY = "EMPTY_KEY"
     UNDECODABLE = "UNDECODABLE"
     UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
@@ -153,6 +158,11 @@ def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputComma
     if len(value) > VALUE_BYTES_MAX:
         return DeadLetter(
             DeadLetterReason.TOO_LARGE, f"expected a value of at most {VALUE_BYTES_MAX} bytes, found {len(value)}"
+        )
+    if not 0 <= record.timestamp_ms <= TIME_MS_MAX:
+        return DeadLetter(
+            DeadLetterReason.WRONG_TIME,
+            f"expected a time from 1970 to 9999, which is 0 to {TIME_MS_MAX} ms, found {record.timestamp_ms}",
         )
     if not record.key:
         return DeadLetter(DeadLetterReason.EMPTY_KEY, f"expected {topic.key_is} as the key of the record, found no key")

@@ -111,11 +111,11 @@ class Settlement:
         begins, ends = stable[hanging[0]], high[hanging[0]]
         more = f" (and {len(hanging) - 1} more partitions)" if len(hanging) > 1 else ""
         return NotSettled(
-            f"{topic}[{partition}]{more}: expected its last stable offset to reach its end, {ends}, within {seconds} s, "
-            f"found it at {begins}: a transaction is open there that nobody ends, its mark was lost. See it with "
+            f"{topic}[{partition}]{more}: expected its last stable offset to reach its end, {ends}, within {seconds} "
+            f"s, found it at {begins}: a transaction is open there that nobody ends, its mark was lost. See it with "
             f"`kafka-transactions.sh describe-producers --topic {topic} --partition {partition}`, end it with "
-            f"`kafka-transactions.sh abort --topic {topic} --partition {partition} --start-offset {begins}`, then start "
-            "the worker again; nothing is lost"
+            f"`kafka-transactions.sh abort --topic {topic} --partition {partition} --start-offset {begins}`, then "
+            "start the worker again; nothing is lost"
         )
 
     def _fence_dead_owners_of_commands(
