@@ -43,8 +43,9 @@ guard: $(DEV) ## Check that an interrupt has not become dearer in the fold (ARGS
 search: $(DEV) ## Explore every order of inputs, far: minutes, on all processors (STATES=1000000 in all)
 	@HALTER_SEARCH_STATES=$(or $(STATES),1000000) $(BIN)/python -m pytest tests/core/test_search.py -rP $(ARGS)
 
-fuzz: $(DEV) ## Try random WfSpecs and commands for long (EXAMPLES=20000 per property)
-	@HALTER_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest tests/core/test_properties.py --timeout 0 $(ARGS)
+fuzz: $(DEV) ## Try random WfSpecs, commands and bytes for long (EXAMPLES=20000 per property)
+	@HALTER_EXAMPLES=$(or $(EXAMPLES),20000) HALTER_MANY=100000 $(BIN)/python -m pytest tests/core/test_properties.py \
+		tests/adapters/test_hostile.py --timeout 0 $(ARGS)
 
 bench: $(DEV) ## Measure on a real Kafka: five minutes (ARGS=--write puts the figures into docs/performance.md)
 	@$(BIN)/python -m bench $(ARGS)
