@@ -28,6 +28,7 @@ from processors.core.events import (
     Cause,
     Definition,
     Event,
+    ExternalEventPosted,
     Ignored,
     InputKept,
     LogEntry,
@@ -91,7 +92,8 @@ class ShardFactory:
         """
         self._partitions = partitions
         self._codec = codec
-        self._context = Context(definitions, limits or Limits())
+        append_times = codec.writes(ExternalEventPosted.__name__, "appended_ms")
+        self._context = Context(definitions, limits or Limits(), append_times)
         self._task_queues = frozenset(task_queues)
         self._shard = shard or Shard
         self._new_store = new_store

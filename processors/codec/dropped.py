@@ -56,7 +56,8 @@ class Dropped:
                 if not is_default(found, default):
                     yield f"{kind}.{name}", found
             for name in self._kept.get(kind, ()):
-                yield from self._in(getattr(value, name))
+                # An event has no fields for what its LogEntry says: whose it is, its number, time and cause.
+                yield from self._in(getattr(value, name, None))
         elif isinstance(value, list | tuple):
             for item in value:
                 yield from self._in(item)

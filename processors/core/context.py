@@ -76,3 +76,5 @@ class Context:
 
     definitions: DefinitionLookup
     limits: Limits = Limits()
+    append_times: bool = True
+    """Whether the log can say when an ExternalEvent was appended: the schemas of 0.1.0 cannot (docs/upgrades.md)."""

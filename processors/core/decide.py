@@ -221,13 +221,14 @@ def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) 
         raise Refusal(
             RejectionCode.RESOURCE_EXHAUSTED, f"expected at most {most} bytes in unclaimed ExternalEvents, {found}"
         )
+    late = context.append_times and run.exists and time_ms < run.time_ms
     return ExternalEventPosted(
         command.external_event_def,
         event_id,
         content,
         command.thread,
         _forgettable(run, context),
-        appended_ms=time_ms if run.exists and time_ms < run.time_ms else None,
+        appended_ms=time_ms if late else None,
     )
 
 

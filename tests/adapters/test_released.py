@@ -4,6 +4,8 @@ The recordings (`tests/released`) were made by the released code itself; see `te
 """
 
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 import pytest
 
@@ -44,7 +46,29 @@ def events_of(outputs: Sequence[Output], rig: ShardRig) -> list[LogEntry]:
     return [rig.codec.decode(it.value) for it in outputs if it.topic == "wf-events" and it.value is not None]  # type: ignore[misc]
 
 
+def sentences_aside(value: Any) -> Any:
+    """Records as nested tuples without what they say to people, which may be said better."""
+    if is_dataclass(value):
+        said = [(it.name, sentences_aside(getattr(value, it.name))) for it in fields(value) if it.name != "message"]
+        return type(value).__name__, *said
+    if isinstance(value, list | tuple):
+        return tuple(map(sentences_aside, value))
+    return {key: sentences_aside(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
 RUNS = [pytest.param(run, id=f"{version}-{run.scenario}") for version in versions() for run in recording(version)]
+
+SAID_OTHERWISE_SINCE = dict.fromkeys(
+    (
+        "E06-a-typed-event",
+        "N18-codes-of-rejections",
+        "S2.6-an-output-of-the-wrong-type-is-not-retried",
+        "S4.1-VAR_MUTATION_ERROR-for-a-wrong-output",
+        "S7-a-refused-command-changes-nothing",
+    ),
+    "a sentence no longer quotes the value, which may be masked",
+)
+"""Scenario -> why a sentence for people is another one; all else is the same."""
 
 UNCHANGED = [run for run in RUNS if run.values[0].scenario not in DECIDED_OTHERWISE_SINCE]  # type: ignore[union-attr]
 
@@ -79,11 +103,11 @@ def test_a_worker_upgraded_at_any_moment_goes_on_as_the_old_one_did(run: Release
     for turn in run.turns:
         rig.shard = rig.restored()
         entries = rig.log(*turn.inputs)
-        assert entries == events_of(turn.outputs, rig)
+        assert sentences_aside(entries) == sentences_aside(events_of(turn.outputs, rig))
         rig.wrote(turn.outputs)
 
 
-@pytest.mark.parametrize("run", UNCHANGED)
+@pytest.mark.parametrize("run", [run for run in UNCHANGED if run.values[0].scenario not in SAID_OTHERWISE_SINCE])  # type: ignore[union-attr]
 def test_told_to_write_a_release_a_worker_writes_what_that_release_did_byte_for_byte(run: ReleasedRun) -> None:
     rig = Upgraded(run.limits, run.queues, release=run.version)
     for turn in run.turns:
