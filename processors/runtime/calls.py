@@ -88,6 +88,8 @@ class KafkaCalls:
         self.stopping = threading.Event()
         self.watched = Watched("kafka_call", STUCK_SECONDS)
         self._readiness, self._clock = readiness, clock
+        self.away = False
+        """Whether Kafka did not answer when it was asked for nothing but that."""
         self._log = structlog.get_logger("halter.runtime")
 
     def once(self, call: Callable[..., T], *arguments: Any) -> T:
@@ -127,6 +129,22 @@ class KafkaCalls:
                     self._log.info("kafka_answers", call=call.__name__)
                     self._readiness.waits_for_kafka(False)
                 return result
+
+    def answers(self, call: Callable[..., object], *arguments: Any) -> bool:
+        """Make a call once, to learn whether Kafka is there, and say so in the readiness when that has changed."""
+        try:
+            self.once(call, *arguments)
+        except KafkaException as exception:
+            if not self.away:
+                self.away = True
+                self._log.warning("waiting_for_kafka", call=call.__name__, reason=exception.args[0].str())
+                self._readiness.waits_for_kafka(True)
+        else:
+            if self.away:
+                self.away = False
+                self._log.info("kafka_answers", call=call.__name__)
+                self._readiness.waits_for_kafka(False)
+        return not self.away
 
 
 class Watchdog:

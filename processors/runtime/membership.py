@@ -25,6 +25,9 @@ class NotAMember(Exception):
     """The group has given up on this process; nothing it folded since may be committed. Sessions do end."""
 
 
+ASK_SECONDS: Final = 1.0
+
+
 class Membership:
     """Joins, polls, leaves; tells `assigned` and `revoked` which shards the group gives and takes."""
 
@@ -73,6 +76,10 @@ class Membership:
                 return None
             raise KafkaException(error)
         return message
+
+    def ask(self) -> None:
+        """Ask Kafka something, to learn whether it answers. Raises KafkaException."""
+        self.consumer.list_topics(self._names.wf_commands, ASK_SECONDS)
 
     def polled(self) -> None:
         """Note who we are to the group, after a turn's polls: what is folded now is folded in that name."""

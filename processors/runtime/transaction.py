@@ -145,6 +145,14 @@ class Transaction:
             self._producer = None
             self.open()
 
+    def renew(self) -> None:
+        """Go on with a new producer, after Kafka was away: the old one's send_offsets may hang for ever, as after an
+        abort.
+        """
+        if not self.is_open:
+            self._producer = None
+            self.open()
+
     def close(self) -> None:
         """Abort what is open, for good: readers need not wait for its time-out."""
         if self.is_open:

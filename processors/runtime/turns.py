@@ -44,6 +44,9 @@ CAUTIOUS_TURNS: Final = 100
 """So many turns after a start or an abort no transaction is begun before all is folded. Later, what one shard's records
 came to is on its way while the next shard is folded: quicker, but a fold that takes longer than transaction.timeout.ms
 then costs the worker its life, and would do so again and again if it came that soon after each start."""
+SILENCE_SECONDS: Final = 5.0
+"""After so long without a record or a commit Kafka is asked whether it is there: a poll that gives nothing does not say
+so, and a worker whose brokers are gone must not be called ready."""
 BREATH_SECONDS: Final = 0.003
 """Records are gathered for this long after a commit before the next turn begins. A transaction that begins while the
 broker still marks the end of the one before is put off by librdkafka for 20 ms, often twice: at 200 records/s and 8
@@ -185,6 +188,7 @@ class Turns:
         self._log = structlog.get_logger("halter.runtime")
         self._patience = Patience(clock=clock)
         self._breathe_until = 0.0
+        self._heard_at = clock.monotonic()
         self._broken: KafkaException | None = None
         self._told_of_headers = False
         self._left: dict[OwnedShard, list[InputRecord]] = {}
@@ -220,6 +224,7 @@ class Turns:
             self._vacancies.drive()
             self._definitions.catch_up()
             polled = self._poll()
+            self._listen(polled)
             self._wait_for_definitions(polled)
         except (KafkaException, NotAMember) as exception:
             self._rejoin(exception)
@@ -293,7 +298,8 @@ class Turns:
             seconds = self._clock.monotonic() - begun
             self.figures.commit_s += seconds
             self.figures.commits.append(seconds)
-            self._breathe_until = self._clock.monotonic() + BREATH_SECONDS
+            self._heard_at = self._clock.monotonic()
+            self._breathe_until = self._heard_at + BREATH_SECONDS
 
     def _abort(self, turn: Turn, exception: KafkaException | NotAMember) -> None:
         """Undo a turn that cannot commit, and load anew what its fold has touched.
@@ -420,6 +426,19 @@ class Turns:
         self.figures.poll_s += self._clock.monotonic() - begun
         # A callback within these polls may have taken a shard whose records we already hold.
         return {shard: records for shard, records in polled.items() if self._shards.has(shard)}
+
+    def _listen(self, polled: Mapping[OwnedShard, object]) -> None:
+        """See that Kafka is there, if nothing else has shown it lately."""
+        now = self._clock.monotonic()
+        if polled:
+            self._heard_at = now
+        elif now - self._heard_at > SILENCE_SECONDS and not self._shards.loading:
+            # While it is not there, it is asked at each turn: the group's callbacks come out of the polls in between.
+            was_away = self._calls.away
+            if self._calls.answers(self._membership.ask):
+                self._heard_at = self._clock.monotonic()
+                if was_away:
+                    self._transaction.renew()
 
     def _with_left(self, polled: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[InputRecord]]:
         """Put the records that the last turn had no time for before those that were polled.
