@@ -89,9 +89,9 @@ class SimulatedConsumer:
         self._member.told = self._wake
         self._member.start()
 
-    def memberid(self) -> str:
+    def memberid(self) -> str | None:
         self._process.pause_point("memberid")
-        return self._member.member_id if self._member is not None else ""
+        return (self._member.member_id if self._member is not None else "") or None
 
     def consumer_group_metadata(self) -> GroupMetadata:
         self._process.pause_point("consumer_group_metadata")

@@ -373,6 +373,31 @@ def shards_that_a_static_member_owed_are_nobodys_until_the_next_rebalance(labora
 
 
 @experiment
+def a_member_that_does_not_poll_loses_its_shards(laboratory: Laboratory) -> Any:
+    member = Member(laboratory, "one", None, 6_000)
+    poll_until(laboratory, lambda: len(member.owned) == 4, member)
+    stale, errors = member.metadata, list[str]()
+    laboratory.sleep(9.0)
+    seen: list[Any] = [member.consumer.memberid()]
+    it = producer(laboratory)
+    it.begin_transaction()
+    seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], stale, CALL_S))
+    seen.append(outcome(it.abort_transaction, CALL_S))
+    # What it presents now names no member any more, but a generation still, so it does not pass.
+    it.begin_transaction()
+    seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, 6)], member.metadata, CALL_S))
+    seen.append(outcome(it.abort_transaction, CALL_S))
+
+    def is_back() -> bool:
+        errors.extend(filter(None, [member.poll()]))
+        return ("lost", 4) in member.told and len(member.owned) == 4
+
+    seen += [eventually(laboratory, is_back, bool), told(member), errors]
+    member.consumer.close()
+    return seen
+
+
+@experiment
 def the_group_tells_who_is_in_it(laboratory: Laboratory) -> Any:
     def members() -> Any:
         futures = laboratory.admin().describe_consumer_groups([laboratory.group], request_timeout=5.0)

@@ -234,10 +234,13 @@ MEMBER: Final[dict[str, Any]] = {
 class Member:
     """A member of the group that takes what it is given, and notes what it is told."""
 
-    def __init__(self, laboratory: Laboratory, client_id: str, instance_id: str | None = None) -> None:
+    def __init__(
+        self, laboratory: Laboratory, client_id: str, instance_id: str | None = None, poll_ms: int = 60_000
+    ) -> None:
         conf: dict[str, Any] = {
             **MEMBER,
             "client.id": client_id,
+            "max.poll.interval.ms": poll_ms,
             **({} if instance_id is None else {"group.instance.id": instance_id}),
         }
         self.told: list[tuple[str, int]] = []

@@ -196,6 +196,7 @@ class ClientMember:
             case KafkaError.FENCED_INSTANCE_ID:
                 self._fenced()
             case KafkaError.ILLEGAL_GENERATION:
+                self._generation = -1
                 self._lose()
             case _:
                 attempt = self._attempt
@@ -210,7 +211,8 @@ class ClientMember:
         """We are no member any more: what we owned is lost."""
         self._attempt += 1
         self._state = State.OUT
-        self._generation = self._claimed_in = -1
+        # The generation stays, so that what the client presents names at least that: it would pass without.
+        self._claimed_in = -1
         self._added_when_idle = None
         owned, self.owned = self.owned, frozenset()
         if owned:
