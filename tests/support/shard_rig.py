@@ -44,6 +44,9 @@ def _codec(release: str | None) -> Codec:
 class ShardRig:
     """Shard 0 of an installation with one partition, and its topics."""
 
+    awaits_definitions = True
+    """Whether a record that needs definitions which have not come is a mistake of the test."""
+
     def __init__(
         self,
         limits: Limits | None = None,
@@ -93,7 +96,8 @@ class ShardRig:
         for item in records:
             record = item if isinstance(item, InputRecord) else self.command(item)
             self.inputs.append(record)
-            assert self.shard.required_definitions(record) <= self.view.position
+            required = self.shard.required_definitions(record)
+            assert required <= self.view.position or not self.awaits_definitions
             self.shard.fold(record)
         written = list(self.shard.take_outputs())
         self.shard.committed()
