@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo broker test check lint format types contracts chaos simulate guard search fuzz bench bench-full setup clean
+.PHONY: help demo broker test check lint format types contracts chaos outages simulate guard search fuzz bench bench-full setup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
@@ -36,6 +36,9 @@ simulate: $(DEV) ## Simulate workers over a model of Kafka, thousands of faults 
 chaos: $(DEV) ## Attack real workers and brokers, then judge (TIME=120 SEED=1 FAULTS=kill,zombie BROKERS=1)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(TIME),120) --brokers $(or $(BROKERS),3) \
 		--faults $(or $(FAULTS),all) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+outages: $(DEV) ## Overload a worker for a minute, take its broker away for two: a quarter of an hour
+	@HALTER_LONG_OUTAGES=1 $(BIN)/python -m pytest tests/broker/test_runtime_outages.py -rP --timeout 3600 $(ARGS)
 
 guard: $(DEV) ## Check that an interrupt has not become dearer in the fold (ARGS=--renew makes this the baseline)
 	@$(BIN)/python bench/guard.py $(filter --renew,$(ARGS))

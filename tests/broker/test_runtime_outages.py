@@ -1,8 +1,9 @@
 """A worker that gets more than it can handle, or whose broker is away for long, on a real Kafka.
 
-Short versions run with the others; `pytest -m chaos` runs those that take minutes.
+Short versions run with the others; `make outages` runs those that take minutes.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ from processors.runtime.transaction import Transaction
 from tests.support.counting_fold import CountingDefinitions, CountingFactory
 from tests.support.installation import Installation, WorkerProcess, wait_until
 
+LONG = "HALTER_LONG_OUTAGES" in os.environ
+
 
 @pytest.fixture
 def kafka(tmp_path: Path) -> Iterator[EmbeddedBroker]:
@@ -33,7 +36,7 @@ def kafka(tmp_path: Path) -> Iterator[EmbeddedBroker]:
         yield it
 
 
-@pytest.mark.parametrize("seconds", [12, pytest.param(120, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("seconds", [120 if LONG else 8])
 def test_a_worker_whose_broker_is_away_waits_says_so_and_goes_on_by_itself(
     kafka: EmbeddedBroker, prefix: str, tmp_path: Path, seconds: int
 ) -> None:
@@ -78,7 +81,7 @@ AT_ONCE = 5_000
 """What comes in one second is ten times as much."""
 
 
-@pytest.mark.parametrize("seconds", [1, pytest.param(60, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("seconds", [60 if LONG else 1])
 def test_ten_times_more_than_can_be_handled_costs_time_and_nothing_else(
     bootstrap: str, prefix: str, tmp_path: Path, seconds: int
 ) -> None:
