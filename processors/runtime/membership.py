@@ -81,16 +81,13 @@ class Membership:
         """Ask Kafka something, to learn whether it answers. Raises KafkaException."""
         self.consumer.list_topics(self._names.wf_commands, ASK_SECONDS)
 
-    def polled(self) -> None:
-        """Note who we are to the group, after a turn's polls: what is folded now is folded in that name."""
-        self._member_id = self.consumer.memberid()
-
     def metadata(self) -> Any:
         """Return what fences a commit. Raises NotAMember if it would not.
 
-        A commit of offsets without member and generation passes the broker's fence. A membership that was lost is
-        regained through poll only; a member that is the same as after the last poll was never without it, and has
-        lost no shard without a callback. The id is asked for after the metadata, so it vouches for them.
+        A commit of offsets without member and generation passes the broker's fence. So does one of a member that was
+        lost and has joined again in the background, while the callback that takes its shards away is still to come:
+        others own them by then. It has another id than when the group last gave shards. The id is asked for after
+        the metadata, so it vouches for them.
         """
         metadata = self.consumer.consumer_group_metadata()
         member_id = self.consumer.memberid()
@@ -121,6 +118,8 @@ class Membership:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Without this call the client would begin to fetch by itself, at offsets that are not the state's.
         consumer.incremental_assign([])
+        # What is folded from here on is folded in this name; what a former one had was taken by a callback before.
+        self._member_id = consumer.memberid()
         shards = sorted(partition.partition for partition in partitions)
         self._log.info("assigned", shards=shards)
         self.assigned(shards)

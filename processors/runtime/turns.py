@@ -422,7 +422,6 @@ class Turns:
                 if record.headers is UNREADABLE_HEADERS:
                     self._headers_unreadable(record)
                 polled.setdefault(shard, []).append(record)
-        self._membership.polled()
         self.figures.poll_s += self._clock.monotonic() - begun
         # A callback within these polls may have taken a shard whose records we already hold.
         return {shard: records for shard, records in polled.items() if self._shards.has(shard)}

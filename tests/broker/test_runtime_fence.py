@@ -84,7 +84,6 @@ def poll_until(condition: Callable[[], bool], *members: Member) -> None:
         assert time.monotonic() < deadline
         for member in members:
             member.membership.poll(0.05)
-            member.membership.polled()
 
 
 @pytest.fixture

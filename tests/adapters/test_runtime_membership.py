@@ -1,0 +1,78 @@
+"""Who may commit: a member that is still the one to whom the group gave its shards."""
+
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from processors.runtime.membership import Membership, NotAMember
+from processors.runtime.names import ShardTopics
+from tests.support.counting_fold import CountingDefinitions, CountingFactory
+
+
+class Consumer:
+    """A consumer whose membership is changed by the test, as librdkafka does in the background."""
+
+    def __init__(self) -> None:
+        self.member_id = ""
+        self.callbacks: dict[str, Any] = {}
+
+    def subscribe(self, _topics: list[str], **callbacks: Any) -> None:
+        self.callbacks = callbacks
+
+    def incremental_assign(self, _partitions: list[TopicPartition]) -> None:
+        """Fetch nothing."""
+
+    def incremental_unassign(self, _partitions: list[TopicPartition]) -> None:
+        """Fetch nothing."""
+
+    def poll(self, _seconds: float) -> None:
+        """Nothing came, no callback either."""
+
+    def memberid(self) -> str:
+        return self.member_id
+
+    def consumer_group_metadata(self) -> str:
+        return f"metadata of {self.member_id}"
+
+
+def joined() -> tuple[Membership, Consumer]:
+    consumer = Consumer()
+
+    class Clients:
+        def member(self) -> Consumer:
+            return consumer
+
+    names = ShardTopics("", CountingFactory(CountingDefinitions()))
+    membership = Membership(Clients(), names)  # type: ignore[arg-type]  # all that it is asked for
+    membership.join()
+    consumer.member_id = "first"
+    consumer.callbacks["on_assign"](consumer, [TopicPartition("wf-commands", 0)])
+    return membership, consumer
+
+
+def test_a_member_may_commit_what_the_group_gave_to_it() -> None:
+    membership, _ = joined()
+    membership.poll(0)
+    assert membership.metadata() == "metadata of first"
+
+
+def test_a_member_that_joined_again_in_the_background_may_not_commit_before_its_shards_were_taken() -> None:
+    """Its new generation would pass the broker's fence, though another worker owns the shards by now."""
+    membership, consumer = joined()
+    consumer.member_id = "second"
+    membership.poll(0)
+    with pytest.raises(NotAMember):
+        membership.metadata()
+    consumer.callbacks["on_lost"](consumer, [TopicPartition("wf-commands", 0)])
+    with pytest.raises(NotAMember):
+        membership.metadata()
+    consumer.callbacks["on_assign"](consumer, [])
+    assert membership.metadata() == "metadata of second"
+
+
+def test_a_member_without_an_id_may_not_commit() -> None:
+    membership, consumer = joined()
+    consumer.member_id = ""
+    with pytest.raises(NotAMember):
+        membership.metadata()
