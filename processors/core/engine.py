@@ -123,6 +123,7 @@ class _Handling:
         run, cause, time_ms, log, agenda = self._run, self._cause, self._time_ms, self._log, self._agenda
         limits, events, size = self._limits, self._events, self._bytes
         index = run.index
+        too_much = False
         event_max, size_max, events_max = limits.bytes_per_event, limits.bytes_per_command, limits.events_per_command
         for event in rules:
             kind = type(event)
@@ -133,6 +134,8 @@ class _Handling:
                 if event_bytes > event_max:
                     self._give_up(f"{event_bytes} bytes in one event", event)
                     return
+                # Work that is too much is a failure, and that is measured.
+                too_much = size > size_max or index.steps_left < 0
             if run.wf_spec is not None:
                 entry = LogEntry(run.wf_run_id, run.incarnation, run.seq + 1, time_ms, cause, event)
                 evolve(run, entry)
@@ -151,7 +154,7 @@ class _Handling:
             if type(event) is NodeCompleted and event.external_event_id is not None:
                 self._count_in_all(events, size, event)
                 events = size = 0
-            elif events >= events_max or size > size_max or index.steps_left < 0:
+            elif too_much or events >= events_max:
                 self._give_up(self._what(events, size), event)
         self._events, self._bytes = events, size
 

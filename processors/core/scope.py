@@ -24,15 +24,15 @@ class ThreadScope:
     happen together or not at all (4.5).
     """
 
-    __slots__ = ("_output", "_run", "_thread", "reads_masked", "writes")
+    __slots__ = ("_output", "_reads", "_run", "_thread", "writes")
 
     def __init__(self, run: WfRun, thread: ThreadRun, output: tuple[str, Value] | None = None) -> None:
         self._run = run
         self._thread = thread
         self._output = output
         self.writes: dict[tuple[int, str], Value] = {}
-        self.reads_masked = False
-        """Whether the value of a masked Variable was read: it must not come to stand in a sentence."""
+        self._reads: list[str] = []
+        """The Variables whose values may come to stand in a sentence."""
 
     def spend(self, steps: int) -> None:
         """Note work that is done; raises TooMuchWork where it is more than a command may take."""
@@ -43,15 +43,18 @@ class ThreadScope:
 
     def tell(self, problem: ValueProblem) -> str:
         """A problem for a sentence of a failure, which everybody may read."""
-        if self.reads_masked:
+        if any(self._is_masked(name) for name in self._reads):
             return f"{problem.unquoted} (values of masked Variables are not shown)"
         return str(problem)
+
+    def _is_masked(self, name: str) -> bool:
+        owner = self._thread if name in self._thread.variables else self._above(name)[0]
+        return self._run.spec_of(owner).variables[name].masked
 
     def variable(self, name: str) -> Value:
         """The value in the nearest thread that stores it; raises ValueProblem."""
         owner = self.owner(name)
-        if not self.reads_masked and self._run.spec_of(owner).variables[name].masked:
-            self.reads_masked = True
+        self._reads.append(name)
         key = (owner.number, name)
         return self.writes[key] if key in self.writes else owner.variables[name]
 
@@ -60,11 +63,15 @@ class ThreadScope:
         thread = self._thread
         if name in thread.variables:
             return thread
-        for steps, above in enumerate(self._run.ancestors(thread), 1):
+        owner, steps = self._above(name)
+        self.spend(steps)
+        return owner
+
+    def _above(self, name: str) -> tuple[ThreadRun, int]:
+        for steps, above in enumerate(self._run.ancestors(self._thread), 1):
             if name in above.variables:
-                self.spend(steps)
-                return above
-        raise TellableProblem(f"Variable {name!r} is not in scope of thread {thread.number}")
+                return above, steps
+        raise TellableProblem(f"Variable {name!r} is not in scope of thread {self._thread.number}")
 
     def check_room(self) -> None:
         """Raises ValueProblem if the writes make what a thread stores larger than one record may be.
@@ -75,7 +82,8 @@ class ThreadScope:
         for (number, _), value in self.writes.items():
             owner = self._run.threads[number]
             size = size_of(value)
-            self.spend(size // CHARACTERS_PER_STEP)
+            if size >= CHARACTERS_PER_STEP:
+                self.spend(size // CHARACTERS_PER_STEP)
             if size * (len(owner.variables) + len(owner.outputs)) > TOTAL_BYTES_MAX:
                 suspects.add(number)
         for number in sorted(suspects):

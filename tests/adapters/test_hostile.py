@@ -690,6 +690,27 @@ def test_the_value_of_a_masked_variable_stands_in_no_failure(nodes: dict[str, An
     Outcomes(rig).goes_on()
 
 
+def test_work_that_is_too_much_below_the_thread_whose_variables_it_reads_is_told() -> None:
+    same = {"eq": [{"var": "any"}, {"var": "any"}]}
+    nodes = {
+        "start": {"kind": "ENTRYPOINT", "next": "below"},
+        "below": {"kind": "START_THREAD", "thread": "child", "next": "done"},
+        "done": {"kind": "EXIT"},
+    }
+    spec = one_thread(nodes, any={"type": "JSON_ARR", "masked": True})
+    when = {"and": [same] * 60}
+    spec["threads"]["child"] = {
+        "nodes": {
+            "start": {"kind": "ENTRYPOINT", "next": [{"to": "done", "when": when}, {"to": "done"}]},
+            "done": {"kind": "EXIT"},
+        }
+    }
+    rig = rig_with(spec, limits=Limits(steps_per_command=10_000))
+    log = rig.log(RunWf("w", "x", {"any": [0] * 1_000}))
+    assert "more steps of computing" in failures(log)[0]
+    assert isinstance(log[-1].event, WfRunEnded)
+
+
 def test_the_value_of_a_masked_variable_stands_in_no_rejection() -> None:
     spec = one_thread(leaving(), secret={"type": "INT", "masked": True})
     (entry,) = rig_with(spec).log(RunWf("w", "x", {"secret": SECRET}))
