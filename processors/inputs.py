@@ -32,7 +32,7 @@ VALUE_BYTES_MAX: Final = 256 * 1024
 """The largest value that an input record may have."""
 
 TIME_MS_MAX: Final = 253_402_300_799_999
-"""The latest time that an input record may have: the end of the year 9999. Deadlines a thousand years later still fit."""
+"""The latest time that an input record may have: the end of the year 9999. Deadlines a thousand years on still fit."""
 
 DEAD_LETTER_BYTES_MAX: Final = 2 * 1024 * 1024
 """The largest record that is kept whole on `dead-letters`: above whatever an input takes uncompressed."""
