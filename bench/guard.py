@@ -1,4 +1,4 @@
-"""Fails when an interrupt has become more than 15 % dearer in the fold than the committed baseline says.
+"""Fails when an interrupt takes more than 15 % more instructions in the fold than the committed baseline says.
 
     python bench/guard.py [--renew]
 
@@ -7,8 +7,8 @@ Two figures for one interrupt of `bench/fold.py`, since no machine of a CI is qu
 - *bytecodes*: how many instructions of Python's virtual machine it takes. The same on every machine and at every load,
   for one minor version of Python; blind to what a call into C costs.
 - *ratio*: its time, over the time of a fixed loop that does the same kinds of things, both the best of many short
-  rounds that take turns. It sees what bytecodes do not, and holds for the processor it was measured on, so elsewhere it
-  is only shown.
+  rounds that take turns. It sees what bytecodes do not. On a machine that does much else it was found 19 % too high
+  with the same code, since caches are shared; so 50 % are allowed, and it binds on the processor it was measured on.
 
 `--renew` writes the figures of this Python and processor into bench/guard.json: do so in the commit that makes the fold
 dearer for a reason, or cheaper, and say why.
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from fold import Bench, machine
 
 BASELINE = Path(__file__).with_suffix(".json")
-ALLOWED = 1.15
+ALLOWED = {"bytecodes": 1.15, "ratio": 1.5}
 COUNTED = 20
 """Interrupts whose bytecodes are counted."""
 TIMED = 4
@@ -166,11 +166,11 @@ def main() -> int:
             f"guard: {name:9} {value:10} for an interrupt, {change:+.1%} of the baseline"
             + ("" if binding else f", which is {baseline['processor']}'s and does not bind here")
         )
-        if binding and value > ALLOWED * baseline[name]:
-            dearer.append(name)
+        if binding and value > ALLOWED[name] * baseline[name]:
+            dearer.append(f"{ALLOWED[name] - 1:.0%} more {name}")
     if dearer:
         print(
-            f"guard: expected at most {ALLOWED - 1:.0%} more {' and '.join(dearer)} than {BASELINE.name} says. "
+            f"guard: expected at most {' and '.join(dearer)} than {BASELINE.name} says. "
             "Make the fold cheaper again, or, if it is worth it, `make guard ARGS=--renew` and say why in the commit",
             file=sys.stderr,
         )
