@@ -75,10 +75,10 @@ def test_readiness_is_the_worst_of_what_its_parts_report() -> None:
     readiness.lives(State.JOINING)
     readiness.lives(State.FOLDING)
     readiness.owns((), {0: 0.0})
-    readiness.degrade("partition 3 is paused")
+    readiness.pauses({3: "a rule broke"})
     readiness.waits_for_kafka(True)
     readiness.waits_for_kafka(False)
-    readiness.degrade("")
+    readiness.pauses({})
     readiness.owns((0,), {})
     readiness.owns((0,), {})
     assert [str(snapshot.state) for snapshot in seen] == [

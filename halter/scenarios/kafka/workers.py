@@ -33,6 +33,7 @@ class WorkerProcess:
 
     def __init__(self, command: list[str], environment: Mapping[str, str], log_file: Path) -> None:
         self._log_file = log_file
+        self._killed = False
         with log_file.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -62,9 +63,9 @@ class WorkerProcess:
             self.expect_running()
 
     def expect_running(self) -> None:
-        """Raises WorkerEnded if it does not run."""
+        """Raises WorkerEnded if it has ended, and was not killed by us: then what it wrote is still to be read."""
         code = self._process.poll()
-        if code is not None:
+        if code is not None and not self._killed:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             raise WorkerEnded(f"the worker {how}:\n{self.log_end()}")
 
@@ -75,6 +76,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
+        self._killed = True
         self._process.kill()
         self._process.wait()
         assert self._process.stdin is not None
