@@ -35,6 +35,7 @@ from processors.core.events import (
 from processors.core.halting import (
     drop_hopeless_interrupts,
     finish_halting,
+    forget_gone_handlers,
     nothing_moves_below,
     resume_where_resolved,
     retire_with,
@@ -100,6 +101,7 @@ def advance_thread(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[
 
 def _retire(run: WfRun, loser: ThreadRun) -> Iterator[Event]:
     """A loser of ANY or FIRST leaves once nothing below it moves (N15)."""
+    yield from forget_gone_handlers(run, loser)
     if nothing_moves_below(run, loser):
         yield from retire_with(run, loser)
         yield ThreadRetired(loser.number)

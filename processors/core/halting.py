@@ -111,6 +111,13 @@ def resume_where_resolved(run: WfRun, thread: ThreadRun) -> Iterator[Event]:
     yield Resume(thread.number, resolved[-1] if resolved else None)
 
 
+def forget_gone_handlers(run: WfRun, loser: ThreadRun) -> Iterator[Event]:
+    """A loser of ANY or FIRST stays halted for good, but no reason of its points to a handler that has completed."""
+    for reason in list(loser.halt_reasons):
+        if isinstance(reason, Interrupted | HandlingFailure) and _is_resolved(run, loser, reason):
+            yield HaltReasonResolved(loser.number, reason)
+
+
 def _is_resolved(run: WfRun, thread: ThreadRun, reason: HaltReason) -> bool:
     """SEMANTICS 1.3 (HaltReason), N5."""
     match reason:

@@ -135,8 +135,10 @@ class Watch:
         if event.halts_parent:
             check(parent.status is Status.HALTED, "a handler starts when its thread is HALTED", parent)
             handlers = {r.handler for r in parent.halt_reasons if isinstance(r, Interrupted)}
+            # Nothing else holds it, so its handlers with `halt: false` need not stand still (N14), whatever they do.
+            beside = {t.number for t in hanging(self.run, parent) if not t.halts_parent}
             below = moving_below(self.run, parent)
-            moving = [t.number for t in below if not (set(line(self.run, t)) & handlers)]
+            moving = [t.number for t in below if not (set(line(self.run, t)) & (handlers | beside))]
             check(not moving, "a handler starts when nothing but handlers of its thread moves below it", moving)
         if interrupt.policy is not InterruptPolicy.PARALLEL:
             at_work = [
