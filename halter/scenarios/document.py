@@ -5,7 +5,6 @@ runner sees one step after the other. Problems are collected, all of them, each 
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -34,12 +33,11 @@ from processors.core.model import Status, ThreadType
 from processors.core.near_names import NearNames
 from processors.core.validate import CODES
 from processors.core.values import (
-    INT_MAX,
-    INT_MIN,
     VALUE_DEPTH_MAX,
     Value,
     ValueProblem,
     VariableType,
+    is_number,
     timestamp_of,
 )
 from processors.errors import HalterError
@@ -315,9 +313,7 @@ class _Reader:
         match value:
             case None | bool() | str():
                 return value
-            case int() if INT_MIN <= value <= INT_MAX:
-                return value
-            case float() if math.isfinite(value):
+            case int() | float() if is_number(value):
                 return value
             case int() | float():
                 self.wrong(path, "a number of 64 bits", value)

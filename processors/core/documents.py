@@ -55,14 +55,13 @@ from processors.core.spec import (
     WfSpec,
 )
 from processors.core.values import (
-    INT_MAX,
-    INT_MIN,
     VALUE_DEPTH_MAX,
     Timestamp,
     Value,
     ValueProblem,
     VariableType,
     bounded,
+    is_number,
     timestamp_of,
 )
 
@@ -544,9 +543,7 @@ class _Reader:
         match value:
             case None | bool() | str():
                 return value
-            case int() if INT_MIN <= value <= INT_MAX:
-                return value
-            case float() if math.isfinite(value):
+            case int() | float() if is_number(value):
                 return value
             case int() | float():
                 raise ValueProblem(f"expected a number of 64 bits, found {_shown(value)}")

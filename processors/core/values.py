@@ -109,6 +109,11 @@ def checked_int(value: int) -> int:
     raise ValueProblem(f"{value} does not fit into a 64-bit INT")
 
 
+def is_number(value: float) -> bool:
+    """Whether it can be an INT or a DOUBLE: whole ones fit in 64 bits, others are finite."""
+    return math.isfinite(value) if isinstance(value, float) else INT_MIN <= value <= INT_MAX
+
+
 def fits(value: Value, declared: VariableType | None) -> bool:
     """Whether a payload may be stored as the declared type as it stands: null always, INT also as DOUBLE.
 

@@ -64,7 +64,7 @@ def last_words(stderr: str) -> str:
 def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second: it was reaped between open and read
         return False
     return state.rpartition(")")[2].split()[0] != "Z"
 
