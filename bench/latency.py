@@ -18,7 +18,8 @@ from bench.house import House, wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.core.commands import ExternalEvent
 
-WF_RUNS = 1_000
+WF_RUNS = 20_000
+"""So many that none is interrupted twice at once: two handlers that run beside each other end in one `Resume`."""
 WARM_UP_SECONDS = 5.0
 RESUME = b"Resume"
 

@@ -111,7 +111,7 @@ def checked_int(value: int) -> int:
 
 def is_number(value: float) -> bool:
     """Whether it can be an INT or a DOUBLE: whole ones fit in 64 bits, others are finite."""
-    return math.isfinite(value) if isinstance(value, float) else INT_MIN <= value <= INT_MAX
+    return math.isfinite(value) if type(value) is float else INT_MIN <= value <= INT_MAX
 
 
 def fits(value: Value, declared: VariableType | None) -> bool:
