@@ -21,7 +21,7 @@ from confluent_kafka import Consumer
 from bench.figures import Figures
 from bench.house import AtOnce, House
 from halter.broker import EmbeddedBroker
-from processors.core.commands import ReportTaskRun, RunWf, TaskStatus
+from processors.core.commands import ReportTaskRun, TaskStatus
 from processors.core.events import TaskRequest
 
 KINDS = {
@@ -74,7 +74,7 @@ def per_second(house: House, wf_spec: str, wf_runs: int, first: int) -> float:
     waiting = AtOnce(house)
     for number in range(first, first + wf_runs):
         this = f"{wf_spec}-{number:012d}"
-        waiting.post("wf-commands", this, RunWf(this, wf_spec))
+        waiting.post("wf-commands", this, house.run_wf(this, wf_spec))
     consumer = house.consumer("wf-events", from_the_end=True)
     begun = time.monotonic()
     waiting.show("wf-commands")

@@ -20,7 +20,6 @@ from halter.broker import EmbeddedBroker
 from processors.codec import Codec
 from processors.core.commands import RunWf
 from processors.fold_position import FoldPosition
-from processors.partitioner import partition_of
 from tests.support.halter_processes import Halter
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -35,12 +34,6 @@ def cpu_seconds(pid: int) -> float:
     """What a process has used so far, all threads, user and system."""
     after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(after_name[11]) + int(after_name[12])) / TICKS_PER_SECOND
-
-
-def resident_bytes(pid: int) -> int:
-    """The resident set of a process."""
-    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return 1024 * int(next(line.split()[1] for line in text.splitlines() if line.startswith("VmRSS")))
 
 
 @dataclass(frozen=True)
@@ -61,6 +54,7 @@ class House(Halter):
         self.codec = Codec.load()
         self.producer = Producer(self.settings.producer(linger_ms=5))
         self._kafka = kafka
+        self._definitions_position = 0
 
     @contextmanager
     def running(self, slot: str = "bench-0", ceiling: bool = False) -> Iterator[int]:
@@ -81,6 +75,7 @@ class House(Halter):
             self.post("definition-commands", definition.name, definition)
         self.producer.flush()
         self.wait_for_positions({("definition-commands", 0): len(DEFINITIONS)})
+        self._definitions_position = self._position_behind_all_definitions()
         if wf_spec is not None:
             self.start(wf_spec, wf_runs)
         return wf_runs
@@ -88,9 +83,23 @@ class House(Halter):
     def start(self, wf_spec: str, wf_runs: int, first: int = 0) -> None:
         """Start WfRuns and wait until that is folded."""
         for number in range(first, first + wf_runs):
-            self.post("wf-commands", wf_run_id(number), RunWf(wf_run_id(number), wf_spec))
+            self.post("wf-commands", wf_run_id(number), self.run_wf(wf_run_id(number), wf_spec))
         self.producer.flush()
         self.wait_for_positions(self.ends("wf-commands"))
+
+    def _position_behind_all_definitions(self) -> int:
+        consumer = self.consumer("definitions", 1)
+        position, left = 0, len(DEFINITIONS)
+        while left:
+            message = consumer.poll(10)
+            assert message is not None, f"{left} definitions were not accepted"
+            position, left = (message.offset() or 0) + 1, left - 1
+        consumer.close()
+        return position
+
+    def run_wf(self, wf_run_id: str, wf_spec: str) -> RunWf:
+        """Names the definitions, so that a shard that has not seen them yet waits instead of rejecting it."""
+        return RunWf(wf_run_id, wf_spec, definitions_position=self._definitions_position)
 
     def post(self, topic: str, key: str, record: Any, producer: Producer | None = None) -> None:
         """Produce, without waiting for it."""
@@ -169,10 +178,6 @@ class House(Halter):
         names = tuple(f"{self.topics.prefix}{topic}-" for topic in topics)
         logs = [path for path in self._kafka.data.rglob("*.log") if path.parent.name.startswith(names)]
         return sum(path.stat().st_size for path in logs)
-
-    def partition_of(self, key: str) -> int:
-        """Where a key belongs."""
-        return partition_of(key.encode(), self.partitions)
 
 
 class AtOnce:

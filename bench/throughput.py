@@ -10,6 +10,7 @@ them folded. In between runs the ceiling (bench/ceiling_worker.py), in turn with
 import argparse
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.figures import Figures
 from bench.house import AtOnce, House, wf_run_id
@@ -17,6 +18,15 @@ from halter.broker import EmbeddedBroker
 from processors.core.commands import ExternalEvent
 
 OUTPUT_TOPICS = ("wf-events", "wf-runs", "thread-runs", "wf-run-external-events", "fold-positions")
+EVENTS_PER_INTERRUPT = 7
+
+
+class Written(NamedTuple):
+    """What lies in the topics a worker writes: bytes, records, and records of the log."""
+
+    bytes: int
+    records: int
+    log: int
 
 
 class Throughput:
@@ -38,11 +48,12 @@ class Throughput:
             self._interrupt(self._interrupts // 5, watch)  # until caches and Java are warm
             waiting = AtOnce(house)
             self._post(waiting, self._interrupts)
-            before = house.bytes_of(*OUTPUT_TOPICS), sum(sum(house.ends(topic).values()) for topic in OUTPUT_TOPICS)
+            before = self._written()
             with house.costing(pids) as costs:
                 watch(waiting.show("external-events"))
-            after = house.bytes_of(*OUTPUT_TOPICS), sum(sum(house.ends(topic).values()) for topic in OUTPUT_TOPICS)
+            after = self._written()
         cost, n = costs[0], self._interrupts
+        assert after.log - before.log >= EVENTS_PER_INTERRUPT * n, "not all of them were interrupts"
         rate = n / cost.seconds
         figures.add(f"{name}: rate", "interrupts/s", rate, "" if ceiling else "≥ 6,000")
         if not ceiling:
@@ -51,9 +62,13 @@ class Throughput:
             figures.add(f"{name}: CPU, broker", "µs each", cost.broker * micros)
             both = (cost.worker + cost.broker) * micros
             figures.add(f"{name}: CPU, both", "µs each", both, "≤ 250")
-            figures.add(f"{name}: records out", "each", (after[1] - before[1]) / n)
-            figures.add(f"{name}: bytes out", "each", (after[0] - before[0]) / n)
+            figures.add(f"{name}: records out", "each", (after.records - before.records) / n)
+            figures.add(f"{name}: bytes out", "each", (after.bytes - before.bytes) / n)
         return rate
+
+    def _written(self) -> "Written":
+        records = {topic: sum(self._house.ends(topic).values()) for topic in OUTPUT_TOPICS}
+        return Written(self._house.bytes_of(*OUTPUT_TOPICS), sum(records.values()), records["wf-events"])
 
     def _interrupt(self, count: int, watch: object) -> None:
         waiting = AtOnce(self._house)

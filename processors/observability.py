@@ -1,8 +1,8 @@
 """What a worker says and shows: its log on stderr, a ready file, an endpoint for probes. Each only when asked for.
 
 The log is structlog's, one line per event, for people or as JSON; what libraries log goes the same way from
-WARNING on. The ready file exists while the worker is ready. The endpoint answers `/ready`, `/live` and nothing else,
-on the loopback address.
+WARNING on. The ready file exists while the worker is ready. The endpoint answers `/ready`, `/live`, `/metrics` and nothing
+else, on the loopback address.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ from processors.errors import HalterError
 LogFormat = Literal["console", "json"]
 LOOPBACK: Final = "127.0.0.1"
 REQUEST_SECONDS: Final = 5.0
+KNOWN: Final = ["/live", "/ready", "/metrics"]
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class PortTaken(HalterError):
@@ -83,8 +85,43 @@ class ReadyFile:
         self._path.unlink(missing_ok=True)
 
 
+def metrics(state: Mapping[str, Any]) -> str:
+    """Return a worker's state in the text format of Prometheus: who is to be told of what, by partition."""
+    partitions = sorted({*state["shards"], *state["restoring"], *state["paused"]})
+    gauges: list[tuple[str, str, dict[str, int]]] = [
+        ("halter_ready", "Whether the worker folds everything that is its to fold.", {"": int(state["ready"])}),
+        (
+            "halter_partition_restoring",
+            "Whether the state of a partition of this worker is still being read.",
+            {labels(number): int(number in state["restoring"]) for number in partitions},
+        ),
+        (
+            "halter_partition_paused",
+            "Whether a partition of this worker waits because a rule broke or its state cannot be read.",
+            {labels(number): int(number in state["paused"]) for number in partitions},
+        ),
+        (
+            "halter_quarantined_wf_runs",
+            "WfRuns in quarantine, by partition.",
+            {labels(number): state["quarantined"].get(number, 0) for number in state["shards"]},
+        ),
+    ]
+    lines = []
+    for name, what, samples in gauges:
+        lines += [f"# HELP {name} {what}", f"# TYPE {name} gauge"]
+        lines += [f"{name}{of} {value}" for of, value in samples.items()]
+    return "\n".join(lines) + "\n"
+
+
+def labels(partition: int) -> str:
+    """Return the labels of a sample."""
+    return f'{{partition="{partition}"}}'
+
+
 class Probes:
-    """Answers `GET /ready` and `GET /live` with 200 or 503 and the state as JSON; for loopback only, no framework."""
+    """Answers `GET /ready` and `GET /live` with 200 or 503 and the state as JSON, and `GET /metrics` with the state for
+    Prometheus; for loopback only, no framework.
+    """
 
     def __init__(self, state: Callable[[], Mapping[str, Any]], port: int) -> None:
         self._state, self._port = state, port
@@ -108,9 +145,12 @@ class Probes:
             path = request.split(b" ", 2)[1].decode("ascii", "replace")
             state = self._state()
             # Alive is who answers: that the loop turns is what the question is about.
-            status = {"/live": 200, "/ready": 200 if state["ready"] else 503}.get(path, 404)
-            body = json.dumps(state if status != 404 else {"known": ["/live", "/ready"]}).encode() + b"\n"
-            head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'NOT OK'}\r\nContent-Type: application/json\r\n"
+            status, kind = {"/live": 200, "/ready": 200 if state["ready"] else 503}.get(path, 404), "application/json"
+            if path == "/metrics":
+                status, kind, body = 200, METRICS_TYPE, metrics(state).encode()
+            else:
+                body = json.dumps(state if status != 404 else {"known": KNOWN}).encode() + b"\n"
+            head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'NOT OK'}\r\nContent-Type: {kind}\r\n"
             writer.write(head.encode() + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
             await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ConnectionError):

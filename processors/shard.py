@@ -152,6 +152,7 @@ class Shard:
         self._store = store or MemoryStore()
         self._runs = WfRuns(partition, self._store, codec, lambda run: attach(run, context))
         self._touched: dict[str, None] = {}
+        self._quarantined: set[str] = set()
         self._timers = Timers(self._store, context.limits)
         self._outputs: list[OutputRecord] = []
         self._moved = False
@@ -183,6 +184,15 @@ class Shard:
         self._offsets = {**offsets, **self._offsets}
 
     @property
+    def quarantined(self) -> int:
+        """How many WfRuns are in quarantine."""
+        return len(self._quarantined)
+
+    def _note_quarantine(self, wf_run_id: str, *, lasts: bool) -> None:
+        (self._quarantined.add if lasts else self._quarantined.discard)(wf_run_id)
+        self._store.quarantine(wf_run_id, lasts=lasts)
+
+    @property
     def files(self) -> StateFiles | None:
         """What of the state outlives the process."""
         return self._store.files
@@ -209,11 +219,14 @@ class Shard:
         found = 0
         for found, (wf_run_id, rows) in enumerate(islice(self._unchecked, at_most), 1):  # noqa: B007  counted
             try:
-                timers = self._glance.timers(wf_run_id, rows)
+                timers, quarantined = self._glance.at(wf_run_id, rows)
             except BrokenState as error:
                 self.broken.append(error)
+                quarantined = self._glance.is_quarantined(rows)
             else:
                 self._timers.add(timers)
+            if quarantined:
+                self._note_quarantine(wf_run_id, lasts=True)
         return found == at_most
 
     def restored(self) -> None:
@@ -221,6 +234,9 @@ class Shard:
         while self.check(1_000):
             pass
         self._timers.add(self._store.timers(), journaled=True)
+        for wf_run_id in self._store.quarantined():
+            lasts = self._glance.is_quarantined(self._store.rows(wf_run_id))
+            self._note_quarantine(wf_run_id, lasts=lasts)
         position = self._store.position()
         if position is not None:
             self._restore_position(Row(FOLD_POSITIONS, str(self._partition).encode(), position))
@@ -476,6 +492,8 @@ class Shard:
         if not run.exists:
             self._timers.arm(run, ())
         changes.clear()
+        if (run.quarantined_ms is not None) != (wf_run_id in self._quarantined):
+            self._note_quarantine(wf_run_id, lasts=run.quarantined_ms is not None)
         if not run.exists and not run.external_events and run.quarantined_ms is None:
             self._runs.remove(wf_run_id)
 

@@ -52,6 +52,11 @@ class Fold(Protocol):
         ...
 
     @property
+    def quarantined(self) -> int:
+        """How many WfRuns are in quarantine, those of the turn that lasts included."""
+        ...
+
+    @property
     def broken(self) -> Sequence[HalterError]:
         """What `check` and `restored` found wrong with rows of single keys; the others are fine."""
         ...

@@ -25,13 +25,14 @@ class State(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The state of a worker at one moment. `restoring`: shard -> share of its state that has been read, 0 to 1;
-    `paused`: shard -> what broke on it.
+    `paused`: shard -> what broke on it; `quarantined`: shard -> WfRuns in quarantine, where there are any.
     """
 
     state: State = State.STARTING
     shards: tuple[int, ...] = ()
     restoring: tuple[tuple[int, float], ...] = ()
     paused: tuple[tuple[int, str], ...] = ()
+    quarantined: tuple[tuple[int, int], ...] = ()
     reason: str = ""
 
     @property
@@ -41,7 +42,8 @@ class Snapshot:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {**asdict(self), "ready": self.ready, "restoring": dict(self.restoring), "paused": dict(self.paused)}
+        mappings = {name: dict(getattr(self, name)) for name in ("restoring", "paused", "quarantined")}
+        return {**asdict(self), "ready": self.ready, **mappings}
 
 
 class Readiness:
@@ -75,6 +77,12 @@ class Readiness:
     def pauses(self, paused: Mapping[int, str]) -> None:
         """Report which shards are not folded on, because a rule broke, and what that was."""
         self._tell(paused=tuple(sorted(paused.items())))
+
+    def keeps(self, quarantined: Mapping[int, int]) -> None:
+        """Report how many WfRuns of which shards are in quarantine."""
+        found = tuple(sorted(quarantined.items()))
+        if found != self.snapshot.quarantined:
+            self._tell(quarantined=found)
 
     def _tell(self, **changes: Any) -> None:
         snapshot = replace(self.snapshot, **changes)

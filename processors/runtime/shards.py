@@ -198,3 +198,9 @@ class Shards:
         self._readiness.owns(tuple(sorted(self._owned)), restoring)
         pauses = {number: pause.sentence for number, pause in self._pauses.items()}
         self._readiness.pauses({**self._unreadable, **pauses})
+        self.count_quarantined()
+
+    def count_quarantined(self) -> None:
+        """Tell readiness how many WfRuns are in quarantine; after each turn."""
+        counts = ((number, shard.fold.quarantined) for number, shard in self._owned.items())
+        self._readiness.keeps({number: count for number, count in counts if count})

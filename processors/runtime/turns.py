@@ -291,6 +291,7 @@ class Turns:
                 shard.fold.committed()
                 if (pause := self._shards.pause_of(shard)) is not None:
                     pause.committed(turn.records.get(shard, [])[: turn.folded.get(shard, 0)])
+            self._shards.count_quarantined()
             self._patience.regained()
             self._turns_gone_well += 1
             self.figures.turns += 1

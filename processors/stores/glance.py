@@ -6,7 +6,7 @@ long as decoding them (5 of 10 µs), and nothing of it stays in memory.
 
 from collections.abc import Iterable
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from processors.codec import Codec
 from processors.core.commands import TimerKind
@@ -25,9 +25,17 @@ RECORDS: Final = {
 }
 """Topic of rows -> the record that its rows are."""
 
-_OF_WF_RUN: Final = ("incarnation", "wf_spec", "timer", "final_status")
+_OF_WF_RUN: Final = ("incarnation", "wf_spec", "timer", "final_status", "quarantined_ms")
+_OF_QUARANTINE: Final = ("quarantined_ms",)
 _OF_EVENT: Final = ("posted_ms", "posted_offset")
 _OF_THREAD: Final = ("number", "status", "node")
+
+
+class Seen(NamedTuple):
+    """What the rows of a WfRun show at a glance: the timers that are armed, and whether it is in quarantine."""
+
+    timers: list[ArmedTimer]
+    quarantined: bool
 
 
 class Glance:
@@ -37,20 +45,20 @@ class Glance:
         self._partition, self._codec = partition, codec
         self._unstarted_ms = (limits or Limits()).unstarted_ms
 
-    def timers(self, wf_run_id: str, rows: Iterable[Row]) -> list[ArmedTimer]:
-        """Return the timers that are armed in the rows of one WfRun.
+    def at(self, wf_run_id: str, rows: Iterable[Row]) -> Seen:
+        """Look at the rows of one WfRun.
 
         Raises BrokenState for a row that is not what its topic holds, for ThreadRuns without a WfRun and for a WfRun
         that runs without thread 0.
         """
-        incarnation, runs, started, timers = 0, False, False, []
+        incarnation, runs, started, quarantined, timers = 0, False, False, False, []
         threads, events = [], []
         for row in rows:
             if row.topic == THREAD_RUNS:
                 threads.append(self._look(row, _OF_THREAD))
             elif row.topic == WF_RUNS:
-                incarnation, wf_spec, timer, final_status = self._look(row, _OF_WF_RUN)
-                started = wf_spec is not None
+                incarnation, wf_spec, timer, final_status, quarantined_ms = self._look(row, _OF_WF_RUN)
+                started, quarantined = wf_spec is not None, quarantined_ms is not None
                 runs = started and final_status is None
                 if timer is not None:
                     timers.append(ArmedTimer(timer.due_ms, wf_run_id, WHOLE_WF_RUN, 0, timer.kind, incarnation))
@@ -68,7 +76,18 @@ class Glance:
             timer = node.timer
             if timer is not None and status not in TERMINAL:
                 timers.append(ArmedTimer(timer.due_ms, wf_run_id, number, node.position, timer.kind, incarnation))
-        return timers
+        return Seen(timers, quarantined)
+
+    def is_quarantined(self, rows: Iterable[Row]) -> bool:
+        """Whether a WfRun is in quarantine, as far as its own row can be read."""
+        for row in rows:
+            if row.topic == WF_RUNS:
+                try:
+                    (quarantined_ms,) = self._look(row, _OF_QUARANTINE)
+                except BrokenState:
+                    return False
+                return quarantined_ms is not None
+        return False
 
     def check(self, row: Row) -> None:
         """Raises BrokenState if a row claims to be something else than its topic holds."""

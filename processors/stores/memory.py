@@ -93,5 +93,12 @@ class MemoryStore:
     def gone(self, timer: ArmedTimer) -> None:
         """Nothing to do."""
 
+    def quarantined(self) -> Iterable[str]:
+        """Return nothing: it follows from the rows."""
+        return ()
+
+    def quarantine(self, wf_run_id: str, *, lasts: bool) -> None:
+        """Nothing to do."""
+
     def committed(self) -> None:
         """Nothing to do: a shard that could not commit is dropped, and this with it."""

@@ -32,10 +32,10 @@ except ImportError:  # pragma: no cover  the extra is not installed
 else:
     INSTALLED = True
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of the keys and values below; another one is wiped."""
 
-ROW, TIMER, META = b"r", b"t", b"m"
+ROW, TIMER, META, QUARANTINED = b"r", b"t", b"m", b"q"
 """First bytes of keys."""
 CHECKPOINT, INSTALLATION, POSITION = META + b"checkpoint", META + b"installation", META + b"position"
 TAGS: Final = {WF_RUNS: b"", "thread-runs": b"t", "wf-run-external-events": b"e", "kept-inputs": b"k"}
@@ -322,6 +322,18 @@ class RocksStore:
     def gone(self, timer: ArmedTimer) -> None:
         """Forget a timer."""
         self._batch.delete(timer_key(timer))
+
+    def quarantined(self) -> Iterable[str]:
+        """Return the ids that were told of and committed."""
+        return [key[len(QUARANTINED) :].decode() for key, _ in self._scan(QUARANTINED)]
+
+    def quarantine(self, wf_run_id: str, *, lasts: bool) -> None:
+        """Note that a WfRun is in quarantine, or forget it."""
+        key = QUARANTINED + wf_run_id.encode()
+        if lasts:
+            self._batch.put(key, b"")
+        else:
+            self._batch.delete(key)
 
     def committed(self) -> None:
         """Write what was put."""

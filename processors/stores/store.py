@@ -97,5 +97,12 @@ class WfRunStore(Protocol):
     def gone(self, timer: ArmedTimer) -> None:
         """Be told that a timer is of no use any more."""
 
+    def quarantined(self) -> Iterable[str]:
+        """Return the ids that it was told are in quarantine, and kept; not all of them may be still."""
+        ...
+
+    def quarantine(self, wf_run_id: str, *, lasts: bool) -> None:
+        """Be told that a WfRun is in quarantine, or is so no more."""
+
     def committed(self) -> None:
         """Be told that Kafka has committed all that was put."""

@@ -30,6 +30,8 @@ def kinds(text: str, brokers: int, parser: argparse.ArgumentParser) -> tuple[str
         else:
             parser.error(f"--faults: expected all, or some of {', '.join(FAULTS)}, found {kind!r}")
     for kind in chosen:
+        if kind == "upgrade":
+            parser.error("--faults: upgrade strikes by itself with --upgrade-from")
         if kind in (ONE_BROKER if brokers == 3 else THREE_BROKERS):
             parser.error(f"--faults: {kind} needs {'one broker' if kind in ONE_BROKER else 'three brokers'}")
     return tuple(chosen)
@@ -51,8 +53,17 @@ def main() -> None:
     parser.add_argument("--members", choices=("static", "dynamic", "mixed"), default="mixed")
     parser.add_argument("--kip848", action="store_true", help="the group protocol of KIP-848")
     parser.add_argument("--session", type=float, default=4.0, help="session time-out in s, classic protocol")
+    parser.add_argument("--store", choices=("memory", "rocksdb"), default="memory", help="rocksdb: --members static")
+    parser.add_argument(
+        "--upgrade-from", type=Path, default=None, help="a folder with the code of a release: workers begin as its"
+    )
+    parser.add_argument("--release", default="0.1.0", help="which release that is")
     parser.add_argument("--evidence", type=Path, default=None, help="keep the evidence here, whatever comes of it")
     given = parser.parse_args()
+    if given.store != "memory" and given.members != "static":
+        parser.error(f"--store {given.store}: expected --members static, because files need slots that stay")
+    if given.upgrade_from is not None and given.count is None:
+        parser.error("--upgrade-from: expected --count, over which the steps of the upgrade are spread")
     options = Options(
         seed=random.randrange(1_000_000) if given.seed is None else given.seed,
         seconds=given.seconds if given.count is not None or given.seconds is not None else 120.0,
@@ -65,6 +76,9 @@ def main() -> None:
         members=given.members,
         kip848=given.kip848,
         session_s=given.session,
+        store=given.store,
+        upgrade_from=given.upgrade_from,
+        release=given.release,
     )
     folder = given.evidence or Path(tempfile.mkdtemp(prefix="halter-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -78,16 +78,33 @@ def names_by_header() -> Mapping[bytes, str]:
     return {header_of(name): name for name in names}
 
 
+@cache
+def released_by_header() -> Mapping[bytes, tuple[str, Any]]:
+    """What the schemas of released versions wrote that today's write in another way: name and writer's schema."""
+    found = {}
+    for path in SCHEMAS.glob("released/*/*.avsc"):
+        schema = without_logical_types(json.loads(path.read_text(encoding="utf-8")))
+        canonical = fastavro.schema.to_parsing_canonical_form(schema)
+        header = MARKER + bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
+        if header not in names_by_header():
+            found[header] = path.stem, fastavro.parse_schema(schema, named_schemas={})
+    return found
+
+
 def decode(data: bytes) -> tuple[str, dict[str, Any]]:
     """Return a record's name and fields; a record in a union is the pair of its full name and fields.
 
-    Raises ValueError for bytes of another schema than those in `schemas/`, or that go on after the record.
+    What an earlier release wrote has today's fields. Raises ValueError for bytes of no schema in `schemas/`, or that
+    go on after the record.
     """
-    name = names_by_header().get(data[:HEADER_BYTES])
+    header = data[:HEADER_BYTES]
+    name, writer = released_by_header().get(header, (names_by_header().get(header), None))
     if name is None:
-        raise ValueError(f"no schema has the fingerprint {data[:HEADER_BYTES].hex(' ')}")
-    body = io.BytesIO(data[HEADER_BYTES:])
-    fields_of: Any = fastavro.schemaless_reader(body, schema_of(name), None, return_record_name=True)
+        raise ValueError(f"no schema has the fingerprint {header.hex(' ')}")
+    body, today = io.BytesIO(data[HEADER_BYTES:]), schema_of(name)
+    fields_of: Any = fastavro.schemaless_reader(
+        body, writer or today, today if writer else None, return_record_name=True
+    )
     if rest := body.read():
         raise ValueError(f"{name}: {len(rest)} bytes follow the record")
     return name, fields_of
@@ -99,6 +116,13 @@ def encode(name: str, record: Mapping[str, Any]) -> bytes:
     body.seek(HEADER_BYTES)
     fastavro.schemaless_writer(body, schema_of(name), record, strict=True)
     return body.getvalue()
+
+
+def as_current(data: bytes | None) -> bytes | None:
+    """The bytes that today's schemas give to what an earlier release wrote; everything else as it is."""
+    if data is None or data[:HEADER_BYTES] not in released_by_header():
+        return data
+    return encode(*decode(data))
 
 
 # The core's classes.

@@ -18,13 +18,14 @@ from processors.resources import resource
 from processors.settings import Settings
 from tests.chaos.faults import FAULTS, Scene, possible
 from tests.chaos.findings import Finding, Kind
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import Fleet, Program
 from tests.chaos.kafka import Brokers, versions
 from tests.chaos.load import Load
 from tests.chaos.reading import NotReadable, Watcher, read_tape, wait_for
 from tests.chaos.recovery import Felt, Pulse, Recoveries
 from tests.chaos.script import definition_commands
 from tests.chaos.task_worker import Reporter
+from tests.chaos.upgrade import Upgrade, kept_for_ever
 from tests.chaos.verdict import Verdict, judge
 
 PREFIX: Final = "chaos-"
@@ -56,11 +57,18 @@ class Options:
     members: str = "mixed"
     kip848: bool = False
     session_s: float = 4.0
+    store: str = "memory"
+    """Where workers keep state; with `rocksdb` all members are static."""
+    upgrade_from: Path | None = None
+    """A folder with the code of a release: workers begin as that one's."""
+    release: str = "0.1.0"
 
     @property
     def kinds_that_strike(self) -> tuple[str, ...]:
         """As chosen, or all."""
-        return self.kinds or tuple(possible(self.brokers))
+        return self.kinds or tuple(
+            kind for kind in possible(self.brokers) if not (self.upgrade_from and kind == "scale")
+        )
 
     @property
     def real_session_s(self) -> float:
@@ -68,7 +76,7 @@ class Options:
         return BROKERS_SESSION_SECONDS if self.kip848 else self.session_s
 
     def worker_properties(self) -> dict[str, str]:
-        """Variables for the workers."""
+        """Variables for the workers, apart from those of the store."""
         if self.kip848:
             return {"KAFKA_GROUP_PROTOCOL": "consumer"}
         return {"KAFKA_SESSION_TIMEOUT_MS": str(int(self.session_s * 1_000)), "KAFKA_HEARTBEAT_INTERVAL_MS": "500"}
@@ -89,7 +97,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """For a file."""
         return {
-            "options": asdict(self.options),
+            "options": {**asdict(self.options), "upgrade_from": self.options.upgrade_from is not None},
             "verdict": self.verdict.as_dict(),
             "faults": [{"kind": it.kind, "partitions": it.partitions, "seconds": it.seconds} for it in self.felt],
             "seconds": self.seconds,
@@ -109,17 +117,6 @@ def machine() -> str:
     return f"{cores} cores, {kilobytes / 2**20:.0f} GiB, {model or platform.machine()}, {platform.system()}"
 
 
-def kept_for_ever(folder: Path) -> Path:
-    """A topics.yaml as Halter's, but that nothing is ever deleted: the verdict reads it all."""
-    document = yaml.safe_load(resource("topics.yaml").read_text(encoding="utf-8"))
-    for topic in document["topics"].values():
-        if topic["configs"]["cleanup.policy"] == "delete":
-            topic["configs"] |= {"retention.ms": -1, "retention.bytes": -1}
-    path = folder / "topics.yaml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    return path
-
-
 class Experiment:
     """Runs in a folder; whoever made the folder removes it, or keeps it as evidence."""
 
@@ -136,12 +133,12 @@ class Experiment:
             f"{self._folder}"
         )
         with Brokers(self._folder / "kafka", options.brokers) as brokers:
-            topics_file = kept_for_ever(self._folder)
+            document = yaml.safe_load(resource("topics.yaml").read_text(encoding="utf-8"))
+            topics_file = kept_for_ever(document, self._folder / "topics.yaml")
             overrides: dict[str, str | None] = {"bootstrap.servers": brokers.bootstrap}
             settings = Settings.load(
                 None, {}, overrides, prefix=PREFIX, partitions=options.partitions, topics_file=topics_file
             )
-            topic_admin.make_so(settings.topics(), brokers.admin, replication="auto")
             verdict, felt = self._attack(brokers, settings, topics_file)
         if verdict.ok:
             for data in (self._folder / "kafka").glob("broker-*/"):
@@ -158,12 +155,22 @@ class Experiment:
             "HALTER_TOPICS": str(topics_file),
             **options.worker_properties(),
         }
-        fleet = Fleet(brokers.bootstrap, brokers.proxied_bootstrap, environment, self._folder, options.members)
+        if options.store != "memory":
+            environment |= {"HALTER_STORE": options.store, "HALTER_STORE_DIR": str(self._folder / "store")}
+        upgrade, program = None, Program()
+        if options.upgrade_from is not None:
+            upgrade = Upgrade(options.upgrade_from.absolute(), options.release, self._folder)
+            program = upgrade.begin(brokers.bootstrap, environment)
+        else:
+            topic_admin.make_so(settings.topics(), brokers.admin, replication="auto")
+        fleet = Fleet(brokers.bootstrap, brokers.proxied_bootstrap, environment, self._folder, options.members, program)
         recoveries = Recoveries()
         scene = Scene(
             brokers, fleet, recoveries, options.partitions, options.real_session_s,
             random.Random(f"faults {options.seed}"), [],
         )  # fmt: skip
+        if upgrade is not None:
+            scene.upgrades = upgrade.steps(fleet, settings, brokers.admin)
         watcher = Watcher(brokers.bootstrap, PREFIX, options.partitions, recoveries.on_outcome)
         load, pulse = Load(settings, options.seed, options.rate), Pulse(settings, options.partitions, recoveries)
         reporter = Reporter(settings)
@@ -199,6 +206,9 @@ class Experiment:
             if options.seconds is not None and time.monotonic() - begun >= options.seconds:
                 return
             number += 1
+            if self._is_time_to_upgrade(number):
+                self._say(f"{number:>4} {time.monotonic() - begun:>7.1f} s  {'upgrade':16} {FAULTS['upgrade'](scene)}")
+                continue
             if not bag:
                 bag = list(options.kinds_that_strike)
                 scene.random.shuffle(bag)
@@ -210,6 +220,14 @@ class Experiment:
             # Sometimes the next fault meets an installation that is whole, sometimes one that is coming back.
             if patient:
                 self._recover(scene)
+
+    def _is_time_to_upgrade(self, number: int) -> bool:
+        """Spread the steps of an upgrade over all faults, none of them first or last."""
+        options = self._options
+        if options.upgrade_from is None or options.faults is None:
+            return False
+        steps = Upgrade.count(options.workers) + 1
+        return number * steps // options.faults > (number - 1) * steps // options.faults and number < options.faults
 
     def _wait(self, scene: Scene, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -259,7 +277,10 @@ class Experiment:
         self._say("reading all topics, and judging")
         tape = read_tape(brokers.bootstrap, PREFIX, self._options.partitions)
         tape.save(self._folder / "tape.pickle.gz")
-        verdict = judge(tape)
+        if self._options.upgrade_from is None:
+            verdict = judge(tape)
+        else:
+            verdict = judge(tape.in_current_schemas(), decide_again=False)
         there = {place for place, _ in tape.inputs()}
         gone = sorted(load.acknowledged - there)
         findings = [Finding(Kind.KAFKA, f"{place} was acknowledged and is not there") for place in gone]
@@ -274,6 +295,8 @@ class Experiment:
             "turns aborted": fleet.logged("turn_aborted"),
             "dead owners fenced": fleet.logged("fencing_dead_owner"),
             "rejoined": fleet.logged("rejoining"),
+            "partitions paused": fleet.logged("partition_paused"),
+            "stores wiped": fleet.logged("store_wiped"),
             "workers that ended by themselves": dict(fleet.ended_by_themselves),
         }
         return verdict

@@ -7,8 +7,8 @@ run cannot be repeated exactly; what is posted can.
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from tests.chaos.fleet import Fleet, Worker
@@ -31,6 +31,8 @@ class Scene:
     random: random.Random
     extra: list[Worker]
     """Workers added by a fault, to be removed by another."""
+    upgrades: Iterator[str] = field(default_factory=lambda: iter(()))
+    """Each step of an upgrade, taken by `next`, which says what it was."""
 
     def everywhere(self) -> set[int]:
         """All partitions."""
@@ -162,6 +164,12 @@ def cut_network(scene: Scene) -> str:
     return f"for {seconds:.1f} s"
 
 
+def upgrade(scene: Scene) -> str:
+    """A step of an upgrade: the topics, or one worker that is started again as another version."""
+    scene.strike("upgrade", scene.everywhere())
+    return next(scene.upgrades)
+
+
 FAULTS: Final[Mapping[str, Callable[[Scene], str]]] = {
     "kill": kill,
     "kill-all": kill_all,
@@ -174,11 +182,13 @@ FAULTS: Final[Mapping[str, Callable[[Scene], str]]] = {
     "broker-stall": broker_stall,
     "broker-kill": broker_kill,
     "only-broker-kill": only_broker_kill,
+    "upgrade": upgrade,
 }
 THREE_BROKERS: Final = frozenset({"broker-kill"})
 ONE_BROKER: Final = frozenset({"only-broker-kill"})
-NOT_BY_DEFAULT: Final = frozenset({"only-broker-kill"})
-"""Kafka itself may lose marks of a committed transaction then (docs/adr/0001): what is found says nothing of Halter."""
+NOT_BY_DEFAULT: Final = frozenset({"only-broker-kill", "upgrade"})
+"""Kafka itself may lose marks of a committed transaction when its only broker is killed (docs/adr/0001): what is found
+says nothing of Halter. An upgrade needs the code of an earlier release."""
 
 
 def possible(brokers: int) -> list[str]:

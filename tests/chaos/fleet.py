@@ -20,6 +20,15 @@ READY_SECONDS: Final = 180.0
 EXPECTED: Final = frozenset({0, -signal.SIGKILL, -signal.SIGTERM})
 
 
+@dataclass(frozen=True)
+class Program:
+    """What a worker runs: the code in a folder, with variables that this version wants."""
+
+    name: str = "today's"
+    folder: Path = ROOT
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class Worker:
     """A place among the workers, and the process that is there now."""
@@ -29,6 +38,7 @@ class Worker:
     environment: Mapping[str, str]
     folder: Path
     proxied: bool = False
+    program: Program = field(default_factory=Program)
     starts: int = 0
     process: subprocess.Popen[bytes] | None = None
     held_until: float = 0.0
@@ -67,9 +77,15 @@ class Worker:
         if self.static:
             command += ["--slot", self.name]
         with self.log_file.open("ab") as log:
-            log.write(f"--- start {self.starts} at {time.strftime('%H:%M:%S', time.gmtime())}\n".encode())
+            at = time.strftime("%H:%M:%S", time.gmtime())
+            log.write(f"--- start {self.starts} at {at}, {self.program.name}\n".encode())
             self.process = subprocess.Popen(
-                command, env=dict(self.environment), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                env={**self.environment, **self.program.variables},
+                cwd=self.program.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def send(self, number: signal.Signals) -> None:
@@ -106,6 +122,8 @@ class Fleet:
     environment: Mapping[str, str]
     folder: Path
     members: str = "mixed"
+    program: Program = field(default_factory=Program)
+    """What workers that are added run."""
     workers: list[Worker] = field(default_factory=list)
     ended_by_themselves: Counter[str] = field(default_factory=Counter)
     """Exit codes and last words of workers that nobody had told to end."""
@@ -120,7 +138,7 @@ class Fleet:
         variables = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))}
         variables |= self.environment
         variables["KAFKA_BOOTSTRAP_SERVERS"] = self.proxied_bootstrap if proxied else self.bootstrap
-        worker = Worker(f"worker-{number}", static, variables, self.folder, proxied)
+        worker = Worker(f"worker-{number}", static, variables, self.folder, proxied, self.program)
         self.workers.append(worker)
         worker.start()
         return worker

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests.chaos.avro import decode
+from tests.chaos.avro import as_current, decode
 
 INPUTS: Final = ("wf-commands", "external-events", "task-reports", "definition-commands")
 STATE: Final = ("wf-runs", "thread-runs", "wf-run-external-events")
@@ -77,6 +77,17 @@ class Tape:
             else:
                 found[key] = record.value
         return found
+
+    def in_current_schemas(self) -> "Tape":
+        """The same, as if today's schemas had written what an earlier release did."""
+        topics = {
+            topic: {
+                partition: [record._replace(value=as_current(record.value)) for record in records]
+                for partition, records in partitions.items()
+            }
+            for topic, partitions in self.topics.items()
+        }
+        return Tape(self.partitions, topics, self.read_at_ms)
 
     def save(self, path: Path) -> None:
         """Keep it as evidence."""

@@ -75,6 +75,7 @@ class CountingFold:
 
     broken = ()
     files = None
+    quarantined = 0
 
     def restore(self, topic: str, key: bytes, value: bytes | None) -> None:
         if value is None:
