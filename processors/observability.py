@@ -1,8 +1,8 @@
 """What a worker says and shows: its log on stderr, a ready file, an endpoint for probes. Each only when asked for.
 
 The log is structlog's, one line per event, for people or as JSON; what libraries log goes the same way from
-WARNING on. The ready file exists while the worker is ready. The endpoint answers `/ready`, `/live`, `/metrics` and nothing
-else, on the loopback address.
+WARNING on. The ready file exists while the worker is ready. The endpoint answers `/ready`, `/live`, `/metrics` and
+nothing else, on the loopback address.
 """
 
 import asyncio

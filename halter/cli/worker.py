@@ -63,7 +63,7 @@ def worker(
         typer.Option(
             min=1,
             max=65_535,
-            help="Answer GET /ready and /live on 127.0.0.1 at this port; further processes take the next ones.",
+            help="Answer GET /ready, /live and /metrics on 127.0.0.1 at this port; more processes take the next ones.",
             show_default=False,
         ),
     ] = None,

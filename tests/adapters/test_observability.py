@@ -8,20 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from processors.observability import PortTaken, Probes, ReadyFile
+from processors.observability import PortTaken, Probes, ReadyFile, metrics
 from processors.runtime.readiness import Readiness, Snapshot, State
 
 
-async def get(port: int, path: str) -> tuple[int, dict[str, object]]:
+async def read(port: int, path: str) -> tuple[str, str]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
+    return head.decode(), body.decode()
+
+
+async def get(port: int, path: str) -> tuple[int, dict[str, object]]:
+    head, body = await read(port, path)
     return int(head.split()[1]), json.loads(body)
 
 
-def test_probes_answer_ready_and_live_and_nothing_else(unused_port: int) -> None:
+def test_probes_answer_ready_and_live_and_metrics_and_nothing_else(unused_port: int) -> None:
     readiness = Readiness()
 
     def state() -> dict[str, object]:
@@ -35,6 +40,9 @@ def test_probes_answer_ready_and_live_and_nothing_else(unused_port: int) -> None
         readiness.lives(State.FOLDING)
         status, answer = await get(unused_port, "/ready")
         assert (status, answer["state"]) == (200, "folding")
+        head, body = await read(unused_port, "/metrics")
+        assert head.startswith("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4")
+        assert "\nhalter_ready 1\n" in body
         assert (await get(unused_port, "/secrets"))[0] == 404
         with pytest.raises(PortTaken, match=str(unused_port)):
             await Probes(dict, unused_port).start()
@@ -67,6 +75,26 @@ def test_a_ready_file_is_there_while_the_worker_is_ready(tmp_path: Path) -> None
     assert json.loads(path.read_text(encoding="utf-8"))["shards"] == [1, 2, 3]
     readiness.waits_for_kafka(True)
     assert not path.exists()
+
+
+def test_metrics_say_for_each_partition_whether_it_is_paused_and_how_many_wf_runs_are_in_quarantine() -> None:
+    readiness = Readiness()
+    readiness.lives(State.FOLDING)
+    readiness.owns((1, 2), {5: 0.5})
+    readiness.pauses({2: "a rule broke"})
+    readiness.keeps({1: 3})
+    samples = [line for line in metrics(readiness.snapshot.as_dict()).splitlines() if not line.startswith("#")]
+    assert samples == [
+        "halter_ready 0",
+        'halter_partition_restoring{partition="1"} 0',
+        'halter_partition_restoring{partition="2"} 0',
+        'halter_partition_restoring{partition="5"} 1',
+        'halter_partition_paused{partition="1"} 0',
+        'halter_partition_paused{partition="2"} 1',
+        'halter_partition_paused{partition="5"} 0',
+        'halter_quarantined_wf_runs{partition="1"} 3',
+        'halter_quarantined_wf_runs{partition="2"} 0',
+    ]
 
 
 def test_readiness_is_the_worst_of_what_its_parts_report() -> None:

@@ -1,6 +1,8 @@
 """Quarantine, release and skip in the fold of a partition, without Kafka."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,13 +28,16 @@ from processors.core.context import Limits
 from processors.core.engine import new_run, replay
 from processors.core.events import InputKept, LogEntry, RecordSkipped, Rejected, RejectionCode, WfRunReleased
 from processors.core.model import KeptInput, Status, WfRun
-from tests.adapters.test_shard import CART, COMMANDS, add
+from processors.stores import MemoryStore, WfRunStore
+from tests.adapters.test_shard import CART, COMMANDS, add, rocks
 from tests.support.broken_rule import RuleBroke, broken_rule
 from tests.support.shard_rig import ShardRig
 
 
-def with_cart(limits: Limits | None = None) -> ShardRig:
-    rig = ShardRig(limits)
+def with_cart(
+    limits: Limits | None = None, new_store: Callable[[int], WfRunStore] = lambda _: MemoryStore()
+) -> ShardRig:
+    rig = ShardRig(limits, new_store=new_store)
     rig.turn(
         PutExternalEventDef("add"),
         PutExternalEventDef("checkout"),
@@ -42,9 +47,10 @@ def with_cart(limits: Limits | None = None) -> ShardRig:
     return rig
 
 
-@pytest.fixture
-def rig() -> ShardRig:
-    return with_cart()
+@pytest.fixture(params=["memory", "rocksdb"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> ShardRig:
+    """On every store there is."""
+    return with_cart() if request.param == "memory" else with_cart(new_store=rocks(tmp_path))
 
 
 def fold(rig: ShardRig, item: Any) -> Any:
@@ -179,6 +185,24 @@ def test_an_id_that_is_released_without_anything_leaves_no_row(rig: ShardRig) ->
     rig.turn(ReleaseWfRun("c1"))
     assert rig.tables["wf-runs"] == rig.tables["kept-inputs"] == {}
     assert rig.shard.wf_runs == {}
+
+
+def test_wf_runs_in_quarantine_are_counted_also_after_restarts_of_which_a_store_with_files_reads_little(
+    rig: ShardRig,
+) -> None:
+    rig.turn(RunWf("c1", "cart"), RunWf("c2", "cart"))
+    rig.turn(QuarantineWfRun("c1"), QuarantineWfRun("c2"), QuarantineWfRun("unknown"))
+    assert rig.shard.quarantined == 3
+    for released, left in (("c1", 2), ("unknown", 1)):
+        if rig.shard.files is not None:
+            rig.shard.files.checkpoint(rig.ends())
+        rig.crash()
+        rig.turn(ReleaseWfRun(released))
+        assert rig.shard.quarantined == left
+        rig.crash()
+        assert rig.shard.quarantined == left
+    rig.turn(DeleteWfRun("c2"), ReleaseWfRun("c2"))
+    assert rig.shard.quarantined == 0
 
 
 def test_what_makes_no_sense_is_rejected(rig: ShardRig) -> None:

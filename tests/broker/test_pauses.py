@@ -21,7 +21,7 @@ from processors.core.engine import new_run, replay
 from processors.core.model import Status
 from processors.partitioner import partition_of
 from tests.adapters.test_shard import CART
-from tests.support.installation import Installation, WorkerProcess, wait_until
+from tests.support.installation import SHORT_SESSIONS, Installation, WorkerProcess, wait_until
 
 PARTITIONS = 4
 BAD = "bad-1"
@@ -36,9 +36,21 @@ ELSEWHERE = [
 BRIEFLY = 3.0
 
 
+ON_EVERY_STORE = pytest.mark.parametrize("store", ["memory", "rocksdb"])
+
+
 @pytest.fixture
-def installation(bootstrap: str, prefix: str, tmp_path: Path) -> Iterator[Installation]:
-    with Installation(bootstrap, prefix, tmp_path, partitions=PARTITIONS) as it:
+def store() -> str:
+    """Where workers keep state."""
+    return "memory"
+
+
+@pytest.fixture
+def installation(bootstrap: str, prefix: str, tmp_path: Path, store: str) -> Iterator[Installation]:
+    variables = dict(SHORT_SESSIONS)
+    if store != "memory":
+        variables |= {"HALTER_STORE": store, "HALTER_STORE_DIR": str(tmp_path / "store")}
+    with Installation(bootstrap, prefix, tmp_path, partitions=PARTITIONS, variables=variables) as it:
         yield it
 
 
@@ -84,10 +96,18 @@ def command(installation: Installation, *arguments: str) -> subprocess.Completed
     )
 
 
+def metrics(port: int) -> list[str]:
+    """The samples that a worker shows."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        text: str = answer.read().decode()
+    return text.splitlines()
+
+
 def paused(process: WorkerProcess) -> int:
     return process.log.count("partition_paused")
 
 
+@ON_EVERY_STORE
 def test_the_partition_waits_the_others_go_on_and_quarantine_and_release_make_it_as_if_nothing_had_been(
     installation: Installation, client: Client
 ) -> None:
@@ -175,6 +195,7 @@ def test_readiness_says_what_is_wrong_and_a_record_that_is_skipped_lets_the_part
     assert (answered.value.code, state["state"]) == (503, "degraded")
     assert f"wf-commands[{PARTITION}]@{bad.offset}" in state["paused"][str(PARTITION)]
     assert urllib.request.urlopen(f"http://127.0.0.1:{port}/live").status == 200
+    assert f'halter_partition_paused{{partition="{PARTITION}"}} 1' in metrics(port)
     skipped = command(installation, "skip", "wf-commands", str(PARTITION), str(bad.offset), "--operator", "ann")
     assert (skipped.returncode, skipped.stdout) == (
         0,
@@ -188,6 +209,9 @@ def test_readiness_says_what_is_wrong_and_a_record_that_is_skipped_lets_the_part
     assert "folded already" in again.stderr
     broken.wait_ready()
     assert paused(broken) == 1
+    assert f'halter_partition_paused{{partition="{PARTITION}"}} 0' in metrics(port)
+    assert names(client.quarantine(BAD)) == ["WfRunQuarantined"]
+    wait_until("the count", lambda: f'halter_quarantined_wf_runs{{partition="{PARTITION}"}} 1' in metrics(port))
 
 
 def test_a_release_that_breaks_again_can_be_passed_over(installation: Installation, client: Client) -> None:
@@ -256,6 +280,7 @@ def test_timers_that_break_pause_their_partition_and_are_quiet_in_quarantine(
     wait_until("the timer", lambda: (run := client.show(BAD)) is not None and run.status is Status.ERROR)
 
 
+@ON_EVERY_STORE
 @pytest.mark.parametrize("crash_at", ["after-fold:4", "after-send-offsets:4"])
 def test_a_kill_in_between_loses_and_doubles_nothing(installation: Installation, client: Client, crash_at: str) -> None:
     healthy = worker(installation, "one")

@@ -1,0 +1,93 @@
+"""An upgrade under attack: workers of an earlier release, whose code is in a folder, become today's one by one.
+
+The steps are those of docs/upgrades.md, each between two faults: the topics; each worker as today's, told to write the
+release's schemas; each worker as today's, told nothing.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from confluent_kafka.admin import AdminClient
+
+from halter import topic_admin
+from processors.errors import HalterError
+from processors.settings import Settings
+from tests.chaos.fleet import Fleet, Program
+from tests.chaos.reading import wait_for
+
+GONE_SECONDS = 30.0
+
+
+class NotSetUp(HalterError):
+    """The earlier release could not make its topics. Look whether the folder has its code."""
+
+
+def kept_for_ever(document: dict[str, Any], path: Path) -> Path:
+    """Write a topics.yaml that deletes nothing: the verdict reads it all."""
+    for topic in document["topics"].values():
+        if topic["configs"]["cleanup.policy"] == "delete":
+            topic["configs"] |= {"retention.ms": -1, "retention.bytes": -1}
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return path
+
+
+@dataclass
+class Upgrade:
+    """From the release whose code is in `code`. `folder`: where files may be put."""
+
+    code: Path
+    release: str
+    folder: Path
+
+    def _topics(self, name: str, *, co_partitioned: bool) -> Path:
+        document = yaml.safe_load((self.code / "topics.yaml").read_text(encoding="utf-8"))
+        if co_partitioned:
+            document["topics"]["operator-commands"].pop("partitions", None)
+        return kept_for_ever(document, self.folder / name)
+
+    def begin(self, bootstrap: str, environment: Mapping[str, str]) -> Program:
+        """Have the release make its topics; return what its workers run. Raises NotSetUp."""
+        topics = self._topics("topics-before.yaml", co_partitioned=False)
+        old = Program(self.release, self.code, {"HALTER_TOPICS": str(topics)})
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))}
+        variables |= {**environment, **old.variables, "KAFKA_BOOTSTRAP_SERVERS": bootstrap}
+        done = subprocess.run(
+            [sys.executable, "-m", "halter", "topics", "apply", "--yes", "--replication", "auto"],
+            env=variables, cwd=self.code, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise NotSetUp(f"{self.release} could not make its topics: {done.stderr}")
+        return old
+
+    def steps(self, fleet: Fleet, settings: Settings, admin: AdminClient) -> Iterator[str]:
+        """Take a step, then say which it was."""
+        operator_commands = settings.topics().operator_commands
+        for future in admin.delete_topics([operator_commands]).values():
+            future.result()
+        wait_for(
+            "the end of a topic", lambda: operator_commands not in admin.list_topics(timeout=10).topics, GONE_SECONDS
+        )
+        topic_admin.make_so(settings.topics(), admin, replication="auto")
+        # Only for those that start again before their turn has come: the release wants one partition of this topic.
+        old_topics = {"HALTER_TOPICS": str(self._topics("topics-meanwhile.yaml", co_partitioned=True))}
+        for worker in fleet.workers:
+            worker.program = Program(self.release, self.code, old_topics)
+        yield "topics"
+        for variables in ({"HALTER_SCHEMAS": self.release}, {}):
+            fleet.program = Program(f"today's, {variables or 'and nothing else'}", variables=variables)
+            for worker in list(fleet.workers):
+                worker.stop()
+                worker.program = fleet.program
+                fleet.wait_ready()
+                yield f"{worker.name} is {fleet.program.name}"
+
+    @staticmethod
+    def count(workers: int) -> int:
+        """How many steps there are."""
+        return 1 + 2 * workers
