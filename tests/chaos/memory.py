@@ -32,10 +32,11 @@ TASK_MS: Final = 800
 class MemoryInstallation:
     """All shards of an installation, and its topics as a tape."""
 
-    def __init__(self, partitions: int = 2) -> None:
+    def __init__(self, partitions: int = 2, release: str | None = None) -> None:
+        """`release`: the version whose schemas are written."""
         self.now_ms = START_MS
         self.tape = Tape(partitions, {topic: defaultdict(list) for topic in TOPICS})
-        codec = Codec.load()
+        codec = Codec.load(release=release)
         self._view = DefinitionsView(codec)
         factory = ShardFactory(partitions, codec, self._view)
         self._shards = [factory.create(partition) for partition in range(partitions)]

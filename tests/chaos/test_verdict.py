@@ -80,6 +80,13 @@ def rewritten(record: TapeRecord, **fields: object) -> TapeRecord:
     return record._replace(value=encode(name, {**was, **fields}))
 
 
+def test_what_an_earlier_release_wrote_is_judged_as_if_todays_schemas_had_written_it() -> None:
+    tape = MemoryInstallation(release="0.1.0").run(SEED, STEPS)
+    assert judge(tape, decide_again=False).count(Kind.STATE) > 0
+    assert judge(tape.in_current_schemas(), decide_again=False).ok
+    assert tape.in_current_schemas().topics["wf-runs"] != tape.topics["wf-runs"]
+
+
 def test_a_right_tape_is_right_and_has_something_of_everything() -> None:
     tape = MemoryInstallation().run(SEED, 350)
     verdict = judge(tape)
