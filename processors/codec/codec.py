@@ -79,18 +79,22 @@ class Codec:
             if RECORDS.get(kind.__name__) is not kind:
                 raise Unencodable(f"expected a record of the schemas, found {kind.__name__}")
             with self._compiling:
-                self._writers[kind] = self._record_writer(kind.__name__)
+                self._writers[kind] = self._writer(kind.__name__, EncoderCompiler.record)
         try:
             return self._writers[kind](record)
         except encoders.ERRORS as error:
             raise self._unencodable(record, error) from error
 
-    def _record_writer(self, name: str) -> Callable[[Any], bytes]:
+    def _writer(
+        self, name: str, compiled: Callable[[EncoderCompiler, str, bytes], Callable[..., bytes]]
+    ) -> Callable[..., bytes]:
+        """With the current schema or, if this codec writes as an earlier release does, with that one."""
         released = self._released.get(name)
         if released is None:
-            return self._encoders.record(name, self.framing.header(self.schemas.records[name]))
-        old = EncoderCompiler(released.names).record(name, self.framing.header(released))
-        return self._dropped(released).refused(old)
+            return compiled(self._encoders, name, self.framing.header(self.schemas.records[name]))
+        old = compiled(EncoderCompiler(released.names), name, self.framing.header(released))
+        dropped = Dropped(released.names, self.schemas.names, f"the schemas of {self._release}")
+        return dropped.refused(old)
 
     @staticmethod
     def _unencodable(record: Any, error: Exception) -> Unencodable:
@@ -126,18 +130,8 @@ class Codec:
         if EVENTS.get(event.__name__) is not event:
             raise Unencodable(f"expected an event of the log, found {event.__name__}")
         with self._compiling:
-            name = event.__name__
-            released = self._released.get(name)
-            if released is None:
-                writer = self._encoders.event(name, self.framing.header(self.schemas.records[name]))
-            else:
-                old = EncoderCompiler(released.names).event(name, self.framing.header(released))
-                writer = self._dropped(released).refused(old)
-            self._event_writers[event] = writer
+            writer = self._event_writers[event] = self._writer(event.__name__, EncoderCompiler.event)
         return writer
-
-    def _dropped(self, released: RecordSchema) -> Dropped:
-        return Dropped(released.names, self.schemas.names, f"the schemas of {self._release}")
 
     def decode(self, data: bytes) -> Record:
         """Return the record that the bytes are; one of the log as a LogEntry.
