@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.wf_specs import DEFINITIONS
+from bench.wf_specs import DEFINITIONS, INTERRUPT, wf_run_id
 from processors import app
 from processors.codec import Codec
 from processors.core.commands import ExternalEvent, RunWf
@@ -26,30 +26,21 @@ from processors.outputs import OutputRecord
 from processors.runtime import Slot
 from processors.settings import Settings
 from processors.shard import Shard, ShardFactory
+from tests.support.shard_rig import ShardRig
 
 LOG: Final = "wf-events"
 POSITIONS: Final = "fold-positions"
-WF_RUN_ID: Final = "018f9e3c-7c1a-7000-8000-000000000000"
-"""As long as the ids of the benchmark."""
+WF_RUN_ID: Final = wf_run_id(0)
 
 
-def what_an_interrupt_comes_to(codec: Codec) -> Sequence[OutputRecord]:
+def what_an_interrupt_comes_to() -> Sequence[OutputRecord]:
     """The outputs of one interrupt that is folded in a turn of its own."""
-    view = DefinitionsView(codec)
-    shard = ShardFactory(1, codec, view).create(0)
-
-    def turn(topic: str, offset: int, key: str, command: Any) -> Sequence[OutputRecord]:
-        shard.fold(InputRecord(topic, 0, offset, 1_767_225_600_000, key.encode(), codec.encode(command)))
-        outputs = list(shard.take_outputs())
-        for output in outputs:
-            if output.topic == "definitions" and output.key is not None:
-                view.apply(output.key, output.value, view.position + 1)
-        return outputs
-
-    for offset, definition in enumerate(DEFINITIONS):
-        turn("definition-commands", offset, definition.name, definition)
-    turn("wf-commands", 0, WF_RUN_ID, RunWf(WF_RUN_ID, "interrupt"))
-    return turn(EXTERNAL_EVENTS, 0, WF_RUN_ID, ExternalEvent(WF_RUN_ID, "add", "00000001", 1))
+    rig = ShardRig()
+    rig.turn(*DEFINITIONS)
+    rig.turn(RunWf(WF_RUN_ID, INTERRUPT.name))
+    before = len(rig.outputs)
+    rig.turn(ExternalEvent(WF_RUN_ID, "add", "00000001", 1))
+    return rig.outputs[before:]
 
 
 class CeilingShard(Shard):
@@ -81,8 +72,8 @@ class CeilingShard(Shard):
 
     def take_outputs(self) -> Sequence[OutputRecord]:
         """Add the rows of each WfRun once."""
-        for wf_run_id in self._answered:
-            self._outputs += [output._replace(key=wf_run_id + rest) for output, rest in self._kept_rows]
+        for key in self._answered:
+            self._outputs += [output._replace(key=key + rest) for output, rest in self._kept_rows]
         self._answered.clear()
         return super().take_outputs()
 
@@ -99,7 +90,7 @@ def main() -> None:
         topics = settings.topics()
         app.expect_topics(settings, topics)
         codec = Codec.load()
-        CeilingShard.template = what_an_interrupt_comes_to(codec)
+        CeilingShard.template = what_an_interrupt_comes_to()
         definitions = DefinitionsView(codec)
         factory = ShardFactory(topics.partitions, codec, definitions, shard=CeilingShard)
         worker = app.build(settings, topics, factory, definitions, slot=Slot(options.slot, static=True))

@@ -15,7 +15,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench.wf_specs import DEFINITIONS
+from bench.wf_specs import DEFINITIONS, wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.codec import Codec
 from processors.core.commands import RunWf
@@ -23,11 +23,6 @@ from processors.fold_position import FoldPosition
 from tests.support.halter_processes import Halter
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-
-
-def wf_run_id(number: int) -> str:
-    """As long as a UUID, which is what the client makes."""
-    return f"018f9e3c-7c1a-7000-8000-{number:012d}"
 
 
 def cpu_seconds(pid: int) -> float:

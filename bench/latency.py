@@ -14,7 +14,8 @@ from pathlib import Path
 from confluent_kafka import Consumer
 
 from bench.figures import Figures, percentile
-from bench.house import House, wf_run_id
+from bench.house import House
+from bench.wf_specs import wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.core.commands import ExternalEvent
 

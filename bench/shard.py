@@ -19,73 +19,33 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from processors.codec import Codec
-from processors.core.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
-from processors.definitions_view import DefinitionsView
+from bench.wf_specs import DEFINITIONS, ORDER, wf_run_id
+from processors.core.commands import ExternalEvent, RunWf
 from processors.inputs import InputRecord
-from processors.shard import ShardFactory
+from tests.support.shard_rig import ShardRig
 
 TARGET_US = 100
-START_MS = 1_767_225_600_000
-_START, _END = {"kind": "ENTRYPOINT", "next": "wait"}, {"kind": "EXIT"}
-_ADD = {"to": "end", "set": [{"var": "total", "op": "ADD", "value": {"var": "INPUT"}}]}
-WF_SPEC: dict[str, Any] = {
-    "name": "order",
-    "entrypoint": "main",
-    "threads": {
-        "main": {
-            "variables": {"customer": {"type": "STR", "default": "c-0042"}, "total": {"type": "INT", "default": 0}},
-            "interrupts": [{"event": "add", "handler": "on-add"}],
-            "nodes": {"start": _START, "wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "end"}, "end": _END},
-        },
-        "on-add": {
-            "variables": {"INPUT": {"type": "INT"}},
-            "nodes": {"start": {"kind": "ENTRYPOINT", "next": _ADD}, "end": _END},
-        },
-    },
-}
 
 
 class Bench:
     """A shard of one partition with WfRuns that wait to be interrupted."""
 
     def __init__(self, wf_runs: int) -> None:
-        self._codec = Codec.load()
-        view = DefinitionsView(self._codec)
-        self._shard = ShardFactory(1, self._codec, view).create(0)
-        self._offset = 0
-        for definition in (
-            PutExternalEventDef("add"),
-            PutExternalEventDef("go"),
-            PutWfSpec("order", json.dumps(WF_SPEC)),
-        ):
-            for output in self._turn([self._record("definition-commands", definition.name, definition)]):
-                if output.topic == "definitions":
-                    view.apply(output.key or b"", output.value, view.position + 1)
-        self._ids = [f"018f9e3c-7c1a-7000-8000-{number:012d}" for number in range(wf_runs)]
-        self._turn([self._record("wf-commands", wf_run_id, RunWf(wf_run_id, "order")) for wf_run_id in self._ids])
+        self._rig = ShardRig()
+        self._ids = [wf_run_id(number) for number in range(wf_runs)]
+        self._posted = 0
+        self._rig.turn(*DEFINITIONS)
+        self._rig.turn(*(RunWf(this, ORDER.name) for this in self._ids))
 
-    def _record(self, topic: str, key: str, command: Any) -> InputRecord:
-        self._offset += 1
-        time_ms = START_MS + self._offset
-        return InputRecord(topic, 0, self._offset, time_ms, key.encode(), self._codec.encode(command))
-
-    def _turn(self, records: list[InputRecord]) -> Any:
-        for record in records:
-            self._shard.required_definitions(record)
-            self._shard.fold(record)
-        outputs = self._shard.take_outputs()
-        self._shard.committed()
-        return outputs
+    def _interrupt(self, wf_run: str) -> InputRecord:
+        self._posted += 1
+        self._rig.now_ms += 1
+        return self._rig.command(ExternalEvent(wf_run, "add", f"{wf_run}-{self._posted}", 1))
 
     def turn(self) -> tuple[float, float, int]:
         """Interrupt each WfRun once: seconds for one interrupt in `fold` and in `rows`, and records written."""
-        events = [
-            (wf_run_id, ExternalEvent(wf_run_id, "add", f"{wf_run_id}-{self._offset + n}", 1))
-            for n, wf_run_id in enumerate(self._ids)
-        ]
-        records = [self._record("external-events", wf_run_id, event) for wf_run_id, event in events]
-        shard = self._shard
+        records = [self._interrupt(this) for this in self._ids]
+        shard = self._rig.shard
         started = time.perf_counter()
         for record in records:
             shard.required_definitions(record)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.figures import Figures
-from bench.house import AtOnce, House, wf_run_id
+from bench.house import AtOnce, House
+from bench.wf_specs import wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.core.commands import ExternalEvent
 

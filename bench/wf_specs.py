@@ -16,29 +16,41 @@ def thread(nodes: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {**more, "nodes": {"start": {"kind": "ENTRYPOINT", "next": next(iter(nodes))}, **nodes}}
 
 
-END = {"kind": "EXIT"}
+def wf_run_id(number: int) -> str:
+    """As long as a UUID, which is what the client makes."""
+    return f"018f9e3c-7c1a-7000-8000-{number:012d}"
 
-INTERRUPT = wf_spec(
-    "interrupt",
-    {
-        "main": thread(
-            {"wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "end"}, "end": END},
-            variables={"total": {"type": "INT", "default": 0}},
-            interrupts=[{"event": "add", "handler": "on-add"}],
-        ),
-        "on-add": {
-            "variables": {"INPUT": {"type": "INT"}},
-            "nodes": {
-                "start": {
-                    "kind": "ENTRYPOINT",
-                    "next": {"to": "end", "set": [{"var": "total", "op": "ADD", "value": {"var": "INPUT"}}]},
-                },
-                "end": END,
-            },
+
+END = {"kind": "EXIT"}
+WAITING = thread({"wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "end"}, "end": END})
+TOTAL = {"total": {"type": "INT", "default": 0}}
+ON_ADD = {
+    "variables": {"INPUT": {"type": "INT"}},
+    "nodes": {
+        "start": {
+            "kind": "ENTRYPOINT",
+            "next": {"to": "end", "set": [{"var": "total", "op": "ADD", "value": {"var": "INPUT"}}]},
         },
+        "end": END,
     },
-)
+}
+
+
+def interrupted(variables: dict[str, Any] = TOTAL) -> dict[str, Any]:
+    """A ThreadSpec that waits, and is interrupted by each `add`."""
+    return {"variables": variables, "interrupts": [{"event": "add", "handler": "on-add"}], **WAITING}
+
+
+INTERRUPT = wf_spec("interrupt", {"main": interrupted(), "on-add": ON_ADD})
 """One interrupt: halt, handler with one mutation, resume."""
+
+CUSTOMER = {"customer": {"type": "STR", "default": "c-0042"}}
+ORDER = wf_spec("order", {"main": interrupted(CUSTOMER | TOTAL), "on-add": ON_ADD})
+"""The same with a row that holds more than what is changed."""
+
+URGENT = {"urgent": {"type": "BOOL", "default": False}}
+IDLE = wf_spec("idle", {"main": interrupted(CUSTOMER | TOTAL | URGENT), "on-add": ON_ADD})
+"""One thread that waits, with three small Variables: what DESIGN calls an idle WfRun."""
 
 TASK = wf_spec("task", {"main": thread({"work": {"kind": "TASK", "task": "work", "next": "end"}, "end": END})})
 """One task round trip."""
@@ -66,6 +78,8 @@ DEFINITIONS: tuple[DefinitionCommand, ...] = (
     PutExternalEventDef("go"),
     PutTaskDef("work"),
     INTERRUPT,
+    ORDER,
+    IDLE,
     TASK,
     CHILD,
     SLEEP,
