@@ -20,6 +20,7 @@ from typing import Any
 from bench import capabilities, latency, throughput
 from bench.figures import Figures, circumstances, in_words
 from halter.broker import EmbeddedBroker
+from tests.support.machine import Machine
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
@@ -127,13 +128,11 @@ def on_a_broker(measure_there: Callable[[EmbeddedBroker, Path], None]) -> None:
 def page(table: str, extent: Extent, minutes: float) -> str:
     """The page with this table in the place of the one between the marks."""
     now = circumstances()
-    machine, versions = now["machine"], now["versions"]
+    versions = in_words(f"{name} {number}" for name, number in now["versions"].items())
     command = f"python -m bench{' --full' if extent is FULL else ''}"
-    where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}"
     sentence = (
-        f"{now['date']}, commit {now['commit']}, `{command}` in {minutes:.0f} minutes; {where}; "
-        f"{in_words(f'{name} {number}' for name, number in versions.items())}. Broker, worker and whoever measures "
-        "share the machine."
+        f"{now['date']}, commit {now['commit']}, `{command}` in {minutes:.0f} minutes; {Machine()}; "
+        f"{versions}. Broker, worker and whoever measures share the machine."
     )
     begin, end = f"<!-- {extent.name}: computed -->", f"<!-- {extent.name}: end -->"
     marked = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)

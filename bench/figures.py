@@ -1,16 +1,17 @@
 """What a benchmark found: named figures with their spread, as JSON and as a table."""
 
 import json
-import os
 import platform
 import statistics
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from tests.support.machine import Machine
 
 
 @dataclass
@@ -71,18 +72,13 @@ def circumstances() -> dict[str, Any]:
     """Machine, versions, date, commit."""
     from halter.broker.jars import KAFKA_VERSION
 
-    model = [line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if "model name" in line]
-    memory = Path("/proc/meminfo").read_text(encoding="utf-8").split()[1]
+    machine = asdict(Machine())
+    del machine["python"]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit.strip(),
-        "machine": {
-            "processor": model[0].partition(":")[2].strip() if model else platform.processor(),
-            "cores": os.cpu_count(),
-            "memory_gib": round(int(memory) / 1024 / 1024),
-            "system": f"{platform.system()} {platform.release()}",
-        },
+        "machine": machine,
         "versions": {
             "python": platform.python_version(),
             "kafka": KAFKA_VERSION,

@@ -10,23 +10,23 @@ a turn does. Shown are, over the runs, the median of their medians, the best of 
 import argparse
 import gc
 import json
-import platform
 import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.wf_specs import END, ON_ADD, WAITING, interrupted, thread, wf_spec
 from halter.scenarios.definitions import register
-from halter.scenarios.document import read_scenario
-from processors.core.commands import ExternalEvent, RunWf
+from processors.core.commands import ExternalEvent, PutExternalEventDef, RunWf
 from processors.core.context import Context, Limits
 from processors.core.engine import handle, new_run
 from processors.core.events import Cause
 from processors.core.model import Changes, WfRun
+from processors.core.values import VariableType
+from tests.support.machine import Machine
 
 TARGET_US = 60
 START_MS = 1_767_225_600_000
@@ -37,45 +37,20 @@ LONG = 10_000
 WINDOW = 500
 """How many interrupts the first and the last are."""
 
-_START, _END = {"kind": "ENTRYPOINT", "next": "wait"}, {"kind": "EXIT"}
-_WAITING = {"start": _START, "wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "end"}, "end": _END}
-_ADD = {"to": "end", "set": [{"var": "total", "op": "ADD", "value": {"var": "INPUT"}}]}
-_INTERRUPTED = {
-    "variables": {"total": {"type": "INT", "default": 0}},
-    "interrupts": [{"event": "add", "handler": "on-add"}],
-    "nodes": _WAITING,
-}
-_ON_ADD = {
-    "variables": {"INPUT": {"type": "INT"}},
-    "nodes": {"start": {"kind": "ENTRYPOINT", "next": _ADD}, "end": _END},
-}
-_CROWD = {
-    "variables": {"others": {"type": "JSON_ARR", "default": []}},
-    "nodes": {
-        "start": {"kind": "ENTRYPOINT", "next": "one"},
+CROWD = thread(
+    {
         "one": {"kind": "START_THREAD", "thread": "interrupted", "next": "others"},
         "others": {"kind": "START_MULTIPLE_THREADS", "thread": "other", "over": {"var": "others"}, "next": "end"},
-        "end": _END,
+        "end": END,
     },
-}
-DOCUMENT: dict[str, Any] = {
-    "name": "bench",
-    "external_events": {"add": {"type": "INT"}, "go": {}},
-    "steps": [],
-    "wf_specs": [
-        {"name": "alone", "entrypoint": "main", "threads": {"main": _INTERRUPTED, "on-add": _ON_ADD}},
-        {
-            "name": "crowd",
-            "entrypoint": "main",
-            "threads": {
-                "main": _CROWD,
-                "interrupted": _INTERRUPTED,
-                "on-add": _ON_ADD,
-                "other": {"nodes": _WAITING},
-            },
-        },
-    ],
-}
+    variables={"others": {"type": "JSON_ARR", "default": []}},
+)
+DEFINITIONS = (
+    PutExternalEventDef("add", VariableType.INT),
+    PutExternalEventDef("go"),
+    wf_spec("alone", {"main": interrupted(), "on-add": ON_ADD}),
+    wf_spec("crowd", {"main": CROWD, "interrupted": interrupted(), "on-add": ON_ADD, "other": WAITING}),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +68,7 @@ class Bench:
     """A WfRun, interrupted over and over."""
 
     def __init__(self, live_threads: int) -> None:
-        scenario, problems = read_scenario(DOCUMENT, lambda name: name)
-        assert scenario is not None, problems
-        definitions, refused = register(scenario.definitions)
+        definitions, refused = register(DEFINITIONS)
         assert not refused, refused
         self._context = Context(definitions, Limits(live_threads=2 * max(THREADS)))
         self._offset = 0
@@ -151,18 +124,6 @@ def measure(interrupts: int, runs: int) -> list[Cost]:
     return [*costs, cost("the 1st of one WfRun", first), cost(f"the {LONG:,}th of one WfRun", last)]
 
 
-def machine() -> dict[str, str]:
-    """What the figures hold for."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    return {"processor": model, "system": platform.system(), "python": python}
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
@@ -174,11 +135,11 @@ def main() -> None:
     first, last = costs[-2:]
     growth = round(last.median_us / first.median_us, 2)
     if given.json:
-        figures = {"machine": machine(), "costs": [asdict(one) for one in costs], "growth": growth}
+        figures = {"machine": asdict(Machine()), "costs": [asdict(one) for one in costs], "growth": growth}
         print(json.dumps(figures | {"target_us": TARGET_US, "runs": given.runs}, indent=2))
         return
     print(f"one interrupt of {EVENTS_PER_INTERRUPT} events, microseconds; {given.runs} runs of {given.interrupts}")
-    print(", ".join(machine().values()))
+    print(Machine())
     print(f"{'':24}{'median':>8}{'best':>8}{'spread':>8}")
     for one in costs:
         print(f"{one.what:<24}{one.median_us:>8}{one.best_us:>8}{one.spread_us:>8}")

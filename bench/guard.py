@@ -25,9 +25,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fold import Bench, machine
+from bench.fold import Bench
+from tests.support.machine import Machine
 
 BASELINE = Path(__file__).with_suffix(".json")
 ALLOWED = {"bytecodes": 1.15, "ratio": 1.5}
@@ -146,11 +147,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--renew", action="store_true", help="make these figures the baseline of this Python")
     renew = parser.parse_args().renew
-    found, here = measure(), machine()
-    python = here["python"].rsplit(".", 1)[0]
+    found, here = measure(), Machine()
+    python = here.python.rsplit(".", 1)[0]
     baselines = json.loads(BASELINE.read_text(encoding="utf-8")) if BASELINE.exists() else {}
     if renew:
-        baselines[python] = asdict(found) | {"processor": here["processor"]}
+        baselines[python] = asdict(found) | {"processor": here.processor}
         BASELINE.write_text(json.dumps(baselines, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         print(f"guard: {BASELINE.name} now says for {python}: {found}")
         return 0
@@ -161,7 +162,7 @@ def main() -> int:
     dearer = []
     for name, value in asdict(found).items():
         change = value / baseline[name] - 1
-        binding = name == "bytecodes" or here["processor"] == baseline["processor"]
+        binding = name == "bytecodes" or here.processor == baseline["processor"]
         print(
             f"guard: {name:9} {value:10} for an interrupt, {change:+.1%} of the baseline"
             + ("" if binding else f", which is {baseline['processor']}'s and does not bind here")
