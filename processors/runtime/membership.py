@@ -36,6 +36,7 @@ class Membership:
         self._log = structlog.get_logger("halter.runtime")
         self._consumer: Consumer | None = None
         self._member_id = ""
+        self._given: set[int] = set()
         self._assigned: set[Place] = set()
         self._heard_of: set[str] = set()
         self.assigned: Callable[[ShardNumbers], None] = lambda _: None
@@ -62,6 +63,7 @@ class Membership:
             consumer, self._consumer = self._consumer, None
             consumer.close()
             self._assigned.clear()
+            self._given.clear()
 
     def poll(self, wait_seconds: float) -> Message | None:
         """Return the next record. One at a time: a record returned after a callback is never older than that.
@@ -116,13 +118,32 @@ class Membership:
             self.consumer.incremental_unassign([TopicPartition(*place) for place in mine])
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Asked first: the client cannot join again before it has the answer.
+        member_id = consumer.memberid()
         # Without this call the client would begin to fetch by itself, at offsets that are not the state's.
         consumer.incremental_assign([])
-        # What is folded from here on is folded in this name; what a former one had was taken by a callback before.
-        self._member_id = consumer.memberid()
         shards = sorted(partition.partition for partition in partitions)
         self._log.info("assigned", shards=shards)
+        if member_id and member_id != self._member_id:
+            # What is folded from here on is folded in this name.
+            self._member_id = member_id
+            shards = sorted({*shards, *self._kept_under_another_name()})
+        self._given.update(shards)
         self.assigned(shards)
+
+    def _kept_under_another_name(self) -> ShardNumbers:
+        """Drop what a former membership had and no callback took.
+
+        The group may give a static member up while it joins, or while a callback of it is still to come. The client
+        then joins anew and says what it has; what nobody else has by that time it keeps, and nobody is told. But others
+        may have had it in between.
+        """
+        shards = sorted(self._given)
+        if shards:
+            self._log.info("kept_under_another_name", shards=shards)
+            self.unassign([place for shard in shards for place in self._names.inputs(shard)])
+            self.revoked(shards)
+        return shards
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._give_up(consumer, partitions, "revoked")
@@ -134,6 +155,7 @@ class Membership:
         shards = sorted(partition.partition for partition in partitions)
         places = {place for shard in shards for place in self._names.inputs(shard)} & self._assigned
         self._assigned -= places
+        self._given.difference_update(shards)
         # Also with nothing in it: the call is the answer that the group waits for.
         consumer.incremental_unassign([TopicPartition(*place) for place in sorted(places)])
         self._log.info(how, shards=shards)

@@ -71,6 +71,23 @@ def test_a_member_that_joined_again_in_the_background_may_not_commit_before_its_
     assert membership.metadata() == "metadata of second"
 
 
+def test_what_was_kept_under_another_name_is_taken_and_given_anew() -> None:
+    """The group gave a static member up while it joined, and nobody has its shards when it is back: the client keeps
+    them without a word. Others may have folded them in between.
+    """
+    membership, consumer = joined()
+    heard: list[tuple[str, list[int]]] = []
+    membership.revoked = lambda shards: heard.append(("revoked", shards))
+    membership.assigned = lambda shards: heard.append(("assigned", shards))
+    consumer.callbacks["on_assign"](consumer, [TopicPartition("wf-commands", 1)])
+    assert heard == [("assigned", [1])]
+    consumer.member_id = "second"
+    consumer.callbacks["on_revoke"](consumer, [TopicPartition("wf-commands", 1)])
+    consumer.callbacks["on_assign"](consumer, [TopicPartition("wf-commands", 2)])
+    assert heard[1:] == [("revoked", [1]), ("revoked", [0]), ("assigned", [0, 2])]
+    assert membership.metadata() == "metadata of second"
+
+
 def test_a_member_without_an_id_may_not_commit() -> None:
     membership, consumer = joined()
     consumer.member_id = ""

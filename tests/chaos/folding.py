@@ -79,7 +79,9 @@ def check_positions(tape: Tape, log: Iterable[Entry]) -> Iterator[Finding]:
     newest = dict.fromkeys(range(tape.partitions), 0)
     for entry in log:
         newest[entry.partition] = max(newest[entry.partition], entry.fields["cause"]["definitions_position"])
-    end = max((record.offset + 2 for _, record in tape.of(DEFINITIONS)), default=0)
+    end = tape.definitions_end
+    if end is None:
+        end = max((record.offset + 2 for _, record in tape.of(DEFINITIONS)), default=0)
     rows = tape.last_values(FOLD_POSITIONS)
     for topic in INPUTS:
         for partition, records in tape.topics.get(topic, {}).items():

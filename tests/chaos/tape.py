@@ -55,6 +55,8 @@ class Tape:
     topics: dict[str, dict[int, list[TapeRecord]]] = field(default_factory=dict)
     read_at_ms: int = 0
     """When reading began: what was due long before has to be there."""
+    definitions_end: int | None = None
+    """Where `definitions` ends, with what aborted transactions left there; None: the mark after its last record."""
 
     def of(self, topic: str) -> Iterator[tuple[Place, TapeRecord]]:
         """The records of a topic, partition after partition."""

@@ -70,7 +70,7 @@ class SimulatedConsumer:
         self._turn = 0
         self._member: ClientMember | None = None
         self._callbacks: dict[What, CALLBACK] = {}
-        self._is_waiting = self._is_closed = False
+        self._is_waiting = self._is_closed = self._has_answered = False
         self._until_fetch = 0
 
     # The group.
@@ -112,6 +112,7 @@ class SimulatedConsumer:
             if (partition.topic, partition.partition) in self._positions:
                 raise KafkaException(error(KafkaError._CONFLICT, f"{partition.topic} is already assigned"))
         self._add(partitions)
+        self._answer(What.ASSIGNED)
 
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
         self._process.pause_point("incremental_unassign")
@@ -120,6 +121,16 @@ class SimulatedConsumer:
                 raise KafkaException(error(KafkaError._INVALID_ARG, f"{partition.topic} is not assigned"))
         for partition in partitions:
             self._forget((partition.topic, partition.partition))
+        self._answer(What.REVOKED)
+
+    def _answer(self, what: What) -> None:
+        """Whatever the call was made for, the client takes it for the answer that it waits for."""
+        self._has_answered = True
+        if self._member is not None:
+            if what is What.ASSIGNED:
+                self._member.assigned()
+            else:
+                self._member.unassigned()
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self._process.pause_point("pause")
@@ -206,12 +217,15 @@ class SimulatedConsumer:
             is_fatal = event.code == KafkaError.FENCED_INSTANCE_ID
             code = KafkaError._FATAL if is_fatal else event.code
             return SimulatedMessage((self._topic, 0), -1, None, error(code, f"{event.code}"))
-        self._call(event.what, event.partitions)
         self._member.handled()
+        self._call(event.what, event.partitions)
         return None
 
     def _call(self, what: What, partitions: frozenset[int]) -> None:
+        self._has_answered = False
         self._callbacks[what](self, [TopicPartition(self._topic, number) for number in sorted(partitions)])
+        if not self._has_answered:
+            self._answer(what)
 
     def close(self) -> None:
         # Of a process that is dead, what is left is cleared away by Python; that is no call.

@@ -123,6 +123,11 @@ class Group:
 
         self.kernel.after(self.away_until - self.kernel.now, back)
 
+    def give_up(self, client_id: str) -> None:
+        """Take a member for dead that lives."""
+        for member in [it for it in self._members.values() if it.client_id == client_id]:
+            self._remove(member.member_id)
+
     # What members ask.
 
     def join(self, request: JoinRequest, answer: JoinAnswer) -> None:

@@ -1,11 +1,16 @@
 """A client's side of the group: what librdkafka's own thread does between the polls of the application.
 
 It joins, sends heartbeats, takes assignments and finds out that it is no longer a member, all without the
-application, which hears of it in its next poll: `events` holds what the poll has to tell. While something is there
-that the application has not dealt with, the member joins no new rebalance.
+application, which hears of it in its next poll: `events` holds what the poll has to tell. After each of these it waits
+for the application to call incremental_assign or incremental_unassign, and joins no new rebalance before. As in
+librdkafka any such call will do, also one that the application makes for reasons of its own, before it has heard
+anything.
+
+What is given up by the group while the client waits, or while it joins anyway, is no reason to tell the application
+that its partitions are lost. A static member then joins anew with them, under another id. (Of a dynamic one the broker
+wants the id that it gives to be said once more, and in that moment the partitions are lost.)
 """
 
-import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +25,9 @@ from tests.simulation.group import Claim, GroupMetadata, JoinRequest, cooperativ
 from tests.simulation.process import Process
 
 AGAIN_S: Final = 0.1
+AT_ONCE: Final = 0.5
+SHARES_OUT_S: Final = (0.0, 0.0, 0.01, 0.3)
+"""What the leader takes to share out: it asks for metadata first."""
 
 
 class What(StrEnum):
@@ -71,8 +79,12 @@ class ClientMember:
         self.events: deque[GroupEvent] = deque()
         self.told: Callable[[], None] = lambda: None
         """Called when there is an event."""
-        self._joins_when_idle = False
-        self._added_when_idle: frozenset[int] | None = None
+        self._waits_for: What | None = None
+        """The application has to answer this."""
+        self._is_completing = False
+        """It has answered, and what it gave up is still being stopped."""
+        self._joins_once_assigned = False
+        self._added: frozenset[int] = frozenset()
         self._answered_at = process.kernel.now
         self._polled_at = process.kernel.now
         self._poll_exceeded = False
@@ -93,29 +105,58 @@ class ClientMember:
         self._polled_at = self._process.kernel.now
         if self._poll_exceeded:
             self._poll_exceeded = False
-            if not self.events:
+            if self._state is State.OUT and not self._is_busy:
                 self._join()
 
-    def handled(self) -> None:
-        """The application has dealt with the first event."""
-        self.events.popleft()
-        if self.events or self._state is State.LEFT:
+    def assigned(self) -> None:
+        """The application has called incremental_assign."""
+        if self._waits_for is What.ASSIGNED:
+            self._waits_for = None
+            if self._joins_once_assigned:
+                self._joins_once_assigned = False
+                self._join()
+
+    def unassigned(self) -> None:
+        """The application has called incremental_unassign."""
+        if self._waits_for not in {What.REVOKED, What.LOST}:
             return
-        if self._added_when_idle is not None:
-            added, self._added_when_idle = self._added_when_idle, None
-            self._tell(GroupEvent(What.ASSIGNED, added))
-        elif self._joins_when_idle and not self._poll_exceeded:
-            self._joins_when_idle = False
-            self._join()
+        is_lost, self._waits_for, self._is_completing = self._waits_for is What.LOST, None, True
+        attempt = self._attempt
+
+        def completed() -> None:
+            self._is_completing = False
+            if self._state is State.LEFT or self._is_fenced or attempt != self._attempt:
+                return
+            if not is_lost:
+                self._waits_for, self._joins_once_assigned = What.ASSIGNED, True
+                self._tell(GroupEvent(What.ASSIGNED, self._added))
+            elif not self._poll_exceeded:
+                self._join()
+
+        # What was never fetched from needs no stopping.
+        if self._process.random.random() < AT_ONCE:
+            completed()
+        else:
+            self._process.later(self._process.latency(), completed)
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether it is in the middle of what the application has to answer."""
+        return self._waits_for is not None or self._is_completing
 
     def leave(self) -> frozenset[int]:
         """Leave for good; returns what was owned."""
         owned, self.owned = self.owned, frozenset()
+        self._waits_for = None
         self._state = State.LEFT
         self._attempt += 1
         self._say_goodbye()
         self.member_id, self._generation = "", -1
         return owned
+
+    def handled(self) -> None:
+        """The application has heard of the first event."""
+        self.events.popleft()
 
     # In the background.
 
@@ -130,6 +171,9 @@ class ClientMember:
 
     def _join(self) -> None:
         if self._state is State.LEFT or self._is_fenced:
+            return
+        if not self.member_id and self._instance_id is None and self.owned:
+            self._lose()
             return
         self._state = State.JOINING
         self._attempt += 1
@@ -146,7 +190,10 @@ class ClientMember:
         def answered(code: int, generation: int, member_id: str, claims: Mapping[str, Claim] | None) -> None:
             self._process.deliver(lambda: self._joined(attempt, code, generation, member_id, claims))
 
-        self._process.send(lambda: self._group.join(request, answered), away_until=self._group.away_until)
+        late_s = self._process.background("join_group")
+        self._process.send(
+            lambda: self._group.join(request, answered), late_s=late_s, away_until=self._group.away_until
+        )
 
     def _joined(
         self, attempt: int, code: int, generation: int, member_id: str, claims: Mapping[str, Claim] | None
@@ -154,20 +201,28 @@ class ClientMember:
         if attempt != self._attempt:
             return
         self._answered_at = self._process.kernel.now
+        if code == KafkaError.UNKNOWN_MEMBER_ID:
+            self.member_id = ""
+            self._join_again()
+            return
         if code != NO_ERROR:
             self._refused(code)
             return
         self.member_id, self._generation = member_id, generation
-        assignments = None
+        assignments, takes = None, 0.0
         if claims is not None:
+            takes = self._process.random.choice(SHARES_OUT_S)
             randomness = self._broker.random if self._broker.shuffle_assignments else None
             assignments = cooperative(claims, range(self._broker.topics[self._topic]), randomness)
 
         def answered(code: int, assigned: frozenset[int]) -> None:
             self._process.deliver(lambda: self._synced(attempt, code, assigned))
 
+        late_s = takes + self._process.background("sync_group")
         self._process.send(
-            lambda: self._group.sync(member_id, generation, assignments, answered), away_until=self._group.away_until
+            lambda: self._group.sync(member_id, generation, assignments, answered),
+            late_s=late_s,
+            away_until=self._group.away_until,
         )
 
     def _synced(self, attempt: int, code: int, assigned: frozenset[int]) -> None:
@@ -182,10 +237,10 @@ class ClientMember:
         added, revoked = assigned - self.owned, self.owned - assigned
         self.owned = assigned
         if revoked:
-            self._joins_when_idle = True
-            self._added_when_idle = added or None
+            self._waits_for, self._added = What.REVOKED, added
             self._tell(GroupEvent(What.REVOKED, revoked))
         else:
+            self._waits_for, self._joins_once_assigned = What.ASSIGNED, False
             self._tell(GroupEvent(What.ASSIGNED, added))
 
     def _refused(self, code: int) -> None:
@@ -199,26 +254,30 @@ class ClientMember:
                 self._generation = -1
                 self._lose()
             case _:
-                attempt = self._attempt
-                self._process.later(AGAIN_S, lambda: self._join() if attempt == self._attempt else None)
+                self._join_again()
+
+    def _join_again(self) -> None:
+        attempt = self._attempt
+        self._process.later(AGAIN_S, lambda: self._join() if attempt == self._attempt else None)
 
     def _fenced(self) -> None:
         self._is_fenced = True
+        self._waits_for = None
         self._lose()
         self._tell(GroupEvent(What.ERROR, code=KafkaError.FENCED_INSTANCE_ID))
 
     def _lose(self) -> None:
-        """We are no member any more: what we owned is lost."""
+        """We are no member any more: what we owned is lost. Not said while the application has to answer something."""
+        if self._is_busy and not self._is_fenced:
+            return
         self._attempt += 1
         self._state = State.OUT
         # The generation stays, so that what the client presents names at least that: it would pass without.
         self._claimed_in = -1
-        self._added_when_idle = None
         owned, self.owned = self.owned, frozenset()
         if owned:
+            self._waits_for = What.LOST
             self._tell(GroupEvent(What.LOST, owned))
-        if self.events:
-            self._joins_when_idle = True
         elif not self._poll_exceeded:
             self._join()
 
@@ -251,14 +310,15 @@ class ClientMember:
             code = self._group.heartbeat(member_id, generation, self._instance_id)
             self._process.deliver(lambda: self._beaten(attempt, code))
 
-        self._process.send(arrived, away_until=self._group.away_until)
+        late_s = self._process.background("heartbeat")
+        self._process.send(arrived, late_s=late_s, away_until=self._group.away_until)
 
     def _beaten(self, attempt: int, code: int) -> None:
         if attempt != self._attempt or self._state is not State.JOINED:
             return
         self._answered_at = self._process.kernel.now
         if code == KafkaError.REBALANCE_IN_PROGRESS:
-            if not self.events and not self._joins_when_idle:
+            if not self._is_busy:
                 self._join()
         elif code != NO_ERROR:
             self._refused(code)
@@ -266,8 +326,3 @@ class ClientMember:
 
 def _seconds(conf: Mapping[str, object], name: str, default_ms: int) -> float:
     return int(str(conf.get(name, default_ms))) / 1_000
-
-
-def drawn(randomness: random.Random, least: float, most: float) -> float:
-    """A time between two."""
-    return randomness.uniform(least, most)

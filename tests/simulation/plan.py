@@ -25,6 +25,7 @@ CALLS: Final = (
     "poll", "poll", "begin_transaction", "produce", "flush", "send_offsets_to_transaction", "txn_offset_commit",
     "txn_offset_commit", "commit_transaction", "commit_transaction", "commit_transaction", "init_transactions",
     "memberid", "consumer_group_metadata", "list_offsets", "list_consumer_group_offsets", "describe_consumer_groups",
+    "join_group", "join_group", "sync_group", "heartbeat",
     "consume", "incremental_assign", "incremental_unassign", "get_watermark_offsets", "purge", "sleep", "close",
     *(str(step) for step in RuntimeStep),
 )  # fmt: skip
@@ -52,6 +53,8 @@ class Happening(StrEnum):
     REBALANCE = "rebalance"
     SHUFFLE = "shuffle"
     """A rebalance in which more shards move than must."""
+    GIVE_UP = "give-up"
+    """The group takes a worker for dead that lives, and that may just be joining again."""
     GROUP_MOVES = "group-moves"
     """The group's coordinator goes to another broker."""
     TRANSACTIONS_MOVE = "transactions-move"

@@ -192,15 +192,28 @@ class Process:
         result: T = answer[0]
         return result
 
-    def _next_strike(self, name: str) -> Strike | None:
-        self.calls += 1
-        self.last_call = name
+    def background(self, name: str) -> float:
+        """A request that the client makes by itself. Returns how much later than others it arrives."""
+        strike = self._next_strike(name, only_by_name=True)
+        match strike:
+            case Strike(Kind.LATE, seconds=seconds):
+                return seconds
+            case Strike(Kind.STOP | Kind.STALL, seconds=seconds):
+                self.stop_for(seconds)
+            case Strike(Kind.CRASH):
+                self.kill()
+        return 0.0
+
+    def _next_strike(self, name: str, *, only_by_name: bool = False) -> Strike | None:
+        if not only_by_name:
+            self.calls += 1
+            self.last_call = name
         if not self._strikes:
             return None
         found = None
         left: list[tuple[Strike, int]] = []
         for strike, skip in self._strikes:
-            if strike.call not in {"", name}:
+            if strike.call not in ({name} if only_by_name else {"", name}):
                 left.append((strike, skip))
             elif skip > 0 or found is not None:
                 left.append((strike, skip - 1))

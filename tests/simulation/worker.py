@@ -129,6 +129,7 @@ class SimulatedWorker:
         clients_class: type[Clients] = Clients,
     ) -> None:
         self.process = process
+        self.client_id = topics.transactional_id(slot.name)
         self.readiness = Readiness()
         self.ended: Callable[[HalterError | None], None] = lambda _: None
         definitions = DefinitionsView(codec)

@@ -138,7 +138,8 @@ class World:
                 topics[topic] = {number: [] for number in range(self.broker.topics[topic])}
                 for number, it in self.broker.records(topic):
                     topics[topic][number].append(TapeRecord(it.offset, it.timestamp_ms, it.key, it.value, it.headers))
-        return Tape(self.plan.partitions, topics, read_at_ms=self.kernel.now_ms)
+        definitions_end = self.broker.log(("definitions", 0)).high
+        return Tape(self.plan.partitions, topics, self.kernel.now_ms, definitions_end)
 
     # Workers.
 
@@ -220,6 +221,8 @@ class World:
                 self.broker.shuffle_assignments = True
                 self.kernel.after(2.0, self._shuffle_no_more)
                 self._group.rebalance()
+            case Happening.GIVE_UP if worker is not None:
+                self._give_up(worker)
             case Happening.GROUP_MOVES:
                 self._group.fail_over(min(fault.seconds, 7.0))
             case Happening.TRANSACTIONS_MOVE:
@@ -232,6 +235,13 @@ class World:
             case _:
                 pass
         self._look_after_the_dead()
+
+    def _give_up(self, worker: SimulatedWorker) -> None:
+        """In the middle of a rebalance, as often as not."""
+        if self._random.random() < 0.5:
+            self._group.rebalance()
+        after = self._random.choice((0.0, 0.1, 0.5, 1.0))
+        self.kernel.after(after, lambda: self._group.give_up(worker.client_id))
 
     def _start_mended(self, worker: SimulatedWorker) -> None:
         """What is paused goes on in another process."""
