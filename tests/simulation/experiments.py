@@ -397,6 +397,55 @@ def a_member_that_does_not_poll_loses_its_shards(laboratory: Laboratory) -> Any:
     return seen
 
 
+def expelled(laboratory: Laboratory, instance_id: str | None) -> Any:
+    """What a member is told that the group gives up while it owes an answer, and that is back when all is free."""
+    member = Member(laboratory, "one", instance_id)
+    poll_until(laboratory, lambda: len(member.owned) == 4, member)
+    other = Member(laboratory, "other")
+    poll_for(laboratory, 2.0, other)
+    # It is to give up two, and has not heard of it. All four become the other's.
+    former = member.consumer.memberid()
+    laboratory.expel(former)
+    seen: list[Any] = [poll_until(laboratory, lambda: len(other.owned) == 4, other), told(member)]
+    other.consumer.close()
+    poll_until(laboratory, lambda: len(member.owned) == 4 and member.consumer.memberid() not in {None, former}, member)
+    poll_for(laboratory, 1.0, member)
+    seen += [len(member.owned), told(member), member.consumer.memberid() == former]
+    member.consumer.close()
+    return seen
+
+
+@experiment
+def a_static_member_that_was_given_up_may_keep_shards_without_a_word(laboratory: Laboratory) -> Any:
+    return expelled(laboratory, "name")
+
+
+@experiment
+def a_dynamic_member_that_was_given_up_hears_that_its_shards_are_lost(laboratory: Laboratory) -> Any:
+    return expelled(laboratory, None)
+
+
+@experiment
+def a_call_of_the_applications_own_answers_what_it_has_not_heard_yet(laboratory: Laboratory) -> Any:
+    member = Member(laboratory, "one", "name")
+    poll_until(laboratory, lambda: len(member.owned) == 4, member)
+    own = at(laboratory, 0)
+    member.consumer.incremental_assign([own])
+    other = Member(laboratory, "other")
+    poll_for(laboratory, 2.0, other)
+    seen: list[Any] = [len(other.owned), told(member)]
+    # Taken for the answer to the callback that takes two, and then to the one that gives none.
+    member.consumer.incremental_unassign([own])
+    laboratory.sleep(0.5)
+    member.consumer.incremental_assign([own])
+    seen += [poll_until(laboratory, lambda: len(other.owned) == 2, other), told(member)]
+    poll_until(laboratory, lambda: len(member.owned) == 2, member, other)
+    seen.append(told(member))
+    for it in (member, other):
+        it.consumer.close()
+    return seen
+
+
 @experiment
 def the_group_tells_who_is_in_it(laboratory: Laboratory) -> Any:
     def members() -> Any:

@@ -5,6 +5,8 @@ flags, records by value and offset; what depends on luck (ids of members, which 
 """
 
 import random
+import socket
+import struct
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -46,6 +48,9 @@ class Laboratory(Protocol):
 
     def admin(self) -> Any: ...
 
+    def expel(self, member_id: str) -> None:
+        """Have the group give up a member that lives, and that does not hear of it."""
+
     def now(self) -> float: ...
 
     def sleep(self, seconds: float) -> None: ...
@@ -76,6 +81,16 @@ class RealLaboratory:
     def admin(self) -> Any:
         return self._admin
 
+    def expel(self, member_id: str) -> None:
+        # LeaveGroup, version 0, in the member's name: confluent_kafka has no call for it.
+        leave_group = struct.pack(">hhi", 13, 0, 1)
+        request = leave_group + b"".join(map(as_text, ("laboratory", self.group, member_id)))
+        host, _, port = self._bootstrap["bootstrap.servers"].rpartition(":")
+        with socket.create_connection((host, int(port)), PATIENCE_S) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            answer = connection.makefile("rb").read(4 + 6)
+        assert answer[-2:] == b"\0\0", f"LeaveGroup was answered with {answer!r}"
+
     def now(self) -> float:
         return time.monotonic()
 
@@ -99,11 +114,19 @@ class SimulatedLaboratory:
     def admin(self) -> Any:
         return SimulatedAdmin(self._process, self._broker)
 
+    def expel(self, member_id: str) -> None:
+        self._broker.group(self.group).leave(member_id)
+
     def now(self) -> float:
         return self._process.kernel.now
 
     def sleep(self, seconds: float) -> None:
         self._process.sleep(seconds)
+
+
+def as_text(value: str) -> bytes:
+    """A string as Kafka's requests have them."""
+    return struct.pack(">h", len(value)) + value.encode()
 
 
 def in_reality(bootstrap: str, experiment: Experiment) -> Any:
