@@ -254,8 +254,9 @@ class Settings:
         return self.properties["bootstrap.servers"]
 
     def topics(self) -> Topics:
-        """Read topics.yaml for this installation: its file, prefix and N."""
-        return Topics.load(self.topics_file, self.prefix, self.partitions)
+        """Read topics.yaml for this installation: its file, prefix and N, and the release that runs beside it."""
+        topics = Topics.load(self.topics_file, self.prefix, self.partitions)
+        return topics if self.schemas is None else topics.beside(self.schemas)
 
     def consumer(self, **more: Any) -> Conf:
         """Return the configuration of a Consumer; add `group_id` at least. See `producer` for `more`."""

@@ -94,13 +94,17 @@ class ShardFactory:
         self._codec = codec
         append_times = codec.writes(ExternalEventPosted.__name__, "appended_ms")
         self._context = Context(definitions, limits or Limits(), append_times)
+        self._inputs = _INPUTS if can_be_operated(codec) else tuple(it for it in _INPUTS if it != OPERATOR_COMMANDS)
         self._task_queues = frozenset(task_queues)
         self._shard = shard or Shard
         self._new_store = new_store
 
     def input_topics(self, partition: int) -> Sequence[tuple[str, int]]:
-        """The co-partitioned inputs, and for one shard `definition-commands`."""
-        inputs = [(topic, partition) for topic in _INPUTS]
+        """The co-partitioned inputs, and for one shard `definition-commands`.
+
+        Without `operator-commands` while the state is written as a release that could not say what operators ask for.
+        """
+        inputs = [(topic, partition) for topic in self._inputs]
         return [*inputs, (DEFINITION_COMMANDS, 0)] if partition == DEFINITION_PARTITION else inputs
 
     def state_topics(self, partition: int) -> Sequence[tuple[str, int]]:
@@ -145,8 +149,7 @@ class Shard:
         self._context = context
         self._definition_fold = definition_fold
         inputs = _INPUTS if definition_fold is None else (*_INPUTS, DEFINITION_COMMANDS)
-        can_be_written = codec.writes(FoldPosition.__name__, "operator_command_ids")
-        self._operators = OperatorFold(inputs, context.limits, can_be_written)
+        self._operators = OperatorFold(inputs, context.limits, can_be_operated(codec))
         self._offsets: dict[str, int] = {}
         self._definitions_position = 0
         self._store = store or MemoryStore()
@@ -496,6 +499,11 @@ class Shard:
             self._note_quarantine(wf_run_id, lasts=run.quarantined_ms is not None)
         if not run.exists and not run.external_events and run.quarantined_ms is None:
             self._runs.remove(wf_run_id)
+
+
+def can_be_operated(codec: Codec) -> bool:
+    """Whether what is written can say what operators ask for."""
+    return codec.writes(FoldPosition.__name__, "operator_command_ids")
 
 
 def _command_id(command: object) -> str | None:

@@ -10,7 +10,7 @@ is refused here, with file, line and field, so no worker starts on it.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -72,6 +72,9 @@ ROLES: Final[Mapping[str, Role]] = {
     "dead-letters": Role(Kind.DEAD_LETTERS, "delete"),
 }
 TASK_QUEUE: Final = Role(Kind.TASKS, "delete")
+OF_ANOTHER_SHAPE: Final[Mapping[str, tuple[str, ...]]] = {"0.1.0": ("operator-commands",)}
+"""Release -> topics that it does not read and wants in another shape than today: they keep it while its workers run, or
+one that starts again would refuse to. Workers of today leave them alone so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,11 @@ class Topics:
     def transactional_id(self, slot: int | str) -> str:
         """Return the transactional id of the worker process in that slot."""
         return f"{self.group}-{slot}"
+
+    def beside(self, release: str) -> "Topics":
+        """Return those that workers may use while workers of a release run beside them."""
+        left_alone = OF_ANOTHER_SHAPE.get(release, ())
+        return replace(self, all=tuple(topic for topic in self.all if topic.declared_name not in left_alone))
 
     @property
     def message_bytes_max(self) -> int:

@@ -217,8 +217,10 @@ def test_what_makes_no_sense_is_rejected(rig: ShardRig) -> None:
     assert rejection(rig.log(SkipRecord("wf-commands", 0, 90))) is RejectionCode.ALREADY_EXISTS
 
 
-def test_while_workers_write_an_earlier_release_operator_commands_are_rejected_and_break_nothing() -> None:
+def test_while_workers_write_an_earlier_release_operator_commands_are_not_read_and_would_be_rejected() -> None:
     rig = ShardRig(release="0.1.0")
+    assert ("operator-commands", 0) not in rig.factory.input_topics(0)
+    assert ("operator-commands", 0) in ShardRig().factory.input_topics(0)
     assert rejection(rig.log(QuarantineWfRun("c1", command_id="q1"))) is RejectionCode.FAILED_PRECONDITION
     assert rejection(rig.log(SkipRecord("wf-commands", 0, 7))) is RejectionCode.FAILED_PRECONDITION
 

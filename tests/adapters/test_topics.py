@@ -10,6 +10,7 @@ import pytest
 from halter.topic_acls import Acl, UnknownService, acls, commands
 from processors.errors import HalterError
 from processors.resources import resource
+from processors.settings import Settings
 from processors.topics import ROLES, Kind, Topics, TopicsFileError, UnknownTaskQueue
 
 TEXT = resource("topics.yaml").read_text(encoding="utf-8")
@@ -77,6 +78,14 @@ def test_a_prefix_is_put_before_topics_group_and_transactional_ids():
     assert all(topic.name == f"staging.{topic.declared_name}" for topic in topics.all)
     worker = acls(topics, "worker")
     assert all(acl.name.startswith("staging.") for acl in worker)
+
+
+def test_beside_a_release_a_topic_that_it_wants_in_another_shape_is_left_alone():
+    topics = Topics.load()
+    beside = topics.beside("0.1.0")
+    assert {it.declared_name for it in topics.all} - {it.declared_name for it in beside.all} == {"operator-commands"}
+    assert Settings.load(None, {"HALTER_SCHEMAS": "0.1.0"}, {}).topics().all == beside.all
+    assert topics.beside("0.2.0").all == topics.all
 
 
 def test_a_named_task_queue_is_a_topic_of_its_own(tmp_path: Path):

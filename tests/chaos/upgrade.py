@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.chaos.fleet import Fleet, Program
 from tests.chaos.reading import wait_for
 
 GONE_SECONDS = 30.0
+SCHEMAS = "HALTER_SCHEMAS"
 
 
 class NotSetUp(HalterError):
@@ -45,15 +46,10 @@ class Upgrade:
     release: str
     folder: Path
 
-    def _topics(self, name: str, *, co_partitioned: bool) -> Path:
-        document = yaml.safe_load((self.code / "topics.yaml").read_text(encoding="utf-8"))
-        if co_partitioned:
-            document["topics"]["operator-commands"].pop("partitions", None)
-        return kept_for_ever(document, self.folder / name)
-
     def begin(self, bootstrap: str, environment: Mapping[str, str]) -> Program:
         """Have the release make its topics; return what its workers run. Raises NotSetUp."""
-        topics = self._topics("topics-before.yaml", co_partitioned=False)
+        document = yaml.safe_load((self.code / "topics.yaml").read_text(encoding="utf-8"))
+        topics = kept_for_ever(document, self.folder / "topics-before.yaml")
         old = Program(self.release, self.code, {"HALTER_TOPICS": str(topics)})
         variables = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))}
         variables |= {**environment, **old.variables, "KAFKA_BOOTSTRAP_SERVERS": bootstrap}
@@ -67,27 +63,30 @@ class Upgrade:
 
     def steps(self, fleet: Fleet, settings: Settings, admin: AdminClient) -> Iterator[str]:
         """Take a step, then say which it was."""
-        operator_commands = settings.topics().operator_commands
-        for future in admin.delete_topics([operator_commands]).values():
+        beside, today = replace(settings, schemas=self.release).topics(), settings.topics()
+        topic_admin.make_so(beside, admin, replication="auto")
+        yield "topics"
+        yield from self._workers(fleet, Program(f"today's, beside {self.release}", variables={SCHEMAS: self.release}))
+        shapes = [topic.name for topic in today.all if topic not in beside.all]
+        for future in admin.delete_topics(shapes).values():
             future.result()
         wait_for(
-            "the end of a topic", lambda: operator_commands not in admin.list_topics(timeout=10).topics, GONE_SECONDS
+            "the end of topics", lambda: admin.list_topics(timeout=10).topics.keys().isdisjoint(shapes), GONE_SECONDS
         )
-        topic_admin.make_so(settings.topics(), admin, replication="auto")
-        # Only for those that start again before their turn has come: the release wants one partition of this topic.
-        old_topics = {"HALTER_TOPICS": str(self._topics("topics-meanwhile.yaml", co_partitioned=True))}
-        for worker in fleet.workers:
-            worker.program = Program(self.release, self.code, old_topics)
-        yield "topics"
-        for variables in ({"HALTER_SCHEMAS": self.release}, {}):
-            fleet.program = Program(f"today's, {variables or 'and nothing else'}", variables=variables)
-            for worker in list(fleet.workers):
-                worker.stop()
-                worker.program = fleet.program
-                fleet.wait_ready()
-                yield f"{worker.name} is {fleet.program.name}"
+        topic_admin.make_so(today, admin, replication="auto")
+        yield f"anew: {', '.join(shapes)}"
+        yield from self._workers(fleet, Program())
+
+    @staticmethod
+    def _workers(fleet: Fleet, program: Program) -> Iterator[str]:
+        fleet.program = program
+        for worker in list(fleet.workers):
+            worker.stop()
+            worker.program = program
+            fleet.wait_ready()
+            yield f"{worker.name} is {program.name}"
 
     @staticmethod
     def count(workers: int) -> int:
         """How many steps there are."""
-        return 1 + 2 * workers
+        return 2 + 2 * workers
