@@ -20,7 +20,7 @@ from halter.broker import EmbeddedBroker
 from processors.codec import Codec
 from processors.core.commands import RunWf
 from processors.fold_position import FoldPosition
-from tests.support.halter_processes import Halter
+from tests.support.halter_processes import NOTHING, Halter
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -43,8 +43,10 @@ class Cost:
 class House(Halter):
     """An installation under a prefix of its own, on the broker of the benchmark."""
 
-    def __init__(self, kafka: EmbeddedBroker, folder: Path, partitions: int) -> None:
-        super().__init__(kafka.bootstrap, f"bench-{uuid.uuid4().hex[:8]}-", folder, partitions)
+    def __init__(
+        self, kafka: EmbeddedBroker, folder: Path, partitions: int, variables: Mapping[str, str] = NOTHING
+    ) -> None:
+        super().__init__(kafka.bootstrap, f"bench-{uuid.uuid4().hex[:8]}-", folder, partitions, variables)
         self.partitions = partitions
         self.codec = Codec.load()
         self.producer = Producer(self.settings.producer(linger_ms=5))

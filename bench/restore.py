@@ -10,77 +10,39 @@ again and again, and (`first`) to one that has rested until then, whose rows hav
 restoring are in CPU time, because the machine may have other work.
 
 With --kafka also: a worker on the embedded broker starts the WfRuns, is killed (SIGKILL) and started again in the same
-slot; timed is from the start of the process until a record that lies ready has its events on `wf-events`.
+slot; timed is from the start of the process until interrupts that lie ready are committed.
 """
 
 import argparse
 import gc
 import json
-import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from processors.codec import Codec
-from processors.core.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
-from processors.definitions_view import DefinitionsView
-from processors.inputs import InputRecord
-from processors.shard import ShardFactory
+from bench.house import House
+from bench.wf_specs import DEFINITIONS, IDLE, wf_run_id
+from halter.broker import EmbeddedBroker
+from processors.core.commands import ExternalEvent, RunWf
+from tests.support.shard_rig import ShardRig
 
-ROOT = Path(__file__).resolve().parent.parent
 NUMBERS = (1, 1_000, 100_000, 1_000_000)
 INTERRUPTS = 2_000
 BUSY = 100
 """So many WfRuns are interrupted again and again."""
 EVENTS_PER_INTERRUPT = 7
-START_MS = 1_767_225_600_000
+SLOT = "bench"
+PROBES = 50
+"""So many interrupts lie ready when a worker is started again."""
 MEMORY_TARGET, RESTART_TARGET_S, GROWTH_TARGET = 2_048, 10.0, 1.2
 STATE = ("wf-runs", "thread-runs", "wf-run-external-events")
-
-WF_SPEC: dict[str, Any] = {
-    "name": "idle",
-    "entrypoint": "main",
-    "threads": {
-        "main": {
-            "variables": {
-                "customer": {"type": "STR", "default": "c-0042"},
-                "total": {"type": "INT", "default": 0},
-                "urgent": {"type": "BOOL", "default": False},
-            },
-            "interrupts": [{"event": "add", "handler": "on-add"}],
-            "nodes": {
-                "start": {"kind": "ENTRYPOINT", "next": "wait"},
-                "wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "end"},
-                "end": {"kind": "EXIT"},
-            },
-        },
-        "on-add": {
-            "variables": {"INPUT": {"type": "INT"}},
-            "nodes": {
-                "start": {
-                    "kind": "ENTRYPOINT",
-                    "next": {"to": "end", "set": [{"var": "total", "op": "ADD", "value": {"var": "INPUT"}}]},
-                },
-                "end": {"kind": "EXIT"},
-            },
-        },
-    },
-}
-DEFINITIONS = (PutExternalEventDef("add"), PutExternalEventDef("go"), PutWfSpec("idle", json.dumps(WF_SPEC)))
-
-
-def wf_run_id(number: int) -> str:
-    """As long as a UUID, which is what the client makes."""
-    return f"018f9e3c-7c1a-7000-8000-{number:012d}"
 
 
 def resident_bytes(pid: int | str = "self") -> int:
@@ -90,45 +52,19 @@ def resident_bytes(pid: int | str = "self") -> int:
 
 
 class Bench:
-    """A shard of one partition that knows the WfSpec and has no WfRuns yet."""
+    """A shard of one partition that has no WfRuns yet; its rows are those of one WfRun under other ids."""
 
-    def __init__(self, new_shard: Callable[[ShardFactory], Any] = lambda factory: factory.create(0)) -> None:
-        self.codec = Codec.load()
-        self.view = DefinitionsView(self.codec)
-        self.factory = ShardFactory(1, self.codec, self.view)
-        self.ends: dict[str, int] = {}
-        self.definitions: list[tuple[bytes, bytes]] = []
-        self.shard = self.factory.create(0)
-        for definition in DEFINITIONS:
-            self.turn("definition-commands", definition.name, definition)
-        self.templates = [
-            (output.topic, output.key, output.value)
-            for output in self.turn("wf-commands", wf_run_id(0), RunWf(wf_run_id(0), "idle"))
-            if output.topic in STATE
-        ]
-        self.position = next(o for o in self.outputs if o.topic == "fold-positions")
-        self.shard = new_shard(self.factory)
-
-    def turn(self, topic: str, key: str, command: Any) -> list[Any]:
-        """Fold one command in a turn of its own."""
-        value = self.codec.encode(command)
-        offset = self.ends.get(topic, 0)
-        self.ends[topic] = offset + 1
-        self.shard.fold(InputRecord(topic, 0, offset, START_MS, key.encode(), value))
-        self.outputs = list(self.shard.take_outputs())
-        committed = getattr(self.shard, "committed", None)
-        if committed is not None:
-            committed()
-        for output in self.outputs:
-            if output.topic == "definitions":
-                self.view.apply(output.key or b"", output.value, self.view.position + 1)
-                self.definitions.append((output.key or b"", output.value or b""))
-        return self.outputs
+    def __init__(self) -> None:
+        self._rig = ShardRig()
+        self._rig.turn(*DEFINITIONS)
+        self._rig.turn(RunWf(wf_run_id(0), IDLE.name))
+        self._posted = 0
+        self.shard = self._rig.factory.create(0)
 
     def rows(self, topic: str, wf_runs: int) -> Iterator[tuple[bytes, bytes]]:
         """The rows of so many WfRuns in one topic, in no particular order of ids."""
         first = wf_run_id(0).encode()
-        for _, key, value in (template for template in self.templates if template[0] == topic):
+        for key, value in self._rig.tables[topic].items():
             for number in range(wf_runs):
                 this = wf_run_id(number * 7_919 % wf_runs).encode()
                 yield key.replace(first, this), value.replace(first, this)
@@ -137,12 +73,13 @@ class Bench:
         """Restore them as a load does; seconds."""
         begun = time.process_time()
         gc.disable()
-        for key, value in self.definitions:
+        for key, value in self._rig.tables["definitions"].items():
             self.shard.restore("definitions", key, value)
         for topic in STATE:
             for key, value in self.rows(topic, wf_runs):
                 self.shard.restore(topic, key, value)
-        self.shard.restore("fold-positions", self.position.key or b"", self.position.value or b"")
+        for key, value in self._rig.tables["fold-positions"].items():
+            self.shard.restore("fold-positions", key, value)
         self.shard.restored()
         gc.freeze()
         gc.enable()
@@ -152,11 +89,13 @@ class Bench:
         """Seconds that each of so many interrupts took, of so many of the WfRuns in turn."""
         seconds = []
         for _ in range(times):
-            number = self.ends.get("external-events", 0)
-            this = wf_run_id(number % among * 104_729 % wf_runs)
-            record = ExternalEvent(this, "add", f"e{number}", 1)
+            this = wf_run_id(self._posted % among * 104_729 % wf_runs)
+            event = ExternalEvent(this, "add", f"e{self._posted}", 1)
+            self._posted += 1
             begun = time.process_time()
-            outputs = self.turn("external-events", this, record)
+            self.shard.fold(self._rig.command(event))
+            outputs = self.shard.take_outputs()
+            self.shard.committed()
             seconds.append(time.process_time() - begun)
             assert sum(output.topic == "wf-events" for output in outputs) == EVENTS_PER_INTERRUPT
         return seconds
@@ -192,140 +131,47 @@ def in_a_process(wf_runs: int) -> dict[str, float]:
     return found
 
 
-class Installation:
-    """Topics under a prefix of their own, `halter worker`, and a consumer that looks for events."""
-
-    def __init__(self, bootstrap: str, folder: Path, partitions: int, store: str, topics: Path | None) -> None:
-        from confluent_kafka import Producer
-        from confluent_kafka.admin import AdminClient
-
-        from halter import topic_admin
-        from processors.settings import Settings
-
-        prefix = f"bench-{uuid.uuid4().hex[:8]}-"
-        overrides: dict[str, str | None] = {"bootstrap.servers": bootstrap}
-        self.settings = Settings.load(None, {}, overrides, prefix=prefix, partitions=partitions, topics_file=topics)
-        self.topics = self.settings.topics()
-        self.folder = folder
-        topic_admin.make_so(self.topics, AdminClient(self.settings.admin()), replication="auto")
-        self.producer = Producer(self.settings.producer())
-        self.codec = Codec.load()
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))},
-            "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
-            "HALTER_PREFIX": prefix,
-            "HALTER_PARTITIONS": str(partitions),
-            **({"HALTER_TOPICS": str(topics)} if topics is not None else {}),
-            **({"HALTER_STORE": store, "HALTER_STORE_DIR": str(folder / "store")} if store != "memory" else {}),
-        }
-
-    def worker(self) -> "subprocess.Popen[bytes]":
-        """Start `halter worker`, always in the same slot."""
-        with (self.folder / "worker.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "halter", "worker", "--slot", "bench", "--log-format", "json"],
-                env=self.environment,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def post(self, topic: str, key: str, record: Any) -> None:
-        """Produce, without waiting for it."""
-        value = self.codec.encode(record)
-        while True:
-            try:
-                self.producer.produce(self.settings.prefix + topic, value, key.encode())
-                return
-            except BufferError:
-                self.producer.poll(0.1)
-
-    def interrupt(self, wf_runs: int, times: int) -> None:
-        """Interrupt WfRuns in turn, so often in all."""
-        for number in range(times):
-            this = wf_run_id(number * 104_729 % wf_runs)
-            self.post("external-events", this, ExternalEvent(this, "add", f"before-{number}", 1))
-        self.producer.flush()
-
-    def start_wf_runs(self, wf_runs: int) -> None:
-        """Have so many WfRuns started."""
-        for definition in DEFINITIONS:
-            self.post("definition-commands", definition.name, definition)
-        self.producer.flush()
-        self.wait_for_definitions()
-        for number in range(wf_runs):
-            self.post("wf-commands", wf_run_id(number), RunWf(wf_run_id(number), "idle", definitions_position=3))
-        self.producer.flush()
-
-    def wait_for_definitions(self) -> None:
-        """Wait until the WfSpec can be run."""
-        consumer = self.reader("definitions", 1)
-        found = 0
-        while found < len(DEFINITIONS):
-            message = consumer.poll(60)
-            assert message is not None, "definitions are missing"
-            found += 1
-        consumer.close()
-
-    def reader(self, topic: str, partitions: int) -> Any:
-        """A consumer of a topic, from its beginning."""
-        from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-
-        consumer = Consumer(self.settings.consumer(group_id="bench", fetch_wait_max_ms=20))
-        name = self.settings.prefix + topic
-        consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in range(partitions)])
-        return consumer
+def interrupt(house: House, wf_runs: int, times: int, name: str) -> Mapping[tuple[str, int], int]:
+    """Interrupt WfRuns in turn, so often in all; return the positions behind that."""
+    for number in range(times):
+        this = wf_run_id(number * 104_729 % wf_runs)
+        house.post("external-events", this, ExternalEvent(this, "add", f"{name}-{number}", 1))
+    house.producer.flush()
+    return house.ends("external-events")
 
 
-def wait_for_events(consumer: Any, wanted: int, header: bytes, seconds: float) -> None:
-    """Read until so many events of that name were seen."""
-    until = time.monotonic() + seconds
-    while wanted > 0:
-        assert time.monotonic() < until, f"{wanted} events {header!r} are missing"
-        for message in consumer.consume(10_000, 0.05):
-            wanted -= message.error() is None and dict(message.headers() or ()).get("event") == header
-
-
-def kafka_figures(bootstrap: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+def kafka_figures(kafka: EmbeddedBroker, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Kill and start a worker that has so many WfRuns, over and over."""
-    wf_runs, runs, partitions = given.wf_runs, given.runs, given.partitions
-    installation = Installation(bootstrap, folder, partitions, given.store, given.topics)
-    worker = installation.worker()
-    consumer = installation.reader("wf-events", partitions)
+    wf_runs = given.wf_runs
+    variables = {"HALTER_STORE": given.store}
+    if given.store != "memory":
+        variables["HALTER_STORE_DIR"] = str(folder / "store")
+    if given.topics is not None:
+        variables["HALTER_TOPICS"] = str(given.topics)
+    house = House(kafka, folder, given.partitions, variables)
     begun = time.monotonic()
-    installation.start_wf_runs(0)
-    empty = resident_bytes(worker.pid)
-    installation.start_wf_runs(wf_runs)
-    wait_for_events(consumer, wf_runs, b"WfRunStarted", 600)
-    print(f"{wf_runs:,} WfRuns started after {time.monotonic() - begun:.1f} s", file=sys.stderr)
-    grown_live = resident_bytes(worker.pid) - empty
-    seconds = []
-    grown = 0
-    installation.interrupt(wf_runs, given.interrupts)
-    wait_for_events(consumer, given.interrupts, b"Resume", 1_800)
-    print(f"{given.interrupts:,} interrupts after {time.monotonic() - begun:.1f} s", file=sys.stderr)
-    try:
-        for number in range(runs):
-            worker.send_signal(signal.SIGKILL)
-            worker.wait()
-            for of_partition in range(50):
-                this = wf_run_id(number * 50 + of_partition)
-                installation.post("external-events", this, ExternalEvent(this, "add", f"probe-{number}", 1))
-            installation.producer.flush()
-            begun = time.monotonic()
-            worker = installation.worker()
-            wait_for_events(consumer, 50, b"Resume", 300)
-            seconds.append(time.monotonic() - begun)
-            grown = resident_bytes(worker.pid) - empty
-            print(f"restart {number + 1}: {seconds[-1]:.2f} s", file=sys.stderr)
-    finally:
+    with house.worker(SLOT) as worker, house.watching() as watch:
+        house.prepare()
+        empty = resident_bytes(worker.pid)
+        house.start(IDLE.name, wf_runs)
+        print(f"{wf_runs:,} WfRuns started after {time.monotonic() - begun:.1f} s", file=sys.stderr)
+        grown_live = resident_bytes(worker.pid) - empty
+        watch(interrupt(house, wf_runs, given.interrupts, "before"), 1_800)
+        print(f"{given.interrupts:,} interrupts after {time.monotonic() - begun:.1f} s", file=sys.stderr)
         worker.kill()
         worker.wait()
-        consumer.close()
+        seconds, grown = [], 0
+        for number in range(given.runs):
+            ready = interrupt(house, wf_runs, PROBES, f"probe-{number}")
+            begun = time.monotonic()
+            with house.started(SLOT, "-m", "halter", "worker", "--slot", SLOT) as again:
+                seconds.append(watch(ready) - begun)
+                grown = resident_bytes(again.pid) - empty
+                again.kill()
+            print(f"restart {number + 1}: {seconds[-1]:.2f} s", file=sys.stderr)
     return {
         "wf_runs": wf_runs,
-        "partitions": partitions,
+        "partitions": given.partitions,
         "store": given.store,
         "interrupts_before": given.interrupts,
         "restart_s": round(statistics.median(seconds), 2),
@@ -336,20 +182,15 @@ def kafka_figures(bootstrap: str, folder: Path, given: argparse.Namespace) -> di
 
 
 def with_kafka(given: argparse.Namespace) -> dict[str, Any]:
-    """On HALTER_BOOTSTRAP, or on a broker of its own."""
-    from contextlib import nullcontext
-
-    from halter.broker import EmbeddedBroker
-
+    """On a broker of its own."""
     with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
         folder = Path(name)
-        named = os.environ.get("HALTER_BOOTSTRAP")
-        with nullcontext() if named else EmbeddedBroker(folder / "kafka") as kafka:
+        with EmbeddedBroker(folder / "kafka") as kafka:
             try:
-                return kafka_figures(named or kafka.bootstrap, folder, given)
+                return kafka_figures(kafka, folder, given)
             finally:
-                log = (folder / "worker.log").read_text(encoding="utf-8").splitlines()
-                print("\n".join(line for line in log if '"restor' in line or "error" in line), file=sys.stderr)
+                log = (folder / f"{SLOT}.log").read_text(encoding="utf-8").splitlines()
+                print("\n".join(line for line in log if "restor" in line or "error" in line), file=sys.stderr)
 
 
 def main() -> None:

@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka.admin import AdminClient
@@ -16,6 +17,7 @@ from halter.client import Client
 from processors.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def wait_until(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> None:
@@ -27,11 +29,13 @@ def wait_until(what: str, condition: Callable[[], Any], seconds: float = 30.0) -
 
 
 class Halter:
-    """An installation under a prefix of its own."""
+    """An installation under a prefix of its own. `variables`: more of Halter's, for all that belongs to it."""
 
-    def __init__(self, bootstrap: str, prefix: str, folder: Path, partitions: int = 3) -> None:
+    def __init__(
+        self, bootstrap: str, prefix: str, folder: Path, partitions: int = 3, variables: Mapping[str, str] = NOTHING
+    ) -> None:
         overrides: dict[str, str | None] = {"bootstrap.servers": bootstrap}
-        self.settings = Settings.load(None, {}, overrides, prefix=prefix, partitions=partitions)
+        self.settings = Settings.load(None, variables, overrides, prefix=prefix, partitions=partitions)
         self.topics = self.settings.topics()
         self.folder = folder
         self.environment = {
@@ -40,29 +44,37 @@ class Halter:
             "HALTER_PREFIX": prefix,
             "HALTER_PARTITIONS": str(partitions),
             "COLUMNS": "200",
+            **variables,
         }
         topic_admin.make_so(self.topics, AdminClient(self.settings.admin()), replication="auto")
 
     @contextmanager
-    def process(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A Python process that says in a ready file when it is ready, and ends with the block."""
+    def started(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A Python process that ends with the block. It may not be ready yet; `NAME.ready` is its ready file."""
         log_file, ready_file = self.folder / f"{name}.log", self.folder / f"{name}.ready"
+        ready_file.unlink(missing_ok=True)  # that of one that was killed
         with log_file.open("ab") as log:
             command = [sys.executable, *arguments, "--ready-file", str(ready_file)]
             process = subprocess.Popen(
                 command, env=self.environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-
-            def is_ready() -> bool:
-                assert process.poll() is None, log_file.read_text()
-                return ready_file.exists()
-
-            wait_until(f"readiness of {name}", is_ready, 60)
             yield process
         finally:
             process.terminate()
             process.wait(20)
+
+    @contextmanager
+    def process(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """The same, once it is ready."""
+        with self.started(name, *arguments) as process:
+
+            def is_ready() -> bool:
+                assert process.poll() is None, (self.folder / f"{name}.log").read_text()
+                return (self.folder / f"{name}.ready").exists()
+
+            wait_until(f"readiness of {name}", is_ready, 60)
+            yield process
 
     def worker(self, name: str = "worker") -> Any:
         """`halter worker`."""
