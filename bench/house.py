@@ -19,6 +19,7 @@ from bench.wf_specs import DEFINITIONS, wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.codec import Codec
 from processors.core.commands import RunWf
+from processors.core.events import LogEntry
 from processors.fold_position import FoldPosition
 from tests.support.halter_processes import NOTHING, Halter
 
@@ -116,6 +117,18 @@ class House(Halter):
             place.offset = consumer.get_watermark_offsets(place, timeout=10)[1]
         consumer.assign(places)
         return consumer
+
+    def log_of(self, wf_run: str) -> list[LogEntry]:
+        """All that is committed of a WfRun on `wf-events`, in order."""
+        consumer, found = self.consumer("wf-events"), []
+        while messages := consumer.consume(10_000, 3):
+            for message in messages:
+                if message.key() == wf_run.encode():
+                    entry = self.codec.decode(message.value() or b"")
+                    assert isinstance(entry, LogEntry)
+                    found.append(entry)
+        consumer.close()
+        return found
 
     def ends(self, topic: str) -> Mapping[tuple[str, int], int]:
         """Where the partitions of a topic end now, open transactions included."""

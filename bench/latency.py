@@ -6,9 +6,11 @@ Posts come at a steady rate whatever the answers do, so that a slow answer is no
 """
 
 import argparse
+import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from pathlib import Path
 
 from confluent_kafka import Consumer
@@ -17,12 +19,20 @@ from bench.figures import Figures, percentile
 from bench.house import House
 from bench.wf_specs import wf_run_id
 from halter.broker import EmbeddedBroker
-from processors.core.commands import ExternalEvent
+from processors.core.commands import ExternalEvent, RunWf
+from processors.core.events import Rejected, WfRunStarted
+from processors.errors import HalterError
 
 WF_RUNS = 20_000
 """So many that none is interrupted twice at once: two handlers that run beside each other end in one `Resume`."""
 WARM_UP_SECONDS = 5.0
 RESUME = b"Resume"
+PATIENCE_SECONDS = 30.0
+"""Without any answer."""
+
+
+class Unanswered(HalterError):
+    """Posts and answers do not match: whoever measures should look at the WfRun that is named."""
 
 
 class Latency:
@@ -51,31 +61,61 @@ class Latency:
                 self._house.producer.poll(0)
             self._house.producer.flush()
 
+        waiting: dict[str, deque[int]] = {}
+        for number in range(count + warm):
+            waiting.setdefault(wf_run_id((first + number) * 7_919 % WF_RUNS), deque()).append(number)
         thread = threading.Thread(target=post)
         thread.start()
-        waiting: dict[str, list[int]] = {}
-        for number in range(count + warm):
-            waiting.setdefault(wf_run_id((first + number) * 7_919 % WF_RUNS), []).append(number)
-        took = self._answers(consumer, waiting, posted, count + warm)
-        thread.join()
-        consumer.close()
+        try:
+            took = self._answers(consumer, waiting, posted, count + warm)
+        finally:
+            thread.join()
+            consumer.close()
         return [took[number] for number in range(warm, count + warm)]
 
-    @staticmethod
     def _answers(
-        consumer: Consumer, waiting: dict[str, list[int]], posted: dict[int, float], count: int
+        self, consumer: Consumer, waiting: dict[str, deque[int]], posted: dict[int, float], count: int
     ) -> dict[int, float]:
         took: dict[int, float] = {}
-        answered = dict.fromkeys(waiting, 0)
+        last = time.monotonic()
         while len(took) < count:
-            message = consumer.poll(30)
-            assert message is not None, f"{count - len(took)} answers are missing"
-            if dict(message.headers() or ()).get("event") == RESUME:
+            message = consumer.poll(1)
+            now = time.monotonic()
+            if message is None or message.error() is not None:
+                if now - last > PATIENCE_SECONDS:
+                    raise self._unanswered(waiting, posted)
+            elif dict(message.headers() or ()).get("event") == RESUME:
                 wf_run = (message.key() or b"").decode()
-                number = waiting[wf_run][answered[wf_run]]
-                answered[wf_run] += 1
-                took[number] = 1_000 * (time.monotonic() - posted[number])
+                if not waiting.get(wf_run):
+                    raise Unanswered(f"expected one `Resume` per post, found one too many: {self._tell(wf_run)}")
+                number = waiting[wf_run].popleft()
+                took[number] = 1_000 * (now - posted[number])
+                last = now
         return took
+
+    def _unanswered(self, waiting: dict[str, deque[int]], posted: dict[int, float]) -> "Unanswered":
+        left = sorted((number, wf_run) for wf_run, numbers in waiting.items() for number in numbers)
+        number, wf_run = left[0]
+        when = f"{time.monotonic() - posted[number]:.0f} s ago" if number in posted else "not even yet"
+        return Unanswered(
+            f"expected a `Resume` for each post, found none for {PATIENCE_SECONDS:.0f} s with {len(left)} to come; "
+            f"the first was posted {when}: {self._tell(wf_run)}"
+        )
+
+    def _tell(self, wf_run: str) -> str:
+        """What became of a WfRun, from its log."""
+        events = [entry.event for entry in self._house.log_of(wf_run)]
+        told = [
+            f"its {event.command} was rejected ({event.code}: {event.message})"
+            for event in events
+            if isinstance(event, Rejected)
+        ]
+        if any(isinstance(event, WfRunStarted) for event in events):
+            told.append("its RunWf was accepted")
+        elif not any(isinstance(event, Rejected) and event.command == RunWf.__name__ for event in events):
+            told.append("its RunWf was neither accepted nor rejected")
+        last = type(events[-1]).__name__ if events else "nothing"
+        return f"WfRun {wf_run}: {', '.join(told)}; its log of {len(events)} events ends with {last}"
 
 
 def measure(
@@ -110,7 +150,10 @@ def main() -> None:
         folder = Path(name)
         with EmbeddedBroker(folder / "kafka") as kafka:
             rates = dict.fromkeys(given.rates, given.seconds)
-            measure(figures, kafka, folder, given.partitions, rates, given.runs)
+            try:
+                measure(figures, kafka, folder, given.partitions, rates, given.runs)
+            except Unanswered as error:
+                sys.exit(f"latency: {error}")
     print(figures.table())
 
 
