@@ -182,7 +182,7 @@ class Load:
     @property
     def acknowledged(self) -> set[Place]:
         """What Kafka says it has, committed where it was in a transaction."""
-        return {place for sender in self._senders.values() for place in sender.acknowledged}
+        return {place for sender in self._senders.values() for place in sender.acknowledged.copy()}
 
     @property
     def failures(self) -> int:
