@@ -102,6 +102,10 @@ class NoSuchPartition(HalterError):
     """A partition is named that there is not. Whoever typed it looks at the message of the worker again."""
 
 
+class UpgradeNotOver(HalterError):
+    """Workers of an earlier release may still run, and operator commands are not read. End the upgrade first."""
+
+
 class RecordTooLarge(HalterError):
     """A record is larger than an input may be. Whoever made its payload keeps it elsewhere and sends a reference."""
 
@@ -392,6 +396,11 @@ class Client:
         return self._operate(SkipRecord(topic, partition, offset, reason, new_id(), operator))
 
     def _operate(self, command: OperatorCommand) -> Posted:
+        if self.topics.operator_commands not in {topic.name for topic in self.topics.all}:
+            raise UpgradeNotOver(
+                f"expected workers of this version alone, found HALTER_SCHEMAS={self.settings.schemas}: operator "
+                "commands are not read while workers of that release may run (docs/upgrades.md)"
+            )
         key = operator_key(command)
         partition = (
             command.partition if isinstance(command, SkipRecord) else partition_of(key.encode(), self.topics.partitions)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from halter.client import Client, UpgradeNotOver
 from halter.plain import plain
 from halter.wf_run_text import data
 from processors.core.commands import (
@@ -28,6 +29,7 @@ from processors.core.context import Limits
 from processors.core.engine import new_run, replay
 from processors.core.events import InputKept, LogEntry, RecordSkipped, Rejected, RejectionCode, WfRunReleased
 from processors.core.model import KeptInput, Status, WfRun
+from processors.settings import Settings
 from processors.stores import MemoryStore, WfRunStore
 from tests.adapters.test_shard import CART, COMMANDS, add, rocks
 from tests.support.broken_rule import RuleBroke, broken_rule
@@ -223,6 +225,12 @@ def test_while_workers_write_an_earlier_release_operator_commands_are_not_read_a
     assert ("operator-commands", 0) in ShardRig().factory.input_topics(0)
     assert rejection(rig.log(QuarantineWfRun("c1", command_id="q1"))) is RejectionCode.FAILED_PRECONDITION
     assert rejection(rig.log(SkipRecord("wf-commands", 0, 7))) is RejectionCode.FAILED_PRECONDITION
+
+
+def test_a_client_that_is_told_of_an_upgrade_says_why_it_cannot_operate() -> None:
+    beside = Settings.load(None, {"HALTER_SCHEMAS": "0.1.0"}, {"bootstrap.servers": "127.0.0.1:1"})
+    with Client(beside) as client, pytest.raises(UpgradeNotOver, match=r"HALTER_SCHEMAS=0\.1\.0"):
+        client.quarantine("c1")
 
 
 def test_an_operator_command_is_known_again_by_its_id_also_after_a_restart(rig: ShardRig) -> None:
