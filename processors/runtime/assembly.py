@@ -59,7 +59,7 @@ def turns_of(
     """Return what a worker's Kafka thread does, with these clients and this clock."""
     membership = Membership(clients, names)
     transaction = Transaction(clients, names, membership, calls, steps)
-    cluster = Cluster(clients)
+    cluster = Cluster(clients, clock)
     settlement = Settlement(cluster, names, transaction, clients.transactional_id, clock)
     loader = Loader(clients, names, factory, definitions, cluster, settlement, transaction, steps, clock)
     shards = Shards(names, membership, loader.load, readiness, Checkpoints(cluster, names, clock), clock)

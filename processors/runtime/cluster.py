@@ -2,7 +2,8 @@
 
 Every answer is waited for without blocking. An AdminClient may go on repeating an error after a broker has been
 restarted (list_offsets keeps a stale leader epoch), so `renew` makes a new one. Whoever still waits for an answer of
-the old one holds it until then: a client that is let go of takes its questions along, never to be answered.
+the old one holds it until then: a client that is let go of takes its questions along, never to be answered. Should an
+answer not come for any other reason, the question fails after a while, and whoever asked asks again.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,11 +23,15 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, its type hints forget it
 
 from processors.runtime.clients import Clients
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.names import Place
-from processors.runtime.waiting import Waiting, answer
+from processors.runtime.waiting import Waiting
 from processors.stores import StatePosition
 
 ANSWER_SECONDS = 5.0
+PATIENCE_SECONDS = 3 * ANSWER_SECONDS
+"""A client answers every question, be it with a time-out. One that does not must not keep a shard unloaded for ever,
+and nothing else would show it."""
 EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # as above
 
 
@@ -41,8 +46,8 @@ class Committed:
 class Cluster:
     """Asks; changes nothing. Raises KafkaException from the generators."""
 
-    def __init__(self, clients: Clients) -> None:
-        self._clients = clients
+    def __init__(self, clients: Clients, clock: Clock = CLOCK) -> None:
+        self._clients, self._clock = clients, clock
         self._admin = clients.admin()
 
     def renew(self) -> None:
@@ -69,18 +74,18 @@ class Cluster:
         )
         found = {}
         for partition, future in futures.items():
-            info = told(partition, (yield from held(admin, future)))
+            info = told(partition, (yield from self._answer(admin, future)))
             found[partition.topic, partition.partition] = StatePosition(info.offset, info.leader_epoch)
         return found
 
     def identity(self, topics: Collection[str]) -> Waiting[dict[str, str]]:
         """Return what is another after a cluster, or one of these topics, was made anew: ids by `cluster` and topic."""
         admin = self._admin
-        cluster = yield from held(admin, admin.describe_cluster(request_timeout=ANSWER_SECONDS))
+        cluster = yield from self._answer(admin, admin.describe_cluster(request_timeout=ANSWER_SECONDS))
         futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=ANSWER_SECONDS)
         ids = {"cluster": str(cluster.cluster_id)}
         for topic, future in futures.items():
-            ids[topic] = str((yield from held(admin, future)).topic_id)
+            ids[topic] = str((yield from self._answer(admin, future)).topic_id)
         return ids
 
     def last_stable(self, places: Collection[Place]) -> Waiting[dict[Place, int]]:
@@ -96,7 +101,8 @@ class Cluster:
         )
         found = {}
         for partition, future in futures.items():
-            found[partition.topic, partition.partition] = told(partition, (yield from held(admin, future))).offset
+            info = told(partition, (yield from self._answer(admin, future)))
+            found[partition.topic, partition.partition] = info.offset
         return found
 
     def committed(self, places: Collection[Place]) -> Waiting[Mapping[Place, Committed]]:
@@ -121,7 +127,7 @@ class Cluster:
             [request], require_stable=require_stable, request_timeout=1.0 if require_stable else ANSWER_SECONDS
         )
         found = {}
-        for partition in (yield from held(admin, futures[group])).topic_partitions:
+        for partition in (yield from self._answer(admin, futures[group])).topic_partitions:
             if partition.error:
                 raise KafkaException(partition.error)
             offset = partition.offset if partition.offset >= 0 else None
@@ -144,14 +150,18 @@ class Cluster:
     def _description(self) -> Waiting[Any]:
         group, admin = self._clients.group, self._admin
         futures = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
-        return (yield from held(admin, futures[group]))
+        return (yield from self._answer(admin, futures[group]))
 
-
-def held(admin: AdminClient, future: "Future[Any]") -> Waiting[Any]:
-    """Wait for an answer of a client, and hold the client meanwhile. Returns or raises what the answer is."""
-    result = yield from answer(future)
-    del admin
-    return result
+    def _answer(self, admin: AdminClient, future: "Future[Any]") -> Waiting[Any]:
+        """Wait for an answer of a client, and hold the client meanwhile. Returns or raises what the answer is."""
+        until = self._clock.monotonic() + PATIENCE_SECONDS
+        while not future.done():
+            if self._clock.monotonic() > until:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the client has forgotten a question"))
+            yield
+        result = future.result()
+        del admin
+        return result
 
 
 def told(partition: TopicPartition, info: Any) -> Any:

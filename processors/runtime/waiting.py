@@ -4,8 +4,7 @@ Such work is a generator: it yields whenever there is nothing to do yet, and who
 """
 
 from collections.abc import Generator
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from processors.runtime.clock import Clock
 
@@ -13,13 +12,6 @@ T = TypeVar("T")
 
 Waiting = Generator[None, None, T]
 """Yields while it waits; returns T."""
-
-
-def answer(future: "Future[Any]") -> Waiting[Any]:
-    """Wait for a future; return or raise what it holds."""
-    while not future.done():
-        yield
-    return future.result()
 
 
 def pause(clock: Clock, seconds: float) -> Waiting[None]:

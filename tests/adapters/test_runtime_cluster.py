@@ -78,6 +78,21 @@ def test_an_empty_partition_ends_at_0() -> None:
     assert asked(cluster({PLACES[0]: 7, PLACES[1]: 0}).high) == {PLACES[0]: 7, PLACES[1]: 0}
 
 
+def test_a_question_that_the_client_forgets_fails_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_cluster, "PATIENCE_SECONDS", 0.05)
+
+    class Forgetful:
+        def list_offsets(self, wanted: dict[TopicPartition, Any], **_: object) -> dict[TopicPartition, Future[Info]]:
+            return {partition: Future() for partition in wanted}
+
+    class Clients:
+        def admin(self) -> Forgetful:
+            return Forgetful()
+
+    with pytest.raises(KafkaException, match="forgotten"):
+        asked(Cluster(Clients()).high)  # type: ignore[arg-type]  # all that it is asked for
+
+
 def test_a_question_is_answered_though_another_load_has_the_client_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two loads share the client; one that met an error renews it while the other waits."""
     monkeypatch.setattr(runtime_cluster, "ANSWER_SECONDS", 1.0)

@@ -3,6 +3,7 @@
     --seed 7                 one seed; if it fails it is made smaller and told, fault by fault
     --seed 1 --seeds 1000    many, one after the other
     --minutes 30             as many as there is time for
+    --attack "..."           plans that are made for a precaution of the runtime (attacks.py has them)
     --broken "..."           with a precaution of the runtime taken away (mutations.py names them)
 
 Exit code 1 if any failed. The same seed gives the same run, as long as the code is the same.
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 
 from processors.runtime.garbage import GARBAGE
+from tests.simulation.attacks import ATTACKS
 from tests.simulation.mutations import MUTATIONS, broken
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.shrink import shrunk
@@ -32,6 +34,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--minutes", type=float, help="how long, instead of how many")
+    parser.add_argument("--attack", choices=sorted(ATTACKS), help="plans made for a precaution, and no others")
     parser.add_argument("--faults", type=int, default=60, help="faults in each plan; some find nobody to strike")
     parser.add_argument("--verbose", action="store_true", help="tell what happens")
     parser.add_argument("--as-it-is", action="store_true", help="make nothing smaller")
@@ -44,7 +47,7 @@ def main() -> None:
 
     begun, struck, failed, inputs, count = time.monotonic(), Counter[str](), list[int](), 0, 0
     for seed in seeds(options.seed, options.seeds, options.minutes):
-        result = run(plan_of(seed, options.faults))
+        result = run(plan_of(seed, options.faults) if options.attack is None else ATTACKS[options.attack](seed))
         count, inputs = count + 1, inputs + result.figures.inputs
         struck.update(result.figures.struck)
         if options.verbose:

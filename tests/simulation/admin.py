@@ -6,7 +6,9 @@ Every partition is asked for in a request of its own, so that one answer may be 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
+from weakref import ref
 
 from confluent_kafka import (
     ConsumerGroupState,
@@ -90,13 +92,17 @@ class SimulatedAdmin:
     def list_offsets(
         self, request: Mapping[TopicPartition, Any], isolation_level: IsolationLevel, request_timeout: float
     ) -> dict[TopicPartition, "Future[OffsetResult]"]:
-        struck = self._process.pause_point("list_offsets")
+        struck = self._process.asks("list_offsets")
         committed = isolation_level == IsolationLevel.READ_COMMITTED
+
+        process, broker = self._process, self._broker
 
         def ask(place: Place, spec: str) -> Callable[[], OffsetResult]:
             def answer() -> OffsetResult:
-                log = self._broker.log(place)
+                log = broker.log(place)
                 if struck is Kind.REFUSED and place[1] == 0:
+                    raise KafkaException(error(KafkaError.NOT_LEADER_FOR_PARTITION, "simulated"))
+                if process.kernel.now < log.away_until:
                     # As seen of brokers that are dying: no offset, and no error either.
                     return OffsetResult(NO_OFFSET)
                 if spec == "EarliestSpec":
@@ -108,14 +114,14 @@ class SimulatedAdmin:
         if struck is Kind.UNANSWERED:
             request_timeout = 0.0
         return {
-            it: self._ask(ask((it.topic, it.partition), type(spec).__name__), request_timeout)
+            it: self._ask(struck, ask((it.topic, it.partition), type(spec).__name__), request_timeout)
             for it, spec in request.items()
         }
 
     def list_consumer_group_offsets(
         self, request: list[ConsumerGroupTopicPartitions], require_stable: bool, request_timeout: float
     ) -> dict[str, "Future[GroupResult]"]:
-        self._process.pause_point("list_consumer_group_offsets")
+        struck = self._process.asks("list_consumer_group_offsets")
         group = self._broker.group(request[0].group_id)
         places = [(it.topic, it.partition) for it in request[0].topic_partitions or ()]
 
@@ -125,15 +131,18 @@ class SimulatedAdmin:
             found = []
             for place in places:
                 offset, metadata = group.offsets.committed.get(place, (NO_OFFSET, ""))
-                found.append(PartitionResult(*place, offset, metadata, None))
+                problem = None
+                if struck is Kind.REFUSED and place[1] == 0:
+                    problem, offset = error(KafkaError.NOT_COORDINATOR, "simulated"), NO_OFFSET
+                found.append(PartitionResult(*place, offset, metadata, problem))
             return GroupResult(found)
 
-        return {group.name: self._ask(answer, request_timeout, group.away_until)}
+        return {group.name: self._ask(struck, answer, request_timeout, group.away_until)}
 
     def describe_consumer_groups(
         self, group_ids: list[str], request_timeout: float
     ) -> dict[str, "Future[DescriptionResult]"]:
-        self._process.pause_point("describe_consumer_groups")
+        struck = self._process.asks("describe_consumer_groups")
         group = self._broker.group(group_ids[0])
 
         def answer() -> DescriptionResult:
@@ -143,31 +152,34 @@ class SimulatedAdmin:
             ]
             return DescriptionResult(members, STATES[group.state])
 
-        return {group.name: self._ask(answer, request_timeout, group.away_until)}
+        return {group.name: self._ask(struck, answer, request_timeout, group.away_until)}
 
-    def _ask(self, question: Callable[[], Any], seconds: float, away_until: float = 0.0) -> "Future[Any]":
+    def _ask(
+        self, struck: Kind | None, question: Callable[[], Any], seconds: float, away_until: float = 0.0
+    ) -> "Future[Any]":
         future: Future[Any] = Future()
-        late_s = self._process.write_delay()
+        if struck is Kind.HANG:
+            return future
+        process, late_s = self._process, self._process.write_delay()
+        # Who lets go of a client has its questions answered no more.
+        is_there = ref(self)
+
+        def answer(result: Any) -> None:
+            if is_there() is not None and not future.done():
+                future.set_result(result)
+
+        def fail(problem: KafkaException) -> None:
+            if is_there() is not None and not future.done():
+                future.set_exception(problem)
 
         def arrived() -> None:
             try:
                 result = question()
             except KafkaException as exception:
-                problem = exception
-                self._process.deliver(lambda: self._fail(future, problem))
+                process.deliver(partial(fail, exception))
             else:
-                self._process.deliver(lambda: self._answer(future, result))
+                process.deliver(partial(answer, result))
 
-        self._process.send(arrived, late_s=late_s, away_until=away_until)
-        self._process.later(seconds, lambda: self._fail(future, timed_out("an admin request")))
+        process.send(arrived, late_s=late_s, away_until=away_until)
+        process.later(seconds, lambda: fail(timed_out("an admin request")))
         return future
-
-    @staticmethod
-    def _answer(future: "Future[Any]", result: Any) -> None:
-        if not future.done():
-            future.set_result(result)
-
-    @staticmethod
-    def _fail(future: "Future[Any]", problem: KafkaException) -> None:
-        if not future.done():
-            future.set_exception(problem)

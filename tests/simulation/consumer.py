@@ -196,6 +196,8 @@ class SimulatedConsumer:
         for index in range(len(places)):
             place = places[(self._turn + index) % len(places)]
             log, position = self._broker.log(place), self._positions[place]
+            if self._process.kernel.now < log.away_until:
+                continue
             if position < log.low or position > log.high:
                 return SimulatedMessage(place, position, None, error(KafkaError._AUTO_OFFSET_RESET, "out of range"))
             entry = log.visible(position, committed=self._committed)
@@ -252,5 +254,8 @@ class SimulatedConsumer:
     def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]:
         log = self._broker.log((partition.topic, partition.partition))
         return self._process.request(
-            "get_watermark_offsets", lambda: (log.low, log.last_stable if self._committed else log.high), timeout
+            "get_watermark_offsets",
+            lambda: (log.low, log.last_stable if self._committed else log.high),
+            timeout,
+            lambda: log.away_until,
         )

@@ -172,19 +172,23 @@ class Transactions:
     def _end(self, it: Transactional, *, commit: bool) -> None:
         it.state = TransactionState.PREPARE_COMMIT if commit else TransactionState.PREPARE_ABORT
         marks = [
-            *(partial(self._mark, it, place, it.epoch, commit=commit) for place in sorted(it.places)),
-            *(partial(self._mark_offsets, it, group, commit=commit) for group in sorted(it.groups)),
+            *((self._away(at), partial(self._mark, it, at, it.epoch, commit=commit)) for at in sorted(it.places)),
+            *((0.0, partial(self._mark_offsets, it, group, commit=commit)) for group in sorted(it.groups)),
         ]
         it.places, it.groups = set(), set()
         it.unmarked = len(marks)
         least, most = MARK_SECONDS
-        for mark in marks:
-            seconds = self._random.uniform(least, most)
+        for away, mark in marks:
+            seconds = away + self._random.uniform(least, most)
             if self._kernel.now < self.marks_slow_until:
                 seconds += self._random.uniform(0.0, 3.0)
             self._kernel.after(seconds, mark)
         if not marks:
             self._complete(it, commit=commit)
+
+    def _away(self, place: Place) -> float:
+        """For how long a partition has no leader yet."""
+        return max(0.0, self._log_of(place).away_until - self._kernel.now)
 
     def _mark(self, it: Transactional, place: Place, epoch: int, *, commit: bool) -> None:
         log = self._log_of(place)

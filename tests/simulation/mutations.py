@@ -4,18 +4,22 @@ Each takes one precaution away that the runtime's documentation calls necessary.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 from unittest.mock import patch
+from weakref import WeakKeyDictionary, proxy
 
 from confluent_kafka import KafkaError, KafkaException
 
+from processors.runtime import cluster
+from processors.runtime.cluster import Cluster
 from processors.runtime.load import Load
 from processors.runtime.membership import Membership
 from processors.runtime.names import Place
 from processors.runtime.settlement import Settled, Settlement
 from processors.runtime.shards import Shards
 from processors.runtime.transaction import Transaction
+from processors.runtime.turns import Turns
 from processors.runtime.vacancies import Vacancies
 from processors.runtime.waiting import Waiting
 from tests.simulation.group import GroupMetadata
@@ -62,6 +66,41 @@ def only_the_offsets_are_settled() -> Any:
 
 
 @mutation
+def an_answer_without_an_offset_counts_as_one() -> Any:
+    """It comes, without an error, from brokers that are dying."""
+    return patch.object(cluster, "told", lambda _, info: info)
+
+
+@mutation
+def clients_are_let_go_of_while_they_are_asked() -> Any:
+    """By another load that met an error; the answer never comes, and is waited for as long as it takes."""
+    stack = ExitStack()
+
+    def renew(self: Cluster) -> None:
+        held[self] = self._clients.admin()
+        self._admin = proxy(held[self])
+
+    def made(self: Cluster, *arguments: Any) -> None:
+        make(self, *arguments)
+        renew(self)
+
+    held, make = WeakKeyDictionary[Cluster, Any](), Cluster.__init__
+    for change in (
+        patch.object(Cluster, "__init__", made),
+        patch.object(Cluster, "renew", renew),
+        patch.object(cluster, "PATIENCE_SECONDS", float("inf")),
+    ):
+        stack.enter_context(change)
+    return stack
+
+
+@mutation
+def answers_are_waited_for_without_end() -> Any:
+    """A client may forget a question."""
+    return patch.object(cluster, "PATIENCE_SECONDS", float("inf"))
+
+
+@mutation
 def shards_are_not_claimed() -> Any:
     """Whoever follows does not know whom to fence."""
 
@@ -89,6 +128,26 @@ def the_member_id_is_not_compared() -> Any:
         return self.consumer.consumer_group_metadata()
 
     return patch.object(Membership, "metadata", metadata)
+
+
+@mutation
+def the_member_id_is_noted_by_every_poll() -> Any:
+    """A static member whom the group gave up joins again in the background: its new name is noted before the callback
+    comes that takes its shards."""
+    poll = Turns._poll
+
+    def noted(self: Turns) -> Any:
+        polled = poll(self)
+        self._membership._member_id = self._membership.consumer.memberid()
+        return polled
+
+    return patch.object(Turns, "_poll", noted)
+
+
+@mutation
+def what_was_kept_under_another_name_is_folded_on() -> Any:
+    """Others may have folded it in between."""
+    return patch.object(Membership, "_kept_under_another_name", lambda _: [])
 
 
 @mutation

@@ -34,6 +34,8 @@ class PartitionLog:
         self.readers: dict[int, Callable[[], None]] = {}
         """Who waits for more, by an id of its own."""
         self.low = 0
+        self.away_until = 0.0
+        """Until then it has no leader."""
 
     @property
     def high(self) -> int:

@@ -55,6 +55,8 @@ class Happening(StrEnum):
     """A rebalance in which more shards move than must."""
     GIVE_UP = "give-up"
     """The group takes a worker for dead that lives, and that may just be joining again."""
+    LEADERS_GONE = "leaders-gone"
+    """A third of all partitions are without a leader for a time."""
     GROUP_MOVES = "group-moves"
     """The group's coordinator goes to another broker."""
     TRANSACTIONS_MOVE = "transactions-move"
@@ -105,6 +107,8 @@ class Plan:
     faults: tuple[Fault, ...]
     posts: tuple[Post, ...]
     partitions: int = 4
+    stuck_s: float = 400.0
+    """So long after the last fault all must be folded."""
 
     def without(self, *, faults: Sequence[Fault] = (), posts: Sequence[Post] = ()) -> "Plan":
         """The plan with less in it."""
@@ -161,7 +165,7 @@ def _fault(randomness: random.Random, at: float, slots: Sequence[str]) -> Fault:
         return Fault(at, slot, randomness.choice(list(Happening)), randomness.choice(SECONDS))
     kind = randomness.choices(list(Kind), (30, 20, 12, 12, 10, 8, 3))[0]
     call = randomness.choice(CALLS) if randomness.random() < 0.8 else ""
-    phase = randomness.choice(list(Phase)) if call in REQUESTS or not call else Phase.BEFORE
+    phase = randomness.choice(list(Phase)) if call in REQUESTS or not call or kind is Kind.LATE else Phase.BEFORE
     seconds = randomness.choice((*SECONDS, *SECONDS, 65.0)) if kind in {Kind.STOP, Kind.STALL, Kind.LATE} else 0.0
     most = 200 if not call else 60 if call in {"poll", "produce"} else 3
     return Fault(at, slot, Strike(kind, phase, seconds, call, randomness.randrange(most)))

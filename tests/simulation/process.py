@@ -28,13 +28,13 @@ class Kind(StrEnum):
     STALL = "stall"
     """Only the thread that calls stands still: heartbeats go on."""
     LATE = "late"
-    """The request arrives after so many seconds, whether or not somebody waits for it still."""
+    """The request arrives after so many seconds, whether or not somebody waits for it still. After: the answer does."""
     UNANSWERED = "unanswered"
     """The request has its effect, its answer does not come."""
     REFUSED = "refused"
     """The request does not arrive."""
     HANG = "hang"
-    """The call never returns; the watchdog ends the process."""
+    """The call never returns; the watchdog ends the process. A question that is not waited for is never answered."""
 
 
 class Phase(StrEnum):
@@ -74,6 +74,7 @@ class Process:
         """Told of each fault when it strikes, with the call that it strikes."""
         self._strikes: list[tuple[Strike, int]] = []
         self._late_writes: list[float] = []
+        self._late_answers: list[float] = []
 
     def start(self, body: Callable[[], None]) -> None:
         """Let it run."""
@@ -123,14 +124,18 @@ class Process:
         self.kernel.after(seconds, doing)
         return seconds
 
-    def deliver(self, doing: Callable[[], None]) -> None:
+    def deliver(self, doing: Callable[[], None], late_s: float = 0.0) -> None:
         """Bring an answer to a background thread."""
         cut_off = max(0.0, self.cut_off_until - self.kernel.now)
-        self.later(cut_off + self.latency(), doing)
+        self.later(cut_off + self.latency() + late_s, doing)
 
     def write_delay(self) -> float:
         """How late the next request of a producer's background arrives."""
         return self._late_writes.pop() if self._late_writes else 0.0
+
+    def answer_delay(self) -> float:
+        """How late the answer to the next request of a producer's background comes."""
+        return self._late_answers.pop() if self._late_answers else 0.0
 
     # What its main thread does.
 
@@ -161,6 +166,15 @@ class Process:
         if self.is_dead:
             raise Crashed
         return None
+
+    def asks(self, name: str) -> Kind | None:
+        """As a pause point; but the answer is not waited for, so what concerns it does not concern the caller."""
+        strike = self._next_strike(name)
+        if strike is not None and strike.kind is not Kind.HANG:
+            self._befall(strike)
+        if self.is_dead:
+            raise Crashed
+        return None if strike is None else strike.kind
 
     def request(
         self, name: str, doing: Callable[[], T], seconds: float, away_until: Callable[[], float] = lambda: 0.0
@@ -239,6 +253,6 @@ class Process:
                 self.kill()
                 raise Crashed
             case Kind.LATE:
-                self._late_writes.append(strike.seconds)
+                (self._late_answers if strike.phase is Phase.AFTER else self._late_writes).append(strike.seconds)
             case _:
                 pass

@@ -216,7 +216,7 @@ class SimulatedProducer:
 
         def arrived(place: Place, records: list[Record]) -> None:
             code = self._broker.write(place, records, (self._producer, self._epoch))
-            self._process.deliver(lambda: answered(code, len(records)))
+            self._process.deliver(lambda: answered(code, len(records)), self._process.answer_delay())
 
         def answered(code: int, count: int) -> None:
             nonlocal left
@@ -229,7 +229,11 @@ class SimulatedProducer:
                 self._round_over()
 
         for place, records in batches.items():
-            self._process.send(partial(arrived, place, records), late_s=self._process.write_delay())
+            self._process.send(
+                partial(arrived, place, records),
+                late_s=self._process.write_delay(),
+                away_until=self._broker.log(place).away_until,
+            )
 
     def _round_over(self) -> None:
         if self._state in {State.FATAL, State.ABORTABLE}:

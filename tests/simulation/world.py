@@ -30,8 +30,6 @@ from tests.simulation.worker import SimulatedWorker
 ALLOWED_ENDS: Final = (Fenced, TurnCannotCommit)
 """Why a worker may end by itself: what it was started with is not its any more, or Kafka was away too long."""
 QUIET_S: Final = 6.0
-STUCK_S: Final = 400.0
-"""So long after the last fault all must be folded."""
 STEP_S: Final = 0.5
 INPUTS: Final = ("wf-commands", "external-events", "task-reports")
 
@@ -110,7 +108,7 @@ class World:
         self._work_on_tasks()
         self.kernel.run(self.plan.seconds)
         self._heal()
-        until = self.kernel.now + STUCK_S
+        until = self.kernel.now + self.plan.stuck_s
         while not self._is_quiet():
             if self.kernel.now > until:
                 raise WentWrong(f"stuck: {self._why_not_quiet()}")
@@ -223,6 +221,10 @@ class World:
                 self._group.rebalance()
             case Happening.GIVE_UP if worker is not None:
                 self._give_up(worker)
+            case Happening.LEADERS_GONE:
+                for log in self.broker.logs.values():
+                    if self._random.random() < 1 / 3:
+                        log.away_until = self.kernel.now + min(fault.seconds, 5.0)
             case Happening.GROUP_MOVES:
                 self._group.fail_over(min(fault.seconds, 7.0))
             case Happening.TRANSACTIONS_MOVE:

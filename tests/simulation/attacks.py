@@ -1,0 +1,121 @@
+"""Plans that are made for one precaution of the runtime each: seldom does chance alone come to where it matters.
+
+Each is a family: its seed draws the inputs and shifts the times, so that a change of the runtime which moves things a
+little leaves enough of them to the point. MUTATIONS and ATTACKS have the same names.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from tests.simulation.plan import Fault, Happening, Plan, plan_of
+from tests.simulation.process import Kind, Phase, Strike
+
+Attack = Callable[[random.Random], tuple[tuple[str, ...], list[Fault]]]
+ATTACKS: Final[dict[str, Callable[[int], Plan]]] = {}
+SECONDS: Final = 24.0
+STUCK_S: Final = 100.0
+"""Less than for plans that may have any fault: who is stuck after these takes no longer to be believed so."""
+
+
+def against(precaution: str) -> Callable[[Attack], Attack]:
+    """Put an attack on the list. It draws which slots have workers, and the faults."""
+
+    def put(attack: Attack) -> Attack:
+        def plan(seed: int) -> Plan:
+            slots, faults = attack(random.Random(f"{precaution} {seed}"))
+            quiet = plan_of(seed, faults=0, seconds=SECONDS, posts_a_second=6.0)
+            in_order = tuple(sorted(faults, key=lambda it: it.at))
+            return replace(quiet, slots=slots, faults=in_order, partitions=4, stuck_s=STUCK_S)
+
+        ATTACKS[precaution] = plan
+        return attack
+
+    return put
+
+
+def before(kind: Kind, call: str, seconds: float = 0.0, skip: int = 0) -> Strike:
+    """A strike before a call."""
+    return Strike(kind, Phase.BEFORE, seconds, call, skip)
+
+
+@against("the member id is noted by every poll")
+def a_static_member_joins_late_and_the_others_share_out_slowly(
+    draw: random.Random,
+) -> tuple[tuple[str, ...], list[Fault]]:
+    """Its session is over when its join comes; it wakes up between its new name and what is shared out."""
+    at, late = draw.uniform(3.0, 5.0), draw.uniform(6.5, 8.0)
+    return ("b", "c"), [
+        Fault(at, "b", Happening.REBALANCE),
+        Fault(at, "b", before(Kind.LATE, "join_group", late)),
+        Fault(at + 1.1, "b", before(Kind.STALL, draw.choice(("poll", "after-poll")), late - draw.uniform(0.0, 1.0))),
+        Fault(at, "c", before(Kind.LATE, "sync_group", 3.0, 1)),
+    ]
+
+
+@against("what was kept under another name is folded on")
+def a_static_member_is_back_when_who_had_its_shards_is_gone(
+    draw: random.Random,
+) -> tuple[tuple[str, ...], list[Fault]]:
+    """It joins late, after its session; another one comes, folds and goes meanwhile, and it hears of nothing."""
+    at = draw.uniform(3.0, 4.0)
+    return ("b",), [
+        Fault(at, "b", before(Kind.LATE, "join_group", 13.0)),
+        Fault(at + 1.0, "c", Happening.ADD),
+        Fault(at + 2.2, "b", before(Kind.STALL, draw.choice(("poll", "mid-fold")), 15.0)),
+        Fault(at + draw.uniform(10.0, 12.0), "c", Happening.REMOVE),
+    ]
+
+
+@against("state is read before it is settled")
+def an_owner_is_given_up_while_it_commits(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
+    """The end of its transaction is decided, and half marked, when the next owner loads what it had."""
+    faults = []
+    for at in (4.0, 8.0, 12.0, 16.0, 20.0):
+        owner = draw.choice(("a", "c"))
+        faults += [
+            Fault(at, owner, Happening.SLOW_MARKS, 3.0),
+            Fault(at, owner, Strike(Kind.STOP, Phase.SENT, 2.0, "commit_transaction")),
+            Fault(at + draw.uniform(0.1, 0.4), owner, Happening.GIVE_UP),
+        ]
+    return ("a", "c"), faults
+
+
+@against("an answer without an offset counts as one")
+def shards_are_loaded_while_leaders_are_gone(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
+    """Owners die one after the other, each at a time when a third of all partitions have no leader."""
+    faults = []
+    for at in (6.0, 11.0, 16.0, 21.0):
+        faults += [
+            Fault(at, slot, what, draw.uniform(1.0, 3.0))
+            for slot, what in (("a", Happening.TERM), ("b", Happening.KILL), ("a", Happening.LEADERS_GONE))
+        ]
+        faults.append(Fault(at + draw.uniform(0.5, 2.0), "a", Happening.LEADERS_GONE, draw.uniform(1.0, 3.0)))
+    return ("a", "b"), faults
+
+
+@against("answers are waited for without end")
+def a_question_is_forgotten(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
+    """One of those that a load asks, in a worker that is alone."""
+    call = draw.choice(("list_offsets", "list_consumer_group_offsets"))
+    return ("a",), [
+        Fault(4.0, "a", Happening.TERM),
+        Fault(4.1, "a", before(Kind.HANG, call, skip=draw.randrange(3))),
+        Fault(12.5, "a", before(Kind.HANG, call, skip=draw.randrange(3))),
+        Fault(12.6, "a", before(Kind.REFUSED, "txn_offset_commit")),
+    ]
+
+
+@against("clients are let go of while they are asked")
+def two_loads_share_a_client(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
+    """Turns are aborted while shards move, and partitions have no leaders: one load meets the error, another waits."""
+    faults = []
+    for at in (4.0, 8.0, 12.0, 16.0, 20.0):
+        faults += [
+            Fault(at, "a", Happening.SHUFFLE),
+            Fault(at + draw.uniform(0.0, 1.0), "a", before(Kind.REFUSED, "txn_offset_commit")),
+            Fault(at + draw.uniform(0.0, 1.0), "a", Happening.LEADERS_GONE, draw.uniform(0.5, 3.0)),
+            Fault(at + draw.uniform(0.0, 1.5), "a", before(Kind.LATE, "list_consumer_group_offsets", 3.0)),
+        ]
+    return ("a", "c"), faults
