@@ -20,10 +20,10 @@ COUNTED: Final = (Kind.LOST, Kind.DOUBLED, Kind.OUT_OF_ORDER)
 def summary(reports: list[dict[str, Any]]) -> Iterator[str]:
     """A row per run, then a row per kind of fault over all runs."""
     yield (
-        "| brokers | partitions | workers | members | protocol | seed | faults | inputs | events | lost | doubled "
-        "| out of order | else wrong | recovery p50 | max | minutes |"
+        "| brokers | partitions | workers | members | protocol | store | seed | faults | inputs | events "
+        "| lost | doubled | out of order | else wrong | recovery p50 | max | minutes |"
     )
-    yield f"|{'--:|' * 3}---|---|{'--:|' * 11}"
+    yield f"|{'--:|' * 3}---|---|---|{'--:|' * 11}"
     for report in reports:
         yield run_row(report)
     yield ""
@@ -54,6 +54,7 @@ def run_row(report: dict[str, Any]) -> str:
         options["workers"],
         options["members"],
         "KIP-848" if options["kip848"] else "classic",
+        options.get("store", "memory"),
         options["seed"],
         len(report["faults"]),
         verdict["inputs"],

@@ -34,7 +34,7 @@ def lines(report: Report) -> Iterator[str]:
     yield ""
     yield (
         f"Seed {options.seed}; {options.brokers} broker{'s' * (options.brokers > 1)}, {options.partitions} partitions, "
-        f"{options.workers} workers ({options.members} members, "
+        f"{options.workers} workers ({options.members} members, {options.store} store, "
         f"{'KIP-848' if options.kip848 else 'classic protocol'}, session {options.real_session_s:g} s), "
         f"{options.rate:g} steps/s; {report.seconds:.0f} s in all."
     )
