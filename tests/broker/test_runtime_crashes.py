@@ -5,8 +5,10 @@ shows on the log whatever goes wrong; the ledger compares inputs, log and state 
 """
 
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import cycle
 
 import pytest
 
@@ -19,31 +21,24 @@ IN_LOAD = [Step.AFTER_SETTLE, Step.AFTER_CLAIM, Step.AFTER_RESTORE]
 IN_TURN = [f"{step}:3" for step in Step if step not in IN_LOAD]
 
 
-@pytest.fixture(scope="module")
-def installation(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """One for all: each crash adds to the history that the next one must keep."""
-    folder: Path = tmp_path_factory.mktemp("crashes")
-    with Installation(bootstrap, f"test-{uuid.uuid4().hex[:12]}-", folder, partitions=2) as it:
-        yield it
+RESTARTED = [*IN_LOAD, *IN_CLAIM, *IN_TURN]
+TAKEN_OVER = [f"{Step.MID_FOLD}:3", f"{Step.AFTER_FLUSH}:3", f"{Step.AFTER_SEND_OFFSETS}:3"]
+LANES = 3
 
 
-@pytest.mark.parametrize("crash_at", [*IN_LOAD, *IN_CLAIM, *IN_TURN])
-def test_a_worker_killed_at_any_step_loses_and_doubles_nothing_when_restarted(
-    installation: Installation, crash_at: str
-) -> None:
+def restarted(installation: Installation, crash_at: str) -> None:
+    """A worker is killed, and the next one in its slot goes on."""
     with installation.trickle():
         crashing = installation.worker("one", static=True, HALTER_CRASH_AT=crash_at)
         assert crashing.wait_end() == KILLED, crashing.log
-    restarted = installation.worker("one", static=True)
+    again = installation.worker("one", static=True)
     verdict = installation.verdict_when_folded()
     assert verdict.ok, verdict
-    assert restarted.stop()[0] == 0, restarted.log
+    assert again.stop()[0] == 0, again.log
 
 
-@pytest.mark.parametrize("crash_at", [f"{Step.MID_FOLD}:3", f"{Step.AFTER_FLUSH}:3", f"{Step.AFTER_SEND_OFFSETS}:3"])
-def test_the_shards_of_a_worker_killed_at_any_step_are_taken_over_by_another(
-    installation: Installation, crash_at: str
-) -> None:
+def taken_over(installation: Installation, crash_at: str) -> None:
+    """A worker is killed, and another one that is there takes its shards."""
     other = installation.worker("other")
     other.wait_ready()
     with installation.trickle():
@@ -53,3 +48,46 @@ def test_the_shards_of_a_worker_killed_at_any_step_are_taken_over_by_another(
     verdict = installation.verdict_when_folded()
     assert verdict.ok, verdict
     assert other.stop()[0] == 0, other.log
+
+
+Crash = Callable[[Installation, str], None]
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    bootstrap: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[dict[tuple[Crash, str], "Future[None]"]]:
+    """Those that are asked for, in a few installations beside one another, since they mostly wait.
+
+    Within one they come one after the other: each crash adds to the history that the next one must keep.
+    """
+    asked = {item.name for item in request.session.items}
+    with ExitStack() as stack:
+        lanes = []
+        for _ in range(LANES):
+            prefix, folder = f"test-{uuid.uuid4().hex[:12]}-", tmp_path_factory.mktemp("crashes")
+            installation = stack.enter_context(Installation(bootstrap, prefix, folder, partitions=2))
+            lanes.append((stack.enter_context(ThreadPoolExecutor(1)), installation))
+        crashes: list[tuple[Crash, str]] = [(restarted, at) for at in RESTARTED] + [
+            (taken_over, at) for at in TAKEN_OVER
+        ]
+        crashes = [crash for crash in crashes if any(name.endswith(f"[{crash[1]}]") for name in asked)]
+        yield {
+            (crash, at): pool.submit(crash, installation, at)
+            for (crash, at), (pool, installation) in zip(crashes, cycle(lanes), strict=False)
+        }
+
+
+Outcomes = dict[tuple[Crash, str], "Future[None]"]
+
+
+@pytest.mark.parametrize("crash_at", RESTARTED)
+def test_a_worker_killed_at_any_step_loses_and_doubles_nothing_when_restarted(
+    outcomes: Outcomes, crash_at: str
+) -> None:
+    outcomes[restarted, crash_at].result()
+
+
+@pytest.mark.parametrize("crash_at", TAKEN_OVER)
+def test_the_shards_of_a_worker_killed_at_any_step_are_taken_over_by_another(outcomes: Outcomes, crash_at: str) -> None:
+    outcomes[taken_over, crash_at].result()
