@@ -4,6 +4,7 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -307,8 +308,9 @@ def test_the_command_line_says_what_is_wrong_and_exits_with_1(halter: Halter, tm
         ("history", "nowhere"): "the log has no event of a WfRun 'nowhere'",
         ("rescue", "nobody"): "NOT_FOUND",
     }
-    for arguments, sentence in attempts.items():
-        answer = halter.command(*arguments)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda arguments: halter.command(*arguments), attempts))
+    for (arguments, sentence), answer in zip(attempts.items(), answers, strict=True):
         assert (answer.returncode, answer.stdout) == (1, ""), arguments
         assert sentence in answer.stderr, answer.stderr
         assert "Traceback" not in answer.stderr
