@@ -3,9 +3,10 @@
 The files are a copy that saves time and is never believed for itself (ADR 7). They hold rows that Kafka has committed,
 the timers that follow from them, which WfRuns are in quarantine, and a *checkpoint*: where the state topics ended at a
 moment when every row below was in the files. A store that is opened again reads the topics from its checkpoint on. Rows
-are absolute, so what the files hold beyond it is harmless: it comes again. Where the checkpoint cannot be believed, the
-files are wiped and everything is read from Kafka: another installation or topic, a checkpoint beyond the end of a topic,
-a log that was cut, files that cannot be read, a checkpoint so old that tombstones which came after it may be gone.
+are absolute, so what the files hold beyond it is harmless: it comes again. Where the checkpoint cannot be believed,
+the files are wiped and everything is read from Kafka: another installation or topic, a checkpoint beyond the end of a
+topic, a log that was cut, files that cannot be read, a checkpoint so old that tombstones which came after it may be
+gone.
 
 One folder belongs to one process at a time, by a lock that ends with the process.
 """
