@@ -253,7 +253,8 @@ def test_another_number_of_partitions_is_refused_before_anything_is_sent(halter:
         client.stop("c1")
 
 
-def test_a_kafka_that_is_not_there_is_told_in_a_sentence() -> None:
+def test_a_kafka_that_is_not_there_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("halter.reading.REQUEST_SECONDS", 1.0)
     with (
         Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})) as client,
         pytest.raises(KafkaUnavailable, match=r"127\.0\.0\.1:1"),
