@@ -37,9 +37,6 @@ BRIEFLY = 1.0
 """Where a partition waits, nothing comes; where it does not, an outcome takes some tenths of this."""
 
 
-ON_EVERY_STORE = pytest.mark.parametrize("store", ["memory", "rocksdb"])
-
-
 @pytest.fixture
 def store() -> str:
     """Where workers keep state."""
@@ -108,7 +105,7 @@ def paused(process: WorkerProcess) -> int:
     return process.log.count("partition_paused")
 
 
-@ON_EVERY_STORE
+@pytest.mark.parametrize("store", ["memory", "rocksdb"])
 def test_the_partition_waits_the_others_go_on_and_quarantine_and_release_make_it_as_if_nothing_had_been(
     installation: Installation, client: Client
 ) -> None:
@@ -281,8 +278,7 @@ def test_timers_that_break_pause_their_partition_and_are_quiet_in_quarantine(
     wait_until("the timer", lambda: (run := client.show(BAD)) is not None and run.status is Status.ERROR)
 
 
-@ON_EVERY_STORE
-@pytest.mark.parametrize("crash_at", ["after-fold:4", "after-send-offsets:4"])
+@pytest.mark.parametrize(("crash_at", "store"), [("after-fold:4", "memory"), ("after-send-offsets:4", "rocksdb")])
 def test_a_kill_in_between_loses_and_doubles_nothing(installation: Installation, client: Client, crash_at: str) -> None:
     healthy = worker(installation, "one")
     healthy.wait_ready()
