@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from tests.simulation.plan import Fault, Happening, Plan, plan_of
+from tests.simulation.operators import Reaction, Where
+from tests.simulation.plan import Fault, Happening, Plan, plan_of, poison_in
 from tests.simulation.process import Kind, Phase, Strike
 
 Attack = Callable[[random.Random], tuple[tuple[str, ...], list[Fault]]]
@@ -19,20 +20,30 @@ STUCK_S: Final = 100.0
 """Less than for plans that may have any fault: who is stuck after these takes no longer to be believed so."""
 
 
-def against(precaution: str) -> Callable[[Attack], Attack]:
-    """Put an attack on the list. It draws which slots have workers, and the faults."""
+def against(precaution: str, reaction: Reaction | None = None) -> Callable[[Attack], Attack]:
+    """Put an attack on the list. It draws which slots have workers, and the faults; with a reaction there is a bug."""
 
     def put(attack: Attack) -> Attack:
         def plan(seed: int) -> Plan:
-            slots, faults = attack(random.Random(f"{precaution} {seed}"))
+            draw = random.Random(f"{precaution} {seed}")
+            slots, faults = attack(draw)
             quiet = plan_of(seed, faults=0, seconds=SECONDS, posts_a_second=6.0)
             in_order = tuple(sorted(faults, key=lambda it: it.at))
-            return replace(quiet, slots=slots, faults=in_order, partitions=4, stuck_s=STUCK_S)
+            found = replace(quiet, slots=slots, faults=in_order, partitions=4, stuck_s=STUCK_S)
+            return found if reaction is None else poisoned(found, draw, reaction)
 
         ATTACKS[precaution] = plan
         return attack
 
     return put
+
+
+def poisoned(plan: Plan, draw: random.Random, reaction: Reaction) -> Plan:
+    """With a bug, and an operator of this kind."""
+    poison = poison_in(draw, plan.posts, plan.seconds)
+    assert poison is not None, "no WfRun gets inputs"
+    where = draw.choice((Where.FIRST, Where.MIDDLE))
+    return replace(plan, poison=replace(poison, mended_at=plan.seconds, where=where, reaction=reaction))
 
 
 def before(kind: Kind, call: str, seconds: float = 0.0, skip: int = 0) -> Strike:
@@ -119,3 +130,15 @@ def two_loads_share_a_client(draw: random.Random) -> tuple[tuple[str, ...], list
             Fault(at + draw.uniform(0.0, 1.5), "a", before(Kind.LATE, "list_consumer_group_offsets", 3.0)),
         ]
     return ("a", "c"), faults
+
+
+@against("a record that breaks a rule is passed over", Reaction.WAIT)
+@against("what was kept is forgotten on release", Reaction.QUARANTINE)
+@against("a quarantine keeps nothing", Reaction.QUARANTINE)
+def a_rule_breaks_while_workers_come_and_go(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
+    """One dies, one is stopped, the group shares out anew."""
+    return ("a", "b"), [
+        Fault(draw.uniform(4.0, SECONDS), "a", Happening.KILL),
+        Fault(draw.uniform(4.0, SECONDS), "b", Happening.TERM),
+        Fault(draw.uniform(4.0, SECONDS), "a", Happening.SHUFFLE),
+    ]

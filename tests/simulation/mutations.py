@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary, proxy
 
 from confluent_kafka import KafkaError, KafkaException
 
+from processors.inputs import InputRecord
 from processors.runtime import cluster
 from processors.runtime.cluster import Cluster
 from processors.runtime.load import Load
@@ -22,7 +23,9 @@ from processors.runtime.transaction import Transaction
 from processors.runtime.turns import Turns
 from processors.runtime.vacancies import Vacancies
 from processors.runtime.waiting import Waiting
+from processors.shard import Shard
 from tests.simulation.group import GroupMetadata
+from tests.simulation.worker import RuleBroke, SimulatedShard
 
 Mutation = Callable[[], Any]
 MUTATIONS: Final[dict[str, Mutation]] = {}
@@ -194,6 +197,33 @@ def records_of_a_shard_that_was_taken_are_folded() -> Any:
 def shards_of_nobody_are_not_looked_for() -> Any:
     """A static member that died owing a rebalance leaves some."""
     return patch.object(Vacancies, "look", lambda _: None)
+
+
+@mutation
+def a_record_that_breaks_a_rule_is_passed_over() -> Any:
+    """Its partition goes on as if it had been folded."""
+    fold = SimulatedShard.fold
+
+    def tolerant(self: SimulatedShard, record: InputRecord) -> None:
+        try:
+            fold(self, record)
+        except RuleBroke:
+            self._offsets[record.topic] = record.offset + 1
+            self._moved = True
+
+    return patch.object(SimulatedShard, "fold", tolerant)
+
+
+@mutation
+def what_was_kept_is_forgotten_on_release() -> Any:
+    """Inputs of a WfRun in quarantine."""
+    return patch.object(Shard, "_decide_kept", lambda *_: None)
+
+
+@mutation
+def a_quarantine_keeps_nothing() -> Any:
+    """Its WfRun's inputs are gone."""
+    return patch.object(Shard, "_keep", lambda *_: None)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Final
 from processors.core.commands import PutWfSpec
 from processors.runtime.steps import Step as RuntimeStep
 from tests.chaos.script import Posting, Script, definition_commands, posting
+from tests.simulation.operators import Poison, poison_of
 from tests.simulation.process import Kind, Phase, Strike
 
 SLOTS: Final = ("a", "b", "c", "d")
@@ -33,6 +34,8 @@ REQUESTS: Final = frozenset(
     {"send_offsets_to_transaction", "txn_offset_commit", "commit_transaction", "init_transactions",
      "get_watermark_offsets", "list_topics", "abort_transaction"}
 )  # fmt: skip
+POISONED: Final = 0.3
+"""So many plans have a bug that only an operator, or mended code, gets past."""
 SECONDS: Final = (0.05, 0.05, 0.2, 0.5, 0.5, 1.5, 3.0, 3.0, 7.0, 11.0, 16.0)
 """Beyond the session time-out are the last three, beyond that of transactions the last two."""
 
@@ -107,6 +110,7 @@ class Plan:
     faults: tuple[Fault, ...]
     posts: tuple[Post, ...]
     partitions: int = 4
+    poison: Poison | None = None
     stuck_s: float = 400.0
     """So long after the last fault all must be folded."""
 
@@ -119,7 +123,8 @@ class Plan:
         )
 
     def __str__(self) -> str:
-        lines = [f"seed {self.seed}, {self.partitions} shards, workers {', '.join(self.slots)}, {self.seconds:g} s"]
+        lines = [str(self.poison)] if self.poison is not None else []
+        lines += [f"seed {self.seed}, {self.partitions} shards, workers {', '.join(self.slots)}, {self.seconds:g} s"]
         lines += [f"  fault {it}" for it in self.faults] + [f"  post  {it}" for it in self.posts]
         return "\n".join(lines)
 
@@ -142,7 +147,16 @@ def plan_of(seed: int, faults: int = 60, seconds: float = 60.0, posts_a_second: 
             transaction_s = randomness.choice((0.005, 0.02, 0.02, 0.3, 3.0))
         postings = step.postings * (2 if step.way.value == "again" else 1)
         posts.append(Post(at, postings, transaction_s, step.commit))
-    return Plan(seed, seconds, slots, strikes, tuple(posts), randomness.choice((1, 2, 4, 4)))
+    partitions = randomness.choice((1, 2, 4, 4))
+    poison = poison_in(randomness, posts, seconds) if randomness.random() < POISONED else None
+    return Plan(seed, seconds, slots, strikes, tuple(posts), partitions, poison)
+
+
+def poison_in(draw: random.Random, posts: Sequence[Post], seconds: float) -> Poison | None:
+    """A bug that one of the WfRuns of these posts meets."""
+    postings = ((post.at, it) for post in posts if post.commit for it in post.postings)
+    keys = ((at, it.key) for at, it in postings if it.topic == "external-events" and it.key is not None)
+    return poison_of(draw, keys, seconds)
 
 
 @cache

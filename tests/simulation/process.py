@@ -68,6 +68,9 @@ class Process:
         """Until then the network brings nothing of it anywhere, and nothing to it."""
         self.rules_break_until = 0.0
         """Until then a fold in it raises at some of the records, as a bug in a rule would."""
+        self.breaks_at: Callable[[bytes | None, int], bool] = lambda *_: False
+        """Whether its code has a bug that a record (key, time) meets; for good, other than the above."""
+        self.breaks_where = ""
         self.calls = 0
         self.last_call = ""
         self.struck: Callable[[Strike, str], None] = lambda *_: None

@@ -8,6 +8,7 @@ from tests.chaos.outcomes import blocks_of, check_aborted, check_outcomes, check
 from tests.chaos.redeciding import Redecider
 from tests.chaos.tape import entries
 from tests.chaos.timers import check_requests, check_timers
+from tests.simulation.quarantine import findings_with_operators
 from tests.simulation.world import World, the_codec
 
 
@@ -17,6 +18,10 @@ def findings_of(world: World) -> list[Finding]:
     log = list(entries(tape))
     blocks = blocks_of(log)
     folded = FoldedLog(log)
+    if world.operator is not None:
+        common = [*check_seq(log), *folded.findings, *folded.check_rows(tape), *check_requests(tape, log)]
+        ours = findings_with_operators(tape, log, the_codec(), world.operator.skipped)
+        return [*common, *ours, *check_aborted(tape), *check_positions(tape, log), *check_group(world)]
     found = [
         *check_outcomes(tape, blocks),
         *check_aborted(tape),

@@ -1,7 +1,7 @@
 """A worker on a simulated process: all of the runtime but the event loop's thread switches, with the real fold."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 from zlib import crc32
@@ -10,9 +10,11 @@ import structlog
 
 from processors.agents import fold_batch
 from processors.codec import Codec
+from processors.core.commands import Command
 from processors.definitions_view import DefinitionsView
 from processors.errors import HalterError
 from processors.inputs import InputRecord
+from processors.outputs import OutputRecord
 from processors.runtime.assembly import turns_of
 from processors.runtime.batch import Batch
 from processors.runtime.calls import KafkaCalls
@@ -30,6 +32,7 @@ from tests.simulation.admin import SimulatedAdmin
 from tests.simulation.broker import Broker
 from tests.simulation.consumer import SimulatedConsumer
 from tests.simulation.kernel import BASE_MS
+from tests.simulation.operators import BUG, Where
 from tests.simulation.process import Process
 from tests.simulation.producer import SimulatedProducer
 
@@ -79,12 +82,31 @@ class SimulatedShard(Shard):
     def __init__(self, process: Process, *parts: Any) -> None:
         super().__init__(*parts)
         self._process = process
+        self._breaks_rows = False
 
     def fold(self, record: InputRecord) -> None:
         self._process.sleep(self._process.random.choice(FOLD_S))
         if self._process.kernel.now < self._process.rules_break_until and crc32(record.value or b"") % 3 == 0:
             raise RuleBroke("told to")
         super().fold(record)
+
+    def _handle(self, record: InputRecord, command: Command) -> None:
+        is_kept = self._runs.readable(command.wf_run_id).quarantined_ms is not None
+        if is_kept or not self._process.breaks_at(record.key, record.timestamp_ms):
+            super()._handle(record, command)
+            return
+        written = len(self._outputs)
+        if self._process.breaks_where != Where.FIRST:
+            super()._handle(record, command)
+        if self._process.breaks_where != Where.ROWS:
+            del self._outputs[written:]
+            raise RuleBroke(BUG)
+        self._breaks_rows = True
+
+    def take_outputs(self) -> Sequence[OutputRecord]:
+        if self._breaks_rows:
+            raise RuleBroke(BUG)
+        return super().take_outputs()
 
 
 class FoldingChannel:

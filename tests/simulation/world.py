@@ -14,24 +14,29 @@ from processors.core.commands import ReportTaskRun, TaskStatus
 from processors.core.events import TaskRequest
 from processors.errors import HalterError
 from processors.fold_position import FoldPosition
+from processors.inputs import OPERATOR_COMMANDS
 from processors.partitioner import partition_of
 from processors.runtime.clients import Clients, Slot
 from processors.runtime.errors import Fenced, TurnCannotCommit
 from processors.settings import Settings
 from processors.topics import Topics
+from tests.chaos.avro import decode
 from tests.chaos.tape import TOPICS, Tape, TapeRecord
 from tests.simulation.broker import Broker
 from tests.simulation.kernel import Kernel
+from tests.simulation.operators import Operator
 from tests.simulation.partition_log import PartitionLog, Place
 from tests.simulation.plan import STATIC, Fault, Happening, Plan, Post
 from tests.simulation.process import Process, Strike
+from tests.simulation.quarantine import KEPT_INPUTS
 from tests.simulation.worker import SimulatedWorker
 
 ALLOWED_ENDS: Final = (Fenced, TurnCannotCommit)
 """Why a worker may end by itself: what it was started with is not its any more, or Kafka was away too long."""
 QUIET_S: Final = 6.0
 STEP_S: Final = 0.5
-INPUTS: Final = ("wf-commands", "external-events", "task-reports")
+INPUTS: Final = ("wf-commands", "external-events", "task-reports", OPERATOR_COMMANDS)
+LOOK_S: Final = 0.5
 
 
 class WentWrong(Exception):
@@ -69,6 +74,7 @@ class Figures:
     starts: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     inputs: int = 0
+    operated: Counter[str] = field(default_factory=Counter)
     turns: int = 0
     aborts: int = 0
     virtual_s: float = 0.0
@@ -91,6 +97,9 @@ class World:
         self._slots = {name: SlotState(name) for name in ("a", "b", "c", "d")}
         self._all_workers: list[SimulatedWorker] = []
         self._healing = False
+        self.operator: Operator | None = None
+        if plan.poison is not None:
+            self.operator = Operator(plan.poison, plan.partitions, the_codec(), self._operate)
         self._client_transactions = 0
         self._requests_read: dict[Place, int] = {}
 
@@ -106,6 +115,8 @@ class World:
         for fault in self.plan.faults:
             self.kernel.after(fault.at, partial(self._strike, fault))
         self._work_on_tasks()
+        if self.plan.poison is not None:
+            self.kernel.after(LOOK_S, self._look_at_pauses)
         self.kernel.run(self.plan.seconds)
         self._heal()
         until = self.kernel.now + self.plan.stuck_s
@@ -131,7 +142,7 @@ class World:
     def tape(self) -> Tape:
         """What the topics show."""
         topics: dict[str, dict[int, list[TapeRecord]]] = {}
-        for topic in TOPICS:
+        for topic in (*TOPICS, OPERATOR_COMMANDS, KEPT_INPUTS):
             if topic in self.broker.topics:
                 topics[topic] = {number: [] for number in range(self.broker.topics[topic])}
                 for number, it in self.broker.records(topic):
@@ -146,6 +157,8 @@ class World:
         self.figures.starts += 1
         name = f"{slot.name}{slot.starts}"
         process = Process(self.kernel, name, random.Random(f"{self.plan.seed} {name}"))
+        if (poison := self.plan.poison) is not None and self.kernel.now < poison.mended_at:
+            process.breaks_at, process.breaks_where = poison.strikes, poison.where
         process.struck = lambda strike, call: self._struck(process, strike, call)
         worker = SimulatedWorker(
             process,
@@ -322,6 +335,28 @@ class World:
     def _report(self, place: Place, key: bytes, value: bytes) -> None:
         self.broker.log(place).append(self.kernel.now_ms, key, value)
 
+    # Operators.
+
+    def _operate(self, place: Place, key: bytes, value: bytes) -> None:
+        name, _ = decode(value)
+        self.say(f"the operator posts {name} to {place[0]}[{place[1]}]")
+        self.figures.operated[name] += 1
+        self.broker.log(place).append(self.kernel.now_ms, key, value)
+
+    def _look_at_pauses(self) -> None:
+        """What operators see of workers is not always the latest."""
+        assert self.operator is not None
+        assert self.plan.poison is not None
+        is_mended = self.kernel.now >= self.plan.poison.mended_at
+        broken = [worker for worker in self._workers() if worker.process.breaks_where]
+        if is_mended:
+            for worker in broken[:1]:
+                worker.stop()  # one after the other
+        seen = [it for worker in broken for it in worker.readiness.snapshot.paused if not is_mended]
+        if wrong := self.operator.look(seen, mended=is_mended and not broken):
+            raise WentWrong(wrong[0])
+        self.kernel.after(self._random.choice((LOOK_S, LOOK_S, 3.0)), self._look_at_pauses)
+
     # The end.
 
     def _is_quiet(self) -> bool:
@@ -329,6 +364,8 @@ class World:
         for worker in self._workers():
             self._start_mended(worker)
         if any(slot.wanted and slot.worker is None for slot in self._slots.values()):
+            return False
+        if self.operator is not None and not self.operator.is_done:
             return False
         newest = max((log.entries[-1].timestamp_ms for log in self._input_logs() if log.entries), default=0)
         if self.kernel.now_ms - newest < QUIET_S * 1_000 or self._unfolded() or self.broker.transactions.open:

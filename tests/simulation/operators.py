@@ -1,0 +1,133 @@
+"""A bug in a rule that one WfRun meets, in every worker until they are started again with mended code; and the operator
+who sees partitions paused and does something about it, or nothing.
+"""
+
+import random
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from processors.codec import Codec
+from processors.core.commands import OperatorCommand, QuarantineWfRun, ReleaseWfRun, SkipRecord
+from processors.inputs import OPERATOR_COMMANDS, operator_key
+from processors.partitioner import partition_of
+from tests.simulation.kernel import BASE_MS
+
+BUG: Final = "this WfRun breaks it"
+"""What a rule says that breaks; other rules may break for other reasons, which pass by themselves."""
+NAMED: Final = re.compile(r"^(?P<topic>\S+)\[(?P<partition>\d+)\]@(?P<offset>\d+), \w+ for (?P<about>\S+): ")
+"""How a pause names its record."""
+
+
+class Where(StrEnum):
+    """At what of its rule a WfRun breaks."""
+
+    FIRST = "first"
+    """Before anything has happened."""
+    MIDDLE = "middle"
+    """When things have happened that are not written yet."""
+    ROWS = "rows"
+    """When what came of a turn is written: no record can be blamed at once."""
+
+
+class Reaction(StrEnum):
+    """What the operator does."""
+
+    QUARANTINE = "quarantine"
+    SKIP = "skip"
+    WAIT = "wait"
+    """For the mended workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """The bug. It strikes at the records of a WfRun that are posted from `at` on, in workers that began before
+    `mended_at`."""
+
+    wf_run_id: str
+    at: float
+    mended_at: float
+    where: Where
+    reaction: Reaction
+    hurry: bool = False
+    """The operator releases the WfRun before anything is mended: it breaks again, at the operator's command."""
+
+    def strikes(self, key: bytes | None, timestamp_ms: int) -> bool:
+        """Whether a rule breaks at a record."""
+        return key == self.wf_run_id.encode() and timestamp_ms >= BASE_MS + self.at * 1_000
+
+    def __str__(self) -> str:
+        until, hurry = f"{self.at:.1f} to {self.mended_at:.1f}", ", in a hurry" if self.hurry else ""
+        return f"rules break ({self.where}) at {self.wf_run_id} from {until}; the operator: {self.reaction}{hurry}"
+
+
+def poison_of(draw: random.Random, keys: Iterable[tuple[float, bytes]], seconds: float) -> Poison | None:
+    """A bug for one of the WfRuns that get these inputs (time, key)."""
+    times: dict[bytes, list[float]] = {}
+    for at, key in keys:
+        times.setdefault(key, []).append(at)
+    often = sorted((key, at[len(at) // 3]) for key, at in times.items() if len(at) >= 3 and key.isascii())
+    if not often:
+        return None
+    key, at = draw.choice(often)
+    mended_at = min(seconds, at + draw.uniform(2.0, 20.0))
+    where, reaction = draw.choice(list(Where)), draw.choice((Reaction.QUARANTINE, *Reaction))
+    return Poison(key.decode(), at, mended_at, where, reaction, draw.random() < 0.25)
+
+
+class Operator:
+    """Looks at pauses, posts commands."""
+
+    def __init__(
+        self, poison: Poison, partitions: int, codec: Codec, post: Callable[[tuple[str, int], bytes, bytes], None]
+    ) -> None:
+        self._poison, self._partitions, self._codec, self._post = poison, partitions, codec, post
+        self.skipped: set[tuple[str, int, int]] = set()
+        self.pauses_seen = 0
+        self._is_quarantined = False
+        self._commands = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing of what was begun is left to be ended."""
+        return not self._is_quarantined
+
+    def look(self, sentences: Iterable[tuple[int, str]], *, mended: bool) -> list[str]:
+        """See what is paused (partition, why), and act. `mended`: no worker has the bug any more.
+
+        Returns what is wrong with what the pauses say.
+        """
+        wrong = []
+        for partition, sentence in sentences:
+            named = NAMED.match(sentence)
+            if named is None or BUG not in sentence or named["topic"] == OPERATOR_COMMANDS:
+                continue  # it is being looked for, or not ours, or what this operator did in a hurry
+            self.pauses_seen += 1
+            if named["about"] != self._poison.wf_run_id or int(named["partition"]) != partition:
+                wrong.append(f"a pause of partition {partition} names something else: {sentence}")
+            self._act(partition, named["topic"], int(named["offset"]))
+        if self._is_quarantined and (mended or self._poison.hurry):
+            self._is_quarantined = False
+            self._send(ReleaseWfRun(self._poison.wf_run_id, self._name()))
+        return wrong
+
+    def _act(self, partition: int, topic: str, offset: int) -> None:
+        match self._poison.reaction:
+            case Reaction.QUARANTINE if not self._is_quarantined:
+                self._is_quarantined = True
+                self._send(QuarantineWfRun(self._poison.wf_run_id, "it breaks", self._name()))
+            case Reaction.SKIP if (topic, partition, offset) not in self.skipped:
+                self.skipped.add((topic, partition, offset))
+                self._send(SkipRecord(topic, partition, offset, "it breaks", self._name()))
+
+    def _name(self) -> str:
+        self._commands += 1
+        return f"operator-{self._commands}"
+
+    def _send(self, command: OperatorCommand) -> None:
+        key = operator_key(command).encode()
+        by_key = partition_of(key, self._partitions)
+        partition = command.partition if isinstance(command, SkipRecord) else by_key
+        self._post((OPERATOR_COMMANDS, partition), key, self._codec.encode(command))
