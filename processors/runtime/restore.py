@@ -1,8 +1,9 @@
 """Reading state topics to a known end, row by row into whoever wants them.
 
 Under read_committed the end of a partition is reported at the last stable offset; the caller has settled the
-topics, so that is the high watermark it names as the end, and reading stops nowhere before it. A topic is not compacted
-in its newest part: a key may come several times, and the last time counts.
+topics, so that is the high watermark it names as the end, and reading stops nowhere before it: a partition whose leader
+is new may report an earlier end for a moment. One that comes to its end no more (it was truncated) is given up, loudly,
+and settled anew. A topic is not compacted in its newest part: a key may come several times, and the last time counts.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from processors.runtime.clients import Clients
 from processors.runtime.clock import CLOCK, Clock
-from processors.runtime.names import Place
+from processors.runtime.names import Place, spelled
 from processors.runtime.waiting import Waiting
 from processors.stores import StatePosition
 
@@ -24,6 +25,8 @@ FETCH_WAIT_MS: Final = 10
 ROWS_AT_ONCE: Final = 500
 """A slow store may take a millisecond for each: whoever drives a load is asked that often whether to go on."""
 TELL_SECONDS: Final = 2.0
+STALLED_SECONDS: Final = 60.0
+"""For so long without a record a partition may be on its way to its end."""
 
 Take = Callable[[bytes, bytes | None], None]
 """Takes the key and the value of a row; no value: there is no such row any more."""
@@ -60,11 +63,12 @@ class Restore:
         unread = {place for place, end in self._ends.items() if end > self._starts[place].offset}
         if not unread:
             return
-        begun = tell_at = self._clock.monotonic()
+        begun = tell_at = moved_at = self._clock.monotonic()
         consumer = self._clients.reader(FETCH_WAIT_MS)
         try:
             consumer.assign([assignment(place, self._starts[place]) for place in sorted(unread)])
             while unread:
+                before = self.records, len(unread)
                 for count, message in enumerate(consumer.consume(RECORDS_AT_ONCE, READ_SECONDS), 1):
                     place, offset = where(message)
                     error = message.error()
@@ -75,17 +79,32 @@ class Restore:
                     elif error.code() != KafkaError._PARTITION_EOF:
                         self.failed_at = place
                         raise KafkaException(error)
-                    elif offset >= self._ends[place]:
+                    elif self._is_read(place, offset):
                         self._read[place] = self._ends[place]
                         unread.discard(place)
                     if count % ROWS_AT_ONCE == 0:
                         yield
+                if before != (self.records, len(unread)):
+                    moved_at = self._clock.monotonic()
+                elif self._clock.monotonic() - moved_at > STALLED_SECONDS:
+                    raise self._stalled(min(unread))
                 if self._clock.monotonic() - tell_at > TELL_SECONDS:
                     tell_at = self._clock.monotonic()
                     self._tell(tell_at - begun)
                 yield
         finally:
             consumer.close()
+
+    def _is_read(self, place: Place, offset: int) -> bool:
+        """Whether an end that is reported is the end, or one after it."""
+        return offset >= self._ends[place]
+
+    def _stalled(self, place: Place) -> KafkaException:
+        reason = (
+            f"{spelled(place)}: expected records up to offset {self._ends[place]}, found none after "
+            f"{self._read[place]} for {STALLED_SECONDS:.0f} s"
+        )
+        return KafkaException(KafkaError(KafkaError._TIMED_OUT, reason))
 
     def _tell(self, seconds: float) -> None:
         percent, per_s = round(100 * self.progress()), round(self.records / seconds)

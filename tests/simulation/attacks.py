@@ -93,6 +93,7 @@ def an_owner_is_given_up_while_it_commits(draw: random.Random) -> tuple[tuple[st
     return ("a", "c"), faults
 
 
+@against("a restore ends at the first end that is told")
 @against("an answer without an offset counts as one")
 def shards_are_loaded_while_leaders_are_gone(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
     """Owners die one after the other, each at a time when a third of all partitions have no leader."""

@@ -200,14 +200,16 @@ class SimulatedConsumer:
                 continue
             if position < log.low or position > log.high:
                 return SimulatedMessage(place, position, None, error(KafkaError._AUTO_OFFSET_RESET, "out of range"))
+            end = log.last_stable if self._committed else log.high
+            if self._process.kernel.now < log.lags_until:
+                end = min(end, log.lags_at)
             entry = log.visible(position, committed=self._committed)
-            if entry is not None:
+            if entry is not None and entry.offset < end:
                 self._positions[place] = entry.offset + 1
                 self._turn = (self._turn + index + self._process.random.choice((0, 0, 1))) % len(places)
                 return SimulatedMessage(place, entry.offset, entry)
-            end = log.last_stable if self._committed else log.high
             self._positions[place] = max(position, end)
-            if self._tells_ends and self._ends_told.get(place, -1) < end:
+            if position <= end and self._tells_ends and self._ends_told.get(place, -1) < end:
                 self._ends_told[place] = end
                 return SimulatedMessage(place, end, None, error(KafkaError._PARTITION_EOF))
         return None

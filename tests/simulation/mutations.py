@@ -17,6 +17,7 @@ from processors.runtime.cluster import Cluster
 from processors.runtime.load import Load
 from processors.runtime.membership import Membership
 from processors.runtime.names import Place
+from processors.runtime.restore import Restore
 from processors.runtime.settlement import Settled, Settlement
 from processors.runtime.shards import Shards
 from processors.runtime.transaction import Transaction
@@ -72,6 +73,12 @@ def only_the_offsets_are_settled() -> Any:
 def an_answer_without_an_offset_counts_as_one() -> Any:
     """It comes, without an error, from brokers that are dying."""
     return patch.object(cluster, "told", lambda _, info: info)
+
+
+@mutation
+def a_restore_ends_at_the_first_end_that_is_told() -> Any:
+    """A new leader may tell one that is too early."""
+    return patch.object(Restore, "_is_read", lambda *_: True)
 
 
 @mutation

@@ -36,6 +36,8 @@ class PartitionLog:
         self.low = 0
         self.away_until = 0.0
         """Until then it has no leader."""
+        self.lags_until, self.lags_at = 0.0, 0
+        """Until then the leader, a new one, does not know that all before the end is replicated."""
 
     @property
     def high(self) -> int:

@@ -238,6 +238,8 @@ class World:
                 for log in self.broker.logs.values():
                     if self._random.random() < 1 / 3:
                         log.away_until = self.kernel.now + min(fault.seconds, 5.0)
+                        log.lags_until = log.away_until + self._random.choice((0.0, 0.2, 1.0))
+                        log.lags_at = max(0, log.high - self._random.randrange(20))
             case Happening.GROUP_MOVES:
                 self._group.fail_over(min(fault.seconds, 7.0))
             case Happening.TRANSACTIONS_MOVE:
