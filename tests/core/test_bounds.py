@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from processors.core.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
+from processors.core.context import Limits
 from processors.core.documents import read_wf_spec
-from processors.core.events import LogEntry, ThreadFailed
+from processors.core.events import LogEntry, SpawnChild, ThreadFailed
+from processors.core.model import Status
 from processors.core.values import TOTAL_BYTES_MAX, to_json
 from tests.support.shard_rig import ShardRig
 
@@ -83,3 +85,58 @@ def test_what_came_before_goes_on_after_a_wf_run_that_swelled():
         "ThreadCompleted",
         "WfRunEnded",
     ]
+
+
+def test_failure_handlers_that_start_at_once_get_so_much_content_and_the_rest_start_when_they_have_ended():
+    """The children fail one by one, each with much; then somebody waits for all of them."""
+    children = 30
+    held = {"kind": "EXTERNAL_EVENT", "event": "go", "next": "done"}
+    fails = {"kind": "EXIT", "fail": {"name": "broke", "content": {"var": "big"}}}
+    threads = {
+        "main": {
+            "variables": {"big": {"type": "STR", "required": True}},
+            "nodes": {
+                "start": {"kind": "ENTRYPOINT", "next": "spawn"},
+                "spawn": {
+                    "kind": "START_MULTIPLE_THREADS",
+                    "thread": "child",
+                    "over": {"literal": list(range(children))},
+                    "next": "hold",
+                },
+                "hold": {"kind": "EXTERNAL_EVENT", "event": "join", "next": "join"},
+                "join": {
+                    "kind": "WAIT_FOR_THREADS",
+                    "threads": {"output": "spawn"},
+                    "on_child_failure": [{"handler": "handler"}],
+                    "next": "done",
+                },
+                "done": {"kind": "EXIT"},
+            },
+        },
+        "child": {"nodes": {"start": {"kind": "ENTRYPOINT", "next": "hold"}, "hold": held, "done": fails}},
+        "handler": {
+            "variables": {"INPUT": {"type": "STR"}},
+            "nodes": {
+                "start": {"kind": "ENTRYPOINT", "next": "hold"},
+                "hold": {**held, "event": "handled"},
+                "done": {"kind": "EXIT"},
+            },
+        },
+    }
+    rig = ShardRig()
+    spec = {"name": "s", "entrypoint": "main", "threads": threads}
+    events = (PutExternalEventDef(name) for name in ("go", "join", "handled"))
+    rig.turn(*events, PutWfSpec("s", to_json(spec)))
+    rig.turn(RunWf("w", "s", {"big": BIG}))
+    for number in range(children):
+        rig.turn(ExternalEvent("w", "go", f"g{number}"))
+    started = [entry.event for entry in rig.log(ExternalEvent("w", "join", "j")) if isinstance(entry.event, SpawnChild)]
+    most = Limits().bytes_per_command // 2
+    assert len(started) == most // len(BIG) < children
+    for number in range(children):
+        log = rig.log(ExternalEvent("w", "handled", f"h{number}"))
+        more = [entry.event for entry in log if isinstance(entry.event, SpawnChild)]
+        assert sum(len(BIG) for _ in more) <= most
+        started += more
+    assert len({handler.parent for handler in started}) == len(started) == children
+    assert rig.shard.wf_runs["w"].status is Status.COMPLETED

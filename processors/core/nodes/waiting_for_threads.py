@@ -28,7 +28,7 @@ from processors.core.nodes.leaving import fail, leave
 from processors.core.nodes.parking import park
 from processors.core.scope import ThreadScope
 from processors.core.spec import WaitForThreadsNode, WaitStrategy
-from processors.core.values import Value, ValueProblem, describe
+from processors.core.values import Value, ValueProblem, describe, size_of
 
 
 def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: WaitForThreadsNode) -> Iterator[Event]:
@@ -43,6 +43,7 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
     waits = thread.node.waits
     assert waits is not None
     done: int = 0
+    given, most = 0, context.limits.bytes_per_command // 2
     failed: list[tuple[int, Failure]] = []
     for wait in waits:
         culprit = _failure_of(run, thread, wait)
@@ -55,6 +56,12 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
         if number == wait.thread:
             handler = matching_handler(node.on_child_failure, failure)
             if handler is not None and room_for(run, context):
+                # It is one rule, which nothing ends amid its work: what is too much at once waits until these have
+                # ended. The first can always start, so there is something to wait for.
+                content = size_of(failure.content)
+                if given and given + content > most:
+                    continue
+                given += content
                 yield from spawn_child_failure_handler(run, thread, run.threads[number], handler.handler)
                 continue
         failed.append(culprit)
