@@ -25,6 +25,15 @@ OPERATOR_COMMANDS_HINT: Final = (
 )
 TIMEOUT_S: Final = 15.0
 ATTEMPT_S: Final = 5.0
+PASSING: Final = frozenset(
+    {
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    }
+)
+"""What a cluster says whose broker died, or whose topic was made, a moment ago."""
 
 Answer = TypeVar("Answer")
 
@@ -48,7 +57,7 @@ class FoundTopic:
 
 
 def patiently(admin: AdminClient, ask: Callable[[float], Answer]) -> Answer:
-    """Ask the cluster again while it does not answer, TIMEOUT_S in all; `ask` gets the seconds it may take.
+    """Ask the cluster again while it cannot answer, TIMEOUT_S in all; `ask` gets the seconds it may take.
 
     librdkafka sends a request to one broker and waits for that one, which may have died a moment ago. For requests
     that change nothing. Raises KafkaException.
@@ -58,7 +67,7 @@ def patiently(admin: AdminClient, ask: Callable[[float], Answer]) -> Answer:
         try:
             return ask(ATTEMPT_S)
         except KafkaException as exception:
-            again = exception.args[0].code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}
+            again = exception.args[0].code() in PASSING
             if not again or time.monotonic() >= deadline:
                 raise
         # It would go on waiting for the same broker until it heard from another one that this one is gone.
