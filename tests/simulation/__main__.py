@@ -45,11 +45,13 @@ def main() -> None:
         with nullcontext() if options.broken is None else broken(options.broken):
             return simulate(plan)
 
+    operated = Counter[str]()
     begun, struck, failed, inputs, count = time.monotonic(), Counter[str](), list[int](), 0, 0
     for seed in seeds(options.seed, options.seeds, options.minutes):
         result = run(plan_of(seed, options.faults) if options.attack is None else ATTACKS[options.attack](seed))
         count, inputs = count + 1, inputs + result.figures.inputs
         struck.update(result.figures.struck)
+        operated.update(result.figures.operated)
         if options.verbose:
             print(*result.history, sep="\n")
         if result.problem:
@@ -63,6 +65,7 @@ def main() -> None:
     total = sum(struck.values())
     print(f"{count} seeds, {inputs} inputs, {total} faults in {seconds:.1f} s ({60 * total / seconds:.0f} a minute)")
     print(", ".join(f"{number} {kind}" for kind, number in sorted(struck.items())))
+    print(", ".join(f"{number} {name}" for name, number in sorted(operated.items())) or "no operator")
     print(f"failed: {', '.join(map(str, failed)) or 'none'}")
     sys.exit(1 if failed else 0)
 

@@ -65,6 +65,21 @@ def a_static_member_joins_late_and_the_others_share_out_slowly(
     ]
 
 
+@against("the member id is not compared")
+def a_static_member_commits_between_its_new_name_and_what_is_shared_out(
+    draw: random.Random,
+) -> tuple[tuple[str, ...], list[Fault]]:
+    """It was asleep in the middle of a turn; its records are others' by then, and its name is good again."""
+    at, late = draw.uniform(3.0, 5.0), draw.uniform(6.5, 8.0)
+    call = draw.choice(("after-poll", "mid-fold", "after-flush"))
+    return ("b", "c"), [
+        Fault(at, "b", Happening.REBALANCE),
+        Fault(at, "b", before(Kind.LATE, "join_group", late)),
+        Fault(at + 1.1, "b", before(Kind.STALL, call, late + draw.uniform(0.0, 2.5))),
+        Fault(at, "c", before(Kind.LATE, "sync_group", 4.0, 1)),
+    ]
+
+
 @against("what was kept under another name is folded on")
 def a_static_member_is_back_when_who_had_its_shards_is_gone(
     draw: random.Random,
@@ -79,6 +94,7 @@ def a_static_member_is_back_when_who_had_its_shards_is_gone(
     ]
 
 
+@against("only the offsets are settled")
 @against("state is read before it is settled")
 def an_owner_is_given_up_while_it_commits(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
     """The end of its transaction is decided, and half marked, when the next owner loads what it had."""
