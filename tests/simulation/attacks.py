@@ -16,7 +16,7 @@ from tests.simulation.process import Kind, Phase, Strike
 Attack = Callable[[random.Random], tuple[tuple[str, ...], list[Fault]]]
 ATTACKS: Final[dict[str, Callable[[int], Plan]]] = {}
 SECONDS: Final = 24.0
-STUCK_S: Final = 100.0
+STUCK_S: Final = 60.0
 """Less than for plans that may have any fault: who is stuck after these takes no longer to be believed so."""
 
 
