@@ -51,34 +51,36 @@ def taken_over(installation: Installation, crash_at: str) -> None:
 
 
 Crash = Callable[[Installation, str], None]
+Outcomes = dict[tuple[Crash, str], "Future[None]"]
+EVERY: list[tuple[Crash, str]] = [
+    *((restarted, crash_at) for crash_at in RESTARTED),
+    *((taken_over, crash_at) for crash_at in TAKEN_OVER),
+]
 
 
 @pytest.fixture(scope="module")
 def outcomes(
     bootstrap: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[dict[tuple[Crash, str], "Future[None]"]]:
+) -> Iterator[Outcomes]:
     """Those that are asked for, in a few installations beside one another, since they mostly wait.
 
     Within one they come one after the other: each crash adds to the history that the next one must keep.
     """
-    asked = {item.name for item in request.session.items}
+    names = [item.name for item in request.session.items]
+    asked = [(crash, at) for crash, at in EVERY if any(name.endswith(f"[{at}]") for name in names)]
     with ExitStack() as stack:
         lanes = []
         for _ in range(LANES):
             prefix, folder = f"test-{uuid.uuid4().hex[:12]}-", tmp_path_factory.mktemp("crashes")
             installation = stack.enter_context(Installation(bootstrap, prefix, folder, partitions=2))
             lanes.append((stack.enter_context(ThreadPoolExecutor(1)), installation))
-        crashes: list[tuple[Crash, str]] = [(restarted, at) for at in RESTARTED] + [
-            (taken_over, at) for at in TAKEN_OVER
-        ]
-        crashes = [crash for crash in crashes if any(name.endswith(f"[{crash[1]}]") for name in asked)]
-        yield {
+        outcomes = {
             (crash, at): pool.submit(crash, installation, at)
-            for (crash, at), (pool, installation) in zip(crashes, cycle(lanes), strict=False)
+            for (crash, at), (pool, installation) in zip(asked, cycle(lanes), strict=False)
         }
-
-
-Outcomes = dict[tuple[Crash, str], "Future[None]"]
+        yield outcomes
+        for outcome in outcomes.values():
+            outcome.cancel()
 
 
 @pytest.mark.parametrize("crash_at", RESTARTED)
