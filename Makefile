@@ -8,11 +8,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
+COMPILED := $(VENV)/compiled
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 ARGS ?=
+CORE ?=
+# The folder of the checkout is not put before the compiled core, for any process of a benchmark.
+MEASURED := $(if $(filter compiled,$(CORE)),$(COMPILED)/.built,$(DEV))
+WITH_CORE := $(if $(filter compiled,$(CORE)),PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo broker test check lint format types contracts chaos outages simulate guard search fuzz bench bench-full setup clean
+.PHONY: help demo broker test compiled check lint format types contracts chaos outages simulate guard search fuzz bench bench-full setup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
@@ -24,11 +29,15 @@ demo: $(RUN) ## Run the main job on a real Kafka: halt, handle, resume; kill -9 
 broker: $(RUN) ## Run the embedded Kafka until Ctrl-C
 	@$(BIN)/halter broker $(ARGS)
 
-test: lint types contracts guard ## Run every check and every test (real Kafka included)
+test: lint types contracts guard compiled ## Run every check and every test (real Kafka included)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types contracts ## Run what needs no Kafka: seconds
 	@$(BIN)/python -m pytest -m "not broker and not docker and not chaos" $(ARGS)
+
+compiled: $(COMPILED)/.built ## Test the core as mypyc compiles it: two minutes to build, one to test
+	@HALTER_CORE=compiled $(BIN)/pytest -o pythonpath=$(COMPILED) -p no:cacheprovider tests/core tests/adapters/test_released.py \
+		--ignore tests/core/test_search_finds.py
 
 simulate: $(DEV) ## Simulate workers over a model of Kafka, thousands of faults a minute (MINUTES=10 SEED=1)
 	@$(BIN)/python -m tests.simulation --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1) $(ARGS)
@@ -50,11 +59,11 @@ fuzz: $(DEV) ## Try random WfSpecs, commands and bytes for long (EXAMPLES=20000 
 	@HALTER_EXAMPLES=$(or $(EXAMPLES),20000) HALTER_MANY=100000 $(BIN)/python -m pytest tests/core/test_properties.py \
 		tests/adapters/test_hostile.py --timeout 0 $(ARGS)
 
-bench: $(DEV) ## Measure on a real Kafka: five minutes (ARGS=--write puts the figures into docs/performance.md)
-	@$(BIN)/python -m bench $(ARGS)
+bench: $(MEASURED) ## Measure on a real Kafka: five minutes (CORE=compiled; ARGS=--write writes to docs/performance.md)
+	@$(WITH_CORE) $(BIN)/python -m bench $(ARGS)
 
-bench-full: $(DEV) ## Measure far: more partitions, WfRuns and workers, restarts; half an hour
-	@$(BIN)/python -m bench --full $(ARGS)
+bench-full: $(MEASURED) ## Measure far: more partitions, WfRuns and workers, restarts; half an hour
+	@$(WITH_CORE) $(BIN)/python -m bench --full $(ARGS)
 
 lint: $(DEV) ## Check style and formatting
 	@$(BIN)/ruff check .
@@ -89,6 +98,12 @@ $(BIN)/python:
 	echo "halter: expected Python 3.11 or newer on the PATH, found" \
 		"$$(python3 --version 2>/dev/null || echo none); name one with make PYTHON=/path/to/python3" >&2; \
 	exit 1
+
+$(COMPILED)/.built: hatch_build.py $(shell find processors halter schemas -name '*.py' -o -name '*.avsc') $(DEV)
+	@echo "halter: compiling the core (two minutes)"
+	@rm -rf $(COMPILED)
+	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(PIP_INSTALL) --quiet --no-deps --no-build-isolation --target $(COMPILED) .
+	@touch $@
 
 $(RUN): pyproject.toml | $(BIN)/python
 	@echo "halter: installing what Halter runs on, once (about 65 MB)"

@@ -132,7 +132,7 @@ def page(table: str, extent: Extent, minutes: float) -> str:
     command = f"python -m bench{' --full' if extent is FULL else ''}"
     sentence = (
         f"{now['date']}, commit {now['commit']}, `{command}` in {minutes:.0f} minutes; {Machine()}; "
-        f"{versions}. Broker, worker and whoever measures share the machine."
+        f"{versions}; the core {now['core']}. Broker, worker and whoever measures share the machine."
     )
     begin, end = f"<!-- {extent.name}: computed -->", f"<!-- {extent.name}: end -->"
     marked = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from processors.core import engine
 from tests.support.machine import Machine
 
 
@@ -84,7 +85,13 @@ def circumstances() -> dict[str, Any]:
             "kafka": KAFKA_VERSION,
             **{name: version(name) for name in ("halter", "confluent-kafka", "faust-streaming", "fastavro")},
         },
+        "core": core(),
     }
+
+
+def core() -> str:
+    """Which of the two the processes that are measured import: they are started with this one's paths."""
+    return "as Python" if (engine.__file__ or "").endswith(".py") else "compiled by mypyc"
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -24,11 +24,11 @@ class ThreadScope:
     happen together or not at all (4.5).
     """
 
-    __slots__ = ("_output", "_reads", "_run", "_thread", "writes")
+    __slots__ = ("_output", "_reads", "_run", "_thread_run", "writes")
 
     def __init__(self, run: WfRun, thread: ThreadRun, output: tuple[str, Value] | None = None) -> None:
         self._run = run
-        self._thread = thread
+        self._thread_run = thread
         self._output = output
         self.writes: dict[tuple[int, str], Value] = {}
         self._reads: list[str] = []
@@ -48,7 +48,7 @@ class ThreadScope:
         return str(problem)
 
     def _is_masked(self, name: str) -> bool:
-        owner = self._thread if name in self._thread.variables else self._above(name)[0]
+        owner = self._thread_run if name in self._thread_run.variables else self._above(name)[0]
         return self._run.spec_of(owner).variables[name].masked
 
     def variable(self, name: str) -> Value:
@@ -60,7 +60,7 @@ class ThreadScope:
 
     def owner(self, name: str) -> ThreadRun:
         """The nearest thread that stores a Variable of this name; raises ValueProblem."""
-        thread = self._thread
+        thread = self._thread_run
         if name in thread.variables:
             return thread
         owner, steps = self._above(name)
@@ -68,10 +68,10 @@ class ThreadScope:
         return owner
 
     def _above(self, name: str) -> tuple[ThreadRun, int]:
-        for steps, above in enumerate(self._run.ancestors(self._thread), 1):
+        for steps, above in enumerate(self._run.ancestors(self._thread_run), 1):
             if name in above.variables:
                 return above, steps
-        raise TellableProblem(f"Variable {name!r} is not in scope of thread {self._thread.number}")
+        raise TellableProblem(f"Variable {name!r} is not in scope of thread {self._thread_run.number}")
 
     def check_room(self) -> None:
         """Raises ValueProblem if the writes make what a thread stores larger than one record may be.
@@ -97,9 +97,9 @@ class ThreadScope:
         if self._output is not None and self._output[0] == node:
             return self._output[1]
         try:
-            return self._thread.outputs[node]
+            return self._thread_run.outputs[node]
         except KeyError:
-            raise TellableProblem(f"node {node!r} has no output in thread {self._thread.number} yet") from None
+            raise TellableProblem(f"node {node!r} has no output in thread {self._thread_run.number} yet") from None
 
 
 def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str, Value]:

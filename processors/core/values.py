@@ -29,6 +29,10 @@ class Timestamp:
 
     epoch_ms: int
 
+    def __reduce__(self) -> "tuple[type[Timestamp], tuple[int]]":
+        # Copies are pickled, and a compiled class that is frozen cannot be filled in afterwards.
+        return Timestamp, (self.epoch_ms,)
+
 
 Value: TypeAlias = "bool | int | float | str | bytes | Timestamp | dict[str, Value] | list[Value] | None"
 
@@ -109,7 +113,7 @@ def checked_int(value: int) -> int:
     raise ValueProblem(f"{value} does not fit into a 64-bit INT")
 
 
-def is_number(value: float) -> bool:
+def is_number(value: int | float) -> bool:  # noqa: PYI041  compiled, a `float` would be made of every int
     """Whether it can be an INT or a DOUBLE: whole ones fit in 64 bits, others are finite."""
     return math.isfinite(value) if type(value) is float else INT_MIN <= value <= INT_MAX
 

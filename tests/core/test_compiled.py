@@ -1,0 +1,30 @@
+"""Which core is tested: `make compiled` runs these tests with the modules that mypyc has compiled.
+
+Without `test_search_finds.py`: it breaks the engine from outside, which compiled modules do not let happen. What makes
+up records by the types of their fields (`support/records.py`) needs Python's modules, too: compiled ones have none.
+"""
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+from hatch_build import COMPILED
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MODULES = sorted(
+    str(path.relative_to(ROOT).with_suffix("")).replace("/", ".").removesuffix(".__init__")
+    for pattern in COMPILED
+    for path in ROOT.glob(pattern)
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_core_is_the_one_that_was_asked_for(module: str) -> None:
+    file = importlib.import_module(module).__file__ or ""
+    assert file.endswith(".py") is (os.environ.get("HALTER_CORE") != "compiled")
+
+
+def test_every_pattern_of_what_is_compiled_finds_something() -> None:
+    assert all(list(ROOT.glob(pattern)) for pattern in COMPILED)
