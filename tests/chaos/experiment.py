@@ -1,7 +1,6 @@
 """One run: brokers, topics, workers, load; faults for a time or a number; then stillness, and the verdict."""
 
 import json
-import platform
 import random
 import shutil
 import time
@@ -27,6 +26,7 @@ from tests.chaos.script import definition_commands
 from tests.chaos.task_worker import Reporter
 from tests.chaos.upgrade import Upgrade, kept_for_ever
 from tests.chaos.verdict import Verdict, judge
+from tests.support.machine import Machine
 
 PREFIX: Final = "chaos-"
 RECOVERED_SECONDS: Final = 180.0
@@ -107,16 +107,6 @@ class Report:
         }
 
 
-def machine() -> str:
-    """What it ran on, without a name."""
-    cpus = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = next((line.partition(":")[2].strip() for line in cpus.splitlines() if "model name" in line), "")
-    memory = Path("/proc/meminfo").read_text() if Path("/proc/meminfo").exists() else ""
-    kilobytes = next((int(line.split()[1]) for line in memory.splitlines() if line.startswith("MemTotal")), 0)
-    cores = cpus.count("processor\t:") or "?"
-    return f"{cores} cores, {kilobytes / 2**20:.0f} GiB, {model or platform.machine()}, {platform.system()}"
-
-
 class Experiment:
     """Runs in a folder; whoever made the folder removes it, or keeps it as evidence."""
 
@@ -143,7 +133,7 @@ class Experiment:
         if verdict.ok:
             for data in (self._folder / "kafka").glob("broker-*/"):
                 shutil.rmtree(data, ignore_errors=True)
-        report = Report(options, verdict, felt, time.monotonic() - begun, self._figures, machine=machine())
+        report = Report(options, verdict, felt, time.monotonic() - begun, self._figures, machine=str(Machine()))
         (self._folder / "report.json").write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
         return report
 

@@ -12,6 +12,7 @@ from tests.chaos.avro import decode
 from tests.chaos.tape import (
     DEAD_LETTERS,
     DEFINITION_EVENTS,
+    DEFINITIONS,
     INPUTS,
     LOG,
     TOPICS,
@@ -74,6 +75,7 @@ def read_tape(bootstrap: str, prefix: str, partitions: int) -> Tape:
     try:
         assigned = places_of(TOPICS, prefix, partitions)
         ends = {(it.topic, it.partition): end_of(reader, it) for it in assigned}
+        tape.definitions_end = ends[prefix + DEFINITIONS, 0]
         for topic, partition in ends:
             tape.topics[topic.removeprefix(prefix)][partition] = []
         unread = {place for place, end in ends.items() if end > 0}

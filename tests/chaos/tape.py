@@ -89,7 +89,7 @@ class Tape:
             }
             for topic, partitions in self.topics.items()
         }
-        return Tape(self.partitions, topics, self.read_at_ms)
+        return Tape(self.partitions, topics, self.read_at_ms, self.definitions_end)
 
     def save(self, path: Path) -> None:
         """Keep it as evidence."""
