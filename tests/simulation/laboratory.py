@@ -103,6 +103,7 @@ class SimulatedLaboratory:
 
     def __init__(self, process: Process, broker: Broker, topic: str) -> None:
         self._process, self._broker = process, broker
+        self._admin = SimulatedAdmin(process, broker)  # held: a client that is let go of answers nothing any more
         self.topic, self.group = topic, "group"
 
     def producer(self, conf: dict[str, Any]) -> Any:
@@ -112,7 +113,7 @@ class SimulatedLaboratory:
         return SimulatedConsumer(self._process, self._broker, {"group.id": self.group, **conf})
 
     def admin(self) -> Any:
-        return SimulatedAdmin(self._process, self._broker)
+        return self._admin
 
     def expel(self, member_id: str) -> None:
         self._broker.group(self.group).leave(member_id)
@@ -181,7 +182,7 @@ def answered(laboratory: Laboratory, future: Any) -> Any:
     until = laboratory.now() + PATIENCE_S
     while not future.done() and laboratory.now() < until:
         laboratory.sleep(0.005)
-    return outcome(future.result)
+    return outcome(future.result, 0)
 
 
 def offsets(laboratory: Laboratory, partition: int) -> tuple[int, int]:
