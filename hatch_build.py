@@ -7,7 +7,6 @@ as Python. Not hatch-mypyc: it compiles into the source tree, where an editable 
 """
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
     from setuptools import Distribution
 
     modules = sorted(str(path.relative_to(root)) for pattern in COMPILED for path in root.glob(pattern))
-    before = Path.cwd(), sys.argv
+    before = Path.cwd()
     os.chdir(root)
     try:
         extensions = mypycify(
@@ -79,6 +78,5 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
         build.ensure_finalized()
         build.run()
     finally:
-        os.chdir(before[0])
-        sys.argv = before[1]
+        os.chdir(before)
     return sorted((folder / "lib").rglob("*.so")) + sorted((folder / "lib").rglob("*.pyd"))
