@@ -30,7 +30,7 @@ class Machine:
     cores: int = field(default_factory=lambda: os.cpu_count() or 1)
     memory_gib: int = field(default_factory=_memory_gib)
     """0 where the system does not say."""
-    system: str = field(default_factory=lambda: f"{platform.system()} {platform.release()}")
+    system: str = field(default_factory=platform.system)
     python: str = field(default_factory=lambda: f"{platform.python_implementation()} {platform.python_version()}")
 
     def __str__(self) -> str:
