@@ -29,8 +29,8 @@ demo: $(RUN) ## Run the main job on a real Kafka: halt, handle, resume; kill -9 
 broker: $(RUN) ## Run the embedded Kafka until Ctrl-C
 	@$(BIN)/halter broker $(ARGS)
 
-test: lint types contracts guard ## Run every check and every test (real Kafka included); ten minutes
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope $(ARGS)
+test: lint types contracts guard ## Run every check and every test (real Kafka included)
+	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types contracts ## Run what needs no Kafka: seconds
 	@$(BIN)/python -m pytest -m "not broker and not docker and not chaos" $(ARGS)

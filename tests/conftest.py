@@ -4,21 +4,8 @@
 """
 
 import uuid
-from typing import Any
 
 import pytest
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where several processes test (`make test`), those with a Kafka come one after the other: one Kafka, one load."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class OneKafka(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "kafka" if nodeid.startswith(("tests/broker/", "tests/chaos/")) else nodeid.partition("::")[0]
-
-    return OneKafka(config, log)
 
 
 @pytest.fixture
