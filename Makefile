@@ -29,7 +29,7 @@ demo: $(RUN) ## Run the main job on a real Kafka: halt, handle, resume; kill -9 
 broker: $(RUN) ## Run the embedded Kafka until Ctrl-C
 	@$(BIN)/halter broker $(ARGS)
 
-test: lint types contracts guard ## Run every check and every test (real Kafka included)
+test: lint types contracts guard compiled ## Run every check and every test (real Kafka included)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types contracts ## Run what needs no Kafka: seconds
