@@ -1,4 +1,4 @@
-# Needs Python >= 3.11 and make, nothing else. `make help` lists what there is.
+# Needs Python >= 3.11 and make, and `make test` a C compiler (for the compiled core). `make help` lists what there is.
 #
 # Set-up happens by itself: a virtual environment in .venv, filled by pip with pip's own settings (index, mirror,
 # certificates, proxies), again only when pyproject.toml has changed. PYTHON=... chooses the interpreter,
