@@ -208,16 +208,16 @@ class Supervisor:
         told = asyncio.create_task(self._told_to_stop.wait())
         readiness = asyncio.create_task(self._watch_readiness())
         try:
-            done, _ = await asyncio.wait([*keepers, told], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*keepers, told], return_when=asyncio.FIRST_COMPLETED)
             await self._stop(keepers)
         finally:
             for task in (told, readiness):
                 task.cancel()
             if self._ready_file is not None:
                 self._ready_file.remove()
-        for keeper in keepers:
-            if keeper in done:
-                keeper.result()
+        # Each is asked, not only up to the first: what nobody asked for is logged as a bug, after the reason.
+        if failures := [failure for keeper in keepers if (failure := keeper.exception()) is not None]:
+            raise failures[0]
 
     async def _stop(self, keepers: Sequence["asyncio.Task[None]"]) -> None:
         """Stop all at once: one after the other, each would hand its shards to the next one to go."""

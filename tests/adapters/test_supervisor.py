@@ -46,6 +46,17 @@ signal.sigwait({signal.SIGTERM})
 """
 DEAF = OBEDIENT.replace("signal.sigwait({signal.SIGTERM})", "signal.pause()")
 DYING = "import sys; print('halter: the cause of it all', file=sys.stderr); sys.exit(3)"
+WRONG_OPTION_WHEN_TOLD = """
+import os, sys, time
+from pathlib import Path
+slot, folder = sys.argv[1], Path(sys.argv[2])
+with (folder / f"{slot}.pids").open("a") as pids:
+    print(os.getpid(), file=pids, flush=True)
+while not (folder / "go").exists():
+    time.sleep(0.01)
+print("halter: no such option", file=sys.stderr)
+sys.exit(2)
+"""
 WRONG_OPTION = "import sys; print('halter: no such option', file=sys.stderr); sys.exit(2)"
 
 
@@ -145,6 +156,22 @@ def test_a_wrong_option_is_not_tried_again(supervise: Callable[[str], Supervised
     assert exit_code == 1
     assert last_words(stderr).endswith("ended with exit code 2: no such option")
     assert "again_in_s" not in stderr
+
+
+def test_workers_that_are_given_up_at_the_same_time_give_one_reason(
+    supervise: Callable[[str], Supervised],
+) -> None:
+    supervised = supervise(WRONG_OPTION_WHEN_TOLD)
+    pids = [supervised.wait_started(slot) for slot in "ab"]
+    # It is away while both end, and so learns of both at once.
+    supervised.process.send_signal(signal.SIGSTOP)
+    (supervised.folder / "go").touch()
+    wait_until(lambda: not any(map(is_alive, pids)))
+    supervised.process.send_signal(signal.SIGCONT)
+    exit_code, stderr = supervised.end()
+    assert exit_code == 1
+    assert last_words(stderr).endswith("ended with exit code 2: no such option")
+    assert "Traceback" not in stderr
 
 
 def test_a_crash_loop_is_given_up_however_long_each_try_takes(supervise: Callable[[str], Supervised]) -> None:
