@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from typing import TypeAlias
 
 from processors.core.values import Value, VariableType
@@ -342,25 +341,25 @@ class ThreadSpec:
     interrupts: tuple[InterruptDef, ...]
     nodes: Mapping[str, AnyNode]
 
-    @cached_property
-    def entrypoint(self) -> str:
-        """Name of its ENTRYPOINT node."""
-        return next(name for name, node in self.nodes.items() if isinstance(node, EntrypointNode))
+    # What follows from these is asked at every step of a thread, so it is found once. Not by cached_property: mypyc
+    # takes that for a property.
+    entrypoint: str = field(init=False, repr=False, compare=False)
+    """Name of its ENTRYPOINT node; empty in one that is refused for having none."""
+    interrupt_of: Mapping[str, InterruptDef] = field(init=False, repr=False, compare=False)
+    """ExternalEventDef -> InterruptDef."""
+    preemptive: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """ExternalEventDefs whose earlier, unclaimed ExternalEvents interrupt a thread that starts (N14)."""
+    outputs_used: frozenset[str] = field(init=False, repr=False, compare=False)
+    """Nodes whose output some expression of this ThreadSpec refers to; no other output is kept."""
 
-    @cached_property
-    def interrupt_of(self) -> Mapping[str, InterruptDef]:
-        """ExternalEventDef -> InterruptDef."""
-        return {interrupt.external_event_def: interrupt for interrupt in self.interrupts}
-
-    @cached_property
-    def preemptive(self) -> tuple[str, ...]:
-        """ExternalEventDefs whose earlier, unclaimed ExternalEvents interrupt a thread that starts (N14)."""
-        return tuple(interrupt.external_event_def for interrupt in self.interrupts if interrupt.preemptive)
-
-    @cached_property
-    def outputs_used(self) -> frozenset[str]:
-        """Nodes whose output some expression of this ThreadSpec refers to; no other output is kept."""
-        return frozenset(e.node for e in self.expressions() if isinstance(e, OutputRef))
+    def __post_init__(self) -> None:
+        """Find what follows."""
+        entrypoint = next((name for name, node in self.nodes.items() if isinstance(node, EntrypointNode)), "")
+        object.__setattr__(self, "entrypoint", entrypoint)
+        object.__setattr__(self, "interrupt_of", {it.external_event_def: it for it in self.interrupts})
+        object.__setattr__(self, "preemptive", tuple(it.external_event_def for it in self.interrupts if it.preemptive))
+        used = frozenset(it.node for it in self.expressions() if isinstance(it, OutputRef))
+        object.__setattr__(self, "outputs_used", used)
 
     def expressions(self) -> Iterator[Expression]:
         """Every expression in it, nested ones included."""
@@ -378,11 +377,14 @@ class WfSpec:
     threads: Mapping[str, ThreadSpec]
     retention_s: int | None = None
     document: str = ""
+    interrupting: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    """ExternalEventDef -> the one ThreadSpec that registers an interrupt for it."""
 
-    @cached_property
-    def interrupting(self) -> Mapping[str, str]:
-        """ExternalEventDef -> the one ThreadSpec that registers an interrupt for it."""
-        return {i.external_event_def: thread.name for thread in self.threads.values() for i in thread.interrupts}
+    def __post_init__(self) -> None:
+        """Find what follows, once."""
+        threads = self.threads.values()
+        interrupting = {it.external_event_def: thread.name for thread in threads for it in thread.interrupts}
+        object.__setattr__(self, "interrupting", interrupting)
 
 
 def walk(expression: Expression) -> Iterator[Expression]:
