@@ -4,8 +4,25 @@
 """
 
 import uuid
+from typing import Any
 
 import pytest
+
+
+ABOUT_TIME = ("tests/chaos/", "tests/broker/test_runtime", "tests/broker/test_pauses", "tests/broker/test_stores")
+"""Tests that attack workers, or whose outcome depends on how long things take: no two of them at the same time."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where two processes test (`make test`), each takes a file at a time; one of them takes all that are ABOUT_TIME."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "about time" if nodeid.startswith(ABOUT_TIME) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 @pytest.fixture
