@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import capabilities, latency, throughput
-from bench.figures import Figures, circumstances, in_words
+from bench.figures import Figures, circumstances, core_is_compiled, in_words
 from halter.broker import EmbeddedBroker
 from tests.support.machine import Machine
 
@@ -134,9 +134,14 @@ def page(table: str, extent: Extent, minutes: float) -> str:
         f"{now['date']}, commit {now['commit']}, `{command}` in {minutes:.0f} minutes; {Machine()}; "
         f"{versions}; the core {now['core']}. Broker, worker and whoever measures share the machine."
     )
-    begin, end = f"<!-- {extent.name}: computed -->", f"<!-- {extent.name}: end -->"
+    begin, end = f"<!-- {variant(extent)}: computed -->", f"<!-- {variant(extent)}: end -->"
     marked = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
     return marked.sub(lambda _: f"{begin}\n\n{sentence}\n\n{table}\n\n{end}", PAGE.read_text(encoding="utf-8"))
+
+
+def variant(extent: Extent) -> str:
+    """What a run is called: each core has figures of its own."""
+    return f"{extent.name}-compiled" if core_is_compiled() else extent.name
 
 
 def main() -> None:
@@ -151,7 +156,7 @@ def main() -> None:
     minutes = (time.monotonic() - begun) / 60
     print(f"\n{figures.table()}\n\n{minutes:.1f} minutes")
     if given.write:
-        figures.write(PAGE.with_name(f"performance-{extent.name}.json"), f"python -m bench, {extent.name}")
+        figures.write(PAGE.with_name(f"performance-{variant(extent)}.json"), f"python -m bench, {variant(extent)}")
         PAGE.write_text(page(figures.table(), extent, minutes), encoding="utf-8")
 
 

@@ -85,13 +85,13 @@ def circumstances() -> dict[str, Any]:
             "kafka": KAFKA_VERSION,
             **{name: version(name) for name in ("halter", "confluent-kafka", "faust-streaming", "fastavro")},
         },
-        "core": core(),
+        "core": "compiled by mypyc" if core_is_compiled() else "as Python",
     }
 
 
-def core() -> str:
-    """Which of the two the processes that are measured import: they are started with this one's paths."""
-    return "as Python" if (engine.__file__ or "").endswith(".py") else "compiled by mypyc"
+def core_is_compiled() -> bool:
+    """Which core the processes that are measured import: they are started with this one's paths."""
+    return not (engine.__file__ or "").endswith(".py")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
