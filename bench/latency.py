@@ -13,7 +13,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 
 from bench.figures import Figures, percentile
 from bench.house import House
@@ -40,6 +40,7 @@ class Latency:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._producer = Producer(house.settings.producer(linger_ms=0))  # as the client's: somebody waits
         self._posted = 0
 
     def at(self, per_second: int, seconds: float) -> list[float]:
@@ -57,9 +58,11 @@ class Latency:
                 # Each to another WfRun, so that the answers of a WfRun come in the order of its posts.
                 this = wf_run_id((first + number) * 7_919 % WF_RUNS)
                 posted[number] = time.monotonic()
-                self._house.post("external-events", this, ExternalEvent(this, "add", f"{first + number:08}", 1))
-                self._house.producer.poll(0)
-            self._house.producer.flush()
+                self._house.post(
+                    "external-events", this, ExternalEvent(this, "add", f"{first + number:08}", 1), self._producer
+                )
+                self._producer.poll(0)
+            self._producer.flush()
 
         waiting: dict[str, deque[int]] = {}
         for number in range(count + warm):

@@ -2,11 +2,11 @@
 
 Turns alternate between two threads, never at once in both: the Kafka thread commits and polls (`turns`), the event
 loop folds (the agents). While one shard's outputs are handed to librdkafka the next shard is folded already, unless
-the worker has reason to be cautious (`Turns.cautious`).
+they are few or the worker has reason to be cautious (`Turns.cautious`).
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -19,7 +19,6 @@ from processors.runtime.batch import Batch
 from processors.runtime.calls import FOLD_STUCK_SECONDS, KafkaCalls, Stopping, Watchdog, Watched
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.errors import FoldFailed, KafkaFailed, in_short
-from processors.runtime.fold import OutputRecord
 from processors.runtime.readiness import Readiness, State
 from processors.runtime.steps import Step, Steps
 from processors.runtime.turns import Figures, Turn, Turns
@@ -29,6 +28,11 @@ T = TypeVar("T")
 TURN_SECONDS: Final = 2.0
 """When a turn has been folded for this long, the rest of its records is left to the next one: a transaction must end
 long before transaction.timeout.ms, or its worker is taken for dead."""
+
+
+WORTH_THE_WAY: Final = 1_000
+"""So many outputs are handed over while the next shard is folded; fewer wait for the end of the turn, because the way
+to the other thread and back takes longer than they do."""
 
 
 class Runtime(mode.Service):
@@ -113,7 +117,6 @@ class Runtime(mode.Service):
         ]
         for batch in batches:
             await self._channel.put(batch)  # type: ignore[arg-type]  # any object may go through
-        held: list[Sequence[OutputRecord]] = []
         for batch in batches:
             try:
                 outputs = await batch.outputs
@@ -121,13 +124,10 @@ class Runtime(mode.Service):
                 # A rule broke. Nothing of this shard's was handed to the transaction: the others go on.
                 turn.broken[batch.shard] = failure
                 continue
-            if self._turns.cautious:
-                held.append(outputs)
-            else:
-                await self._in_kafka_thread(self._turns.produce, outputs)
             turn.folded[batch.shard] = batch.folded
-        for outputs in held:
-            await self._in_kafka_thread(self._turns.produce, outputs)
+            turn.outputs.append(outputs)
+            if not self._turns.cautious and sum(map(len, turn.outputs)) >= WORTH_THE_WAY:
+                await self._in_kafka_thread(self._turns.hand_over, turn)
         self._steps.reached(Step.AFTER_FOLD)
         seconds = self._clock.monotonic() - begun
         self._turns.figures.fold_s += seconds

@@ -47,10 +47,12 @@ then costs the worker its life, and would do so again and again if it came that 
 SILENCE_SECONDS: Final = 5.0
 """After so long without a record or a commit Kafka is asked whether it is there: a poll that gives nothing does not say
 so, and a worker whose brokers are gone must not be called ready."""
-BREATH_SECONDS: Final = 0.003
-"""Records are gathered for this long after a commit before the next turn begins. A transaction that begins while the
-broker still marks the end of the one before is put off by librdkafka for 20 ms, often twice: at 200 records/s and 8
-shards this gap halves the latency. A worker that is idle or busy does not notice it."""
+BREATH_SECONDS: Final = 0.002
+BREATH_PER_SHARD_SECONDS: Final = 0.002
+BREATH_MAX_SECONDS: Final = 0.02
+"""No transaction begins sooner after a commit than the first and, for each shard that it touched, the second. One that
+begins while the broker still writes the marks of the one before is put off by librdkafka for 20 ms. A worker that is
+idle or busy does not notice it: what is polled and folded meanwhile takes as long."""
 
 
 QUARANTINED: Final = INPUT_TOPICS.keys() - {DEFINITION_COMMANDS, OPERATOR_COMMANDS}
@@ -84,12 +86,14 @@ class Figures:
 @dataclass(slots=True)
 class Turn:
     """The records of one turn by shard, and the timers that it fires. `folded`: how many of the records were;
-    `broken`: shards of which nothing is, because a rule broke; `slow`: shards that fold one record in a turn.
+    `broken`: shards of which nothing is, because a rule broke; `slow`: shards that fold one record in a turn;
+    `outputs`: what shards' records came to and the transaction has not been handed yet.
     """
 
     records: dict[OwnedShard, list[InputRecord]]
     timers: dict[OwnedShard, Sequence[OutputRecord]]
     slow: frozenset[OwnedShard] = frozenset()
+    outputs: list[Sequence[OutputRecord]] = field(default_factory=list)
     folded: dict[OwnedShard, int] = field(default_factory=dict)
     broken: dict[OwnedShard, FoldFailed] = field(default_factory=dict)
 
@@ -237,12 +241,18 @@ class Turns:
         slow = {shard for shard in records if (pause := self._shards.pause_of(shard)) and pause.one_at_a_time}
         return Turn(records, timers, frozenset(slow))
 
-    def produce(self, outputs: Sequence[OutputRecord]) -> None:
-        """Write what a shard's records came to, in the turn's transaction."""
+    def hand_over(self, turn: Turn) -> None:
+        """Hand to the transaction what the records came to so far."""
+        outputs, turn.outputs = turn.outputs, []
+        for of_shard in outputs:
+            self._produce(of_shard)
+
+    def _produce(self, outputs: Sequence[OutputRecord]) -> None:
         if self._broken is not None:
             return
         try:
             if not self._transaction.is_open:
+                self._breathe()
                 self._transaction.begin()
                 self._steps.reached(Step.AFTER_BEGIN)
             self._transaction.produce(outputs)
@@ -250,6 +260,11 @@ class Turns:
             # Found out in the middle of a turn that goes on elsewhere: its end will be an abort.
             self._broken = exception
         self.figures.outputs += len(outputs)
+
+    def _breathe(self) -> None:
+        wait_seconds = self._breathe_until - self._clock.monotonic()
+        if wait_seconds > 0:
+            self._clock.sleep(wait_seconds)
 
     def close(self) -> None:
         """Abort what is open, leave the group."""
@@ -275,8 +290,9 @@ class Turns:
         for shard, records in turn.records.items():
             advance(shard, records[: turn.folded[shard]])
         self._left = turn.left
+        self.hand_over(turn)
         for outputs in turn.timers.values():
-            self.produce(outputs)
+            self._produce(outputs)
             self.figures.timers += len(outputs)
         self._steps.reached(Step.AFTER_PRODUCE)
         offsets = {self._names.commands(shard.number): shard.commands_offset for shard in turn.shards}
@@ -300,7 +316,8 @@ class Turns:
             self.figures.commit_s += seconds
             self.figures.commits.append(seconds)
             self._heard_at = self._clock.monotonic()
-            self._breathe_until = self._heard_at + BREATH_SECONDS
+            breath = BREATH_SECONDS + BREATH_PER_SHARD_SECONDS * len(set(turn.shards))
+            self._breathe_until = self._heard_at + min(BREATH_MAX_SECONDS, breath)
 
     def _abort(self, turn: Turn, exception: KafkaException | NotAMember) -> None:
         """Undo a turn that cannot commit, and load anew what its fold has touched.
@@ -409,9 +426,6 @@ class Turns:
         for _ in range(max(1, self.size.records - left)):
             message = poll(wait_seconds)
             if message is None:
-                wait_seconds = self._breathe_until - self._clock.monotonic()
-                if polled and wait_seconds > 0:
-                    continue
                 break
             wait_seconds = 0.0
             partition: int = message.partition()  # type: ignore[assignment]  # records of topics have one
