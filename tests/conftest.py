@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-
 ABOUT_TIME = ("tests/chaos/", "tests/broker/test_runtime", "tests/broker/test_pauses", "tests/broker/test_stores")
 """Tests that attack workers, or whose outcome depends on how long things take: no two of them at the same time."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where two processes test (`make test`), each takes a file at a time; one of them takes all that are ABOUT_TIME."""
+    """Where two processes test (`make test`), each takes a file at a time, and one of them takes all ABOUT_TIME."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
