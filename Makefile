@@ -52,7 +52,7 @@ outages: $(DEV) ## Overload a worker for a minute, take its broker away for two:
 	@HALTER_LONG_OUTAGES=1 $(BIN)/python -m pytest tests/broker/test_runtime_outages.py -rP --timeout 3600 $(ARGS)
 
 guard: $(DEV) ## Check that an interrupt has not become dearer in the fold (ARGS=--renew makes this the baseline)
-	@$(BIN)/python bench/guard.py $(filter --renew,$(ARGS))
+	@$(BIN)/python -m bench.guard $(filter --renew,$(ARGS))
 
 search: $(DEV) ## Explore every order of inputs, far: minutes, on all processors (STATES=1000000 in all)
 	@HALTER_SEARCH_STATES=$(or $(STATES),1000000) $(BIN)/python -m pytest tests/core/test_search.py -rP $(ARGS)

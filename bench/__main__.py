@@ -43,7 +43,7 @@ class Extent:
     """Live WfRuns of a worker that is killed and started again; 0: not measured."""
 
 
-SHORT = Extent("short", ((8, 1_000, 10_000, 1),), 5, {100: 10.0}, 2_000, 0)
+SHORT = Extent("short", ((8, 1_000, 30_000, 1),), 5, {100: 10.0}, 2_000, 0)
 FULL = Extent(
     "full",
     (
@@ -64,7 +64,7 @@ FULL = Extent(
 
 def fold(figures: Figures, runs: int) -> None:
     """The fold alone, in a process of its own."""
-    found = run_program("bench/fold.py", "--runs", str(runs))
+    found = run_program("bench.fold", "--runs", str(runs))
     for cost in found["costs"]:
         figures.add(f"fold alone, {cost['what']}", "µs each", cost["median_us"], "≤ 60")
     figures.add("fold alone, the 10,000th against the 1st", "times", found["growth"], "≤ 1.2")
@@ -74,7 +74,7 @@ def restore(figures: Figures, wf_runs: int, runs: int) -> None:
     """Memory, restarts and growth, in a process of its own."""
     numbers = ("1", "1000", "100000", "1000000") if wf_runs else ("1", "100000")
     kafka = ("--kafka", "--wf-runs", str(wf_runs), "--runs", str(runs)) if wf_runs else ()
-    found = run_program("bench/restore.py", *kafka, "--numbers", *numbers)
+    found = run_program("bench.restore", *kafka, "--numbers", *numbers)
     shards = found["shard"]
     for one in shards:
         name = f"{one['wf_runs']:,} live WfRuns in a shard"
@@ -90,8 +90,8 @@ def restore(figures: Figures, wf_runs: int, runs: int) -> None:
 
 
 def run_program(*command: str) -> dict[str, Any]:
-    """Run a benchmark that prints JSON."""
-    done = subprocess.run([sys.executable, *command, "--json"], cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    """Run a module that prints JSON, in a process of its own."""
+    done = subprocess.run([sys.executable, "-m", *command, "--json"], cwd=ROOT, check=True, stdout=subprocess.PIPE)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

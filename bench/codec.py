@@ -1,6 +1,6 @@
 """How long a record takes to be written and read: our codec beside fastavro, which needs dicts on the way.
 
-    python bench/codec.py [rounds]
+    python -m bench.codec [rounds]
 
 Microseconds, best of the rounds; each round is the mean of 20,000 calls. Compare within one run, not between machines.
 """
@@ -8,12 +8,9 @@ Microseconds, best of the rounds; each round is the mean of 20,000 calls. Compar
 import io
 import sys
 import timeit
-from pathlib import Path
 from typing import Any
 
 import fastavro
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from processors.codec import Codec
 from processors.core.commands import ExternalEvent

@@ -1,6 +1,6 @@
 """What one interrupt costs in the fold alone: no Kafka, no Avro, one process, one core.
 
-    python bench/fold.py [--interrupts 2000] [--runs 5] [--json]
+    python -m bench.fold [--interrupts 2000] [--runs 5] [--json]
 
 One interrupt is all that follows from one ExternalEvent: posted, halt, halted, spawn, a mutation, completed, resume.
 What is timed is `engine.handle`: its events made and folded; the note of changed rows is cleared between interrupts, as
@@ -11,12 +11,8 @@ import argparse
 import gc
 import json
 import statistics
-import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.wf_specs import END, ON_ADD, WAITING, interrupted, thread, wf_spec
 from halter.scenarios.definitions import register

@@ -1,6 +1,6 @@
 """Fails when an interrupt takes more than 15 % more instructions in the fold than the committed baseline says.
 
-    python bench/guard.py [--renew]
+    python -m bench.guard [--renew]
 
 Two figures for one interrupt of `bench/fold.py`, since no machine of a CI is quiet:
 
@@ -24,8 +24,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.fold import Bench
 from tests.support.machine import Machine

@@ -1,6 +1,6 @@
 """What idle WfRuns cost: memory, the time until a killed worker goes on, and an interrupt among many of them.
 
-    python bench/restore.py [--wf-runs 100000] [--runs 5] [--store memory] [--kafka] [--json]
+    python -m bench.restore [--wf-runs 100000] [--runs 5] [--store memory] [--kafka] [--json]
 
 A live idle WfRun is one thread that waits for an ExternalEvent, with three small Variables and nothing unclaimed
 (DESIGN 7). Memory is the growth of the process' resident set over restoring so many, divided by their number; each
@@ -24,8 +24,6 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.house import House
 from bench.wf_specs import DEFINITIONS, IDLE, wf_run_id
@@ -126,7 +124,7 @@ def shard_figures(wf_runs: int) -> dict[str, float]:
 
 def in_a_process(wf_runs: int) -> dict[str, float]:
     """The figures of a fresh process."""
-    command = [sys.executable, __file__, "--only", str(wf_runs)]
+    command = [sys.executable, "-m", "bench.restore", "--only", str(wf_runs)]
     found: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     return found
 

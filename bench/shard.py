@@ -1,6 +1,6 @@
 """What one interrupt costs between two Kafka records: bytes in, bytes out, all but the clients and the transaction.
 
-    python bench/shard.py [--interrupts 5000] [--batch 100] [--runs 5] [--json]
+    python -m bench.shard [--interrupts 5000] [--batch 100] [--runs 5] [--json]
 
 One interrupt is one ExternalEvent to a WfRun: its record decoded, folded into seven events, and these and the rows that
 differ encoded. A turn is a batch of them, each to a WfRun of its own. Microseconds for one interrupt, over the runs the
@@ -12,12 +12,8 @@ import argparse
 import gc
 import json
 import statistics
-import sys
 import time
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.wf_specs import DEFINITIONS, ORDER, wf_run_id
 from processors.core.commands import ExternalEvent, RunWf
