@@ -29,6 +29,7 @@ from bench.house import House
 from bench.wf_specs import DEFINITIONS, IDLE, wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.core.commands import ExternalEvent, RunWf
+from processors.observability import configure_logging
 from tests.support.shard_rig import ShardRig
 
 NUMBERS = (1, 1_000, 100_000, 1_000_000)
@@ -205,6 +206,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    configure_logging()  # to stderr: what clients say is no part of the figures
     if given.only is not None:
         print(json.dumps(shard_figures(given.only)))
         return
