@@ -22,6 +22,7 @@ from processors.errors import HalterError
 from processors.observability import Probes, ReadyFile
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.fold import Definitions, FoldFactory
+from processors.runtime.garbage import GARBAGE
 from processors.settings import Settings
 from processors.topic_check import check
 from processors.topics import Topics
@@ -110,6 +111,7 @@ def run(app: App, ready_file: ReadyFile | None = None, probes_port: int | None =
         loop_factory = None
     else:
         loop_factory = uvloop.new_event_loop
+    GARBAGE.look_seldom()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(Life(app, ready_file, probes_port).live())
 
