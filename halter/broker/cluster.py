@@ -35,6 +35,8 @@ LET_GO_SECONDS = 2.0
 STARTS_ON_CHOSEN_PORTS = 3
 # Below the ranges from which Linux, macOS and the BSDs give ports to outgoing connections.
 CHOSEN_PORTS = range(20_000, 32_000)
+# What this process chose before: it may not listen there yet, so that a look at the port would not tell.
+_chosen_before: set[int] = set()
 
 
 def to_stderr(sentence: str) -> None:
@@ -97,6 +99,7 @@ class EmbeddedBroker:
         self._report = report
         self._lock: IO[str] | None = None
         self._nodes: list[Node] = []
+        self._cluster_id = ""
 
     @property
     def bootstrap(self) -> str:
@@ -124,6 +127,7 @@ class EmbeddedBroker:
     def _start(self, jars: list[Path]) -> None:
         for attempt in range(1, STARTS_ON_CHOSEN_PORTS + 1):
             identity = self._settle_identity()
+            self._cluster_id = identity.cluster_id
             places = [Place(index, identity.ports, identity.controller_ports) for index in range(self.brokers)]
             self._nodes = [self.node_class(place, self.data, jars) for place in places]
             for node in self._nodes:
@@ -138,9 +142,9 @@ class EmbeddedBroker:
             try:
                 self._await_ready(self._nodes)
                 return
-            except BrokerFailed as error:
+            except BrokerFailed:
                 # Somebody may take a free port between our look and Java's; then the next choice is as good.
-                if "Address already in use" not in str(error) or attempt == STARTS_ON_CHOSEN_PORTS:
+                if attempt == STARTS_ON_CHOSEN_PORTS or not any(node.found_a_port_taken() for node in self._nodes):
                     raise
                 for node in self._nodes:
                     node.kill()
@@ -263,7 +267,10 @@ class EmbeddedBroker:
     # Readiness.
 
     def _await_ready(self, nodes: list[Node]) -> None:
-        """Return when each of `nodes` answers and says that all of them are alive. Raises BrokerFailed."""
+        """Return when each of `nodes` answers and says that all of them are alive. Raises BrokerFailed.
+
+        Who answers says which cluster it is of: on a port that was lost to another broker, that other one answers.
+        """
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
 
@@ -278,9 +285,13 @@ class EmbeddedBroker:
             while not expected <= alive:
                 self._expect_running(nodes, deadline)
                 try:
-                    alive = set(admin.list_topics(timeout=1).brokers)
+                    found = admin.list_topics(timeout=1)
                 except KafkaException:
                     alive = set()
+                else:
+                    # The library's own types say that it is always None.
+                    cluster_id: object = found.cluster_id
+                    alive = set(found.brokers) if cluster_id == self._cluster_id else set()
                 if not expected <= alive:
                     time.sleep(POLL_SECONDS)
 
@@ -304,11 +315,12 @@ def is_free(port: int) -> bool:
 
 
 def choose_ports(count: int, apart_from: tuple[int, ...] = ()) -> tuple[int, ...]:
-    """Free ports, at random, so that brokers that start at the same time rarely choose the same."""
+    """Free ports, each given once per process; at random, so that other processes rarely choose the same."""
     chosen: list[int] = []
     for port in random.sample(CHOSEN_PORTS, 1_000):
-        if port not in apart_from and is_free(port):
+        if port not in apart_from and port not in _chosen_before and is_free(port):
             chosen.append(port)
+            _chosen_before.add(port)
         if len(chosen) == count:
             return tuple(chosen)
     raise PortTaken(f"found no free port between {CHOSEN_PORTS.start} and {CHOSEN_PORTS.stop}")

@@ -15,6 +15,7 @@ from halter.broker.errors import BrokerFailed
 
 LEASH = Path(__file__).with_name("leash.py")
 LOG_LINES_SHOWN = 15
+PORT_TAKEN = "Address already in use"
 FORMAT_TIMEOUT_SECONDS = 60
 
 # The kernel kills a leashed program when the *thread* that started it ends. This one ends with the process.
@@ -106,6 +107,16 @@ class Node:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def found_a_port_taken(self) -> bool:
+        """Whether the log of the last start says that another process listened where this broker wanted to.
+
+        The whole log, because Kafka has much to say about its end after it said why.
+        """
+        try:
+            return PORT_TAKEN in self._log.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
 
     def failure(self) -> str:
         """What happened to a broker that should run, with the end of its log."""

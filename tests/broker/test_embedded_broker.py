@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
@@ -24,6 +25,7 @@ from halter.broker import EmbeddedBroker
 from halter.broker.configuration import HOST
 from halter.broker.errors import DataFolderInUse, DataFolderUnfit, JarsMissing, PortTaken
 from halter.broker.jars import kafka_jars, maven_repository, mirror_of_central, pinned_jars
+from halter.broker.node import Node
 
 DEADLINE_SECONDS = 60
 
@@ -182,6 +184,31 @@ def test_a_taken_port_is_explained_before_java_starts(tmp_path: Path) -> None:
         with pytest.raises(PortTaken, match=f"another process listens on {HOST}:{port}"):
             EmbeddedBroker(tmp_path, port=port).start()
     assert not (tmp_path / "broker-0.log").exists()
+
+
+class Robbed(Node):
+    """A broker whose port is taken by another between our look and its start, the first time."""
+
+    robber: ClassVar[socket.socket | None] = None
+
+    def start(self) -> None:
+        if Robbed.robber is None:
+            Robbed.robber = socket.create_server((HOST, self.place.port))
+        super().start()
+
+
+def test_a_port_lost_at_the_last_moment_is_replaced_by_another(tmp_path: Path) -> None:
+    class Unlucky(EmbeddedBroker):
+        node_class = Robbed
+
+    try:
+        with Unlucky(tmp_path) as cluster:
+            assert Robbed.robber is not None
+            assert cluster.bootstrap != f"{HOST}:{Robbed.robber.getsockname()[1]}"
+            create_topic(cluster.bootstrap, "reached")
+    finally:
+        if Robbed.robber is not None:
+            Robbed.robber.close()
 
 
 class MavenRepository(SimpleHTTPRequestHandler):

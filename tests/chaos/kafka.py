@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -25,14 +25,14 @@ IN_SYNC_SECONDS: Final = 120.0
 class TwoListeners(Node):
     """A broker with a listener for those behind the proxy."""
 
-    own_ports: tuple[int, ...] = ()
-    proxy_ports: tuple[int, ...] = ()
+    routes: ClassVar[dict[int, tuple[int, int]]]
+    """By index of the broker: the port of its proxy, and its own behind it."""
 
     def configure(self) -> None:
         settings = properties(self.place, self._log_folder)
-        index = self.place.index
-        settings["listeners"] += f",PROXIED://{HOST}:{self.own_ports[index]}"
-        settings["advertised.listeners"] += f",PROXIED://{HOST}:{self.proxy_ports[index]}"
+        proxied, own = self.routes[self.place.index] = choose_ports(2)
+        settings["listeners"] += f",PROXIED://{HOST}:{own}"
+        settings["advertised.listeners"] += f",PROXIED://{HOST}:{proxied}"
         settings["listener.security.protocol.map"] += ",PROXIED:PLAINTEXT"
         settings["inter.broker.listener.name"] = "PLAINTEXT"
         self._properties.write_text(as_text(settings), encoding="utf-8")
@@ -42,24 +42,22 @@ class Brokers:
     """One broker or three; a context manager."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        ports = choose_ports(2 * count)
-        own, proxied = ports[:count], ports[count:]
 
         class Behind(TwoListeners):
-            own_ports, proxy_ports = own, proxied
+            routes: ClassVar = {}
 
         class Cluster(EmbeddedBroker):
             node_class = Behind
 
         self.count = count
         self._cluster = Cluster(folder, count, report=lambda _: None)
-        self._routes = dict(zip(proxied, own, strict=True))
+        self._routes = Behind.routes
         self._back: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         self._cluster.start()
-        self.proxies = Proxies(self._routes)
+        self.proxies = Proxies(dict(self._routes.values()))
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         return self
 
@@ -79,7 +77,7 @@ class Brokers:
     @property
     def proxied_bootstrap(self) -> str:
         """The brokers behind the proxies."""
-        return ",".join(f"{HOST}:{port}" for port in self._routes)
+        return ",".join(f"{HOST}:{port}" for port, _ in self._routes.values())
 
     def kill(self, index: int, back_after_s: float) -> None:
         """Kill a broker with SIGKILL and start it again after a while, in the background."""
