@@ -88,6 +88,17 @@ def growth(figures: Figures, numbers: tuple[int, ...], runs: int) -> None:
         figures.add(name, "times", most["interrupt_us"] / least["interrupt_us"], "≤ 1.2")
 
 
+def resting(figures: Figures, runs: int) -> None:
+    """What it costs to wake a WfRun, by what it remembers, each time in a process of its own."""
+    for _ in range(runs):
+        found = run_program("bench.resting", "--remembered", "10", "10000")["resting"]
+        for one in found:
+            name = f"a WfRun that rested and remembers {one['remembered']:,} ExternalEvents: an interrupt"
+            figures.add(name, "µs each", one["interrupt_us"])
+        name = "an interrupt of one that rested and remembers 10,000 against one that remembers 10"
+        figures.add(name, "times", found[-1]["interrupt_us"] / found[0]["interrupt_us"], "≤ 1.2")
+
+
 def restarts(figures: Figures, wf_runs: int, runs: int) -> None:
     """SIGKILL, start, and a record that lies ready has its events."""
     found = run_program("bench.restore", "--kafka", "--wf-runs", str(wf_runs), "--runs", str(runs), "--numbers")
@@ -108,6 +119,7 @@ def measure(extent: Extent) -> Figures:
     capabilities.measure_starting(figures, extent.runs)
     fold(figures, extent.runs)
     growth(figures, extent.live, extent.runs)
+    resting(figures, extent.runs)
     if extent.restarts:
         restarts(figures, extent.restarts, extent.runs)
     for partitions, wf_runs, interrupts, workers in extent.throughput:

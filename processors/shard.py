@@ -61,7 +61,7 @@ from processors.inputs import (
 from processors.operator_fold import OperatorFold
 from processors.outputs import OutputRecord
 from processors.stores import BrokenState, Glance, MemoryStore, Row, StateFiles, WfRuns, WfRunStore
-from processors.stores.store import FOLD_POSITIONS
+from processors.stores.store import FOLD_POSITIONS, WF_RUN_EXTERNAL_EVENTS, external_event_row_key
 from processors.timers import ArmedTimer, Timers
 
 DEFINITION_PARTITION = 0
@@ -153,7 +153,7 @@ class Shard:
         self._offsets: dict[str, int] = {}
         self._definitions_position = 0
         self._store = store or MemoryStore()
-        self._runs = WfRuns(partition, self._store, codec, lambda run: attach(run, context))
+        self._runs = WfRuns(partition, self._store, codec, lambda run, index: attach(run, context, index))
         self._touched: dict[str, None] = {}
         self._quarantined: set[str] = set()
         self._timers = Timers(self._store, context.limits)
@@ -472,11 +472,12 @@ class Shard:
             if not changes.deleted:
                 outputs.append(self._row("thread-runs", key, thread))
             outputs.append(self._row("thread-runs", key, None))
-        for event_def, event_id in changes.forgotten:
-            outputs.append(self._row("wf-run-external-events", f"{wf_run_id}/{event_def}/{event_id}", None))
-        for event_def, event_id in sorted(changes.external_events):
-            event = run.external_events[event_def, event_id]
-            outputs.append(self._row("wf-run-external-events", f"{wf_run_id}/{event_def}/{event_id}", event))
+        for forgotten in changes.forgotten:
+            key = external_event_row_key(wf_run_id, forgotten)
+            outputs.append(self._row(WF_RUN_EXTERNAL_EVENTS, key, None))
+        for changed_event in sorted(changes.external_events):
+            key = external_event_row_key(wf_run_id, changed_event)
+            outputs.append(self._row(WF_RUN_EXTERNAL_EVENTS, key, run.external_events[changed_event]))
         changed = []
         for number in sorted(changes.threads):
             thread = run.threads[number]

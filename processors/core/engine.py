@@ -16,7 +16,7 @@ from processors.core.events import Cause, Event, Ignored, LogEntry, NodeComplete
 from processors.core.evolve import evolve, index_of, new_run, replay
 from processors.core.failing import fail_thread
 from processors.core.failures import INTERNAL_ERROR, failure_of
-from processors.core.model import NO_INCARNATION, TERMINAL, Status, WfRun
+from processors.core.model import NO_INCARNATION, TERMINAL, Index, Status, WfRun
 from processors.core.nodes import parking_of
 
 __all__ = ["attach", "handle", "new_run", "note", "replay"]
@@ -45,9 +45,12 @@ def note(run: WfRun, event: Event, cause: Cause, time_ms: int) -> LogEntry:
     return entry
 
 
-def attach(run: WfRun, context: Context) -> WfRun:
-    """Make a WfRun that was restored from its rows, or replayed, ready for `handle`."""
-    run.index = index_of(run)
+def attach(run: WfRun, context: Context, index: Index | None = None) -> WfRun:
+    """Make a WfRun that was restored from its rows, or replayed, ready for `handle`.
+
+    `index`: that of the last time, if its ExternalEvents are the same as then; they are not looked at again.
+    """
+    run.index = index_of(run, index)
     if run.wf_spec is not None:
         run.spec = context.definitions.wf_spec(run.wf_spec)
         for thread in run.threads.values():

@@ -560,13 +560,19 @@ def _remove(items: list[Any], item: Any) -> None:
         del items[at]
 
 
-def index_of(run: WfRun) -> Index:
-    """The index of a WfRun that was restored from its rows (what threads are parked on is the engine's to add)."""
+def index_of(run: WfRun, known: Index | None = None) -> Index:
+    """The index of a WfRun that was restored from its rows (what threads are parked on is the engine's to add).
+
+    `known`: one that says of its ExternalEvents what is true; it may not be used any more.
+    """
     index = Index()
     for thread in run.threads.values():
         _list(index, thread)
         if thread.status in TERMINAL:
             _remove(index.by_spec[thread.thread_spec], thread.number)
+    if known is not None:
+        index.unclaimed, index.unclaimed_bytes, index.settled = known.unclaimed, known.unclaimed_bytes, known.settled
+        return index
     for event in run.external_events.values():
         if event.status is ExternalEventStatus.UNCLAIMED:
             index.unclaimed.setdefault(event.external_event_def, {})[event.external_event_id] = None

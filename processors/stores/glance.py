@@ -13,14 +13,13 @@ from processors.core.commands import TimerKind
 from processors.core.context import Limits
 from processors.core.model import NO_INCARNATION, TERMINAL
 from processors.errors import HalterError
-from processors.stores.store import THREAD_RUNS, WF_RUNS, BrokenState, Row
+from processors.stores.store import THREAD_RUNS, WF_RUN_EXTERNAL_EVENTS, WF_RUNS, BrokenState, Row
 from processors.timers import WHOLE_WF_RUN, ArmedTimer
 
-EXTERNAL_EVENTS: Final = "wf-run-external-events"
 RECORDS: Final = {
     WF_RUNS: "WfRun",
     THREAD_RUNS: "ThreadRun",
-    EXTERNAL_EVENTS: "WfRunExternalEvent",
+    WF_RUN_EXTERNAL_EVENTS: "WfRunExternalEvent",
     "kept-inputs": "KeptInput",
 }
 """Topic of rows -> the record that its rows are."""
@@ -64,7 +63,7 @@ class Glance:
                     timers.append(ArmedTimer(timer.due_ms, wf_run_id, WHOLE_WF_RUN, 0, timer.kind, incarnation))
             else:
                 self.check(row)
-                if row.topic == EXTERNAL_EVENTS:
+                if row.topic == WF_RUN_EXTERNAL_EVENTS:
                     events.append(row)
         if events and not started:
             posted_ms, _ = max((self._look(row, _OF_EVENT) for row in events), key=itemgetter(1))

@@ -23,7 +23,7 @@ import structlog
 
 from processors.core.commands import TimerKind
 from processors.errors import HalterError
-from processors.stores.store import FOLD_POSITIONS, WF_RUNS, Row, StatePosition
+from processors.stores.store import FOLD_POSITIONS, THREAD_RUNS, WF_RUN_EXTERNAL_EVENTS, WF_RUNS, Row, StatePosition
 from processors.timers import ArmedTimer
 
 try:
@@ -39,7 +39,8 @@ FORMAT: Final = 2
 ROW, TIMER, META, QUARANTINED = b"r", b"t", b"m", b"q"
 """First bytes of keys."""
 CHECKPOINT, INSTALLATION, POSITION = META + b"checkpoint", META + b"installation", META + b"position"
-TAGS: Final = {WF_RUNS: b"", "thread-runs": b"t", "wf-run-external-events": b"e", "kept-inputs": b"k"}
+TAGS: Final = {WF_RUNS: b"", THREAD_RUNS: b"t", WF_RUN_EXTERNAL_EVENTS: b"e", "kept-inputs": b"k"}
+TAGS_OF_OTHERS: Final = tuple(tag for topic, tag in TAGS.items() if topic not in (WF_RUNS, WF_RUN_EXTERNAL_EVENTS))
 TOPICS: Final = {tag: topic for topic, tag in TAGS.items()}
 
 KEPT: Final = frozenset({*TAGS, FOLD_POSITIONS})
@@ -238,10 +239,9 @@ class RocksStore:
         if topic == FOLD_POSITIONS:
             own = POSITION
         else:
-            wf_run_id, _, rest = key.partition(b"/")
-            own = ROW + wf_run_id + b"/" + TAGS[topic] + rest
+            own = row_key(topic, key)
             if self._loading and self._news is not None:
-                self._news.add(wf_run_id)
+                self._news.add(key.partition(b"/")[0])
                 if len(self._news) > NEWS_AT_MOST:
                     self._news = None
         if value is None:
@@ -252,10 +252,21 @@ class RocksStore:
         if self._loading and self._batch.len() >= ROWS_AT_ONCE:
             self._write()
 
-    def rows(self, wf_run_id: str) -> list[Row]:
+    def rows(self, wf_run_id: str, *, external_events: bool = True) -> list[Row]:
         """Return the rows of a WfRun. Raises StoreDamaged."""
         key = wf_run_id.encode()
-        return [row for _, row in self._rows(ROW + key + b"/")]
+        prefix = ROW + key + b"/"
+        if external_events:
+            return [row for _, row in self._rows(prefix)]
+        own = self.row(WF_RUNS, key)
+        rows = [] if own is None else [Row(WF_RUNS, key, own)]
+        for tag in TAGS_OF_OTHERS:
+            rows += (row for _, row in self._rows(prefix + tag))
+        return rows
+
+    def row(self, topic: str, key: bytes) -> bytes | None:
+        """Return one row of a WfRun. Raises StoreDamaged."""
+        return self._get(row_key(topic, key))
 
     def _rows(self, prefix: bytes) -> Iterator[tuple[bytes, Row]]:
         """Return WfRun ids and rows, in the order of ids."""
@@ -362,6 +373,12 @@ class RocksStore:
     def _damaged(self, error: Exception) -> StoreDamaged:
         (self._folder / DAMAGED).touch()
         return StoreDamaged(f"the store in {self._folder} cannot be read or written any more: {error}")
+
+
+def row_key(topic: str, key: bytes) -> bytes:
+    """Return the key under which a row of a WfRun is kept."""
+    wf_run_id, _, rest = key.partition(b"/")
+    return ROW + wf_run_id + b"/" + TAGS[topic] + rest
 
 
 def timer_key(timer: ArmedTimer) -> bytes:

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from processors.core.model import ExternalEventKey
 from processors.errors import HalterError
 from processors.timers import ArmedTimer
 
 WF_RUNS: Final = "wf-runs"
 THREAD_RUNS: Final = "thread-runs"
+WF_RUN_EXTERNAL_EVENTS: Final = "wf-run-external-events"
 FOLD_POSITIONS: Final = "fold-positions"
 
 
@@ -30,6 +32,12 @@ class StatePosition:
 
     offset: int
     epoch: int | None = None
+
+
+def external_event_row_key(wf_run_id: str, key: ExternalEventKey) -> str:
+    """Return the key of the row of an ExternalEvent."""
+    event_def, event_id = key
+    return f"{wf_run_id}/{event_def}/{event_id}"
 
 
 class StateFiles(Protocol):
@@ -68,8 +76,15 @@ class WfRunStore(Protocol):
     def put(self, topic: str, key: bytes, value: bytes | None) -> None:
         """Take the latest row of a key; None: there is none any more."""
 
-    def rows(self, wf_run_id: str) -> list[Row]:
-        """Return the rows of a WfRun, in any order; none if there are none. Not of one put in the turn that lasts."""
+    def rows(self, wf_run_id: str, *, external_events: bool = True) -> list[Row]:
+        """Return the rows of a WfRun, in any order; none if there are none. Not of one put in the turn that lasts.
+
+        Without `external_events` those of its ExternalEvents are not looked at.
+        """
+        ...
+
+    def row(self, topic: str, key: bytes) -> bytes | None:
+        """Return one row of a WfRun, as it was after the last turn; None if there is none."""
         ...
 
     def position(self) -> bytes | None:

@@ -4,25 +4,88 @@ The rows are the truth: what a turn changed was put into the store as it was put
 costs nothing, and touching it again costs the decoding of its rows (some 15 µs). WfRuns that are held are in two
 generations: a touch moves one to the younger; when that has become large, or old, the older is dropped and the younger
 takes its place. So what is busy stays, what rests is dropped, and what is held is bounded.
+
+Of a WfRun that remembers many ExternalEvents, decoding all would cost milliseconds whenever it comes back. When it
+rests, their keys stay, with what its index says of them (`Rested`); the rest of it is dropped as that of any other.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 from processors.codec import Codec, Record
 from processors.codec.records import RECORDS as RECORD_CLASSES
 from processors.core.engine import new_run
-from processors.core.model import KeptInput, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.model import ExternalEventKey, Index, KeptInput, ThreadRun, WfRun, WfRunExternalEvent
 from processors.errors import HalterError
 from processors.stores.glance import RECORDS, Glance
-from processors.stores.store import BrokenState, Row, WfRunStore
+from processors.stores.remembered import Remembered
+from processors.stores.store import WF_RUN_EXTERNAL_EVENTS, BrokenState, Row, WfRunStore, external_event_row_key
 
 T = TypeVar("T")
 
 ROWS_HELD: Final = 4_096
 """Rows of a generation, as they were decoded or written: 2,000 small WfRuns, about 8 MB."""
 GENERATION_MS: Final = 30_000
+MANY_EXTERNAL_EVENTS: Final = 16
+"""So many are decoded in the time of half an interrupt."""
+KEYS_RESTING: Final = 200_000
+"""Keys of ExternalEvents that are kept of WfRuns that rest: about 60 MB."""
 CLASSES: Final = {topic: RECORD_CLASSES[name] for topic, name in RECORDS.items()}
+
+
+class Attach(Protocol):
+    """Makes a decoded WfRun ready for the rules."""
+
+    def __call__(self, run: WfRun, index: Index | None, /) -> WfRun:
+        """`index`: that of the last time, if the WfRun remembers the same ExternalEvents as then."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """What is kept of a WfRun that rests."""
+
+    external_events: Remembered
+    index: Index
+    keys: int
+    """How many ExternalEvents it remembered when it began to rest."""
+
+
+class Reader:
+    """Decodes rows of a store."""
+
+    def __init__(self, store: WfRunStore, codec: Codec, glance: Glance) -> None:
+        self._store, self._codec, self._glance = store, codec, glance
+
+    def record(self, row: Row) -> Record:
+        """Return the record that a row is. Raises BrokenState."""
+        try:
+            record = self._codec.decode(row.value)
+        except HalterError as error:
+            raise self._glance.broken(row, error) from error
+        if CLASSES.get(row.topic) is not type(record):
+            raise self._glance.broken(row, f"a {type(record).__name__} does not belong there")
+        return record
+
+    def is_readable(self, row: Row) -> bool:
+        """Whether it is a record."""
+        try:
+            self.record(row)
+        except BrokenState:
+            return False
+        return True
+
+    def external_event(self, wf_run_id: str, key: ExternalEventKey) -> WfRunExternalEvent:
+        """Return one of a WfRun, as it is after the last turn. Raises BrokenState."""
+        row_key = external_event_row_key(wf_run_id, key).encode()
+        value = self._store.row(WF_RUN_EXTERNAL_EVENTS, row_key)
+        if value is None:
+            raise BrokenState(f"{WF_RUN_EXTERNAL_EVENTS}, key {row_key!r}: the row was there and is not any more")
+        event = self.record(Row(WF_RUN_EXTERNAL_EVENTS, row_key, value))
+        assert isinstance(event, WfRunExternalEvent)
+        return event
 
 
 class WfRuns(Mapping[str, WfRun]):
@@ -33,16 +96,20 @@ class WfRuns(Mapping[str, WfRun]):
         partition: int,
         store: WfRunStore,
         codec: Codec,
-        attach: Callable[[WfRun], WfRun],
+        attach: Attach,
         rows_held: int = ROWS_HELD,
     ) -> None:
-        """`attach` makes a decoded WfRun ready for the rules."""
-        self._store, self._codec, self._attach = store, codec, attach
+        """Make it of a store that is loaded, or is loaded while nothing is asked for."""
+        self._store, self._attach = store, attach
         self._glance = Glance(partition, codec)
+        self._reader = Reader(store, codec, self._glance)
         self._rows_held = rows_held
         self._young: dict[str, WfRun] = {}
         self._old: dict[str, WfRun] = {}
         self._attached: set[str] = set()
+        self._rested: dict[str, Rested] = {}
+        """In the order in which they began to rest; one that was touched since is here until it is attached."""
+        self._keys_resting = 0
         self._broken: dict[str, BrokenState] = {}
         """Why some of those that are held are not whole: they are, or were, in quarantine."""
         self._rows = 0
@@ -61,11 +128,20 @@ class WfRuns(Mapping[str, WfRun]):
         if run is None:
             run = self._old.pop(wf_run_id, None)
             if run is None:
-                rows = self._store.rows(wf_run_id)
-                if not rows:
+                run = self._restored(wf_run_id)
+                if run is None:
                     return default
-                run = self._decoded(wf_run_id, rows)
             self._hold(wf_run_id, run)
+        return run
+
+    def _restored(self, wf_run_id: str) -> WfRun | None:
+        rested = self._rested.get(wf_run_id)
+        rows = self._store.rows(wf_run_id, external_events=rested is None)
+        if not rows:
+            return None
+        run = self._decoded(wf_run_id, rows)
+        if rested is not None:
+            run.external_events = rested.external_events
         return run
 
     def attached(self, wf_run_id: str) -> WfRun:
@@ -77,7 +153,8 @@ class WfRuns(Mapping[str, WfRun]):
         if wf_run_id not in self._attached and run.quarantined_ms is None:
             if wf_run_id in self._broken:
                 raise self._broken[wf_run_id]
-            self._attach(run)
+            rested = self._wake(wf_run_id)
+            self._attach(run, None if rested is None else rested.index)
             self._attached.add(wf_run_id)
         return run
 
@@ -90,7 +167,7 @@ class WfRuns(Mapping[str, WfRun]):
             run = self.get(wf_run_id)
         except BrokenState as error:
             self._broken[wf_run_id] = error
-            run = self._joined(wf_run_id, filter(self._is_readable, self._store.rows(wf_run_id)))
+            run = self._joined(wf_run_id, filter(self._reader.is_readable, self._store.rows(wf_run_id)))
         return new_run(wf_run_id) if run is None else run
 
     def hold(self, run: WfRun) -> None:
@@ -126,6 +203,12 @@ class WfRuns(Mapping[str, WfRun]):
 
     def drop_the_older(self) -> None:
         """Drop the older generation, whatever it is. As `rest`, between turns only."""
+        for wf_run_id, run in self._old.items():
+            if type(run.external_events) is Remembered and wf_run_id in self._attached:
+                self._lay_down(wf_run_id, Rested(run.external_events, run.index, len(run.external_events)))
+        for run in self._young.values():
+            if len(run.external_events) > MANY_EXTERNAL_EVENTS:
+                self._keep_keys(run)
         self._attached.difference_update(self._old)
         for wf_run_id in self._broken.keys() & self._old.keys():
             del self._broken[wf_run_id]
@@ -133,7 +216,30 @@ class WfRuns(Mapping[str, WfRun]):
 
     def _hold(self, wf_run_id: str, run: WfRun) -> None:
         self._young[wf_run_id] = run
-        self._rows += 1 + len(run.threads) + len(run.external_events)
+        events = run.external_events
+        self._rows += 1 + len(run.threads) + (events.here if type(events) is Remembered else len(events))
+
+    def _keep_keys(self, run: WfRun) -> None:
+        """Have one that is in the older generation from now on know its ExternalEvents by their keys."""
+        events = run.external_events
+        if type(events) is Remembered:
+            events.forget()
+        elif run.exists:
+            # Before it is started, the latest is looked at whenever one comes.
+            run.external_events = Remembered(events, partial(self._reader.external_event, run.wf_run_id))
+
+    def _lay_down(self, wf_run_id: str, rested: Rested) -> None:
+        self._wake(wf_run_id)
+        self._rested[wf_run_id] = rested
+        self._keys_resting += rested.keys
+        while self._keys_resting > KEYS_RESTING:
+            self._wake(next(iter(self._rested)))
+
+    def _wake(self, wf_run_id: str) -> Rested | None:
+        rested = self._rested.pop(wf_run_id, None)
+        if rested is not None:
+            self._keys_resting -= rested.keys
+        return rested
 
     def _decoded(self, wf_run_id: str, rows: Sequence[Row]) -> WfRun:
         try:
@@ -141,21 +247,14 @@ class WfRuns(Mapping[str, WfRun]):
             if (run.exists and run.final_status is None) != (0 in run.threads):
                 raise self._glance.misfit(wf_run_id, run.exists)
         except BrokenState as error:
-            run = self._joined(wf_run_id, filter(self._is_readable, rows))
+            run = self._joined(wf_run_id, filter(self._reader.is_readable, rows))
             if run.quarantined_ms is None:
                 raise
             self._broken[wf_run_id] = error
         return run
 
-    def _is_readable(self, row: Row) -> bool:
-        try:
-            self._record(row)
-        except BrokenState:
-            return False
-        return True
-
     def _joined(self, wf_run_id: str, rows: Iterable[Row]) -> WfRun:
-        records = [self._record(row) for row in rows]
+        records = [self._reader.record(row) for row in rows]
         own = next((record for record in records if type(record) is WfRun), None)
         run = new_run(wf_run_id) if own is None else own
         threads = [record for record in records if type(record) is ThreadRun]
@@ -166,15 +265,6 @@ class WfRuns(Mapping[str, WfRun]):
             kept = [record for record in records if type(record) is KeptInput]
             run.kept_inputs = in_order(kept, lambda kept_input: kept_input.number)
         return run
-
-    def _record(self, row: Row) -> Record:
-        try:
-            record = self._codec.decode(row.value)
-        except HalterError as error:
-            raise self._glance.broken(row, error) from error
-        if CLASSES.get(row.topic) is not type(record):
-            raise self._glance.broken(row, f"a {type(record).__name__} does not belong there")
-        return record
 
     def __iter__(self) -> Iterator[str]:
         seen = {**self._old, **self._young}

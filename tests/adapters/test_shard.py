@@ -1,6 +1,8 @@
 """The fold of a partition without Kafka: what every record comes to, and that state is kept."""
 
 import json
+from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +23,7 @@ from processors.core.commands import (
     StopWfRun,
     TaskStatus,
 )
+from processors.core.context import Limits
 from processors.core.events import (
     DefinitionAccepted,
     DefinitionRejected,
@@ -360,17 +363,40 @@ def test_a_store_with_files_changes_nothing_of_it(turns: list[list[Any]], crash_
         rough.shard.files.close()
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(COMMANDS, max_size=6), max_size=8))
-def test_nothing_changes_when_every_wf_run_rests_after_every_turn(turns: list[list[Any]]) -> None:
-    class Forgetful(ShardRig):
-        def turn(self, *records: Any) -> list[Any]:
-            written = super().turn(*records)
-            for _ in range(2):
-                self.shard.wf_runs.drop_the_older()
-            return written
+class Forgetful(ShardRig):
+    """A shard whose WfRuns rest: after each turn, generations pass, so many as `rests` says."""
 
-    assert play(Forgetful(), turns, frozenset()).outputs == play(ShardRig(), turns, frozenset()).outputs
+    rests: Iterator[int] = iter(())
+
+    def turn(self, *records: Any) -> list[Any]:
+        written = super().turn(*records)
+        for _ in range(next(self.rests, 0)):
+            self.shard.wf_runs.drop_the_older()
+        return written
+
+
+@pytest.mark.parametrize("stored", ["in memory", "in files"])
+@settings(max_examples=60, deadline=None)
+@given(
+    turns=st.lists(st.lists(COMMANDS, max_size=6), max_size=10),
+    rests=st.lists(st.integers(0, 2), min_size=1),
+    many=st.sampled_from([0, 2, 16]),
+    keys_resting=st.sampled_from([0, 3, 1_000]),
+    remembered=st.integers(0, 3),
+)
+def test_nothing_changes_when_wf_runs_rest(
+    stored: str, turns: list[list[Any]], rests: list[int], many: int, keys_resting: int, remembered: int
+) -> None:
+    limits = Limits(remembered_events=remembered, remembered_ms=1_000)
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        patch.setattr("processors.stores.wf_runs.MANY_EXTERNAL_EVENTS", many)
+        patch.setattr("processors.stores.wf_runs.KEYS_RESTING", keys_resting)
+        rig = Forgetful(limits) if stored == "in memory" else Forgetful(limits, new_store=rocks(Path(folder)))
+        rig.rests = cycle(rests)
+        play(rig, turns, frozenset())
+        if rig.shard.files is not None:
+            rig.shard.files.close()
+    assert rig.outputs == play(ShardRig(limits), turns, frozenset()).outputs
 
 
 @settings(max_examples=100, deadline=None)

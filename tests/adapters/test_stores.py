@@ -10,11 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.core.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, QuarantineWfRun, ReleaseWfRun, RunWf
+from processors.core.commands import (
+    DeleteWfRun,
+    ExternalEvent,
+    PutExternalEventDef,
+    PutWfSpec,
+    QuarantineWfRun,
+    ReleaseWfRun,
+    RunWf,
+)
 from processors.core.model import ThreadRun, WfRun
-from processors.stores import BrokenState, StatePosition
+from processors.stores import BrokenState, MemoryStore, StatePosition
+from processors.stores.remembered import Remembered
 from processors.stores.rocks import DAMAGED, RocksStore, RocksStores, StoreUnusable
-from processors.stores.wf_runs import GENERATION_MS
+from processors.stores.wf_runs import GENERATION_MS, MANY_EXTERNAL_EVENTS
 from processors.timers import ArmedTimer
 from tests.support.records import instances, wf_runs
 from tests.support.shard_rig import ShardRig
@@ -115,6 +124,92 @@ def test_what_rests_is_dropped_and_what_is_busy_is_not(rig: ShardRig) -> None:
     assert (runs["w2"].threads, runs["w2"].seq) == (resting.threads, resting.seq)
 
 
+HEARTBEAT = {
+    "name": "beats",
+    "entrypoint": "main",
+    "threads": {
+        "main": {
+            "interrupts": [{"event": "beat", "handler": "note"}],
+            "nodes": {
+                "start": {"kind": "ENTRYPOINT", "next": "wait"},
+                "wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "then"},
+                "then": {"kind": "EXTERNAL_EVENT", "event": "early", "next": "end"},
+                "end": {"kind": "EXIT"},
+            },
+        },
+        "note": {"nodes": {"start": {"kind": "ENTRYPOINT", "next": "end"}, "end": {"kind": "EXIT"}}},
+    },
+}
+
+
+@pytest.fixture
+def beating(rig: ShardRig) -> ShardRig:
+    """A WfRun after so many heartbeats that their number matters, which rests."""
+    definitions = PutExternalEventDef("beat"), PutExternalEventDef("early")
+    rig.turn(*definitions, PutWfSpec("beats", json.dumps(HEARTBEAT)))
+    rig.turn(RunWf("w3", "beats"), ExternalEvent("w3", "early", "e1"))
+    rig.turn(*(ExternalEvent("w3", "beat", f"b{number}") for number in range(2 * MANY_EXTERNAL_EVENTS)))
+    rest(rig)
+    return rig
+
+
+def rest(rig: ShardRig) -> None:
+    for _ in range(2):
+        rig.shard.wf_runs.drop_the_older()
+
+
+def decoded(rig: ShardRig, wf_run_id: str) -> int:
+    """How many of its ExternalEvents are decoded."""
+    events = rig.shard.wf_runs[wf_run_id].external_events
+    return events.here if isinstance(events, Remembered) else len(events)
+
+
+def test_a_wf_run_that_comes_back_decodes_no_external_events_that_are_settled(beating: ShardRig) -> None:
+    assert beating.events(ExternalEvent("w3", "beat", "new"))[0] == "ExternalEventPosted"
+    assert decoded(beating, "w3") == 1
+    rest(beating)
+    assert decoded(beating, "w3") == 0
+
+
+def test_it_refuses_a_repeat_all_the_same(beating: ShardRig) -> None:
+    assert beating.events(ExternalEvent("w3", "beat", "b3")) == ["Rejected"]
+    assert decoded(beating, "w3") == 0
+
+
+def test_its_external_events_are_what_they_were(beating: ShardRig) -> None:
+    run = beating.shard.wf_runs["w3"]
+    beating.crash()
+    assert run.external_events == beating.shard.wf_runs["w3"].external_events
+    beats = [f"b{number}" for number in range(2 * MANY_EXTERNAL_EVENTS)]
+    assert [event.external_event_id for event in run.external_events.values()] == ["e1", *beats]
+
+
+@pytest.mark.parametrize("touched", ["rested", "only looked at since the restart"])
+def test_it_finds_one_that_came_before_it_was_waited_for(beating: ShardRig, touched: str) -> None:
+    if touched != "rested":
+        beating.crash()
+        assert decoded(beating, "w3") > MANY_EXTERNAL_EVENTS
+        rest(beating)
+    assert beating.events(ExternalEvent("w3", "go", "now"))[-1] == "WfRunEnded"
+
+
+def test_a_wf_run_that_was_deleted_while_it_rested_remembers_nothing(beating: ShardRig) -> None:
+    assert beating.events(DeleteWfRun("w3")) == ["WfRunDeleted"]
+    assert not any(key.startswith(b"w3") for table in beating.tables.values() for key in table)
+    assert beating.events(RunWf("w3", "beats"))[0] == "WfRunStarted"
+    rest(beating)
+    assert beating.events(ExternalEvent("w3", "beat", "b3"))[-1] == "Resume"
+
+
+def test_a_wf_run_that_rests_can_be_put_into_quarantine_and_released(beating: ShardRig) -> None:
+    assert beating.events(QuarantineWfRun("w3")) == ["WfRunQuarantined"]
+    rest(beating)
+    assert beating.events(ExternalEvent("w3", "beat", "kept")) == ["InputKept"]
+    rest(beating)
+    assert beating.events(ReleaseWfRun("w3"))[-1] == "Resume"
+    assert beating.events(ExternalEvent("w3", "beat", "kept")) == ["Rejected"]
+
+
 def test_timers_are_armed_from_rows_as_they_were(rig: ShardRig) -> None:
     due_ms = rig.shard.next_timer_ms()
     rig.crash()
@@ -173,6 +268,40 @@ def test_files_are_read_on_from_their_checkpoint(disk: Disk) -> None:
     assert list(store.wf_run_ids()) == ["w1", "w10"]
     store.put("wf-runs", b"w2", b"news")
     assert [wf_run_id for wf_run_id, _ in store.news()] == ["w2"]
+
+
+ROWS = {
+    ("wf-runs", b"w1"): b"own",
+    ("thread-runs", b"w1/0"): b"entrypoint",
+    ("thread-runs", b"w1/7"): b"child",
+    ("wf-run-external-events", b"w1/go/a/b"): b"event",
+    ("kept-inputs", b"w1/1"): b"kept",
+    ("wf-runs", b"w10"): b"of another",
+    ("wf-run-external-events", b"w10/go/a/b"): b"of another",
+}
+
+
+@pytest.mark.parametrize("external_events", [True, False])
+@pytest.mark.parametrize("kind", ["memory", "files"])
+def test_a_store_has_the_rows_that_were_put(disk: Disk, kind: str, external_events: bool) -> None:
+    store = MemoryStore() if kind == "memory" else disk.loaded()
+    for (topic, key), value in ROWS.items():
+        store.put(topic, key, value)
+    store.committed()
+    expected = {
+        (topic, key, value)
+        for (topic, key), value in ROWS.items()
+        if key.split(b"/")[0] == b"w1" and (external_events or topic != "wf-run-external-events")
+    }
+    found = store.rows("w1", external_events=external_events)
+    assert len(found) == len(expected)
+    assert set(found) == expected
+    for (topic, key), value in ROWS.items():
+        assert store.row(topic, key) == value
+        store.put(topic, key, None)
+    store.committed()
+    assert store.rows("w1") == []
+    assert not any(store.row(topic, key) for topic, key in ROWS)
 
 
 def test_what_was_not_committed_is_not_in_the_files(disk: Disk) -> None:
