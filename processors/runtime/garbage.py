@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-SELDOM: Final = (50_000, 20, 20)
+SELDOM: Final = (200_000, 20, 20)
 """Objects that are more than at the last look at the young ones, such looks before one at the middle-aged, and those
 before one at all. Python's are 700, 10 and 10."""
 
