@@ -24,7 +24,6 @@ from tests.support.machine import Machine
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
-SHARE_OF_THE_MAXIMUM = 0.8
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ FULL = Extent(
         (8, 1_000, 30_000, 2),
     ),
     5,
-    {1: 30.0, 100: 20.0, 1_000: 15.0},
+    {1: 20.0, 100: 10.0, 1_000: 10.0},
     5_000,
     (1_000, 100_000, 1_000_000),
     100_000,
@@ -128,11 +127,11 @@ def measure(extent: Extent) -> Figures:
                 figures, kafka, folder, *it, runs=extent.runs
             )
         )
-    rates = dict(extent.latencies)
-    if extent is FULL:
-        best = max(it.median for name, it in figures.all.items() if name.endswith("WfRuns: rate"))
-        rates[int(best * SHARE_OF_THE_MAXIMUM) // 100 * 100] = 15.0
-    on_a_broker(lambda kafka, folder: latency.measure(figures, kafka, folder, 8, rates, runs=extent.runs))
+    on_a_broker(
+        lambda kafka, folder: latency.measure(
+            figures, kafka, folder, 8, extent.latencies, runs=extent.runs, near_the_maximum=extent is FULL
+        )
+    )
     on_a_broker(lambda kafka, folder: capabilities.measure(figures, kafka, folder, 8, extent.others, extent.runs))
     return figures
 

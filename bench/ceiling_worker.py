@@ -3,8 +3,9 @@
     python -m bench.ceiling_worker --slot NAME [--ready-file FILE]
 
 What one interrupt comes to is found once, by the rules; every ExternalEvent is answered with these bytes under its own
-key. As in the real fold, events are written for each interrupt and rows once per WfRun and turn. Everything around it
-(consumers, transaction, commits, restore) is the real worker's.
+key. As in the real fold, events are written for each interrupt and rows once per WfRun and turn, to the partition that
+it owns. Everything around it (consumers, transaction, commits, restore) is the real worker's. The rows are those of
+one WfRun under all keys: no real worker may ever read them.
 """
 
 import argparse
@@ -67,13 +68,15 @@ class CeilingShard(Shard):
         self._offsets[record.topic] = record.offset + 1
         self._moved = True
         key = record.key
-        self._outputs += [output._replace(key=key) for output in self._events]
+        self._outputs += [output._replace(partition=self.partition, key=key) for output in self._events]
         self._answered[key] = None
 
     def take_outputs(self) -> Sequence[OutputRecord]:
         """Add the rows of each WfRun once."""
         for key in self._answered:
-            self._outputs += [output._replace(key=key + rest) for output, rest in self._kept_rows]
+            self._outputs += [
+                output._replace(partition=self.partition, key=key + rest) for output, rest in self._kept_rows
+            ]
         self._answered.clear()
         return super().take_outputs()
 

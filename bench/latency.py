@@ -27,6 +27,11 @@ WF_RUNS = 20_000
 """So many that none is interrupted twice at once: two handlers that run beside each other end in one `Resume`."""
 WARM_UP_SECONDS = 5.0
 RESUME = b"Resume"
+MANY = 1_000
+TOO_MANY, TOO_MANY_SECONDS = 6_000, 3.0
+SHARE_OF_THE_MAXIMUM = 0.8
+AT_ONCE = 1_000
+"""Records that are taken with one that was waited for, if they are there."""
 PATIENCE_SECONDS = 30.0
 """Without any answer."""
 
@@ -40,12 +45,13 @@ class Latency:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._producer = Producer(house.settings.producer(linger_ms=0))  # as the client's: somebody waits
         self._posted = 0
 
     def at(self, per_second: int, seconds: float) -> list[float]:
         """Post at a rate; return the milliseconds of every interrupt, those of the warm-up aside."""
         consumer = self._house.consumer("wf-events", from_the_end=True)
+        # As Halter's client while somebody waits; as librdkafka by itself where one process posts so much.
+        producer = Producer(self._house.settings.producer(linger_ms=0 if per_second < MANY else 5))
         count, warm = int(per_second * seconds), max(5, int(per_second * WARM_UP_SECONDS))
         posted: dict[int, float] = {}
         first = self._posted
@@ -59,10 +65,10 @@ class Latency:
                 this = wf_run_id((first + number) * 7_919 % WF_RUNS)
                 posted[number] = time.monotonic()
                 self._house.post(
-                    "external-events", this, ExternalEvent(this, "add", f"{first + number:08}", 1), self._producer
+                    "external-events", this, ExternalEvent(this, "add", f"{first + number:08}", 1), producer
                 )
-                self._producer.poll(0)
-            self._producer.flush()
+                producer.poll(0)
+            producer.flush()
 
         waiting: dict[str, deque[int]] = {}
         for number in range(count + warm):
@@ -76,24 +82,30 @@ class Latency:
             consumer.close()
         return [took[number] for number in range(warm, count + warm)]
 
+    def most(self) -> float:
+        """Post more than can be answered; return the answers per second."""
+        begun = time.monotonic()
+        took = self.at(TOO_MANY, TOO_MANY_SECONDS)
+        return (len(took) + WARM_UP_SECONDS * TOO_MANY) / (time.monotonic() - begun)
+
     def _answers(
         self, consumer: Consumer, waiting: dict[str, deque[int]], posted: dict[int, float], count: int
     ) -> dict[int, float]:
         took: dict[int, float] = {}
         last = time.monotonic()
         while len(took) < count:
-            message = consumer.poll(1)
+            first = consumer.poll(1)
             now = time.monotonic()
-            if message is None or message.error() is not None:
-                if now - last > PATIENCE_SECONDS:
-                    raise self._unanswered(waiting, posted)
-            elif dict(message.headers() or ()).get("event") == RESUME:
-                wf_run = (message.key() or b"").decode()
-                if not waiting.get(wf_run):
-                    raise Unanswered(f"expected one `Resume` per post, found one too many: {self._tell(wf_run)}")
-                number = waiting[wf_run].popleft()
-                took[number] = 1_000 * (now - posted[number])
-                last = now
+            if first is None and now - last > PATIENCE_SECONDS:
+                raise self._unanswered(waiting, posted)
+            for message in [first, *consumer.consume(AT_ONCE, 0)] if first is not None else ():
+                if message.error() is None and dict(message.headers() or ()).get("event") == RESUME:
+                    wf_run = (message.key() or b"").decode()
+                    if not waiting.get(wf_run):
+                        raise Unanswered(f"expected one `Resume` per post, found one too many: {self._tell(wf_run)}")
+                    number = waiting[wf_run].popleft()
+                    took[number] = 1_000 * (now - posted[number])
+                    last = now
         return took
 
     def _unanswered(self, waiting: dict[str, deque[int]], posted: dict[int, float]) -> "Unanswered":
@@ -122,22 +134,39 @@ class Latency:
 
 
 def measure(
-    figures: Figures, kafka: EmbeddedBroker, folder: Path, partitions: int, rates: dict[int, float], runs: int
+    figures: Figures,
+    kafka: EmbeddedBroker,
+    folder: Path,
+    partitions: int,
+    rates: dict[int, float],
+    runs: int,
+    *,
+    near_the_maximum: bool = False,
 ) -> None:
-    """`rates`: posts per second, and for how many seconds."""
+    """`rates`: posts per second, and for how many seconds. The maximum is that of posts that come one by one, while
+    whoever posts and reads uses the same machine.
+    """
     house = House(kafka, folder, partitions)
     with house.running():
         house.prepare("interrupt", WF_RUNS)
         bench = Latency(house)
         for _ in range(runs):
             for rate, seconds in rates.items():
-                took = bench.at(rate, seconds)
-                name = f"latency at {rate:,}/s, {partitions} partitions"
-                asked = rate == 100
-                figures.add(f"{name}: p50", "ms", percentile(took, 50), "≤ 15" if asked else "")
-                figures.add(f"{name}: p99", "ms", percentile(took, 99), "≤ 60" if asked else "")
-                figures.add(f"{name}: p99.9", "ms", percentile(took, 99.9))
-                figures.add(f"{name}: max", "ms", max(took))
+                add(figures, f"latency at {rate:,}/s, {partitions} partitions", bench.at(rate, seconds), rate == 100)
+            if near_the_maximum:
+                most = bench.most()
+                figures.add(f"posts one by one, {partitions} partitions: answered", "/s", most)
+                share = f"{SHARE_OF_THE_MAXIMUM:.0%}"
+                took = bench.at(int(SHARE_OF_THE_MAXIMUM * most), 10.0)
+                add(figures, f"latency at {share} of that, {partitions} partitions", took)
+
+
+def add(figures: Figures, name: str, took: list[float], asked: bool = False) -> None:
+    """What is told of the milliseconds of a run."""
+    figures.add(f"{name}: p50", "ms", percentile(took, 50), "≤ 15" if asked else "")
+    figures.add(f"{name}: p99", "ms", percentile(took, 99), "≤ 60" if asked else "")
+    figures.add(f"{name}: p99.9", "ms", percentile(took, 99.9))
+    figures.add(f"{name}: max", "ms", max(took))
 
 
 def main() -> None:
@@ -147,6 +176,7 @@ def main() -> None:
     parser.add_argument("--rates", type=int, nargs="*", default=[1, 100, 1_000])
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--near-the-maximum", action="store_true", help="find it, and post at 80 % of it as well")
     given = parser.parse_args()
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
@@ -154,7 +184,15 @@ def main() -> None:
         with EmbeddedBroker(folder / "kafka") as kafka:
             rates = dict.fromkeys(given.rates, given.seconds)
             try:
-                measure(figures, kafka, folder, given.partitions, rates, given.runs)
+                measure(
+                    figures,
+                    kafka,
+                    folder,
+                    given.partitions,
+                    rates,
+                    given.runs,
+                    near_the_maximum=given.near_the_maximum,
+                )
             except Unanswered as error:
                 sys.exit(f"latency: {error}")
     print(figures.table())
