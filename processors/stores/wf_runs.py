@@ -12,9 +12,9 @@ rests, their keys stay, with what its index says of them (`Rested`); the rest of
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar, cast
 
-from processors.codec import Codec, Record
+from processors.codec import Codec
 from processors.codec.records import RECORDS as RECORD_CLASSES
 from processors.core.engine import new_run
 from processors.core.model import ExternalEventKey, Index, KeptInput, ThreadRun, WfRun, WfRunExternalEvent
@@ -24,6 +24,7 @@ from processors.stores.remembered import Remembered
 from processors.stores.store import WF_RUN_EXTERNAL_EVENTS, BrokenState, Row, WfRunStore, external_event_row_key
 
 T = TypeVar("T")
+RowRecord: TypeAlias = WfRun | ThreadRun | WfRunExternalEvent | KeptInput
 
 ROWS_HELD: Final = 4_096
 """Rows of a generation, as they were decoded or written: 2,000 small WfRuns, about 8 MB."""
@@ -59,20 +60,22 @@ class Reader:
     def __init__(self, store: WfRunStore, codec: Codec, glance: Glance) -> None:
         self._store, self._codec, self._glance = store, codec, glance
 
-    def record(self, row: Row) -> Record:
-        """Return the record that a row is. Raises BrokenState."""
+    def record(self, wf_run_id: str, row: Row) -> RowRecord:
+        """Return the record that a row of a WfRun is. Raises BrokenState."""
         try:
-            record = self._codec.decode(row.value)
+            record = cast("RowRecord", self._codec.decode(row.value))
         except HalterError as error:
             raise self._glance.broken(row, error) from error
         if CLASSES.get(row.topic) is not type(record):
             raise self._glance.broken(row, f"a {type(record).__name__} does not belong there")
+        if record.wf_run_id != wf_run_id:
+            raise self._glance.broken(row, f"expected one of this WfRun, found one of {record.wf_run_id!r}")
         return record
 
-    def is_readable(self, row: Row) -> bool:
-        """Whether it is a record."""
+    def is_readable(self, wf_run_id: str, row: Row) -> bool:
+        """Whether it is a record of that WfRun."""
         try:
-            self.record(row)
+            self.record(wf_run_id, row)
         except BrokenState:
             return False
         return True
@@ -83,7 +86,7 @@ class Reader:
         value = self._store.row(WF_RUN_EXTERNAL_EVENTS, row_key)
         if value is None:
             raise BrokenState(f"{WF_RUN_EXTERNAL_EVENTS}, key {row_key!r}: the row was there and is not any more")
-        event = self.record(Row(WF_RUN_EXTERNAL_EVENTS, row_key, value))
+        event = self.record(wf_run_id, Row(WF_RUN_EXTERNAL_EVENTS, row_key, value))
         assert isinstance(event, WfRunExternalEvent)
         return event
 
@@ -167,7 +170,7 @@ class WfRuns(Mapping[str, WfRun]):
             run = self.get(wf_run_id)
         except BrokenState as error:
             self._broken[wf_run_id] = error
-            run = self._joined(wf_run_id, filter(self._reader.is_readable, self._store.rows(wf_run_id)))
+            run = self._joined(wf_run_id, self._readable_of(wf_run_id, self._store.rows(wf_run_id)))
         return new_run(wf_run_id) if run is None else run
 
     def hold(self, run: WfRun) -> None:
@@ -247,14 +250,17 @@ class WfRuns(Mapping[str, WfRun]):
             if (run.exists and run.final_status is None) != (0 in run.threads):
                 raise self._glance.misfit(wf_run_id, run.exists)
         except BrokenState as error:
-            run = self._joined(wf_run_id, filter(self._reader.is_readable, rows))
+            run = self._joined(wf_run_id, self._readable_of(wf_run_id, rows))
             if run.quarantined_ms is None:
                 raise
             self._broken[wf_run_id] = error
         return run
 
+    def _readable_of(self, wf_run_id: str, rows: Iterable[Row]) -> Iterator[Row]:
+        return filter(partial(self._reader.is_readable, wf_run_id), rows)
+
     def _joined(self, wf_run_id: str, rows: Iterable[Row]) -> WfRun:
-        records = [self._reader.record(row) for row in rows]
+        records = [self._reader.record(wf_run_id, row) for row in rows]
         own = next((record for record in records if type(record) is WfRun), None)
         run = new_run(wf_run_id) if own is None else own
         threads = [record for record in records if type(record) is ThreadRun]

@@ -104,6 +104,14 @@ def test_a_row_of_another_record_is_told_when_it_comes(rig: ShardRig) -> None:
     assert str(error) == "thread-runs[0], key b'w1/0': WfRun: expected a ThreadRun"
 
 
+def test_a_row_of_another_wf_run_stops_its_own_and_changes_nothing_of_the_other(rig: ShardRig) -> None:
+    rig.tables["wf-runs"][b"w1"] = rig.tables["wf-runs"][b"w2"]
+    rig.tables["thread-runs"][b"w1/0"] = rig.tables["thread-runs"][b"w2/0"]
+    rig.crash()
+    with pytest.raises(BrokenState, match=r"key b'w1': expected one of this WfRun, found one of 'w2'"):
+        rig.turn(ExternalEvent("w1", "go", "e1"))
+
+
 def test_a_wf_run_with_a_broken_thread_can_be_put_into_quarantine_and_its_partition_goes_on(rig: ShardRig) -> None:
     damage(rig, "thread-runs", b"w1/0", lambda row: row[:-3])
     assert rig.events(QuarantineWfRun("w1")) == ["WfRunQuarantined"]
