@@ -70,6 +70,7 @@ from processors.inputs import (
     VALUE_BYTES_MAX,
     WF_COMMANDS,
     operator_key,
+    too_long,
 )
 from processors.partitioner import partition_of
 from processors.settings import Settings
@@ -461,6 +462,9 @@ class Client:
             raise RecordTooLarge(
                 f"{type(command).__name__}: expected at most {VALUE_BYTES_MAX} bytes, found {len(value)}"
             )
+        sentence = too_long(command)
+        if sentence is not None:
+            raise RecordTooLarge(f"{type(command).__name__}: {sentence}")
         return value
 
     def _send(

@@ -5,7 +5,7 @@ has against a command is a `Rejected` event instead. A dead letter keeps key, va
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypeAlias, get_args
@@ -30,6 +30,15 @@ OPERATOR_COMMANDS: Final = "operator-commands"
 
 VALUE_BYTES_MAX: Final = 256 * 1024
 """The largest value that an input record may have."""
+
+COMMAND_ID_LENGTH_MAX: Final = 256
+"""Characters of a `command_id`: it stands in the cause of every event that the command brings about."""
+
+OPERATOR_LENGTH_MAX: Final = 256
+"""Characters of an `operator`."""
+
+REASON_LENGTH_MAX: Final = 1_000
+"""Characters of a `reason` that an operator gives: rows repeat it."""
 
 TIME_MS_MAX: Final = 253_402_300_799_999
 """The latest time that an input record may have: the end of the year 9999. Deadlines a thousand years on still fit."""
@@ -144,6 +153,27 @@ INPUT_TOPICS: Final[Mapping[str, InputTopic]] = {
 }
 
 
+_LENGTHS: Final = {
+    "command_id": COMMAND_ID_LENGTH_MAX,
+    "operator": OPERATOR_LENGTH_MAX,
+    "reason": REASON_LENGTH_MAX,
+}
+_BOUNDED: Final[Mapping[type, tuple[tuple[str, int], ...]]] = {
+    command: tuple((it.name, _LENGTHS[it.name]) for it in fields(command) if it.name in _LENGTHS)
+    for command in get_args(InputCommand)
+}
+"""The texts of a command that engine and operators repeat, and how many characters each may have."""
+
+
+def too_long(command: InputCommand) -> str | None:
+    """A sentence about a text of a command that has too many characters; None if there is none."""
+    for name, most in _BOUNDED[type(command)]:
+        text = getattr(command, name)
+        if text is not None and len(text) > most:
+            return f"expected a {name} of at most {most} characters, found {len(text)}"
+    return None
+
+
 def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputCommand | DeadLetter:
     """Return the command that a record holds, or why it holds none. Raises nothing, whatever its bytes are.
 
@@ -179,6 +209,9 @@ def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputComma
         return DeadLetter(DeadLetterReason.UNKNOWN_SCHEMA, str(error))
     except DecodeError as error:
         return DeadLetter(DeadLetterReason.UNDECODABLE, str(error))
+    sentence = too_long(command)
+    if sentence is not None:
+        return DeadLetter(DeadLetterReason.TOO_LARGE, sentence)
     key = topic.key_of(command)
     if record.key != key.encode():
         return DeadLetter(

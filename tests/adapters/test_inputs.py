@@ -19,6 +19,7 @@ from processors.core.commands import (
     ReportTaskRun,
     RunWf,
     SkipRecord,
+    StopWfRun,
     TaskStatus,
 )
 from processors.inputs import (
@@ -90,6 +91,16 @@ def test_the_names_of_input_records_are_those_of_classes() -> None:
             as_record("external-events", EVENT, "order-41", value=bytes(VALUE_BYTES_MAX + 1)),
             DeadLetterReason.TOO_LARGE,
             "expected a value of at most 262144 bytes, found 262145",
+        ),
+        (
+            as_record("wf-commands", StopWfRun("order-41", 0, "c" * 257), "order-41"),
+            DeadLetterReason.TOO_LARGE,
+            "expected a command_id of at most 256 characters, found 257",
+        ),
+        (
+            as_record("operator-commands", QuarantineWfRun("order-41", reason="r" * 1_001), "order-41"),
+            DeadLetterReason.TOO_LARGE,
+            "expected a reason of at most 1000 characters, found 1001",
         ),
         (as_record("external-events", EVENT, "order-41", key=None), DeadLetterReason.EMPTY_KEY, "expected wf_run_id"),
         (as_record("external-events", EVENT, "order-41", key=b""), DeadLetterReason.EMPTY_KEY, "found no key"),
