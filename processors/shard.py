@@ -59,7 +59,7 @@ from processors.inputs import (
     read_input,
 )
 from processors.operator_fold import OperatorFold
-from processors.outputs import OutputRecord
+from processors.outputs import OutputRecord, check_sizes
 from processors.stores import BrokenState, Glance, MemoryStore, Row, StateFiles, WfRuns, WfRunStore
 from processors.stores.store import FOLD_POSITIONS, WF_RUN_EXTERNAL_EVENTS, external_event_row_key
 from processors.timers import ArmedTimer, Timers
@@ -433,7 +433,10 @@ class Shard:
             self._timers.settle(timer)
 
     def take_outputs(self) -> Sequence[OutputRecord]:
-        """All that the records since the last call came to: first what happened, then what is so now."""
+        """All that the records since the last call came to: first what happened, then what is so now.
+
+        Raises OutputTooLarge.
+        """
         outputs, self._outputs = self._outputs, []
         first_row = len(outputs)
         for wf_run_id in self._touched:
@@ -450,6 +453,7 @@ class Shard:
                 list(self._operators.command_ids),
             )
             outputs.append(self._row("fold-positions", str(self._partition), position))
+        check_sizes(outputs, self._context.limits.output_bytes)
         put = self._runs.put
         for row in outputs[first_row:]:
             put(row.topic, row.key or b"", row.value)

@@ -35,6 +35,10 @@ class UnknownTaskQueue(HalterError):
     """A TaskDef or a task worker names a queue that topics.yaml does not declare: declare it, then apply."""
 
 
+RECORD_OVERHEAD_BYTES: Final = 65_536
+"""What headers and framing may add to the value of a record."""
+
+
 class Kind(StrEnum):
     """What a topic is for. It decides how its records are kept."""
 
@@ -203,6 +207,12 @@ class Topics:
     def message_bytes_max(self) -> int:
         """The largest `max.message.bytes` of all: what a producer that writes everywhere must be allowed."""
         return max(topic.message_bytes_max for topic in self.all)
+
+    @property
+    def output_bytes_max(self) -> int:
+        """The largest value that fits into every topic that workers write to besides their inputs."""
+        outputs = (topic.message_bytes_max for topic in self.all if topic.kind is not Kind.INPUT)
+        return min(outputs) - RECORD_OVERHEAD_BYTES
 
     @staticmethod
     def load(path: Path | None = None, prefix: str = "", partitions: int | None = None) -> "Topics":

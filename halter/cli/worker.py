@@ -118,6 +118,7 @@ def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, he
     """Be a worker."""
     from processors import app
     from processors.codec import Codec
+    from processors.core.context import Limits
     from processors.definitions_view import DefinitionsView
     from processors.observability import ReadyFile
     from processors.runtime import CrashAt, Slot
@@ -133,7 +134,8 @@ def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, he
         topics.partitions,
         codec,
         definitions,
-        task_queues=tuple(topics.task_queues),
+        Limits(output_bytes=topics.output_bytes_max),
+        tuple(topics.task_queues),
         new_store=chosen(settings, topics, slot),
     )
     own_slot = Slot(slot, static=True) if slot else Slot(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")

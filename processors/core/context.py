@@ -66,6 +66,9 @@ class Limits:
     """Of those inputs in all."""
     kept_input_bytes: int = 1024 * 1024
     """Of one of them, key and headers included: every topic takes so much."""
+    output_bytes: int = 4 * 1024 * 1024 - 64 * 1024
+    """Of a record that is written: what its topic takes, with room for key, headers and framing. The bounds above keep
+    records below it; one that is larger all the same is a bug, and its partition waits."""
     skips: int = 100
     """Of a partition: records to be skipped that have not come."""
 

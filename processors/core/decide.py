@@ -55,7 +55,7 @@ from processors.core.model import (
 )
 from processors.core.scope import starting_variables
 from processors.core.spec import ExitNode, TaskNode, WaitForThreadsNode
-from processors.core.values import Timestamp, ValueProblem, fits, iso_of, kind_of, size_of, stored
+from processors.core.values import VALUE_BYTES_MAX, Timestamp, ValueProblem, fits, iso_of, kind_of, size_of, stored
 
 WF_RUN_ID = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
 WF_RUN_ID_LENGTH_MAX = 128
@@ -216,6 +216,12 @@ def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) 
     if unclaimed >= context.limits.unclaimed_events:
         raise Refusal(RejectionCode.RESOURCE_EXHAUSTED, f"{unclaimed} ExternalEvents are unclaimed already")
     size, most = size_of(content), context.limits.unclaimed_bytes
+    if size > VALUE_BYTES_MAX:
+        raise Refusal(
+            RejectionCode.INVALID_ARGUMENT,
+            f"content of ExternalEvent {command.external_event_def!r}: "
+            f"expected at most {VALUE_BYTES_MAX} bytes, found {size} as it is written",
+        )
     if run.index.unclaimed_bytes + size > most:
         found = f"found {run.index.unclaimed_bytes} in {unclaimed} and {size} in this one"
         raise Refusal(

@@ -73,24 +73,34 @@ class ThreadScope:
                 return above, steps
         raise TellableProblem(f"Variable {name!r} is not in scope of thread {self._thread_run.number}")
 
-    def check_room(self) -> None:
-        """Raises ValueProblem if the writes make what a thread stores larger than one record may be.
+    def check_room(self, *, keeps_output: bool) -> None:
+        """Raises ValueProblem if the writes, and the node's output if the thread keeps it, make what a thread stores
+        larger than one record may be.
 
         Values that could not, however many of them the thread has, are not counted out.
         """
         suspects = set()
         for (number, _), value in self.writes.items():
-            owner = self._run.threads[number]
-            size = size_of(value)
-            if size >= CHARACTERS_PER_STEP:
-                self.spend(size // CHARACTERS_PER_STEP)
-            if size * (len(owner.variables) + len(owner.outputs)) > TOTAL_BYTES_MAX:
+            if self._may_be_too_much(self._run.threads[number], value):
                 suspects.add(number)
+        outputs: dict[str, Value] = {}
+        if keeps_output and self._output is not None:
+            node, output = self._output
+            outputs[node] = output
+            if self._may_be_too_much(self._thread_run, output):
+                suspects.add(self._thread_run.number)
         for number in sorted(suspects):
             owner = self._run.threads[number]
             written = {name: value for (thread, name), value in self.writes.items() if thread == number}
-            kept = {**owner.variables, **written}
-            check_total((*kept.values(), *owner.outputs.values()), f"Variables of thread {number}")
+            variables = {**owner.variables, **written}
+            kept = {**owner.outputs, **outputs} if owner is self._thread_run else owner.outputs
+            check_total((*variables.values(), *kept.values()), f"Variables and outputs of thread {number}")
+
+    def _may_be_too_much(self, owner: ThreadRun, value: Value) -> bool:
+        size = size_of(value)
+        if size >= CHARACTERS_PER_STEP:
+            self.spend(size // CHARACTERS_PER_STEP)
+        return size * (len(owner.variables) + len(owner.outputs) + 1) > TOTAL_BYTES_MAX
 
     def output(self, node: str) -> Value:
         """The output of the node's most recent run in this thread; raises ValueProblem."""

@@ -180,7 +180,7 @@ def to_json(value: Value) -> str:
 def bounded(value: Value) -> Value:
     """The value itself, if it is within VALUE_BYTES_MAX and VALUE_DEPTH_MAX; raises ValueProblem otherwise.
 
-    The size is an estimate of the JSON text: exact for text, eight bytes for a number.
+    The size is that of `size_of`.
     """
     weighed(value)
     return value
@@ -211,33 +211,45 @@ def weighed(value: Value) -> int:
 
 def _weighed_json(value: Value) -> int:
     left, count = VALUE_BYTES_MAX, 0
-    for items in _levels(value, VALUE_BYTES_MAX // 8):
+    for items in _levels(value, VALUE_BYTES_MAX):
         count += len(items)
         for item in items:
-            left -= 8 + (len(item.encode(errors="surrogatepass")) if isinstance(item, str) else 0)
+            left -= len(item.encode(errors="surrogatepass")) if isinstance(item, str) else 1
             if left < 0:
-                raise TellableProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
+                raise _too_large(value)
+    # Its text only now: what is shared inside a value would be written as often as it is shared.
+    if size_of(value) > VALUE_BYTES_MAX:
+        raise _too_large(value)
     return count
+
+
+def _too_large(value: Value) -> ValueProblem:
+    return TellableProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
 
 
 _SMALL = frozenset({type(None), bool, int, float, Timestamp})
 
 
 def size_of(value: Value) -> int:
-    """About how many bytes a value takes, as `bounded` counts them."""
+    """How many bytes a value takes in a record: its text, or its bytes; about 8 for all else.
+
+    JSON is measured as the text that is written: escapes take six bytes, and a DOUBLE up to twenty-four.
+    """
     if type(value) in _SMALL:  # nearly all, and asked for at every event
         return 8
     match value:
         case str():
-            return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
+            return _utf8_length(value)
         case bytes():
             return len(value)
         case dict() | list():
-            return sum(
-                8 + (size_of(item) if isinstance(item, str) else 0) for items in _levels(value) for item in items
-            )
+            return _utf8_length(to_json(value))
         case _:
             return 8
+
+
+def _utf8_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
 def check_total(values: Iterable[Value], what: str) -> None:
@@ -263,7 +275,7 @@ def _levels(value: Value, items_max: int | None = None) -> Iterator[list[Value]]
             if isinstance(container, dict):
                 items.extend(container.values())
             if items_max is not None and len(items) > items_max:
-                raise TellableProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
+                raise _too_large(value)
         yield items
         containers = [item for item in items if isinstance(item, dict | list)]
     if containers:

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
 from processors.settings import ALWAYS_MEMBER, Conf, Settings
-from processors.topics import Topics
+from processors.topics import RECORD_OVERHEAD_BYTES, Topics
 
 MEMBER: Final[Conf] = {
     # A killed worker's shards move after this time; lower is false alarms, and brokers refuse less than 6 s.
@@ -40,9 +40,6 @@ WRITER: Final[Conf] = {
     "queue.buffering.max.messages": 500_000,
     "queue.buffering.max.kbytes": 1_048_576,
 }
-
-RECORD_OVERHEAD_BYTES: Final = 65_536
-"""What headers and framing may add to a record that a topic just takes: librdkafka counts them, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +115,7 @@ class Clients:
         """Return the transactional producer of this worker, or of another whose transactions are to be ended."""
         more = {
             **self._defaults(WRITER),
+            # librdkafka counts headers and framing, too.
             "message.max.bytes": self._topics.message_bytes_max + RECORD_OVERHEAD_BYTES,
             "transactional.id": transactional_id or self.transactional_id,
         }

@@ -4,12 +4,21 @@ from typing import Any
 
 import pytest
 
-from processors.core.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
+from processors.core.commands import (
+    ExternalEvent,
+    PutExternalEventDef,
+    PutTaskDef,
+    PutWfSpec,
+    ReportTaskRun,
+    RunWf,
+    TaskStatus,
+)
 from processors.core.context import Limits
 from processors.core.documents import read_wf_spec
-from processors.core.events import LogEntry, SpawnChild, ThreadFailed
+from processors.core.events import LogEntry, Rejected, SpawnChild, ThreadFailed
 from processors.core.model import Status
-from processors.core.values import TOTAL_BYTES_MAX, to_json
+from processors.core.values import TOTAL_BYTES_MAX, VariableType, to_json
+from processors.outputs import OutputTooLarge
 from tests.support.shard_rig import ShardRig
 
 BIG = "x" * 200_000
@@ -42,7 +51,7 @@ def test_the_variables_of_a_thread_are_bounded_together():
         "done": {"kind": "EXIT"},
     }
     rig, log = run(spec_of(nodes, copies=19))
-    assert failure_of(log).startswith("VAR_SUB_ERROR: node 'start': Variables of thread 0: ")
+    assert failure_of(log).startswith("VAR_SUB_ERROR: node 'start': Variables and outputs of thread 0: ")
     assert max(len(output.value or b"") for output in rig.outputs) < TOTAL_BYTES_MAX
 
 
@@ -53,6 +62,44 @@ def test_the_variables_of_a_thread_are_bounded_also_when_they_grow_edge_by_edge(
     rig, log = run(spec_of(nodes, copies=19))
     assert failure_of(log).startswith("VAR_SUB_ERROR: node 'n4'")
     assert max(len(output.value or b"") for output in rig.outputs) < 2 * TOTAL_BYTES_MAX
+
+
+def test_the_outputs_that_a_thread_keeps_are_bounded_with_its_variables():
+    """Nineteen tasks give much, and an expression at the end may ask for any of it."""
+    nodes: dict[str, Any] = {"start": {"kind": "ENTRYPOINT", "next": "n0"}, "done": {"kind": "EXIT"}}
+    for n in range(19):
+        nodes[f"n{n}"] = {"kind": "TASK", "task": "much", "next": f"n{n + 1}" if n < 18 else "done"}
+    nodes["done"] |= {"return": {"format": "{0}" * 19, "args": [{"output": f"n{n}"} for n in range(19)]}}
+    rig = ShardRig()
+    rig.turn(PutTaskDef("much", output=VariableType.STR), PutWfSpec("s", to_json(spec_of(nodes))))
+    log = rig.log(RunWf("w", "s", {"big": BIG}))
+    for position in range(1, 20):
+        log += rig.log(ReportTaskRun("w", log[0].incarnation, 0, position, 1, TaskStatus.SUCCESS, BIG))
+    assert failure_of(log).startswith("VAR_SUB_ERROR: node 'n4': Variables and outputs of thread 0: ")
+    assert max(len(output.value or b"") for output in rig.outputs) < 2 * TOTAL_BYTES_MAX
+
+
+def test_json_that_is_longer_as_it_is_written_than_as_it_came_is_refused():
+    hold = {"start": {"kind": "ENTRYPOINT", "next": "hold"}, "done": {"kind": "EXIT"}}
+    hold["hold"] = {"kind": "EXTERNAL_EVENT", "event": "go", "next": "done"}
+    rig, _ = run(spec_of(hold))
+    numbers = ",".join(["1e15"] * 40_000)
+    record = rig.command(ExternalEvent("w", "go", "1", ["x" * (len(numbers) - 2)]))
+    assert record.value is not None
+    short = record._replace(value=record.value.replace(f'"{"x" * (len(numbers) - 2)}"'.encode(), numbers.encode()))
+    (rejected,) = (entry.event for entry in rig.log(short))
+    assert isinstance(rejected, Rejected)
+    assert rejected.message.endswith("expected at most 262144 bytes, found 760001 as it is written")
+
+
+def test_a_record_that_no_topic_takes_is_not_handed_out():
+    """Bounds of the core that a bug has passed over: the partition waits, and says for what."""
+    rig = ShardRig(Limits(output_bytes=150_000))
+    hold = {"start": {"kind": "ENTRYPOINT", "next": "hold"}, "done": {"kind": "EXIT"}}
+    hold["hold"] = {"kind": "SLEEP", "seconds": 5, "next": "done"}
+    rig.turn(PutWfSpec("s", to_json(spec_of(hold))))
+    with pytest.raises(OutputTooLarge, match=r"of wf-events, key 'w': expected at most 150000 bytes, found 200"):
+        rig.turn(RunWf("w", "s", {"big": BIG}))
 
 
 @pytest.mark.parametrize("times", [1, 100])

@@ -32,9 +32,12 @@ from processors.core.values import (
     Value,
     ValueProblem,
     VariableType,
+    bounded,
     fits,
     from_json,
+    size_of,
     stored,
+    to_json,
 )
 
 
@@ -376,6 +379,17 @@ def json_values() -> st.SearchStrategy[Value]:
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
         max_leaves=8,
     )
+
+
+@given(st.lists(json_values() | st.text()) | st.dictionaries(st.text(), json_values()))
+def test_json_is_measured_as_it_is_written(value: Value):
+    assert size_of(value) == len(to_json(value).encode())
+
+
+@pytest.mark.parametrize("value", [[1e15] * 14_000, ["\x01" * 44_000]], ids=["numbers", "escapes"])
+def test_json_that_is_long_as_it_is_written_is_too_large(value: Value):
+    assert "of more than 262144 bytes" in refused(bounded, value)
+    assert bounded(value[: len(value) // 2]) is not None
 
 
 def deep(depth: int) -> Value:

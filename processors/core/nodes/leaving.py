@@ -17,21 +17,21 @@ def leave(
     run: WfRun, thread: ThreadRun, node: AnyNode, output: Value = None, claimed: ExternalEventKey | None = None
 ) -> Iterator[Event]:
     """Take the first edge whose condition holds, with its mutations, all or none (4.5)."""
+    keeps_output = node.name in run.spec_of(thread).outputs_used
     scope = ThreadScope(run, thread, (node.name, output))
     try:
         edge = _satisfied_edge(node, scope)
-        if edge.mutations:
+        if edge.mutations or keeps_output:
             for mutation in edge.mutations:
                 name = mutation.variable
                 owner = scope.owner(name)
                 declared = run.spec_of(owner).variables[name].type
                 scope.writes[owner.number, name] = mutate(scope.variable(name), mutation, declared, scope)
-            scope.check_room()
+            scope.check_room(keeps_output=keeps_output)
     except ValueProblem as problem:
         message = f"node {node.name!r}: {scope.tell(problem)}"
         yield from fail_node(run, thread, failure_of(VAR_SUB_ERROR, message), claimed)
         return
-    keeps_output = node.name in run.spec_of(thread).outputs_used
     yield NodeCompleted(
         thread=thread.number,
         position=thread.node.position,

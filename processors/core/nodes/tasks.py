@@ -21,7 +21,7 @@ from processors.core.nodes.expected import seconds_ms
 from processors.core.nodes.leaving import fail, leave
 from processors.core.scope import ThreadScope
 from processors.core.spec import TaskNode
-from processors.core.values import Value, ValueProblem, check_total, stored
+from processors.core.values import Value, ValueProblem, bounded, check_total, stored
 
 
 def run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -> Iterator[Event]:
@@ -84,7 +84,7 @@ def _finish_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode
         case TaskStatus.SUCCESS:
             task_def = context.definitions.task_def(node.task_def)
             try:
-                output = stored(task.output, None if task_def is None else task_def.output)
+                output = bounded(stored(task.output, None if task_def is None else task_def.output))
             except ValueProblem as problem:
                 return fail(run, thread, VAR_MUTATION_ERROR, f"output of task {node.task_def!r}: {problem.unquoted}")
             return leave(run, thread, node, output)
