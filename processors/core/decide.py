@@ -38,7 +38,7 @@ from processors.core.events import (
     WfRunDeleted,
     WfRunStarted,
 )
-from processors.core.failures import RESERVED
+from processors.core.failures import is_of_the_engine
 from processors.core.halting import halt
 from processors.core.interrupts import offer
 from processors.core.model import (
@@ -277,7 +277,7 @@ def _reported(run: WfRun, report: ReportTaskRun) -> TaskAttemptEnded:
         raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}: TIMEOUT is not for workers to report")
     if report.status is TaskStatus.EXCEPTION:
         name = report.failure_name or ""
-        if not FAILURE_NAME.fullmatch(name) or len(name) > FAILURE_NAME_LENGTH_MAX or name in RESERVED:
+        if not FAILURE_NAME.fullmatch(name) or len(name) > FAILURE_NAME_LENGTH_MAX or is_of_the_engine(name):
             raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}: {name[:80]!r} is no name for a business exception")
     return TaskAttemptEnded(
         thread=report.thread,

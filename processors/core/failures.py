@@ -47,6 +47,11 @@ UMBRELLAS = {
 """Names for catching -> the names they stand for."""
 
 
+def is_of_the_engine(name: str) -> bool:
+    """Whether no business exception may have this name: it is technical, or `catch` means a whole class by it (4.1)."""
+    return name in RESERVED or name in FailureClass.__members__
+
+
 def failure_class_of(name: str) -> FailureClass:
     """By name: reserved names are ERRORs, all others EXCEPTIONs (4.1)."""
     return FailureClass.ERROR if name in RESERVED else FailureClass.EXCEPTION

@@ -22,7 +22,7 @@ from processors.core.documents import (
     utf8_size,
 )
 from processors.core.events import Definition
-from processors.core.failures import RESERVED
+from processors.core.failures import RESERVED, is_of_the_engine
 from processors.core.near_names import NearNames
 from processors.core.spec import (
     INPUT,
@@ -634,7 +634,7 @@ class _ThreadValidation:
         name = node.failure_name
         if name is not None:
             place = (*path, "fail", "name")
-            if name in RESERVED or name in _CLASSES:
+            if is_of_the_engine(name):
                 self.report("FAILURE_NAME_RESERVED", place, f"expected a name of your own, found the engine's {name}")
             elif not is_name(name):
                 self.report("FAILURE_NAME_INVALID", place, f"expected {_NAME_IN_WORDS}, found {name[:200]!r}")
