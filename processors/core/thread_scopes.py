@@ -25,27 +25,37 @@ def parents_of(wf_spec: WfSpec) -> dict[str, list[str]]:
 
     A name that does not exist is left out; somebody else reports it. ThreadSpecs that nothing starts are missing.
     """
-    parents: dict[str, list[str]] = {}
     if wf_spec.entrypoint not in wf_spec.threads:
-        return parents
-    parents[wf_spec.entrypoint] = []
-    seen, waiting = {wf_spec.entrypoint}, [wf_spec.entrypoint]
-    while waiting:
-        name = waiting.pop()
-        for child, parent in _starts(wf_spec, wf_spec.threads[name]):
-            if child not in wf_spec.threads:
-                continue
-            known = parents.setdefault(child, [])
-            if parent not in known:
-                known.append(parent)
-            if child not in seen:
-                seen.add(child)
-                waiting.append(child)
-    return parents
+        return {}
+    parents: dict[str, dict[str, None]] = {wf_spec.entrypoint: {}}
+    waiting = [wf_spec.entrypoint]
+    of_any: dict[str, None] = {}
+    ways = -1
+    while ways != (ways := sum(map(len, parents.values()))):
+        while waiting:
+            thread = wf_spec.threads[waiting.pop()]
+            of_any.update(dict.fromkeys(_handlers_of_any(thread)))
+            for child, parent in _starts(thread):
+                _add_way(wf_spec, parents, waiting, child, parent)
+        # Whatever something starts may be waited for by its number, and fail.
+        started = [name for name, above in parents.items() if above]
+        for handler in of_any:
+            for failed in started:
+                _add_way(wf_spec, parents, waiting, handler, failed)
+    return {name: list(above) for name, above in parents.items()}
 
 
-def _starts(wf_spec: WfSpec, thread: ThreadSpec) -> Iterator[tuple[str, str]]:
-    """What a thread starts: (child, parent of the child)."""
+def _add_way(wf_spec: WfSpec, parents: dict[str, dict[str, None]], waiting: list[str], child: str, parent: str) -> None:
+    if child not in wf_spec.threads:
+        return
+    if child not in parents:
+        parents[child] = {}
+        waiting.append(child)
+    parents[child][parent] = None
+
+
+def _starts(thread: ThreadSpec) -> Iterator[tuple[str, str]]:
+    """What a thread starts, but for `_handlers_of_any`: (child, parent of the child)."""
     for interrupt in thread.interrupts:
         yield interrupt.handler, thread.name
     for node in thread.nodes.values():
@@ -57,28 +67,29 @@ def _starts(wf_spec: WfSpec, thread: ThreadSpec) -> Iterator[tuple[str, str]]:
             case WaitForThreadsNode():
                 # The handler of a failed child hangs below that child (SEMANTICS 4.2).
                 for handler in node.on_child_failure:
-                    for failed in _awaited(wf_spec, thread, node):
+                    for failed in _own_children(thread, node) or ():
                         yield handler.handler, failed
             case _:
                 pass
 
 
-def _awaited(wf_spec: WfSpec, thread: ThreadSpec, node: WaitForThreadsNode) -> list[str]:
-    """The ThreadSpecs of the threads that a node may wait for: those it names, else those its ThreadSpec starts."""
+def _handlers_of_any(thread: ThreadSpec) -> Iterator[str]:
+    """Handlers that may hang below any thread that fails: those of nodes that do not say whom they wait for.
+
+    A number may have come from anywhere: it need not be that of a child, nor of a child of this thread.
+    """
+    for node in thread.nodes.values():
+        if isinstance(node, WaitForThreadsNode) and _own_children(thread, node) is None:
+            for handler in node.on_child_failure:
+                yield handler.handler
+
+
+def _own_children(thread: ThreadSpec, node: WaitForThreadsNode) -> list[str] | None:
+    """The ThreadSpecs of the threads that a node waits for, if all are outputs of nodes that start them here."""
     parts = node.threads.items if isinstance(node.threads, ListOf) else (node.threads,)
     named = [thread.nodes.get(part.node) for part in parts if isinstance(part, OutputRef) and part.path is None]
     started = [found.thread for found in named if isinstance(found, StartThreadNode | StartMultipleThreadsNode)]
-    if len(started) == len(parts):
-        return sorted(set(started))
-    return sorted(_children(thread)) or sorted(
-        {child for other in wf_spec.threads.values() for child in _children(other)}
-    )
-
-
-def _children(thread: ThreadSpec) -> set[str]:
-    return {
-        node.thread for node in thread.nodes.values() if isinstance(node, StartThreadNode | StartMultipleThreadsNode)
-    }
+    return sorted(set(started)) if len(started) == len(parts) else None
 
 
 Scope = Mapping[str, VariableType | None]
