@@ -254,6 +254,8 @@ class RocksStore:
 
     def rows(self, wf_run_id: str, *, external_events: bool = True) -> list[Row]:
         """Return the rows of a WfRun. Raises StoreDamaged."""
+        if "/" in wf_run_id:
+            return []  # to the prefix of keys it would look like a WfRun and the tag of a topic
         key = wf_run_id.encode()
         prefix = ROW + key + b"/"
         if external_events:

@@ -79,6 +79,9 @@ class WfRunStore(Protocol):
     def rows(self, wf_run_id: str, *, external_events: bool = True) -> list[Row]:
         """Return the rows of a WfRun, in any order; none if there are none. Not of one put in the turn that lasts.
 
+        Whoever may post an ExternalEvent may ask for any id, before a rule has looked at it: one with a `/`, which is
+        none of a WfRun (DESIGN 8), has no rows.
+
         Without `external_events` those of its ExternalEvents are not looked at.
         """
         ...

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from processors.core.commands import (
@@ -19,6 +19,7 @@ from processors.core.commands import (
     ReleaseWfRun,
     RunWf,
 )
+from processors.core.events import Rejected
 from processors.core.model import ThreadRun, WfRun
 from processors.stores import BrokenState, MemoryStore, StatePosition
 from processors.stores.remembered import Remembered
@@ -278,6 +279,17 @@ def test_files_are_read_on_from_their_checkpoint(disk: Disk) -> None:
     assert [wf_run_id for wf_run_id, _ in store.news()] == ["w2"]
 
 
+@pytest.fixture
+def both(disk: Disk) -> tuple[MemoryStore, RocksStore]:
+    """Stores with the same rows."""
+    stores = MemoryStore(), disk.opened()
+    for (topic, key), value in ROWS.items():
+        for store in stores:
+            store.put(topic, key, value)
+    assert len(list(stores[1].news())) == 2
+    return stores
+
+
 ROWS = {
     ("wf-runs", b"w1"): b"own",
     ("thread-runs", b"w1/0"): b"entrypoint",
@@ -310,6 +322,31 @@ def test_a_store_has_the_rows_that_were_put(disk: Disk, kind: str, external_even
     store.committed()
     assert store.rows("w1") == []
     assert not any(store.row(topic, key) for topic, key in ROWS)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(wf_run_id=st.text(st.sampled_from("w1/0tek-agob\x00é "), max_size=8), external_events=st.booleans())
+@example(wf_run_id="w1/ego", external_events=True)
+@example(wf_run_id="w1/ego/a", external_events=False)
+@example(wf_run_id="w1/", external_events=True)
+@example(wf_run_id="", external_events=True)
+def test_stores_have_the_same_rows_for_every_id_that_somebody_may_ask_for(
+    both: tuple[MemoryStore, RocksStore], wf_run_id: str, external_events: bool
+) -> None:
+    memory, files = (set(store.rows(wf_run_id, external_events=external_events)) for store in both)
+    assert files == memory
+    assert all(row.key.split(b"/")[0] == wf_run_id.encode() for row in memory)
+
+
+def test_an_external_event_for_an_id_that_looks_like_keys_of_rows_is_rejected(tmp_path: Path) -> None:
+    rigs = ShardRig(), ShardRig(new_store=RocksStores(tmp_path, {}, 1_800))
+    for rig in rigs:
+        rig.turn(PutExternalEventDef("go"), PutExternalEventDef("other"), PutWfSpec("waits", json.dumps(WF_SPEC)))
+        rig.turn(RunWf("w1", "waits"), ExternalEvent("w1", "other", "e1"))
+    for wf_run_id in ("w1/eother", "w1/e", "w1/t", "w1/t0", "w1/", "w1/k", "/", "/w1"):
+        first, second = (rig.log(ExternalEvent(wf_run_id, "go", "x")) for rig in rigs)
+        assert [entry.event for entry in first] == [entry.event for entry in second]
+        assert isinstance(first[0].event, Rejected)
 
 
 def test_what_was_not_committed_is_not_in_the_files(disk: Disk) -> None:
