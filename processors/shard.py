@@ -39,7 +39,7 @@ from processors.core.events import (
     WfRunReleased,
 )
 from processors.core.evolve import WF_COMMANDS
-from processors.core.model import RecordHeader, WfRun
+from processors.core.model import KeptInput, RecordHeader, WfRun
 from processors.definition_fold import DefinitionFold
 from processors.definitions_view import DefinitionsView
 from processors.errors import HalterError
@@ -343,9 +343,10 @@ class Shard:
         about = partition_key(self._partition) if isinstance(command, SkipRecord) else command.wf_run_id
         run = self._runs.readable(about)
         event = self._operators.decide(command, run, record.timestamp_ms, self._offsets)
+        kept = tuple(run.kept_inputs)
         self._note(run, event, self._cause(record, command.command_id), record.timestamp_ms)
         if isinstance(event, WfRunReleased):
-            self._decide_kept(run)
+            self._decide_kept(run, kept)
 
     def _note(self, run: WfRun, event: Event, cause: Cause, time_ms: int) -> None:
         self._write(run, [note(run, event, cause, time_ms)])
@@ -354,9 +355,12 @@ class Shard:
         if self._runs.holds(run):
             self._touched[run.wf_run_id] = None
 
-    def _decide_kept(self, run: WfRun) -> None:
-        """Decide what was kept, in order, each with its own time and cause; then its timers are armed again."""
-        for kept in run.changes.decided:
+    def _decide_kept(self, run: WfRun, inputs: Sequence[KeptInput]) -> None:
+        """Decide what was kept, in order, each with its own time and cause; then its timers are armed again.
+
+        `inputs` of this release alone: `run.changes` also holds those of another release in the same turn.
+        """
+        for kept in inputs:
             headers = tuple((header.name, header.value) for header in kept.headers)
             record = InputRecord(
                 kept.topic, kept.partition, kept.offset, kept.timestamp_ms, kept.key, kept.value, headers

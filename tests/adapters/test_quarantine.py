@@ -382,3 +382,54 @@ def test_the_state_of_a_wf_run_in_quarantine_is_the_fold_of_its_log(rig: ShardRi
     rig.crash()
     assert data(replayed) == data(rig.shard.wf_runs["c1"])
     assert len(replayed.kept_inputs) == 2
+
+
+def test_what_was_kept_is_decided_by_one_release_alone_also_if_there_are_two_in_a_turn(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1"))
+    rig.turn(DeleteWfRun("c1"), RunWf("c1", "cart"), add(1))
+    events = rig.events(ReleaseWfRun("c1"), QuarantineWfRun("c1"), ReleaseWfRun("c1"))
+    assert [events.count(name) for name in ("WfRunDeleted", "WfRunStarted", "ExternalEventPosted")] == [1, 1, 1]
+    assert events[-2:] == ["WfRunQuarantined", "WfRunReleased"]
+
+
+OPERATED = st.one_of(
+    st.sampled_from([RunWf("c1", "cart"), RunWf("c1", "cart"), RunWf("c2", "cart"), DeleteWfRun("c1")]),
+    st.sampled_from([QuarantineWfRun("c1"), ReleaseWfRun("c1"), ReleaseWfRun("c1"), QuarantineWfRun("c2")]),
+    st.builds(add, st.integers(0, 9)),
+    st.builds(StopWfRun, st.sampled_from(["c1", "c2"])),
+    st.builds(
+        SkipRecord,
+        st.sampled_from(["wf-commands", "external-events"]),
+        st.just(0),
+        st.integers(0, 6),
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(OPERATED, max_size=14),
+    st.frozensets(st.integers(0, 13)),
+    st.frozensets(st.integers(0, 13)),
+)
+def test_the_log_is_the_same_however_inputs_are_grouped_into_turns(
+    items: list[Any], ends: frozenset[int], crashes: frozenset[int]
+) -> None:
+    one_by_one, grouped = with_cart(), with_cart()
+    turn: list[Any] = []
+    for number, item in enumerate(items):
+        one_by_one.turn(item)
+        turn.append(item)
+        if number in ends:
+            grouped.turn(*turn)
+            turn = []
+            if number in crashes:
+                grouped.crash()
+    grouped.turn(*turn)
+    logs = [
+        [output for output in rig.outputs if output.topic in ("wf-events", "dead-letters")]
+        for rig in (one_by_one, grouped)
+    ]
+    assert logs[0] == logs[1]
+    for topic in ("wf-runs", "thread-runs", "wf-run-external-events", "kept-inputs", "fold-positions"):
+        assert grouped.tables[topic] == one_by_one.tables[topic]
