@@ -350,7 +350,8 @@ class Shard:
 
     def _note(self, run: WfRun, event: Event, cause: Cause, time_ms: int) -> None:
         self._write(run, [note(run, event, cause, time_ms)])
-        if isinstance(event, WfRunQuarantined):
+        # Of a WfRun that cannot be read as a whole too: the next event must not have the same seq.
+        if run.exists or isinstance(event, WfRunQuarantined):
             self._runs.hold(run)
         if self._runs.holds(run):
             self._touched[run.wf_run_id] = None
@@ -506,7 +507,7 @@ class Shard:
         changes.clear()
         if (run.quarantined_ms is not None) != (wf_run_id in self._quarantined):
             self._note_quarantine(wf_run_id, lasts=run.quarantined_ms is not None)
-        if not run.exists and not run.external_events and run.quarantined_ms is None:
+        if run.quarantined_ms is None and (self._runs.is_broken(wf_run_id) or not (run.exists or run.external_events)):
             self._runs.remove(wf_run_id)
 
 

@@ -114,7 +114,7 @@ class WfRuns(Mapping[str, WfRun]):
         """In the order in which they began to rest; one that was touched since is here until it is attached."""
         self._keys_resting = 0
         self._broken: dict[str, BrokenState] = {}
-        """Why some of those that are held are not whole: they are, or were, in quarantine."""
+        """Why some are not whole that are held: in quarantine, or until the turn ends in which operators ask for them."""
         self._rows = 0
         """Rows of the younger generation, counted anew whenever they are written."""
         self._aged_ms = 0
@@ -164,7 +164,7 @@ class WfRuns(Mapping[str, WfRun]):
     def readable(self, wf_run_id: str) -> WfRun:
         """Return what can be read of a WfRun, a new one if nothing can: for operators, who get past what is broken.
 
-        One that is new is not held.
+        One that is new, or not whole, is not held.
         """
         try:
             run = self.get(wf_run_id)
@@ -173,9 +173,14 @@ class WfRuns(Mapping[str, WfRun]):
             run = self._joined(wf_run_id, self._readable_of(wf_run_id, self._store.rows(wf_run_id)))
         return new_run(wf_run_id) if run is None else run
 
+    def is_broken(self, wf_run_id: str) -> bool:
+        """Whether one that is held is not whole, since rows of it cannot be read."""
+        return wf_run_id in self._broken
+
     def hold(self, run: WfRun) -> None:
-        """Take one that is not held yet."""
-        self._hold(run.wf_run_id, run)
+        """Take one, if it is not held yet."""
+        if not self.holds(run):
+            self._hold(run.wf_run_id, run)
 
     def holds(self, run: WfRun) -> bool:
         """Whether this very one is held, so that what changes in it is not lost."""
@@ -187,7 +192,7 @@ class WfRuns(Mapping[str, WfRun]):
         self._rows += 1
 
     def remove(self, wf_run_id: str) -> None:
-        """Forget one that has no rows any more."""
+        """Forget one that has no rows any more, or has to be read anew before it is used."""
         self._young.pop(wf_run_id, None)
         self._old.pop(wf_run_id, None)
         self._attached.discard(wf_run_id)

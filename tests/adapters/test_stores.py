@@ -18,6 +18,7 @@ from processors.core.commands import (
     QuarantineWfRun,
     ReleaseWfRun,
     RunWf,
+    SkipRecord,
 )
 from processors.core.events import Rejected
 from processors.core.model import ThreadRun, WfRun
@@ -121,6 +122,29 @@ def test_a_wf_run_with_a_broken_thread_can_be_put_into_quarantine_and_its_partit
         rig.crash()
     with pytest.raises(BrokenState):
         rig.turn(ReleaseWfRun("w1"))
+
+
+def test_seq_goes_on_in_what_operators_do_with_a_wf_run_of_which_a_row_is_broken(rig: ShardRig) -> None:
+    seq = rig.shard.wf_runs["w1"].seq
+    damage(rig, "thread-runs", b"w1/0", lambda row: row[:-3])
+    to_skip = rig.command(ExternalEvent("w1", "go", "e1"))
+    rig.turn(SkipRecord("external-events", 0, to_skip.offset))
+    turns = [ReleaseWfRun("w1"), ReleaseWfRun("w1")], [to_skip], [ReleaseWfRun("w1"), QuarantineWfRun("w1")]
+    entries = []
+    for turn in turns:
+        entries += rig.log(*turn)
+        if len(entries) < 4:
+            with pytest.raises(BrokenState):
+                rig.shard.wf_runs["w1"]  # it is held for nobody else
+    assert [(type(entry.event).__name__, entry.seq) for entry in entries] == [
+        ("Rejected", seq + 1),
+        ("Rejected", seq + 2),
+        ("RecordSkipped", seq + 3),
+        ("Rejected", seq + 4),
+        ("WfRunQuarantined", seq + 5),
+    ]
+    rig.crash()
+    assert rig.shard.wf_runs["w1"].seq == seq + 5
 
 
 def test_what_rests_is_dropped_and_what_is_busy_is_not(rig: ShardRig) -> None:
