@@ -14,6 +14,7 @@ from processors.core.events import Event, Rejected, RejectionCode, SkipAccepted
 from processors.core.evolve import COMMAND_IDS_REMEMBERED
 from processors.core.model import WfRun
 from processors.core.quarantine import quarantined, released
+from processors.errors import HalterError
 from processors.fold_position import PendingSkip
 from processors.inputs import OPERATOR_COMMANDS, InputRecord
 
@@ -51,8 +52,17 @@ class OperatorFold:
                 found = skip if skip.offset == record.offset else found
         return found
 
-    def decide(self, command: OperatorCommand, run: WfRun, time_ms: int, offsets: Mapping[str, int]) -> Event:
-        """Return what comes of a command. `run`: of its WfRun; `offsets`: what is folded next of each input."""
+    def decide(
+        self,
+        command: OperatorCommand,
+        run: WfRun,
+        time_ms: int,
+        offsets: Mapping[str, int],
+        broken: HalterError | None = None,
+    ) -> Event:
+        """Return what comes of a command. `run`: of its WfRun; `offsets`: what is folded next of each input; `broken`:
+        what keeps the WfRun from being read as a whole.
+        """
         name = type(command).__name__
         try:
             self._check_can_be_written()
@@ -61,7 +71,9 @@ class OperatorFold:
                 case QuarantineWfRun():
                     return quarantined(run, command, time_ms)
                 case ReleaseWfRun():
-                    return released(run, command, time_ms)
+                    event = released(run, command, time_ms)
+                    _check_whole(broken)
+                    return event
                 case SkipRecord():
                     return self._skip(command, offsets)
         except Refusal as refusal:
@@ -110,3 +122,13 @@ class OperatorFold:
         else:
             self.skips.append(PendingSkip(topic, offset, command.reason, command.operator))
         return SkipAccepted(topic, command.partition, offset, command.reason, command.operator)
+
+
+def _check_whole(broken: HalterError | None) -> None:
+    """A release decides inputs, which nobody can while rows are broken. Raises Refusal."""
+    if broken is not None:
+        raise Refusal(
+            RejectionCode.FAILED_PRECONDITION,
+            f"expected rows that can be read, found {broken}; it stays in quarantine, and the row as it is: have it "
+            "written again as it was, or run the release that wrote it, then start the workers again and release it",
+        )

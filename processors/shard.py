@@ -342,11 +342,15 @@ class Shard:
         """Do what an operator asks for. No WfRun is attached: that alone may run a rule that is broken."""
         about = partition_key(self._partition) if isinstance(command, SkipRecord) else command.wf_run_id
         run = self._runs.readable(about)
-        event = self._operators.decide(command, run, record.timestamp_ms, self._offsets)
+        broken = self._runs.broken(about)
+        event = self._operators.decide(command, run, record.timestamp_ms, self._offsets, broken)
         kept = tuple(run.kept_inputs)
         self._note(run, event, self._cause(record, command.command_id), record.timestamp_ms)
         if isinstance(event, WfRunReleased):
+            run.changes.decided.extend(self._runs.quarantine_notes(about))
             self._decide_kept(run, kept)
+        elif isinstance(event, WfRunQuarantined) and self._runs.has_lost_its_row(run):
+            run.changes.kept.append(_kept_input(run, record))
 
     def _note(self, run: WfRun, event: Event, cause: Cause, time_ms: int) -> None:
         self._write(run, [note(run, event, cause, time_ms)])
@@ -498,6 +502,8 @@ class Shard:
         if run.exists:
             outputs.append(self._row("wf-runs", wf_run_id, run))
             self._timers.arm(run, changed)
+        elif self._runs.has_lost_its_row(run):
+            pass  # `kept-inputs` says that it is in quarantine
         elif run.quarantined_ms is not None:
             outputs.append(self._row("wf-runs", wf_run_id, run))
         elif changes.deleted or changes.released:
@@ -507,7 +513,8 @@ class Shard:
         changes.clear()
         if (run.quarantined_ms is not None) != (wf_run_id in self._quarantined):
             self._note_quarantine(wf_run_id, lasts=run.quarantined_ms is not None)
-        if run.quarantined_ms is None and (self._runs.is_broken(wf_run_id) or not (run.exists or run.external_events)):
+        is_empty = not run.exists and not run.external_events
+        if run.quarantined_ms is None and (is_empty or self._runs.broken(wf_run_id) is not None):
             self._runs.remove(wf_run_id)
 
 
@@ -519,6 +526,23 @@ def can_be_operated(codec: Codec) -> bool:
 def _command_id(command: object) -> str | None:
     """What its producer knows a command by."""
     return getattr(command, "command_id", None) or getattr(command, "external_event_id", None)
+
+
+def _kept_input(run: WfRun, quarantine: InputRecord) -> KeptInput:
+    """The QuarantineWfRun as the first of the inputs that are kept: it is told by its topic and never decided."""
+    assert quarantine.key is not None
+    assert quarantine.value is not None
+    return KeptInput(
+        wf_run_id=run.wf_run_id,
+        topic=quarantine.topic,
+        partition=quarantine.partition,
+        offset=quarantine.offset,
+        number=0,
+        timestamp_ms=quarantine.timestamp_ms,
+        key=quarantine.key,
+        value=quarantine.value,
+        headers=[RecordHeader(name, value) for name, value in quarantine.headers],
+    )
 
 
 def _wf_run_id(decoded: object) -> str | None:

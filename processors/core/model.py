@@ -332,7 +332,9 @@ class KeptInput:
     partition: int
     offset: int
     number: int
-    """1, 2, 3 … in the order in which they came, over all topics."""
+    """1, 2, 3 … in the order in which they came, over all topics. 0: the QuarantineWfRun of a WfRun whose row cannot be
+    read.
+    """
     timestamp_ms: int
     key: bytes
     value: bytes

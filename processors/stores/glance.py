@@ -13,14 +13,22 @@ from processors.core.commands import TimerKind
 from processors.core.context import Limits
 from processors.core.model import NO_INCARNATION, TERMINAL
 from processors.errors import HalterError
-from processors.stores.store import THREAD_RUNS, WF_RUN_EXTERNAL_EVENTS, WF_RUNS, BrokenState, Row
+from processors.stores.store import (
+    KEPT_INPUTS,
+    THREAD_RUNS,
+    WF_RUN_EXTERNAL_EVENTS,
+    WF_RUNS,
+    BrokenState,
+    Row,
+    notes_quarantine,
+)
 from processors.timers import WHOLE_WF_RUN, ArmedTimer
 
 RECORDS: Final = {
     WF_RUNS: "WfRun",
     THREAD_RUNS: "ThreadRun",
     WF_RUN_EXTERNAL_EVENTS: "WfRunExternalEvent",
-    "kept-inputs": "KeptInput",
+    KEPT_INPUTS: "KeptInput",
 }
 """Topic of rows -> the record that its rows are."""
 
@@ -51,7 +59,7 @@ class Glance:
         that runs without thread 0.
         """
         incarnation, runs, started, quarantined, timers = 0, False, False, False, []
-        threads, events = [], []
+        threads, events, noted = [], [], False
         for row in rows:
             if row.topic == THREAD_RUNS:
                 threads.append(self._look(row, _OF_THREAD))
@@ -65,6 +73,7 @@ class Glance:
                 self.check(row)
                 if row.topic == WF_RUN_EXTERNAL_EVENTS:
                     events.append(row)
+                noted = noted or notes_quarantine(row)
         if events and not started:
             posted_ms, _ = max((self._look(row, _OF_EVENT) for row in events), key=itemgetter(1))
             due_ms = posted_ms + self._unstarted_ms
@@ -75,18 +84,20 @@ class Glance:
             timer = node.timer
             if timer is not None and status not in TERMINAL:
                 timers.append(ArmedTimer(timer.due_ms, wf_run_id, number, node.position, timer.kind, incarnation))
-        return Seen(timers, quarantined)
+        return Seen(timers, quarantined or noted)
 
     def is_quarantined(self, rows: Iterable[Row]) -> bool:
-        """Whether a WfRun is in quarantine, as far as its own row can be read."""
-        for row in rows:
-            if row.topic == WF_RUNS:
-                try:
-                    (quarantined_ms,) = self._look(row, _OF_QUARANTINE)
-                except BrokenState:
-                    return False
-                return quarantined_ms is not None
-        return False
+        """Whether a WfRun is in quarantine, as far as its rows can be read."""
+        return any(notes_quarantine(row) or self._says_quarantine(row) for row in rows)
+
+    def _says_quarantine(self, row: Row) -> bool:
+        if row.topic != WF_RUNS:
+            return False
+        try:
+            (quarantined_ms,) = self._look(row, _OF_QUARANTINE)
+        except BrokenState:
+            return False
+        return quarantined_ms is not None
 
     def check(self, row: Row) -> None:
         """Raises BrokenState if a row claims to be something else than its topic holds."""

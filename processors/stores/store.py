@@ -6,11 +6,13 @@ from typing import Final, NamedTuple, Protocol
 
 from processors.core.model import ExternalEventKey
 from processors.errors import HalterError
+from processors.inputs import OPERATOR_COMMANDS
 from processors.timers import ArmedTimer
 
 WF_RUNS: Final = "wf-runs"
 THREAD_RUNS: Final = "thread-runs"
 WF_RUN_EXTERNAL_EVENTS: Final = "wf-run-external-events"
+KEPT_INPUTS: Final = "kept-inputs"
 FOLD_POSITIONS: Final = "fold-positions"
 
 
@@ -24,6 +26,14 @@ class Row(NamedTuple):
     topic: str
     key: bytes
     value: bytes
+
+
+def notes_quarantine(row: Row) -> bool:
+    """Whether a row says that its WfRun is in quarantine, because its own row cannot be read and must not be written.
+
+    It is a row of `kept-inputs` that holds the QuarantineWfRun itself: no other operator command is ever kept.
+    """
+    return row.topic == KEPT_INPUTS and row.key.split(b"/", 2)[1:2] == [OPERATOR_COMMANDS.encode()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,17 @@ from processors.codec.records import RECORDS as RECORD_CLASSES
 from processors.core.engine import new_run
 from processors.core.model import ExternalEventKey, Index, KeptInput, ThreadRun, WfRun, WfRunExternalEvent
 from processors.errors import HalterError
+from processors.inputs import OPERATOR_COMMANDS
 from processors.stores.glance import RECORDS, Glance
 from processors.stores.remembered import Remembered
-from processors.stores.store import WF_RUN_EXTERNAL_EVENTS, BrokenState, Row, WfRunStore, external_event_row_key
+from processors.stores.store import (
+    WF_RUN_EXTERNAL_EVENTS,
+    BrokenState,
+    Row,
+    WfRunStore,
+    external_event_row_key,
+    notes_quarantine,
+)
 
 T = TypeVar("T")
 RowRecord: TypeAlias = WfRun | ThreadRun | WfRunExternalEvent | KeptInput
@@ -114,7 +122,7 @@ class WfRuns(Mapping[str, WfRun]):
         """In the order in which they began to rest; one that was touched since is here until it is attached."""
         self._keys_resting = 0
         self._broken: dict[str, BrokenState] = {}
-        """Why some are not whole that are held: in quarantine, or until the turn ends in which operators ask for them."""
+        """Why some that are held are not whole: in quarantine, or for the turn in which operators ask for them."""
         self._rows = 0
         """Rows of the younger generation, counted anew whenever they are written."""
         self._aged_ms = 0
@@ -173,9 +181,21 @@ class WfRuns(Mapping[str, WfRun]):
             run = self._joined(wf_run_id, self._readable_of(wf_run_id, self._store.rows(wf_run_id)))
         return new_run(wf_run_id) if run is None else run
 
-    def is_broken(self, wf_run_id: str) -> bool:
-        """Whether one that is held is not whole, since rows of it cannot be read."""
-        return wf_run_id in self._broken
+    def broken(self, wf_run_id: str) -> BrokenState | None:
+        """Return why one that was read for operators is not whole; None if it is."""
+        return self._broken.get(wf_run_id)
+
+    def has_lost_its_row(self, run: WfRun) -> bool:
+        """Whether the row of a WfRun itself is what cannot be read, or is gone though it has others.
+
+        What is known of the WfRun is no substitute for it: no row of its own may be written or deleted.
+        """
+        return not run.exists and run.wf_run_id in self._broken
+
+    def quarantine_notes(self, wf_run_id: str) -> list[KeptInput]:
+        """Return what says in the place of its own row that a WfRun is in quarantine, as it was after the last turn."""
+        rows = filter(notes_quarantine, self._store.rows(wf_run_id, external_events=False))
+        return [cast("KeptInput", self._reader.record(wf_run_id, row)) for row in rows]
 
     def hold(self, run: WfRun) -> None:
         """Take one, if it is not held yet."""
@@ -274,8 +294,18 @@ class WfRuns(Mapping[str, WfRun]):
             events = [record for record in records if type(record) is WfRunExternalEvent]
             run.external_events = {event.key: event for event in in_order(events, lambda event: event.posted_offset)}
             kept = [record for record in records if type(record) is KeptInput]
-            run.kept_inputs = in_order(kept, lambda kept_input: kept_input.number)
+            self._put_kept(run, in_order(kept, lambda kept_input: kept_input.number))
         return run
+
+    @staticmethod
+    def _put_kept(run: WfRun, kept: Iterable[KeptInput]) -> None:
+        run.kept_inputs = []
+        for kept_input in kept:
+            if kept_input.topic != OPERATOR_COMMANDS:
+                run.kept_inputs.append(kept_input)
+            elif run.quarantined_ms is None:
+                # It was put into quarantine while its own row could not be read, which may be mended since.
+                run.quarantined_ms = kept_input.timestamp_ms
 
     def __iter__(self) -> Iterator[str]:
         seen = {**self._old, **self._young}

@@ -30,7 +30,7 @@ from processors.core.engine import new_run, replay
 from processors.core.events import InputKept, LogEntry, RecordSkipped, Rejected, RejectionCode, WfRunReleased
 from processors.core.model import KeptInput, Status, WfRun
 from processors.settings import Settings
-from processors.stores import MemoryStore, WfRunStore
+from processors.stores import BrokenState, MemoryStore, WfRunStore
 from tests.adapters.test_shard import CART, COMMANDS, add, rocks
 from tests.support.broken_rule import RuleBroke, broken_rule
 from tests.support.shard_rig import ShardRig
@@ -390,6 +390,61 @@ def test_what_was_kept_is_decided_by_one_release_alone_also_if_there_are_two_in_
     events = rig.events(ReleaseWfRun("c1"), QuarantineWfRun("c1"), ReleaseWfRun("c1"))
     assert [events.count(name) for name in ("WfRunDeleted", "WfRunStarted", "ExternalEventPosted")] == [1, 1, 1]
     assert events[-2:] == ["WfRunQuarantined", "WfRunReleased"]
+
+
+def rewrite(rig: ShardRig, topic: str, key: bytes, value: bytes | None) -> None:
+    """Have somebody write a row, and a worker begin with it."""
+    if value is None:
+        del rig.tables[topic][key]
+    else:
+        rig.tables[topic][key] = value
+    rig.logs[topic].append((key, value))
+    rig.crash()
+
+
+@pytest.mark.parametrize("how", ["of an unknown schema", "cut off", "gone", "with all the others"])
+def test_a_row_that_cannot_be_read_outlives_quarantine_and_release(rig: ShardRig, how: str) -> None:
+    smooth = with_cart()
+    for each in (rig, smooth):
+        each.turn(RunWf("c1", "cart"), RunWf("c2", "cart"), add(0), add(0, "c2"))
+    topics = ("wf-runs", "thread-runs", "wf-run-external-events") if how == "with all the others" else ("wf-runs",)
+    good = [(topic, key, row) for topic in topics for key, row in rig.tables[topic].items() if key.startswith(b"c1")]
+    for topic, key, row in good:
+        broken = {"cut off": row[:-4], "gone": None}.get(how, row[:2] + bytes(8) + row[10:])
+        rewrite(rig, topic, key, broken)
+    rows = {topic: dict(rig.tables[topic]) for topic in ("wf-runs", "thread-runs", "wf-run-external-events")}
+    with pytest.raises(BrokenState):
+        rig.turn(add(1))
+    rig.inputs.pop()
+    rig.crash()
+    (entry,) = rig.log(QuarantineWfRun("c1"))
+    assert (entry.seq, entry.incarnation) == (0, -1)
+    for number in (1, 2):
+        assert rig.shard.quarantined == 1
+        assert rig.events(add(number)) == ["InputKept"]
+        (refused,) = rig.log(ReleaseWfRun("c1"))
+        assert isinstance(refused.event, Rejected)
+        assert refused.event.code is RejectionCode.FAILED_PRECONDITION
+        assert "in quarantine already" in str(rig.log(QuarantineWfRun("c1"))[0].event)
+        assert how == "gone" or "wf-runs[0], key b'c1'" in refused.event.message
+        assert {topic: rig.tables[topic] for topic in rows} == rows
+        rig.crash()
+    rig.turn(add(1, "c2"))  # the partition goes on
+    for topic, key, row in good:
+        rewrite(rig, topic, key, row)
+    assert rig.shard.quarantined == 1
+    assert rig.events(add(3)) == ["InputKept"]
+    entries = rig.log(ReleaseWfRun("c1"))
+    assert [entry.seq for entry in entries] == list(range(entries[0].seq, entries[0].seq + 22))
+    smooth.turn(add(1), add(2), add(1, "c2"), add(3))
+    assert rig.tables["kept-inputs"] == {}
+    rig.crash()
+    assert rig.shard.quarantined == 0
+    seen, expected = state(rig), state(smooth)
+    for run in (*seen.values(), *expected.values()):
+        run["external_events"] = {event["external_event_id"] for event in run["external_events"]}
+    assert seen == expected
+    assert rig.shard.next_timer_ms() == smooth.shard.next_timer_ms()
 
 
 OPERATED = st.one_of(
