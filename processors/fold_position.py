@@ -27,6 +27,8 @@ class FoldPosition:
     definitions_position: int = 0
     """The position of `definitions` at which it was folded last: nobody may go on at an earlier one."""
     skips: list[PendingSkip] = field(default_factory=list)
-    """Records to be passed over that have not come."""
+    """Records to be passed over that have not come; and operator commands that were, for a SkipRecord that comes after
+    them and has not been folded.
+    """
     operator_command_ids: list[str] = field(default_factory=list)
     """The last operator commands decided, oldest first: a repeat is refused."""

@@ -28,29 +28,55 @@ class OperatorFold:
     can_be_written: bool = True
     """Whether the state can say what operators ask for: that of an earlier release, during an upgrade, cannot."""
     skips: list[PendingSkip] = field(default_factory=list)
+    """What is to be skipped; and operator commands that were, for a SkipRecord that comes after them: those have an
+    offset that is folded.
+    """
     command_ids: list[str] = field(default_factory=list)
     _coming: dict[int, SkipRecord] = field(default_factory=dict)
     """Offset of an operator command that is to be skipped -> the command that says so, which comes after it."""
-    _passed: set[int] = field(default_factory=set)
-    """Offsets of operator commands that were skipped so."""
 
-    def see_coming(self, skip: SkipRecord) -> None:
-        """Take note of a SkipRecord ahead of its turn: what it is about may be an operator command before it."""
-        if skip.topic == OPERATOR_COMMANDS and self.can_be_written:
-            self._coming[skip.offset] = skip
+    def see_coming(self, skip: SkipRecord, offset: int, offsets: Mapping[str, int]) -> None:
+        """Take note of a SkipRecord ahead of its turn, if what it is about is an operator command before it.
 
-    def skip_of(self, record: InputRecord) -> PendingSkip | None:
-        """Return who wants a record passed over, once; None if nobody does."""
-        if record.topic == OPERATOR_COMMANDS and (coming := self._coming.pop(record.offset, None)) is not None:
-            self._passed.add(record.offset)
-            return PendingSkip(coming.topic, coming.offset, coming.reason, coming.operator)
-        found = None
+        `offset`: its own; `offsets`: what is folded next of each input.
+        """
+        is_before_it = skip.topic == OPERATOR_COMMANDS and offsets.get(skip.topic, 0) <= skip.offset < offset
+        if is_before_it and self.can_be_written:
+            self._coming.setdefault(skip.offset, skip)
+
+    def skip_of(self, record: InputRecord, offsets: Mapping[str, int]) -> PendingSkip | None:
+        """Return who wants a record passed over, once; None if nobody does. `offsets`: what is folded next."""
+        if not self.skips and not self._coming:
+            return None
+        found, following = None, offsets.get(record.topic, 0)
         for skip in list(self.skips):
-            if skip.topic == record.topic and skip.offset <= record.offset:
+            if skip.topic == record.topic and following <= skip.offset <= record.offset:
                 # One with a lower offset was meant for an offset at which there is no record.
                 self.skips.remove(skip)
                 found = skip if skip.offset == record.offset else found
+        if found is None and record.topic == OPERATOR_COMMANDS:
+            return self._skip_that_comes(record.offset)
         return found
+
+    def _skip_that_comes(self, offset: int) -> PendingSkip | None:
+        coming = self._coming.pop(offset, None)
+        for missed in [it for it in self._coming if it < offset]:
+            del self._coming[missed]  # there was no record at that offset
+        if coming is None:
+            return None
+        skip = PendingSkip(coming.topic, coming.offset, coming.reason, coming.operator)
+        self.skips.append(skip)  # so that whoever folds the SkipRecord, also after a crash, knows what it has done
+        return skip
+
+    def passed_over(self, command: SkipRecord, offsets: Mapping[str, int]) -> None:
+        """A SkipRecord was skipped itself, or refused: nobody comes for what it had passed over."""
+        skip = self._skip_of(command)
+        if skip is not None and skip.offset < offsets.get(skip.topic, 0):
+            self.skips.remove(skip)
+
+    def _skip_of(self, command: SkipRecord) -> PendingSkip | None:
+        place = command.topic, command.offset
+        return next((skip for skip in self.skips if (skip.topic, skip.offset) == place), None)
 
     def decide(
         self,
@@ -77,6 +103,8 @@ class OperatorFold:
                 case SkipRecord():
                     return self._skip(command, offsets)
         except Refusal as refusal:
+            if isinstance(command, SkipRecord):
+                self.passed_over(command, offsets)
             about = (
                 f"{command.topic}[{command.partition}]@{command.offset}"
                 if isinstance(command, SkipRecord)
@@ -108,14 +136,15 @@ class OperatorFold:
                 RejectionCode.INVALID_ARGUMENT,
                 f"expected one of {known}, which are the inputs of partition {command.partition}, found {topic!r}",
             )
-        if topic == OPERATOR_COMMANDS and offset in self._passed:
-            self._passed.discard(offset)
-        elif offset < offsets.get(topic, 0):
+        skip, is_folded = self._skip_of(command), offset < offsets.get(topic, 0)
+        if is_folded and skip is not None:
+            self.skips.remove(skip)
+        elif is_folded:
             raise Refusal(
                 RejectionCode.FAILED_PRECONDITION,
                 f"it is folded already: the next offset to fold is {offsets.get(topic, 0)}",
             )
-        elif any((skip.topic, skip.offset) == (topic, offset) for skip in self.skips):
+        elif skip is not None:
             raise Refusal(RejectionCode.ALREADY_EXISTS, "it is to be skipped already")
         elif len(self.skips) >= self.limits.skips:
             raise Refusal(RejectionCode.RESOURCE_EXHAUSTED, f"{len(self.skips)} records are to be skipped already")

@@ -270,13 +270,13 @@ class Shard:
         """The position of `definitions` that the producer of a RunWf or an ExternalEvent saw; 0 for all else."""
         decoded = self._read[record.topic, record.offset] = read_input(record, self._codec, self._partitions)
         if isinstance(decoded, SkipRecord):
-            self._operators.see_coming(decoded)
+            self._operators.see_coming(decoded, record.offset, self._offsets)
         # A tuple: `A | B` would be made anew for every record.
         return (decoded.definitions_position or 0) if isinstance(decoded, (RunWf, ExternalEvent)) else 0
 
     def fold(self, record: InputRecord) -> None:
         """Take one input record. Whatever is in it, it has an outcome; an exception is a bug of ours."""
-        skip = self._operators.skip_of(record)
+        skip = self._operators.skip_of(record, self._offsets)
         if skip is not None:
             self._pass_over(record, skip)
             return
@@ -393,6 +393,8 @@ class Shard:
         run = self._runs.readable(wf_run_id)
         self._note(run, event, self._cause(record, _command_id(decoded)), record.timestamp_ms)
         why = f": {skip.reason}" if skip.reason else ""
+        if isinstance(decoded, SkipRecord):
+            self._operators.passed_over(decoded, self._offsets)
         self._bury(record, DeadLetter(DeadLetterReason.SKIPPED, f"an operator had it skipped{why}"))
 
     def _write(self, run: WfRun, log: Sequence[LogEntry]) -> None:

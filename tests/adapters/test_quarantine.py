@@ -454,7 +454,7 @@ OPERATED = st.one_of(
     st.builds(StopWfRun, st.sampled_from(["c1", "c2"])),
     st.builds(
         SkipRecord,
-        st.sampled_from(["wf-commands", "external-events"]),
+        st.sampled_from(["wf-commands", "external-events", "operator-commands"]),
         st.just(0),
         st.integers(0, 6),
     ),
@@ -488,3 +488,44 @@ def test_the_log_is_the_same_however_inputs_are_grouped_into_turns(
     assert logs[0] == logs[1]
     for topic in ("wf-runs", "thread-runs", "wf-run-external-events", "kept-inputs", "fold-positions"):
         assert grouped.tables[topic] == one_by_one.tables[topic]
+
+
+def seen_ahead(items: list[Any], ends: frozenset[int], crashes: frozenset[int]) -> ShardRig:
+    """Fold inputs one by one; the shard is shown those up to the next of `ends` before, as those of a poll are."""
+    rig = with_cart()
+    shown: list[Any] = []
+    records = [rig.command(item) for item in items]
+    for number, record in enumerate(records):
+        if record not in shown:
+            shown = records[number : min((end for end in ends if end > number), default=None)]
+            for each in shown:
+                rig.shard.required_definitions(each)
+        rig.turn(record)
+        if number in crashes:
+            rig.crash()
+            shown = []
+    return rig
+
+
+SKIPS = st.builds(
+    SkipRecord, st.just("operator-commands"), st.just(0), st.integers(0, 9), command_id=st.sampled_from("ab")
+)
+"""Also with an id that was used before."""
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(SKIPS | st.sampled_from([QuarantineWfRun("c1"), ReleaseWfRun("c1")]), max_size=8),
+    st.frozensets(st.integers(1, 7), max_size=3),
+    st.frozensets(st.integers(0, 7), min_size=1),
+)
+def test_what_is_skipped_is_the_same_wherever_the_worker_crashes(
+    items: list[Any], ends: frozenset[int], crashes: frozenset[int]
+) -> None:
+    # After a crash as much is polled at once as before it: how far a shard sees ahead may change what happens.
+    smooth, rough = seen_ahead(items, ends, frozenset()), seen_ahead(items, ends, crashes)
+    assert rough.outputs == smooth.outputs
+    position: Any = smooth.codec.decode(smooth.tables["fold-positions"][b"0"])
+    if items:
+        assert all(skip.offset >= position.offsets["operator-commands"] for skip in position.skips)
+    assert not smooth.shard._operators._coming
