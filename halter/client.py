@@ -173,8 +173,8 @@ class Posted:
 
 
 @dataclass(slots=True)
-class _Sending:
-    """A record on its way."""
+class Sending:
+    """A record on its way; `Client.until_delivered` waits for its arrival."""
 
     topic: str
     what: str
@@ -450,10 +450,18 @@ class Client:
         `timestamp_ms` is their time where topics keep the producer's, which only those of scenarios do. Raises
         NotDelivered if any is not there; the others may be.
         """
-        sending = [self._begin(self.topics.prefix + topic_of(it), key_of(it), it, timestamp_ms) for it in commands]
+        sending = [self.send_soon(it, timestamp_ms) for it in commands]
+        self.until_delivered(sending)
+        return len(sending)
+
+    def send_soon(self, command: Command | DefinitionCommand, timestamp_ms: int | None = None) -> Sending:
+        """Hand a command to librdkafka, which sends it at once and in order, and wait for nothing."""
+        return self._begin(self.topics.prefix + topic_of(command), key_of(command), command, timestamp_ms)
+
+    def until_delivered(self, sending: Iterable[Sending]) -> None:
+        """Wait until Kafka has these. Raises NotDelivered if any is not there; the others may be."""
         for sent in sending:
             self._delivered(sent)
-        return len(sending)
 
     def check(self, command: Command | DefinitionCommand | OperatorCommand) -> bytes:
         """The bytes of a command. Raises RecordTooLarge, or Unencodable if it has a value that no record can have."""
@@ -493,10 +501,10 @@ class Client:
         command: Command | DefinitionCommand | OperatorCommand,
         timestamp_ms: int | None = None,
         partition: int = BY_KEY,
-    ) -> "_Sending":
+    ) -> Sending:
         value = self.check(command)
         self._expect_topic(topic)
-        sending = _Sending(topic, f"{type(command).__name__} of {key!r}")
+        sending = Sending(topic, f"{type(command).__name__} of {key!r}")
         with self._settings_explain(topic):
             while True:
                 try:
@@ -512,7 +520,7 @@ class Client:
                 except BufferError:  # librdkafka's queue is full: let it empty
                     self._producer.poll(POLL_SECONDS)
 
-    def _delivered(self, sending: "_Sending") -> Message:
+    def _delivered(self, sending: Sending) -> Message:
         while sending.message is None:  # ended by librdkafka, which reports a failure after DELIVERY_SECONDS
             self._producer.poll(POLL_SECONDS)
         if sending.error is not None:
@@ -660,4 +668,5 @@ __all__ = [
     "Posted",
     "Put",
     "RecordTooLarge",
+    "Sending",
 ]

@@ -11,6 +11,11 @@
 An attempt may be handed out twice (a worker that dies, a group that is rebalanced): handlers are to be idempotent, and
 the engine refuses a second report of the same attempt. Attempts past their deadline are skipped: the engine has timed
 them out, or is about to.
+
+Requests are taken one by one, and each report is sent as its handler returns: what a slow handler has finished does not
+wait for what is behind it, and the group hears from us between two tasks. Only a handler that takes longer than
+`max.poll.interval.ms` (5 minutes, unless set) loses its partitions to another worker. Offsets follow in groups: an
+offset is committed after Kafka has the reports of all before it.
 """
 
 import time
@@ -22,14 +27,17 @@ from typing import Any, Final, Self
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from halter.client import Client
+from halter.client import Client, Sending
 from processors.core.commands import ReportTaskRun, TaskStatus
 from processors.core.events import TaskRequest
 from processors.core.values import Value
 from processors.errors import HalterError
 
 POLL_SECONDS: Final = 0.1
-BATCH: Final = 100
+UNSETTLED_MAX: Final = 500
+"""So many requests may be done and their offsets not committed; whoever takes over after a death does them again."""
+SETTLE_SECONDS: Final = 0.5
+"""And for so long, where handlers are slow."""
 MESSAGE_LENGTH_MAX: Final = 2_000
 
 
@@ -91,11 +99,17 @@ class TaskWorker:
         queue: str | None = None,
         group: str | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`group`: workers with the same handlers share one; needed where two kinds of workers share a queue."""
         if not handlers:
             raise WorkerNotStarted("expected a handler for at least one TaskDef, found none")
-        self._client, self._handlers, self._clock_ms = client, dict(handlers), clock_ms
+        self._client, self._handlers, self._clock_ms, self._monotonic = client, dict(handlers), clock_ms, monotonic
+        self._reports: list[Sending | None] = []
+        """Of requests whose offsets are not committed; None where nothing is to be reported."""
+        self._done: dict[tuple[str, int], int] = {}
+        """(topic, partition) -> the offset behind the last of them."""
+        self._settle_at = 0.0
         self._topic = client.topics.task_queue(queue)
         self._group = client.topics.task_group if group is None else f"{client.topics.task_group}-{group}"
         self._stopped = False
@@ -112,36 +126,53 @@ class TaskWorker:
     def run(self) -> None:
         """Take and run tasks until `stop`. Raises KafkaUnavailable if the cluster refuses us."""
         with self._client.settings.explaining(f"taking tasks from '{self._topic}'"):
-            self._consumer.subscribe([self._topic])
+            self._consumer.subscribe([self._topic], on_revoke=self._revoked)
             while not self._stopped:
                 self._turn()
+            self._settle()
 
     def stop(self) -> None:
         """Let `run` return after what it is doing; safe from a signal handler or another thread."""
         self._stopped = True
 
     def _turn(self) -> None:
-        """Some requests: run them, have all reports delivered, then commit."""
-        messages = self._consumer.consume(BATCH, POLL_SECONDS)
-        reports = []
-        last: dict[tuple[str, int], int] = {}
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                if error.code() in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
-                    continue
-                raise KafkaException(error)
-            report = self._handled(message)
-            if report is not None:
-                reports.append(report)
-            topic, partition, offset = message.topic(), message.partition(), message.offset()
-            assert topic is not None
-            assert partition is not None
-            assert offset is not None
-            last[topic, partition] = offset + 1
-        self._client.post_all(reports)
-        if last:
-            self._commit([TopicPartition(topic, partition, offset) for (topic, partition), offset in last.items()])
+        """One request, if there is one; and what was done before is settled, if it is time."""
+        message = self._consumer.poll(POLL_SECONDS)
+        if message is not None:
+            self._take(message)
+        if message is None or len(self._reports) >= UNSETTLED_MAX or self._monotonic() >= self._settle_at:
+            self._settle()
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        if error is not None:
+            if error.code() in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+                return
+            raise KafkaException(error)
+        report = self._handled(message)
+        self._reports.append(None if report is None else self._client.send_soon(report))
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        assert topic is not None
+        assert partition is not None
+        assert offset is not None
+        self._done[topic, partition] = offset + 1
+
+    def _settle(self) -> None:
+        """Have all reports delivered, then commit."""
+        if self._done:
+            self._client.until_delivered(report for report in self._reports if report is not None)
+            offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._done.items()]
+            self._reports.clear()
+            self._done.clear()
+            self._commit(offsets)
+        self._settle_at = self._monotonic() + SETTLE_SECONDS
+
+    def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        """Whoever gets our partitions shall not do again what we have done."""
+        try:
+            self._settle()
+        except (HalterError, KafkaException) as error:
+            self._log.warning("offsets_not_committed", reason=str(error))
 
     def _commit(self, offsets: list[TopicPartition]) -> None:
         try:

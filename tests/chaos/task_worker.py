@@ -1,12 +1,11 @@
 """A task worker that succeeds, fails, reports twice or is silent, by the identity of the attempt."""
 
 import threading
-from collections.abc import Iterable
 from zlib import crc32
 
 from confluent_kafka import KafkaException
 
-from halter.client import Client
+from halter.client import Client, Sending
 from halter.worker import BusinessException, Task, TaskWorker
 from processors.core.commands import Command, DefinitionCommand
 from processors.core.values import Value
@@ -17,11 +16,15 @@ from processors.settings import Settings
 class Stuttering(Client):
     """Sends every fourth report twice, as a client would whose first one was not acknowledged."""
 
-    def post_all(self, commands: Iterable[Command | DefinitionCommand], timestamp_ms: int | None = None) -> int:
-        posted = []
-        for number, command in enumerate(commands):
-            posted += [command] * (2 if number % 4 == 0 else 1)
-        return super().post_all(posted, timestamp_ms)
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._sent = 0
+
+    def send_soon(self, command: Command | DefinitionCommand, timestamp_ms: int | None = None) -> Sending:
+        self._sent += 1
+        if self._sent % 4 == 0:
+            super().send_soon(command, timestamp_ms)
+        return super().send_soon(command, timestamp_ms)
 
 
 def chance(task: Task) -> int:

@@ -1,0 +1,199 @@
+"""The task worker over a queue in memory, with clocks that handlers move on."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException, TopicPartition
+
+from halter import worker as task_worker
+from halter.client import NotDelivered
+from halter.worker import UNSETTLED_MAX, Task, TaskWorker
+from processors.codec import Codec
+from processors.core.commands import ReportTaskRun
+from processors.core.events import TaskRequest
+from processors.core.values import Value
+
+CODEC = Codec.load()
+DEADLINE_MS = 60_000
+
+
+class Request:
+    """A record of the queue."""
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+
+    def value(self) -> bytes:
+        return CODEC.encode(TaskRequest(f"w{self._offset}", 0, 0, 1, 1, "t", {}, 0, DEADLINE_MS))
+
+    def offset(self) -> int:
+        return self._offset
+
+    def topic(self) -> str:
+        return "task-requests"
+
+    def partition(self) -> int:
+        return 0
+
+    def error(self) -> None:
+        return None
+
+
+class World:
+    """A queue with so many requests, a client, and what was done in which order."""
+
+    def __init__(self, requests: int, handler_ms: int = 0) -> None:
+        self.now_ms, self.left, self.next = 0, requests, 0
+        self.done: list[str] = []
+        self.posted_ms: list[int] = []
+        self.in_flight: list[ReportTaskRun] = []
+        self.delivered = self.committed = 0
+        self.between_polls_ms_max = 0
+        self.fails = False
+        self._polled_ms, self._handler_ms = 0, handler_ms
+        self.worker: TaskWorker | None = None
+        self.on_revoke: Callable[[Any, list[TopicPartition]], None] = lambda *_: None
+        self.codec = CODEC
+        self.topics = SimpleNamespace(task_queue=lambda _: "task-requests", task_group="workers")
+        self.settings = SimpleNamespace(consumer=lambda **_: {}, explaining=self._explaining)
+
+    @contextmanager
+    def _explaining(self, _: str, *_more: Any) -> Iterator[None]:
+        yield
+
+    # The consumer's side.
+
+    def subscribe(self, _: list[str], on_revoke: Callable[[Any, list[TopicPartition]], None]) -> None:
+        self.on_revoke = on_revoke
+
+    def poll(self, seconds: float) -> Request | None:
+        self.between_polls_ms_max = max(self.between_polls_ms_max, self.now_ms - self._polled_ms)
+        self._polled_ms = self.now_ms
+        if self.next == self.left:
+            self.now_ms += int(seconds * 1000)
+            return None
+        self.next += 1
+        return Request(self.next - 1)
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        assert not asynchronous
+        assert not self.in_flight, "an offset is committed after the reports are delivered"
+        (offset,) = offsets
+        self.committed = offset.offset
+        self.done.append(f"commit {self.committed}")
+
+    def close(self) -> None:
+        self.on_revoke(None, [])
+
+    # The client's side.
+
+    def check(self, _: object) -> bytes:
+        return b""
+
+    def send_soon(self, report: ReportTaskRun) -> ReportTaskRun:
+        self.posted_ms.append(self.now_ms)
+        self.in_flight.append(report)
+        return report
+
+    def until_delivered(self, sending: Iterable[ReportTaskRun]) -> None:
+        if self.fails:
+            raise NotDelivered("no")
+        for report in sending:
+            self.in_flight.remove(report)
+            self.delivered += 1
+        self.done.append(f"delivered {self.delivered}")
+
+    # The handler, and the run.
+
+    def handle(self, _: Task) -> Value:
+        self.now_ms += self._handler_ms
+        return None
+
+    def run(self, monkeypatch: pytest.MonkeyPatch, handle: Callable[[Task], Value] | None = None) -> "World":
+        monkeypatch.setattr(task_worker, "Consumer", lambda _: self)
+        handlers = {"t": handle or self.handle}
+        clocks: dict[str, Any] = {"clock_ms": lambda: self.now_ms, "monotonic": lambda: self.now_ms / 1000}
+        with TaskWorker(self, handlers, **clocks) as self.worker:  # type: ignore[arg-type]
+            turn = self.worker._turn
+
+            def turns() -> None:
+                turn()
+                if self.next == self.left and not self.in_flight:
+                    self.worker.stop()  # type: ignore[union-attr]
+
+            monkeypatch.setattr(self.worker, "_turn", turns)
+            self.worker.run()
+        return self
+
+
+def test_a_report_is_sent_when_its_handler_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(100, handler_ms=2_000).run(monkeypatch)
+    assert world.posted_ms == [2_000 * number for number in range(1, 31)], "and what is past its deadline is skipped"
+    assert world.committed == 100
+
+
+def test_the_group_hears_from_a_slow_worker_between_two_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(20, handler_ms=2_500).run(monkeypatch)
+    assert world.between_polls_ms_max == 2_500
+
+
+def test_offsets_of_slow_tasks_follow_each_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(3, handler_ms=2_000).run(monkeypatch)
+    assert world.done[:4] == ["delivered 1", "commit 1", "delivered 2", "commit 2"]
+
+
+def test_reports_of_quick_tasks_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(2 * UNSETTLED_MAX + 1).run(monkeypatch)
+    commits = [did for did in world.done if did.startswith("commit")]
+    # The first is alone: nobody knows yet how quick the handlers are.
+    assert commits == ["commit 1", f"commit {UNSETTLED_MAX + 1}", f"commit {2 * UNSETTLED_MAX + 1}"]
+
+
+def test_a_worker_that_is_told_to_stop_begins_no_other_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(100)
+
+    def stopping(_: Task) -> Value:
+        if world.next == 5:
+            assert world.worker is not None
+            world.worker.stop()
+        return None
+
+    world.run(monkeypatch, stopping)
+    assert (world.delivered, world.committed) == (5, 5)
+
+
+def test_partitions_are_not_given_up_before_what_is_done_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(10)
+
+    def interrupted(_: Task) -> Value:
+        if world.next == 5:
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(KeyboardInterrupt):
+        world.run(monkeypatch, interrupted)
+    assert (world.delivered, world.committed) == (4, 4), "the fifth is somebody else's"
+
+
+def test_without_its_report_no_offset_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(3)
+    world.fails = True
+    with pytest.raises(NotDelivered):
+        world.run(monkeypatch)
+    assert world.committed == 0
+
+
+def test_a_group_that_moved_on_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(1)
+    refusals = []
+
+    def refused(offsets: list[TopicPartition], asynchronous: bool) -> None:
+        refusals.append((offsets, asynchronous))
+        raise KafkaException("ILLEGAL_GENERATION")
+
+    monkeypatch.setattr(world, "commit", refused)
+    world.run(monkeypatch)
+    assert len(refusals) == 1
