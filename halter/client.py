@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from halter.ids import new_id
-from halter.inspection import History, WfRunReader
+from halter.inspection import BeginningMissing, History, WfRunReader
 from halter.reading import FROM_THE_START, MISSING, PartitionReader, missing
 from processors.codec import Codec
 from processors.core.canonical import document_text
@@ -165,7 +165,10 @@ class Posted:
         return self._client._outcome(self, self._log_end, timeout_s)
 
     def until_ended(self, timeout_s: float = OUTCOME_SECONDS) -> WfRun:
-        """Wait until its WfRun has ended, and give its state as it was then. Raises NotEnded if that takes longer."""
+        """Wait until its WfRun has ended, and give its state as it was then. Raises NotEnded if that takes longer.
+
+        Of a WfRun that began before the log does, only its row is left: it has no threads.
+        """
         return self._client._until_ended(self, self._log_end, timeout_s)
 
     def __str__(self) -> str:
@@ -582,11 +585,20 @@ class Client:
             assert isinstance(entry, LogEntry)
             if isinstance(entry.event, WfRunEnded | WfRunDeleted):
                 self._remember(entry)
-                return self.history(posted.wf_run_id).final_state()
+                return self._as_it_ended(posted.wf_run_id)
         raise NotEnded(
             f"WfRun '{posted.wf_run_id}' has not ended within {timeout_s:g} s; "
             f"`halter show {posted.wf_run_id}` shows what it waits for"
         )
+
+    def _as_it_ended(self, wf_run_id: str) -> WfRun:
+        try:
+            return self.ended(wf_run_id)
+        except BeginningMissing:
+            row = self.show(wf_run_id)
+            if row is None:
+                raise
+            return row
 
     def _remember(self, entry: LogEntry) -> None:
         self._newest.pop(entry.wf_run_id, None)
@@ -631,6 +643,10 @@ class Client:
         It is at least as new as any outcome that this client has waited for.
         """
         return self.wf_runs.show(wf_run_id, self._newest.get(wf_run_id))
+
+    def ended(self, wf_run_id: str) -> WfRun:
+        """A WfRun that is over, as it was when it ended. Raises BeginningMissing where the log does not have it all."""
+        return self.wf_runs.ended(wf_run_id)
 
     def history(self, wf_run_id: str, *, from_start: bool = False) -> History:
         """Every event of a WfRun that the log still has, in order, incarnations apart.

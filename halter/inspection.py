@@ -14,14 +14,49 @@ from confluent_kafka import Message
 from halter.reading import FROM_THE_START, PartitionReader
 from processors.codec import Codec
 from processors.core.engine import new_run, replay
-from processors.core.events import LogEntry, WfRunEnded, WfRunStarted
-from processors.core.model import NO_INCARNATION, KeptInput, Status, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.events import (
+    Event,
+    ExternalEventPosted,
+    Halt,
+    InterruptAccepted,
+    InterruptDropped,
+    InterruptSuperseded,
+    LogEntry,
+    NodeCompleted,
+    NodeFailed,
+    SpawnChild,
+    ThreadFailed,
+    WfRunDeleted,
+    WfRunEnded,
+    WfRunStarted,
+)
+from processors.core.model import (
+    NO_INCARNATION,
+    KeptInput,
+    PendingInterrupt,
+    Status,
+    ThreadRun,
+    ThreadType,
+    WfRun,
+    WfRunExternalEvent,
+)
+from processors.errors import HalterError
 from processors.partitioner import partition_of
 from processors.topics import Topics
 
 CATCH_UP_SECONDS: Final = 5.0
 CLOCKS_DIFFER_MS: Final = 10 * 60 * 1000
 """A WfRun's times are the broker's clock, those of the log's records may be a worker's: so much apart, at most."""
+
+
+class BeginningMissing(HalterError):
+    """The log has the end of a WfRun and no longer its beginning. Whoever asks has its rows, as far as it has any."""
+
+    def __init__(self, wf_run_id: str) -> None:
+        super().__init__(
+            f"the log no longer has the beginning of WfRun '{wf_run_id}': "
+            "what its threads and Variables were at its end cannot be told"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +91,70 @@ class History:
         return cls(wf_run_id, incarnations, complete)
 
     def state(self) -> WfRun:
-        """Replay: the WfRun as it is after the last of the events. No rule is run."""
-        return replay(self.entries, new_run(self.wf_run_id))
+        """Replay: the WfRun as it is after the last of the events. No rule is run. Raises BeginningMissing."""
+        return replay(self._last(), new_run(self.wf_run_id))
 
     def final_state(self) -> WfRun:
-        """Replay without the end: a WfRun that is over, with the threads and Variables that it had when it ended."""
-        entries = self.entries
+        """Replay without the end: a WfRun that is over, with the threads and Variables that it had when it ended.
+
+        Raises BeginningMissing.
+        """
+        entries = self._last()
+        if not any(isinstance(entry.event, WfRunStarted) for entry in entries):
+            raise BeginningMissing(self.wf_run_id)
         for index in range(len(entries) - 1, -1, -1):
             event = entries[index].event
             if isinstance(event, WfRunStarted):
                 break
             if isinstance(event, WfRunEnded) and event.status is not Status.ERROR:
                 return replay(entries[:index], new_run(self.wf_run_id))
-        return self.state()
+        return replay(entries, new_run(self.wf_run_id))
+
+    def _last(self) -> list[LogEntry]:
+        """All that made the last WfRun: its events, and those of ExternalEvents that came before it.
+
+        What was under the id before left nothing behind, and of that the beginning may be missing.
+        """
+        entries = self.entries
+        started = [index for index, entry in enumerate(entries) if isinstance(entry.event, WfRunStarted)]
+        before = entries[: started[-1]] if started else entries
+        deleted = [index for index, entry in enumerate(before) if isinstance(entry.event, WfRunDeleted)]
+        last = entries[deleted[-1] + 1 :] if deleted else entries
+        if not _is_whole(last):
+            raise BeginningMissing(self.wf_run_id)
+        return last
+
+
+def _is_whole(entries: list[LogEntry]) -> bool:
+    """Whether they begin with the first event of their WfRun, and have every ExternalEvent that they speak of."""
+    posted: set[tuple[str, str]] = set()
+    started = False
+    for entry in entries:
+        event = entry.event
+        started = started or isinstance(event, WfRunStarted)
+        if entry.incarnation != NO_INCARNATION and not started:
+            return False
+        if not posted.issuperset(_external_events_of(event)):
+            return False
+        if isinstance(event, ExternalEventPosted):
+            posted.add((event.external_event_def, event.external_event_id))
+    return True
+
+
+def _external_events_of(event: Event) -> list[tuple[str, str]]:
+    """The ExternalEvents without which an event cannot be replayed."""
+    match event:
+        case ExternalEventPosted():
+            return [(old.external_event_def, old.external_event_id) for old in event.forgotten]
+        case Halt(reason=PendingInterrupt() as reason):
+            return [(reason.external_event_def, reason.external_event_id)]
+        case SpawnChild(type=ThreadType.INTERRUPT) | NodeCompleted() | NodeFailed() | ThreadFailed():
+            name, event_id = event.external_event_def, event.external_event_id
+            return [] if name is None or event_id is None else [(name, event_id)]
+        case InterruptAccepted() | InterruptDropped() | InterruptSuperseded():
+            return [(event.external_event_def, event.external_event_id)]
+        case _:
+            return []
 
 
 def assemble(
@@ -151,6 +237,17 @@ class WfRunReader:
                 assert isinstance(entry, LogEntry)
                 entries.append(entry)
         return History.of(wf_run_id, entries, complete=start == FROM_THE_START)
+
+    def ended(self, wf_run_id: str) -> WfRun:
+        """A WfRun that is over, as it was when it ended. Raises BeginningMissing."""
+        history = self.history(wf_run_id)
+        try:
+            return history.final_state()
+        except BeginningMissing:
+            if not any(isinstance(entry.event, WfRunStarted) for entry in history.entries):
+                raise
+        # An ExternalEvent that it took may have come long before it: its row, which would say when, has left.
+        return self.history(wf_run_id, from_start=True).final_state()
 
     def _beginning(self, wf_run_id: str) -> int:
         """From where on the log can have something of the WfRun of now: no event is older than its first."""

@@ -214,9 +214,7 @@ def show(
                 f"there is no WfRun '{wf_run_id}' and no ExternalEvent that waits for it{known_as(client)}"
             )
         if found.final_status is not None:
-            # Its threads have left; how they were stands on the log, while that is kept.
-            ended = client.history(wf_run_id)
-            found = ended.final_state() if ended.entries else found
+            found = as_it_ended(client, found)
         print_wf_run(client, found, as_json=as_json, unmask=unmask)
 
 
@@ -272,6 +270,17 @@ def declared_variables(
         return {}
     wf_spec = definitions.wf_spec(wf_spec_id)
     return {name: variable.type for name, variable in wf_spec.threads[wf_spec.entrypoint].variables.items()}
+
+
+def as_it_ended(client: "Client", row: "WfRun") -> "WfRun":
+    """A WfRun whose threads have left; how they were stands on the log, while that is kept. Else its row."""
+    from halter.inspection import BeginningMissing
+
+    try:
+        return client.ended(row.wf_run_id)
+    except BeginningMissing as missing:
+        note(str(missing))
+        return row
 
 
 def known_as(client: "Client") -> str:

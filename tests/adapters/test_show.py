@@ -1,0 +1,93 @@
+"""What `halter show` and `halter run --wait` say of WfRuns that are over, as far as the log still has them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from halter.cli import runs
+from halter.definition_files import read_definition_file
+from processors.core.commands import DeleteWfRun, ExternalEvent, RunWf
+from tests.support.shard_rig import ShardRig
+from tests.support.stored_records import RigClient, printed
+
+MINUTE_MS = 60_000
+DEFINITIONS = """
+external_events: {poke: {type: STR}, go: {}}
+wf_specs:
+  - name: s
+    entrypoint: main
+    threads:
+      main:
+        variables: {seen: {type: STR}}
+        interrupts: [{event: poke, handler: h}]
+        nodes:
+          start: {kind: ENTRYPOINT, next: wait}
+          wait: {kind: EXTERNAL_EVENT, event: go, next: done}
+          done: {kind: EXIT}
+      h:
+        variables: {INPUT: {type: STR}}
+        nodes:
+          start: {kind: ENTRYPOINT, next: {to: done, set: [{var: seen, op: ASSIGN, value: {var: INPUT}}]}}
+          done: {kind: EXIT}
+"""
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> RigClient:
+    file = tmp_path / "s.yaml"
+    file.write_text(DEFINITIONS)
+    rig = ShardRig()
+    rig.turn(*read_definition_file(file).commands)
+    return RigClient(rig)
+
+
+def later(client: RigClient, minutes: int, command: Any) -> None:
+    client.rig.now_ms += minutes * MINUTE_MS
+    client.rig.turn(command)
+
+
+def test_a_former_wf_run_of_the_id_whose_end_was_just_before_does_not_matter(
+    client: RigClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later(client, 0, RunWf("w", "s", {}))
+    later(client, 60, ExternalEvent("w", "poke", "p1", "former"))
+    later(client, 1, DeleteWfRun("w"))
+    later(client, 1, RunWf("w", "s", {}))
+    later(client, 1, ExternalEvent("w", "poke", "p1", "this"))
+    later(client, 1, ExternalEvent("w", "go", "g1", None))
+    shown = printed(client, runs.show, "w", capsys=capsys)
+    assert "COMPLETED" in shown
+    assert 'seen = "this"' in shown
+
+
+def test_an_external_event_from_long_before_the_wf_run_is_found_too(
+    client: RigClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later(client, 0, ExternalEvent("w", "go", "g1", None))
+    later(client, 60, RunWf("w", "s", {"seen": "all"}))
+    assert client.show("w").external_events[("go", "g1")] is not None  # type: ignore[union-attr]
+    shown = printed(client, runs.show, "w", capsys=capsys)
+    assert 'seen = "all"' in shown
+
+
+def test_of_a_wf_run_that_is_older_than_the_log_the_row_is_shown(
+    client: RigClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later(client, 0, RunWf("w", "s", {}))
+    later(client, 40 * 24 * 60, ExternalEvent("w", "go", "g1", None))
+    client.reader.retained_from_ms = client.rig.now_ms - 30 * 24 * 60 * MINUTE_MS
+    shown = printed(client, runs.show, "w", capsys=capsys)
+    assert "w  COMPLETED  s:0.0, started" in shown
+    assert "halter: the log no longer has the beginning of WfRun 'w'" in shown
+
+
+def test_of_a_wf_run_that_has_left_the_log_the_row_is_shown(
+    client: RigClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later(client, 0, RunWf("w", "s", {}))
+    later(client, 1, ExternalEvent("w", "go", "g1", None))
+    client.reader.retained_from_ms = client.rig.now_ms + 1
+    shown = printed(client, runs.show, "w", capsys=capsys)
+    assert "w  COMPLETED  s:0.0, started" in shown
+    assert "halter: the log no longer has the beginning" in shown

@@ -1,0 +1,95 @@
+"""What a shard wrote, read as tools read it from Kafka: the client's side of a ShardRig, and commands over it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from halter.cli import runs
+from halter.inspection import WfRunReader
+from processors.core.events import LogEntry
+from processors.outputs import OutputRecord
+from processors.topics import Topics
+from tests.support.shard_rig import ShardRig
+
+
+class StoredRecord:
+    """As confluent_kafka's Message, as far as tools look at it."""
+
+    def __init__(self, key: bytes | None, value: bytes | None, offset: int) -> None:
+        assert key is not None
+        self.key = lambda: key
+        self.value = lambda: value
+        self.offset = lambda: offset
+
+
+class RigReader:
+    """The partitions of a rig's topics. `retained_from_ms`: what is older has left the log."""
+
+    def __init__(self, rig: ShardRig) -> None:
+        self._rig = rig
+        self.retained_from_ms = 0
+        self.partitions: list[tuple[str, int]] = []
+        """What was read."""
+
+    def read(self, topic: str, partition: int, start: int) -> Iterator[StoredRecord]:
+        self.partitions.append((topic, partition))
+        for offset, output in enumerate(self._outputs(topic)):
+            retained = topic != "wf-events" or (_time_of(output)) >= self.retained_from_ms
+            if offset >= start and retained and output.partition == partition:
+                yield StoredRecord(output.key, output.value, offset)
+
+    def offset_at(self, topic: str, _partition: int, time_ms: int) -> int:
+        outputs = self._outputs(topic)
+        at = (offset for offset, output in enumerate(outputs) if (_time_of(output)) >= time_ms)
+        return next(at, len(outputs))
+
+    def _outputs(self, topic: str) -> list[OutputRecord]:
+        return [output for output in self._rig.outputs if output.topic == topic]
+
+
+class RigClient:
+    """A Client of an installation that is a rig: what it posts is decided at once."""
+
+    def __init__(self, rig: ShardRig, partitions: int = 1) -> None:
+        self.rig, self.reader = rig, RigReader(rig)
+        self.settings = SimpleNamespace(bootstrap="nowhere:9092", prefix="")
+        self.wf_runs = WfRunReader(self.reader, Topics.load(None, "", partitions), rig.codec)  # type: ignore[arg-type]
+        self.show, self.history, self.ended = self.wf_runs.show, self.wf_runs.history, self.wf_runs.ended
+
+    def definitions(self) -> Any:
+        return self.rig.view
+
+    def post(self, command: Any) -> Any:
+        entries = [output for output in self.rig.turn(command) if isinstance(output, LogEntry)]
+        return SimpleNamespace(
+            outcome=lambda _: entries,
+            until_ended=lambda _: self.ended(command.wf_run_id),
+            wf_run_id=command.wf_run_id,
+            topic="wf-commands",
+            partition=0,
+            offset=0,
+        )
+
+
+def printed(
+    client: Any, command: Callable[..., None], *arguments: Any, capsys: pytest.CaptureFixture[str], **options: Any
+) -> str:
+    """What a command of `halter.cli.runs` writes to stdout and stderr with this client."""
+
+    @contextmanager
+    def connected(*_: object) -> Iterator[Any]:
+        yield client
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "connected", connected)
+        command(*arguments, **options)
+    out, err = capsys.readouterr()
+    return str(out + err)
+
+
+def _time_of(output: OutputRecord) -> int:
+    assert output.timestamp_ms is not None
+    return output.timestamp_ms
