@@ -41,6 +41,7 @@ from processors.core.halting import (
     retire_with,
 )
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
+from processors.core.knots import untie
 from processors.core.model import TERMINAL, HaltedByParent, Status, ThreadRun, WakeKey, WakeOn, WfRun
 from processors.core.nodes import VARIABLES, run_node
 
@@ -50,6 +51,18 @@ RETENTION_S = 7 * 24 * 3600
 
 def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
     """Pass after pass, until one finds nothing to do. A generator: what it yields is true when it goes on."""
+    yield from _settle(run, context, agenda)
+    while run.index.across and not agenda.is_given_up:
+        seq = run.seq
+        yield from untie(run)
+        if run.seq == seq:
+            break
+        yield from _settle(run, context, agenda)
+    if run.timer is None and run.status in TERMINAL and not agenda.is_given_up:
+        yield from _end(run)
+
+
+def _settle(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
     launched: set[int] = set()
     while agenda.begin_pass() or (launched and run.accepted_interrupts and not agenda.is_given_up):
         if launched and agenda.is_done():
@@ -62,8 +75,7 @@ def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
             thread = run.threads.get(number)
             if thread is not None:
                 yield from advance_thread(run, context, thread)
-    if run.timer is None and run.status in TERMINAL and not agenda.is_given_up:
-        yield from _end(run)
+    agenda.rest()
 
 
 def _each(rules: Iterator[Iterator[Event]], agenda: "Agenda") -> Iterator[Event]:
@@ -139,6 +151,10 @@ class Agenda:
         self._now.extend(sorted(self._next))
         self._next.clear()
         return True
+
+    def rest(self) -> None:
+        """There are no more passes for now: whoever is woken is looked at when there are."""
+        self._at = _BETWEEN_PASSES
 
     def is_done(self) -> bool:
         """Whether there is nobody to look at in this pass."""

@@ -17,7 +17,7 @@ from processors.core.evolve import evolve, index_of, new_run, replay
 from processors.core.failing import fail_thread
 from processors.core.failures import INTERNAL_ERROR, failure_of
 from processors.core.model import NO_INCARNATION, TERMINAL, Index, Status, WfRun
-from processors.core.nodes import parking_of
+from processors.core.nodes import note_wait, parking_of
 
 __all__ = ["attach", "handle", "new_run", "note", "replay"]
 
@@ -54,6 +54,8 @@ def attach(run: WfRun, context: Context, index: Index | None = None) -> WfRun:
     if run.wf_spec is not None:
         run.spec = context.definitions.wf_spec(run.wf_spec)
         for thread in run.threads.values():
+            if thread.node.waits is not None:
+                note_wait(run, thread)
             if thread.status is Status.RUNNING:
                 for key in parking_of(run, thread):
                     run.index.parked.setdefault(key, set()).add(thread.number)

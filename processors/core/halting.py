@@ -161,6 +161,24 @@ def is_halted_because_of(run: WfRun, thread: ThreadRun, other: ThreadRun) -> boo
     return False
 
 
+def halted_until(run: WfRun, thread: ThreadRun) -> Iterator[int]:
+    """The handlers that have to end before a thread can resume: its own, and those of the threads it halts with."""
+    if thread.status is Status.RUNNING:
+        return
+    yield from (reason.handler for reason in thread.halt_reasons if isinstance(reason, Interrupted | HandlingFailure))
+    for below, above in _upward(run, thread):
+        if ParentHalted(above.number) not in below.halt_reasons:
+            return
+        is_own = below.parent == above.number and below.waiter is None
+        if is_own and below.type is ThreadType.INTERRUPT:
+            continue  # its handlers run side by side (N5)
+        for reason in above.halt_reasons:
+            if isinstance(reason, HandlingFailure) and is_own and below.type is ThreadType.FAILURE_HANDLER:
+                continue
+            if isinstance(reason, Interrupted | HandlingFailure):
+                yield reason.handler
+
+
 def _upward(run: WfRun, thread: ThreadRun) -> Iterator[tuple[ThreadRun, ThreadRun]]:
     """Each thread with the one it halts and resumes with, upward."""
     while thread.holder is not None and (above := run.threads.get(thread.holder)) is not None:

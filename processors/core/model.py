@@ -433,6 +433,8 @@ class Index:
     day. Some may still wait for their handler."""
     unclaimed_bytes: int = 0
     """About how much the contents of its unclaimed ExternalEvents take."""
+    across: set[int] = field(default_factory=set)
+    """Threads that wait, at WAIT_FOR_THREADS, for one that is no child of theirs: without such there are no knots."""
     steps_left: int = field(default=2**63, compare=False)
     """How much the command that is at work may still compute; set by the engine, spent by expressions."""
 

@@ -101,6 +101,7 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         "no thread is stuck",
     ),
     "never starts a handler": (_replacing(interrupts, "_may_launch", _always(False)), "wait", "no thread is stuck"),
+    "lets threads wait for each other": (_replacing(advance, "untie", _nothing), "circles", "no thread is stuck"),
     "does not look at who waits": (
         _replacing(advance.Agenda, "wake_parked", _always(None)),
         "wait",

@@ -593,6 +593,42 @@ _TEXTS: Final = {
           h: {nodes: work}
           p: {nodes: pass}
         """,
+    "circles": """
+        external_events: {i: {}, x: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            nodes:
+              start: {kind: ENTRYPOINT, next: a}
+              a: {kind: START_THREAD, thread: a, next: b}
+              b: {kind: START_THREAD, thread: b, next: end}
+              end: {kind: EXIT, on_failure: [{handler: p}]}
+          a:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: c}
+              c: {kind: START_THREAD, thread: c, next: work}
+              work: {kind: TASK, task: t, next: end, on_failure: [{handler: h}]}
+              end: {kind: EXIT, on_failure: [{handler: p}]}
+          b:
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [3, 1], strategy: ANY, next: end, on_failure: [{handler: p}]}
+              end: {kind: EXIT}
+          c:
+            nodes:
+              start: {kind: ENTRYPOINT, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: x, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [2], next: end}
+              end: {kind: EXIT}
+          h:
+            nodes:
+              start: {kind: ENTRYPOINT, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [2], next: end}
+              end: {kind: EXIT}
+          p: {nodes: pass}
+        """,
     "EXIT-that-fails-and-is-handled": """
         external_events: {x: {}, i: {}, j: {}}
         tasks: {t: {}}

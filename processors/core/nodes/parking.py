@@ -25,3 +25,12 @@ def parking_of(run: WfRun, thread: ThreadRun) -> list[WakeKey]:
             return [(WakeOn.THREAD, n) for w in waits for n in (w.thread, w.handler) if n is not None]
         case _:
             return []
+
+
+def note_wait(run: WfRun, thread: ThreadRun) -> None:
+    """Note a thread that waits for others than its own children: `knots` looks at it from then on."""
+    for wait in thread.node.waits or ():
+        other = run.threads.get(wait.thread)
+        if other is not None and other.parent != thread.number:
+            run.index.across.add(thread.number)
+            return

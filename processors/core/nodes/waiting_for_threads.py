@@ -25,7 +25,7 @@ from processors.core.model import (
 )
 from processors.core.nodes.expected import list_of
 from processors.core.nodes.leaving import fail, leave
-from processors.core.nodes.parking import park
+from processors.core.nodes.parking import note_wait, park
 from processors.core.scope import ThreadScope
 from processors.core.spec import WaitForThreadsNode, WaitStrategy
 from processors.core.values import Value, ValueProblem, describe, size_of
@@ -40,6 +40,7 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
             yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
             return
         yield WaitStarted(thread.number, thread.node.position, numbers)
+        note_wait(run, thread)
     waits = thread.node.waits
     assert waits is not None
     done: int = 0
@@ -76,6 +77,23 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
     else:
         park(run, thread, *((WakeOn.THREAD, w.thread) for w in waits))
         park(run, thread, *((WakeOn.THREAD, w.handler) for w in waits if w.handler is not None))
+
+
+def open_waits(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> list[int]:
+    """The threads that a wait still depends on, or their handlers; none if it is over once it is looked at."""
+    targets: list[int] = []
+    for wait in thread.node.waits or ():
+        culprit = _failure_of(run, thread, wait)
+        if culprit is not None:
+            number, failure = culprit
+            is_handled = number == wait.thread and matching_handler(node.on_child_failure, failure) is not None
+            if node.strategy is not WaitStrategy.ANY or is_handled:
+                return []
+        elif not _is_done(run, thread, wait):
+            targets.append(wait.thread if wait.handler is None else wait.handler)
+        elif node.strategy is not WaitStrategy.ALL:
+            return []
+    return targets
 
 
 def _waited_for(run: WfRun, thread: ThreadRun, value: Value) -> list[int]:

@@ -1,0 +1,126 @@
+"""Threads that wait for each other in a circle, which nothing but a failure could end (SEMANTICS N5).
+
+A wait, an EXIT over children, and a thread that is halted until a handler has ended: each needs others to move first.
+In a circle of these nobody moves again, so one of them fails. Every circle has a thread in it that waits for one that
+is no child of its own; while a WfRun has none of these, nothing is looked at. Circles are looked for when a command has
+done all that it can: so it does not matter what closed one, a wait that began, an EXIT that was reached, a thread that
+was rescued, or a failure that left ANY with nobody else to wait for.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from processors.core.events import Event
+from processors.core.failures import VAR_SUB_ERROR
+from processors.core.halting import can_resume, halted_until
+from processors.core.model import TERMINAL, Status, ThreadRun, WfRun
+from processors.core.nodes.leaving import fail
+from processors.core.nodes.waiting_for_threads import open_waits
+from processors.core.spec import ExitNode, WaitForThreadsNode, WaitStrategy
+
+NAMED_MAX = 16
+"""Of the threads in a circle, in the sentence that tells of it: the last ones."""
+_Needs = list[list[int]]
+"""What a thread cannot move without: of each of these lists, one thread that moves."""
+
+
+def untie(run: WfRun) -> Iterator[Event]:
+    """If threads wait for each other in a circle, the one among them that came last fails at its node.
+
+    Last by the WfRun's clock, and of those the one with the greatest number; the replay of a log and a restored WfRun
+    come to the same. A wait rather than an EXIT, which did not choose whom it waits for.
+    """
+    across = run.index.across
+    across.difference_update([number for number in across if not _waits(run, number)])
+    if not across:
+        return
+    needs = _needs_of_all(run, sorted(across))
+    stuck = _stuck(needs)
+    candidates = [run.threads[number] for number in stuck if run.threads[number].status is Status.RUNNING]
+    for thread in sorted(candidates, key=lambda it: _blame(run, it), reverse=True):
+        circle = _circle(needs, stuck, thread.number)
+        if circle:
+            way = " for ".join(map(str, circle[-NAMED_MAX:]))
+            message = f"thread {thread.number} would wait for itself for ever: {thread.number} waits for {way}"
+            yield from fail(run, thread, VAR_SUB_ERROR, message)
+            return
+
+
+def _waits(run: WfRun, number: int) -> bool:
+    thread = run.threads.get(number)
+    return thread is not None and thread.status not in TERMINAL and thread.node.waits is not None
+
+
+def _blame(run: WfRun, thread: ThreadRun) -> tuple[bool, int, int]:
+    node = run.spec_of(thread).nodes[thread.node.node]
+    return isinstance(node, WaitForThreadsNode), thread.node.arrived_ms, thread.number
+
+
+def _needs_of_all(run: WfRun, numbers: Iterable[int]) -> dict[int, _Needs]:
+    """What these threads need, and what those need, and so on."""
+    needs: dict[int, _Needs] = {}
+    todo = list(numbers)
+    while todo:
+        number = todo.pop()
+        if number not in needs:
+            thread = run.threads.get(number)
+            needs[number] = [] if thread is None else _needs(run, thread)
+            todo.extend(other for group in needs[number] for other in group)
+    return needs
+
+
+def _needs(run: WfRun, thread: ThreadRun) -> _Needs:
+    if thread.status in TERMINAL or not can_resume(run, thread):
+        return []  # whoever waits for it sees that at once
+    return [*([handler] for handler in halted_until(run, thread)), *_needs_at_node(run, thread)]
+
+
+def _needs_at_node(run: WfRun, thread: ThreadRun) -> _Needs:
+    """What its node waits for, also if the thread is halted: it will stand there again when it resumes."""
+    state = thread.node
+    node = run.spec_of(thread).nodes[state.node]
+    if isinstance(node, WaitForThreadsNode) and state.failure is None:
+        targets = open_waits(run, thread, node)
+        if node.strategy is WaitStrategy.ALL:
+            return [[target] for target in targets]
+        return [targets] if targets else []
+    if isinstance(node, ExitNode) and (node.failure_name is None if state.failure is None else state.failure_handled):
+        return [[below.number] for below in run.dependents(thread) if below.status not in TERMINAL]
+    return []
+
+
+def _stuck(needs: dict[int, _Needs]) -> list[int]:
+    """All but those that can move: those that need nothing, those that need only such, and so on; ascending."""
+    lacking = {number: len(groups) for number, groups in needs.items()}
+    needed_by: dict[int, list[tuple[int, int]]] = {}
+    for number, groups in needs.items():
+        for place, group in enumerate(groups):
+            for other in group:
+                needed_by.setdefault(other, []).append((number, place))
+    met: set[tuple[int, int]] = set()
+    movable = [number for number, lacks in lacking.items() if not lacks]
+    while movable:
+        for need in needed_by.get(movable.pop(), ()):
+            if need not in met:
+                met.add(need)
+                lacking[need[0]] -= 1
+                if not lacking[need[0]]:
+                    movable.append(need[0])
+    return sorted(number for number, lacks in lacking.items() if lacks)
+
+
+def _circle(needs: dict[int, _Needs], stuck: Iterable[int], number: int) -> list[int]:
+    """A way on which a thread waits for itself, itself last; empty if there is none."""
+    among = set(stuck)
+    came_from: dict[int, int] = {}
+    todo = [number]
+    while todo:
+        current = todo.pop()
+        for other in (it for group in needs[current] for it in group if it in among and it not in came_from):
+            came_from[other] = current
+            todo.append(other)
+    if number not in came_from:
+        return []
+    circle = [number]
+    while (before := came_from[circle[-1]]) != number:
+        circle.append(before)
+    return circle[::-1]
