@@ -487,6 +487,7 @@ class Shard:
             if not changes.deleted:
                 outputs.append(self._row("thread-runs", key, thread))
             outputs.append(self._row("thread-runs", key, None))
+            self._timers.disarm(wf_run_id, thread.number)
         for forgotten in changes.forgotten:
             key = external_event_row_key(wf_run_id, forgotten)
             outputs.append(self._row(WF_RUN_EXTERNAL_EVENTS, key, None))

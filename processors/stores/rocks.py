@@ -33,7 +33,7 @@ except ImportError:  # pragma: no cover  the extra is not installed
 else:
     INSTALLED = True
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of the keys and values below; another one is wiped."""
 
 ROW, TIMER, META, QUARANTINED = b"r", b"t", b"m", b"q"

@@ -22,6 +22,7 @@ from processors.core.commands import (
     RunWf,
     StopWfRun,
     TaskStatus,
+    TimerFired,
 )
 from processors.core.context import Limits
 from processors.core.events import (
@@ -33,8 +34,9 @@ from processors.core.events import (
     TaskAttemptEnded,
     TaskRequest,
 )
-from processors.core.model import Status, ThreadRun, WfRun
+from processors.core.model import NO_INCARNATION, Status, ThreadRun, WfRun
 from processors.stores.rocks import RocksStores
+from processors.timers import HEAP_SLACK, ArmedTimer
 from tests.support.shard_rig import ShardRig
 
 CART = {
@@ -255,6 +257,58 @@ def test_a_timer_that_came_twice_is_ignored_the_second_time(rig: ShardRig) -> No
     assert isinstance(entry.event, Ignored)
 
 
+def armed(rig: ShardRig) -> list[ArmedTimer]:
+    """The timers that a shard knows, in no order; each is in its heap or handed out."""
+    timers = rig.shard._timers
+    in_heap = [timer for _, timer in timers._heap if timers._slots.get((timer.wf_run_id, timer.thread)) is timer]
+    both = [*in_heap, *timers._handed_out]
+    assert sorted(both) == sorted(timers._slots.values())
+    return both
+
+
+def test_timer_fired_from_elsewhere_changes_nothing_of_a_timer_that_was_not_handed_out(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"))
+    (timer,) = armed(rig)
+    forged = TimerFired(timer.wf_run_id, timer.incarnation, timer.thread, timer.position, timer.kind, timer.due_ms)
+    for _ in range(100):
+        assert rig.events(forged) == ["Ignored"]
+    assert armed(rig) == [timer]
+    (_,) = rig.shard.due_timers(timer.due_ms, 1_000)
+    assert rig.events(forged, forged) == ["Ignored", "Ignored"]  # one could be ours, whose clock is early
+    assert len(rig.shard.due_timers(2 * timer.due_ms, 1_000)) == 1
+
+
+WATCH = {
+    "name": "watch",
+    "entrypoint": "main",
+    "threads": {
+        "main": {
+            "nodes": {
+                "start": {"kind": "ENTRYPOINT", "next": "first"},
+                "first": {"kind": "EXTERNAL_EVENT", "event": "beat", "timeout_s": 86_400, "next": "second"},
+                "second": {"kind": "EXTERNAL_EVENT", "event": "beat", "timeout_s": 86_400, "next": "first"},
+                "end": {"kind": "EXIT"},
+            }
+        }
+    },
+}
+
+
+def test_a_wf_run_that_is_told_it_lives_takes_no_more_timers_than_one_that_waits(rig: ShardRig) -> None:
+    rig.turn(PutExternalEventDef("beat"), PutWfSpec("watch", json.dumps(WATCH)))
+    rig.turn(RunWf("w1", "watch"))
+    for number in range(500):
+        rig.now_ms += 1_000
+        assert rig.events(ExternalEvent("w1", "beat", f"b{number}"))[-1] == "TimerArmed"
+    assert len(rig.shard._timers._heap) <= HEAP_SLACK + 2
+    before = armed(rig)
+    assert [timer.due_ms for timer in before] == [rig.now_ms + 86_400_000] == [rig.shard.next_timer_ms()]
+    rig.crash()
+    assert armed(rig) == before
+    if rig.shard.files is not None:
+        assert list(rig.shard._store.timers()) == before
+
+
 def test_a_task_that_is_not_reported_in_time_ends_with_a_timeout(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"), ExternalEvent("c1", "checkout", "k"))
     rig.now_ms += 60_000
@@ -348,6 +402,22 @@ def test_the_same_inputs_give_the_same_bytes_whenever_the_worker_crashes(
     assert rough.inputs == smooth.inputs
     assert rough.outputs == smooth.outputs
     assert rough.tables == smooth.tables
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(COMMANDS, max_size=6), max_size=8), st.frozensets(st.integers(0, 7)))
+def test_the_timers_that_are_known_are_those_that_a_restart_finds(
+    turns: list[list[Any]], crash_after: frozenset[int]
+) -> None:
+    rig = play(ShardRig(), turns, crash_after)
+
+    def told(timer: ArmedTimer) -> ArmedTimer:
+        """ExternalEvents that come for an id put off its end; who is told of that is the timer, when it is due."""
+        return timer._replace(due_ms=0) if timer.incarnation == NO_INCARNATION else timer
+
+    known = sorted(map(told, armed(rig)))
+    rig.crash()
+    assert known == sorted(map(told, armed(rig)))
 
 
 @settings(max_examples=10, deadline=None)
