@@ -393,7 +393,9 @@ class Shard:
         run = self._runs.readable(wf_run_id)
         self._note(run, event, self._cause(record, _command_id(decoded)), record.timestamp_ms)
         why = f": {skip.reason}" if skip.reason else ""
-        if isinstance(decoded, SkipRecord):
+        if isinstance(decoded, TimerFired):
+            self._timers.fire_again(_armed(decoded), early_by_ms=0)  # it is armed still, as a restart would find
+        elif isinstance(decoded, SkipRecord):
             self._operators.passed_over(decoded, self._offsets)
         self._bury(record, DeadLetter(DeadLetterReason.SKIPPED, f"an operator had it skipped{why}"))
 

@@ -20,6 +20,7 @@ from processors.core.commands import (
     ReportTaskRun,
     ResumeWfRun,
     RunWf,
+    SkipRecord,
     StopWfRun,
     TaskStatus,
     TimerFired,
@@ -276,6 +277,22 @@ def test_timer_fired_from_elsewhere_changes_nothing_of_a_timer_that_was_not_hand
     (_,) = rig.shard.due_timers(timer.due_ms, 1_000)
     assert rig.events(forged, forged) == ["Ignored", "Ignored"]  # one could be ours, whose clock is early
     assert len(rig.shard.due_timers(2 * timer.due_ms, 1_000)) == 1
+
+
+def test_a_timer_whose_record_is_skipped_fires_again_as_it_does_after_a_restart(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), RunWf("c2", "cart"))
+    first = rig.shard.next_timer_ms()
+    assert first is not None
+    rig.turn(*(SkipRecord("wf-commands", 0, offset) for offset in (2, 3)))
+    rig.now_ms = first
+    assert [type(entry.event).__name__ for entry in rig.fire_due()] == ["RecordSkipped", "RecordSkipped"]
+    assert rig.shard.next_timer_ms() == first + 1
+    rig.now_ms += 1
+    again = rig.shard.due_timers(rig.now_ms, 10)
+    rig.crash()
+    assert rig.shard.due_timers(rig.now_ms, 10) == again
+    events = rig.events(*(rig.record(output.topic, output.key, output.value) for output in again))
+    assert events == 2 * ["TimerMatured", "ThreadFailed", "WfRunEnded"]
 
 
 WATCH = {
