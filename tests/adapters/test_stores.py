@@ -1,10 +1,13 @@
 """Where rows are kept: what is looked at when they come, what a broken one does, and when files are believed."""
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -21,7 +24,7 @@ from processors.core.commands import (
     SkipRecord,
 )
 from processors.core.events import Rejected
-from processors.core.model import ThreadRun, WfRun
+from processors.core.model import ExternalEventStatus, ThreadRun, WfRun, WfRunExternalEvent
 from processors.stores import BrokenState, MemoryStore, StatePosition
 from processors.stores.remembered import Remembered
 from processors.stores.rocks import DAMAGED, RocksStore, RocksStores, StoreUnusable
@@ -214,6 +217,65 @@ def test_its_external_events_are_what_they_were(beating: ShardRig) -> None:
     assert run.external_events == beating.shard.wf_runs["w3"].external_events
     beats = [f"b{number}" for number in range(2 * MANY_EXTERNAL_EVENTS)]
     assert [event.external_event_id for event in run.external_events.values()] == ["e1", *beats]
+
+
+def remembered(keys: int = 4) -> tuple[Remembered, dict[Any, Any]]:
+    """Nothing decoded yet, and what it is to be like."""
+    plain = {
+        ("beat", f"b{key}"): WfRunExternalEvent("w1", "beat", f"b{key}", ExternalEventStatus.CLAIMED, 0, key, 1)
+        for key in range(keys)
+    }
+    return Remembered(plain, plain.__getitem__), plain
+
+
+A_KEY = ("beat", "b1")
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        dict,
+        copy.copy,
+        copy.deepcopy,
+        lambda it: it.copy(),
+        lambda it: pickle.loads(pickle.dumps(it)),
+        lambda it: {**it},
+        lambda it: it | {},
+        lambda it: {} | it,
+        lambda it: dict(it.items()),
+        lambda it: dict(zip(it, it.values(), strict=True)),
+        lambda it: {key: it.setdefault(key, None) for key in it},
+        lambda it: {key: it[key] for key in it.keys()},  # noqa: SIM118  another way there
+        lambda it: it,
+    ],
+)
+def test_whatever_is_made_of_what_is_remembered_is_what_a_dict_would_give(seen: Callable[[Any], Any]) -> None:
+    it, plain = remembered()
+    assert seen(it) == plain
+    assert (seen(it) != plain) is False
+    assert it == remembered()[0]
+    assert (it != remembered()[0]) is False
+    assert it != remembered(3)[0]
+    assert it != {**plain, A_KEY: None}
+
+
+def test_what_is_remembered_changes_as_a_dict_does_and_counts_what_is_decoded() -> None:
+    it, plain = remembered()
+    for each in (it, plain):
+        each.update({("beat", "new"): plain[A_KEY]})
+        each |= {("beat", "newer"): plain[A_KEY]}
+        each.pop(A_KEY)
+        each.popitem()
+        del each["beat", "b0"]
+        each.setdefault(("beat", "b0"), each["beat", "b2"])
+    assert it.here == 3  # new, b2, b0
+    assert list(it.items()) == list(plain.items())
+    assert it.here == len(it) == 4
+    assert repr(it) == "Remembered(4 ExternalEvents, 4 decoded)"
+    it.clear()
+    assert (it.here, it) == (0, {})
+    it.forget()
+    assert it == {}
 
 
 @pytest.mark.parametrize("touched", ["rested", "only looked at since the restart"])
