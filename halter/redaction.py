@@ -1,25 +1,30 @@
 """Takes masked values out of what tools show. On the topics they are in clear; see docs.
 
-A Variable is masked by its WfSpec. With it goes what comes from it or leads to it by the words of the WfSpec: inputs of
-tasks that refer to it, outputs and payloads that are stored in it. Where the WfSpec is not known, all values go.
+What is secret in a WfSpec is `halter.masking`'s; here it is found in events and rows. Where the WfSpec is not known,
+all values go, and where a thread is not known, all that would be secret in any.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
+from halter.masking import UNKNOWN, Secrets
 from processors.core.events import (
     ExternalEventPosted,
     InputKept,
     LogEntry,
     NodeCompleted,
+    NodeFailed,
     SpawnChild,
     TaskAttemptEnded,
     TaskAttemptRequested,
+    ThreadCompleted,
+    ThreadFailed,
     WfRunStarted,
+    WorkflowEventThrown,
 )
-from processors.core.model import ThreadRun, WfRun, WfSpecId
-from processors.core.spec import INPUT, Expression, ExternalEventNode, OutputRef, TaskNode, VariableRef, WfSpec, walk
+from processors.core.model import NO_INCARNATION, Failure, ThreadRun, WfRun, WfSpecId
+from processors.core.spec import WfSpec
 from processors.core.values import Value
 from processors.errors import HalterError
 
@@ -32,74 +37,6 @@ class WfSpecs(Protocol):
     def wf_spec(self, wf_spec_id: WfSpecId) -> WfSpec:
         """A registered version, deleted or not; raises a HalterError if there never was one."""
         ...
-
-
-@dataclass(frozen=True)
-class Secrets:
-    """What is masked in a WfSpec, directly or by what is done with it."""
-
-    variables: frozenset[tuple[str, str]]
-    """(ThreadSpec, Variable)."""
-    names: frozenset[str]
-    """The same without the ThreadSpec: a thread sees the Variables of those above it by their names."""
-    outputs: frozenset[tuple[str, str]]
-    """(ThreadSpec, node)."""
-    task_inputs: frozenset[tuple[str, str]]
-    """(node, name of the input), whatever the ThreadSpec."""
-    external_events: frozenset[str]
-    """ExternalEventDefs."""
-    everything: bool = False
-
-    @classmethod
-    def of(cls, spec: WfSpec) -> "Secrets":
-        """Look through a WfSpec."""
-        variables = frozenset(
-            (thread.name, variable.name)
-            for thread in spec.threads.values()
-            for variable in thread.variables.values()
-            if variable.masked
-        )
-        names = frozenset(name for _, name in variables)
-        outputs = frozenset(
-            (thread.name, source.node)
-            for thread in spec.threads.values()
-            for node in thread.nodes.values()
-            for edge in node.edges
-            for mutation in edge.mutations
-            if mutation.variable in names
-            for source in walk(mutation.value)
-            if isinstance(source, OutputRef)
-        )
-        task_inputs = frozenset(
-            (node.name, name)
-            for thread in spec.threads.values()
-            for node in thread.nodes.values()
-            if isinstance(node, TaskNode)
-            for name, expression in node.input.items()
-            if refers_to(expression, names)
-        )
-        awaited = (
-            node.external_event_def
-            for thread in spec.threads.values()
-            for node in thread.nodes.values()
-            if isinstance(node, ExternalEventNode) and (thread.name, node.name) in outputs
-        )
-        interrupting = (
-            interrupt.external_event_def
-            for thread in spec.threads.values()
-            for interrupt in thread.interrupts
-            if (interrupt.handler, INPUT) in variables
-        )
-        return cls(variables, names, outputs, task_inputs, frozenset((*awaited, *interrupting)))
-
-
-UNKNOWN: Final = Secrets(frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), everything=True)
-"""Of a WfSpec that is not at hand."""
-
-
-def refers_to(expression: Expression, names: frozenset[str]) -> bool:
-    """Whether a Variable of one of these names occurs in it."""
-    return any(isinstance(part, VariableRef) and part.name in names for part in walk(expression))
 
 
 def redacted(value: Value, secret: bool) -> Value:
@@ -119,10 +56,11 @@ class Redactor:
         entries = list(entries)
         log = _Log(UNKNOWN)
         shown = []
+        incarnation: int | None = None
         for index, entry in enumerate(entries):
-            # What came before its WfRun is judged by the WfSpec that was to come.
-            if log.secrets is UNKNOWN or isinstance(entry.event, WfRunStarted):
-                log = _Log(self._secrets_of_next_start(entries[index:]))
+            if entry.incarnation != incarnation:
+                incarnation = entry.incarnation
+                log = _Log(self._secrets_of(entries[index:]))
             shown.append(replace(entry, event=log.redact(entry.event)))
         return shown
 
@@ -132,8 +70,16 @@ class Redactor:
         log = _Log(secrets, {} if run is None else {it.number: it.thread_spec for it in run.threads.values()})
         return [replace(entry, event=log.redact(entry.event)) for entry in entries]
 
-    def _secrets_of_next_start(self, entries: list[LogEntry]) -> Secrets:
-        return next((self._secrets(e.event.wf_spec) for e in entries if isinstance(e.event, WfRunStarted)), UNKNOWN)
+    def _secrets_of(self, entries: list[LogEntry]) -> Secrets:
+        """Of the incarnation that the first of these is of.
+
+        What came before its WfRun is judged by the WfSpec that was to come; a rest without its beginning by none.
+        """
+        start = next((entry for entry in entries if isinstance(entry.event, WfRunStarted)), None)
+        if start is None or entries[0].incarnation not in (NO_INCARNATION, start.incarnation):
+            return UNKNOWN
+        assert isinstance(start.event, WfRunStarted)
+        return self._secrets(start.event.wf_spec)
 
     def _secrets(self, wf_spec: WfSpecId | None) -> Secrets:
         if wf_spec is None:
@@ -148,8 +94,9 @@ class Redactor:
     def run(self, run: WfRun) -> WfRun:
         """The state of a WfRun without its masked values; the one that is given is changed."""
         secrets = self._secrets(run.wf_spec)
+        log = _Log(secrets, {it.number: it.thread_spec for it in run.threads.values()})
         for thread in run.threads.values():
-            _redact_thread(thread, secrets)
+            _redact_thread(thread, secrets, log)
         for event in run.external_events.values():
             event.content = redacted(
                 event.content, secrets.everything or event.external_event_def in secrets.external_events
@@ -158,28 +105,26 @@ class Redactor:
         return run
 
 
-def _redact_thread(thread: ThreadRun, secrets: Secrets) -> None:
-    thread.variables = _redact_variables(thread.variables, thread.thread_spec, secrets)
-    thread.outputs = {
-        node: redacted(value, secrets.everything or (thread.thread_spec, node) in secrets.outputs)
-        for node, value in thread.outputs.items()
-    }
-    task = thread.node.task
-    if task is not None:
-        thread.node.task = replace(
-            task,
-            input=_redact_input(task.input, thread.node.node, secrets),
-            output=redacted(
-                task.output, secrets.everything or (thread.thread_spec, thread.node.node) in secrets.outputs
-            ),
+def _redact_thread(thread: ThreadRun, secrets: Secrets, log: "_Log") -> None:
+    spec, node = thread.thread_spec, thread.node
+    thread.variables = _redact_variables(thread.variables, spec, secrets)
+    thread.outputs = {name: redacted(value, secrets.output(spec, name)) for name, value in thread.outputs.items()}
+    thread.output = redacted(thread.output, secrets.returned(spec))
+    if thread.failure is not None:
+        thread.failure = log.failure(thread.failure, thread.number, node.node)
+    if node.failure is not None:
+        node.failure = log.failure(node.failure, thread.number, node.node)
+    if node.task is not None:
+        node.task = replace(
+            node.task,
+            input=_redact_input(node.task.input, node.node, secrets),
+            output=redacted(node.task.output, secrets.output(spec, node.node)),
+            content=redacted(node.task.content, secrets.content(spec, node.node)),
         )
 
 
 def _redact_variables(values: Mapping[str, Value], thread_spec: str, secrets: Secrets) -> dict[str, Value]:
-    return {
-        name: redacted(value, secrets.everything or (thread_spec, name) in secrets.variables)
-        for name, value in values.items()
-    }
+    return {name: redacted(value, secrets.variable(thread_spec, name)) for name, value in values.items()}
 
 
 def _redact_input(values: Mapping[str, Value], node: str, secrets: Secrets) -> dict[str, Value]:
@@ -211,33 +156,48 @@ class _Log:
                 return replace(event, content=redacted(event.content, secret))
             case NodeCompleted():
                 writes = [
-                    replace(write, value=redacted(write.value, self._is_secret(write.thread, write.name)))
+                    replace(write, value=redacted(write.value, secrets.variable(self._spec(write.thread), write.name)))
                     for write in event.writes
                 ]
-                return replace(
-                    event, writes=writes, output=redacted(event.output, self._is_output(event.thread, event.node))
-                )
+                secret = secrets.output(self._spec(event.thread), event.node)
+                return replace(event, writes=writes, output=redacted(event.output, secret))
             case TaskAttemptRequested():
                 self._tasks[event.thread] = event.node
                 return replace(event, input=_redact_input(event.input, event.node, secrets))
             case TaskAttemptEnded():
-                secret = self._is_output(event.thread, self._tasks.get(event.thread, ""))
+                at = self._spec(event.thread), self._tasks.get(event.thread)
                 return replace(
-                    event, output=redacted(event.output, secret), content=redacted(event.content, secrets.everything)
+                    event,
+                    output=redacted(event.output, secrets.output(*at)),
+                    content=redacted(event.content, secrets.content(*at)),
                 )
+            case NodeFailed():
+                return replace(event, failure=self.failure(event.failure, event.thread, event.node))
+            case ThreadFailed():
+                return replace(event, failure=self.failure(event.failure, event.thread))
+            case ThreadCompleted():
+                return replace(event, output=redacted(event.output, secrets.returned(self._spec(event.thread))))
+            case WorkflowEventThrown():
+                secret = secrets.everything or event.workflow_event_def in secrets.thrown
+                return replace(event, content=redacted(event.content, secret))
             case InputKept():
                 # What is in a whole record cannot be said without decoding it.
                 return replace(event, value=REDACTED.encode(), headers=[])
             case _:
                 return event
 
-    def _is_secret(self, thread: int, name: str) -> bool:
-        spec = self._thread_specs.get(thread)
-        known = name in self.secrets.names if spec is None else (spec, name) in self.secrets.variables
-        return self.secrets.everything or known
-
-    def _is_output(self, thread: int, node: str) -> bool:
-        spec = self._thread_specs.get(thread)
-        return self.secrets.everything or any(
-            of_node == node and spec in (None, of_spec) for of_spec, of_node in self.secrets.outputs
+    def failure(self, failure: Failure, thread: int | None, node: str | None = None) -> Failure:
+        """A failure of a thread, at a node if it is known, without what it tells; what repeats a cause goes with it."""
+        spec = self._spec(thread)
+        cause = None if failure.cause is None else self.failure(failure.cause, failure.cause_thread)
+        quotes = self.secrets.quotes(failure.name, spec, node) or (cause is not None and cause.message == REDACTED)
+        secret = quotes or self.secrets.content(spec, node) or (cause is not None and cause.content == REDACTED)
+        return replace(
+            failure,
+            message=REDACTED if quotes and failure.message else failure.message,
+            content=redacted(failure.content, secret),
+            cause=cause,
         )
+
+    def _spec(self, thread: int | None) -> str | None:
+        return None if thread is None else self._thread_specs.get(thread)

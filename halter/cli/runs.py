@@ -64,6 +64,8 @@ def run(
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
+    from halter.redaction import Redactor
+
     major, revision = parsed_version(version)
     with connected(bootstrap, properties_file, properties, prefix) as client:
         values = assignments(variables, declared_variables(client, spec, major, revision))
@@ -71,11 +73,10 @@ def run(
         entries = outcome_of(posted, timeout, as_json=as_json)
         if wait:
             print_wf_run(client, posted.until_ended(timeout), as_json=as_json)
-            return
-    if as_json:
-        print_outcome(posted, entries)
-    else:
-        typer.echo(posted.wf_run_id)
+        elif as_json:
+            print_outcome(posted, Redactor(client.definitions()).entries(entries))
+        else:
+            typer.echo(posted.wf_run_id)
 
 
 def send(

@@ -14,6 +14,7 @@ from processors.core.commands import (
     PutExternalEventDef,
     PutTaskDef,
     PutWfSpec,
+    PutWorkflowEventDef,
     QuarantineWfRun,
     ReleaseWfRun,
     ReportTaskRun,
@@ -82,7 +83,7 @@ class ShardRig:
                 topic = "external-events"
             case ReportTaskRun():
                 topic = "task-reports"
-            case PutWfSpec() | PutTaskDef() | PutExternalEventDef():
+            case PutWfSpec() | PutWorkflowEventDef() | PutTaskDef() | PutExternalEventDef():
                 topic = "definition-commands"
             case QuarantineWfRun() | ReleaseWfRun() | SkipRecord():
                 return self.record("operator-commands", operator_key(command).encode(), self.codec.encode(command))

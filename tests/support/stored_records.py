@@ -9,6 +9,7 @@ import pytest
 
 from halter.cli import runs
 from halter.inspection import WfRunReader
+from processors.core.commands import ExternalEvent, RunWf
 from processors.core.events import LogEntry
 from processors.outputs import OutputRecord
 from processors.topics import Topics
@@ -61,6 +62,13 @@ class RigClient:
 
     def definitions(self) -> Any:
         return self.rig.view
+
+    def run_wf(self, spec: str, values: Any, *, wf_run_id: str, major: None, revision: None) -> Any:
+        assert (major, revision) == (None, None)
+        return self.post(RunWf(wf_run_id, spec, values))
+
+    def post_external_event(self, wf_run_id: str, name: str, content: Any, *, event_id: str, thread: None) -> Any:
+        return self.post(ExternalEvent(wf_run_id, name, event_id, content, thread))
 
     def post(self, command: Any) -> Any:
         entries = [output for output in self.rig.turn(command) if isinstance(output, LogEntry)]
