@@ -41,6 +41,7 @@ from processors.core.model import (
     WfRunExternalEvent,
 )
 from processors.errors import HalterError
+from processors.inputs import partition_key
 from processors.partitioner import partition_of
 from processors.topics import Topics
 
@@ -224,7 +225,13 @@ class WfRunReader:
         return {key: self._codec.decode(value) for key, value in values.items() if value is not None}
 
     def _partition(self, topic: str, wf_run_id: bytes, start: int) -> Iterator[Message]:
-        yield from self._reader.read(topic, partition_of(wf_run_id, self._topics.partitions), start)
+        yield from self._reader.read(topic, self._number(wf_run_id), start)
+
+    def _number(self, key: bytes) -> int:
+        """Where a WfRun is; or a partition itself, under whose key is what an operator did to it as a whole."""
+        partitions = self._topics.partitions
+        named = (number for number in range(partitions) if key == partition_key(number).encode())
+        return next(named, partition_of(key, partitions))
 
     def history(self, wf_run_id: str, *, from_start: bool = False) -> History:
         """The events of a WfRun id, from the beginning of the WfRun of now, or all that the log has."""
@@ -255,5 +262,5 @@ class WfRunReader:
         if run is None or run.started_ms is None:
             return FROM_THE_START
         first_ms = min([run.started_ms, *(event.posted_ms for event in run.external_events.values())])
-        partition = partition_of(wf_run_id.encode(), self._topics.partitions)
-        return self._reader.offset_at(self._topics.wf_events, partition, first_ms - CLOCKS_DIFFER_MS)
+        start_ms = first_ms - CLOCKS_DIFFER_MS
+        return self._reader.offset_at(self._topics.wf_events, self._number(wf_run_id.encode()), start_ms)

@@ -7,7 +7,7 @@ import pytest
 
 from halter.cli import runs
 from halter.definition_files import read_definition_file
-from processors.core.commands import DeleteWfRun, ExternalEvent, RunWf
+from processors.core.commands import DeleteWfRun, ExternalEvent, RunWf, SkipRecord
 from tests.support.shard_rig import ShardRig
 from tests.support.stored_records import RigClient, printed
 
@@ -91,3 +91,20 @@ def test_of_a_wf_run_that_has_left_the_log_the_row_is_shown(
     shown = printed(client, runs.show, "w", capsys=capsys)
     assert "w  COMPLETED  s:0.0, started" in shown
     assert "halter: the log no longer has the beginning" in shown
+
+
+def test_the_history_of_a_partition_is_read_from_that_partition(client: RigClient) -> None:
+    apart = RigClient(client.rig, partitions=8)
+    for number in range(8):
+        apart.history(f"partition/{number}")
+    log = [partition for topic, partition in apart.reader.partitions if topic == "wf-events"]
+    assert log == list(range(8))
+
+
+def test_the_history_of_a_partition_has_what_was_skipped_in_it(
+    client: RigClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.rig.turn(SkipRecord("wf-commands", 0, 7, "bad", "s1", "Ann"))
+    shown = printed(client, runs.history, "partition/0", capsys=capsys)
+    assert "SkipAccepted" in shown
+    assert "wf-commands[0]@7" in shown
