@@ -59,7 +59,7 @@ class PartitionReader:
 
     def follow(self, topic: str, partition: int, start: int) -> Iterator[Message | None]:
         """Records from an offset on, for ever; None each time there is no more for the moment."""
-        with self._consumer() as consumer, self._settings.explaining(f"reading {topic}[{partition}]"):
+        with self._consumer() as consumer, self._settings.explaining(f"reading {topic}[{partition}]", consumer):
             # Asking first is quick, and the client then knows who leads the partition: to find out by itself while it
             # fetches takes it half a second.
             low, _ = self._watermarks(consumer, topic, partition)
@@ -97,7 +97,7 @@ class PartitionReader:
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The first offset that is still there, and the one that the next record will have, at least."""
-        with self._consumer() as consumer, self._settings.explaining(f"asking for offsets of {topic}"):
+        with self._consumer() as consumer, self._settings.explaining(f"asking for offsets of {topic}", consumer):
             return self._watermarks(consumer, topic, partition)
 
     def end(self, topic: str, partition: int) -> int:
@@ -116,7 +116,7 @@ class PartitionReader:
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
         """The first offset whose record is not older than that; the end if all are."""
-        with self._consumer() as consumer, self._settings.explaining(f"asking for offsets of {topic}"):
+        with self._consumer() as consumer, self._settings.explaining(f"asking for offsets of {topic}", consumer):
             found = consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], REQUEST_SECONDS)[0]
         if found.error is not None:
             self._raise(KafkaException(found.error), topic)

@@ -125,7 +125,7 @@ class TaskWorker:
 
     def run(self) -> None:
         """Take and run tasks until `stop`. Raises KafkaUnavailable if the cluster refuses us."""
-        with self._client.settings.explaining(f"taking tasks from '{self._topic}'"):
+        with self._client.settings.explaining(f"taking tasks from '{self._topic}'", self._consumer):
             self._consumer.subscribe([self._topic], on_revoke=self._revoked)
             while not self._stopped:
                 self._turn()

@@ -96,8 +96,9 @@ def expect_topics(settings: Settings, topics: Topics) -> None:
     """Raises TopicsUnfit or KafkaUnavailable if a worker cannot run on this cluster."""
     from confluent_kafka.admin import AdminClient
 
-    with settings.explaining("looking at the topics"):
-        problems = check(topics, AdminClient(settings.admin()))
+    admin = AdminClient(settings.admin())
+    with settings.explaining("looking at the topics", admin):
+        problems = check(topics, admin)
     if problems:
         more = f"; and {len(problems) - PROBLEMS_SHOWN} more like that" if len(problems) > PROBLEMS_SHOWN else ""
         raise TopicsUnfit("; ".join(problems[:PROBLEMS_SHOWN]) + more)

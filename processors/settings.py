@@ -287,7 +287,7 @@ class Settings:
         }
 
     @contextmanager
-    def explaining(self, doing: str, client: AdminClient | Producer | None = None) -> Iterator[None]:
+    def explaining(self, doing: str, client: AdminClient | Producer | Consumer | None = None) -> Iterator[None]:
         """Turn a KafkaException of the block into KafkaUnavailable: what we did, where, and why it failed.
 
         The client that the block uses, if given, is asked for the reasons that it has not told yet.

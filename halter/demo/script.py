@@ -100,8 +100,9 @@ class Demo:
         settings = self._settings(stage)
         topics = settings.topics()
         self._say(f"making {len(topics.all)} topics")
-        with settings.explaining("making topics"):
-            topic_admin.make_so(topics, AdminClient(settings.admin()), replication="auto")
+        admin = AdminClient(settings.admin())
+        with settings.explaining("making topics", admin):
+            topic_admin.make_so(topics, admin, replication="auto")
         stage.use(settings.bootstrap, settings.prefix, topics.partitions)
         self._say("starting a worker and a task worker")
         stage.start_worker()

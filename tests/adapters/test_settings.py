@@ -7,6 +7,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 
+from halter.client import Client
+from processors.app import expect_topics
 from processors.settings import ClientErrors, KafkaUnavailable, Settings, SettingsError
 
 
@@ -174,6 +176,25 @@ def test_a_cluster_that_does_not_answer_is_explained_with_its_address():
         admin.list_topics(timeout=2)
     assert "looking at localhost:1 (from the variable KAFKA_BOOTSTRAP_SERVERS)" in str(unavailable.value)
     assert "Connection refused" in str(unavailable.value)
+
+
+@pytest.mark.parametrize("what", ["show", "stop"])
+def test_whoever_reads_tells_why_there_is_no_connection(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("halter.reading.REQUEST_SECONDS", 0.3)
+    with (
+        capture_logs(),
+        Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})) as client,
+        pytest.raises(KafkaUnavailable, match="Connection refused"),
+    ):
+        getattr(client, what)("w")
+
+
+def test_a_worker_tells_why_there_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TIMEOUT_S", "ATTEMPT_S"):
+        monkeypatch.setattr(f"processors.topic_check.{name}", 0.3)
+    settings = Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})
+    with capture_logs(), pytest.raises(KafkaUnavailable, match="Connection refused"):
+        expect_topics(settings, settings.topics())
 
 
 def test_a_wrong_password_is_told_even_where_the_call_only_timed_out():
