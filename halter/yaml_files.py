@@ -1,10 +1,12 @@
 """Reads YAML that people write, and remembers where everything stands, so that a problem has a line and a column.
 
 YAML 1.2's core schema: only true and false are booleans (`on`, `yes`, `no` are words), dates are text, `010` is ten.
-JSON is YAML, so .json files are read alike. A key said twice is an error, tags are not taken, and aliases count for
-what they stand for, so no small file becomes a large one.
+JSON is YAML, so .json files are read alike; but what is JSON is not given to the YAML parser, which knows neither the
+surrogate pairs of `json.dumps` nor keys of more than 1,024 characters nor all characters. A key said twice is an error,
+tags are not taken, and aliases count for what they stand for, so no small file becomes a large one.
 """
 
+import json
 import math
 import re
 import sys
@@ -14,6 +16,7 @@ from typing import TypeAlias
 
 import yaml
 
+from halter.json_tokens import is_json, tokens
 from processors.errors import HalterError
 
 STANDARD_INPUT = Path("-")
@@ -132,7 +135,8 @@ def read_yaml(path: Path, shown: str | None = None) -> YamlFile:
 
 def parse_yaml(text: str, name: str) -> YamlFile:
     """As `read_yaml`, from text; `name` stands for the file in messages."""
-    return _Parser(name).parse(text)
+    parser = _Parser(name)
+    return parser.parse_json(text) if is_json(text) else parser.parse(text)
 
 
 class _Parser:
@@ -160,6 +164,31 @@ class _Parser:
             position = getattr(error, "position", None)
             line = 1 if position is None else text.count("\n", 0, position) + 1
             raise UnreadableFile([Problem(self.file, line, 1, f"not YAML: {error}".split("\n")[0])]) from error
+        return self._result()
+
+    def parse_json(self, text: str) -> YamlFile:
+        """As `parse`, of a text that is JSON."""
+        for written, line, column in tokens(text):
+            match written[0]:
+                case "{":
+                    self._begin(_Node(line, column, {}))
+                case "[":
+                    self._begin(_Node(line, column, [], is_list=True))
+                case "}" | "]":
+                    self._end()
+                case '"':
+                    self._finish(_Node(line, column, self._text(written, line, column)), None)
+                case _:
+                    self._finish(_Node(line, column, self._scalar(written, line, column)), None)
+        return self._result()
+
+    def _text(self, written: str, line: int, column: int) -> str:
+        text: str = json.loads(written)
+        if _SURROGATE.search(text):
+            self._problem(line, column, "expected text, found half of a surrogate pair")
+        return text
+
+    def _result(self) -> YamlFile:
         if self.root is None:
             raise UnreadableFile([Problem(self.file, 1, 1, "expected a document, found an empty file")])
         if self.problems:
@@ -195,15 +224,21 @@ class _Parser:
                 node = _Node(line, column, [] if is_list else {}, is_list=is_list)
                 if event.anchor is not None:
                     self.anchors[event.anchor] = node
-                self.open.append(node)
-                self.keys.append(None)
-                if len(self.open) > DEPTH_MAX:
-                    raise self._fatal(line, column, f"expected values at most {DEPTH_MAX} deep, found more")
+                self._begin(node)
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
-                self.keys.pop()
-                self._finish(self.open.pop(), None)
+                self._end()
             case _:
                 pass
+
+    def _begin(self, node: _Node) -> None:
+        self.open.append(node)
+        self.keys.append(None)
+        if len(self.open) > DEPTH_MAX:
+            raise self._fatal(node.line, node.column, f"expected values at most {DEPTH_MAX} deep, found more")
+
+    def _end(self) -> None:
+        self.keys.pop()
+        self._finish(self.open.pop(), None)
 
     def _check_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, line: int, column: int) -> None:
         if event.tag is not None and event.tag != "!":
@@ -271,6 +306,7 @@ _CONSTANTS: dict[str, object] = {
     "-.inf": -math.inf,
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
 }
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")

@@ -173,6 +173,56 @@ def test_json_is_yaml(tmp_path: Path):
     assert load_wf_spec_document(written(tmp_path, document, "cart.json")).name == "cart"
 
 
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
+    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
+)
+
+
+@settings(max_examples=200)
+@given(json_values, st.booleans(), st.sampled_from([None, 2]))
+def test_all_json_is_read(value: object, ascii_only: bool, indent: int | None):
+    assert parse_yaml(json.dumps(value, ensure_ascii=ascii_only, indent=indent), "a.json").data == value
+
+
+@pytest.mark.parametrize("value", ["smile \U0001f600", "\x7f", "\x85\u2028", {"k" * 2_000: 1}])
+def test_json_may_have_what_the_yaml_parser_does_not_take(value: object):
+    for ascii_only in (True, False):
+        assert parse_yaml(json.dumps({"a": value}, ensure_ascii=ascii_only), "a.json").data == {"a": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"a": 1,\n "b": {"c": 1, "c": 2}}', "a.json:2:16: expected each key once, found 'c' again"),
+        ('[\r\n"\\ud83d"]', "a.json:2:1: expected text, found half of a surrogate pair"),
+        ("[" * 300 + "]" * 300, "a.json:1:201: expected values at most 200 deep, found more"),
+        ("[" * 3_000 + "]" * 3_000, "a.json:1:201: expected values at most 200 deep, found more"),
+        ('{"a": ' + "9" * 50 + "}", "a.json:1:7: expected a number of 64 bits, found more digits"),
+        ('{"a": ' + "9" * 5_000 + "}", "a.json:1:7: expected a number of 64 bits, found more digits"),
+        ("[" + "0," * 500_000 + "0]", "a.json:1:1000000: expected at most 500000 values, found more behind aliases"),
+    ],
+)
+def test_json_is_refused_for_what_yaml_is(text: str, sentence: str):
+    with pytest.raises(UnreadableFile) as unreadable:
+        parse_yaml(text, "a.json")
+    assert str(unreadable.value) == sentence
+
+
+def test_a_problem_in_json_is_where_the_yaml_parser_would_see_it():
+    text = '{"a": [1, {"b": "x"}],\n\t"c":\t{"d\\"": true,  "e": null}}'
+    as_yaml = text.replace('"a"', "a")
+    for path in (("a",), ("a", 1, "b"), ("c",), ("c", 'd"'), ("c", "e")):
+        in_json, in_yaml = (parse_yaml(it, "f").problem(path, "", "X") for it in (text, as_yaml))
+        assert in_json.line == in_yaml.line
+        assert in_json.column == in_yaml.column + 2 * (in_yaml.line == 1 and path != ("a",))
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from("ab:-[]{}&*!|>'\"#,\n \t1?%@`~"), max_size=40))
 def test_any_text_is_read_or_refused_with_a_place(text: str):
