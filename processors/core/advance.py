@@ -43,7 +43,7 @@ from processors.core.halting import (
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
 from processors.core.knots import untie
 from processors.core.model import TERMINAL, HaltedByParent, Status, ThreadRun, WakeKey, WakeOn, WfRun
-from processors.core.nodes import VARIABLES, run_node
+from processors.core.nodes import ROOM, VARIABLES, run_node
 
 RETENTION_S = 7 * 24 * 3600
 """How long a WfRun is kept after its end, where its WfSpec does not say."""
@@ -199,6 +199,12 @@ def _wake_thread(agenda: Agenda, run: WfRun, event: Any) -> None:  # noqa: ARG00
     agenda.wake(event.thread)
 
 
+def _on_given_up(agenda: Agenda, run: WfRun, event: InterruptDropped | InterruptSuperseded) -> None:
+    """The place of its handler is free."""
+    agenda.wake_parked(run, ROOM)
+    agenda.wake(event.thread)
+
+
 def _on_started(agenda: Agenda, run: WfRun, event: WfRunStarted) -> None:  # noqa: ARG001
     agenda.wake(0)
 
@@ -230,6 +236,7 @@ def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed 
 
     So does whoever waits for one below a thread that failed, which stays there for good, or for one that left with it.
     """
+    agenda.wake_parked(run, ROOM)
     agenda.wake_parked(run, (WakeOn.THREAD, event.thread))
     stranded = list(run.dependents(run.threads[event.thread])) if type(event) is ThreadFailed else []
     while stranded:
@@ -267,8 +274,8 @@ WAKERS: dict[type[Event], Callable[[Agenda, WfRun, Any], None]] = {
     Halt: _wake_thread,
     ThreadHalted: _on_halted,
     InterruptAccepted: _wake_thread,
-    InterruptDropped: _wake_thread,
-    InterruptSuperseded: _wake_thread,
+    InterruptDropped: _on_given_up,
+    InterruptSuperseded: _on_given_up,
     SpawnChild: _wake_thread,
     HaltReasonResolved: _on_released,
     Resume: _on_released,

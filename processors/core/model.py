@@ -445,6 +445,7 @@ class WakeOn(StrEnum):
     EXTERNAL_EVENT = "EXTERNAL_EVENT"
     THREAD = "THREAD"
     VARIABLES = "VARIABLES"
+    ROOM = "ROOM"
 
 
 WakeKey: TypeAlias = tuple[WakeOn, str | int]

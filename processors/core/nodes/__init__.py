@@ -12,7 +12,7 @@ from processors.core.events import Event
 from processors.core.model import ThreadRun, WfRun
 from processors.core.nodes.exits import run_exit
 from processors.core.nodes.leaving import leave_handled
-from processors.core.nodes.parking import VARIABLES, note_wait, parking_of
+from processors.core.nodes.parking import ROOM, VARIABLES, note_wait, parking_of
 from processors.core.nodes.passing import run_entrypoint, run_nop, run_throw_event
 from processors.core.nodes.starting_threads import run_start_multiple, run_start_thread
 from processors.core.nodes.tasks import run_task
@@ -33,7 +33,7 @@ from processors.core.spec import (
     WaitForThreadsNode,
 )
 
-__all__ = ["VARIABLES", "note_wait", "parking_of", "run_node"]
+__all__ = ["ROOM", "VARIABLES", "note_wait", "parking_of", "run_node"]
 
 
 def run_node(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:

@@ -4,6 +4,8 @@ from processors.core.model import ThreadRun, WakeKey, WakeOn, WfRun
 from processors.core.spec import ExternalEventNode, SleepNode, WaitForConditionNode, WaitForThreadsNode
 
 VARIABLES: WakeKey = (WakeOn.VARIABLES, 0)
+ROOM: WakeKey = (WakeOn.ROOM, 0)
+"""Fewer threads live than before: who found no room for a handler looks again (N15)."""
 
 
 def park(run: WfRun, thread: ThreadRun, *keys: WakeKey) -> None:
@@ -22,7 +24,8 @@ def parking_of(run: WfRun, thread: ThreadRun) -> list[WakeKey]:
             return [VARIABLES]
         case WaitForThreadsNode():
             waits = thread.node.waits or ()
-            return [(WakeOn.THREAD, n) for w in waits for n in (w.thread, w.handler) if n is not None]
+            threads: list[WakeKey] = [(WakeOn.THREAD, n) for w in waits for n in (w.thread, w.handler) if n is not None]
+            return [*threads, ROOM] if node.on_child_failure else threads
         case _:
             return []
 

@@ -25,7 +25,7 @@ from processors.core.model import (
 )
 from processors.core.nodes.expected import list_of
 from processors.core.nodes.leaving import fail, leave
-from processors.core.nodes.parking import note_wait, park
+from processors.core.nodes.parking import ROOM, note_wait, park
 from processors.core.scope import ThreadScope
 from processors.core.spec import WaitForThreadsNode, WaitStrategy
 from processors.core.values import Value, ValueProblem, describe, size_of
@@ -46,6 +46,7 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
     done: int = 0
     given, most = 0, context.limits.bytes_per_command // 2
     failed: list[tuple[int, Failure]] = []
+    is_crowded = False
     for wait in waits:
         culprit = _failure_of(run, thread, wait)
         if culprit is None:
@@ -56,7 +57,9 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
         number, failure = culprit
         if number == wait.thread:
             handler = matching_handler(node.on_child_failure, failure)
-            if handler is not None and room_for(run, context):
+            if handler is not None and not room_for(run, context):
+                is_crowded = True
+            elif handler is not None:
                 # It is one rule, which nothing ends amid its work: what is too much at once waits until these have
                 # ended. The first can always start, so there is something to wait for.
                 content = size_of(failure.content)
@@ -77,6 +80,8 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
     else:
         park(run, thread, *((WakeOn.THREAD, w.thread) for w in waits))
         park(run, thread, *((WakeOn.THREAD, w.handler) for w in waits if w.handler is not None))
+        if is_crowded:
+            park(run, thread, ROOM)
 
 
 def open_waits(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> list[int]:
