@@ -33,12 +33,12 @@ from processors.core.events import (
     WfRunStarted,
 )
 from processors.core.halting import (
-    drop_hopeless_interrupts,
     finish_halting,
     forget_gone_handlers,
+    is_kept,
     nothing_moves_below,
     resume_where_resolved,
-    retire_with,
+    retire,
 )
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
 from processors.core.knots import untie
@@ -52,14 +52,24 @@ RETENTION_S = 7 * 24 * 3600
 def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
     """Pass after pass, until one finds nothing to do. A generator: what it yields is true when it goes on."""
     yield from _settle(run, context, agenda)
-    while run.index.across and not agenda.is_given_up:
+    while (run.index.across or run.index.kept) and not agenda.is_given_up:
         seq = run.seq
-        yield from untie(run)
-        if run.seq == seq:
-            break
+        if not _wake_kept(run, agenda):
+            yield from untie(run)
+            if run.seq == seq:
+                break
         yield from _settle(run, context, agenda)
     if run.timer is None and run.status in TERMINAL and not agenda.is_given_up:
         yield from _end(run)
+
+
+def _wake_kept(run: WfRun, agenda: "Agenda") -> bool:
+    """Look again at the threads that nothing keeps from leaving any more; whether there are any."""
+    free = [n for n in run.index.kept if n not in run.threads or not is_kept(run, run.threads[n])]
+    run.index.kept.difference_update(free)
+    for number in free:
+        agenda.wake(number)
+    return bool(free)
 
 
 def _settle(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
@@ -114,10 +124,8 @@ def advance_thread(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[
 def _retire(run: WfRun, loser: ThreadRun) -> Iterator[Event]:
     """A loser of ANY or FIRST leaves once nothing below it moves (N15)."""
     yield from forget_gone_handlers(run, loser)
-    if nothing_moves_below(run, loser):
-        yield from retire_with(run, loser)
-        yield ThreadRetired(loser.number)
-        yield from drop_hopeless_interrupts(run)
+    if nothing_moves_below(run, loser) and not is_kept(run, loser):
+        yield from retire(run, loser)
 
 
 _BETWEEN_PASSES = 2**63

@@ -16,8 +16,9 @@ from processors.core.events import Cause, Event, Ignored, LogEntry, NodeComplete
 from processors.core.evolve import evolve, index_of, new_run, replay
 from processors.core.failing import fail_thread
 from processors.core.failures import INTERNAL_ERROR, failure_of
-from processors.core.model import NO_INCARNATION, TERMINAL, Index, Status, WfRun
+from processors.core.model import NO_INCARNATION, TERMINAL, HaltedByParent, Index, Status, ThreadRun, WfRun
 from processors.core.nodes import note_wait, parking_of
+from processors.core.spec import ExitNode
 
 __all__ = ["attach", "handle", "new_run", "note", "replay"]
 
@@ -59,7 +60,16 @@ def attach(run: WfRun, context: Context, index: Index | None = None) -> WfRun:
             if thread.status is Status.RUNNING:
                 for key in parking_of(run, thread):
                     run.index.parked.setdefault(key, set()).add(thread.number)
+        run.index.across.update(run.index.waiter_handlers)
+        if run.index.across:
+            run.index.kept.update(number for number, thread in run.threads.items() if _may_be_kept(run, thread))
     return run
+
+
+def _may_be_kept(run: WfRun, thread: ThreadRun) -> bool:
+    if thread.status is Status.RUNNING:
+        return isinstance(run.spec_of(thread).nodes[thread.node.node], ExitNode)
+    return HaltedByParent in map(type, thread.halt_reasons)
 
 
 _UNDECIDED = (Rejected, Ignored)

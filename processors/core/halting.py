@@ -214,6 +214,68 @@ def _is_below(run: WfRun, thread: ThreadRun, other: ThreadRun) -> bool:
     return any(ancestor.number == other.number for ancestor in run.ancestors(thread))
 
 
+def retire(run: WfRun, loser: ThreadRun) -> Iterator[Event]:
+    """A loser of ANY or FIRST leaves, with all below it (N15)."""
+    yield from retire_with(run, loser)
+    yield ThreadRetired(loser.number)
+    yield from drop_hopeless_interrupts(run)
+
+
+def is_kept(run: WfRun, thread: ThreadRun) -> bool:
+    """Whether a thread may not leave yet, because another one has still to do with a thread that would leave too."""
+    if not thread.children and not run.index.waiter_handlers.get(thread.number):
+        return False  # it leaves alone
+    if next(kept_by_handlers(run, thread), None) is None and next(kept_by_waiters(run, thread), None) is None:
+        return False
+    run.index.kept.add(thread.number)
+    return True
+
+
+def kept_by_handlers(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
+    """The failure handlers below a thread that go on with a thread elsewhere: they need its Variables (4.2, N5)."""
+    for numbers in run.index.waiter_handlers.values():
+        for handler in map(run.threads.__getitem__, numbers):
+            if can_resume(run, handler) and _leaves_with(run, handler, thread):
+                yield handler
+
+
+def kept_by_waiters(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
+    """The threads elsewhere that wait for a failed one below a thread, and have not come to see that it failed.
+
+    One may be halted, or wait for ANY of several. When the failed thread has left it counts as COMPLETED (N15).
+    """
+    for number in sorted(run.index.across):
+        waiter = run.threads.get(number)
+        if waiter is None or waiter.node.failure is not None or not can_resume(run, waiter):
+            continue
+        for wait in waiter.node.waits or ():
+            failed = run.threads.get(wait.thread)
+            if (
+                failed is None
+                or failed.status not in FAILED
+                or wait.handled
+                or failed.number in waiter.handled_children
+            ):
+                continue
+            if _leaves_with(run, failed, thread):
+                yield waiter
+                break
+
+
+def _leaves_with(run: WfRun, below: ThreadRun, thread: ThreadRun) -> bool:
+    """Whether one thread leaves when the other does: it is below it, or below a handler that leaves with it."""
+    todo, seen = [below], {below.number}
+    while todo:
+        current = todo.pop()
+        for number in (current.parent, current.waiter):
+            if number == thread.number:
+                return True
+            if number is not None and number not in seen and (above := run.threads.get(number)) is not None:
+                seen.add(number)
+                todo.append(above)
+    return False
+
+
 def can_resume(run: WfRun, thread: ThreadRun) -> bool:
     """Whether a thread is live and nothing above it has ended or lost for good (N9)."""
     current: ThreadRun | None = thread

@@ -11,9 +11,18 @@ from collections.abc import Iterable, Iterator
 
 from processors.core.events import Event
 from processors.core.failures import VAR_SUB_ERROR
-from processors.core.halting import can_resume, halted_until
-from processors.core.model import TERMINAL, Status, ThreadRun, WfRun
-from processors.core.nodes.leaving import fail
+from processors.core.halting import (
+    can_resume,
+    halted_until,
+    holders,
+    kept_by_handlers,
+    kept_by_waiters,
+    nothing_moves_below,
+    retire,
+)
+from processors.core.model import TERMINAL, HaltedByParent, Status, ThreadRun, WfRun
+from processors.core.nodes.exits import pass_exit
+from processors.core.nodes.leaving import fail, is_ready_to_exit
 from processors.core.nodes.waiting_for_threads import open_waits
 from processors.core.spec import ExitNode, WaitForThreadsNode, WaitStrategy
 
@@ -27,13 +36,15 @@ def untie(run: WfRun) -> Iterator[Event]:
     """If threads wait for each other in a circle, the one among them that came last fails at its node.
 
     Last by the WfRun's clock, and of those the one with the greatest number; the replay of a log and a restored WfRun
-    come to the same. A wait rather than an EXIT, which did not choose whom it waits for.
+    come to the same. A wait rather than an EXIT, which did not choose whom it waits for. But a thread that only stays
+    for others to see that one below it failed has done nothing wrong: it leaves.
     """
     across = run.index.across
-    across.difference_update([number for number in across if not _waits(run, number)])
+    across.difference_update([number for number in across if not _has_to_do(run, number)])
     if not across:
         return
-    needs = _needs_of_all(run, sorted(across))
+    starts = [*across, *(handler for number in across for handler in _handlers_of_waits(run, number))]
+    needs = _needs_of_all(run, starts, with_stays=False)
     stuck = _stuck(needs)
     candidates = [run.threads[number] for number in stuck if run.threads[number].status is Status.RUNNING]
     for thread in sorted(candidates, key=lambda it: _blame(run, it), reverse=True):
@@ -43,11 +54,44 @@ def untie(run: WfRun) -> Iterator[Event]:
             message = f"thread {thread.number} would wait for itself for ever: {thread.number} waits for {way}"
             yield from fail(run, thread, VAR_SUB_ERROR, message)
             return
+    if run.index.kept:
+        yield from _let_go(run, starts)
 
 
-def _waits(run: WfRun, number: int) -> bool:
+def _let_go(run: WfRun, starts: Iterable[int]) -> Iterator[Event]:
+    """The first thread that stays for others to see a failure, and that they wait for, leaves."""
+    needs = _needs_of_all(run, starts, with_stays=True)
+    stuck = _stuck(needs)
+    for number in stuck:
+        thread = run.threads[number]
+        if number in run.index.kept and _stays(run, thread) and _circle(needs, stuck, number):
+            node = run.spec_of(thread).nodes[thread.node.node]
+            if thread.status is Status.RUNNING and isinstance(node, ExitNode):
+                yield from pass_exit(run, thread, node)
+            else:
+                yield from retire(run, thread)
+            return
+
+
+def _stays(run: WfRun, thread: ThreadRun) -> bool:
+    """Whether a thread would leave, but for others that have not seen that one below it failed."""
+    if thread.status is Status.RUNNING:
+        return is_ready_to_exit(run, thread) and next(kept_by_handlers(run, thread), None) is None
+    is_lost = thread.status is Status.HALTED and HaltedByParent in map(type, thread.halt_reasons)
+    return is_lost and nothing_moves_below(run, thread) and next(kept_by_handlers(run, thread), None) is None
+
+
+def _has_to_do(run: WfRun, number: int) -> bool:
+    """Whether a thread waits for threads, or has still handlers of such a wait."""
     thread = run.threads.get(number)
-    return thread is not None and thread.status not in TERMINAL and thread.node.waits is not None
+    if thread is None or thread.status in TERMINAL:
+        return False
+    return thread.node.waits is not None or bool(_handlers_of_waits(run, number))
+
+
+def _handlers_of_waits(run: WfRun, waiter: int) -> list[int]:
+    handlers = run.index.waiter_handlers.get(waiter, ())
+    return [handler for handler in handlers if run.threads[handler].status not in TERMINAL]
 
 
 def _blame(run: WfRun, thread: ThreadRun) -> tuple[bool, int, int]:
@@ -55,26 +99,40 @@ def _blame(run: WfRun, thread: ThreadRun) -> tuple[bool, int, int]:
     return isinstance(node, WaitForThreadsNode), thread.node.arrived_ms, thread.number
 
 
-def _needs_of_all(run: WfRun, numbers: Iterable[int]) -> dict[int, _Needs]:
-    """What these threads need, and what those need, and so on."""
+def _needs_of_all(run: WfRun, numbers: Iterable[int], *, with_stays: bool) -> dict[int, _Needs]:
+    """What these threads need, and what those need, and so on. `with_stays`: also to see that another one failed."""
     needs: dict[int, _Needs] = {}
     todo = list(numbers)
     while todo:
         number = todo.pop()
         if number not in needs:
             thread = run.threads.get(number)
-            needs[number] = [] if thread is None else _needs(run, thread)
+            needs[number] = [] if thread is None else _needs(run, thread, with_stays)
             todo.extend(other for group in needs[number] for other in group)
     return needs
 
 
-def _needs(run: WfRun, thread: ThreadRun) -> _Needs:
-    if thread.status in TERMINAL or not can_resume(run, thread):
-        return []  # whoever waits for it sees that at once
-    return [*([handler] for handler in halted_until(run, thread)), *_needs_at_node(run, thread)]
+def _needs(run: WfRun, thread: ThreadRun, with_stays: bool) -> _Needs:
+    if thread.status in TERMINAL:
+        return []
+    if not can_resume(run, thread):
+        loser = _lost_with(run, thread)
+        return [] if loser is None else _needs_to_leave(run, loser, with_stays)
+    return [*([handler] for handler in halted_until(run, thread)), *_needs_at_node(run, thread, with_stays)]
 
 
-def _needs_at_node(run: WfRun, thread: ThreadRun) -> _Needs:
+def _lost_with(run: WfRun, thread: ThreadRun) -> ThreadRun | None:
+    """The loser with which a thread leaves; None where one above it has ended, which whoever waits for it sees."""
+    lost = None
+    for it in (thread, *(run.threads[number] for number in holders(run, thread))):
+        if it.status in TERMINAL:
+            return None
+        if lost is None and HaltedByParent in map(type, it.halt_reasons):
+            lost = it
+    return lost
+
+
+def _needs_at_node(run: WfRun, thread: ThreadRun, with_stays: bool) -> _Needs:
     """What its node waits for, also if the thread is halted: it will stand there again when it resumes."""
     state = thread.node
     node = run.spec_of(thread).nodes[state.node]
@@ -84,8 +142,16 @@ def _needs_at_node(run: WfRun, thread: ThreadRun) -> _Needs:
             return [[target] for target in targets]
         return [targets] if targets else []
     if isinstance(node, ExitNode) and (node.failure_name is None if state.failure is None else state.failure_handled):
-        return [[below.number] for below in run.dependents(thread) if below.status not in TERMINAL]
+        live: _Needs = [[below.number] for below in run.dependents(thread) if below.status not in TERMINAL]
+        return [*live, *_needs_to_leave(run, thread, with_stays and not live)]
     return []
+
+
+def _needs_to_leave(run: WfRun, thread: ThreadRun, with_stays: bool) -> _Needs:
+    needs: _Needs = [[handler.number] for handler in kept_by_handlers(run, thread)]
+    if with_stays and not needs:
+        needs += [[waiter.number] for waiter in kept_by_waiters(run, thread)]
+    return needs
 
 
 def _stuck(needs: dict[int, _Needs]) -> list[int]:

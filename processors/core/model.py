@@ -434,7 +434,9 @@ class Index:
     unclaimed_bytes: int = 0
     """About how much the contents of its unclaimed ExternalEvents take."""
     across: set[int] = field(default_factory=set)
-    """Threads that wait, at WAIT_FOR_THREADS, for one that is no child of theirs: without such there are no knots."""
+    """Threads that wait for one that is no child of theirs, or have handlers of such a wait: knots need one."""
+    kept: set[int] = field(default_factory=set)
+    """Threads that would have left, but for what others still have to do with a thread below them."""
     steps_left: int = field(default=2**63, compare=False)
     """How much the command that is at work may still compute; set by the engine, spent by expressions."""
 

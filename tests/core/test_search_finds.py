@@ -69,6 +69,11 @@ def _no_drops(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "drop_hopeless_interrupts", _nothing)
 
 
+def _lets_all_go(patch: pytest.MonkeyPatch) -> None:
+    for module in _importing("is_kept"):
+        patch.setattr(module, "is_kept", _always(False))
+
+
 def _importing(name: str) -> list[Any]:
     core = (module for path, module in sys.modules.items() if path.startswith("processors.core"))
     return [module for module in core if hasattr(module, name)]
@@ -101,6 +106,16 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         "no thread is stuck",
     ),
     "never starts a handler": (_replacing(interrupts, "_may_launch", _always(False)), "wait", "no thread is stuck"),
+    "lets a failure handler go that works for a thread elsewhere": (
+        _lets_all_go,
+        "waiter-elsewhere",
+        "what leaves with a thread could not go on",
+    ),
+    "lets a failure go that nobody has seen": (
+        _lets_all_go,
+        "loser-below-whom-others-wait",
+        "whoever waits for a failed thread sees that it failed",
+    ),
     "lets threads wait for each other": (_replacing(advance, "untie", _nothing), "circles", "no thread is stuck"),
     "does not look at who waits": (
         _replacing(advance.Agenda, "wake_parked", _always(None)),

@@ -4,7 +4,7 @@ Nothing in here shares code with the rules under test, except where it asks them
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from processors.core.advance import advance_thread
 from processors.core.context import Context
@@ -20,8 +20,10 @@ from processors.core.events import (
     Rejected,
     Resume,
     SpawnChild,
+    ThreadCompleted,
     ThreadFailed,
     ThreadHalted,
+    ThreadRetired,
 )
 from processors.core.evolve import evolve
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
@@ -118,10 +120,23 @@ class Watch:
                 check(claimed.thread in (None, event.thread), "only whom it is for claims an ExternalEvent", claimed)
             case SpawnChild(type=ThreadType.INTERRUPT):
                 self._before_handler(event)
+            case ThreadCompleted(thread=number) | ThreadRetired(thread=number) if number:
+                self._before_leaving(self.run.threads[number])
             case ThreadHalted(thread=number):
                 moving = [t.number for t in moving_below(self.run, self.run.threads[number])]
                 check(not moving, "a thread is HALTED only when nothing below it moves", (number, moving))
                 check(not self.run.threads[number].task_out, "a thread is HALTED only when its task is back", number)
+
+    def _before_leaving(self, thread: ThreadRun) -> None:
+        """A thread is about to leave with all below it: they could not go on, and who waits for them knows."""
+        leaving = {other.number for other in below(self.run, thread)}
+        going_on = [n for n in leaving if not ended_or_final(self.run, self.run.threads[n])]
+        check(not going_on, "what leaves with a thread could not go on (N15)", (thread.number, going_on))
+        failed = {n for n in leaving if self.run.threads[n].status in FAILED}
+        for waiter in _unaware(self.run, failed):
+            # But not if it could never be seen: who waits for it is held until this thread has left.
+            held = thread.number in _reached(self.run, waiter)
+            check(held, "whoever waits for a failed thread sees that it failed (N15)", (thread.number, brief(waiter)))
 
     def _before_handler(self, event: SpawnChild) -> None:
         """An Interrupt Handler is about to start: its thread is still, its policy lets it, and it is its turn."""
@@ -222,6 +237,47 @@ class Watch:
             policy = self.run.spec_of(self.run.threads[number]).interrupt_of[event_def].policy
             newest = times == 1 or policy is not InterruptPolicy.LATEST
             check(newest, "only the newest waits, where the policy is latest", (number, event_def, times))
+
+
+def below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
+    """All threads in whose scope a thread is: those that leave with it."""
+    for other in run.threads.values():
+        if other.parent == thread.number:
+            yield other
+            yield from below(run, other)
+
+
+def _unaware(run: WfRun, failed: Collection[int]) -> Iterator[ThreadRun]:
+    """Threads that wait for one of these, can go on, and have not dealt with its failure."""
+    for waiter in run.threads.values():
+        if waiter.node.failure is None and not ended_or_final(run, waiter):
+            open_waits = {wait.thread for wait in waiter.node.waits or () if not wait.handled}
+            if not open_waits.isdisjoint(failed) and not (open_waits & {*failed}) <= {*waiter.handled_children}:
+                yield waiter
+
+
+def _reached(run: WfRun, thread: ThreadRun) -> set[int]:
+    """All that a thread may depend on, in one way or another."""
+    reached: set[int] = set()
+    todo = [thread]
+    while todo:
+        current = todo.pop()
+        numbers = {other.number for other in hanging(run, current)}
+        for number in line(run, current):
+            reasons = run.threads[number].halt_reasons
+            numbers |= {r.handler for r in reasons if isinstance(r, Interrupted | HandlingFailure)}
+        numbers |= {n for wait in current.node.waits or () for n in (wait.thread, wait.handler) if n is not None}
+        numbers |= {other.number for other in _keeping(run, current)}
+        todo += [run.threads[n] for n in numbers - reached if n in run.threads]
+        reached |= numbers
+    return reached
+
+
+def _keeping(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
+    """Those that have still to do with a thread that would leave with this one: handlers below it, and who waits."""
+    leaving = list(below(run, thread))
+    handlers = [other for other in leaving if not ended_or_final(run, other)]
+    return handlers or list(_unaware(run, {other.number for other in leaving if other.status in FAILED}))
 
 
 def ended_or_final(run: WfRun, thread: ThreadRun) -> bool:
@@ -412,7 +468,10 @@ def _can_move(run: WfRun, thread: ThreadRun, movable: set[int]) -> bool:
             return thread.task_out or any(t.task_out or t.number in movable for t in moving_below(run, thread))
         case _:
             if any(isinstance(reason, HaltedByParent) for reason in thread.halt_reasons):
-                return any(t.task_out or t.number in movable for t in moving_below(run, thread))  # then it leaves
+                # Then it leaves.
+                return any(
+                    t.task_out or t.number in movable for t in (*moving_below(run, thread), *_keeping(run, thread))
+                )
             return all(_reason_can_go(run, thread, reason, movable) for reason in thread.halt_reasons)
 
 
@@ -432,6 +491,7 @@ def _node_can_move(run: WfRun, thread: ThreadRun, movable: set[int]) -> bool:
             return bool(targets) and any(n in movable for n in targets)
         case ExitNode():
             live = [other.number for other in hanging(run, thread) if other.status not in TERMINAL]
+            live = live or [other.number for other in _keeping(run, thread)]
             return bool(live) and all(number in movable for number in live)
         case _:
             return False  # it is done within the command that reaches it

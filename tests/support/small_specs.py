@@ -593,6 +593,77 @@ _TEXTS: Final = {
           h: {nodes: work}
           p: {nodes: pass}
         """,
+    "waiter-elsewhere": """
+        external_events: {x: {}, i: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            nodes:
+              start: {kind: ENTRYPOINT, next: c}
+              c: {kind: START_THREAD, thread: mid, next: v}
+              v: {kind: START_THREAD, thread: waiter, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: c}], next: end, on_failure: [{handler: p}]}
+              end: {kind: EXIT, on_failure: [{handler: p}]}
+          mid:
+            nodes:
+              start: {kind: ENTRYPOINT, next: k}
+              k: {kind: START_THREAD, thread: kid, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: k}], next: end, on_failure: [{handler: p}]}
+              end: {kind: EXIT}
+          kid: {nodes: work}
+          waiter:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [3], next: end, on_child_failure: [{handler: w}]}
+              end: {kind: EXIT}
+          h:
+            nodes:
+              start: {kind: ENTRYPOINT, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [1], next: end}
+              end: {kind: EXIT}
+          w: {nodes: work}
+          p: {nodes: pass}
+        """,
+    "loser-below-whom-others-wait": """
+        external_events: {x: {}, i: {}, y: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            nodes:
+              start: {kind: ENTRYPOINT, next: l}
+              l: {kind: START_THREAD, thread: loser, next: v}
+              v: {kind: START_THREAD, thread: waiter, next: o}
+              o: {kind: START_THREAD, thread: o, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: l}, {output: o}], strategy: ANY, next: end}
+              end: {kind: EXIT, on_failure: [{handler: p}]}
+          loser:
+            nodes:
+              start: {kind: ENTRYPOINT, next: k}
+              k: {kind: START_THREAD, thread: kid, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: y, next: end}
+              end: {kind: EXIT}
+          kid: {nodes: work}
+          waiter:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: join}
+              join:
+                kind: WAIT_FOR_THREADS
+                threads: [4, 3]
+                strategy: ANY
+                next: end
+                on_child_failure: [{catch: EXCEPTION, handler: w}]
+              end: {kind: EXIT}
+          o: {nodes: wait for x}
+          h:
+            nodes:
+              start: {kind: ENTRYPOINT, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [1], next: end}
+              end: {kind: EXIT}
+          w: {nodes: work}
+          p: {nodes: pass}
+        """,
     "circles": """
         external_events: {i: {}, x: {}}
         tasks: {t: {}}

@@ -16,8 +16,8 @@ from processors.core.values import ValueProblem, describe
 
 def run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) -> Iterator[Event]:  # noqa: ARG001
     """A failing EXIT fails at once; the others wait for every child that can still come to an end (4.4, N8)."""
-    scope = ThreadScope(run, thread)
     if node.failure_name is not None:
+        scope = ThreadScope(run, thread)
         try:
             message = "" if node.failure_message is None else evaluate(node.failure_message, scope)
             content = None if node.failure_content is None else evaluate(node.failure_content, scope)
@@ -27,7 +27,14 @@ def run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) ->
         text = message if isinstance(message, str) else describe(message)
         yield from fail_node(run, thread, failure_of(node.failure_name, text, content))
         return
-    if not may_exit(run, thread):
+    if may_exit(run, thread):
+        yield from pass_exit(run, thread, node)
+
+
+def pass_exit(run: WfRun, thread: ThreadRun, node: ExitNode) -> Iterator[Event]:
+    """What an EXIT does once it waits for nothing: the thread ends."""
+    if thread.node.failure_handled:
+        yield from complete(run, thread, None)
         return
     failed = next(
         (
@@ -42,6 +49,7 @@ def run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) ->
         message = f"child thread {failed.number} failed: {failed.failure.name}: {failed.failure.message}"
         yield from fail_node(run, thread, child_failed(message, failed.number, failed.failure, FailureClass.ERROR))
         return
+    scope = ThreadScope(run, thread)
     try:
         output = None if node.returns is None else evaluate(node.returns, scope)
     except ValueProblem as problem:

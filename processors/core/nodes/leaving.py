@@ -6,7 +6,7 @@ from processors.core.events import Event, NodeCompleted, ThreadCompleted, Variab
 from processors.core.expressions import condition, mutate
 from processors.core.failing import fail_node, fail_thread
 from processors.core.failures import VAR_SUB_ERROR, failure_of
-from processors.core.halting import drop_hopeless_interrupts, retire_with
+from processors.core.halting import drop_hopeless_interrupts, is_kept, retire_with
 from processors.core.model import TERMINAL, ExternalEventKey, ThreadRun, WfRun
 from processors.core.scope import ThreadScope
 from processors.core.spec import AnyNode, Edge, ExitNode
@@ -73,8 +73,13 @@ def fail(run: WfRun, thread: ThreadRun, name: str, message: object, content: Val
 
 
 def may_exit(run: WfRun, thread: ThreadRun) -> bool:
-    """Whether nothing is left that EXIT waits for: children that can come to an end (N8), and accepted interrupts whose
-    handlers will start beside the thread (N14). Each of them wakes the thread when it ends.
+    """Whether nothing is left that EXIT waits for, of its own or of others that have to do with threads below it."""
+    return is_ready_to_exit(run, thread) and not is_kept(run, thread)
+
+
+def is_ready_to_exit(run: WfRun, thread: ThreadRun) -> bool:
+    """Whether nothing of its own is left that EXIT waits for: children that can come to an end (N8), and accepted
+    interrupts whose handlers will start beside the thread (N14). Each of them wakes the thread when it ends.
     """
     if any(accepted.thread == thread.number for accepted in run.accepted_interrupts):
         return False
