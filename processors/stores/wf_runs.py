@@ -39,8 +39,12 @@ ROWS_HELD: Final = 4_096
 GENERATION_MS: Final = 30_000
 MANY_EXTERNAL_EVENTS: Final = 16
 """So many are decoded in the time of half an interrupt."""
-KEYS_RESTING: Final = 200_000
-"""Keys of ExternalEvents that are kept of WfRuns that rest: about 60 MB."""
+KEYS_KEPT: Final = 200_000
+"""Keys of ExternalEvents that are in memory without their rows, of WfRuns that are held and of those that rest: about
+60 MB. A generation takes half of it at most.
+"""
+OLDEST_GOES: Final = 8
+"""One in so many WfRuns for which there is no room takes that of those that have rested longest."""
 CLASSES: Final = {topic: RECORD_CLASSES[name] for topic, name in RECORDS.items()}
 
 
@@ -120,7 +124,9 @@ class WfRuns(Mapping[str, WfRun]):
         self._attached: set[str] = set()
         self._rested: dict[str, Rested] = {}
         """In the order in which they began to rest; one that was touched since is here until it is attached."""
-        self._keys_resting = 0
+        self._keys_resting = self._keys_old = self._keys_young = 0
+        self._no_room = 0
+        """How often there was no room for one that began to rest."""
         self._broken: dict[str, BrokenState] = {}
         """Why some that are held are not whole: in quarantine, or for the turn in which operators ask for them."""
         self._rows = 0
@@ -137,12 +143,16 @@ class WfRuns(Mapping[str, WfRun]):
         """Return a WfRun, which may not be ready for the rules. Raises BrokenState if its rows are no WfRun."""
         run = self._young.get(wf_run_id)
         if run is None:
-            run = self._old.pop(wf_run_id, None)
+            run = self._taken_from_old(wf_run_id) or self._restored(wf_run_id)
             if run is None:
-                run = self._restored(wf_run_id)
-                if run is None:
-                    return default
+                return default
             self._hold(wf_run_id, run)
+        return run
+
+    def _taken_from_old(self, wf_run_id: str) -> WfRun | None:
+        run = self._old.pop(wf_run_id, None)
+        if run is not None:
+            self._keys_old -= keys_of(run)
         return run
 
     def _restored(self, wf_run_id: str) -> WfRun | None:
@@ -214,13 +224,13 @@ class WfRuns(Mapping[str, WfRun]):
     def remove(self, wf_run_id: str) -> None:
         """Forget one that has no rows any more, or has to be read anew before it is used."""
         self._young.pop(wf_run_id, None)
-        self._old.pop(wf_run_id, None)
+        self._taken_from_old(wf_run_id)
         self._attached.discard(wf_run_id)
         self._broken.pop(wf_run_id, None)
 
     def rest(self) -> None:
         """Drop what rests if much is held. Between turns only: nothing may be changed that is not in the store."""
-        if self._rows > self._rows_held:
+        if self._rows > self._rows_held or self._keys_young > KEYS_KEPT // 2:
             self.drop_the_older()
 
     def age(self, now_ms: int) -> None:
@@ -231,21 +241,24 @@ class WfRuns(Mapping[str, WfRun]):
 
     def drop_the_older(self) -> None:
         """Drop the older generation, whatever it is. As `rest`, between turns only."""
-        for wf_run_id, run in self._old.items():
-            if type(run.external_events) is Remembered and wf_run_id in self._attached:
-                self._lay_down(wf_run_id, Rested(run.external_events, run.index, len(run.external_events)))
-        for run in self._young.values():
+        older, self._old = self._old, self._young
+        for run in self._old.values():
             if len(run.external_events) > MANY_EXTERNAL_EVENTS:
                 self._keep_keys(run)
-        self._attached.difference_update(self._old)
-        for wf_run_id in self._broken.keys() & self._old.keys():
+        self._keys_old = sum(map(keys_of, self._old.values()))
+        self._young, self._rows, self._keys_young = {}, 0, 0
+        for wf_run_id, run in older.items():
+            if type(run.external_events) is Remembered and wf_run_id in self._attached:
+                self._lay_down(wf_run_id, Rested(run.external_events, run.index, len(run.external_events)))
+        self._attached.difference_update(older)
+        for wf_run_id in self._broken.keys() & older.keys():
             del self._broken[wf_run_id]
-        self._old, self._young, self._rows = self._young, {}, 0
 
     def _hold(self, wf_run_id: str, run: WfRun) -> None:
         self._young[wf_run_id] = run
         events = run.external_events
         self._rows += 1 + len(run.threads) + (events.here if type(events) is Remembered else len(events))
+        self._keys_young += keys_of(run)
 
     def _keep_keys(self, run: WfRun) -> None:
         """Have one that is in the older generation from now on know its ExternalEvents by their keys."""
@@ -257,11 +270,22 @@ class WfRuns(Mapping[str, WfRun]):
             run.external_events = Remembered(events, partial(self._reader.external_event, run.wf_run_id))
 
     def _lay_down(self, wf_run_id: str, rested: Rested) -> None:
+        """Keep the keys of one, or let others of those that rest go for it.
+
+        Most often it goes itself: of WfRuns that are touched one after the other, and are a few too many, the one that
+        has rested longest is the next that is wanted. Now and then the oldest go, or what is never touched would stay.
+        """
         self._wake(wf_run_id)
         self._rested[wf_run_id] = rested
         self._keys_resting += rested.keys
-        while self._keys_resting > KEYS_RESTING:
-            self._wake(next(iter(self._rested)))
+        if self._has_no_room():
+            self._no_room += 1
+            oldest_goes = self._no_room % OLDEST_GOES == 0
+            while self._rested and self._has_no_room():
+                self._wake(next(iter(self._rested) if oldest_goes else reversed(self._rested)))
+
+    def _has_no_room(self) -> bool:
+        return self._keys_resting + self._keys_old + self._keys_young > KEYS_KEPT
 
     def _wake(self, wf_run_id: str) -> Rested | None:
         rested = self._rested.pop(wf_run_id, None)
@@ -314,6 +338,11 @@ class WfRuns(Mapping[str, WfRun]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def keys_of(run: WfRun) -> int:
+    """How many keys of ExternalEvents are in memory without their rows, or with those that were asked for."""
+    return len(run.external_events) if type(run.external_events) is Remembered else 0
 
 
 def in_order(records: list[T], by: Callable[[T], int]) -> list[T]:

@@ -37,6 +37,7 @@ from processors.core.events import (
 )
 from processors.core.model import NO_INCARNATION, Status, ThreadRun, WfRun
 from processors.stores.rocks import RocksStores
+from processors.stores.wf_runs import keys_of
 from processors.timers import HEAP_SLACK, ArmedTimer
 from tests.support.shard_rig import ShardRig
 
@@ -468,19 +469,23 @@ class Forgetful(ShardRig):
     turns=st.lists(st.lists(COMMANDS, max_size=6), max_size=10),
     rests=st.lists(st.integers(0, 2), min_size=1),
     many=st.sampled_from([0, 2, 16]),
-    keys_resting=st.sampled_from([0, 3, 1_000]),
+    keys_kept=st.sampled_from([0, 3, 1_000]),
     remembered=st.integers(0, 3),
 )
 def test_nothing_changes_when_wf_runs_rest(
-    stored: str, turns: list[list[Any]], rests: list[int], many: int, keys_resting: int, remembered: int
+    stored: str, turns: list[list[Any]], rests: list[int], many: int, keys_kept: int, remembered: int
 ) -> None:
     limits = Limits(remembered_events=remembered, remembered_ms=1_000)
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         patch.setattr("processors.stores.wf_runs.MANY_EXTERNAL_EVENTS", many)
-        patch.setattr("processors.stores.wf_runs.KEYS_RESTING", keys_resting)
+        patch.setattr("processors.stores.wf_runs.KEYS_KEPT", keys_kept)
         rig = Forgetful(limits) if stored == "in memory" else Forgetful(limits, new_store=rocks(Path(folder)))
         rig.rests = cycle(rests)
         play(rig, turns, frozenset())
+        runs = rig.shard._runs
+        assert runs._keys_old == sum(map(keys_of, runs._old.values()))
+        assert runs._keys_resting == sum(rested.keys for rested in runs._rested.values())
+        assert not runs._rested or runs._keys_old + runs._keys_resting <= keys_kept
         if rig.shard.files is not None:
             rig.shard.files.close()
     assert rig.outputs == play(ShardRig(limits), turns, frozenset()).outputs

@@ -28,7 +28,7 @@ from processors.core.model import ExternalEventStatus, ThreadRun, WfRun, WfRunEx
 from processors.stores import BrokenState, MemoryStore, StatePosition
 from processors.stores.remembered import Remembered
 from processors.stores.rocks import DAMAGED, RocksStore, RocksStores, StoreUnusable
-from processors.stores.wf_runs import GENERATION_MS, MANY_EXTERNAL_EVENTS
+from processors.stores.wf_runs import GENERATION_MS, MANY_EXTERNAL_EVENTS, OLDEST_GOES
 from processors.timers import ArmedTimer
 from tests.support.records import instances, wf_runs
 from tests.support.shard_rig import ShardRig
@@ -302,6 +302,56 @@ def test_a_wf_run_that_rests_can_be_put_into_quarantine_and_released(beating: Sh
     rest(beating)
     assert beating.events(ReleaseWfRun("w3"))[-1] == "Resume"
     assert beating.events(ExternalEvent("w3", "beat", "kept")) == ["Rejected"]
+
+
+def beats(rig: ShardRig, wf_run_ids: list[str]) -> list[str]:
+    """Send a heartbeat to each of these, which rest before; those of which all rows were decoded for it."""
+    runs, decoded_all = rig.shard.wf_runs, []
+    for wf_run_id in wf_run_ids:
+        rest(rig)
+        assert rig.events(ExternalEvent(wf_run_id, "beat", f"n{rig.turns}"))[-1] == "Resume"
+        if not isinstance(runs[wf_run_id].external_events, Remembered):
+            decoded_all.append(wf_run_id)
+    return decoded_all
+
+
+@pytest.fixture
+def too_many(beating: ShardRig, monkeypatch: pytest.MonkeyPatch) -> tuple[ShardRig, list[str]]:
+    """Five WfRuns that remember much, and room for the keys of four, with what is held."""
+    monkeypatch.setattr("processors.stores.wf_runs.KEYS_KEPT", 158)
+    ids = [f"x{number}" for number in range(5)]
+    for wf_run_id in ids:
+        beating.turn(RunWf(wf_run_id, "beats"))
+        beating.turn(*(ExternalEvent(wf_run_id, "beat", f"b{number}") for number in range(2 * MANY_EXTERNAL_EVENTS)))
+    beating.turn(DeleteWfRun("w3"))
+    return beating, ids
+
+
+def test_one_wf_run_too_many_costs_one_of_them_and_not_all(too_many: tuple[ShardRig, list[str]]) -> None:
+    rig, ids = too_many
+    beats(rig, ids)
+    assert all(len(beats(rig, ids)) <= 2 for _ in range(5))
+
+
+def test_what_is_never_touched_again_makes_room_after_a_while(too_many: tuple[ShardRig, list[str]]) -> None:
+    rig, ids = too_many
+    beats(rig, ids[:4])
+    tries = [ids[4]] * (OLDEST_GOES + 2)
+    decoded_all = beats(rig, tries)
+    assert 0 < len(decoded_all) <= OLDEST_GOES
+    assert beats(rig, tries) == []
+
+
+def test_keys_of_wf_runs_that_are_busy_count_as_well(beating: ShardRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = beating.shard._runs
+    keys = len(runs["w3"].external_events)
+    beating.events(ExternalEvent("w3", "beat", "new"))
+    assert (runs._keys_young, runs._keys_old, runs._keys_resting) == (keys, 0, 0)
+    monkeypatch.setattr("processors.stores.wf_runs.KEYS_KEPT", keys)
+    beating.turn(ExternalEvent("w3", "beat", "newer"))  # more than half of what there is room for
+    assert (runs._keys_young, runs._keys_old, runs._keys_resting) == (0, keys + 2, 0)
+    beating.shard.wf_runs.drop_the_older()
+    assert (runs._keys_young, runs._keys_old, runs._keys_resting) == (0, 0, 0)  # more than there is room for
 
 
 def test_timers_are_armed_from_rows_as_they_were(rig: ShardRig) -> None:
