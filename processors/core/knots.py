@@ -113,6 +113,8 @@ def _needs_of_all(run: WfRun, numbers: Iterable[int], *, with_stays: bool) -> di
 
 
 def _needs(run: WfRun, thread: ThreadRun, with_stays: bool) -> _Needs:
+    if thread.status is Status.RUNNING:
+        return _needs_at_node(run, thread, with_stays)
     if thread.status in TERMINAL:
         return []
     if not can_resume(run, thread):
