@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import get_args
 
-from processors.codec import Codec, Record
+from processors.codec import Codec, DecodeError, Record
+from processors.codec.registry import RegistryUnavailable
 from processors.core.commands import (
     Command,
     DefinitionCommand,
@@ -42,7 +43,6 @@ from processors.core.evolve import WF_COMMANDS
 from processors.core.model import KeptInput, RecordHeader, WfRun
 from processors.definition_fold import DefinitionFold
 from processors.definitions_view import DefinitionsView
-from processors.errors import HalterError
 from processors.fold_position import FoldPosition, PendingSkip
 from processors.inputs import (
     DEFINITION_COMMANDS,
@@ -263,11 +263,14 @@ class Shard:
     def _decoded(self, row: Row) -> Record:
         try:
             return self._codec.decode(row.value)
-        except HalterError as error:
+        except DecodeError as error:
             raise self._glance.broken(row, error) from error
 
     def required_definitions(self, record: InputRecord) -> int:
-        """The position of `definitions` that the producer of a RunWf or an ExternalEvent saw; 0 for all else."""
+        """The position of `definitions` that the producer of a RunWf or an ExternalEvent saw; 0 for all else.
+
+        Raises RegistryUnavailable.
+        """
         decoded = self._read[record.topic, record.offset] = read_input(record, self._codec, self._partitions)
         if isinstance(decoded, SkipRecord):
             self._operators.see_coming(decoded, record.offset, self._offsets)
@@ -383,6 +386,8 @@ class Shard:
         try:
             decoded = self._read.pop((record.topic, record.offset), None)
             decoded = decoded or read_input(record, self._codec, self._partitions)
+        except RegistryUnavailable:
+            raise  # what is logged must not depend on whether it answered
         except Exception:  # noqa: BLE001  what an operator skips may be what breaks the decoder
             decoded = None
         self._offsets[record.topic] = record.offset + 1

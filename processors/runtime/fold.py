@@ -75,7 +75,11 @@ class Fold(Protocol):
         """Note where every input begins, folded before or not: the next fold-positions row names them all."""
 
     def required_definitions(self, record: InputRecord) -> int:
-        """Return the position of `definitions` that the record's producer saw; 0 if it saw none. Never raises."""
+        """Return the position of `definitions` that the record's producer saw; 0 if it saw none.
+
+        Raises RegistryUnavailable, as `fold`, `check` and what makes outputs may: the runtime waits and loads anew.
+        What else it raises, `fold` raises again.
+        """
         ...
 
     def fold(self, record: InputRecord) -> None:

@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 from confluent_kafka import KafkaException
 
+from processors.codec.registry import RegistryUnavailable
 from processors.runtime.clients import Clients
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.cluster import Cluster, Committed
@@ -130,10 +131,13 @@ class Load:
                 yield from until_known(
                     self._loader.definitions, required, self._loader.cluster, self._names.definitions, self._clock
                 )
-            except KafkaException as exception:
-                self._log.warning("loading_again", shards=sorted(self.shards), reason=exception.args[0].str())
+            except (KafkaException, RegistryUnavailable) as exception:
+                is_kafka = isinstance(exception, KafkaException)
+                reason = exception.args[0].str() if is_kafka else str(exception)
+                self._log.warning("loading_again", shards=sorted(self.shards), reason=reason)
                 self._let_go(list(self._folds))
-                self._loader.cluster.renew()
+                if is_kafka:
+                    self._loader.cluster.renew()
                 yield from pause(self._clock, 0.5)
                 continue
             self._log.info(

@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from processors.errors import HalterError
+from processors.codec.registry import RegistryUnavailable
 from processors.inputs import DEFINITION_COMMANDS, HEADER_PREFIX, INPUT_TOPICS, OPERATOR_COMMANDS, Headers
 from processors.runtime.calls import KafkaCalls
 from processors.runtime.clock import CLOCK, Clock
@@ -229,7 +229,7 @@ class Turns:
             self._definitions.catch_up()
             polled = self._poll()
             self._listen(polled)
-            self._wait_for_definitions(polled)
+            polled = self._with_definitions(polled)
         except (KafkaException, NotAMember) as exception:
             self._rejoin(exception)
             return None
@@ -353,6 +353,9 @@ class Turns:
         """A rule broke: say so, once for each time it is tried, and load the shard anew. The worker goes on."""
         if not self._shards.has(shard):
             return  # taken, or loaded anew for another reason: it will break again
+        if isinstance(failure.__cause__, RegistryUnavailable):
+            self._put_off(shard, failure.__cause__)
+            return
         pause = self._shards.pause(shard)
         record = pause.broke(failure.record, failure.records)
         self.figures.pauses += 1
@@ -518,19 +521,36 @@ class Turns:
         except Exception:  # noqa: BLE001  firing them will say what is wrong
             return None
 
-    def _wait_for_definitions(self, records: Mapping[OwnedShard, Sequence[InputRecord]]) -> None:
-        required = max(
-            (required_definitions(shard, record) for shard, of_shard in records.items() for record in of_shard),
-            default=0,
-        )
+    def _with_definitions(self, polled: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[InputRecord]]:
+        """Wait for the definitions that producers saw. Returns what can be folded then."""
+        required = 0
+        for shard, records in polled.items():
+            try:
+                required = max(required, *(required_definitions(shard, record) for record in records))
+            except RegistryUnavailable as unavailable:
+                self._put_off(shard, unavailable)
         self._definitions.wait_for(required)
+        return {shard: records for shard, records in polled.items() if self._shards.has(shard)}
+
+    def _put_off(self, shard: OwnedShard, unavailable: RegistryUnavailable) -> None:
+        """Try a shard's records again later, from where it stands. Raises TurnCannotCommit when it has waited for long.
+
+        Nothing is wrong with the records and no rule broke: neither a pause nor an operator helps.
+        """
+        self._log.warning("waiting_for_registry", partition=shard.number, reason=str(unavailable))
+        self._left.pop(shard, None)
+        self._shards.reload([shard])
+        self._patience.lost(str(unavailable))
 
 
 def required_definitions(shard: OwnedShard, record: InputRecord) -> int:
-    """Return the position of `definitions` that a record's producer saw. What breaks here breaks its fold as well."""
+    """Return the position of `definitions` that a record's producer saw. Raises RegistryUnavailable.
+
+    What else breaks here breaks its fold as well.
+    """
     try:
         return shard.fold.required_definitions(record)
-    except HalterError:
+    except RegistryUnavailable:
         raise
     except Exception:  # noqa: BLE001  the fold will say what is wrong
         return 0

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from processors.codec import Codec
+from processors.codec import Codec, DecodeError
 from processors.core.commands import TimerKind
 from processors.core.context import Limits
 from processors.core.model import NO_INCARNATION, TERMINAL
-from processors.errors import HalterError
 from processors.stores.store import (
     KEPT_INPUTS,
     THREAD_RUNS,
@@ -103,7 +102,7 @@ class Glance:
         """Raises BrokenState if a row claims to be something else than its topic holds."""
         try:
             found = self._codec.record_name(row.value)
-        except HalterError as error:
+        except DecodeError as error:
             raise self.broken(row, error) from error
         if found != RECORDS.get(row.topic):
             raise self.broken(row, f"a {found} does not belong there")
@@ -120,5 +119,5 @@ class Glance:
     def _look(self, row: Row, fields: tuple[str, ...]) -> tuple[Any, ...]:
         try:
             return self._codec.peek(row.value, RECORDS[row.topic], fields)
-        except HalterError as error:
+        except DecodeError as error:
             raise self.broken(row, error) from error

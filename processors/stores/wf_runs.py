@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, TypeAlias, TypeVar, cast
 
-from processors.codec import Codec
+from processors.codec import Codec, DecodeError
 from processors.codec.records import RECORDS as RECORD_CLASSES
 from processors.core.engine import new_run
 from processors.core.model import ExternalEventKey, Index, KeptInput, ThreadRun, WfRun, WfRunExternalEvent
-from processors.errors import HalterError
 from processors.inputs import OPERATOR_COMMANDS
 from processors.stores.glance import RECORDS, Glance
 from processors.stores.remembered import Remembered
@@ -73,10 +72,10 @@ class Reader:
         self._store, self._codec, self._glance = store, codec, glance
 
     def record(self, wf_run_id: str, row: Row) -> RowRecord:
-        """Return the record that a row of a WfRun is. Raises BrokenState."""
+        """Return the record that a row of a WfRun is. Raises BrokenState; what is wrong with a registry is no row's."""
         try:
             record = cast("RowRecord", self._codec.decode(row.value))
-        except HalterError as error:
+        except DecodeError as error:
             raise self._glance.broken(row, error) from error
         if CLASSES.get(row.topic) is not type(record):
             raise self._glance.broken(row, f"a {type(record).__name__} does not belong there")

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from processors.codec.registry import RegistryUnavailable
 from processors.core.commands import (
     DeleteWfRun,
     ExternalEvent,
@@ -94,6 +95,32 @@ def test_a_row_that_cannot_be_read_is_in_the_way_of_its_wf_run_alone(
     assert rig.events(ExternalEvent("w2", "go", "e1"))[-1] == "WfRunEnded"
     with pytest.raises(BrokenState, match=rf"{topic}\[0\], key b'{key.decode()}'"):
         rig.turn(ExternalEvent("w1", "go", "e2"))
+
+
+def test_a_registry_that_does_not_answer_breaks_no_row(rig: ShardRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {value for table in rig.tables.values() for value in table.values()}
+    rig.crash()
+
+    def away_for_rows(ask: Callable[..., Any]) -> Callable[..., Any]:
+        def asked(data: bytes, *arguments: Any) -> Any:
+            if data in rows:
+                raise RegistryUnavailable("cannot ask for schema 7")
+            return ask(data, *arguments)
+
+        return asked
+
+    with monkeypatch.context() as away:
+        away.setattr(rig.codec, "decode", away_for_rows(rig.codec.decode))
+        for item in (ExternalEvent("w1", "go", "e1"), QuarantineWfRun("w1")):
+            with pytest.raises(RegistryUnavailable):
+                rig.shard.fold(rig.command(item))
+    for method in ("decode", "peek"):
+        with monkeypatch.context() as away:
+            away.setattr(rig.codec, method, away_for_rows(getattr(rig.codec, method)))
+            with pytest.raises(RegistryUnavailable):
+                rig.restored()
+    rig.crash()
+    assert rig.shard.broken == []
 
 
 def test_rows_that_do_not_fit_together_are_told_when_they_come(rig: ShardRig) -> None:

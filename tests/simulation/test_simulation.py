@@ -4,18 +4,23 @@
 """
 
 import gc
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from processors.codec.registry import RegistryUnavailable
 from processors.runtime.garbage import GARBAGE
+from processors.runtime.turns import Turns
 from tests.simulation.attacks import ATTACKS
 from tests.simulation.mutations import broken
 from tests.simulation.plan import Fault, Happening, Plan, Post, definitions, plan_of
 from tests.simulation.process import Kind, Phase, Strike
 from tests.simulation.shrink import manner, shrunk
 from tests.simulation.simulate import Result, simulate
+from tests.simulation.worker import SimulatedShard
 from tests.simulation.world import Figures
 
 SEEDS = range(1, 17)
@@ -126,3 +131,27 @@ def test_a_plan_that_fails_is_made_smaller_until_nothing_can_be_left_out() -> No
     assert sorted(str(fault.what) for fault in small.plan.faults) == ["add", "kill"]
     assert len(small.plan.posts) == 1
     assert manner(small) == "stuck"
+
+
+@pytest.mark.parametrize("method", ["required_definitions", "fold", "take_outputs", "due_timers", "check"])
+def test_while_the_schema_registry_is_away_shards_wait_and_nobody_is_told_of_a_broken_rule(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = getattr(SimulatedShard, method)
+    refused: Counter[str] = Counter()
+
+    def asking(shard: SimulatedShard, *arguments: Any) -> Any:
+        if 4.0 < shard._process.kernel.now < 20.0:
+            refused[method] += 1
+            raise RegistryUnavailable("cannot ask for schema 7")
+        return answered(shard, *arguments)
+
+    def told(self: Turns, *_: Any) -> None:
+        raise AssertionError("a partition is paused")
+
+    monkeypatch.setattr(SimulatedShard, method, asking)
+    monkeypatch.setattr(Turns, "_say_where_it_stands", told)
+    result = simulate(small_plan(Fault(5.0, "a", Happening.KILL), Fault(6.0, "c", Happening.KILL)))
+    assert not result.problem
+    assert refused[method] > 0
+    assert "RegistryUnavailable" not in result.figures.ends
