@@ -34,7 +34,9 @@ T = TypeVar("T")
 RowRecord: TypeAlias = WfRun | ThreadRun | WfRunExternalEvent | KeptInput
 
 ROWS_HELD: Final = 4_096
-"""Rows of a generation, as they were decoded or written: 2,000 small WfRuns, about 8 MB."""
+"""Rows of a generation, as they were decoded or written: 2,000 small WfRuns, about 8 MB. A large row counts as many."""
+ROW_BYTES: Final = 2_048
+"""A row of so many bytes counts as one more, and so on: decoded, it takes no less than its bytes."""
 GENERATION_MS: Final = 30_000
 MANY_EXTERNAL_EVENTS: Final = 16
 """So many are decoded in the time of half an interrupt."""
@@ -130,6 +132,8 @@ class WfRuns(Mapping[str, WfRun]):
         """Why some that are held are not whole: in quarantine, or for the turn in which operators ask for them."""
         self._rows = 0
         """Rows of the younger generation, counted anew whenever they are written."""
+        self._large: dict[str, int] = {}
+        """As how many rows more those of a WfRun count that is held, because of their sizes; nearly none are here."""
         self._aged_ms = 0
 
     def __getitem__(self, wf_run_id: str) -> WfRun:
@@ -159,6 +163,7 @@ class WfRuns(Mapping[str, WfRun]):
         rows = self._store.rows(wf_run_id, external_events=rested is None)
         if not rows:
             return None
+        self._weigh(wf_run_id, sum(len(row.value) // ROW_BYTES for row in rows))
         run = self._decoded(wf_run_id, rows)
         if rested is not None:
             run.external_events = rested.external_events
@@ -219,6 +224,15 @@ class WfRuns(Mapping[str, WfRun]):
         """Take a row that a turn has changed."""
         self._store.put(topic, key, value)
         self._rows += 1
+        if value is not None and len(value) >= ROW_BYTES:
+            more = len(value) // ROW_BYTES
+            self._rows += more
+            wf_run_id = key.partition(b"/")[0].decode()
+            self._weigh(wf_run_id, max(more, self._large.get(wf_run_id, 0)))
+
+    def _weigh(self, wf_run_id: str, rows_more: int) -> None:
+        if rows_more:
+            self._large[wf_run_id] = rows_more
 
     def remove(self, wf_run_id: str) -> None:
         """Forget one that has no rows any more, or has to be read anew before it is used."""
@@ -226,6 +240,7 @@ class WfRuns(Mapping[str, WfRun]):
         self._taken_from_old(wf_run_id)
         self._attached.discard(wf_run_id)
         self._broken.pop(wf_run_id, None)
+        self._large.pop(wf_run_id, None)
 
     def rest(self) -> None:
         """Drop what rests if much is held. Between turns only: nothing may be changed that is not in the store."""
@@ -252,11 +267,13 @@ class WfRuns(Mapping[str, WfRun]):
         self._attached.difference_update(older)
         for wf_run_id in self._broken.keys() & older.keys():
             del self._broken[wf_run_id]
+        self._large = {wf_run_id: rows for wf_run_id, rows in self._large.items() if wf_run_id in self._old}
 
     def _hold(self, wf_run_id: str, run: WfRun) -> None:
         self._young[wf_run_id] = run
         events = run.external_events
         self._rows += 1 + len(run.threads) + (events.here if type(events) is Remembered else len(events))
+        self._rows += self._large.get(wf_run_id, 0)
         self._keys_young += keys_of(run)
 
     def _keep_keys(self, run: WfRun) -> None:

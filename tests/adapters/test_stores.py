@@ -29,7 +29,7 @@ from processors.core.model import ExternalEventStatus, ThreadRun, WfRun, WfRunEx
 from processors.stores import BrokenState, MemoryStore, StatePosition
 from processors.stores.remembered import Remembered
 from processors.stores.rocks import DAMAGED, RocksStore, RocksStores, StoreUnusable
-from processors.stores.wf_runs import GENERATION_MS, MANY_EXTERNAL_EVENTS, OLDEST_GOES
+from processors.stores.wf_runs import GENERATION_MS, MANY_EXTERNAL_EVENTS, OLDEST_GOES, ROW_BYTES, ROWS_HELD
 from processors.timers import ArmedTimer
 from tests.support.records import instances, wf_runs
 from tests.support.shard_rig import ShardRig
@@ -379,6 +379,25 @@ def test_keys_of_wf_runs_that_are_busy_count_as_well(beating: ShardRig, monkeypa
     assert (runs._keys_young, runs._keys_old, runs._keys_resting) == (0, keys + 2, 0)
     beating.shard.wf_runs.drop_the_older()
     assert (runs._keys_young, runs._keys_old, runs._keys_resting) == (0, 0, 0)  # more than there is room for
+
+
+def test_what_is_held_is_bounded_in_bytes(rig: ShardRig) -> None:
+    """Held alone by their number, as many rows of 250 KB as are allowed of small ones would be a gigabyte."""
+    ids, most = [f"large{number}" for number in range(150)], 2 * (ROWS_HELD * ROW_BYTES // 250_000 + 2)
+    rig.turn(PutExternalEventDef("large"))
+    for wf_run_id in ids:
+        rig.turn(ExternalEvent(wf_run_id, "large", "k", "x" * 250_000))
+    runs = rig.shard._runs
+    assert len(runs._young) + len(runs._old) <= most
+    rig.crash()
+    runs = rig.shard._runs
+    for wf_run_id in [*ids, *ids[:20] * 10]:
+        assert runs[wf_run_id].external_events
+        rig.shard.committed()
+        assert len(runs._young) + len(runs._old) <= most
+    for _ in range(2):
+        runs.drop_the_older()
+    assert not runs._large
 
 
 def test_timers_are_armed_from_rows_as_they_were(rig: ShardRig) -> None:
