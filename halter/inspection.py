@@ -43,6 +43,7 @@ from processors.core.model import (
 from processors.errors import HalterError
 from processors.inputs import partition_key
 from processors.partitioner import partition_of
+from processors.stores import put_kept
 from processors.topics import Topics
 
 CATCH_UP_SECONDS: Final = 5.0
@@ -169,7 +170,7 @@ def assemble(
     run = new_run(wf_run_id) if row is None else row
     run.threads = {thread.number: thread for thread in sorted(threads, key=lambda thread: thread.number)}
     run.external_events = {event.key: event for event in sorted(external_events, key=lambda event: event.posted_offset)}
-    run.kept_inputs = sorted(kept_inputs, key=lambda kept: kept.number)
+    put_kept(run, sorted(kept_inputs, key=lambda kept: kept.number))
     return run if run.exists or run.external_events or run.quarantined_ms is not None else None
 
 
@@ -204,9 +205,7 @@ class WfRunReader:
             row = found
         threads = self._latest(self._topics.thread_runs, own, lambda key: key.startswith(below))
         events = self._latest(self._topics.wf_run_external_events, own, lambda key: key.startswith(below))
-        kept: dict[bytes, object] = {}
-        if row is not None and row.quarantined_ms is not None:
-            kept = self._latest(self._topics.kept_inputs, own, lambda key: key.startswith(below))
+        kept = self._latest(self._topics.kept_inputs, own, lambda key: key.startswith(below))
         return assemble(
             wf_run_id,
             row,

@@ -9,6 +9,16 @@ something: a shard whose turn was aborted is dropped, with what it had not commi
 from processors.stores.glance import Glance
 from processors.stores.memory import MemoryStore
 from processors.stores.store import BrokenState, Row, StateFiles, StatePosition, WfRunStore
-from processors.stores.wf_runs import WfRuns
+from processors.stores.wf_runs import WfRuns, put_kept
 
-__all__ = ["BrokenState", "Glance", "MemoryStore", "Row", "StateFiles", "StatePosition", "WfRunStore", "WfRuns"]
+__all__ = [
+    "BrokenState",
+    "Glance",
+    "MemoryStore",
+    "Row",
+    "StateFiles",
+    "StatePosition",
+    "WfRunStore",
+    "WfRuns",
+    "put_kept",
+]

@@ -334,18 +334,8 @@ class WfRuns(Mapping[str, WfRun]):
             events = [record for record in records if type(record) is WfRunExternalEvent]
             run.external_events = {event.key: event for event in in_order(events, lambda event: event.posted_offset)}
             kept = [record for record in records if type(record) is KeptInput]
-            self._put_kept(run, in_order(kept, lambda kept_input: kept_input.number))
+            put_kept(run, in_order(kept, lambda kept_input: kept_input.number))
         return run
-
-    @staticmethod
-    def _put_kept(run: WfRun, kept: Iterable[KeptInput]) -> None:
-        run.kept_inputs = []
-        for kept_input in kept:
-            if kept_input.topic != OPERATOR_COMMANDS:
-                run.kept_inputs.append(kept_input)
-            elif run.quarantined_ms is None:
-                # It was put into quarantine while its own row could not be read, which may be mended since.
-                run.quarantined_ms = kept_input.timestamp_ms
 
     def __iter__(self) -> Iterator[str]:
         seen = {**self._old, **self._young}
@@ -354,6 +344,17 @@ class WfRuns(Mapping[str, WfRun]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def put_kept(run: WfRun, kept: Iterable[KeptInput]) -> None:
+    """Give a WfRun the rows of its kept inputs, in their order."""
+    run.kept_inputs = []
+    for kept_input in kept:
+        if kept_input.topic != OPERATOR_COMMANDS:
+            run.kept_inputs.append(kept_input)
+        elif run.quarantined_ms is None:
+            # It was put into quarantine while its own row could not be read, which may be mended since.
+            run.quarantined_ms = kept_input.timestamp_ms
 
 
 def keys_of(run: WfRun) -> int:

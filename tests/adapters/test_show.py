@@ -7,7 +7,7 @@ import pytest
 
 from halter.cli import runs
 from halter.definition_files import read_definition_file
-from processors.core.commands import DeleteWfRun, ExternalEvent, RunWf, SkipRecord
+from processors.core.commands import DeleteWfRun, ExternalEvent, QuarantineWfRun, RunWf, SkipRecord
 from tests.support.shard_rig import ShardRig
 from tests.support.stored_records import RigClient, printed
 
@@ -91,6 +91,19 @@ def test_of_a_wf_run_that_has_left_the_log_the_row_is_shown(
     shown = printed(client, runs.show, "w", capsys=capsys)
     assert "w  COMPLETED  s:0.0, started" in shown
     assert "halter: the log no longer has the beginning" in shown
+
+
+def test_a_quarantine_from_when_the_row_could_not_be_read_is_shown_once_it_can(client: RigClient) -> None:
+    later(client, 0, RunWf("w", "s", {}))
+    row = client.rig.tables["wf-runs"][b"w"]
+    client.rig.tables["wf-runs"][b"w"] = row[:-3]
+    client.rig.crash()
+    later(client, 1, QuarantineWfRun("w"))
+    client.rig.tables["wf-runs"][b"w"] = row
+    shown = client.show("w")
+    assert shown is not None
+    assert shown.quarantined_ms == client.rig.now_ms
+    assert shown.kept_inputs == []
 
 
 def test_the_history_of_a_partition_is_read_from_that_partition(client: RigClient) -> None:
