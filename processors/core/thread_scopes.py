@@ -30,8 +30,9 @@ def parents_of(wf_spec: WfSpec) -> dict[str, list[str]]:
     parents: dict[str, dict[str, None]] = {wf_spec.entrypoint: {}}
     waiting = [wf_spec.entrypoint]
     of_any: dict[str, None] = {}
-    ways = -1
-    while ways != (ways := sum(map(len, parents.values()))):
+    known, ways = -1, 0
+    while known != ways:
+        known = ways
         while waiting:
             thread = wf_spec.threads[waiting.pop()]
             of_any.update(dict.fromkeys(_handlers_of_any(thread)))
@@ -42,6 +43,7 @@ def parents_of(wf_spec: WfSpec) -> dict[str, list[str]]:
         for handler in of_any:
             for failed in started:
                 _add_way(wf_spec, parents, waiting, handler, failed)
+        ways = sum(map(len, parents.values()))
     return {name: list(above) for name, above in parents.items()}
 
 
