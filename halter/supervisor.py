@@ -166,7 +166,8 @@ class Worker:
                 return
             sys.stderr.buffer.write(line)
             sys.stderr.buffer.flush()
-            if text := line.decode("utf-8", "replace").strip():
+            # Wrong options are told in a box, whose border says nothing.
+            if text := line.decode("utf-8", "replace").strip(" \r\n│╭╮╰╯─"):
                 self._last_line = text.removeprefix("halter: ")
 
     async def _wait(self, seconds: float) -> None:

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from halter.cli.usage import EXIT_CODE, UsageMistake
 from processors.errors import HalterError
 
 
@@ -113,6 +114,8 @@ def main() -> None:
     try:
         # Not `app()`: that would put Typer's own traceback printer before our sentences.
         typer.main.get_command(app)(prog_name="halter")
+    except UsageMistake as error:
+        fail(str(error), EXIT_CODE)
     except HalterError as error:
         fail(str(error))
     except KeyboardInterrupt:

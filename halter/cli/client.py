@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from halter.cli.connection import load_settings
-from processors.errors import HalterError
+from halter.cli.usage import UsageMistake, in_utf8
 
 if TYPE_CHECKING:
     from halter.client import Client
@@ -24,10 +24,12 @@ Timeout = Annotated[
 ]
 Thread = Annotated[int, typer.Option("--thread", metavar="N", min=0, help="Number of the ThreadRun.")]
 Unmask = Annotated[bool, typer.Option("--unmask", help="Show masked values too.")]
-WfRunId = Annotated[str, typer.Argument(metavar="WF_RUN", help="Id of the WfRun.", show_default=False)]
+WfRunId = Annotated[
+    str, typer.Argument(metavar="WF_RUN", help="Id of the WfRun.", show_default=False, callback=in_utf8)
+]
 
 
-class NotAnAssignment(HalterError):
+class NotAnAssignment(UsageMistake):
     """A --var is not of the form NAME=VALUE. Whoever typed it corrects it."""
 
 
@@ -65,15 +67,20 @@ def typed_value(text: str, declared: "VariableType | None" = None) -> "Value":
         return text  # whoever decides will say what was expected
 
 
-def assignments(options: list[str] | None, declared: "Mapping[str, VariableType]") -> "dict[str, Value]":
-    """The values of --var NAME=VALUE options; `declared`: Variable -> type."""
-    values = {}
+def assignments(options: list[str] | None) -> dict[str, str]:
+    """What --var NAME=VALUE options say, as it is typed. Raises NotAnAssignment."""
+    texts = {}
     for option in options or ():
         name, equals, text = option.partition("=")
         if not equals or not name:
             raise NotAnAssignment(f"--var: expected NAME=VALUE, found '{option}'")
-        values[name.strip()] = typed_value(text, declared.get(name.strip()))
-    return values
+        texts[name.strip()] = text
+    return texts
+
+
+def typed_values(texts: Mapping[str, str], declared: "Mapping[str, VariableType]") -> "dict[str, Value]":
+    """The values of Variables; `declared`: Variable -> type."""
+    return {name: typed_value(text, declared.get(name)) for name, text in texts.items()}
 
 
 def print_json(data: Any) -> None:
@@ -91,7 +98,7 @@ def styled(text: str, **style: Any) -> str:
     return typer.style(text, **style) if sys.stdout.isatty() else text
 
 
-class BadVersion(HalterError):
+class BadVersion(UsageMistake):
     """A version is not MAJOR or MAJOR.REVISION. Whoever typed it corrects it."""
 
 

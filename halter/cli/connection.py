@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from processors.errors import HalterError
+from halter.cli.usage import UsageMistake
 
 if TYPE_CHECKING:
     from processors.settings import Settings
@@ -114,5 +114,5 @@ def load_settings(
     )
 
 
-class BadProperty(HalterError):
+class BadProperty(UsageMistake):
     """A --property is not of the form KEY=VALUE. Whoever typed it corrects it."""

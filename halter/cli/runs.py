@@ -21,8 +21,10 @@ from halter.cli.client import (
     print_json,
     styled,
     typed_value,
+    typed_values,
 )
 from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile
+from halter.cli.usage import in_utf8
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
@@ -37,14 +39,26 @@ class NoSuchWfRun(HalterError):
 
 
 def run(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="Name of the WfSpec.", show_default=False)],
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="Name of the WfSpec.", show_default=False, callback=in_utf8)
+    ],
     wf_run_id: Annotated[
         str | None,
-        typer.Option("--id", metavar="ID", help="Id of the WfRun, and the key of all its records; else a new one."),
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="Id of the WfRun, and the key of all its records; else a new one.",
+            callback=in_utf8,
+        ),
     ] = None,
     variables: Annotated[
         list[str] | None,
-        typer.Option("--var", metavar="NAME=VALUE", help="A Variable, as its type wants it: text for STR, else JSON."),
+        typer.Option(
+            "--var",
+            metavar="NAME=VALUE",
+            help="A Variable, as its type wants it: text for STR, else JSON.",
+            callback=in_utf8,
+        ),
     ] = None,
     version: Annotated[
         str | None, typer.Option("--version", metavar="MAJOR[.REVISION]", help="Of the WfSpec; else the newest.")
@@ -67,8 +81,9 @@ def run(
     from halter.redaction import Redactor
 
     major, revision = parsed_version(version)
+    texts = assignments(variables)
     with connected(bootstrap, properties_file, properties, prefix) as client:
-        values = assignments(variables, declared_variables(client, spec, major, revision))
+        values = typed_values(texts, declared_variables(client, spec, major, revision))
         posted = client.run_wf(spec, values, wf_run_id=wf_run_id, major=major, revision=revision)
         entries = outcome_of(posted, timeout, as_json=as_json)
         if wait:
@@ -81,12 +96,18 @@ def run(
 
 def send(
     wf_run_id: WfRunId,
-    event: Annotated[str, typer.Argument(metavar="EVENT", help="Name of the ExternalEventDef.", show_default=False)],
+    event: Annotated[
+        str, typer.Argument(metavar="EVENT", help="Name of the ExternalEventDef.", show_default=False, callback=in_utf8)
+    ],
     content: Annotated[
-        str | None, typer.Argument(metavar="[CONTENT]", help="Its payload: text for STR, else JSON.")
+        str | None,
+        typer.Argument(metavar="[CONTENT]", help="Its payload: text for STR, else JSON.", callback=in_utf8),
     ] = None,
     event_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="Id of the event: a second one of the same id is refused.")
+        str | None,
+        typer.Option(
+            "--id", metavar="ID", help="Id of the event: a second one of the same id is refused.", callback=in_utf8
+        ),
     ] = None,
     thread: Annotated[
         int | None, typer.Option("--thread", metavar="N", min=0, help="The only ThreadRun to take it.")

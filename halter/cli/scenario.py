@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile, TopicsFile, load_settings
-from processors.errors import HalterError
+from halter.cli.usage import UsageMistake
 
 if TYPE_CHECKING:
     from halter.scenarios.files import FileVerdict
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Test WfSpecs: given definitions, when these records arrive, then this.")
 
 
-class BadOptions(HalterError):
+class BadOptions(UsageMistake):
     """Options that do not go together. Whoever typed them decides which one is meant."""
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from halter.cli import definitions
-from halter.cli.client import connected
+from halter.cli.client import connected, parsed_version
 from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile
+from halter.cli.usage import UsageMistake
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def show(
         str,
         typer.Argument(
             metavar="FILE|NAME",
-            help="A WfSpec document, or a file of definitions with one WfSpec; or the name of a registered one.",
+            help="A WfSpec document, or a file of definitions with one WfSpec (`-` is standard input); or the name of "
+            "a registered one.",
         ),
     ],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="As a diagram, for Mermaid.")] = False,
@@ -112,9 +114,12 @@ def show(
     from processors.core import diagram
 
     file = Path(source)
-    if file.exists():
+    parsed_version(version)
+    if source == "-" or (file.exists() and not file.is_dir()):
         from halter.definition_files import only_wf_spec
 
+        if version is not None:
+            raise UsageMistake(f"--version: expected the name of a registered WfSpec with it, found the file {source}")
         wf_spec = only_wf_spec(file)
     elif file.suffix or file.name != source:
         raise NoSuchFile(f"expected a WfSpec document, found no file {file}")

@@ -17,6 +17,7 @@ from halter.cli.connection import (
     TopicsFile,
     load_settings,
 )
+from halter.cli.usage import UsageMistake
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class NotConfirmed(HalterError):
     """Nobody said yes to the changes. Whoever runs `apply` does, or passes --yes."""
 
 
-class BadReplication(HalterError):
+class BadReplication(UsageMistake):
     """--replication is neither a number nor auto. Whoever typed it corrects it."""
 
 

@@ -19,15 +19,16 @@ from halter.cli.connection import (
     TopicsFile,
     load_settings,
 )
-from processors.errors import HalterError
+from halter.cli.usage import UsageMistake
 
 if TYPE_CHECKING:
     from processors.settings import Settings
 
+PORT_MAX = 65_535
 OWN_OPTIONS = ("--processes", "--slot-prefix", "--slot", "--ready-file", "--health-port")
 
 
-class BadOptions(HalterError):
+class BadOptions(UsageMistake):
     """Options that do not go together. Whoever typed them decides which one is meant."""
 
 
@@ -62,7 +63,7 @@ def worker(
         int | None,
         typer.Option(
             min=1,
-            max=65_535,
+            max=PORT_MAX,
             help="Answer GET /ready, /live and /metrics on 127.0.0.1 at this port; more processes take the next ones.",
             show_default=False,
         ),
@@ -100,6 +101,11 @@ def worker(
 
     if processes > 1 and slot is not None:
         raise BadOptions("--slot is for one process; with --processes name a --slot-prefix")
+    if processes == 1 and slot_prefix is not None:
+        raise BadOptions("--slot-prefix is for several --processes; for one process name a --slot")
+    if health_port is not None and health_port + processes - 1 > PORT_MAX:
+        expected = f"expected a port that has {processes - 1} more above it for --processes {processes}"
+        raise BadOptions(f"--health-port: {expected}, found {health_port}")
     configure_logging(log_format, log_level, None if processes > 1 else slot)
     settings = load_settings(
         bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file

@@ -57,6 +57,12 @@ while not (folder / "go").exists():
 print("halter: no such option", file=sys.stderr)
 sys.exit(2)
 """
+BOXED = """
+import sys
+for line in ("╭─ Error ──────╮", "│ no such port │", "╰──────────────╯"):
+    sys.stderr.buffer.write(line.encode() + b"\\n")
+sys.exit(2)
+"""
 WRONG_OPTION = "import sys; print('halter: no such option', file=sys.stderr); sys.exit(2)"
 
 
@@ -156,6 +162,11 @@ def test_a_wrong_option_is_not_tried_again(supervise: Callable[[str], Supervised
     assert exit_code == 1
     assert last_words(stderr).endswith("ended with exit code 2: no such option")
     assert "again_in_s" not in stderr
+
+
+def test_the_border_of_a_box_is_no_reason(supervise: Callable[[str], Supervised]) -> None:
+    _, stderr = supervise(BOXED).end()
+    assert last_words(stderr).endswith("ended with exit code 2: no such port")
 
 
 def test_workers_that_are_given_up_at_the_same_time_give_one_reason(

@@ -1,0 +1,102 @@
+"""What the command line says of how it is used, with nothing running."""
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from halter import cli
+
+ROOT = Path(__file__).parents[2]
+NOWHERE = ("-b", "127.0.0.1:1")
+CART = ROOT / "examples" / "cart" / "cart.yaml"
+
+
+def halter(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["halter", *arguments])
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+    out, err = capsys.readouterr()
+    assert isinstance(code, int)
+    return code, out, err
+
+
+@pytest.fixture(autouse=True)
+def no_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Do not wait for Kafka long, and leave logging to the tests after this one as it was."""
+    monkeypatch.setattr("halter.reading.REQUEST_SECONDS", 0.3)
+    before = structlog.get_config() if structlog.is_configured() else None
+    yield
+    structlog.reset_defaults()
+    if before is not None:
+        structlog.configure(**before)
+
+
+# halter spec show.
+
+
+def test_spec_show_reads_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(CART.read_bytes())))
+    code, out, _ = halter(capsys, "spec", "show", "-")
+    assert (code, json.loads(out)["name"]) == (0, "cart")
+
+
+def test_a_folder_of_the_same_name_is_no_wf_spec_document(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT / "examples")
+    code, _, err = halter(capsys, "spec", "show", "cart", *NOWHERE)
+    assert code == 1
+    assert "127.0.0.1:1" in err, "it is looked for where WfSpecs are registered"
+
+
+def test_a_file_has_no_version(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = halter(capsys, "spec", "show", str(CART), "--version", "7.7")
+    assert code == 2
+    assert err == f"halter: --version: expected the name of a registered WfSpec with it, found the file {CART}\n"
+
+
+# Wrong use.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "cart", "--version", "x"], "--version: expected MAJOR or MAJOR.REVISION, found 'x'"),
+        (["spec", "show", "cart", "--version", "x"], "--version: expected MAJOR or MAJOR.REVISION, found 'x'"),
+        (["run", "cart", "--var", "foo"], "--var: expected NAME=VALUE, found 'foo'"),
+        (["show", "w", "-X", "foo"], "--property: expected KEY=VALUE, found no '=' after 'foo'"),
+        (
+            ["scenario", "run", "a.yaml", "--prefix", "p"],
+            "--prefix: without --bootstrap scenarios run in memory, and use no Kafka",
+        ),
+        (
+            ["topics", "plan", "--replication", "foo"],
+            "--replication: expected a whole number of at least 1 or auto, found 'foo'",
+        ),
+        (
+            ["worker", "--slot", "a", "--processes", "2"],
+            "--slot is for one process; with --processes name a --slot-prefix",
+        ),
+        (["worker", "--slot-prefix", "a"], "--slot-prefix is for several --processes; for one process name a --slot"),
+        (
+            ["worker", "--processes", "2", "--health-port", "65535"],
+            "--health-port: expected a port that has 1 more above it for --processes 2, found 65535",
+        ),
+        (["show", "\udcff"], "expected text in UTF-8, found '\\udcff'"),
+        (["history", "\udcff"], "expected text in UTF-8, found '\\udcff'"),
+        (["send", "w", "e", "\udcff"], "expected text in UTF-8, found '\\udcff'"),
+        (["run", "cart", "--var", "a=\udcff"], "expected text in UTF-8, found 'a=\\udcff'"),
+    ],
+    ids=lambda it: " ".join(it).encode("ascii", "replace").decode() if isinstance(it, list) else "",
+)
+def test_wrong_use_ends_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str) -> None:
+    assert halter(capsys, *arguments) == (2, "", f"halter: {sentence}\n")
