@@ -57,9 +57,9 @@ def broker(
     HALTER_MAVEN_REPOSITORY a Maven mirror (a mirror in ~/.m2/settings.xml is used as well). Records are kept and
     are there again after a stop, a crash or kill -9. Kafka listens on the loopback address only.
 
-        halter broker
-        halter broker --brokers 3 --port 19092 --data kafka-data
-        halter broker --ready-file ready.json &
+    - `halter broker`
+    - `halter broker --brokers 3 --port 19092 --data kafka-data`
+    - `halter broker --ready-file ready.json &`
     """
     from halter.broker import EmbeddedBroker
     from halter.broker.cluster import to_stderr

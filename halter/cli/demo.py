@@ -54,8 +54,8 @@ def demo(
     it again, waits until all is handled. Then it prints the log of one WfRun, what became of everything, figures, and
     a check that reads all topics again.
 
-        halter demo
-        halter demo --keep
+    - `halter demo`
+    - `halter demo --keep`
 
     Exit codes: 0 the check passed, 1 it failed, or the demo could not be run, 2 usage.
     """

@@ -32,7 +32,7 @@ def quarantine(
 ) -> None:
     """Keep what comes for a WfRun instead of deciding it, so that its partition goes on; until `halter release`.
 
-        halter quarantine order-41 --reason "the interrupt at pay breaks, see #212"
+    - `halter quarantine order-41 --reason "the interrupt at pay breaks, see #212"`
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -53,7 +53,7 @@ def release(
 ) -> None:
     """End a quarantine: what was kept is decided, in order, as of when it came.
 
-        halter release order-41
+    - `halter release order-41`
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -76,7 +76,7 @@ def skip(
 ) -> None:
     """Pass over one record, for good: it goes to dead-letters. Where a WfRun may wait, prefer `halter quarantine`.
 
-        halter skip external-events 3 1041 --reason "breaks the decoder, see #213"
+    - `halter skip external-events 3 1041 --reason "breaks the decoder, see #213"`
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """

@@ -73,8 +73,8 @@ def run(
 ) -> None:
     """Start a WfRun of a WfSpec and print its id.
 
-        halter run cart --id cart-1 --var customer=Ann --var card=4711
-        halter run cart --id cart-1 --var 'items=["mug"]' --wait --timeout 60
+    - `halter run cart --id cart-1 --var customer=Ann --var card=4711`
+    - `halter run cart --id cart-1 --var 'items=["mug"]' --wait --timeout 60`
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -121,8 +121,8 @@ def send(
 ) -> None:
     """Post an ExternalEvent to a WfRun and print what came of it.
 
-        halter send cart-1 checkout
-        halter send cart-1 address-changed '12 Harbour Street' --id e7
+    - `halter send cart-1 checkout`
+    - `halter send cart-1 address-changed '12 Harbour Street' --id e7`
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -145,7 +145,7 @@ def stop(
 ) -> None:
     """Stop a WfRun, or one of its threads, until `halter resume`; what is below it stops too.
 
-        halter stop cart-1 --thread 1
+    - `halter stop cart-1 --thread 1`
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -165,7 +165,7 @@ def resume(
 ) -> None:
     """Resume what `halter stop` stopped.
 
-        halter resume cart-1
+    - `halter resume cart-1`
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -186,7 +186,7 @@ def rescue(
 ) -> None:
     """Revive a thread that is in ERROR.
 
-        halter rescue cart-1 --thread 2 --skip
+    - `halter rescue cart-1 --thread 2 --skip`
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -205,7 +205,7 @@ def delete(
 ) -> None:
     """Forget a WfRun and its ExternalEvents; its id is free again. The log keeps what happened.
 
-        halter delete cart-1
+    - `halter delete cart-1`
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -224,8 +224,8 @@ def show(
 ) -> None:
     """Show a WfRun: its status, its threads, what holds them, their Variables, and events that nobody has claimed.
 
-        halter show cart-1
-        halter show cart-1 --json --unmask
+    - `halter show cart-1`
+    - `halter show cart-1 --json --unmask`
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
@@ -254,8 +254,8 @@ def history(
 ) -> None:
     """Show every event of a WfRun in order, each with the record that caused it. --json prints one event per line.
 
-        halter history cart-1
-        halter history cart-1 --from-start --json
+    - `halter history cart-1`
+    - `halter history cart-1 --from-start --json`
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """

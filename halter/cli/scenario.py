@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile, TopicsFile, load_settings
+from halter.cli.connection import PANEL, Prefix, Properties, PropertiesFile, TopicsFile, load_settings
 from halter.cli.usage import UsageMistake
 
 if TYPE_CHECKING:
@@ -32,7 +32,16 @@ def scenario() -> None:
 def run(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario documents, YAML or JSON.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
-    bootstrap: Bootstrap = None,
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(
+            "--bootstrap",
+            "-b",
+            metavar="HOST:PORT",
+            help="Brokers of the Kafka to run them through; without it they run in memory.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,

@@ -92,10 +92,9 @@ def worker(
 
     They may be killed at any time; nothing is lost or doubled. Stopping takes 5 seconds at most.
 
-    \b
-    halter worker
-    halter worker --processes 2 --ready-file ready.json
-    halter worker --slot $HOSTNAME --log-format json
+    - `halter worker`
+    - `halter worker --processes 2 --ready-file ready.json`
+    - `halter worker --slot $HOSTNAME --log-format json`
     """
     from processors.observability import configure_logging
 

@@ -445,6 +445,8 @@ class _Reader:
         repeated = self.fields(value, path, "repeat", ("times", "steps"))
         times = repeated.number("times", 1) or 0
         items = repeated.items("steps")
+        if times < 1:
+            self.wrong((*path, "times"), "at least 1, or nothing of the steps would be looked at", times)
         for number in range(1, times + 1):
             problems = len(self.problems)
             self._written_out += 1
@@ -560,6 +562,8 @@ class _Reader:
         return Expect(given.text("wf"), expected)
 
     def by_number(self, given: _Fields, name: str, read: Callable[[Any, Path], Any]) -> dict[str, Any]:
+        if given.data[name] is None:
+            self.wrong((*given.path, name), "thread numbers, each with what is expected of it", None)
         for number in given.entries(name):
             if _whole_number(number) is None:
                 self.wrong((*given.path, name), "thread numbers", number)

@@ -71,6 +71,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("LIMIT", {"clock": "+40000d"}, "steps[0].clock"),
     ("FIELD_UNKNOWN", {"crash": {"hard": True}}, "steps[0].crash.hard"),
     ("FIELD_TYPE", {"repeat": {"times": "often", "steps": []}}, "steps[0].repeat.times"),
+    ("FIELD_TYPE", {"repeat": {"times": 0, "steps": ["not looked at"]}}, "steps[0].repeat.times"),
+    ("FIELD_TYPE", {"expect": {"wf": "w", "threads": None}}, "steps[0].expect.threads"),
     ("FIELD_VALUE", expecting(status="DONE"), "steps[0].expect.status"),
     ("STEP_FORM", expecting(status="ABSENT", unclaimed=[]), "steps[0].expect"),
     ("FIELD_TYPE", expecting(threads={"first": {}}), "steps[0].expect.threads"),
