@@ -302,8 +302,6 @@ def test_the_command_line_says_what_is_wrong_and_exits_with_1(halter: Halter, tm
         ("spec", "show", "nothing"): "expected a WfSpec named 'nothing'",
         ("run", "nothing"): "NOT_FOUND: RunWf",
         ("run", "cart"): "INVALID_ARGUMENT: RunWf",
-        ("run", "cart", "--var", "x"): "--var: expected NAME=VALUE, found 'x'",
-        ("run", "cart", "--version", "x"): "--version: expected MAJOR",
         ("send", "nobody", "nothing"): "there is no ExternalEventDef 'nothing'",
         ("show", "nobody"): "there is no WfRun 'nobody'",
         ("history", "nowhere"): "the log has no event of a WfRun 'nowhere'",
