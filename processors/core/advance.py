@@ -42,7 +42,7 @@ from processors.core.halting import (
 )
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
 from processors.core.knots import untie
-from processors.core.model import TERMINAL, HaltedByParent, Status, ThreadRun, WakeKey, WakeOn, WfRun
+from processors.core.model import TERMINAL, Status, ThreadRun, WakeKey, WakeOn, WfRun
 from processors.core.nodes import ROOM, VARIABLES, run_node
 
 RETENTION_S = 7 * 24 * 3600
@@ -114,7 +114,7 @@ def advance_thread(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[
         case Status.HALTING:
             return finish_halting(run, thread)
         case Status.HALTED:
-            if HaltedByParent in map(type, thread.halt_reasons):
+            if thread.has_lost:
                 return _retire(run, thread)
             return resume_where_resolved(run, thread)
         case Status.COMPLETED | Status.ERROR | Status.EXCEPTION:

@@ -16,7 +16,7 @@ from processors.core.events import Cause, Event, Ignored, LogEntry, NodeComplete
 from processors.core.evolve import evolve, index_of, new_run, replay
 from processors.core.failing import fail_thread
 from processors.core.failures import INTERNAL_ERROR, failure_of
-from processors.core.model import NO_INCARNATION, TERMINAL, HaltedByParent, Index, Status, ThreadRun, WfRun
+from processors.core.model import NO_INCARNATION, TERMINAL, Index, Status, ThreadRun, WfRun
 from processors.core.nodes import note_wait, parking_of
 from processors.core.spec import ExitNode
 
@@ -69,7 +69,7 @@ def attach(run: WfRun, context: Context, index: Index | None = None) -> WfRun:
 def _may_be_kept(run: WfRun, thread: ThreadRun) -> bool:
     if thread.status is Status.RUNNING:
         return isinstance(run.spec_of(thread).nodes[thread.node.node], ExitNode)
-    return HaltedByParent in map(type, thread.halt_reasons)
+    return thread.has_lost
 
 
 _UNDECIDED = (Rejected, Ignored)

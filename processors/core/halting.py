@@ -280,7 +280,7 @@ def can_resume(run: WfRun, thread: ThreadRun) -> bool:
     """Whether a thread is live and nothing above it has ended or lost for good (N9)."""
     current: ThreadRun | None = thread
     while current is not None:
-        if current.status in TERMINAL or HaltedByParent in map(type, current.halt_reasons):
+        if current.status in TERMINAL or current.has_lost:
             return False
         current = None if current.holder is None else run.threads.get(current.holder)
     return True

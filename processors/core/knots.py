@@ -20,7 +20,7 @@ from processors.core.halting import (
     nothing_moves_below,
     retire,
 )
-from processors.core.model import TERMINAL, HaltedByParent, Status, ThreadRun, WfRun
+from processors.core.model import TERMINAL, Status, ThreadRun, WfRun
 from processors.core.nodes.exits import pass_exit
 from processors.core.nodes.leaving import fail, is_ready_to_exit
 from processors.core.nodes.waiting_for_threads import open_waits
@@ -76,9 +76,10 @@ def _let_go(run: WfRun, starts: Iterable[int]) -> Iterator[Event]:
 def _stays(run: WfRun, thread: ThreadRun) -> bool:
     """Whether a thread would leave, but for others that have not seen that one below it failed."""
     if thread.status is Status.RUNNING:
-        return is_ready_to_exit(run, thread) and next(kept_by_handlers(run, thread), None) is None
-    is_lost = thread.status is Status.HALTED and HaltedByParent in map(type, thread.halt_reasons)
-    return is_lost and nothing_moves_below(run, thread) and next(kept_by_handlers(run, thread), None) is None
+        would_leave = is_ready_to_exit(run, thread)
+    else:
+        would_leave = thread.status is Status.HALTED and thread.has_lost and nothing_moves_below(run, thread)
+    return would_leave and next(kept_by_handlers(run, thread), None) is None
 
 
 def _has_to_do(run: WfRun, number: int) -> bool:
@@ -129,7 +130,7 @@ def _lost_with(run: WfRun, thread: ThreadRun) -> ThreadRun | None:
     for it in (thread, *(run.threads[number] for number in holders(run, thread))):
         if it.status in TERMINAL:
             return None
-        if lost is None and HaltedByParent in map(type, it.halt_reasons):
+        if lost is None and it.has_lost:
             lost = it
     return lost
 

@@ -264,6 +264,11 @@ class ThreadRun:
         return self.waiter if self.waiter is not None else self.parent
 
     @property
+    def has_lost(self) -> bool:
+        """Whether ANY or FIRST has halted it for good (4.4)."""
+        return HaltedByParent in map(type, self.halt_reasons)
+
+    @property
     def task_out(self) -> bool:
         """Whether an attempt is with a worker, which keeps this thread from being still (N12)."""
         task = self.node.task

@@ -526,7 +526,8 @@ class Turns:
         required = 0
         for shard, records in polled.items():
             try:
-                required = max(required, *(required_definitions(shard, record) for record in records))
+                for record in records:
+                    required = max(required, required_definitions(shard, record))
             except RegistryUnavailable as unavailable:
                 self._put_off(shard, unavailable)
         self._definitions.wait_for(required)
