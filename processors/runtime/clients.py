@@ -30,6 +30,12 @@ READER: Final[Conf] = {
     "queued.min.messages": 200_000,
 }
 
+ASKER: Final[Conf] = {
+    # A group whose offsets are pending is asked again after this time.
+    "retry.backoff.ms": 10,
+    "retry.backoff.max.ms": 50,
+}
+
 WRITER: Final[Conf] = {
     # An open transaction of a dead worker that nobody fences blocks readers for this time.
     "transaction.timeout.ms": 10_000,
@@ -109,6 +115,15 @@ class Clients:
         A broker that has nothing new lets a fetch wait for `fetch_wait_ms`, ends of partitions included.
         """
         more = {"group.id": self.group, **self._defaults({**READER, "fetch.wait.max.ms": fetch_wait_ms})}
+        return self._library.consumer(self._settings.consumer(**self._named(more)))
+
+    def asker(self, *, is_stable: bool) -> Consumer:
+        """Return a consumer that is never in the group and only asked what the group has committed.
+
+        `is_stable`: it answers once no transaction is open that commits something else; otherwise it does not mind.
+        """
+        level = "read_committed" if is_stable else "read_uncommitted"
+        more = {"group.id": self.group, "isolation.level": level, **self._defaults(ASKER)}
         return self._library.consumer(self._settings.consumer(**self._named(more)))
 
     def writer(self, transactional_id: str | None = None) -> Producer:

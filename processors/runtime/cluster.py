@@ -1,19 +1,24 @@
 """Questions to the cluster: where partitions begin and end, who committed what, who is in the group.
 
-Every answer is waited for without blocking. An AdminClient may go on repeating an error after a broker has been
+Answers of an AdminClient are waited for without blocking. It may go on repeating an error after a broker has been
 restarted (list_offsets keeps a stale leader epoch), so `renew` makes a new one. Whoever still waits for an answer of
 the old one holds it until then: a client that is let go of takes its questions along, never to be answered. Should an
 answer not come for any other reason, the question fails after a while, and whoever asked asks again.
+
+Two questions to an AdminClient can end the process (librdkafka 2.16, ADR 11). list_consumer_group_offsets does when a
+broker says that it is not the group's coordinator, so a Consumer is asked instead, which blocks for a moment. Whatever
+goes to a coordinator does when it times out before that is found, so describe_consumer_groups must never time out: its
+client is let go of.
 """
 
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -32,6 +37,10 @@ ANSWER_SECONDS = 5.0
 PATIENCE_SECONDS = 3 * ANSWER_SECONDS
 """A client answers every question, be it with a time-out. One that does not must not keep a shard unloaded for ever,
 and nothing else would show it."""
+NEVER_SECONDS: Final = 3_600.0
+"""The longest time-out that there is: for questions that must not time out by themselves."""
+COMMITTED_SECONDS: Final = 1.0
+"""How long at most a question for committed offsets blocks. Within it nothing is folded, and heartbeats go on."""
 EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # as above
 
 
@@ -44,11 +53,12 @@ class Committed:
 
 
 class Cluster:
-    """Asks; changes nothing. Raises KafkaException from the generators."""
+    """Asks; changes nothing. Whatever asks raises KafkaException."""
 
     def __init__(self, clients: Clients, clock: Clock = CLOCK) -> None:
         self._clients, self._clock = clients, clock
         self._admin = clients.admin()
+        self._askers: dict[bool, Consumer] = {}
 
     def renew(self) -> None:
         """Forget what the client has learnt of the cluster."""
@@ -105,29 +115,33 @@ class Cluster:
             found[partition.topic, partition.partition] = info.offset
         return found
 
-    def committed(self, places: Collection[Place]) -> Waiting[Mapping[Place, Committed]]:
-        """Return what was committed last, whether or not a transaction that commits something else is open."""
-        return self._committed(places, require_stable=False)
+    def committed(self, places: Collection[Place]) -> Mapping[Place, Committed]:
+        """Return what was committed last, whether or not a transaction that commits something else is open. Blocks."""
+        return self._committed(self._asker(is_stable=False), places, COMMITTED_SECONDS)
 
-    def is_stable(self, places: Collection[Place]) -> Waiting[bool]:
-        """Return whether no transaction is open that commits offsets of these partitions."""
+    def committed_for_good(self, places: Collection[Place], seconds: float) -> Mapping[Place, Committed] | None:
+        """Return what was committed last once no transaction is open that commits something else. Blocks.
+
+        None after `seconds`: such a transaction is open, or Kafka is slow. At most COMMITTED_SECONDS are waited for.
+        """
         try:
-            yield from self._committed(places, require_stable=True)
+            return self._committed(self._asker(is_stable=True), places, min(seconds, COMMITTED_SECONDS))
         except KafkaException as exception:
-            if exception.args[0].code() in {KafkaError.UNSTABLE_OFFSET_COMMIT, KafkaError._TIMED_OUT}:
-                return False
+            if exception.args[0].code() == KafkaError._TIMED_OUT:
+                return None
             raise
-        return True
 
-    def _committed(self, places: Collection[Place], require_stable: bool) -> Waiting[Mapping[Place, Committed]]:
-        group = self._clients.group
-        request = ConsumerGroupTopicPartitions(group, [TopicPartition(*place) for place in places])
-        admin = self._admin
-        futures = admin.list_consumer_group_offsets(
-            [request], require_stable=require_stable, request_timeout=1.0 if require_stable else ANSWER_SECONDS
-        )
+    def _asker(self, *, is_stable: bool) -> Consumer:
+        """Return a consumer that is only asked for offsets; its connection to the coordinator is kept."""
+        if is_stable not in self._askers:
+            self._askers[is_stable] = self._clients.asker(is_stable=is_stable)
+        return self._askers[is_stable]
+
+    @staticmethod
+    def _committed(asker: Consumer, places: Collection[Place], seconds: float) -> Mapping[Place, Committed]:
+        asker.poll(0)  # nothing comes but what callbacks are for: errors, logs, tokens
         found = {}
-        for partition in (yield from self._answer(admin, futures[group])).topic_partitions:
+        for partition in asker.committed([TopicPartition(*place) for place in places], timeout=seconds):
             if partition.error:
                 raise KafkaException(partition.error)
             offset = partition.offset if partition.offset >= 0 else None
@@ -149,15 +163,18 @@ class Cluster:
 
     def _description(self) -> Waiting[Any]:
         group, admin = self._clients.group, self._admin
-        futures = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
-        return (yield from self._answer(admin, futures[group]))
+        futures = admin.describe_consumer_groups([group], request_timeout=NEVER_SECONDS)
+        return (yield from self._answer(admin, futures[group], ANSWER_SECONDS))
 
-    def _answer(self, admin: AdminClient, future: "Future[Any]") -> Waiting[Any]:
-        """Wait for an answer of a client, and hold the client meanwhile. Returns or raises what the answer is."""
-        until = self._clock.monotonic() + PATIENCE_SECONDS
+    def _answer(self, admin: AdminClient, future: "Future[Any]", seconds: float | None = None) -> Waiting[Any]:
+        """Wait for an answer of a client, and hold the client meanwhile. Returns or raises what the answer is.
+
+        Raises a time-out after `seconds`, PATIENCE_SECONDS unless told.
+        """
+        until = self._clock.monotonic() + (PATIENCE_SECONDS if seconds is None else seconds)
         while not future.done():
             if self._clock.monotonic() > until:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the client has forgotten a question"))
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the client has not answered a question"))
             yield
         result = future.result()
         del admin

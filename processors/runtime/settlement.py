@@ -26,6 +26,9 @@ from processors.runtime.transaction import Transaction
 from processors.runtime.waiting import Waiting, pause
 
 LOOK_AGAIN_SECONDS: Final = 0.02
+FIRST_LOOK_SECONDS: Final = 0.25
+"""How long the first look waits for pending offsets to be settled; each look after it waits twice as long, up to
+`COMMITTED_SECONDS` of the cluster. Other shards wait as well, and nothing but these looks shows a dead owner."""
 WARN_SECONDS: Final = 15.0
 HANGING_SECONDS: Final = 75.0
 """A transaction that is open for so long, while Kafka answers, is one that nobody will end: brokers end them after
@@ -63,14 +66,14 @@ class Settlement:
         fenced: set[str] = set()
         open_since: float | None = None
         complained, warn_at = False, self._clock.monotonic() + WARN_SECONDS
+        patience = FIRST_LOOK_SECONDS
         while True:
             try:
                 commands = [self._names.commands(shard) for shard in sorted(shards)]
                 state = [place for shard in sorted(shards) for place in self._names.state(shard)]
-                stable = yield from self._cluster.is_stable(commands)
+                committed = self._cluster.committed_for_good(commands, patience)
                 ends = yield from self._cluster.high(state)
-                if stable and ends == (yield from self._cluster.last_stable(state)):
-                    committed = yield from self._cluster.committed(commands)
+                if committed is not None and ends == (yield from self._cluster.last_stable(state)):
                     # Timers are the one thing that an owner writes without a row of state. A transaction with
                     # nothing else is not in the way of the state, but it would keep the commands from being read.
                     if not (yield from self._fence_dead_owners_of_commands(commands, committed, fenced)):
@@ -81,8 +84,9 @@ class Settlement:
                     open_since = now if open_since is None else open_since
                     if now - open_since > self._hanging_seconds:
                         raise (yield from self._hanging(commands, state))
-                    committed = yield from self._cluster.committed(commands)
-                    yield from self._fence_dead(committed, fenced)
+                    if committed is None:
+                        patience *= 2  # Kafka may only be slow, and would else be asked in vain for ever
+                    yield from self._fence_dead(self._cluster.committed(commands), fenced)
             except KafkaException as exception:
                 open_since = None  # Kafka has other troubles: it is not known what is open
                 if not complained:

@@ -1,4 +1,4 @@
-"""An AdminClient over the simulated broker: the three questions that the runtime asks.
+"""An AdminClient over the simulated broker: the questions that the runtime asks.
 
 Every partition is asked for in a request of its own, so that one answer may be older than another.
 """
@@ -12,7 +12,6 @@ from weakref import ref
 
 from confluent_kafka import (
     ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -20,12 +19,12 @@ from confluent_kafka import (
 )
 
 from tests.simulation.broker import Broker
+from tests.simulation.coordinators import NO_OFFSET
 from tests.simulation.errors import error, timed_out
 from tests.simulation.group import GroupState
 from tests.simulation.partition_log import Place
 from tests.simulation.process import Kind, Process
 
-NO_OFFSET: Final = -1001
 STATES: Final = {
     GroupState.EMPTY: ConsumerGroupState.EMPTY,
     GroupState.PREPARING: ConsumerGroupState.PREPARING_REBALANCING,
@@ -40,24 +39,6 @@ class OffsetResult:
 
     offset: int
     leader_epoch: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionResult:
-    """Of list_consumer_group_offsets: a TopicPartition's `error` cannot be set from Python."""
-
-    topic: str
-    partition: int
-    offset: int
-    metadata: str | None
-    error: KafkaError | None
-
-
-@dataclass(frozen=True, slots=True)
-class GroupResult:
-    """Of list_consumer_group_offsets."""
-
-    topic_partitions: list[PartitionResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +98,6 @@ class SimulatedAdmin:
             it: self._ask(struck, ask((it.topic, it.partition), type(spec).__name__), request_timeout)
             for it, spec in request.items()
         }
-
-    def list_consumer_group_offsets(
-        self, request: list[ConsumerGroupTopicPartitions], require_stable: bool, request_timeout: float
-    ) -> dict[str, "Future[GroupResult]"]:
-        struck = self._process.asks("list_consumer_group_offsets")
-        group = self._broker.group(request[0].group_id)
-        places = [(it.topic, it.partition) for it in request[0].topic_partitions or ()]
-
-        def answer() -> GroupResult:
-            if require_stable and any(group.offsets.is_pending(place) for place in places):
-                raise KafkaException(error(KafkaError.UNSTABLE_OFFSET_COMMIT, "pending"))
-            found = []
-            for place in places:
-                offset, metadata = group.offsets.committed.get(place, (NO_OFFSET, ""))
-                problem = None
-                if struck is Kind.REFUSED and place[1] == 0:
-                    problem, offset = error(KafkaError.NOT_COORDINATOR, "simulated"), NO_OFFSET
-                found.append(PartitionResult(*place, offset, metadata, problem))
-            return GroupResult(found)
-
-        return {group.name: self._ask(struck, answer, request_timeout, group.away_until)}
 
     def describe_consumer_groups(
         self, group_ids: list[str], request_timeout: float

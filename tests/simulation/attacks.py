@@ -126,7 +126,7 @@ def shards_are_loaded_while_leaders_are_gone(draw: random.Random) -> tuple[tuple
 @against("answers are waited for without end")
 def a_question_is_forgotten(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
     """One of those that a load asks, in a worker that is alone."""
-    call = draw.choice(("list_offsets", "list_consumer_group_offsets"))
+    call = draw.choice(("list_offsets", "describe_consumer_groups"))
     return ("a",), [
         Fault(4.0, "a", Happening.TERM),
         Fault(4.1, "a", before(Kind.HANG, call, skip=draw.randrange(3))),
@@ -144,7 +144,7 @@ def two_loads_share_a_client(draw: random.Random) -> tuple[tuple[str, ...], list
             Fault(at, "a", Happening.SHUFFLE),
             Fault(at + draw.uniform(0.0, 1.0), "a", before(Kind.REFUSED, "txn_offset_commit")),
             Fault(at + draw.uniform(0.0, 1.0), "a", Happening.LEADERS_GONE, draw.uniform(0.5, 3.0)),
-            Fault(at + draw.uniform(0.0, 1.5), "a", before(Kind.LATE, "list_consumer_group_offsets", 3.0)),
+            Fault(at + draw.uniform(0.0, 1.5), "a", before(Kind.LATE, "list_offsets", 3.0)),
         ]
     return ("a", "c"), faults
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from tests.simulation.broker import Broker
-from tests.simulation.errors import error
+from tests.simulation.coordinators import NO_OFFSET
+from tests.simulation.errors import error, timed_out
 from tests.simulation.group import GroupMetadata
 from tests.simulation.member import ClientMember, GroupEvent, What
 from tests.simulation.partition_log import Entry, Place
@@ -17,6 +18,7 @@ from tests.simulation.process import Process
 
 CALLBACK = Callable[[Any, list[TopicPartition]], None]
 FETCH_S: Final = (0.0003, 0.006)
+RETRY_S: Final = 0.02
 
 
 def takes_nothing(*_: Any) -> None:
@@ -249,6 +251,27 @@ class SimulatedConsumer:
             self._process.pause_point("close")
 
     # Questions.
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        kernel, group = self._process.kernel, self._broker.group(str(self._conf["group.id"]))
+        places = [(it.topic, it.partition) for it in partitions]
+        until = kernel.now + timeout
+
+        def answer() -> list[TopicPartition] | None:
+            if self._committed and any(group.offsets.is_pending(place) for place in places):
+                return None
+            return [TopicPartition(*place, *group.offsets.committed.get(place, (NO_OFFSET, ""))) for place in places]
+
+        while True:
+            seconds = max(0.0, until - kernel.now)
+            try:
+                found = self._process.request("committed", answer, seconds, lambda: group.away_until)
+            except KafkaException:
+                raise timed_out("committed", retriable=False) from None
+            if found is not None:
+                return found
+            # The client asks again, until there is no time left.
+            self._process.sleep(min(RETRY_S, max(0.0, until - kernel.now)))
 
     def list_topics(self, _topic: str, timeout: float) -> None:
         self._process.request("list_topics", lambda: None, timeout)

@@ -16,6 +16,8 @@ from tests.simulation.kernel import Kernel
 from tests.simulation.partition_log import PartitionLog, Place
 
 NO_ERROR: Final = 0
+NO_OFFSET: Final = -1001
+"""What a client tells where there is none."""
 MARK_SECONDS: Final = (0.0005, 0.02)
 EPOCH_BY_TIMEOUT: Final = 1
 

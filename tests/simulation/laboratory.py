@@ -15,7 +15,6 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -204,12 +203,12 @@ def offsets(laboratory: Laboratory, partition: int) -> tuple[int, int]:
 
 def committed(laboratory: Laboratory, partition: int, *, stable: bool = False) -> Any:
     """What the group has committed for a partition: offset and metadata, or the error."""
-    request = ConsumerGroupTopicPartitions(laboratory.group, [TopicPartition(laboratory.topic, partition)])
-    futures = laboratory.admin().list_consumer_group_offsets([request], require_stable=stable, request_timeout=1.0)
-    answer = answered(laboratory, futures[laboratory.group])
+    asker = laboratory.consumer({"isolation.level": "read_committed" if stable else "read_uncommitted"})
+    answer = outcome(asker.committed, [TopicPartition(laboratory.topic, partition)], 1.0)
+    asker.close()
     if isinstance(answer, str):
         return answer
-    (found,) = answer.topic_partitions
+    (found,) = answer
     return described(found.error) if found.error else (found.offset, found.metadata or "")
 
 

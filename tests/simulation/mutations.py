@@ -45,7 +45,7 @@ def state_is_read_before_it_is_settled() -> Any:
     def settle(self: Settlement, shards: Any) -> Waiting[Settled]:
         commands = [self._names.commands(shard) for shard in sorted(shards)]
         state = [place for shard in sorted(shards) for place in self._names.state(shard)]
-        committed = yield from self._cluster.committed(commands)
+        committed = self._cluster.committed(commands)
         ends = yield from self._cluster.last_stable(state)
         return Settled(committed, ends)
 
@@ -60,8 +60,8 @@ def only_the_offsets_are_settled() -> Any:
         while True:
             commands = [self._names.commands(shard) for shard in sorted(shards)]
             state = [place for shard in sorted(shards) for place in self._names.state(shard)]
-            if (yield from self._cluster.is_stable(commands)):
-                committed = yield from self._cluster.committed(commands)
+            committed = self._cluster.committed_for_good(commands, 1.0)
+            if committed is not None:
                 ends = yield from self._cluster.last_stable(state)
                 return Settled(committed, ends)
             yield

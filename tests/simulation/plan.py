@@ -25,7 +25,7 @@ STATIC: Final = frozenset({"b", "d"})
 CALLS: Final = (
     "poll", "poll", "begin_transaction", "produce", "flush", "send_offsets_to_transaction", "txn_offset_commit",
     "txn_offset_commit", "commit_transaction", "commit_transaction", "commit_transaction", "init_transactions",
-    "memberid", "consumer_group_metadata", "list_offsets", "list_consumer_group_offsets", "describe_consumer_groups",
+    "memberid", "consumer_group_metadata", "list_offsets", "committed", "describe_consumer_groups",
     "join_group", "join_group", "sync_group", "heartbeat",
     "consume", "incremental_assign", "incremental_unassign", "get_watermark_offsets", "purge", "sleep", "close",
     *(str(step) for step in RuntimeStep),

@@ -115,8 +115,10 @@ class Installation:
         topic_admin.make_so(self.topics, self.admin, replication="auto")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
         for worker in self.workers:
+            if error is not None:
+                print(f"{worker.log_file.stem}, exit code {worker.process.poll()}:\n{worker.log[-10_000:]}")
             if worker.process.poll() is None:
                 worker.send(signal.SIGCONT)
                 worker.kill()

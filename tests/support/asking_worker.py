@@ -1,0 +1,63 @@
+"""A process that asks a cluster what a worker asks its group's coordinator: `python -m … BOOTSTRAP`.
+
+In a process of its own, because a question too many may end it. Says one line for each thing done, and goes on when it
+is told a line.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from processors.runtime.clients import Clients, Slot
+from processors.runtime.cluster import Cluster
+from processors.settings import Settings
+
+
+def driven(work: Any) -> Any:
+    """Wait for an answer."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+        time.sleep(0.005)
+
+
+def is_answered(question: Callable[[], Any]) -> bool:
+    """Ask once."""
+    try:
+        question()
+    except KafkaException:
+        return False
+    return True
+
+
+def say(line: str) -> None:
+    """Tell what was done, and wait to be told to go on."""
+    print(line, flush=True)
+    sys.stdin.readline()
+
+
+def main() -> None:
+    """Ask while the broker is there, while it is silent, and after it."""
+    settings = Settings.load(None, {}, {"bootstrap.servers": sys.argv[1]}, prefix="asked-", partitions=1)
+    cluster = Cluster(Clients(settings, settings.topics(), Slot("one")))
+    place = ("asked-wf-commands", 0)
+    questions: list[Callable[[], Any]] = [lambda: driven(cluster.members()), lambda: cluster.committed([place])]
+    # Connected, but not yet told who the coordinator is: it is looked for when the broker is silent.
+    is_answered(lambda: driven(cluster.identity([place[0]])))
+    is_answered(lambda: cluster.committed_for_good([place], 0.0))
+    say("connected")
+    say(f"in silence: {[is_answered(it) for it in questions]}")
+    cluster.renew()
+    until = time.monotonic() + 30
+    while not all(is_answered(it) for it in questions) and time.monotonic() < until:
+        pass
+    say(f"after it: {[is_answered(it) for it in questions]}")
+
+
+if __name__ == "__main__":
+    main()
