@@ -139,6 +139,8 @@ class Cluster:
 
     @staticmethod
     def _committed(asker: Consumer, places: Collection[Place], seconds: float) -> Mapping[Place, Committed]:
+        if not places:
+            return {}
         asker.poll(0)  # nothing comes but what callbacks are for: errors, logs, tokens
         found = {}
         for partition in asker.committed([TopicPartition(*place) for place in places], timeout=seconds):
