@@ -44,7 +44,8 @@ def test_a_worker_whose_broker_is_away_waits_says_so_and_goes_on_by_itself(
         worker = installation.worker("one")
         worker.wait_ready(90)
         installation.post_many(20)
-        installation.ledger.wait_until_folded(installation.ledger.inputs(), 60)
+        # To the end of all topics: a broker that is alone may lose the marks of a transaction that it has just ended.
+        assert installation.verdict_when_folded(60).ok
         kafka.kill()
         away_since = time.monotonic()
         wait_until("a worker that says it is not ready", lambda: worker.ready is None, 60)
