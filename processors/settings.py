@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -107,6 +108,8 @@ REASONS: Final[Mapping[str, str]] = {
     "auto.offset.reset": "a position that is lost must stop a worker, not skip or repeat history",
     "partition.assignment.strategy": "shards move one by one, while a worker goes on with the others",
     "group.id": "the group is named in topics.yaml",
+    "group.instance.id": "it is made of the group's name and the worker's slot",
+    "enable.partition.eof": "each client wants it or does not, as it needs",
     "transactional.id": "it is made of the group's name and the worker's slot",
 }
 ALWAYS_MEMBER: Final[Conf] = {"partition.assignment.strategy": "cooperative-sticky"}
@@ -449,6 +452,7 @@ class Heard:
         self.texts.append(message % arguments)
 
 
+@cache
 def is_for(kind: Kind, key: str, value: str) -> bool:
     """Whether a property concerns that kind of client: one file serves them all, as with kcat.
 

@@ -10,7 +10,8 @@ From the outside in:
 - `membership`   the group: which shards are ours
 - `shards`       the shards we own, and the loads on the way; `vacancies` shards of nobody
 - `load`         settle (`settlement`), claim, restore (`restore`), begin
-- `cluster`      questions about offsets and members; `definitions` the shared view of that topic
+- `cluster`      questions about offsets and members, `group_offsets` about what is committed; `definitions` the shared
+                 view of that topic
 - `garbage`      the collector leaves restored state alone
 - `calls`        no Kafka call fails or hangs unnoticed; `readiness` what the worker is doing
 - `clock`        what time it is; `steps` where tests may end the process

@@ -3,12 +3,16 @@ a default here; what correctness rests on is set by `processors.settings` for ev
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from processors.runtime.clock import Clock
+from processors.runtime.group_offsets import Asker, GroupOffsets, committed_in_background
 from processors.settings import ALWAYS_MEMBER, Conf, Settings
 from processors.topics import RECORD_OVERHEAD_BYTES, Topics
 
@@ -34,6 +38,10 @@ ASKER: Final[Conf] = {
     # A group whose offsets are pending is asked again after this time.
     "retry.backoff.ms": 10,
     "retry.backoff.max.ms": 50,
+    # A question to a broker that is gone without a word must end before whoever asked has lost patience. And this much
+    # more than a fetch, which there is none of.
+    "socket.timeout.ms": 4_000,
+    "fetch.wait.max.ms": 100,
 }
 
 WRITER: Final[Conf] = {
@@ -67,6 +75,9 @@ class ClientLibrary:
     consumer: Callable[[Conf], Consumer] = Consumer
     producer: Callable[[Conf], Producer] = Producer
     admin: Callable[[Conf], AdminClient] = AdminClient
+    committed: Callable[[Consumer, list[TopicPartition], float], "Future[list[TopicPartition]]"] = (
+        committed_in_background
+    )
 
 
 CONFLUENT_KAFKA: Final = ClientLibrary()
@@ -117,14 +128,13 @@ class Clients:
         more = {"group.id": self.group, **self._defaults({**READER, "fetch.wait.max.ms": fetch_wait_ms})}
         return self._library.consumer(self._settings.consumer(**self._named(more)))
 
-    def asker(self, *, is_stable: bool) -> Consumer:
-        """Return a consumer that is never in the group and only asked what the group has committed.
+    def group_offsets(self, clock: Clock) -> GroupOffsets:
+        """Return what asks for the group's offsets, by consumers that never join."""
+        return GroupOffsets(self._asker("read_uncommitted"), self._asker("read_committed"), clock)
 
-        `is_stable`: it answers once no transaction is open that commits something else; otherwise it does not mind.
-        """
-        level = "read_committed" if is_stable else "read_uncommitted"
-        more = {"group.id": self.group, "isolation.level": level, **self._defaults(ASKER)}
-        return self._library.consumer(self._settings.consumer(**self._named(more)))
+    def _asker(self, isolation_level: str) -> Asker:
+        more = {"group.id": self.group, "isolation.level": isolation_level, **ASKER}
+        return partial(self._library.committed, self._library.consumer(self._settings.consumer(**self._named(more))))
 
     def writer(self, transactional_id: str | None = None) -> Producer:
         """Return the transactional producer of this worker, or of another whose transactions are to be ended."""

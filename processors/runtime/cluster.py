@@ -1,23 +1,21 @@
 """Questions to the cluster: where partitions begin and end, who committed what, who is in the group.
 
-Answers of an AdminClient are waited for without blocking. It may go on repeating an error after a broker has been
+Every answer is waited for without blocking. An AdminClient may go on repeating an error after a broker has been
 restarted (list_offsets keeps a stale leader epoch), so `renew` makes a new one. Whoever still waits for an answer of
 the old one holds it until then: a client that is let go of takes its questions along, never to be answered. Should an
 answer not come for any other reason, the question fails after a while, and whoever asked asks again.
 
 Two questions to an AdminClient can end the process (librdkafka 2.16, ADR 11). list_consumer_group_offsets does when a
-broker says that it is not the group's coordinator, so a Consumer is asked instead, which blocks for a moment. Whatever
-goes to a coordinator does when it times out before that is found, so describe_consumer_groups must never time out: its
-client is let go of.
+broker says that it is not the group's coordinator, so that is asked of a Consumer (`group_offsets`). Whatever goes to a
+coordinator does when it times out before that is found, so describe_consumer_groups must never time out: its client is
+let go of.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import (
-    Consumer,
     ConsumerGroupState,
     IsolationLevel,
     KafkaError,
@@ -29,6 +27,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from processors.runtime.clients import Clients
 from processors.runtime.clock import CLOCK, Clock
+from processors.runtime.group_offsets import GroupOffsets
 from processors.runtime.names import Place
 from processors.runtime.waiting import Waiting
 from processors.stores import StatePosition
@@ -39,30 +38,25 @@ PATIENCE_SECONDS = 3 * ANSWER_SECONDS
 and nothing else would show it."""
 NEVER_SECONDS: Final = 3_600.0
 """The longest time-out that there is: for questions that must not time out by themselves."""
-COMMITTED_SECONDS: Final = 1.0
-"""How long at most a question for committed offsets blocks. Within it nothing is folded, and heartbeats go on."""
 EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # as above
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What the group has committed for a partition. `owner`: the transactional id of the worker that did it."""
-
-    offset: int | None
-    owner: str
-
-
 class Cluster:
-    """Asks; changes nothing. Whatever asks raises KafkaException."""
+    """Asks; changes nothing. Raises KafkaException from the generators."""
 
     def __init__(self, clients: Clients, clock: Clock = CLOCK) -> None:
         self._clients, self._clock = clients, clock
-        self._admin = clients.admin()
-        self._askers: dict[bool, Consumer] = {}
+        self._admin: AdminClient | None = None
 
     def renew(self) -> None:
-        """Forget what the client has learnt of the cluster."""
-        self._admin = self._clients.admin()
+        """Forget the client, and with it what it has learnt of the cluster. The next question makes another."""
+        self._admin = None
+
+    @property
+    def _client(self) -> AdminClient:
+        if self._admin is None:
+            self._admin = self._clients.admin()
+        return self._admin
 
     def low(self, places: Collection[Place]) -> Waiting[dict[Place, int]]:
         """Return the offsets of the first records that are still there."""
@@ -74,23 +68,12 @@ class Cluster:
 
     def positions(self, places: Collection[Place]) -> Waiting[dict[Place, StatePosition]]:
         """Return the high watermarks with the epochs of their leaders."""
-        if not places:
-            return {}
-        admin = self._admin
-        futures = admin.list_offsets(
-            {TopicPartition(*place): LATEST for place in places},
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=ANSWER_SECONDS,
-        )
-        found = {}
-        for partition, future in futures.items():
-            info = told(partition, (yield from self._answer(admin, future)))
-            found[partition.topic, partition.partition] = StatePosition(info.offset, info.leader_epoch)
-        return found
+        found = yield from self._listed(places, LATEST, IsolationLevel.READ_UNCOMMITTED)
+        return {place: StatePosition(info.offset, info.leader_epoch) for place, info in found.items()}
 
     def identity(self, topics: Collection[str]) -> Waiting[dict[str, str]]:
         """Return what is another after a cluster, or one of these topics, was made anew: ids by `cluster` and topic."""
-        admin = self._admin
+        admin = self._client
         cluster = yield from self._answer(admin, admin.describe_cluster(request_timeout=ANSWER_SECONDS))
         futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=ANSWER_SECONDS)
         ids = {"cluster": str(cluster.cluster_id)}
@@ -103,52 +86,25 @@ class Cluster:
         return self._offsets(places, LATEST, IsolationLevel.READ_COMMITTED)
 
     def _offsets(self, places: Collection[Place], spec: OffsetSpec, level: IsolationLevel) -> Waiting[dict[Place, int]]:
+        found = yield from self._listed(places, spec, level)
+        return {place: info.offset for place, info in found.items()}
+
+    def _listed(self, places: Collection[Place], spec: OffsetSpec, level: IsolationLevel) -> Waiting[dict[Place, Any]]:
         if not places:
             return {}
-        admin = self._admin
+        admin = self._client
         futures = admin.list_offsets(
             {TopicPartition(*place): spec for place in places}, isolation_level=level, request_timeout=ANSWER_SECONDS
         )
         found = {}
         for partition, future in futures.items():
             info = told(partition, (yield from self._answer(admin, future)))
-            found[partition.topic, partition.partition] = info.offset
+            found[partition.topic, partition.partition] = info
         return found
 
-    def committed(self, places: Collection[Place]) -> Mapping[Place, Committed]:
-        """Return what was committed last, whether or not a transaction that commits something else is open. Blocks."""
-        return self._committed(self._asker(is_stable=False), places, COMMITTED_SECONDS)
-
-    def committed_for_good(self, places: Collection[Place], seconds: float) -> Mapping[Place, Committed] | None:
-        """Return what was committed last once no transaction is open that commits something else. Blocks.
-
-        None after `seconds`: such a transaction is open, or Kafka is slow. At most COMMITTED_SECONDS are waited for.
-        """
-        try:
-            return self._committed(self._asker(is_stable=True), places, min(seconds, COMMITTED_SECONDS))
-        except KafkaException as exception:
-            if exception.args[0].code() == KafkaError._TIMED_OUT:
-                return None
-            raise
-
-    def _asker(self, *, is_stable: bool) -> Consumer:
-        """Return a consumer that is only asked for offsets; its connection to the coordinator is kept."""
-        if is_stable not in self._askers:
-            self._askers[is_stable] = self._clients.asker(is_stable=is_stable)
-        return self._askers[is_stable]
-
-    @staticmethod
-    def _committed(asker: Consumer, places: Collection[Place], seconds: float) -> Mapping[Place, Committed]:
-        if not places:
-            return {}
-        asker.poll(0)  # nothing comes but what callbacks are for: errors, logs, tokens
-        found = {}
-        for partition in asker.committed([TopicPartition(*place) for place in places], timeout=seconds):
-            if partition.error:
-                raise KafkaException(partition.error)
-            offset = partition.offset if partition.offset >= 0 else None
-            found[partition.topic, partition.partition] = Committed(offset, partition.metadata or "")
-        return found
+    def group_offsets(self) -> GroupOffsets:
+        """Return what asks what the group has committed."""
+        return self._clients.group_offsets(self._clock)
 
     def given(self, topic: str) -> Waiting[frozenset[int] | None]:
         """Return which partitions of a topic the group has given to members; None while it shares them out."""
@@ -164,9 +120,13 @@ class Cluster:
         return frozenset(member.client_id for member in description.members)
 
     def _description(self) -> Waiting[Any]:
-        group, admin = self._clients.group, self._admin
-        futures = admin.describe_consumer_groups([group], request_timeout=NEVER_SECONDS)
-        return (yield from self._answer(admin, futures[group], ANSWER_SECONDS))
+        group, admin = self._clients.group, self._client
+        future = admin.describe_consumer_groups([group], request_timeout=NEVER_SECONDS)[group]
+        try:
+            return (yield from self._answer(admin, future, ANSWER_SECONDS))
+        finally:
+            if not future.done() and admin is self._admin:
+                self.renew()  # also when whoever asked is let go of
 
     def _answer(self, admin: AdminClient, future: "Future[Any]", seconds: float | None = None) -> Waiting[Any]:
         """Wait for an answer of a client, and hold the client meanwhile. Returns or raises what the answer is.
@@ -178,9 +138,8 @@ class Cluster:
             if self._clock.monotonic() > until:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the client has not answered a question"))
             yield
-        result = future.result()
-        del admin
-        return result
+        admin.poll(0)  # what it has to tell beside answers would else be kept
+        return future.result()
 
 
 def told(partition: TopicPartition, info: Any) -> Any:

@@ -21,10 +21,11 @@ from confluent_kafka import KafkaException
 from processors.codec.registry import RegistryUnavailable
 from processors.runtime.clients import Clients
 from processors.runtime.clock import CLOCK, Clock
-from processors.runtime.cluster import Cluster, Committed
+from processors.runtime.cluster import Cluster
 from processors.runtime.errors import PositionLost, StateLost
 from processors.runtime.fold import WF_COMMANDS, Definitions, Fold, FoldFactory
 from processors.runtime.garbage import GARBAGE
+from processors.runtime.group_offsets import Committed
 from processors.runtime.membership import NotAMember
 from processors.runtime.names import Place, ShardTopics, spelled
 from processors.runtime.restore import ROWS_AT_ONCE, Restore, Take
@@ -151,6 +152,7 @@ class Load:
             for fold, _ in loaded.folds:
                 del self._folds[fold.partition]
             self._let_go(list(self._folds))
+            self._loader.cluster.renew()  # a client that rests for long is of no use, and keeps what it logs
             return loaded
 
     def _claim(self, settled: Settled) -> Waiting[None]:
@@ -179,10 +181,15 @@ class Load:
             yield from pause(self._clock, CLAIM_AGAIN_SECONDS)
 
     def _retried_low(self) -> Waiting[dict[Place, int]]:
+        has_complained = False
         while True:
             try:
                 return (yield from self._loader.cluster.low([self._names.commands(shard) for shard in self.shards]))
-            except KafkaException:
+            except KafkaException as exception:
+                if not has_complained:
+                    has_complained = True
+                    reason = exception.args[0].str()
+                    self._log.warning("claiming_again", shards=sorted(self.shards), reason=reason)
                 self._loader.cluster.renew()
                 yield from pause(self._clock, 0.1)
 

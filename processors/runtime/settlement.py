@@ -19,16 +19,14 @@ import structlog
 from confluent_kafka import KafkaException
 
 from processors.runtime.clock import CLOCK, Clock
-from processors.runtime.cluster import Cluster, Committed
+from processors.runtime.cluster import Cluster
 from processors.runtime.errors import NotSettled
+from processors.runtime.group_offsets import Committed
 from processors.runtime.names import Place, ShardTopics
 from processors.runtime.transaction import Transaction
 from processors.runtime.waiting import Waiting, pause
 
 LOOK_AGAIN_SECONDS: Final = 0.02
-FIRST_LOOK_SECONDS: Final = 0.25
-"""How long the first look waits for pending offsets to be settled; each look after it waits twice as long, up to
-`COMMITTED_SECONDS` of the cluster. Other shards wait as well, and nothing but these looks shows a dead owner."""
 WARN_SECONDS: Final = 15.0
 HANGING_SECONDS: Final = 75.0
 """A transaction that is open for so long, while Kafka answers, is one that nobody will end: brokers end them after
@@ -65,38 +63,39 @@ class Settlement:
         """Return once nothing of former owners is open. `shards` may shrink meanwhile. Raises NotSettled."""
         fenced: set[str] = set()
         open_since: float | None = None
-        complained, warn_at = False, self._clock.monotonic() + WARN_SECONDS
-        patience = FIRST_LOOK_SECONDS
+        reason, has_complained = "", False
+        warn_at = self._clock.monotonic() + WARN_SECONDS
+        offsets = self._cluster.group_offsets()
         while True:
             try:
                 commands = [self._names.commands(shard) for shard in sorted(shards)]
                 state = [place for shard in sorted(shards) for place in self._names.state(shard)]
-                committed = self._cluster.committed_for_good(commands, patience)
+                look = yield from offsets.look(commands)
                 ends = yield from self._cluster.high(state)
-                if committed is not None and ends == (yield from self._cluster.last_stable(state)):
+                if look.is_settled and ends == (yield from self._cluster.last_stable(state)):
                     # Timers are the one thing that an owner writes without a row of state. A transaction with
                     # nothing else is not in the way of the state, but it would keep the commands from being read.
-                    if not (yield from self._fence_dead_owners_of_commands(commands, committed, fenced)):
-                        return Settled(committed, ends)
+                    if not (yield from self._fence_dead_owners_of_commands(commands, look.committed, fenced)):
+                        return Settled(look.committed, ends)
                     open_since = None
                 else:
+                    reason = "a transaction is open on them"
                     now = self._clock.monotonic()
                     open_since = now if open_since is None else open_since
                     if now - open_since > self._hanging_seconds:
                         raise (yield from self._hanging(commands, state))
-                    if committed is None:
-                        patience *= 2  # Kafka may only be slow, and would else be asked in vain for ever
-                    yield from self._fence_dead(self._cluster.committed(commands), fenced)
+                    yield from self._fence_dead(look.committed, fenced)
             except KafkaException as exception:
                 open_since = None  # Kafka has other troubles: it is not known what is open
-                if not complained:
-                    complained = True
-                    self._log.warning("settling_again", shards=sorted(shards), reason=exception.args[0].str())
+                reason = exception.args[0].str()
+                if not has_complained:
+                    has_complained = True
+                    self._log.warning("settling_again", shards=sorted(shards), reason=reason)
                 yield from pause(self._clock, 0.1)
                 self._cluster.renew()
             if self._clock.monotonic() > warn_at:
                 warn_at = self._clock.monotonic() + WARN_SECONDS
-                self._log.warning("not_settled", shards=sorted(shards), reason="a transaction is open on them")
+                self._log.warning("not_settled", shards=sorted(shards), reason=reason)
             yield from pause(self._clock, LOOK_AGAIN_SECONDS)
 
     def _hanging(self, commands: list[Place], state: list[Place]) -> Waiting[NotSettled]:
@@ -136,8 +135,11 @@ class Settlement:
         suspects = {it.owner for it in committed.values() if it.owner} - {self._me} - fenced
         if not suspects:
             return False
-        dead = suspects - (yield from self._cluster.members())
+        members = yield from self._cluster.members()
+        if self._me not in members:
+            return False  # a group that does not know us is not asked who else is dead
+        dead = suspects - members
         for owner in sorted(dead):
-            self._transaction.end_transactions_of(owner)
+            yield from self._transaction.end_transactions_of(owner)
             fenced.add(owner)
         return bool(dead)

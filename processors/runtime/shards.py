@@ -75,8 +75,8 @@ class Shards:
         return self._owned.get(shard.number) is shard
 
     def _given(self, shards: Iterable[int]) -> None:
+        self.load(shards)  # first: a worker that folds, and has nothing to load, is ready
         self._readiness.lives(State.FOLDING)
-        self.load(shards)
 
     def _taken(self, shards: Iterable[int]) -> None:
         shards = set(shards)

@@ -11,17 +11,19 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from processors.inputs import Headers
-from processors.runtime.calls import CALL_SECONDS, KafkaCalls, is_fatal
+from processors.runtime.calls import CALL_SECONDS, KafkaCalls, is_fatal, may_pass
 from processors.runtime.clients import Clients
 from processors.runtime.errors import Fenced, KafkaFailed
 from processors.runtime.fold import OutputRecord
 from processors.runtime.membership import Membership
 from processors.runtime.names import Place, ShardTopics
 from processors.runtime.steps import Step, Steps
+from processors.runtime.waiting import Waiting
 
 FLUSH_SECONDS: Final = 10.0
 LISTED_MAX: Final = 1_000
 END_SECONDS: Final = 10.0
+FENCE_SECONDS: Final = 1.0
 
 FENCED: Final = frozenset(
     {
@@ -80,11 +82,22 @@ class Transaction:
         except KafkaException as exception:
             raise self._ended(exception) from exception
 
-    def end_transactions_of(self, transactional_id: str) -> None:
-        """Abort what a dead worker left open, and let it commit nothing any more should it live after all."""
+    def end_transactions_of(self, transactional_id: str) -> Waiting[None]:
+        """Abort what a dead worker left open, and let it commit nothing any more should it live after all.
+
+        Tried for a moment at a time: its coordinator may be away though ours is not. Raises KafkaException.
+        """
         structlog.get_logger("halter.runtime").info("fencing_dead_owner", owner=transactional_id)
         other = self._clients.writer(transactional_id)
-        self._calls.until_answered(other.init_transactions, CALL_SECONDS)
+        while True:
+            try:
+                self._calls.once(other.init_transactions, FENCE_SECONDS)
+            except KafkaException as exception:
+                if not may_pass(exception):
+                    raise
+                yield
+            else:
+                return
 
     def expect_membership(self) -> None:
         """Raises NotAMember if a commit would be refused for that anyway."""

@@ -463,9 +463,11 @@ class Turns:
         Not those of a shard that was taken or loaded anew since: whoever folds it gets them again.
         """
         left, self._left = self._left, {}
-        records = {shard: of_shard for shard, of_shard in left.items() if self._shards.has(shard)}
-        for shard, of_shard in polled.items():
-            records.setdefault(shard, []).extend(of_shard)
+        records: dict[OwnedShard, list[InputRecord]] = {}
+        for some in (left, polled):
+            for shard, of_shard in some.items():
+                if self._shards.has(shard):
+                    records.setdefault(shard, []).extend(of_shard)
         return records
 
     def _headers_unreadable(self, record: InputRecord) -> None:

@@ -47,17 +47,22 @@ class Vacancies:
     def _look(self) -> Waiting[None]:
         everything = frozenset(range(self._clients.shards))
         vacant_before: frozenset[int] = frozenset()
+        has_complained = False
         while True:
             yield from pause(self._clock, LOOK_AGAIN_SECONDS)
             try:
                 given = yield from self._cluster.given(self._wf_commands)
-            except KafkaException:
+            except KafkaException as exception:
+                if not has_complained:
+                    has_complained = True
+                    self._log.warning("group_not_described", reason=exception.args[0].str())
                 self._cluster.renew()
                 continue
             if given is None:
                 continue  # it is being shared out
             vacant = everything - given
             if not vacant:
+                self._cluster.renew()
                 return
             if vacant & vacant_before:
                 self._log.warning("shards_of_nobody", shards=sorted(vacant & vacant_before))

@@ -35,6 +35,9 @@ class Admin:
     def __init__(self, offsets: dict[Place, int]) -> None:
         self._offsets = offsets
 
+    def poll(self, timeout: float) -> None:
+        """It has nothing to tell."""
+
     def list_offsets(self, wanted: dict[TopicPartition, Any], **_: object) -> dict[TopicPartition, Future[Info]]:
         answers = {}
         for partition in wanted:
@@ -96,6 +99,7 @@ def test_a_question_that_the_client_forgets_fails_after_a_while(monkeypatch: pyt
 def test_a_question_is_answered_though_another_load_has_the_client_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two loads share the client; one that met an error renews it while the other waits."""
     monkeypatch.setattr(runtime_cluster, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(runtime_cluster, "PATIENCE_SECONDS", 100.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
 
         class Clients:

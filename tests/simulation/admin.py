@@ -70,6 +70,9 @@ class SimulatedAdmin:
     def __init__(self, process: Process, broker: Broker) -> None:
         self._process, self._broker = process, broker
 
+    def poll(self, timeout: float) -> None:
+        """Nothing comes but what callbacks are for."""
+
     def list_offsets(
         self, request: Mapping[TopicPartition, Any], isolation_level: IsolationLevel, request_timeout: float
     ) -> dict[TopicPartition, "Future[OffsetResult]"]:

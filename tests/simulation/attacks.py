@@ -126,7 +126,7 @@ def shards_are_loaded_while_leaders_are_gone(draw: random.Random) -> tuple[tuple
 @against("answers are waited for without end")
 def a_question_is_forgotten(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
     """One of those that a load asks, in a worker that is alone."""
-    call = draw.choice(("list_offsets", "describe_consumer_groups"))
+    call = draw.choice(("list_offsets", "committed"))
     return ("a",), [
         Fault(4.0, "a", Happening.TERM),
         Fault(4.1, "a", before(Kind.HANG, call, skip=draw.randrange(3))),

@@ -4,6 +4,8 @@ Records are read from the log when a poll asks for them: what a client fetches a
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -14,7 +16,7 @@ from tests.simulation.errors import error, timed_out
 from tests.simulation.group import GroupMetadata
 from tests.simulation.member import ClientMember, GroupEvent, What
 from tests.simulation.partition_log import Entry, Place
-from tests.simulation.process import Process
+from tests.simulation.process import Kind, Process
 
 CALLBACK = Callable[[Any, list[TopicPartition]], None]
 FETCH_S: Final = (0.0003, 0.006)
@@ -252,26 +254,40 @@ class SimulatedConsumer:
 
     # Questions.
 
-    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        kernel, group = self._process.kernel, self._broker.group(str(self._conf["group.id"]))
+    def ask_committed(self, partitions: list[TopicPartition], seconds: float) -> "Future[list[TopicPartition]]":
+        """Ask in a thread of its own: `committed`, which is not waited for."""
+        future: Future[list[TopicPartition]] = Future()
+        process, group = self._process, self._broker.group(str(self._conf["group.id"]))
+        struck = process.asks("committed")
+        if struck is Kind.HANG:
+            return future
         places = [(it.topic, it.partition) for it in partitions]
-        until = kernel.now + timeout
 
-        def answer() -> list[TopicPartition] | None:
-            if self._committed and any(group.offsets.is_pending(place) for place in places):
-                return None
-            return [TopicPartition(*place, *group.offsets.committed.get(place, (NO_OFFSET, ""))) for place in places]
+        def answer(result: list[TopicPartition]) -> None:
+            if not future.done():
+                future.set_result(result)
 
-        while True:
-            seconds = max(0.0, until - kernel.now)
-            try:
-                found = self._process.request("committed", answer, seconds, lambda: group.away_until)
-            except KafkaException:
-                raise timed_out("committed", retriable=False) from None
-            if found is not None:
-                return found
-            # The client asks again, until there is no time left.
-            self._process.sleep(min(RETRY_S, max(0.0, until - kernel.now)))
+        def fail(problem: KafkaException) -> None:
+            if not future.done():
+                future.set_exception(problem)
+
+        def arrived() -> None:
+            if struck is Kind.REFUSED:
+                process.deliver(partial(fail, KafkaException(error(KafkaError.NOT_COORDINATOR, "simulated"))))
+            elif self._committed and any(group.offsets.is_pending(place) for place in places):
+                # The client asks again, until there is no time left.
+                if not future.done():
+                    process.later(RETRY_S, ask)
+            else:
+                told = [TopicPartition(*it, *group.offsets.committed.get(it, (NO_OFFSET, ""))) for it in places]
+                process.deliver(partial(answer, told))
+
+        def ask() -> None:
+            process.send(arrived, late_s=process.write_delay(), away_until=group.away_until)
+
+        ask()
+        process.later(seconds, lambda: fail(timed_out("committed", retriable=False)))
+        return future
 
     def list_topics(self, _topic: str, timeout: float) -> None:
         self._process.request("list_topics", lambda: None, timeout)

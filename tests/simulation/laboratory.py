@@ -23,6 +23,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # public, unhinted
 
+from processors.runtime.group_offsets import committed_in_background
 from tests.simulation.admin import SimulatedAdmin
 from tests.simulation.broker import Broker
 from tests.simulation.consumer import SimulatedConsumer
@@ -46,6 +47,9 @@ class Laboratory(Protocol):
     def consumer(self, conf: dict[str, Any]) -> Any: ...
 
     def admin(self) -> Any: ...
+
+    def ask(self, consumer: Any, partitions: list[TopicPartition], seconds: float) -> Any:
+        """Ask in the background what the consumer's group has committed; return a future."""
 
     def expel(self, member_id: str) -> None:
         """Have the group give up a member that lives, and that does not hear of it."""
@@ -80,6 +84,9 @@ class RealLaboratory:
     def admin(self) -> Any:
         return self._admin
 
+    def ask(self, consumer: Any, partitions: list[TopicPartition], seconds: float) -> Any:
+        return committed_in_background(consumer, partitions, seconds)
+
     def expel(self, member_id: str) -> None:
         # LeaveGroup, version 0, in the member's name: confluent_kafka has no call for it.
         leave_group = struct.pack(">hhi", 13, 0, 1)
@@ -113,6 +120,9 @@ class SimulatedLaboratory:
 
     def admin(self) -> Any:
         return self._admin
+
+    def ask(self, consumer: Any, partitions: list[TopicPartition], seconds: float) -> Any:
+        return consumer.ask_committed(partitions, seconds)
 
     def expel(self, member_id: str) -> None:
         self._broker.group(self.group).leave(member_id)
@@ -204,7 +214,7 @@ def offsets(laboratory: Laboratory, partition: int) -> tuple[int, int]:
 def committed(laboratory: Laboratory, partition: int, *, stable: bool = False) -> Any:
     """What the group has committed for a partition: offset and metadata, or the error."""
     asker = laboratory.consumer({"isolation.level": "read_committed" if stable else "read_uncommitted"})
-    answer = outcome(asker.committed, [TopicPartition(laboratory.topic, partition)], 1.0)
+    answer = answered(laboratory, laboratory.ask(asker, [TopicPartition(laboratory.topic, partition)], 1.0))
     asker.close()
     if isinstance(answer, str):
         return answer

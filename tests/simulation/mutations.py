@@ -45,9 +45,9 @@ def state_is_read_before_it_is_settled() -> Any:
     def settle(self: Settlement, shards: Any) -> Waiting[Settled]:
         commands = [self._names.commands(shard) for shard in sorted(shards)]
         state = [place for shard in sorted(shards) for place in self._names.state(shard)]
-        committed = self._cluster.committed(commands)
+        look = yield from self._cluster.group_offsets().look(commands)
         ends = yield from self._cluster.last_stable(state)
-        return Settled(committed, ends)
+        return Settled(look.committed, ends)
 
     return patch.object(Settlement, "settle", settle)
 
@@ -60,10 +60,10 @@ def only_the_offsets_are_settled() -> Any:
         while True:
             commands = [self._names.commands(shard) for shard in sorted(shards)]
             state = [place for shard in sorted(shards) for place in self._names.state(shard)]
-            committed = self._cluster.committed_for_good(commands, 1.0)
-            if committed is not None:
+            look = yield from self._cluster.group_offsets().look(commands)
+            if look.is_settled:
                 ends = yield from self._cluster.last_stable(state)
-                return Settled(committed, ends)
+                return Settled(look.committed, ends)
             yield
 
     return patch.object(Settlement, "settle", settle)

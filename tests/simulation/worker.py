@@ -133,6 +133,7 @@ def library(process: Process, broker: Broker) -> ClientLibrary:
         consumer=lambda conf: cast("Any", SimulatedConsumer(process, broker, conf)),
         producer=lambda conf: cast("Any", SimulatedProducer(process, broker, conf)),
         admin=lambda _: cast("Any", SimulatedAdmin(process, broker)),
+        committed=lambda consumer, *question: cast("Any", consumer).ask_committed(*question),
     )
 
 

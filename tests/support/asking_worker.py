@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from confluent_kafka import KafkaException
 
 from processors.runtime.clients import Clients, Slot
@@ -43,16 +44,18 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Ask while the broker is there, while it is silent, and after it."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     settings = Settings.load(None, {}, {"bootstrap.servers": sys.argv[1]}, prefix="asked-", partitions=1)
     cluster = Cluster(Clients(settings, settings.topics(), Slot("one")))
     place = ("asked-wf-commands", 0)
-    questions: list[Callable[[], Any]] = [lambda: driven(cluster.members()), lambda: cluster.committed([place])]
+    questions: list[Callable[[], Any]] = [
+        lambda: driven(cluster.members()),
+        lambda: driven(cluster.group_offsets().look([place])),
+    ]
     # Connected, but not yet told who the coordinator is: it is looked for when the broker is silent.
     is_answered(lambda: driven(cluster.identity([place[0]])))
-    is_answered(lambda: cluster.committed_for_good([place], 0.0))
     say("connected")
     say(f"in silence: {[is_answered(it) for it in questions]}")
-    cluster.renew()
     until = time.monotonic() + 30
     while not all(is_answered(it) for it in questions) and time.monotonic() < until:
         pass
