@@ -34,7 +34,7 @@ broker: $(RUN) ## Run the embedded Kafka until Ctrl-C
 test: lint types contracts guard compiled ## Run every check and every test (real Kafka included): ten minutes
 	@$(BIN)/python -m pytest $(IN_TWO) $(ARGS)
 
-check: lint types contracts ## Run what needs no Kafka: seconds
+check: lint types contracts ## Run what needs no Kafka: a few minutes
 	@$(BIN)/python -m pytest -m "not broker and not docker and not chaos" $(ARGS)
 
 compiled: $(COMPILED)/.built ## Test the core as mypyc compiles it: two minutes to build, one to test

@@ -1,7 +1,7 @@
 """All benchmarks against the embedded broker: python -m bench [--full] [--write]
 
 Short (the default): five minutes at most on two cores. Full: more partitions, more WfRuns, two workers, restarts; half
-an hour. Figures go to stdout; with --write also to docs/performance.json (or performance-full.json) and into the table
+an hour. Figures go to stdout; with --write also to docs/performance-*.json and into the table
 of docs/performance.md. Each figure is measured again and again; where runs differ, the spread is what counts.
 """
 

@@ -80,7 +80,11 @@ Kind = Literal["consumer", "producer"]
 Conf = dict[str, Any]
 """What confluent_kafka's clients take."""
 
-COMMON: Final[Conf] = {"client.id": "halter"}
+COMMON: Final[Conf] = {
+    "client.id": "halter",
+    # Whoever waits for a broker that starts, or comes back, hears of it soon; librdkafka would look every 10 s.
+    "reconnect.backoff.max.ms": 1_000,
+}
 
 # Nobody but topics.yaml makes topics, also where brokers would.
 ALWAYS: Final[Conf] = {"allow.auto.create.topics": False}

@@ -23,7 +23,7 @@ OPERATOR_COMMANDS_HINT: Final = (
     ": if it is of version 0.1.0, which did not read it, delete it (kafka-topics --delete) "
     "and run `halter topics apply`"
 )
-TIMEOUT_S: Final = 15.0
+TIMEOUT_S: Final = 30.0
 ATTEMPT_S: Final = 5.0
 PASSING: Final = frozenset(
     {

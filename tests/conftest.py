@@ -6,9 +6,20 @@
 import uuid
 from typing import Any
 
+import hypothesis
 import pytest
 
-ABOUT_TIME = ("tests/chaos/", "tests/broker/test_runtime", "tests/broker/test_pauses", "tests/broker/test_stores")
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("halter", deadline=None)
+hypothesis.settings.load_profile("halter")
+
+ABOUT_TIME = (
+    "tests/chaos/",
+    "tests/broker/test_runtime",
+    "tests/broker/test_pauses",
+    "tests/broker/test_simulation_is_faithful",
+    "tests/broker/test_stores",
+)
 """Tests that attack workers, or whose outcome depends on how long things take: no two of them at the same time."""
 
 

@@ -180,7 +180,7 @@ def test_a_cluster_that_does_not_answer_is_explained_with_its_address():
 
 @pytest.mark.parametrize("what", ["show", "stop"])
 def test_whoever_reads_tells_why_there_is_no_connection(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("halter.reading.REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr("halter.reading.REQUEST_SECONDS", 2.0)
     with (
         capture_logs(),
         Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})) as client,
@@ -191,7 +191,7 @@ def test_whoever_reads_tells_why_there_is_no_connection(what: str, monkeypatch: 
 
 def test_a_worker_tells_why_there_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TIMEOUT_S", "ATTEMPT_S"):
-        monkeypatch.setattr(f"processors.topic_check.{name}", 0.3)
+        monkeypatch.setattr(f"processors.topic_check.{name}", 2.0)
     settings = Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})
     with capture_logs(), pytest.raises(KafkaUnavailable, match="Connection refused"):
         expect_topics(settings, settings.topics())

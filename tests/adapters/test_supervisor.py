@@ -18,13 +18,13 @@ from pathlib import Path
 from halter.supervisor import CrashLoop, RestartPolicy, Supervisor
 from processors.observability import configure_logging
 
-folder, code = Path(sys.argv[1]), sys.argv[2]
+folder, code, stop = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 configure_logging()
 try:
     Supervisor(
         ["a", "b"],
         lambda slot: [sys.executable, "-c", code, slot, str(folder)],
-        RestartPolicy(first_wait=0.02, wait_max=0.1, steady=0.5, deaths_max=5, stop=1.0),
+        RestartPolicy(first_wait=0.02, wait_max=0.1, steady=0.5, deaths_max=5, stop=stop),
         ready_file=folder / "ready",
         ready_files={slot: folder / f"ready.{slot}" for slot in ("a", "b")},
     ).run()
@@ -40,7 +40,8 @@ slot, folder = sys.argv[1], Path(sys.argv[2])
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 with (folder / f"{slot}.pids").open("a") as pids:
     print(os.getpid(), file=pids, flush=True)
-(folder / f"ready.{slot}").write_text("{}")
+(folder / f"{slot}.ready").write_text("{}")
+os.replace(folder / f"{slot}.ready", folder / f"ready.{slot}")
 signal.sigwait({signal.SIGTERM})
 (folder / f"{slot}.stopped").touch()
 """
@@ -92,7 +93,8 @@ class Supervised:
     def __init__(self, folder: Path, code: str) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SUPERVISE, str(folder), code],
+            # Whoever does not hear is not waited for long.
+            [sys.executable, "-c", SUPERVISE, str(folder), code, "1" if code is DEAF else "20"],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -109,7 +111,7 @@ class Supervised:
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; return exit code and stderr."""
-        _, stderr = self.process.communicate(timeout=15)
+        _, stderr = self.process.communicate(timeout=60)
         return self.process.returncode, stderr
 
 

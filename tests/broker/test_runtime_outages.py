@@ -44,7 +44,7 @@ def test_a_worker_whose_broker_is_away_waits_says_so_and_goes_on_by_itself(
         worker = installation.worker("one")
         worker.wait_ready(90)
         installation.post_many(20)
-        # To the end of all topics: a broker that is alone may lose the marks of a transaction that it has just ended.
+        # A broker that is alone may lose the marks of a transaction that it has just ended: here all are written.
         assert installation.verdict_when_folded(60).ok
         kafka.kill()
         away_since = time.monotonic()
@@ -86,7 +86,7 @@ AT_ONCE = 5_000
 def test_ten_times_more_than_can_be_handled_costs_time_and_nothing_else(
     bootstrap: str, prefix: str, tmp_path: Path, seconds: int
 ) -> None:
-    with Installation(bootstrap, prefix, tmp_path, partitions=2) as installation:
+    with Installation(bootstrap, prefix, tmp_path, partitions=2, variables={}) as installation:
         worker = installation.worker("one")
         worker.wait_ready(90)
         installation.post_many(200, **SLOW)

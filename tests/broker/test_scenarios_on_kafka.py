@@ -128,7 +128,7 @@ def test_what_fails_fails_on_kafka_with_the_same_sentence_and_log(
     assert verdict == run_file(document, in_memory)
 
 
-def test_hundreds_of_rounds_are_folded_in_few_transactions(judge: KafkaJudge, tmp_path: Path) -> None:
+def test_hundreds_of_rounds_are_folded_by_one_worker(judge: KafkaJudge, tmp_path: Path) -> None:
     document = tmp_path / "rounds.yaml"
     document.write_text(CART.format(name="many rounds") + MANY_ROUNDS)
     verdict = run_file(document, judge)

@@ -28,7 +28,7 @@ from processors.settings import KafkaUnavailable, Settings
 from processors.topic_check import check
 from processors.topics import Topics
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 OPERATOR = "root"
 
 
@@ -211,6 +211,6 @@ def test_a_wrong_password_is_explained_and_not_printed(guarded: str):
     settings = client(guarded, "halter-worker", password="geheim")
     admin = AdminClient(settings.admin())
     with pytest.raises(KafkaUnavailable) as unavailable, settings.explaining("looking", admin):
-        admin.list_topics(timeout=2)
+        admin.list_topics(timeout=10)
     assert "Kafka refused the credentials" in str(unavailable.value)
     assert "geheim" not in str(unavailable.value)

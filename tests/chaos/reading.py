@@ -72,9 +72,10 @@ def read_tape(bootstrap: str, prefix: str, partitions: int) -> Tape:
     """Read everything up to the ends that there are now. Raises NotReadable."""
     tape = Tape(partitions, {topic: {} for topic in TOPICS}, read_at_ms=time.time_ns() // 1_000_000)
     reader = consumer(bootstrap)
+    sees_all = consumer(bootstrap, **{"isolation.level": "read_uncommitted"})
     try:
         assigned = places_of(TOPICS, prefix, partitions)
-        ends = {(it.topic, it.partition): end_of(reader, it) for it in assigned}
+        ends = {(it.topic, it.partition): end_of(sees_all, it) for it in assigned}
         tape.definitions_end = ends[prefix + DEFINITIONS, 0]
         for topic, partition in ends:
             tape.topics[topic.removeprefix(prefix)][partition] = []
@@ -93,10 +94,11 @@ def read_tape(bootstrap: str, prefix: str, partitions: int) -> Tape:
         return tape
     finally:
         reader.close()
+        sees_all.close()
 
 
 def end_of(reader: Consumer, partition: TopicPartition) -> int:
-    """The high watermark. Raises NotReadable."""
+    """The high watermark, if the reader sees all; before an open transaction otherwise. Raises NotReadable."""
     until = time.monotonic() + READ_SECONDS
     while True:
         try:

@@ -12,6 +12,7 @@ from tests.simulation.laboratory import (
     Member,
     all_of,
     answered,
+    at_rest,
     committed,
     eventually,
     offsets,
@@ -529,8 +530,8 @@ def random_experiment(seed: int) -> Experiment:
             who, move = randomness.randrange(3), randomness.choice(MOVES)
             seen.append((who, move, players[who].play(move, number, metadata)))
             if move in {"anew", "commit", "abort"}:
-                laboratory.sleep(0.1)  # marks are written after the answer
-                seen.append([offsets(laboratory, it) for it in (0, 1)])
+                # Marks are written after the answer.
+                seen.append(at_rest(laboratory, lambda: [offsets(laboratory, it) for it in (0, 1)]))
         for player in players:
             player.play("anew", 0, None)
         seen += [settled(laboratory, it) for it in (0, 1)]

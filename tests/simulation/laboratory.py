@@ -186,6 +186,16 @@ def eventually(laboratory: Laboratory, question: Callable[[], Any], wanted: Call
     return answer
 
 
+def at_rest(laboratory: Laboratory, question: Callable[[], Any], seconds: float = 0.3) -> Any:
+    """Ask until the answer has been the same for a while; return it."""
+    answer, since = question(), laboratory.now()
+    while laboratory.now() - since < seconds:
+        laboratory.sleep(0.05)
+        if (again := question()) != answer:
+            answer, since = again, laboratory.now()
+    return answer
+
+
 def answered(laboratory: Laboratory, future: Any) -> Any:
     """Wait for a future; return what it holds, or the error described."""
     until = laboratory.now() + PATIENCE_S

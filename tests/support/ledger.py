@@ -53,7 +53,7 @@ class Ledger:
         self.topics = self.settings.topics()
 
     def read(self, topic: str, partitions: int | None = None) -> list[Message]:
-        """Return all records of a topic, each partition's in order; waits for transactions that are open."""
+        """Return all records of a topic, each partition's in order, up to the first that is in an open transaction."""
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -89,6 +89,28 @@ class Ledger:
             return records
         finally:
             consumer.close()
+
+    def wait_for_marks(self, topics: Iterable[str], seconds: float = 60.0) -> None:
+        """Wait until no transaction is open on any partition of these topics: marks come after a commit's answer."""
+        consumers = [
+            Consumer(self.settings.consumer(group_id="ledger", isolation_level=level))
+            for level in ("read_uncommitted", "read_committed")
+        ]
+        places = [TopicPartition(topic, number) for topic in topics for number in range(self.topics.partitions)]
+
+        def marked() -> bool:
+            try:
+                return all(
+                    len({it.get_watermark_offsets(place, timeout=10) for it in consumers}) == 1 for place in places
+                )
+            except KafkaException:
+                return False  # a broker that has just come back
+
+        try:
+            self.wait_for("marks of all transactions", marked, seconds)
+        finally:
+            for it in consumers:
+                it.close()
 
     def inputs(self) -> dict[Cause, bytes]:
         """Return all input records with their keys."""
@@ -139,7 +161,8 @@ class Ledger:
         self.wait_for("folding all inputs", folded, seconds)
 
     def verdict(self) -> Verdict:
-        """Compare inputs, log and state."""
+        """Compare inputs, log and state, once no transaction is open on them."""
+        self.wait_for_marks([*self.topics.inputs, self.topics.wf_events, self.topics.wf_runs])
         inputs, events = self.inputs(), self.events()
         causes = Counter(tuple(event["cause"]) for event in events)
         out_of_order = []
