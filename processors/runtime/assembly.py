@@ -57,7 +57,7 @@ def turns_of(
     clock: Clock,
 ) -> Turns:
     """Return what a worker's Kafka thread does, with these clients and this clock."""
-    membership = Membership(clients, names)
+    membership = Membership(clients, names, clock)
     transaction = Transaction(clients, names, membership, calls, steps)
     cluster = Cluster(clients, clock)
     settlement = Settlement(cluster, names, transaction, clients.transactional_id, clock)

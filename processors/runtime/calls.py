@@ -6,6 +6,7 @@ when a coordinator dies) is seen by the Watchdog, which ends the process: a rest
 fold of a record that does not return.
 """
 
+import faulthandler
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -26,6 +27,11 @@ AGAIN_SECONDS: Final = 0.05
 STUCK_SECONDS: Final = 15
 FOLD_STUCK_SECONDS: Final = 60
 STUCK_EXIT_CODE: Final = 70
+FROZEN_SECONDS: Final = 60
+"""After so long without a tick of the watchdog the interpreter stands still: a call of a client waits for ever and lets
+no other thread run (`Membership.leave` knows one). A process that was stopped for so long ends as well when it goes on:
+others have its shards by then."""
+STDERR: Final = 2
 
 
 AWAY: Final = frozenset(
@@ -148,15 +154,20 @@ class KafkaCalls:
 
 
 class Watchdog:
-    """Ends the process when one thing that is watched takes longer than it may.
+    """Ends the process when one thing that is watched takes longer than it may, or when nothing of it moves any more.
 
     Counts its own ticks and not the clock, so that a process that was stopped and continued is not taken for stuck.
     """
 
     def __init__(
-        self, watched: Sequence[Watched], readiness: Readiness, leave: Callable[[int], None] = os._exit
+        self,
+        watched: Sequence[Watched],
+        readiness: Readiness,
+        leave: Callable[[int], None] = os._exit,
+        frozen_seconds: float = FROZEN_SECONDS,
     ) -> None:
         self._watched, self._readiness, self._leave = watched, readiness, leave
+        self._frozen_seconds = frozen_seconds
         self._seen = [(0, 0)] * len(watched)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="kafka-watchdog", daemon=True)
@@ -170,7 +181,12 @@ class Watchdog:
         self._over.set()
 
     def _watch(self) -> None:
-        while not self._over.wait(1.0):
+        # A thread of C's writes the stacks of all threads then, and ends the process with exit code 1.
+        while True:
+            faulthandler.dump_traceback_later(self._frozen_seconds, exit=True, file=STDERR)
+            if self._over.wait(1.0):
+                faulthandler.cancel_dump_traceback_later()
+                return
             self.tick()
 
     def tick(self) -> None:

@@ -15,10 +15,12 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processors.runtime.clients import Clients
+from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.names import Place, ShardTopics
 
 ShardNumbers = list[int]
 LEADERS_SECONDS: Final = 1.0
+LEAVE_SECONDS: Final = 0.5
 
 
 class NotAMember(Exception):
@@ -31,8 +33,8 @@ ASK_SECONDS: Final = 1.0
 class Membership:
     """Joins, polls, leaves; tells `assigned` and `revoked` which shards the group gives and takes."""
 
-    def __init__(self, clients: Clients, names: ShardTopics) -> None:
-        self._clients, self._names = clients, names
+    def __init__(self, clients: Clients, names: ShardTopics, clock: Clock = CLOCK) -> None:
+        self._clients, self._names, self._clock = clients, names, clock
         self._log = structlog.get_logger("halter.runtime")
         self._consumer: Consumer | None = None
         self._member_id = ""
@@ -58,8 +60,16 @@ class Membership:
         )
 
     def leave(self) -> None:
-        """Leave the group; what was ours is revoked. A static member is only gone, and expected back."""
+        """Leave the group; what was ours is revoked. A static member is only gone, and expected back.
+
+        Callbacks that are due come first. A client that is closed while it has a callback to make may lose the answer
+        to the next one, and waits for it for ever, and all of the interpreter with it (librdkafka 2.16).
+        """
         if self._consumer is not None:
+            until = self._clock.monotonic() + LEAVE_SECONDS
+            with suppress(KafkaException):  # it is over anyway
+                while self._consumer.poll(0) is not None and self._clock.monotonic() < until:
+                    pass  # what is read now is folded by whoever comes next
             consumer, self._consumer = self._consumer, None
             consumer.close()
             self._assigned.clear()

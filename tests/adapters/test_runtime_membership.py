@@ -1,5 +1,6 @@
 """Who may commit: a member that is still the one to whom the group gave its shards."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ class Consumer:
     def __init__(self) -> None:
         self.member_id = ""
         self.callbacks: dict[str, Any] = {}
+        self.due: list[Callable[[], None]] = []
+        self.is_closed = False
 
     def subscribe(self, _topics: list[str], **callbacks: Any) -> None:
         self.callbacks = callbacks
@@ -27,7 +30,13 @@ class Consumer:
         """Fetch nothing."""
 
     def poll(self, _seconds: float) -> None:
-        """Nothing came, no callback either."""
+        """Nothing comes but callbacks that are due."""
+        while self.due:
+            self.due.pop(0)()
+
+    def close(self) -> None:
+        assert self.due == [], "closed with a callback to make"
+        self.is_closed = True
 
     def memberid(self) -> str:
         return self.member_id
@@ -93,3 +102,16 @@ def test_a_member_without_an_id_may_not_commit() -> None:
     consumer.member_id = ""
     with pytest.raises(NotAMember):
         membership.metadata()
+
+
+def test_whoever_leaves_hears_all_that_is_due_before_its_client_is_closed() -> None:
+    """A client that is closed with a callback to make may wait for ever, and the whole interpreter with it."""
+    membership, consumer = joined()
+    heard: list[tuple[str, list[int]]] = []
+    membership.revoked = lambda shards: heard.append(("revoked", shards))
+    membership.assigned = lambda shards: heard.append(("assigned", shards))
+    consumer.member_id = "second"
+    consumer.due.append(lambda: consumer.callbacks["on_assign"](consumer, [TopicPartition("wf-commands", 1)]))
+    membership.leave()
+    assert heard == [("revoked", [0]), ("assigned", [0, 1])]
+    assert consumer.is_closed

@@ -174,7 +174,7 @@ def a_zombie_commits_no_offsets(laboratory: Laboratory) -> Any:
     producer(laboratory)
     seen = [outcome(old.send_offsets_to_transaction, [at(laboratory, 5)], member.metadata, CALL_S)]
     seen += [outcome(old.commit_transaction, CALL_S), committed(laboratory, 0, stable=True)]
-    member.consumer.close()
+    member.close()
     return seen
 
 
@@ -200,7 +200,7 @@ def offsets_after_the_time_out_are_refused(laboratory: Laboratory) -> Any:
     settled(laboratory)
     seen = [outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], member.metadata, CALL_S)]
     seen.append(committed(laboratory, 0))
-    member.consumer.close()
+    member.close()
     return seen
 
 
@@ -235,7 +235,7 @@ def offsets_are_pending_until_the_transaction_ends(laboratory: Laboratory) -> An
         seen.append(
             eventually(laboratory, lambda: committed(laboratory, 0, stable=True), lambda it: it == (5, "owner"))
         )
-    member.consumer.close()
+    member.close()
     return seen
 
 
@@ -257,8 +257,8 @@ def an_older_generation_cannot_commit(laboratory: Laboratory) -> Any:
     seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, 6)], first.metadata, CALL_S))
     seen.append(outcome(it.commit_transaction, CALL_S))
     seen.append(eventually(laboratory, lambda: committed(laboratory, 0, stable=True), lambda it: it == (6, "owner")))
-    first.consumer.close()
-    second.consumer.close()
+    first.close()
+    second.close()
     return seen
 
 
@@ -267,13 +267,13 @@ def a_member_that_has_left_cannot_commit(laboratory: Laboratory) -> Any:
     first, second = Member(laboratory, "first"), Member(laboratory, "second")
     poll_until(laboratory, lambda: len(first.owned) == len(second.owned) == 2, first, second)
     stale = first.metadata
-    first.consumer.close()
+    first.close()
     poll_until(laboratory, lambda: len(second.owned) == 4, second)
     it = producer(laboratory)
     it.begin_transaction()
     seen = [outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], stale, CALL_S)]
     seen += [outcome(it.abort_transaction, CALL_S), committed(laboratory, 0, stable=True)]
-    second.consumer.close()
+    second.close()
     return seen
 
 
@@ -302,7 +302,7 @@ def a_static_member_that_was_replaced_cannot_commit(laboratory: Laboratory) -> A
 
     poll_until(laboratory, is_told, other)
     for member in (new, other):
-        member.consumer.close()
+        member.close()
     return [*seen, errors[:1]]
 
 
@@ -316,7 +316,7 @@ def offsets_without_a_member_pass(laboratory: Laboratory) -> Any:
     seen = [outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], nobody.consumer_group_metadata(), CALL_S)]
     seen.append(outcome(it.commit_transaction, CALL_S))
     seen.append(eventually(laboratory, lambda: committed(laboratory, 0, stable=True), lambda it: it == (5, "owner")))
-    member.consumer.close()
+    member.close()
     nobody.close()
     return seen
 
@@ -335,10 +335,10 @@ def shards_move_one_rebalance_after_they_were_given_up(laboratory: Laboratory) -
     poll_until(laboratory, shared, first, second)
     poll_for(laboratory, 0.5, first, second)
     seen: list[Any] = [any(overlaps), told(first), told(second), len(first.owned | second.owned)]
-    second.consumer.close()
+    second.close()
     poll_until(laboratory, lambda: len(first.owned) == 4, first)
     seen += [told(second), len(first.owned)]
-    first.consumer.close()
+    first.close()
     return [*seen, told(first)[-1]]
 
 
@@ -369,7 +369,7 @@ def shards_that_a_static_member_owed_are_nobodys_until_the_next_rebalance(labora
     poll_until(laboratory, lambda: len(new.owned) == len(again.owned) == 2, new, again)
     seen += [len(new.owned), len(again.owned), eventually(laboratory, given, lambda it: it == [2, 2])]
     for member in (new, again):
-        member.consumer.close()
+        member.close()
     return seen
 
 
@@ -394,7 +394,7 @@ def a_member_that_does_not_poll_loses_its_shards(laboratory: Laboratory) -> Any:
         return ("lost", 4) in member.told and len(member.owned) == 4
 
     seen += [eventually(laboratory, is_back, bool), told(member), errors]
-    member.consumer.close()
+    member.close()
     return seen
 
 
@@ -408,11 +408,11 @@ def expelled(laboratory: Laboratory, instance_id: str | None) -> Any:
     former = member.consumer.memberid()
     laboratory.expel(former)
     seen: list[Any] = [poll_until(laboratory, lambda: len(other.owned) == 4, other), told(member)]
-    other.consumer.close()
+    other.close()
     poll_until(laboratory, lambda: len(member.owned) == 4 and member.consumer.memberid() not in {None, former}, member)
     poll_for(laboratory, 1.0, member)
     seen += [len(member.owned), told(member), member.consumer.memberid() == former]
-    member.consumer.close()
+    member.close()
     return seen
 
 
@@ -443,7 +443,7 @@ def a_call_of_the_applications_own_answers_what_it_has_not_heard_yet(laboratory:
     poll_until(laboratory, lambda: len(member.owned) == 2, member, other)
     seen.append(told(member))
     for it in (member, other):
-        it.consumer.close()
+        it.close()
     return seen
 
 
@@ -457,11 +457,11 @@ def the_group_tells_who_is_in_it(laboratory: Laboratory) -> Any:
     static, other = Member(laboratory, "static", "name"), Member(laboratory, "other")
     poll_until(laboratory, lambda: len(static.owned) == len(other.owned) == 2, static, other)
     seen = [members()]
-    static.consumer.close()
+    static.close()
     seen.append(members())
     poll_until(laboratory, lambda: len(other.owned) == 4, other)
     seen.append(members())
-    other.consumer.close()
+    other.close()
     return seen
 
 

@@ -314,6 +314,11 @@ class Member:
         message = self.consumer.poll(0.02)
         return "" if message is None or message.error() is None else described(message.error())
 
+    def close(self) -> None:
+        """Leave, or be gone for a while. What it has not heard yet comes first: see `Membership.leave`."""
+        poll_for(self._laboratory, 0.2, self)
+        self.consumer.close()
+
     @property
     def metadata(self) -> Any:
         """What fences a transaction."""
