@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--rates", type=int, nargs="*", default=[1, 100, 1_000])
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--near-the-maximum", action="store_true", help="find it, and post at 80 % of it as well")
+    parser.add_argument("--near-the-maximum", action="store_true", help="find it, and post at 80 %% of it as well")
     given = parser.parse_args()
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
