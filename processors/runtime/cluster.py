@@ -29,13 +29,9 @@ from processors.runtime.clients import Clients
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.group_offsets import GroupOffsets
 from processors.runtime.names import Place
-from processors.runtime.waiting import Waiting
+from processors.runtime.waiting import ANSWER_SECONDS, PATIENCE_SECONDS, Waiting, unanswered
 from processors.stores import StatePosition
 
-ANSWER_SECONDS = 5.0
-PATIENCE_SECONDS = 3 * ANSWER_SECONDS
-"""A client answers every question, be it with a time-out. One that does not must not keep a shard unloaded for ever,
-and nothing else would show it."""
 NEVER_SECONDS: Final = 3_600.0
 """The longest time-out that there is: for questions that must not time out by themselves."""
 EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # as above
@@ -136,7 +132,7 @@ class Cluster:
         until = self._clock.monotonic() + (PATIENCE_SECONDS if seconds is None else seconds)
         while not future.done():
             if self._clock.monotonic() > until:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the client has not answered a question"))
+                raise unanswered()
             yield
         admin.poll(0)  # what it has to tell beside answers would else be kept
         return future.result()

@@ -14,14 +14,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.names import Place
-from processors.runtime.waiting import Waiting
+from processors.runtime.waiting import ANSWER_SECONDS, PATIENCE_SECONDS, Waiting, unanswered
 
 Asker = Callable[[list[TopicPartition], float], "Future[list[TopicPartition]]"]
 """Asks what is committed for partitions, for so many seconds at most."""
 
-ANSWER_SECONDS: Final = 5.0
-PATIENCE_SECONDS: Final = 3 * ANSWER_SECONDS
-"""A question has an answer after ANSWER_SECONDS, be it a time-out; if not, nobody knows why, and it is asked again."""
 PENDING_SECONDS: Final = 0.5
 """What else but pending offsets keeps one question from its answer for so long when the other has its own?"""
 
@@ -91,7 +88,7 @@ class GroupOffsets:
             if answered_at is not None and now - answered_at > PENDING_SECONDS:
                 return Look(self._told(latest), is_settled=False)
             if now - asked_at > PATIENCE_SECONDS:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the client has not answered a question"))
+                raise unanswered()
             yield
         self._question = None
         try:

@@ -9,7 +9,6 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from processors.runtime.clock import Clock
 from processors.runtime.group_offsets import (
-    PATIENCE_SECONDS,
     PENDING_SECONDS,
     Committed,
     GroupOffsets,
@@ -17,6 +16,7 @@ from processors.runtime.group_offsets import (
     committed_in_background,
 )
 from processors.runtime.names import Place
+from processors.runtime.waiting import PATIENCE_SECONDS
 
 PLACE: Place = ("wf-commands", 0)
 OTHER: Place = ("wf-commands", 1)

@@ -67,6 +67,9 @@ def test_producers_and_consumers_have_what_the_guarantees_rest_on():
         ("KAFKA_ISOLATION_LEVEL", "read_uncommitted"),
         ("KAFKA_AUTO_OFFSET_RESET", "latest"),
         ("KAFKA_GROUP_ID", "other"),
+        ("KAFKA_GROUP_INSTANCE_ID", "one"),
+        ("KAFKA_ENABLE_PARTITION_EOF", "true"),
+        ("KAFKA_ENABLE_PARTITION_EOF", "false"),
     ],
 )
 def test_a_users_setting_against_the_guarantees_is_refused_with_the_reason(variable: str, value: str):
