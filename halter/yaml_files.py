@@ -153,10 +153,10 @@ class _Parser:
 
     def parse(self, text: str) -> YamlFile:
         try:
-            for event in yaml.parse(text, Loader=_LOADER):
-                self._take(event)
+            self._take_all(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
+            self._check_nesting("" if mark is None else text[: mark.index])
             line, column = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
             message = " ".join(part for part in (error.context, error.problem) if part)
             raise UnreadableFile([Problem(self.file, line, column, f"not YAML: {message}")]) from error
@@ -165,6 +165,28 @@ class _Parser:
             line = 1 if position is None else text.count("\n", 0, position) + 1
             raise UnreadableFile([Problem(self.file, line, 1, f"not YAML: {error}".split("\n")[0])]) from error
         return self._result()
+
+    def _take_all(self, text: str) -> None:
+        for event in yaml.parse(text, Loader=_LOADER):
+            self._take(event)
+
+    def _check_nesting(self, text: str) -> None:
+        """Report nesting in what comes before an error of the parser, which may be that it would go no deeper.
+
+        The parser reads up to 1,024 characters ahead of its events. Where its own bound on nesting lies in them, its
+        error comes before the events that say how deep the values are. Without the rest of the text they come.
+        """
+        before = _Parser(self.file)
+        try:
+            before._take_all(text)
+        except yaml.YAMLError:
+            return
+        except UnreadableFile:
+            if before._is_too_deep():
+                raise
+
+    def _is_too_deep(self) -> bool:
+        return len(self.open) > DEPTH_MAX
 
     def parse_json(self, text: str) -> YamlFile:
         """As `parse`, of a text that is JSON."""
@@ -233,7 +255,7 @@ class _Parser:
     def _begin(self, node: _Node) -> None:
         self.open.append(node)
         self.keys.append(None)
-        if len(self.open) > DEPTH_MAX:
+        if self._is_too_deep():
             raise self._fatal(node.line, node.column, f"expected values at most {DEPTH_MAX} deep, found more")
 
     def _end(self) -> None:
