@@ -90,7 +90,7 @@ def test_a_users_setting_that_agrees_with_the_guarantees_is_fine():
         ),
         ({"KAFKA_SASL_PASSWROD": "geheim"}, "did you mean sasl.password"),
         ({"HALTER_PREFX": "x"}, "did you mean HALTER_PREFIX"),
-        ({"KAFKA_LINGER_MS": "soon"}, "linger.ms from the variable KAFKA_LINGER_MS: Invalid value"),
+        ({"KAFKA_LINGER_MS": "soon"}, r"linger\.ms from the variable KAFKA_LINGER_MS: \w"),
         ({"KAFKA_SSL_TRUSTSTORE_LOCATION": "x"}, "use `ssl.ca.location`"),
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}, "sasl.username and sasl.password"),
         ({"KAFKA_BOOTSTRAP_SERVERS": " "}, "expected host:port, found nothing"),
@@ -172,32 +172,40 @@ def test_our_own_settings_come_from_variables_unless_a_flag_says_otherwise(tmp_p
     assert (other.prefix, other.partitions, other.topics_file) == ("", 2, tmp_path)
 
 
+def reason_of_the_client(settings: Settings) -> str:
+    """The words with which librdkafka said that there is no connection, whatever they are."""
+    told = settings.errors.latest
+    assert told is not None
+    assert told.code() == KafkaError._TRANSPORT
+    assert told.str()
+    return told.str()
+
+
 def test_a_cluster_that_does_not_answer_is_explained_with_its_address():
     settings = load({"KAFKA_BOOTSTRAP_SERVERS": "localhost:1"})
     admin = AdminClient(settings.admin())
     with capture_logs(), pytest.raises(KafkaUnavailable) as unavailable, settings.explaining("looking", admin):
         admin.list_topics(timeout=2)
     assert "looking at localhost:1 (from the variable KAFKA_BOOTSTRAP_SERVERS)" in str(unavailable.value)
-    assert "Connection refused" in str(unavailable.value)
+    assert reason_of_the_client(settings) in str(unavailable.value)
 
 
 @pytest.mark.parametrize("what", ["show", "stop"])
 def test_whoever_reads_tells_why_there_is_no_connection(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("halter.reading.REQUEST_SECONDS", 2.0)
-    with (
-        capture_logs(),
-        Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})) as client,
-        pytest.raises(KafkaUnavailable, match="Connection refused"),
-    ):
+    settings = Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})
+    with capture_logs(), Client(settings) as client, pytest.raises(KafkaUnavailable) as unavailable:
         getattr(client, what)("w")
+    assert reason_of_the_client(settings) in str(unavailable.value)
 
 
 def test_a_worker_tells_why_there_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TIMEOUT_S", "ATTEMPT_S"):
         monkeypatch.setattr(f"processors.topic_check.{name}", 2.0)
     settings = Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})
-    with capture_logs(), pytest.raises(KafkaUnavailable, match="Connection refused"):
+    with capture_logs(), pytest.raises(KafkaUnavailable) as unavailable:
         expect_topics(settings, settings.topics())
+    assert reason_of_the_client(settings) in str(unavailable.value)
 
 
 def test_a_wrong_password_is_told_even_where_the_call_only_timed_out():
