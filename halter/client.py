@@ -45,7 +45,8 @@ from processors.core.commands import (
     StopWfRun,
     TaskStatus,
 )
-from processors.core.definitions import Definitions
+from processors.core.definitions import Definitions, refusals
+from processors.core.documents import DocumentProblem
 from processors.core.events import (
     Definition,
     DefinitionAccepted,
@@ -266,6 +267,14 @@ class Client:
     ) -> Put:
         """Register a WorkflowEventDef."""
         return self.put(PutWorkflowEventDef(name, content_type, new_id()), timeout_s)
+
+    def refusals(self, commands: Iterable[DefinitionCommand]) -> list[tuple[int, DocumentProblem]]:
+        """Why definitions would be refused, put in this order where what is registered now is: each problem with the
+        index of its command. The rules are the engine's own, and nothing is sent.
+
+        Empty: all would be accepted, unless somebody registers something in between.
+        """
+        return list(refusals(self.definitions(), commands, frozenset(self.topics.task_queues)))
 
     def put(self, command: DefinitionCommand, timeout_s: float = OUTCOME_SECONDS) -> Put:
         """Post a definition command and wait until its outcome, and the definition, can be seen by everybody.

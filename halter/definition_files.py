@@ -15,9 +15,9 @@ from pathlib import Path
 from halter.scenarios.document import DEFINITION_FIELDS, DefinitionPlace, read_definitions, wf_spec_command
 from halter.yaml_files import NO_YAML, Problem, UnreadableFile, YamlFile, read_yaml
 from processors.core.commands import DefinitionCommand, PutWfSpec
-from processors.core.definitions import Definitions, decide_definition, problems_of
+from processors.core.definitions import Definitions
+from processors.core.definitions import refusals as refused_where
 from processors.core.documents import DocumentProblem, parse_json_document
-from processors.core.events import Cause
 from processors.core.spec import WfSpec
 from processors.core.validate import check_document, hints
 from processors.errors import HalterError
@@ -106,13 +106,9 @@ Refusal = tuple[Written, DocumentProblem]
 
 def refusals(definitions: Iterable[Written]) -> Iterator[Refusal]:
     """Register definitions where nothing is registered, one after the other: what each would be refused for."""
-    registered = Definitions()
-    for offset, one in enumerate(definitions):
-        for problem in problems_of(registered, one.command):
-            yield one, problem
-        cause = Cause("definition-commands", 0, offset, None, 0)
-        for definition in decide_definition(registered, one.command, cause)[1]:
-            registered.apply(definition)
+    written = list(definitions)
+    for index, problem in refused_where(Definitions(), (one.command for one in written)):
+        yield written[index], problem
 
 
 def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
@@ -168,7 +164,7 @@ def _read(path: Path) -> CheckedFile:
     return checked
 
 
-def read_definition_files(paths: Sequence[Path]) -> list[DefinitionCommand]:
+def read_definition_files(paths: Sequence[Path]) -> list[Written]:
     """What files register, in an order in which it can be.
 
     Raises UnreadableFile or InvalidDefinitions, with all problems of all files and where they are.
@@ -179,12 +175,12 @@ def read_definition_files(paths: Sequence[Path]) -> list[DefinitionCommand]:
         raise UnreadableFile(problems)
     if problems:
         raise InvalidDefinitions(problems)
-    return [one.command for one in in_order(one for file in checked for one in file.definitions)]
+    return in_order(one for file in checked for one in file.definitions)
 
 
 def read_definition_file(path: Path) -> DefinitionFile:
-    """As `read_definition_files`, of one file."""
-    return DefinitionFile(str(path), read_definition_files([path]))
+    """The commands of one file, as `read_definition_files` finds them."""
+    return DefinitionFile(str(path), [one.command for one in read_definition_files([path])])
 
 
 def only_wf_spec(path: Path) -> WfSpec:

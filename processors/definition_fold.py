@@ -4,9 +4,9 @@ One partition of it, so definitions have one order; the owner of shard 0 folds i
 """
 
 from processors.codec import Codec
-from processors.core.commands import DefinitionCommand, DefinitionKind, PutTaskDef
+from processors.core.commands import DefinitionCommand
 from processors.core.definitions import Definitions, decide_definition
-from processors.core.events import Cause, Definition, DefinitionAccepted, DefinitionRejected, RejectionCode
+from processors.core.events import Cause, Definition
 from processors.outputs import OutputRecord
 
 
@@ -24,21 +24,9 @@ class DefinitionFold:
 
     def fold(self, command: DefinitionCommand, cause: Cause) -> list[OutputRecord]:
         """The outcome on `definition-events`, and the definitions that are new or deleted."""
-        outcome, definitions = self._decide(command, cause)
+        outcome, definitions = decide_definition(self._definitions, command, cause, self._task_queues)
         outputs = [OutputRecord("definition-events", 0, outcome.name.encode(), self._codec.encode(outcome))]
         for definition in definitions:
             self._definitions.apply(definition)
             outputs.append(OutputRecord("definitions", 0, definition.key.encode(), self._codec.encode(definition)))
         return outputs
-
-    def _decide(
-        self, command: DefinitionCommand, cause: Cause
-    ) -> tuple[DefinitionAccepted | DefinitionRejected, list[Definition]]:
-        if isinstance(command, PutTaskDef) and command.queue is not None and command.queue not in self._task_queues:
-            known = ", ".join(sorted(self._task_queues)) or "none"
-            message = (
-                f"TaskDef {command.name!r}: no queue {command.queue!r} is declared in topics.yaml; named are: {known}"
-            )
-            kind, code = DefinitionKind.TASK_DEF, RejectionCode.INVALID_ARGUMENT
-            return DefinitionRejected(kind, command.name, code, message, cause), []
-        return decide_definition(self._definitions, command, cause)

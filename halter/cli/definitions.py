@@ -11,13 +11,15 @@ from processors.errors import HalterError
 
 if TYPE_CHECKING:
     from halter.client import Client
-    from processors.core.commands import DefinitionCommand
+    from halter.definition_files import Written
+    from halter.yaml_files import Problem
+    from processors.core.definitions import Definitions
     from processors.core.events import Definition
     from processors.core.spec import WfSpec
 
 PUT_EXAMPLES = (
     "Examples: `halter spec put cart.yaml`, `halter spec put defs/*.yaml --json`. "
-    "Exit codes: 0 all is registered, 1 something was refused or an error, 2 usage."
+    "Exit codes: 0 all is registered, 1 not all is, 2 usage."
 )
 LIST_EXAMPLES = "Examples: `halter spec list`, `halter spec list --json`."
 GET_EXAMPLES = "Examples: `halter spec get cart`, `halter spec get cart --version 0.1`."
@@ -36,6 +38,10 @@ KINDS = {
     "PutExternalEventDef": "ExternalEventDef",
     "PutWorkflowEventDef": "WorkflowEventDef",
 }
+
+
+class NotRegistered(HalterError):
+    """Not all of some definitions are registered; what was printed says which. Whoever put them mends what is wrong."""
 
 
 class NoSuchDefinition(HalterError):
@@ -58,53 +64,94 @@ def put(
 ) -> None:
     """Register what is in files: a WfSpec document, or `external_events`, `tasks`, `workflow_events`, `wf_specs`.
 
-    Nothing is sent unless all files are in order, and WfSpecs come after all else. What is registered already and has
-    not changed stays as it is.
+    All or nothing: all files are checked first, by the engine's own rules and against what is registered, and nothing
+    is sent if anything would be refused. Each definition is then `new`, a `new version`, or `unchanged`. Should another
+    client register something in between, the first that is refused after all ends it, and the rest is not sent.
     """
     from halter.definition_files import read_definition_files
 
-    commands = read_definition_files(files)
+    written = read_definition_files(files)
     with connected(bootstrap, properties_file, properties, prefix) as client:
-        results = [put_one(client, command, timeout) for command in commands]
+        results, why_not = put_all(client, written, timeout)
     if as_json:
-        print_json(results)
+        print_json([result_data(one, **result) for one, result in zip(written, results, strict=True)])
     else:
-        for result in results:
-            typer.echo("\n".join(lines(result)))
-    if any(result["outcome"] == "refused" for result in results):
-        raise typer.Exit(1)
+        for one, result in zip(written, results, strict=True):
+            typer.echo("\n".join(lines(one, **result)))
+    if why_not is not None:
+        raise NotRegistered(why_not)
 
 
-def put_one(client: "Client", command: "DefinitionCommand", timeout_s: float) -> dict[str, Any]:
+def put_all(client: "Client", written: "list[Written]", timeout_s: float) -> tuple[list[dict[str, Any]], str | None]:
+    """What became of each definition, and why not all of them are registered.
+
+    A definition that Kafka has and nobody has decided in time may be registered yet; no other is sent after it.
+    """
+    from halter.client import DefinitionRefused, NoOutcome
+
+    results: list[dict[str, Any]] = [{"outcome": "not sent"} for _ in written]
+    for index, problem in client.refusals(one.command for one in written):
+        results[index]["outcome"] = "refused"
+        results[index].setdefault("problems", []).append(written[index].placed(problem))
+    refused = sum(result["outcome"] == "refused" for result in results)
+    if refused:
+        verb = "is" if refused == 1 else "are"
+        return results, f"nothing was registered: {refused} of {counted(len(written))} {verb} refused"
+    known = client.definitions()
+    for index, one in enumerate(written):
+        try:
+            results[index] = registered(client, known, one, timeout_s)
+            continue
+        except DefinitionRefused as error:
+            refusal = error.rejected
+            said = [(problem.code, problem.message) for problem in refusal.problems]
+            problems = [
+                one.file.problem(one.path, message, code) for code, message in said or [(refusal.code, refusal.message)]
+            ]
+            results[index] = {"outcome": "refused", "problems": problems}
+            why_not = "somebody registered something meanwhile; put them again"
+        except NoOutcome as error:
+            results[index] = {"outcome": "not known"}
+            why_not = str(error)
+        except HalterError as error:
+            why_not = str(error)
+        return results, f"{index} of {counted(len(written))} {'is' if index == 1 else 'are'} registered: {why_not}"
+    return results, None
+
+
+def counted(number: int) -> str:
+    """`1 definition`, `2 definitions`."""
+    return f"{number} definition{'s' * (number != 1)}"
+
+
+def registered(client: "Client", known: "Definitions", one: "Written", timeout_s: float) -> dict[str, Any]:
+    """Put a definition that should be accepted. `known`: what the client has seen, which grows by what it puts.
+
+    Raises DefinitionRefused, NoOutcome and what sending raises.
+    """
+    from processors.core.definitions import kind_of
+
+    command = one.command
+    was_there = bool(known.live_versions(kind_of(command), command.name))
+    done = client.put(command, timeout_s)
+    outcome = ("new version" if was_there else "new") if done.accepted.changed else "unchanged"
+    return {"outcome": outcome, "version": done.version, "definitions_position": done.position}
+
+
+def result_data(one: "Written", outcome: str, problems: "tuple[Problem, ...]" = (), **more: Any) -> dict[str, Any]:
     """What became of one definition, for programs."""
-    from halter.client import DefinitionRefused
+    from dataclasses import asdict
 
-    try:
-        done = client.put(command, timeout_s)
-    except DefinitionRefused as refused:
-        rejected = refused.rejected
-        problems = [{"code": problem.code, "message": problem.message} for problem in rejected.problems]
-        return {
-            "kind": KIND_NAMES[rejected.kind],
-            "name": rejected.name,
-            "outcome": "refused",
-            "problems": problems or [{"code": rejected.code, "message": rejected.message}],
-        }
-    return {
-        "kind": KIND_NAMES[done.accepted.kind],
-        "name": done.accepted.name,
-        "outcome": "registered" if done.accepted.changed else "unchanged",
-        "version": done.version,
-        "definitions_position": done.position,
-    }
+    told = {"problems": [asdict(problem) for problem in problems]} if problems else {}
+    return {"kind": KINDS[type(one.command).__name__], "name": one.command.name, "outcome": outcome, **more, **told}
 
 
-def lines(result: dict[str, Any]) -> list[str]:
-    """What is printed for one definition."""
-    what = f"{result['outcome']:<10}  {result['kind']} {result['name']}"
-    if result["outcome"] != "refused":
-        return [f"{what} {result['version']}" if result["kind"] == "WfSpec" else what]
-    return [what, *(f"            {problem['message']} [{problem['code']}]" for problem in result["problems"])]
+def lines(one: "Written", outcome: str, version: str = "", problems: "tuple[Problem, ...]" = (), **_: Any) -> list[str]:
+    """What is printed of what became of one definition."""
+    kind = KINDS[type(one.command).__name__]
+    number = f" {version}" if version and (kind == "WfSpec" or outcome == "new version") else ""
+    what = f"{outcome:<11}  {kind} {one.command.name}{number}"
+    return [what, *(f"             {problem} [{problem.code}]" for problem in problems)]
 
 
 def list_all(

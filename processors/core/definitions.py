@@ -73,6 +73,13 @@ class Definitions:
         self._versions: dict[tuple[DefinitionKind, str], dict[Version, Definition]] = {}
         self._wf_specs: dict[WfSpecId, WfSpec] = {}
 
+    def copy(self) -> "Definitions":
+        """The same definitions again, to see what would come of a command."""
+        copied = Definitions()
+        copied._versions = {key: dict(versions) for key, versions in self._versions.items()}
+        copied._wf_specs = dict(self._wf_specs)
+        return copied
+
     def apply(self, definition: Definition) -> None:
         """Take in an accepted definition, or a deletion: the same again with `deleted`."""
         versions = self._versions.setdefault((definition.kind, definition.name), {})
@@ -157,36 +164,55 @@ class Definitions:
                     yield latest, self.wf_spec(latest)
 
 
+TaskQueues: TypeAlias = frozenset[str] | None
+"""The named queues that topics.yaml declares; None: whatever a TaskDef names is taken to be declared."""
+
+
 def decide_definition(
-    definitions: Definitions, command: DefinitionCommand, cause: Cause
+    definitions: Definitions, command: DefinitionCommand, cause: Cause, task_queues: TaskQueues = None
 ) -> tuple[Outcome, list[Definition]]:
     """The outcome of a command, and the definitions to store and `apply`: several only for a deletion."""
     try:
         if isinstance(command, DeleteDefinition):
             return _delete(definitions, command, cause)
-        definition = _put(definitions, command)
+        definition = _put(definitions, command, task_queues)
     except _Refused as refused:
         return _rejected(command, refused, cause), []
     changed = definition not in definitions.versions(definition.kind, definition.name)
     return _accepted(definition, cause, changed=changed), [definition] if changed else []
 
 
-def problems_of(definitions: Definitions, command: DefinitionCommand) -> list[DocumentProblem]:
-    """What `decide_definition` would refuse a command for, each problem with its place in the definition."""
-    try:
-        if not isinstance(command, DeleteDefinition):
-            _put(definitions, command)
-    except _Refused as refused:
-        return refused.problems or [DocumentProblem(refused.code, (), refused.message)]
-    return []
+def refusals(
+    definitions: Definitions, commands: Iterable[DefinitionCommand], task_queues: TaskQueues = None
+) -> Iterator[tuple[int, DocumentProblem]]:
+    """Take commands one after the other, as the fold would, and leave `definitions` as they are: the problems for which
+    `decide_definition` would refuse some, each with the index of its command and its place in the definition.
+    """
+    registered = definitions.copy()
+    for index, command in enumerate(commands):
+        try:
+            if isinstance(command, DeleteDefinition):
+                _, found = _delete(registered, command, _NOBODY)
+            else:
+                found = [_put(registered, command, task_queues)]
+        except _Refused as refused:
+            for problem in refused.problems or [DocumentProblem(refused.code, (), refused.message)]:
+                yield index, problem
+        else:
+            for definition in found:
+                registered.apply(definition)
 
 
-def _put(definitions: Definitions, command: PutDefinition) -> Definition:
+_NOBODY = Cause("definition-commands", 0, 0, None, 0)
+"""The cause of what is only tried."""
+
+
+def _put(definitions: Definitions, command: PutDefinition, task_queues: TaskQueues) -> Definition:
     match command:
         case PutWfSpec():
             return _put_wf_spec(definitions, command)
         case PutTaskDef():
-            return _put_task_def(definitions, command)
+            return _put_task_def(definitions, command, task_queues)
         case PutExternalEventDef():
             return _put_external_event_def(definitions, command)
         case PutWorkflowEventDef():
@@ -204,13 +230,14 @@ class _Refused(Exception):
 
 
 def _rejected(command: DefinitionCommand, refused: _Refused, cause: Cause) -> DefinitionRejected:
-    kind = _kind_of(command)
+    kind = kind_of(command)
     reported = [DefinitionProblem(problem.code, str(problem)) for problem in refused.problems[:PROBLEMS_REPORTED_MAX]]
     message = f"{KIND_NAMES[kind]} {command.name[:NAME_LENGTH_MAX]!r}: {refused.message}"
     return DefinitionRejected(kind, command.name, refused.code, message, cause, reported)
 
 
-def _kind_of(command: DefinitionCommand) -> DefinitionKind:
+def kind_of(command: DefinitionCommand) -> DefinitionKind:
+    """What a command registers or deletes."""
     match command:
         case PutWfSpec():
             return DefinitionKind.WF_SPEC
@@ -334,7 +361,10 @@ def _check_update_allowed(allowed: AllowedUpdate, latest: WfSpecId, breaks: list
         raise _Refused(RejectionCode.FAILED_PRECONDITION, message, [DocumentProblem("UPDATE_BREAKING", (), message)])
 
 
-def _put_task_def(definitions: Definitions, command: PutTaskDef) -> Definition:
+def _put_task_def(definitions: Definitions, command: PutTaskDef, task_queues: TaskQueues) -> Definition:
+    if command.queue is not None and task_queues is not None and command.queue not in task_queues:
+        known = ", ".join(sorted(task_queues)) or "none"
+        raise _invalid(f"no queue {command.queue!r} is declared in topics.yaml; named are: {known}")
     _check_name(command.name, "a name")
     if command.queue is not None:
         _check_name(command.queue, "a queue's name")

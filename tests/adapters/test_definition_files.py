@@ -80,7 +80,7 @@ def test_files_are_one_set_in_whatever_order_they_are_named(folder: Path, order:
     assert "[INTERRUPT_INPUT_TYPE]" in result.output
     write(folder, "defs.yaml", EVENTS)
     assert halter("spec", "check", *order).exit_code == 0
-    assert isinstance(read_definition_files([Path(name) for name in order])[-1], PutWfSpec)
+    assert isinstance(read_definition_files([Path(name) for name in order])[-1].command, PutWfSpec)
 
 
 def test_what_is_not_in_the_files_may_be_registered_and_is_hinted_at(folder: Path) -> None:

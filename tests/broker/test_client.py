@@ -268,7 +268,7 @@ def test_a_kafka_that_is_not_there_is_told_in_a_sentence(monkeypatch: pytest.Mon
 def test_the_command_line_does_the_main_job(halter: Halter) -> None:
     put = halter.command("spec", "put", str(CART / "cart.yaml"))
     assert (put.returncode, put.stderr) == (0, "")
-    assert "unchanged   WfSpec cart 0.0" in put.stdout
+    assert "unchanged    WfSpec cart 0.0" in put.stdout
     # A card number is text, because the Variable says so.
     run = halter.command("run", "cart", "--id", "cli-1", "--var", "customer=Ann", "--var", "card=4711")
     assert (run.stdout, run.stderr) == ("cli-1\n", "")
@@ -319,7 +319,7 @@ def test_the_command_line_says_what_is_wrong_and_exits_with_1(halter: Halter, tm
 def test_what_was_refused_on_the_cluster_is_told_by_spec_put(halter: Halter, tmp_path: Path) -> None:
     file = tmp_path / "refused.yaml"
     file.write_text(
-        "external_events: {checkout: {}}\n"
+        "external_events: {only-there: {}}\n"
         "wf_specs:\n"
         "  - name: refused\n"
         "    entrypoint: main\n"
@@ -332,8 +332,9 @@ def test_what_was_refused_on_the_cluster_is_told_by_spec_put(halter: Halter, tmp
     )
     answer = halter.command("spec", "put", str(file))
     assert answer.returncode == 1
-    assert "unchanged   ExternalEventDef checkout" in answer.stdout
-    assert "refused     WfSpec refused" in answer.stdout
+    assert "not sent     ExternalEventDef only-there" in answer.stdout
+    assert "refused      WfSpec refused" in answer.stdout
+    assert "only-there" not in halter.command("spec", "list").stdout
     assert "no-such-task" in answer.stdout
     listed = halter.command("spec", "list", "--json")
     assert any({"kind": "WfSpec", "name": "cart"}.items() <= it.items() for it in json.loads(listed.stdout))

@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from processors.core.commands import (
     AllowedUpdate,
@@ -16,7 +18,7 @@ from processors.core.commands import (
     PutWfSpec,
     PutWorkflowEventDef,
 )
-from processors.core.definitions import Definitions, UnreadableWfSpec, decide_definition
+from processors.core.definitions import Definitions, UnreadableWfSpec, decide_definition, refusals
 from processors.core.events import (
     Cause,
     Definition,
@@ -376,3 +378,51 @@ def test_deciding_changes_nothing(fold: Fold):
     decide_definition(fold.definitions, PutTaskDef("charge"), CAUSE)
     decide_definition(fold.definitions, DeleteDefinition(DefinitionKind.WF_SPEC, "cart"), CAUSE)
     assert list(fold.definitions.all()) == before
+
+
+# What is tried before it is sent.
+
+_SHAPES: list[dict[str, Any]] = [
+    {},
+    {"task": "one"},
+    {"task": "two"},
+    {"n": "INT!"},
+    {"n": "STR!"},
+    {"n": "INT", "task": "one"},
+]
+_TYPES = (None, VariableType.INT)
+_COMMANDS: list[DefinitionCommand] = [
+    *(
+        PutWfSpec("cart", json.dumps(wf_spec(**shape)), allowed_update=allowed)
+        for shape in _SHAPES
+        for allowed in AllowedUpdate
+    ),
+    *(PutTaskDef("one", output=output) for output in _TYPES),
+    *(PutTaskDef("two", queue=queue) for queue in (None, "slow", "gone")),
+    *(PutExternalEventDef("e", content) for content in _TYPES),
+    *(PutWorkflowEventDef("e", content) for content in _TYPES),
+    *(DeleteDefinition(kind, name) for kind in DefinitionKind for name in ("cart", "one", "e")),
+]
+
+
+@given(st.lists(st.sampled_from(_COMMANDS), max_size=6), st.lists(st.sampled_from(_COMMANDS), max_size=8))
+def test_what_is_tried_is_refused_as_it_is_when_it_comes_and_changes_nothing(
+    before: list[DefinitionCommand], tried: list[DefinitionCommand]
+) -> None:
+    fold, queues = Fold(), frozenset({"slow"})
+    for command in before:
+        fold.take(command)
+    registered = list(fold.definitions.all())
+    found = list(refusals(fold.definitions, tried, queues))
+    assert list(fold.definitions.all()) == registered
+    refused: dict[int, list[str]] = {}
+    for index, command in enumerate(tried):
+        outcome, accepted = decide_definition(fold.definitions, command, CAUSE, queues)
+        if isinstance(outcome, DefinitionRejected):
+            refused[index] = [problem.code for problem in outcome.problems] or [outcome.code]
+        for definition in accepted:
+            fold.definitions.apply(definition)
+    told: dict[int, list[str]] = {}
+    for index, problem in found:
+        told.setdefault(index, []).append(problem.code)
+    assert told == refused

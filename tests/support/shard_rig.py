@@ -10,11 +10,8 @@ from typing import Any
 from processors.codec import Codec
 from processors.core.commands import (
     Command,
+    DefinitionCommand,
     ExternalEvent,
-    PutExternalEventDef,
-    PutTaskDef,
-    PutWfSpec,
-    PutWorkflowEventDef,
     QuarantineWfRun,
     ReleaseWfRun,
     ReportTaskRun,
@@ -83,7 +80,7 @@ class ShardRig:
                 topic = "external-events"
             case ReportTaskRun():
                 topic = "task-reports"
-            case PutWfSpec() | PutWorkflowEventDef() | PutTaskDef() | PutExternalEventDef():
+            case _ if isinstance(command, DefinitionCommand):
                 topic = "definition-commands"
             case QuarantineWfRun() | ReleaseWfRun() | SkipRecord():
                 return self.record("operator-commands", operator_key(command).encode(), self.codec.encode(command))

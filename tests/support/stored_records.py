@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from halter.cli import runs
+from halter.cli import definitions, runs, spec
+from halter.client import Client, DefinitionRefused, Put
 from halter.inspection import WfRunReader
-from processors.core.commands import ExternalEvent, RunWf
-from processors.core.events import LogEntry
+from processors.core.commands import DefinitionCommand, ExternalEvent, RunWf
+from processors.core.events import DefinitionAccepted, DefinitionRejected, LogEntry
 from processors.outputs import OutputRecord
 from processors.topics import Topics
 from tests.support.shard_rig import ShardRig
@@ -57,11 +58,27 @@ class RigClient:
     def __init__(self, rig: ShardRig, partitions: int = 1) -> None:
         self.rig, self.reader = rig, RigReader(rig)
         self.settings = SimpleNamespace(bootstrap="nowhere:9092", prefix="")
-        self.wf_runs = WfRunReader(self.reader, Topics.load(None, "", partitions), rig.codec)  # type: ignore[arg-type]
+        self.topics, self.codec = Topics.load(None, "", partitions), rig.codec
+        self.sent: list[DefinitionCommand] = []
+        self.before_put: Callable[[], None] | None = None
+        """What another client does, before each."""
+        self.wf_runs = WfRunReader(self.reader, self.topics, rig.codec)  # type: ignore[arg-type]
         self.show, self.history, self.ended = self.wf_runs.show, self.wf_runs.history, self.wf_runs.ended
 
     def definitions(self) -> Any:
-        return self.rig.view
+        return self.rig.view._definitions
+
+    refusals = Client.refusals
+
+    def put(self, command: DefinitionCommand, _timeout_s: float = 0) -> Put:
+        """As `Client.put`."""
+        if self.before_put is not None:
+            self.before_put()
+        self.sent.append(command)
+        (outcome,) = [it for it in self.rig.turn(command) if isinstance(it, DefinitionAccepted | DefinitionRejected)]
+        if isinstance(outcome, DefinitionRejected):
+            raise DefinitionRefused(outcome)
+        return Put(outcome, self.rig.view.position)
 
     def run_wf(self, spec: str, values: Any, *, wf_run_id: str, major: None, revision: None) -> Any:
         assert (major, revision) == (None, None)
@@ -82,17 +99,25 @@ class RigClient:
         )
 
 
-def printed(
-    client: Any, command: Callable[..., None], *arguments: Any, capsys: pytest.CaptureFixture[str], **options: Any
-) -> str:
-    """What a command of `halter.cli.runs` writes to stdout and stderr with this client."""
+@contextmanager
+def connected_to(client: Any) -> Iterator[None]:
+    """Have commands use this client."""
 
     @contextmanager
     def connected(*_: object) -> Iterator[Any]:
         yield client
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "connected", connected)
+        for module in (runs, definitions, spec):
+            patch.setattr(module, "connected", connected)
+        yield
+
+
+def printed(
+    client: Any, command: Callable[..., None], *arguments: Any, capsys: pytest.CaptureFixture[str], **options: Any
+) -> str:
+    """What a command of `halter.cli` writes to stdout and stderr with this client."""
+    with connected_to(client):
         command(*arguments, **options)
     out, err = capsys.readouterr()
     return str(out + err)
