@@ -72,7 +72,7 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
             group_name="halter",
             target_dir=str(folder / "c"),
         )
-        distribution = Distribution({"name": "halter", "ext_modules": extensions})
+        distribution = Distribution({"name": "halter-kafka", "ext_modules": extensions})
         build = distribution.get_command_obj("build_ext")
         build.build_lib, build.build_temp = str(folder / "lib"), str(folder / "temp")  # type: ignore[attr-defined]
         build.ensure_finalized()

@@ -83,7 +83,8 @@ def circumstances() -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "kafka": KAFKA_VERSION,
-            **{name: version(name) for name in ("halter", "confluent-kafka", "faust-streaming", "fastavro")},
+            "halter": version("halter-kafka"),
+            **{name: version(name) for name in ("confluent-kafka", "faust-streaming", "fastavro")},
         },
         "core": "compiled by mypyc" if core_is_compiled() else "as Python",
     }

@@ -1,6 +1,6 @@
 """`python -m halter`: the command line, also where the console script is not on the PATH."""
 
-from halter.cli import main
+from halter_kafka import main
 
 if __name__ == "__main__":
     main()

@@ -166,7 +166,11 @@ def test_the_wheel_carries_schemas_topics_and_examples(wheel: Path) -> None:
 
 
 def test_the_wheel_carries_the_code_and_nothing_but_it(wheel: Path) -> None:
-    assert {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")} == {"halter", "processors"}
+    assert {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")} == {
+        "halter",
+        "processors",
+        "halter_kafka.py",
+    }
     for name in ("halter/py.typed", "processors/py.typed", "halter/broker/kafka-jars.txt"):
         assert (wheel / name).is_file()
 

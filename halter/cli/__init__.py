@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from halter import DISTRIBUTION
 from halter.cli.usage import EXIT_CODE, UsageMistake
 from processors.errors import HalterError
 
@@ -92,7 +93,7 @@ def show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"halter {version('halter')}")
+        typer.echo(f"halter {version(DISTRIBUTION)}")
         raise typer.Exit
 
 

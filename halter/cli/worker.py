@@ -196,6 +196,7 @@ def run_scenarios(settings: "Settings") -> None:
 def supervise(processes: int, slot_prefix: str, ready_file: Path | None, health_port: int | None) -> None:
     """Run worker processes with the options of this one, each in a slot of its own."""
     from halter.supervisor import Supervisor
+    from halter_kafka import COMMAND
 
     shared = without_options(sys.argv[1:], OWN_OPTIONS)
     numbers = {f"{slot_prefix}-{number}": number for number in range(processes)}
@@ -204,7 +205,7 @@ def supervise(processes: int, slot_prefix: str, ready_file: Path | None, health_
         own = ["--slot", slot, "--ready-file", str(ready_files[slot])]
         if health_port is not None:
             own += ["--health-port", str(health_port + numbers[slot])]
-        return [sys.executable, "-m", "halter", *shared, *own]
+        return [*COMMAND, *shared, *own]
 
     # Whether a process has worked before it ended shows in its ready file, asked for or not.
     with tempfile.TemporaryDirectory(prefix="halter-") as folder:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from halter.broker import leash
+from halter_kafka import COMMAND
 from processors.errors import HalterError
 from processors.resources import resource
 
@@ -119,8 +120,8 @@ class Stage:
 
     def start_broker(self, port: int) -> str:
         """Start the embedded broker; return its bootstrap servers."""
-        arguments = ["-m", "halter", "broker", "--port", str(port), "--data", str(self.folder / "broker-data")]
-        broker = self._start("broker", arguments)
+        command = [*COMMAND, "broker", "--port", str(port), "--data", str(self.folder / "broker-data")]
+        broker = self._start("broker", command)
         return str(broker.wait_ready(DOWNLOAD_SECONDS, self._say)["bootstrap"])
 
     def use(self, bootstrap: str, prefix: str, partitions: int) -> None:
@@ -133,19 +134,19 @@ class Stage:
 
     def start_worker(self) -> Actor:
         """Start a worker, always in the same slot; it is ready when it folds."""
-        worker = self._start("worker", ["-m", "halter", "worker", "--slot", "demo"])
+        worker = self._start("worker", [*COMMAND, "worker", "--slot", "demo"])
         worker.wait_ready(START_SECONDS)
         return worker
 
     def start_task_worker(self) -> Actor:
         """Start the task worker of the cart."""
-        tasks = self._start("task-worker", [str(resource("examples/cart/tasks.py"))])
+        tasks = self._start("task-worker", [sys.executable, str(resource("examples/cart/tasks.py"))])
         tasks.wait_ready(START_SECONDS)
         return tasks
 
-    def _start(self, name: str, arguments: Sequence[str]) -> Actor:
+    def _start(self, name: str, command: Sequence[str]) -> Actor:
         tied = [] if self._keep else [sys.executable, "-I", "-S", leash.__file__, str(os.getpid())]
-        actor = Actor(name, [*tied, sys.executable, *arguments], self.folder, self.environment)
+        actor = Actor(name, [*tied, *command], self.folder, self.environment)
         self.actors[name] = actor
         return actor
 

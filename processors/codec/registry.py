@@ -21,7 +21,7 @@ class RegistryUnavailable(CodecError):
 
 
 class RegistryNotInstalled(CodecError):
-    """The client of the Schema Registry is not installed. Whoever set a registry installs it: `halter[registry]`."""
+    """The client of the Schema Registry is not installed: whoever set one installs `halter-kafka[registry]`."""
 
 
 class Registry(Protocol):
@@ -95,7 +95,7 @@ class ConfluentRegistry:
         except ImportError as error:
             raise RegistryNotInstalled(
                 f"a Schema Registry is set, and its client is not installed ({error.name} is missing): install "
-                "halter[registry]"
+                "halter-kafka[registry]"
             ) from error
         self.url = configuration.get("url")
         try:

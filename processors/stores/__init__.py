@@ -2,7 +2,7 @@
 
 The rows are those of the state topics, byte for byte, so the store and Kafka can be compared and one restored from the
 other. `WfRuns` decodes on touch and forgets what rests; a `WfRunStore` holds the rows: `MemoryStore` in this process,
-`RocksStore` (processors.stores.rocks, with the extra `halter[rocksdb]`) on disk. No store is ever asked to undo
+`RocksStore` (processors.stores.rocks, with the extra `halter-kafka[rocksdb]`) on disk. No store is ever asked to undo
 something: a shard whose turn was aborted is dropped, with what it had not committed.
 """
 

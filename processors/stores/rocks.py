@@ -1,4 +1,4 @@
-"""The rows of a partition on disk, for state beyond memory: RocksDB, by the extra `halter[rocksdb]`.
+"""The rows of a partition on disk, for state beyond memory: RocksDB, by the extra `halter-kafka[rocksdb]`.
 
 The files are a copy that saves time and is never believed for itself (ADR 7). They hold rows that Kafka has committed,
 the timers that follow from them, which WfRuns are in quarantine, and a *checkpoint*: where the state topics ended at a
@@ -80,7 +80,8 @@ class RocksStores:
         """
         if not INSTALLED:
             raise StoreUnusable(
-                "the store 'rocksdb' needs the package rocksdict, which is not installed: pip install 'halter[rocksdb]'"
+                "the store 'rocksdb' needs the package rocksdict, which is not installed: "
+                "pip install 'halter-kafka[rocksdb]'"
             )
         self._folder, self._installation = folder, installation
         self._age_max_s, self._now = checkpoint_age_max_s, now

@@ -142,5 +142,5 @@ def test_settings_that_the_client_refuses_are_a_sentence() -> None:
 
 def test_without_its_client_a_registry_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "confluent_kafka.schema_registry", None)
-    with pytest.raises(RegistryNotInstalled, match=r"halter\[registry\]"):
+    with pytest.raises(RegistryNotInstalled, match=r"halter-kafka\[registry\]"):
         ConfluentRegistry({"url": "mock://halter"})

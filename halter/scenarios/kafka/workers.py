@@ -7,12 +7,12 @@ ready, and waits on its standard input to be told what for: a crash costs as muc
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from halter_kafka import COMMAND
 from processors.errors import HalterError
 from processors.scenario_worker import Assignment, ScenarioClock
 from processors.settings import Settings
@@ -91,7 +91,7 @@ class Workers:
         """`expected`: how many will be needed in all. A guess: it keeps the last ones from being started in vain."""
         self._folder, self._left, self._started = folder, expected, 0
         topics_file = ["--topics-file", str(settings.topics_file)] if settings.topics_file else []
-        self._command = [sys.executable, "-m", "halter", "worker", "--scenario", "--log-format", "json", *topics_file]
+        self._command = [*COMMAND, "worker", "--scenario", "--log-format", "json", *topics_file]
         # As variables: a command line is for everybody to read.
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))},

@@ -1,0 +1,61 @@
+"""Tells whether `halter` and `processors` are Halter's packages, and starts the command `halter`.
+
+Others use these two names as well: a folder `processors/` in the working directory, a distribution that installed into
+the same place. Python then imports theirs, and what fails is something else, later. This module has the distribution's
+own name, which is nobody else's; it lies beside both packages and imports neither before it knows where it is.
+"""
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+DISTRIBUTION: Final = "halter-kafka"
+"""The name of what pip installs. Both packages carry it, so that they can be told from others of their names."""
+PACKAGES: Final = ("halter", "processors")
+COMMAND: Final = (sys.executable, "-P", "-m", "halter")
+"""Starts the command in a process of its own. The working directory, which is the user's, stays off its path."""
+
+
+class NameTaken(ImportError):
+    """Another package has the name of one of ours. The user should act; the message names both."""
+
+
+def expect_our_own() -> None:
+    """Check that both packages are the ones beside this module, and ours. Raises NameTaken."""
+    for name in PACKAGES:
+        beside, found = Path(__file__).parent / name, _place(name)
+        if found is not None and found.resolve() != beside.resolve():
+            raise NameTaken(
+                f"expected Halter's package {name!r} at {beside}, found another of that name at {found}: rename that "
+                "one, or keep its folder off Python's path (the command `halter` does, and `python -P`)",
+                name=name,
+            )
+        if getattr(import_module(name), "DISTRIBUTION", None) != DISTRIBUTION:
+            raise NameTaken(
+                f"expected Halter's package {name!r} at {beside}, found another of that name in its place: uninstall "
+                f"the distribution that brought it, and install {DISTRIBUTION} again",
+                name=name,
+            )
+
+
+def main() -> None:
+    """Run the command line. A name that is taken is told in one sentence, without a stack."""
+    try:
+        expect_our_own()
+    except NameTaken as taken:
+        sys.exit(f"halter: {taken}")
+    from halter.cli import main as run
+
+    run()
+
+
+def _place(name: str) -> Path | None:
+    """Where a package or module is, or would be imported from; nothing is imported."""
+    module = sys.modules.get(name)
+    spec = find_spec(name) if module is None else module.__spec__
+    if spec is None:
+        return None
+    found = next(iter(spec.submodule_search_locations or ()), spec.origin)
+    return None if found is None else Path(found)
