@@ -21,7 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from halter.ids import new_id
 from halter.inspection import BeginningMissing, History, WfRunReader
-from halter.reading import FROM_THE_START, MISSING, PartitionReader, missing
+from halter.reading import FROM_THE_START, PartitionReader, PartitionsDiffer
 from processors.codec import Codec
 from processors.core.canonical import document_text
 from processors.core.commands import (
@@ -79,7 +79,6 @@ from processors.topics import Topics
 
 OUTCOME_SECONDS: Final = 30.0
 DELIVERY_SECONDS: Final = 30.0
-METADATA_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.05
 REMEMBERED_MAX: Final = 10_000
 NOW: Final = 0
@@ -94,10 +93,6 @@ class NotDelivered(HalterError):
 
 class PlaceUnknown(HalterError):
     """Kafka has a record, but has not said where, as may happen when it was sent again. Do not post it again."""
-
-
-class PartitionsDiffer(HalterError):
-    """The cluster has another number of partitions than we believe: correct HALTER_PARTITIONS."""
 
 
 class NoSuchPartition(HalterError):
@@ -222,7 +217,6 @@ class Client:
         self._producer = Producer(
             settings.producer(linger_ms=0, message_timeout_ms=int(DELIVERY_SECONDS * 1000))  # a person may be waiting
         )
-        self._known_topics: set[str] = set()
         self._definitions = Definitions()
         self._definitions_position = 0
         self._newest: dict[str, tuple[int, int]] = {}
@@ -515,7 +509,7 @@ class Client:
         partition: int = BY_KEY,
     ) -> Sending:
         value = self.check(command)
-        self._expect_topic(topic)
+        self.reader.expect(topic)
         sending = Sending(topic, f"{type(command).__name__} of {key!r}")
         with self._settings_explain(topic):
             while True:
@@ -542,24 +536,6 @@ class Client:
 
     def _settings_explain(self, topic: str) -> Any:
         return self.settings.explaining(f"writing to '{topic}'", self._producer)
-
-    def _expect_topic(self, topic: str) -> None:
-        """The topic is there with as many partitions as we believe; asked once."""
-        if topic in self._known_topics:
-            return
-        with self._settings_explain(topic):
-            found = self._producer.list_topics(topic, METADATA_SECONDS).topics[topic]
-        if found.error is not None:
-            if found.error.code() in MISSING:
-                raise missing(topic, self.settings)
-            raise self.settings.explain(KafkaException(found.error), f"looking at '{topic}'")
-        expected = self.topics[topic].partitions
-        if len(found.partitions) != expected:
-            raise PartitionsDiffer(
-                f"topic '{topic}': expected {expected} partitions, found {len(found.partitions)}; "
-                f"if the cluster was set up so, set HALTER_PARTITIONS={len(found.partitions)}"
-            )
-        self._known_topics.add(topic)
 
     def _outcome(self, posted: Posted, log_end: int, timeout_s: float) -> list[LogEntry]:
         caused: list[LogEntry] = []

@@ -1,6 +1,8 @@
 """Reads partitions of one's choice: committed records only, from an offset to the end there is now.
 
-Commits nothing and joins no group. Knows topics and offsets; what the bytes are is for others to say.
+Commits nothing and joins no group. Knows topics and offsets; what the bytes are is for others to say. Where a WfRun is
+follows from the number of partitions, so whoever reads or writes asks here first whether a topic has as many as we
+believe (`PartitionReader.expect`): else it would look in the wrong place, and find nothing.
 """
 
 import time
@@ -12,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from processors.errors import HalterError
 from processors.settings import KafkaUnavailable, Settings
+from processors.topic_check import other_partitions
 from processors.topics import Topics
 
 FROM_THE_START: Final = OFFSET_BEGINNING
@@ -37,12 +40,17 @@ class TopicMissing(HalterError):
     """A topic is not on the cluster: an operator runs `halter topics apply`, or the prefix is another one."""
 
 
+class PartitionsDiffer(HalterError):
+    """The cluster has another number of partitions than we believe: correct HALTER_PARTITIONS."""
+
+
 class PartitionReader:
     """Consumers for reading, made when needed and kept until `close`. Safe to use from several threads."""
 
     def __init__(self, settings: Settings, topics: Topics) -> None:
         self._settings, self._topics = settings, topics
         self._idle: list[Consumer] = []
+        self._as_expected: set[str] = set()
         self.report: Callable[[str], None] = lambda _: None
         """Gets a sentence now and then while a long partition is read."""
 
@@ -59,7 +67,7 @@ class PartitionReader:
 
     def follow(self, topic: str, partition: int, start: int) -> Iterator[Message | None]:
         """Records from an offset on, for ever; None each time there is no more for the moment."""
-        with self._consumer() as consumer, self._settings.explaining(f"reading {topic}[{partition}]", consumer):
+        with self._consumer_of(topic, f"reading {topic}[{partition}]") as consumer:
             # Asking first is quick, and the client then knows who leads the partition: to find out by itself while it
             # fetches takes it half a second.
             low, _ = self._watermarks(consumer, topic, partition)
@@ -97,7 +105,7 @@ class PartitionReader:
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The first offset that is still there, and the one that the next record will have, at least."""
-        with self._consumer() as consumer, self._settings.explaining(f"asking for offsets of {topic}", consumer):
+        with self._consumer_of(topic, f"asking for offsets of {topic}") as consumer:
             return self._watermarks(consumer, topic, partition)
 
     def end(self, topic: str, partition: int) -> int:
@@ -116,7 +124,7 @@ class PartitionReader:
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
         """The first offset whose record is not older than that; the end if all are."""
-        with self._consumer() as consumer, self._settings.explaining(f"asking for offsets of {topic}", consumer):
+        with self._consumer_of(topic, f"asking for offsets of {topic}") as consumer:
             found = consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], REQUEST_SECONDS)[0]
         if found.error is not None:
             self._raise(KafkaException(found.error), topic)
@@ -126,6 +134,31 @@ class PartitionReader:
         """Close the consumers."""
         while self._idle:
             self._idle.pop().close()
+
+    def expect(self, topic: str) -> None:
+        """Raise TopicMissing or PartitionsDiffer unless a topic is as we believe; asked once."""
+        if topic not in self._as_expected:
+            with self._consumer_of(topic, f"looking at {topic}"):
+                pass
+
+    @contextmanager
+    def _consumer_of(self, topic: str, what: str) -> Iterator[Consumer]:
+        """A consumer for a topic that is as we believe. `what` it is for, should Kafka have something to say."""
+        with self._consumer() as consumer, self._settings.explaining(what, consumer):
+            if topic not in self._as_expected:
+                self._expect(consumer, topic)
+            yield consumer
+
+    def _expect(self, consumer: Consumer, topic: str) -> None:
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while (error := (found := consumer.list_topics(topic, REQUEST_SECONDS).topics[topic]).error) is not None:
+            if error.code() not in LEADER_CHANGES or time.monotonic() > deadline:
+                self._raise(KafkaException(error), topic)
+            time.sleep(POLL_SECONDS)
+        wanted = self._topics[topic]
+        if len(found.partitions) != wanted.partitions:
+            raise PartitionsDiffer(other_partitions(wanted, len(found.partitions), self._topics))
+        self._as_expected.add(topic)
 
     @contextmanager
     def _consumer(self) -> Iterator[Consumer]:

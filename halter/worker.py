@@ -124,8 +124,11 @@ class TaskWorker:
         )
 
     def run(self) -> None:
-        """Take and run tasks until `stop`. Raises KafkaUnavailable if the cluster refuses us."""
+        """Take and run tasks until `stop`. Raises KafkaUnavailable if the cluster refuses us, TopicMissing or
+        PartitionsDiffer if its topics are not as we believe."""
         with self._client.settings.explaining(f"taking tasks from '{self._topic}'", self._consumer):
+            for topic in (self._topic, self._client.topics.task_reports):
+                self._client.reader.expect(topic)
             self._consumer.subscribe([self._topic], on_revoke=self._revoked)
             while not self._stopped:
                 self._turn()

@@ -128,22 +128,23 @@ def check(topics: Topics, admin: AdminClient) -> list[str]:
     return [sentence for topic in topics.all for sentence in problems(topic, found.get(topic.name), topics)]
 
 
+def other_partitions(topic: Topic, found: int, topics: Topics) -> str:
+    """Say that a topic has another number of partitions than is wanted, and what to do."""
+    hint = ""
+    if topic.declared_name == "operator-commands":
+        hint = OPERATOR_COMMANDS_HINT
+    elif topic.partitions == topics.partitions:
+        hint = f"; if the cluster was set up so, set HALTER_PARTITIONS={found}"
+    return f"topic '{topic.name}': expected {topic.partitions} partitions, found {found}{hint}"
+
+
 def problems(topic: Topic, found: FoundTopic | None, topics: Topics) -> list[str]:
     """Return how a topic differs in what the engine relies on."""
     if found is None:
         return [f"topic '{topic.name}' does not exist: run `halter topics apply`"]
     sentences = []
     if found.partitions != topic.partitions:
-        hint = (
-            f"; if the cluster was set up so, set HALTER_PARTITIONS={found.partitions}"
-            if topic.partitions == topics.partitions
-            else ""
-        )
-        if topic.declared_name == "operator-commands":
-            hint = OPERATOR_COMMANDS_HINT
-        sentences.append(
-            f"topic '{topic.name}': expected {topic.partitions} partitions, found {found.partitions}{hint}"
-        )
+        sentences.append(other_partitions(topic, found.partitions, topics))
     for name in RELIED_ON:
         wanted, actual = topic.configs.get(name), found.configs.get(name)
         if wanted is not None and (actual is None or actual.value != wanted):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from halter import cli
+from tests.support.command_line import logging_as_before
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = ("-b", "127.0.0.1:1")
@@ -33,11 +33,8 @@ def halter(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
 def no_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Do not wait for Kafka long, and leave logging to the tests after this one as it was."""
     monkeypatch.setattr("halter.reading.REQUEST_SECONDS", 0.3)
-    before = structlog.get_config() if structlog.is_configured() else None
-    yield
-    structlog.reset_defaults()
-    if before is not None:
-        structlog.configure(**before)
+    with logging_as_before():
+        yield
 
 
 # halter spec show.

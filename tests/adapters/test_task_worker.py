@@ -57,7 +57,10 @@ class World:
         self.worker: TaskWorker | None = None
         self.on_revoke: Callable[[Any, list[TopicPartition]], None] = lambda *_: None
         self.codec = CODEC
-        self.topics = SimpleNamespace(task_queue=lambda _: "task-requests", task_group="workers")
+        self.topics = SimpleNamespace(
+            task_queue=lambda _: "task-requests", task_group="workers", task_reports="task-reports"
+        )
+        self.reader = SimpleNamespace(expect=lambda _: None)
         self.settings = SimpleNamespace(consumer=lambda **_: {}, explaining=self._explaining)
 
     @contextmanager

@@ -3,12 +3,14 @@
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from halter.cli import COMMANDS, app, load
 from halter.client import (
     Client,
     CommandRejected,
@@ -23,10 +25,12 @@ from halter.ids import new_id
 from halter.reading import TopicMissing
 from halter.scenarios.comparison import difference
 from halter.worker import BusinessException, Task, TaskWorker
+from processors.core.commands import StopWfRun
 from processors.core.evolve import index_of
 from processors.core.model import Status
 from processors.core.values import Value, VariableType
 from processors.settings import KafkaUnavailable, Settings
+from tests.support.command_line import logging_as_before
 from tests.support.halter_processes import Halter
 
 CART = Path(__file__).parents[2] / "examples" / "cart"
@@ -246,11 +250,89 @@ def test_missing_topics_are_named(bootstrap: str, prefix: str) -> None:
         client.stop("c1")
 
 
-def test_another_number_of_partitions_is_refused_before_anything_is_sent(halter: Halter) -> None:
+ELSEWHERE: dict[str, tuple[str, ...] | str] = {
+    "run": ("cart", "--id", "c1", "--var", "customer=Ann", "--var", "card=1"),
+    "send": ("c1", "checkout"),
+    "show": ("c1",),
+    "history": ("c1",),
+    "stop": ("c1",),
+    "resume": ("c1",),
+    "rescue": ("c1",),
+    "delete": ("c1",),
+    "quarantine": ("c1",),
+    "release": ("c1",),
+    "skip": ("external-events", "0", "0"),
+    "worker": (),
+    "topics plan": (),
+    "topics apply": ("--yes",),
+    "topics acls": "asks no cluster",
+    "spec check": "asks no cluster",
+    "spec show": "reads definitions, of which there is one partition",
+    "spec put": "reads and writes definitions, of which there is one partition",
+    "spec list": "reads definitions, of which there is one partition",
+    "spec get": "reads definitions, of which there is one partition",
+    "scenario run": "makes its topics",
+    "demo": "makes its topics",
+    "broker": "is Kafka",
+    "schemas list": "asks no cluster",
+    "schemas show": "asks no cluster",
+    "schemas export": "asks no cluster",
+}
+"""Command -> how to call it; or why it does not matter to it how many partitions there are."""
+
+
+def commands() -> Iterator[str]:
+    """All commands, those of groups too."""
+    for name in COMMANDS:
+        command = load(name)
+        inner = list(getattr(command, "commands", ()))
+        yield from (f"{name} {it}" for it in inner) if inner else (name,)
+
+
+def test_every_command_knows_whether_partitions_matter_to_it() -> None:
+    assert set(commands()) <= set(ELSEWHERE), "say how it is called, or why they do not"
+
+
+@pytest.mark.parametrize("command", [name for name, call in ELSEWHERE.items() if isinstance(call, tuple)])
+def test_no_command_looks_into_the_wrong_partition(
+    halter: Halter, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    for name, value in {**halter.environment, "HALTER_PARTITIONS": "4"}.items():
+        if name.startswith(("KAFKA_", "HALTER_")):
+            monkeypatch.setenv(name, value)
+    with logging_as_before():
+        answer = CliRunner().invoke(app, [*command.split(), *ELSEWHERE[command]])
+    assert answer.exit_code != 0
+    said = answer.output + str(answer.exception)
+    assert "expected 4 partitions, found 3" in said or "has 3 partitions, topics.yaml wants 4" in said
+    assert "HALTER_PARTITIONS=3" in said
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda client: client.show("c1"),
+        lambda client: client.history("c1"),
+        lambda client: client.ended("c1"),
+        lambda client: client.run_wf("cart"),
+        lambda client: client.post_external_event("c1", "checkout"),
+        lambda client: client.post_all([StopWfRun("c1", 0, None)]),
+        lambda client: client.send_soon(StopWfRun("c1", 0, None)),
+        lambda client: client.quarantine("c1"),
+        lambda client: client.skip("external-events", 0, 0),
+        lambda client: list(client.reader.read(client.topics.dead_letters, 0, 0)),
+        lambda client: next(client.reader.follow(client.topics.wf_events, 0, 0)),
+        lambda client: client.reader.bounds(client.topics.wf_events, 0),
+        lambda client: client.reader.end(client.topics.wf_events, 0),
+        lambda client: client.reader.offset_at(client.topics.wf_events, 0, 0),
+        lambda client: TaskWorker(client, {"t": lambda _: None}).run(),
+    ],
+)
+def test_nothing_of_the_client_looks_into_the_wrong_partition(halter: Halter, read: Callable[[Client], object]) -> None:
     overrides: dict[str, str | None] = {"bootstrap.servers": halter.settings.bootstrap}
-    settings = Settings.load(None, {}, overrides, prefix=halter.settings.prefix, partitions=2)
-    with Client(settings) as client, pytest.raises(PartitionsDiffer, match="expected 2 partitions, found 3"):
-        client.stop("c1")
+    settings = Settings.load(None, {}, overrides, prefix=halter.settings.prefix, partitions=4)
+    with Client(settings) as client, pytest.raises(PartitionsDiffer, match=r"found 3; .* set HALTER_PARTITIONS=3"):
+        read(client)
 
 
 def test_a_kafka_that_is_not_there_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
