@@ -46,7 +46,7 @@ def main() -> None:
         expect_our_own()
     except NameTaken as taken:
         sys.exit(f"halter: {taken}")
-    from halter.cli import main as run
+    from halter.cli import command as run
 
     run()
 

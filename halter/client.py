@@ -222,6 +222,10 @@ class Client:
         self._newest: dict[str, tuple[int, int]] = {}
         """WfRun id -> (incarnation, seq) of the newest event that an outcome showed us."""
 
+    def reach(self, seconds: float) -> None:
+        """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then."""
+        self.settings.reach(self._producer, self.topics.wf_events, seconds)
+
     def put_wf_spec(
         self, document: WfSpec | Mapping[str, Any] | str, name: str | None = None, timeout_s: float = OUTCOME_SECONDS
     ) -> Put:

@@ -23,12 +23,15 @@ from processors.observability import Probes, ReadyFile
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.fold import Definitions, FoldFactory
 from processors.runtime.garbage import GARBAGE
-from processors.settings import Settings
+from processors.settings import KafkaSilent, Settings
 from processors.topic_check import check
 from processors.topics import Topics
 
 STOP_SECONDS: Final = 4.5
 PROBLEMS_SHOWN: Final = 3
+FIRST_WORD_SECONDS: Final = 2.0
+WORD_SECONDS: Final = 10.0
+"""A worker that waits for Kafka says so after the first, and each time after the second."""
 FORCED_EXIT_CODE: Final = 75
 """The worker was told to stop and Kafka did not answer in time. Nothing is lost; what was open is aborted later."""
 
@@ -90,6 +93,20 @@ def build(
     app.service(app.runtime)  # type: ignore[arg-type]  # it takes objects as well as classes
     agents.fold_agent(app, channel)
     return app
+
+
+def await_kafka(settings: Settings, topics: Topics) -> None:
+    """Return once Kafka answers, however long that takes; the log says what is waited for. Raises KafkaUnavailable."""
+    from confluent_kafka.admin import AdminClient
+
+    log, admin, seconds = structlog.get_logger("halter.worker"), AdminClient(settings.admin()), FIRST_WORD_SECONDS
+    while True:
+        try:
+            settings.reach(admin, topics.wf_commands, seconds)
+            return
+        except KafkaSilent as silent:
+            log.warning("waiting_for_kafka", reason=str(silent))
+            seconds = WORD_SECONDS
 
 
 def expect_topics(settings: Settings, topics: Topics) -> None:

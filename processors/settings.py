@@ -28,6 +28,14 @@ from processors.topics import Topics
 
 DEFAULT_BOOTSTRAP: Final = "localhost:9092"
 REDACTED: Final = "[redacted]"
+REFUSALS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
+"""Answers that waiting does not change."""
+SILENCE: Final = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
+"""What a call ends with that got no answer; the reason, if there is one, is reported beside it."""
+UNEXPLAINED: Final = "nothing came back; does Kafka listen there, and is security.protocol the one of that port?"
+LOOK_SECONDS: Final = 3.0
+"""So long a first answer may take before it is asked whether it was a refusal; longer each time, for slow networks."""
+
 REPEAT_SECONDS: Final = 60.0
 """librdkafka reports a broker that is away again and again; the log has it once in this time."""
 
@@ -133,6 +141,10 @@ class KafkaUnavailable(HalterError):
     """The cluster is out of reach, refuses us or does not answer. Whoever runs Kafka or set the address acts."""
 
 
+class KafkaSilent(KafkaUnavailable):
+    """Nothing that speaks Kafka has answered in time. It may yet: whoever has patience asks again."""
+
+
 class ClientErrors:
     """Hears what librdkafka reports beside its calls, which otherwise shows only as a time-out.
 
@@ -168,6 +180,8 @@ class ClientErrors:
                 return f"TLS failed ({detail}): check security.protocol and ssl.*"
             case KafkaError._RESOLVE:
                 return f"the host is not known ({detail})"
+            case KafkaError._BAD_MSG:
+                return f"what listens there does not speak Kafka's protocol, or security.protocol is another ({detail})"
             case KafkaError._ALL_BROKERS_DOWN:
                 return f"no broker can be reached ({detail})"
             case KafkaError.TOPIC_AUTHORIZATION_FAILED | KafkaError.CLUSTER_AUTHORIZATION_FAILED:
@@ -293,6 +307,35 @@ class Settings:
             **more,
         }
 
+    def reach(self, client: AdminClient | Producer | Consumer, topic: str, seconds: float) -> None:
+        """Return once Kafka answers a client for the first time. `topic` need not exist.
+
+        Raises KafkaSilent if it has not within these seconds, KafkaUnavailable as soon as it has refused us.
+        """
+        deadline = time.monotonic() + seconds
+        look = LOOK_SECONDS
+        while True:
+            try:
+                client.list_topics(topic, timeout=max(0.001, min(look, deadline - time.monotonic())))
+                return
+            except KafkaException as exception:
+                client.poll(0)  # tells the reasons
+                if exception.args[0].code() not in SILENCE:
+                    raise self.explain(exception, "asking for an answer") from exception
+                latest = self.errors.latest
+                if latest is not None and latest.code() in REFUSALS:
+                    raise KafkaUnavailable(f"Kafka at {self._where}: {ClientErrors.sentence(latest)}") from exception
+                if time.monotonic() >= deadline:
+                    reason = UNEXPLAINED if latest is None else ClientErrors.sentence(latest)
+                    raise KafkaSilent(
+                        f"Kafka at {self._where} has not answered within {seconds:g} s: {reason}"
+                    ) from exception
+            look *= 2
+
+    @property
+    def _where(self) -> str:
+        return f"{self.bootstrap} (from {self.sources['bootstrap.servers']})"
+
     @contextmanager
     def explaining(self, doing: str, client: AdminClient | Producer | Consumer | None = None) -> Iterator[None]:
         """Turn a KafkaException of the block into KafkaUnavailable: what we did, where, and why it failed.
@@ -311,11 +354,9 @@ class Settings:
         error = exception.args[0]
         reason = ClientErrors.sentence(error) if isinstance(error, KafkaError) else str(error)
         latest = self.errors.latest
-        transport = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
-        if latest is not None and isinstance(error, KafkaError) and error.code() in transport:
+        if latest is not None and isinstance(error, KafkaError) and error.code() in SILENCE:
             reason = ClientErrors.sentence(latest)
-        where = f"{self.bootstrap} (from {self.sources['bootstrap.servers']})"
-        return KafkaUnavailable(f"{doing} at {where} did not succeed: {reason}")
+        return KafkaUnavailable(f"{doing} at {self._where} did not succeed: {reason}")
 
     def describe(self) -> dict[str, str]:
         """Return what is set, secrets redacted, each with its source: for people and for logs."""

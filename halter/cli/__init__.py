@@ -23,6 +23,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from halter import DISTRIBUTION
+from halter.cli.ending import INTERRUPTED, leave
 from halter.cli.usage import EXIT_CODE, UsageMistake
 from processors.errors import HalterError
 
@@ -110,6 +111,16 @@ def fail(sentence: str, exit_code: int = 1) -> NoReturn:
     raise SystemExit(exit_code)
 
 
+def command() -> None:
+    """Be the program `halter`: the command line, and an end that waits for nobody if it did not go well."""
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            leave(end.code if isinstance(end.code, int) else 1)
+        raise
+
+
 def main() -> None:
     """Run the command line and turn every way to end into an exit code."""
     try:
@@ -120,7 +131,7 @@ def main() -> None:
     except HalterError as error:
         fail(str(error))
     except KeyboardInterrupt:
-        fail("interrupted", 130)
+        fail("interrupted", INTERRUPTED)
     except Exception as error:  # noqa: BLE001  whatever it is, the user gets a sentence
         if os.environ.get("HALTER_TRACEBACK"):
             traceback.print_exc()

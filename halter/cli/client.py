@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.connection import load_settings
+from halter.cli.connection import load_settings, patience
 from halter.cli.usage import UsageMistake, in_utf8
 
 if TYPE_CHECKING:
@@ -35,12 +35,18 @@ class NotAnAssignment(UsageMistake):
 
 @contextmanager
 def connected(
-    bootstrap: str | None, properties_file: Path | None, properties: list[str] | None, prefix: str | None
+    bootstrap: str | None,
+    properties_file: Path | None,
+    properties: list[str] | None,
+    prefix: str | None,
+    connect_timeout: float,
 ) -> "Iterator[Client]":
-    """A Client of the installation that the options name."""
+    """A Client of the installation that the options name, once Kafka answers."""
     from halter.client import Client
 
-    with Client(load_settings(bootstrap, properties_file, properties, prefix)) as client:
+    settings = load_settings(bootstrap, properties_file, properties, prefix)
+    with patience(), Client(settings) as client:
+        client.reach(connect_timeout)
         if sys.stderr.isatty():
             client.reader.report = note
         yield client

@@ -1,4 +1,4 @@
-"""The options by which every command finds Kafka, and the way from them to Settings.
+"""The options by which every command finds Kafka, the way from them to Settings, and the first contact.
 
 def show(bootstrap: Bootstrap = None, properties_file: PropertiesFile = None, ...) -> None:
     settings = load_settings(bootstrap, properties_file, properties, prefix)
@@ -6,12 +6,16 @@ def show(bootstrap: Bootstrap = None, properties_file: PropertiesFile = None, ..
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from halter.cli.ending import ends_at_once
 from halter.cli.usage import UsageMistake
+from processors.errors import HalterError
 
 if TYPE_CHECKING:
     from processors.settings import Settings
@@ -53,6 +57,17 @@ Prefix = Annotated[
     typer.Option(
         "--prefix",
         help="Put before the names of topics, group and transactional ids; else HALTER_PREFIX.",
+        rich_help_panel=PANEL,
+    ),
+]
+CONNECT_SECONDS: Final = 3.0
+ConnectTimeout = Annotated[
+    float,
+    typer.Option(
+        "--connect-timeout",
+        metavar="SECONDS",
+        min=0.1,
+        help="How long Kafka may take to answer at all.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -112,6 +127,30 @@ def load_settings(
         partitions=partitions,
         topics_file=topics_file,
     )
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Say of a Kafka that has not answered how to wait for it longer; Ctrl-C ends the process meanwhile."""
+    from processors.settings import KafkaSilent
+
+    with ends_at_once():
+        try:
+            yield
+        except KafkaSilent as silent:
+            raise KafkaNotThere(f"{silent} (--connect-timeout SECONDS waits longer)") from silent
+
+
+def reach(settings: "Settings", seconds: float) -> None:
+    """Return once Kafka answers. Raises KafkaNotThere, or KafkaUnavailable if it refuses us."""
+    from confluent_kafka.admin import AdminClient
+
+    with patience():
+        settings.reach(AdminClient(settings.admin()), settings.topics().wf_events, seconds)
+
+
+class KafkaNotThere(HalterError):
+    """Kafka is not where it was looked for, or not yet. Whoever starts it, or named the place, acts."""
 
 
 class BadProperty(UsageMistake):

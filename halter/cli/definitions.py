@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from halter.cli.client import Json, Timeout, connected, parsed_version, print_json
-from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile
+from halter.cli.connection import (
+    CONNECT_SECONDS,
+    Bootstrap,
+    ConnectTimeout,
+    Prefix,
+    Properties,
+    PropertiesFile,
+)
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
@@ -61,6 +68,7 @@ def put(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Register what is in files: a WfSpec document, or `external_events`, `tasks`, `workflow_events`, `wf_specs`.
 
@@ -71,7 +79,7 @@ def put(
     from halter.definition_files import read_definition_files
 
     written = read_definition_files(files)
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         results, why_not = put_all(client, written, timeout)
     if as_json:
         print_json([result_data(one, **result) for one, result in zip(written, results, strict=True)])
@@ -160,9 +168,10 @@ def list_all(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """List what is registered: the newest version of each definition."""
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         newest = {(it.kind, it.name): it for it in client.definitions().all() if not it.deleted}
     if as_json:
         print_json([as_data(definition) for definition in newest.values()])
@@ -181,9 +190,10 @@ def get(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Print what is registered under a name, as JSON: a WfSpec, and what else has that name."""
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         found: dict[str, Definition] = {}
         for definition in client.definitions().all():
             if definition.name == name and version in (None, f"{definition.major}.{definition.revision}"):

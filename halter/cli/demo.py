@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from halter.cli.connection import CONNECT_SECONDS, ConnectTimeout, load_settings, reach
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def demo(
         int | None, typer.Option(min=2, metavar="N", help="Use only the first N of them.", show_default=False)
     ] = None,
     rate: Annotated[float, typer.Option(min=1, help="Records per second in the first half.")] = 400.0,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Run the main job on a real Kafka of its own, kill -9 included, and check that nothing was lost or doubled.
 
@@ -59,12 +61,13 @@ def demo(
 
     Exit codes: 0 the check passed, 1 it failed, or the demo could not be run, 2 usage.
     """
-    from halter.cli.connection import load_settings
     from halter.demo import report
     from halter.demo.script import Demo, Options
     from halter.demo.stage import Stage
 
-    load_settings(bootstrap)  # sets up logging as all commands have it
+    settings = load_settings(bootstrap)  # sets up logging as all commands have it
+    if bootstrap is not None:
+        reach(settings, connect_timeout)
     options = Options(keep, bootstrap, prefix, partitions, events, records, rate)
     # Whoever stops the demo stops its processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from halter.cli.client import Json, Timeout, WfRunId, connected
-from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile
+from halter.cli.connection import (
+    CONNECT_SECONDS,
+    Bootstrap,
+    ConnectTimeout,
+    Prefix,
+    Properties,
+    PropertiesFile,
+)
 from halter.cli.runs import report
 
 Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why: it stands on the log, for people.")]
@@ -29,6 +36,7 @@ def quarantine(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Keep what comes for a WfRun instead of deciding it, so that its partition goes on; until `halter release`.
 
@@ -36,7 +44,7 @@ def quarantine(
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.quarantine(wf_run_id, reason, operator or who()), timeout, as_json=as_json)
 
 
@@ -50,6 +58,7 @@ def release(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """End a quarantine: what was kept is decided, in order, as of when it came.
 
@@ -57,7 +66,7 @@ def release(
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.release(wf_run_id, reason, operator or who()), timeout, as_json=as_json)
 
 
@@ -73,6 +82,7 @@ def skip(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Pass over one record, for good: it goes to dead-letters. Where a WfRun may wait, prefer `halter quarantine`.
 
@@ -80,7 +90,7 @@ def skip(
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.skip(topic, partition, offset, reason, operator or who()), timeout, as_json=as_json)
 
 

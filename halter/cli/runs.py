@@ -23,7 +23,14 @@ from halter.cli.client import (
     typed_value,
     typed_values,
 )
-from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile
+from halter.cli.connection import (
+    CONNECT_SECONDS,
+    Bootstrap,
+    ConnectTimeout,
+    Prefix,
+    Properties,
+    PropertiesFile,
+)
 from halter.cli.usage import in_utf8
 from processors.errors import HalterError
 
@@ -70,6 +77,7 @@ def run(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Start a WfRun of a WfSpec and print its id.
 
@@ -82,7 +90,7 @@ def run(
 
     major, revision = parsed_version(version)
     texts = assignments(variables)
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         values = typed_values(texts, declared_variables(client, spec, major, revision))
         posted = client.run_wf(spec, values, wf_run_id=wf_run_id, major=major, revision=revision)
         entries = outcome_of(posted, timeout, as_json=as_json)
@@ -118,6 +126,7 @@ def send(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Post an ExternalEvent to a WfRun and print what came of it.
 
@@ -126,7 +135,7 @@ def send(
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         definition = client.definitions().external_event_def(event)
         value = None if content is None else typed_value(content, definition.content_type if definition else None)
         posted = client.post_external_event(wf_run_id, event, value, event_id=event_id, thread=thread)
@@ -142,6 +151,7 @@ def stop(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Stop a WfRun, or one of its threads, until `halter resume`; what is below it stops too.
 
@@ -149,7 +159,7 @@ def stop(
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.stop(wf_run_id, thread), timeout, as_json=as_json)
 
 
@@ -162,6 +172,7 @@ def resume(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Resume what `halter stop` stopped.
 
@@ -169,7 +180,7 @@ def resume(
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.resume(wf_run_id, thread), timeout, as_json=as_json)
 
 
@@ -183,6 +194,7 @@ def rescue(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Revive a thread that is in ERROR.
 
@@ -190,7 +202,7 @@ def rescue(
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.rescue(wf_run_id, thread, skip_current_node=skip), timeout, as_json=as_json)
 
 
@@ -202,6 +214,7 @@ def delete(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Forget a WfRun and its ExternalEvents; its id is free again. The log keeps what happened.
 
@@ -209,7 +222,7 @@ def delete(
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.delete(wf_run_id), timeout, as_json=as_json)
 
 
@@ -221,6 +234,7 @@ def show(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Show a WfRun: its status, its threads, what holds them, their Variables, and events that nobody has claimed.
 
@@ -229,7 +243,7 @@ def show(
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         found = client.show(wf_run_id)
         if found is None:
             raise NoSuchWfRun(
@@ -251,6 +265,7 @@ def history(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Show every event of a WfRun in order, each with the record that caused it. --json prints one event per line.
 
@@ -265,7 +280,7 @@ def history(
     from halter.inspection import History
     from halter.redaction import Redactor
 
-    with connected(bootstrap, properties_file, properties, prefix) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         found = client.history(wf_run_id, from_start=from_start)
         if not found.incarnations:
             raise NoSuchWfRun(f"the log has no event of a WfRun '{wf_run_id}'{known_as(client)}")

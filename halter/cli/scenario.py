@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.connection import PANEL, Prefix, Properties, PropertiesFile, TopicsFile, load_settings
+from halter.cli.connection import (
+    CONNECT_SECONDS,
+    PANEL,
+    ConnectTimeout,
+    Prefix,
+    Properties,
+    PropertiesFile,
+    TopicsFile,
+    load_settings,
+    reach,
+)
 from halter.cli.usage import UsageMistake
 
 if TYPE_CHECKING:
@@ -46,6 +56,7 @@ def run(
     properties: Properties = None,
     prefix: Prefix = None,
     topics_file: TopicsFile = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Run scenarios in memory, each on an engine of its own: no Kafka, no clock, milliseconds.
 
@@ -62,6 +73,7 @@ def run(
         found = in_memory(files)
     else:
         settings = load_settings(bootstrap, properties_file, properties, prefix, topics_file=topics_file)
+        reach(settings, connect_timeout)
         found = on_kafka(files, settings)
     verdicts = []
     for verdict in found:

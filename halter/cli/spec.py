@@ -8,7 +8,14 @@ import typer
 
 from halter.cli import definitions
 from halter.cli.client import connected, parsed_version
-from halter.cli.connection import Bootstrap, Prefix, Properties, PropertiesFile
+from halter.cli.connection import (
+    CONNECT_SECONDS,
+    Bootstrap,
+    ConnectTimeout,
+    Prefix,
+    Properties,
+    PropertiesFile,
+)
 from halter.cli.usage import UsageMistake
 from processors.errors import HalterError
 
@@ -109,6 +116,7 @@ def show(
     properties_file: PropertiesFile = None,
     properties: Properties = None,
     prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Show a WfSpec: its document as JSON with every default left out, or as a diagram."""
     from processors.core import diagram
@@ -124,7 +132,7 @@ def show(
     elif file.suffix or file.name != source:
         raise NoSuchFile(f"expected a WfSpec document, found no file {file}")
     else:
-        with connected(bootstrap, properties_file, properties, prefix) as client:
+        with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
             wf_spec = definitions.registered_wf_spec(client, source, version)
     if mermaid:
         typer.echo(diagram.mermaid(wf_spec), nl=False)

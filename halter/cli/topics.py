@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from halter.cli.connection import (
+    CONNECT_SECONDS,
     Bootstrap,
+    ConnectTimeout,
     Partitions,
     Prefix,
     Properties,
     PropertiesFile,
     TopicsFile,
     load_settings,
+    patience,
 )
+from halter.cli.ending import ends_at_once
 from halter.cli.usage import UsageMistake
 from processors.errors import HalterError
 
@@ -62,12 +66,14 @@ def show_plan(
     properties: Properties = None,
     prefix: Prefix = None,
     topics_file: TopicsFile = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Show how the cluster differs from topics.yaml. Changes nothing."""
     settings = load_settings(
         bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file
     )
-    planned, _ = make_plan(settings, replication)
+    with patience():
+        planned, _ = make_plan(settings, replication, connect_timeout)
     typer.echo(json.dumps(as_data(planned), indent=2) if as_json else "\n".join(lines(planned)))
     if planned.refused:
         raise typer.Exit(REFUSED)
@@ -86,6 +92,7 @@ def apply_plan(
     properties: Properties = None,
     prefix: Prefix = None,
     topics_file: TopicsFile = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Create and configure topics as topics.yaml says. Deletes nothing, changes no partition count."""
     from halter.topic_admin import Action, apply
@@ -93,7 +100,8 @@ def apply_plan(
     settings = load_settings(
         bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file
     )
-    planned, admin = make_plan(settings, replication)
+    with patience():
+        planned, admin = make_plan(settings, replication, connect_timeout)
     typer.echo("\n".join(lines(planned)), err=as_json)
     if planned.refused:
         typer.echo("Nothing was changed, because something is refused.", err=True)
@@ -102,7 +110,7 @@ def apply_plan(
         raise typer.Exit(REFUSED)
     if planned.pending and not yes:
         confirm(settings)
-    with settings.explaining("applying topics.yaml", admin):
+    with ends_at_once(), settings.explaining("applying topics.yaml", admin):
         apply(planned, admin)
     if as_json:
         typer.echo(json.dumps(as_data(planned) | {"applied": True}, indent=2))
@@ -132,7 +140,7 @@ def show_acls(
         typer.echo("\n".join(commands(rights, settings.bootstrap)))
 
 
-def make_plan(settings: "Settings", replication: str | None) -> "tuple[Plan, Any]":
+def make_plan(settings: "Settings", replication: str | None, connect_timeout: float) -> "tuple[Plan, Any]":
     """Return the plan for a cluster, and the client that asked for it."""
     from confluent_kafka.admin import AdminClient
 
@@ -141,6 +149,7 @@ def make_plan(settings: "Settings", replication: str | None) -> "tuple[Plan, Any
     wanted: Topics = settings.topics()
     copies = read_replication(replication)
     admin = AdminClient(settings.admin())
+    settings.reach(admin, wanted.wf_events, connect_timeout)
     with settings.explaining("comparing the cluster with topics.yaml", admin):
         return plan(wanted, admin, copies), admin
 

@@ -19,6 +19,7 @@ from halter.cli.connection import (
     TopicsFile,
     load_settings,
 )
+from halter.cli.ending import ends_at_once
 from halter.cli.usage import UsageMistake
 
 if TYPE_CHECKING:
@@ -131,7 +132,9 @@ def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, he
     from processors.stores.choice import chosen
 
     topics = settings.topics()
-    app.expect_topics(settings, topics)
+    with ends_at_once():
+        app.await_kafka(settings, topics)
+        app.expect_topics(settings, topics)
     crash_at = os.environ.get("HALTER_CRASH_AT")
     codec = Codec.load(release=settings.schemas)
     definitions = DefinitionsView(codec)

@@ -8,31 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from halter import cli
-from tests.support.command_line import logging_as_before
+from tests.support.command_line import halter, logging_as_before
 
 ROOT = Path(__file__).parents[2]
-NOWHERE = ("-b", "127.0.0.1:1")
+NOWHERE = ("-b", "127.0.0.1:1", "--connect-timeout", "0.3")
 CART = ROOT / "examples" / "cart" / "cart.yaml"
 
 
-def halter(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["halter", *arguments])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-    out, err = capsys.readouterr()
-    assert isinstance(code, int)
-    return code, out, err
-
-
 @pytest.fixture(autouse=True)
-def no_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Do not wait for Kafka long, and leave logging to the tests after this one as it was."""
-    monkeypatch.setattr("halter.reading.REQUEST_SECONDS", 0.3)
+def no_traces() -> Iterator[None]:
+    """Leave logging to the tests after this one as it was."""
     with logging_as_before():
         yield
 

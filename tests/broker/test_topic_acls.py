@@ -27,6 +27,7 @@ from halter.topic_admin import make_so
 from processors.settings import KafkaUnavailable, Settings
 from processors.topic_check import check
 from processors.topics import Topics
+from tests.support.command_line import halter
 
 DEADLINE_S = 60
 OPERATOR = "root"
@@ -214,3 +215,29 @@ def test_a_wrong_password_is_explained_and_not_printed(guarded: str):
         admin.list_topics(timeout=10)
     assert "Kafka refused the credentials" in str(unavailable.value)
     assert "geheim" not in str(unavailable.value)
+
+
+@pytest.mark.parametrize(
+    ("properties", "sentence"),
+    [
+        (["security.protocol=SASL_PLAINTEXT", "sasl.password=geheim"], "Kafka refused the credentials"),
+        (["security.protocol=SSL"], "has not answered within 1 s: "),
+        (["security.protocol=PLAINTEXT"], "has not answered within 1 s: "),
+    ],
+)
+def test_a_command_says_at_once_or_in_time_why_it_does_not_come_in(
+    guarded: str, capsys: pytest.CaptureFixture[str], properties: list[str], sentence: str
+):
+    refused = "credentials" in sentence
+    login = ["sasl.mechanism=PLAIN", "sasl.username=halter-worker", *properties]
+    options = [word for it in login for word in ("--property", it)]
+    begun = time.monotonic()
+    code, out, err = halter(
+        capsys, "show", "w", "--bootstrap", guarded, *options, "--connect-timeout", "60" if refused else "1"
+    )
+    assert (code, out) == (1, "")
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert "geheim" not in err
+    assert "nothing came back" not in err, "a reason is known"
+    assert time.monotonic() - begun < (30 if refused else 5), "a refusal is not waited out"

@@ -1,9 +1,13 @@
 """The command line, called in the process of the tests."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import structlog
+
+from halter import cli
 
 
 @contextmanager
@@ -16,3 +20,16 @@ def logging_as_before() -> Iterator[None]:
         structlog.reset_defaults()
         if before is not None:
             structlog.configure(**before)
+
+
+def halter(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["halter", *arguments])
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+    out, err = capsys.readouterr()
+    assert isinstance(code, int)
+    return code, out, err
