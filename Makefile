@@ -1,15 +1,24 @@
 # Needs Python >= 3.11 and make, and `make test` a C compiler (for the compiled core). `make help` lists what there is.
 #
 # Set-up happens by itself: a virtual environment in .venv, filled by pip with pip's own settings (index, mirror,
-# certificates, proxies), again only when pyproject.toml has changed. PYTHON=... chooses the interpreter,
+# certificates, proxies) with what the lock in requirements/ names, again only when the lock or pyproject.toml has
+# changed. PYTHON=python3.12 chooses the interpreter, and an environment of its own: .venv-3.12.
 # ARGS=... passes options on: make demo ARGS=--keep
 
-VENV := .venv
+ifdef PYTHON
+VERSION := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+$(if $(VERSION),,$(error halter: expected the name or path of a Python in PYTHON, found '$(PYTHON)'))
+endif
+VENV := .venv$(addprefix -,$(VERSION))
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 COMPILED := $(VENV)/compiled
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
+INSTALL_HALTER := $(PIP_INSTALL) --quiet --no-deps --no-build-isolation --editable .
+# Empty: the newest releases that pyproject.toml allows are installed, and not those of the lock.
+LOCKED := yes
+UV := uv==0.13.9
 ARGS ?=
 CORE ?=
 # As many processes as the smallest machine that CI has may have cores; which takes what: tests/conftest.py
@@ -19,7 +28,7 @@ MEASURED := $(if $(filter compiled,$(CORE)),$(COMPILED)/.built,$(DEV))
 WITH_CORE := $(if $(filter compiled,$(CORE)),PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo broker test compiled check lint format types contracts chaos outages simulate guard search fuzz bench bench-full setup clean
+.PHONY: help demo broker test compiled check lint format types contracts chaos outages simulate guard search fuzz bench bench-full setup lock newest clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
@@ -83,11 +92,26 @@ contracts: $(DEV) ## Check that dependencies point one way and the core is pure
 
 setup: $(DEV) ## Install everything and start nothing
 
-clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+newest: ## Run `make test` on the newest releases that pyproject.toml allows, in a new environment
+	@rm -rf $(VENV)-newest
+	@$(MAKE) --no-print-directory test VENV=$(VENV)-newest LOCKED=
+
+# What builds the project is part of the lock, so that its installation fetches nothing.
+lock: | $(BIN)/python ## Write the lock for pyproject.toml, keeping versions (ARGS=--upgrade: take the newest)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m venv "$$folder" && \
+	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check $(UV) && \
+	compile() { $(BIN)/python -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+		"$$folder/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--no-emit-find-links --custom-compile-command "make lock" "$$@" pyproject.toml -; } && \
+	compile --all-extras --output-file requirements/dev.txt $(ARGS) && \
+	compile --constraint requirements/dev.txt --output-file requirements/run.txt $(ARGS)
+
+clean: ## Remove the virtual environments and caches
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
 
 $(BIN)/python:
-	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
 		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 			echo "halter: making $(VENV) with $$("$$python" --version)"; \
 			"$$python" -m venv $(VENV) && exit 0; \
@@ -98,7 +122,7 @@ $(BIN)/python:
 		fi; \
 	done; \
 	echo "halter: expected Python 3.11 or newer on the PATH, found" \
-		"$$(python3 --version 2>/dev/null || echo none); name one with make PYTHON=/path/to/python3" >&2; \
+		"$$($(or $(PYTHON),python3) --version 2>/dev/null || echo none); name one with make PYTHON=/path/to/python3" >&2; \
 	exit 1
 
 $(COMPILED)/.built: hatch_build.py $(shell find processors halter schemas -name '*.py' -o -name '*.avsc') $(DEV)
@@ -107,12 +131,23 @@ $(COMPILED)/.built: hatch_build.py $(shell find processors halter schemas -name 
 	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(PIP_INSTALL) --quiet --no-deps --no-build-isolation --target $(COMPILED) .
 	@touch $@
 
-$(RUN): pyproject.toml | $(BIN)/python
+ifeq ($(LOCKED),yes)
+$(RUN): requirements/run.txt pyproject.toml | $(BIN)/python
 	@echo "halter: installing what Halter runs on, once (about 65 MB)"
+	@$(PIP_INSTALL) --require-hashes --requirement $<
+	@$(INSTALL_HALTER)
+	@touch $@
+
+$(DEV): requirements/dev.txt $(RUN)
+	@echo "halter: installing the tools for development, once (about 35 MB)"
+	@$(PIP_INSTALL) --require-hashes --requirement $<
+	@touch $@
+else
+$(RUN): | $(BIN)/python
 	@$(PIP_INSTALL) --editable .
 	@touch $@
 
 $(DEV): $(RUN)
-	@echo "halter: installing the tools for development, once (about 35 MB)"
-	@$(PIP_INSTALL) --editable ".[dev]"
+	@$(PIP_INSTALL) --editable ".[dev,registry,rocksdb]"
 	@touch $@
+endif

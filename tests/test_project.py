@@ -38,7 +38,7 @@ def files_of_the_project() -> list[Path]:
         command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
         return [ROOT / name for name in names if (ROOT / name).is_file()]
-    hidden = re.compile(r"(^|/)(\.venv|\.[a-z]+_cache|\.hypothesis|__pycache__|dist)/")
+    hidden = re.compile(r"(^|/)(\.venv(-[^/]+)?|\.[a-z_]+_cache|\.hypothesis|__pycache__|dist)/")
     return [path for path in ROOT.rglob("*") if path.is_file() and not hidden.search(str(path.relative_to(ROOT)))]
 
 
@@ -46,7 +46,8 @@ def files_of_the_project() -> list[Path]:
     "name",
     [
         "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", "topics.yaml",
-        "docker-compose.yml", "docs/architecture.md", ".ci/run", "examples/cart/events.jsonl",
+        "docker-compose.yml", "docs/architecture.md", "requirements/run.txt", "requirements/dev.txt",
+        ".ci/run", "examples/cart/events.jsonl",
     ],
 )  # fmt: skip
 def test_what_people_look_for_is_there(name: str) -> None:
