@@ -22,6 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from halter.ids import new_id
 from halter.inspection import BeginningMissing, History, WfRunReader
 from halter.reading import FROM_THE_START, PartitionReader, PartitionsDiffer
+from halter.skipping import CannotSkip, NoSuchPartition, NotSkipped, SkipOutcome, check_place, time_to_skip
 from processors.codec import Codec
 from processors.core.canonical import document_text
 from processors.core.commands import (
@@ -52,8 +53,10 @@ from processors.core.events import (
     DefinitionAccepted,
     DefinitionRejected,
     LogEntry,
+    RecordSkipped,
     Rejected,
     RejectionCode,
+    SkipLapsed,
     TaskRequest,
     WfRunDeleted,
     WfRunEnded,
@@ -71,6 +74,7 @@ from processors.inputs import (
     VALUE_BYTES_MAX,
     WF_COMMANDS,
     operator_key,
+    partition_key,
     too_long,
 )
 from processors.partitioner import partition_of
@@ -80,6 +84,8 @@ from processors.topics import Topics
 OUTCOME_SECONDS: Final = 30.0
 DELIVERY_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
+SKIPPED_SECONDS: Final = 1.0
+"""So long a definition's outcome is waited for before somebody looks whether an operator had it skipped."""
 REMEMBERED_MAX: Final = 10_000
 NOW: Final = 0
 """librdkafka's word for the time at which it is given a record."""
@@ -93,10 +99,6 @@ class NotDelivered(HalterError):
 
 class PlaceUnknown(HalterError):
     """Kafka has a record, but has not said where, as may happen when it was sent again. Do not post it again."""
-
-
-class NoSuchPartition(HalterError):
-    """A partition is named that there is not. Whoever typed it looks at the message of the worker again."""
 
 
 class UpgradeNotOver(HalterError):
@@ -122,6 +124,19 @@ class CommandRejected(HalterError):
         super().__init__(f"{rejected.code}: {rejected.message}")
         self.entry = entry
         self.code: RejectionCode = rejected.code
+
+
+class CommandSkipped(HalterError):
+    """An operator had a record passed over: nobody decides it. Send it again once what broke on it is mended."""
+
+    def __init__(self, place: str, entry: LogEntry, skipped: RecordSkipped) -> None:
+        by = f" by {skipped.operator}" if skipped.operator else ""
+        why = f" ({skipped.reason})" if skipped.reason else ""
+        super().__init__(
+            f"{place} was skipped{by}{why} and has no effect: it is on dead-letters; once what broke on it is mended, "
+            "send it again"
+        )
+        self.entry = entry
 
 
 class DefinitionRefused(HalterError):
@@ -156,12 +171,14 @@ class Posted:
     def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> list[LogEntry]:
         """Wait for what became of it: the entries of the log that it caused, in order, never none.
 
-        Raises CommandRejected if it was refused and NoOutcome if nobody decided it in time.
+        Raises CommandRejected if it was refused, CommandSkipped if an operator had it passed over, and NoOutcome if
+        nobody decided it in time.
         """
         return self._client._outcome(self, self._log_end, timeout_s)
 
     def until_ended(self, timeout_s: float = OUTCOME_SECONDS) -> WfRun:
-        """Wait until its WfRun has ended, and give its state as it was then. Raises NotEnded if that takes longer.
+        """Wait until its WfRun has ended, and give its state as it was then. Raises NotEnded if that takes longer,
+        and CommandSkipped if an operator had this record passed over.
 
         Of a WfRun that began before the log does, only its row is left: it has no threads.
         """
@@ -169,6 +186,22 @@ class Posted:
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+class PostedSkip(Posted):
+    """A SkipRecord that Kafka has."""
+
+    def __init__(self, command: SkipRecord, *posted: Any) -> None:
+        super().__init__(*posted)
+        self.command = command
+
+    def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> list[LogEntry]:
+        """Wait until the record is passed over: its SkipAccepted, and its RecordSkipped.
+
+        Raises CommandRejected if it was refused, NotSkipped if another record came in its place and NoOutcome if
+        neither came in time.
+        """
+        return self._client._skip_outcome(self, self._log_end, timeout_s)
 
 
 @dataclass(slots=True)
@@ -199,6 +232,24 @@ def key_of(command: Command | DefinitionCommand | OperatorCommand) -> str:
     if isinstance(command, OperatorCommand):
         return operator_key(command)
     return command.name if isinstance(command, DefinitionCommand) else command.wf_run_id
+
+
+def keys_of(posted: Posted) -> tuple[bytes, bytes]:
+    """The keys that entries about a record may have: a skipped one that nobody can read is its partition's affair."""
+    return posted.wf_run_id.encode(), partition_key(posted.partition).encode()
+
+
+def raise_if_skipped(posted: Posted, entry: LogEntry) -> None:
+    """Raise CommandSkipped if that is what an entry says."""
+    if isinstance(entry.event, RecordSkipped):
+        raise CommandSkipped(str(posted), entry, entry.event)
+
+
+def raise_if_without_effect(posted: Posted, entry: LogEntry) -> None:
+    """Raise CommandRejected or CommandSkipped if that is what an entry says."""
+    if isinstance(entry.event, Rejected):
+        raise CommandRejected(entry, entry.event)
+    raise_if_skipped(posted, entry)
 
 
 class Client:
@@ -282,10 +333,14 @@ class Client:
         if command.command_id is None:
             command = replace(command, command_id=new_id())
         events = self.topics.definition_events
-        log_end = self.reader.end(events, 0)
+        events_end, log_end = self.reader.end(events, 0), self.reader.end(self.topics.wf_events, 0)
         partition, offset = self._send(self.topics.definition_commands, command.name, command)
-        deadline = time.monotonic() + timeout_s
-        for message in self._until(deadline, events, 0, log_end):
+        looked = time.monotonic()
+        deadline = looked + timeout_s
+        for message in self._until(deadline, events, 0, events_end):
+            if message is None and time.monotonic() - looked > SKIPPED_SECONDS:
+                self._raise_if_skipped(DEFINITION_COMMANDS, partition, offset, log_end)
+                looked = time.monotonic()
             outcome = self.codec.decode(message.value() or b"") if message is not None else None
             if not isinstance(outcome, DefinitionAccepted | DefinitionRejected):
                 continue
@@ -295,6 +350,14 @@ class Client:
                 raise DefinitionRefused(outcome)
             return Put(outcome, self._until_visible(outcome, deadline))
         raise self._no_outcome(DEFINITION_COMMANDS, partition, offset, timeout_s)
+
+    def _raise_if_skipped(self, topic: str, partition: int, offset: int, log_end: int) -> None:
+        """Raise CommandSkipped if an operator had a record passed over whose outcome is waited for elsewhere."""
+        for message in self.reader.read(self.topics.wf_events, partition, log_end):
+            entry = self.codec.decode(message.value() or b"")
+            assert isinstance(entry, LogEntry)
+            if isinstance(entry.event, RecordSkipped) and (entry.cause.topic, entry.cause.offset) == (topic, offset):
+                raise CommandSkipped(f"{topic}[{partition}]@{offset}", entry, entry.event)
 
     def _until_visible(self, accepted: DefinitionAccepted, deadline: float) -> int:
         """Partitions of one transaction do not become visible at the same moment."""
@@ -389,36 +452,42 @@ class Client:
 
     def quarantine(self, wf_run_id: str, reason: str | None = None, operator: str | None = None) -> Posted:
         """Have the inputs of a WfRun kept instead of decided, so that its partition goes on without it."""
-        return self._operate(QuarantineWfRun(wf_run_id, reason, new_id(), operator))
+        return self._operate_wf_run(QuarantineWfRun(wf_run_id, reason, new_id(), operator))
 
     def release(self, wf_run_id: str, reason: str | None = None, operator: str | None = None) -> Posted:
         """End a quarantine: what was kept is decided."""
-        return self._operate(ReleaseWfRun(wf_run_id, new_id(), reason, operator))
+        return self._operate_wf_run(ReleaseWfRun(wf_run_id, new_id(), reason, operator))
 
     def skip(
         self, topic: str, partition: int, offset: int, reason: str | None = None, operator: str | None = None
-    ) -> Posted:
-        """Have one record of an input topic, named without the prefix, passed over. Raises NoSuchPartition."""
-        if not 0 <= partition < self.topics.partitions:
-            raise NoSuchPartition(
-                f"expected a partition from 0 to {self.topics.partitions - 1}, found {partition}; "
-                "if the cluster has more, set HALTER_PARTITIONS"
-            )
-        return self._operate(SkipRecord(topic, partition, offset, reason, new_id(), operator))
+    ) -> PostedSkip:
+        """Have the record at which its partition stands passed over; the topic is named without the prefix.
 
-    def _operate(self, command: OperatorCommand) -> Posted:
+        Raises CannotSkip if it is not that one, is folded or not there.
+        """
+        self._expect_operators()
+        check_place(self.topics, topic, partition)
+        time_ms = time_to_skip(self.reader, self.topics, self._folded(partition), topic, partition, offset)
+        command = SkipRecord(topic, partition, offset, time_ms, reason, new_id(), operator)
+        return PostedSkip(command, *self._operate(command, partition))
+
+    def _expect_operators(self) -> None:
         if self.topics.operator_commands not in {topic.name for topic in self.topics.all}:
             raise UpgradeNotOver(
                 f"expected workers of this version alone, found HALTER_SCHEMAS={self.settings.schemas}: operator "
                 "commands are not read while workers of that release may run (docs/upgrades.md)"
             )
+
+    def _operate_wf_run(self, command: QuarantineWfRun | ReleaseWfRun) -> Posted:
+        self._expect_operators()
+        return Posted(*self._operate(command, partition_of(command.wf_run_id.encode(), self.topics.partitions)))
+
+    def _operate(self, command: OperatorCommand, partition: int) -> tuple["Client", str, str, int, int, int]:
+        """What a Posted of it takes."""
         key = operator_key(command)
-        partition = (
-            command.partition if isinstance(command, SkipRecord) else partition_of(key.encode(), self.topics.partitions)
-        )
         log_end = self.reader.end(self.topics.wf_events, partition)
         _, offset = self._send(self.topics.operator_commands, key, command, partition)
-        return Posted(self, key, OPERATOR_COMMANDS, partition, offset, log_end)
+        return self, key, OPERATOR_COMMANDS, partition, offset, log_end
 
     def report_task(
         self,
@@ -543,17 +612,19 @@ class Client:
 
     def _outcome(self, posted: Posted, log_end: int, timeout_s: float) -> list[LogEntry]:
         caused: list[LogEntry] = []
-        deadline = time.monotonic() + timeout_s
+        keys, deadline = keys_of(posted), time.monotonic() + timeout_s
         for message in self._until(deadline, self.topics.wf_events, posted.partition, log_end):
             if message is None:
                 # What a record caused is one transaction, and that is visible as a whole.
                 if caused:
                     break
                 continue
-            if message.key() != posted.wf_run_id.encode():
+            if message.key() not in keys:
                 continue
             entry = self.codec.decode(message.value() or b"")
             assert isinstance(entry, LogEntry)
+            if isinstance(entry.event, SkipLapsed):
+                continue  # what became of somebody's skip
             if (entry.cause.topic, entry.cause.offset) == (posted.topic, posted.offset):
                 caused.append(entry)
             elif caused:
@@ -561,17 +632,36 @@ class Client:
         if not caused:
             raise self._no_outcome(posted.topic, posted.partition, posted.offset, timeout_s)
         self._remember(caused[-1])
-        if isinstance(caused[0].event, Rejected):
-            raise CommandRejected(caused[0], caused[0].event)
+        raise_if_without_effect(posted, caused[0])
         return caused
 
+    def _skip_outcome(self, posted: PostedSkip, log_end: int, timeout_s: float) -> list[LogEntry]:
+        outcome = SkipOutcome(posted.command, posted.offset)
+        for message in self._until(time.monotonic() + timeout_s, self.topics.wf_events, posted.partition, log_end):
+            if message is not None:
+                entry = self.codec.decode(message.value() or b"")
+                assert isinstance(entry, LogEntry)
+                if (entry.cause.topic, entry.cause.offset) == (posted.topic, posted.offset):
+                    raise_if_without_effect(posted, entry)
+                outcome.take(entry)
+            elif len(outcome.entries) == 2:
+                return outcome.entries
+        if outcome.accepted is None:
+            raise self._no_outcome(posted.topic, posted.partition, posted.offset, timeout_s)
+        raise NoOutcome(
+            f"{posted.command.topic}[{posted.partition}]@{posted.command.offset} is to be skipped, and its partition "
+            f"has not come to it within {timeout_s:g} s: look in the worker's log what else it waits for"
+        )
+
     def _until_ended(self, posted: Posted, log_end: int, timeout_s: float) -> WfRun:
-        key, deadline = posted.wf_run_id.encode(), time.monotonic() + timeout_s
+        keys, deadline = keys_of(posted), time.monotonic() + timeout_s
         for message in self._until(deadline, self.topics.wf_events, posted.partition, log_end):
-            if message is None or message.key() != key:
+            if message is None or message.key() not in keys:
                 continue
             entry = self.codec.decode(message.value() or b"")
             assert isinstance(entry, LogEntry)
+            if (entry.cause.topic, entry.cause.offset) == (posted.topic, posted.offset):
+                raise_if_skipped(posted, entry)
             if isinstance(entry.event, WfRunEnded | WfRunDeleted):
                 self._remember(entry)
                 return self._as_it_ended(posted.wf_run_id)
@@ -660,17 +750,21 @@ class Client:
 
 
 __all__ = [
+    "CannotSkip",
     "Client",
     "CommandRejected",
+    "CommandSkipped",
     "DefinitionKind",
     "DefinitionRefused",
     "NoOutcome",
     "NoSuchPartition",
     "NotDelivered",
     "NotEnded",
+    "NotSkipped",
     "PartitionsDiffer",
     "PlaceUnknown",
     "Posted",
+    "PostedSkip",
     "Put",
     "RecordTooLarge",
     "Sending",

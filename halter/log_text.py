@@ -43,6 +43,7 @@ from processors.core.events import (
     Rejected,
     Resume,
     SkipAccepted,
+    SkipLapsed,
     SpawnChild,
     TaskAttemptEnded,
     TaskAttemptRequested,
@@ -101,6 +102,7 @@ def event_line(event: Event) -> str:
             | InputKept()
             | WfRunReleased()
             | SkipAccepted()
+            | SkipLapsed()
             | RecordSkipped()
         ):
             return _line("E", type(event).__name__, "", _happened(event))
@@ -198,6 +200,8 @@ def _happened(event: Event) -> str:
         case SkipAccepted():
             record = f"{event.topic}[{event.partition}]@{event.offset}"
             return f"{record}{_by_operator(event.operator, event.reason, before=', ')}"
+        case SkipLapsed():
+            return f"{event.topic}[{event.partition}]@{event.offset}: {event.reason}"
         case RecordSkipped():
             name = "a record" if event.command is None else event.command
             return f"{name}{_by_operator(event.operator, event.reason, before=', ')}"

@@ -10,10 +10,11 @@ from processors.core.record import record
 
 @record
 class PendingSkip:
-    """A record that an operator wants passed over, and that has not come. The topic is without the prefix."""
+    """A record that an operator wants passed over, if it is the next of its topic (which is without the prefix)."""
 
     topic: str
     offset: int
+    timestamp_ms: int
     reason: str | None = None
     operator: str | None = None
 

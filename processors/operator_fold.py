@@ -4,7 +4,7 @@ The shard folds these commands before its other inputs, so that they get past th
 is to be skipped and which commands were decided before; both are part of the partition's FoldPosition.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from processors.core.commands import OperatorCommand, QuarantineWfRun, ReleaseWfRun, SkipRecord
@@ -14,6 +14,7 @@ from processors.core.events import Event, Rejected, RejectionCode, SkipAccepted
 from processors.core.evolve import COMMAND_IDS_REMEMBERED
 from processors.core.model import WfRun
 from processors.core.quarantine import quarantined, released
+from processors.core.values import Timestamp, iso_of
 from processors.errors import HalterError
 from processors.fold_position import PendingSkip
 from processors.inputs import OPERATOR_COMMANDS, InputRecord
@@ -28,12 +29,12 @@ class OperatorFold:
     can_be_written: bool = True
     """Whether the state can say what operators ask for: that of an earlier release, during an upgrade, cannot."""
     skips: list[PendingSkip] = field(default_factory=list)
-    """What is to be skipped; and operator commands that were, for a SkipRecord that comes after them: those have an
-    offset that is folded.
+    """What is to be skipped, each until the next record of its topic; and operator commands that were skipped, for a
+    SkipRecord that comes after them: those have an offset that is folded.
     """
     command_ids: list[str] = field(default_factory=list)
-    _coming: dict[int, SkipRecord] = field(default_factory=dict)
-    """Offset of an operator command that is to be skipped -> the command that says so, which comes after it."""
+    _coming: dict[tuple[int, int], PendingSkip] = field(default_factory=dict)
+    """By offset and time: operator commands that are to be skipped, as SkipRecords after them say."""
 
     def see_coming(self, skip: SkipRecord, offset: int, offsets: Mapping[str, int]) -> None:
         """Take note of a SkipRecord ahead of its turn, if what it is about is an operator command before it.
@@ -41,32 +42,36 @@ class OperatorFold:
         `offset`: its own; `offsets`: what is folded next of each input.
         """
         is_before_it = skip.topic == OPERATOR_COMMANDS and offsets.get(skip.topic, 0) <= skip.offset < offset
-        if is_before_it and self.can_be_written:
-            self._coming.setdefault(skip.offset, skip)
+        if is_before_it and self.can_be_written and skip.timestamp_ms is not None:
+            self._coming.setdefault((skip.offset, skip.timestamp_ms), _pending(skip, skip.timestamp_ms))
 
-    def skip_of(self, record: InputRecord, offsets: Mapping[str, int]) -> PendingSkip | None:
-        """Return who wants a record passed over, once; None if nobody does. `offsets`: what is folded next."""
-        if not self.skips and not self._coming:
-            return None
-        found, following = None, offsets.get(record.topic, 0)
-        for skip in list(self.skips):
-            if skip.topic == record.topic and following <= skip.offset <= record.offset:
-                # One with a lower offset was meant for an offset at which there is no record.
-                self.skips.remove(skip)
-                found = skip if skip.offset == record.offset else found
-        if found is None and record.topic == OPERATOR_COMMANDS:
-            return self._skip_that_comes(record.offset)
-        return found
+    def skips_at(self, record: InputRecord) -> tuple[PendingSkip | None, Sequence[PendingSkip]]:
+        """Return who wants a record passed over, None if nobody does; and what lapses because this one comes. Once.
 
-    def _skip_that_comes(self, offset: int) -> PendingSkip | None:
-        coming = self._coming.pop(offset, None)
-        for missed in [it for it in self._coming if it < offset]:
-            del self._coming[missed]  # there was no record at that offset
-        if coming is None:
+        A skip is for the next record of its topic or for none, so no other is ever passed over. What the log does not
+        have (marks of transactions, records of aborted ones) needs no rule: it does not come.
+        """
+        if record.topic == OPERATOR_COMMANDS:
+            return self._skip_that_comes(record), ()
+        if not self.skips:
+            return None, ()
+        of_topic = [skip for skip in self.skips if skip.topic == record.topic]
+        if not of_topic:
+            return None, ()
+        self.skips = [skip for skip in self.skips if skip.topic != record.topic]
+        meant = next((skip for skip in of_topic if _is(skip, record)), None)
+        return meant, [skip for skip in of_topic if skip is not meant]
+
+    def _skip_that_comes(self, record: InputRecord) -> PendingSkip | None:
+        if not self._coming:
             return None
-        skip = PendingSkip(coming.topic, coming.offset, coming.reason, coming.operator)
-        self.skips.append(skip)  # so that whoever folds the SkipRecord, also after a crash, knows what it has done
-        return skip
+        coming = self._coming.get((record.offset, record.timestamp_ms))
+        self._coming = {place: skip for place, skip in self._coming.items() if place[0] > record.offset}
+        if coming is not None:
+            self.skips.append(
+                coming
+            )  # so that whoever folds the SkipRecord, also after a crash, knows what it has done
+        return coming
 
     def passed_over(self, command: SkipRecord, offsets: Mapping[str, int]) -> None:
         """A SkipRecord was skipped itself, or refused: nobody comes for what it had passed over."""
@@ -75,8 +80,7 @@ class OperatorFold:
             self.skips.remove(skip)
 
     def _skip_of(self, command: SkipRecord) -> PendingSkip | None:
-        place = command.topic, command.offset
-        return next((skip for skip in self.skips if (skip.topic, skip.offset) == place), None)
+        return next((skip for skip in self.skips if _place(skip) == _place(command)), None)
 
     def decide(
         self,
@@ -136,21 +140,50 @@ class OperatorFold:
                 RejectionCode.INVALID_ARGUMENT,
                 f"expected one of {known}, which are the inputs of partition {command.partition}, found {topic!r}",
             )
-        skip, is_folded = self._skip_of(command), offset < offsets.get(topic, 0)
-        if is_folded and skip is not None:
+        time_ms = command.timestamp_ms
+        if time_ms is None:
+            raise Refusal(
+                RejectionCode.INVALID_ARGUMENT,
+                "expected the time of the record (timestamp_ms), found none: another record may have this offset",
+            )
+        skip, following = self._skip_of(command), offsets.get(topic, 0)
+        if offset < following:
+            if skip is None:
+                raise Refusal(
+                    RejectionCode.FAILED_PRECONDITION, f"it is folded already: the next offset to fold is {following}"
+                )
             self.skips.remove(skip)
-        elif is_folded:
+        elif topic == OPERATOR_COMMANDS:
             raise Refusal(
                 RejectionCode.FAILED_PRECONDITION,
-                f"it is folded already: the next offset to fold is {offsets.get(topic, 0)}",
+                f"expected an operator command that came before this one, which is at offset {following - 1}: there "
+                "was no other yet",
             )
         elif skip is not None:
             raise Refusal(RejectionCode.ALREADY_EXISTS, "it is to be skipped already")
         elif len(self.skips) >= self.limits.skips:
             raise Refusal(RejectionCode.RESOURCE_EXHAUSTED, f"{len(self.skips)} records are to be skipped already")
         else:
-            self.skips.append(PendingSkip(topic, offset, command.reason, command.operator))
-        return SkipAccepted(topic, command.partition, offset, command.reason, command.operator)
+            self.skips.append(_pending(command, time_ms))
+        return SkipAccepted(topic, command.partition, offset, time_ms, command.reason, command.operator)
+
+
+def what_came(record: InputRecord) -> str:
+    """Why a skip lapses at a record, for people."""
+    time = iso_of(Timestamp(record.timestamp_ms))
+    return f"the next record is {record.topic}[{record.partition}]@{record.offset} of {time}"
+
+
+def _place(skip: PendingSkip | SkipRecord) -> tuple[str, int, int | None]:
+    return skip.topic, skip.offset, skip.timestamp_ms
+
+
+def _is(skip: PendingSkip, record: InputRecord) -> bool:
+    return _place(skip) == (record.topic, record.offset, record.timestamp_ms)
+
+
+def _pending(command: SkipRecord, time_ms: int) -> PendingSkip:
+    return PendingSkip(command.topic, command.offset, time_ms, command.reason, command.operator)
 
 
 def _check_whole(broken: HalterError | None) -> None:

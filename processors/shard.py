@@ -34,6 +34,7 @@ from processors.core.events import (
     InputKept,
     LogEntry,
     RecordSkipped,
+    SkipLapsed,
     TaskAttemptRequested,
     TaskRequest,
     WfRunQuarantined,
@@ -58,7 +59,7 @@ from processors.inputs import (
     partition_key,
     read_input,
 )
-from processors.operator_fold import OperatorFold
+from processors.operator_fold import OperatorFold, what_came
 from processors.outputs import OutputRecord, check_sizes
 from processors.stores import BrokenState, Glance, MemoryStore, Row, StateFiles, WfRuns, WfRunStore
 from processors.stores.store import FOLD_POSITIONS, WF_RUN_EXTERNAL_EVENTS, external_event_row_key
@@ -279,15 +280,16 @@ class Shard:
 
     def fold(self, record: InputRecord) -> None:
         """Take one input record. Whatever is in it, it has an outcome; an exception is a bug of ours."""
-        skip = self._operators.skip_of(record, self._offsets)
+        skip, lapsed = self._operators.skips_at(record)
         if skip is not None:
-            self._pass_over(record, skip)
+            self._pass_over(record, skip, lapsed)
             return
         decoded = self._read.pop((record.topic, record.offset), None)
         if decoded is None:
             decoded = read_input(record, self._codec, self._partitions)
         self._offsets[record.topic] = record.offset + 1
         self._moved = True
+        self._lapse(record, decoded, lapsed)
         if isinstance(decoded, DeadLetter):
             self._bury(record, decoded)
         elif isinstance(decoded, Command):
@@ -381,7 +383,15 @@ class Shard:
                 self._handle(record, decoded)
         self._timers.arm(run, run.threads.values())
 
-    def _pass_over(self, record: InputRecord, skip: PendingSkip) -> None:
+    def _lapse(self, record: InputRecord, decoded: object, skips: Sequence[PendingSkip]) -> None:
+        """Log what was to be skipped, and is not what came."""
+        for skip in skips:
+            partition, why = self._partition, what_came(record)
+            event = SkipLapsed(skip.topic, partition, skip.offset, skip.timestamp_ms, why, skip.operator)
+            run = self._runs.readable(partition_key(partition))
+            self._note(run, event, self._cause(record, _command_id(decoded)), record.timestamp_ms)
+
+    def _pass_over(self, record: InputRecord, skip: PendingSkip, lapsed: Sequence[PendingSkip]) -> None:
         """Log that a record is skipped, and bury it."""
         try:
             decoded = self._read.pop((record.topic, record.offset), None)
@@ -392,6 +402,7 @@ class Shard:
             decoded = None
         self._offsets[record.topic] = record.offset + 1
         self._moved = True
+        self._lapse(record, decoded, lapsed)
         named = decoded is not None and not isinstance(decoded, DeadLetter)
         event = RecordSkipped(type(decoded).__name__ if named else None, skip.reason, skip.operator)
         wf_run_id = _wf_run_id(decoded) or partition_key(self._partition)

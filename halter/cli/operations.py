@@ -84,9 +84,12 @@ def skip(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Pass over one record, for good: it goes to dead-letters. Where a WfRun may wait, prefer `halter quarantine`.
+    """Pass over the record at which a partition stands, for good: it goes to dead-letters, and whoever waits for its
+    outcome is told. Where a WfRun may wait, prefer `halter quarantine`.
 
     - `halter skip external-events 3 1041 --reason "breaks the decoder, see #213"`
+
+    It is done when the partition is past the record. If another record comes in its place, nothing is passed over.
 
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """

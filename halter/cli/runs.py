@@ -327,14 +327,14 @@ def known_as(client: "Client") -> str:
 
 
 def outcome_of(posted: "Posted", timeout_s: float, *, as_json: bool) -> "list[LogEntry]":
-    """Wait for what became of a record; a refusal in JSON as well, where that is wanted."""
-    from halter.client import CommandRejected
+    """Wait for what became of a record; what is no success in JSON as well, where that is wanted."""
+    from halter.client import CommandRejected, CommandSkipped, NotSkipped
 
     try:
         return posted.outcome(timeout_s)
-    except CommandRejected as rejected:
+    except (CommandRejected, CommandSkipped, NotSkipped) as without_effect:
         if as_json:
-            print_outcome(posted, [rejected.entry])
+            print_outcome(posted, [without_effect.entry])
         raise
 
 

@@ -214,12 +214,14 @@ class ReleaseWfRun:
 
 @record
 class SkipRecord:
-    """Pass over one input record, on the log."""
+    """Pass over one input record, on the log: the next of its topic, if it has this offset and this time."""
 
     topic: str
     """Without the prefix of the installation."""
     partition: int
     offset: int
+    timestamp_ms: int | None = None
+    """LogAppendTime of the record: one that has another is not the one that the operator saw. None is refused."""
     reason: str | None = None
     command_id: str | None = None
     operator: str | None = None

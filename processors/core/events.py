@@ -356,12 +356,26 @@ class WfRunReleased:
 
 @record
 class SkipAccepted:
-    """The record that is named will be passed over when its turn comes."""
+    """The record that is named is passed over, if it is the next one of its topic. Else a SkipLapsed follows."""
 
     topic: str
     partition: int
     offset: int
+    timestamp_ms: int
     reason: str | None = None
+    operator: str | None = None
+
+
+@record
+class SkipLapsed:
+    """What was to be passed over is not the next record of its topic: the cause is. The skip has done nothing."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    reason: str
+    """What came in its place."""
     operator: str | None = None
 
 
@@ -422,6 +436,7 @@ Event: TypeAlias = (
     | InputKept
     | WfRunReleased
     | SkipAccepted
+    | SkipLapsed
     | RecordSkipped
     | Rejected
     | Ignored

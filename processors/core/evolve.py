@@ -27,6 +27,7 @@ from processors.core.events import (
     Rejected,
     Resume,
     SkipAccepted,
+    SkipLapsed,
     SpawnChild,
     TaskAttemptEnded,
     TaskAttemptRequested,
@@ -174,7 +175,7 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             _release(run)
         case RecordSkipped():
             return  # nor has this one's
-        case Rejected() | Ignored() | SkipAccepted():
+        case Rejected() | Ignored() | SkipAccepted() | SkipLapsed():
             pass
         case _:
             assert_never(event)

@@ -27,13 +27,24 @@ from processors.core.commands import (
 )
 from processors.core.context import Limits
 from processors.core.engine import new_run, replay
-from processors.core.events import InputKept, LogEntry, RecordSkipped, Rejected, RejectionCode, WfRunReleased
+from processors.core.events import (
+    DefinitionAccepted,
+    InputKept,
+    LogEntry,
+    RecordSkipped,
+    Rejected,
+    RejectionCode,
+    SkipAccepted,
+    SkipLapsed,
+    WfRunReleased,
+)
 from processors.core.model import KeptInput, Status, WfRun
+from processors.inputs import InputRecord
 from processors.settings import Settings
 from processors.stores import BrokenState, MemoryStore, WfRunStore
 from tests.adapters.test_shard import CART, COMMANDS, add, rocks
 from tests.support.broken_rule import RuleBroke, broken_rule
-from tests.support.shard_rig import ShardRig
+from tests.support.shard_rig import START_MS, ShardRig
 
 
 def with_cart(
@@ -64,6 +75,11 @@ def fold(rig: ShardRig, item: Any) -> Any:
         rig.inputs.pop()
         rig.crash()
         return record
+
+
+def skip_of(record: InputRecord, *more: Any) -> SkipRecord:
+    """What an operator asks for who has looked at a record."""
+    return SkipRecord(record.topic, record.partition, record.offset, record.timestamp_ms, *more)
 
 
 def of_c1(command: Command) -> bool:
@@ -213,10 +229,28 @@ def test_what_makes_no_sense_is_rejected(rig: ShardRig) -> None:
     rig.turn(QuarantineWfRun("c1", command_id="q1"))
     assert rejection(rig.log(QuarantineWfRun("c1"))) is RejectionCode.FAILED_PRECONDITION
     assert rejection(rig.log(QuarantineWfRun("no good"))) is RejectionCode.INVALID_ARGUMENT
-    assert rejection(rig.log(SkipRecord("wf-commands", 0, 0))) is RejectionCode.FAILED_PRECONDITION
-    assert rejection(rig.log(SkipRecord("wf-runs", 0, 90))) is RejectionCode.INVALID_ARGUMENT
-    assert rig.events(SkipRecord("wf-commands", 0, 90)) == ["SkipAccepted"]
-    assert rejection(rig.log(SkipRecord("wf-commands", 0, 90))) is RejectionCode.ALREADY_EXISTS
+    assert rejection(rig.log(SkipRecord("wf-commands", 0, 0, rig.now_ms))) is RejectionCode.FAILED_PRECONDITION
+    assert rejection(rig.log(SkipRecord("wf-runs", 0, 90, rig.now_ms))) is RejectionCode.INVALID_ARGUMENT
+    assert rejection(rig.log(SkipRecord("wf-commands", 0, 1))) is RejectionCode.INVALID_ARGUMENT
+    assert rig.events(SkipRecord("wf-commands", 0, 1, rig.now_ms)) == ["SkipAccepted"]
+    assert rejection(rig.log(SkipRecord("wf-commands", 0, 1, rig.now_ms))) is RejectionCode.ALREADY_EXISTS
+
+
+def test_no_operator_command_is_to_be_skipped_that_comes_later(rig: ShardRig) -> None:
+    for ahead in (0, 1, 2, 1_000):
+        itself = rig._ends.get("operator-commands", 0)
+        skip = SkipRecord("operator-commands", 0, itself + ahead, rig.now_ms)
+        assert rejection(rig.log(skip)) is RejectionCode.FAILED_PRECONDITION
+    assert rig.events(QuarantineWfRun("c1")) == ["WfRunQuarantined"]
+
+
+def test_as_many_records_as_may_be_are_to_be_skipped_and_no_more() -> None:
+    rig = with_cart(Limits(skips=2))
+    for offset in (7, 8):
+        assert rig.events(SkipRecord("wf-commands", 0, offset, 0)) == ["SkipAccepted"]
+    assert rejection(rig.log(SkipRecord("wf-commands", 0, 9, 0))) is RejectionCode.RESOURCE_EXHAUSTED
+    assert rig.events(RunWf("c1", "cart"))[:2] == ["SkipLapsed", "SkipLapsed"]
+    assert rig.events(SkipRecord("wf-commands", 0, 9, 0)) == ["SkipAccepted"]
 
 
 def test_while_workers_write_an_earlier_release_operator_commands_are_not_read_and_would_be_rejected() -> None:
@@ -266,7 +300,7 @@ def test_a_timer_for_which_there_was_no_room_fires_after_the_release() -> None:
 def test_a_skipped_record_is_on_the_log_and_on_dead_letters_and_has_no_effect(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"))
     record = rig.command(StopWfRun("c1", 0, "s1"))
-    (accepted,) = rig.log(SkipRecord("wf-commands", 0, record.offset, "a bug", "k1", "ann"))
+    (accepted,) = rig.log(skip_of(record, "a bug", "k1", "ann"))
     assert (accepted.wf_run_id, accepted.seq) == ("partition/0", 0)
     rig.crash()
     with broken_rule(of_c1):
@@ -284,7 +318,7 @@ def test_a_skipped_record_is_on_the_log_and_on_dead_letters_and_has_no_effect(ri
 def test_a_record_that_cannot_be_decoded_and_a_definition_command_can_be_skipped(rig: ShardRig) -> None:
     garbage = rig.record("external-events", b"c1", b"garbage")
     put = rig.command(PutTaskDef("pack"))
-    rig.turn(SkipRecord("external-events", 0, garbage.offset), SkipRecord("definition-commands", 0, put.offset))
+    rig.turn(skip_of(garbage), skip_of(put))
     entries = rig.log(garbage, put)
     assert [(entry.wf_run_id, entry.event) for entry in entries] == [
         ("partition/0", RecordSkipped(None)),
@@ -293,12 +327,36 @@ def test_a_record_that_cannot_be_decoded_and_a_definition_command_can_be_skipped
     assert rig.view.position == 4
 
 
-def test_a_skip_of_an_offset_at_which_there_is_no_record_is_forgotten(rig: ShardRig) -> None:
-    rig.turn(RunWf("c1", "cart"), SkipRecord("external-events", 0, 0))
+def test_a_skip_lapses_at_whatever_other_record_of_its_topic_comes(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"))
+    for ahead, later_ms in ((1, 0), (999_999, 0), (0, 1)):
+        next_one = rig._ends.get("external-events", 0)
+        skip = SkipRecord("external-events", 0, next_one + ahead, rig.now_ms + later_ms, "a bug", None, "ann")
+        assert rig.events(skip) == ["SkipAccepted"]
+        rig.crash()
+        record = rig.command(add(next_one))
+        entries = rig.log(record)
+        lapsed = entries[0]
+        assert isinstance(lapsed.event, SkipLapsed)
+        assert (lapsed.event.topic, lapsed.event.offset, lapsed.event.timestamp_ms, lapsed.event.operator) == (
+            ("external-events", skip.offset, skip.timestamp_ms, "ann")
+        )
+        assert f"external-events[0]@{record.offset}" in lapsed.event.reason
+        assert (lapsed.wf_run_id, lapsed.cause.topic, lapsed.cause.offset) == (
+            ("partition/0", "external-events", record.offset)
+        )
+        assert [type(entry.event).__name__ for entry in entries[1:]][-1] == "Resume"
+        position: Any = rig.codec.decode(rig.tables["fold-positions"][b"0"])
+        assert position.skips == []
+
+
+def test_the_record_at_which_the_partition_stands_is_skipped_also_if_offsets_before_it_have_no_record(
+    rig: ShardRig,
+) -> None:
+    rig.turn(RunWf("c1", "cart"))
     rig.record("external-events", None, None)  # the mark of a transaction
-    assert len(rig.events(add(1))) == 7
-    position: Any = rig.codec.decode(rig.tables["fold-positions"][b"0"])
-    assert position.skips == []
+    record = rig.command(add(1))
+    assert rig.events(skip_of(record), record) == ["SkipAccepted", "RecordSkipped"]
 
 
 def test_a_release_that_breaks_can_be_skipped_and_its_wf_run_stays_in_quarantine(rig: ShardRig) -> None:
@@ -306,7 +364,7 @@ def test_a_release_that_breaks_can_be_skipped_and_its_wf_run_stays_in_quarantine
     with broken_rule(of_c1):
         release = fold(rig, ReleaseWfRun("c1"))
         assert rig.shard.wf_runs["c1"].quarantined_ms is not None
-        skip = rig.command(SkipRecord("operator-commands", 0, release.offset))
+        skip = rig.command(skip_of(release))
         # The runtime shows the shard all records of a turn before it folds the first.
         for record in (release, skip):
             rig.shard.required_definitions(record)
@@ -457,6 +515,7 @@ OPERATED = st.one_of(
         st.sampled_from(["wf-commands", "external-events", "operator-commands"]),
         st.just(0),
         st.integers(0, 6),
+        st.just(START_MS),
     ),
 )
 
@@ -508,9 +567,14 @@ def seen_ahead(items: list[Any], ends: frozenset[int], crashes: frozenset[int]) 
 
 
 SKIPS = st.builds(
-    SkipRecord, st.just("operator-commands"), st.just(0), st.integers(0, 9), command_id=st.sampled_from("ab")
+    SkipRecord,
+    st.just("operator-commands"),
+    st.just(0),
+    st.integers(0, 9),
+    st.sampled_from([START_MS, START_MS, START_MS + 1]),
+    command_id=st.sampled_from("ab"),
 )
-"""Also with an id that was used before."""
+"""Also with an id that was used before, and with a time that no record has."""
 
 
 @settings(max_examples=300, deadline=None)
@@ -529,3 +593,84 @@ def test_what_is_skipped_is_the_same_wherever_the_worker_crashes(
     if items:
         assert all(skip.offset >= position.offsets["operator-commands"] for skip in position.skips)
     assert not smooth.shard._operators._coming
+
+
+TOPICS = ("wf-commands", "external-events", "definition-commands")
+CRASH, HOLE, NEXT, SKIP = "crash", "hole", "next", "skip"
+MOVES = st.one_of(
+    st.tuples(st.just(NEXT), st.sampled_from(TOPICS), st.booleans()),
+    st.tuples(st.just(NEXT), st.sampled_from(TOPICS), st.booleans()),
+    st.tuples(st.just(HOLE), st.sampled_from(TOPICS)),
+    st.tuples(
+        st.just(SKIP), st.sampled_from(TOPICS), st.integers(-1, 2), st.sampled_from([0, 0, 0, 1, -1]), st.booleans()
+    ),
+    st.just((CRASH,)),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(MOVES, max_size=30))
+def test_no_record_is_ever_passed_over_but_the_next_one_of_its_topic_that_an_operator_has_seen(
+    moves: list[tuple[Any, ...]],
+) -> None:
+    """`next` appends a record and folds it, at once or in a turn with what comes; `skip` is for an offset and a time
+    near those of the next record, right or wrong: `hole` makes an offset without a record.
+    """
+    rig = with_cart()
+    turn: list[InputRecord] = []
+    asked: dict[str, set[tuple[int, int]]] = {topic: set() for topic in TOPICS}
+    folded = {topic: rig._ends.get(topic, 0) for topic in TOPICS}
+    meant: list[tuple[str, int]] = []
+    others: list[tuple[str, int]] = []
+    accepted = lapsing = 0
+
+    def fold() -> None:
+        rig.turn(*turn)
+        turn.clear()
+
+    for number, (move, *more) in enumerate(moves):
+        if move == CRASH:
+            fold()
+            rig.crash()
+        elif move == HOLE:
+            rig.record(more[0], None, None)
+        elif move == SKIP:
+            topic, ahead, of_another_time, with_others = more
+            place = rig._ends.get(topic, 0) + ahead, rig.now_ms + 1 + of_another_time
+            if not with_others:
+                fold()
+            turn.append(rig.command(SkipRecord(topic, 0, *place)))
+            if place[0] >= folded[topic] and place not in asked[topic]:
+                asked[topic].add(place)
+                accepted += 1
+        else:
+            topic, with_others = more
+            rig.now_ms += 1
+            command = {
+                "wf-commands": RunWf(f"w{number}", "cart"),
+                "external-events": ExternalEvent("c1", "add", f"e{number}", 1),
+                "definition-commands": PutTaskDef(f"t{number}"),
+            }[topic]
+            record = rig.command(command)
+            turn.append(record)
+            if not with_others:
+                fold()
+            place = record.offset, record.timestamp_ms
+            (meant if place in asked[topic] else others).append((topic, record.offset))
+            lapsing += len(asked[topic] - {place})
+            asked[topic].clear()
+            folded[topic] = record.offset + 1
+    fold()
+    log = [rig.codec.decode(output.value or b"") for output in rig.outputs if output.topic == "wf-events"]
+    entries = [entry for entry in log if isinstance(entry, LogEntry)]
+    skipped = [(it.cause.topic, it.cause.offset) for it in entries if isinstance(it.event, RecordSkipped)]
+    assert skipped == meant
+    assert len([it for it in entries if isinstance(it.event, SkipAccepted)]) == accepted
+    assert len([it for it in entries if isinstance(it.event, SkipLapsed)]) == lapsing
+    decided = {
+        (it.cause.topic, it.cause.offset) for it in entries if not isinstance(it.event, SkipLapsed | RecordSkipped)
+    }
+    definitions = [rig.codec.decode(it.value or b"") for it in rig.outputs if it.topic == "definition-events"]
+    decided |= {(it.cause.topic, it.cause.offset) for it in definitions if isinstance(it, DefinitionAccepted)}
+    assert set(others) <= decided
+    assert not set(meant) & decided

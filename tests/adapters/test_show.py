@@ -117,7 +117,7 @@ def test_the_history_of_a_partition_is_read_from_that_partition(client: RigClien
 def test_the_history_of_a_partition_has_what_was_skipped_in_it(
     client: RigClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    client.rig.turn(SkipRecord("wf-commands", 0, 7, "bad", "s1", "Ann"))
+    client.rig.turn(SkipRecord("wf-commands", 0, 7, client.rig.now_ms, "bad", "s1", "Ann"))
     shown = printed(client, runs.history, "partition/0", capsys=capsys)
     assert "SkipAccepted" in shown
     assert "wf-commands[0]@7" in shown

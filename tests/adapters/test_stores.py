@@ -157,7 +157,7 @@ def test_seq_goes_on_in_what_operators_do_with_a_wf_run_of_which_a_row_is_broken
     seq = rig.shard.wf_runs["w1"].seq
     damage(rig, "thread-runs", b"w1/0", lambda row: row[:-3])
     to_skip = rig.command(ExternalEvent("w1", "go", "e1"))
-    rig.turn(SkipRecord("external-events", 0, to_skip.offset))
+    rig.turn(SkipRecord("external-events", 0, to_skip.offset, to_skip.timestamp_ms))
     turns = [ReleaseWfRun("w1"), ReleaseWfRun("w1")], [to_skip], [ReleaseWfRun("w1"), QuarantineWfRun("w1")]
     entries = []
     for turn in turns:

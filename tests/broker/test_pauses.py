@@ -8,15 +8,18 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
-from halter.client import Client, NoOutcome, Posted
+from halter.client import CannotSkip, Client, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
+from halter.reading import FROM_THE_START
 from halter.wf_run_text import data
-from processors.core.commands import PutExternalEventDef, PutTaskDef, PutWfSpec
+from processors.core.commands import PutExternalEventDef, PutTaskDef, PutWfSpec, SkipRecord
 from processors.core.engine import new_run, replay
 from processors.core.model import Status
 from processors.partitioner import partition_of
@@ -100,6 +103,21 @@ def metrics(port: int) -> list[str]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         text: str = answer.read().decode()
     return text.splitlines()
+
+
+def hole(installation: Installation, topic: str) -> int:
+    """The offset of a record whose transaction was aborted: with its mark, two offsets at which nobody reads one."""
+    placed: list[Any] = []
+    producer = Producer(installation.settings.producer(transactional_id=f"{installation.prefix}holes-in-{topic}"))
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.produce(
+        installation.prefix + topic, b"", partition=PARTITION, on_delivery=lambda _, message: placed.append(message)
+    )
+    producer.flush()
+    producer.abort_transaction()
+    offset: int = placed[0].offset()
+    return offset
 
 
 def paused(process: WorkerProcess) -> int:
@@ -195,16 +213,32 @@ def test_readiness_says_what_is_wrong_and_a_record_that_is_skipped_lets_the_part
     assert f"wf-commands[{PARTITION}]@{bad.offset}" in state["paused"][str(PARTITION)]
     assert urllib.request.urlopen(f"http://127.0.0.1:{port}/live").status == 200
     assert f'halter_partition_paused{{partition="{PARTITION}"}} 1' in metrics(port)
+    for place, sentence in (
+        (("wf-commands", PARTITION, behind.offset), f"it stands at {bad.offset}"),
+        (("wf-commands", PARTITION, behind.offset + 1), "no record"),
+        (("wf-commands", PARTITION, 999_999), "no record"),
+        (("wf-commands", PARTITIONS, bad.offset), f"from 0 to {PARTITIONS - 1}"),
+        (("wf-events", PARTITION, 0), "expected one of the inputs"),
+        (("definition-commands", 1, 0), "expected partition 0"),
+        (("definition-commands", 0, 0), "folded already"),
+    ):
+        refused = command(installation, "skip", *map(str, place))
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert sentence in refused.stderr
     skipped = command(installation, "skip", "wf-commands", str(PARTITION), str(bad.offset), "--operator", "ann")
-    assert (skipped.returncode, skipped.stdout) == (
+    assert (skipped.returncode, skipped.stdout.splitlines()) == (
         0,
-        f"E  SkipAccepted         wf-commands[{PARTITION}]@{bad.offset}, by ann\n",
+        [
+            f"E  SkipAccepted         wf-commands[{PARTITION}]@{bad.offset}, by ann",
+            "E  RecordSkipped        RunWf, by ann",
+        ],
     )
-    assert names(bad) == ["RecordSkipped"]
+    for wait in (bad.outcome, bad.until_ended):
+        with pytest.raises(CommandSkipped, match="skipped by ann"):
+            wait()
     assert names(behind)[0] == "WfRunStarted"
     again = command(installation, "skip", "wf-commands", str(PARTITION), str(bad.offset))
     assert again.returncode == 1
-    assert "FAILED_PRECONDITION" in again.stderr
     assert "folded already" in again.stderr
     broken.wait_ready()
     assert paused(broken) == 1
@@ -229,14 +263,53 @@ def test_a_release_that_breaks_again_can_be_passed_over(installation: Installati
     late = client.quarantine("bad-2")
     with pytest.raises(NoOutcome):
         behind.outcome(BRIEFLY)
-    assert names(client.skip("operator-commands", PARTITION, release.offset)) == ["SkipAccepted"]
-    assert names(release) == ["RecordSkipped"]
+    assert names(client.skip("operator-commands", PARTITION, release.offset)) == ["SkipAccepted", "RecordSkipped"]
+    with pytest.raises(CommandSkipped):
+        release.outcome()
     assert names(behind)[0] == "WfRunStarted"
     assert names(late) == ["WfRunQuarantined"]
     run = client.show(BAD)
     assert run is not None
     assert run.quarantined_ms is not None
     broken.wait_ready()
+
+
+def test_whoever_waits_for_a_skipped_record_is_told_and_a_skip_of_another_record_lapses(
+    installation: Installation, client: Client
+) -> None:
+    healthy = worker(installation, "one")
+    healthy.wait_ready()
+    put_cart(client)
+    client.run_wf("cart", wf_run_id=NEIGHBOUR).outcome()
+    healthy.stop()
+    # Nobody folds: what is skipped is the next of each topic, and what has another time is another record.
+    for topic in ("external-events", "wf-commands"):
+        with pytest.raises(CannotSkip, match="there is no record"):
+            client.skip(topic, PARTITION, hole(installation, topic))
+    unlike, event = add(client, NEIGHBOUR, 1), add(client, NEIGHBOUR, 2)
+    stop = client.stop(NEIGHBOUR)
+    with pytest.raises(CannotSkip, match=f"stands at {unlike.offset}"):
+        client.skip("external-events", PARTITION, event.offset)
+    of_another = SkipRecord("external-events", PARTITION, unlike.offset, 1, operator="ann")
+    lapsing = PostedSkip(of_another, *client._operate(of_another, PARTITION))
+    skip = client.skip("wf-commands", PARTITION, stop.offset, "not now", "ann")
+    with ThreadPoolExecutor() as pool, Client(installation.settings, installation.topics) as another:
+        topic = installation.topics.definition_commands
+        puts = len(list(client.reader.read(topic, 0, FROM_THE_START)))
+        put = pool.submit(another.put, PutTaskDef("pack"))
+        wait_until("the PutTaskDef", lambda: len(list(client.reader.read(topic, 0, FROM_THE_START))) > puts)
+        offset = list(client.reader.read(topic, 0, FROM_THE_START))[-1].offset()
+        definition = client.skip("definition-commands", 0, offset, None, "ann")
+        worker(installation, "one").wait_ready()
+        with pytest.raises(CommandSkipped, match="skipped by ann"):
+            put.result()
+    with pytest.raises(NotSkipped, match=rf"external-events\[{PARTITION}\]@{unlike.offset} was not skipped"):
+        lapsing.outcome()
+    assert names(unlike)[-1] == names(event)[-1] == "Resume"
+    assert names(skip) == names(definition) == ["SkipAccepted", "RecordSkipped"]
+    with pytest.raises(CommandSkipped, match=r"skipped by ann \(not now\)"):
+        stop.outcome()
+    assert total(client, NEIGHBOUR) == 10
 
 
 def test_where_no_record_is_named_the_worker_finds_out_which_it_is(installation: Installation, client: Client) -> None:

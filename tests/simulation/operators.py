@@ -81,9 +81,16 @@ class Operator:
     """Looks at pauses, posts commands."""
 
     def __init__(
-        self, poison: Poison, partitions: int, codec: Codec, post: Callable[[tuple[str, int], bytes, bytes], None]
+        self,
+        poison: Poison,
+        partitions: int,
+        codec: Codec,
+        post: Callable[[tuple[str, int], bytes, bytes], None],
+        time_ms_of: Callable[[str, int, int], int],
     ) -> None:
+        """`time_ms_of`: the time of the record of a topic, partition and offset."""
         self._poison, self._partitions, self._codec, self._post = poison, partitions, codec, post
+        self._time_ms_of = time_ms_of
         self.skipped: set[tuple[str, int, int]] = set()
         self.pauses_seen = 0
         self._is_quarantined = False
@@ -118,9 +125,11 @@ class Operator:
             case Reaction.QUARANTINE if not self._is_quarantined:
                 self._is_quarantined = True
                 self._send(QuarantineWfRun(self._poison.wf_run_id, "it breaks", self._name()))
-            case Reaction.SKIP if (topic, partition, offset) not in self.skipped:
+            case Reaction.SKIP:
+                # Again for as long as it waits: a skip that came before the partition stood at the record has lapsed.
                 self.skipped.add((topic, partition, offset))
-                self._send(SkipRecord(topic, partition, offset, "it breaks", self._name()))
+                time_ms = self._time_ms_of(topic, partition, offset)
+                self._send(SkipRecord(topic, partition, offset, time_ms, "it breaks", self._name()))
 
     def _name(self) -> str:
         self._commands += 1

@@ -20,7 +20,16 @@ from tests.chaos.redeciding import RecordedDefinitions, as_record, names, same
 from tests.chaos.tape import DEAD_LETTERS, LOG, STATE, Entry, Place, Tape, TapeRecord, source_of
 
 KEPT_INPUTS: Final = "kept-inputs"
-OF_OPERATORS: Final = frozenset({"InputKept", "WfRunQuarantined", "WfRunReleased", "SkipAccepted", "RecordSkipped"})
+OF_OPERATORS: Final = frozenset(
+    {
+        "InputKept",
+        "WfRunQuarantined",
+        "WfRunReleased",
+        "SkipAccepted",
+        "SkipLapsed",
+        "RecordSkipped",
+    }
+)
 COUNTS: Final = frozenset({"seq", "posted_seq", "matured_seq", "definitions_position"})
 """Fields that count or cite log entries."""
 FOLDED: Final = ("wf-commands", "external-events", "task-reports", OPERATOR_COMMANDS)

@@ -99,7 +99,7 @@ class World:
         self._healing = False
         self.operator: Operator | None = None
         if plan.poison is not None:
-            self.operator = Operator(plan.poison, plan.partitions, the_codec(), self._operate)
+            self.operator = Operator(plan.poison, plan.partitions, the_codec(), self._operate, self._time_ms_of)
         self._client_transactions = 0
         self._requests_read: dict[Place, int] = {}
 
@@ -344,6 +344,9 @@ class World:
         self.say(f"the operator posts {name} to {place[0]}[{place[1]}]")
         self.figures.operated[name] += 1
         self.broker.log(place).append(self.kernel.now_ms, key, value)
+
+    def _time_ms_of(self, topic: str, partition: int, offset: int) -> int:
+        return self.broker.log((topic, partition)).entries[offset].timestamp_ms
 
     def _look_at_pauses(self) -> None:
         """What operators see of workers is not always the latest."""
