@@ -7,18 +7,16 @@ refuses one from a box into itself, and a ThreadSpec may be its own handler.
 
 from collections.abc import Iterator
 
-from processors.core.canonical import expression_document
+from processors.core.expression_text import expression_text, mutation_text
 from processors.core.spec import (
     AnyNode,
     Edge,
     EntrypointNode,
     ExitNode,
-    Expression,
     ExternalEventNode,
     FailureHandlerDef,
     InterruptDef,
     InterruptPolicy,
-    Literal,
     NopNode,
     SleepNode,
     StartMultipleThreadsNode,
@@ -27,14 +25,15 @@ from processors.core.spec import (
     ThreadSpec,
     ThrowEventNode,
     VariableDef,
-    VariableRef,
     WaitForConditionNode,
     WaitForThreadsNode,
     WfSpec,
 )
-from processors.core.values import ValueProblem, to_json
 
 TEXT_LENGTH_MAX = 60
+"""Of a line of a label; what is longer is cut off."""
+LINES_MAX = 6
+"""Of the label of an edge."""
 
 
 def mermaid(wf_spec: WfSpec) -> str:
@@ -74,8 +73,8 @@ def _variable(variable: VariableDef) -> str:
     return f"{variable.name}: {variable.type}"
 
 
-def _arrow(source: str, target: str, text: str) -> str:
-    return f"{source} -- {_quoted(text)} --> {target}" if text else f"{source} --> {target}"
+def _arrow(source: str, target: str, lines: list[str]) -> str:
+    return f"{source} -- {_quoted(*lines)} --> {target}" if lines else f"{source} --> {target}"
 
 
 def _starts(thread: ThreadSpec) -> Iterator[tuple[str, str, str]]:
@@ -85,7 +84,7 @@ def _starts(thread: ThreadSpec) -> Iterator[tuple[str, str, str]]:
             case StartThreadNode():
                 yield node.name, node.thread, "starts"
             case StartMultipleThreadsNode():
-                yield node.name, node.thread, f"starts one for each of {_text(node.over)}"
+                yield node.name, node.thread, f"starts one for each of {expression_text(node.over)}"
             case WaitForThreadsNode():
                 for handler in node.on_child_failure:
                     yield node.name, handler.handler, f"child: {_failure(handler)}"
@@ -112,7 +111,7 @@ def _shape(node: AnyNode) -> str:
             return f"(({_quoted(node.name)}))"
         case ExitNode():
             ending = [f"fails: {node.failure_name}"] if node.failure_name else []
-            ending += [f"returns {_text(node.returns)}"] if node.returns is not None else []
+            ending += [f"returns {expression_text(node.returns)}"] if node.returns is not None else []
             return f"((({_quoted(node.name, *ending)})))"
         case NopNode():
             return f"{{{_quoted(node.name)}}}"
@@ -120,11 +119,11 @@ def _shape(node: AnyNode) -> str:
             retries = [f"retries {node.retries}"] if node.retries else []
             return f"[{_quoted(node.name, f'TASK {node.task_def}', *retries)}]"
         case ExternalEventNode():
-            timeout = [] if node.timeout_s is None else [f"timeout {_text(node.timeout_s)} s"]
+            timeout = [] if node.timeout_s is None else [f"timeout {expression_text(node.timeout_s)} s"]
             return f"{{{{{_quoted(node.name, f'EXTERNAL_EVENT {node.external_event_def}', *timeout)}}}}}"
         case SleepNode():
             time = next(
-                f"{word} {_text(given)}{unit}"
+                f"{word} {expression_text(given)}{unit}"
                 for word, given, unit in (
                     ("for", node.seconds, " s"),
                     ("until", node.until_ms, ""),
@@ -140,35 +139,20 @@ def _shape(node: AnyNode) -> str:
         case WaitForThreadsNode():
             return f"{{{{{_quoted(node.name, f'WAIT_FOR_THREADS {node.strategy}')}}}}}"
         case WaitForConditionNode():
-            return f"{{{{{_quoted(node.name, f'WAIT_FOR_CONDITION {_text(node.condition)}')}}}}}"
+            return f"{{{{{_quoted(node.name, f'WAIT_FOR_CONDITION {expression_text(node.condition)}')}}}}}"
         case ThrowEventNode():
             return f">{_quoted(node.name, f'THROW_EVENT {node.workflow_event_def}')}]"
 
 
-def _edge(edge: Edge, index: int, node: AnyNode) -> str:
+def _edge(edge: Edge, index: int, node: AnyNode) -> list[str]:
     """When it is taken and what it changes; in case of several, the order in which they are tried."""
-    parts = [f"{index + 1}."] if len(node.edges) > 1 else []
-    if edge.when is not None:
-        parts.append(f"if {_text(edge.when)}")
-    for mutation in edge.mutations:
-        where = mutation.variable + (str(mutation.path)[1:] if mutation.path is not None else "")
-        parts.append(f"{where} {mutation.operator} {_text(mutation.value)}")
-    return " ".join(parts)
-
-
-def _text(expression: Expression) -> str:
-    match expression:
-        case VariableRef(name, None):
-            return name
-        case VariableRef(name, path):
-            return f"{name}{str(path)[1:]}"
-        case Literal(str() as text):
-            return text
-        case _:
-            try:
-                return to_json(expression_document(expression))
-            except ValueProblem:  # a literal that JSON cannot hold: only in WfSpecs made by hand
-                return "…"
+    # Not `1.`, which Mermaid takes for the beginning of a list.
+    order = f"{index + 1}: " if len(node.edges) > 1 else ""
+    when = [] if edge.when is None else [f"if {expression_text(edge.when)}"]
+    lines = [*when, *map(mutation_text, edge.mutations)] or ["else"] * bool(order)
+    if len(lines) > LINES_MAX:
+        lines[LINES_MAX - 1 :] = [f"… and {len(lines) - LINES_MAX + 1} more"]
+    return [order + lines[0], *lines[1:]] if lines else []
 
 
 def _quoted(*lines: str) -> str:
@@ -178,7 +162,7 @@ def _quoted(*lines: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(_ENTITIES.get(character, character) for character in text)
+    return "".join(_ENTITIES.get(character, character if character.isprintable() else " ") for character in text)
 
 
-_ENTITIES = {'"': "#quot;", "#": "#35;", "&": "#amp;", "<": "#lt;", ">": "#gt;", "`": "#96;", "\n": " ", "\r": " "}
+_ENTITIES = {character: f"#{ord(character)};" for character in '"#&<>`*~;%$\\'}

@@ -59,13 +59,13 @@ flowchart TD
     t0n3((("failed<br/>fails: too-little")))
     t0i0[/"interrupt add (latest, does not halt)"/]
     t0n0 --> t0n1
-    t0n1 -- "1. if {#quot;gt#quot;:[{#quot;var#quot;:#quot;total#quot;},5]}" --> t0n2
-    t0n1 -- "2." --> t0n3
+    t0n1 -- "1: if total #62; 5" --> t0n2
+    t0n1 -- "2: else" --> t0n3
   end
   subgraph t1["handler<br/>INPUT: INT"]
     t1n0(("start"))
     t1n1((("end")))
-    t1n0 -- "total ADD INPUT" --> t1n1
+    t1n0 -- "total += INPUT" --> t1n1
   end
   t0i0 -.-> t1n0
   t0n1 -. "on TIMEOUT" .-> t1n0
@@ -92,7 +92,7 @@ def test_every_kind_of_node_is_drawn():
     for label in (
         "event<br/>EXTERNAL_EVENT e<br/>timeout 5 s",
         "nap<br/>SLEEP for 5 s",
-        "until<br/>SLEEP until 2026-01-01",
+        "until<br/>SLEEP until #34;2026-01-01#34;",
         "one<br/>START_THREAD handler",
         "many<br/>START_MULTIPLE_THREADS handler",
         "join<br/>WAIT_FOR_THREADS ALL",
@@ -106,14 +106,27 @@ def test_every_kind_of_node_is_drawn():
 
 
 def test_names_and_values_cannot_break_the_drawing():
-    nasty = 'x"] --> y\n  end & <b> #quot; `'
+    nasty = 'x"] --> y\n  end & <b> #quot; ` ** ~~ ; %%{init: {}}%% $$x$$ \u2028\u202e'
     start = {"kind": "ENTRYPOINT", "next": {"to": "subgraph", "when": {"eq": [nasty, 1]}}}
     text = drawn(main={"nodes": {"end": start, "subgraph": EXIT}})
     for line in text.splitlines():
         labels = re.findall(r'"([^"]*)"', line)
         assert line.count('"') == 2 * len(labels)
-        assert not re.search(r"[<>&`\n]", "".join(labels).replace("<br/>", ""))
+        assert not re.search(r"[<>&`*~%$\n\u2028\u202e]", "".join(labels).replace("<br/>", ""))
         assert not re.search(
             r"\b(end|subgraph)\b", re.sub(r'"[^"]*"', "", line).removeprefix("  end").removeprefix("  subgraph")
         )
     assert text.count("\n") == 6
+
+
+def test_a_label_is_as_long_as_can_be_read():
+    writes = [{"var": f"v{n}", "op": "ASSIGN", "value": "x" * 500} for n in range(50)]
+    start = {"kind": "ENTRYPOINT", "next": {"to": "end", "when": {"eq": [{"var": "v0"}, "y" * 500]}, "set": writes}}
+    variables = {f"v{n}": {"type": "STR"} for n in range(50)}
+    text = drawn(main={"variables": variables, "nodes": {"start": start, "end": EXIT}})
+    (label,) = re.findall(r't0n0 -- "(.*)" --> t0n1', text)
+    lines = label.replace("#34;", '"').split("<br/>")
+    assert lines[0].startswith('if v0 == "yyy')
+    assert lines[1].startswith('v0 = "xxx')
+    assert lines[-1] == "… and 46 more"
+    assert max(map(len, lines)) == 60
