@@ -265,16 +265,6 @@ def test_the_brokers_of_the_compose_file_can_hold_every_topic() -> None:
         assert topic.replication <= len(brokers), topic.name
 
 
-def test_the_image_copies_what_exists_and_ignores_nothing_it_needs() -> None:
-    dockerfile = (ROOT / COMPOSE["services"]["worker-1"]["build"]["dockerfile"]).read_text()
-    copied = [word for line in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE) for word in line.split()]
-    allowed = (ROOT / ".dockerignore").read_text().splitlines()
-    assert set(copied) >= {"pyproject.toml", "README.md", "topics.yaml", "schemas", "processors", "halter"}
-    for name in copied:
-        assert (ROOT / name).exists()
-        assert f"!{name}" in allowed
-
-
 def test_the_pinned_jars_are_those_of_the_release() -> None:
     from halter.broker.jars import COORDINATES, pinned_jars
 

@@ -65,6 +65,7 @@ def worker(
         typer.Option(
             min=1,
             max=PORT_MAX,
+            envvar="HALTER_HEALTH_PORT",
             help="Answer GET /ready, /live and /metrics on 127.0.0.1 at this port; more processes take the next ones.",
             show_default=False,
         ),
