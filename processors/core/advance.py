@@ -7,6 +7,7 @@ at, and looking at one too many changes nothing.
 
 import heapq
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 from processors.core.context import Context
@@ -43,7 +44,7 @@ from processors.core.halting import (
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
 from processors.core.knots import untie
 from processors.core.model import TERMINAL, Status, ThreadRun, WakeKey, WakeOn, WfRun
-from processors.core.nodes import ROOM, VARIABLES, run_node
+from processors.core.nodes import ROOM, VARIABLES, arrive_halted, run_node
 
 RETENTION_S = 7 * 24 * 3600
 """How long a WfRun is kept after its end, where its WfSpec does not say."""
@@ -112,11 +113,11 @@ def advance_thread(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[
         case Status.RUNNING:
             return run_node(run, context, thread)
         case Status.HALTING:
-            return finish_halting(run, thread)
+            return chain(arrive_halted(run, context, thread), finish_halting(run, thread))
         case Status.HALTED:
             if thread.has_lost:
                 return _retire(run, thread)
-            return resume_where_resolved(run, thread)
+            return chain(arrive_halted(run, context, thread), resume_where_resolved(run, thread))
         case Status.COMPLETED | Status.ERROR | Status.EXCEPTION:
             return iter(())
 
@@ -271,9 +272,12 @@ def _ended_with(run: WfRun, number: int) -> Iterator[ThreadRun]:
 
 
 def _on_rescued(agenda: Agenda, run: WfRun, event: ThreadRescued) -> None:
-    agenda.wake(event.thread)
-    for dependent in run.dependents(run.threads[event.thread]):
-        agenda.wake(dependent.number)
+    """All below it can resume again, and may have missed something since it failed."""
+    revived = [run.threads[event.thread]]
+    while revived:
+        thread = revived.pop()
+        agenda.wake(thread.number)
+        revived.extend(run.dependents(thread))
 
 
 WAKERS: dict[type[Event], Callable[[Agenda, WfRun, Any], None]] = {

@@ -36,15 +36,16 @@ class Limits:
     """Bounds that no WfSpec and no producer can pass."""
 
     events_per_command: int = 10_000
-    """Counted anew at each awaited ExternalEvent that is claimed; beyond it the WfRun fails with INTERNAL_ERROR."""
+    """Counted anew at each ExternalEvent that is taken: claimed by a node; accepted, superseded or dropped for an
+    interrupt; handed to its handler. Beyond it the WfRun fails with INTERNAL_ERROR."""
     bytes_per_event: int = 2 * 1024 * 1024
     """Of payload, in one event; beyond it the WfRun fails likewise, and the event does not happen."""
     bytes_per_command: int = 8 * 1024 * 1024
     """Of payload, in all events of a command, counted anew like them; beyond it the WfRun fails likewise."""
     events_in_all: int = 100_000
-    """Of a command, however many ExternalEvents it claims; beyond it the WfRun fails likewise."""
+    """Of a command, however many ExternalEvents it takes; beyond it the WfRun fails likewise."""
     bytes_in_all: int = 64 * 1024 * 1024
-    """Of payload, of a command, however many ExternalEvents it claims; beyond it the WfRun fails likewise."""
+    """Of payload, of a command, however many ExternalEvents it takes; beyond it the WfRun fails likewise."""
     steps_per_command: int = 1_000_000
     """Of computing, in all expressions of a command: an operator is one, and so is an item that is compared or copied,
     and every 64 characters. Beyond it the WfRun fails likewise. Some tenths of a second."""

@@ -6,17 +6,33 @@ searches all call `handle`.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from processors.core.advance import WAKERS, Agenda, advance
 from processors.core.bounds import MEASURES
 from processors.core.commands import Command
 from processors.core.context import Context, Limits
 from processors.core.decide import decide
-from processors.core.events import Cause, Event, Ignored, LogEntry, NodeCompleted, Rejected, WfRunStarted
+from processors.core.events import (
+    Cause,
+    Event,
+    Halt,
+    Ignored,
+    InterruptAccepted,
+    InterruptDropped,
+    InterruptSuperseded,
+    LogEntry,
+    NodeCompleted,
+    NodeFailed,
+    Rejected,
+    SpawnChild,
+    ThreadFailed,
+    WfRunStarted,
+)
 from processors.core.evolve import evolve, index_of, new_run, replay
 from processors.core.failing import fail_thread
 from processors.core.failures import INTERNAL_ERROR, failure_of
-from processors.core.model import NO_INCARNATION, TERMINAL, Index, Status, ThreadRun, WfRun
+from processors.core.model import NO_INCARNATION, TERMINAL, Index, PendingInterrupt, Status, ThreadRun, WfRun
 from processors.core.nodes import note_wait, parking_of
 from processors.core.spec import ExitNode
 
@@ -72,6 +88,25 @@ def _may_be_kept(run: WfRun, thread: ThreadRun) -> bool:
     return thread.has_lost
 
 
+_TAKE_EVENTS = frozenset(
+    {
+        *(NodeCompleted, NodeFailed, ThreadFailed),
+        *(Halt, InterruptAccepted, InterruptSuperseded, InterruptDropped, SpawnChild),
+    }
+)
+"""What may take an ExternalEvent: a node that claims it, an interrupt, the start of its handler."""
+
+
+def _takes_event(event: Any) -> bool:
+    """Whether an ExternalEvent is taken: claimed, accepted, superseded, dropped or handled.
+
+    A thread takes each once, so no command does so without end. What the limits bound is the work between two of them.
+    """
+    if type(event) is Halt:
+        return type(event.reason) is PendingInterrupt
+    return event.external_event_id is not None
+
+
 _UNDECIDED = (Rejected, Ignored)
 """Outcomes after which nothing can follow."""
 _NO_LIMITS = Limits(
@@ -111,7 +146,7 @@ class _Handling:
         self._agenda = Agenda()
         self._log: list[LogEntry] = []
         self._events = self._bytes = 0  # of this command so far, as the limits count them
-        self._events_in_all = self._bytes_in_all = 0  # before the latest ExternalEvent that was claimed
+        self._events_in_all = self._bytes_in_all = 0  # before the latest ExternalEvent that was taken
         self._too_much: str | None = None
         self._time_ms = time_ms
         if run.wf_spec is not None:
@@ -166,7 +201,7 @@ class _Handling:
             if wake is not None:
                 wake(agenda, run, event)
             events += 1
-            if type(event) is NodeCompleted and event.external_event_id is not None:
+            if kind in _TAKE_EVENTS and _takes_event(event):
                 self._count_in_all(events, size, event)
                 events = size = 0
             elif too_much or events >= events_max:

@@ -72,25 +72,49 @@ def offer(run: WfRun, context: Context, event: WfRunExternalEvent) -> Iterator[E
 
 
 def offer_earlier(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
-    """A thread that starts takes the unclaimed ExternalEvents that came before it, where it asked for them (N14).
+    """A thread that stands at ENTRYPOINT takes the unclaimed ExternalEvents that came before it did, where it asked for
+    them (N14): in the order of arrival, across its InterruptDefs (N2).
 
-    In the order of arrival, across its InterruptDefs (N2).
+    Where the policy is `latest`, the newest takes the place of all the others at once: they are never accepted.
     """
-    asked_for = run.spec_of(thread).preemptive
-    if not asked_for:
+    spec = run.spec_of(thread)
+    if not spec.preemptive:
         return
     earlier = [
-        run.external_events[event_def, event_id]
-        for event_def in asked_for
+        event
+        for event_def in spec.preemptive
         for event_id in run.index.unclaimed.get(event_def, ())
+        if (event := run.external_events[event_def, event_id]).thread in (None, thread.number)
     ]
+    latest = [it for it in spec.preemptive if spec.interrupt_of[it].policy is InterruptPolicy.LATEST]
+    older: dict[str, list[WfRunExternalEvent]] = {event_def: [] for event_def in latest}
+    newest = {event.external_event_def: event for event in earlier if event.external_event_def in older}
     for event in sorted(earlier, key=lambda event: event.posted_offset):
-        if event.thread not in (None, thread.number):
+        event_def = event.external_event_def
+        if newest.get(event_def, event) is not event:
+            older[event_def].append(event)
             continue
-        if _has_room(run, context, thread, event):
+        its_older = older.get(event_def, [])
+        newer_id = _taken_out_of_turn(run, thread, event)
+        if newer_id is not None:
+            for it in (*its_older, event):
+                yield InterruptSuperseded(thread.number, *it.key, newer_id)
+        elif _has_room(run, context, thread, event):
             yield from _accept(run, thread, event)
+            for it in its_older:
+                yield InterruptSuperseded(thread.number, *it.key, event.external_event_id)
         else:
-            yield _beyond_the_cap(context, thread, event)
+            for it in (*its_older, event):
+                yield _beyond_the_cap(context, thread, it)
+
+
+def _taken_out_of_turn(run: WfRun, thread: ThreadRun, event: WfRunExternalEvent) -> str | None:
+    """Policy `latest`: the newer event that waits already, if 0.1.0 let it overtake this one."""
+    for accepted in _superseded_by(run, thread, event):
+        newer = run.external_events[event.external_event_def, accepted.external_event_id]
+        if newer.posted_offset > event.posted_offset:
+            return newer.external_event_id
+    return None
 
 
 def _has_room(run: WfRun, context: Context, thread: ThreadRun, event: WfRunExternalEvent) -> bool:

@@ -19,7 +19,11 @@ from processors.core.events import LogEntry
 from tests.support.released import Output, ReleasedRun, recording, versions
 from tests.support.shard_rig import ShardRig
 
-DECIDED_OTHERWISE_SINCE: dict[str, str] = {}
+DECIDED_OTHERWISE_SINCE: dict[str, str] = {
+    "N14-preemptive-all-earlier-events-in-order-of-arrival": (
+        "of early events of a `latest` interrupt only the newest is accepted; the others are superseded without it"
+    ),
+}
 """Scenario -> why today's rules decide other events for the same inputs. A WfRun of an old log stays as it was."""
 
 

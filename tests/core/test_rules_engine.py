@@ -67,6 +67,14 @@ def test_the_bound_on_events_is_counted_anew_at_each_event_that_is_claimed() -> 
     assert history.run.status is Status.COMPLETED
 
 
+@pytest.mark.parametrize("name", ["i", "j", "k"])
+def test_the_bound_on_events_is_counted_anew_at_each_event_that_an_interrupt_takes(name: str) -> None:
+    """Serial, latest and beside it, parallel: each is taken, and its handler starts, within a few events."""
+    early = [event(name) for _ in range(20)]
+    history = given("all-policies-that-come-early", *early, RUN, limits=Limits(events_per_command=8))
+    assert history.run.status is Status.RUNNING
+
+
 def test_an_early_timer_is_ignored_and_stays_armed() -> None:
     history = given("timers", RUN)
     [timer] = history.engine.timers()
@@ -205,7 +213,30 @@ def test_starting_more_threads_than_may_live_fails_the_node_and_uses_no_number_u
     assert history.status(0) in FAILED
 
 
+LONG_HANDLER = """
+    external_events: {go: {}, i: {}}
+    wf_specs:
+      - name: small
+        entrypoint: main
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, next: end}
+              end: {kind: EXIT}
+          h:
+            nodes:
+              start: {kind: ENTRYPOINT, next: one}
+              one: {kind: NOP, next: two}
+              two: {kind: NOP, next: three}
+              three: {kind: NOP, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, next: end}
+              end: {kind: EXIT}
+    """
+
+
 def test_a_thread_that_failed_while_its_handler_ran_is_not_rescued_beside_it() -> None:
-    history = given("timers", RUN, event("i"), limits=Limits(events_per_command=6))
+    history = given(LONG_HANDLER, RUN, event("i"), limits=Limits(events_per_command=4))
     assert (history.status(0), history.status(1)) == (Status.ERROR, Status.HALTED)
     history.when(rescue()).then_rejected(RejectionCode.FAILED_PRECONDITION)

@@ -46,6 +46,7 @@ from processors.core.model import (
     WfRun,
 )
 from processors.core.spec import (
+    EntrypointNode,
     ExitNode,
     ExternalEventNode,
     InterruptPolicy,
@@ -200,9 +201,9 @@ class Watch:
     def _note_interrupt(self, entry: LogEntry) -> None:
         match entry.event:
             case Halt(thread=number, reason=PendingInterrupt() as reason):
-                self._settle(number, reason.external_event_def, reason.external_event_id, "pending")
+                self._accept(number, reason.external_event_def, reason.external_event_id)
             case InterruptAccepted(thread=number) as event:
-                self._settle(number, event.external_event_def, event.external_event_id, "pending")
+                self._accept(number, event.external_event_def, event.external_event_id)
             case SpawnChild(type=ThreadType.INTERRUPT) as event:
                 assert event.external_event_def is not None
                 assert event.external_event_id is not None
@@ -210,12 +211,32 @@ class Watch:
             case InterruptDropped(thread=number) as event:
                 self._settle(number, event.external_event_def, event.external_event_id, "dropped")
             case InterruptSuperseded(thread=number) as event:
+                newer = self._arrival(event.external_event_def, event.by_external_event_id)
+                older = self._arrival(event.external_event_def, event.external_event_id)
+                check(older < newer, "an event is superseded by one that came later", (number, event))
                 self._settle(number, event.external_event_def, event.external_event_id, "superseded")
+
+    def _accept(self, number: int, event_def: str, event_id: str) -> None:
+        arrival = self._arrival(event_def, event_id)
+        later = [
+            other_id
+            for other, other_def, other_id in self.settled
+            if (other, other_def) == (number, event_def) and self._arrival(other_def, other_id) > arrival
+        ]
+        rule = "a thread takes the events of an ExternalEventDef in the order of arrival (N2, N14)"
+        check(not later, rule, (number, event_def, event_id, later))
+        self._settle(number, event_def, event_id, "pending")
+
+    def _arrival(self, event_def: str, event_id: str) -> int:
+        """Where an event of the WfRun stands in the order of arrival; before all others if it is forgotten."""
+        event = self.run.external_events.get((event_def, event_id))
+        return -1 if event is None else event.posted_offset
 
     def _settle(self, number: int, event_def: str, event_id: str, what: str) -> None:
         key = (number, event_def, event_id)
         old = self.settled.get(key)
-        allowed = {None: {"pending", "dropped"}, "pending": {"handled", "dropped", "superseded"}}.get(old, set())
+        not_handled = {"dropped", "superseded"}
+        allowed = {None: {"pending", *not_handled}, "pending": {"handled", *not_handled}}.get(old, set())
         check(what in allowed, "an accepted interrupt gets one handler, or is dropped, or superseded", (key, old, what))
         self.settled[key] = what
 
@@ -336,6 +357,7 @@ def check_settled(run: WfRun, context: Context) -> None:
         return
     for thread in run.threads.values():
         _check_thread(run, thread)
+        _check_entrypoint(run, thread)
     _check_tree(run)
     _check_nothing_to_do(run, context)
     stuck = sorted(stuck_threads(run))
@@ -406,6 +428,22 @@ def _is_kept_waiting(run: WfRun, thread: ThreadRun) -> bool:
             for event in run.external_events.values()
         )
     )
+
+
+def _check_entrypoint(run: WfRun, thread: ThreadRun) -> None:
+    """What came before a thread was started is its own from then on, also while it is halted at its first node."""
+    spec = run.spec_of(thread)
+    is_leaving = thread.node.failure_handled
+    if ended_or_final(run, thread) or is_leaving or not isinstance(spec.nodes[thread.node.node], EntrypointNode):
+        return
+    early = [
+        event.external_event_id
+        for event in run.external_events.values()
+        if event.status is ExternalEventStatus.UNCLAIMED
+        and event.thread in (None, thread.number)
+        and event.external_event_def in spec.preemptive
+    ]
+    check(not early, "who enters ENTRYPOINT takes what came before at once (N14)", (brief(thread), early))
 
 
 def _check_tree(run: WfRun) -> None:

@@ -440,6 +440,56 @@ _TEXTS: Final = {
           g:
             nodes: {start: {kind: ENTRYPOINT, next: nap}, nap: {kind: SLEEP, seconds: 5, next: end}, end: {kind: EXIT}}
         """,
+    "children-that-start-halted": """
+        external_events: {i: {}, j: {}, go: {}}
+        threads:
+          main:
+            variables: {n: {type: INT, default: 1}}
+            nodes:
+              start: {kind: ENTRYPOINT, next: kid}
+              kid:
+                kind: START_THREAD
+                thread: kid
+                next: {to: other, set: [{var: n, op: DIVIDE, value: 0}]}
+                on_failure: [{handler: f}]
+              other: {kind: START_THREAD, thread: kid, next: {to: end, set: [{var: n, op: DIVIDE, value: 0}]}}
+              end: {kind: EXIT}
+          kid:
+            interrupts:
+              - {event: i, handler: h, policy: serial, preemptive: true}
+              - {event: j, handler: h, policy: latest, preemptive: true}
+            nodes: wait for go
+          h: {nodes: pass}
+          f: {nodes: wait for go}
+        """,
+    "children-that-fail-at-their-start": """
+        external_events: {i: {}, j: {}, go: {}}
+        threads:
+          main:
+            variables: {n: {type: INT, default: 1}}
+            nodes:
+              start: {kind: ENTRYPOINT, next: kid}
+              kid: {kind: START_THREAD, thread: kid, next: grand}
+              grand: {kind: START_THREAD, thread: mid, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, next: {to: end, set: [{var: n, op: DIVIDE, value: 0}]}}
+              end: {kind: EXIT}
+          mid:
+            nodes:
+              start: {kind: ENTRYPOINT, next: kid}
+              kid: {kind: START_THREAD, thread: kid, next: {to: end, set: [{var: n, op: DIVIDE, value: 0}]}}
+              end: {kind: EXIT}
+          kid:
+            interrupts:
+              - {event: i, handler: h, policy: serial, preemptive: true}
+              - {event: j, handler: h, policy: latest, preemptive: true, halt: false}
+            nodes:
+              start:
+                kind: ENTRYPOINT
+                next: {to: end, set: [{var: n, op: DIVIDE, value: 0}]}
+                on_failure: [{catch: EXCEPTION, handler: h}]
+              end: {kind: EXIT}
+          h: {nodes: pass}
+        """,
     "many-children": """
         external_events: {i: {}, j: {}, go: {}}
         tasks: {t: {}}

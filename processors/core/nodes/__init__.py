@@ -1,7 +1,10 @@
-"""What each kind of node does when a running thread stands at it (SEMANTICS 1.2, 2.4, 3.2, 4.4).
+"""What each kind of node does for a thread that stands at it (SEMANTICS 1.2, 2.4, 3.2, 4.4).
 
 A node is looked at when its thread runs and something it depends on may have changed; it either yields events or parks
 the thread on what it waits for. It is never arrived at twice: an interrupt in between changes nothing (3.2).
+
+A thread that is halted moves no further, but what counts from its arrival does not wait until it runs: early
+ExternalEvents at ENTRYPOINT (N14). All else that a node does is done when the thread next runs (N17).
 """
 
 from collections.abc import Callable, Iterator
@@ -9,11 +12,12 @@ from typing import Any
 
 from processors.core.context import Context
 from processors.core.events import Event
+from processors.core.halting import can_resume
 from processors.core.model import ThreadRun, WfRun
 from processors.core.nodes.exits import run_exit
 from processors.core.nodes.leaving import leave_handled
 from processors.core.nodes.parking import ROOM, VARIABLES, note_wait, parking_of
-from processors.core.nodes.passing import run_entrypoint, run_nop, run_throw_event
+from processors.core.nodes.passing import arrive_at_entrypoint, run_entrypoint, run_nop, run_throw_event
 from processors.core.nodes.starting_threads import run_start_multiple, run_start_thread
 from processors.core.nodes.tasks import run_task
 from processors.core.nodes.waiting_for_threads import run_wait_for_threads
@@ -33,7 +37,18 @@ from processors.core.spec import (
     WaitForThreadsNode,
 )
 
-__all__ = ["ROOM", "VARIABLES", "note_wait", "parking_of", "run_node"]
+__all__ = ["ROOM", "VARIABLES", "arrive_halted", "note_wait", "parking_of", "run_node"]
+
+
+def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
+    """What a node does at arrival also for a thread that is halted, if that can go on one day. Once only, whenever the
+    thread is looked at: that is in the command that took it there.
+    """
+    node = run.spec_of(thread).nodes[thread.node.node]
+    arrive = _ARRIVALS.get(type(node))
+    if arrive is None or thread.node.failure_handled or not can_resume(run, thread):
+        return iter(())
+    return arrive(run, context, thread, node)
 
 
 def run_node(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
@@ -44,6 +59,10 @@ def run_node(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]
         return leave_handled(run, thread, node)
     return _RUNNERS[type(node)](run, context, thread, node)
 
+
+_ARRIVALS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {
+    EntrypointNode: arrive_at_entrypoint,
+}
 
 _RUNNERS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {
     EntrypointNode: run_entrypoint,

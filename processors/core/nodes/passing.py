@@ -14,6 +14,10 @@ from processors.core.spec import EntrypointNode, NopNode, ThrowEventNode
 from processors.core.values import ValueProblem, stored
 
 
+def arrive_at_entrypoint(run: WfRun, context: Context, thread: ThreadRun, node: EntrypointNode) -> Iterator[Event]:  # noqa: ARG001
+    return offer_earlier(run, context, thread)
+
+
 def run_entrypoint(run: WfRun, context: Context, thread: ThreadRun, node: EntrypointNode) -> Iterator[Event]:
     yield from offer_earlier(run, context, thread)
     if thread.status is Status.RUNNING:
