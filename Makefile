@@ -69,6 +69,7 @@ search: $(DEV) ## Explore every order of inputs, far: minutes, on all processors
 fuzz: $(DEV) ## Try random WfSpecs, commands and bytes for long (EXAMPLES=20000 per property)
 	@HALTER_EXAMPLES=$(or $(EXAMPLES),20000) HALTER_MANY=100000 $(BIN)/python -m pytest tests/core/test_properties.py \
 		tests/adapters/test_hostile.py --timeout 0 $(ARGS)
+	@HALTER_DEAREST=1 $(BIN)/python -m pytest tests/adapters/test_dearest_records.py --timeout 0 $(ARGS)
 
 bench: $(MEASURED) ## Measure on a real Kafka: five minutes (CORE=compiled; ARGS=--write writes to docs/performance.md)
 	@$(WITH_CORE) $(BIN)/python -m bench $(ARGS)

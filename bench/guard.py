@@ -22,10 +22,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from bench.fold import Bench
+from tests.support.bytecodes import bytecodes
 from tests.support.machine import Machine
 
 BASELINE = Path(__file__).with_suffix(".json")
@@ -99,22 +98,9 @@ def reference() -> int:
     return seen
 
 
-def bytecodes(bench: Bench) -> float:
+def of_an_interrupt(bench: Bench) -> float:
     """Instructions of the virtual machine for one interrupt."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal count
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        count += event == "opcode"
-        return trace
-
-    sys.settrace(trace)
-    try:
-        bench.interrupts(COUNTED)
-    finally:
-        sys.settrace(None)
-    return round(count / COUNTED, 1)
+    return round(bytecodes(lambda: bench.interrupts(COUNTED)) / COUNTED, 1)
 
 
 def timed(what: Callable[[], object]) -> float:
@@ -130,7 +116,7 @@ def measure() -> Figures:
     for _ in range(WF_RUNS):
         bench = Bench(live_threads=1)
         bench.interrupts(WARM_UP)
-        counted = counted or bytecodes(bench)
+        counted = counted or of_an_interrupt(bench)
         gc.collect()
         gc.disable()
         for _ in range(ROUNDS):

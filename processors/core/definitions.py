@@ -27,7 +27,7 @@ from processors.core.commands import (
     PutWfSpec,
     PutWorkflowEventDef,
 )
-from processors.core.documents import DocumentProblem, parse_json_document, read_wf_spec
+from processors.core.documents import PROBLEMS_MAX, DocumentProblem, parse_json_document, read_wf_spec
 from processors.core.events import (
     Cause,
     Definition,
@@ -314,7 +314,10 @@ def _checked_wf_spec(definitions: Definitions, command: PutWfSpec, document: obj
 
 def _at_fault(problems: list[DocumentProblem]) -> _Refused:
     """The document is to blame: its first problem gives the code."""
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    more = ""
+    if len(problems) > 1:
+        # Whoever has found so many has not looked for the others.
+        more = f" (and {'' if len(problems) < PROBLEMS_MAX else 'at least '}{len(problems) - 1} more)"
     return _Refused(problems[0].code, f"{problems[0]}{more}", problems)
 
 

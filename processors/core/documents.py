@@ -12,6 +12,7 @@ import binascii
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -75,6 +76,8 @@ SECONDS_MAX = 100 * 365 * 24 * 3600
 """Of a retention: a hundred years."""
 MILLISECONDS_MAX = 1000 * SECONDS_MAX
 
+PROBLEMS_MAX = 1000
+"""Of a document, for each of the two who look for them: nobody reads more, and each takes time to find and to tell."""
 MESSAGE_LENGTH_MAX = 1000
 PATH_LENGTH_MAX = 400
 """Of a problem's sentence and the text of its place: all that is wrong with a document has to fit into one record."""
@@ -172,8 +175,8 @@ def _integer(text: str) -> int | float:
 def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     data = dict(pairs)
     if len(data) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        twice = next(name for name in times if times[name] > 1)
         raise ValueError(f"the key {twice!r} twice in one object")
     return data
 
@@ -225,10 +228,13 @@ def read_wf_spec(document: object) -> tuple[WfSpec | None, list[DocumentProblem]
 def read_as_far_as_possible(document: object) -> tuple[WfSpec | None, list[DocumentProblem]]:
     """As `read_wf_spec`, but what has problems is there in a form that lets the rest be validated: a stand-in.
 
-    None only where there are no ThreadSpecs to be found.
+    None only where there are no ThreadSpecs to be found, or so much is wrong that nobody looks any further.
     """
     reader = _Reader()
-    wf_spec = reader.wf_spec(document)
+    try:
+        wf_spec = reader.wf_spec(document)
+    except EnoughProblems:
+        return None, reader.problems
     if not reader.problems and wf_spec is not None:
         return replace(wf_spec, document=document_text(wf_spec)), []
     without_threads = any(problem.path in ((), ("threads",)) for problem in reader.problems)
@@ -332,6 +338,17 @@ class _Fields:
         return tuple(read(item, (*path, index)) for index, item in enumerate(value))
 
 
+class EnoughProblems(Exception):
+    """PROBLEMS_MAX are found; never leaves the core."""
+
+
+def report_to(problems: list[DocumentProblem], problem: DocumentProblem) -> None:
+    """Note a problem; raises EnoughProblems if there are as many as anybody looks for."""
+    problems.append(problem)
+    if len(problems) >= PROBLEMS_MAX:
+        raise EnoughProblems
+
+
 class _Reader:
     """One pass over a document; collects its problems."""
 
@@ -340,7 +357,7 @@ class _Reader:
         self.near = NearNames()
 
     def problem(self, code: str, path: Path, message: str) -> None:
-        self.problems.append(DocumentProblem(code, path, message))
+        report_to(self.problems, DocumentProblem(code, path, message))
 
     def wrong(self, path: Path, expected: str, found: object) -> None:
         self.problem("FIELD_TYPE", path, f"expected {expected}, found {_shown(found)}")
@@ -474,9 +491,11 @@ class _Reader:
                     (*path, "kind"),
                     f"expected {_listed(_KINDS)}, found {_shown(kind)}{self.near.meant(kind, _KINDS)}",
                 )
-            form = _Form(lambda _reader, _fields: NopNode(name=""), tuple(data))
-        known = ("kind", *form.fields, *(() if kind == "EXIT" else ("next",)), "on_failure")
-        fields = self.fields(data, path, f"a node of kind {kind}", known)
+            form = _Form(lambda _reader, _fields: NopNode(name=""))
+            fields: _Fields | None = _Fields(self, data, path)  # which fields it has, its kind would say
+        else:
+            known = ("kind", *form.fields, *(() if kind == "EXIT" else ("next",)), "on_failure")
+            fields = self.fields(data, path, f"a node of kind {kind}", known)
         assert fields is not None
         node = form.read(self, fields)
         edges = () if kind == "EXIT" else self.edges(fields.given("next"), (*path, "next"))

@@ -7,7 +7,7 @@ how much is looked at for one document; beyond it errors are told without a gues
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-COMPARISONS_MAX = 50_000
+COMPARISONS_MAX = 10_000
 """Of names, for one document: a fraction of a second."""
 NAME_LENGTH_MAX = 100
 """Longer ones are nobody's typing mistake."""

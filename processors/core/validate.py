@@ -9,6 +9,7 @@ Not refused, because a WfSpec with it runs as written: nodes that nothing leads 
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import Protocol
 
@@ -17,8 +18,10 @@ from processors.core.documents import (
     DOCUMENT_BYTES_MAX,
     SECONDS_MAX,
     DocumentProblem,
+    EnoughProblems,
     Path,
     read_as_far_as_possible,
+    report_to,
     utf8_size,
 )
 from processors.core.events import Definition
@@ -311,11 +314,28 @@ class _Validation:
         self.scopes = scopes_of(wf_spec, self.types) if len(wf_spec.threads) <= THREADS_MAX else {}
         self.declaring: dict[str, str] = {}
         self.interrupting: dict[str, str] = {}
+        self.required: dict[str, list[str]] = {
+            thread.name: [variable.name for variable in thread.variables.values() if variable.required]
+            for thread in wf_spec.threads.values()
+        }
+        self.required_of_handlers = {
+            name: " and ".join(variable for variable in required if variable != INPUT)
+            for name, required in self.required.items()
+        }
+        self.declared_by: dict[str, list[str]] = {}
+        for name, variable_name in self.types:
+            self.declared_by.setdefault(variable_name, []).append(name)
 
     def report(self, code: str, path: Path, message: str) -> None:
-        self.problems.append(DocumentProblem(code, path, message))
+        report_to(self.problems, DocumentProblem(code, path, message))
 
     def run(self) -> list[DocumentProblem]:
+        """All that is wrong, or as much of it as anybody looks for."""
+        with suppress(EnoughProblems):
+            self._run()
+        return self.problems
+
+    def _run(self) -> None:
         wf_spec = self.wf_spec
         if not is_name(wf_spec.name):
             self.report("WF_NAME", ("name",), f"expected {_NAME_IN_WORDS}, found {wf_spec.name[:200]!r}")
@@ -328,7 +348,6 @@ class _Validation:
             self._declare(thread)
         for thread in wf_spec.threads.values():
             _ThreadValidation(self, thread).run()
-        return self.problems
 
     def _declare(self, thread: ThreadSpec) -> None:
         """What has to be unique in the whole WfSpec."""
@@ -408,7 +427,7 @@ class _ThreadValidation:
         """Type of a Variable as this thread sees it."""
         if self.scope is not None and name in self.scope:
             return self.scope[name]
-        declaring = [thread for thread in self.wf_spec.threads.values() if name in thread.variables]
+        declaring = self.whole.declared_by.get(name, ())
         if not declaring:
             self.report(
                 "VAR_UNKNOWN",
@@ -421,9 +440,9 @@ class _ThreadValidation:
                 "VAR_SCOPE",
                 path,
                 f"expected a Variable that {self.thread.name} sees however it is started{self.of(None, self.scope)}, "
-                f"found {name!r} of {' and '.join(thread.name for thread in declaring)}",
+                f"found {name!r} of {' and '.join(declaring)}",
             )
-        return self.whole.types[declaring[0].name, name] if len(declaring) == 1 else None
+        return self.whole.types[declaring[0], name] if len(declaring) == 1 else None
 
     def output(self, name: str, path: Path) -> Type:
         """Type of a node's output."""
@@ -507,13 +526,12 @@ class _ThreadValidation:
                 f"expected the name of a ThreadSpec{self.of(name, self.wf_spec.threads)}, found {name!r}",
             )
             return None
-        required = [v.name for v in handler.variables.values() if v.required and v.name != INPUT]
+        required = self.whole.required_of_handlers[name]
         if required:
             self.report(
                 f"{code}_VARS",
                 path,
-                f"expected a handler that requires no Variable but INPUT, found {name!r} requires "
-                f"{' and '.join(required)}",
+                f"expected a handler that requires no Variable but INPUT, found {name!r} requires {required}",
             )
         return handler
 
@@ -753,11 +771,9 @@ class _ThreadValidation:
                 self.report(code, place, "expected INPUT to be left out (it is the item of `over`), found it")
             declared = None if child is None else self.whole.types.get((child.name, name))
             self._input(expression, declared, place, code)
-        for variable in () if child is None else child.variables.values():
-            if variable.required and variable.name not in node.input and not (multiple and variable.name == INPUT):
-                self.report(
-                    code, (*path, "input"), f"expected a value for the required Variable {variable.name}, found none"
-                )
+        for name in () if child is None else self.whole.required[child.name]:
+            if name not in node.input and not (multiple and name == INPUT):
+                self.report(code, (*path, "input"), f"expected a value for the required Variable {name}, found none")
 
     def _wait_for_threads(self, node: WaitForThreadsNode, path: Path) -> None:
         self._failure_handlers(node.on_child_failure, (*path, "on_child_failure"))

@@ -1,0 +1,54 @@
+"""No record is dear: what one costs is linear in what it says and in what it brings about.
+
+Costs are bytecodes, the same on every machine, and processor time for what they do not see: a call into C. The largest
+records are tried with a generous time, since CI is not quiet; `make fuzz` counts them too.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from processors.core.commands import PutWfSpec
+from processors.core.near_names import COMPARISONS_MAX
+from tests.support.bytecodes import bytecodes
+from tests.support.dear_documents import FAMILIES, largest, name_of, text_of
+from tests.support.shard_rig import ShardRig
+
+FAR = "HALTER_DEAREST" in os.environ
+"""Whether the largest records are counted: minutes."""
+BYTECODES_PER_BYTE = 150
+"""Of a document. Reading one that is right takes some 50."""
+GUESSES = 300 * COMPARISONS_MAX
+"""What it takes to find what was probably meant, until nobody looks any more."""
+GROWTH = 1.25
+"""How much dearer a byte, an event or a thread may be in a record that is several times as large."""
+SECONDS = 2.0
+"""Of processor time for the largest record there can be."""
+
+
+def put(document: str) -> Callable[[], object]:
+    """The fold of a PutWfSpec, ready to go."""
+    rig = ShardRig()
+    record = rig.command(PutWfSpec("w", document))
+    return lambda: rig.turn(record)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
+def test_a_document_costs_in_proportion_to_its_size(family: Callable[[int], Any]):
+    size = largest(family)
+    ends = (size // 4, size) if FAR else (size // 64, size // 16)
+    texts = [text_of(family, end) for end in ends]
+    small, large = (bytecodes(put(text)) for text in texts)
+    assert large <= GUESSES + BYTECODES_PER_BYTE * len(texts[1])
+    assert large <= GUESSES + GROWTH * small * len(texts[1]) / len(texts[0])
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=name_of)
+def test_the_largest_document_holds_nobody_up(family: Callable[[int], Any]):
+    document = put(text_of(family, largest(family)))
+    started = time.process_time()
+    document()
+    assert time.process_time() - started < SECONDS
