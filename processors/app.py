@@ -9,9 +9,8 @@ import asyncio
 import os
 import signal
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import faust
 import structlog
@@ -19,7 +18,7 @@ from faust.app.base import BootStrategy as FaustBootStrategy
 
 from processors import agents, runtime
 from processors.errors import HalterError
-from processors.observability import Probes, ReadyFile
+from processors.observability import ReadyFile
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.fold import Definitions, FoldFactory
 from processors.runtime.garbage import GARBAGE
@@ -95,18 +94,21 @@ def build(
     return app
 
 
-def await_kafka(settings: Settings, topics: Topics) -> None:
-    """Return once Kafka answers, however long that takes; the log says what is waited for. Raises KafkaUnavailable."""
+def await_kafka(settings: Settings, topics: Topics, readiness: runtime.Readiness) -> None:
+    """Return once Kafka answers, however long that takes; log and readiness say so. Raises KafkaUnavailable."""
     from confluent_kafka.admin import AdminClient
 
     log, admin, seconds = structlog.get_logger("halter.worker"), AdminClient(settings.admin()), FIRST_WORD_SECONDS
     while True:
         try:
             settings.reach(admin, topics.wf_commands, seconds)
-            return
         except KafkaSilent as silent:
             log.warning("waiting_for_kafka", reason=str(silent))
+            readiness.waits_for_kafka(True)
             seconds = WORD_SECONDS
+        else:
+            readiness.waits_for_kafka(False)
+            return
 
 
 def expect_topics(settings: Settings, topics: Topics) -> None:
@@ -121,7 +123,7 @@ def expect_topics(settings: Settings, topics: Topics) -> None:
         raise TopicsUnfit("; ".join(problems[:PROBLEMS_SHOWN]) + more)
 
 
-def run(app: App, ready_file: ReadyFile | None = None, probes_port: int | None = None) -> None:
+def run(app: App, ready_file: ReadyFile | None = None) -> None:
     """Run a worker until SIGTERM or SIGINT, then stop it within 5 s. Raises HalterError if it ends by itself."""
     try:
         import uvloop
@@ -131,30 +133,24 @@ def run(app: App, ready_file: ReadyFile | None = None, probes_port: int | None =
         loop_factory = uvloop.new_event_loop
     GARBAGE.look_seldom()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(Life(app, ready_file, probes_port).live())
+        runner.run(Life(app, ready_file).live())
 
 
 class Life:
     """One worker from start to stop."""
 
-    def __init__(self, app: App, ready_file: ReadyFile | None, probes_port: int | None) -> None:
+    def __init__(self, app: App, ready_file: ReadyFile | None) -> None:
         self._app, self._ready_file = app, ready_file
-        self._probes = Probes(self._state, probes_port) if probes_port is not None else None
         self._told_to_stop = asyncio.Event()
         self._log = structlog.get_logger("halter.worker")
         if ready_file is not None:
             app.runtime.readiness.on_change = lambda snapshot: ready_file.write(snapshot.as_dict())
-
-    def _state(self) -> Mapping[str, Any]:
-        return self._app.runtime.readiness.snapshot.as_dict()
 
     async def live(self) -> None:
         """Start, wait for a signal or the end, stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told, number)
-        if self._probes is not None:
-            await self._probes.start()
         try:
             await self._app.start()
             await self._until_the_end()
@@ -190,7 +186,5 @@ class Life:
             if self._ready_file is not None:
                 self._ready_file.remove()
             os._exit(FORCED_EXIT_CODE)
-        if self._probes is not None:
-            await self._probes.stop()
         if self._ready_file is not None:
             self._ready_file.remove()

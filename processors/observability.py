@@ -2,31 +2,41 @@
 
 The log is structlog's, one line per event, for people or as JSON; what libraries log goes the same way from
 WARNING on. The ready file exists while the worker is ready. The endpoint answers `/ready`, `/live`, `/metrics` and
-nothing else, on the loopback address.
+nothing else, asks nobody for a password, and listens on the loopback address unless another one is named.
 """
 
 import asyncio
+import errno
 import json
 import logging
 import os
+import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import structlog
 
 from processors.errors import HalterError
 
 LogFormat = Literal["console", "json"]
-LOOPBACK: Final = "127.0.0.1"
 REQUEST_SECONDS: Final = 5.0
+"""So long one question and its answer may take."""
+OPEN_MAX: Final = 100
+"""So many may ask at once; whoever comes then is sent away, before a worker has no files left for its work."""
 KNOWN: Final = ["/live", "/ready", "/metrics"]
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class PortTaken(HalterError):
     """Something else listens where the probes should be answered: choose another port."""
+
+
+class HostUnfit(HalterError):
+    """Nobody can listen at the address where the probes should be answered: name one of this machine."""
 
 
 def configure_logging(log_format: LogFormat = "console", level: str = "INFO", worker: str | None = None) -> None:
@@ -119,41 +129,90 @@ def labels(partition: int) -> str:
 
 
 class Probes:
-    """Answers `GET /ready` and `GET /live` with 200 or 503 and the state as JSON, and `GET /metrics` with the state for
-    Prometheus; for loopback only, no framework.
+    """Answers `GET /live`, `/ready` (200 or 503, the state as JSON) and `/metrics` (for Prometheus); no framework.
+
+    In a thread with an event loop of its own: a fold keeps the worker's loop for as long as a record takes, and an
+    answer shall not wait for it. `/live` says that the process is there and has not ended its work; whether what it
+    does still moves is the watchdog's to judge, who ends the process. A context manager: it listens inside the block.
     """
 
-    def __init__(self, state: Callable[[], Mapping[str, Any]], port: int) -> None:
-        self._state, self._port = state, port
-        self._server: asyncio.Server | None = None
+    def __init__(self, state: Callable[[], Mapping[str, Any]], host: str, port: int) -> None:
+        self._state, self._host, self._port = state, host, port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="probes", daemon=True)
+        self._listening: Future[None] = Future()
+        self._over = asyncio.Event()
+        self._open = 0
 
-    async def start(self) -> None:
-        """Listen. Raises PortTaken."""
+    def __enter__(self) -> Self:
+        """Listen. Raises PortTaken, HostUnfit."""
+        self._thread.start()
         try:
-            self._server = await asyncio.start_server(self._answer, LOOPBACK, self._port)
+            self._listening.result()
         except OSError as error:
-            raise PortTaken(f"cannot answer probes on {LOOPBACK}:{self._port}: {error.strerror}") from error
+            raise self._refusal(error) from error
+        return self
 
-    async def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Listen no longer."""
-        if self._server is not None:
-            self._server.close()
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(REQUEST_SECONDS)
+
+    def _serve(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._until_over())
+
+    async def _until_over(self) -> None:
+        try:
+            server = await asyncio.start_server(self._answer, self._host, self._port)
+        except OSError as error:
+            self._listening.set_exception(error)
+            return
+        self._listening.set_result(None)
+        await self._over.wait()
+        server.close()
+
+    def _refusal(self, error: OSError) -> HalterError:
+        where = f"cannot answer probes at {place(self._host, self._port)}"
+        if isinstance(error, socket.gaierror):
+            return HostUnfit(f"{where}: expected an address of this machine, found a name that is not known")
+        if error.errno == errno.EADDRNOTAVAIL:
+            return HostUnfit(f"{where}: expected an address of this machine, found another's")
+        if error.errno == errno.EADDRINUSE:
+            return PortTaken(f"{where}: something else listens there; choose another --health-port")
+        return HostUnfit(f"{where}: {os.strerror(error.errno) if error.errno else error}")
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
         try:
-            request = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_SECONDS)
-            path = request.split(b" ", 2)[1].decode("ascii", "replace")
-            state = self._state()
-            # Alive is who answers: that the loop turns is what the question is about.
-            status, kind = {"/live": 200, "/ready": 200 if state["ready"] else 503}.get(path, 404), "application/json"
-            if path == "/metrics":
-                status, kind, body = 200, METRICS_TYPE, metrics(state).encode()
-            else:
-                body = json.dumps(state if status != 404 else {"known": KNOWN}).encode() + b"\n"
-            head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'NOT OK'}\r\nContent-Type: {kind}\r\n"
-            writer.write(head.encode() + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
-            await writer.drain()
+            if self._open <= OPEN_MAX:
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    request = await reader.readuntil(b"\r\n\r\n")
+                    writer.write(self._response(request.split(b" ", 2)[1].decode("ascii", "replace")))
+                    await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ConnectionError):
             pass  # whoever asked did not ask properly, or is gone
         finally:
+            self._open -= 1
             writer.close()
+
+    def _response(self, path: str) -> bytes:
+        state = self._state()
+        status, kind = 200, "application/json"
+        body = json.dumps(state).encode() + b"\n"
+        match path:
+            case "/live":
+                status = 200 if state["live"] else 503
+            case "/ready":
+                status = 200 if state["ready"] else 503
+            case "/metrics":
+                kind, body = METRICS_TYPE, metrics(state).encode()
+            case _:
+                status, body = 404, json.dumps({"known": KNOWN}).encode() + b"\n"
+        head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'NOT OK'}\r\nContent-Type: {kind}\r\n"
+        return head.encode() + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
+
+
+def place(host: str, port: int) -> str:
+    """Return `host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

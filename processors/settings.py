@@ -48,6 +48,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "HALTER_STORE": "where workers keep state: memory (the default), or rocksdb for state beyond memory",
     "HALTER_STORE_DIR": "the folder of the store rocksdb; each worker makes its own below it, by its slot",
     "HALTER_HEALTH_PORT": "where workers answer probes, unless --health-port says it",
+    "HALTER_HEALTH_HOST": "at which address they answer them, unless --health-host says it; 127.0.0.1 if nobody does",
     "HALTER_SCHEMAS": "a released version whose schemas workers write, while workers of that version run beside them",
 }
 

@@ -5,6 +5,7 @@ import socket
 import sys
 import tempfile
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,9 +24,11 @@ from halter.cli.ending import ends_at_once
 from halter.cli.usage import UsageMistake
 
 if TYPE_CHECKING:
+    from processors.runtime import Readiness
     from processors.settings import Settings
 
 PORT_MAX = 65_535
+LOOPBACK = "127.0.0.1"
 OWN_OPTIONS = ("--processes", "--slot-prefix", "--slot", "--ready-file", "--health-port")
 
 
@@ -66,7 +69,17 @@ def worker(
             min=1,
             max=PORT_MAX,
             envvar="HALTER_HEALTH_PORT",
-            help="Answer GET /ready, /live and /metrics on 127.0.0.1 at this port; more processes take the next ones.",
+            help="Answer GET /live, /ready and /metrics at this port; more processes take the next ones.",
+            show_default=False,
+        ),
+    ] = None,
+    health_host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            envvar="HALTER_HEALTH_HOST",
+            help="Answer them at this address, IPv4, IPv6 or a name; 0.0.0.0 is every IPv4 address, :: every IPv6 "
+            "address. No password is asked for. Default: 127.0.0.1.",
             show_default=False,
         ),
     ] = None,
@@ -107,6 +120,8 @@ def worker(
     if health_port is not None and health_port + processes - 1 > PORT_MAX:
         expected = f"expected a port that has {processes - 1} more above it for --processes {processes}"
         raise BadOptions(f"--health-port: {expected}, found {health_port}")
+    if health_host is not None and health_port is None:
+        raise BadOptions("--health-host (HALTER_HEALTH_HOST): expected a --health-port with it, found none")
     configure_logging(log_format, log_level, None if processes > 1 else slot)
     settings = load_settings(
         bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file
@@ -118,11 +133,23 @@ def worker(
             raise BadOptions(f"the store '{settings.store}' needs slots that stay: name a --slot-prefix")
         supervise(processes, slot_prefix or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", ready_file, health_port)
     else:
-        run_here(settings, slot, ready_file, health_port)
+        health = None if health_port is None else (health_host or LOOPBACK, health_port)
+        run_here(settings, slot, ready_file, health)
 
 
-def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, health_port: int | None) -> None:
-    """Be a worker."""
+def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, health: tuple[str, int] | None) -> None:
+    """Be a worker; `health`: the address and port at which it says how it is."""
+    from processors.observability import Probes
+    from processors.runtime import Readiness
+
+    readiness = Readiness()
+    probes = nullcontext() if health is None else Probes(readiness.as_dict, *health)
+    with probes:
+        fold(settings, slot, ready_file, readiness)
+
+
+def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readiness: "Readiness") -> None:
+    """Wait for Kafka, then fold until a signal."""
     from processors import app
     from processors.codec import Codec
     from processors.core.context import Limits
@@ -134,7 +161,7 @@ def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, he
 
     topics = settings.topics()
     with ends_at_once():
-        app.await_kafka(settings, topics)
+        app.await_kafka(settings, topics, readiness)
         app.expect_topics(settings, topics)
     crash_at = os.environ.get("HALTER_CRASH_AT")
     codec = Codec.load(release=settings.schemas)
@@ -156,8 +183,9 @@ def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, he
         slot=own_slot,
         # For tests of what a crash does.
         steps=CrashAt.parse(crash_at) if crash_at else None,
+        readiness=readiness,
     )
-    app.run(built, ReadyFile(ready_file) if ready_file else None, health_port)
+    app.run(built, ReadyFile(ready_file) if ready_file else None)
 
 
 def run_scenarios(settings: "Settings") -> None:

@@ -26,6 +26,8 @@ CALL_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 0.05
 STUCK_SECONDS: Final = 15
 FOLD_STUCK_SECONDS: Final = 60
+LOOP_STUCK_SECONDS: Final = 120
+"""The event loop may stand still for so long: more than the fold of a record may take, which is named when it does."""
 STUCK_EXIT_CODE: Final = 70
 FROZEN_SECONDS: Final = 60
 """After so long without a tick of the watchdog the interpreter stands still: a call of a client waits for ever and lets

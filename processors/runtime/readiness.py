@@ -40,10 +40,15 @@ class Snapshot:
         """Whether it folds everything that is its to fold. A worker without shards is ready to get some."""
         return self.state is State.FOLDING
 
+    @property
+    def live(self) -> bool:
+        """Whether its work is not over: then the process ends, or should."""
+        return self.state is not State.STOPPED
+
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
         mappings = {name: dict(getattr(self, name)) for name in ("restoring", "paused", "quarantined")}
-        return {**asdict(self), "ready": self.ready, **mappings}
+        return {**asdict(self), "ready": self.ready, "live": self.live, **mappings}
 
 
 class Readiness:
@@ -59,6 +64,10 @@ class Readiness:
     def ready(self) -> bool:
         """Whether the worker folds everything that is its to fold."""
         return self.snapshot.ready
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the snapshot of now, for JSON."""
+        return self.snapshot.as_dict()
 
     def lives(self, state: State, reason: str = "") -> None:
         """Report a stage of life: starting, joining, folding (that is: joined), stopping or stopped."""
@@ -87,10 +96,10 @@ class Readiness:
     def _tell(self, **changes: Any) -> None:
         snapshot = replace(self.snapshot, **changes)
         state = self._life
-        if state is State.FOLDING:
-            if self._waiting:
-                state = State.WAITING_FOR_KAFKA
-            elif snapshot.paused:
+        if self._waiting and state in {State.STARTING, State.FOLDING}:
+            state = State.WAITING_FOR_KAFKA
+        elif state is State.FOLDING:
+            if snapshot.paused:
                 state = State.DEGRADED
             elif snapshot.restoring:
                 state = State.RESTORING

@@ -16,7 +16,14 @@ import structlog
 
 from processors.errors import HalterError
 from processors.runtime.batch import Batch
-from processors.runtime.calls import FOLD_STUCK_SECONDS, KafkaCalls, Stopping, Watchdog, Watched
+from processors.runtime.calls import (
+    FOLD_STUCK_SECONDS,
+    LOOP_STUCK_SECONDS,
+    KafkaCalls,
+    Stopping,
+    Watchdog,
+    Watched,
+)
 from processors.runtime.clock import CLOCK, Clock
 from processors.runtime.errors import FoldFailed, KafkaFailed, in_short
 from processors.runtime.readiness import Readiness, State
@@ -29,6 +36,8 @@ TURN_SECONDS: Final = 2.0
 """When a turn has been folded for this long, the rest of its records is left to the next one: a transaction must end
 long before transaction.timeout.ms, or its worker is taken for dead."""
 
+
+BEAT_SECONDS: Final = 1.0
 
 WORTH_THE_WAY: Final = 1_000
 """So many outputs are handed over while the next shard is folded; fewer wait for the end of the turn, because the way
@@ -57,7 +66,8 @@ class Runtime(mode.Service):
         self._kafka = ThreadPoolExecutor(1, thread_name_prefix="kafka")
         self._begun = False
         self._folding = Watched("fold", FOLD_STUCK_SECONDS)
-        self._watchdog = Watchdog([calls.watched, self._folding], readiness)
+        self._looping = Watched("event_loop", LOOP_STUCK_SECONDS)
+        self._watchdog = Watchdog([calls.watched, self._folding, self._looping], readiness)
         self._log = structlog.get_logger("halter.runtime")
 
     @property
@@ -82,6 +92,13 @@ class Runtime(mode.Service):
         self._calls.stopping.set()
         if self._begun:
             await self.ended.wait()
+
+    @mode.Service.task
+    async def _beat(self) -> None:
+        """Tell the watchdog that the loop turns, whatever it is that may keep it from turning."""
+        while True:
+            self._looping.begin("no turn")
+            await asyncio.sleep(BEAT_SECONDS)
 
     @mode.Service.task
     async def _run(self) -> None:

@@ -73,6 +73,10 @@ def test_a_file_has_no_version(capsys: pytest.CaptureFixture[str]) -> None:
             ["worker", "--processes", "2", "--health-port", "65535"],
             "--health-port: expected a port that has 1 more above it for --processes 2, found 65535",
         ),
+        (
+            ["worker", "--health-host", "::"],
+            "--health-host (HALTER_HEALTH_HOST): expected a --health-port with it, found none",
+        ),
         (["show", "\udcff"], "expected text in UTF-8, found '\\udcff'"),
         (["history", "\udcff"], "expected text in UTF-8, found '\\udcff'"),
         (["send", "w", "e", "\udcff"], "expected text in UTF-8, found '\\udcff'"),

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from typer.core import TyperGroup
 
 from halter import cli
 from processors import app
+from processors.runtime import Readiness, State
 from processors.settings import Settings
 from tests.support.command_line import halter, logging_as_before
 
@@ -199,10 +202,14 @@ def test_ctrl_c_ends_a_command_that_waits_for_kafka_at_once(command: str) -> Non
     assert "Traceback" not in err
 
 
-def test_a_worker_says_within_three_seconds_that_it_waits_for_kafka() -> None:
-    with silent_server() as server:
+def test_a_worker_says_within_three_seconds_that_it_waits_for_kafka_and_is_live_and_not_ready() -> None:
+    with silent_server() as server, socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        taken.close()
         process = subprocess.Popen(
-            [sys.executable, "-m", "halter", "worker", "--bootstrap", address(server)], stderr=subprocess.PIPE
+            [sys.executable, "-m", "halter", "worker", "--bootstrap", address(server), "--health-port", str(port)],
+            env=os.environ | {"HALTER_HEALTH_HOST": "127.0.0.2"},
+            stderr=subprocess.PIPE,
         )
         try:
             server.settimeout(60)
@@ -211,11 +218,22 @@ def test_a_worker_says_within_three_seconds_that_it_waits_for_kafka() -> None:
                 assert process.stderr is not None
                 assert select.select([process.stderr], [], [], 3.0 + BUSY_S)[0]
                 line = os.read(process.stderr.fileno(), 10_000).decode()
+                status = {path: status_of(f"http://127.0.0.2:{port}{path}") for path in ("/live", "/ready")}
         finally:
             process.kill()
             process.wait()
     assert "waiting_for_kafka" in line
     assert "nothing came back" in line
+    assert status == {"/live": 200, "/ready": 503}
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            status: int = answer.status
+            return status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_a_worker_goes_on_once_kafka_answers_and_says_now_and_then_that_it_does_not(
@@ -228,17 +246,20 @@ def test_a_worker_goes_on_once_kafka_answers_and_says_now_and_then_that_it_does_
     with silent_server() as server, capture_logs() as said:
         server.settimeout(60)
         settings = Settings.load(None, {}, {"bootstrap.servers": address(server)})
-        waiting = threading.Thread(target=app.await_kafka, args=(settings, settings.topics()), daemon=True)
+        readiness = Readiness()
+        waiting = threading.Thread(target=app.await_kafka, args=(settings, settings.topics(), readiness), daemon=True)
         waiting.start()
         deadline = time.monotonic() + 60
         while sum(it["event"] == "waiting_for_kafka" for it in said) < 3:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert waiting.is_alive()
+        assert readiness.snapshot.state is State.WAITING_FOR_KAFKA
         # From now on what comes is passed on to a Kafka.
         threading.Thread(target=pass_on, args=(server, (broker.host, broker.port)), daemon=True).start()
         waiting.join(60)
         assert not waiting.is_alive()
+        assert readiness.snapshot.state is State.STARTING
 
 
 def pass_on(server: socket.socket, to: tuple[str, int]) -> None:

@@ -1,64 +1,139 @@
 """Rules of what a worker shows: ready file, probes, log."""
 
 import asyncio
+import http.client
 import json
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from processors.observability import PortTaken, Probes, ReadyFile, metrics
+from processors.observability import HostUnfit, PortTaken, Probes, ReadyFile, metrics
 from processors.runtime.readiness import Readiness, Snapshot, State
 
 
-async def read(port: int, path: str) -> tuple[str, str]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
-    answer = await reader.read()
-    writer.close()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return head.decode(), body.decode()
+def read(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str, str]:
+    """Status, content type and body."""
+    connection = http.client.HTTPConnection(host, port, timeout=30)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
+    finally:
+        connection.close()
 
 
-async def get(port: int, path: str) -> tuple[int, dict[str, object]]:
-    head, body = await read(port, path)
-    return int(head.split()[1]), json.loads(body)
-
-
-def test_probes_answer_ready_and_live_and_metrics_and_nothing_else(unused_port: int) -> None:
-    readiness = Readiness()
-
-    def state() -> dict[str, object]:
-        return readiness.snapshot.as_dict()
-
-    async def ask() -> None:
-        probes = Probes(state, unused_port)
-        await probes.start()
-        assert (await get(unused_port, "/ready"))[0] == 503
-        assert (await get(unused_port, "/live"))[0] == 200
-        readiness.lives(State.FOLDING)
-        status, answer = await get(unused_port, "/ready")
-        assert (status, answer["state"]) == (200, "folding")
-        head, body = await read(unused_port, "/metrics")
-        assert head.startswith("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4")
-        assert "\nhalter_ready 1\n" in body
-        assert (await get(unused_port, "/secrets"))[0] == 404
-        with pytest.raises(PortTaken, match=str(unused_port)):
-            await Probes(dict, unused_port).start()
-        await probes.stop()
-
-    asyncio.run(ask())
+def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, dict[str, object]]:
+    status, _, body = read(port, path, host)
+    return status, json.loads(body)
 
 
 @pytest.fixture
 def unused_port() -> int:
-    import socket
-
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
         return port
+
+
+def test_probes_answer_ready_and_live_and_metrics_and_nothing_else(unused_port: int) -> None:
+    readiness = Readiness()
+    with Probes(readiness.as_dict, "127.0.0.1", unused_port):
+        assert get(unused_port, "/ready")[0] == 503
+        assert get(unused_port, "/live")[0] == 200
+        readiness.lives(State.FOLDING)
+        status, answer = get(unused_port, "/ready")
+        assert (status, answer["state"]) == (200, "folding")
+        status, kind, body = read(unused_port, "/metrics")
+        assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        assert "\nhalter_ready 1\n" in body
+        assert get(unused_port, "/secrets")[0] == 404
+    with pytest.raises(ConnectionError):
+        get(unused_port, "/live")
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_worker_is_live_in_every_state_until_its_work_is_over(unused_port: int, state: State) -> None:
+    readiness = Readiness()
+    readiness.lives(State.FOLDING)
+    if state is State.WAITING_FOR_KAFKA:
+        readiness.waits_for_kafka(True)
+    elif state is State.DEGRADED:
+        readiness.pauses({1: "a rule broke"})
+    elif state is State.RESTORING:
+        readiness.owns((), {1: 0.5})
+    else:
+        readiness.lives(state)
+    with Probes(readiness.as_dict, "127.0.0.1", unused_port):
+        status, answer = get(unused_port, "/live")
+    assert (status, answer["state"]) == (503 if state is State.STOPPED else 200, state)
+
+
+@pytest.mark.parametrize("path", ["/live", "/ready", "/metrics"])
+def test_probes_are_answered_while_the_event_loop_folds_and_while_others_say_nothing(
+    unused_port: int, path: str
+) -> None:
+    answered = threading.Event()
+
+    def ask() -> None:
+        with socket.create_connection(("127.0.0.1", unused_port)):
+            read(unused_port, path)
+        answered.set()
+
+    async def fold() -> bool:
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        deadline = time.monotonic() + 30
+        # One record that takes long, in plain Python: the loop does not turn before it is answered.
+        while not answered.is_set() and time.monotonic() < deadline:
+            pass
+        return answered.is_set()
+
+    with Probes(Readiness().as_dict, "127.0.0.1", unused_port):
+        assert asyncio.run(fold())
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1"), ("::", "::1")],
+)
+def test_probes_are_answered_at_any_address_of_the_machine(unused_port: int, host: str, asked: str) -> None:
+    if ":" in host and not can_listen("::1"):
+        pytest.skip("this machine has no IPv6")
+    with Probes(Readiness().as_dict, host, unused_port):
+        assert get(unused_port, "/live", asked)[0] == 200
+
+
+def can_listen(host: str) -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as found:
+            found.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("host", "at"),
+    [("192.0.2.1", "192.0.2.1:"), ("2001:db8::1", "[2001:db8::1]:"), ("no-such-host.invalid", "no-such-host.invalid:")],
+)
+def test_an_address_that_is_no_address_of_the_machine_is_refused(unused_port: int, host: str, at: str) -> None:
+    with pytest.raises(HostUnfit) as refused, Probes(dict, host, unused_port):
+        pass
+    assert str(refused.value).startswith(f"cannot answer probes at {at}{unused_port}: ")
+
+
+def test_a_port_that_is_taken_is_named(unused_port: int) -> None:
+    with (
+        Probes(dict, "127.0.0.1", unused_port),
+        pytest.raises(PortTaken, match=f"127.0.0.1:{unused_port}: something else listens there"),
+        Probes(dict, "127.0.0.1", unused_port),
+    ):
+        pass
 
 
 def test_a_ready_file_is_there_while_the_worker_is_ready(tmp_path: Path) -> None:
