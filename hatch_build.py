@@ -28,6 +28,7 @@ COMPILED = (
     "processors/core/halting.py",
     "processors/core/interrupts.py",
     "processors/core/model.py",
+    "processors/core/names.py",
     "processors/core/nodes/*.py",
     "processors/core/scope.py",
     "processors/core/spec.py",

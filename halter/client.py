@@ -13,9 +13,10 @@ Knows topics, keys and ids; decides nothing.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -47,7 +48,7 @@ from processors.core.commands import (
     TaskStatus,
 )
 from processors.core.definitions import Definitions, refusals
-from processors.core.documents import DocumentProblem
+from processors.core.documents import DOCUMENT_DEPTH_MAX, DocumentProblem
 from processors.core.events import (
     Definition,
     DefinitionAccepted,
@@ -62,8 +63,9 @@ from processors.core.events import (
     WfRunEnded,
 )
 from processors.core.model import WfRun
+from processors.core.names import check_names
 from processors.core.spec import WfSpec
-from processors.core.values import Value, VariableType, to_json
+from processors.core.values import OversizedValue, TellableProblem, Value, VariableType, check_value, to_json
 from processors.errors import HalterError
 from processors.fold_position import FoldPosition
 from processors.inputs import (
@@ -73,9 +75,9 @@ from processors.inputs import (
     TASK_REPORTS,
     VALUE_BYTES_MAX,
     WF_COMMANDS,
+    check_command,
     operator_key,
     partition_key,
-    too_long,
 )
 from processors.partitioner import partition_of
 from processors.settings import Settings
@@ -86,6 +88,7 @@ DELIVERY_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
 SKIPPED_SECONDS: Final = 1.0
 """So long a definition's outcome is waited for before somebody looks whether an operator had it skipped."""
+Made = TypeVar("Made")
 REMEMBERED_MAX: Final = 10_000
 NOW: Final = 0
 """librdkafka's word for the time at which it is given a record."""
@@ -105,7 +108,11 @@ class UpgradeNotOver(HalterError):
     """Workers of an earlier release may still run, and operator commands are not read. End the upgrade first."""
 
 
-class RecordTooLarge(HalterError):
+class InvalidArgument(HalterError, ValueError):
+    """An argument can be no part of a record, or no WfRun can have it. Whoever wrote the call corrects it."""
+
+
+class RecordTooLarge(InvalidArgument):
     """A record is larger than an input may be. Whoever made its payload keeps it elsewhere and sends a reference."""
 
 
@@ -218,6 +225,16 @@ class Sending:
         self.error, self.message = error, message
 
 
+@contextmanager
+def _as_invalid_argument() -> Iterator[None]:
+    try:
+        yield
+    except OversizedValue as problem:
+        raise RecordTooLarge(str(problem)) from None
+    except TellableProblem as problem:
+        raise InvalidArgument(str(problem)) from None
+
+
 def topic_of(command: Command | DefinitionCommand | OperatorCommand) -> str:
     """Where a command goes, without the prefix."""
     if isinstance(command, DefinitionCommand):
@@ -286,12 +303,14 @@ class Client:
         """
         match document:
             case WfSpec():
-                command = PutWfSpec(document.name, document_text(document), new_id())
-            case str():
-                command = PutWfSpec(name or "", document, new_id())
+                text, own = document_text(document), document.name
+            case Mapping():
+                with _as_invalid_argument():
+                    check_value(data := dict(document), "document", depth_max=DOCUMENT_DEPTH_MAX)
+                text, own = to_json(data), data.get("name", "")
             case _:
-                command = PutWfSpec(name or str(document.get("name", "")), to_json(dict(document)), new_id())
-        return self.put(command, timeout_s)
+                text, own = document, ""
+        return self.put(self._made(PutWfSpec, name=name or own, document=text, command_id=new_id()), timeout_s)
 
     def put_task_def(
         self,
@@ -302,20 +321,22 @@ class Client:
         timeout_s: float = OUTCOME_SECONDS,
     ) -> Put:
         """Register a TaskDef; without `input` what a task is given is not checked."""
-        given = None if input is None else dict(input)
-        return self.put(PutTaskDef(name, given, output, queue, new_id()), timeout_s)
+        made = self._made(PutTaskDef, name=name, input=input, output=output, queue=queue, command_id=new_id())
+        return self.put(made, timeout_s)
 
     def put_external_event_def(
         self, name: str, content_type: VariableType | None = None, timeout_s: float = OUTCOME_SECONDS
     ) -> Put:
         """Register an ExternalEventDef; without a type its content is not checked."""
-        return self.put(PutExternalEventDef(name, content_type, new_id()), timeout_s)
+        made = self._made(PutExternalEventDef, name=name, content_type=content_type, command_id=new_id())
+        return self.put(made, timeout_s)
 
     def put_workflow_event_def(
         self, name: str, content_type: VariableType | None = None, timeout_s: float = OUTCOME_SECONDS
     ) -> Put:
         """Register a WorkflowEventDef."""
-        return self.put(PutWorkflowEventDef(name, content_type, new_id()), timeout_s)
+        made = self._made(PutWorkflowEventDef, name=name, content_type=content_type, command_id=new_id())
+        return self.put(made, timeout_s)
 
     def refusals(self, commands: Iterable[DefinitionCommand]) -> list[tuple[int, DocumentProblem]]:
         """Why definitions would be refused, put in this order where what is registered now is: each problem with the
@@ -330,11 +351,12 @@ class Client:
 
         One without an id gets one. Raises DefinitionRefused.
         """
-        if command.command_id is None:
+        if getattr(command, "command_id", "") is None:
             command = replace(command, command_id=new_id())
+        value = self.check(command)
         events = self.topics.definition_events
         events_end, log_end = self.reader.end(events, 0), self.reader.end(self.topics.wf_events, 0)
-        partition, offset = self._send(self.topics.definition_commands, command.name, command)
+        partition, offset = self._send(self.topics.definition_commands, command, value)
         looked = time.monotonic()
         deadline = looked + timeout_s
         for message in self._until(deadline, events, 0, events_end):
@@ -409,10 +431,11 @@ class Client:
         """
         position = self._definitions_position if definitions_position is None else definitions_position
         return self.post(
-            RunWf(
+            self._made(
+                RunWf,
                 wf_run_id=new_id() if wf_run_id is None else wf_run_id,
                 wf_spec_name=wf_spec_name,
-                variables=dict(variables or {}),
+                variables={} if variables is None else variables,
                 wf_spec_major=major,
                 wf_spec_revision=revision,
                 definitions_position=position or None,
@@ -432,31 +455,53 @@ class Client:
         """Post an ExternalEvent. The id tells a repeat from a second event: give one that comes from its source."""
         unique_id = new_id() if event_id is None else event_id
         seen = self._definitions_position or None
-        return self.post(ExternalEvent(wf_run_id, name, unique_id, content, thread, seen))
+        return self.post(
+            self._made(
+                ExternalEvent,
+                wf_run_id=wf_run_id,
+                external_event_def=name,
+                external_event_id=unique_id,
+                content=content,
+                thread=thread,
+                definitions_position=seen,
+            )
+        )
 
     def stop(self, wf_run_id: str, thread: int = 0) -> Posted:
         """Put MANUAL_HALT on a ThreadRun."""
-        return self.post(StopWfRun(wf_run_id, thread, new_id()))
+        return self.post(self._made(StopWfRun, wf_run_id=wf_run_id, thread=thread, command_id=new_id()))
 
     def resume(self, wf_run_id: str, thread: int = 0) -> Posted:
         """Take MANUAL_HALT off a ThreadRun."""
-        return self.post(ResumeWfRun(wf_run_id, thread, new_id()))
+        return self.post(self._made(ResumeWfRun, wf_run_id=wf_run_id, thread=thread, command_id=new_id()))
 
     def rescue(self, wf_run_id: str, thread: int = 0, *, skip_current_node: bool = False) -> Posted:
         """Revive a ThreadRun that is in ERROR."""
-        return self.post(RescueThreadRun(wf_run_id, thread, skip_current_node, new_id()))
+        return self.post(
+            self._made(
+                RescueThreadRun,
+                wf_run_id=wf_run_id,
+                thread=thread,
+                skip_current_node=skip_current_node,
+                command_id=new_id(),
+            )
+        )
 
     def delete(self, wf_run_id: str) -> Posted:
         """Forget a WfRun; its id is free again."""
-        return self.post(DeleteWfRun(wf_run_id, new_id()))
+        return self.post(self._made(DeleteWfRun, wf_run_id=wf_run_id, command_id=new_id()))
 
     def quarantine(self, wf_run_id: str, reason: str | None = None, operator: str | None = None) -> Posted:
         """Have the inputs of a WfRun kept instead of decided, so that its partition goes on without it."""
-        return self._operate_wf_run(QuarantineWfRun(wf_run_id, reason, new_id(), operator))
+        return self._operate_wf_run(
+            self._made(QuarantineWfRun, wf_run_id=wf_run_id, reason=reason, command_id=new_id(), operator=operator)
+        )
 
     def release(self, wf_run_id: str, reason: str | None = None, operator: str | None = None) -> Posted:
         """End a quarantine: what was kept is decided."""
-        return self._operate_wf_run(ReleaseWfRun(wf_run_id, new_id(), reason, operator))
+        return self._operate_wf_run(
+            self._made(ReleaseWfRun, wf_run_id=wf_run_id, reason=reason, command_id=new_id(), operator=operator)
+        )
 
     def skip(
         self, topic: str, partition: int, offset: int, reason: str | None = None, operator: str | None = None
@@ -465,6 +510,9 @@ class Client:
 
         Raises CannotSkip if it is not that one, is folded or not there.
         """
+        self._check_arguments(
+            SkipRecord, topic=topic, partition=partition, offset=offset, reason=reason, operator=operator
+        )
         self._expect_operators()
         check_place(self.topics, topic, partition)
         time_ms = time_to_skip(self.reader, self.topics, self._folded(partition), topic, partition, offset)
@@ -484,9 +532,11 @@ class Client:
 
     def _operate(self, command: OperatorCommand, partition: int) -> tuple["Client", str, str, int, int, int]:
         """What a Posted of it takes."""
+        value = self.check(command)
+        self._check_names(command)
         key = operator_key(command)
         log_end = self.reader.end(self.topics.wf_events, partition)
-        _, offset = self._send(self.topics.operator_commands, key, command, partition)
+        _, offset = self._send(self.topics.operator_commands, command, value, partition)
         return self, key, OPERATOR_COMMANDS, partition, offset, log_end
 
     def report_task(
@@ -501,7 +551,8 @@ class Client:
     ) -> Posted:
         """Report what became of a task attempt, as a task worker does (see `halter.worker`)."""
         return self.post(
-            ReportTaskRun(
+            self._made(
+                ReportTaskRun,
                 wf_run_id=request.wf_run_id,
                 incarnation=request.incarnation,
                 thread=request.thread,
@@ -517,10 +568,12 @@ class Client:
 
     def post(self, command: Command) -> Posted:
         """Send a command and return when Kafka has it, on enough brokers."""
+        value = self.check(command)
+        self._check_names(command)
         wf_run_id = command.wf_run_id
         topic = topic_of(command)
         log_end = self.reader.end(self.topics.wf_events, partition_of(wf_run_id.encode(), self.topics.partitions))
-        partition, offset = self._send(self.topics.prefix + topic, wf_run_id, command)
+        partition, offset = self._send(self.topics.prefix + topic, command, value)
         return Posted(self, wf_run_id, topic, partition, offset, log_end)
 
     def post_all(self, commands: Iterable[Command | DefinitionCommand], timestamp_ms: int | None = None) -> int:
@@ -533,9 +586,15 @@ class Client:
         self.until_delivered(sending)
         return len(sending)
 
-    def send_soon(self, command: Command | DefinitionCommand, timestamp_ms: int | None = None) -> Sending:
-        """Hand a command to librdkafka, which sends it at once and in order, and wait for nothing."""
-        return self._begin(self.topics.prefix + topic_of(command), key_of(command), command, timestamp_ms)
+    def send_soon(
+        self, command: Command | DefinitionCommand, timestamp_ms: int | None = None, value: bytes | None = None
+    ) -> Sending:
+        """Hand a command to librdkafka, which sends it at once and in order, and wait for nothing.
+
+        `value`: the bytes of it that `check` gave.
+        """
+        value = self.check(command) if value is None else value
+        return self._begin(self.topics.prefix + topic_of(command), command, value, timestamp_ms)
 
     def until_delivered(self, sending: Iterable[Sending]) -> None:
         """Wait until Kafka has these. Raises NotDelivered if any is not there; the others may be."""
@@ -543,26 +602,41 @@ class Client:
             self._delivered(sent)
 
     def check(self, command: Command | DefinitionCommand | OperatorCommand) -> bytes:
-        """The bytes of a command. Raises RecordTooLarge, or Unencodable if it has a value that no record can have."""
+        """The bytes of a command. Raises InvalidArgument if it could not be taken in: it would be a dead letter."""
+        with _as_invalid_argument():
+            check_command(command, self.codec)
         value = self.codec.encode(command)
         if len(value) > VALUE_BYTES_MAX:
             raise RecordTooLarge(
                 f"{type(command).__name__}: expected at most {VALUE_BYTES_MAX} bytes, found {len(value)}"
             )
-        sentence = too_long(command)
-        if sentence is not None:
-            raise RecordTooLarge(f"{type(command).__name__}: {sentence}")
         return value
+
+    @staticmethod
+    def _check_names(command: Command | OperatorCommand) -> None:
+        """Raises InvalidArgument for ids and names that are refused whatever the WfRun is like."""
+        with _as_invalid_argument():
+            check_names(command)
+
+    def _check_arguments(self, kind: type, **fields: Any) -> None:
+        """Raises InvalidArgument for what can be no field of a command."""
+        with _as_invalid_argument():
+            self.codec.check_arguments(kind, fields)
+
+    def _made(self, kind: type[Made], **fields: Any) -> Made:
+        """A command of these arguments, whatever somebody gave. Raises InvalidArgument."""
+        self._check_arguments(kind, **fields)
+        return kind(**{name: dict(it) if isinstance(it, Mapping) else it for name, it in fields.items()})
 
     def _send(
         self,
         topic: str,
-        key: str,
         command: Command | DefinitionCommand | OperatorCommand,
+        value: bytes,
         partition: int = BY_KEY,
     ) -> tuple[int, int]:
         """Produce one record and wait for its delivery report: (partition, offset). Raises PlaceUnknown."""
-        sending = self._begin(topic, key, command, partition=partition)
+        sending = self._begin(topic, command, value, partition=partition)
         message = self._delivered(sending)
         found, offset = message.partition(), message.offset()
         assert found is not None
@@ -576,12 +650,12 @@ class Client:
     def _begin(
         self,
         topic: str,
-        key: str,
         command: Command | DefinitionCommand | OperatorCommand,
+        value: bytes,
         timestamp_ms: int | None = None,
         partition: int = BY_KEY,
     ) -> Sending:
-        value = self.check(command)
+        key = key_of(command)
         self.reader.expect(topic)
         sending = Sending(topic, f"{type(command).__name__} of {key!r}")
         with self._settings_explain(topic):
@@ -756,6 +830,7 @@ __all__ = [
     "CommandSkipped",
     "DefinitionKind",
     "DefinitionRefused",
+    "InvalidArgument",
     "NoOutcome",
     "NoSuchPartition",
     "NotDelivered",

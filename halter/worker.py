@@ -152,8 +152,8 @@ class TaskWorker:
             if error.code() in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
                 return
             raise KafkaException(error)
-        report = self._handled(message)
-        self._reports.append(None if report is None else self._client.send_soon(report))
+        handled = self._handled(message)
+        self._reports.append(None if handled is None else self._client.send_soon(handled[0], value=handled[1]))
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         assert topic is not None
         assert partition is not None
@@ -184,7 +184,8 @@ class TaskWorker:
             # The group moved on: its new owner gets these again, and the engine refuses their second reports.
             self._log.warning("offsets_not_committed", reason=str(exception.args[0]))
 
-    def _handled(self, message: Message) -> ReportTaskRun | None:
+    def _handled(self, message: Message) -> tuple[ReportTaskRun, bytes] | None:
+        """The report of an attempt and its bytes; None where there is nothing to report."""
         request = self._client.codec.decode(message.value() or b"")
         if not isinstance(request, TaskRequest) or request.task_def not in self._handlers:
             return None
@@ -193,7 +194,7 @@ class TaskWorker:
             return None
         return self._attempt(request)
 
-    def _attempt(self, request: TaskRequest) -> ReportTaskRun:
+    def _attempt(self, request: TaskRequest) -> tuple[ReportTaskRun, bytes]:
         result: dict[str, Any]
         try:
             output = self._handlers[request.task_def](Task(request.input, request))
@@ -211,13 +212,15 @@ class TaskWorker:
                 "status": TaskStatus.FAILED,
                 "message": f"{type(exception).__name__}: {exception}"[:MESSAGE_LENGTH_MAX],
             }
-        report = report_of(request, **result)
         try:
-            self._client.check(report)
-        except HalterError as error:
+            return self._checked(report_of(request, **result))
+        except (HalterError, TypeError) as error:  # TypeError: where the core is compiled, its classes check as well
             self._log.warning("result_unfit", task_def=request.task_def, error=str(error))
-            report = report_of(request, status=TaskStatus.FAILED, message=f"its result cannot be reported: {error}")
-        return report
+            message = f"its result cannot be reported: {error}"[:MESSAGE_LENGTH_MAX]
+            return self._checked(report_of(request, status=TaskStatus.FAILED, message=message))
+
+    def _checked(self, report: ReportTaskRun) -> tuple[ReportTaskRun, bytes]:
+        return report, self._client.check(report)
 
     def close(self) -> None:
         """Leave the group."""

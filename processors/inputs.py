@@ -20,6 +20,7 @@ from processors.core.commands import (
     ReportTaskRun,
     SkipRecord,
 )
+from processors.core.values import OversizedValue, UnfitValue
 from processors.partitioner import partition_of
 
 WF_COMMANDS: Final = evolve.WF_COMMANDS
@@ -172,6 +173,23 @@ def too_long(command: InputCommand) -> str | None:
         if text is not None and len(text) > most:
             return f"expected a {name} of at most {most} characters, found {len(text)}"
     return None
+
+
+def check_command(command: object, codec: Codec) -> None:
+    """Raises UnfitValue for what `read_input` would not take, and for what it would take for something else.
+
+    Asked before a command is sent; how large it is as bytes is seen when there are some.
+    """
+    kind = type(command)
+    if kind not in _BOUNDED:
+        raise UnfitValue("command", (), f"expected a command, found {kind.__name__}")
+    codec.check_record(command)
+    sentence = too_long(command)  # type: ignore[arg-type]  # it is one
+    if sentence is not None:
+        raise OversizedValue(kind.__name__, (), sentence)
+    topic = next(topic for topic in INPUT_TOPICS.values() if kind.__name__ in topic.records)
+    if not topic.key_of(command):
+        raise UnfitValue(topic.key_is, (), "expected the key of a record, found an empty text")
 
 
 def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputCommand | DeadLetter:

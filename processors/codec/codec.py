@@ -1,10 +1,11 @@
 """`Codec`: bytes to records and back, whatever the framing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import Any
 
 from processors.codec import decoders, encoders
+from processors.codec.arguments import Arguments
 from processors.codec.decoders import DecoderCompiler
 from processors.codec.dropped import Dropped
 from processors.codec.encoders import LONGS, TEXTS, EncoderCompiler
@@ -30,6 +31,7 @@ class Codec:
         self.framing = framing
         self._release = release
         self._released = self._schemas_of(release)
+        self._arguments = Arguments(schemas.names)
         self._encoders = EncoderCompiler(schemas.names)
         self._decoders = DecoderCompiler(schemas.names, schemas.names)
         self._write_cause = self._encoders.part(Cause.__name__)
@@ -62,6 +64,14 @@ class Codec:
             for name, schema in self.schemas.released(release).items()
             if schema.fingerprint != self.schemas.records[name].fingerprint
         }
+
+    def check_arguments(self, kind: type, given: Mapping[str, object]) -> None:
+        """Raises UnfitValue if a record of this class cannot be made of these fields, or not be written."""
+        self._arguments.check(kind.__name__, given)
+
+    def check_record(self, record: object) -> None:
+        """As `check_arguments`, of a record that somebody has made."""
+        self._arguments.check(type(record).__name__, self._arguments.of(record))
 
     def encode(self, record: Record) -> bytes:
         """Return the bytes of a record. Raises Unencodable, with the record and what is wrong with it."""

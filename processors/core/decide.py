@@ -4,7 +4,6 @@
 effect, `Rejected` (code and sentence) or `Ignored`. A generator: an event that is yielded is true when it goes on.
 """
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import assert_never
@@ -38,7 +37,6 @@ from processors.core.events import (
     WfRunDeleted,
     WfRunStarted,
 )
-from processors.core.failures import is_of_the_engine
 from processors.core.halting import halt
 from processors.core.interrupts import offer
 from processors.core.model import (
@@ -53,19 +51,23 @@ from processors.core.model import (
     Timer,
     WfRun,
 )
+from processors.core.names import check_event_id, check_exception_name, check_wf_run_id
 from processors.core.scope import starting_variables
 from processors.core.spec import ExitNode, TaskNode, WaitForThreadsNode
-from processors.core.values import VALUE_BYTES_MAX, Timestamp, ValueProblem, fits, iso_of, kind_of, size_of, stored
+from processors.core.values import (
+    VALUE_BYTES_MAX,
+    TellableProblem,
+    Timestamp,
+    ValueProblem,
+    fits,
+    iso_of,
+    kind_of,
+    size_of,
+    stored,
+)
 
-WF_RUN_ID = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
-WF_RUN_ID_LENGTH_MAX = 128
-EVENT_ID_LENGTH_MAX = 256
 FORGETTABLE_LOOKED_AT_MAX = 64
 """Of the oldest settled ExternalEvents, at each new one: some may wait long for their handler."""
-FAILURE_NAME_LENGTH_MAX = 128  # every link of a chain of causes repeats it
-FAILURE_NAME = re.compile(r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?")
-
-
 HANDLERS = frozenset({ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER})
 
 
@@ -129,12 +131,10 @@ def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iter
 
 def check_id(wf_run_id: str) -> None:
     """Raises Refusal for what cannot be the id of a WfRun."""
-    if not WF_RUN_ID.fullmatch(wf_run_id) or len(wf_run_id) > WF_RUN_ID_LENGTH_MAX:
-        raise Refusal(
-            RejectionCode.INVALID_ARGUMENT,
-            f"expected an id of 1 to {WF_RUN_ID_LENGTH_MAX} letters, digits and hyphens that neither starts nor ends "
-            f"with a hyphen, found {wf_run_id[:WF_RUN_ID_LENGTH_MAX]!r}",
-        )
+    try:
+        check_wf_run_id(wf_run_id)
+    except TellableProblem as problem:
+        raise Refusal(RejectionCode.INVALID_ARGUMENT, str(problem)) from None
 
 
 def _check_repeat(run: WfRun, command: Command) -> None:
@@ -196,11 +196,10 @@ def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) 
     if definition is None:
         raise Refusal(RejectionCode.INVALID_ARGUMENT, f"there is no ExternalEventDef {command.external_event_def!r}")
     event_id = command.external_event_id
-    if not 0 < len(event_id) <= EVENT_ID_LENGTH_MAX:
-        raise Refusal(
-            RejectionCode.INVALID_ARGUMENT,
-            f"expected an event id of 1 to {EVENT_ID_LENGTH_MAX} characters, found {len(event_id)}",
-        )
+    try:
+        check_event_id(event_id)
+    except TellableProblem as problem:
+        raise Refusal(RejectionCode.INVALID_ARGUMENT, str(problem)) from None
     if (command.external_event_def, event_id) in run.external_events:
         raise Refusal(
             RejectionCode.ALREADY_EXISTS, f"ExternalEvent {command.external_event_def!r} {event_id!r} was posted before"
@@ -277,8 +276,11 @@ def _reported(run: WfRun, report: ReportTaskRun) -> TaskAttemptEnded:
         raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}: TIMEOUT is not for workers to report")
     if report.status is TaskStatus.EXCEPTION:
         name = report.failure_name or ""
-        if not FAILURE_NAME.fullmatch(name) or len(name) > FAILURE_NAME_LENGTH_MAX or is_of_the_engine(name):
-            raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}: {name[:80]!r} is no name for a business exception")
+        try:
+            check_exception_name(name)
+        except TellableProblem:
+            sentence = f"{what}: {name[:80]!r} is no name for a business exception"
+            raise Refusal(RejectionCode.INVALID_ARGUMENT, sentence) from None
     return TaskAttemptEnded(
         thread=report.thread,
         position=report.position,

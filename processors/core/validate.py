@@ -26,6 +26,7 @@ from processors.core.documents import (
 )
 from processors.core.events import Definition
 from processors.core.failures import RESERVED, is_of_the_engine
+from processors.core.names import is_exception_name
 from processors.core.near_names import NearNames
 from processors.core.spec import (
     INPUT,
@@ -69,8 +70,6 @@ INTERRUPTS_MAX = 200
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
 """Of definitions and failures, which are seen outside."""
-EXCEPTION_NAME = re.compile(r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?")
-"""Of business exceptions that task workers report: `_` too, since their names are those of programs."""
 INNER_NAME = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_]*")
 """Of ThreadSpecs, nodes, Variables and inputs."""
 
@@ -600,7 +599,7 @@ class _ThreadValidation:
         for index, handler in enumerate(handlers):
             self._handler(handler.handler, "FAILURE_HANDLER", (*path, index, "handler"))
             catch = handler.catch
-            if catch is None or catch in _CATCHABLE or (catch not in RESERVED and _is_exception_name(catch)):
+            if catch is None or catch in _CATCHABLE or (catch not in RESERVED and is_exception_name(catch)):
                 continue
             self.report(
                 "FAILURE_NAME_INVALID",
@@ -812,10 +811,6 @@ _CLASSES = frozenset({"ERROR", "EXCEPTION"})
 _ENGINE_FAILURES = RESERVED - {"CHILD_FAILURE"}
 _CATCHABLE = _CLASSES | _ENGINE_FAILURES
 _NAME_IN_WORDS = f"a name of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last)"
-
-
-def _is_exception_name(name: str) -> bool:
-    return EXCEPTION_NAME.fullmatch(name) is not None and len(name) <= NAME_LENGTH_MAX
 
 
 def is_name(name: str) -> bool:

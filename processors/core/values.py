@@ -186,6 +186,142 @@ def bounded(value: Value) -> Value:
     return value
 
 
+class UnfitValue(TellableProblem):
+    """No record can hold a value. `path` says where in it the trouble is, `reason` what it is, without the value."""
+
+    def __init__(self, what: str, path: tuple[object, ...], reason: str) -> None:
+        super().__init__(f"{what}{_path_text(path)}: {reason}")
+        self.path, self.reason = path, reason
+
+
+class OversizedValue(UnfitValue):
+    """Values are larger than a record may be."""
+
+
+PATH_STEPS_SHOWN_MAX = 8
+KEY_LENGTH_SHOWN_MAX = 40
+
+
+def _path_text(path: tuple[object, ...]) -> str:
+    steps = [f"[{_short_key(step) if isinstance(step, str) else step}]" for step in path[:PATH_STEPS_SHOWN_MAX]]
+    return "".join(steps) + ("…" if len(path) > PATH_STEPS_SHOWN_MAX else "")
+
+
+def _short_key(key: str) -> str:
+    return repr(key if len(key) <= KEY_LENGTH_SHOWN_MAX else key[: KEY_LENGTH_SHOWN_MAX - 1] + "…")
+
+
+def check_value(value: object, what: str, room: int = VALUE_BYTES_MAX, depth_max: int = VALUE_DEPTH_MAX) -> int:
+    """Raises UnfitValue for what no record can hold as a value, whatever Python has there; returns the room left.
+
+    Asked by whoever sends a record: sent, it would be a dead letter. `room` is how many bytes are left for it; it is
+    counted from below and as it is written, so what is shared inside a value counts each time.
+    """
+    if not isinstance(value, dict | list):
+        problem = _top_problem(value)
+        if problem is not None:
+            raise UnfitValue(what, (), problem)
+        return _room_left(room - (len(value) if isinstance(value, str | bytes) else 1), what)
+    if type(value) not in _TYPE_NAMES:
+        raise UnfitValue(what, (), f"expected {_VALUES_IN_WORDS}, found {_named(value)}")
+    containers: list[object] = [value]
+    # For each container: the one it is in, its key or index there, and how deep it is.
+    around: list[tuple[int, object, int]] = [(-1, None, 1)]
+    for number, container in enumerate(containers):  # which grows while it is gone through
+        depth = around[number][2]
+        if depth > depth_max:
+            raise UnfitValue(what, (), f"expected JSON of at most {depth_max} levels, found more")
+        for step, item in _items(container):
+            problem = None
+            if isinstance(container, dict):
+                problem = _scalar_problem(step) if isinstance(step, str) else f"a key that is {_named(step)}"
+                if problem is not None:
+                    raise UnfitValue(what, _path(around, number), f"expected keys that are text, found {problem}")
+                room -= len(step) if isinstance(step, str) else 0
+            if isinstance(item, dict | list | tuple):
+                containers.append(item)
+                around.append((number, step, depth + 1))
+            else:
+                problem = _scalar_problem(item)
+                if problem is not None:
+                    raise UnfitValue(
+                        what, (*_path(around, number), step), f"expected {_JSON_IN_WORDS}, found {problem}"
+                    )
+                room -= len(item) if isinstance(item, str) else 0
+            room = _room_left(room - 1, what)
+    return room
+
+
+def check_text(value: object, what: str) -> None:
+    """Raises UnfitValue for what is no text, or no text that can be written."""
+    problem = _scalar_problem(value) if isinstance(value, str) else _named(value)
+    if problem is not None:
+        raise UnfitValue(what, (), f"expected text, found {problem}")
+
+
+_VALUES_IN_WORDS = "None, a bool, an int, a float, text, bytes, a Timestamp, a dict or a list"
+_JSON_IN_WORDS = "None, a bool, an int, a float, text, a dict or a list"
+
+
+def _top_problem(value: object) -> str | None:
+    if value is not None and type(value) not in _TYPE_NAMES:
+        return f"expected {_VALUES_IN_WORDS}, found {_named(value)}"
+    if isinstance(value, bytes):
+        return None
+    if isinstance(value, Timestamp):
+        # Only where the core is compiled has its annotation seen to it.
+        milliseconds: object = value.epoch_ms
+        problem = _scalar_problem(milliseconds) if type(milliseconds) is int else _named(milliseconds)
+        return None if problem is None else f"expected a Timestamp of whole milliseconds, found {problem}"
+    problem = _scalar_problem(value)
+    return None if problem is None else f"expected {_VALUES_IN_WORDS}, found {problem}"
+
+
+def _scalar_problem(value: object) -> str | None:
+    """What is found where a scalar of JSON is expected, if it is none; without the value."""
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return None if INT_MIN <= value <= INT_MAX else f"an int of {value.bit_length()} bits, which is more than 64"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "a float that is no number"
+    if not isinstance(value, str):
+        return _named(value)
+    if value.isascii():
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "half of a surrogate pair"
+    return None
+
+
+def _named(value: object) -> str:
+    return "None" if value is None else f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+def _items(container: object) -> Iterable[tuple[object, object]]:
+    if isinstance(container, dict):
+        return container.items()
+    return enumerate(container) if isinstance(container, list | tuple) else ()
+
+
+def _path(around: list[tuple[int, object, int]], number: int) -> tuple[object, ...]:
+    """Where a container is in the one around all of them."""
+    steps: list[object] = []
+    while number > 0:
+        above, step, _ = around[number]
+        steps.append(step)
+        number = above
+    return tuple(reversed(steps))
+
+
+def _room_left(room: int, what: str) -> int:
+    if room < 0:
+        raise OversizedValue(what, (), f"expected at most {VALUE_BYTES_MAX} bytes, found more")
+    return room
+
+
 CHARACTERS_PER_STEP = 64
 """What is done with text takes that much less time for a character than for an item of JSON."""
 

@@ -9,12 +9,13 @@ import pytest
 from confluent_kafka import KafkaException, TopicPartition
 
 from halter import worker as task_worker
-from halter.client import NotDelivered
-from halter.worker import UNSETTLED_MAX, Task, TaskWorker
+from halter.client import Client, NotDelivered
+from halter.worker import UNSETTLED_MAX, BusinessException, Task, TaskWorker
 from processors.codec import Codec
-from processors.core.commands import ReportTaskRun
+from processors.core.commands import ReportTaskRun, TaskStatus
 from processors.core.events import TaskRequest
 from processors.core.values import Value
+from tests.support.odd_values import BAD_VALUES, GOOD_VALUES
 
 CODEC = Codec.load()
 DEADLINE_MS = 60_000
@@ -49,6 +50,7 @@ class World:
         self.now_ms, self.left, self.next = 0, requests, 0
         self.done: list[str] = []
         self.posted_ms: list[int] = []
+        self.posted: list[ReportTaskRun] = []
         self.in_flight: list[ReportTaskRun] = []
         self.delivered = self.committed = 0
         self.between_polls_ms_max = 0
@@ -93,11 +95,12 @@ class World:
 
     # The client's side.
 
-    def check(self, _: object) -> bytes:
-        return b""
+    check = Client.check
 
-    def send_soon(self, report: ReportTaskRun) -> ReportTaskRun:
+    def send_soon(self, report: ReportTaskRun, value: bytes) -> ReportTaskRun:
+        assert CODEC.record_name(value) == "ReportTaskRun"
         self.posted_ms.append(self.now_ms)
+        self.posted.append(report)
         self.in_flight.append(report)
         return report
 
@@ -200,3 +203,41 @@ def test_a_group_that_moved_on_is_no_error(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(world, "commit", refused)
     world.run(monkeypatch)
     assert len(refusals) == 1
+
+
+@pytest.mark.parametrize("number", range(len(BAD_VALUES)))
+def test_a_result_that_no_record_can_hold_fails_the_attempt_at_once(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    (report,) = World(1).run(monkeypatch, lambda _: BAD_VALUES[number]).posted
+    assert report.status is TaskStatus.FAILED
+    assert report.message is not None
+    assert report.message.startswith("its result cannot be reported: output")
+    assert "expected" in report.message
+
+
+@pytest.mark.parametrize("number", range(len(GOOD_VALUES)))
+def test_a_result_that_is_a_value_is_reported(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    (report,) = World(1).run(monkeypatch, lambda _: GOOD_VALUES[number]).posted
+    assert report.status is TaskStatus.SUCCESS
+
+
+@pytest.mark.parametrize("message", ["\ud800", "x" * 1_000_000, "\x00"])
+def test_what_a_handler_raises_is_reported_whatever_its_text(monkeypatch: pytest.MonkeyPatch, message: str) -> None:
+    def failing(_: Task) -> Value:
+        raise RuntimeError(message)
+
+    (report,) = World(1).run(monkeypatch, failing).posted
+    assert report.status is TaskStatus.FAILED
+
+
+@pytest.mark.parametrize("number", range(len(BAD_VALUES)))
+def test_a_business_exception_whose_content_no_record_can_hold_fails_the_attempt(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def failing(_: Task) -> Value:
+        raise BusinessException("no-stock", content=BAD_VALUES[number])
+
+    (report,) = World(1).run(monkeypatch, failing).posted
+    assert report.status is TaskStatus.FAILED
+    assert "content" in (report.message or "")

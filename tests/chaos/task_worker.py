@@ -20,11 +20,13 @@ class Stuttering(Client):
         super().__init__(settings)
         self._sent = 0
 
-    def send_soon(self, command: Command | DefinitionCommand, timestamp_ms: int | None = None) -> Sending:
+    def send_soon(
+        self, command: Command | DefinitionCommand, timestamp_ms: int | None = None, value: bytes | None = None
+    ) -> Sending:
         self._sent += 1
         if self._sent % 4 == 0:
-            super().send_soon(command, timestamp_ms)
-        return super().send_soon(command, timestamp_ms)
+            super().send_soon(command, timestamp_ms, value)
+        return super().send_soon(command, timestamp_ms, value)
 
 
 def chance(task: Task) -> int:

@@ -1,0 +1,76 @@
+"""Whether what somebody gives for the fields of a record is what its schema says, before it becomes a record.
+
+The encoder's own checks are those that cost nothing: it writes `True` for 1, and a list for a tuple. Here the types are
+exact, values are within the bounds of what a reader takes, and a sentence names the field. Raises UnfitValue.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from processors.codec.records import ENUMS, JSON
+from processors.codec.schemas import NAMESPACE, Schema, short_name, type_name
+from processors.core.values import VALUE_BYTES_MAX, UnfitValue, check_text, check_value
+
+_BITS: Final = {"int": 32, "long": 64}
+
+
+class Arguments:
+    """The fields of the records of these schemas."""
+
+    def __init__(self, names: Mapping[str, Mapping[str, Any]]) -> None:
+        """`names`: full name -> definition of every record and enum that occurs."""
+        self._names = names
+
+    def of(self, record: object) -> dict[str, object]:
+        """Field -> value, of a record that somebody has made."""
+        fields = self._names[f"{NAMESPACE}.{type(record).__name__}"]["fields"]
+        return {field["name"]: getattr(record, field["name"]) for field in fields}
+
+    def check(self, record: str, given: Mapping[str, object]) -> None:
+        """Raises UnfitValue for the first field that is not as the schema of the record wants it.
+
+        A field that is not given has a default.
+        """
+        room = VALUE_BYTES_MAX
+        for field in self._names[f"{NAMESPACE}.{record}"]["fields"]:
+            name: str = field["name"]
+            if name in given:
+                room = self._checked(field["type"], given[name], name, room)
+
+    def _checked(self, schema: Schema, value: object, what: str, room: int) -> int:
+        if isinstance(schema, list):
+            if any(short_name(type_name(branch)) == JSON for branch in schema):
+                return check_value(value, what, room)
+            if value is None:
+                return room
+            (schema,) = (branch for branch in schema if branch != "null")
+        kind = type_name(schema)
+        if kind == "map":
+            return self._checked_map(schema, value, what, room)
+        if kind == "string":
+            check_text(value, what)
+        elif kind == "boolean":
+            _check(type(value) is bool, what, "True or False", value)
+        elif kind in _BITS:
+            _check(type(value) is int, what, "an int", value)
+            bits = _BITS[kind]
+            if not -(1 << bits - 1) <= value < 1 << bits - 1:  # type: ignore[operator]
+                raise UnfitValue(what, (), f"expected an int of {bits} bits, found one that does not fit")
+        else:
+            enum: type[StrEnum] = ENUMS[short_name(kind)]
+            _check(type(value) is enum, what, f"a {enum.__name__} ({', '.join(enum)})", value)
+        return room
+
+    def _checked_map(self, schema: Schema, value: object, what: str, room: int) -> int:
+        assert isinstance(schema, dict)
+        _check(isinstance(value, Mapping), what, "a dict", value)
+        for key, item in value.items():  # type: ignore[attr-defined]
+            check_text(key, f"a name in {what}")
+            room = self._checked(schema["values"], item, f"{what}[{key[:40]!r}]", room - len(key))
+        return room
+
+
+def _check(fits: bool, what: str, expected: str, value: object) -> None:
+    if not fits:
+        raise UnfitValue(what, (), f"expected {expected}, found {type(value).__name__}")
