@@ -22,7 +22,7 @@ import structlog
 
 from halter.broker import leash
 from processors.errors import HalterError
-from processors.observability import ReadyFile
+from processors.observability import ReadyFile, read_line
 
 USAGE_EXIT_CODE: Final = 2
 """How the command line says that an option is wrong: no restart changes that."""
@@ -75,6 +75,38 @@ def how_it_ended(exit_code: int) -> str:
     return f"was killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with exit code {exit_code}"
 
 
+FROM_OUTSIDE: Final = frozenset({0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
+"""Exit codes of a process that somebody else ended: nothing that it said is the reason."""
+FAILURES: Final = frozenset({"error", "critical"})
+NO_REASONS: Final = ("Thread 0x", "Current thread 0x", "Traceback (", "Extension modules:")
+"""How lines begin that stand around a stack."""
+
+
+class LastWords:
+    """What a process said last that may be why it ended: a failure on its log, or a word beside the log, such as the
+    sentence with which a command ends, or what a library says before it aborts. The rest of a log is no reason.
+    """
+
+    def __init__(self) -> None:
+        self._reason = ""
+
+    def hear(self, line: str) -> None:
+        """Take the next line of its stderr."""
+        # Wrong options are told in a box, whose border says nothing.
+        text = line.strip(" \r\n│╭╮╰╯─")
+        if not text or line.startswith((" ", "\t", *NO_REASONS)):
+            return
+        logged = read_line(text)
+        if logged is None:
+            self._reason = text.removeprefix("halter: ")
+        elif logged[0] in FAILURES:
+            self._reason = logged[1]
+
+    def reason(self, exit_code: int) -> str:
+        """Why it ended so; else how, in words."""
+        return how_it_ended(exit_code) if exit_code in FROM_OUTSIDE or not self._reason else self._reason
+
+
 class Worker:
     """One slot: at most one process at a time."""
 
@@ -82,7 +114,7 @@ class Worker:
         """Without a ready file a process counts as ready as long as it runs."""
         self.slot, self._command, self._policy, self._ready_file = slot, command, policy, ready_file
         self._process: asyncio.subprocess.Process | None = None
-        self._last_line = ""
+        self._last_words = LastWords()
         self._stopping = asyncio.Event()
         self._log = structlog.get_logger("halter.supervisor")
 
@@ -99,13 +131,15 @@ class Worker:
             if self._stopping.is_set():
                 return
             deaths = 1 if steadiness.proved else deaths + 1
-            how = f"worker '{self.slot}' {how_it_ended(exit_code)}"
+            reason = self._last_words.reason(exit_code)
             if deaths >= self._policy.deaths_max or exit_code == USAGE_EXIT_CODE:
                 times = f", {deaths} times in a row" if deaths > 1 else ""
-                raise CrashLoop(f"{how}{times}: {self._last_line or 'it said nothing'}")
+                how = how_it_ended(exit_code)
+                why = "nothing that it said is a reason" if reason == how else reason
+                raise CrashLoop(f"worker '{self.slot}' {how}{times}: {why}")
             wait = self._policy.wait(deaths)
             self._log.error(
-                "worker_ended", worker=self.slot, how=how_it_ended(exit_code), reason=self._last_line, again_in_s=wait
+                "worker_ended", worker=self.slot, how=how_it_ended(exit_code), reason=reason, again_in_s=wait
             )
             await self._wait(wait)
 
@@ -130,7 +164,7 @@ class Worker:
             self._process.kill()
 
     async def _run(self) -> int:
-        self._last_line = ""
+        self._last_words = LastWords()
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *self._command),
             stdin=asyncio.subprocess.DEVNULL,
@@ -156,7 +190,7 @@ class Worker:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _pass_on(self, stderr: asyncio.StreamReader) -> None:
-        """Pass on what it says, and keep the last line: it has the reason if it ends."""
+        """Pass on what it says, and keep what may be the reason if it ends."""
         while True:
             try:
                 line = await stderr.readline()
@@ -166,9 +200,7 @@ class Worker:
                 return
             sys.stderr.buffer.write(line)
             sys.stderr.buffer.flush()
-            # Wrong options are told in a box, whose border says nothing.
-            if text := line.decode("utf-8", "replace").strip(" \r\n│╭╮╰╯─"):
-                self._last_line = text.removeprefix("halter: ")
+            self._last_words.hear(line.decode("utf-8", "replace"))
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -10,6 +10,7 @@ import errno
 import json
 import logging
 import os
+import re
 import socket
 import sys
 import threading
@@ -72,6 +73,26 @@ def configure_logging(log_format: LogFormat = "console", level: str = "INFO", wo
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(level_number, logging.WARNING))
+    logging.captureWarnings(True)
+
+
+CONSOLE_LINE: Final = re.compile(r"\S+ \[(?P<level>[a-z]+) *\] (?P<text>.*)", re.DOTALL)
+
+
+def read_line(line: str) -> tuple[str, str] | None:
+    """The level of a line that a log of ours has, in either form and without colours, and what it says; None: it is
+    no line of such a log.
+    """
+    if line.startswith("{"):
+        try:
+            fields = json.loads(line)
+            level, event = fields.pop("level"), fields.pop("event")
+        except (ValueError, KeyError, AttributeError):
+            return None
+        more = (f"{name}={value!r}" for name, value in sorted(fields.items()) if name != "timestamp")
+        return level, " ".join([event, *more])
+    found = CONSOLE_LINE.fullmatch(line)
+    return None if found is None else (found["level"], " ".join(found["text"].split()))
 
 
 class ReadyFile:

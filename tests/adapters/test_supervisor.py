@@ -1,5 +1,6 @@
 """Rules of the supervisor, with small programs in the workers' place."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from halter.supervisor import RestartPolicy, Steadiness
+from halter.supervisor import LastWords, RestartPolicy, Steadiness
 
 SUPERVISE = """
 import sys
@@ -157,6 +158,56 @@ def test_a_crash_loop_is_given_up_with_the_exit_code_and_the_last_words(
     exit_code, stderr = supervise(DYING).end()
     assert exit_code == 1
     assert last_words(stderr).endswith("ended with exit code 3, 5 times in a row: the cause of it all")
+
+
+LOG = """
+import json, sys, structlog
+from processors.observability import configure_logging
+configure_logging(sys.argv[1], "debug")
+log = structlog.get_logger("test")
+for line in json.loads(sys.argv[2]):
+    level, _, text = line.partition(" ")
+    print(text, file=sys.stderr) if level == "raw" else getattr(log, level)(text, reason="so it is", n=1)
+"""
+FAILURE = "failed n=1 reason='so it is'"
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+@pytest.mark.parametrize(
+    ("lines", "exit_code", "reason"),
+    [
+        (["error failed", "info stopped"], 1, FAILURE),
+        (["error failed", "warning slow", "debug there", "info stopped"], 1, FAILURE),
+        (["critical failed"], 70, FAILURE),
+        (["error first", "error failed", "info stopped"], 75, FAILURE),
+        (["error failed", "info stopped", "raw halter: the sentence"], 1, "the sentence"),
+        (["info folding", "raw python: c.c:7: assertion failed"], -signal.SIGABRT, "python: c.c:7: assertion failed"),
+        (["raw Fatal Python error: x", "raw Thread 0x7 (...):", "raw   File x"], 1, "Fatal Python error: x"),
+        (["raw Traceback (most recent call last):", "raw   File x, line 1", "raw ValueError: x"], 1, "ValueError: x"),
+        (["raw │ no such port │", "raw ╰───╯"], 2, "no such port"),
+        (["info started", "info joined"], 3, "ended with exit code 3"),
+        (["info joined"], -signal.SIGSEGV, "was killed by SIGSEGV"),
+        (["error failed", "info joined"], -signal.SIGKILL, "was killed by SIGKILL"),
+        (["error failed", "info stopped"], 0, "ended with exit code 0"),
+        ([], 1, "ended with exit code 1"),
+    ],
+)
+def test_the_reason_of_an_end_is_the_last_failure_that_was_told_or_how_it_ended(
+    log_format: str, lines: list[str], exit_code: int, reason: str
+) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", LOG, log_format, json.dumps(lines)], capture_output=True, encoding="utf-8", check=True
+    )
+    words = LastWords()
+    for line in said.stderr.splitlines(keepends=True):
+        words.hear(line)
+    assert words.reason(exit_code) == reason
+
+
+def test_a_harmless_line_at_the_end_is_no_reason(supervise: Callable[[str], Supervised]) -> None:
+    code = LOG.replace("sys.argv[1]", "'console'").replace("sys.argv[2]", '\'["error failed", "info stopped"]\'')
+    _, stderr = supervise(f"{code}\nsys.exit(3)").end()
+    assert last_words(stderr).endswith(f"ended with exit code 3, 5 times in a row: {FAILURE}")
 
 
 def test_a_wrong_option_is_not_tried_again(supervise: Callable[[str], Supervised]) -> None:
