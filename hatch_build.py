@@ -23,6 +23,7 @@ COMPILED = (
     "processors/core/events.py",
     "processors/core/evolve.py",
     "processors/core/expressions.py",
+    "processors/core/external_events.py",
     "processors/core/failing.py",
     "processors/core/failures.py",
     "processors/core/halting.py",

@@ -16,6 +16,7 @@ from processors.codec import Codec
 from processors.core.engine import new_run, replay
 from processors.core.events import (
     Event,
+    ExternalEventDropped,
     ExternalEventPosted,
     Halt,
     InterruptAccepted,
@@ -153,7 +154,7 @@ def _external_events_of(event: Event) -> list[tuple[str, str]]:
         case SpawnChild(type=ThreadType.INTERRUPT) | NodeCompleted() | NodeFailed() | ThreadFailed():
             name, event_id = event.external_event_def, event.external_event_id
             return [] if name is None or event_id is None else [(name, event_id)]
-        case InterruptAccepted() | InterruptDropped() | InterruptSuperseded():
+        case InterruptAccepted() | InterruptDropped() | InterruptSuperseded() | ExternalEventDropped():
             return [(event.external_event_def, event.external_event_id)]
         case _:
             return []

@@ -28,6 +28,7 @@ from processors.core.commands import (
 from processors.core.events import (
     ChildFailureHandled,
     Event,
+    ExternalEventDropped,
     ExternalEventPosted,
     Halt,
     HaltReasonResolved,
@@ -98,6 +99,7 @@ def event_line(event: Event) -> str:
             WfRunDeleted()
             | WfRunEnded()
             | ExternalEventPosted()
+            | ExternalEventDropped()
             | WfRunQuarantined()
             | InputKept()
             | WfRunReleased()
@@ -148,6 +150,8 @@ def _happened(event: Event) -> str:
         case ExternalEventPosted():
             thread = "" if event.thread is None else f" for #{event.thread}"
             return f"{event.external_event_def} {event.external_event_id}{thread}"
+        case ExternalEventDropped():
+            return f"{event.external_event_def} {event.external_event_id}: {event.reason}"
         case Halt() | HaltReasonResolved():
             return str(event.reason)
         case Resume():

@@ -17,6 +17,7 @@ class DefinitionFold:
         self._codec = codec
         self._task_queues = task_queues
         self._definitions = Definitions()
+        self._binds = codec.writes(Definition.__name__, "external_event_defs")
 
     def restore(self, definition: Definition) -> None:
         """Take a row of `definitions`."""
@@ -24,7 +25,9 @@ class DefinitionFold:
 
     def fold(self, command: DefinitionCommand, cause: Cause) -> list[OutputRecord]:
         """The outcome on `definition-events`, and the definitions that are new or deleted."""
-        outcome, definitions = decide_definition(self._definitions, command, cause, self._task_queues)
+        outcome, definitions = decide_definition(
+            self._definitions, command, cause, self._task_queues, binds=self._binds
+        )
         outputs = [OutputRecord("definition-events", 0, outcome.name.encode(), self._codec.encode(outcome))]
         for definition in definitions:
             self._definitions.apply(definition)

@@ -46,9 +46,9 @@ class DefinitionsView:
         """The TaskDef of this name, deleted or not: WfRuns keep theirs."""
         return self._definitions.task_def(name)
 
-    def external_event_def(self, name: str) -> Definition | None:
-        """The ExternalEventDef of this name, deleted or not."""
-        return self._definitions.external_event_def(name)
+    def external_event_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
+        """The ExternalEventDef of this name, deleted or not: the revision that a WfSpec binds, or the newest."""
+        return self._definitions.external_event_def(name, bound_by)
 
     def workflow_event_def(self, name: str) -> Definition | None:
         """The WorkflowEventDef of this name, deleted or not."""

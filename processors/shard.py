@@ -93,8 +93,12 @@ class ShardFactory:
         """
         self._partitions = partitions
         self._codec = codec
-        append_times = codec.writes(ExternalEventPosted.__name__, "appended_ms")
-        self._context = Context(definitions, limits or Limits(), append_times)
+        self._context = Context(
+            definitions,
+            limits or Limits(),
+            append_times=codec.writes(ExternalEventPosted.__name__, "appended_ms"),
+            binds_event_defs=codec.writes(Definition.__name__, "external_event_defs"),
+        )
         self._inputs = _INPUTS if can_be_operated(codec) else tuple(it for it in _INPUTS if it != OPERATOR_COMMANDS)
         self._task_queues = frozenset(task_queues)
         self._shard = shard or Shard

@@ -35,6 +35,7 @@ PARTS: Final[Mapping[str, type]] = {
         Timestamp,
         events.Cause,
         events.DefinitionProblem,
+        events.DefinitionVersion,
         events.ExternalEventKeyRef,
         events.VariableWrite,
         model.AcceptedInterrupt,

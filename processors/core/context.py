@@ -24,8 +24,10 @@ class DefinitionLookup(Protocol):
     def task_def(self, name: str) -> Definition | None:
         """The TaskDef of this name, deleted or not: WfRuns keep theirs."""
 
-    def external_event_def(self, name: str) -> Definition | None:
-        """The ExternalEventDef of this name, deleted or not."""
+    def external_event_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
+        """The ExternalEventDef of this name, deleted or not: the revision that a WfSpec binds, if one is given that
+        names it, else the newest.
+        """
 
     def workflow_event_def(self, name: str) -> Definition | None:
         """The WorkflowEventDef of this name, deleted or not."""
@@ -82,3 +84,5 @@ class Context:
     limits: Limits = Limits()
     append_times: bool = True
     """Whether the log can say when an ExternalEvent was appended: the schemas of 0.1.0 cannot (docs/upgrades.md)."""
+    binds_event_defs: bool = True
+    """Whether a WfRun reads ExternalEvents that came before it as its WfSpec binds them: 0.1.0 did not."""

@@ -37,6 +37,7 @@ from processors.core.events import (
     WfRunDeleted,
     WfRunStarted,
 )
+from processors.core.external_events import drop_unfit
 from processors.core.halting import halt
 from processors.core.interrupts import offer
 from processors.core.model import (
@@ -93,6 +94,8 @@ def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iter
         match command:
             case RunWf():
                 yield _run_wf(run, command, context)
+                if context.binds_event_defs:
+                    yield from drop_unfit(run, context)
             case ExternalEvent():
                 yield _posted(run, command, context, time_ms)
                 if run.exists and run.status not in TERMINAL:
@@ -192,7 +195,7 @@ def _check_definitions(command: RunWf | ExternalEvent, context: Context) -> None
 def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) -> ExternalEventPosted:
     """An ExternalEvent is taken in for any valid id, run or not: it may come before its WfRun (SEMANTICS 7)."""
     _check_definitions(command, context)
-    definition = context.definitions.external_event_def(command.external_event_def)
+    definition = context.definitions.external_event_def(command.external_event_def, run.wf_spec)
     if definition is None:
         raise Refusal(RejectionCode.INVALID_ARGUMENT, f"there is no ExternalEventDef {command.external_event_def!r}")
     event_id = command.external_event_id

@@ -6,8 +6,11 @@ that WfSpec names. Deleted means that nothing new may refer to it: no RunWf, no 
 Versions of a WfSpec: one equal to the newest registers nothing; a breaking change is a new major version, any other a
 new revision. Breaking is what a caller of RunWf would notice: a Variable of the entrypoint that it could pass is gone
 or has another type, or which ones are required has changed. The type of a Variable that some version required never
-changes (VAR_FROZEN_TYPE). TaskDefs and WorkflowEventDefs do not change, workers and consumers are written to them;
-ExternalEventDefs may be overwritten. Those three kinds have no versions to choose from: the newest is the one.
+changes (VAR_FROZEN_TYPE). TaskDefs and WorkflowEventDefs do not change, workers and consumers are written to them.
+
+An ExternalEventDef may be put again with another type: each change is a new revision. A WfSpec binds the revisions that
+are the newest where it is accepted, and its WfRuns read their ExternalEvents by those (ADR 12). One that was registered
+before WfSpecs bound anything binds what there was when they began to: until then each put was a new major version.
 
 A definition that the newest version of a WfSpec names cannot be deleted: the next WfRun would need it.
 """
@@ -34,11 +37,11 @@ from processors.core.events import (
     DefinitionAccepted,
     DefinitionProblem,
     DefinitionRejected,
+    DefinitionVersion,
     RejectionCode,
 )
 from processors.core.model import WfSpecId
 from processors.core.spec import (
-    ExternalEventNode,
     TaskNode,
     ThrowEventNode,
     VariableDef,
@@ -122,9 +125,31 @@ class Definitions:
         """The TaskDef of this name, deleted or not: WfRuns keep theirs."""
         return self.newest(DefinitionKind.TASK_DEF, name)
 
-    def external_event_def(self, name: str) -> Definition | None:
-        """The ExternalEventDef of this name, deleted or not."""
-        return self.newest(DefinitionKind.EXTERNAL_EVENT_DEF, name)
+    def external_event_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
+        """The ExternalEventDef of this name, deleted or not: the revision that a WfSpec binds, if one is given that
+        names it, else the newest.
+        """
+        versions = self._versions.get((DefinitionKind.EXTERNAL_EVENT_DEF, name))
+        if not versions:
+            return None
+        bound = None if bound_by is None else self._binding(bound_by, name, versions)
+        return versions[max(versions) if bound is None else bound]
+
+    def _binding(self, wf_spec_id: WfSpecId, name: str, versions: Iterable[Version]) -> Version | None:
+        """The revision of an ExternalEventDef that a WfSpec binds; None if it does not name it."""
+        bindings = self.version(wf_spec_id).external_event_defs
+        if bindings:
+            bound = bindings.get(name)
+            return None if bound is None else (bound.major, bound.revision)
+        if name not in self.wf_spec(wf_spec_id).external_event_defs:
+            return None
+        return max(version for version in versions if version[1] == 0)  # from before bindings: see the module's theory
+
+    def bindings(self, wf_spec_id: WfSpecId) -> dict[str, Definition]:
+        """The ExternalEventDefs that a WfSpec names, as it binds them, by name."""
+        names = sorted(self.wf_spec(wf_spec_id).external_event_defs)
+        bound = ((name, self.external_event_def(name, wf_spec_id)) for name in names)
+        return {name: definition for name, definition in bound if definition is not None}
 
     def workflow_event_def(self, name: str) -> Definition | None:
         """The WorkflowEventDef of this name, deleted or not."""
@@ -169,13 +194,21 @@ TaskQueues: TypeAlias = frozenset[str] | None
 
 
 def decide_definition(
-    definitions: Definitions, command: DefinitionCommand, cause: Cause, task_queues: TaskQueues = None
+    definitions: Definitions,
+    command: DefinitionCommand,
+    cause: Cause,
+    task_queues: TaskQueues = None,
+    *,
+    binds: bool = True,
 ) -> tuple[Outcome, list[Definition]]:
-    """The outcome of a command, and the definitions to store and `apply`: several only for a deletion."""
+    """The outcome of a command, and the definitions to store and `apply`: several only for a deletion.
+
+    Without `binds` as 0.1.0 decided it, while there are workers of it: WfSpecs bind no ExternalEventDefs.
+    """
     try:
         if isinstance(command, DeleteDefinition):
             return _delete(definitions, command, cause)
-        definition = _put(definitions, command, task_queues)
+        definition = _put(definitions, command, task_queues, binds=binds)
     except _Refused as refused:
         return _rejected(command, refused, cause), []
     changed = definition not in definitions.versions(definition.kind, definition.name)
@@ -194,7 +227,7 @@ def refusals(
             if isinstance(command, DeleteDefinition):
                 _, found = _delete(registered, command, _NOBODY)
             else:
-                found = [_put(registered, command, task_queues)]
+                found = [_put(registered, command, task_queues, binds=True)]
         except _Refused as refused:
             for problem in refused.problems or [DocumentProblem(refused.code, (), refused.message)]:
                 yield index, problem
@@ -207,14 +240,14 @@ _NOBODY = Cause("definition-commands", 0, 0, None, 0)
 """The cause of what is only tried."""
 
 
-def _put(definitions: Definitions, command: PutDefinition, task_queues: TaskQueues) -> Definition:
+def _put(definitions: Definitions, command: PutDefinition, task_queues: TaskQueues, *, binds: bool) -> Definition:
     match command:
         case PutWfSpec():
-            return _put_wf_spec(definitions, command)
+            return _put_wf_spec(definitions, command, binds=binds)
         case PutTaskDef():
             return _put_task_def(definitions, command, task_queues)
         case PutExternalEventDef():
-            return _put_external_event_def(definitions, command)
+            return _put_external_event_def(definitions, command, binds=binds)
         case PutWorkflowEventDef():
             return _put_workflow_event_def(definitions, command)
         case _:
@@ -255,12 +288,17 @@ def _accepted(definition: Definition, cause: Cause, *, changed: bool) -> Definit
     return DefinitionAccepted(definition.kind, definition.name, definition.major, definition.revision, changed, cause)
 
 
-def _put_wf_spec(definitions: Definitions, command: PutWfSpec) -> Definition:
+def _put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool) -> Definition:
     name = command.name
     document = _parsed_document(command)
     latest = definitions.latest_wf_spec(name)
     registered = None if latest is None else definitions.wf_spec(latest)
-    if latest is not None and registered is not None and _is_equal(document, registered):
+    if (
+        latest is not None
+        and registered is not None
+        and _is_equal(document, registered)
+        and not (binds and _should_bind_anew(definitions, command, document, latest))
+    ):
         return definitions.version(latest)
     wf_spec = _checked_wf_spec(definitions, command, document)
     newest = definitions.newest(DefinitionKind.WF_SPEC, name)
@@ -279,7 +317,32 @@ def _put_wf_spec(definitions: Definitions, command: PutWfSpec) -> Definition:
             revision = 1 + max(
                 known.revision for known in definitions.versions(DefinitionKind.WF_SPEC, name) if known.major == major
             )
-    return Definition(DefinitionKind.WF_SPEC, name, major, revision, document=wf_spec.document)
+    bindings = _bindings(definitions, wf_spec) if binds else {}
+    return Definition(
+        DefinitionKind.WF_SPEC, name, major, revision, document=wf_spec.document, external_event_defs=bindings
+    )
+
+
+def _bindings(definitions: Definitions, wf_spec: WfSpec) -> dict[str, DefinitionVersion]:
+    """What a WfSpec that is accepted now binds."""
+    newest = ((name, definitions.external_event_def(name)) for name in sorted(wf_spec.external_event_defs))
+    return {name: definition.version for name, definition in newest if definition is not None}
+
+
+def _should_bind_anew(definitions: Definitions, command: PutWfSpec, document: object, latest: WfSpecId) -> bool:
+    """Whether one that equals the newest version is a new revision: it may be updated, an ExternalEventDef that it
+    names has changed, and it can be bound to what that is now. Else it stays as it is: a deployment may be repeated
+    whatever has become of the definitions.
+    """
+    bound = definitions.bindings(latest)
+    if command.allowed_update is AllowedUpdate.NONE or all(
+        definition.version == newest.version
+        for name, definition in bound.items()
+        if (newest := definitions.external_event_def(name)) is not None
+    ):
+        return False
+    _, problems = examine(document, definitions)
+    return not problems
 
 
 def _parsed_document(command: PutWfSpec) -> object:
@@ -397,14 +460,20 @@ def _put_workflow_event_def(definitions: Definitions, command: PutWorkflowEventD
     )
 
 
-def _put_external_event_def(definitions: Definitions, command: PutExternalEventDef) -> Definition:
+def _put_external_event_def(definitions: Definitions, command: PutExternalEventDef, *, binds: bool) -> Definition:
     _check_name(command.name, "a name")
     kind = DefinitionKind.EXTERNAL_EVENT_DEF
     newest = definitions.newest(kind, command.name)
     if newest is not None and not newest.deleted and newest.content_type is command.content_type:
         return newest
-    major = 0 if newest is None else newest.major + 1
-    return Definition(kind, command.name, major, 0, content_type=command.content_type)
+    if newest is None:
+        major, revision = 0, 0
+    elif binds:
+        # Also after a deletion: a major version of its own would be what WfSpecs from before bindings bind.
+        major, revision = newest.major, newest.revision + 1
+    else:
+        major, revision = newest.major + 1, 0
+    return Definition(kind, command.name, major, revision, content_type=command.content_type)
 
 
 def _unchanging(definitions: Definitions, wanted: Definition) -> Definition:
@@ -485,15 +554,12 @@ def _users(definitions: Definitions, kind: DefinitionKind, name: str) -> Iterato
 
 def _named_by(wf_spec: WfSpec) -> set[tuple[DefinitionKind, str]]:
     """The definitions that a WfSpec names."""
-    named: set[tuple[DefinitionKind, str]] = set()
+    named = {(DefinitionKind.EXTERNAL_EVENT_DEF, name) for name in wf_spec.external_event_defs}
     for thread in wf_spec.threads.values():
-        named.update((DefinitionKind.EXTERNAL_EVENT_DEF, one.external_event_def) for one in thread.interrupts)
         for node in thread.nodes.values():
             match node:
                 case TaskNode():
                     named.add((DefinitionKind.TASK_DEF, node.task_def))
-                case ExternalEventNode():
-                    named.add((DefinitionKind.EXTERNAL_EVENT_DEF, node.external_event_def))
                 case ThrowEventNode():
                     named.add((DefinitionKind.WORKFLOW_EVENT_DEF, node.workflow_event_def))
                 case _:

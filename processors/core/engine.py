@@ -16,6 +16,7 @@ from processors.core.decide import decide
 from processors.core.events import (
     Cause,
     Event,
+    ExternalEventDropped,
     Halt,
     Ignored,
     InterruptAccepted,
@@ -90,7 +91,7 @@ def _may_be_kept(run: WfRun, thread: ThreadRun) -> bool:
 
 _TAKE_EVENTS = frozenset(
     {
-        *(NodeCompleted, NodeFailed, ThreadFailed),
+        *(ExternalEventDropped, NodeCompleted, NodeFailed, ThreadFailed),
         *(Halt, InterruptAccepted, InterruptSuperseded, InterruptDropped, SpawnChild),
     }
 )

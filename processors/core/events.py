@@ -76,6 +76,15 @@ class ExternalEventPosted:
 
 
 @record
+class ExternalEventDropped:
+    """A WfRun was started whose WfSpec cannot take an ExternalEvent that came before it: nothing ever will."""
+
+    external_event_def: str
+    external_event_id: str
+    reason: str
+
+
+@record
 class Halt:
     """A reason was put on a thread. RUNNING becomes HALTING. With PENDING_INTERRUPT, the event is claimed."""
 
@@ -410,6 +419,7 @@ Event: TypeAlias = (
     WfRunStarted
     | WfRunDeleted
     | ExternalEventPosted
+    | ExternalEventDropped
     | Halt
     | ThreadHalted
     | InterruptAccepted
@@ -492,6 +502,17 @@ class DefinitionRejected:
 
 
 @record
+class DefinitionVersion:
+    """A version of a definition."""
+
+    major: int
+    revision: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.revision}"
+
+
+@record
 class Definition:
     """An accepted definition, as kept on `definitions` under kind/name/major.revision."""
 
@@ -510,6 +531,15 @@ class Definition:
     content_type: VariableType | None = None
     """EXTERNAL_EVENT_DEF, WORKFLOW_EVENT_DEF."""
     deleted: bool = False
+    external_event_defs: dict[str, DefinitionVersion] = field(default_factory=dict)
+    """WF_SPEC: the revision of each ExternalEventDef that it names, the newest when it was accepted. Empty for one that
+    names none, and for all from before they were bound.
+    """
+
+    @property
+    def version(self) -> DefinitionVersion:
+        """Which of its versions it is."""
+        return DefinitionVersion(self.major, self.revision)
 
     @property
     def key(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any, assert_never
 from processors.core.commands import TaskStatus, TimerKind
 from processors.core.events import (
     ChildFailureHandled,
+    ExternalEventDropped,
     ExternalEventPosted,
     Halt,
     HaltReasonResolved,
@@ -166,6 +167,10 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             _rescue(run, event)
         case WfRunEnded():
             _end(run, event)
+        case ExternalEventDropped():
+            dropped = _change_event(run, (event.external_event_def, event.external_event_id))
+            dropped.status = ExternalEventStatus.DROPPED
+            dropped.content = None
         case WfRunQuarantined():
             run.quarantined_ms = event.at_ms
         case InputKept():

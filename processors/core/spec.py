@@ -379,12 +379,17 @@ class WfSpec:
     document: str = ""
     interrupting: Mapping[str, str] = field(init=False, repr=False, compare=False)
     """ExternalEventDef -> the one ThreadSpec that registers an interrupt for it."""
+    external_event_defs: frozenset[str] = field(init=False, repr=False, compare=False)
+    """The ExternalEventDefs that it names: of its interrupts, and of its EXTERNAL_EVENT nodes."""
 
     def __post_init__(self) -> None:
         """Find what follows, once."""
         threads = self.threads.values()
+        nodes = (node for thread in threads for node in thread.nodes.values())
+        awaited = {node.external_event_def for node in nodes if isinstance(node, ExternalEventNode)}
         interrupting = {it.external_event_def: thread.name for thread in threads for it in thread.interrupts}
         object.__setattr__(self, "interrupting", interrupting)
+        object.__setattr__(self, "external_event_defs", frozenset(awaited | interrupting.keys()))
 
 
 def walk(expression: Expression) -> Iterator[Expression]:

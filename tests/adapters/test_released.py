@@ -3,6 +3,7 @@
 The recordings (`tests/released`) were made by the released code itself; see `tests/support/released.py`.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 from halter.scenarios.comparison import difference
 from processors.codec import Codec, Unencodable, UnknownRelease
 from processors.codec.dropped import is_default
-from processors.core.commands import TaskStatus
+from processors.core.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf, TaskStatus
 from processors.core.context import Context
 from processors.core.engine import attach, new_run, replay
 from processors.core.events import LogEntry
+from processors.core.values import VariableType
 from tests.support.released import Output, ReleasedRun, recording, versions
 from tests.support.shard_rig import ShardRig
 
@@ -120,6 +122,51 @@ def test_told_to_write_a_release_a_worker_writes_what_that_release_did_byte_for_
         rig.turn(*turn.inputs)
         assert [Output(it.topic, it.key, it.value) for it in rig.outputs[written:]] == turn.outputs
         rig.wrote(turn.outputs)
+
+
+def test_a_wf_run_of_a_release_keeps_the_external_event_defs_that_there_were_at_the_upgrade() -> None:
+    threads = {
+        "main": {
+            "interrupts": [{"event": "add", "handler": "on-add"}],
+            "nodes": {
+                "start": {"kind": "ENTRYPOINT", "next": "wait"},
+                "wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "done"},
+                "done": {"kind": "EXIT"},
+            },
+        },
+        "on-add": {
+            "variables": {"INPUT": {"type": "INT"}},
+            "nodes": {"start": {"kind": "ENTRYPOINT", "next": "done"}, "done": {"kind": "EXIT"}},
+        },
+    }
+    document = json.dumps({"name": "cart", "entrypoint": "main", "threads": threads})
+    old, new = ShardRig(release="0.1.0"), Upgraded()
+    for command in (
+        PutExternalEventDef("add", VariableType.STR),
+        PutExternalEventDef("add", VariableType.INT),
+        PutExternalEventDef("go"),
+        PutWfSpec("cart", document),
+        RunWf("w", "cart"),
+        ExternalEvent("later", "add", "e0", 0),
+    ):
+        old.turn(command)
+    assert list(old.tables["definitions"]) == [
+        b"EXTERNAL_EVENT_DEF/add/0.0",
+        b"EXTERNAL_EVENT_DEF/add/1.0",
+        b"EXTERNAL_EVENT_DEF/go/0.0",
+        b"WF_SPEC/cart/0.0",
+    ]
+    new.tables, new._ends = old.tables, old._ends
+    for key, value in old.tables["definitions"].items():
+        new.view.apply(key, value, new.view.position + 1)
+    new.crash()
+    new.turn(PutExternalEventDef("add", VariableType.STR))
+    assert b"EXTERNAL_EVENT_DEF/add/1.1" in new.tables["definitions"]
+    assert new.events(ExternalEvent("w", "add", "e1", "text")) == ["Rejected"]
+    assert "Resume" in new.events(ExternalEvent("w", "add", "e1", 7))
+    assert new.events(ExternalEvent("later", "add", "e1", "text")) == ["ExternalEventPosted"]
+    assert new.events(RunWf("later", "cart"))[:2] == ["WfRunStarted", "ExternalEventDropped"]
+    assert [event.status for event in new.shard.wf_runs["later"].external_events.values()] == ["UNCLAIMED", "DROPPED"]
 
 
 def test_what_a_release_has_no_field_for_is_refused_and_not_dropped() -> None:

@@ -24,6 +24,7 @@ from processors.core.events import (
     Definition,
     DefinitionAccepted,
     DefinitionRejected,
+    DefinitionVersion,
     RejectionCode,
 )
 from processors.core.model import WfSpecId
@@ -275,16 +276,111 @@ def test_a_workflow_event_def_never_changes(fold: Fold):
     assert "expected content INT" in fold.refused(PutWorkflowEventDef("told"))
 
 
-def test_an_external_event_def_is_overwritten_under_a_new_major_version(fold: Fold):
+def test_each_change_of_an_external_event_def_is_a_revision_with_a_key_of_its_own(fold: Fold):
     versions = [
-        (outcome.major, outcome.changed)
-        for content_type in (None, None, VariableType.INT, VariableType.STR)
+        (outcome.major, outcome.revision, outcome.changed)
+        for content_type in (None, None, VariableType.INT, VariableType.STR, None)
         if isinstance(outcome := fold.take(PutExternalEventDef("add", content_type)), DefinitionAccepted)
     ]
-    assert versions == [(0, True), (0, False), (1, True), (2, True)]
+    assert versions == [(0, 0, True), (0, 0, False), (0, 1, True), (0, 2, True), (0, 3, True)]
+    keys = [definition.key for definition in fold.stored]
+    assert keys == [f"EXTERNAL_EVENT_DEF/add/0.{revision}" for revision in range(4)]
     found = fold.definitions.external_event_def("add")
     assert found is not None
-    assert found.content_type is VariableType.STR
+    assert (found.content_type, found.version) == (None, DefinitionVersion(0, 3))
+
+
+def naming(*events: str, **more: Any) -> dict[str, Any]:
+    """A WfSpec document that waits for these ExternalEvents, the first as an interrupt whose handler takes an INT."""
+    document = wf_spec()
+    threads = document["threads"]
+    threads["on-event"] = copy.deepcopy(threads["main"])
+    threads["on-event"]["variables"] = {"INPUT": {"type": "INT"}}
+    threads["main"]["interrupts"] = [{"event": events[0], "handler": "on-event"}]
+    nodes = threads["main"]["nodes"]
+    for event in events[1:]:
+        nodes[f"for-{event}"] = {"kind": "EXTERNAL_EVENT", "event": event, "next": nodes["start"]["next"]}
+        nodes["start"]["next"] = f"for-{event}"
+    return {**document, **more}
+
+
+def test_a_wf_spec_binds_the_revisions_of_the_external_event_defs_that_it_names(fold: Fold):
+    for content_type in (VariableType.INT, VariableType.STR, VariableType.INT):
+        fold.take(PutExternalEventDef("add", content_type))
+    fold.take(PutExternalEventDef("go"))
+    fold.take(PutExternalEventDef("other"))
+    assert fold.put(naming("add", "go")) == "0.0"
+    assert fold.stored[-1].external_event_defs == {"add": DefinitionVersion(0, 2), "go": DefinitionVersion(0, 0)}
+    fold.take(PutExternalEventDef("add", VariableType.STR))
+    fold.take(PutExternalEventDef("other", VariableType.STR))
+
+    def content_type(name: str) -> VariableType | None:
+        found = fold.definitions.external_event_def(name, WfSpecId("cart", 0, 0))
+        assert found is not None
+        return found.content_type
+
+    assert content_type("add") is VariableType.INT
+    assert content_type("other") is VariableType.STR, "it names none of that name: the newest"
+    assert fold.definitions.external_event_def("nope", WfSpecId("cart", 0, 0)) is None
+
+
+def test_the_same_wf_spec_is_a_new_revision_if_it_can_be_bound_to_what_has_changed(fold: Fold):
+    fold.take(PutExternalEventDef("add"))
+    fold.take(PutExternalEventDef("go"))
+    document = naming("add", "go")
+    assert fold.put(document) == "0.0"
+    fold.take(PutExternalEventDef("go", VariableType.STR))
+    assert fold.put(document, AllowedUpdate.NONE) == "0.0 as before"
+    assert fold.put(document, AllowedUpdate.MINOR_REVISION) == "0.1"
+    assert fold.stored[-1].external_event_defs == {"add": DefinitionVersion(0, 0), "go": DefinitionVersion(0, 1)}
+    assert fold.put(document) == "0.1 as before"
+    fold.take(PutExternalEventDef("add", VariableType.STR))
+    assert fold.put(document) == "0.1 as before", "its handler cannot take it"
+    assert fold.put({**document, "retention_s": 5}) == "INTERRUPT_INPUT_TYPE"
+    fold.take(PutExternalEventDef("add", VariableType.INT))
+    assert fold.put(document) == "0.2"
+    assert fold.stored[-1].external_event_defs["add"] == DefinitionVersion(0, 2)
+
+
+def test_a_wf_spec_from_before_bindings_is_bound_to_what_there_was_then(fold: Fold):
+    def take(command: DefinitionCommand, *, binds: bool) -> Definition | None:
+        _, definitions = decide_definition(fold.definitions, command, CAUSE, binds=binds)
+        for definition in definitions:
+            fold.definitions.apply(definition)
+        return definitions[0] if definitions else None
+
+    document = naming("add", "go")
+    put = PutWfSpec("cart", json.dumps(document))
+    for content_type in (VariableType.STR, VariableType.INT):
+        added = take(PutExternalEventDef("add", content_type), binds=False)
+    assert added is not None
+    assert added.key == "EXTERNAL_EVENT_DEF/add/1.0"
+    take(PutExternalEventDef("go"), binds=False)
+    old = take(put, binds=False)
+    assert old is not None
+    assert old.external_event_defs == {}
+    # While there are workers of that release it goes on as it did: the newest, whatever that is.
+    take(PutExternalEventDef("add", VariableType.STR), binds=False)
+    bound = fold.definitions.external_event_def("add", WfSpecId("cart", 0, 0))
+    assert bound == fold.definitions.external_event_def("add")
+    take(PutExternalEventDef("add", VariableType.INT), binds=False)
+    # Upgraded.
+    assert take(put, binds=True) is None, "nothing has changed"
+    changed = take(PutExternalEventDef("add", VariableType.DOUBLE), binds=True)
+    assert changed is not None
+    assert changed.key == "EXTERNAL_EVENT_DEF/add/3.1"
+    bound = fold.definitions.external_event_def("add", WfSpecId("cart", 0, 0))
+    assert bound is not None
+    assert bound.content_type is VariableType.INT
+    assert take(put, binds=True) is None, "it cannot take a DOUBLE"
+    take(DeleteDefinition(DefinitionKind.WF_SPEC, "cart"), binds=True)
+    take(DeleteDefinition(DefinitionKind.EXTERNAL_EVENT_DEF, "add"), binds=True)
+    anew = take(PutExternalEventDef("add", VariableType.STR), binds=True)
+    assert anew is not None
+    assert anew.key == "EXTERNAL_EVENT_DEF/add/3.2"
+    bound = fold.definitions.external_event_def("add", WfSpecId("cart", 0, 0))
+    assert bound is not None
+    assert (bound.content_type, bound.deleted) == (VariableType.INT, True)
 
 
 @pytest.mark.parametrize("name", ["", "a_b", "a.b", "a/b", "-a", "a-", "a b", "ä", "a" * 129, "a\n"])
@@ -368,7 +464,9 @@ def test_a_deleted_definition_may_be_registered_anew_and_differently(fold: Fold)
     ):
         outcome = fold.take(command)
         assert isinstance(outcome, DefinitionAccepted)
-        assert (outcome.major, outcome.changed) == (1, True)
+        # A revision, as every change of an ExternalEventDef: what is bound to the deleted one keeps that.
+        version = (0, 1) if isinstance(command, PutExternalEventDef) else (1, 0)
+        assert (outcome.major, outcome.revision, outcome.changed) == (*version, True)
     assert fold.put(wf_spec(task="charge")) == "0.0"
 
 

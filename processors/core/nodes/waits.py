@@ -6,6 +6,7 @@ from processors.core.commands import TimerKind
 from processors.core.context import Context
 from processors.core.events import Event, TimerArmed
 from processors.core.expressions import condition, evaluate
+from processors.core.external_events import content_of
 from processors.core.failures import TIMEOUT, VAR_ERROR, VAR_SUB_ERROR
 from processors.core.model import ExternalEventKey, ThreadRun, Timer, WakeOn, WfRun
 from processors.core.nodes.expected import seconds_ms
@@ -16,7 +17,7 @@ from processors.core.spec import ExternalEventNode, SleepNode, WaitForConditionN
 from processors.core.values import Timestamp, ValueProblem, describe, kind_of, timestamp_of
 
 
-def run_external_event(run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode) -> Iterator[Event]:  # noqa: ARG001
+def run_external_event(run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode) -> Iterator[Event]:
     """Claim the oldest unclaimed event that came in time; such a one wins over the time-out (N11).
 
     In time is what came before the deadline, by the records' times, and was folded before the timer fired. So it makes
@@ -24,7 +25,7 @@ def run_external_event(run: WfRun, context: Context, thread: ThreadRun, node: Ex
     """
     key = _claimable(run, thread, node.external_event_def)
     if key is not None:
-        yield from leave(run, thread, node, run.external_events[key].content, claimed=key)
+        yield from leave(run, thread, node, content_of(run, context, run.external_events[key]), claimed=key)
         return
     state = thread.node
     if state.matured_seq is not None:
