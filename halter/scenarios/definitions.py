@@ -13,18 +13,24 @@ class DefinitionsInMemory(Definitions):
     def __init__(self) -> None:
         super().__init__()
         self.position = 0
+        self._commands = 0
+
+    def register(self, commands: Iterable[DefinitionCommand]) -> list[DefinitionProblem]:
+        """Take them one after the other; all that is wrong with those that were refused."""
+        problems: list[DefinitionProblem] = []
+        for command in commands:
+            cause = Cause("definition-commands", 0, self._commands, command.command_id, self.position)
+            self._commands += 1
+            outcome, accepted = decide_definition(self, command, cause)
+            for definition in accepted:
+                self.apply(definition)
+                self.position += 1
+            if isinstance(outcome, DefinitionRejected):
+                problems.extend(outcome.problems or [DefinitionProblem(outcome.code, outcome.message)])
+        return problems
 
 
 def register(commands: Iterable[DefinitionCommand]) -> tuple[DefinitionsInMemory, list[DefinitionProblem]]:
     """The definitions, and all that is wrong with those that were refused."""
     definitions = DefinitionsInMemory()
-    problems: list[DefinitionProblem] = []
-    for offset, command in enumerate(commands):
-        cause = Cause("definition-commands", 0, offset, command.command_id, definitions.position)
-        outcome, accepted = decide_definition(definitions, command, cause)
-        for definition in accepted:
-            definitions.apply(definition)
-            definitions.position += 1
-        if isinstance(outcome, DefinitionRejected):
-            problems.extend(outcome.problems or [DefinitionProblem(outcome.code, outcome.message)])
-    return definitions, problems
+    return definitions, definitions.register(commands)

@@ -87,6 +87,13 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
+class Define:
+    """Definitions are registered, or put again."""
+
+    commands: Sequence[DefinitionCommand]
+
+
+@dataclass(frozen=True, slots=True)
 class Crash:
     """The engine loses its memory."""
 
@@ -114,7 +121,7 @@ class ExpectRejected:
     code: str | None
 
 
-Action: TypeAlias = Put | Report | Clock | Crash
+Action: TypeAlias = Put | Report | Clock | Define | Crash
 Expectation: TypeAlias = Expect | ExpectEvents | ExpectRejected
 
 
@@ -156,6 +163,15 @@ class Scenario:
     definitions_rejected: DefinitionsRejected | None = None
     places: Sequence[DefinitionPlace] = ()
     """Of the definitions, one for each."""
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues of its tasks."""
+        defined = [*self.definitions]
+        for step in self.steps:
+            if isinstance(step.does, Define):
+                defined += step.does.commands
+        return sorted({it.queue for it in defined if isinstance(it, PutTaskDef) and it.queue})
 
 
 LoadWfSpec: TypeAlias = Callable[[str], object]
@@ -377,27 +393,27 @@ class _Reader:
 
     def definitions(self, top: _Fields) -> Iterator[DefinitionCommand]:
         for name, value in top.entries("external_events").items():
-            path: Path = ("external_events", name)
+            path: Path = (*top.path, "external_events", name)
             self.places.append(DefinitionPlace(None, path))
             content = self.fields({} if value is None else value, path, "an ExternalEventDef", ("type",))
             yield PutExternalEventDef(name, self.type_of(content, "type"))
         for name, value in top.entries("workflow_events").items():
-            path = ("workflow_events", name)
+            path = (*top.path, "workflow_events", name)
             self.places.append(DefinitionPlace(None, path))
             content = self.fields({} if value is None else value, path, "a WorkflowEventDef", ("type",))
             yield PutWorkflowEventDef(name, self.type_of(content, "type"))
         for name, value in top.entries("tasks").items():
-            self.places.append(DefinitionPlace(None, ("tasks", name)))
-            yield self.task_def(name, {} if value is None else value)
+            path = (*top.path, "tasks", name)
+            self.places.append(DefinitionPlace(None, path))
+            yield self.task_def(name, {} if value is None else value, path)
         for index, value in enumerate(top.items("wf_specs")):
-            yield from self.wf_spec(value, ("wf_specs", index))
+            yield from self.wf_spec(value, (*top.path, "wf_specs", index))
 
     def type_of(self, definition: _Fields, name: str) -> VariableType | None:
         chosen = definition.one_of(name, VariableType)
         return None if chosen is None else VariableType(chosen)
 
-    def task_def(self, name: str, value: object) -> PutTaskDef:
-        path: Path = ("tasks", name)
+    def task_def(self, name: str, value: object, path: Path) -> PutTaskDef:
         task = self.fields(value, path, "a TaskDef", ("queue", "input", "output"))
         declared = None
         if task.has("input"):
@@ -535,6 +551,12 @@ class _Reader:
             return None
         return Clock(milliseconds)
 
+    def define(self, value: object, path: Path) -> Define:
+        places = len(self.places)
+        commands = list(self.definitions(self.fields(value, path, "define", DEFINITION_FIELDS)))
+        del self.places[places:]  # they are those of the step
+        return Define(commands)
+
     def crash(self, value: object, path: Path) -> Crash:
         self.fields({} if value is None else value, path, "crash", ())
         return Crash()
@@ -646,6 +668,7 @@ _STEPS: dict[str, Callable[[_Reader, Any, Path], Action | Expectation | None]] =
     "rescue": _Reader.rescue,
     "delete": _Reader.delete,
     "clock": _Reader.clock,
+    "define": _Reader.define,
     "crash": _Reader.crash,
     "expect": _Reader.expect,
     "expect_events": _Reader.expect_events,

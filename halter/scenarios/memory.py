@@ -5,16 +5,17 @@ that are due) with dictionaries in the place of topics. Its clock is set by whoe
 """
 
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from halter.scenarios.comparison import difference
+from halter.scenarios.definitions import DefinitionsInMemory
 from halter.scenarios.found import WfRunFound
-from processors.core.commands import Command, ExternalEvent, ReportTaskRun, TimerFired
+from processors.core.commands import Command, DefinitionCommand, ExternalEvent, ReportTaskRun, TimerFired
 from processors.core.context import Context
 from processors.core.engine import attach, handle, new_run, replay
-from processors.core.events import Cause, LogEntry
+from processors.core.events import Cause, DefinitionProblem, LogEntry
 from processors.core.model import TERMINAL, Changes, ExternalEventKey, Index, ThreadRun, WfRun, WfRunExternalEvent
 from processors.errors import HalterError
 from processors.timers import WHOLE_WF_RUN
@@ -106,6 +107,12 @@ class MemoryEngine:
         """Put one after the other."""
         for command in commands:
             self.put(command)
+
+    def register(self, commands: Sequence[DefinitionCommand]) -> list[DefinitionProblem]:
+        """Have definitions registered; all that is wrong with those that were refused."""
+        definitions = self.context.definitions
+        assert isinstance(definitions, DefinitionsInMemory), "these definitions are not this engine's to change"
+        return definitions.register(commands)
 
     def pass_time(self, milliseconds: int) -> list[LogEntry]:
         """Let time pass; timers fire when they are due, in the order (time, WfRun, thread, position, kind)."""

@@ -18,6 +18,7 @@ from halter.scenarios.document import (
     Action,
     Clock,
     Crash,
+    Define,
     Expect,
     ExpectEvents,
     ExpectRejected,
@@ -27,11 +28,19 @@ from halter.scenarios.document import (
     Step,
 )
 from halter.scenarios.found import WfRunFound
-from processors.core.commands import Command, ExternalEvent, ReportTaskRun, RunWf, TaskStatus
+from processors.core.commands import (
+    Command,
+    DefinitionCommand,
+    DeleteWfRun,
+    ExternalEvent,
+    ReportTaskRun,
+    RunWf,
+    TaskStatus,
+)
 from processors.core.context import DefinitionLookup
 from processors.core.documents import path_text
 from processors.core.events import DefinitionProblem, LogEntry, Rejected, TaskAttemptRequested
-from processors.core.model import NO_INCARNATION
+from processors.core.model import NO_INCARNATION, WfSpecId
 from processors.core.values import Timestamp, Value, ValueProblem, VariableType, timestamp_of
 from processors.errors import HalterError
 
@@ -47,6 +56,9 @@ class Engine(Protocol):
 
     def put_all(self, commands: Sequence[Command]) -> object:
         """Records arrive, one after the other, and are folded; the log has a turn for each."""
+
+    def register(self, commands: Sequence[DefinitionCommand]) -> Sequence[DefinitionProblem]:
+        """Definitions are registered; all that is wrong with those that are refused."""
 
     def pass_time(self, milliseconds: int) -> object:
         """Time passes; what is due fires."""
@@ -107,7 +119,7 @@ def _records_from(steps: Sequence[Step], number: int) -> Iterator[Command]:
 def judge_definitions(scenario: Scenario, problems: Sequence[DefinitionProblem]) -> Verdict | None:
     """The verdict where definitions were refused or should have been; None: go on and run the steps."""
     codes = [problem.code for problem in problems]
-    sentences = "; ".join(f"{problem.code}: {problem.message}" for problem in problems)
+    sentences = _sentences(problems)
     wanted = scenario.definitions_rejected
     if wanted is None:
         return Verdict(0, f"the definitions are refused: {sentences}") if problems else None
@@ -118,6 +130,10 @@ def judge_definitions(scenario: Scenario, problems: Sequence[DefinitionProblem])
         message = f"expected the definitions to be refused with {wanted.code}, found {sentences}"
         return Verdict(0, message, wanted.path)
     return Verdict(0)
+
+
+def _sentences(problems: Iterable[DefinitionProblem]) -> str:
+    return "; ".join(f"{problem.code}: {problem.message}" for problem in problems)
 
 
 class _Runner:
@@ -131,6 +147,8 @@ class _Runner:
         """Refusals of the step before that no expectation has named yet."""
         self._ahead = 0
         """How many of the engine's newest turns belong to steps that come next."""
+        self._wf_specs: dict[str, WfSpecId] = {}
+        """WfRun -> its WfSpec, of those that were to be run."""
 
     @property
     def seen(self) -> Sequence[Turn]:
@@ -173,6 +191,10 @@ class _Runner:
                 self._engine.put_all([self._report(action)])
             case Clock(milliseconds=milliseconds):
                 self._engine.pass_time(milliseconds)
+            case Define(commands=commands):
+                refused = self._engine.register(commands)
+                if refused:
+                    raise _Unexpected(f"the definitions are refused: {_sentences(refused)}")
             case Crash():
                 self._engine.crash()
 
@@ -185,6 +207,8 @@ class _Runner:
                 )
                 if spec_id is None:
                     return command
+                if command.wf_run_id not in self._wf_specs or self._engine.find(command.wf_run_id) is None:
+                    self._wf_specs[command.wf_run_id] = spec_id
                 spec = self._definitions.wf_spec(spec_id)
                 declared = spec.threads[spec.entrypoint].variables
                 variables = {
@@ -193,9 +217,13 @@ class _Runner:
                 }
                 return replace(command, variables=variables)
             case ExternalEvent():
-                definition = self._definitions.external_event_def(command.external_event_def)
+                bound_by = self._wf_specs.get(command.wf_run_id)
+                definition = self._definitions.external_event_def(command.external_event_def, bound_by)
                 content_type = None if definition is None else definition.content_type
                 return replace(command, content=_typed(command.content, content_type))
+            case DeleteWfRun():
+                self._wf_specs.pop(command.wf_run_id, None)
+                return command
             case _:
                 return command
 

@@ -20,9 +20,9 @@ from halter.scenarios.document import Scenario, read_scenario
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import run
 from halter.yaml_files import read_yaml
-from processors.core.commands import Command, PutTaskDef
+from processors.core.commands import Command, DefinitionCommand
 from processors.core.context import Context, Limits
-from processors.core.events import LogEntry
+from processors.core.events import DefinitionProblem, LogEntry
 from processors.inputs import InputRecord
 from tests.support.shard_rig import START_MS, ShardRig
 
@@ -63,11 +63,15 @@ class _Timed(MemoryEngine):
 
     def __init__(self, context: Context, start_ms: int) -> None:
         super().__init__(context, start_ms)
-        self.arrived: list[tuple[int, Command]] = []
+        self.arrived: list[tuple[int, Command | DefinitionCommand]] = []
 
     def put(self, command: Command) -> list[LogEntry]:
         self.arrived.append((self.time_ms, command))
         return super().put(command)
+
+    def register(self, commands: Sequence[DefinitionCommand]) -> list[DefinitionProblem]:
+        self.arrived.extend((self.time_ms, command) for command in commands)
+        return super().register(commands)
 
 
 def versions() -> list[str]:
@@ -108,12 +112,12 @@ def record(path: Path) -> dict[str, Any] | None:
     engine = _Timed(Context(definitions, scenario.limits), scenario.start_ms)
     verdict = run(scenario, engine, definitions)
     assert verdict.ok, verdict.problem
-    queues = sorted({it.queue for it in scenario.definitions if isinstance(it, PutTaskDef) and it.queue})
+    queues = scenario.queues
     turns = list(_turns(scenario, engine.arrived, ShardRig(scenario.limits, queues)))
     return {"scenario": path.stem, "limits": asdict(scenario.limits), "queues": queues, "turns": turns}
 
 
-def _turns(scenario: Scenario, arrived: Sequence[tuple[int, Command]], rig: ShardRig) -> Iterator[dict[str, Any]]:
+def _turns(scenario: Scenario, arrived: Sequence[tuple[int, Any]], rig: ShardRig) -> Iterator[dict[str, Any]]:
     timed: list[tuple[int, Any]] = [(START_MS, definition) for definition in scenario.definitions]
     for time_ms, command in [*timed, *arrived]:
         rig.now_ms = time_ms

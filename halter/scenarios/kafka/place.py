@@ -18,7 +18,6 @@ from halter.scenarios.kafka.engine import KafkaEngine
 from halter.scenarios.kafka.view import View
 from halter.scenarios.kafka.workers import WorkerProcess, Workers
 from processors.codec import Codec
-from processors.core.commands import PutTaskDef
 from processors.runtime.clients import Clients, Slot
 from processors.scenario_worker import PARTITIONS, SLOT, Assignment, topics_for
 from processors.settings import Settings
@@ -34,8 +33,7 @@ class Place:
     def __init__(self, settings: Settings, prefix: str, scenario: Scenario, workers: Workers, codec: Codec) -> None:
         """`settings` with the user's own prefix, `prefix` with that in it."""
         self._settings = replace(settings, prefix=prefix, partitions=PARTITIONS)
-        queues = {it.queue for it in scenario.definitions if isinstance(it, PutTaskDef) and it.queue}
-        self._assignment = Assignment(prefix, tuple(sorted(queues)), scenario.limits)
+        self._assignment = Assignment(prefix, tuple(scenario.queues), scenario.limits)
         self._topics = topics_for(self._settings.topics(), self._assignment.queues)
         self._admin = AdminClient(self._settings.admin())
         self._scenario, self._workers, self._codec = scenario, workers, codec
