@@ -400,6 +400,17 @@ class Client:
             self._learn(message)
         return self._definitions
 
+    def external_event_def(self, wf_run_id: str, name: str) -> Definition | None:
+        """The ExternalEventDef by which an event for this id is checked now: as the WfSpec of its WfRun binds it, if it
+        has been started, else the newest.
+        """
+        definitions = self.definitions()
+        if len(definitions.versions(DefinitionKind.EXTERNAL_EVENT_DEF, name)) < 2:
+            return definitions.external_event_def(name)
+        run = self.show(wf_run_id)
+        # Read again: the WfSpec may be newer than what was known.
+        return self.definitions().external_event_def(name, None if run is None else run.wf_spec)
+
     def _start_of_definitions(self) -> int:
         return self._definitions_position or FROM_THE_START
 

@@ -1,5 +1,6 @@
 """`halter spec put | list | get`: definitions on the cluster. What a file may say is `halter.definition_files`'."""
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,11 +18,14 @@ from halter.cli.connection import (
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from halter.client import Client
     from halter.definition_files import Written
     from halter.yaml_files import Problem
     from processors.core.definitions import Definitions
     from processors.core.events import Definition
+    from processors.core.model import WfSpecId
     from processors.core.spec import WfSpec
 
 PUT_EXAMPLES = (
@@ -172,13 +176,31 @@ def list_all(
 ) -> None:
     """List what is registered: the newest version of each definition."""
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
-        newest = {(it.kind, it.name): it for it in client.definitions().all() if not it.deleted}
+        definitions = client.definitions()
+    newest = {(it.kind, it.name): it for it in definitions.all() if not it.deleted}
     if as_json:
-        print_json([as_data(definition) for definition in newest.values()])
+        print_json([as_data(definition, definitions) for definition in newest.values()])
         return
     for definition in newest.values():
-        version = f" {definition.major}.{definition.revision}" if definition.kind == "WF_SPEC" else ""
+        version = f" {definition.version}" if definition.kind in ("WF_SPEC", "EXTERNAL_EVENT_DEF") else ""
         typer.echo(f"{KIND_NAMES[definition.kind]:<16}  {definition.name}{version}")
+        typer.echo("".join(f"{'':<16}  {line}\n" for line in outdated(definition, definitions)), nl=False)
+
+
+def outdated(definition: "Definition", definitions: "Definitions") -> "Iterator[str]":
+    """The ExternalEventDefs that a WfSpec binds and that have changed since: it is to be put again."""
+    if (wf_spec_id := wf_spec_id_of(definition)) is not None:
+        for name, bound in definitions.bindings(wf_spec_id).items():
+            newest = definitions.external_event_def(name)
+            if newest is not None and newest.version != bound.version:
+                yield f"  binds ExternalEventDef {name} {bound.version}, the newest is {newest.version}"
+
+
+def wf_spec_id_of(definition: "Definition") -> "WfSpecId | None":
+    """The version of a WfSpec that a definition is; None if it is none."""
+    from processors.core.model import WfSpecId
+
+    return WfSpecId(definition.name, *astuple(definition.version)) if definition.kind == "WF_SPEC" else None
 
 
 def get(
@@ -194,14 +216,15 @@ def get(
 ) -> None:
     """Print what is registered under a name, as JSON: a WfSpec, and what else has that name."""
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
-        found: dict[str, Definition] = {}
-        for definition in client.definitions().all():
-            if definition.name == name and version in (None, f"{definition.major}.{definition.revision}"):
-                found[definition.kind] = definition
+        definitions = client.definitions()
+    found: dict[str, Definition] = {}
+    for definition in definitions.all():
+        if definition.name == name and version in (None, str(definition.version)):
+            found[definition.kind] = definition
     if not found:
         wanted = name if version is None else f"{name} {version}"
         raise NoSuchDefinition(f"expected a definition named '{wanted}', found none; `halter spec list` shows all")
-    print_json([as_data(definition) for definition in found.values()])
+    print_json([as_data(definition, definitions) for definition in found.values()])
 
 
 def registered_wf_spec(client: "Client", name: str, version: str | None) -> "WfSpec":
@@ -214,13 +237,17 @@ def registered_wf_spec(client: "Client", name: str, version: str | None) -> "WfS
     return registered.wf_spec(found)
 
 
-def as_data(definition: "Definition") -> dict[str, Any]:
-    """A definition for programs: what it has, with its document as data."""
+def as_data(definition: "Definition", definitions: "Definitions") -> dict[str, Any]:
+    """A definition for programs: what it has, with its document as data, and what it binds as `name: version`."""
     import json
 
     from halter.plain import plain
 
     data = {key: value for key, value in plain(definition).items() if value is not None}
+    del data["external_event_defs"]
+    if (wf_spec_id := wf_spec_id_of(definition)) is not None:
+        bound = definitions.bindings(wf_spec_id)
+        data["external_event_defs"] = {name: str(it.version) for name, it in bound.items()}
     if definition.document is not None:
         data["document"] = json.loads(definition.document)
     return {**data, "kind": KIND_NAMES[definition.kind]}

@@ -136,7 +136,7 @@ def send(
     Exit codes: 0 done, 1 refused or an error, 2 usage.
     """
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
-        definition = client.definitions().external_event_def(event)
+        definition = client.external_event_def(wf_run_id, event)
         value = None if content is None else typed_value(content, definition.content_type if definition else None)
         posted = client.post_external_event(wf_run_id, event, value, event_id=event_id, thread=thread)
         report(client, posted, timeout, as_json=as_json)

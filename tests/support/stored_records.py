@@ -69,6 +69,7 @@ class RigClient:
         return self.rig.view._definitions
 
     refusals = Client.refusals
+    external_event_def = Client.external_event_def
 
     def put(self, command: DefinitionCommand, _timeout_s: float = 0) -> Put:
         """As `Client.put`."""
