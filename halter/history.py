@@ -13,9 +13,9 @@ from typing import Any, Final
 from halter.inspection import History, Incarnation
 from halter.log_text import event_line
 from halter.plain import plain
+from halter.times import iso
 from processors.core.events import Cause, LogEntry
 from processors.core.model import NO_INCARNATION
-from processors.core.values import Timestamp, iso_of
 
 EVENT_WIDTH_MAX: Final = 110
 """A line that is longer pushes its own cause to the right, not everybody's."""
@@ -55,7 +55,7 @@ def text(history: History, width: int | None = None) -> Iterator[str]:
 
 def _title(wf_run_id: str, incarnation: Incarnation) -> str:
     times = [entry.time_ms for entry in incarnation.entries]
-    span = f"{iso_of(Timestamp(min(times)))} to {iso_of(Timestamp(max(times)))}"
+    span = f"{iso(min(times))} to {iso(max(times))}"
     if incarnation.number == NO_INCARNATION:
         return f"{wf_run_id}, while there was no WfRun: {span}"
     return f"{wf_run_id}, started by wf-commands@{incarnation.number}: {span}"
@@ -67,7 +67,7 @@ def entry_data(entry: LogEntry) -> dict[str, Any]:
         "wf_run_id": entry.wf_run_id,
         "incarnation": entry.incarnation,
         "seq": entry.seq,
-        "time": iso_of(Timestamp(entry.time_ms)),
+        "time": iso(entry.time_ms),
         "event": type(entry.event).__name__,
         "fields": plain(entry.event),
         "cause": plain(entry.cause),

@@ -13,6 +13,7 @@ left out: they are numbers, and what a reader compares is what happened.
 from collections.abc import Iterable, Mapping
 from typing import assert_never
 
+from halter.times import iso
 from processors.core.commands import (
     Command,
     DeleteWfRun,
@@ -65,7 +66,7 @@ from processors.core.events import (
     WorkflowEventThrown,
 )
 from processors.core.model import Failure
-from processors.core.values import Timestamp, Value, iso_of, to_json, to_text
+from processors.core.values import Timestamp, Value, to_json, to_text
 
 NAME_WIDTH = 21
 VALUE_WIDTH_MAX = 60
@@ -146,7 +147,7 @@ def _happened(event: Event) -> str:
         case WfRunDeleted():
             return event.reason
         case WfRunEnded():
-            return f"{event.status}, kept until {iso_of(Timestamp(event.delete_at_ms))}"
+            return f"{event.status}, kept until {iso(event.delete_at_ms)}"
         case ExternalEventPosted():
             thread = "" if event.thread is None else f" for #{event.thread}"
             return f"{event.external_event_def} {event.external_event_id}{thread}"
@@ -174,12 +175,12 @@ def _happened(event: Event) -> str:
         case NodeFailed():
             return f"{event.node}: {failure_text(event.failure)}; handler {event.handler}"
         case TimerArmed() | TimerMatured():
-            return f"{event.timer.kind} {iso_of(Timestamp(event.timer.due_ms))}"
+            return f"{event.timer.kind} {iso(event.timer.due_ms)}"
         case TaskAttemptRequested():
             return f"{event.task_def}, attempt {event.attempt}{_values(event.input)}"
         case TaskAttemptEnded():
             name = "" if event.failure_name is None else f" {event.failure_name}"
-            again = "" if event.retry_at_ms is None else f", again at {iso_of(Timestamp(event.retry_at_ms))}"
+            again = "" if event.retry_at_ms is None else f", again at {iso(event.retry_at_ms)}"
             message = "" if event.message is None else f": {event.message}"
             value = event.output if event.status is TaskStatus.SUCCESS else event.content
             return f"attempt {event.attempt} {event.status}{name}{message}{again}{_content(value)}"
@@ -198,7 +199,7 @@ def _happened(event: Event) -> str:
         case WfRunQuarantined():
             return _by_operator(event.operator, event.reason)
         case InputKept():
-            return f"{len(event.value)} bytes, from {iso_of(Timestamp(event.timestamp_ms))}"
+            return f"{len(event.value)} bytes, from {iso(event.timestamp_ms)}"
         case WfRunReleased():
             return f"{event.inputs} inputs are decided now{_by_operator(event.operator, event.reason, before=', ')}"
         case SkipAccepted():

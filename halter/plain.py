@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, Final, get_args
 
+from halter.times import iso
 from processors.core.model import HaltReason
 from processors.core.values import Timestamp, iso_of
 
@@ -12,7 +13,10 @@ _NAMED: Final = get_args(HaltReason)
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses as objects, enums as text, bytes as {"base64": …}, times as ISO 8601; a halt reason has its name."""
+    """Dataclasses as objects, enums as text, bytes as {"base64": …}; a halt reason has its name.
+
+    Times are ISO 8601: those that a record keeps as milliseconds too, under their name without `_ms`.
+    """
     match value:
         case Timestamp():
             return iso_of(value)
@@ -26,6 +30,16 @@ def plain(value: Any) -> Any:
             return [plain(item) for item in value]
         case _ if is_dataclass(value) and not isinstance(value, type):
             named = {"reason": type(value).__name__} if isinstance(value, _NAMED) else {}
-            return {**named, **{field.name: plain(getattr(value, field.name)) for field in fields(value)}}
+            told = dict(named)
+            for field in fields(value):
+                told |= plain_field(field.name, getattr(value, field.name))
+            return told
         case _:
             return value
+
+
+def plain_field(name: str, value: Any) -> dict[str, Any]:
+    """A field of a record as it is told: every `_ms` of our records is a moment."""
+    if name.endswith("_ms"):
+        return {name.removesuffix("_ms"): None if value is None else iso(value)}
+    return {name: plain(value)}

@@ -6,9 +6,10 @@ all values go, and where a thread is not known, all that would be secret in any.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from halter.masking import UNKNOWN, Secrets
+from processors.core.context import WfSpecLookup
 from processors.core.events import (
     ExternalEventPosted,
     InputKept,
@@ -24,19 +25,10 @@ from processors.core.events import (
     WorkflowEventThrown,
 )
 from processors.core.model import NO_INCARNATION, Failure, ThreadRun, WfRun, WfSpecId
-from processors.core.spec import WfSpec
 from processors.core.values import Value
 from processors.errors import HalterError
 
 REDACTED: Final = "[redacted]"
-
-
-class WfSpecs(Protocol):
-    """Whoever knows the registered WfSpecs."""
-
-    def wf_spec(self, wf_spec_id: WfSpecId) -> WfSpec:
-        """A registered version, deleted or not; raises a HalterError if there never was one."""
-        ...
 
 
 def redacted(value: Value, secret: bool) -> Value:
@@ -47,7 +39,7 @@ def redacted(value: Value, secret: bool) -> Value:
 class Redactor:
     """Takes masked values out of the log and the state of WfRuns."""
 
-    def __init__(self, wf_specs: WfSpecs) -> None:
+    def __init__(self, wf_specs: WfSpecLookup) -> None:
         self._wf_specs = wf_specs
         self._known: dict[WfSpecId, Secrets] = {}
 

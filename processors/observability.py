@@ -14,6 +14,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, Final, Literal, Self
 
 import structlog
 
+from processors.core.values import Timestamp, iso_of
 from processors.errors import HalterError
 
 LogFormat = Literal["console", "json"]
@@ -49,7 +51,7 @@ def configure_logging(log_format: LogFormat = "console", level: str = "INFO", wo
     shared: list[Any] = [
         add_worker,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_time,
     ]
     renderer: Any
     if log_format == "json":
@@ -93,6 +95,11 @@ def read_line(line: str) -> tuple[str, str] | None:
         return level, " ".join([event, *more])
     found = CONSOLE_LINE.fullmatch(line)
     return None if found is None else (found["level"], " ".join(found["text"].split()))
+
+
+def add_time(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The time of a line, written as all times are."""
+    return {**event, "timestamp": iso_of(Timestamp(time.time_ns() // 1_000_000))}
 
 
 class ReadyFile:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -102,6 +103,11 @@ def note(sentence: str) -> None:
 def styled(text: str, **style: Any) -> str:
     """The text with colours, if a person looks at it."""
     return typer.style(text, **style) if sys.stdout.isatty() else text
+
+
+def terminal_width() -> int | None:
+    """How wide a line may be, if a person looks at it; what goes elsewhere has its lines whole."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 class BadVersion(UsageMistake):

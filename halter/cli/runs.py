@@ -20,6 +20,7 @@ from halter.cli.client import (
     parsed_version,
     print_json,
     styled,
+    terminal_width,
     typed_value,
     typed_values,
 )
@@ -314,7 +315,9 @@ def as_it_ended(client: "Client", row: "WfRun") -> "WfRun":
     from halter.inspection import BeginningMissing
 
     try:
-        return client.ended(row.wf_run_id)
+        ended = client.ended(row.wf_run_id)
+        ended.ended_ms, ended.timer = row.ended_ms, row.timer
+        return ended
     except BeginningMissing as missing:
         note(str(missing))
         return row
@@ -369,16 +372,17 @@ def print_outcome(posted: "Posted", entries: "Iterable[LogEntry]") -> None:
 def print_wf_run(client: "Client", wf_run: "WfRun", *, as_json: bool, unmask: bool = False) -> None:
     """A WfRun, as data or as text."""
     from halter.redaction import Redactor
-    from halter.wf_run_text import data, text
+    from halter.wf_run_text import data_with_waits, text, understood
 
-    shown = wf_run if unmask else Redactor(client.definitions()).run(wf_run)
+    definitions = client.definitions()
+    shown = understood(wf_run if unmask else Redactor(definitions).run(wf_run), definitions)
     if as_json:
-        print_json(data(shown))
+        print_json(data_with_waits(shown))
         return
     colours = {"RUNNING": "green", "COMPLETED": "blue", "HALTED": "yellow", "ERROR": "red", "EXCEPTION": "red"}
 
     def status(word: str, **more: Any) -> str:
         return styled(word, fg=colours.get(word.strip()), **more)
 
-    for line in text(shown, status):
+    for line in text(shown, status, width=terminal_width()):
         typer.echo(line)

@@ -8,15 +8,19 @@ from processors.core.model import WfSpecId
 from processors.core.spec import WfSpec
 
 
-class DefinitionLookup(Protocol):
+class WfSpecLookup(Protocol):
+    """The WfSpecs that are registered."""
+
+    def wf_spec(self, wf_spec_id: WfSpecId) -> WfSpec:
+        """A registered version, deleted or not; raises a HalterError if there never was one."""
+
+
+class DefinitionLookup(WfSpecLookup, Protocol):
     """The definitions at one position of `definitions`."""
 
     @property
     def position(self) -> int:
         """How far `definitions` has been read: the next offset."""
-
-    def wf_spec(self, wf_spec_id: WfSpecId) -> WfSpec:
-        """A registered version, deleted or not."""
 
     def latest_wf_spec(self, name: str, major: int | None = None, revision: int | None = None) -> WfSpecId | None:
         """The newest version, of a major version or exactly; None if there is none that is not deleted."""

@@ -11,7 +11,7 @@ from typing import Any
 from processors.core.advance import WAKERS, Agenda, advance
 from processors.core.bounds import MEASURES
 from processors.core.commands import Command
-from processors.core.context import Context, Limits
+from processors.core.context import Context, Limits, WfSpecLookup
 from processors.core.decide import decide
 from processors.core.events import (
     Cause,
@@ -37,7 +37,7 @@ from processors.core.model import NO_INCARNATION, TERMINAL, Index, PendingInterr
 from processors.core.nodes import note_wait, parking_of
 from processors.core.spec import ExitNode
 
-__all__ = ["attach", "handle", "new_run", "note", "replay"]
+__all__ = ["attach", "handle", "indexed", "new_run", "note", "replay"]
 
 
 def handle(run: WfRun, command: Command, cause: Cause, time_ms: int, context: Context) -> list[LogEntry]:
@@ -68,9 +68,14 @@ def attach(run: WfRun, context: Context, index: Index | None = None) -> WfRun:
 
     `index`: that of the last time, if its ExternalEvents are the same as then; they are not looked at again.
     """
+    return indexed(run, context.definitions, index)
+
+
+def indexed(run: WfRun, wf_specs: WfSpecLookup, index: Index | None = None) -> WfRun:
+    """The same for whoever only looks at a WfRun, and knows no more definitions than its WfSpec."""
     run.index = index_of(run, index)
     if run.wf_spec is not None:
-        run.spec = context.definitions.wf_spec(run.wf_spec)
+        run.spec = wf_specs.wf_spec(run.wf_spec)
         for thread in run.threads.values():
             if thread.node.waits is not None:
                 note_wait(run, thread)

@@ -229,17 +229,24 @@ def test_where_the_wf_spec_is_not_known_all_values_are_left_out(rig: CartRig) ->
 # The state.
 
 
+def told(rig: CartRig) -> str:
+    """What `show` prints of it, a minute after its start."""
+    run = wf_run_text.understood(rig.history.state(), rig.view)
+    return "\n".join(wf_run_text.text(run, now_ms=rig.now_ms + 60_000))
+
+
 def test_the_state_says_why_a_wf_run_is_where_it_is(rig: CartRig) -> None:
     rig.start()
     rig.post("item-added", "e1", MUG)
     rig.turn(StopWfRun("c1"))
     rig.post("checkout", "k1")
     rig.post("address-changed", "e2", "elsewhere")
-    text = "\n".join(wf_run_text.text(rig.history.state()))
+    text = told(rig)
     assert "c1  HALTED  cart:0.0" in text
-    assert "held by MANUAL_HALT, PENDING_INTERRUPT(e2)" in text
-    assert "held by PARENT_HALTED(0)" in text
-    assert "at wait since 2026-01-01T00:00:00.000Z" in text
+    assert "held by MANUAL_HALT: until `halter resume c1`" in text
+    assert "held by PENDING_INTERRUPT(e2): handler change-address starts when nothing else holds the thread" in text
+    assert "held by PARENT_HALTED(0): until #0 main runs again" in text
+    assert "then waits for ExternalEvent checkout since 2026-01-01T00:00:00.000Z (1 min)" in text
     assert 'address = "unknown"' in text
     assert "unclaimed: checkout k1" in text
 
@@ -248,9 +255,8 @@ def test_the_state_names_the_task_that_is_out(rig: CartRig) -> None:
     rig.start()
     rig.post("slot-chosen", "s1", "tomorrow")
     rig.post("checkout", "k1")
-    text = "\n".join(wf_run_text.text(rig.history.state()))
-    assert "waits for attempt 1 of task charge-card" in text
-    assert "TASK_TIMEOUT at 2026-01-01T00:01:00.000Z" in text
+    out = "since 2026-01-01T00:00:00.000Z (1 min), until 2026-01-01T00:01:00.000Z (in 0 s)"
+    assert f"waits for task charge-card, attempt 1 of 1, out {out}" in told(rig)
 
 
 def test_external_events_of_a_wf_run_that_is_not_started_can_be_seen(rig: CartRig) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -214,3 +215,5 @@ logging.getLogger("some.library").info("not worth a line")
         ("it happened", "warning", "slot-1"),
     ]
     assert lines[0]["rows"] == 3
+    for line in lines:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["timestamp"])

@@ -1,5 +1,7 @@
 """What `halter show` and `halter run --wait` say of WfRuns that are over, as far as the log still has them."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from halter.cli import runs
 from halter.definition_files import read_definition_file
-from processors.core.commands import DeleteWfRun, ExternalEvent, QuarantineWfRun, RunWf, SkipRecord
+from processors.core.commands import DeleteWfRun, ExternalEvent, QuarantineWfRun, RunWf, SkipRecord, StopWfRun
 from tests.support.shard_rig import ShardRig
 from tests.support.stored_records import RigClient, printed
 
@@ -121,3 +123,130 @@ def test_the_history_of_a_partition_has_what_was_skipped_in_it(
     shown = printed(client, runs.history, "partition/0", capsys=capsys)
     assert "SkipAccepted" in shown
     assert "wf-commands[0]@7" in shown
+
+
+# What threads wait for.
+
+WAITING = """
+external_events: {poke: {type: STR}, go: {}}
+tasks: {a-task-with-a-rather-long-name-of-its-own: {}}
+wf_specs:
+  - name: many
+    entrypoint: main
+    threads:
+      main:
+        variables: {pin: {type: STR, masked: true}, n: {type: INT, default: 0}, kids: {type: JSON_ARR}}
+        nodes:
+          start: {kind: ENTRYPOINT, next: kids}
+          kids:
+            kind: START_MULTIPLE_THREADS
+            thread: a-child-whose-name-is-as-long-as-people-make-them
+            over: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27]
+            next: {to: secret, set: [{var: kids, op: ASSIGN, value: {output: kids}}]}
+          secret: {kind: START_THREAD, thread: secret, next: pay}
+          pay: {kind: START_THREAD, thread: pay, next: join}
+          join: {kind: WAIT_FOR_THREADS, threads: {var: kids}, strategy: ANY, next: done}
+          done: {kind: EXIT}
+      a-child-whose-name-is-as-long-as-people-make-them:
+        variables: {INPUT: {type: INT}}
+        nodes:
+          start: {kind: ENTRYPOINT, next: a-node-at-which-it-stays-for-quite-some-time}
+          a-node-at-which-it-stays-for-quite-some-time: {kind: EXTERNAL_EVENT, event: go, timeout_s: 90061, next: done}
+          done: {kind: EXIT}
+      secret:
+        nodes:
+          start: {kind: ENTRYPOINT, next: wait}
+          wait:
+            kind: WAIT_FOR_CONDITION
+            condition: {and: [{eq: [{var: pin}, given]}, {gt: [{var: n}, 5]}]}
+            next: done
+          done: {kind: EXIT}
+      pay:
+        nodes:
+          start: {kind: ENTRYPOINT, next: work}
+          work: {kind: TASK, task: a-task-with-a-rather-long-name-of-its-own, timeout_s: 30, next: done}
+          done: {kind: EXIT}
+"""
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> RigClient:
+    """A WfRun of thirty threads."""
+    file = tmp_path / "many.yaml"
+    file.write_text(WAITING)
+    rig = ShardRig()
+    rig.turn(*read_definition_file(file).commands)
+    rig.turn(RunWf("w", "many", {"pin": "s3cret"}))
+    return RigClient(rig)
+
+
+def test_what_each_of_thirty_threads_waits_for_is_read_in_eighty_columns(
+    many: RigClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "terminal_width", lambda: 80)
+    shown = printed(many, runs.show, "w", capsys=capsys)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count("RUNNING  ") == 31
+    assert "waits for ANY of #1 to #27 since 2026-01-01T00:00:00.000Z (" in shown
+    assert shown.count("until 2026-01-02T01:01:01.000Z (") == 27
+    assert "until 2026-01-01T00:00:30.000Z (" in shown
+    whole = printed(many, runs.show, "w", capsys=capsys)
+    monkeypatch.setattr(runs, "terminal_width", lambda: None)
+    assert " ".join(whole.split()) == " ".join(printed(many, runs.show, "w", capsys=capsys).split())
+
+
+def test_what_a_condition_waits_for_has_names_of_masked_variables_and_no_values(
+    many: RigClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = printed(many, runs.show, "w", capsys=capsys)
+    assert 'waits until pin == "given" and n > 5 since 2026-01-01T00:00:00.000Z (' in shown
+    assert "s3cret" not in shown
+    assert "s3cret" not in printed(many, runs.show, "w", as_json=True, capsys=capsys)
+
+
+def test_programs_are_told_what_each_thread_waits_for(many: RigClient, capsys: pytest.CaptureFixture[str]) -> None:
+    later(many, 0, StopWfRun("w"))
+    threads = json.loads(printed(many, runs.show, "w", as_json=True, capsys=capsys))["threads"]
+    since = "2026-01-01T00:00:00.000Z"
+    held = {"reason": "ParentHalted", "parent": 0}
+    assert threads["1"]["waits_for"] == [
+        {"for": "HALT_REASON", "reason": held, "freed_by": "HOLDER_RUNS", "threads": [0]},
+        {"for": "EXTERNAL_EVENT", "external_event_def": "go", "since": since, "until": "2026-01-02T01:01:01.000Z"},
+    ]
+    assert threads["28"]["waits_for"][1:] == [
+        {"for": "CONDITION", "condition": 'pin == "given" and n > 5', "since": since}
+    ]
+    assert threads["29"]["waits_for"][1:] == [
+        {
+            "for": "TASK_REPORT",
+            "task_def": "a-task-with-a-rather-long-name-of-its-own",
+            "attempt": 1,
+            "attempts": 1,
+            "since": since,
+            "until": "2026-01-01T00:00:30.000Z",
+        }
+    ]
+    assert threads["0"]["waits_for"][0] == {
+        "for": "HALT_REASON",
+        "reason": {"reason": "ManualHalt"},
+        "freed_by": "RESUME",
+        "threads": [],
+    }
+
+
+def test_how_long_a_wf_run_that_is_over_is_kept_is_told(client: RigClient, capsys: pytest.CaptureFixture[str]) -> None:
+    later(client, 0, RunWf("w", "s", {}))
+    later(client, 1, ExternalEvent("w", "go", "g1", None))
+    shown = printed(client, runs.show, "w", capsys=capsys)
+    assert (
+        "started 2026-01-01T00:00:00.000Z, ended 2026-01-01T00:01:00.000Z, kept until 2026-01-08T00:01:00.000Z" in shown
+    )
+
+
+def test_every_time_in_json_is_iso_8601(many: RigClient, capsys: pytest.CaptureFixture[str]) -> None:
+    later(many, 1, StopWfRun("w"))
+    lines = printed(many, runs.history, "w", as_json=True, capsys=capsys).splitlines()
+    documents = [json.loads(printed(many, runs.show, "w", as_json=True, capsys=capsys)), *map(json.loads, lines)]
+    numbers = re.findall(r"\b1767\d{9}\b", json.dumps(documents))
+    assert numbers == [], "a time as a number"
+    assert "_ms" not in json.dumps(documents)
