@@ -12,16 +12,17 @@ Knows topics, keys and ids; decides nothing.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from halter.ids import new_id
 from halter.inspection import BeginningMissing, History, WfRunReader
+from halter.lost_outcomes import DeadLettered, NoOutcome, expect_folded, folded, raise_if_dead_letter
 from halter.reading import FROM_THE_START, PartitionReader, PartitionsDiffer
 from halter.skipping import CannotSkip, NoSuchPartition, NotSkipped, SkipOutcome, check_place, time_to_skip
 from processors.codec import Codec
@@ -67,7 +68,6 @@ from processors.core.names import check_names
 from processors.core.spec import WfSpec
 from processors.core.values import OversizedValue, TellableProblem, Value, VariableType, check_value, to_json
 from processors.errors import HalterError
-from processors.fold_position import FoldPosition
 from processors.inputs import (
     DEFINITION_COMMANDS,
     EXTERNAL_EVENTS,
@@ -88,7 +88,11 @@ DELIVERY_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
 SKIPPED_SECONDS: Final = 1.0
 """So long a definition's outcome is waited for before somebody looks whether an operator had it skipped."""
+VISIBLE_SECONDS: Final = 5.0
+"""So long all partitions of a transaction become visible, of which one is."""
 Made = TypeVar("Made")
+DefinitionOutcome: TypeAlias = DefinitionAccepted | DefinitionRejected
+Found = TypeVar("Found")
 REMEMBERED_MAX: Final = 10_000
 NOW: Final = 0
 """librdkafka's word for the time at which it is given a record."""
@@ -114,10 +118,6 @@ class InvalidArgument(HalterError, ValueError):
 
 class RecordTooLarge(InvalidArgument):
     """A record is larger than an input may be. Whoever made its payload keeps it elsewhere and sends a reference."""
-
-
-class NoOutcome(HalterError):
-    """Kafka has the record, but nobody has decided it yet. It will be: look whether a worker runs."""
 
 
 class NotEnded(HalterError):
@@ -179,7 +179,7 @@ class Posted:
         """Wait for what became of it: the entries of the log that it caused, in order, never none.
 
         Raises CommandRejected if it was refused, CommandSkipped if an operator had it passed over, and NoOutcome if
-        nobody decided it in time.
+        nobody decided it in time, DeadLettered if it could not be taken in.
         """
         return self._client._outcome(self, self._log_end, timeout_s)
 
@@ -349,7 +349,7 @@ class Client:
     def put(self, command: DefinitionCommand, timeout_s: float = OUTCOME_SECONDS) -> Put:
         """Post a definition command and wait until its outcome, and the definition, can be seen by everybody.
 
-        One without an id gets one. Raises DefinitionRefused.
+        One without an id gets one. Raises DefinitionRefused, or as `Posted.outcome` does.
         """
         if getattr(command, "command_id", "") is None:
             command = replace(command, command_id=new_id())
@@ -363,15 +363,29 @@ class Client:
             if message is None and time.monotonic() - looked > SKIPPED_SECONDS:
                 self._raise_if_skipped(DEFINITION_COMMANDS, partition, offset, log_end)
                 looked = time.monotonic()
-            outcome = self.codec.decode(message.value() or b"") if message is not None else None
-            if not isinstance(outcome, DefinitionAccepted | DefinitionRejected):
-                continue
-            if outcome.cause.topic != DEFINITION_COMMANDS or outcome.cause.offset != offset:
-                continue
-            if isinstance(outcome, DefinitionRejected):
-                raise DefinitionRefused(outcome)
-            return Put(outcome, self._until_visible(outcome, deadline))
-        raise self._no_outcome(DEFINITION_COMMANDS, partition, offset, timeout_s)
+            outcome = None if message is None else self._definition_outcome(message, offset)
+            if outcome is not None:
+                return self._put(outcome, deadline)
+
+        def look() -> list[DefinitionOutcome]:
+            self._raise_if_skipped(DEFINITION_COMMANDS, partition, offset, log_end)
+            found = (self._definition_outcome(it, offset) for it in self.reader.read(events, 0, events_end))
+            return [it for it in found if it is not None]
+
+        [late] = self._late(look, (DEFINITION_COMMANDS, partition, offset), timeout_s)
+        return self._put(late, deadline)
+
+    def _put(self, outcome: DefinitionOutcome, deadline: float) -> Put:
+        if isinstance(outcome, DefinitionRejected):
+            raise DefinitionRefused(outcome)
+        return Put(outcome, self._until_visible(outcome, max(deadline, time.monotonic() + VISIBLE_SECONDS)))
+
+    def _definition_outcome(self, message: Message, offset: int) -> DefinitionOutcome | None:
+        """What a record of definition-events says of the command at an offset."""
+        outcome = self.codec.decode(message.value() or b"")
+        assert isinstance(outcome, DefinitionAccepted | DefinitionRejected)
+        of_it = outcome.cause.topic == DEFINITION_COMMANDS and outcome.cause.offset == offset
+        return outcome if of_it else None
 
     def _raise_if_skipped(self, topic: str, partition: int, offset: int, log_end: int) -> None:
         """Raise CommandSkipped if an operator had a record passed over whose outcome is waited for elsewhere."""
@@ -696,6 +710,16 @@ class Client:
         return self.settings.explaining(f"writing to '{topic}'", self._producer)
 
     def _outcome(self, posted: Posted, log_end: int, timeout_s: float) -> list[LogEntry]:
+        caused = self._caused(posted, log_end, timeout_s)
+        if not caused:
+            place = (posted.topic, posted.partition, posted.offset)
+            caused = self._late(lambda: self._caused(posted, log_end, 0), place, timeout_s)
+        self._remember(caused[-1])
+        raise_if_without_effect(posted, caused[0])
+        return caused
+
+    def _caused(self, posted: Posted, log_end: int, timeout_s: float) -> list[LogEntry]:
+        """The entries of the log that a record caused; none if there are none at its end when the time is over."""
         caused: list[LogEntry] = []
         keys, deadline = keys_of(posted), time.monotonic() + timeout_s
         for message in self._until(deadline, self.topics.wf_events, posted.partition, log_end):
@@ -714,11 +738,28 @@ class Client:
                 caused.append(entry)
             elif caused:
                 break
-        if not caused:
-            raise self._no_outcome(posted.topic, posted.partition, posted.offset, timeout_s)
-        self._remember(caused[-1])
-        raise_if_without_effect(posted, caused[0])
         return caused
+
+    def _late(self, look: Callable[[], list[Found]], place: tuple[str, int, int], waited_s: float) -> list[Found]:
+        """The outcome of a record for which somebody waited in vain, if it was folded in the last moment.
+
+        Raises NoOutcome or DeadLettered.
+        """
+        expect_folded(self.reader, self.topics, self.codec, place, waited_s)
+        # Partitions of one transaction do not become visible at the same moment.
+        deadline = time.monotonic() + VISIBLE_SECONDS
+        while True:
+            is_last = time.monotonic() > deadline
+            found = look()
+            if found:
+                return found
+            raise_if_dead_letter(self.reader, self.topics, place)
+            if is_last:
+                topic, partition, offset = place
+                raise NoOutcome(
+                    f"{topic}[{partition}]@{offset} is folded, and neither wf-events nor dead-letters has what became "
+                    "of it: was the topic emptied?"
+                )
 
     def _skip_outcome(self, posted: PostedSkip, log_end: int, timeout_s: float) -> list[LogEntry]:
         outcome = SkipOutcome(posted.command, posted.offset)
@@ -732,7 +773,9 @@ class Client:
             elif len(outcome.entries) == 2:
                 return outcome.entries
         if outcome.accepted is None:
-            raise self._no_outcome(posted.topic, posted.partition, posted.offset, timeout_s)
+            place = (posted.topic, posted.partition, posted.offset)
+            expect_folded(self.reader, self.topics, self.codec, place, timeout_s)
+            raise_if_dead_letter(self.reader, self.topics, place)
         raise NoOutcome(
             f"{posted.command.topic}[{posted.partition}]@{posted.command.offset} is to be skipped, and its partition "
             f"has not come to it within {timeout_s:g} s: look in the worker's log what else it waits for"
@@ -778,28 +821,8 @@ class Client:
             if message is None and time.monotonic() > deadline:
                 return
 
-    def _no_outcome(self, topic: str, partition: int, offset: int, timeout_s: float) -> NoOutcome:
-        """Say how far the workers are, which tells a worker that is missing from one that is slow."""
-        what = f"no outcome of {topic}[{partition}]@{offset} within {timeout_s:g} s"
-        try:
-            folded = self._folded(partition).get(topic, 0)
-        except (KafkaException, HalterError):
-            return NoOutcome(f"{what}: is a worker running? (`halter worker` starts one)")
-        if folded > offset:
-            return NoOutcome(f"{what}, though the workers are past it: look for it on dead-letters[{partition}]")
-        return NoOutcome(
-            f"{what}: the workers have folded {topic}[{partition}] up to {folded} and not on from there. "
-            "Is a worker running? (`halter worker` starts one; its log says so where a partition is paused)"
-        )
-
     def _folded(self, partition: int) -> Mapping[str, int]:
-        """The next offset to fold of each input topic."""
-        offsets: Mapping[str, int] = {}
-        for message in self.reader.read(self.topics.fold_positions, partition, FROM_THE_START):
-            row = self.codec.decode(message.value() or b"")
-            assert isinstance(row, FoldPosition)
-            offsets = row.offsets
-        return offsets
+        return folded(self.reader, self.topics, self.codec, partition)
 
     def show(self, wf_run_id: str) -> WfRun | None:
         """The state of a WfRun, from its rows; None where there is nothing under that id.
@@ -839,6 +862,7 @@ __all__ = [
     "Client",
     "CommandRejected",
     "CommandSkipped",
+    "DeadLettered",
     "DefinitionKind",
     "DefinitionRefused",
     "InvalidArgument",

@@ -8,16 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Message, Producer
 from typer.testing import CliRunner
 
 from halter.cli import COMMANDS, app, load
 from halter.client import (
     Client,
     CommandRejected,
+    DeadLettered,
     DefinitionRefused,
     NoOutcome,
     NotEnded,
     PartitionsDiffer,
+    Posted,
     RecordTooLarge,
 )
 from halter.definition_files import read_definition_file
@@ -25,7 +28,7 @@ from halter.ids import new_id
 from halter.reading import TopicMissing
 from halter.scenarios.comparison import difference
 from halter.worker import BusinessException, Task, TaskWorker
-from processors.core.commands import StopWfRun
+from processors.core.commands import ExternalEvent, StopWfRun
 from processors.core.evolve import index_of
 from processors.core.model import Status
 from processors.core.values import Value, VariableType
@@ -156,6 +159,40 @@ def test_a_record_that_is_too_large_is_not_sent(client: Client) -> None:
         client.post_external_event("c", "page-seen", "x" * 300_000)
 
 
+@pytest.mark.parametrize("wait_s", [0, 0.005, 0.02])
+def test_however_short_the_wait_an_outcome_is_found_or_not_folded_yet(client: Client, wait_s: float) -> None:
+    wf_run_id = start(client)
+    for number in range(25):
+        posted = client.post_external_event(wf_run_id, "page-seen", "/", event_id=f"{wait_s}-{number}")
+        try:
+            found = posted.outcome(wait_s)
+        except NoOutcome as behind:
+            sentence = str(behind)
+            assert "the worker is behind or not running" in sentence
+            found = posted.outcome()
+        assert names(found)[0] == "ExternalEventPosted"
+        assert posted.outcome(0) == found, "it is found also by who asks late"
+
+
+def test_who_waits_for_a_dead_letter_hears_why_it_is_one(client: Client) -> None:
+    topic, partition = client.topics.external_events, client.post_external_event("c", "page-seen", "/").partition
+    log_end = client.reader.end(client.topics.wf_events, partition)
+    delivered: list[Message] = []
+    producer = Producer(client.settings.producer())
+    for value in (b"no record", client.codec.encode(ExternalEvent("other", "page-seen", "1"))):
+        producer.produce(
+            topic, key=b"c", value=value, partition=partition, on_delivery=lambda _, it: delivered.append(it)
+        )
+    producer.flush(10)
+    for message, reason in zip(delivered, ("UNDECODABLE", "KEY_MISMATCH"), strict=True):
+        offset = message.offset()
+        assert offset is not None
+        posted = Posted(client, "c", "external-events", partition, offset, log_end)
+        with pytest.raises(DeadLettered, match=f"external-events.{partition}.@{offset}.*{reason}: expected") as raised:
+            posted.outcome(1)
+        assert raised.value.reason == reason
+
+
 # Looking.
 
 
@@ -238,7 +275,7 @@ def test_without_a_worker_the_client_says_so(bootstrap: str, prefix: str, tmp_pa
     alone = Halter(bootstrap, prefix, tmp_path, partitions=1)
     with alone.client() as client:
         posted = client.post_external_event("c1", "page-seen", "/")
-        with pytest.raises(NoOutcome, match=r"external-events\[0\]@0 within 0\.5 s.*Is a worker running\?"):
+        with pytest.raises(NoOutcome, match=r"external-events\[0\]@0 within 0\.5 s.*up to 0, the record is at 0"):
             posted.outcome(0.5)
         with pytest.raises(NoOutcome, match="Is a worker running"):
             client.put_external_event_def("page-seen", timeout_s=0.5)
