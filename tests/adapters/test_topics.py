@@ -115,7 +115,7 @@ def test_a_named_task_queue_is_a_topic_of_its_own(tmp_path: Path):
         ("cleanup.policy: compact", "cleanup.policy: delete", r"cleanup\.policy: expected 'compact'"),
         ("partitions: 1\n", "partitions: 2\n", r"definition-commands\.partitions: expected 1: its records"),
         ("    key: wf_run_id\n", "    key: wf_run_id\n    partitions: 3\n", r"partitions: expected no such field"),
-        ("consumes: [wf-events]", "consumes: [wf-event]", r"consumes\[0\]: expected a topic of this file"),
+        ("consumes: [wf-events, ", "consumes: [wf-event, ", r"consumes\[0\]: expected a topic of this file"),
         ("principal: User:", "principal: ", r"principal: expected a principal such as"),
         ("values: [bytes]", "values: []", r"dead-letters\.values: expected at least one record"),
         ("  dead-letters:\n", "  dead-letters:\n  dead-letters:\n", r"'dead-letters' stands here and in line \d+"),
