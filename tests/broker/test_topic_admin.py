@@ -135,6 +135,7 @@ def test_what_the_engine_relies_on_is_set_on_an_empty_topic_but_not_under_record
 def test_more_copies_than_brokers_are_refused_unless_said_otherwise(topics: Topics, admin: AdminClient):
     brokers = len(admin.list_topics(timeout=10).brokers)
     planned = plan(topics, admin, brokers + 1)
+    assert len(planned.changes) == len(topics.all)
     assert all(
         change.action is Action.REFUSED and f"found {brokers} alive" in change.reasons[0] for change in planned.changes
     )
@@ -143,7 +144,9 @@ def test_more_copies_than_brokers_are_refused_unless_said_otherwise(topics: Topi
 
 
 def test_a_worker_is_told_what_keeps_it_from_running(topics: Topics, admin: AdminClient):
-    assert all("does not exist: run `halter topics apply`" in problem for problem in check(topics, admin))
+    missing = check(topics, admin)
+    assert missing
+    assert all("does not exist: run `halter topics apply`" in problem for problem in missing)
     make_so(topics, admin, "auto")
     set_config(admin, topics.thread_runs, "cleanup.policy", "delete")
     set_config(admin, topics.task_reports, "message.timestamp.type", "CreateTime")

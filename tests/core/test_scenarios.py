@@ -37,9 +37,6 @@ SECTIONS = {"S1.2", "S1.3", "S2.1", "S2.2", "S2.3", "S2.4", "S2.5", "S2.6", "S3.
 NOT_IN_A_DOCUMENT = {"DOCUMENT", "UPDATE_BREAKING", "UPDATE_FORBIDDEN"}
 """Codes that need what a document cannot say: text that is no JSON, and which updates are allowed."""
 
-OPEN: dict[str, str] = {}
-"""Document -> why the engine does not behave so yet."""
-
 
 def _row_of(document: Path) -> str:
     if document.stem.startswith("V24-"):
@@ -55,9 +52,7 @@ def _rows_of_the_table() -> dict[str, list[str]]:
     return rows
 
 
-def _read(document: Path, request: pytest.FixtureRequest) -> Scenario:
-    if document.stem in OPEN:
-        request.applymarker(pytest.mark.xfail(reason=OPEN[document.stem], strict=True))
+def _read(document: Path) -> Scenario:
     file = read_yaml(document)
     scenario, problems = read_scenario(file.data, lambda name: read_yaml(document.parent / name).data)
     assert scenario is not None, "; ".join(map(str, problems))
@@ -71,14 +66,14 @@ def _verdict(scenario: Scenario) -> Verdict:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
-def test_what_the_document_says_is_so(document: Path, request: pytest.FixtureRequest) -> None:
-    verdict = checked(_read(document, request))
+def test_what_the_document_says_is_so(document: Path) -> None:
+    verdict = checked(_read(document))
     assert verdict.ok, "\n".join([str(verdict.problem), *verdict.log])
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
-def test_a_crash_before_each_step_changes_nothing(document: Path, request: pytest.FixtureRequest) -> None:
-    scenario = _read(document, request)
+def test_a_crash_before_each_step_changes_nothing(document: Path) -> None:
+    scenario = _read(document)
     steps: list[Step] = []
     for step in scenario.steps:
         if isinstance(step.does, Put | Report | Clock):
@@ -99,7 +94,3 @@ def test_the_table_names_every_row_and_every_document() -> None:
     for document in DOCUMENTS:
         by_row.setdefault(_row_of(document), []).append(document.stem)
     assert _rows_of_the_table() == by_row
-
-
-def test_open_documents_exist() -> None:
-    assert set(OPEN) <= {document.stem for document in DOCUMENTS}
