@@ -53,12 +53,16 @@ def connected(
         yield client
 
 
-def typed_value(text: str, declared: "VariableType | None" = None) -> "Value":
-    """What somebody typed, as the declared type wants it; else JSON where it is JSON, else text.
+class BadValue(UsageMistake):
+    """What is typed for a value is JSON, but none that a value can be. Whoever typed it corrects it."""
+
+
+def typed_value(text: str, declared: "VariableType | None" = None, what: str = "CONTENT") -> "Value":
+    """What somebody typed, as the declared type wants it; else JSON where it is JSON, else text. Raises BadValue.
 
     A STR is text as it stands, unless it is in JSON's quotation marks; a TIMESTAMP is ISO 8601, BYTES are base64.
     """
-    from processors.core.values import ValueProblem, VariableType, from_json, timestamp_of
+    from processors.core.values import NotJson, UnfitValue, ValueProblem, VariableType, timestamp_of, typed_json
 
     try:
         match declared:
@@ -69,8 +73,11 @@ def typed_value(text: str, declared: "VariableType | None" = None) -> "Value":
             case VariableType.BYTES:
                 return base64.b64decode(text, validate=True)
             case _:
-                return from_json(text)
-    except (ValueProblem, ValueError):
+                return typed_json(text, what)
+    except UnfitValue as problem:
+        hint = "" if text.startswith(("{", "[", '"')) else "; in quotation marks it is text: '\"…\"'"
+        raise BadValue(f"{problem}{hint}") from None
+    except (NotJson, ValueProblem, ValueError):
         return text  # whoever decides will say what was expected
 
 
@@ -87,7 +94,7 @@ def assignments(options: list[str] | None) -> dict[str, str]:
 
 def typed_values(texts: Mapping[str, str], declared: "Mapping[str, VariableType]") -> "dict[str, Value]":
     """The values of Variables; `declared`: Variable -> type."""
-    return {name: typed_value(text, declared.get(name)) for name, text in texts.items()}
+    return {name: typed_value(text, declared.get(name), f"--var {name}") for name, text in texts.items()}
 
 
 def print_json(data: Any) -> None:

@@ -34,10 +34,13 @@ from processors.core.near_names import NearNames
 from processors.core.validate import CODES
 from processors.core.values import (
     VALUE_DEPTH_MAX,
+    OversizedValue,
+    TooDeepValue,
+    UnfitValue,
     Value,
     ValueProblem,
     VariableType,
-    is_number,
+    check_value,
     timestamp_of,
 )
 from processors.errors import HalterError
@@ -321,28 +324,32 @@ class _Reader:
             self.wrong(path, "each key once", "one as a number and as text")
         return texts
 
-    def value(self, value: Any, path: Path, depth: int = 0) -> Value:
+    def value(self, value: Any, path: Path) -> Value:
         """What a Variable or a payload may hold: as it stands, with keys that are text. Null with a problem otherwise.
 
         Checked here, because no record could hold anything else: it would be the runner's problem, on Kafka only.
         """
+        texts: Value = self.with_texts_for_keys(value, path)
+        try:
+            check_value(texts, "value")
+        except UnfitValue as unfit:
+            where = [step for step in unfit.path if isinstance(step, str | int)]
+            code = "LIMIT" if isinstance(unfit, OversizedValue | TooDeepValue) else "FIELD_TYPE"
+            self.problem(code, (*path, *where), unfit.reason)
+            return None
+        return texts
+
+    def with_texts_for_keys(self, value: Any, path: Path, depth: int = 0) -> Any:
         match value:
-            case None | bool() | str():
-                return value
-            case int() | float() if is_number(value):
-                return value
-            case int() | float():
-                self.wrong(path, "a number of 64 bits", value)
-            case list() | Mapping() if depth >= VALUE_DEPTH_MAX:
-                self.problem("LIMIT", path, f"expected JSON of at most {VALUE_DEPTH_MAX} levels, found more")
+            case list() | Mapping() if depth > VALUE_DEPTH_MAX:
+                return value  # too deep, whatever its keys are
             case list():
-                return [self.value(item, (*path, index), depth + 1) for index, item in enumerate(value)]
+                return [self.with_texts_for_keys(it, (*path, index), depth + 1) for index, it in enumerate(value)]
             case Mapping():
                 data = self.mapping(value, path)
-                return {name: self.value(item, (*path, name), depth + 1) for name, item in data.items()}
+                return {name: self.with_texts_for_keys(it, (*path, name), depth + 1) for name, it in data.items()}
             case _:
-                self.wrong(path, "a value", value)
-        return None
+                return value
 
     def fields(self, value: object, path: Path, what: str, known: Sequence[str]) -> _Fields:
         data = self.mapping(value, path)

@@ -198,6 +198,10 @@ class OversizedValue(UnfitValue):
     """Values are larger than a record may be."""
 
 
+class TooDeepValue(UnfitValue):
+    """JSON nests deeper than it may."""
+
+
 PATH_STEPS_SHOWN_MAX = 8
 KEY_LENGTH_SHOWN_MAX = 40
 
@@ -230,7 +234,7 @@ def check_value(value: object, what: str, room: int = VALUE_BYTES_MAX, depth_max
     for number, container in enumerate(containers):  # which grows while it is gone through
         depth = around[number][2]
         if depth > depth_max:
-            raise UnfitValue(what, (), f"expected JSON of at most {depth_max} levels, found more")
+            raise TooDeepValue(what, (), f"expected JSON of at most {depth_max} levels, found more")
         for step, item in _items(container):
             problem = None
             if isinstance(container, dict):
@@ -260,7 +264,7 @@ def check_text(value: object, what: str) -> None:
 
 
 _VALUES_IN_WORDS = "None, a bool, an int, a float, text, bytes, a Timestamp, a dict or a list"
-_JSON_IN_WORDS = "None, a bool, an int, a float, text, a dict or a list"
+_JSON_IN_WORDS = "null, true or false, a number of 64 bits, text, an object or a list"
 
 
 def _top_problem(value: object) -> str | None:
@@ -460,6 +464,45 @@ def from_json(text: str) -> Value:
         for _ in _levels(value):
             pass
     return value
+
+
+class NotJson(TellableProblem):
+    """A text is no JSON at all, not even one that is out of bounds."""
+
+    def __init__(self) -> None:
+        super().__init__("not JSON")
+
+
+def typed_json(text: str, what: str) -> Value:
+    """A value from JSON that somebody types. Raises NotJson for what is none; UnfitValue for JSON that is no value.
+
+    Stricter than `from_json`: of a key that is there twice, one would be lost without a word.
+    """
+    twice: list[str] = []
+
+    def each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            seen: set[str] = set()
+            twice.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        return found
+
+    try:
+        value: Value = json.loads(text, object_pairs_hook=each_key_once, parse_int=_any_int)
+    except ValueError as exc:
+        raise NotJson from exc
+    except RecursionError as exc:
+        raise TooDeepValue(what, (), f"expected JSON of at most {VALUE_DEPTH_MAX} levels, found more") from exc
+    if text.strip() in ("NaN", "Infinity", "-Infinity"):
+        raise NotJson  # words, which Python's reader takes
+    check_value(value, what)
+    if twice:
+        raise UnfitValue(what, (), f"expected each key once, found {_short_key(twice[0])} again")
+    return value
+
+
+def _any_int(text: str) -> int:
+    return int(text) if len(text) < 30 else 1 << 64  # no value either, whichever it is
 
 
 def iso_of(value: Timestamp) -> str:

@@ -2,12 +2,19 @@
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from halter.cli.client import BadValue, typed_value, typed_values
+from halter.cli.usage import UsageMistake
+from halter.json_tokens import is_json
+from processors.core.values import VariableType, check_value, from_json
 from tests.support.command_line import halter, logging_as_before
 
 ROOT = Path(__file__).parents[2]
@@ -86,3 +93,63 @@ def test_a_file_has_no_version(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_wrong_use_ends_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str) -> None:
     assert halter(capsys, *arguments) == (2, "", f"halter: {sentence}\n")
+
+
+# What is typed for a value.
+
+
+OUT_OF_BOUNDS = {
+    "9" * 20: "an int of 67 bits",
+    "-" + "9" * 5_000: "more than 64",
+    "1e999": "a float that is no number",
+    '{"a": [1, 99999999999999999999]}': "['a'][1]: ",
+    '{"a": {"b": 1, "c": 2, "b": 3}}': "expected each key once, found 'b' again",
+    "[" * 101 + "]" * 101: "at most 100 levels",
+    "[" * 50_000 + "]" * 50_000: "at most 100 levels",
+    '{"a": NaN}': "a float that is no number",
+    "[Infinity]": "a float that is no number",
+    '"\\ud800"': "half of a surrogate pair",
+    '{"\\ud800": 1}': "half of a surrogate pair",
+    "[" + "1," * 300_000 + "1]": "at most 262144 bytes",
+}
+
+
+@pytest.mark.parametrize("declared", [None, VariableType.JSON_OBJ, VariableType.INT, VariableType.BOOL])
+@pytest.mark.parametrize(("text", "sentence"), OUT_OF_BOUNDS.items(), ids=[text[:20] for text in OUT_OF_BOUNDS])
+def test_json_that_can_be_no_value_is_no_text_either(text: str, sentence: str, declared: VariableType | None) -> None:
+    with pytest.raises(BadValue, match=re.escape(sentence)) as refused:
+        typed_value(text, declared, "--var it")
+    assert str(refused.value).startswith("--var it")
+
+
+@pytest.mark.parametrize("text", [*OUT_OF_BOUNDS, "{", "NaN", "text"])
+def test_a_str_is_the_text_as_it_stands(text: str) -> None:
+    if not text.startswith('"'):
+        assert typed_value(text, VariableType.STR) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "text", "NaN", "Infinity", "-Infinity", "{oops", "[1,", "007", "'a'", "1 2", "nan"]
+)
+def test_what_is_no_json_is_text(text: str) -> None:
+    assert typed_value(text) == text
+
+
+@settings(max_examples=300)
+@given(st.text(st.sampled_from('{}[]",:0123456789.eE-+ \\ud8aNtrufls')) | st.text())
+def test_whatever_is_typed_is_a_value_or_refused(text: str) -> None:
+    try:
+        value = typed_value(text)
+    except BadValue:
+        return
+    check_value(value, "it")
+    if value == text:
+        assert not is_json(text)
+    else:
+        assert from_json(text) == value
+
+
+def test_what_is_typed_wrong_is_wrong_use() -> None:
+    with pytest.raises(BadValue):
+        typed_values({"it": '{"a": 1, "a": 2}'}, {})
+    assert issubclass(BadValue, UsageMistake)
