@@ -34,8 +34,11 @@ from processors.core.events import (
     WfRunStarted,
 )
 from processors.core.halting import (
+    HANDLER_REASONS,
+    INTERRUPT_REASONS,
     finish_halting,
     forget_gone_handlers,
+    held_by_handlers_only,
     is_kept,
     nothing_moves_below,
     resume_where_resolved,
@@ -43,7 +46,7 @@ from processors.core.halting import (
 )
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
 from processors.core.knots import untie
-from processors.core.model import TERMINAL, Status, ThreadRun, WakeKey, WakeOn, WfRun
+from processors.core.model import TERMINAL, HandlingFailure, Status, ThreadRun, WakeKey, WakeOn, WfRun
 from processors.core.nodes import ROOM, VARIABLES, arrive_halted, run_node
 
 RETENTION_S = 7 * 24 * 3600
@@ -77,9 +80,12 @@ def _settle(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
     launched: set[int] = set()
     while agenda.begin_pass() or (launched and run.accepted_interrupts and not agenda.is_given_up):
         if launched and agenda.is_done():
+            agenda.woken.update(launched)
             launched.clear()  # all that was launched has come to rest
         if run.accepted_interrupts:
-            yield from _each(launch_interrupts(run, launched), agenda)
+            yield from _each(launch_interrupts(run, launched, agenda.woken), agenda)
+        else:
+            agenda.woken.clear()
         if run.unstarted_failure_handlers:
             yield from _each(launch_failure_handlers(run, context), agenda)
         for number in agenda.threads():
@@ -136,10 +142,12 @@ _BETWEEN_PASSES = 2**63
 class Agenda:
     """Which threads to look at, in this pass and in the next."""
 
-    __slots__ = ("_at", "_next", "_now", "is_given_up")
+    __slots__ = ("_at", "_next", "_now", "is_given_up", "woken")
 
     def __init__(self) -> None:
         self.is_given_up = False
+        self.woken: set[int] = set()
+        """Who was woken since interrupts were launched: whose next handler may start."""
         self._now: list[int] = []
         self._next: set[int] = set()
         self._at = _BETWEEN_PASSES
@@ -181,6 +189,7 @@ class Agenda:
 
     def wake(self, number: int) -> None:
         """Look at a thread: in this pass if its turn is still to come, in the next otherwise."""
+        self.woken.add(number)
         if number <= self._at:
             self._next.add(number)
         elif self._now:
@@ -196,11 +205,17 @@ class Agenda:
                 self.wake(number)
 
     def wake_holders(self, run: WfRun, thread: ThreadRun) -> None:
-        """Wake all that halt, or go on halting, only when this thread, somewhere below them, is still."""
+        """Wake all that halt, or go on halting, only when this thread, somewhere below them, is still.
+
+        Above one that moves nobody is still, and nobody has asked one to be that is halted for its own handlers alone.
+        """
         holder = thread.holder
-        while holder is not None and (above := run.threads.get(holder)) is not None:
-            if above.status is not Status.RUNNING:
-                self.wake(holder)
+        while (
+            holder is not None and (above := run.threads.get(holder)) is not None and above.status is not Status.RUNNING
+        ):
+            self.wake(holder)
+            if above.status is Status.HALTING or (above.status is Status.HALTED and held_by_handlers_only(above)):
+                return
             holder = above.holder
 
 
@@ -227,11 +242,28 @@ def _on_halted(agenda: Agenda, run: WfRun, event: ThreadHalted) -> None:
     agenda.wake_holders(run, run.threads[event.thread])
 
 
-def _on_released(agenda: Agenda, run: WfRun, event: Resume | HaltReasonResolved) -> None:
-    """It may go on, and so may the threads that were halted with it."""
+def _on_resumed(agenda: Agenda, run: WfRun, event: Resume) -> None:
+    """It goes on, and so may the threads that were halted with it."""
     agenda.wake(event.thread)
     for dependent in run.dependents(run.threads[event.thread]):
-        agenda.wake(dependent.number)
+        if dependent.status is not Status.RUNNING:
+            agenda.wake(dependent.number)
+
+
+def _on_resolved(agenda: Agenda, run: WfRun, event: HaltReasonResolved) -> None:
+    """It may go on for its handlers alone, and then so may these: failure handlers after the last interrupt handler."""
+    agenda.wake(event.thread)
+    thread = run.threads[event.thread]
+    if not held_by_handlers_only(thread):
+        return
+    if not isinstance(event.reason, HANDLER_REASONS):
+        for dependent in run.dependents(thread):
+            if dependent.status is not Status.RUNNING:
+                agenda.wake(dependent.number)
+    elif not any(isinstance(reason, INTERRUPT_REASONS) for reason in thread.halt_reasons):
+        for reason in thread.halt_reasons:
+            if isinstance(reason, HandlingFailure):
+                agenda.wake(reason.handler)
 
 
 def _on_node_completed(agenda: Agenda, run: WfRun, event: NodeCompleted) -> None:
@@ -251,7 +283,8 @@ def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed 
     while stranded:
         below = stranded.pop()
         agenda.wake_parked(run, (WakeOn.THREAD, below.number))
-        stranded.extend(run.dependents(below))
+        if below.status not in TERMINAL:  # below one that has failed they were woken then
+            stranded.extend(run.dependents(below))
     for ended in _ended_with(run, event.thread):
         agenda.wake_parked(run, (WakeOn.THREAD, ended.number))
         agenda.wake_holders(run, ended)
@@ -289,8 +322,8 @@ WAKERS: dict[type[Event], Callable[[Agenda, WfRun, Any], None]] = {
     InterruptDropped: _on_given_up,
     InterruptSuperseded: _on_given_up,
     SpawnChild: _wake_thread,
-    HaltReasonResolved: _on_released,
-    Resume: _on_released,
+    HaltReasonResolved: _on_resolved,
+    Resume: _on_resumed,
     NodeCompleted: _on_node_completed,
     NodeFailed: _wake_thread,
     TimerMatured: _wake_thread,

@@ -251,7 +251,7 @@ def _forgettable(run: WfRun, context: Context) -> list[ExternalEventKeyRef]:
         event = run.external_events[event_def, event_id]
         if len(forgettable) >= min(surplus, 2) or event.posted_ms > run.time_ms - limits.remembered_ms:
             break
-        if not any((a.external_event_def, a.external_event_id) == event.key for a in run.accepted_interrupts):
+        if event.key not in run.index.awaiting:
             forgettable.append(ExternalEventKeyRef(event.external_event_def, event.external_event_id))
     return forgettable
 

@@ -33,6 +33,7 @@ from processors.core.events import (
 from processors.core.evolve import evolve, index_of, new_run, replay
 from processors.core.failing import fail_thread
 from processors.core.failures import INTERNAL_ERROR, failure_of
+from processors.core.halting import can_resume
 from processors.core.model import NO_INCARNATION, TERMINAL, Index, PendingInterrupt, Status, ThreadRun, WfRun
 from processors.core.nodes import note_wait, parking_of
 from processors.core.spec import ExitNode
@@ -82,10 +83,17 @@ def indexed(run: WfRun, wf_specs: WfSpecLookup, index: Index | None = None) -> W
             if thread.status is Status.RUNNING:
                 for key in parking_of(run, thread):
                     run.index.parked.setdefault(key, set()).add(thread.number)
+        # Where the end of a rule was cut off they were not dropped yet.
+        run.index.ended.extend(number for number in run.index.pending if not _can_resume(run, number))
         run.index.across.update(run.index.waiter_handlers)
         if run.index.across:
             run.index.kept.update(number for number, thread in run.threads.items() if _may_be_kept(run, thread))
     return run
+
+
+def _can_resume(run: WfRun, number: int) -> bool:
+    thread = run.threads.get(number)
+    return thread is not None and can_resume(run, thread)
 
 
 def _may_be_kept(run: WfRun, thread: ThreadRun) -> bool:

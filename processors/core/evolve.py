@@ -55,6 +55,7 @@ from processors.core.model import (
     ExternalEventKey,
     ExternalEventStatus,
     Failure,
+    HaltedByParent,
     HaltReason,
     HandlingFailure,
     Index,
@@ -105,6 +106,8 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
                 thread.status = Status.HALTING
             if type(reason) is PendingInterrupt:
                 _accept(run, number, reason.external_event_def, reason.external_event_id)
+            elif type(reason) is HaltedByParent:
+                run.index.ended.append(number)
         case ExternalEventPosted():
             _post(run, entry, event)
         case ThreadHalted(thread=number):
@@ -295,21 +298,40 @@ def _change_event(run: WfRun, key: ExternalEventKey) -> WfRunExternalEvent:
 
 def _accept(run: WfRun, number: int, event_def: str, event_id: str) -> None:
     run.accepted_interrupts.append(AcceptedInterrupt(number, event_def, event_id))
+    _list_accepted(run.index, number, event_def, event_id)
     _change_event(run, (event_def, event_id)).status = ExternalEventStatus.CLAIMED
 
 
-def _settle_interrupt(run: WfRun, accepted: AcceptedInterrupt) -> None:
+def _list_accepted(index: Index, number: int, event_def: str, event_id: str) -> None:
+    by_def = index.pending.setdefault(number, {})
+    by_def.setdefault(event_def, {})[event_id] = index.pending_ranks.append()
+    key = (event_def, event_id)
+    index.awaiting[key] = index.awaiting.get(key, 0) + 1
+
+
+def _settle_interrupt(run: WfRun, number: int, key: ExternalEventKey) -> None:
     """Take an interrupt off the waiting list; its event's content goes with the last thread that waited for it."""
-    if accepted in run.accepted_interrupts:
-        run.accepted_interrupts.remove(accepted)
-    key = (accepted.external_event_def, accepted.external_event_id)
-    if not any((other.external_event_def, other.external_event_id) == key for other in run.accepted_interrupts):
+    event_def, event_id = key
+    index = run.index
+    by_def = index.pending.get(number)
+    ranks = None if by_def is None else by_def.get(event_def)
+    if by_def is not None and ranks is not None and event_id in ranks:
+        del run.accepted_interrupts[index.pending_ranks.take(ranks.pop(event_id))]
+        if not ranks:
+            del by_def[event_def]
+            if not by_def:
+                del index.pending[number]
+        index.awaiting[key] -= 1
+        if not index.awaiting[key]:
+            del index.awaiting[key]
+    if key not in index.awaiting:
         _change_event(run, key).content = None
 
 
 def _give_up(run: WfRun, event: InterruptDropped | InterruptSuperseded, status: ExternalEventStatus) -> None:
-    _settle_interrupt(run, AcceptedInterrupt(event.thread, event.external_event_def, event.external_event_id))
-    _change_event(run, (event.external_event_def, event.external_event_id)).status = status
+    key = (event.external_event_def, event.external_event_id)
+    _settle_interrupt(run, event.thread, key)
+    _change_event(run, key).status = status
     reason = PendingInterrupt(event.external_event_def, event.external_event_id)
     thread = run.threads.get(event.thread)
     if thread is not None and reason in thread.halt_reasons:
@@ -342,7 +364,7 @@ def _spawn(run: WfRun, event: SpawnChild) -> None:
         assert event.external_event_def is not None
         assert event.external_event_id is not None
         key = (event.external_event_def, event.external_event_id)
-        _settle_interrupt(run, AcceptedInterrupt(event.parent, *key))
+        _settle_interrupt(run, event.parent, key)
         if event.halts_parent:
             _replace(parent.halt_reasons, PendingInterrupt(*key), Interrupted(event.thread))
     elif event.waiter is not None:
@@ -460,7 +482,8 @@ def _fail_thread(run: WfRun, thread: ThreadRun, failure: Failure) -> None:
     thread.halt_reasons = []
     _fail_node(thread, failure)
     _forget_unstarted_handler(run, thread)
-    _remove(run.index.by_spec.get(thread.thread_spec, []), thread.number)
+    _unlist_live(run.index, thread)
+    run.index.ended.append(thread.number)
     if thread.number == 0:
         run.ended_ms = run.time_ms
 
@@ -495,6 +518,8 @@ def _end(run: WfRun, event: WfRunEnded) -> None:
         run.changes.threads.clear()
         run.threads = {}
         run.index.by_spec.clear()
+        run.index.live = 0
+        run.index.handling.clear()
         run.index.waiter_handlers.clear()
         run.index.parked.clear()
 
@@ -527,6 +552,7 @@ def _add_thread(run: WfRun, thread: ThreadRun) -> None:
     run.threads[thread.number] = thread
     run.changes.threads.add(thread.number)
     _list(run.index, thread)
+    _list_handler(run.index, thread)
 
 
 def _leave(run: WfRun, thread: ThreadRun) -> None:
@@ -545,25 +571,52 @@ def _leave(run: WfRun, thread: ThreadRun) -> None:
         run.changes.threads.discard(left.number)
         run.changes.left.append(left)
         _unlist(run.index, left)
+        _unlist_handler(run.index, left)
+        if left.number in run.index.pending:
+            run.index.ended.append(left.number)
+
+
+def _list_handler(index: Index, thread: ThreadRun) -> None:
+    if thread.type is ThreadType.INTERRUPT and thread.parent is not None and thread.external_event_def is not None:
+        handling = index.handling.setdefault(thread.parent, {})
+        handling[thread.external_event_def] = handling.get(thread.external_event_def, 0) + 1
+
+
+def _unlist_handler(index: Index, thread: ThreadRun) -> None:
+    if thread.type is ThreadType.INTERRUPT and thread.parent is not None and thread.external_event_def is not None:
+        handling = index.handling[thread.parent]
+        handling[thread.external_event_def] -= 1
+        if not handling[thread.external_event_def]:
+            del handling[thread.external_event_def]
+            if not handling:
+                del index.handling[thread.parent]
 
 
 def _list(index: Index, thread: ThreadRun) -> None:
     bisect.insort(index.by_spec.setdefault(thread.thread_spec, []), thread.number)
+    index.live += 1
     if thread.waiter is not None:
         bisect.insort(index.waiter_handlers.setdefault(thread.waiter, []), thread.number)
 
 
+def _unlist_live(index: Index, thread: ThreadRun) -> None:
+    if _remove(index.by_spec.get(thread.thread_spec, []), thread.number):
+        index.live -= 1
+
+
 def _unlist(index: Index, thread: ThreadRun) -> None:
-    _remove(index.by_spec.get(thread.thread_spec, []), thread.number)
+    _unlist_live(index, thread)
     if thread.waiter is not None:
         _remove(index.waiter_handlers.get(thread.waiter, []), thread.number)
 
 
-def _remove(items: list[Any], item: Any) -> None:
-    """Take an item out of an ascending list, if it is there."""
+def _remove(items: list[Any], item: Any) -> bool:
+    """Take an item out of an ascending list, if it is there; whether it was."""
     at = bisect.bisect_left(items, item)
-    if at < len(items) and items[at] == item:
-        del items[at]
+    if at == len(items) or items[at] != item:
+        return False
+    del items[at]
+    return True
 
 
 def index_of(run: WfRun, known: Index | None = None) -> Index:
@@ -574,8 +627,11 @@ def index_of(run: WfRun, known: Index | None = None) -> Index:
     index = Index()
     for thread in run.threads.values():
         _list(index, thread)
+        _list_handler(index, thread)
         if thread.status in TERMINAL:
-            _remove(index.by_spec[thread.thread_spec], thread.number)
+            _unlist_live(index, thread)
+    for accepted in run.accepted_interrupts:
+        _list_accepted(index, accepted.thread, accepted.external_event_def, accepted.external_event_id)
     if known is not None:
         index.unclaimed, index.unclaimed_bytes, index.settled = known.unclaimed, known.unclaimed_bytes, known.settled
         return index

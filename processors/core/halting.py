@@ -287,14 +287,23 @@ def can_resume(run: WfRun, thread: ThreadRun) -> bool:
 
 
 def drop_hopeless_interrupts(run: WfRun) -> Iterator[Event]:
-    """Record as dropped every accepted interrupt whose thread has ended or can never resume (N6, N9)."""
-    for accepted in list(run.accepted_interrupts):
-        thread = run.threads.get(accepted.thread)
-        if thread is None or not can_resume(run, thread):
-            status = "left" if thread is None else thread.status
-            why = (
-                f"thread {accepted.thread} is {status}"
-                if thread is None or thread.status in FAILED
-                else (f"thread {accepted.thread} can never resume")
-            )
-            yield InterruptDropped(accepted.thread, accepted.external_event_def, accepted.external_event_id, why)
+    """Record as dropped every accepted interrupt whose thread has ended or can never resume (N6, N9), in order."""
+    ended, pending = run.index.ended, run.index.pending
+    if not ended:
+        return
+    hopeless: list[tuple[int, int, str, str]] = []
+    while ended and pending:
+        number = ended.pop()
+        for event_def, ids in pending.get(number, {}).items():
+            hopeless.extend((rank, number, event_def, event_id) for event_id, rank in ids.items())
+        thread = run.threads.get(number)
+        if thread is not None:
+            # What is below one that ended before was dropped then.
+            ended.extend(it.number for it in run.dependents(thread) if it.status not in TERMINAL and not it.has_lost)
+    ended.clear()
+    for _, number, event_def, event_id in sorted(set(hopeless)):
+        thread = run.threads.get(number)
+        status = "left" if thread is None else thread.status
+        can_never = thread is not None and thread.status not in FAILED
+        why = f"thread {number} can never resume" if can_never else f"thread {number} is {status}"
+        yield InterruptDropped(number, event_def, event_id, why)

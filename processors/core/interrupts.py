@@ -3,6 +3,7 @@
 All functions are generators: an event that is yielded is true when the function goes on.
 """
 
+import heapq
 from collections.abc import Iterator
 
 from processors.core.context import Context
@@ -40,7 +41,7 @@ from processors.core.values import Value
 
 def live_threads(run: WfRun) -> int:
     """How many threads count for the cap: all that are not terminal, handlers included (N15)."""
-    return sum(map(len, run.index.by_spec.values()))
+    return run.index.live
 
 
 def room_for(run: WfRun, context: Context, threads: int = 1) -> bool:
@@ -144,45 +145,68 @@ def _superseded_by(run: WfRun, thread: ThreadRun, event: WfRunExternalEvent) -> 
     event_def = event.external_event_def
     if run.spec_of(thread).interrupt_of[event_def].policy is not InterruptPolicy.LATEST:
         return []
-    return [it for it in run.accepted_interrupts if it.thread == thread.number and it.external_event_def == event_def]
+    waiting = run.index.pending.get(thread.number, {}).get(event_def, {})
+    return [AcceptedInterrupt(thread.number, event_def, event_id) for event_id in waiting]
 
 
-def launch_interrupts(run: WfRun, launched: set[int]) -> Iterator[Iterator[Event]]:
+def launch_interrupts(run: WfRun, launched: set[int], woken: set[int]) -> Iterator[Iterator[Event]]:
     """Start handlers in order of arrival, none for the threads in `launched`, which grows by those that get one. Each
     is a rule by itself.
 
     The next handler of a thread starts when the one before has come to rest: if that one failed, so has the thread, and
     the next is dropped (N2, N6).
+
+    Looks at the threads in `woken` alone, which something has happened to since they were looked at; it may grow
+    meanwhile, and what comes too late for its place in the order is left there.
     """
-    for accepted in list(run.accepted_interrupts):
-        thread = run.threads.get(accepted.thread)
-        if thread is None or thread.number in launched:
+    heads: list[tuple[int, int, str]] = []
+    missed: set[int] = set()
+    reached = -1
+    while woken or heads:
+        for number in woken:
+            for head in _heads(run, number):
+                if head[0] > reached:
+                    heapq.heappush(heads, head)
+                else:
+                    missed.add(number)
+        woken.clear()
+        if not heads:
+            break
+        reached, number, event_def = heapq.heappop(heads)
+        thread = run.threads.get(number)
+        ids = run.index.pending.get(number, {}).get(event_def)
+        if thread is None or number in launched or not ids:
             continue
-        interrupt = run.spec_of(thread).interrupt_of[accepted.external_event_def]
+        interrupt = run.spec_of(thread).interrupt_of[event_def]
         if not _may_launch(run, thread, interrupt):
             continue
-        launched.add(thread.number)
-        key = (accepted.external_event_def, accepted.external_event_id)
+        launched.add(number)
+        key = (event_def, next(iter(ids)))
         content = run.external_events[key].content
         yield _spawn_handler(
             run, thread, interrupt.handler, ThreadType.INTERRUPT, content, key=key, halts_parent=interrupt.halt
         )
+    woken.update(missed)
+
+
+def _heads(run: WfRun, number: int) -> Iterator[tuple[int, int, str]]:
+    """Of each ExternalEventDef, the accepted interrupt of a thread that came first: rank, thread, ExternalEventDef."""
+    by_def = run.index.pending.get(number)
+    thread = run.threads.get(number)
+    if by_def is not None and thread is not None and thread.status not in TERMINAL and held_by_handlers_only(thread):
+        for event_def, ids in by_def.items():
+            yield next(iter(ids.values())), number, event_def
 
 
 def _may_launch(run: WfRun, thread: ThreadRun, interrupt: InterruptDef) -> bool:
     if thread.status in TERMINAL or not held_by_handlers_only(thread):
         return False  # stopped, or an ancestor is halted: it waits (N7)
-    if interrupt.policy is not InterruptPolicy.PARALLEL and any(
-        _handles(run.threads[child], interrupt.external_event_def) for child in thread.children
-    ):
+    handled = run.index.handling.get(thread.number, {})
+    if interrupt.policy is not InterruptPolicy.PARALLEL and interrupt.external_event_def in handled:
         return False
     if not interrupt.halt:
         return True
     return thread.status is Status.HALTED and rests_but_for_interrupts(run, thread)
-
-
-def _handles(thread: ThreadRun, event_def: str) -> bool:
-    return thread.type is ThreadType.INTERRUPT and thread.external_event_def == event_def
 
 
 def launch_failure_handlers(run: WfRun, context: Context) -> Iterator[Iterator[Event]]:

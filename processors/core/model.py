@@ -4,6 +4,7 @@ The classes have the fields of their schemas, so the state tables are these obje
 ThreadRuns and ExternalEvents; they are changed in place by the fold that owns them and by nobody else.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -419,12 +420,50 @@ class Changes:
         self.decided.clear()
 
 
+class Ranks:
+    """Where the items of a list are: the list keeps its order, and nobody looks through it for one that is to go.
+
+    Each item has a rank when it is appended; ranks only grow, so they are ascending whatever is taken out.
+    """
+
+    __slots__ = ("_next", "_ranks")
+
+    def __init__(self, items: int = 0) -> None:
+        self._ranks = list(range(items))
+        self._next = items
+
+    def append(self) -> int:
+        """The rank of an item that is appended to the list."""
+        rank = self._next
+        self._ranks.append(rank)
+        self._next = rank + 1
+        return rank
+
+    def take(self, rank: int) -> int:
+        """Where the item of this rank is, which is about to be taken out of the list."""
+        at = bisect_left(self._ranks, rank)
+        del self._ranks[at]
+        return at
+
+
 @dataclass(slots=True)
 class Index:
     """Which threads to look at when something happens. Derived from the rows, never written; may name too many."""
 
     by_spec: dict[str, list[int]] = field(default_factory=dict)
     """ThreadSpec -> its live threads, ascending."""
+    live: int = 0
+    """How many these are."""
+    pending: dict[int, dict[str, dict[str, int]]] = field(default_factory=dict)
+    """Thread -> ExternalEventDef -> ids of its accepted interrupts -> their ranks, in order of arrival."""
+    pending_ranks: Ranks = field(default_factory=Ranks, compare=False)
+    """Of `WfRun.accepted_interrupts`."""
+    awaiting: dict["ExternalEventKey", int] = field(default_factory=dict)
+    """ExternalEvent -> how many accepted interrupts need its content yet."""
+    handling: dict[int, dict[str, int]] = field(default_factory=dict)
+    """Thread -> ExternalEventDef -> how many Interrupt Handlers for it hang below the thread."""
+    ended: list[int] = field(default_factory=list)
+    """Threads with which accepted interrupts may have become hopeless: to be dropped when the rule at work ends."""
     waiter_handlers: dict[int, list[int]] = field(default_factory=dict)
     """Waiting thread -> the failure handlers of failed children that halt and resume with it, also after the wait;
     those that failed too, for what is below them.

@@ -18,6 +18,7 @@ from processors.core.events import LogEntry
 from processors.core.model import Changes, WfRun
 from tests.support import random_specs, small_specs
 from tests.support.checked_engine import CheckedEngine
+from tests.support.looking_everywhere import looking_everywhere
 from tests.support.random_commands import RUN_ID, Producers
 from tests.support.reached import reached
 
@@ -111,6 +112,19 @@ def test_what_is_restored_at_any_cut_goes_on_as_if_nothing_had_been_lost(
         for taken in history.taken[cut:]:
             taken.fold_again(restored, history.context)
         assert difference(history.engine.runs[RUN_ID], restored) is None
+
+
+@thorough
+@given(document=small | random_specs.documents(), numbers=numbers)
+def test_the_index_leads_to_all_that_looking_at_everything_would_find(
+    document: dict[str, Any], numbers: list[int]
+) -> None:
+    history = History(document, numbers, FEW_THREADS)
+    everywhere = MemoryEngine(history.context, START_MS)
+    with looking_everywhere():
+        for taken in history.taken:
+            everywhere.time_ms = taken.time_ms
+            assert everywhere.put(taken.command) == taken.entries
 
 
 @thorough

@@ -13,7 +13,7 @@ import pytest
 from halter.scenarios.files import run_file
 from processors.core import advance, decide, engine, evolve, halting, interrupts, model
 from processors.core.events import Event, LogEntry, NodeCompleted
-from processors.core.model import AcceptedInterrupt, HaltReason, Interrupted, Status, ThreadRun, WfRun
+from processors.core.model import HaltReason, Interrupted, Status, ThreadRun, WfRun
 from tests.support import invariants
 from tests.support.checked_engine import checked
 from tests.support.invariants import Violated
@@ -22,6 +22,7 @@ from tests.support.small_specs import document_of
 
 _is_resolved = halting._is_resolved
 _evolve = evolve.evolve
+_accept = evolve._accept
 Break = Callable[[pytest.MonkeyPatch], None]
 """Breaks a rule of the engine."""
 
@@ -50,10 +51,10 @@ def _evolve_with_more(run: WfRun, entry: LogEntry) -> None:
 
 
 def _newest_first(run: WfRun, number: int, event_def: str, event_id: str) -> None:
-    run.accepted_interrupts.insert(0, AcceptedInterrupt(number, event_def, event_id))
-    run.external_events[event_def, event_id].status = model.ExternalEventStatus.CLAIMED
-    run.changes.external_events.add((event_def, event_id))
-    run.index.unclaimed.get(event_def, {}).pop(event_id, None)
+    _accept(run, number, event_def, event_id)
+    run.accepted_interrupts.insert(0, run.accepted_interrupts.pop())
+    fresh = evolve.index_of(run)
+    run.index.pending, run.index.pending_ranks = fresh.pending, fresh.pending_ranks
 
 
 def _used_again(run: WfRun, event: object) -> None:
@@ -67,6 +68,11 @@ def _not_noted(run: WfRun, number: int) -> ThreadRun:
 def _no_drops(patch: pytest.MonkeyPatch) -> None:
     for module in _importing("drop_hopeless_interrupts"):
         patch.setattr(module, "drop_hopeless_interrupts", _nothing)
+
+
+def _knows_no_handlers(patch: pytest.MonkeyPatch) -> None:
+    for name in ("_list_handler", "_unlist_handler"):
+        patch.setattr(evolve, name, _nothing)
 
 
 def _lets_all_go(patch: pytest.MonkeyPatch) -> None:
@@ -139,7 +145,7 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         "status changes are in the table",
     ),
     "handles side by side what is serial": (
-        _replacing(interrupts, "_handles", _always(False)),
+        _knows_no_handlers,
         "serial-and-latest",
         "one handler at a time, where the policy is serial or latest",
     ),

@@ -25,7 +25,7 @@ from processors.core.events import (
     ThreadHalted,
     ThreadRetired,
 )
-from processors.core.evolve import evolve
+from processors.core.evolve import evolve, index_of
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
 from processors.core.model import (
     FAILED,
@@ -35,6 +35,7 @@ from processors.core.model import (
     HaltedByParent,
     HaltReason,
     HandlingFailure,
+    Index,
     Interrupted,
     ManualHalt,
     ParentHalted,
@@ -359,6 +360,7 @@ def check_settled(run: WfRun, context: Context) -> None:
         _check_thread(run, thread)
         _check_entrypoint(run, thread)
     _check_tree(run)
+    _check_index(run)
     _check_nothing_to_do(run, context)
     stuck = sorted(stuck_threads(run))
     check(not stuck, "no thread is stuck (N5)", [brief(run.threads[n]) for n in stuck])
@@ -461,12 +463,27 @@ def _check_tree(run: WfRun) -> None:
     check(live == listed, "the index lists the live threads", (live, listed))
 
 
+def _check_index(run: WfRun) -> None:
+    """What was noted event by event is what the rows say."""
+    live, fresh = (_index_key(index) for index in (run.index, index_of(run)))
+    check(live == fresh, "the index says what the rows say", (live, fresh))
+
+
+def _index_key(index: Index) -> tuple[object, ...]:
+    pending = {number: {name: list(ids) for name, ids in by_def.items()} for number, by_def in index.pending.items()}
+    by_spec = {name: numbers for name, numbers in index.by_spec.items() if numbers}
+    unclaimed = {name: list(ids) for name, ids in index.unclaimed.items() if ids}
+    return pending, index.awaiting, index.handling, by_spec, index.live, unclaimed
+
+
 def _check_nothing_to_do(run: WfRun, context: Context) -> None:
     """The agenda missed nothing: looking at everything finds nothing more."""
     for number in sorted(run.threads):
         event = next(iter(advance_thread(run, context, run.threads[number])), None)
         check(event is None, "nothing is left to do after a command", (number, event))
-    event = next(iter(launch_interrupts(run, set())), None) or next(iter(launch_failure_handlers(run, context)), None)
+    event = next(iter(launch_interrupts(run, set(), set(run.threads))), None) or next(
+        iter(launch_failure_handlers(run, context)), None
+    )
     check(event is None, "no handler is left to start after a command", event)
 
 

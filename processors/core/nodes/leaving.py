@@ -81,7 +81,7 @@ def is_ready_to_exit(run: WfRun, thread: ThreadRun) -> bool:
     """Whether nothing of its own is left that EXIT waits for: children that can come to an end (N8), and accepted
     interrupts whose handlers will start beside the thread (N14). Each of them wakes the thread when it ends.
     """
-    if any(accepted.thread == thread.number for accepted in run.accepted_interrupts):
+    if thread.number in run.index.pending:
         return False
     return all(dependent.status in TERMINAL for dependent in run.dependents(thread))
 

@@ -1,0 +1,49 @@
+"""Rules that look at everything, where those of the core look up in the index whom something may concern.
+
+They are slow, and what they find is right by their form. What the core finds is compared with it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from processors.core import advance, failing
+from processors.core.events import Event, InterruptDropped
+from processors.core.halting import can_resume
+from processors.core.interrupts import launch_interrupts
+from processors.core.model import FAILED, ThreadRun, WfRun
+from processors.core.nodes import leaving, waiting_for_threads
+
+
+@contextmanager
+def looking_everywhere() -> Iterator[None]:
+    """Within it, the rules look at everything."""
+    with (
+        patch.object(advance, "launch_interrupts", _launch_interrupts),
+        patch.object(advance.Agenda, "wake_holders", _wake_holders),
+        patch.object(failing, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
+        patch.object(leaving, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
+        patch.object(waiting_for_threads, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
+    ):
+        yield
+
+
+def _launch_interrupts(run: WfRun, launched: set[int], woken: set[int]) -> Iterator[Iterator[Event]]:
+    yield from launch_interrupts(run, launched, set(run.threads))
+
+
+def _wake_holders(agenda: advance.Agenda, run: WfRun, thread: ThreadRun) -> None:
+    holder = thread.holder
+    while holder is not None and (above := run.threads.get(holder)) is not None:
+        agenda.wake(holder)
+        holder = above.holder
+
+
+def _drop_hopeless_interrupts(run: WfRun) -> Iterator[Event]:
+    for accepted in list(run.accepted_interrupts):
+        thread = run.threads.get(accepted.thread)
+        if thread is None or not can_resume(run, thread):
+            status = "left" if thread is None else thread.status
+            can_never = thread is not None and thread.status not in FAILED
+            why = f"thread {accepted.thread} " + ("can never resume" if can_never else f"is {status}")
+            yield InterruptDropped(accepted.thread, accepted.external_event_def, accepted.external_event_id, why)
