@@ -1,5 +1,7 @@
 """`halter spec put | list | get`: definitions on the cluster. What a file may say is `halter.definition_files`'."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,8 +20,6 @@ from halter.cli.connection import (
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from halter.client import Client
     from halter.definition_files import Written
     from halter.yaml_files import Problem
@@ -49,6 +49,10 @@ KINDS = {
     "PutExternalEventDef": "ExternalEventDef",
     "PutWorkflowEventDef": "WorkflowEventDef",
 }
+
+
+LISTED_MAX = 10
+"""Of versions that a sentence names."""
 
 
 class NotRegistered(HalterError):
@@ -222,8 +226,7 @@ def get(
         if definition.name == name and version in (None, str(definition.version)):
             found[definition.kind] = definition
     if not found:
-        wanted = name if version is None else f"{name} {version}"
-        raise NoSuchDefinition(f"expected a definition named '{wanted}', found none; `halter spec list` shows all")
+        raise NoSuchDefinition(f"expected a definition named {missing(definitions, name, version, *KIND_NAMES)}")
     print_json([as_data(definition, definitions) for definition in found.values()])
 
 
@@ -232,9 +235,39 @@ def registered_wf_spec(client: "Client", name: str, version: str | None) -> "WfS
     registered = client.definitions()
     found = registered.latest_wf_spec(name, *parsed_version(version))
     if found is None:
-        wanted = name if version is None else f"{name} {version}"
-        raise NoSuchDefinition(f"expected a WfSpec named '{wanted}', found none; `halter spec list` shows all")
+        raise NoSuchDefinition(f"expected a WfSpec named {missing(registered, name, version, 'WF_SPEC')}")
     return registered.wf_spec(found)
+
+
+def missing(registered: "Definitions", name: str, version: str | None, *kinds: str) -> str:
+    """Say what is not there, and what was probably meant."""
+    wanted = name if version is None else f"{name} {version}"
+    return f"'{wanted}', found none{meant(registered, name, *kinds)}; `halter spec list` shows all"
+
+
+def meant(registered: "Definitions", name: str, *kinds: str) -> str:
+    """` (did you mean x?)`, of what is registered; of a name that is, the versions that there are."""
+    from processors.core.commands import DefinitionKind
+    from processors.core.near_names import NearNames
+
+    of = [DefinitionKind(kind) for kind in kinds]
+    versions = [str(it.version) for kind in of for it in registered.versions(kind, name) if not it.deleted]
+    if versions:
+        return f" (registered: {'… ' * (len(versions) > LISTED_MAX)}{', '.join(versions[-LISTED_MAX:])})"
+    return NearNames().meant_or_known(name, dict.fromkeys(it for kind in of for it in registered.names(kind)))
+
+
+@contextmanager
+def suggesting(client: "Client", kind: str, name: str, *, is_there: bool) -> Iterator[None]:
+    """Add to a refusal what was probably meant, if the definition was not there."""
+    from halter.client import CommandRejected
+
+    try:
+        yield
+    except CommandRejected as rejected:
+        if not is_there:
+            rejected.args = (f"{rejected}{meant(client.definitions(), name, kind)}",)
+        raise
 
 
 def as_data(definition: "Definition", definitions: "Definitions") -> dict[str, Any]:

@@ -174,6 +174,10 @@ class Definitions:
         versions = self._versions.get((kind, name), {})
         return sorted(version for version, definition in versions.items() if not definition.deleted)
 
+    def names(self, kind: DefinitionKind) -> list[str]:
+        """The names of those of a kind that are not deleted, sorted."""
+        return sorted(name for of, name in self._versions if of is kind and self.live_versions(of, name))
+
     def all(self) -> Iterator[Definition]:
         """Every version of every definition, sorted by kind, name and version."""
         for key in sorted(self._versions):

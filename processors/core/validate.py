@@ -154,6 +154,10 @@ class RegisteredDefs(Protocol):
         """The WorkflowEventDef of this name."""
         ...
 
+    def names(self, kind: DefinitionKind) -> list[str]:
+        """The names of all that are there."""
+        ...
+
 
 KIND_NAMES = {
     DefinitionKind.WF_SPEC: "WfSpec",
@@ -302,7 +306,8 @@ class _Validation:
     def __init__(self, wf_spec: WfSpec, registered: RegisteredDefs | None, unread: Unread) -> None:
         self.wf_spec, self.registered, self.unread = wf_spec, registered, unread
         self.problems: list[DocumentProblem] = []
-        self.of = NearNames().meant_or_known
+        self.near = NearNames()
+        self.of = self.near.meant_or_known
         self.types: dict[tuple[str, str], Type] = {
             (thread.name, variable.name): None if (thread.name, variable.name) in unread.variables else variable.type
             for thread in wf_spec.threads.values()
@@ -388,7 +393,8 @@ class _Validation:
             return None
         found = look_up(self.registered, kind, name)
         if found is None or found.deleted:
-            gone = "none of that name" if found is None else "that it was deleted"
+            meant = self.near.meant(name, self.registered.names(kind))
+            gone = f"none of that name{meant}" if found is None else "that it was deleted"
             self.report(code, path, f"expected {KIND_NAMES[kind]} {name!r} to be registered, found {gone}")
             return None
         return found

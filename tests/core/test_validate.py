@@ -35,6 +35,14 @@ class Registered:
     def workflow_event_def(self, name: str) -> Definition | None:
         return self.workflow_events.get(name)
 
+    def names(self, kind: DefinitionKind) -> list[str]:
+        of = {
+            DefinitionKind.TASK_DEF: self.tasks,
+            DefinitionKind.EXTERNAL_EVENT_DEF: self.events,
+            DefinitionKind.WORKFLOW_EVENT_DEF: self.workflow_events,
+        }
+        return list(of[kind])
+
 
 def task(name: str, **fields: Any) -> Definition:
     return Definition(DefinitionKind.TASK_DEF, name, 0, 0, **fields)

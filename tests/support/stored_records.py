@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from halter.cli import definitions, runs, spec
-from halter.client import Client, DefinitionRefused, Put
+from halter.client import Client, CommandRejected, DefinitionRefused, Put
+from halter.ids import new_id
 from halter.inspection import WfRunReader
 from processors.core.commands import DefinitionCommand, ExternalEvent, RunWf
-from processors.core.events import DefinitionAccepted, DefinitionRejected, LogEntry
+from processors.core.events import DefinitionAccepted, DefinitionRejected, LogEntry, Rejected
 from processors.outputs import OutputRecord
 from processors.topics import Topics
 from tests.support.shard_rig import ShardRig
@@ -81,17 +82,24 @@ class RigClient:
             raise DefinitionRefused(outcome)
         return Put(outcome, self.rig.view.position)
 
-    def run_wf(self, spec: str, values: Any, *, wf_run_id: str, major: None, revision: None) -> Any:
-        assert (major, revision) == (None, None)
-        return self.post(RunWf(wf_run_id, spec, values))
+    def run_wf(self, spec: str, values: Any, *, wf_run_id: str | None, major: int | None, revision: int | None) -> Any:
+        return self.post(RunWf(wf_run_id or new_id(), spec, values, major, revision))
 
-    def post_external_event(self, wf_run_id: str, name: str, content: Any, *, event_id: str, thread: None) -> Any:
-        return self.post(ExternalEvent(wf_run_id, name, event_id, content, thread))
+    def post_external_event(
+        self, wf_run_id: str, name: str, content: Any, *, event_id: str | None, thread: int | None
+    ) -> Any:
+        return self.post(ExternalEvent(wf_run_id, name, event_id or new_id(), content, thread))
 
     def post(self, command: Any) -> Any:
         entries = [output for output in self.rig.turn(command) if isinstance(output, LogEntry)]
+
+        def outcome(_timeout_s: float) -> list[LogEntry]:
+            if isinstance(entries[0].event, Rejected):
+                raise CommandRejected(entries[0], entries[0].event)
+            return entries
+
         return SimpleNamespace(
-            outcome=lambda _: entries,
+            outcome=outcome,
             until_ended=lambda _: self.ended(command.wf_run_id),
             wf_run_id=command.wf_run_id,
             topic="wf-commands",
