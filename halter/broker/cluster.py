@@ -178,9 +178,21 @@ class EmbeddedBroker:
         node.start()
         self._await_ready([node])
 
-    def failure(self) -> str | None:
-        """What happened to a broker that ended by itself, with the end of its log; None while all run."""
-        return next((node.failure() for node in self._nodes if not node.is_running), None)
+    def start_again(self, index: int) -> None:
+        """Start one broker that has ended on its data and its port, and wait for nothing."""
+        self._nodes[index].start()
+
+    def is_running(self, index: int) -> bool:
+        """Whether the process of one broker is there."""
+        return self._nodes[index].is_running
+
+    def listens(self, index: int) -> bool:
+        """Whether somebody listens on one broker's port, which it does when it is about to answer."""
+        return not is_free(self._nodes[index].place.port)
+
+    def failure_of(self, index: int) -> str:
+        """What happened to one broker that ended, with the end of its log."""
+        return self._nodes[index].failure()
 
     def __enter__(self) -> Self:
         self.start()

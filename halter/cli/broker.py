@@ -53,6 +53,9 @@ def broker(
 ) -> None:
     """Run a real Apache Kafka without Docker or Java, until Ctrl-C or SIGTERM.
 
+    A broker that ends is started again, on its data and its port, while the others go on. One that ends five times in a
+    row is given up, with what its log says; Kafka ends when more than half of its brokers are.
+
     The first start downloads Kafka (45 MB) to the cache folder; HALTER_CACHE names another one, and
     HALTER_MAVEN_REPOSITORY a Maven mirror (a mirror in ~/.m2/settings.xml is used as well). Records are kept and
     are there again after a stop, a crash or kill -9. Kafka listens on the loopback address only.
@@ -75,24 +78,13 @@ def broker(
     kafka = EmbeddedBroker(data or data_folder(brokers), brokers, port)
     try:
         kafka.start()
-        ready = json.dumps(
-            {
-                "bootstrap": kafka.bootstrap,
-                "data": str(kafka.data),
-                "kafka": KAFKA_VERSION,
-                "pid": os.getpid(),
-                "broker_pids": kafka.pids,
-            }
-        )
         if as_json:
-            typer.echo(ready)
+            typer.echo(ready_line(kafka))
         else:
             typer.echo(f"Kafka {KAFKA_VERSION} is ready at {kafka.bootstrap}; records and logs are in {kafka.data}")
             typer.echo("Ctrl-C stops it.")
         sys.stdout.flush()
-        if ready_file is not None:
-            write_whole(ready_file, ready + "\n")
-        watch(kafka)
+        watch(kafka, ready_file)
     except Stopped:
         # A second signal must not interrupt the stop that the first asked for.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,14 +96,37 @@ def broker(
         kafka.stop()
 
 
-def watch(kafka: "EmbeddedBroker") -> None:
-    """Wait for a signal. Raises BrokerFailed when a broker ends by itself."""
-    from halter.broker.errors import BrokerFailed
+def watch(kafka: "EmbeddedBroker", ready_file: Path | None) -> None:
+    """Keep the brokers running until a signal, which raises Stopped. Raises BrokerFailed when too many keep ending."""
+    from halter.broker.cluster import to_stderr
+    from halter.broker.keeper import Keeper
 
-    forever = threading.Event()
-    while not forever.wait(WATCH_SECONDS):
-        if failure := kafka.failure():
-            raise BrokerFailed(failure)
+    keeper, told = Keeper(kafka, to_stderr), list[int]()
+    # From here on a signal is heard between two looks: none shall come between a process and the note of its id.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: told.append(number))
+    has_started, forever = True, threading.Event()
+    while not told:
+        if has_started and ready_file is not None:
+            write_whole(ready_file, ready_line(kafka) + "\n")
+        has_started = keeper.look()
+        forever.wait(WATCH_SECONDS)
+    raise Stopped
+
+
+def ready_line(kafka: "EmbeddedBroker") -> str:
+    """What a program is told of a Kafka that answers, as JSON."""
+    from halter.broker.jars import KAFKA_VERSION
+
+    return json.dumps(
+        {
+            "bootstrap": kafka.bootstrap,
+            "data": str(kafka.data),
+            "kafka": KAFKA_VERSION,
+            "pid": os.getpid(),
+            "broker_pids": kafka.pids,
+        }
+    )
 
 
 def stop(_number: int, _frame: FrameType | None) -> None:

@@ -22,10 +22,11 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from halter.broker import EmbeddedBroker
+from halter.broker.cluster import is_free
 from halter.broker.configuration import HOST
 from halter.broker.errors import DataFolderInUse, DataFolderUnfit, JarsMissing, PortTaken
 from halter.broker.jars import kafka_jars, maven_repository, mirror_of_central, pinned_jars
-from halter.broker.node import Node
+from halter.broker.node import Node, last_lines
 
 DEADLINE_SECONDS = 60
 
@@ -108,10 +109,11 @@ def test_kafka_in_docker_does_the_same(docker_bootstrap: str, prefix: str) -> No
 
 
 @contextmanager
-def halter_broker(data: Path, ready_file: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """`halter broker` as a process of its own, ready."""
+def halter_broker(data: Path, ready_file: Path, port: int, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`halter broker` as a process of its own, ready; what it says is beside its ready file."""
     command = [sys.executable, "-m", "halter", "broker", "--data", str(data), "--port", str(port)]
-    process = subprocess.Popen([*command, "--ready-file", str(ready_file)])
+    with said_beside(ready_file).open("w") as said:
+        process = subprocess.Popen([*command, "--ready-file", str(ready_file), *more], stderr=said)
     try:
         wait_until(lambda: ready_file.exists() or process.poll() is not None, "the ready file")
         assert process.poll() is None
@@ -119,6 +121,15 @@ def halter_broker(data: Path, ready_file: Path, port: int) -> Iterator[subproces
     finally:
         process.terminate()
         process.wait(DEADLINE_SECONDS)
+
+
+def said_beside(ready_file: Path) -> Path:
+    return ready_file.with_suffix(".err")
+
+
+def java_of(ready_file: Path) -> list[int]:
+    pids: list[int] = json.loads(ready_file.read_text())["broker_pids"]
+    return pids
 
 
 def free_port() -> int:
@@ -149,8 +160,14 @@ def test_kill_9_of_the_command_ends_java_and_keeps_every_acknowledged_record(tmp
         with pytest.raises(DataFolderInUse, match=f"process {process.pid} "):
             EmbeddedBroker(data).start()
 
-        process.kill()
+        # A broker alone is started again as well, and ends with the command like the first.
         [java] = ready["broker_pids"]
+        os.kill(java, signal.SIGKILL)
+        wait_until(lambda: java_of(ready_file) != [java], "another Java")
+        wait_until(lambda: "Kafka broker 0 is back" in said_beside(ready_file).read_text(), "the broker's return")
+        assert consume(ready["bootstrap"], "kept", 2) == [b"1", b"2"]
+        [java] = java_of(ready_file)
+        process.kill()
         wait_until(lambda: not is_alive(java), "the end of Java")
     ready_file.unlink()
 
@@ -167,15 +184,70 @@ def test_three_brokers_keep_working_without_one_and_take_it_back(tmp_path: Path)
         create_topic(kafka.bootstrap, "replicated", replication=3)
         produce(kafka.bootstrap, "replicated", [b"three"])
         kafka.kill(0)
-        failure = kafka.failure()
-        assert failure is not None
-        assert failure.startswith("Kafka broker 0 ended by signal SIGKILL")
+        assert kafka.failure_of(0).startswith("Kafka broker 0 ended by signal SIGKILL")
         produce(kafka.bootstrap, "replicated", [b"two"])
         kafka.restart(0)
-        assert kafka.failure() is None
+        assert [kafka.is_running(index) for index in range(3)] == [True, True, True]
         assert consume(kafka.bootstrap, "replicated", 2) == [b"three", b"two"]
     with pytest.raises(DataFolderUnfit, match=r"expected the data of 1 broker\(s\) in .*, found that of 3"):
         EmbeddedBroker(tmp_path).start()
+
+
+def test_of_three_brokers_the_one_that_ends_is_started_again_and_the_others_go_on(tmp_path: Path) -> None:
+    ready_file, port = tmp_path / "ready.json", choose_ports_in_a_row(3)
+    with halter_broker(tmp_path / "data", ready_file, port, "--brokers", "3") as process:
+        bootstrap = json.loads(ready_file.read_text())["bootstrap"]
+        first = java_of(ready_file)
+        create_topic(bootstrap, "replicated", replication=3)
+
+        def ends_and_returns(*indices: int) -> None:
+            before, said = java_of(ready_file), said_beside(ready_file).read_text()
+            for index in indices:
+                os.kill(before[index], signal.SIGKILL)
+            if len(indices) == 1:
+                produce(bootstrap, "replicated", [b"x"])
+            for index in indices:
+                back = f"Kafka broker {index} is back"
+                wait_until(lambda back=back: back in said_beside(ready_file).read_text()[len(said) :], back)
+            after = java_of(ready_file)
+            assert [old != new for old, new in zip(before, after, strict=True)] == [it in indices for it in range(3)]
+
+        ends_and_returns(1)
+        assert "the others go on" in said_beside(ready_file).read_text()
+        ends_and_returns(0, 2)
+        assert "nothing can be written until two run" in said_beside(ready_file).read_text()
+        produce(bootstrap, "replicated", [b"y"])
+        assert consume(bootstrap, "replicated", 2) == [b"x", b"y"]
+        assert not any(map(is_alive, first))
+
+        # A stop while one of them waits for its next start.
+        last = java_of(ready_file)
+        os.kill(last[0], signal.SIGKILL)
+        wait_until(lambda: said_beside(ready_file).read_text().count("is started again") == 4, "word of its end")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_SECONDS) == 0
+        assert not any(map(is_alive, last))
+        assert not ready_file.exists()
+
+
+def test_a_broker_that_keeps_ending_is_given_up_with_what_its_log_says(tmp_path: Path) -> None:
+    data, ready_file = tmp_path / "data", tmp_path / "ready.json"
+    with halter_broker(data, ready_file, free_port()) as process:
+        (data / "broker-0.properties").write_text("node.id=none")
+        os.kill(java_of(ready_file)[0], signal.SIGKILL)
+        assert process.wait(2 * DEADLINE_SECONDS) == 1
+    said = said_beside(ready_file).read_text()
+    assert [f"again in {seconds} s" in said for seconds in (1, 2, 4, 8, 15)] == [True, True, True, True, False]
+    assert "halter: Kafka broker 0 is given up: it ended 5 times in a row" in said
+    assert last_lines((data / "broker-0.log").read_text()) in said.partition("is given up")[2]
+
+
+def choose_ports_in_a_row(count: int) -> int:
+    """The first of some free ports beside one another."""
+    while True:
+        port = free_port()
+        if port + count < 65_536 and all(map(is_free, range(port, port + count))):
+            return port
 
 
 def test_a_taken_port_is_explained_before_java_starts(tmp_path: Path) -> None:

@@ -1,0 +1,114 @@
+"""Rules of who keeps the brokers running, with brokers that live and die by hand and a clock that is turned by hand."""
+
+import pytest
+
+from halter.broker.errors import BrokerFailed
+from halter.broker.keeper import Keeper
+from halter.supervisor import RestartPolicy
+
+POLICY = RestartPolicy(first_wait=1.0, wait_max=15.0, steady=10.0, deaths_max=5)
+
+
+class Brokers:
+    """What the keeper asks of a Kafka."""
+
+    def __init__(self, brokers: int) -> None:
+        self.brokers = brokers
+        self.running = [True] * brokers
+        self.starts: list[tuple[float, int]] = []
+        self.now = 0.0
+        self.said: list[str] = []
+        self.keeper = Keeper(self, self.said.append, POLICY, lambda: self.now)  # type: ignore[arg-type]
+
+    def is_running(self, index: int) -> bool:
+        return self.running[index]
+
+    def listens(self, index: int) -> bool:
+        return self.running[index]
+
+    def start_again(self, index: int) -> None:
+        self.running[index] = True
+        self.starts.append((self.now, index))
+
+    def failure_of(self, index: int) -> str:
+        return f"Kafka broker {index} ended; its log"
+
+    def pass_seconds(self, seconds: float) -> None:
+        """Let the keeper look five times a second."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now += 0.2
+            self.keeper.look()
+
+    def lose(self, *indices: int) -> None:
+        """Brokers end, and that is seen."""
+        for index in indices:
+            self.running[index] = False
+        self.keeper.look()
+
+    def wait_for(self, index: int) -> float:
+        """Let time pass until a broker is started; how long that took."""
+        began, starts = self.now, len(self.starts)
+        while len(self.starts) == starts:
+            self.pass_seconds(0.2)
+            assert self.now < began + 60
+        assert self.starts[-1][1] == index
+        return round(self.now - began)
+
+
+@pytest.mark.parametrize("brokers", [1, 3])
+def test_each_end_in_a_row_is_followed_by_a_longer_wait_and_the_fifth_by_no_start(brokers: int) -> None:
+    kafka = Brokers(brokers)
+    waits = []
+    for _ in range(4):
+        kafka.lose(0)
+        waits.append(kafka.wait_for(0))
+    assert waits == [1, 2, 4, 8]
+    if brokers == 1:
+        with pytest.raises(BrokerFailed, match=r"broker 0 is given up: it ended 5 times in a row.*its log"):
+            kafka.lose(0)
+    else:
+        kafka.lose(0)
+        assert "broker 0 is given up" in kafka.said[-1]
+        assert "its log" in kafka.said[-1]
+        kafka.pass_seconds(60)
+        assert len(kafka.starts) == 4
+
+
+def test_two_of_three_that_are_given_up_end_kafka() -> None:
+    kafka = Brokers(3)
+    for index in (0, 1):
+        for _ in range(4):
+            kafka.lose(index)
+            kafka.wait_for(index)
+        if index == 0:
+            kafka.lose(0)
+    with pytest.raises(BrokerFailed, match="broker 1 is given up"):
+        kafka.lose(1)
+
+
+def test_a_broker_that_has_worked_begins_anew_with_the_shortest_wait() -> None:
+    kafka = Brokers(1)
+    for _ in range(9):
+        kafka.lose(0)
+        assert kafka.wait_for(0) == 1
+        kafka.pass_seconds(POLICY.steady + 1)
+    assert kafka.said[-1] == "Kafka broker 0 is back"
+
+
+@pytest.mark.parametrize(
+    ("brokers", "lost", "sentence"),
+    [
+        (3, [1], "It is started again in 1 s; the others go on"),
+        (3, [0, 1], "It is started again in 1 s; nothing can be written until two run"),
+        (3, [0, 1, 2], "It is started again in 1 s; nothing can be written until then"),
+        (1, [0], "It is started again in 1 s; nothing can be written until then"),
+    ],
+)
+def test_what_goes_on_meanwhile_is_told(brokers: int, lost: list[int], sentence: str) -> None:
+    kafka = Brokers(brokers)
+    kafka.lose(*lost)
+    assert [said.splitlines()[-1] for said in kafka.said] == [sentence] * len(lost)
+    kafka.pass_seconds(2)
+    assert kafka.running == [True] * brokers
+    assert kafka.said[len(lost) :] == [f"Kafka broker {index} is back" for index in lost]
