@@ -279,7 +279,7 @@ class Client:
     def __init__(self, settings: Settings, topics: Topics | None = None, codec: Codec | None = None) -> None:
         self.settings = settings
         self.topics = settings.topics() if topics is None else topics
-        self.codec = Codec.load(release=settings.schemas) if codec is None else codec
+        self.codec = settings.codec() if codec is None else codec
         self.reader = PartitionReader(settings, self.topics)
         self.wf_runs = WfRunReader(self.reader, self.topics, self.codec)
         self._producer = Producer(

@@ -28,6 +28,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from halter.client import Client, Sending
+from halter.registry import until_prepared
 from processors.core.commands import ReportTaskRun, TaskStatus
 from processors.core.events import TaskRequest
 from processors.core.values import Value
@@ -39,6 +40,8 @@ UNSETTLED_MAX: Final = 500
 SETTLE_SECONDS: Final = 0.5
 """And for so long, where handlers are slow."""
 MESSAGE_LENGTH_MAX: Final = 2_000
+NEEDED: Final = frozenset({TaskRequest.__name__, ReportTaskRun.__name__})
+"""The records that a task worker reads and writes."""
 
 
 class BusinessException(Exception):
@@ -129,6 +132,8 @@ class TaskWorker:
         with self._client.settings.explaining(f"taking tasks from '{self._topic}'", self._consumer):
             for topic in (self._topic, self._client.topics.task_reports):
                 self._client.reader.expect(topic)
+            # A report that cannot be written would be a task done in vain.
+            until_prepared(self._client.codec, self._log, NEEDED, lambda: self._stopped)
             self._consumer.subscribe([self._topic], on_revoke=self._revoked)
             while not self._stopped:
                 self._turn()

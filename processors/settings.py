@@ -5,6 +5,8 @@ overridden by variables (`KAFKA_BOOTSTRAP_SERVERS` is `bootstrap.servers`), and 
 engine's guarantees rest on (acks, idempotence, the partitioner, read_committed, commits) is set here for
 everybody, and a user's setting that says otherwise is refused with the reason, not overruled in silence.
 
+`schema.registry.*` among them are for the client of a Schema Registry: without the prefix, they are its own.
+
 Our own settings are variables as well (VARIABLES). Nothing here prints a secret: `repr` and `describe` redact
 them, and what a line or a variable holds is not quoted in errors unless it is harmless.
 """
@@ -23,6 +25,9 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from processors.codec import Codec, Schemas
+from processors.codec.framing import BothFramings, SingleObject
+from processors.codec.registry import ConfluentRegistry, WireFormat, without_credentials
 from processors.errors import HalterError
 from processors.topics import Topics
 
@@ -49,10 +54,17 @@ VARIABLES: Final[Mapping[str, str]] = {
     "HALTER_STORE_DIR": "the folder of the store rocksdb; each worker makes its own below it, by its slot",
     "HALTER_HEALTH_PORT": "where workers answer probes, unless --health-port says it",
     "HALTER_HEALTH_HOST": "at which address they answer them, unless --health-host says it; 127.0.0.1 if nobody does",
+    "HALTER_FRAMING": "how records are written: single-object (the default), or confluent, for readers with a registry",
+    "HALTER_REGISTER_SCHEMAS": "false: schemas are in the Schema Registry already, by `halter schemas register`",
     "HALTER_SCHEMAS": "a released version whose schemas workers write, while workers of that version run beside them",
 }
 
 STORES: Final = ("memory", "rocksdb")
+SINGLE_OBJECT, CONFLUENT = "single-object", "confluent"
+FRAMINGS: Final = (SINGLE_OBJECT, CONFLUENT)
+WITHOUT_REGISTRY: Final = frozenset({"0.1.0"})
+"""Releases whose workers read single-object encoding alone."""
+REGISTRY_PREFIX: Final = "schema.registry."
 
 OTHERS_VARIABLES: Final = re.compile(
     # Apache Kafka's own scripts, and the links that Kubernetes gives every pod beside a service named kafka.
@@ -81,9 +93,11 @@ KNOWN_PROPERTIES: Final = (
     "linger.ms",
     "socket.timeout.ms",
     "debug",
+    "schema.registry.url",
+    "schema.registry.basic.auth.user.info",
 )
 
-SECRET: Final = re.compile(r"password|passphrase|secret|token|jaas|\.pem$|oauthbearer\.config")
+SECRET: Final = re.compile(r"password|passphrase|secret|token|jaas|user\.info|\.pem$|oauthbearer\.config")
 NOT_SECRET: Final = re.compile(r"token\.endpoint")
 
 Kind = Literal["consumer", "producer"]
@@ -225,6 +239,8 @@ class Settings:
     store: str = "memory"
     store_dir: Path | None = None
     schemas: str | None = None
+    framing: str = SINGLE_OBJECT
+    registers_schemas: bool = True
     errors: ClientErrors = field(default_factory=ClientErrors, repr=False, compare=False)
 
     @classmethod
@@ -253,7 +269,8 @@ class Settings:
         found |= {key: (value, "a flag") for key, value in overrides.items() if value is not None}
         properties = {key: value for key, (value, _) in found.items()}
         sources = {key: source for key, (_, source) in found.items()}
-        check(properties, sources)
+        check({key: value for key, value in properties.items() if not key.startswith(REGISTRY_PREFIX)}, sources)
+        framing, registers = framing_settings(env, properties, sources)
         if topics_file is None and env.get("HALTER_TOPICS"):
             topics_file = Path(env["HALTER_TOPICS"])
         if partitions is None and env.get("HALTER_PARTITIONS"):
@@ -269,12 +286,36 @@ class Settings:
             topics_file=topics_file,
             partitions=partitions,
             schemas=env.get("HALTER_SCHEMAS") or None,
+            framing=framing,
+            registers_schemas=registers,
         )
 
     @property
     def bootstrap(self) -> str:
         """The brokers to begin with, `host:port` with commas between."""
         return self.properties["bootstrap.servers"]
+
+    def codec(self) -> Codec:
+        """Return what writes and reads records here. Where a Schema Registry is set it reads both framings.
+
+        Raises RegistryNotInstalled and RegistrySettings; nothing is asked yet.
+        """
+        schemas, framing = Schemas.load(), None
+        if f"{REGISTRY_PREFIX}url" in self.properties:
+            wire = WireFormat(schemas, self.registry(registers=self.registers_schemas))
+            framing = BothFramings(SingleObject(schemas), wire, writes_wire=self.framing == CONFLUENT)
+        return Codec.load(schemas, framing, self.schemas)
+
+    def registry(self, *, registers: bool) -> ConfluentRegistry:
+        """Return the client of the Schema Registry. Raises RegistryNotInstalled, RegistrySettings and SettingsError."""
+        if f"{REGISTRY_PREFIX}url" not in self.properties:
+            raise SettingsError("expected a Schema Registry, found none: set KAFKA_SCHEMA_REGISTRY_URL")
+        own = {
+            key.removeprefix(REGISTRY_PREFIX): value
+            for key, value in self.properties.items()
+            if key.startswith(REGISTRY_PREFIX)
+        }
+        return ConfluentRegistry(own, registers=registers)
 
     def topics(self) -> Topics:
         """Read topics.yaml for this installation: its file, prefix and N, and the release that runs beside it."""
@@ -298,7 +339,11 @@ class Settings:
         return self._client("producer", ALWAYS, more)
 
     def _client(self, kind: Kind, always: Conf, more: Mapping[str, Any]) -> Conf:
-        own = {key: value for key, value in self.properties.items() if is_for(kind, key, value)}
+        own = {
+            key: value
+            for key, value in self.properties.items()
+            if not key.startswith(REGISTRY_PREFIX) and is_for(kind, key, value)
+        }
         more = {name if name.endswith("_cb") else name.replace("_", "."): value for name, value in more.items()}
         return {
             **COMMON,
@@ -377,6 +422,8 @@ class Settings:
 
 def redacted(key: str, value: str) -> str:
     """Return the value, or a word in its place if the property is a secret."""
+    if key == f"{REGISTRY_PREFIX}url":
+        return without_credentials(value)
     return REDACTED if SECRET.search(key) and not NOT_SECRET.search(key) else value
 
 
@@ -418,6 +465,39 @@ def store_settings(env: Mapping[str, str]) -> tuple[str, Path | None]:
     if store == "rocksdb" and not folder:
         raise SettingsError("the variable HALTER_STORE_DIR: expected a folder, because HALTER_STORE is rocksdb")
     return store, Path(folder) if folder else None
+
+
+def framing_settings(
+    env: Mapping[str, str], properties: Mapping[str, str], sources: Mapping[str, str]
+) -> tuple[str, bool]:
+    """Read HALTER_FRAMING and HALTER_REGISTER_SCHEMAS, and look whether there is a registry for them."""
+    url = f"{REGISTRY_PREFIX}url"
+    for key in properties:
+        if key.startswith(REGISTRY_PREFIX) and url not in properties:
+            raise SettingsError(f"{key} from {sources[key]}: expected {url} as well, found none")
+    for one in properties[url].split(",") if url in properties else ():
+        if not re.match(r"https?://[^/]", one.strip()):
+            shown = without_credentials(properties[url])
+            raise SettingsError(f"{url} from {sources[url]}: expected http:// or https:// and a host, found '{shown}'")
+    framing = env.get("HALTER_FRAMING") or SINGLE_OBJECT
+    if framing not in FRAMINGS:
+        expected = ", ".join(FRAMINGS)
+        raise SettingsError(f"the variable HALTER_FRAMING: expected one of {expected}, found '{framing}'")
+    if framing == CONFLUENT and url not in properties:
+        raise SettingsError(
+            f"the variable HALTER_FRAMING: expected a Schema Registry for 'confluent' ({url}, "
+            "KAFKA_SCHEMA_REGISTRY_URL), found none"
+        )
+    release = env.get("HALTER_SCHEMAS")
+    if framing == CONFLUENT and release in WITHOUT_REGISTRY:
+        raise SettingsError(
+            f"the variable HALTER_FRAMING: workers of {release} (HALTER_SCHEMAS) cannot read 'confluent'; end the "
+            "upgrade first"
+        )
+    registers = env.get("HALTER_REGISTER_SCHEMAS") or "true"
+    if registers not in ("true", "false"):
+        raise SettingsError(f"the variable HALTER_REGISTER_SCHEMAS: expected true or false, found '{registers}'")
+    return framing, registers == "true"
 
 
 def check_own_variables(env: Mapping[str, str]) -> None:

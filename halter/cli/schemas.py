@@ -1,4 +1,7 @@
-"""`halter schemas list | show | export`: the Avro schemas of the topics, for every language. Needs no Kafka."""
+"""`halter schemas list | show | export`: the Avro schemas of the topics, for every language. Needs no Kafka.
+
+`halter schemas register` puts them into a Schema Registry.
+"""
 
 import json
 from collections.abc import Mapping
@@ -7,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from halter.cli.connection import Properties, PropertiesFile, load_settings
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
     from processors.codec import RecordSchema
 
-app = typer.Typer(no_args_is_help=True, help="List, print and export the Avro schemas of the topics.")
+app = typer.Typer(no_args_is_help=True, help="List, print, export and register the Avro schemas of the topics.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -94,6 +98,28 @@ def export_schemas(
     except OSError as error:
         raise HalterError(f"cannot write schemas to {folder}: {error}") from error
     typer.echo(f"{len(schemas.records)} schemas in {folder}")
+
+
+@app.command("register", epilog="Example: `KAFKA_SCHEMA_REGISTRY_URL=http://localhost:8081 halter schemas register`.")
+def register_schemas(
+    properties_file: PropertiesFile = None, properties: Properties = None, as_json: Json = False
+) -> None:
+    """Put the schemas of all records that are no state into the Schema Registry, and print their ids.
+
+    For installations where workers and clients may not do that (HALTER_REGISTER_SCHEMAS=false). What is there already
+    stays as it is. The registry is that of schema.registry.url, KAFKA_SCHEMA_REGISTRY_URL.
+    """
+    from halter.registry import register
+    from processors.codec import Schemas
+
+    registry = load_settings(None, properties_file, properties).registry(registers=True)
+    registered = dict(register(Schemas.load(), registry))
+    if as_json:
+        typer.echo(json.dumps(registered, indent=2))
+        return
+    for subject, schema_id in registered.items():
+        typer.echo(f"{schema_id:>6}  {subject}")
+    typer.echo(f"{len(registered)} schemas at {registry.url}")
 
 
 def topics_by_record(records: "Mapping[str, RecordSchema]") -> dict[str, list[str]]:

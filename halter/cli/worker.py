@@ -149,9 +149,11 @@ def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, he
 
 
 def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readiness: "Readiness") -> None:
-    """Wait for Kafka, then fold until a signal."""
+    """Wait for Kafka, and for a Schema Registry that is needed, then fold until a signal."""
+    import structlog
+
+    from halter.registry import until_prepared
     from processors import app
-    from processors.codec import Codec
     from processors.core.context import Limits
     from processors.definitions_view import DefinitionsView
     from processors.observability import ReadyFile
@@ -159,12 +161,12 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
     from processors.shard import ShardFactory
     from processors.stores.choice import chosen
 
-    topics = settings.topics()
+    topics, codec = settings.topics(), settings.codec()
     with ends_at_once():
         app.await_kafka(settings, topics, readiness)
         app.expect_topics(settings, topics)
+        until_prepared(codec, structlog.get_logger("halter.worker"))
     crash_at = os.environ.get("HALTER_CRASH_AT")
-    codec = Codec.load(release=settings.schemas)
     definitions = DefinitionsView(codec)
     factory = ShardFactory(
         topics.partitions,

@@ -1,8 +1,8 @@
 """`Codec`: bytes to records and back, whatever the framing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import RLock
-from typing import Any
+from typing import Any, TypeAlias
 
 from processors.codec import decoders, encoders
 from processors.codec.arguments import Arguments
@@ -10,10 +10,13 @@ from processors.codec.decoders import DecoderCompiler
 from processors.codec.dropped import Dropped
 from processors.codec.encoders import LONGS, TEXTS, EncoderCompiler
 from processors.codec.errors import Undecodable, Unencodable, UnknownRelease
-from processors.codec.framing import Framing, SingleObject
+from processors.codec.framing import LENGTH_MAX, Framing, SingleObject
 from processors.codec.records import EVENTS, RECORDS, Record
 from processors.codec.schemas import RecordSchema, Schemas
 from processors.core.events import Cause, LogEntry
+
+Reader: TypeAlias = tuple[str, Callable[[bytes, int], tuple[Any, int]], int]
+"""Name of the record, its decoder, and where the record begins behind its header."""
 
 
 class Codec:
@@ -37,8 +40,9 @@ class Codec:
         self._write_cause = self._encoders.part(Cause.__name__)
         self._writers: dict[type, Callable[[Any], bytes]] = {LogEntry: self._write_log_entry}
         self._event_writers: dict[type, Callable[[Any, bytes, bytes, bytes], bytes]] = {}
-        self._readers: dict[bytes, tuple[str, Callable[[bytes, int], tuple[Any, int]]]] = {}
-        self._peeks: dict[tuple[bytes, tuple[str, ...]], Callable[[bytes, int], tuple[Any, ...]]] = {}
+        self._readers: dict[bytes, Reader] = {}
+        """By header. Most are as long as a header may be, and found at the first try."""
+        self._peeks: dict[tuple[bytes, tuple[str, ...]], tuple[Callable[[bytes, int], tuple[Any, ...]], int]] = {}
         self._compiling = RLock()
 
     @staticmethod
@@ -51,6 +55,15 @@ class Codec:
         """Whether the schema that a record is written with has a field: those of an earlier release may not."""
         released = self._released.get(record)
         return released is None or any(it["name"] == field for it in released.schema["fields"])
+
+    def prepare(self, names: Collection[str] | None = None) -> None:
+        """Ask for the headers of the records of these names, or of all, so that nothing has to be asked later.
+
+        Raises RegistryUnavailable.
+        """
+        for name, schema in self.schemas.records.items():
+            if names is None or name in names:
+                self.framing.header(self._released.get(name, schema))
 
     def _schemas_of(self, release: str | None) -> dict[str, RecordSchema]:
         """Those of a release that differ from the current ones, by name of the record."""
@@ -149,10 +162,9 @@ class Codec:
         Raises NotSingleObject, UnknownSchema or Undecodable, and nothing else, whatever the bytes are; with a Schema
         Registry that does not answer, RegistryUnavailable.
         """
-        known = self._readers.get(data[: self.framing.length])
-        name, read = self._reader(data) if known is None else known
+        name, read, start = self._readers.get(data[:LENGTH_MAX]) or self._reader(data)
         try:
-            record, end = read(data, self.framing.length)
+            record, end = read(data, start)
         except decoders.ERRORS as error:
             raise self._undecodable(name, data, error) from None
         if end != len(data):
@@ -172,34 +184,43 @@ class Codec:
 
         Raises as `decode` does, also if the bytes are another record; what is not looked at may be wrong.
         """
-        key = (data[: self.framing.length], fields)
-        read = self._peeks.get(key)
-        if read is None:
+        read, start = self._peeks.get((data[:LENGTH_MAX], fields)) or self._peek(data, name, fields)
+        try:
+            return read(data, start)
+        except decoders.ERRORS as error:
+            raise self._undecodable(name, data, error) from None
+
+    def _peek(
+        self, data: bytes, name: str, fields: tuple[str, ...]
+    ) -> tuple[Callable[[bytes, int], tuple[Any, ...]], int]:
+        start = self.framing.length_of(data)
+        key = (data[:start], fields)
+        if key not in self._peeks:
             schema = self.framing.schema(data)
             if schema.name != name:
                 raise Undecodable(schema.name, f"expected a {name}")
             with self._compiling:
-                read = DecoderCompiler(schema.names, self.schemas.names).first_fields(name, fields)
-            self._peeks[key] = read
-        try:
-            return read(data, self.framing.length)
-        except decoders.ERRORS as error:
-            raise self._undecodable(name, data, error) from None
+                self._peeks[key] = DecoderCompiler(schema.names, self.schemas.names).first_fields(name, fields), start
+        return self._peeks[key]
 
     def record_name(self, data: bytes) -> str:
         """Return the name of the record that the bytes claim to be, without decoding them.
 
         Raises NotSingleObject or UnknownSchema.
         """
-        known = self._readers.get(data[: self.framing.length])
+        known = self._readers.get(data[:LENGTH_MAX]) or self._readers.get(data[: self.framing.length_of(data)])
         return self.framing.schema(data).name if known is None else known[0]
 
-    def _reader(self, data: bytes) -> tuple[str, Callable[[bytes, int], tuple[Any, int]]]:
+    def _reader(self, data: bytes) -> Reader:
+        start = self.framing.length_of(data)
+        known = self._readers.get(data[:start])
+        if known is not None:
+            return known
         schema = self.framing.schema(data)
         with self._compiling:
             if schema is self.schemas.records.get(schema.name):
                 read = self._decoders.record(schema.name)
             else:
                 read = DecoderCompiler(schema.names, self.schemas.names).record(schema.name)
-        reader = self._readers[data[: self.framing.length]] = (schema.name, read)
+        reader = self._readers[data[:start]] = schema.name, read, start
         return reader

@@ -1,7 +1,8 @@
 """How bytes say which schema they were written with: the header before Avro's binary form.
 
 Two framings: Avro's own single-object encoding, readable with nothing but the schemas, and the wire format of
-Confluent's Schema Registry, for those whose consumers expect it.
+Confluent's Schema Registry, for those whose consumers expect it. Where a registry is set both are read, whichever is
+written, so that an installation can change while it runs and its old logs stay readable.
 """
 
 from typing import Final, Protocol
@@ -9,15 +10,24 @@ from typing import Final, Protocol
 from processors.codec.errors import NotSingleObject, UnknownSchema
 from processors.codec.schemas import RecordSchema, Schemas
 
+LENGTH_MAX: Final = 10
+"""Of a header, whatever the framing."""
+WIRE_MAGIC: Final = b"\0"
+"""The first byte of a Schema Registry's wire format."""
+ROWS: Final = "state"
+"""The folder of schemas of what a partition is restored from; `Definition`, of `definitions`, is in another."""
+DEFINITION: Final = "Definition"
+
 
 class Framing(Protocol):
     """What a codec needs to know of a framing."""
 
-    length: int
-    """Bytes of a header."""
-
     def header(self, schema: RecordSchema) -> bytes:
-        """The header of records that are written with this current schema."""
+        """The header of records that are written with this schema."""
+        ...
+
+    def length_of(self, data: bytes) -> int:
+        """How many bytes of a record are its header, if it has one."""
         ...
 
     def schema(self, data: bytes) -> RecordSchema:
@@ -29,7 +39,7 @@ class SingleObject:
     """Avro's single-object encoding: C3 01, then the schema's fingerprint (CRC-64-AVRO, little-endian)."""
 
     MARKER: Final = b"\xc3\x01"
-    length: int = 10
+    LENGTH: Final = 10
 
     def __init__(self, schemas: Schemas) -> None:
         self.schemas = schemas
@@ -38,12 +48,22 @@ class SingleObject:
         """C3 01 and the fingerprint."""
         return self.MARKER + schema.fingerprint
 
+    def length_of(self, data: bytes) -> int:  # noqa: ARG002  the same for all
+        """Always the same."""
+        return self.LENGTH
+
     def schema(self, data: bytes) -> RecordSchema:
         """The current or released schema with the fingerprint that the record names."""
-        if not data.startswith(self.MARKER) or len(data) < self.length:
+        if not data.startswith(self.MARKER) or len(data) < self.LENGTH:
+            is_wire = data.startswith(WIRE_MAGIC)
             raise NotSingleObject(
                 "expected Avro single-object encoding (C3 01, then 8 bytes of fingerprint), found "
                 + (f"bytes that begin with {data[:10].hex(' ').upper()}" if data else "no bytes")
+                + (
+                    ": if that is a Schema Registry's wire format, set schema.registry.url, and both are read"
+                    if is_wire
+                    else ""
+                )
             )
         fingerprint = data[2:10]
         schema = self.schemas.find(fingerprint)
@@ -54,3 +74,31 @@ class SingleObject:
                 "(`halter schemas list` shows them)",
             )
         return schema
+
+
+class BothFramings:
+    """Reads both framings, and writes the wire format or not. What a partition is restored from never needs a registry:
+    rows of the state and Definitions are written in single-object encoding.
+    """
+
+    def __init__(self, single: SingleObject, wire: Framing, *, writes_wire: bool) -> None:
+        self.single, self.wire = single, wire
+        records = single.schemas.records
+        rows = {name for name, schema in records.items() if schema.folder == ROWS or name == DEFINITION}
+        self.wired: Final = records.keys() - rows if writes_wire else frozenset[str]()
+        """Names of the records that are written in the wire format."""
+
+    def header(self, schema: RecordSchema) -> bytes:
+        """The header of the framing that this record is written in."""
+        return (self.wire if schema.name in self.wired else self.single).header(schema)
+
+    def length_of(self, data: bytes) -> int:
+        """As the framing has it that the record is in."""
+        return self._of(data).length_of(data)
+
+    def schema(self, data: bytes) -> RecordSchema:
+        """The schema that a record of either framing names."""
+        return self._of(data).schema(data)
+
+    def _of(self, data: bytes) -> Framing:
+        return self.wire if data.startswith(WIRE_MAGIC) else self.single

@@ -6,29 +6,66 @@ that is never compiled or trusted.
 """
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 from processors.codec.errors import CodecError, NotSingleObject, UnknownSchema
+from processors.codec.framing import WIRE_MAGIC
 from processors.codec.schemas import NAMESPACE, RecordSchema, Schemas, fingerprint_of
 
 FORGOTTEN_AFTER: Final = 10_000
 """Unknown ids to remember: whoever invents them must neither fill the memory nor cause a call for each record."""
+ASKED_AGAIN_SECONDS: Final = 30.0
+"""A registry that is a copy may hear late of an id: one that was unknown is asked for again after this time."""
+DEFAULTS: Final[Mapping[str, Any]] = {"timeout": 5.0, "max.retries": 1, "retries.wait.ms": 200}
+"""Whoever asks waits, and asks again by itself: the client is not to do that for minutes."""
+NUMBERS: Final[Mapping[str, type]] = {
+    "timeout": float,
+    "max.retries": int,
+    "retries.wait.ms": int,
+    "retries.max.wait.ms": int,
+    "cache.capacity": int,
+    "cache.latest.ttl.sec": float,
+}
+"""The settings of the client that are no text."""
+IDS: Final = range(2**32)
+NO_SUCH_SCHEMA: Final = frozenset({40401, 40402, 40403})
+"""No such subject, version or schema, as a registry says it. Any other 404 is somebody else's, or no registry's."""
+WHAT_TO_DO: Final[Mapping[int, str]] = {
+    401: "it refuses the credentials; correct schema.registry.basic.auth.user.info or schema.registry.bearer.auth.*",
+    403: "this user may not do that; have somebody run `halter schemas register` who may, and set "
+    "HALTER_REGISTER_SCHEMAS=false",
+    404: "there is something else at that address; correct schema.registry.url",
+    409: "it finds the schema incompatible with what it has under that subject; look who else registers there, and "
+    "set the subject's compatibility to one that allows it",
+    422: "it does not take the schema",
+}
+"""Answers that stay as they are until somebody does something."""
 
 
 class RegistryUnavailable(CodecError):
     """The Schema Registry does not answer, or refuses. Nothing is wrong with the record: repair the registry, retry."""
 
 
+class RegistryRefused(RegistryUnavailable):
+    """The Schema Registry answers, and will not do it, until somebody changes something: rights, or its schemas."""
+
+
 class RegistryNotInstalled(CodecError):
-    """The client of the Schema Registry is not installed: whoever set one installs `halter-kafka[registry]`."""
+    """The client of the Schema Registry is not installed. Whoever set a registry installs `halter-kafka[registry]`."""
+
+
+class RegistrySettings(CodecError):
+    """The client of the Schema Registry does not take its settings. Whoever set them corrects them."""
 
 
 class Registry(Protocol):
     """What is asked of a Schema Registry. Both raise RegistryUnavailable."""
 
     def register(self, subject: str, schema: str) -> int:
-        """The id of a schema (JSON text) under a subject; registers it if it is new."""
+        """The id of a schema (JSON text) under a subject; registers it if it is new and that is wanted."""
         ...
 
     def schema(self, schema_id: int) -> str | None:
@@ -36,88 +73,164 @@ class Registry(Protocol):
         ...
 
 
+def subject_of(schema: RecordSchema) -> str:
+    """The full name of the record: topics hold records of several kinds, so a topic's name would not do."""
+    return f"{NAMESPACE}.{schema.name}"
+
+
 class WireFormat:
-    """The framing. Subjects are the full names of the records, since topics hold records of several kinds."""
+    """The framing."""
 
-    MAGIC: Final = b"\0"
-    length: int = 5
+    LENGTH: Final = 5
 
-    def __init__(self, schemas: Schemas, registry: Registry) -> None:
+    def __init__(self, schemas: Schemas, registry: Registry, seconds: Callable[[], float] = time.monotonic) -> None:
+        """`seconds`: a clock that never goes back."""
         self.schemas = schemas
         self.registry = registry
-        self._unknown: dict[bytes, UnknownSchema] = {}
+        self._seconds = seconds
+        self._ids: dict[bytes, bytes] = {}
+        """Fingerprint -> id, of what is written."""
+        self._known: dict[bytes, RecordSchema] = {}
+        self._unknown: dict[bytes, tuple[float, UnknownSchema]] = {}
 
     def header(self, schema: RecordSchema) -> bytes:
-        """The zero byte and the id that the registry has for the schema. Registers it if it is new."""
-        schema_id = self.registry.register(f"{NAMESPACE}.{schema.name}", json.dumps(schema.schema))
-        return self.MAGIC + schema_id.to_bytes(4, "big")
+        """The zero byte and the id that the registry has for the schema."""
+        schema_id = self._ids.get(schema.fingerprint)
+        if schema_id is None:
+            schema_id = self.registry.register(subject_of(schema), json.dumps(schema.schema)).to_bytes(4, "big")
+            self._ids[schema.fingerprint] = schema_id
+            self._known[schema_id] = self.schemas.find(schema.fingerprint) or schema
+        return WIRE_MAGIC + schema_id
+
+    def length_of(self, data: bytes) -> int:  # noqa: ARG002  the same for all
+        """Always the same."""
+        return self.LENGTH
 
     def schema(self, data: bytes) -> RecordSchema:
         """The current or released schema that the registry has under the id that the record names."""
-        if not data.startswith(self.MAGIC) or len(data) < self.length:
+        if not data.startswith(WIRE_MAGIC) or len(data) < self.LENGTH:
             raise NotSingleObject(
                 "expected a Schema Registry's wire format (00, then 4 bytes of schema id), found "
                 + (f"bytes that begin with {data[:10].hex(' ').upper()}" if data else "no bytes")
             )
         schema_id = data[1:5]
-        if schema_id in self._unknown:
-            raise self._unknown[schema_id]
-        found = self._known(schema_id)
-        if found is None:
-            if len(self._unknown) >= FORGOTTEN_AFTER:
-                self._unknown.clear()
-            error = self._unknown[schema_id] = UnknownSchema(
-                schema_id,
-                "expected the id of a schema of this version or an earlier one, found "
-                f"{int.from_bytes(schema_id, 'big')} (`halter schemas list` shows them)",
-            )
+        known = self._known.get(schema_id)
+        if known is not None:
+            return known
+        asked_at, error = self._unknown.get(schema_id, (float("-inf"), None))
+        if error is not None and self._seconds() - asked_at < ASKED_AGAIN_SECONDS:
             raise error
-        return found
+        found = self._ask(schema_id)
+        if isinstance(found, RecordSchema):
+            self._known[schema_id] = found
+            return found
+        if len(self._unknown) >= FORGOTTEN_AFTER:
+            self._unknown.clear()
+        error = UnknownSchema(
+            schema_id,
+            "expected the id of a schema of this version or an earlier one, found "
+            f"{int.from_bytes(schema_id, 'big')}, {found} (`halter schemas list` shows them)",
+        )
+        self._unknown[schema_id] = self._seconds(), error
+        raise error
 
-    def _known(self, schema_id: bytes) -> RecordSchema | None:
+    def _ask(self, schema_id: bytes) -> RecordSchema | str:
+        """The schema of an id, or why it is none of ours."""
         text = self.registry.schema(int.from_bytes(schema_id, "big"))
         if text is None:
-            return None
+            return "which the Schema Registry does not know"
         try:
-            fingerprint = fingerprint_of(json.loads(text))
+            schema = json.loads(text)
+            found = self.schemas.find(fingerprint_of(schema))
         except Exception:  # noqa: BLE001  whatever the registry holds that is no Avro schema is no schema of ours
-            return None
-        return self.schemas.find(fingerprint)
+            return "under which it has no Avro schema that stands for itself"
+        name = schema.get("name") if isinstance(schema, dict) else schema
+        return found or f"under which it has another schema, {str(name)[:80]!r}"
 
 
 class ConfluentRegistry:
     """A Schema Registry, reached with Confluent's client."""
 
-    def __init__(self, configuration: Mapping[str, Any]) -> None:
-        """`configuration`: as of `SchemaRegistryClient`; `url` at least. Raises RegistryNotInstalled."""
+    def __init__(self, configuration: Mapping[str, Any], *, registers: bool = True) -> None:
+        """`configuration`: as of `SchemaRegistryClient`; `url` at least. `registers`: whether a schema that is not
+        there is registered; else somebody else has to do it. Raises RegistryNotInstalled and RegistrySettings.
+        """
         try:
             from confluent_kafka.schema_registry import SchemaRegistryClient
         except ImportError as error:
             raise RegistryNotInstalled(
-                f"a Schema Registry is set, and its client is not installed ({error.name} is missing): install "
-                "halter-kafka[registry]"
+                f"a Schema Registry is set, and its client is not installed ({error.name} is missing): "
+                "pip install 'halter-kafka[registry]'"
             ) from error
-        self.url = configuration.get("url")
+        self.url = without_credentials(str(configuration.get("url", "")))
+        self._registers = registers
         try:
             # A mock:// registry, for tests, is another class of the same interface, chosen by the factory.
-            self.client = SchemaRegistryClient.new_client(dict(configuration))
-        except (TypeError, ValueError) as error:
-            raise RegistryUnavailable(f"the Schema Registry's settings are refused: {error}") from error
+            self.client = SchemaRegistryClient.new_client({**DEFAULTS, **as_client_takes(configuration)})
+        except (TypeError, ValueError, OSError) as error:
+            raise RegistrySettings(f"the settings schema.registry.* are refused: {error}") from error
 
     def register(self, subject: str, schema: str) -> int:
         """The id of a schema under a subject."""
         from confluent_kafka.schema_registry import Schema
 
+        avro = Schema(schema, "AVRO")
         try:
-            return int(self.client.register_schema(subject, Schema(schema, "AVRO")))
+            if self._registers:
+                schema_id: Any = self.client.register_schema(subject, avro)
+            else:
+                schema_id = self.client.lookup_schema(subject, avro).schema_id
         except Exception as error:  # the client lets its HTTP library's errors through, whichever that is
-            raise RegistryUnavailable(f"cannot register {subject} at {self.url}: {error}") from error
+            doing = "register" if self._registers else "look up"
+            raise self._explained(error, f"cannot {doing} {subject} at {self.url}") from error
+        if not isinstance(schema_id, int) or schema_id not in IDS:
+            raise RegistryUnavailable(f"expected an id for {subject} from {self.url}, found {str(schema_id)[:80]!r}")
+        return schema_id
 
     def schema(self, schema_id: int) -> str | None:
         """The schema of an id."""
         try:
-            return self.client.get_schema(schema_id).schema_str
+            text: Any = self.client.get_schema(schema_id).schema_str
         except Exception as error:
-            if getattr(error, "http_status_code", None) == 404:
+            if getattr(error, "error_code", None) in NO_SUCH_SCHEMA:
                 return None
-            raise RegistryUnavailable(f"cannot ask {self.url} for schema {schema_id}: {error}") from error
+            raise self._explained(error, f"cannot ask {self.url} for schema {schema_id}") from error
+        if not isinstance(text, str):
+            raise RegistryUnavailable(f"expected schema {schema_id} from {self.url}, found {str(text)[:80]!r}")
+        return text
+
+    def _explained(self, error: Exception, doing: str) -> RegistryUnavailable:
+        what_to_do = WHAT_TO_DO.get(status_of(error) or 0)
+        if getattr(error, "error_code", None) in NO_SUCH_SCHEMA:
+            what_to_do = "it has not got that schema; run `halter schemas register`"
+        if what_to_do is not None:
+            return RegistryRefused(f"{doing}: {what_to_do} ({error})")
+        return RegistryUnavailable(f"{doing}: {str(error) or type(error).__name__}")
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status of an answer, if it was one."""
+    status = getattr(error, "http_status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def as_client_takes(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with those as numbers that the client wants so. Raises ValueError."""
+    taken = {}
+    for key, value in configuration.items():
+        try:
+            taken[key] = NUMBERS[key](value) if key in NUMBERS else value
+        except ValueError:
+            raise ValueError(f"{key}: expected a number, found {value!r}") from None
+    return taken
+
+
+def without_credentials(url: str) -> str:
+    """URLs as they may be printed."""
+    return ",".join(one if "@" not in urlsplit(one).netloc else hidden(one) for one in url.split(","))
+
+
+def hidden(url: str) -> str:
+    """A URL without what stands before its host."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

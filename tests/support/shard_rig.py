@@ -51,8 +51,9 @@ class ShardRig:
         queues: Iterable[str] = (),
         release: str | None = None,
         new_store: Callable[[int], WfRunStore] = lambda _: MemoryStore(),
+        codec: Codec | None = None,
     ) -> None:
-        self.codec = _codec(release)
+        self.codec = codec or _codec(release)
         self.view = DefinitionsView(self.codec)
         self.factory = ShardFactory(1, self.codec, self.view, limits, tuple(queues), new_store=new_store)
         self.shard: Shard = self.factory.create(0)
