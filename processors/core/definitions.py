@@ -434,7 +434,8 @@ def _check_update_allowed(allowed: AllowedUpdate, latest: WfSpecId, breaks: list
 def _put_task_def(definitions: Definitions, command: PutTaskDef, task_queues: TaskQueues) -> Definition:
     if command.queue is not None and task_queues is not None and command.queue not in task_queues:
         known = ", ".join(sorted(task_queues)) or "none"
-        raise _invalid(f"no queue {command.queue!r} is declared in topics.yaml; named are: {known}")
+        where = "topics.yaml, or in the file that HALTER_TOPICS names"
+        raise _invalid(f"no queue {command.queue!r} is declared in {where}; named are: {known}")
     _check_name(command.name, "a name")
     if command.queue is not None:
         _check_name(command.queue, "a queue's name")

@@ -203,15 +203,19 @@ def waits_of(run: WfRun, thread: ThreadRun) -> list[Wait]:
     return [*waits, *_at_node(run, thread)]
 
 
-def moving_below(run: WfRun, thread: ThreadRun) -> Iterator[int]:
+def moving_below(run: WfRun, thread: ThreadRun) -> list[int]:
     """The nearest threads below that are not still, ascending (N17)."""
-    for dependent in run.dependents(thread):
-        if not dependent.halts_parent and ParentHalted(thread.number) not in dependent.halt_reasons:
+    moving: list[int] = []
+    above_and_below = [(thread, dependent) for dependent in run.dependents(thread)]
+    while above_and_below:
+        above, dependent = above_and_below.pop()
+        if not dependent.halts_parent and ParentHalted(above.number) not in dependent.halt_reasons:
             continue
         if dependent.status in (Status.RUNNING, Status.HALTING):
-            yield dependent.number
+            moving.append(dependent.number)
         else:
-            yield from moving_below(run, dependent)
+            above_and_below.extend((dependent, further) for further in run.dependents(dependent))
+    return sorted(moving)
 
 
 def _held(run: WfRun, thread: ThreadRun, reason: HaltReason) -> Held:

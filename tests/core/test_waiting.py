@@ -17,15 +17,27 @@ from halter.waiting_text import KINDS, wait_data, wait_text
 from halter.wf_run_text import text
 from halter.yaml_files import read_yaml
 from processors.core.commands import Command
-from processors.core.context import Context
+from processors.core.context import Context, Limits
 from processors.core.engine import attach
 from processors.core.events import LogEntry
-from processors.core.model import TERMINAL, Status, ThreadRun, WfRun
+from processors.core.evolve import index_of
+from processors.core.model import (
+    TERMINAL,
+    HaltReason,
+    ManualHalt,
+    NodeRun,
+    ParentHalted,
+    Status,
+    ThreadRun,
+    ThreadType,
+    WfRun,
+)
 from processors.core.waiting import (
     ForChildren,
     ForExternalEvent,
     ForReport,
     ForRetry,
+    ForStillness,
     ForThreads,
     ForTime,
     FreedBy,
@@ -131,3 +143,20 @@ def test_all_that_can_be_waited_for_is_told_somewhere() -> None:
     crowded["steps"].pop()
     told = told_of(crowded, str).union(*map(told_in, DOCUMENTS))
     assert told == {*KINDS, *FreedBy} - {Held}
+
+
+def test_threads_may_be_as_deep_as_a_wf_run_allows() -> None:
+    generations = Limits().live_threads
+    run = WfRun("w")
+    for number in range(generations):
+        parent = number - 1 if number else None
+        status = Status.RUNNING if number == generations - 1 else Status.HALTED
+        children = [number + 1] if number < generations - 1 else []
+        reasons: list[HaltReason] = [ParentHalted(number - 1)] if number else [ManualHalt()]
+        node = NodeRun(1, "n", 0)
+        run.threads[number] = ThreadRun(
+            "w", number, ThreadType.CHILD, "s", parent, status, node, 0, halt_reasons=reasons, children=children
+        )
+    run.threads[0].status = Status.HALTING
+    run.index = index_of(run)
+    assert waits_of(run, run.threads[0]) == [Held(ManualHalt(), FreedBy.RESUME), ForStillness((generations - 1,))]
