@@ -27,6 +27,7 @@ from processors.core.commands import (
     TimerFired,
 )
 from processors.core.events import (
+    ArrivalFailed,
     ChildFailureHandled,
     Event,
     ExternalEventDropped,
@@ -174,6 +175,8 @@ def _happened(event: Event) -> str:
             return f"{event.node} -> {event.next_node}{claimed}{output}{_writes(event.writes)}"
         case NodeFailed():
             return f"{event.node}: {failure_text(event.failure)}; handler {event.handler}"
+        case ArrivalFailed():
+            return f"{event.node}: {failure_text(event.failure)}; fails with it when it runs"
         case TimerArmed() | TimerMatured():
             return f"{event.timer.kind} {iso(event.timer.due_ms)}"
         case TaskAttemptRequested():

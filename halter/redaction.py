@@ -11,6 +11,7 @@ from typing import Any, Final
 from halter.masking import UNKNOWN, Secrets
 from processors.core.context import WfSpecLookup
 from processors.core.events import (
+    ArrivalFailed,
     ExternalEventPosted,
     InputKept,
     LogEntry,
@@ -106,6 +107,8 @@ def _redact_thread(thread: ThreadRun, secrets: Secrets, log: "_Log") -> None:
         thread.failure = log.failure(thread.failure, thread.number, node.node)
     if node.failure is not None:
         node.failure = log.failure(node.failure, thread.number, node.node)
+    if node.arrival_failure is not None:
+        node.arrival_failure = log.failure(node.arrival_failure, thread.number, node.node)
     if node.task is not None:
         node.task = replace(
             node.task,
@@ -163,7 +166,7 @@ class _Log:
                     output=redacted(event.output, secrets.output(*at)),
                     content=redacted(event.content, secrets.content(*at)),
                 )
-            case NodeFailed():
+            case NodeFailed() | ArrivalFailed():
                 return replace(event, failure=self.failure(event.failure, event.thread, event.node))
             case ThreadFailed():
                 return replace(event, failure=self.failure(event.failure, event.thread))

@@ -26,6 +26,7 @@ from processors.core.context import Context, Limits
 from processors.core.decide import EARLY
 from processors.core.engine import attach, handle, note
 from processors.core.events import (
+    ArrivalFailed,
     Cause,
     Definition,
     Event,
@@ -97,6 +98,7 @@ class ShardFactory:
             definitions,
             limits or Limits(),
             append_times=codec.writes(ExternalEventPosted.__name__, "appended_ms"),
+            arrival_failures=codec.knows(ArrivalFailed.__name__),
             binds_event_defs=codec.writes(Definition.__name__, "external_event_defs"),
         )
         self._inputs = _INPUTS if can_be_operated(codec) else tuple(it for it in _INPUTS if it != OPERATOR_COMMANDS)

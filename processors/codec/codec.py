@@ -56,6 +56,10 @@ class Codec:
         released = self._released.get(record)
         return released is None or any(it["name"] == field for it in released.schema["fields"])
 
+    def knows(self, record: str) -> bool:
+        """Whether there is a schema to write records of this name with: those of an earlier release may have none."""
+        return self._release is None or record in self.schemas.released(self._release)
+
     def prepare(self, names: Collection[str] | None = None) -> None:
         """Ask for the headers of the records of these names, or of all, so that nothing has to be asked later.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from processors.core.events import (
+    ArrivalFailed,
     Event,
     ExternalEventPosted,
     NodeCompleted,
@@ -30,7 +31,7 @@ def _of_writes(event: NodeCompleted) -> int:
     return size
 
 
-def _of_failure(event: NodeFailed | ThreadFailed) -> int:
+def _of_failure(event: NodeFailed | ThreadFailed | ArrivalFailed) -> int:
     return size_of_failure(event.failure)
 
 
@@ -40,6 +41,7 @@ def _of_all(values: Iterable[Value]) -> int:
 
 # Asked at every event, so each has a function of its own instead of a list of its values.
 MEASURES: dict[type[Event], Callable[[Any], int]] = {
+    ArrivalFailed: _of_failure,
     ExternalEventPosted: lambda event: size_of(event.content),
     NodeCompleted: _of_writes,
     NodeFailed: _of_failure,

@@ -90,3 +90,5 @@ class Context:
     """Whether the log can say when an ExternalEvent was appended: the schemas of 0.1.0 cannot (docs/upgrades.md)."""
     binds_event_defs: bool = True
     """Whether a WfRun reads ExternalEvents that came before it as its WfSpec binds them: 0.1.0 did not."""
+    arrival_failures: bool = True
+    """Whether the log can say that a halted thread came to a node whose time cannot be computed: 0.1.0 could not."""

@@ -35,7 +35,7 @@ from processors.core.failing import fail_thread
 from processors.core.failures import INTERNAL_ERROR, failure_of
 from processors.core.halting import can_resume
 from processors.core.model import NO_INCARNATION, TERMINAL, Index, PendingInterrupt, Status, ThreadRun, WfRun
-from processors.core.nodes import note_wait, parking_of
+from processors.core.nodes import may_arrive_halted, note_wait, parking_of
 from processors.core.spec import ExitNode
 
 __all__ = ["attach", "handle", "indexed", "new_run", "note", "replay"]
@@ -83,6 +83,8 @@ def indexed(run: WfRun, wf_specs: WfSpecLookup, index: Index | None = None) -> W
             if thread.status is Status.RUNNING:
                 for key in parking_of(run, thread):
                     run.index.parked.setdefault(key, set()).add(thread.number)
+            elif thread.status not in TERMINAL and may_arrive_halted(run, thread):
+                run.index.arrivals.add(thread.number)
         # Where the end of a rule was cut off they were not dropped yet.
         run.index.ended.extend(number for number in run.index.pending if not _can_resume(run, number))
         run.index.across.update(run.index.waiter_handlers)
@@ -172,6 +174,9 @@ class _Handling:
         self._follow(decide(run, command, self._context, time_ms))
         assert log, f"{type(command).__name__} had no outcome"
         if self._too_much is None and run.wf_spec is not None and type(log[0].event) not in _UNDECIDED:
+            for number in run.index.arrivals:
+                self._agenda.wake(number)
+            run.index.arrivals.clear()
             self._follow(advance(run, self._context, self._agenda))
         if self._too_much is not None:
             self._break_off(self._too_much)

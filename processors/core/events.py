@@ -227,6 +227,18 @@ class TimerMatured:
 
 
 @record
+class ArrivalFailed:
+    """A thread that was halted came to a node that waits for a time, and the time cannot be computed. The node fails
+    with it when the thread runs.
+    """
+
+    thread: int
+    position: int
+    node: str
+    failure: Failure
+
+
+@record
 class TaskAttemptRequested:
     """An attempt is out: a TaskRequest with this content goes to the task's queue."""
 
@@ -432,6 +444,7 @@ Event: TypeAlias = (
     | NodeFailed
     | TimerArmed
     | TimerMatured
+    | ArrivalFailed
     | TaskAttemptRequested
     | TaskAttemptEnded
     | WaitStarted

@@ -11,6 +11,7 @@ from typing import Any, assert_never
 
 from processors.core.commands import TaskStatus, TimerKind
 from processors.core.events import (
+    ArrivalFailed,
     ChildFailureHandled,
     ExternalEventDropped,
     ExternalEventPosted,
@@ -152,6 +153,10 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
         case TimerMatured(thread=number):
             node = _change(run, number).node
             node.timer = None
+            node.matured_seq = entry.seq
+        case ArrivalFailed(thread=number, failure=failure):
+            node = _change(run, number).node
+            node.arrival_failure = failure
             node.matured_seq = entry.seq
         case WaitStarted(thread=number, threads=threads):
             _change(run, number).node.waits = [

@@ -218,12 +218,14 @@ class NodeRun:
     deadline_ms: int | None = None
     """Of an EXTERNAL_EVENT with a time-out: kept after the timer is gone, to judge what came in time (N11)."""
     matured_seq: int | None = None
-    """The seq at which the node's timer fired; None before."""
+    """The seq at which the node's time was over: its timer fired, or it could not be computed; None before."""
     task: TaskRun | None = None
     waits: list[ThreadWait] | None = None
     """WAIT_FOR_THREADS, in the order of its list; None before arrival was recorded."""
     failure: Failure | None = None
     failure_handled: bool = False
+    arrival_failure: Failure | None = None
+    """What it fails with when its thread runs: that was halted when it came here, and the time cannot be computed."""
 
 
 @dataclass(slots=True)
@@ -481,6 +483,9 @@ class Index:
     """Threads that wait for one that is no child of theirs, or have handlers of such a wait: knots need one."""
     kept: set[int] = field(default_factory=set)
     """Threads that would have left, but for what others still have to do with a thread below them."""
+    arrivals: set[int] = field(default_factory=set, compare=False)
+    """Threads that are halted at a node at which something may be left to do (`arrive_halted`): who restores a WfRun
+    cannot know, and looks at them with the next command. A release that let it wait may have left it."""
     steps_left: int = field(default=2**63, compare=False)
     """How much the command that is at work may still compute; set by the engine, spent by expressions."""
 

@@ -96,6 +96,16 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         "wait",
         "a thread runs again after its last handler",
     ),
+    "lets time begin when a halted thread goes on": (
+        _replacing(advance, "arrive_halted", _nothing),
+        "times-that-begin-while-halted",
+        "who waits for a time knows it from arrival on",
+    ),
+    "lets early events wait until a halted thread goes on": (
+        _replacing(advance, "arrive_halted", _nothing),
+        "children-that-start-halted",
+        "who enters ENTRYPOINT takes what came before at once",
+    ),
     "overlooks an ExternalEvent": (
         _replacing(decide, "offer", _nothing),
         "wait",

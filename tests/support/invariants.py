@@ -51,6 +51,7 @@ from processors.core.spec import (
     ExitNode,
     ExternalEventNode,
     InterruptPolicy,
+    Literal,
     SleepNode,
     TaskNode,
     WaitForConditionNode,
@@ -359,6 +360,7 @@ def check_settled(run: WfRun, context: Context) -> None:
     for thread in run.threads.values():
         _check_thread(run, thread)
         _check_entrypoint(run, thread)
+        _check_time(run, thread)
     _check_tree(run)
     _check_index(run)
     _check_nothing_to_do(run, context)
@@ -446,6 +448,30 @@ def _check_entrypoint(run: WfRun, thread: ThreadRun) -> None:
         and event.external_event_def in spec.preemptive
     ]
     check(not early, "who enters ENTRYPOINT takes what came before at once (N14)", (brief(thread), early))
+
+
+def _check_time(run: WfRun, thread: ThreadRun) -> None:
+    """Whoever stands at a node that waits for a time has it from arrival on, also where it was halted then."""
+    node, state = run.spec_of(thread).nodes[thread.node.node], thread.node
+    if state.failure is not None or state.failure_handled or ended_or_final(run, thread):
+        return
+    match node:
+        case SleepNode():
+            duration = node.seconds
+        case ExternalEventNode(timeout_s=duration) if duration is not None:
+            pass
+        case _:
+            return
+    is_timed = state.timer is not None or state.matured_seq is not None
+    check(is_timed, "who waits for a time knows it from arrival on (S3.2)", thread)
+    if state.timer is not None and isinstance(duration, Literal):
+        assert isinstance(duration.value, int)
+        wanted_ms = state.arrived_ms + duration.value * 1000
+        check(state.timer.due_ms == wanted_ms, "time counts from arrival (S3.2)", (brief(thread), state))
+        check(state.deadline_ms in (None, wanted_ms), "the deadline is when the time-out is due", brief(thread))
+    check(
+        state.arrival_failure is None or state.timer is None, "what cannot be computed is not waited for", brief(thread)
+    )
 
 
 def _check_tree(run: WfRun) -> None:

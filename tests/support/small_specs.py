@@ -325,6 +325,80 @@ _TEXTS: Final = {
           h:
             nodes: {start: {kind: ENTRYPOINT, next: nap}, nap: {kind: SLEEP, seconds: 15, next: end}, end: {kind: EXIT}}
         """,
+    "times-that-begin-while-halted": """
+        external_events: {i: {}, k: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            variables: {v: {type: INT, default: 1}, past: {type: INT, default: 0}}
+            interrupts: [{event: i, handler: w}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: one}
+              one: {kind: START_THREAD, thread: kid, next: two}
+              two: {kind: START_THREAD, thread: gate, next: three}
+              three: {kind: START_THREAD, thread: broken, next: until}
+              until:
+                kind: WAIT_FOR_CONDITION
+                condition: {gt: [{divide: [1, {var: v}]}, 5]}
+                next: end
+                on_failure: [{catch: VAR_SUB_ERROR, handler: f}]
+              end: {kind: EXIT}
+          kid:
+            nodes:
+              start: {kind: ENTRYPOINT, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: k, next: {to: nap, set: [{var: v, op: ASSIGN, value: 0}]}}
+              nap: {kind: SLEEP, seconds: 10, next: until}
+              until: {kind: SLEEP, until: {var: past}, next: end}
+              end: {kind: EXIT}
+          gate:
+            nodes:
+              start: {kind: ENTRYPOINT, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: k, next: {to: gate, set: [{var: v, op: ASSIGN, value: 0}]}}
+              gate: {kind: EXTERNAL_EVENT, event: go, timeout_s: 5, next: end}
+              end: {kind: EXIT}
+          broken:
+            nodes:
+              start: {kind: ENTRYPOINT, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: k, next: {to: nap, set: [{var: v, op: ASSIGN, value: 0}]}}
+              nap: {kind: SLEEP, seconds: {subtract: [{var: v}, 1]}, next: gate, on_failure: [{handler: f}]}
+              gate: {kind: EXTERNAL_EVENT, event: go, timeout_s: {subtract: [{var: v}, 1]}, next: end}
+              end: {kind: EXIT}
+          f: {nodes: wait for go}
+          w: {nodes: work}
+        """,
+    "times-that-begin-with-a-rescue": """
+        external_events: {i: {}, k: {}, go: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            variables: {v: {type: INT, default: 1}}
+            interrupts: [{event: i, handler: w}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: one}
+              one: {kind: START_THREAD, thread: kid, next: two}
+              two: {kind: START_THREAD, thread: naps, next: join}
+              join: {kind: WAIT_FOR_THREADS, threads: [{output: one}, {output: two}], strategy: ANY, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, timeout_s: 20, next: end}
+              end: {kind: EXIT}
+          kid:
+            nodes:
+              start: {kind: ENTRYPOINT, next: grand}
+              grand: {kind: START_THREAD, thread: naps, next: until}
+              until: {kind: WAIT_FOR_CONDITION, condition: {gt: [{divide: [1, {var: v}]}, 5]}, next: end}
+              end: {kind: EXIT}
+          naps:
+            interrupts: [{event: k, handler: p}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: wait}
+              wait: {kind: EXTERNAL_EVENT, event: go, timeout_s: 5, next: nap, on_failure: [{handler: p}]}
+              nap: {kind: SLEEP, seconds: 10, next: end}
+              end: {kind: EXIT}
+          p:
+            nodes:
+              start: {kind: ENTRYPOINT, next: {to: end, set: [{var: v, op: ASSIGN, value: 0}]}}
+              end: {kind: EXIT}
+          w: {nodes: work}
+        """,
     "condition-and-variables": """
         external_events: {i: {type: INT}, j: {}, go: {}}
         threads:

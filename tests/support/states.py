@@ -108,7 +108,7 @@ def thread_key(thread: ThreadRun) -> tuple[object, ...]:
     task = node.task
     return (
         (thread.number, thread.type, thread.thread_spec, thread.parent, thread.status, thread.waiter),
-        (node.node, node.position, node.failure, node.failure_handled),
+        (node.node, node.position, node.failure, node.failure_handled, node.arrival_failure),
         None if node.timer is None else node.timer.kind,
         None if task is None else (task.status, task.attempt, task.result, task.failure_name),
         None if node.waits is None else tuple((wait.thread, wait.handler, wait.handled) for wait in node.waits),

@@ -4,7 +4,8 @@ A node is looked at when its thread runs and something it depends on may have ch
 the thread on what it waits for. It is never arrived at twice: an interrupt in between changes nothing (3.2).
 
 A thread that is halted moves no further, but what counts from its arrival does not wait until it runs: early
-ExternalEvents at ENTRYPOINT (N14). All else that a node does is done when the thread next runs (N17).
+ExternalEvents at ENTRYPOINT (N14), the time of a SLEEP and of a time-out. All else that a node does (it starts threads,
+asks for tasks, evaluates what they get) is done when the thread next runs (N17).
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +22,13 @@ from processors.core.nodes.passing import arrive_at_entrypoint, run_entrypoint, 
 from processors.core.nodes.starting_threads import run_start_multiple, run_start_thread
 from processors.core.nodes.tasks import run_task
 from processors.core.nodes.waiting_for_threads import run_wait_for_threads
-from processors.core.nodes.waits import run_external_event, run_sleep, run_wait_for_condition
+from processors.core.nodes.waits import (
+    arrive_at_external_event,
+    arrive_at_sleep,
+    run_external_event,
+    run_sleep,
+    run_wait_for_condition,
+)
 from processors.core.spec import (
     AnyNode,
     EntrypointNode,
@@ -37,18 +44,29 @@ from processors.core.spec import (
     WaitForThreadsNode,
 )
 
-__all__ = ["ROOM", "VARIABLES", "arrive_halted", "note_wait", "parking_of", "run_node"]
+__all__ = ["ROOM", "VARIABLES", "arrive_halted", "may_arrive_halted", "note_wait", "parking_of", "run_node"]
 
 
 def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
     """What a node does at arrival also for a thread that is halted, if that can go on one day. Once only, whenever the
     thread is looked at: that is in the command that took it there.
     """
-    node = run.spec_of(thread).nodes[thread.node.node]
-    arrive = _ARRIVALS.get(type(node))
-    if arrive is None or thread.node.failure_handled or not can_resume(run, thread):
+    if not may_arrive_halted(run, thread) or not can_resume(run, thread):
         return iter(())
-    return arrive(run, context, thread, node)
+    node = run.spec_of(thread).nodes[thread.node.node]
+    return _ARRIVALS[type(node)](run, context, thread, node)
+
+
+def may_arrive_halted(run: WfRun, thread: ThreadRun) -> bool:
+    """Whether something may be left of what the thread's node does at arrival."""
+    state = thread.node
+    if state.timer is not None or state.matured_seq is not None or state.failure_handled:
+        return False
+    spec = run.spec_of(thread)
+    node = spec.nodes[state.node]
+    if isinstance(node, ExternalEventNode):
+        return node.timeout_s is not None
+    return isinstance(node, SleepNode) or (isinstance(node, EntrypointNode) and bool(spec.preemptive))
 
 
 def run_node(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
@@ -62,6 +80,8 @@ def run_node(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]
 
 _ARRIVALS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {
     EntrypointNode: arrive_at_entrypoint,
+    ExternalEventNode: arrive_at_external_event,
+    SleepNode: arrive_at_sleep,
 }
 
 _RUNNERS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {

@@ -7,7 +7,7 @@ from processors.core.expressions import condition, mutate
 from processors.core.failing import fail_node, fail_thread
 from processors.core.failures import VAR_SUB_ERROR, failure_of
 from processors.core.halting import drop_hopeless_interrupts, is_kept, retire_with
-from processors.core.model import TERMINAL, ExternalEventKey, ThreadRun, WfRun
+from processors.core.model import TERMINAL, ExternalEventKey, Failure, ThreadRun, WfRun
 from processors.core.scope import ThreadScope
 from processors.core.spec import AnyNode, Edge, ExitNode
 from processors.core.values import TellableProblem, Value, ValueProblem
@@ -69,7 +69,12 @@ def leave_handled(run: WfRun, thread: ThreadRun, node: AnyNode) -> Iterator[Even
 
 def fail(run: WfRun, thread: ThreadRun, name: str, message: object, content: Value = None) -> Iterator[Event]:
     """Fail the node that a thread is at, by a name of LittleHorse's."""
-    return fail_node(run, thread, failure_of(name, f"node {thread.node.node!r}: {message}", content))
+    return fail_node(run, thread, node_failure(thread, name, message, content))
+
+
+def node_failure(thread: ThreadRun, name: str, message: object, content: Value = None) -> Failure:
+    """A failure of the node that a thread is at, which its message names."""
+    return failure_of(name, f"node {thread.node.node!r}: {message}", content)
 
 
 def may_exit(run: WfRun, thread: ThreadRun) -> bool:
