@@ -51,6 +51,7 @@ KINDS = {
 }
 
 
+NOT_SENT = "not sent"
 LISTED_MAX = 10
 """Of versions that a sentence names."""
 
@@ -87,34 +88,36 @@ def put(
     from halter.definition_files import read_definition_files
 
     written = read_definition_files(files)
+    results: list[dict[str, Any]] = [{"outcome": NOT_SENT} for _ in written]
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
-        results, why_not = put_all(client, written, timeout)
-    if as_json:
-        print_json([result_data(one, **result) for one, result in zip(written, results, strict=True)])
-    else:
-        for one, result in zip(written, results, strict=True):
-            typer.echo("\n".join(lines(one, **result)))
+        try:
+            why_not = put_all(client, written, results, timeout)
+        finally:
+            # Whoever interrupts it hears too what is registered.
+            if not results or any(result["outcome"] != NOT_SENT for result in results):
+                print_results(written, results, as_json=as_json)
     if why_not is not None:
         raise NotRegistered(why_not)
 
 
-def put_all(client: "Client", written: "list[Written]", timeout_s: float) -> tuple[list[dict[str, Any]], str | None]:
-    """What became of each definition, and why not all of them are registered.
+def put_all(client: "Client", written: "list[Written]", results: list[dict[str, Any]], timeout_s: float) -> str | None:
+    """Note what becomes of each definition in `results`; return why not all of them are registered.
 
-    A definition that Kafka has and nobody has decided in time may be registered yet; no other is sent after it.
+    A definition that is sent and of which nothing is heard may be registered yet; no other is sent after it.
     """
-    from halter.client import DefinitionRefused, NoOutcome
+    from halter.client import DefinitionRefused
+    from halter.reading import PartitionsDiffer, TopicMissing
 
-    results: list[dict[str, Any]] = [{"outcome": "not sent"} for _ in written]
     for index, problem in client.refusals(one.command for one in written):
         results[index]["outcome"] = "refused"
         results[index].setdefault("problems", []).append(written[index].placed(problem))
     refused = sum(result["outcome"] == "refused" for result in results)
     if refused:
         verb = "is" if refused == 1 else "are"
-        return results, f"nothing was registered: {refused} of {counted(len(written))} {verb} refused"
+        return f"nothing was registered: {refused} of {counted(len(written))} {verb} refused"
     known = client.definitions()
     for index, one in enumerate(written):
+        results[index] = {"outcome": "not known"}
         try:
             results[index] = registered(client, known, one, timeout_s)
             continue
@@ -126,13 +129,22 @@ def put_all(client: "Client", written: "list[Written]", timeout_s: float) -> tup
             ]
             results[index] = {"outcome": "refused", "problems": problems}
             why_not = "somebody registered something meanwhile; put them again"
-        except NoOutcome as error:
-            results[index] = {"outcome": "not known"}
+        except (TopicMissing, PartitionsDiffer) as error:
+            results[index] = {"outcome": NOT_SENT}
             why_not = str(error)
         except HalterError as error:
             why_not = str(error)
-        return results, f"{index} of {counted(len(written))} {'is' if index == 1 else 'are'} registered: {why_not}"
-    return results, None
+        return f"{index} of {counted(len(written))} {'is' if index == 1 else 'are'} registered: {why_not}"
+    return None
+
+
+def print_results(written: "list[Written]", results: list[dict[str, Any]], *, as_json: bool) -> None:
+    """What became of each definition."""
+    if as_json:
+        print_json([result_data(one, **result) for one, result in zip(written, results, strict=True)])
+        return
+    for one, result in zip(written, results, strict=True):
+        typer.echo("\n".join(lines(one, **result)))
 
 
 def counted(number: int) -> str:

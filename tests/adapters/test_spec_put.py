@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from halter.cli import main
-from halter.client import NoOutcome
+from halter.client import NoOutcome, NotDelivered, PlaceUnknown
 from processors.core.commands import (
     DefinitionKind,
     DeleteDefinition,
@@ -181,17 +181,32 @@ def test_what_another_client_registered_meanwhile_is_told_and_nothing_is_sent_af
     assert [command.name for command in client.sent] == ["go", "add", "told"]
 
 
-def test_a_definition_of_which_no_outcome_came_is_told_and_nothing_is_sent_after_it(
-    client: RigClient, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (NoOutcome("no worker"), 1, "1 of 3 definitions is registered: no worker"),
+        (PlaceUnknown("no place"), 1, "1 of 3 definitions is registered: no place"),
+        (NotDelivered("no broker"), 1, "1 of 3 definitions is registered: no broker"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+    ids=lambda it: type(it).__name__ if isinstance(it, BaseException) else "",
+)
+def test_a_definition_of_which_nothing_is_heard_is_told_and_nothing_is_sent_after_it(
+    client: RigClient,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    said: str,
 ) -> None:
     (folder / "defs.yaml").write_text("tasks: {a: {}, b: {}, c: {}}\n")
 
-    def nobody_decides() -> None:
+    def fails_at_the_second() -> None:
         if client.sent:
-            raise NoOutcome("no worker")
+            raise error
 
-    client.before_put = nobody_decides
+    client.before_put = fails_at_the_second
     answer = put(capsys, "defs.yaml")
-    assert answer.code == 1
+    assert answer.code == code
     assert answer.table == {"TaskDef a": "new", "TaskDef b": "not known", "TaskDef c": "not sent"}
-    assert answer.err == "halter: 1 of 3 definitions is registered: no worker\n"
+    assert said in answer.err
