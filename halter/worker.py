@@ -28,10 +28,12 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from halter.client import Client, Sending
+from halter.refused_reports import RefusedReports
 from halter.registry import until_prepared
 from processors.core.commands import ReportTaskRun, TaskStatus
 from processors.core.events import TaskRequest
-from processors.core.values import Value
+from processors.core.names import check_exception_name
+from processors.core.values import TellableProblem, Value, check_text
 from processors.errors import HalterError
 
 POLL_SECONDS: Final = 0.1
@@ -44,15 +46,29 @@ NEEDED: Final = frozenset({TaskRequest.__name__, ReportTaskRun.__name__})
 """The records that a task worker reads and writes."""
 
 
+class BadExceptionName(HalterError, ValueError):
+    """No business exception may have this name. Whoever wrote the handler chooses another."""
+
+
 class BusinessException(Exception):
     """Raised by a handler for what is no fault of the machinery: the task ends in EXCEPTION, under this name.
 
-    The WfSpec says what is to happen then; it is not retried.
+    The WfSpec says what is to happen then; it is not retried. A name has up to 128 letters, digits, `-` and `_`, and is
+    not one of the engine's, such as TIMEOUT: BadExceptionName is raised for others, which fails the attempt.
     """
 
     def __init__(self, name: str, message: str = "", content: Value = None) -> None:
         super().__init__(message)
+        _check_exception_name(name)
         self.name, self.message, self.content = name, message, content
+
+
+def _check_exception_name(name: object) -> None:
+    try:
+        check_text(name, "the name of a BusinessException")
+        check_exception_name(str(name))
+    except TellableProblem as problem:
+        raise BadExceptionName(str(problem)) from None
 
 
 class WorkerNotStarted(HalterError):
@@ -101,14 +117,18 @@ class TaskWorker:
         *,
         queue: str | None = None,
         group: str | None = None,
+        follow_reports: bool = True,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`group`: workers with the same handlers share one; needed where two kinds of workers share a queue."""
+        """`group`: workers with the same handlers share one; needed where two kinds of workers share a queue.
+
+        `follow_reports`: read on `wf-events` what becomes of reports, and log which are refused.
+        """
         if not handlers:
             raise WorkerNotStarted("expected a handler for at least one TaskDef, found none")
         self._client, self._handlers, self._clock_ms, self._monotonic = client, dict(handlers), clock_ms, monotonic
-        self._reports: list[Sending | None] = []
+        self._reports: list[tuple[TaskRequest, Sending] | None] = []
         """Of requests whose offsets are not committed; None where nothing is to be reported."""
         self._done: dict[tuple[str, int], int] = {}
         """(topic, partition) -> the offset behind the last of them."""
@@ -117,6 +137,11 @@ class TaskWorker:
         self._group = client.topics.task_group if group is None else f"{client.topics.task_group}-{group}"
         self._stopped = False
         self._log = structlog.get_logger("halter.task-worker")
+        self._refused = None
+        if follow_reports:
+            self._refused = RefusedReports(
+                client.settings, client.codec, client.topics.wf_events, self._group, self._log
+            )
         self._consumer = Consumer(
             client.settings.consumer(
                 group_id=self._group,
@@ -157,8 +182,12 @@ class TaskWorker:
             if error.code() in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
                 return
             raise KafkaException(error)
-        handled = self._handled(message)
-        self._reports.append(None if handled is None else self._client.send_soon(handled[0], value=handled[1]))
+        request = self._request(message)
+        if request is None:
+            self._reports.append(None)
+        else:
+            report, value = self._attempt(request)
+            self._reports.append((request, self._client.send_soon(report, value=value)))
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         assert topic is not None
         assert partition is not None
@@ -168,11 +197,15 @@ class TaskWorker:
     def _settle(self) -> None:
         """Have all reports delivered, then commit."""
         if self._done:
-            self._client.until_delivered(report for report in self._reports if report is not None)
+            reported = [it for it in self._reports if it is not None]
+            self._client.until_delivered(sending for _, sending in reported)
             offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._done.items()]
             self._reports.clear()
             self._done.clear()
             self._commit(offsets)
+            for request, sending in reported:
+                if self._refused is not None and sending.message is not None:
+                    self._refused.expect(sending.message, request)
         self._settle_at = self._monotonic() + SETTLE_SECONDS
 
     def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
@@ -189,17 +222,18 @@ class TaskWorker:
             # The group moved on: its new owner gets these again, and the engine refuses their second reports.
             self._log.warning("offsets_not_committed", reason=str(exception.args[0]))
 
-    def _handled(self, message: Message) -> tuple[ReportTaskRun, bytes] | None:
-        """The report of an attempt and its bytes; None where there is nothing to report."""
+    def _request(self, message: Message) -> TaskRequest | None:
+        """What is to be done; None for what is others' or too late."""
         request = self._client.codec.decode(message.value() or b"")
         if not isinstance(request, TaskRequest) or request.task_def not in self._handlers:
             return None
         if request.deadline_ms <= self._clock_ms():
             self._log.warning("expired", wf_run_id=request.wf_run_id, task_def=request.task_def)
             return None
-        return self._attempt(request)
+        return request
 
     def _attempt(self, request: TaskRequest) -> tuple[ReportTaskRun, bytes]:
+        """Run the handler; the report of it, and its bytes."""
         result: dict[str, Any]
         try:
             output = self._handlers[request.task_def](Task(request.input, request))
@@ -218,6 +252,8 @@ class TaskWorker:
                 "message": f"{type(exception).__name__}: {exception}"[:MESSAGE_LENGTH_MAX],
             }
         try:
+            if result["status"] is TaskStatus.EXCEPTION:
+                _check_exception_name(result["failure_name"])  # a class of its own may have set it since
             return self._checked(report_of(request, **result))
         except (HalterError, TypeError) as error:  # TypeError: where the core is compiled, its classes check as well
             self._log.warning("result_unfit", task_def=request.task_def, error=str(error))
@@ -230,6 +266,8 @@ class TaskWorker:
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
+        if self._refused is not None:
+            self._refused.close()
 
     def __enter__(self) -> Self:
         return self

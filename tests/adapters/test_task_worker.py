@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
 
 from halter import worker as task_worker
-from halter.client import Client, NotDelivered
-from halter.worker import UNSETTLED_MAX, BusinessException, Task, TaskWorker
+from halter.client import Client, NotDelivered, Sending
+from halter.worker import UNSETTLED_MAX, BadExceptionName, BusinessException, Task, TaskWorker
 from processors.codec import Codec
-from processors.core.commands import ReportTaskRun, TaskStatus
+from processors.core.commands import PutTaskDef, PutWfSpec, ReportTaskRun, RunWf, TaskStatus
 from processors.core.events import TaskRequest
-from processors.core.values import Value
+from processors.core.failures import RESERVED
+from processors.core.values import Value, to_json
 from tests.support.odd_values import BAD_VALUES, GOOD_VALUES
+from tests.support.shard_rig import ShardRig
 
 CODEC = Codec.load()
 DEADLINE_MS = 60_000
@@ -51,7 +55,7 @@ class World:
         self.done: list[str] = []
         self.posted_ms: list[int] = []
         self.posted: list[ReportTaskRun] = []
-        self.in_flight: list[ReportTaskRun] = []
+        self.in_flight: list[Sending] = []
         self.delivered = self.committed = 0
         self.between_polls_ms_max = 0
         self.fails = False
@@ -60,7 +64,10 @@ class World:
         self.on_revoke: Callable[[Any, list[TopicPartition]], None] = lambda *_: None
         self.codec = CODEC
         self.topics = SimpleNamespace(
-            task_queue=lambda _: "task-requests", task_group="workers", task_reports="task-reports"
+            task_queue=lambda _: "task-requests",
+            task_group="workers",
+            task_reports="task-reports",
+            wf_events="wf-events",
         )
         self.reader = SimpleNamespace(expect=lambda _: None)
         self.settings = SimpleNamespace(consumer=lambda **_: {}, explaining=self._explaining)
@@ -97,14 +104,15 @@ class World:
 
     check = Client.check
 
-    def send_soon(self, report: ReportTaskRun, value: bytes) -> ReportTaskRun:
+    def send_soon(self, report: ReportTaskRun, value: bytes) -> Sending:
         assert CODEC.record_name(value) == "ReportTaskRun"
         self.posted_ms.append(self.now_ms)
         self.posted.append(report)
-        self.in_flight.append(report)
-        return report
+        sent = Sending("task-reports", report.wf_run_id)
+        self.in_flight.append(sent)
+        return sent
 
-    def until_delivered(self, sending: Iterable[ReportTaskRun]) -> None:
+    def until_delivered(self, sending: Iterable[Sending]) -> None:
         if self.fails:
             raise NotDelivered("no")
         for report in sending:
@@ -241,3 +249,66 @@ def test_a_business_exception_whose_content_no_record_can_hold_fails_the_attempt
     (report,) = World(1).run(monkeypatch, failing).posted
     assert report.status is TaskStatus.FAILED
     assert "content" in (report.message or "")
+
+
+BAD_NAMES: list[Any] = [
+    "", "bad name!", "-x", "x-", "_x", "x_", "a/b", "é", "x" * 129, "\ud800", "a\n", None, 5, b"x", *sorted(RESERVED),
+    "ERROR", "EXCEPTION",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_business_exception_has_a_name_that_the_engine_takes(monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
+    with pytest.raises(BadExceptionName, match="expected"):
+        BusinessException(name)
+
+    def failing(_: Task) -> Value:
+        raise BusinessException(name, "no")
+
+    def renamed(_: Task) -> Value:
+        exception = BusinessException("fine", "no")
+        exception.name = name
+        raise exception
+
+    for handler in (failing, renamed):
+        (report,) = World(1).run(monkeypatch, handler).posted
+        assert report.status is TaskStatus.FAILED
+        assert "expected" in (report.message or "")
+
+
+@pytest.mark.parametrize("name", ["x", "no-stock", "no_stock", "NO-STOCK", "7", "x" * 128, "timeout", "Error"])
+def test_other_names_are_reported_as_they_are(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def failing(_: Task) -> Value:
+        raise BusinessException(name, "no")
+
+    (report,) = World(1).run(monkeypatch, failing).posted
+    assert (report.status, report.failure_name) == (TaskStatus.EXCEPTION, name)
+
+
+@given(name=st.text(st.sampled_from("aZ09-_ é!\n"), max_size=6) | st.sampled_from(sorted(RESERVED)))
+def test_a_name_can_be_raised_exactly_if_the_engine_takes_it(name: str) -> None:
+    try:
+        BusinessException(name)
+        raised = True
+    except BadExceptionName:
+        raised = False
+    rig = ShardRig()
+    rig.turn(PutTaskDef("t"), PutWfSpec("s", to_json(WITH_A_TASK)))
+    rig.turn(RunWf("w", "s"))
+    report = ReportTaskRun("w", rig.shard.wf_runs["w"].incarnation, 0, 1, 1, TaskStatus.EXCEPTION, None, name)
+    assert raised == (rig.events(report) != ["Rejected"])
+
+
+WITH_A_TASK: Any = {
+    "name": "s",
+    "entrypoint": "main",
+    "threads": {
+        "main": {
+            "nodes": {
+                "start": {"kind": "ENTRYPOINT", "next": "work"},
+                "work": {"kind": "TASK", "task": "t", "next": "done"},
+                "done": {"kind": "EXIT"},
+            }
+        }
+    },
+}

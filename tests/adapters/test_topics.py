@@ -176,6 +176,7 @@ def test_whoever_reads_has_a_group_to_do_it_with():
 def test_rights_come_as_kafka_acls_commands_that_name_each_resource_once():
     rights = acls(TOPICS, "task-worker")
     assert rights == [
+        Acl("task-worker", "User:halter-tasks", "TOPIC", "wf-events", "LITERAL", "READ"),
         Acl("task-worker", "User:halter-tasks", "TOPIC", "task-requests", "LITERAL", "READ"),
         Acl("task-worker", "User:halter-tasks", "TOPIC", "task-reports", "LITERAL", "WRITE"),
         Acl("task-worker", "User:halter-tasks", "GROUP", "halter-tasks", "PREFIXED", "READ"),
@@ -183,6 +184,7 @@ def test_rights_come_as_kafka_acls_commands_that_name_each_resource_once():
     command = "kafka-acls --bootstrap-server kafka:9092 --add --allow-principal User:halter-tasks --operation"
     assert list(commands(rights, "kafka:9092")) == [
         "# task-worker",
+        f"{command} Read --topic wf-events --resource-pattern-type literal",
         f"{command} Read --topic task-requests --resource-pattern-type literal",
         f"{command} Write --topic task-reports --resource-pattern-type literal",
         f"{command} Read --group halter-tasks --resource-pattern-type prefixed",

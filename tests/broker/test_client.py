@@ -2,13 +2,16 @@
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Message, Producer
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from halter.cli import COMMANDS, app, load
@@ -28,7 +31,7 @@ from halter.ids import new_id
 from halter.reading import TopicMissing
 from halter.scenarios.comparison import difference
 from halter.worker import BusinessException, Task, TaskWorker
-from processors.core.commands import ExternalEvent, StopWfRun
+from processors.core.commands import ExternalEvent, StopWfRun, TaskStatus
 from processors.core.evolve import index_of
 from processors.core.model import Status
 from processors.core.values import Value, VariableType
@@ -260,6 +263,48 @@ def test_a_task_worker_reports_what_its_handlers_did(client: Client) -> None:
     assert "card-declined" in str(failures["declined"])
     assert "RuntimeError: the bank is closed" in str(failures["broken"])
     assert "its result cannot be reported" in str(failures["unfit"])
+
+
+def test_a_refused_report_is_logged_with_the_sentence_of_the_engine(client: Client) -> None:
+    card, charged = "first", threading.Event()
+
+    def charge(task: Task) -> Value:
+        if task.input["card"] == card:  # somebody else has reported it, as after a rebalance
+            client.report_task(task.request, TaskStatus.SUCCESS, "receipt-0").outcome()
+        charged.set()
+        return "receipt-1"
+
+    with capture_logs() as logs, TaskWorker(client, {"charge-card": charge}) as worker:
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            ends = []
+            for given in (card, "second", "third"):
+                posted = client.run_wf("cart", {"customer": "Ann", "card": given})
+                client.post_external_event(posted.wf_run_id, "slot-chosen", "tomorrow")
+                client.post_external_event(posted.wf_run_id, "checkout")
+                ends.append(posted.until_ended())
+            refused = eventually(lambda: [it for it in logs if it["event"] == "report_refused"])
+            seen = worker._refused
+            assert seen is not None
+            eventually(lambda: not seen._undecided and not seen._new)
+        finally:
+            worker.stop()
+            thread.join()
+    assert [it.threads[0].output for it in ends] == ["receipt-0", "receipt-1", "receipt-1"]
+    assert len([it for it in logs if it["event"] == "report_refused"]) == 1
+    assert (refused[0]["wf_run_id"], refused[0]["code"]) == (ends[0].wf_run_id, "FAILED_PRECONDITION")
+    assert "that attempt is over" in refused[0]["reason"]
+    assert not [it for it in logs if it["event"] == "refused_reports_not_seen"]
+
+
+def eventually(look: Callable[[], Any], seconds: float = 20) -> Any:
+    """What is there once something is."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
 
 
 def test_a_wf_run_that_goes_on_is_not_waited_for_for_ever(client: Client) -> None:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -17,13 +17,18 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from structlog import get_logger
+from structlog.testing import capture_logs
 
 from halter.broker.cluster import choose_ports, new_cluster_id
 from halter.broker.configuration import Place, as_text, properties
 from halter.broker.jars import kafka_jars
 from halter.broker.node import Node
+from halter.refused_reports import RefusedReports
 from halter.topic_acls import acls
 from halter.topic_admin import make_so
+from processors.codec import Codec
+from processors.core.events import TaskRequest
 from processors.settings import KafkaUnavailable, Settings
 from processors.topic_check import check
 from processors.topics import Topics
@@ -198,6 +203,25 @@ def test_the_worker_may_check_its_topics_and_do_a_whole_turn(guarded: str, topic
     producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), DEADLINE_S)
     producer.commit_transaction(DEADLINE_S)
     consumer.close()
+
+
+def test_a_task_worker_that_may_not_read_the_log_says_so_once_and_goes_on(guarded: str, topics: Topics):
+    delivered: list[Message] = []
+    producer = Producer(client(guarded, "halter-tasks").producer())
+    producer.produce(topics.task_reports, b"x", b"w", on_delivery=lambda _, message: delivered.append(message))
+    assert producer.flush(DEADLINE_S) == 0
+    request = TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, 1)
+    with capture_logs() as logs:
+        settings = client(guarded, "halter-admin")  # who may look at topics, and read none
+        refused = RefusedReports(settings, Codec.load(), topics.wf_events, "halter-tasks", get_logger())
+        for _ in range(3):
+            refused.expect(delivered[0], request)
+        assert refused._thread is not None
+        refused._thread.join(DEADLINE_S)
+        refused.expect(delivered[0], request)
+        refused.close()
+    said = [it for it in logs if it["event"] == "refused_reports_not_seen"]
+    assert [it["topic"] for it in said] == ["wf-events"]
 
 
 def test_another_transactional_id_is_refused_to_the_worker(guarded: str, topics: Topics):
