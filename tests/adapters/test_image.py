@@ -3,10 +3,8 @@
 import json
 import re
 import shlex
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +14,7 @@ import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
 
+from processors.observability import Probes
 from processors.runtime.readiness import Snapshot, State
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -87,29 +86,7 @@ def installed_at(image: DockerfileParser) -> str:
     return shlex.split(place)[1] + "healthcheck.py"
 
 
-# What the health check says.
-
-
-@contextmanager
-def probes(port: int, state: State) -> Iterator[None]:
-    """Answers as a worker in this state does."""
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            ready = Snapshot(state).as_dict()["ready"]
-            self.send_response(200 if self.path == "/live" or (self.path, ready) == ("/ready", True) else 503)
-            self.end_headers()
-            self.wfile.write(json.dumps({"ready": ready}).encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", port), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield
-        finally:
-            server.shutdown()
+# What the health check says, of the probes that workers answer.
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +134,7 @@ def check(healthcheck: ModuleType, tmp_path: Path, ports: tuple[int, int]) -> Ch
 
         with ExitStack() as served:
             for port, state in zip(ports, answering, strict=False):
-                served.enter_context(probes(port, state))
+                served.enter_context(Probes(Snapshot(state).as_dict, "127.0.0.1", port))
             live, ready = (healthcheck.main(question, tmp_path, environ) for question in ("live", "ready"))
             return live, ready
 
