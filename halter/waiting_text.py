@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, assert_never
 
+from halter.log_text import failure_text
 from halter.plain import plain
 from halter.times import iso, span
 from processors.core.expression_text import expression_text
@@ -22,6 +23,7 @@ from processors.core.waiting import (
     ForTime,
     FreedBy,
     Held,
+    ToRun,
     Wait,
 )
 
@@ -37,6 +39,7 @@ KINDS: Final[dict[type, str]] = {
     ForHandlersBeside: "HANDLERS_BESIDE",
     ForOthers: "OTHERS",
     ForStillness: "STILLNESS",
+    ToRun: "RUN",
     Held: "HALT_REASON",
 }
 """What a wait is called in JSON, under `for`."""
@@ -80,6 +83,8 @@ def wait_text(wait: Wait, run: WfRun, thread: ThreadRun, now_ms: int) -> str:
             return f"stays while threads below it concern {_named(run, wait.threads)}"
         case ForStillness():
             return f"{'leaves' if thread.has_lost else 'halts'} when {_named(run, wait.threads)} stands still"
+        case ToRun():
+            return "goes on" if wait.failure is None else f"fails: {failure_text(wait.failure)}"
         case Held():
             return f"held by {wait.reason}: {_freed(wait, run, thread)}"
         case _:

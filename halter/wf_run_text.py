@@ -18,7 +18,7 @@ from processors.core.context import WfSpecLookup
 from processors.core.engine import indexed
 from processors.core.evolve import index_of
 from processors.core.model import ExternalEventStatus, Status, ThreadRun, WfRun
-from processors.core.waiting import Held, waits_of
+from processors.core.waiting import Held, ToRun, waits_of
 from processors.errors import HalterError
 
 INTERNAL: Final = frozenset({"changes", "index", "spec", "threads", "external_events", "kept_inputs", "command_ids"})
@@ -117,7 +117,7 @@ def _thread(run: WfRun, thread: ThreadRun, now_ms: int) -> Iterator[Line]:
     for wait in waits:
         words = wait_text(wait, run, thread, now_ms)
         # Where it stands it goes on to wait when it runs again.
-        later = thread.status is Status.HALTED and not isinstance(wait, Held)
+        later = isinstance(wait, ToRun) or (thread.status is Status.HALTED and not isinstance(wait, Held))
         yield INDENT, f"then {words}" if later else words, ""
     for name, value in thread.variables.items():
         yield INDENT, f"{name} = {shown(value)}", ""

@@ -14,6 +14,7 @@ from processors.core.halting import held_by_handlers_only, kept_by_handlers, kep
 from processors.core.model import (
     FAILED,
     TERMINAL,
+    Failure,
     HaltedByParent,
     HaltReason,
     HandlingFailure,
@@ -68,17 +69,17 @@ class ForReport:
 
 @record
 class ForRetry:
-    """The next attempt of a task, after its back-off; `until_ms` is None when that is over."""
+    """The next attempt of a task, after its back-off."""
 
     task_def: str
     attempt: int
     attempts: int
-    until_ms: int | None
+    until_ms: int
 
 
 @record
 class ForTime:
-    """A time; `until_ms` is None where it is computed when the thread runs next."""
+    """A time; `until_ms` is None where an earlier release left it to be computed when the thread runs."""
 
     since_ms: int
     until_ms: int | None
@@ -138,6 +139,15 @@ class ForStillness:
     threads: tuple[int, ...]
 
 
+@record
+class ToRun:
+    """Only to run: its node waits for nothing, or what it waited for is there. With a failure, the node then fails: its
+    time could not be computed when the thread came there.
+    """
+
+    failure: Failure | None
+
+
 class FreedBy(StrEnum):
     """What takes a halt reason off a thread, or lets its handler start."""
 
@@ -180,6 +190,7 @@ Wait: TypeAlias = (
     | ForHandlersBeside
     | ForOthers
     | ForStillness
+    | ToRun
     | Held
 )
 
@@ -200,7 +211,10 @@ def waits_of(run: WfRun, thread: ThreadRun) -> list[Wait]:
         if thread.has_lost:
             others = _others(run, thread)
             return [*waits, ForOthers(others)] if others and not moving else waits
-    return [*waits, *_at_node(run, thread)]
+    at_node = list(_at_node(run, thread))
+    if not at_node and waits and run.spec is not None:
+        at_node.append(ToRun(thread.node.arrival_failure))
+    return [*waits, *at_node]
 
 
 def moving_below(run: WfRun, thread: ThreadRun) -> list[int]:
@@ -272,12 +286,12 @@ def _at_node(run: WfRun, thread: ThreadRun) -> Iterator[Wait]:
     match node:
         case ExitNode():
             yield from _exit(run, thread, node)
-        case _ if state.failure is not None:
-            return  # its failure is handled: it goes on when it runs
+        case _ if state.failure is not None or state.arrival_failure is not None:
+            return  # it goes on, or fails, when it runs
         case ExternalEventNode():
             until_ms = state.deadline_ms if state.timer is None else state.timer.due_ms
             yield ForExternalEvent(node.external_event_def, state.arrived_ms, until_ms)
-        case SleepNode():
+        case SleepNode() if state.matured_seq is None:
             yield ForTime(state.arrived_ms, None if state.timer is None else state.timer.due_ms)
         case WaitForConditionNode():
             yield ForCondition(node.condition, state.arrived_ms)
@@ -311,7 +325,7 @@ def _task(run: WfRun, thread: ThreadRun) -> Iterator[Wait]:
     until_ms = None if state.timer is None else state.timer.due_ms
     if task.status is TaskRunStatus.OUT:
         yield ForReport(task.task_def, task.attempt, attempts, _requested_ms(thread, node, until_ms), until_ms)
-    elif task.status is TaskRunStatus.RETRYING:
+    elif task.status is TaskRunStatus.RETRYING and until_ms is not None:
         yield ForRetry(task.task_def, task.attempt + 1, attempts, until_ms)
 
 

@@ -58,6 +58,8 @@ def check_waits(wf_run: WfRun, thread: ThreadRun, waits: list[Wait]) -> None:
         return
     assert waits, f"#{thread.number} at {thread.node.node} waits for nothing"
     assert [it.reason for it in waits if isinstance(it, Held)] == thread.halt_reasons
+    if not thread.has_lost:
+        assert any(not isinstance(it, Held | ForStillness) for it in waits), "nor when nothing holds it"
     if thread.node.timer is not None and not thread.has_lost:
         assert [it.until_ms for it in waits if isinstance(it, TIMED)] == [thread.node.timer.due_ms]
     for it in waits:
