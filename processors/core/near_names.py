@@ -19,8 +19,8 @@ LISTED_LENGTH_MAX = 300
 class NearNames:
     """Suggestions for one document."""
 
-    def __init__(self) -> None:
-        self._left = COMPARISONS_MAX
+    def __init__(self, comparisons: int | None = None) -> None:
+        self._left = COMPARISONS_MAX if comparisons is None else comparisons
 
     def near(self, found: object, names: Iterable[str]) -> str | None:
         """The name that looks most like what was found, upper and lower case alike; None if none does."""

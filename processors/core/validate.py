@@ -139,6 +139,10 @@ CODES = {
 """Every code that a WfSpec may be refused with; they keep their meaning."""
 
 
+REGISTERED_COMPARISONS_MAX = 1_000
+"""Of names that are registered, for one document: the worker that looks at it has other things to do."""
+
+
 class RegisteredDefs(Protocol):
     """The definitions that a WfSpec may refer to; deleted ones count as not there."""
 
@@ -306,8 +310,9 @@ class _Validation:
     def __init__(self, wf_spec: WfSpec, registered: RegisteredDefs | None, unread: Unread) -> None:
         self.wf_spec, self.registered, self.unread = wf_spec, registered, unread
         self.problems: list[DocumentProblem] = []
-        self.near = NearNames()
-        self.of = self.near.meant_or_known
+        self.of = NearNames().meant_or_known
+        self.near_registered = NearNames(REGISTERED_COMPARISONS_MAX)
+        self.names: dict[DefinitionKind, list[str]] = {}
         self.types: dict[tuple[str, str], Type] = {
             (thread.name, variable.name): None if (thread.name, variable.name) in unread.variables else variable.type
             for thread in wf_spec.threads.values()
@@ -393,7 +398,9 @@ class _Validation:
             return None
         found = look_up(self.registered, kind, name)
         if found is None or found.deleted:
-            meant = self.near.meant(name, self.registered.names(kind))
+            if kind not in self.names:
+                self.names[kind] = self.registered.names(kind)
+            meant = "" if found is not None else self.near_registered.meant(name, self.names[kind])
             gone = f"none of that name{meant}" if found is None else "that it was deleted"
             self.report(code, path, f"expected {KIND_NAMES[kind]} {name!r} to be registered, found {gone}")
             return None

@@ -610,3 +610,19 @@ def test_whatever_is_written_into_a_wf_spec_it_is_accepted_or_its_problems_are_s
     assert (wf_spec is None) == bool(problems)
     if wf_spec is not None:
         hints(wf_spec)
+
+
+def test_a_name_that_is_not_registered_gets_the_one_that_was_meant_within_bounds():
+    def told(others: int) -> str:
+        tasks = {name: task(name) for name in ("charge", *(f"other-{number}" for number in range(others)))}
+        nodes = {
+            "a": {"kind": "ENTRYPOINT", "next": "b"},
+            "b": {"kind": "TASK", "task": "chrage", "next": "c"},
+            "c": {"kind": "EXIT"},
+        }
+        document = {"name": "w", "entrypoint": "main", "threads": {"main": {"nodes": nodes}}}
+        _, (problem,) = check_document(document, Registered(tasks=tasks))
+        return problem.message
+
+    assert told(999).endswith("found none of that name (did you mean charge?)")
+    assert told(1_000).endswith("found none of that name")
