@@ -12,8 +12,9 @@ import pytest
 
 from halter.scenarios.files import run_file
 from processors.core import advance, decide, engine, evolve, halting, interrupts, model
-from processors.core.events import Event, LogEntry, NodeCompleted
+from processors.core.events import Event, LogEntry, NodeCompleted, WfRunEnded
 from processors.core.model import HaltReason, Interrupted, Status, ThreadRun, WfRun
+from processors.core.nodes import leaving
 from tests.support import invariants
 from tests.support.checked_engine import checked
 from tests.support.invariants import Violated
@@ -63,6 +64,11 @@ def _used_again(run: WfRun, event: object) -> None:
 
 def _not_noted(run: WfRun, number: int) -> ThreadRun:
     return run.threads[number]
+
+
+def _ends_at_once(run: WfRun) -> Iterator[Event]:
+    assert run.status is not None
+    yield WfRunEnded(run.status, run.time_ms)
 
 
 def _no_drops(patch: pytest.MonkeyPatch) -> None:
@@ -131,6 +137,16 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         _lets_all_go,
         "loser-below-whom-others-wait",
         "whoever waits for a failed thread sees that it failed",
+    ),
+    "lets EXIT go while a loser still moves": (
+        _replacing(leaving, "is_ready_to_exit", _always(True)),
+        "any-with-losers",
+        "nothing moves below a thread that leaves",
+    ),
+    "lets retention begin while something still moves": (
+        _replacing(advance, "_end", _ends_at_once),
+        "task-and-child",
+        "retention starts when the last thread is still",
     ),
     "lets threads wait for each other": (_replacing(advance, "untie", _nothing), "circles", "no thread is stuck"),
     "does not look at who waits": (

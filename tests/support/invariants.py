@@ -24,6 +24,7 @@ from processors.core.events import (
     ThreadFailed,
     ThreadHalted,
     ThreadRetired,
+    WfRunEnded,
 )
 from processors.core.evolve import evolve, index_of
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
@@ -123,8 +124,11 @@ class Watch:
                 check(claimed.thread in (None, event.thread), "only whom it is for claims an ExternalEvent", claimed)
             case SpawnChild(type=ThreadType.INTERRUPT):
                 self._before_handler(event)
-            case ThreadCompleted(thread=number) | ThreadRetired(thread=number) if number:
+            case ThreadCompleted(thread=number) | ThreadRetired(thread=number):
                 self._before_leaving(self.run.threads[number])
+            case WfRunEnded():
+                moving = [number for number, thread in self.run.threads.items() if thread.status in MOVING]
+                check(not moving, "retention starts when the last thread is still (S7)", moving)
             case ThreadHalted(thread=number):
                 moving = [t.number for t in moving_below(self.run, self.run.threads[number])]
                 check(not moving, "a thread is HALTED only when nothing below it moves", (number, moving))
@@ -132,6 +136,10 @@ class Watch:
 
     def _before_leaving(self, thread: ThreadRun) -> None:
         """A thread is about to leave with all below it: they could not go on, and who waits for them knows."""
+        moving = [other.number for other in all_hanging(self.run, thread) if other.status in MOVING]
+        check(not moving, "nothing moves below a thread that leaves: EXIT waits for losers too (N8)", moving)
+        if not thread.number:
+            return
         leaving = {other.number for other in below(self.run, thread)}
         going_on = [n for n in leaving if not ended_or_final(self.run, self.run.threads[n])]
         check(not going_on, "what leaves with a thread could not go on (N15)", (thread.number, going_on))
@@ -330,6 +338,13 @@ def hanging(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
         for other in run.threads.values()
         if thread.number == (other.waiter if other.waiter is not None else other.parent)
     ]
+
+
+def all_hanging(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
+    """All that halts with a thread, or with one that does, at any depth."""
+    for other in hanging(run, thread):
+        yield other
+        yield from all_hanging(run, other)
 
 
 def moving_below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
