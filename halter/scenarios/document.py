@@ -54,7 +54,8 @@ DURATION = re.compile(r"\+(\d{1,12})(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 HALT_REASON = re.compile(
     r"PENDING_INTERRUPT\(.+\)|(INTERRUPTED|PARENT_HALTED|HANDLING_FAILURE|HALTED_BY_PARENT)\(\d+\)"
-    r"|PENDING_FAILURE|MANUAL_HALT"
+    r"|PENDING_FAILURE|MANUAL_HALT",
+    re.DOTALL,  # an id may be anything
 )
 EVENT_FIELDS = {event.__name__: frozenset(item.name for item in fields(event)) for event in Event.__args__}
 DEFINITION_CODES = sorted({*CODES, *RejectionCode})

@@ -97,14 +97,10 @@ def run(scenario: Scenario, engine: Engine, definitions: DefinitionLookup) -> Ve
     runner = _Runner(engine, definitions)
     for number, step in enumerate(scenario.steps):
         try:
-            runner.take(step, _records_from(scenario.steps, number))
+            runner.take(step, _records_from(scenario.steps, number), islice(scenario.steps, number + 1, None))
         except (_Unexpected, HalterError) as problem:
             where = path_text(step.path) + ("" if step.round is None else f" (round {step.round})")
             return Verdict(number, f"{where}: {problem}", step.path, transcript(runner.seen))
-    try:
-        runner.finish()
-    except _Unexpected as problem:
-        return Verdict(len(scenario.steps), str(problem), ("steps",), transcript(runner.seen))
     return Verdict(len(scenario.steps))
 
 
@@ -114,6 +110,22 @@ def _records_from(steps: Sequence[Step], number: int) -> Iterator[Command]:
         if not isinstance(step.does, Put):
             return
         yield step.does.command
+
+
+def _name_a_refusal(following: Iterable[Step]) -> bool:
+    """Whether one of the expectations that come next is that something was refused."""
+    for step in following:
+        match step.does:
+            case ExpectRejected():
+                return True
+            case ExpectEvents(expected=expected):
+                if any(name == Rejected.__name__ for name, _ in expected):
+                    return True
+            case Expect():
+                pass
+            case _:
+                return False
+    return False
 
 
 def judge_definitions(scenario: Scenario, problems: Sequence[DefinitionProblem]) -> Verdict | None:
@@ -143,8 +155,6 @@ class _Runner:
         self._engine, self._definitions = engine, definitions
         self._newest: list[Turn] = []
         """What the step before brought about."""
-        self._unexpected: list[Rejected] = []
-        """Refusals of the step before that no expectation has named yet."""
         self._ahead = 0
         """How many of the engine's newest turns belong to steps that come next."""
         self._wf_specs: dict[str, WfSpecId] = {}
@@ -155,8 +165,11 @@ class _Runner:
         """The log up to the newest step that was taken; the engine may be ahead of it."""
         return self._engine.log[: len(self._engine.log) - self._ahead]
 
-    def take(self, step: Step, records: Iterable[Command]) -> None:
-        """Take a step; `records` are those from this one on that no other step comes between."""
+    def take(self, step: Step, records: Iterable[Command], following: Iterable[Step]) -> None:
+        """Take a step; `records` are those from this one on that no other step comes between.
+
+        A refusal that none of the steps `following` expects is a failure.
+        """
         match step.does:
             case Expect() as wanted:
                 self._expect(wanted)
@@ -165,16 +178,12 @@ class _Runner:
             case ExpectRejected() as wanted:
                 self._expect_rejected(wanted)
             case action:
-                self.finish()
                 before = len(self.seen)
                 self._act(action, records)
                 self._newest = [*self.seen[before:]]
-                self._unexpected = [event for event in self._events() if isinstance(event, Rejected)]
-
-    def finish(self) -> None:
-        """A refusal that no step expects is a failure."""
-        for rejected in self._unexpected:
-            raise _Unexpected(f"the step before was refused: {rejected.code}: {rejected.message}")
+                rejected = next((event for event in self._events() if isinstance(event, Rejected)), None)
+                if rejected is not None and not _name_a_refusal(following):
+                    raise _Unexpected(f"refused: {rejected.code}: {rejected.message}")
 
     def _events(self) -> list[Any]:
         return [entry.event for _, entries in self._newest for entry in entries]
@@ -283,8 +292,6 @@ class _Runner:
 
     def _expect_events(self, wanted: ExpectEvents) -> None:
         happened = self._events()
-        if any(name == Rejected.__name__ for name, _ in wanted.expected):
-            self._unexpected = []
         matching = _first_mismatch_between if wanted.others_between else _first_mismatch
         problem = matching(wanted.expected, happened)
         if problem is not None:
@@ -298,7 +305,6 @@ class _Runner:
             raise _Unexpected(f"expected the record before to be refused, found {names}")
         if wanted.code is not None and rejected.code != wanted.code:
             raise _Unexpected(f"expected a refusal with {wanted.code}, found {rejected.code}: {rejected.message}")
-        self._unexpected = []
 
 
 def _typed(value: Value, declared: VariableType | None) -> Value:

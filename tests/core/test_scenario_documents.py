@@ -3,9 +3,15 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from halter.scenarios import document
+from halter.scenarios.definitions import register
 from halter.scenarios.document import read_scenario
+from halter.scenarios.memory import MemoryEngine
+from halter.scenarios.runner import Verdict, run
+from processors.core.context import Context
 from processors.core.documents import path_text
 from processors.errors import HalterError
 
@@ -143,3 +149,63 @@ def test_keys_of_payloads_are_text_as_in_json() -> None:
     assert scenario is not None
     does: Any = scenario.steps[0].does
     assert does.command.content == {"1": [{"2": "x"}]}
+
+
+@given(st.text(min_size=1, max_size=256))
+def test_a_halt_reason_may_name_an_id_with_any_character(event_id: str) -> None:
+    assert problems_of(of_thread(halt_reasons=[f"PENDING_INTERRUPT({event_id})"])) == []
+
+
+def verdict_of(*steps: Any) -> Verdict:
+    """How steps end in which the WfRun `gone` does not exist."""
+    scenario, problems = read_scenario({"name": "s", "external_events": {"e": {}}, "steps": list(steps)}, no_files)
+    assert scenario is not None, problems
+    definitions, _ = register(scenario.definitions)
+    return run(scenario, MemoryEngine(Context(definitions), scenario.start_ms), definitions)
+
+
+REFUSED: dict[str, Any] = {"stop": {"wf": "gone"}}
+ACCEPTED: dict[str, Any] = {"event": {"wf": "w", "name": "e", "id": "1"}}
+NO_SUCH: dict[str, Any] = {"expect": {"wf": "gone", "status": "ABSENT"}}
+WRONG_EXPECTATION: dict[str, Any] = {"expect": {"wf": "gone", "status": "RUNNING"}}
+
+
+@pytest.mark.parametrize(
+    "following",
+    [
+        [],
+        [ACCEPTED],
+        [NO_SUCH],
+        [WRONG_EXPECTATION],
+        [NO_SUCH, ACCEPTED, {"expect_rejected": {}}],
+        [{"expect_events": ["Resume"]}],
+        [{"clock": "+1s"}],
+        [REFUSED, {"expect_rejected": {}}],
+    ],
+)
+def test_a_refusal_that_nothing_expects_is_told_at_its_step(following: list[Any]) -> None:
+    """Also where an expectation comes next that does not hold because of it."""
+    verdict = verdict_of(ACCEPTED, REFUSED, *following)
+    assert verdict.path == ("steps", 1, "stop")
+    assert verdict.steps == 1
+    assert verdict.problem is not None
+    assert verdict.problem.startswith("steps[1].stop: refused: NOT_FOUND: ")
+
+
+def test_a_refusal_in_a_repeat_is_told_with_its_round() -> None:
+    again = {"event": {"wf": "w", "name": "e", "id": "same"}}
+    verdict = verdict_of({"repeat": {"times": 3, "steps": [again]}})
+    assert verdict.problem is not None
+    assert verdict.problem.startswith("steps[0].repeat.steps[0].event (round 2): refused: ALREADY_EXISTS: ")
+
+
+@pytest.mark.parametrize(
+    "following",
+    [
+        [{"expect_rejected": {}}],
+        [NO_SUCH, {"expect_rejected": {"code": "NOT_FOUND"}}],
+        [NO_SUCH, {"expect_events": [{"Rejected": {"code": "NOT_FOUND"}}]}, NO_SUCH],
+    ],
+)
+def test_a_refusal_that_one_of_the_next_expectations_names_is_none(following: list[Any]) -> None:
+    assert verdict_of(REFUSED, *following).ok
