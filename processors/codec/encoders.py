@@ -124,6 +124,25 @@ class Texts(dict[str, bytes]):
 TEXTS: Final = Texts()
 
 
+class Encoded(dict[int, tuple[object, bytes]]):
+    """Identity of a value that never changes -> the value, and its encoding; of those used lately."""
+
+    __slots__ = ("size",)
+    BYTES_MAX: Final = 4 * 1024 * 1024
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0
+
+    def remember(self, value: object, encoded: bytes) -> None:
+        """While a value is here its identity is nobody else's."""
+        if self.size + len(encoded) > self.BYTES_MAX:
+            self.clear()
+            self.size = 0
+        self.size += len(encoded)
+        self[id(value)] = (value, encoded)
+
+
 class EncoderCompiler:
     """Writes and compiles the functions of a set of schemas. Functions of parts are shared between records."""
 
@@ -271,19 +290,27 @@ class EncoderCompiler:
         if link is None:
             self._compile(function, "it", *self._parts_of_fields(definition["fields"], "it"))
             return function
-        # A chain, e.g. of failures: a loop, because a chain may be longer than Python's stack is deep.
+        # A chain, e.g. of failures: a loop, because a chain may be longer than Python's stack is deep. What was encoded
+        # lately is not encoded again: each failure of a climb is in several records, and in the cause of the next.
         parts = "".join(f"{part}, " for part in self._parts_of_fields(definition["fields"][:-1], "it"))
+        known = self._name("known")
+        self.space[known] = Encoded()
         self._execute(
             function,
             f"def {function}(it):\n"
-            "    written = []\n"
-            "    while True:\n"
-            f"        written += ({parts})\n"
+            "    links = []\n"
+            "    rest = b'\\0'\n"
+            "    while it is not None:\n"
+            f"        if (found := {known}.get(id(it))) is not None:\n"
+            "            rest = b'\\2' + found[1]\n"
+            "            break\n"
+            "        links.append(it)\n"
             f"        it = it.{link}\n"
-            "        if it is None:\n"
-            "            written.append(b'\\0')\n"
-            "            return join(written)\n"
-            "        written.append(b'\\2')\n",
+            "    for it in reversed(links):\n"
+            f"        written = join(({parts}rest))\n"
+            f"        {known}.remember(it, written)\n"
+            "        rest = b'\\2' + written\n"
+            "    return rest[1:]\n",
         )
         return function
 

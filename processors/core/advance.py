@@ -56,10 +56,10 @@ RETENTION_S = 7 * 24 * 3600
 def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
     """Pass after pass, until one finds nothing to do. A generator: what it yields is true when it goes on."""
     yield from _settle(run, context, agenda)
-    while (run.index.across or run.index.kept) and not agenda.is_given_up:
+    while (run.index.across or run.index.kept) and agenda.touched and not agenda.is_given_up:
         seq = run.seq
         if not _wake_kept(run, agenda):
-            yield from untie(run)
+            yield from untie(run, agenda.touched)
             if run.seq == seq:
                 break
         yield from _settle(run, context, agenda)
@@ -142,10 +142,12 @@ _BETWEEN_PASSES = 2**63
 class Agenda:
     """Which threads to look at, in this pass and in the next."""
 
-    __slots__ = ("_at", "_next", "_now", "is_given_up", "woken")
+    __slots__ = ("_at", "_next", "_now", "is_given_up", "touched", "woken")
 
     def __init__(self) -> None:
         self.is_given_up = False
+        self.touched: set[int] = set()
+        """Who was looked at."""
         self.woken: set[int] = set()
         """Who was woken since interrupts were launched: whose next handler may start."""
         self._now: list[int] = []
@@ -184,6 +186,7 @@ class Agenda:
             number = heapq.heappop(now)
             if number > self._at:
                 self._at = number
+                self.touched.add(number)
                 yield number
         self._at = _BETWEEN_PASSES
 
@@ -234,7 +237,12 @@ def _on_started(agenda: Agenda, run: WfRun, event: WfRunStarted) -> None:  # noq
 
 
 def _on_posted(agenda: Agenda, run: WfRun, event: ExternalEventPosted) -> None:
-    agenda.wake_parked(run, (WakeOn.EXTERNAL_EVENT, event.external_event_def))
+    key = (WakeOn.EXTERNAL_EVENT, event.external_event_def)
+    if event.thread is None:
+        agenda.wake_parked(run, key)
+    elif event.thread in run.index.parked.get(key, ()):
+        run.index.parked[key].discard(event.thread)
+        agenda.wake(event.thread)
 
 
 def _on_halted(agenda: Agenda, run: WfRun, event: ThreadHalted) -> None:

@@ -214,7 +214,7 @@ def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) 
             f"expected {definition.content_type or 'a value'}, found {kind_of(command.content)}",
         )
     content = stored(command.content, definition.content_type)
-    unclaimed = sum(map(len, run.index.unclaimed.values()))
+    unclaimed = run.index.unclaimed_events
     if unclaimed >= context.limits.unclaimed_events:
         raise Refusal(RejectionCode.RESOURCE_EXHAUSTED, f"{unclaimed} ExternalEvents are unclaimed already")
     size, most = size_of(content), context.limits.unclaimed_bytes

@@ -159,9 +159,10 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             node.arrival_failure = failure
             node.matured_seq = entry.seq
         case WaitStarted(thread=number, threads=threads):
-            _change(run, number).node.waits = [
-                ThreadWait(waited_for, _handler_at_work(run, number, waited_for)) for waited_for in threads
-            ]
+            at_work = _handlers_at_work(run, number)
+            waits = [ThreadWait(waited_for, at_work.get(waited_for)) for waited_for in threads]
+            _change(run, number).node.waits = waits
+            run.index.waits[number] = {wait.thread: wait for wait in waits}
         case ChildFailureHandled(thread=number, children=children):
             _overlook(_change(run, number), children)
         case WorkflowEventThrown():
@@ -285,8 +286,7 @@ def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
         thread=event.thread,
     )
     run.changes.external_events.add((event_def, event_id))
-    run.index.unclaimed.setdefault(event_def, {})[event_id] = None
-    run.index.unclaimed_bytes += size_of(event.content)
+    _list_unclaimed(run.index, run.external_events[event_def, event_id])
 
 
 def _change_event(run: WfRun, key: ExternalEventKey) -> WfRunExternalEvent:
@@ -296,9 +296,22 @@ def _change_event(run: WfRun, key: ExternalEventKey) -> WfRunExternalEvent:
     unclaimed = run.index.unclaimed.get(key[0])
     if unclaimed and key[1] in unclaimed:
         del unclaimed[key[1]]
+        run.index.unclaimed_events -= 1
         run.index.unclaimed_bytes -= size_of(event.content)
+        its = (key[0], event.thread)
+        del run.index.unclaimed_for[its][key[1]]
+        if not run.index.unclaimed_for[its]:
+            del run.index.unclaimed_for[its]
         bisect.insort(run.index.settled, (event.posted_offset, *key))
     return event
+
+
+def _list_unclaimed(index: Index, event: WfRunExternalEvent) -> None:
+    event_def, event_id = event.key
+    index.unclaimed.setdefault(event_def, {})[event_id] = None
+    index.unclaimed_for.setdefault((event_def, event.thread), {})[event_id] = None
+    index.unclaimed_events += 1
+    index.unclaimed_bytes += size_of(event.content)
 
 
 def _accept(run: WfRun, number: int, event_def: str, event_id: str) -> None:
@@ -373,9 +386,8 @@ def _spawn(run: WfRun, event: SpawnChild) -> None:
         if event.halts_parent:
             _replace(parent.halt_reasons, PendingInterrupt(*key), Interrupted(event.thread))
     elif event.waiter is not None:
-        waits = _change(run, event.waiter).node.waits
-        assert waits is not None
-        next(wait for wait in waits if wait.thread == event.parent).handler = event.thread
+        _change(run, event.waiter)
+        run.index.waits[event.waiter][event.parent].handler = event.thread
     elif event.type is ThreadType.FAILURE_HANDLER:
         run.unstarted_failure_handlers = [
             unstarted for unstarted in run.unstarted_failure_handlers if unstarted.thread != event.parent
@@ -397,6 +409,8 @@ def _complete_node(run: WfRun, event: NodeCompleted) -> None:
     if event.keeps_output:
         thread.outputs[event.node] = event.output
     _claim(run, event)
+    if thread.node.waits is not None:
+        _forget_waits(run.index, event.thread)
     thread.node = NodeRun(position=event.position + 1, node=event.next_node, arrived_ms=run.time_ms)
 
 
@@ -437,16 +451,20 @@ def _end_attempt(node: NodeRun, event: TaskAttemptEnded, time_ms: int) -> None:
     assert not (retrying and event.status in (TaskStatus.SUCCESS, TaskStatus.EXCEPTION))
 
 
-def _handler_at_work(run: WfRun, waiter: int, failed: int) -> int | None:
-    """The failure handler that an earlier wait of this thread, before a rescue, has started for a failed child."""
-    handlers = (run.threads[number] for number in run.index.waiter_handlers.get(waiter, ()))
-    return next((it.number for it in handlers if it.parent == failed and it.status not in TERMINAL), None)
+def _handlers_at_work(run: WfRun, waiter: int) -> dict[int | None, int]:
+    """Failed child -> the failure handler that an earlier wait of this thread, before a rescue, has started for it."""
+    handlers = [run.threads[number] for number in run.index.waiter_handlers.get(waiter, ())]
+    return {it.parent: it.number for it in reversed(handlers) if it.status not in TERMINAL}
+
+
+def _forget_waits(index: Index, number: int) -> None:
+    index.waits.pop(number, None)
+    index.open_waits.pop(number, None)
 
 
 def _overlook(thread: ThreadRun, children: Iterable[int]) -> None:
-    for child in children:
-        if child not in thread.handled_children:
-            thread.handled_children.append(child)
+    known = dict.fromkeys(thread.handled_children)
+    thread.handled_children.extend(child for child in dict.fromkeys(children) if child not in known)
 
 
 def _complete_thread(run: WfRun, event: ThreadCompleted) -> None:
@@ -468,10 +486,10 @@ def _note_handled(run: WfRun, handler: ThreadRun) -> None:
     assert handler.parent is not None
     if handler.waiter is not None:
         waiter = _change(run, handler.waiter)
-        for wait in waiter.node.waits or ():
-            if wait.handler == handler.number:
-                wait.handled = True
-                _overlook(waiter, [wait.thread])
+        wait = run.index.waits.get(handler.waiter, {}).get(handler.parent)
+        if wait is not None and wait.handler == handler.number:
+            wait.handled = True
+            _overlook(waiter, [wait.thread])
         return
     failed = _change(run, handler.parent)
     failed.node.failure_handled = True
@@ -508,6 +526,7 @@ def _rescue(run: WfRun, event: ThreadRescued) -> None:
     if event.skip_current_node:
         thread.node.failure_handled = True
     else:
+        _forget_waits(run.index, event.thread)
         thread.node = NodeRun(position=thread.node.position + 1, node=thread.node.node, arrived_ms=run.time_ms)
     _list(run.index, thread)
     if thread.number == 0:
@@ -525,6 +544,8 @@ def _end(run: WfRun, event: WfRunEnded) -> None:
         run.index.by_spec.clear()
         run.index.live = 0
         run.index.handling.clear()
+        run.index.waits.clear()
+        run.index.open_waits.clear()
         run.index.waiter_handlers.clear()
         run.index.parked.clear()
 
@@ -564,8 +585,8 @@ def _leave(run: WfRun, thread: ThreadRun) -> None:
     """Take a thread and all that is left below it out of the hot state."""
     assert thread.parent is not None
     parent = _change(run, thread.parent)
-    parent.children.remove(thread.number)
-    if thread.number in parent.handled_children:
+    _remove(parent.children, thread.number)
+    if thread.status in FAILED and thread.number in parent.handled_children:
         parent.handled_children.remove(thread.number)
     leaving = [thread]
     while leaving:
@@ -577,6 +598,7 @@ def _leave(run: WfRun, thread: ThreadRun) -> None:
         run.changes.left.append(left)
         _unlist(run.index, left)
         _unlist_handler(run.index, left)
+        _forget_waits(run.index, left.number)
         if left.number in run.index.pending:
             run.index.ended.append(left.number)
 
@@ -633,17 +655,19 @@ def index_of(run: WfRun, known: Index | None = None) -> Index:
     for thread in run.threads.values():
         _list(index, thread)
         _list_handler(index, thread)
+        if thread.node.waits is not None:
+            index.waits[thread.number] = {wait.thread: wait for wait in thread.node.waits}
         if thread.status in TERMINAL:
             _unlist_live(index, thread)
     for accepted in run.accepted_interrupts:
         _list_accepted(index, accepted.thread, accepted.external_event_def, accepted.external_event_id)
     if known is not None:
         index.unclaimed, index.unclaimed_bytes, index.settled = known.unclaimed, known.unclaimed_bytes, known.settled
+        index.unclaimed_for, index.unclaimed_events = known.unclaimed_for, known.unclaimed_events
         return index
     for event in run.external_events.values():
         if event.status is ExternalEventStatus.UNCLAIMED:
-            index.unclaimed.setdefault(event.external_event_def, {})[event.external_event_id] = None
-            index.unclaimed_bytes += size_of(event.content)
+            _list_unclaimed(index, event)
         else:
             index.settled.append((event.posted_offset, *event.key))
     index.settled.sort()

@@ -95,13 +95,17 @@ def _lightened(failure: Failure, bytes_max: int) -> Failure:
     if bytes_max and failure.cause is None and failure.content is None and len(failure.message) <= MESSAGE_LENGTH_MAX:
         return failure
     left = bytes_max
-    links: list[Failure] = []
+    contents: list[tuple[Failure, Value]] = []
     for link in failure.chain():
         left -= size_of(link.content)
-        links.append(replace(link, message=_short(link.message), content=link.content if left >= 0 else None))
+        contents.append((link, link.content if left >= 0 else None))
     cause: Failure | None = None
-    for link in reversed(links):
-        cause = replace(link, cause=cause)
+    for link, content in reversed(contents):
+        # What need not change is shared with the chain it comes from, and so is what it was encoded to.
+        if link.cause is cause and link.content is content and len(link.message) <= MESSAGE_LENGTH_MAX:
+            cause = link
+        else:
+            cause = replace(link, message=_short(link.message), content=content, cause=cause)
     assert cause is not None
     return cause
 

@@ -144,21 +144,42 @@ def _runs_while_halted(parent: ThreadRun, thread: ThreadRun) -> bool:
     )
 
 
-def is_halted_because_of(run: WfRun, thread: ThreadRun, other: ThreadRun) -> bool:
-    """Whether a live thread stands still until the other has ended, which is, or is below, a handler of one above it.
+class BranchAbove:
+    """Which threads stand still until one has ended: where it is, or is below, a handler of one above them.
 
-    What is below another Interrupt Handler is not: those run side by side.
+    What is below another Interrupt Handler does not: those run side by side. Asked about many threads, it climbs from
+    each only to where it has been before.
     """
-    below: dict[int, ThreadRun] = {}
-    for child, above in _upward(run, thread):
-        below[above.number] = child
-    for handler, interrupted in _upward(run, other):
-        keeps_it = handler.type is ThreadType.INTERRUPT and handler.halts_parent
-        keeps_it = keeps_it or (handler.type is ThreadType.FAILURE_HANDLER and handler.waiter is None)
-        branch = below.get(interrupted.number)
-        if keeps_it and branch is not None and branch is not handler:
-            return branch.type is not ThreadType.INTERRUPT
-    return False
+
+    def __init__(self, run: WfRun, thread: ThreadRun) -> None:
+        self._run = run
+        self._handler_below = {above.number: child for child, above in _upward(run, thread)}
+        """Each thread above it, and by which of the threads that hang there."""
+        self._known: dict[int, bool] = {}
+
+    def halts(self, other: ThreadRun) -> bool:
+        """Whether the other, which lives, stands still until the thread has ended."""
+        way: list[int] = []
+        answer = False
+        for branch, above in _upward(self._run, other):
+            known = self._known.get(branch.number)
+            if known is not None:
+                answer = known
+                break
+            way.append(branch.number)
+            handler = self._handler_below.get(above.number)
+            if handler is not None:  # here both ways join
+                answer = handler is not branch and _keeps(handler) and branch.type is not ThreadType.INTERRUPT
+                break
+        self._known.update(dict.fromkeys(way, answer))
+        return answer
+
+
+def _keeps(handler: ThreadRun) -> bool:
+    """Whether the thread above a handler stands still until it has ended."""
+    if handler.type is ThreadType.INTERRUPT:
+        return handler.halts_parent
+    return handler.type is ThreadType.FAILURE_HANDLER and handler.waiter is None
 
 
 def halted_until(run: WfRun, thread: ThreadRun) -> Iterator[int]:

@@ -81,16 +81,20 @@ def offer_earlier(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[E
     spec = run.spec_of(thread)
     if not spec.preemptive:
         return
+    unclaimed = run.index.unclaimed_for
     earlier = [
-        event
+        run.external_events[event_def, event_id]
         for event_def in spec.preemptive
-        for event_id in run.index.unclaimed.get(event_def, ())
-        if (event := run.external_events[event_def, event_id]).thread in (None, thread.number)
+        for its in (None, thread.number)
+        for event_id in unclaimed.get((event_def, its), ())
     ]
+    if not earlier:
+        return
+    earlier.sort(key=lambda event: event.posted_offset)
     latest = [it for it in spec.preemptive if spec.interrupt_of[it].policy is InterruptPolicy.LATEST]
     older: dict[str, list[WfRunExternalEvent]] = {event_def: [] for event_def in latest}
     newest = {event.external_event_def: event for event in earlier if event.external_event_def in older}
-    for event in sorted(earlier, key=lambda event: event.posted_offset):
+    for event in earlier:
         event_def = event.external_event_def
         if newest.get(event_def, event) is not event:
             older[event_def].append(event)

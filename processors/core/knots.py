@@ -32,18 +32,22 @@ _Needs = list[list[int]]
 """What a thread cannot move without: of each of these lists, one thread that moves."""
 
 
-def untie(run: WfRun) -> Iterator[Event]:
+def untie(run: WfRun, touched: set[int]) -> Iterator[Event]:
     """If threads wait for each other in a circle, the one among them that came last fails at its node.
 
     Last by the WfRun's clock, and of those the one with the greatest number; the replay of a log and a restored WfRun
     come to the same. A wait rather than an EXIT, which did not choose whom it waits for. But a thread that only stays
     for others to see that one below it failed has done nothing wrong: it leaves.
+
+    `touched`: the threads that this command has looked at. Whatever closes a circle wakes a thread in it.
     """
     across = run.index.across
-    across.difference_update([number for number in across if not _has_to_do(run, number)])
+    across.difference_update([number for number in touched if number in across and not _has_to_do(run, number)])
     if not across:
         return
-    starts = [*across, *(handler for number in across for handler in _handlers_of_waits(run, number))]
+    starts = sorted(touched)
+    if run.index.kept:  # whom they stay for may be anywhere
+        starts = [*across, *(handler for number in across for handler in _handlers_of_waits(run, number))]
     needs = _needs_of_all(run, starts, with_stays=False)
     stuck = _stuck(needs)
     candidates = [run.threads[number] for number in stuck if run.threads[number].status is Status.RUNNING]

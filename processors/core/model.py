@@ -474,11 +474,19 @@ class Index:
     """What a running thread's node waits for -> those threads."""
     unclaimed: dict[str, dict[str, None]] = field(default_factory=dict)
     """ExternalEventDef -> ids of its unclaimed ExternalEvents, in order of arrival."""
+    unclaimed_for: dict[tuple[str, int | None], dict[str, None]] = field(default_factory=dict)
+    """The same for each thread that they are for; None: for whoever takes them first."""
+    unclaimed_events: int = 0
+    """How many these are."""
     settled: list[tuple[int, str, str]] = field(default_factory=list)
     """(offset, ExternalEventDef, id) of those that are unclaimed no longer, in order of arrival: what is forgotten one
     day. Some may still wait for their handler."""
     unclaimed_bytes: int = 0
     """About how much the contents of its unclaimed ExternalEvents take."""
+    waits: dict[int, dict[int, ThreadWait]] = field(default_factory=dict)
+    """Thread at WAIT_FOR_THREADS -> the threads that it waits for -> what it knows of them."""
+    open_waits: dict[int, list[ThreadWait]] = field(default_factory=dict, compare=False)
+    """The same without those that were found COMPLETED or handled, which they stay, as of the last look."""
     across: set[int] = field(default_factory=set)
     """Threads that wait for one that is no child of theirs, or have handlers of such a wait: knots need one."""
     kept: set[int] = field(default_factory=set)

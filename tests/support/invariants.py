@@ -514,7 +514,9 @@ def _index_key(index: Index) -> tuple[object, ...]:
     pending = {number: {name: list(ids) for name, ids in by_def.items()} for number, by_def in index.pending.items()}
     by_spec = {name: numbers for name, numbers in index.by_spec.items() if numbers}
     unclaimed = {name: list(ids) for name, ids in index.unclaimed.items() if ids}
-    return pending, index.awaiting, index.handling, by_spec, index.live, unclaimed
+    unclaimed_for = {key: list(ids) for key, ids in index.unclaimed_for.items()}
+    of_each = (unclaimed_for, index.unclaimed_events, index.unclaimed_bytes, index.waits)
+    return pending, index.awaiting, index.handling, by_spec, index.live, unclaimed, *of_each
 
 
 def _check_nothing_to_do(run: WfRun, context: Context) -> None:

@@ -11,6 +11,7 @@ from processors.core import advance, failing
 from processors.core.events import Event, InterruptDropped
 from processors.core.halting import can_resume
 from processors.core.interrupts import launch_interrupts
+from processors.core.knots import untie
 from processors.core.model import FAILED, ThreadRun, WfRun
 from processors.core.nodes import leaving, waiting_for_threads
 
@@ -21,6 +22,7 @@ def looking_everywhere() -> Iterator[None]:
     with (
         patch.object(advance, "launch_interrupts", _launch_interrupts),
         patch.object(advance.Agenda, "wake_holders", _wake_holders),
+        patch.object(advance, "untie", _untie),
         patch.object(failing, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
         patch.object(leaving, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
         patch.object(waiting_for_threads, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
@@ -30,6 +32,10 @@ def looking_everywhere() -> Iterator[None]:
 
 def _launch_interrupts(run: WfRun, launched: set[int], woken: set[int]) -> Iterator[Iterator[Event]]:
     yield from launch_interrupts(run, launched, set(run.threads))
+
+
+def _untie(run: WfRun, touched: set[int]) -> Iterator[Event]:
+    yield from untie(run, set(run.threads))
 
 
 def _wake_holders(agenda: advance.Agenda, run: WfRun, thread: ThreadRun) -> None:

@@ -8,7 +8,7 @@ from processors.core.events import ChildFailureHandled, Event, WaitStarted
 from processors.core.expressions import evaluate
 from processors.core.failing import fail_node
 from processors.core.failures import VAR_SUB_ERROR, child_failed, matching_handler, passed_on
-from processors.core.halting import drop_hopeless_interrupts, halt, holders, is_halted_because_of
+from processors.core.halting import BranchAbove, drop_hopeless_interrupts, halt, holders
 from processors.core.interrupts import room_for, spawn_child_failure_handler
 from processors.core.model import (
     FAILED,
@@ -43,16 +43,23 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
         note_wait(run, thread)
     waits = thread.node.waits
     assert waits is not None
-    done: int = 0
+    # Those that were found done at the last look stay so.
+    not_done = run.index.open_waits.get(thread.number, waits)
+    done = len(waits) - len(not_done)
+    still_open: list[ThreadWait] = []
+    handled = set(thread.handled_children)
     given, most = 0, context.limits.bytes_per_command // 2
     failed: list[tuple[int, Failure]] = []
     is_crowded = False
-    for wait in waits:
-        culprit = _failure_of(run, thread, wait)
-        if culprit is None:
-            done += _is_done(run, thread, wait)
-            if done and node.strategy is WaitStrategy.FIRST:
+    for wait in not_done:
+        if _is_done(run, wait, handled):
+            done += 1
+            if node.strategy is WaitStrategy.FIRST:
                 break
+            continue
+        still_open.append(wait)
+        culprit = _failure_of(run, thread, wait, handled)
+        if culprit is None:
             continue
         number, failure = culprit
         if number == wait.thread:
@@ -78,8 +85,9 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
     elif verdict is not None:
         yield from fail_node(run, thread, verdict)
     else:
-        park(run, thread, *((WakeOn.THREAD, w.thread) for w in waits))
-        park(run, thread, *((WakeOn.THREAD, w.handler) for w in waits if w.handler is not None))
+        run.index.open_waits[thread.number] = still_open
+        park(run, thread, *((WakeOn.THREAD, w.thread) for w in still_open))
+        park(run, thread, *((WakeOn.THREAD, w.handler) for w in still_open if w.handler is not None))
         if is_crowded:
             park(run, thread, ROOM)
 
@@ -87,14 +95,15 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
 def open_waits(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> list[int]:
     """The threads that a wait still depends on, or their handlers; none if it is over once it is looked at."""
     targets: list[int] = []
-    for wait in thread.node.waits or ():
-        culprit = _failure_of(run, thread, wait)
+    handled = set(thread.handled_children)
+    for wait in run.index.open_waits.get(thread.number, thread.node.waits or ()):
+        culprit = _failure_of(run, thread, wait, handled)
         if culprit is not None:
             number, failure = culprit
             is_handled = number == wait.thread and matching_handler(node.on_child_failure, failure) is not None
             if node.strategy is not WaitStrategy.ANY or is_handled:
                 return []
-        elif not _is_done(run, thread, wait):
+        elif not _is_done(run, wait, handled):
             targets.append(wait.thread if wait.handler is None else wait.handler)
         elif node.strategy is not WaitStrategy.ALL:
             return []
@@ -103,7 +112,8 @@ def open_waits(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> list[
 
 def _waited_for(run: WfRun, thread: ThreadRun, value: Value) -> list[int]:
     above = {thread.number, *(ancestor.number for ancestor in run.ancestors(thread)), *holders(run, thread)}
-    numbers: list[int] = []
+    branch_above = BranchAbove(run, thread)
+    numbers: dict[int, None] = {}
     for number in list_of(value, "threads"):
         if type(number) is not int or not run.was_used(number):
             raise ValueProblem(f"threads: there is no thread {describe(number)}")
@@ -112,18 +122,17 @@ def _waited_for(run: WfRun, thread: ThreadRun, value: Value) -> list[int]:
                 f"threads: thread {thread.number} cannot wait for itself or a thread above it ({number})"
             )
         child = run.threads.get(number)
-        if child is not None and child.status not in TERMINAL and is_halted_because_of(run, child, thread):
+        if child is not None and child.status not in TERMINAL and branch_above.halts(child):
             raise ValueProblem(f"threads: thread {number} is halted until thread {thread.number} has ended")
-        if number not in numbers:
-            numbers.append(number)
-    return numbers
+        numbers[number] = None
+    return list(numbers)
 
 
-def _failure_of(run: WfRun, waiter: ThreadRun, wait: ThreadWait) -> tuple[int, Failure] | None:
+def _failure_of(run: WfRun, waiter: ThreadRun, wait: ThreadWait, handled: set[int]) -> tuple[int, Failure] | None:
     """The failure that makes a thread count as unsuccessful, and whose it is: its own, that of the handler it got
     (4.2), or that of a thread above it, below which it can never resume (N5).
     """
-    if wait.handled or wait.thread in waiter.handled_children:
+    if wait.handled or wait.thread in handled:
         return None
     current = run.threads.get(wait.thread if wait.handler is None else wait.handler)
     while current is not None and current.number != waiter.number:
@@ -133,8 +142,8 @@ def _failure_of(run: WfRun, waiter: ThreadRun, wait: ThreadWait) -> tuple[int, F
     return None
 
 
-def _is_done(run: WfRun, waiter: ThreadRun, wait: ThreadWait) -> bool:
-    if wait.handled or wait.thread in waiter.handled_children:
+def _is_done(run: WfRun, wait: ThreadWait, handled: set[int]) -> bool:
+    if wait.handled or wait.thread in handled:
         return True
     return run.thread_status(wait.thread) is Status.COMPLETED
 
@@ -181,6 +190,7 @@ def _release_losers(
         return
     reason = HaltedByParent(thread.number, thread.node.position)
     overlooked = []
+    handled = set(thread.handled_children)
     for wait in waits:
         for number in (wait.thread, wait.handler):
             loser = None if number is None else run.threads.get(number)
@@ -188,7 +198,7 @@ def _release_losers(
                 continue
             if loser.type is ThreadType.CHILD or loser.waiter == thread.number:
                 yield from halt(run, loser, reason)
-        if run.thread_status(wait.thread) in FAILED and wait.thread not in thread.handled_children:
+        if run.thread_status(wait.thread) in FAILED and wait.thread not in handled:
             overlooked.append(wait.thread)
     if overlooked:
         yield ChildFailureHandled(thread.number, overlooked)

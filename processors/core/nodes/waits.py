@@ -9,7 +9,7 @@ from processors.core.expressions import condition, evaluate
 from processors.core.external_events import BEFORE_ITS_WF_RUN, content_of
 from processors.core.failing import fail_node
 from processors.core.failures import TIMEOUT, VAR_ERROR, VAR_SUB_ERROR
-from processors.core.model import ExternalEventKey, ThreadRun, Timer, WakeOn, WfRun
+from processors.core.model import ExternalEventKey, ThreadRun, Timer, WakeOn, WfRun, WfRunExternalEvent
 from processors.core.nodes.expected import seconds_ms
 from processors.core.nodes.leaving import fail, leave, node_failure
 from processors.core.nodes.parking import VARIABLES, park
@@ -94,16 +94,22 @@ def _timeout(thread: ThreadRun, timeout_s: Expression, scope: ThreadScope) -> Ti
 
 
 def _claimable(run: WfRun, thread: ThreadRun, event_def: str) -> ExternalEventKey | None:
+    """The oldest of those that are for this thread or for whoever takes them."""
+    found = [
+        event for its in (None, thread.number) if (event := _oldest_in_time(run, thread, event_def, its)) is not None
+    ]
+    return min(found, key=lambda event: event.posted_offset).key if found else None
+
+
+def _oldest_in_time(run: WfRun, thread: ThreadRun, event_def: str, its: int | None) -> WfRunExternalEvent | None:
     state = thread.node
-    for event_id in run.index.unclaimed.get(event_def, ()):
+    for event_id in run.index.unclaimed_for.get((event_def, its), ()):
         event = run.external_events[event_def, event_id]
         if state.matured_seq is not None and event.posted_seq > state.matured_seq:
             return None  # it came too late, and so did all after it
         is_late = state.deadline_ms is not None and event.posted_ms >= state.deadline_ms
-        if is_late and event.posted_seq != BEFORE_ITS_WF_RUN:
-            continue
-        if event.thread in (None, thread.number):
-            return event.key
+        if not is_late or event.posted_seq == BEFORE_ITS_WF_RUN:
+            return event
     return None
 
 
