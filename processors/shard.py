@@ -8,6 +8,7 @@ State is written once per touched row and turn, by `take_outputs`. Partition 0 f
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from itertools import islice
 from typing import get_args
 
@@ -88,10 +89,12 @@ class ShardFactory:
         task_queues: Sequence[str] = (),
         shard: "Callable[..., Shard] | None" = None,
         new_store: Callable[[int], WfRunStore] = lambda _: MemoryStore(),
+        ahead: Executor | None = None,
     ) -> None:
         """`shard` makes a shard of what Shard takes: for scenarios, whose timers are not the clock's. `new_store` makes
-        the store of a partition.
+        the store of a partition. `ahead` decides about definitions while other records are folded.
         """
+        self._ahead = ahead
         self._partitions = partitions
         self._codec = codec
         self._context = Context(
@@ -133,7 +136,7 @@ class ShardFactory:
         """A shard that knows nothing yet."""
         definition_fold = None
         if partition == DEFINITION_PARTITION:
-            definition_fold = DefinitionFold(self._codec, self._task_queues)
+            definition_fold = DefinitionFold(self._codec, self._task_queues, self._ahead)
         store = self._new_store(partition)
         return self._shard(partition, self._partitions, self._codec, self._context, definition_fold, store)
 
@@ -283,6 +286,23 @@ class Shard:
             self._operators.see_coming(decoded, record.offset, self._offsets)
         # A tuple: `A | B` would be made anew for every record.
         return (decoded.definitions_position or 0) if isinstance(decoded, (RunWf, ExternalEvent)) else 0
+
+    def unread(self, records: Sequence[InputRecord]) -> Sequence[InputRecord]:
+        """Definition commands that are being decided, and those behind them."""
+        unread: list[InputRecord] = []
+        is_next = True
+        for record in records:
+            if record.topic == DEFINITION_COMMANDS:
+                if unread or not self._can_be_folded(record, is_next=is_next):
+                    unread.append(record)
+                is_next = False
+        return unread
+
+    def _can_be_folded(self, record: InputRecord, *, is_next: bool) -> bool:
+        decoded = self._read.get((record.topic, record.offset))
+        if self._definition_fold is None or not isinstance(decoded, DefinitionCommand):
+            return True
+        return self._definition_fold.can_be_folded(record.offset, decoded, is_next=is_next)
 
     def fold(self, record: InputRecord) -> None:
         """Take one input record. Whatever is in it, it has an outcome; an exception is a bug of ours."""

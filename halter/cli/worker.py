@@ -5,6 +5,7 @@ import socket
 import sys
 import tempfile
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -175,6 +176,7 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
         Limits(output_bytes=topics.output_bytes_max),
         tuple(topics.task_queues),
         new_store=chosen(settings, topics, slot),
+        ahead=ThreadPoolExecutor(1, thread_name_prefix="definitions"),
     )
     own_slot = Slot(slot, static=True) if slot else Slot(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
     built = app.build(

@@ -82,6 +82,12 @@ class Fold(Protocol):
         """
         ...
 
+    def unread(self, records: Sequence[InputRecord]) -> Sequence[InputRecord]:
+        """Return those that are to be given again later, in the same order, because to fold them now would take long:
+        what is dear about them is done meanwhile. `records`: all that are at hand and not folded, in order.
+        """
+        ...
+
     def fold(self, record: InputRecord) -> None:
         """Take one input record. An exception means a bug: the record is neither skipped nor committed."""
 

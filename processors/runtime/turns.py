@@ -26,7 +26,7 @@ from processors.runtime.definitions import DefinitionsReader
 from processors.runtime.errors import FoldFailed, OutOfOrder, PositionLost, TurnCannotCommit, in_short
 from processors.runtime.fold import InputRecord, OutputRecord
 from processors.runtime.membership import Membership, NotAMember
-from processors.runtime.names import ShardTopics
+from processors.runtime.names import Place, ShardTopics
 from processors.runtime.pauses import Pause
 from processors.runtime.readiness import Readiness, State
 from processors.runtime.shards import OwnedShard, Shards
@@ -54,6 +54,10 @@ BREATH_MAX_SECONDS: Final = 0.02
 begins while the broker still writes the marks of the one before is put off by librdkafka for 20 ms. A worker that is
 idle or busy does not notice it: what is polled and folded meanwhile takes as long."""
 
+
+DEFINITION_SHARD: Final = 0
+UNREAD_MAX: Final = 3
+"""So many records that are being read, or wait for those that are, are kept at hand."""
 
 QUARANTINED: Final = INPUT_TOPICS.keys() - {DEFINITION_COMMANDS, OPERATOR_COMMANDS}
 """The inputs of which a quarantine keeps what is for a WfRun."""
@@ -187,6 +191,7 @@ class Turns:
     ) -> None:
         self._vacancies = vacancies
         self._names, self._membership, self._shards = names, membership, shards
+        self._definition_commands: Place = (names.on_cluster(DEFINITION_COMMANDS), DEFINITION_SHARD)
         self._transaction, self._definitions = transaction, definitions
         self._calls, self._readiness, self._steps, self._clock = calls, readiness, steps, clock
         self._log = structlog.get_logger("halter.runtime")
@@ -196,6 +201,9 @@ class Turns:
         self._broken: KafkaException | None = None
         self._told_of_headers = False
         self._left: dict[OwnedShard, list[InputRecord]] = {}
+        self._unread: dict[OwnedShard, list[InputRecord]] = {}
+        self._fetched_later: dict[OwnedShard, int] = {}
+        """The offset of `definition-commands` from which on a shard has to be fetched again."""
         self._turns_gone_well = 0
         self.size = TurnSize()
         self.figures = Figures()
@@ -227,6 +235,7 @@ class Turns:
             self._shards.drive(LOAD_SLICE_SECONDS)
             self._vacancies.drive()
             self._definitions.catch_up()
+            self._fetch_what_is_wanted()
             polled = self._poll()
             self._listen(polled)
             polled = self._with_definitions(polled)
@@ -234,7 +243,7 @@ class Turns:
             self._rejoin(exception)
             return None
         timers = self._due_timers()
-        records = self._admitted(self._with_left(polled))
+        records = self._without_unread(self._admitted(self._with_left(polled)))
         if not records and not timers:
             return None
         self._steps.reached(Step.AFTER_POLL)
@@ -463,12 +472,45 @@ class Turns:
         Not those of a shard that was taken or loaded anew since: whoever folds it gets them again.
         """
         left, self._left = self._left, {}
+        unread, self._unread = self._unread, {}
         records: dict[OwnedShard, list[InputRecord]] = {}
-        for some in (left, polled):
+        for some in (left, unread, polled):
             for shard, of_shard in some.items():
                 if self._shards.has(shard):
                     records.setdefault(shard, []).extend(of_shard)
         return records
+
+    def _without_unread(self, records: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[InputRecord]]:
+        """Leave out what has to be read before it can be folded without holding up the rest; it comes again.
+
+        Not from a shard that is paused, which is given records one by one, and must meet the one that broke.
+        """
+        for shard, of_shard in records.items():
+            if shard.number != DEFINITION_SHARD or self._shards.pause_of(shard) is not None:
+                continue
+            unread = list(shard.fold.unread(of_shard))
+            if unread:
+                later = {(record.topic, record.offset) for record in unread}
+                records[shard] = [record for record in of_shard if (record.topic, record.offset) not in later]
+                self._keep_unread(shard, unread)
+        return {shard: of_shard for shard, of_shard in records.items() if of_shard}
+
+    def _keep_unread(self, shard: OwnedShard, unread: list[InputRecord]) -> None:
+        """Keep a few; the others are fetched again later, so that memory does not grow with what others post."""
+        self._unread[shard] = unread[:UNREAD_MAX]
+        if len(unread) > UNREAD_MAX:
+            self._fetched_later[shard] = unread[UNREAD_MAX].offset
+
+    def _fetch_what_is_wanted(self) -> None:
+        """Fetch no `definition-commands` while there are more at hand than are kept, and then from there on."""
+        for shard, offset in list(self._fetched_later.items()):
+            if not self._shards.has(shard):
+                del self._fetched_later[shard]  # whoever folds it begins where it stands
+            elif shard in self._unread:
+                self._membership.unassign([self._definition_commands])
+            else:
+                del self._fetched_later[shard]
+                self._membership.assign({self._definition_commands: offset})
 
     def _headers_unreadable(self, record: InputRecord) -> None:
         """Say so, once for all such records of this worker."""
@@ -478,7 +520,7 @@ class Turns:
             self._log.warning("headers_unreadable", record=where, reason="a header's name is not UTF-8")
 
     def _wait_seconds(self) -> float:
-        if self._shards.loading:
+        if self._shards.loading or self._unread:
             return LOADING_SECONDS
         if not self._shards.owned:
             return JOINING_SECONDS

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from functools import partial
+from itertools import cycle
 from typing import Any, Final, TypeVar, cast
 from zlib import crc32
 
@@ -40,6 +42,8 @@ T = TypeVar("T")
 TICK_S: Final = 1e-6
 FOLD_S: Final = (0.0, 0.0, 0.0005, 0.002, 0.002, 0.01, 0.1)
 """What the fold of a record may take."""
+READING_LOOKS: Final = (0, 1, 3, 30)
+"""So many turns a definition command may be read before it can be folded."""
 
 
 class SimulatedClock(Clock):
@@ -74,6 +78,30 @@ class PausePoints(Steps):
 
 class RuleBroke(Exception):
     """What a bug in a rule would raise."""
+
+
+class Readers(Executor):
+    """Decides at once what is asked for, and says so only when it was asked some times more."""
+
+    def __init__(self) -> None:
+        self._looks = cycle(READING_LOOKS)
+
+    def submit(self, call: Callable[..., T], /, *arguments: Any, **named: Any) -> Future[T]:
+        reading = Reading[T](next(self._looks))
+        reading.set_result(call(*arguments, **named))
+        return reading
+
+
+class Reading(Future[T]):
+    """An outcome that is there, and seen only after some looks."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self._looks = looks
+
+    def done(self) -> bool:
+        self._looks -= 1
+        return self._looks < 0
 
 
 class SimulatedShard(Shard):
@@ -156,7 +184,9 @@ class SimulatedWorker:
         self.readiness = Readiness()
         self.ended: Callable[[HalterError | None], None] = lambda _: None
         definitions = DefinitionsView(codec)
-        factory = ShardFactory(topics.partitions, codec, definitions, shard=partial(SimulatedShard, process))
+        factory = ShardFactory(
+            topics.partitions, codec, definitions, shard=partial(SimulatedShard, process), ahead=Readers()
+        )
         clock, steps = SimulatedClock(process, skew_ms), PausePoints(process)
         self.calls = KafkaCalls(self.readiness, clock)
         clients = clients_class(settings, topics, slot, library(process, broker))

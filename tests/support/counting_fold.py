@@ -103,6 +103,9 @@ class CountingFold:
         value = record.value or b"{}"
         return int(orjson.loads(value).get("requires", 0)) if b'"requires"' in value else 0
 
+    def unread(self, records: Sequence[InputRecord]) -> Sequence[InputRecord]:  # noqa: ARG002
+        return []
+
     def fold(self, record: InputRecord) -> None:
         key, fields = record.key or b"", orjson.loads(record.value or b"{}")
         if fields.get("boom"):
