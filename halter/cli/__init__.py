@@ -45,7 +45,7 @@ COMMANDS = {
     "scenario": LazyCommand("halter.cli.scenario:app", "Test WfSpecs: scenarios as documents, in memory or on Kafka."),
     "run": LazyCommand("halter.cli.runs:run", "Run a WfSpec: start a WfRun."),
     "send": LazyCommand("halter.cli.runs:send", "Post an ExternalEvent to a WfRun."),
-    "show": LazyCommand("halter.cli.runs:show", "Show a WfRun: its threads, what holds them, its Variables."),
+    "show": LazyCommand("halter.cli.runs:show", "Show a WfRun: its threads, what they wait for, its Variables."),
     "history": LazyCommand("halter.cli.runs:history", "Show every event of a WfRun, each with its cause."),
     "stop": LazyCommand("halter.cli.runs:stop", "Stop a WfRun, or one of its threads."),
     "resume": LazyCommand("halter.cli.runs:resume", "Resume a WfRun, or one of its threads."),

@@ -242,7 +242,7 @@ def show(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Show a WfRun: its status, its threads, what holds them, their Variables, and events that nobody has claimed.
+    """Show a WfRun: its threads and what each waits for, their Variables, and events that nobody has claimed.
 
     - `halter show cart-1`
     - `halter show cart-1 --json --unmask`
