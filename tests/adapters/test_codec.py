@@ -309,7 +309,7 @@ def test_the_symbol_unknown_is_written_by_nobody() -> None:
         (StopWfRun("w", -(2**63) - 1), "does not fit into 64 bits"),
         (FoldPosition(2**31), "does not fit into 32 bits"),
         (FoldPosition(0, {"a": 2**63}), "does not fit into 64 bits"),
-        (StopWfRun("w", 1.5), "unsupported operand type"),  # type: ignore[arg-type]
+        (StopWfRun("w", 1.5), "StopWfRun of 'w'"),  # type: ignore[arg-type]
         (StopWfRun(None), "StopWfRun"),  # type: ignore[arg-type]
         (StopWfRun("\ud800"), "StopWfRun of '\\ud800'"),
         (ExternalEvent("w", "d", "e", 2**63), "ExternalEvent of 'w'"),
