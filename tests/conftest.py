@@ -3,6 +3,7 @@
 `prefix`: a name no other test uses. `bootstrap` (in `tests/broker`): a real Kafka.
 """
 
+import signal
 import uuid
 from typing import Any
 
@@ -12,6 +13,10 @@ import pytest
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("halter", deadline=None)
 hypothesis.settings.load_profile("halter")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Who runs the tests in the background has them ignore Ctrl-C. The processes that they start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ABOUT_TIME = (
     "tests/chaos/",
