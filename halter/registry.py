@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 
 from processors.codec import Codec, Schemas
 from processors.codec.framing import BothFramings, SingleObject
@@ -10,20 +10,27 @@ from processors.codec.registry import ConfluentRegistry, RegistryRefused, Regist
 
 ASKED_AGAIN_SECONDS: Final = 2.0
 STEP_SECONDS: Final = 0.1
+Answer = TypeVar("Answer")
+Asked: TypeAlias = Callable[[], bool]
 
 
-def until_prepared(
-    codec: Codec,
-    log: Any,
-    names: Collection[str] | None = None,
-    is_stopped: Callable[[], bool] = lambda: False,
-) -> None:
+def never() -> bool:
+    """Nobody stops who waits."""
+    return False
+
+
+def until_prepared(codec: Codec, log: Any, names: Collection[str] | None = None, is_stopped: Asked = never) -> None:
     """Wait until a codec knows all that it needs for writing (records of these names, or all), so that a registry which
     goes away later is not missed. Raises RegistryRefused where waiting does not help.
     """
+    until_answered(lambda: codec.prepare(names), log, is_stopped)
+
+
+def until_answered(ask: Callable[[], Answer], log: Any, is_stopped: Asked = never) -> Answer | None:
+    """Ask again and again for what needs a registry, until it answers; None if told to stop. Raises RegistryRefused."""
     while not is_stopped():
         try:
-            codec.prepare(names)
+            return ask()
         except RegistryRefused:
             raise
         except RegistryUnavailable as unavailable:
@@ -31,8 +38,7 @@ def until_prepared(
             until = time.monotonic() + ASKED_AGAIN_SECONDS
             while time.monotonic() < until and not is_stopped():
                 time.sleep(STEP_SECONDS)
-        else:
-            return
+    return None
 
 
 def register(schemas: Schemas, registry: ConfluentRegistry) -> Iterator[tuple[str, int]]:

@@ -29,7 +29,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from halter.client import Client, Sending
 from halter.refused_reports import RefusedReports
-from halter.registry import until_prepared
+from halter.registry import until_answered, until_prepared
+from processors.codec import Record
 from processors.core.commands import ReportTaskRun, TaskStatus
 from processors.core.events import TaskRequest
 from processors.core.names import check_exception_name
@@ -182,7 +183,11 @@ class TaskWorker:
             if error.code() in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
                 return
             raise KafkaException(error)
-        request = self._request(message)
+        value, codec = message.value() or b"", self._client.codec
+        record = until_answered(lambda: codec.decode(value), self._log, lambda: self._stopped)
+        if record is None:
+            return  # told to stop: it stays in the queue
+        request = self._request(record)
         if request is None:
             self._reports.append(None)
         else:
@@ -222,9 +227,8 @@ class TaskWorker:
             # The group moved on: its new owner gets these again, and the engine refuses their second reports.
             self._log.warning("offsets_not_committed", reason=str(exception.args[0]))
 
-    def _request(self, message: Message) -> TaskRequest | None:
+    def _request(self, request: Record) -> TaskRequest | None:
         """What is to be done; None for what is others' or too late."""
-        request = self._client.codec.decode(message.value() or b"")
         if not isinstance(request, TaskRequest) or request.task_def not in self._handlers:
             return None
         if request.deadline_ms <= self._clock_ms():

@@ -10,10 +10,12 @@ from confluent_kafka import KafkaException, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from halter import registry
 from halter import worker as task_worker
 from halter.client import Client, NotDelivered, Sending
 from halter.worker import UNSETTLED_MAX, BadExceptionName, BusinessException, Task, TaskWorker
 from processors.codec import Codec
+from processors.codec.registry import RegistryUnavailable
 from processors.core.commands import PutTaskDef, PutWfSpec, ReportTaskRun, RunWf, TaskStatus
 from processors.core.events import TaskRequest
 from processors.core.failures import RESERVED
@@ -62,7 +64,7 @@ class World:
         self._polled_ms, self._handler_ms = 0, handler_ms
         self.worker: TaskWorker | None = None
         self.on_revoke: Callable[[Any, list[TopicPartition]], None] = lambda *_: None
-        self.codec = CODEC
+        self.codec: Any = CODEC
         self.topics = SimpleNamespace(
             task_queue=lambda _: "task-requests",
             task_group="workers",
@@ -312,3 +314,50 @@ WITH_A_TASK: Any = {
         }
     },
 }
+
+
+class CodecWithRegistry:
+    """The codec, behind a registry that is away for some questions."""
+
+    encode, check_record = staticmethod(CODEC.encode), staticmethod(CODEC.check_record)
+
+    def __init__(self, away_for: Iterable[int], at_question: Callable[[int], None] = lambda _: None) -> None:
+        self.away_for, self.at_question, self.questions = set(away_for), at_question, 0
+
+    def _ask(self) -> None:
+        self.questions += 1
+        self.at_question(self.questions)
+        if self.questions in self.away_for:
+            raise RegistryUnavailable("cannot ask")
+
+    def prepare(self, names: Iterable[str]) -> None:
+        assert set(names) == {"TaskRequest", "ReportTaskRun"}
+        self._ask()
+
+    def decode(self, data: bytes) -> Any:
+        self._ask()
+        return CODEC.decode(data)
+
+
+def test_a_registry_that_is_away_is_waited_for_before_a_task_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "ASKED_AGAIN_SECONDS", 0.0)
+    world = World(3)
+    world.codec = CodecWithRegistry({1, 2, 5, 6})
+    world.run(monkeypatch)
+    assert [report.status for report in world.posted] == [TaskStatus.SUCCESS] * 3
+    assert world.committed == 3
+    assert world.codec.questions == 8
+
+
+def test_who_is_told_to_stop_while_he_waits_leaves_the_request_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "ASKED_AGAIN_SECONDS", 0.0)
+    world = World(3)
+
+    def stop_at_the_fifth(question: int) -> None:
+        if question == 5:
+            assert world.worker is not None
+            world.worker.stop()
+
+    world.codec = CodecWithRegistry(range(3, 100), stop_at_the_fifth)
+    world.run(monkeypatch)
+    assert len(world.posted) == world.committed == 1
