@@ -348,6 +348,7 @@ ELSEWHERE: dict[str, tuple[str, ...] | str] = {
     "topics plan": (),
     "topics apply": ("--yes",),
     "topics acls": "asks no cluster",
+    "schemas register": "asks no cluster",
     "spec check": "asks no cluster",
     "spec show": "reads definitions, of which there is one partition",
     "spec put": "reads and writes definitions, of which there is one partition",

@@ -60,7 +60,7 @@ def main() -> None:
     break_something(os.environ.get("HALTER_TEST_BREAKS", ""))
     try:
         settings = Settings.load(None, os.environ, {})
-        run_here(settings, options.slot, options.ready_file, int(port) if port else None)
+        run_here(settings, options.slot, options.ready_file, ("127.0.0.1", int(port)) if port else None)
     except HalterError as error:
         sys.exit(f"halter: {error}")
 
