@@ -590,8 +590,8 @@ def test_what_is_skipped_is_the_same_wherever_the_worker_crashes(
     smooth, rough = seen_ahead(items, ends, frozenset()), seen_ahead(items, ends, crashes)
     assert rough.outputs == smooth.outputs
     position: Any = smooth.codec.decode(smooth.tables["fold-positions"][b"0"])
-    if items:
-        assert all(skip.offset >= position.offsets["operator-commands"] for skip in position.skips)
+    # Whoever passed a record over has been folded since, and nothing is left to be skipped.
+    assert position.skips == []
     assert not smooth.shard._operators._coming
 
 

@@ -507,6 +507,9 @@ def test_a_store_has_the_rows_that_were_put(disk: Disk, kind: str, external_even
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wf_run_id=st.text(st.sampled_from("w1/0tek-agob\x00é "), max_size=8), external_events=st.booleans())
+@example(wf_run_id="w1", external_events=True)
+@example(wf_run_id="w1", external_events=False)
+@example(wf_run_id="w10", external_events=True)
 @example(wf_run_id="w1/ego", external_events=True)
 @example(wf_run_id="w1/ego/a", external_events=False)
 @example(wf_run_id="w1/", external_events=True)
@@ -516,6 +519,9 @@ def test_stores_have_the_same_rows_for_every_id_that_somebody_may_ask_for(
 ) -> None:
     memory, files = (set(store.rows(wf_run_id, external_events=external_events)) for store in both)
     assert files == memory
+    assert len(memory) == {("w1", True): 5, ("w1", False): 4, ("w10", True): 2, ("w10", False): 1}.get(
+        (wf_run_id, external_events), 0
+    )
     assert all(row.key.split(b"/")[0] == wf_run_id.encode() for row in memory)
 
 
