@@ -136,7 +136,7 @@ class Watch:
 
     def _before_leaving(self, thread: ThreadRun) -> None:
         """A thread is about to leave with all below it: they could not go on, and who waits for them knows."""
-        moving = [other.number for other in all_hanging(self.run, thread) if other.status in MOVING]
+        moving = [other.number for other in live_below(self.run, thread) if other.status in MOVING]
         check(not moving, "nothing moves below a thread that leaves: EXIT waits for losers too (N8)", moving)
         if not thread.number:
             return
@@ -340,11 +340,12 @@ def hanging(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
     ]
 
 
-def all_hanging(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
-    """All that halts with a thread, or with one that does, at any depth."""
+def live_below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
+    """All that halts with a thread, or with one that does, at any depth, but for what one that failed has left."""
     for other in hanging(run, thread):
-        yield other
-        yield from all_hanging(run, other)
+        if other.status not in TERMINAL:
+            yield other
+            yield from live_below(run, other)
 
 
 def moving_below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
