@@ -1,4 +1,4 @@
-"""Says which reports of a task worker the engine refused: a report is posted and not waited for, and may be refused.
+"""Says which reports of a task worker had no effect: one is posted and not waited for, and may be refused or skipped.
 
 Follows `wf-events` in a thread of its own, of those partitions alone in which reports are undecided, and lets go of a
 partition when it has seen what became of them: reports of one partition are folded in order, so one outcome tells that
@@ -16,7 +16,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processors.codec import Codec, CodecError
-from processors.core.events import LogEntry, Rejected, TaskAttemptEnded, TaskRequest
+from processors.core.events import Event, LogEntry, RecordSkipped, Rejected, TaskAttemptEnded, TaskRequest
 from processors.errors import HalterError
 from processors.inputs import TASK_REPORTS
 from processors.settings import Settings
@@ -35,7 +35,8 @@ FATAL: Final = (
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.SASL_AUTHENTICATION_FAILED,
 )
-OUTCOMES: Final = frozenset({TaskAttemptEnded.__name__, Rejected.__name__})
+WITHOUT_EFFECT: Final = frozenset({Rejected.__name__, RecordSkipped.__name__})
+OUTCOMES: Final = WITHOUT_EFFECT | {TaskAttemptEnded.__name__}
 """What becomes of a report; each is the first event that it causes."""
 
 
@@ -51,7 +52,7 @@ class Undecided:
 
 
 class RefusedReports:
-    """Takes what was reported, and logs what was refused. Starts its thread at the first report."""
+    """Takes what was reported, and logs what had no effect. Starts its thread at the first report."""
 
     def __init__(self, settings: Settings, codec: Codec, topic: str, group: str, log: Any) -> None:
         """`topic`: wf-events as the cluster names it."""
@@ -140,21 +141,18 @@ class RefusedReports:
             return
         while undecided and undecided[0].offset <= cause.offset:
             report = undecided.popleft()
-            if name == Rejected.__name__ and report.offset == cause.offset:
+            if name in WITHOUT_EFFECT and report.offset == cause.offset:
                 entry = self._codec.decode(value)
                 assert isinstance(entry, LogEntry)
-                assert isinstance(entry.event, Rejected)
                 self._tell(report.request, entry.event)
 
-    def _tell(self, request: TaskRequest, rejected: Rejected) -> None:
-        self._log.warning(
-            "report_refused",
-            wf_run_id=request.wf_run_id,
-            task_def=request.task_def,
-            attempt=request.attempt,
-            code=str(rejected.code),
-            reason=rejected.message,
-        )
+    def _tell(self, request: TaskRequest, event: Event) -> None:
+        whose = {"wf_run_id": request.wf_run_id, "task_def": request.task_def, "attempt": request.attempt}
+        match event:
+            case Rejected():
+                self._log.warning("report_refused", **whose, code=str(event.code), reason=event.message)
+            case RecordSkipped():
+                self._log.warning("report_skipped", **whose, operator=event.operator, reason=event.reason)
 
     def _let_go(self, consumer: Consumer) -> None:
         """Read no partition in which nothing is undecided, or nothing that was posted lately."""

@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from structlog.testing import capture_logs
 
 from halter.client import CannotSkip, Client, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
 from halter.reading import FROM_THE_START
 from halter.wf_run_text import data
+from halter.worker import TaskWorker
 from processors.core.commands import PutExternalEventDef, PutTaskDef, PutWfSpec, SkipRecord
 from processors.core.engine import new_run, replay
 from processors.core.model import Status
@@ -310,6 +313,30 @@ def test_whoever_waits_for_a_skipped_record_is_told_and_a_skip_of_another_record
     with pytest.raises(CommandSkipped, match=r"skipped by ann \(not now\)"):
         stop.outcome()
     assert total(client, NEIGHBOUR) == 10
+
+
+def test_a_task_worker_is_told_of_a_report_that_was_skipped(installation: Installation, client: Client) -> None:
+    healthy = worker(installation, "one")
+    healthy.wait_ready()
+    put_cart(client)
+    client.run_wf("cart", wf_run_id=NEIGHBOUR).outcome()
+    assert names(client.post_external_event(NEIGHBOUR, "checkout"))[-1] == "TaskAttemptRequested"
+    healthy.stop()
+    with capture_logs() as logs, TaskWorker(client, {"charge": lambda _: "receipt"}) as tasks:
+        thread = Thread(target=tasks.run)
+        thread.start()
+        try:
+            topic = installation.topics.task_reports
+            wait_until("the report", lambda: list(client.reader.read(topic, PARTITION, FROM_THE_START)))
+            skip = client.skip("task-reports", PARTITION, 0, "not now", "ann")
+            worker(installation, "one").wait_ready()
+            skip.outcome()
+            wait_until("the word", lambda: [it for it in logs if it["event"] == "report_skipped"])
+        finally:
+            tasks.stop()
+            thread.join()
+    (told,) = (it for it in logs if it["event"] == "report_skipped")
+    assert (told["wf_run_id"], told["task_def"], told["operator"]) == (NEIGHBOUR, "charge", "ann")
 
 
 def test_where_no_record_is_named_the_worker_finds_out_which_it_is(installation: Installation, client: Client) -> None:
