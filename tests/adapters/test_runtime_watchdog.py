@@ -4,11 +4,23 @@ import asyncio
 import re
 import subprocess
 import sys
+from typing import Any, cast
+
+import pytest
 
 from processors.inputs import InputRecord
 from processors.runtime.batch import Batch
-from processors.runtime.calls import FOLD_STUCK_SECONDS, STUCK_EXIT_CODE, STUCK_SECONDS, KafkaCalls, Watchdog, Watched
+from processors.runtime.calls import (
+    FOLD_STUCK_SECONDS,
+    LOOP_STUCK_SECONDS,
+    STUCK_EXIT_CODE,
+    STUCK_SECONDS,
+    KafkaCalls,
+    Watchdog,
+    Watched,
+)
 from processors.runtime.readiness import Readiness
+from processors.runtime.runtime import Runtime
 from processors.runtime.shards import OwnedShard
 from processors.runtime.steps import Steps
 from tests.support.counting_fold import CountingDefinitions, CountingFold
@@ -60,6 +72,7 @@ FROZEN = f"""
 import ctypes
 from processors.runtime.calls import Watchdog
 from processors.runtime.readiness import Readiness
+from processors.runtime.runtime import Runtime
 
 Watchdog([], Readiness(), frozen_seconds=3).start()
 {SLEEPING}
@@ -71,3 +84,26 @@ def test_a_process_in_which_nothing_moves_any_more_ends_with_the_stacks_of_its_t
     assert ended.returncode == 1
     # The frame that waits, as the interpreter names it: by file and line.
     assert re.search(rf'"<string>".*\b{1 + FROZEN.splitlines().index(SLEEPING)}\b', ended.stderr)
+
+
+def test_an_event_loop_that_turns_no_more_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processors.runtime.runtime.BEAT_SECONDS", 0.0)
+    readiness, exit_codes, nothing = Readiness(), list[int](), cast("Any", None)
+    runtime = Runtime(nothing, nothing, nothing, KafkaCalls(readiness), readiness, Steps())
+    watchdog = runtime._watchdog
+    monkeypatch.setattr(watchdog, "_leave", exit_codes.append)
+
+    async def live() -> None:
+        beat = asyncio.create_task(Runtime._beat.fun(runtime))
+        for _ in range(3 * LOOP_STUCK_SECONDS):
+            await asyncio.sleep(0)
+            watchdog.tick()
+        assert exit_codes == []
+        # From here on nothing else gets a turn.
+        for _ in range(LOOP_STUCK_SECONDS + 1):
+            watchdog.tick()
+        beat.cancel()
+
+    asyncio.run(live())
+    assert exit_codes[0] == STUCK_EXIT_CODE
+    assert readiness.snapshot.reason.startswith("event_loop did not return")
