@@ -168,7 +168,7 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
         app.expect_topics(settings, topics)
         until_prepared(codec, structlog.get_logger("halter.worker"))
     crash_at = os.environ.get("HALTER_CRASH_AT")
-    definitions = DefinitionsView(codec)
+    definitions = DefinitionsView(codec, ThreadPoolExecutor(1, thread_name_prefix="wf-specs"))
     factory = ShardFactory(
         topics.partitions,
         codec,

@@ -1,10 +1,12 @@
 """Keeps the worker's view of `definitions` up to date, between turns only: a turn sees one position.
 
-Reads the whole topic before the first turn. A command may name a position that its producer saw; a worker that is
-behind waits for it, for a bounded time in all per turn. A position that the topic does not have is not waited for:
-the fold then sees a position below the one required and rejects the command.
+Reads the whole topic before the first turn. What comes later is applied when it is read, so that no fold has to. A
+command may name a position that its producer saw; where the worker is behind, its shard's records wait for that
+(`turns`). A position that the topic does not have is not waited for: the fold then sees a position below the one
+required and rejects the command.
 """
 
+from collections import deque
 from typing import Final
 
 import structlog
@@ -20,6 +22,8 @@ from processors.runtime.restore import where
 WAIT_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.1
 FETCH_WAIT_MS: Final = 100
+COMING_MAX: Final = 8
+"""So many records may be at hand and wait to be read."""
 
 
 class DefinitionsReader:
@@ -37,6 +41,8 @@ class DefinitionsReader:
         self._clock = clock
         self._place = names.definitions
         self._consumer: Consumer | None = None
+        self._coming: deque[Message] = deque()
+        """What has come and is not read."""
         self._log = structlog.get_logger("halter.runtime")
 
     def open(self) -> None:
@@ -51,6 +57,7 @@ class DefinitionsReader:
             if not waiting and self._clock.monotonic() - begun > WAIT_SECONDS:
                 waiting = True
                 self._log.warning("waiting_for_definitions", topic=self._place[0])
+        self._definitions.read_newest()
         self._log.info("definitions_read", position=self._definitions.position)
 
     def close(self) -> None:
@@ -58,26 +65,27 @@ class DefinitionsReader:
         if self._consumer is not None:
             self._consumer.close()
 
-    def catch_up(self) -> None:
-        """Take what has come since, without waiting."""
-        while (message := self._poll(0)) is not None:
-            self._take(message)
+    @property
+    def position(self) -> int:
+        """The position that holds during the next turn."""
+        return self._definitions.position
 
-    def wait_for(self, position: int) -> None:
-        """Wait until a position is reached, if it exists, and not longer than WAIT_SECONDS."""
-        if position <= self._definitions.position:
-            return
-        until = self._clock.monotonic() + WAIT_SECONDS
+    def catch_up(self) -> None:
+        """Take what has come since and is read, without waiting."""
+        while len(self._coming) < COMING_MAX and (message := self._poll(0)) is not None:
+            self._coming.append(message)
+        while self._coming and self._is_read(self._coming[0]):
+            self._take(self._coming.popleft())
+
+    def _is_read(self, message: Message) -> bool:
+        return message.error() is not None or self._definitions.is_read(message.value())
+
+    def will_come_to(self, position: int) -> bool:
+        """Whether a position that is not reached yet is there."""
         _, high = self._calls.until_answered(self._watermarks, again_for=AWAY)
         if position > high:
             self._log.info("definitions_position_unknown", required=position, topic_ends_at=high)
-            return
-        while position > self._definitions.position and self._clock.monotonic() < until:
-            self._take(self._poll(POLL_SECONDS))
-        if position > self._definitions.position:
-            self._log.warning(
-                "definitions_behind", required=position, position=self._definitions.position, waited_s=WAIT_SECONDS
-            )
+        return position <= high
 
     def _watermarks(self) -> tuple[int, int]:
         assert self._consumer is not None

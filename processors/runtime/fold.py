@@ -137,5 +137,12 @@ class Definitions(Protocol):
     """Offset up to which the topic is known. The runtime also moves it past records that carry no definition,
     such as the marks that end transactions."""
 
+    def is_read(self, value: bytes | None) -> bool:
+        """Whether the next record can be applied without making a fold wait; asked again until it can."""
+        ...
+
+    def read_newest(self) -> None:
+        """All that was there at the start is applied: begin to read what folds are likely to ask for."""
+
     def apply(self, key: bytes, value: bytes | None, next_position: int) -> None:
         """Take one record, and `next_position` as the position after it."""

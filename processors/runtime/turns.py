@@ -22,7 +22,7 @@ from processors.codec.registry import RegistryUnavailable
 from processors.inputs import DEFINITION_COMMANDS, HEADER_PREFIX, INPUT_TOPICS, OPERATOR_COMMANDS, Headers
 from processors.runtime.calls import KafkaCalls
 from processors.runtime.clock import CLOCK, Clock
-from processors.runtime.definitions import DefinitionsReader
+from processors.runtime.definitions import WAIT_SECONDS, DefinitionsReader
 from processors.runtime.errors import FoldFailed, OutOfOrder, PositionLost, TurnCannotCommit, in_short
 from processors.runtime.fold import InputRecord, OutputRecord
 from processors.runtime.membership import Membership, NotAMember
@@ -123,6 +123,15 @@ class Turn:
 
 
 @dataclass(slots=True)
+class Waiting:
+    """The records of a shard that wait for a position of `definitions`, until a time."""
+
+    records: list[InputRecord]
+    position: int
+    until: float
+
+
+@dataclass(slots=True)
 class TurnSize:
     """How many records a turn may take: as many as are folded in about `aim_s`.
 
@@ -202,6 +211,7 @@ class Turns:
         self._told_of_headers = False
         self._left: dict[OwnedShard, list[InputRecord]] = {}
         self._unread: dict[OwnedShard, list[InputRecord]] = {}
+        self._waiting: dict[OwnedShard, Waiting] = {}
         self._fetched_later: dict[OwnedShard, int] = {}
         """The offset of `definition-commands` from which on a shard has to be fetched again."""
         self._turns_gone_well = 0
@@ -520,7 +530,7 @@ class Turns:
             self._log.warning("headers_unreadable", record=where, reason="a header's name is not UTF-8")
 
     def _wait_seconds(self) -> float:
-        if self._shards.loading or self._unread:
+        if self._shards.loading or self._unread or self._waiting:
             return LOADING_SECONDS
         if not self._shards.owned:
             return JOINING_SECONDS
@@ -566,16 +576,37 @@ class Turns:
             return None
 
     def _with_definitions(self, polled: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[InputRecord]]:
-        """Wait for the definitions that producers saw. Returns what can be folded then."""
-        required = 0
+        """Leave out the records of shards that wait for definitions which producers saw; add those that need no longer.
+
+        They wait for a bounded time: the fold then sees a position below the one required and rejects the command.
+        """
         for shard, records in polled.items():
             try:
-                for record in records:
-                    required = max(required, required_definitions(shard, record))
+                required = max(required_definitions(shard, record) for record in records)
             except RegistryUnavailable as unavailable:
                 self._put_off(shard, unavailable)
-        self._definitions.wait_for(required)
-        return {shard: records for shard, records in polled.items() if self._shards.has(shard)}
+                continue
+            waiting = self._waiting.get(shard)
+            if required > self._definitions.position and not self._definitions.will_come_to(required):
+                required = 0
+            if waiting is not None:
+                waiting.records += records
+                waiting.position = max(waiting.position, required)
+            elif required > self._definitions.position:
+                self._waiting[shard] = Waiting(records, required, self._clock.monotonic() + WAIT_SECONDS)
+        ready = {shard: records for shard, records in polled.items() if shard not in self._waiting}
+        for shard in [shard for shard, waiting in self._waiting.items() if self._is_over(shard, waiting)]:
+            ready[shard] = self._waiting.pop(shard).records
+        return {shard: records for shard, records in ready.items() if self._shards.has(shard)}
+
+    def _is_over(self, shard: OwnedShard, waiting: Waiting) -> bool:
+        position = self._definitions.position
+        if position >= waiting.position or not self._shards.has(shard):
+            return True
+        if self._clock.monotonic() < waiting.until:
+            return False
+        self._log.warning("definitions_behind", required=waiting.position, position=position, waited_s=WAIT_SECONDS)
+        return True
 
     def _put_off(self, shard: OwnedShard, unavailable: RegistryUnavailable) -> None:
         """Try a shard's records again later, from where it stands. Raises TurnCannotCommit when it has waited for long.

@@ -17,6 +17,10 @@ from processors.core.commands import (
     PutWfSpec,
     RunWf,
 )
+from processors.core.definitions import Definitions, UnreadableWfSpec
+from processors.core.events import Definition
+from processors.core.model import WfSpecId
+from processors.core.spec import WfSpec
 from processors.core.values import VariableType, to_json
 from processors.definitions_view import DefinitionsView
 from processors.inputs import InputRecord
@@ -161,3 +165,90 @@ def test_a_rule_that_breaks_ahead_breaks_the_fold_of_its_record(monkeypatch: pyt
     assert shard.unread([broken]) == []
     with pytest.raises(ZeroDivisionError):
         shard.fold(broken)
+
+
+# The view that every worker has of the definitions.
+
+
+def row(put: PutWfSpec, revision: int = 0) -> tuple[bytes, bytes]:
+    definition = Definition(DefinitionKind.WF_SPEC, put.name, 0, revision, document=put.document)
+    return definition.key.encode(), CODEC.encode(definition)
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[WfSpecId]:
+    """What is read of documents, in order."""
+    read: list[WfSpecId] = []
+    parsed = Definitions._parsed
+
+    def counted(self: Definitions, wf_spec_id: WfSpecId) -> WfSpec:
+        read.append(wf_spec_id)
+        return parsed(self, wf_spec_id)
+
+    monkeypatch.setattr(Definitions, "_parsed", counted)
+    return read
+
+
+def test_a_wf_spec_that_comes_is_read_before_a_fold_can_ask_for_it(readings: list[WfSpecId]) -> None:
+    by_hand = ByHand()
+    view = DefinitionsView(CODEC, by_hand)
+    wf_spec_id = WfSpecId("a", 0, 0)
+    key, value = row(wf_spec("a", total=VariableType.INT))
+    assert not view.is_read(value)
+    assert not view.is_read(value)
+    assert view.latest_wf_spec("a") is None, "its position is not reached"
+    by_hand.work()
+    assert readings == [wf_spec_id]
+    assert view.is_read(value)
+    view.apply(key, value, 1)
+    assert (view.position, view.latest_wf_spec("a")) == (1, wf_spec_id)
+    assert "total" in view.wf_spec(wf_spec_id).threads["main"].variables
+    assert readings == [wf_spec_id], "the fold reads nothing"
+
+
+def test_at_the_start_the_newest_version_of_each_wf_spec_is_read_and_any_other_when_it_is_asked_for(
+    readings: list[WfSpecId],
+) -> None:
+    by_hand = ByHand()
+    view = DefinitionsView(CODEC, by_hand)
+    rows = [row(wf_spec("a")), row(wf_spec("a", "paid"), 1), row(wf_spec("b"))]
+    for position, (key, value) in enumerate(rows):
+        view.apply(key, value, position + 1)
+    assert readings == []
+    view.read_newest()
+    by_hand.work()
+    newest = [WfSpecId("a", 0, 1), WfSpecId("b", 0, 0)]
+    assert readings == newest
+    for wf_spec_id in [*newest, WfSpecId("a", 0, 0)]:
+        view.wf_spec(wf_spec_id)
+    assert readings == [*newest, WfSpecId("a", 0, 0)]
+
+
+@pytest.mark.parametrize("problem", [UnreadableWfSpec, ZeroDivisionError])
+def test_a_wf_spec_that_cannot_be_read_is_the_matter_of_the_fold_that_asks_for_it(
+    problem: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(Definitions, "_parsed", unreadable)
+    by_hand = ByHand()
+    view = DefinitionsView(CODEC, by_hand)
+    key, value = row(wf_spec("a"))
+    assert not view.is_read(value)
+    by_hand.work()
+    assert view.is_read(value)
+    view.apply(key, value, 1)
+    view.read_newest()
+    by_hand.work()
+    with pytest.raises(problem):
+        view.wf_spec(WfSpecId("a", 0, 0))
+
+
+def test_what_is_no_wf_spec_is_applied_at_once() -> None:
+    by_hand = ByHand()
+    view = DefinitionsView(CODEC, by_hand)
+    task_def = Definition(DefinitionKind.TASK_DEF, "charge", 0, 0)
+    assert view.is_read(CODEC.encode(task_def))
+    assert view.is_read(None)
+    assert by_hand.asked == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from processors.partitioner import partition_of
 from processors.runtime.steps import Step
 from tests.support.installation import Installation, wait_until
 
@@ -200,6 +201,20 @@ def test_a_command_that_names_a_newer_position_of_definitions_waits_for_it(insta
         )
         cause = installation.post("wf-commands", "key", requires=position)
         assert int(str(event_of(installation, cause)["definitions"])) >= position, (topic, offset)
+
+
+def test_a_definition_that_takes_long_to_read_holds_up_those_alone_who_need_it(installation: Installation) -> None:
+    worker = installation.worker("one")
+    worker.wait_ready()
+    installation.post("definition-commands", "spec", read_s=3.0)
+    wait_until("the definition", lambda: installation.ledger.read(installation.topics.definitions, 1))
+    position = installation.ledger.read(installation.topics.definitions, 1)[0].offset() + 1
+    needs_it = installation.post("wf-commands", "key", requires=position)
+    others = [it for it in map(str, range(100)) if partition_of(it.encode(), 4) != needs_it[1]]
+    event_of(installation, installation.post("wf-commands", others[0]))
+    assert not [event for event in installation.ledger.events() if "requires" in event["input"]]
+    assert int(str(event_of(installation, needs_it)["definitions"])) >= position
+    assert "definitions_behind" not in worker.log
 
 
 def test_a_position_of_definitions_that_does_not_exist_is_not_waited_for(installation: Installation) -> None:

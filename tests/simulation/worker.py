@@ -183,7 +183,7 @@ class SimulatedWorker:
         self.client_id = topics.transactional_id(slot.name)
         self.readiness = Readiness()
         self.ended: Callable[[HalterError | None], None] = lambda _: None
-        definitions = DefinitionsView(codec)
+        definitions = DefinitionsView(codec, Readers())
         factory = ShardFactory(
             topics.partitions, codec, definitions, shard=partial(SimulatedShard, process), ahead=Readers()
         )

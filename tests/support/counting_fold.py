@@ -33,6 +33,17 @@ class CountingDefinitions:
     def __init__(self) -> None:
         self.position = 0
         self.values: dict[bytes, bytes | None] = {}
+        self._begun: dict[bytes, float] = {}
+
+    def is_read(self, value: bytes | None) -> bool:
+        """After the seconds that it says itself."""
+        if value is None or b'"read_s"' not in value:
+            return True
+        begun = self._begun.setdefault(value, time.monotonic())
+        return time.monotonic() - begun >= float(orjson.loads(value)["read_s"])
+
+    def read_newest(self) -> None:
+        pass
 
     def apply(self, key: bytes, value: bytes | None, next_position: int) -> None:
         self.values[key], self.position = value, next_position
