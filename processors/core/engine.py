@@ -110,19 +110,10 @@ _TAKE_EVENTS = frozenset(
         *(Halt, InterruptAccepted, InterruptSuperseded, InterruptDropped, SpawnChild),
     }
 )
-"""What may take an ExternalEvent: a node that claims it, an interrupt, the start of its handler."""
+"""What may take an ExternalEvent: claim it for a node; accept, supersede or drop it for an interrupt, or handle it.
 
-
-def _takes_event(event: Any) -> bool:
-    """Whether an ExternalEvent is taken: claimed, accepted, superseded, dropped or handled.
-
-    A thread takes each once, so no command does so without end. What the limits bound is the work between two of them.
-    """
-    if type(event) is Halt:
-        return type(event.reason) is PendingInterrupt
-    return event.external_event_id is not None
-
-
+A thread takes each once, so no command does so without end: the limits count anew, and bound the work between two.
+"""
 _UNDECIDED = (Rejected, Ignored)
 """Outcomes after which nothing can follow."""
 _NO_LIMITS = Limits(
@@ -182,7 +173,7 @@ class _Handling:
             self._break_off(self._too_much)
         return log
 
-    def _follow(self, rules: Iterator[Event]) -> None:
+    def _follow(self, rules: Iterator[Any]) -> None:
         """Make happen what the rules yield, until it is too much.
 
         When it is, the rule that is at work comes to its end, and no other begins: what half a rule leaves, like a
@@ -220,7 +211,9 @@ class _Handling:
             if wake is not None:
                 wake(agenda, run, event)
             events += 1
-            if kind in _TAKE_EVENTS and _takes_event(event):
+            if kind in _TAKE_EVENTS and (
+                event.external_event_id is not None if kind is not Halt else type(event.reason) is PendingInterrupt
+            ):
                 self._count_in_all(events, size, event)
                 events = size = 0
             elif too_much or events >= events_max:

@@ -349,6 +349,9 @@ class ThreadSpec:
     """ExternalEventDef -> InterruptDef."""
     preemptive: tuple[str, ...] = field(init=False, repr=False, compare=False)
     """ExternalEventDefs whose earlier, unclaimed ExternalEvents interrupt a thread that starts (N14)."""
+    arrivals: frozenset[str] = field(init=False, repr=False, compare=False)
+    """Nodes that do something at arrival also for a thread that is halted: that take early ExternalEvents, or whose
+    time begins to count."""
     outputs_used: frozenset[str] = field(init=False, repr=False, compare=False)
     """Nodes whose output some expression of this ThreadSpec refers to; no other output is kept."""
 
@@ -358,8 +361,19 @@ class ThreadSpec:
         object.__setattr__(self, "entrypoint", entrypoint)
         object.__setattr__(self, "interrupt_of", {it.external_event_def: it for it in self.interrupts})
         object.__setattr__(self, "preemptive", tuple(it.external_event_def for it in self.interrupts if it.preemptive))
+        arrivals = frozenset(name for name, node in self.nodes.items() if self._begins_at_arrival(node))
+        object.__setattr__(self, "arrivals", arrivals)
         used = frozenset(it.node for it in self.expressions() if isinstance(it, OutputRef))
         object.__setattr__(self, "outputs_used", used)
+
+    def _begins_at_arrival(self, node: AnyNode) -> bool:
+        match node:
+            case EntrypointNode():
+                return bool(self.preemptive)
+            case ExternalEventNode():
+                return node.timeout_s is not None
+            case _:
+                return isinstance(node, SleepNode)
 
     def expressions(self) -> Iterator[Expression]:
         """Every expression in it, nested ones included."""

@@ -8,7 +8,7 @@ ExternalEvents at ENTRYPOINT (N14), the time of a SLEEP and of a time-out. All e
 asks for tasks, evaluates what they get) is done when the thread next runs (N17).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from processors.core.context import Context
@@ -47,12 +47,12 @@ from processors.core.spec import (
 __all__ = ["ROOM", "VARIABLES", "arrive_halted", "may_arrive_halted", "note_wait", "parking_of", "run_node"]
 
 
-def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
+def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterable[Event]:
     """What a node does at arrival also for a thread that is halted, if that can go on one day. Once only, whenever the
     thread is looked at: that is in the command that took it there.
     """
     if not may_arrive_halted(run, thread) or not can_resume(run, thread):
-        return iter(())
+        return ()
     node = run.spec_of(thread).nodes[thread.node.node]
     return _ARRIVALS[type(node)](run, context, thread, node)
 
@@ -60,13 +60,9 @@ def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[E
 def may_arrive_halted(run: WfRun, thread: ThreadRun) -> bool:
     """Whether something may be left of what the thread's node does at arrival."""
     state = thread.node
-    if state.timer is not None or state.matured_seq is not None or state.failure_handled:
+    if state.node not in run.spec_of(thread).arrivals:
         return False
-    spec = run.spec_of(thread)
-    node = spec.nodes[state.node]
-    if isinstance(node, ExternalEventNode):
-        return node.timeout_s is not None
-    return isinstance(node, SleepNode) or (isinstance(node, EntrypointNode) and bool(spec.preemptive))
+    return state.timer is None and state.matured_seq is None and not state.failure_handled
 
 
 def run_node(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
