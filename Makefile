@@ -145,10 +145,10 @@ $(DEV): requirements/dev.txt $(RUN)
 	@touch $@
 else
 $(RUN): | $(BIN)/python
-	@$(PIP_INSTALL) --editable .
+	@$(PIP_INSTALL) --upgrade --upgrade-strategy eager --editable .
 	@touch $@
 
 $(DEV): $(RUN)
-	@$(PIP_INSTALL) --editable ".[dev,registry,rocksdb]"
+	@$(PIP_INSTALL) --upgrade --upgrade-strategy eager --editable ".[dev,registry,rocksdb]"
 	@touch $@
 endif
