@@ -38,15 +38,15 @@ from processors.core.halting import (
     INTERRUPT_REASONS,
     finish_halting,
     forget_gone_handlers,
-    held_by_handlers_only,
     is_kept,
     nothing_moves_below,
+    only_handlers_hold,
     resume_where_resolved,
     retire,
 )
 from processors.core.interrupts import launch_failure_handlers, launch_interrupts
 from processors.core.knots import untie
-from processors.core.model import TERMINAL, HandlingFailure, Status, ThreadRun, WakeKey, WakeOn, WfRun
+from processors.core.model import TERMINAL, HaltedByParent, HandlingFailure, Status, ThreadRun, WakeKey, WakeOn, WfRun
 from processors.core.nodes import ROOM, VARIABLES, arrive_halted, run_node
 
 RETENTION_S = 7 * 24 * 3600
@@ -121,7 +121,7 @@ def advance_thread(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[
         case Status.HALTING:
             return chain(arrive_halted(run, context, thread), finish_halting(run, thread))
         case Status.HALTED:
-            if thread.has_lost:
+            if run.is_held_by(thread, HaltedByParent):
                 return _retire(run, thread)
             return chain(arrive_halted(run, context, thread), resume_where_resolved(run, thread))
         case Status.COMPLETED | Status.ERROR | Status.EXCEPTION:
@@ -142,10 +142,12 @@ _BETWEEN_PASSES = 2**63
 class Agenda:
     """Which threads to look at, in this pass and in the next."""
 
-    __slots__ = ("_at", "_next", "_now", "is_given_up", "touched", "woken")
+    __slots__ = ("_at", "_next", "_now", "is_given_up", "revived", "touched", "woken")
 
     def __init__(self) -> None:
         self.is_given_up = False
+        self.revived: set[int] = set()
+        """Who was woken because one above was rescued."""
         self.touched: set[int] = set()
         """Who was looked at."""
         self.woken: set[int] = set()
@@ -217,7 +219,7 @@ class Agenda:
             holder is not None and (above := run.threads.get(holder)) is not None and above.status is not Status.RUNNING
         ):
             self.wake(holder)
-            if above.status is Status.HALTING or (above.status is Status.HALTED and held_by_handlers_only(above)):
+            if above.status is Status.HALTING or (above.status is Status.HALTED and only_handlers_hold(run, above)):
                 return
             holder = above.holder
 
@@ -262,13 +264,13 @@ def _on_resolved(agenda: Agenda, run: WfRun, event: HaltReasonResolved) -> None:
     """It may go on for its handlers alone, and then so may these: failure handlers after the last interrupt handler."""
     agenda.wake(event.thread)
     thread = run.threads[event.thread]
-    if not held_by_handlers_only(thread):
+    if not only_handlers_hold(run, thread):
         return
     if not isinstance(event.reason, HANDLER_REASONS):
         for dependent in run.dependents(thread):
             if dependent.status is not Status.RUNNING:
                 agenda.wake(dependent.number)
-    elif not any(isinstance(reason, INTERRUPT_REASONS) for reason in thread.halt_reasons):
+    elif not any(run.is_held_by(thread, kind) for kind in INTERRUPT_REASONS):
         for reason in thread.halt_reasons:
             if isinstance(reason, HandlingFailure):
                 agenda.wake(reason.handler)
@@ -317,8 +319,10 @@ def _on_rescued(agenda: Agenda, run: WfRun, event: ThreadRescued) -> None:
     revived = [run.threads[event.thread]]
     while revived:
         thread = revived.pop()
-        agenda.wake(thread.number)
-        revived.extend(run.dependents(thread))
+        if thread.number not in agenda.revived:  # else with one below, by the same command
+            agenda.revived.add(thread.number)
+            agenda.wake(thread.number)
+            revived.extend(run.dependents(thread))
 
 
 WAKERS: dict[type[Event], Callable[[Agenda, WfRun, Any], None]] = {

@@ -6,6 +6,7 @@ event never changes (STYLE): new meaning gets a new event.
 """
 
 import bisect
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, assert_never
 
@@ -50,6 +51,7 @@ from processors.core.events import (
 )
 from processors.core.model import (
     FAILED,
+    MANY_REASONS,
     NO_INCARNATION,
     TERMINAL,
     AcceptedInterrupt,
@@ -103,6 +105,8 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
         case Halt(thread=number, reason=reason):
             thread = _change(run, number)
             thread.halt_reasons.append(reason)
+            if len(thread.halt_reasons) >= MANY_REASONS:
+                _count_reason(run.index, thread, type(reason), 1)
             if thread.status is Status.RUNNING:
                 thread.status = Status.HALTING
             if type(reason) is PendingInterrupt:
@@ -120,6 +124,8 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
         case Resume(thread=number):
             thread = _change(run, number)
             thread.status = Status.RUNNING
+            if len(thread.halt_reasons) >= MANY_REASONS or number in run.index.gone_handlers:
+                _forget_reasons(run.index, number)
             thread.halt_reasons = []
         case TaskAttemptRequested():
             node = _change(run, event.thread).node
@@ -139,7 +145,11 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
         case InterruptSuperseded():
             _give_up(run, event, ExternalEventStatus.SUPERSEDED)
         case HaltReasonResolved(thread=number, reason=reason):
-            _change(run, number).halt_reasons.remove(reason)
+            thread = _change(run, number)
+            thread.halt_reasons.remove(reason)
+            _count_reason(run.index, thread, type(reason), -1)
+            if isinstance(reason, Interrupted | HandlingFailure):
+                _forget_gone_handler(run.index, number, reason.handler)
         case NodeFailed():
             thread = _change(run, event.thread)
             _claim(run, event)
@@ -321,8 +331,12 @@ def _accept(run: WfRun, number: int, event_def: str, event_id: str) -> None:
 
 
 def _list_accepted(index: Index, number: int, event_def: str, event_id: str) -> None:
+    rank = index.pending_ranks.append()
     by_def = index.pending.setdefault(number, {})
-    by_def.setdefault(event_def, {})[event_id] = index.pending_ranks.append()
+    if event_def not in by_def:
+        by_def[event_def] = {}
+        index.pending_heads.setdefault(number, []).append((rank, event_def))
+    by_def[event_def][event_id] = rank
     key = (event_def, event_id)
     index.awaiting[key] = index.awaiting.get(key, 0) + 1
 
@@ -334,11 +348,17 @@ def _settle_interrupt(run: WfRun, number: int, key: ExternalEventKey) -> None:
     by_def = index.pending.get(number)
     ranks = None if by_def is None else by_def.get(event_def)
     if by_def is not None and ranks is not None and event_id in ranks:
-        del run.accepted_interrupts[index.pending_ranks.take(ranks.pop(event_id))]
-        if not ranks:
-            del by_def[event_def]
-            if not by_def:
-                del index.pending[number]
+        heads, first = index.pending_heads[number], next(iter(ranks.values()))
+        rank = ranks.pop(event_id)
+        del run.accepted_interrupts[index.pending_ranks.take(rank)]
+        if rank == first:
+            _remove(heads, (rank, event_def))
+            if ranks:
+                bisect.insort(heads, (next(iter(ranks.values())), event_def))
+            else:
+                del by_def[event_def]
+                if not by_def:
+                    del index.pending[number], index.pending_heads[number]
         index.awaiting[key] -= 1
         if not index.awaiting[key]:
             del index.awaiting[key]
@@ -352,8 +372,9 @@ def _give_up(run: WfRun, event: InterruptDropped | InterruptSuperseded, status: 
     _change_event(run, key).status = status
     reason = PendingInterrupt(event.external_event_def, event.external_event_id)
     thread = run.threads.get(event.thread)
-    if thread is not None and reason in thread.halt_reasons:
+    if thread is not None and run.is_held_by(thread, PendingInterrupt) and reason in thread.halt_reasons:
         _change(run, event.thread).halt_reasons.remove(reason)
+        _count_reason(run.index, thread, PendingInterrupt, -1)
 
 
 def _spawn(run: WfRun, event: SpawnChild) -> None:
@@ -384,7 +405,7 @@ def _spawn(run: WfRun, event: SpawnChild) -> None:
         key = (event.external_event_def, event.external_event_id)
         _settle_interrupt(run, event.parent, key)
         if event.halts_parent:
-            _replace(parent.halt_reasons, PendingInterrupt(*key), Interrupted(event.thread))
+            _replace(run.index, parent, PendingInterrupt(*key), Interrupted(event.thread))
     elif event.waiter is not None:
         _change(run, event.waiter)
         run.index.waits[event.waiter][event.parent].handler = event.thread
@@ -393,13 +414,49 @@ def _spawn(run: WfRun, event: SpawnChild) -> None:
             unstarted for unstarted in run.unstarted_failure_handlers if unstarted.thread != event.parent
         ]
         pending = [reason for reason in parent.halt_reasons if type(reason) is PendingFailure]
-        _replace(parent.halt_reasons, pending[0], HandlingFailure(event.thread))
+        _replace(run.index, parent, pending[0], HandlingFailure(event.thread))
         for reason in pending[1:]:
             parent.halt_reasons.remove(reason)
+            _count_reason(run.index, parent, PendingFailure, -1)
 
 
-def _replace(reasons: list[HaltReason], old: HaltReason, new: HaltReason) -> None:
-    reasons[reasons.index(old)] = new
+def _replace(index: Index, thread: ThreadRun, old: HaltReason, new: HaltReason) -> None:
+    reasons = thread.halt_reasons
+    if len(reasons) < MANY_REASONS:
+        reasons[reasons.index(old)] = new
+    else:
+        # Handlers start in order: nearly always those that run stand before those that wait.
+        first = len(reasons) - index.reasons[thread.number][type(old)]
+        reasons[first if reasons[first] == old else reasons.index(old)] = new
+        _count_reason(index, thread, type(old), -1)
+        _count_reason(index, thread, type(new), 1)
+
+
+def _count_reason(index: Index, thread: ThreadRun, kind: type[Any], more: int) -> None:
+    """Note that a thread has one more HaltReason of a kind, or one less, if these are many."""
+    kinds = index.reasons.get(thread.number)
+    if len(thread.halt_reasons) < MANY_REASONS:
+        if kinds is not None:
+            del index.reasons[thread.number]
+    elif kinds is None:
+        index.reasons[thread.number] = dict(Counter(map(type, thread.halt_reasons)))
+    elif kinds.get(kind, 0) + more:
+        kinds[kind] = kinds.get(kind, 0) + more
+    else:
+        del kinds[kind]
+
+
+def _forget_reasons(index: Index, number: int) -> None:
+    index.reasons.pop(number, None)
+    index.gone_handlers.pop(number, None)
+
+
+def _forget_gone_handler(index: Index, number: int, handler: int) -> None:
+    gone = index.gone_handlers.get(number)
+    if gone is not None and handler in gone:
+        gone.remove(handler)
+        if not gone:
+            del index.gone_handlers[number]
 
 
 def _complete_node(run: WfRun, event: NodeCompleted) -> None:
@@ -503,6 +560,7 @@ def _fail_thread(run: WfRun, thread: ThreadRun, failure: Failure) -> None:
     thread.failure = failure
     thread.ended_ms = run.time_ms
     thread.halt_reasons = []
+    _forget_reasons(run.index, thread.number)
     _fail_node(thread, failure)
     _forget_unstarted_handler(run, thread)
     _unlist_live(run.index, thread)
@@ -544,6 +602,8 @@ def _end(run: WfRun, event: WfRunEnded) -> None:
         run.index.by_spec.clear()
         run.index.live = 0
         run.index.handling.clear()
+        run.index.reasons.clear()
+        run.index.gone_handlers.clear()
         run.index.waits.clear()
         run.index.open_waits.clear()
         run.index.waiter_handlers.clear()
@@ -588,6 +648,8 @@ def _leave(run: WfRun, thread: ThreadRun) -> None:
     _remove(parent.children, thread.number)
     if thread.status in FAILED and thread.number in parent.handled_children:
         parent.handled_children.remove(thread.number)
+    if thread.halts_parent and thread.waiter is None and thread.type is not ThreadType.CHILD and parent.halt_reasons:
+        run.index.gone_handlers.setdefault(parent.number, []).append(thread.number)
     leaving = [thread]
     while leaving:
         left = leaving.pop()
@@ -599,6 +661,7 @@ def _leave(run: WfRun, thread: ThreadRun) -> None:
         _unlist(run.index, left)
         _unlist_handler(run.index, left)
         _forget_waits(run.index, left.number)
+        _forget_reasons(run.index, left.number)
         if left.number in run.index.pending:
             run.index.ended.append(left.number)
 
@@ -655,6 +718,11 @@ def index_of(run: WfRun, known: Index | None = None) -> Index:
     for thread in run.threads.values():
         _list(index, thread)
         _list_handler(index, thread)
+        if len(thread.halt_reasons) >= MANY_REASONS:
+            index.reasons[thread.number] = dict(Counter(map(type, thread.halt_reasons)))
+        for reason in thread.halt_reasons:
+            if isinstance(reason, Interrupted | HandlingFailure) and reason.handler not in run.threads:
+                index.gone_handlers.setdefault(thread.number, []).append(reason.handler)
         if thread.node.waits is not None:
             index.waits[thread.number] = {wait.thread: wait for wait in thread.node.waits}
         if thread.status in TERMINAL:

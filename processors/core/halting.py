@@ -17,6 +17,7 @@ from processors.core.events import (
 )
 from processors.core.model import (
     FAILED,
+    MANY_REASONS,
     TERMINAL,
     HaltedByParent,
     HaltReason,
@@ -71,7 +72,8 @@ def finish_halting(run: WfRun, thread: ThreadRun) -> Iterator[Event]:
 def nothing_moves_below(run: WfRun, thread: ThreadRun) -> bool:
     """Whether every thread below is terminal or HALTED, through all generations, handlers included (N17).
 
-    A handler with `halt: false` counts only if it has been asked to halt: beside an interrupt it goes on (N14).
+    A handler with `halt: false` counts only if it has been asked to halt: beside an interrupt it goes on (N14). All was
+    still below a thread when it became HALTED, and nothing but handlers of its own can have started there since.
     """
     above_and_below = [(thread, dependent) for dependent in run.dependents(thread)]
     while above_and_below:
@@ -80,12 +82,20 @@ def nothing_moves_below(run: WfRun, thread: ThreadRun) -> bool:
             continue
         if dependent.status in (Status.RUNNING, Status.HALTING):
             return False
-        above_and_below.extend((dependent, further) for further in run.dependents(dependent))
+        if (
+            dependent.status in TERMINAL
+            or dependent.number in run.index.handling
+            or run.is_held_by(dependent, HandlingFailure)
+        ):
+            above_and_below.extend((dependent, further) for further in run.dependents(dependent))
     return True
 
 
 def rests_but_for_interrupts(run: WfRun, thread: ThreadRun) -> bool:
     """Whether nothing below moves, the thread's own Interrupt Handlers left out: another one may start then."""
+    handlers = sum(run.index.handling.get(thread.number, {}).values())
+    if handlers == len(thread.children) and not run.index.waiter_handlers.get(thread.number):
+        return True  # nothing else hangs there, and they may be a thousand
     for dependent in run.dependents(thread):
         if dependent.type is ThreadType.INTERRUPT:
             continue
@@ -99,9 +109,16 @@ def held_by_handlers_only(thread: ThreadRun) -> bool:
     return _HANDLER_REASONS.issuperset(map(type, thread.halt_reasons))
 
 
+def only_handlers_hold(run: WfRun, thread: ThreadRun) -> bool:
+    """The same, of a WfRun whose index is there."""
+    if len(thread.halt_reasons) < MANY_REASONS:
+        return held_by_handlers_only(thread)
+    return _HANDLER_REASONS.issuperset(run.index.reasons[thread.number])
+
+
 def resume_where_resolved(run: WfRun, thread: ThreadRun) -> Iterator[Event]:
     """Drop the reasons that no longer hold, one event each; the last one lets the thread run."""
-    resolved = [reason for reason in thread.halt_reasons if _is_resolved(run, thread, reason)]
+    resolved = _resolved(run, thread)
     if len(resolved) < len(thread.halt_reasons):
         for reason in resolved:
             yield HaltReasonResolved(thread.number, reason)
@@ -109,6 +126,17 @@ def resume_where_resolved(run: WfRun, thread: ThreadRun) -> Iterator[Event]:
     for reason in resolved[:-1]:
         yield HaltReasonResolved(thread.number, reason)
     yield Resume(thread.number, resolved[-1] if resolved else None)
+
+
+def _resolved(run: WfRun, thread: ThreadRun) -> list[HaltReason]:
+    """The reasons that no longer hold, in their order."""
+    if not run.is_held_by(thread, ParentHalted):
+        gone = run.index.gone_handlers.get(thread.number, ())
+        if not gone and thread.halt_reasons:
+            return []
+        if len(gone) == 1 and (reason := thread.halt_reasons[0]) == Interrupted(gone[0]):
+            return [reason]  # nearly always so, and there may be a thousand behind it
+    return [reason for reason in thread.halt_reasons if _is_resolved(run, thread, reason)]
 
 
 def forget_gone_handlers(run: WfRun, loser: ThreadRun) -> Iterator[Event]:
@@ -127,20 +155,20 @@ def _is_resolved(run: WfRun, thread: ThreadRun, reason: HaltReason) -> bool:
             parent = run.threads.get(number)
             if parent is None or parent.status in (Status.RUNNING, Status.COMPLETED):
                 return True
-            return parent.status not in TERMINAL and _runs_while_halted(parent, thread)
+            return parent.status not in TERMINAL and _runs_while_halted(run, parent, thread)
         case PendingInterrupt() | PendingFailure() | ManualHalt() | HaltedByParent():
             return False
 
 
-def _runs_while_halted(parent: ThreadRun, thread: ThreadRun) -> bool:
+def _runs_while_halted(run: WfRun, parent: ThreadRun, thread: ThreadRun) -> bool:
     """Whether a thread is a handler that may run although its parent is halted: for nothing but handlers (N5)."""
-    if thread.parent != parent.number or thread.waiter is not None or not held_by_handlers_only(parent):
+    if thread.parent != parent.number or thread.waiter is not None or not only_handlers_hold(run, parent):
         return False
     if thread.type is ThreadType.INTERRUPT:
         return True
     # A failure handler goes on after the last interrupt handler.
     return thread.type is ThreadType.FAILURE_HANDLER and not any(
-        isinstance(reason, INTERRUPT_REASONS) for reason in parent.halt_reasons
+        run.is_held_by(parent, kind) for kind in INTERRUPT_REASONS
     )
 
 
@@ -152,9 +180,9 @@ class BranchAbove:
     """
 
     def __init__(self, run: WfRun, thread: ThreadRun) -> None:
-        self._run = run
-        self._handler_below = {above.number: child for child, above in _upward(run, thread)}
-        """Each thread above it, and by which of the threads that hang there."""
+        self._run, self._thread = run, thread
+        self._handler_below: dict[int, ThreadRun] | None = None
+        """Each thread above it, and by which of the threads that hang there; None before somebody asks."""
         self._known: dict[int, bool] = {}
 
     def halts(self, other: ThreadRun) -> bool:
@@ -167,6 +195,10 @@ class BranchAbove:
                 answer = known
                 break
             way.append(branch.number)
+            if above is self._thread:
+                break  # what is below it is halted for nothing above that it is not
+            if self._handler_below is None:
+                self._handler_below = {it.number: child for child, it in _upward(self._run, self._thread)}
             handler = self._handler_below.get(above.number)
             if handler is not None:  # here both ways join
                 answer = handler is not branch and _keeps(handler) and branch.type is not ThreadType.INTERRUPT
@@ -301,7 +333,7 @@ def can_resume(run: WfRun, thread: ThreadRun) -> bool:
     """Whether a thread is live and nothing above it has ended or lost for good (N9)."""
     current: ThreadRun | None = thread
     while current is not None:
-        if current.status in TERMINAL or current.has_lost:
+        if current.status in TERMINAL or run.is_held_by(current, HaltedByParent):
             return False
         current = None if current.holder is None else run.threads.get(current.holder)
     return True

@@ -4,6 +4,7 @@ All functions are generators: an event that is yielded is true when the function
 """
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from processors.core.context import Context
@@ -20,7 +21,7 @@ from processors.core.halting import (
     FAILURE_REASONS,
     can_resume,
     halt,
-    held_by_handlers_only,
+    only_handlers_hold,
     rests_but_for_interrupts,
 )
 from processors.core.model import (
@@ -163,27 +164,28 @@ def launch_interrupts(run: WfRun, launched: set[int], woken: set[int]) -> Iterat
     Looks at the threads in `woken` alone, which something has happened to since they were looked at; it may grow
     meanwhile, and what comes too late for its place in the order is left there.
     """
-    heads: list[tuple[int, int, str]] = []
+    heads: list[tuple[int, int]] = []
     missed: set[int] = set()
     reached = -1
     while woken or heads:
         for number in woken:
-            for head in _heads(run, number):
-                if head[0] > reached:
-                    heapq.heappush(heads, head)
-                else:
+            if number in run.index.pending_heads and _may_launch_any(run, number):
+                _push_head(run, number, reached, heads)
+                if run.index.pending_heads[number][0][0] <= reached:
                     missed.add(number)
         woken.clear()
         if not heads:
             break
-        reached, number, event_def = heapq.heappop(heads)
+        reached, number = heapq.heappop(heads)
         thread = run.threads.get(number)
-        ids = run.index.pending.get(number, {}).get(event_def)
-        if thread is None or number in launched or not ids:
+        event_def = _head_at(run, number, reached)
+        if thread is None or number in launched or event_def is None:
             continue
         interrupt = run.spec_of(thread).interrupt_of[event_def]
         if not _may_launch(run, thread, interrupt):
+            _push_head(run, number, reached, heads)
             continue
+        ids = run.index.pending[number][event_def]
         launched.add(number)
         key = (event_def, next(iter(ids)))
         content = run.external_events[key].content
@@ -193,17 +195,28 @@ def launch_interrupts(run: WfRun, launched: set[int], woken: set[int]) -> Iterat
     woken.update(missed)
 
 
-def _heads(run: WfRun, number: int) -> Iterator[tuple[int, int, str]]:
-    """Of each ExternalEventDef, the accepted interrupt of a thread that came first: rank, thread, ExternalEventDef."""
-    by_def = run.index.pending.get(number)
+def _may_launch_any(run: WfRun, number: int) -> bool:
     thread = run.threads.get(number)
-    if by_def is not None and thread is not None and thread.status not in TERMINAL and held_by_handlers_only(thread):
-        for event_def, ids in by_def.items():
-            yield next(iter(ids.values())), number, event_def
+    return thread is not None and thread.status not in TERMINAL and only_handlers_hold(run, thread)
+
+
+def _push_head(run: WfRun, number: int, after: int, heads: list[tuple[int, int]]) -> None:
+    """Note the next accepted interrupt of a thread that is the first of its ExternalEventDef: rank and thread."""
+    of_thread = run.index.pending_heads.get(number, ())
+    at = bisect_left(of_thread, (after + 1, ""))
+    if at < len(of_thread):
+        heapq.heappush(heads, (of_thread[at][0], number))
+
+
+def _head_at(run: WfRun, number: int, rank: int) -> str | None:
+    """The ExternalEventDef of which this rank is the first, if it is that yet."""
+    of_thread = run.index.pending_heads.get(number, ())
+    at = bisect_left(of_thread, (rank, ""))
+    return of_thread[at][1] if at < len(of_thread) and of_thread[at][0] == rank else None
 
 
 def _may_launch(run: WfRun, thread: ThreadRun, interrupt: InterruptDef) -> bool:
-    if thread.status in TERMINAL or not held_by_handlers_only(thread):
+    if thread.status in TERMINAL or not only_handlers_hold(run, thread):
         return False  # stopped, or an ancestor is halted: it waits (N7)
     handled = run.index.handling.get(thread.number, {})
     if interrupt.policy is not InterruptPolicy.PARALLEL and interrupt.external_event_def in handled:

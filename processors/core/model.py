@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from processors.core.commands import TaskStatus, TimerKind
 from processors.core.record import record
@@ -422,6 +422,10 @@ class Changes:
         self.decided.clear()
 
 
+MANY_REASONS = 16
+"""So many HaltReasons of a thread are not looked through; nearly always there is one."""
+
+
 class Ranks:
     """Where the items of a list are: the list keeps its order, and nobody looks through it for one that is to go.
 
@@ -454,10 +458,16 @@ class Index:
 
     by_spec: dict[str, list[int]] = field(default_factory=dict)
     """ThreadSpec -> its live threads, ascending."""
+    reasons: dict[int, dict[type[Any], int]] = field(default_factory=dict)
+    """Thread -> how many of each kind of HaltReason are on it, where they are many: they may be a thousand."""
+    gone_handlers: dict[int, list[int]] = field(default_factory=dict)
+    """Thread -> handlers of its own that have left, of whom a HaltReason of its still speaks."""
     live: int = 0
     """How many these are."""
     pending: dict[int, dict[str, dict[str, int]]] = field(default_factory=dict)
     """Thread -> ExternalEventDef -> ids of its accepted interrupts -> their ranks, in order of arrival."""
+    pending_heads: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
+    """Thread -> rank and ExternalEventDef of those that are the first of their ExternalEventDef, ascending."""
     pending_ranks: Ranks = field(default_factory=Ranks, compare=False)
     """Of `WfRun.accepted_interrupts`."""
     awaiting: dict["ExternalEventKey", int] = field(default_factory=dict)
@@ -577,6 +587,13 @@ class WfRun:
         if entrypoint.status is Status.HALTED and any(isinstance(r, ManualHalt) for r in entrypoint.halt_reasons):
             return Status.HALTED
         return Status.RUNNING
+
+    def is_held_by(self, thread: ThreadRun, kind: type[Any]) -> bool:
+        """Whether a HaltReason of this kind is on a thread."""
+        reasons = thread.halt_reasons
+        if len(reasons) < MANY_REASONS:
+            return kind in map(type, reasons)
+        return kind in self.index.reasons[thread.number]
 
     def was_used(self, number: int) -> bool:
         """Whether a thread of this number was ever spawned."""

@@ -13,6 +13,7 @@ import pytest
 
 from processors.core.commands import PutWfSpec
 from processors.core.near_names import COMPARISONS_MAX
+from tests.support import dear_wf_runs
 from tests.support.bytecodes import bytecodes
 from tests.support.dear_documents import FAMILIES, largest, name_of, text_of
 from tests.support.shard_rig import ShardRig
@@ -25,8 +26,10 @@ GUESSES = 300 * COMPARISONS_MAX
 """What it takes to find what was probably meant, until nobody looks any more."""
 GROWTH = 1.25
 """How much dearer a byte, an event or a thread may be in a record that is several times as large."""
+LARGEST = 960
+"""Threads, or whatever there are many of: with all that comes with them the limits are near."""
 SECONDS = 2.0
-"""Of processor time for the largest record there can be."""
+"""Of processor time for the largest record there can be; twenty times what it takes on a quiet machine."""
 
 
 def put(document: str) -> Callable[[], object]:
@@ -52,3 +55,16 @@ def test_the_largest_document_holds_nobody_up(family: Callable[[int], Any]):
     started = time.process_time()
     document()
     assert time.process_time() - started < SECONDS
+
+
+@pytest.mark.parametrize("kind", dear_wf_runs.KINDS, ids=dear_wf_runs.name_of)
+def test_a_record_costs_in_proportion_to_what_it_brings_about(kind: dear_wf_runs.Kind):
+    for size in (60, 240) if FAR else (90,):
+        cost = dear_wf_runs.cost_of(kind, size)
+        assert cost.bytecodes <= cost.bound, cost
+
+
+@pytest.mark.parametrize("kind", dear_wf_runs.KINDS, ids=dear_wf_runs.name_of)
+def test_a_record_for_the_largest_wf_run_holds_nobody_up(kind: dear_wf_runs.Kind):
+    cost = dear_wf_runs.cost_of(kind, LARGEST if FAR else LARGEST // 4, timed=True)
+    assert cost.seconds < SECONDS * cost.units, cost

@@ -516,7 +516,14 @@ def _index_key(index: Index) -> tuple[object, ...]:
     by_spec = {name: numbers for name, numbers in index.by_spec.items() if numbers}
     unclaimed = {name: list(ids) for name, ids in index.unclaimed.items() if ids}
     unclaimed_for = {key: list(ids) for key, ids in index.unclaimed_for.items()}
-    of_each = (unclaimed_for, index.unclaimed_events, index.unclaimed_bytes, index.waits)
+    of_each = (
+        unclaimed_for,
+        index.unclaimed_events,
+        index.unclaimed_bytes,
+        index.waits,
+        index.reasons,
+        index.gone_handlers,
+    )
     return pending, index.awaiting, index.handling, by_spec, index.live, unclaimed, *of_each
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from processors.core import advance, failing
+from processors.core import advance, failing, halting, knots
 from processors.core.events import Event, InterruptDropped
 from processors.core.halting import can_resume
 from processors.core.interrupts import launch_interrupts
 from processors.core.knots import untie
-from processors.core.model import FAILED, ThreadRun, WfRun
+from processors.core.model import FAILED, ParentHalted, Status, ThreadRun, WfRun
 from processors.core.nodes import leaving, waiting_for_threads
 
 
@@ -23,6 +23,9 @@ def looking_everywhere() -> Iterator[None]:
         patch.object(advance, "launch_interrupts", _launch_interrupts),
         patch.object(advance.Agenda, "wake_holders", _wake_holders),
         patch.object(advance, "untie", _untie),
+        patch.object(halting, "nothing_moves_below", _nothing_moves_below),
+        patch.object(advance, "nothing_moves_below", _nothing_moves_below),
+        patch.object(knots, "nothing_moves_below", _nothing_moves_below),
         patch.object(failing, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
         patch.object(leaving, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
         patch.object(waiting_for_threads, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
@@ -32,6 +35,18 @@ def looking_everywhere() -> Iterator[None]:
 
 def _launch_interrupts(run: WfRun, launched: set[int], woken: set[int]) -> Iterator[Iterator[Event]]:
     yield from launch_interrupts(run, launched, set(run.threads))
+
+
+def _nothing_moves_below(run: WfRun, thread: ThreadRun) -> bool:
+    above_and_below = [(thread, dependent) for dependent in run.dependents(thread)]
+    while above_and_below:
+        above, dependent = above_and_below.pop()
+        if not dependent.halts_parent and ParentHalted(above.number) not in dependent.halt_reasons:
+            continue
+        if dependent.status in (Status.RUNNING, Status.HALTING):
+            return False
+        above_and_below.extend((dependent, further) for further in run.dependents(dependent))
+    return True
 
 
 def _untie(run: WfRun, touched: set[int]) -> Iterator[Event]:

@@ -111,13 +111,15 @@ def open_waits(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> list[
 
 
 def _waited_for(run: WfRun, thread: ThreadRun, value: Value) -> list[int]:
-    above = {thread.number, *(ancestor.number for ancestor in run.ancestors(thread)), *holders(run, thread)}
+    above: set[int] | None = None
     branch_above = BranchAbove(run, thread)
     numbers: dict[int, None] = {}
     for number in list_of(value, "threads"):
         if type(number) is not int or not run.was_used(number):
             raise ValueProblem(f"threads: there is no thread {describe(number)}")
-        if number in above:
+        if above is None and number <= thread.number:  # those above it came before it
+            above = {thread.number, *(ancestor.number for ancestor in run.ancestors(thread)), *holders(run, thread)}
+        if above is not None and number in above:
             raise ValueProblem(
                 f"threads: thread {thread.number} cannot wait for itself or a thread above it ({number})"
             )

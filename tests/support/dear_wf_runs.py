@@ -1,0 +1,679 @@
+"""WfRuns for which one record is as dear as a record can be, each of a kind, in any size.
+
+A kind sets a WfRun up and gives the record that is then folded. What a record may cost is linear in what it says and
+in what it brings about (`Cost.bound`), whatever the WfRun is like: wide or deep, with many interrupts pending, many
+ExternalEvents unclaimed, many threads that wait for one another.
+"""
+
+import gc
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from processors.core.commands import (
+    DeleteWfRun,
+    ExternalEvent,
+    PutExternalEventDef,
+    PutTaskDef,
+    PutWfSpec,
+    ReportTaskRun,
+    RescueThreadRun,
+    ResumeWfRun,
+    RunWf,
+    StopWfRun,
+    TaskStatus,
+)
+from processors.core.context import Limits
+from processors.core.events import LogEntry
+from processors.core.model import ThreadRun, WakeOn, WfRun
+from processors.outputs import OutputRecord
+from tests.support.bytecodes import bytecodes
+from tests.support.shard_rig import ShardRig
+
+RUN_ID = "w1"
+Nodes = dict[str, Any]
+END = {"kind": "EXIT"}
+EVENTS = ("e", "go", "other", "next", *(f"e{number}" for number in range(200)))
+
+
+def thread(nodes: Nodes, **more: Any) -> dict[str, Any]:
+    """A ThreadSpec; its ENTRYPOINT leads to the first node, and the last one to `end`."""
+    return {**more, "nodes": {"start": {"kind": "ENTRYPOINT", "next": next(iter(nodes), "end")}, **nodes, "end": END}}
+
+
+def waits_for(event: str, then: str = "end") -> dict[str, Any]:
+    """A node."""
+    return {"kind": "EXTERNAL_EVENT", "event": event, "next": then}
+
+
+TASK = {"kind": "TASK", "task": "work", "timeout_s": 100_000, "next": "end"}
+WAITING = thread({"wait": waits_for("go")})
+NUMBERS = {"numbers": {"type": "JSON_ARR", "default": []}}
+ENDING = thread({})
+FAILING = {"nodes": {"start": {"kind": "ENTRYPOINT", "next": "end"}, "end": {"kind": "EXIT", "fail": {"name": "no"}}}}
+
+
+def starts(child: str, then: str) -> dict[str, Any]:
+    """A node that starts a child for each of `numbers`."""
+    return {"kind": "START_MULTIPLE_THREADS", "thread": child, "over": {"var": "numbers"}, "next": then}
+
+
+def waits_for_all(then: str = "end", threads: Any = None, **more: Any) -> dict[str, Any]:
+    """A node that waits for the children of the node `many`, or for others."""
+    return {"kind": "WAIT_FOR_THREADS", "threads": threads or {"output": "many"}, "next": then, **more}
+
+
+class Case:
+    """A shard with one WfRun."""
+
+    def __init__(self, threads: dict[str, Any], limits: Limits | None = None, **variables: Any) -> None:
+        self.rig = ShardRig(limits)
+        self.rig.turn(*(PutExternalEventDef(name) for name in EVENTS), PutTaskDef("work"))
+        document = {"name": "w", "entrypoint": "main", "threads": threads}
+        outcome = self.rig.turn(PutWfSpec("w", json.dumps(document)))
+        assert len(outcome) > 1, outcome
+        self._posted = 0
+        self.take(RunWf(RUN_ID, "w", variables))
+
+    @property
+    def run(self) -> WfRun:
+        """The WfRun."""
+        return self.rig.shard.wf_runs[RUN_ID]
+
+    def take(self, *commands: Any) -> list[LogEntry]:
+        """Fold commands."""
+        self.rig.now_ms += 1
+        return self.rig.log(*commands)
+
+    def event(self, name: str, thread: int | None = None, content: Any = None) -> ExternalEvent:
+        """A new ExternalEvent."""
+        self._posted += 1
+        return ExternalEvent(RUN_ID, name, f"{name}-{self._posted}", content, thread)
+
+    def events(self, name: str, count: int, thread: int | None = None) -> list[ExternalEvent]:
+        """So many."""
+        return [self.event(name, thread) for _ in range(count)]
+
+    def report(self, number: int, status: TaskStatus = TaskStatus.SUCCESS) -> ReportTaskRun:
+        """The report of a thread's task."""
+        found: ThreadRun = self.run.threads[number]
+        assert found.node.task is not None
+        return ReportTaskRun(RUN_ID, self.run.incarnation, number, found.node.position, found.node.task.attempt, status)
+
+
+Kind = Callable[[int], tuple[Case, Any]]
+"""Of a size: the WfRun, and the record to fold."""
+
+
+def _interrupted(policy: str, handler: dict[str, Any], *, at: dict[str, Any], halt: bool = True) -> dict[str, Any]:
+    interrupts = [{"event": "e", "handler": "handler", "policy": policy, "halt": halt}]
+    return {"main": thread({"at": at}, interrupts=interrupts), "handler": handler}
+
+
+def _pending(policy: str, size: int, handler: dict[str, Any] = ENDING) -> Case:
+    case = Case(_interrupted(policy, handler, at=TASK))
+    case.take(*case.events("e", size))
+    return case
+
+
+def pending_parallel(size: int) -> tuple[Case, Any]:
+    case = _pending("parallel", size)
+    return case, case.report(0)
+
+
+def pending_serial(size: int) -> tuple[Case, Any]:
+    case = _pending("serial", size)
+    return case, case.report(0)
+
+
+def one_more_pending(size: int) -> tuple[Case, Any]:
+    case = _pending("parallel", size)
+    return case, case.event("e")
+
+
+def one_more_serial(size: int) -> tuple[Case, Any]:
+    case = _pending("serial", size)
+    return case, case.event("e")
+
+
+def latest_over_and_over(size: int) -> tuple[Case, Any]:
+    case = _pending("latest", size)
+    return case, case.event("e")
+
+
+def pending_of_a_failed_task(size: int) -> tuple[Case, Any]:
+    case = _pending("parallel", size)
+    return case, case.report(0, TaskStatus.FAILED)
+
+
+def handlers_that_wait(size: int) -> tuple[Case, Any]:
+    case = _pending("parallel", size, WAITING)
+    return case, case.report(0)
+
+
+def one_of_many_handlers_ends(size: int) -> tuple[Case, Any]:
+    case = Case(_interrupted("parallel", WAITING, at=waits_for("other")))
+    case.take(*case.events("e", size))
+    return case, case.event("go", size // 2)
+
+
+def one_of_many_handlers_beside_ends(size: int) -> tuple[Case, Any]:
+    case = Case(_interrupted("parallel", WAITING, at=waits_for("other"), halt=False))
+    case.take(*case.events("e", size))
+    return case, case.event("go", size // 2)
+
+
+def one_of_many_handlers_fails(size: int) -> tuple[Case, Any]:
+    case = Case(_interrupted("parallel", thread({"at": TASK}), at=waits_for("other")))
+    case.take(*case.events("e", size))
+    return case, case.report(size // 2, TaskStatus.FAILED)
+
+
+def one_serial_handler_ends(size: int) -> tuple[Case, Any]:
+    case = Case(_interrupted("serial", WAITING, at=waits_for("other")))
+    case.take(*case.events("e", size))
+    return case, case.event("go", 1)
+
+
+def _wide(child: dict[str, Any], size: int, then: Nodes | None = None, **more: Any) -> Case:
+    nodes = then or {"wait": waits_for("other")}
+    many = starts("child", next(iter(nodes)))
+    return Case(
+        {"main": thread({"many": many, **nodes}, variables=NUMBERS), "child": child, **more}, numbers=[0] * size
+    )
+
+
+def an_event_for_none_of_many(size: int) -> tuple[Case, Any]:
+    case = _wide(WAITING, size)
+    case.take(*case.events("go", 2 * size, 0))
+    return case, case.event("go", 0)
+
+
+def an_event_for_one_of_many(size: int) -> tuple[Case, Any]:
+    case = _wide(WAITING, size)
+    case.take(*case.events("go", 2 * size, 0))
+    return case, case.event("go")
+
+
+def an_event_for_nobody(size: int) -> tuple[Case, Any]:
+    case = _wide(WAITING, size)
+    return case, case.event("e")
+
+
+def stop_of_a_wide_tree(size: int) -> tuple[Case, Any]:
+    return _wide(WAITING, size), StopWfRun(RUN_ID, 0)
+
+
+def resume_of_a_wide_tree(size: int) -> tuple[Case, Any]:
+    case = _wide(WAITING, size)
+    case.take(StopWfRun(RUN_ID, 0))
+    return case, ResumeWfRun(RUN_ID, 0)
+
+
+def stop_of_a_wide_tree_of_tasks(size: int) -> tuple[Case, Any]:
+    return _wide(thread({"at": TASK}), size), StopWfRun(RUN_ID, 0)
+
+
+def a_report_below_a_halting_wide_tree(size: int) -> tuple[Case, Any]:
+    case = _wide(thread({"at": TASK}), size)
+    case.take(StopWfRun(RUN_ID, 0))
+    case.take(*(case.report(number) for number in range(1, size // 2)))
+    return case, case.report(size)
+
+
+def a_child_ends_below_EXIT(size: int) -> tuple[Case, Any]:  # noqa: N802
+    case = _wide(thread({"at": TASK}), size, {"nop": {"kind": "NOP", "next": "end"}})
+    return case, case.report(size // 2)
+
+
+def a_child_ends_below_a_wait(size: int) -> tuple[Case, Any]:
+    case = _wide(thread({"at": TASK}), size, {"all": waits_for_all()})
+    return case, case.report(size // 2)
+
+
+def losers_of_first(size: int) -> tuple[Case, Any]:
+    case = _wide(thread({"at": TASK}), size, {"all": waits_for_all(strategy="FIRST")})
+    return case, case.report(size // 2)
+
+
+def losers_that_wait(size: int) -> tuple[Case, Any]:
+    case = _wide(WAITING, size, {"all": waits_for_all(strategy="FIRST")})
+    return case, case.event("go")
+
+
+def one_child_fails_all(size: int) -> tuple[Case, Any]:
+    case = _wide(thread({"at": TASK}), size, {"all": waits_for_all()})
+    return case, case.report(size // 2, TaskStatus.FAILED)
+
+
+def a_child_fails_at_ANY(size: int) -> tuple[Case, Any]:  # noqa: N802
+    case = _wide(thread({"at": TASK}), size, {"all": waits_for_all(strategy="ANY")})
+    case.take(*(case.report(number, TaskStatus.FAILED) for number in range(1, size - 1)))
+    return case, case.report(size, TaskStatus.FAILED)
+
+
+def children_that_end_at_once(size: int) -> tuple[Case, Any]:
+    many = starts("child", "all")
+    main = thread({"wait": waits_for("other", "many"), "many": many, "all": waits_for_all()}, variables=NUMBERS)
+    case = Case({"main": main, "child": ENDING}, numbers=[0] * size)
+    return case, case.event("other")
+
+
+def children_that_fail_at_once(size: int) -> tuple[Case, Any]:
+    handlers = [{"handler": "handler"}]
+    many = starts("child", "all")
+    wait = waits_for_all(on_child_failure=handlers)
+    main = thread({"wait": waits_for("other", "many"), "many": many, "all": wait}, variables=NUMBERS)
+    case = Case({"main": main, "child": FAILING, "handler": ENDING}, numbers=[0] * (size // 2))
+    return case, case.event("other")
+
+
+def _finished(size: int, at: Nodes, rounds_of: int = 500) -> Case:
+    """So many children have ended; then the thread goes on at `at`."""
+    rounds = max(1, size // rounds_of)
+    more = {"lt": [{"var": "round"}, rounds]}
+    count = {"var": "round", "op": "ADD", "value": 1}
+    nodes = {
+        "many": starts("child", "all"),
+        "all": {**waits_for_all(), "next": [{"to": "wait", "set": [count]}]},
+        "wait": {**waits_for("next"), "next": [{"to": "many", "when": more}, {"to": next(iter(at))}]},
+        **at,
+    }
+    variables = {**NUMBERS, "round": {"type": "INT", "default": 0}, "list": {"type": "JSON_ARR", "default": []}}
+    threads = {"main": thread(nodes, variables=variables), "child": ENDING}
+    case = Case(threads, numbers=[0] * rounds_of, list=list(range(1, rounds * rounds_of + 1)))
+    for _ in range(rounds - 1):
+        case.take(case.event("next"))
+    return case
+
+
+def a_wait_for_the_finished(size: int) -> tuple[Case, Any]:
+    case = _finished(10 * size, {"list": waits_for_all(threads={"var": "list"})})
+    return case, case.event("next")
+
+
+def _in_line(size: int, bottom: dict[str, Any], wait: dict[str, Any] | None = None, **more: Any) -> Case:
+    """Each thread starts the next and waits for it; the last one is another."""
+    last = {"ge": [{"var": "depth"}, 1]}
+    nodes = {
+        "start": {"kind": "ENTRYPOINT", "next": [{"to": "one", "when": last}, {"to": "bottom"}]},
+        "one": {
+            "kind": "START_THREAD",
+            "thread": "other",
+            "input": {"depth-other": {"subtract": [{"var": "depth"}, 1]}},
+            "next": "all",
+        },
+        "all": wait or waits_for_all(threads=[{"output": "one"}]),
+        "bottom": {"kind": "START_THREAD", "thread": "last", "next": "rest"},
+        "rest": waits_for_all(threads=[{"output": "bottom"}]),
+        "end": END,
+    }
+    text = json.dumps(nodes)
+    # No ThreadSpec starts itself: two take turns.
+    other = text.replace('"other"', '"main"').replace("depth-other", "DEPTH").replace('"depth"', '"depth-other"')
+    other = other.replace("DEPTH", "depth")
+    depth, other_depth = ({name: {"type": "INT", "default": 0}} for name in ("depth", "depth-other"))
+    threads = {
+        "top": thread(
+            {
+                "one": {"kind": "START_THREAD", "thread": "main", "input": {"depth": {"var": "size"}}, "next": "all"},
+                "all": waits_for_all(threads=[{"output": "one"}]),
+            },
+            variables={"size": {"type": "INT"}},
+        ),
+        "main": {"variables": depth, "nodes": nodes},
+        "other": {"variables": other_depth, "nodes": json.loads(other)},
+        "last": bottom,
+        **more,
+    }
+    document = {
+        "main": threads.pop("top"),
+        **{("line" if name == "main" else name): it for name, it in threads.items()},
+    }
+    return Case(json.loads(json.dumps(document).replace('"thread": "main"', '"thread": "line"')), size=size - 3)
+
+
+def stop_of_a_deep_tree(size: int) -> tuple[Case, Any]:
+    return _in_line(size, WAITING), StopWfRun(RUN_ID, 0)
+
+
+def resume_of_a_deep_tree(size: int) -> tuple[Case, Any]:
+    case = _in_line(size, WAITING)
+    case.take(StopWfRun(RUN_ID, 0))
+    return case, ResumeWfRun(RUN_ID, 0)
+
+
+def a_report_below_a_halting_deep_tree(size: int) -> tuple[Case, Any]:
+    case = _in_line(size, thread({"at": TASK}))
+    case.take(StopWfRun(RUN_ID, 0))
+    return case, case.report(max(case.run.threads))
+
+
+def a_failure_at_the_bottom(size: int) -> tuple[Case, Any]:
+    case = _in_line(size, thread({"at": TASK}))
+    return case, case.report(max(case.run.threads), TaskStatus.FAILED)
+
+
+def a_long_failure_at_the_bottom(size: int) -> tuple[Case, Any]:
+    case = _in_line(size, thread({"at": TASK}))
+    number = max(case.run.threads)
+    node = case.run.threads[number].node
+    assert node.task is not None
+    content = {"x": "y" * 100_000}
+    return case, ReportTaskRun(
+        RUN_ID,
+        case.run.incarnation,
+        number,
+        node.position,
+        1,
+        TaskStatus.EXCEPTION,
+        failure_name="no",
+        message="m" * 1000,
+        content=content,
+    )
+
+
+def a_rescue_at_the_bottom(size: int) -> tuple[Case, Any]:
+    case = _in_line(size, thread({"at": TASK}))
+    number = max(case.run.threads)
+    case.take(case.report(number, TaskStatus.FAILED))
+    return case, RescueThreadRun(RUN_ID, number)
+
+
+def _handlers_of_handlers(size: int, at: dict[str, Any]) -> Case:
+    """Each handler is interrupted in turn; all but the last are halted."""
+    interrupts = [{"event": "e", "handler": "handler"}]
+    case = Case(
+        {
+            "main": thread({"at": waits_for("other")}, interrupts=[{"event": "e0", "handler": "handler"}]),
+            "handler": thread({"at": at}, interrupts=interrupts),
+        }
+    )
+    case.take(case.event("e0"))
+    for number in range(1, size):
+        case.take(case.event("e", number))
+    return case
+
+
+def an_interrupt_of_the_last_handler(size: int) -> tuple[Case, Any]:
+    case = _handlers_of_handlers(size, waits_for("go"))
+    return case, case.event("e", max(case.run.threads))
+
+
+def the_last_handler_ends(size: int) -> tuple[Case, Any]:
+    case = _handlers_of_handlers(size, waits_for("go"))
+    return case, case.event("go", max(case.run.threads))
+
+
+def stop_of_handlers_of_handlers(size: int) -> tuple[Case, Any]:
+    return _handlers_of_handlers(size, waits_for("go")), StopWfRun(RUN_ID, 0)
+
+
+def the_last_handler_fails(size: int) -> tuple[Case, Any]:
+    # The last thread runs its task; those above it, halted, wait for theirs no more than for it.
+    at = {"kind": "WAIT_FOR_CONDITION", "condition": {"var": "no"}, "next": "end"}
+    interrupts = [{"event": "e", "handler": "handler"}, {"event": "go", "handler": "failing"}]
+    case = Case(
+        {
+            "main": thread(
+                {"at": waits_for("other")},
+                interrupts=[{"event": "e0", "handler": "handler"}],
+                variables={"no": {"type": "BOOL", "default": False}},
+            ),
+            "handler": thread({"at": at}, interrupts=interrupts),
+            "failing": FAILING,
+        }
+    )
+    case.take(case.event("e0"))
+    for number in range(1, size):
+        case.take(case.event("e", number))
+    return case, case.event("go", max(case.run.threads))
+
+
+def _siblings_in_line(size: int) -> Case:
+    """Each waits for all that came after it, and the last one for an ExternalEvent."""
+    child = thread(
+        {
+            "which": {"kind": "NOP", "next": [{"to": "last", "when": {"eq": [{"var": "INPUT"}, size]}}, {"to": "all"}]},
+            "all": waits_for_all(threads={"var": "others"}),
+            "last": waits_for("go"),
+        },
+        variables={"INPUT": {"type": "INT"}, "others": {"type": "JSON_ARR"}},
+    )
+    others = list(range(1, size + 1))
+    main = thread(
+        {
+            "many": {"kind": "START_MULTIPLE_THREADS", "thread": "child", "over": {"var": "numbers"}, "next": "other"},
+            "other": waits_for("other"),
+        },
+        variables=NUMBERS,
+    )
+    child["nodes"]["all"]["threads"] = [{"add": [{"var": "INPUT"}, 1]}]
+    del child["variables"]["others"]
+    return Case({"main": main, "child": child}, numbers=others)
+
+
+def a_record_beside_siblings_that_wait(size: int) -> tuple[Case, Any]:
+    case = _siblings_in_line(size)
+    return case, case.event("e")
+
+
+def the_last_of_the_siblings_ends(size: int) -> tuple[Case, Any]:
+    case = _siblings_in_line(size)
+    return case, case.event("go")
+
+
+def a_delete(size: int) -> tuple[Case, Any]:
+    return _wide(WAITING, size), DeleteWfRun(RUN_ID)
+
+
+def conditions_that_do_not_hold(size: int) -> tuple[Case, Any]:
+    child = thread({"at": {"kind": "WAIT_FOR_CONDITION", "condition": {"gt": [{"var": "x"}, 10]}, "next": "end"}})
+    main = thread(
+        {
+            "many": starts("child", "wait"),
+            "wait": {**waits_for("other"), "next": {"to": "rest", "set": [{"var": "x", "op": "ADD", "value": 1}]}},
+            "rest": waits_for("go"),
+        },
+        variables={**NUMBERS, "x": {"type": "INT", "default": 0}},
+    )
+    case = Case({"main": main, "child": child}, numbers=[0] * size)
+    return case, case.event("other")
+
+
+def _preemptive(size: int) -> dict[str, Any]:
+    interrupts = [{"event": "e", "handler": "handler", "preemptive": True}]
+    child = thread({"at": waits_for("go")}, interrupts=interrupts)
+    main = thread(
+        {"wait": waits_for("other", "many"), "many": starts("child", "rest"), "rest": waits_for("next")},
+        variables=NUMBERS,
+    )
+    return {"main": main, "child": child, "handler": ENDING}
+
+
+def starts_beside_events_for_others(size: int) -> tuple[Case, Any]:
+    case = Case(_preemptive(size), numbers=[0] * size)
+    case.take(*case.events("e", 2 * size, 0))
+    return case, case.event("other")
+
+
+def one_start_takes_all(size: int) -> tuple[Case, Any]:
+    case = Case(_preemptive(size), numbers=[0])
+    case.take(*case.events("e", size))
+    return case, case.event("other")
+
+
+def claims_one_after_the_other(size: int) -> tuple[Case, Any]:
+    nodes = {
+        "wait": waits_for("other", "take"),
+        "take": {**waits_for("go"), "next": "again"},
+        "again": {"kind": "NOP", "next": "take"},
+    }
+    case = Case({"main": thread(nodes)})
+    case.take(*case.events("go", 4 * size))
+    return case, case.event("other")
+
+
+def many_interrupt_defs(size: int) -> tuple[Case, Any]:
+    defs = min(size, 200)
+    interrupts = [{"event": f"e{number}", "handler": "handler", "policy": "serial"} for number in range(defs)]
+    case = Case({"main": thread({"at": TASK}, interrupts=interrupts), "handler": ENDING})
+    case.take(*(case.event(f"e{number % defs}") for number in range(size)))
+    return case, case.report(0)
+
+
+def failures_that_wait_for_their_handlers(size: int) -> tuple[Case, Any]:
+    """Each child fails at a wait while a grandchild of it works: its failure handler has to wait."""
+    node = {"kind": "START_THREAD", "thread": "grandchild", "next": "fail"}
+    fail = {"kind": "TASK", "task": "work", "next": "end", "on_failure": [{"handler": "handler"}]}
+    child = thread({"one": node, "fail": fail})
+    case = _wide(child, size // 3, grandchild=thread({"at": TASK}), handler=ENDING)
+    children = [it.number for it in case.run.threads.values() if it.thread_spec == "child"]
+    case.take(*(case.report(number, TaskStatus.FAILED) for number in children))
+    below = [it.number for it in case.run.threads.values() if it.thread_spec == "grandchild"]
+    return case, case.report(below[len(below) // 2])
+
+
+def an_event_of_many_remembered(size: int) -> tuple[Case, Any]:
+    case = Case(_interrupted("parallel", ENDING, at=waits_for("other")))
+    case.take(*case.events("e", 4 * size))
+    return case, case.event("e")
+
+
+def a_touch_after_a_crash(size: int) -> tuple[Case, Any]:
+    case = Case(_interrupted("parallel", ENDING, at=waits_for("other")))
+    case.take(*case.events("e", 20))
+    case.rig.crash()
+    return case, case.event("e")
+
+
+KINDS: tuple[Kind, ...] = (
+    pending_parallel,
+    pending_serial,
+    one_more_pending,
+    one_more_serial,
+    latest_over_and_over,
+    pending_of_a_failed_task,
+    handlers_that_wait,
+    one_of_many_handlers_ends,
+    one_of_many_handlers_beside_ends,
+    one_of_many_handlers_fails,
+    one_serial_handler_ends,
+    an_event_for_none_of_many,
+    an_event_for_one_of_many,
+    an_event_for_nobody,
+    stop_of_a_wide_tree,
+    resume_of_a_wide_tree,
+    stop_of_a_wide_tree_of_tasks,
+    a_report_below_a_halting_wide_tree,
+    a_child_ends_below_EXIT,
+    a_child_ends_below_a_wait,
+    losers_of_first,
+    losers_that_wait,
+    one_child_fails_all,
+    a_child_fails_at_ANY,
+    children_that_end_at_once,
+    children_that_fail_at_once,
+    a_wait_for_the_finished,
+    stop_of_a_deep_tree,
+    resume_of_a_deep_tree,
+    a_report_below_a_halting_deep_tree,
+    a_failure_at_the_bottom,
+    a_long_failure_at_the_bottom,
+    a_rescue_at_the_bottom,
+    an_interrupt_of_the_last_handler,
+    the_last_handler_ends,
+    stop_of_handlers_of_handlers,
+    the_last_handler_fails,
+    a_record_beside_siblings_that_wait,
+    the_last_of_the_siblings_ends,
+    a_delete,
+    conditions_that_do_not_hold,
+    starts_beside_events_for_others,
+    one_start_takes_all,
+    claims_one_after_the_other,
+    many_interrupt_defs,
+    failures_that_wait_for_their_handlers,
+    an_event_of_many_remembered,
+    a_touch_after_a_crash,
+)
+
+
+def name_of(kind: Kind) -> str:
+    """What is dear about it."""
+    return kind.__name__.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a record cost, beside what it may."""
+
+    bytecodes: int
+    """0: it was timed."""
+    seconds: float
+    """Of processor time; 0: it was counted."""
+    events: int
+    records: int
+    written: int
+    """Bytes."""
+    read: int
+    """Bytes of the record itself."""
+    steps: int
+    """Of computing, as the limit counts them."""
+    waiting: int
+    """Threads that wait for an ExternalEvent of the ExternalEventDef, where the record is one."""
+
+    @property
+    def bound(self) -> int:
+        """What it may cost in bytecodes: linear in all of these."""
+        return (
+            30_000
+            + 1_500 * self.events
+            + 500 * self.records
+            + 10 * self.written
+            + 100 * self.read
+            + 250 * self.steps
+            + 200 * self.waiting
+        )
+
+    @property
+    def units(self) -> float:
+        """How many times 10,000 events or 1 MiB, at least once: what may take 100 ms."""
+        return max(1.0, self.events / 10_000, self.written / 2**20)
+
+
+def cost_of(kind: Kind, size: int, *, timed: bool = False) -> Cost:
+    """Fold the record of a kind."""
+    case, command = kind(size)
+    case.rig.now_ms += 1
+    record = case.rig.command(command)
+    shard, steps_max = case.rig.shard, Limits().steps_per_command
+    waiting = 0
+    if isinstance(command, ExternalEvent) and command.thread is None:
+        waiting = len(case.run.index.parked.get((WakeOn.EXTERNAL_EVENT, command.external_event_def), ()))
+    outputs: list[OutputRecord] = []
+
+    def fold() -> None:
+        shard.required_definitions(record)
+        shard.fold(record)
+        outputs.extend(shard.take_outputs())
+
+    run = case.run
+    gc.collect()
+    started = time.process_time()
+    counted = 0 if timed else bytecodes(fold)
+    if timed:
+        fold()
+    seconds = time.process_time() - started if timed else 0.0
+    return Cost(
+        counted,
+        seconds,
+        events=sum(output.topic == "wf-events" for output in outputs),
+        records=len(outputs),
+        written=sum(len(output.value or b"") for output in outputs),
+        read=len(record.value or b""),
+        steps=max(0, steps_max - run.index.steps_left),
+        waiting=waiting,
+    )
