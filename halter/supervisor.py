@@ -83,8 +83,8 @@ NO_REASONS: Final = ("Thread 0x", "Current thread 0x", "Traceback (", "Extension
 
 
 class LastWords:
-    """What a process said last that may be why it ended: a failure on its log, or a word beside the log, such as the
-    sentence with which a command ends, or what a library says before it aborts. The rest of a log is no reason.
+    """Keeps what a process said last that may be why it ended: a failure on its log, or a word beside the log, such as
+    the sentence with which a command ends, or what a library says before it aborts. The rest of a log is no reason.
     """
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ NO_CAUSE: Final = Cause("definition-commands", 0, 0, None, 0)
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What the command at an offset comes to, or will."""
+    """The outcome of the command at an offset, there or on its way."""
 
     offset: int
     outcome: Future[tuple[Outcome, list[Definition]]]
@@ -48,7 +48,7 @@ class DefinitionFold:
         self._definitions.apply(definition)
 
     def can_be_folded(self, offset: int, command: DefinitionCommand, *, is_next: bool) -> bool:
-        """Whether the fold of a command will not hold up what else is to be folded.
+        """Say whether the fold of a command will not hold up what else is to be folded.
 
         `is_next`: all before it are folded. Then a dear one begins to be decided.
         """

@@ -35,7 +35,7 @@ class DefinitionsView:
         self.position = 0
 
     def is_read(self, value: bytes | None) -> bool:
-        """Whether the next record can be applied so that no fold has to read it; else that is begun."""
+        """Say whether the next record can be applied so that no fold has to read it; else begin to read it."""
         if self._executor is None or value is None:
             return True
         if self._reading is None or self._reading[0] != value:

@@ -183,15 +183,15 @@ class EmbeddedBroker:
         self._nodes[index].start()
 
     def is_running(self, index: int) -> bool:
-        """Whether the process of one broker is there."""
+        """Say whether the process of one broker is there."""
         return self._nodes[index].is_running
 
     def listens(self, index: int) -> bool:
-        """Whether somebody listens on one broker's port, which it does when it is about to answer."""
+        """Say whether somebody listens on one broker's port, as the broker does when it is about to answer."""
         return not is_free(self._nodes[index].place.port)
 
     def failure_of(self, index: int) -> str:
-        """What happened to one broker that ended, with the end of its log."""
+        """Tell what happened to one broker that ended, with the end of its log."""
         return self._nodes[index].failure()
 
     def __enter__(self) -> Self:

@@ -21,7 +21,7 @@ POLICY: Final = RestartPolicy(first_wait=1.0)
 
 @dataclass(slots=True)
 class Kept:
-    """What is known of one broker. `again_at`: when it is started again; None: it runs, or ran at the last look."""
+    """One broker. `again_at`: when it is started again; None: it runs, or ran at the last look."""
 
     steadiness: Steadiness
     deaths: int = 0

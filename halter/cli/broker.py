@@ -115,7 +115,7 @@ def watch(kafka: "EmbeddedBroker", ready_file: Path | None) -> None:
 
 
 def ready_line(kafka: "EmbeddedBroker") -> str:
-    """What a program is told of a Kafka that answers, as JSON."""
+    """Write what a program is told of a Kafka that answers, as JSON."""
     from halter.broker.jars import KAFKA_VERSION
 
     return json.dumps(

@@ -42,7 +42,7 @@ class DefinitionsReader:
         self._place = names.definitions
         self._consumer: Consumer | None = None
         self._coming: deque[Message] = deque()
-        """What has come and is not read."""
+        """Records that have come and are not read."""
         self._log = structlog.get_logger("halter.runtime")
 
     def open(self) -> None:
@@ -81,7 +81,7 @@ class DefinitionsReader:
         return message.error() is not None or self._definitions.is_read(message.value())
 
     def will_come_to(self, position: int) -> bool:
-        """Whether a position that is not reached yet is there."""
+        """Say whether a position that is not reached yet is there."""
         _, high = self._calls.until_answered(self._watermarks, again_for=AWAY)
         if position > high:
             self._log.info("definitions_position_unknown", required=position, topic_ends_at=high)

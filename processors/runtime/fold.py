@@ -138,7 +138,7 @@ class Definitions(Protocol):
     such as the marks that end transactions."""
 
     def is_read(self, value: bytes | None) -> bool:
-        """Whether the next record can be applied without making a fold wait; asked again until it can."""
+        """Say whether the next record can be applied without making a fold wait; asked again until it can."""
         ...
 
     def read_newest(self) -> None:

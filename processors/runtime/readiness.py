@@ -42,7 +42,7 @@ class Snapshot:
 
     @property
     def live(self) -> bool:
-        """Whether its work is not over: then the process ends, or should."""
+        """Say whether its work is not over: then the process ends, or should."""
         return self.state is not State.STOPPED
 
     def as_dict(self) -> dict[str, Any]:
