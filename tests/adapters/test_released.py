@@ -6,11 +6,14 @@ The recordings (`tests/released`) were made by the released code itself; see `te
 import json
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from halter.scenarios.comparison import difference
+from halter.scenarios.document import read_scenario
+from halter.yaml_files import read_yaml
 from processors.codec import Codec, Unencodable, UnknownRelease
 from processors.codec.dropped import is_default
 from processors.core.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf, TaskStatus
@@ -27,6 +30,10 @@ DECIDED_OTHERWISE_SINCE: dict[str, str] = {
     ),
 }
 """Scenario -> why today's rules decide other events for the same inputs. A WfRun of an old log stays as it was."""
+
+
+SCENARIOS = Path(__file__).parent.parent / "scenarios"
+HALTED_AT_ITS_ARRIVAL = "S3.2-a-time-that-cannot-be-computed-at-arrival-fails-the-node-when-the-thread-runs"
 
 
 class Upgraded(ShardRig):
@@ -178,6 +185,20 @@ def test_what_a_release_has_no_field_for_is_refused_and_not_dropped() -> None:
         Unencodable, match=r"schemas of 0.1.0 have a field for, found WfRun.quarantined_ms = 1: .*HALTER_SCHEMAS"
     ):
         codec.encode(run)
+
+
+@pytest.mark.parametrize("release", [None, "0.1.0"])
+def test_an_event_that_a_release_does_not_know_is_not_decided_while_it_is_written(release: str | None) -> None:
+    """A thread is halted in the command in which it comes to a SLEEP whose time cannot be computed."""
+    document = read_yaml(SCENARIOS / f"{HALTED_AT_ITS_ARRIVAL}.yaml").data
+    scenario, _ = read_scenario(document, lambda name: name)
+    assert scenario is not None
+    rig = ShardRig(release=release)
+    rig.turn(*scenario.definitions)
+    happened = rig.events(RunWf("w", "s"), ExternalEvent("w", "k", "1"), ExternalEvent("w", "rf", "1"))
+    assert ("ArrivalFailed" in happened) == rig.codec.knows("ArrivalFailed") == (release is None)
+    # Its handler has mended the Variable by the time that the thread runs, which is when 0.1.0 looks at it.
+    assert ("TimerArmed" in happened) == (release is not None)
 
 
 def test_a_release_that_never_was_cannot_be_written() -> None:
