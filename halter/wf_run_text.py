@@ -17,7 +17,7 @@ from halter.waiting_text import NO_BREAK, wait_data, wait_text
 from processors.core.context import WfSpecLookup
 from processors.core.engine import indexed
 from processors.core.evolve import index_of
-from processors.core.model import ExternalEventStatus, Status, ThreadRun, WfRun
+from processors.core.model import ExternalEventStatus, Status, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.waiting import Held, ToRun, waits_of
 from processors.errors import HalterError
 
@@ -83,14 +83,33 @@ def _lines(run: WfRun, now_ms: int) -> Iterator[Line]:
         yield "  ", f"{since}: {kept}", "QUARANTINED"
     for thread in run.threads.values():
         yield from _thread(run, thread, now_ms)
+    by_outcome: dict[ExternalEventStatus, list[str]] = {}
+    by_thread = []
+    for event in run.external_events.values():
+        name = f"{event.external_event_def} {event.external_event_id}"
+        if len({outcome.status for outcome in event.outcomes or ()}) > 1:
+            by_thread.append(f"{name}: {_outcomes(event)}")
+        else:
+            by_outcome.setdefault(event.status, []).append(name)
     for status, words in (
         (ExternalEventStatus.UNCLAIMED, "unclaimed"),
         (ExternalEventStatus.SUPERSEDED, "superseded"),
         (ExternalEventStatus.DROPPED, "dropped"),
     ):
-        events = [event for event in run.external_events.values() if event.status is status]
-        if events:
-            yield "  ", f"{words}: " + ", ".join(f"{e.external_event_def} {e.external_event_id}" for e in events), ""
+        if status in by_outcome:
+            yield "  ", f"{words}: " + ", ".join(by_outcome[status]), ""
+    for line in by_thread:
+        yield "  ", line, ""
+
+
+def _outcomes(event: WfRunExternalEvent) -> str:
+    """What became of an ExternalEvent in each thread."""
+    threads: dict[ExternalEventStatus, list[str]] = {}
+    for outcome in event.outcomes or ():
+        threads.setdefault(outcome.status, []).append(f"#{outcome.thread}")
+    parts = [f"{status.lower()}{NO_BREAK}in{NO_BREAK}{', '.join(numbers)}" for status, numbers in threads.items()]
+    more = event.outcomes_left_out
+    return "; ".join([*parts, f"and{NO_BREAK}{more}{NO_BREAK}threads{NO_BREAK}more"] if more else parts)
 
 
 def _title(run: WfRun) -> str:

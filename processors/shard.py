@@ -103,6 +103,7 @@ class ShardFactory:
             append_times=codec.writes(ExternalEventPosted.__name__, "appended_ms"),
             arrival_failures=codec.knows(ArrivalFailed.__name__),
             binds_event_defs=codec.writes(Definition.__name__, "external_event_defs"),
+            keeps_outcomes=codec.writes(ExternalEventPosted.__name__, "keeps_outcomes"),
         )
         self._inputs = _INPUTS if can_be_operated(codec) else tuple(it for it in _INPUTS if it != OPERATOR_COMMANDS)
         self._task_queues = frozenset(task_queues)

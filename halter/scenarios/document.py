@@ -222,6 +222,7 @@ _EXPECT_FIELDS = (
     "unclaimed",
     "dropped",
     "superseded",
+    "outcomes",
     "tasks_out",
     "thread_count",
 )
@@ -583,6 +584,8 @@ class _Reader:
         for name in ("unclaimed", "dropped", "superseded"):
             given.items(name)
         given.number("thread_count", None)
+        if "outcomes" in expected:
+            expected["outcomes"] = given.entries("outcomes")
         if "threads" in expected:
             expected["threads"] = self.by_number(given, "threads", self.expected_thread)
         if "variables" in expected:

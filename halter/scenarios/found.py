@@ -123,6 +123,15 @@ def _ids(status: ExternalEventStatus) -> Callable[[WfRunFound, Any], list[str]]:
     return ids
 
 
+def _outcomes(run: WfRunFound, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        one.external_event_id: [f"{it.thread} {it.status}" for it in one.outcomes]
+        + ([f"{one.outcomes_left_out} left out"] if one.outcomes_left_out else [])
+        for one in run.external_events
+        if one.external_event_id in wanted and one.outcomes is not None
+    }
+
+
 def _tasks_out(run: WfRunFound) -> Iterator[dict[str, Any]]:
     for number in sorted(run.threads):
         one = run.threads[number]
@@ -139,6 +148,7 @@ _PARTS: dict[str, Callable[[WfRunFound, Any], Any]] = {
     "unclaimed": _ids(ExternalEventStatus.UNCLAIMED),
     "dropped": _ids(ExternalEventStatus.DROPPED),
     "superseded": _ids(ExternalEventStatus.SUPERSEDED),
+    "outcomes": _outcomes,
     "tasks_out": lambda run, _wanted: list(_tasks_out(run)),
     "thread_count": lambda run, _wanted: len(run.threads),
 }

@@ -39,6 +39,7 @@ PARTS: Final[Mapping[str, type]] = {
         events.ExternalEventKeyRef,
         events.VariableWrite,
         model.AcceptedInterrupt,
+        model.ExternalEventOutcome,
         model.Failure,
         model.NodeRun,
         model.RecordHeader,

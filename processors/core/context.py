@@ -92,3 +92,5 @@ class Context:
     """Whether a WfRun reads ExternalEvents that came before it as its WfSpec binds them: 0.1.0 did not."""
     arrival_failures: bool = True
     """Whether the log can say that a halted thread came to a node whose time cannot be computed: 0.1.0 could not."""
+    keeps_outcomes: bool = True
+    """Whether the row of an ExternalEvent can say what became of it in each thread: that of 0.1.0 cannot."""

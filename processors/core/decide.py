@@ -237,6 +237,7 @@ def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) 
         command.thread,
         _forgettable(run, context),
         appended_ms=time_ms if late else None,
+        keeps_outcomes=context.keeps_outcomes,
     )
 
 

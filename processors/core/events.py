@@ -73,6 +73,8 @@ class ExternalEventPosted:
     """Ids that are no longer remembered from here on: old, and more than need be."""
     appended_ms: int | None = None
     """When its record was appended, where the WfRun's time is ahead of that: it had later records of other topics."""
+    keeps_outcomes: bool = False
+    """Whether its row says what becomes of it in each thread."""
 
 
 @record

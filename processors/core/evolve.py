@@ -53,9 +53,11 @@ from processors.core.model import (
     FAILED,
     MANY_REASONS,
     NO_INCARNATION,
+    OUTCOMES_MAX,
     TERMINAL,
     AcceptedInterrupt,
     ExternalEventKey,
+    ExternalEventOutcome,
     ExternalEventStatus,
     Failure,
     HaltedByParent,
@@ -294,6 +296,7 @@ def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
         posted_seq=entry.seq,
         content=event.content,
         thread=event.thread,
+        outcomes=[] if event.keeps_outcomes else None,
     )
     run.changes.external_events.add((event_def, event_id))
     _list_unclaimed(run.index, run.external_events[event_def, event_id])
@@ -327,7 +330,9 @@ def _list_unclaimed(index: Index, event: WfRunExternalEvent) -> None:
 def _accept(run: WfRun, number: int, event_def: str, event_id: str) -> None:
     run.accepted_interrupts.append(AcceptedInterrupt(number, event_def, event_id))
     _list_accepted(run.index, number, event_def, event_id)
-    _change_event(run, (event_def, event_id)).status = ExternalEventStatus.CLAIMED
+    event = _change_event(run, (event_def, event_id))
+    event.status = ExternalEventStatus.CLAIMED
+    _note_outcome(event, number, ExternalEventStatus.CLAIMED)
 
 
 def _list_accepted(index: Index, number: int, event_def: str, event_id: str) -> None:
@@ -341,13 +346,39 @@ def _list_accepted(index: Index, number: int, event_def: str, event_id: str) -> 
     index.awaiting[key] = index.awaiting.get(key, 0) + 1
 
 
-def _settle_interrupt(run: WfRun, number: int, key: ExternalEventKey) -> None:
-    """Take an interrupt off the waiting list; its event's content goes with the last thread that waited for it."""
+def _note_outcome(event: WfRunExternalEvent, number: int, status: ExternalEventStatus, *, is_new: bool = True) -> None:
+    """Keep what became of an ExternalEvent in a thread, which is new there or takes the place of an earlier outcome."""
+    outcomes = event.outcomes
+    if outcomes is None:
+        return
+    if not outcomes:
+        outcomes.append(ExternalEventOutcome(number, status))
+        return
+    at = bisect.bisect_left(outcomes, number, key=_thread_of)
+    if at < len(outcomes) and outcomes[at].thread == number:
+        outcomes[at] = ExternalEventOutcome(number, status)
+    elif not is_new:
+        pass  # that was left out
+    elif len(outcomes) < OUTCOMES_MAX:
+        outcomes.insert(at, ExternalEventOutcome(number, status))
+    else:
+        event.outcomes_left_out += 1
+
+
+def _thread_of(outcome: ExternalEventOutcome) -> int:
+    return outcome.thread
+
+
+def _settle_interrupt(run: WfRun, number: int, key: ExternalEventKey) -> bool:
+    """Take an interrupt off the waiting list; its event's content goes with the last thread that waited for it. Return
+    whether it was on the list.
+    """
     event_def, event_id = key
     index = run.index
     by_def = index.pending.get(number)
     ranks = None if by_def is None else by_def.get(event_def)
-    if by_def is not None and ranks is not None and event_id in ranks:
+    was_accepted = ranks is not None and event_id in ranks
+    if by_def is not None and ranks is not None and was_accepted:
         heads, first = index.pending_heads[number], next(iter(ranks.values()))
         rank = ranks.pop(event_id)
         del run.accepted_interrupts[index.pending_ranks.take(rank)]
@@ -364,12 +395,15 @@ def _settle_interrupt(run: WfRun, number: int, key: ExternalEventKey) -> None:
             del index.awaiting[key]
     if key not in index.awaiting:
         _change_event(run, key).content = None
+    return was_accepted
 
 
 def _give_up(run: WfRun, event: InterruptDropped | InterruptSuperseded, status: ExternalEventStatus) -> None:
     key = (event.external_event_def, event.external_event_id)
-    _settle_interrupt(run, event.thread, key)
-    _change_event(run, key).status = status
+    was_accepted = _settle_interrupt(run, event.thread, key)
+    given_up = _change_event(run, key)
+    given_up.status = status
+    _note_outcome(given_up, event.thread, status, is_new=not was_accepted)
     reason = PendingInterrupt(event.external_event_def, event.external_event_id)
     thread = run.threads.get(event.thread)
     if thread is not None and run.is_held_by(thread, PendingInterrupt) and reason in thread.halt_reasons:
@@ -477,6 +511,7 @@ def _claim(run: WfRun, event: NodeCompleted | NodeFailed | ThreadFailed) -> None
         claimed = _change_event(run, (event.external_event_def, event.external_event_id))
         claimed.status = ExternalEventStatus.CLAIMED
         claimed.content = None
+        _note_outcome(claimed, event.thread, ExternalEventStatus.CLAIMED)
 
 
 def _fail_node(thread: ThreadRun, failure: Failure) -> None:

@@ -17,7 +17,9 @@ BEFORE_ITS_WF_RUN = 0
 
 
 def drop_unfit(run: WfRun, context: Context) -> Iterator[Event]:
-    """What came before this WfRun, which has just started, and is not what its WfSpec binds; in order of arrival."""
+    """What came before this WfRun, which has just started, and is not what its WfSpec binds: of each
+    ExternalEventDef in order of arrival.
+    """
     assert run.spec is not None
     for event_def in sorted(run.spec.external_event_defs.intersection(run.index.unclaimed)):
         bound = context.definitions.external_event_def(event_def, run.wf_spec)

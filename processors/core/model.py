@@ -296,6 +296,21 @@ class ExternalEventStatus(StrEnum):
     SUPERSEDED = "SUPERSEDED"
 
 
+@record
+class ExternalEventOutcome:
+    """What became of an ExternalEvent in one thread."""
+
+    thread: int
+    status: ExternalEventStatus
+    """CLAIMED: its node took it, or it accepted the interrupt, whose handler is to start or has started. SUPERSEDED and
+    DROPPED: its handler never starts.
+    """
+
+
+OUTCOMES_MAX = 100
+"""Of an ExternalEvent, that are kept by thread."""
+
+
 @dataclass(slots=True)
 class WfRunExternalEvent:
     """An ExternalEvent as a WfRun keeps it: its content while it may still be used, its id to know a repeat."""
@@ -311,6 +326,12 @@ class WfRunExternalEvent:
     """The seq that recorded it; 0 if it came before its WfRun."""
     content: Value = None
     thread: int | None = None
+    outcomes: list[ExternalEventOutcome] | None = None
+    """Of the threads that took it or were to take it, ascending by number, the first 100 to do so; None where they are
+    not kept: it was posted before they were.
+    """
+    outcomes_left_out: int = 0
+    """Of how many threads more there was an outcome."""
 
     @property
     def key(self) -> "ExternalEventKey":

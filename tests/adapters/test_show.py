@@ -125,6 +125,50 @@ def test_the_history_of_a_partition_has_what_was_skipped_in_it(
     assert "wf-commands[0]@7" in shown
 
 
+def test_an_event_that_fared_differently_in_each_thread_is_shown_by_thread(
+    client: RigClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "several.yaml"
+    file.write_text(SEVERAL)
+    client.rig.turn(*read_definition_file(file).commands)
+    later(client, 0, RunWf("w", "several", {}))
+    for event_id, thread in (("e1", None), ("e2", None), ("e3", 1), ("e4", 9)):
+        later(client, 1, ExternalEvent("w", "poke", event_id, None, thread))
+    shown = printed(client, runs.show, "w", capsys=capsys)
+    assert [line.strip() for line in shown.splitlines()][-2:] == [
+        "unclaimed: poke e4",
+        "poke e2: superseded in #1; claimed in #2",
+    ]
+    (_, one, *_) = json.loads(printed(client, runs.show, "w", capsys=capsys, as_json=True))["external_events"]
+    assert one["outcomes"] == [{"thread": 1, "status": "SUPERSEDED"}, {"thread": 2, "status": "CLAIMED"}]
+    assert one["outcomes_left_out"] == 0
+
+
+SEVERAL = """
+wf_specs:
+  - name: several
+    entrypoint: main
+    threads:
+      main:
+        nodes:
+          start: {kind: ENTRYPOINT, next: kids}
+          kids: {kind: START_MULTIPLE_THREADS, thread: kid, over: [1, 2], next: wait}
+          wait: {kind: EXTERNAL_EVENT, event: go, next: done}
+          done: {kind: EXIT}
+      kid:
+        interrupts: [{event: poke, handler: h, policy: latest}]
+        nodes:
+          start: {kind: ENTRYPOINT, next: wait}
+          wait: {kind: EXTERNAL_EVENT, event: go, next: done}
+          done: {kind: EXIT}
+      h:
+        nodes:
+          start: {kind: ENTRYPOINT, next: wait}
+          wait: {kind: EXTERNAL_EVENT, event: go, next: done}
+          done: {kind: EXIT}
+"""
+
+
 # What threads wait for.
 
 WAITING = """

@@ -32,6 +32,7 @@ from processors.core.model import (
     FAILED,
     TERMINAL,
     TRANSITIONS,
+    ExternalEventKey,
     ExternalEventStatus,
     HaltedByParent,
     HaltReason,
@@ -63,6 +64,15 @@ MOVING = frozenset({Status.RUNNING, Status.HALTING})
 Transition = tuple[Status | None, Status]
 
 
+_OUTCOMES = {
+    "pending": ExternalEventStatus.CLAIMED,
+    "handled": ExternalEventStatus.CLAIMED,
+    "dropped": ExternalEventStatus.DROPPED,
+    "superseded": ExternalEventStatus.SUPERSEDED,
+}
+"""What became of an accepted interrupt -> what its ExternalEvent says of the thread."""
+
+
 class Violated(AssertionError):
     """A rule does not hold; the message names it and what was found."""
 
@@ -83,6 +93,13 @@ class Watch:
         self.seen: set[Transition] = set()
         self.settled: dict[tuple[int, str, str], str] = {}
         """(thread, ExternalEventDef, event id) of each accepted interrupt -> what became of it."""
+        self._outcomes: dict[ExternalEventKey, dict[int, ExternalEventStatus]] = {
+            key: {outcome.thread: outcome.status for outcome in event.outcomes or ()}
+            for key, event in run.external_events.items()
+        }
+        """ExternalEvent -> thread -> what became of it there, in the order in which they got to it."""
+        self._settling: set[ExternalEventKey] = set()
+        """Of the command that is being folded: to which ExternalEvents something happened."""
         self._accepting: list[tuple[int, str, str]] = []
         """Of the command that is being folded: who must accept its ExternalEvent."""
 
@@ -110,6 +127,7 @@ class Watch:
         event = entry.event
         match event:
             case ExternalEventPosted():
+                self._outcomes[event.external_event_def, event.external_event_id] = {}
                 self._accepting = [
                     (number, event.external_event_def, event.external_event_id)
                     for number, thread in self.run.threads.items()
@@ -204,6 +222,7 @@ class Watch:
             assert entry.event.external_event_id is not None
             claimed = self.run.external_events[entry.event.external_event_def, entry.event.external_event_id]
             check(claimed.status is ExternalEventStatus.CLAIMED, "what was used is CLAIMED", claimed)
+            self._note_outcome(claimed.key, entry.event.thread, ExternalEventStatus.CLAIMED)
         if isinstance(entry.event, Resume):
             thread = self.run.threads[entry.event.thread]
             check(not live_handlers(self.run, thread), "a thread runs again after its last handler", thread)
@@ -249,12 +268,29 @@ class Watch:
         allowed = {None: {"pending", *not_handled}, "pending": {"handled", *not_handled}}.get(old, set())
         check(what in allowed, "an accepted interrupt gets one handler, or is dropped, or superseded", (key, old, what))
         self.settled[key] = what
+        self._note_outcome((event_def, event_id), number, _OUTCOMES[what])
+
+    def _note_outcome(self, key: ExternalEventKey, number: int, outcome: ExternalEventStatus) -> None:
+        self._outcomes.setdefault(key, {})[number] = outcome
+        self._settling.add(key)
+
+    def _check_outcomes(self) -> None:
+        for key in self._settling:
+            event, outcomes = self.run.external_events.get(key), self._outcomes[key]
+            if event is not None and event.outcomes is not None:
+                kept = sorted(list(outcomes.items())[:100])
+                found = [(outcome.thread, outcome.status) for outcome in event.outcomes]
+                rule = "the row of an ExternalEvent says what became of it in each thread, or how many are left out"
+                check((found, event.outcomes_left_out) == (kept, len(outcomes) - len(kept)), rule, (event, outcomes))
+        self._settling.clear()
 
     def end_of_command(self) -> None:
         """Between commands: what is pending is what the WfRun says is pending."""
+        self._check_outcomes()
         accepting, self._accepting = self._accepting, []
         if not self.run.exists:
             self.settled.clear()
+            self._outcomes.clear()
             return
         for key in accepting:
             check(key in self.settled, "who registered for an ExternalEvent and can go on accepts it", key)
