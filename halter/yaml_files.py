@@ -3,7 +3,8 @@
 YAML 1.2's core schema: only true and false are booleans (`on`, `yes`, `no` are words), dates are text, `010` is ten.
 JSON is YAML, so .json files are read alike; but what is JSON is not given to the YAML parser, which knows neither the
 surrogate pairs of `json.dumps` nor keys of more than 1,024 characters nor all characters. A key said twice is an error,
-tags are not taken, and aliases count for what they stand for, so no small file becomes a large one.
+tags are not taken, and aliases count for what they stand for, in values, levels and bytes of text, so no small file
+becomes a large one.
 """
 
 import json
@@ -62,6 +63,8 @@ class _Node:
     column: int
     data: object = None
     size: int = 1
+    text_bytes: int = 0
+    """Of its texts and those of all that is in it, keys included."""
     depth: int = 1
     children: dict[Step, "_Child"] = field(default_factory=dict)
     is_list: bool = False
@@ -234,7 +237,7 @@ class _Parser:
                 self._check_tag(event, line, column)
                 plain = event.style in (None, "")
                 data = self._scalar(event.value, line, column) if plain else event.value
-                self._finish(_Node(line, column, data), event.anchor)
+                self._finish(_Node(line, column, data, text_bytes=_bytes_of(event.value)), event.anchor)
             case yaml.AliasEvent():
                 node = self.anchors.get(event.anchor or "")
                 if node is None or not node.finished:
@@ -279,9 +282,14 @@ class _Parser:
             return
         parent = self.open[-1]
         parent.size += node.size
+        parent.text_bytes += node.text_bytes
         parent.depth = max(parent.depth, node.depth + 1)
         if parent.size > NODES_MAX or parent.depth > DEPTH_MAX:
             raise self._fatal(line, column, f"expected at most {NODES_MAX} values, found more behind aliases")
+        if parent.text_bytes > FILE_BYTES_MAX:
+            raise self._fatal(
+                line, column, f"expected at most {FILE_BYTES_MAX} bytes of text, found more behind aliases"
+            )
         if isinstance(parent.data, list):
             parent.children[len(parent.data)] = _Child(line, column, node)
             parent.data.append(node.data)
@@ -316,7 +324,10 @@ class _Parser:
                 return 0
             return int(text)
         if _BASED.fullmatch(text):
-            return int(text, 0) if len(text) <= 40 else math.inf
+            if len(text) > 40:
+                self._problem(line, column, "expected a number of 64 bits, found more digits")
+                return 0
+            return int(text, 0)
         return float(text) if _FLOAT.fullmatch(text) else text
 
 
@@ -332,6 +343,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
 def _kind(data: object) -> str:

@@ -27,6 +27,16 @@ LEGAL_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 QUEUE_PREFIX: Final = "task-requests-"
 
 
+FILE_BYTES_MAX: Final = 1024 * 1024
+"""Of a topics.yaml, and of the text in it with what stands behind aliases and `<<` written out."""
+
+VALUES_MAX: Final = 100_000
+"""So many values it may have, those behind aliases counted each time."""
+
+DEPTH_MAX: Final = 100
+FOUND_LENGTH_MAX: Final = 80
+
+
 class TopicsFileError(HalterError):
     """topics.yaml says something that cannot be. Whoever keeps the file corrects the line that is named."""
 
@@ -241,7 +251,7 @@ class Field:
         """Say what was expected here; the caller raises it."""
         found = {dict: "a mapping", list: "a list", type(None): "nothing"}.get(type(self.value))
         return TopicsFileError(
-            f"{self.file}:{self.line}: {self.name}: expected {expected}, found {found or repr(self.value)}"
+            f"{self.file}:{self.line}: {self.name}: expected {expected}, found {found or _shown(self.value)}"
         )
 
     def mapping(self, allowed: frozenset[str] | None = None) -> "dict[str, Field]":
@@ -294,6 +304,25 @@ class Field:
         raise self.wrong("a text or a number")
 
 
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= FOUND_LENGTH_MAX else text[: FOUND_LENGTH_MAX - 3] + "..."
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a node becomes when its aliases are written out."""
+
+    values: int = 1
+    text_bytes: int = 0
+    depth: int = 1
+
+    def around(self, inner: "Size") -> "Size":
+        """With one more value in it."""
+        values, text_bytes = self.values + inner.values, self.text_bytes + inner.text_bytes
+        return Size(values, text_bytes, max(self.depth, inner.depth + 1))
+
+
 class Reader(yaml.SafeLoader):
     """YAML to Fields: SafeLoader's values, with lines kept and keys that stand twice refused."""
 
@@ -307,7 +336,46 @@ class Reader(yaml.SafeLoader):
         node = self.get_single_node()
         if node is None:
             raise TopicsFileError(f"{self.file}:1: expected `settings`, `topics` and `services`, found nothing")
+        self._check_size(node)
         return self._field(node, "")
+
+    def _check_size(self, root: yaml.Node) -> None:
+        """Refuse a file that becomes large or endless, before anything is made of it: aliases are one node here."""
+        sizes: dict[int, Size] = {}
+        begun: set[int] = set()
+        nodes = [root]
+        while nodes:
+            node = nodes[-1]
+            if id(node) in sizes:
+                nodes.pop()
+                continue
+            inner = _inner_nodes(node)
+            if id(node) not in begun:
+                begun.add(id(node))
+                nodes += [it for it in inner if id(it) not in sizes]
+                continue
+            size = Size(text_bytes=len(node.value.encode()) if isinstance(node, yaml.ScalarNode) else 0)
+            for it in inner:
+                if id(it) not in sizes:
+                    raise self._refused(it, "a value that does not contain itself, found one")
+                size = size.around(sizes[id(it)])
+                if size.values > VALUES_MAX or size.text_bytes > FILE_BYTES_MAX or size.depth > DEPTH_MAX:
+                    raise self._refused(
+                        it,
+                        f"at most {VALUES_MAX} values, {FILE_BYTES_MAX} bytes of text and {DEPTH_MAX} levels, what is "
+                        "behind an alias counted each time, found more",
+                    )
+            sizes[id(node)] = size
+            nodes.pop()
+
+    def _refused(self, node: yaml.Node, sentence: str) -> TopicsFileError:
+        return TopicsFileError(f"{self.file}:{node.start_mark.line + 1}: expected {sentence}")
+
+    def _scalar(self, node: yaml.Node) -> object:
+        try:
+            return self.construct_object(node)
+        except (ValueError, OverflowError):  # thousands of digits, the 45th of a month
+            raise self._refused(node, f"a number, a date or text, found {_shown(node.value)}") from None
 
     def _field(self, node: yaml.Node, name: str) -> Field:
         value: object
@@ -316,13 +384,15 @@ class Reader(yaml.SafeLoader):
         elif isinstance(node, yaml.SequenceNode):
             value = [self._field(item, f"{name}[{index}]") for index, item in enumerate(node.value)]
         else:
-            value = self.construct_object(node)
+            value = self._scalar(node)
         return Field(self.file, node.start_mark.line + 1, name or "the file", value)
 
     def _fields(self, node: yaml.MappingNode, name: str) -> dict[str, Field]:
         """Resolve `<<`, whose keys give way to the mapping's own; any other key may stand once."""
         own: dict[str, int] = {}
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self._refused(key_node, "a key that is text, found a list or a mapping")
             # What an alias leads to may be flattened already: there both keys stand, and the last one counts.
             if key_node.tag == "tag:yaml.org,2002:merge" or id(node) in self.flattened:
                 continue
@@ -343,6 +413,16 @@ class Reader(yaml.SafeLoader):
         return fields
 
 
+def _inner_nodes(node: yaml.Node) -> list[yaml.Node]:
+    match node:
+        case yaml.MappingNode():
+            return [part for pair in node.value for part in pair]
+        case yaml.SequenceNode():
+            return list(node.value)
+        case _:
+            return []
+
+
 class TopicsFile:
     """Turns the text of a topics.yaml into Topics. One use."""
 
@@ -357,8 +437,11 @@ class TopicsFile:
 
     def read(self, text: str) -> Topics:
         """Read, check and name everything."""
-        reader = Reader(text, self.file)
+        if len(text.encode(errors="surrogatepass")) > FILE_BYTES_MAX:
+            raise TopicsFileError(f"{self.file}:1: expected at most {FILE_BYTES_MAX} bytes, found more")
+        reader = None
         try:
+            reader = Reader(text, self.file)
             document = reader.field()
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -366,7 +449,8 @@ class TopicsFile:
         except (yaml.YAMLError, RecursionError) as error:
             raise TopicsFileError(f"{self.file}: expected YAML, found {error}") from error
         finally:
-            reader.dispose()
+            if reader is not None:
+                reader.dispose()
         document.mapping(frozenset({"settings", "topics", "services"}))
         settings = document.child("settings")
         settings.mapping(frozenset({"group", "topics"}))

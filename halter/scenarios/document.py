@@ -49,6 +49,8 @@ START = "2026-01-01T00:00:00Z"
 ABSENT = "ABSENT"
 STEPS_MAX = 1_000_000
 """Rounds of `repeat`, the inner ones too, and steps: beyond it a `repeat` is a mistake."""
+BYTES_MAX = 256 * 1024 * 1024
+"""Of the texts of all rounds of `repeat`."""
 
 DURATION = re.compile(r"\+(\d{1,12})(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -303,6 +305,8 @@ class _Reader:
         self.places: list[DefinitionPlace] = []
         self._rejected: list[DefinitionsRejected] = []
         self._written_out = 0
+        self._bytes_written_out = 0
+        self._named: set[str] = set()
         self.near = NearNames()
 
     def problem(self, code: str, path: Path, message: str) -> None:
@@ -436,6 +440,10 @@ class _Reader:
             self.places.append(DefinitionPlace(None, path))
             yield wf_spec_command(value)
             return
+        if value in self._named:
+            self.problem("FIELD_VALUE", path, f"expected each WfSpec document once, found {_shown(value)} again")
+            return
+        self._named.add(value)
         try:
             document = self._load_wf_spec(value)
         except HalterError as error:
@@ -472,6 +480,11 @@ class _Reader:
         items = repeated.items("steps")
         if times < 1:
             self.wrong((*path, "times"), "at least 1, or nothing of the steps would be looked at", times)
+        self._bytes_written_out += times * _bytes_in(items)
+        if self._bytes_written_out > BYTES_MAX:
+            message = f"expected at most {BYTES_MAX} bytes of text with all rounds written out, found more"
+            self.problem("LIMIT", (*path, "times"), message)
+            return
         for number in range(1, times + 1):
             problems = len(self.problems)
             self._written_out += 1
@@ -686,6 +699,18 @@ _STEPS: dict[str, Callable[[_Reader, Any, Path], Action | Expectation | None]] =
     "expect_rejected": _Reader.expect_rejected,
     "expect_definition_rejected": _Reader.expect_definition_rejected,
 }
+
+
+def _bytes_in(value: Any) -> int:
+    match value:
+        case str():
+            return len(value)
+        case list():
+            return sum(map(_bytes_in, value))
+        case Mapping():
+            return sum(_bytes_in(key) + _bytes_in(item) for key, item in value.items())
+        case _:
+            return 0
 
 
 def _in_round(value: Any, number: int) -> Any:
