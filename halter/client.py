@@ -23,7 +23,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from halter.ids import new_id
 from halter.inspection import BeginningMissing, History, WfRunReader
 from halter.lost_outcomes import DeadLettered, NoOutcome, expect_folded, folded, raise_if_dead_letter
-from halter.reading import FROM_THE_START, PartitionReader, PartitionsDiffer
+from halter.reading import FROM_THE_START, PartitionReader, PartitionsDiffer, TopicMissing
 from halter.skipping import CannotSkip, NoSuchPartition, NotSkipped, SkipOutcome, check_place, time_to_skip
 from processors.codec import Codec
 from processors.core.canonical import document_text
@@ -80,7 +80,7 @@ from processors.inputs import (
     partition_key,
 )
 from processors.partitioner import partition_of
-from processors.settings import Settings
+from processors.settings import KafkaUnavailable, Settings
 from processors.topics import Topics
 
 OUTCOME_SECONDS: Final = 30.0
@@ -355,7 +355,7 @@ class Client:
             command = replace(command, command_id=new_id())
         value = self.check(command)
         events = self.topics.definition_events
-        events_end, log_end = self.reader.end(events, 0), self.reader.end(self.topics.wf_events, 0)
+        events_end, log_end = self.reader.end(events, 0), self._log_end_if_readable()
         partition, offset = self._send(self.topics.definition_commands, command, value)
         looked = time.monotonic()
         deadline = looked + timeout_s
@@ -387,8 +387,17 @@ class Client:
         of_it = outcome.cause.topic == DEFINITION_COMMANDS and outcome.cause.offset == offset
         return outcome if of_it else None
 
-    def _raise_if_skipped(self, topic: str, partition: int, offset: int, log_end: int) -> None:
+    def _log_end_if_readable(self) -> int | None:
+        """None for who may not read the log, as definers might not before: to them the topic is not there."""
+        try:
+            return self.reader.end(self.topics.wf_events, 0)
+        except (KafkaUnavailable, TopicMissing):
+            return None
+
+    def _raise_if_skipped(self, topic: str, partition: int, offset: int, log_end: int | None) -> None:
         """Raise CommandSkipped if an operator had a record passed over whose outcome is waited for elsewhere."""
+        if log_end is None:
+            return
         for message in self.reader.read(self.topics.wf_events, partition, log_end):
             entry = self.codec.decode(message.value() or b"")
             assert isinstance(entry, LogEntry)

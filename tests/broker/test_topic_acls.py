@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -24,6 +25,7 @@ from halter.broker.cluster import choose_ports, new_cluster_id
 from halter.broker.configuration import Place, as_text, properties
 from halter.broker.jars import kafka_jars
 from halter.broker.node import Node
+from halter.client import Client, NoOutcome
 from halter.refused_reports import RefusedReports
 from halter.topic_acls import acls
 from halter.topic_admin import make_so
@@ -222,6 +224,23 @@ def test_a_task_worker_that_may_not_read_the_log_says_so_once_and_goes_on(guarde
         refused.close()
     said = [it for it in logs if it["event"] == "refused_reports_not_seen"]
     assert [it["topic"] for it in said] == ["wf-events"]
+
+
+def test_a_definer_that_may_not_read_the_log_is_not_told_of_a_skip_and_puts_all_the_same(guarded: str, topics: Topics):
+    admin = AdminClient(client(guarded, OPERATOR).admin())
+    any_of_them = AclOperation.ANY, AclPermissionType.ANY
+    place = ResourceType.TOPIC, topics.wf_events, ResourcePatternType.LITERAL, "User:halter-definer", "*"
+    (deleted,) = [future.result() for future in admin.delete_acls([AclBindingFilter(*place, *any_of_them)]).values()]
+    assert deleted
+    settings, deadline = client(guarded, "halter-definer"), time.monotonic() + DEADLINE_S
+    try:
+        while topics.wf_events in readable(settings, topics, "none"):
+            assert time.monotonic() < deadline
+        with Client(settings, topics) as definer, pytest.raises(NoOutcome):
+            definer.put_external_event_def("page-seen", timeout_s=1.5)
+    finally:
+        for future in admin.create_acls(deleted).values():
+            future.result()
 
 
 def test_another_transactional_id_is_refused_to_the_worker(guarded: str, topics: Topics):
