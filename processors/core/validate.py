@@ -248,6 +248,8 @@ class Unread:
             return True
         if code in _OF_NAMES:
             return False
+        if code == "VAR_DEFAULT_TYPE" and (path[1], path[3]) in self.variables:
+            return True
         if code in ("VAR_UNKNOWN", "VAR_SCOPE") and self.declarations:
             return True
         if code in _OF_THE_FORM_OF_NODES and path[1] in self._nodes:

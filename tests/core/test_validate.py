@@ -4,14 +4,19 @@
 
 import json
 from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from halter.scenarios.definitions import register
+from halter.scenarios.document import read_scenario
+from halter.yaml_files import read_yaml
 from processors.core import near_names
-from processors.core.commands import DefinitionKind
+from processors.core.commands import DefinitionKind, PutWfSpec
 from processors.core.documents import path_text
 from processors.core.events import Definition
 from processors.core.validate import CODES, check_document, hints
@@ -626,3 +631,28 @@ def test_a_name_that_is_not_registered_gets_the_one_that_was_meant_within_bounds
 
     assert told(999).endswith("found none of that name (did you mean charge?)")
     assert told(1_000).endswith("found none of that name")
+
+
+SCENARIOS = Path(__file__).parent.parent / "scenarios"
+NO_TYPES: list[Any] = ["Int", "", 5, None]
+"""What stands for the type of a Variable and is none."""
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SCENARIOS.glob("[!V]*.yaml")))
+def test_a_variable_whose_type_is_none_is_one_problem_whatever_it_is_used_for(name: str) -> None:
+    scenario, _ = read_scenario(read_yaml(SCENARIOS / f"{name}.yaml").data, lambda file: file)
+    assert scenario is not None
+    registered, refused = register(scenario.definitions)
+    assert bool(refused) == (scenario.definitions_rejected is not None)
+    if refused:
+        return  # what else is wrong with it is reported beside it
+    for command in scenario.definitions:
+        if not isinstance(command, PutWfSpec):
+            continue
+        for thread_name, declared in json.loads(command.document)["threads"].items():
+            for variable, wrong in product(declared.get("variables", {}), NO_TYPES):
+                document = json.loads(command.document)
+                place = ("threads", thread_name, "variables", variable, "type")
+                document["threads"][thread_name]["variables"][variable]["type"] = wrong
+                _, problems = check_document(document, registered)
+                assert [(problem.code, problem.path) for problem in problems] == [("FIELD_VALUE", place)]
