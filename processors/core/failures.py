@@ -17,21 +17,15 @@ TIMEOUT = "TIMEOUT"
 INTERNAL_ERROR = "INTERNAL_ERROR"
 USER_TASK_CANCELLED = "USER_TASK_CANCELLED"
 
-RESERVED = frozenset(
-    {
-        CHILD_FAILED,
-        "CHILD_FAILURE",  # LittleHorse's name for it: nobody may use it for something else
-        VAR_SUB_ERROR,
-        VAR_MUTATION_ERROR,
-        VAR_ERROR,
-        TASK_FAILURE,
-        TASK_ERROR,
-        TIMEOUT,
-        INTERNAL_ERROR,
-        USER_TASK_CANCELLED,
-    }
+HAPPENING = frozenset(
+    {CHILD_FAILED, VAR_SUB_ERROR, VAR_MUTATION_ERROR, VAR_ERROR, TASK_FAILURE, TASK_ERROR, TIMEOUT, INTERNAL_ERROR}
 )
-"""Technical failures; every other name is a business exception."""
+"""Technical failures that there are, or that a name for catching stands for: what people are told to choose from."""
+RESERVED = HAPPENING | {
+    "CHILD_FAILURE",  # LittleHorse's name for CHILD_FAILED: nobody may use it for something else
+    USER_TASK_CANCELLED,  # of LittleHorse's user tasks, which there are not: as before, it may be caught in vain
+}
+"""Names of technical failures; every other name is a business exception."""
 
 LINKS_MAX = 32
 """Of a failure's chain of causes: handlers that fail below handlers that fail cannot make it endless."""

@@ -25,7 +25,7 @@ from processors.core.documents import (
     utf8_size,
 )
 from processors.core.events import Definition
-from processors.core.failures import RESERVED, is_of_the_engine
+from processors.core.failures import HAPPENING, RESERVED, is_of_the_engine
 from processors.core.names import is_exception_name
 from processors.core.near_names import NearNames
 from processors.core.spec import (
@@ -619,7 +619,7 @@ class _ThreadValidation:
             self.report(
                 "FAILURE_NAME_INVALID",
                 (*path, index, "catch"),
-                f"expected ERROR, EXCEPTION, a failure of the engine ({', '.join(sorted(_ENGINE_FAILURES))}) or a "
+                f"expected ERROR, EXCEPTION, a failure of the engine ({', '.join(sorted(HAPPENING))}) or a "
                 f"failure name, found {catch!r}",
             )
 
@@ -823,8 +823,7 @@ _CASTABLE = frozenset(
 )
 """Mutations whose value a cast can make fit."""
 _CLASSES = frozenset({"ERROR", "EXCEPTION"})
-_ENGINE_FAILURES = RESERVED - {"CHILD_FAILURE"}
-_CATCHABLE = _CLASSES | _ENGINE_FAILURES
+_CATCHABLE = _CLASSES | (RESERVED - {"CHILD_FAILURE"})
 _NAME_IN_WORDS = f"a name of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last)"
 
 

@@ -10,7 +10,9 @@ from halter.definition_files import check_files
 from halter.scenarios.document import _EXPECT_FIELDS, _SCENARIO_FIELDS, _STEPS, _THREAD_FIELDS
 from halter.scenarios.files import run_file
 from processors.core.documents import _EXPRESSIONS, _KINDS
+from processors.core.failures import HAPPENING, UMBRELLAS
 from processors.core.spec import MutationOperator
+from processors.core.validate import check_document
 
 PAGE = Path(__file__).parents[2] / "docs" / "wf-spec.md"
 SCENARIOS_PAGE = PAGE.with_name("scenarios.md")
@@ -51,3 +53,23 @@ def test_everything_that_can_be_written_is_on_the_page():
     text = PAGE.read_text()
     words = {*_KINDS, *_EXPRESSIONS, *MutationOperator, *(field for form in _KINDS.values() for field in form.fields)}
     assert [word for word in sorted(words) if not re.search(rf"\b{word}\b", text)] == []
+
+
+NAME_OF_A_FAILURE = re.compile(r"\b(?:[A-Z]+_)*(?:ERROR|FAILED|FAILURE|TIMEOUT|CANCELLED)\b")
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
+
+
+def test_the_failures_that_are_offered_for_catching_are_those_that_happen():
+    nodes = {
+        "a": {"kind": "ENTRYPOINT", "next": "b", "on_failure": [{"handler": "main", "catch": "no such!"}]},
+        "b": {"kind": "EXIT"},
+    }
+    document = {"name": "w", "entrypoint": "main", "threads": {"main": {"nodes": nodes}}}
+    _, problems = check_document(document, None)
+    (problem,) = [problem for problem in problems if problem.code == "FAILURE_NAME_INVALID"]
+    offered = set(NAME_OF_A_FAILURE.findall(problem.message)) - {"ERROR"}
+    (on_the_page,) = re.findall(r"one of the engine's \((.*?)\)", PAGE.read_text(), re.DOTALL)
+    assert offered == set(NAME_OF_A_FAILURE.findall(on_the_page)) == HAPPENING
+    written = "".join(path.read_text() for path in SCENARIOS.glob("*.yaml"))
+    shown = {name for name in HAPPENING if f"name: {name}" in written}
+    assert shown | UMBRELLAS.keys() == HAPPENING, "each is the name of a failure in a scenario"
