@@ -484,7 +484,10 @@ def typed_json(text: str, what: str) -> Value:
         found = dict(pairs)
         if len(found) < len(pairs):
             seen: set[str] = set()
-            twice.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            for key, _ in pairs:
+                if key in seen:
+                    twice.append(key)
+                seen.add(key)
         return found
 
     try:
