@@ -644,9 +644,34 @@ class Cost:
         return max(1.0, self.events / 10_000, self.written / 2**20)
 
 
-def cost_of(kind: Kind, size: int, *, timed: bool = False) -> Cost:
-    """Fold the record of a kind."""
+def _report(case: Case, number: int, status: TaskStatus) -> Any:
+    out = [it.number for it in case.run.threads.values() if it.task_out]
+    return case.report(out[number], status) if out else case.event("e0")
+
+
+OTHERS: dict[str, Callable[[Case], Any]] = {
+    "a stop": lambda _: StopWfRun(RUN_ID, 0),
+    "a resume": lambda _: ResumeWfRun(RUN_ID, 0),
+    "a stop of the last": lambda case: StopWfRun(RUN_ID, max(case.run.threads, default=0)),
+    "a delete": lambda _: DeleteWfRun(RUN_ID),
+    "an interrupt": lambda case: case.event("e"),
+    "a go": lambda case: case.event("go"),
+    "a go for the last": lambda case: case.event("go", max(case.run.threads, default=0)),
+    "another event": lambda case: case.event("other"),
+    "the next event": lambda case: case.event("next"),
+    "the first report": lambda case: _report(case, 0, TaskStatus.SUCCESS),
+    "the last report": lambda case: _report(case, -1, TaskStatus.SUCCESS),
+    "a failure": lambda case: _report(case, -1, TaskStatus.FAILED),
+    "a rescue": lambda case: RescueThreadRun(RUN_ID, max(case.run.threads, default=0)),
+}
+"""What else may come to any WfRun."""
+
+
+def cost_of(kind: Kind, size: int, *, timed: bool = False, other: str | None = None) -> Cost:
+    """Fold the record of a kind, or another one."""
     case, command = kind(size)
+    if other is not None:
+        command = OTHERS[other](case)
     case.rig.now_ms += 1
     record = case.rig.command(command)
     shard, steps_max = case.rig.shard, Limits().steps_per_command
