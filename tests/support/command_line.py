@@ -12,8 +12,12 @@ from halter import cli
 
 @contextmanager
 def logging_as_before() -> Iterator[None]:
-    """Leave logging to the tests after this one as it was: commands set it up for their process."""
+    """Run a command with logging as a new process has it, and leave it to the tests after this one as it was.
+
+    Commands set up logging for their process, unless somebody has; `capture_logs` alone counts as somebody.
+    """
     before = structlog.get_config() if structlog.is_configured() else None
+    structlog.reset_defaults()
     try:
         yield
     finally:
