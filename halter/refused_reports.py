@@ -24,6 +24,8 @@ from processors.settings import Settings
 POLL_SECONDS: Final = 0.2
 BATCH: Final = 1_000
 REQUEST_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 1.0
+"""So long its thread may take to end; one that asks a cluster that is away ends with the process."""
 CLOCKS_DIFFER_MS: Final = 10_000
 """So much two brokers' clocks may differ: the log is read from that long before the first report."""
 UNDECIDED_MAX: Final = 10_000
@@ -79,7 +81,7 @@ class RefusedReports:
         self._closed = True
         self._wake.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         consumer = None
