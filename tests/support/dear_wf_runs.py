@@ -624,6 +624,8 @@ class Cost:
     """Of computing, as the limit counts them."""
     waiting: int
     """Threads that wait for an ExternalEvent of the ExternalEventDef, where the record is one."""
+    waited_for: int
+    """Threads that WAIT_FOR_THREADS nodes wait for: one that is woken looks at all that it waits for yet."""
 
     @property
     def bound(self) -> int:
@@ -632,10 +634,10 @@ class Cost:
             30_000
             + 1_500 * self.events
             + 500 * self.records
-            + 10 * self.written
+            + 20 * self.written
             + 100 * self.read
             + 250 * self.steps
-            + 200 * self.waiting
+            + 200 * (self.waiting + self.waited_for)
         )
 
     @property
@@ -686,6 +688,7 @@ def cost_of(kind: Kind, size: int, *, timed: bool = False, other: str | None = N
         outputs.extend(shard.take_outputs())
 
     run = case.run
+    waited_for = sum(len(it.node.waits or ()) for it in run.threads.values())
     gc.collect()
     started = time.process_time()
     counted = 0 if timed else bytecodes(fold)
@@ -701,4 +704,5 @@ def cost_of(kind: Kind, size: int, *, timed: bool = False, other: str | None = N
         read=len(record.value or b""),
         steps=max(0, steps_max - run.index.steps_left),
         waiting=waiting,
+        waited_for=waited_for,
     )
