@@ -35,6 +35,8 @@ CHOSEN = [
         "S7-timers-that-are-due-together",
         "V15-a-deleted-WfRun-leaves-nothing",
         "V20-versions-of-a-WfSpec",
+        "V20-a-live-WfRun-keeps-the-revision-that-its-WfSpec-binds",
+        "V20-a-WfSpec-put-again-binds-the-newest-revision",
         "X15-an-interrupt-at-the-thread-cap",
     )
 ]
