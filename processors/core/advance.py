@@ -59,7 +59,7 @@ def advance(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
     while (run.index.across or run.index.kept) and agenda.touched and not agenda.is_given_up:
         seq = run.seq
         if not _wake_kept(run, agenda):
-            yield from untie(run, agenda.touched)
+            yield from untie(run, agenda.touched, agenda.failed)
             if run.seq == seq:
                 break
         yield from _settle(run, context, agenda)
@@ -142,10 +142,12 @@ _BETWEEN_PASSES = 2**63
 class Agenda:
     """Which threads to look at, in this pass and in the next."""
 
-    __slots__ = ("_at", "_next", "_now", "is_given_up", "revived", "touched", "woken")
+    __slots__ = ("_at", "_next", "_now", "failed", "is_given_up", "revived", "touched", "woken")
 
     def __init__(self) -> None:
         self.is_given_up = False
+        self.failed: set[int] = set()
+        """Who failed, and what is left below them: it can never end."""
         self.revived: set[int] = set()
         """Who was woken because one above was rescued."""
         self.touched: set[int] = set()
@@ -289,9 +291,13 @@ def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed 
     """
     agenda.wake_parked(run, ROOM)
     agenda.wake_parked(run, (WakeOn.THREAD, event.thread))
-    stranded = list(run.dependents(run.threads[event.thread])) if type(event) is ThreadFailed else []
+    stranded: list[ThreadRun] = []
+    if type(event) is ThreadFailed:
+        agenda.failed.add(event.thread)
+        stranded.extend(run.dependents(run.threads[event.thread]))
     while stranded:
         below = stranded.pop()
+        agenda.failed.add(below.number)
         agenda.wake_parked(run, (WakeOn.THREAD, below.number))
         if below.status not in TERMINAL:  # below one that has failed they were woken then
             stranded.extend(run.dependents(below))

@@ -32,20 +32,22 @@ _Needs = list[list[int]]
 """What a thread cannot move without: of each of these lists, one thread that moves."""
 
 
-def untie(run: WfRun, touched: set[int]) -> Iterator[Event]:
+def untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
     """If threads wait for each other in a circle, the one among them that came last fails at its node.
 
     Last by the WfRun's clock, and of those the one with the greatest number; the replay of a log and a restored WfRun
     come to the same. A wait rather than an EXIT, which did not choose whom it waits for. But a thread that only stays
     for others to see that one below it failed has done nothing wrong: it leaves.
 
-    `touched`: the threads that this command has looked at. Whatever closes a circle wakes a thread in it.
+    `touched`: the threads that this command has looked at. Whatever closes a circle wakes a thread in it, but for the
+    failure of one of several that a halted thread waits for: nobody looks at that thread until it runs. `failed`: the
+    threads that failed by this command, and what is left below them.
     """
     across = run.index.across
     across.difference_update([number for number in touched if number in across and not _has_to_do(run, number)])
     if not across:
         return
-    starts = sorted(touched)
+    starts = sorted(touched.union(_halted_waiters(run, failed)))
     if run.index.kept:  # whom they stay for may be anywhere
         starts = [*across, *(handler for number in across for handler in _handlers_of_waits(run, number))]
     needs = _needs_of_all(run, starts, with_stays=False)
@@ -60,6 +62,16 @@ def untie(run: WfRun, touched: set[int]) -> Iterator[Event]:
             return
     if run.index.kept:
         yield from _let_go(run, starts)
+
+
+def _halted_waiters(run: WfRun, failed: set[int]) -> Iterator[int]:
+    """Who does not run, and waits for one of these."""
+    waits = run.index.waits
+    for number in run.index.across if failed else ():
+        thread = run.threads.get(number)
+        is_halted = thread is not None and thread.status is not Status.RUNNING
+        if is_halted and number in waits and not waits[number].keys().isdisjoint(failed):
+            yield number
 
 
 def _let_go(run: WfRun, starts: Iterable[int]) -> Iterator[Event]:

@@ -49,8 +49,8 @@ def _nothing_moves_below(run: WfRun, thread: ThreadRun) -> bool:
     return True
 
 
-def _untie(run: WfRun, touched: set[int]) -> Iterator[Event]:
-    yield from untie(run, set(run.threads))
+def _untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
+    yield from untie(run, set(run.threads), failed)
 
 
 def _wake_holders(agenda: advance.Agenda, run: WfRun, thread: ThreadRun) -> None:

@@ -96,7 +96,9 @@ def _node(draw: st.DrawFn, name: str, kind: str, after: str, below: tuple[str, .
 
 @st.composite
 def _wait(draw: st.DrawFn, threads: Any) -> dict[str, Any]:
-    wait = {"kind": "WAIT_FOR_THREADS", "threads": threads}
+    # By number they may be anybody's, and wait for each other.
+    numbers = st.lists(st.integers(1, 6), min_size=1, max_size=3, unique=True)
+    wait = {"kind": "WAIT_FOR_THREADS", "threads": draw(st.one_of(st.just(threads), st.just(threads), numbers))}
     wait["strategy"] = draw(st.sampled_from(["ALL", "ANY", "FIRST"]))
     on_child_failure = draw(_failure_handlers())
     if on_child_failure:
