@@ -216,6 +216,7 @@ class _Handling:
             ):
                 self._count_in_all(events, size, event)
                 events = size = 0
+                too_much = index.steps_left < 0
             elif too_much or events >= events_max:
                 self._give_up(self._what(events, size), event)
         self._events, self._bytes = events, size

@@ -67,6 +67,40 @@ def test_the_bound_on_events_is_counted_anew_at_each_event_that_is_claimed() -> 
     assert history.run.status is Status.COMPLETED
 
 
+@pytest.mark.parametrize(
+    "following",
+    [
+        "{kind: NOP, next: rest}",
+        "{kind: SLEEP, seconds: 5, next: rest}",
+        "{kind: EXTERNAL_EVENT, event: go, timeout_s: 5, next: rest}",
+        "{kind: START_THREAD, thread: other, next: rest}",
+        "{kind: WAIT_FOR_THREADS, threads: [], next: rest}",
+    ],
+)
+def test_the_bound_on_bytes_is_counted_anew_at_each_event_that_is_claimed_whatever_comes_next(following: str) -> None:
+    document = f"""
+        external_events: {{claimed: {{}}, go: {{}}}}
+        wf_specs:
+          - name: small
+            entrypoint: main
+            threads:
+              main:
+                variables: {{text: {{type: STR, default: ""}}}}
+                nodes:
+                  start: {{kind: ENTRYPOINT, next: {{to: claim, set: [{{var: text, op: ASSIGN, value: {"x" * 90}}}]}}}}
+                  claim:
+                    kind: EXTERNAL_EVENT
+                    event: claimed
+                    next: {{to: following, set: [{{var: text, op: ASSIGN, value: {"y" * 90}}}]}}
+                  following: {following}
+                  rest: {{kind: EXTERNAL_EVENT, event: go, next: end}}
+                  end: {{kind: EXIT}}
+              other: {{nodes: {{start: {{kind: ENTRYPOINT, next: end}}, end: {{kind: EXIT}}}}}}
+        """
+    history = given(document, event("claimed"), RUN, limits=Limits(bytes_per_command=150))
+    assert history.run.status is Status.RUNNING
+
+
 @pytest.mark.parametrize("name", ["i", "j", "k"])
 def test_the_bound_on_events_is_counted_anew_at_each_event_that_an_interrupt_takes(name: str) -> None:
     """Serial, latest and beside it, parallel: each is taken, and its handler starts, within a few events."""
