@@ -174,7 +174,7 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             at_work = _handlers_at_work(run, number)
             waits = [ThreadWait(waited_for, at_work.get(waited_for)) for waited_for in threads]
             _change(run, number).node.waits = waits
-            run.index.waits[number] = {wait.thread: wait for wait in waits}
+            _list_waits(run.index, number, waits)
         case ChildFailureHandled(thread=number, children=children):
             _overlook(_change(run, number), children)
         case WorkflowEventThrown():
@@ -549,9 +549,19 @@ def _handlers_at_work(run: WfRun, waiter: int) -> dict[int | None, int]:
     return {it.parent: it.number for it in reversed(handlers) if it.status not in TERMINAL}
 
 
+def _list_waits(index: Index, number: int, waits: list[ThreadWait]) -> None:
+    index.waits[number] = {wait.thread: wait for wait in waits}
+    for wait in waits:
+        index.waited_for.setdefault(wait.thread, set()).add(number)
+
+
 def _forget_waits(index: Index, number: int) -> None:
-    index.waits.pop(number, None)
     index.open_waits.pop(number, None)
+    for waited_for in index.waits.pop(number, ()):
+        waiters = index.waited_for[waited_for]
+        waiters.discard(number)
+        if not waiters:
+            del index.waited_for[waited_for]
 
 
 def _overlook(thread: ThreadRun, children: Iterable[int]) -> None:
@@ -640,6 +650,7 @@ def _end(run: WfRun, event: WfRunEnded) -> None:
         run.index.reasons.clear()
         run.index.gone_handlers.clear()
         run.index.waits.clear()
+        run.index.waited_for.clear()
         run.index.open_waits.clear()
         run.index.waiter_handlers.clear()
         run.index.parked.clear()
@@ -759,7 +770,7 @@ def index_of(run: WfRun, known: Index | None = None) -> Index:
             if isinstance(reason, Interrupted | HandlingFailure) and reason.handler not in run.threads:
                 index.gone_handlers.setdefault(thread.number, []).append(reason.handler)
         if thread.node.waits is not None:
-            index.waits[thread.number] = {wait.thread: wait for wait in thread.node.waits}
+            _list_waits(index, thread.number, thread.node.waits)
         if thread.status in TERMINAL:
             _unlist_live(index, thread)
     for accepted in run.accepted_interrupts:

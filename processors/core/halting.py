@@ -286,10 +286,9 @@ def is_kept(run: WfRun, thread: ThreadRun) -> bool:
 
 def kept_by_handlers(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
     """The failure handlers below a thread that go on with a thread elsewhere: they need its Variables (4.2, N5)."""
-    for numbers in run.index.waiter_handlers.values():
-        for handler in map(run.threads.__getitem__, numbers):
-            if can_resume(run, handler) and _leaves_with(run, handler, thread):
-                yield handler
+    if run.index.waiter_handlers:
+        handlers = [it for it in _leaving_with(run, thread) if it.waiter is not None and can_resume(run, it)]
+        yield from sorted(handlers, key=_number_of)
 
 
 def kept_by_waiters(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
@@ -297,36 +296,70 @@ def kept_by_waiters(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
 
     One may be halted, or wait for ANY of several. When the failed thread has left it counts as COMPLETED (N15).
     """
-    for number in sorted(run.index.across):
-        waiter = run.threads.get(number)
-        if waiter is None or waiter.node.failure is not None or not can_resume(run, waiter):
-            continue
-        for wait in waiter.node.waits or ():
-            failed = run.threads.get(wait.thread)
-            if (
-                failed is None
-                or failed.status not in FAILED
-                or wait.handled
-                or failed.number in waiter.handled_children
-            ):
+    if not run.index.across:
+        return
+    unaware: dict[int, ThreadRun] = {}
+    for failed in _leaving_with(run, thread):
+        for number in run.index.waited_for.get(failed.number, ()) if failed.status in FAILED else ():
+            waiter = run.threads.get(number)
+            if waiter is None or number in unaware or number not in run.index.across:
                 continue
-            if _leaves_with(run, failed, thread):
-                yield waiter
-                break
+            is_seen = run.index.waits[number][failed.number].handled or failed.number in waiter.handled_children
+            if not is_seen and waiter.node.failure is None and can_resume(run, waiter):
+                unaware[number] = waiter
+    yield from sorted(unaware.values(), key=_number_of)
 
 
-def _leaves_with(run: WfRun, below: ThreadRun, thread: ThreadRun) -> bool:
-    """Whether one thread leaves when the other does: it is below it, or below a handler that leaves with it."""
-    todo, seen = [below], {below.number}
+def _number_of(thread: ThreadRun) -> int:
+    return thread.number
+
+
+def _leaving_with(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
+    """What leaves when a thread does: what is below it, and below the handlers of waits of those, too."""
+    leaving: list[ThreadRun] = []
+    todo, seen = [thread], {thread.number}
     while todo:
         current = todo.pop()
-        for number in (current.parent, current.waiter):
-            if number == thread.number:
-                return True
-            if number is not None and number not in seen and (above := run.threads.get(number)) is not None:
+        for number in (*current.children, *run.index.waiter_handlers.get(current.number, ())):
+            if number not in seen and (below := run.threads.get(number)) is not None:
                 seen.add(number)
+                leaving.append(below)
+                todo.append(below)
+    return leaving
+
+
+class Kept:
+    """The threads that failure handlers below them keep from leaving, all at once (`kept_by_handlers`)."""
+
+    def __init__(self, run: WfRun) -> None:
+        self._run = run
+        self._handlers: dict[int, list[int]] | None = None
+        """By thread; None before somebody asks."""
+
+    def handlers(self, thread: ThreadRun) -> list[int]:
+        """Those that keep a thread, ascending."""
+        if self._handlers is None:
+            self._handlers = {}
+            of_waits = [number for numbers in self._run.index.waiter_handlers.values() for number in numbers]
+            for handler in sorted(of_waits):
+                if can_resume(self._run, self._run.threads[handler]):
+                    for above in _leave_before(self._run, handler):
+                        self._handlers.setdefault(above, []).append(handler)
+        return self._handlers.get(thread.number, [])
+
+
+def _leave_before(run: WfRun, number: int) -> list[int]:
+    """The threads with which this one leaves: it is below them, or below a handler that leaves with them."""
+    way: list[int] = []
+    todo, seen = [number], {number}
+    while todo:
+        thread = run.threads[todo.pop()]
+        for above in (thread.parent, thread.waiter):
+            if above is not None and above not in seen and above in run.threads:
+                seen.add(above)
+                way.append(above)
                 todo.append(above)
-    return False
+    return way
 
 
 def can_resume(run: WfRun, thread: ThreadRun) -> bool:

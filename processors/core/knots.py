@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from processors.core.events import Event
 from processors.core.failures import VAR_SUB_ERROR
 from processors.core.halting import (
+    Kept,
     can_resume,
     halted_until,
     holders,
@@ -66,12 +67,11 @@ def untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
 
 def _halted_waiters(run: WfRun, failed: set[int]) -> Iterator[int]:
     """Who does not run, and waits for one of these."""
-    waits = run.index.waits
-    for number in run.index.across if failed else ():
-        thread = run.threads.get(number)
-        is_halted = thread is not None and thread.status is not Status.RUNNING
-        if is_halted and number in waits and not waits[number].keys().isdisjoint(failed):
-            yield number
+    for it in failed:
+        for number in run.index.waited_for.get(it, ()):
+            thread = run.threads.get(number)
+            if thread is not None and thread.status is not Status.RUNNING:
+                yield number
 
 
 def _let_go(run: WfRun, starts: Iterable[int]) -> Iterator[Event]:
@@ -119,25 +119,26 @@ def _blame(run: WfRun, thread: ThreadRun) -> tuple[bool, int, int]:
 def _needs_of_all(run: WfRun, numbers: Iterable[int], *, with_stays: bool) -> dict[int, _Needs]:
     """What these threads need, and what those need, and so on. `with_stays`: also to see that another one failed."""
     needs: dict[int, _Needs] = {}
+    kept = Kept(run)
     todo = list(numbers)
     while todo:
         number = todo.pop()
         if number not in needs:
             thread = run.threads.get(number)
-            needs[number] = [] if thread is None else _needs(run, thread, with_stays)
+            needs[number] = [] if thread is None else _needs(run, thread, kept, with_stays)
             todo.extend(other for group in needs[number] for other in group)
     return needs
 
 
-def _needs(run: WfRun, thread: ThreadRun, with_stays: bool) -> _Needs:
+def _needs(run: WfRun, thread: ThreadRun, kept: Kept, with_stays: bool) -> _Needs:
     if thread.status is Status.RUNNING:
-        return _needs_at_node(run, thread, with_stays)
+        return _needs_at_node(run, thread, kept, with_stays)
     if thread.status in TERMINAL:
         return []
     if not can_resume(run, thread):
         loser = _lost_with(run, thread)
-        return [] if loser is None else _needs_to_leave(run, loser, with_stays)
-    return [*([handler] for handler in halted_until(run, thread)), *_needs_at_node(run, thread, with_stays)]
+        return [] if loser is None else _needs_to_leave(run, loser, kept, with_stays)
+    return [*([handler] for handler in halted_until(run, thread)), *_needs_at_node(run, thread, kept, with_stays)]
 
 
 def _lost_with(run: WfRun, thread: ThreadRun) -> ThreadRun | None:
@@ -151,7 +152,7 @@ def _lost_with(run: WfRun, thread: ThreadRun) -> ThreadRun | None:
     return lost
 
 
-def _needs_at_node(run: WfRun, thread: ThreadRun, with_stays: bool) -> _Needs:
+def _needs_at_node(run: WfRun, thread: ThreadRun, kept: Kept, with_stays: bool) -> _Needs:
     """What its node waits for, also if the thread is halted: it will stand there again when it resumes."""
     state = thread.node
     node = run.spec_of(thread).nodes[state.node]
@@ -162,12 +163,12 @@ def _needs_at_node(run: WfRun, thread: ThreadRun, with_stays: bool) -> _Needs:
         return [targets] if targets else []
     if isinstance(node, ExitNode) and (node.failure_name is None if state.failure is None else state.failure_handled):
         live: _Needs = [[below.number] for below in run.dependents(thread) if below.status not in TERMINAL]
-        return [*live, *_needs_to_leave(run, thread, with_stays and not live)]
+        return [*live, *_needs_to_leave(run, thread, kept, with_stays and not live)]
     return []
 
 
-def _needs_to_leave(run: WfRun, thread: ThreadRun, with_stays: bool) -> _Needs:
-    needs: _Needs = [[handler.number] for handler in kept_by_handlers(run, thread)]
+def _needs_to_leave(run: WfRun, thread: ThreadRun, kept: Kept, with_stays: bool) -> _Needs:
+    needs: _Needs = [[handler] for handler in kept.handlers(thread)]
     if with_stays and not needs:
         needs += [[waiter.number] for waiter in kept_by_waiters(run, thread)]
     return needs

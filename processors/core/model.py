@@ -516,6 +516,8 @@ class Index:
     """About how much the contents of its unclaimed ExternalEvents take."""
     waits: dict[int, dict[int, ThreadWait]] = field(default_factory=dict)
     """Thread at WAIT_FOR_THREADS -> the threads that it waits for -> what it knows of them."""
+    waited_for: dict[int, set[int]] = field(default_factory=dict)
+    """Thread -> the threads at WAIT_FOR_THREADS that wait for it."""
     open_waits: dict[int, list[ThreadWait]] = field(default_factory=dict, compare=False)
     """The same without those that were found COMPLETED or handled, which they stay, as of the last look."""
     across: set[int] = field(default_factory=set)

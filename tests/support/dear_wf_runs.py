@@ -536,6 +536,56 @@ def failures_that_wait_for_their_handlers(size: int) -> tuple[Case, Any]:
     return case, case.report(below[len(below) // 2])
 
 
+def _handled_at(wait: str, then: str, handler: str) -> Nodes:
+    """Nodes: start a child that fails, and wait for it and for its failure handler."""
+    failed = {"kind": "START_THREAD", "thread": "failing", "next": wait}
+    return {
+        f"{wait}-failed": failed,
+        wait: waits_for_all(then, [{"output": f"{wait}-failed"}], on_child_failure=[{"handler": handler}]),
+    }
+
+
+def ends_beside_handlers_at_work(size: int) -> tuple[Case, Any]:
+    """Many threads end, each with one below it that had failed; in a deep line, failure handlers of others work."""
+    once_more = [{"to": "next", "when": {"ge": [{"var": "INPUT"}, 1]}}, {"to": "at-failed"}]
+    line = {
+        "start": {"kind": "ENTRYPOINT", "next": once_more},
+        "next": {
+            "kind": "START_THREAD",
+            "thread": "other",
+            "input": {"INPUT": {"subtract": [{"var": "INPUT"}, 1]}},
+            "next": "at-failed",
+        },
+        **_handled_at("at", "end", "working"),
+        "end": END,
+    }
+    # No ThreadSpec starts itself: two take turns, and the name of a Variable is one ThreadSpec's.
+    texts = [json.dumps(line).replace("INPUT", name) for name in ("depth", "depth-other")]
+    first = texts[0].replace('"input": {"depth"', '"input": {"depth-other"')
+    other = texts[1].replace('"input": {"depth-other"', '"input": {"depth"').replace('"other"', '"line"')
+    ends = {"kind": "WAIT_FOR_CONDITION", "condition": {"ge": [{"var": "x"}, 1]}, "next": "end"}
+    main = thread(
+        {
+            "one": {"kind": "START_THREAD", "thread": "line", "input": {"depth": size // 4}, "next": "many"},
+            "many": starts("ending", "wait"),
+            "wait": {**waits_for("other"), "next": {"to": "rest", "set": [{"var": "x", "op": "ADD", "value": 1}]}},
+            "rest": waits_for("next"),
+        },
+        variables={**NUMBERS, "x": {"type": "INT", "default": 0}},
+    )
+    threads = {
+        "main": main,
+        "line": {"variables": {"depth": {"type": "INT", "default": 0}}, "nodes": json.loads(first)},
+        "other": {"variables": {"depth-other": {"type": "INT", "default": 0}}, "nodes": json.loads(other)},
+        "ending": thread({**_handled_at("at", "rest", "ended"), "rest": ends}),
+        "failing": FAILING,
+        "working": WAITING,
+        "ended": ENDING,
+    }
+    case = Case(threads, numbers=[0] * (size // 3))
+    return case, case.event("other")
+
+
 def an_event_of_many_remembered(size: int) -> tuple[Case, Any]:
     case = Case(_interrupted("parallel", ENDING, at=waits_for("other")))
     case.take(*case.events("e", 4 * size))
@@ -596,6 +646,7 @@ KINDS: tuple[Kind, ...] = (
     claims_one_after_the_other,
     many_interrupt_defs,
     failures_that_wait_for_their_handlers,
+    ends_beside_handlers_at_work,
     an_event_of_many_remembered,
     a_touch_after_a_crash,
 )
