@@ -179,6 +179,8 @@ class Probes:
             self._listening.result()
         except OSError as error:
             raise self._refusal(error) from error
+        except ValueError as error:  # a name that no resolver is asked for
+            raise self._unknown() from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -193,7 +195,7 @@ class Probes:
     async def _until_over(self) -> None:
         try:
             server = await asyncio.start_server(self._answer, self._host, self._port)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  whoever waits for it hears of it
             self._listening.set_exception(error)
             return
         self._listening.set_result(None)
@@ -201,14 +203,21 @@ class Probes:
         server.close()
 
     def _refusal(self, error: OSError) -> HalterError:
-        where = f"cannot answer probes at {place(self._host, self._port)}"
+        where = self._where
         if isinstance(error, socket.gaierror):
-            return HostUnfit(f"{where}: expected an address of this machine, found a name that is not known")
+            return self._unknown()
         if error.errno == errno.EADDRNOTAVAIL:
             return HostUnfit(f"{where}: expected an address of this machine, found another's")
         if error.errno == errno.EADDRINUSE:
             return PortTaken(f"{where}: something else listens there; choose another --health-port")
         return HostUnfit(f"{where}: {os.strerror(error.errno) if error.errno else error}")
+
+    def _unknown(self) -> HostUnfit:
+        return HostUnfit(f"{self._where}: expected an address of this machine, found a name that is not known")
+
+    @property
+    def _where(self) -> str:
+        return f"cannot answer probes at {place(self._host, self._port)}"
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1

@@ -120,12 +120,21 @@ def can_listen(host: str) -> bool:
 
 @pytest.mark.parametrize(
     ("host", "at"),
-    [("192.0.2.1", "192.0.2.1:"), ("2001:db8::1", "[2001:db8::1]:"), ("no-such-host.invalid", "no-such-host.invalid:")],
-)
+    [("192.0.2.1", "192.0.2.1:"), ("2001:db8::1", "[2001:db8::1]:"), ("no-such-host.invalid", "no-such-host.invalid:"),
+     ("a..b", "a..b:"), ("x" * 64, f"{'x' * 64}:"), ("\0", "\0:"), ("127.0.0.1 ", "127.0.0.1 :")],
+)  # fmt: skip
 def test_an_address_that_is_no_address_of_the_machine_is_refused(unused_port: int, host: str, at: str) -> None:
-    with pytest.raises(HostUnfit) as refused, Probes(dict, host, unused_port):
-        pass
-    assert str(refused.value).startswith(f"cannot answer probes at {at}{unused_port}: ")
+    refusals: list[HostUnfit] = []
+
+    def listen() -> None:
+        with pytest.raises(HostUnfit) as refused, Probes(dict, host, unused_port):
+            pass
+        refusals.append(refused.value)
+
+    listening = threading.Thread(target=listen, daemon=True)
+    listening.start()
+    listening.join(30)
+    assert [str(it).startswith(f"cannot answer probes at {at}{unused_port}: ") for it in refusals] == [True]
 
 
 def test_a_port_that_is_taken_is_named(unused_port: int) -> None:
