@@ -105,6 +105,14 @@ def report_of(request: TaskRequest, **result: Any) -> ReportTaskRun:
     )
 
 
+def text_of(exception: Exception) -> str:
+    """Name and text of what somebody has raised, whose class may have no text to give."""
+    try:
+        return f"{type(exception).__name__}: {exception}"
+    except Exception:  # noqa: BLE001  as above
+        return type(exception).__name__
+
+
 class TaskWorker:
     """Runs the tasks of one queue for which it has handlers, one after the other; several share the queue.
 
@@ -242,19 +250,8 @@ class TaskWorker:
         try:
             output = self._handlers[request.task_def](Task(request.input, request))
             result = {"status": TaskStatus.SUCCESS, "output": output}
-        except BusinessException as exception:
-            result = {
-                "status": TaskStatus.EXCEPTION,
-                "failure_name": exception.name,
-                "message": exception.message,
-                "content": exception.content,
-            }
         except Exception as exception:  # noqa: BLE001  whatever a handler raises is the attempt's failure, not ours
-            self._log.warning("attempt_failed", task_def=request.task_def, error=repr(exception))
-            result = {
-                "status": TaskStatus.FAILED,
-                "message": f"{type(exception).__name__}: {exception}"[:MESSAGE_LENGTH_MAX],
-            }
+            result = self._raised(request, exception)
         try:
             if result["status"] is TaskStatus.EXCEPTION:
                 _check_exception_name(result["failure_name"])  # a class of its own may have set it since
@@ -263,6 +260,22 @@ class TaskWorker:
             self._log.warning("result_unfit", task_def=request.task_def, error=str(error))
             message = f"its result cannot be reported: {error}"[:MESSAGE_LENGTH_MAX]
             return self._checked(report_of(request, status=TaskStatus.FAILED, message=message))
+
+    def _raised(self, request: TaskRequest, exception: Exception) -> dict[str, Any]:
+        """What is to be reported of what a handler has raised."""
+        if isinstance(exception, BusinessException):
+            try:
+                return {
+                    "status": TaskStatus.EXCEPTION,
+                    "failure_name": exception.name,
+                    "message": exception.message,
+                    "content": exception.content,
+                }
+            except Exception as incomplete:  # noqa: BLE001  a class of its own that has not called ours
+                exception = incomplete
+        text = text_of(exception)
+        self._log.warning("attempt_failed", task_def=request.task_def, error=text)
+        return {"status": TaskStatus.FAILED, "message": text[:MESSAGE_LENGTH_MAX]}
 
     def _checked(self, report: ReportTaskRun) -> tuple[ReportTaskRun, bytes]:
         return report, self._client.check(report)

@@ -241,6 +241,43 @@ def test_what_a_handler_raises_is_reported_whatever_its_text(monkeypatch: pytest
     assert report.status is TaskStatus.FAILED
 
 
+class WithoutText(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+class Incomplete(BusinessException):
+    """Somebody's class, which forgets to call ours."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class Nameless(BusinessException):
+    @property
+    def name(self) -> str:
+        raise KeyError
+
+    @name.setter
+    def name(self, _: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "raised", [WithoutText(), Incomplete(), Nameless("fine"), UnicodeDecodeError("x", b"", 0, 1, "")]
+)
+def test_what_a_handler_raises_is_reported_whatever_its_class(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    def failing(_: Task) -> Value:
+        raise raised
+
+    (report,) = World(1).run(monkeypatch, failing).posted
+    assert report.status is TaskStatus.FAILED
+
+
 @pytest.mark.parametrize("number", range(len(BAD_VALUES)))
 def test_a_business_exception_whose_content_no_record_can_hold_fails_the_attempt(
     monkeypatch: pytest.MonkeyPatch, number: int
