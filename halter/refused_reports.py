@@ -3,7 +3,8 @@
 Follows `wf-events` in a thread of its own, of those partitions alone in which reports are undecided, and lets go of a
 partition when it has seen what became of them: reports of one partition are folded in order, so one outcome tells that
 all before it are decided. Of most records it looks at the first ten bytes. Nothing waits for it, and nothing that it
-runs into harms the worker: without the right to read `wf-events` it says so once and ends.
+runs into harms the worker: brokers that come and go are asked again, and without the right to read `wf-events` it says
+so once and ends.
 """
 
 import threading
@@ -15,21 +16,23 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from halter.reading import LEADER_CHANGES
 from processors.codec import Codec, CodecError
 from processors.core.events import Event, LogEntry, RecordSkipped, Rejected, TaskAttemptEnded, TaskRequest
 from processors.errors import HalterError
 from processors.inputs import TASK_REPORTS
-from processors.settings import Settings
+from processors.settings import SILENCE, Settings
 
 POLL_SECONDS: Final = 0.2
 BATCH: Final = 1_000
 REQUEST_SECONDS: Final = 10.0
+AGAIN_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 1.0
 """So long its thread may take to end; one that asks a cluster that is away ends with the process."""
 CLOCKS_DIFFER_MS: Final = 10_000
 """So much two brokers' clocks may differ: the log is read from that long before the first report."""
 UNDECIDED_MAX: Final = 10_000
-"""So many reports are kept in mind; when nobody folds, the oldest are let go."""
+"""So many reports of a partition are kept in mind; when nobody folds, the oldest are let go."""
 UNDECIDED_SECONDS_MAX: Final = 600.0
 FATAL: Final = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -37,6 +40,15 @@ FATAL: Final = (
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.SASL_AUTHENTICATION_FAILED,
 )
+PASSING: Final = SILENCE | {
+    *LEADER_CHANGES,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.KAFKA_STORAGE_ERROR,
+}
+"""What is answered while brokers come and go."""
 WITHOUT_EFFECT: Final = frozenset({Rejected.__name__, RecordSkipped.__name__})
 OUTCOMES: Final = WITHOUT_EFFECT | {TaskAttemptEnded.__name__}
 """What becomes of a report; each is the first event that it causes."""
@@ -62,13 +74,15 @@ class RefusedReports:
         self._new: deque[Undecided] = deque(maxlen=UNDECIDED_MAX)
         self._undecided: dict[int, deque[Undecided]] = {}
         """Partition -> reports, in order."""
-        self._wake, self._closed = threading.Event(), False
+        self._unread: dict[int, int] = {}
+        """Partition that is to be read -> time from which on."""
+        self._wake, self._closed = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     def expect(self, report: Message, request: TaskRequest) -> None:
         """A report was delivered. Costs its worker nothing more than this."""
         partition, offset = report.partition(), report.offset()
-        if self._closed or partition is None or offset is None:
+        if self._closed.is_set() or partition is None or offset is None:
             return
         self._new.append(Undecided(partition, offset, report.timestamp()[1], request, time.monotonic()))
         self._wake.set()
@@ -78,7 +92,7 @@ class RefusedReports:
 
     def close(self) -> None:
         """Look no further."""
-        self._closed = True
+        self._closed.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
@@ -87,21 +101,24 @@ class RefusedReports:
         consumer = None
         try:
             consumer = Consumer(self._settings.consumer(group_id=self._group, fetch_wait_max_ms=500))
-            while not self._closed:
+            while not self._closed.is_set():
                 self._turn(consumer)
         except (KafkaException, HalterError) as error:
             self._log.warning("refused_reports_not_seen", topic=self._topic, reason=str(error))
         finally:
-            self._closed = True
+            self._closed.set()
             self._new.clear()
             if consumer is not None:
                 consumer.close()
 
     def _turn(self, consumer: Consumer) -> None:
-        self._follow(consumer)
+        self._keep_in_mind()
         if not self._undecided:
             self._wake.wait()
             self._wake.clear()
+            return
+        if self._unread and not self._begins(consumer):
+            self._closed.wait(AGAIN_SECONDS)
             return
         for message in consumer.consume(BATCH, POLL_SECONDS):
             error = message.error()
@@ -112,22 +129,43 @@ class RefusedReports:
                 raise KafkaException(error)
         self._let_go(consumer)
 
-    def _follow(self, consumer: Consumer) -> None:
-        """Keep in mind what was reported meanwhile, and read the partitions that this is in."""
-        begun: dict[int, int] = {}
+    def _keep_in_mind(self) -> None:
+        """Note what was reported meanwhile."""
         while self._new:
             report = self._new.popleft()
             if report.partition not in self._undecided:
                 self._undecided[report.partition] = deque(maxlen=UNDECIDED_MAX)
-                begun[report.partition] = report.time_ms - CLOCKS_DIFFER_MS
+                self._unread[report.partition] = report.time_ms - CLOCKS_DIFFER_MS
             self._undecided[report.partition].append(report)
-        if begun:
-            wanted = [TopicPartition(self._topic, partition, time_ms) for partition, time_ms in begun.items()]
-            starts = consumer.offsets_for_times(wanted, REQUEST_SECONDS)
-            for start in starts:
-                if start.error is not None:
-                    raise KafkaException(start.error)
-            consumer.incremental_assign(starts)
+
+    def _begins(self, consumer: Consumer) -> bool:
+        """Read the partitions in which something is undecided; return whether Kafka has said from where on."""
+        try:
+            consumer.incremental_assign(self._starts(consumer))
+        except KafkaException as exception:
+            if exception.args[0].code() not in PASSING:
+                raise
+            return False
+        self._unread.clear()
+        return True
+
+    def _starts(self, consumer: Consumer) -> list[TopicPartition]:
+        """From where on partitions are to be read. Raises KafkaException."""
+        # Asked first: where no record is as late, those that come after this answer are read, none of them passed over.
+        ends = {
+            partition: consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), REQUEST_SECONDS, cached=False
+            )[1]
+            for partition in self._unread
+        }
+        wanted = [TopicPartition(self._topic, partition, time_ms) for partition, time_ms in self._unread.items()]
+        starts = consumer.offsets_for_times(wanted, REQUEST_SECONDS)
+        for start in starts:
+            if start.error is not None:
+                raise KafkaException(start.error)
+            if start.offset < 0:
+                start.offset = ends[start.partition]
+        return starts
 
     def _take(self, message: Message) -> None:
         value, partition = message.value(), message.partition()
