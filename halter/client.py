@@ -771,6 +771,26 @@ class Client:
                 )
 
     def _skip_outcome(self, posted: PostedSkip, log_end: int, timeout_s: float) -> list[LogEntry]:
+        outcome = self._skip_seen(posted, log_end, timeout_s)
+        if outcome.accepted is None:
+
+            def look() -> list[SkipOutcome]:
+                found = self._skip_seen(posted, log_end, 0)
+                return [found] if found.accepted else []
+
+            [outcome] = self._late(look, (posted.topic, posted.partition, posted.offset), timeout_s)
+        if len(outcome.entries) == 2:
+            return outcome.entries
+        raise NoOutcome(
+            f"{posted.command.topic}[{posted.partition}]@{posted.command.offset} is to be skipped, and its partition "
+            f"has not come to it within {timeout_s:g} s: look in the worker's log what else it waits for"
+        )
+
+    def _skip_seen(self, posted: PostedSkip, log_end: int, timeout_s: float) -> SkipOutcome:
+        """What the log says of a skip: all that it ever will, or what is there when the time is over.
+
+        Raises CommandRejected, CommandSkipped and NotSkipped.
+        """
         outcome = SkipOutcome(posted.command, posted.offset)
         for message in self._until(time.monotonic() + timeout_s, self.topics.wf_events, posted.partition, log_end):
             if message is not None:
@@ -780,15 +800,8 @@ class Client:
                     raise_if_without_effect(posted, entry)
                 outcome.take(entry)
             elif len(outcome.entries) == 2:
-                return outcome.entries
-        if outcome.accepted is None:
-            place = (posted.topic, posted.partition, posted.offset)
-            expect_folded(self.reader, self.topics, self.codec, place, timeout_s)
-            raise_if_dead_letter(self.reader, self.topics, place)
-        raise NoOutcome(
-            f"{posted.command.topic}[{posted.partition}]@{posted.command.offset} is to be skipped, and its partition "
-            f"has not come to it within {timeout_s:g} s: look in the worker's log what else it waits for"
-        )
+                break
+        return outcome
 
     def _until_ended(self, posted: Posted, log_end: int, timeout_s: float) -> WfRun:
         keys, deadline = keys_of(posted), time.monotonic() + timeout_s
