@@ -53,10 +53,14 @@ class Keeper:
         if self._kafka.is_running(index):
             self._watch(index, kept, now)
         elif kept.again_at is None:
-            self._mourn(index, kept, now)
+            self._mourn(index, kept, now, self._kafka.failure_of(index))
         elif now >= kept.again_at:
             kept.steadiness, kept.again_at, kept.returns = Steadiness(self._policy.steady), None, True
-            self._kafka.start_again(index)
+            try:
+                self._kafka.start_again(index)
+            except OSError as error:  # no memory, no room on the disk: the others go on
+                self._mourn(index, kept, now, f"Kafka broker {index} cannot be started: {error}")
+                return False
             return True
         return False
 
@@ -69,9 +73,8 @@ class Keeper:
             kept.returns = False
             self._report(f"Kafka broker {index} is back")
 
-    def _mourn(self, index: int, kept: Kept, now: float) -> None:
+    def _mourn(self, index: int, kept: Kept, now: float, failure: str) -> None:
         kept.deaths = 1 if kept.steadiness.proved else kept.deaths + 1
-        failure = self._kafka.failure_of(index)
         if kept.deaths < self._policy.deaths_max:
             wait = self._policy.wait(kept.deaths)
             kept.again_at = now + wait

@@ -1,5 +1,7 @@
 """Rules of who keeps the brokers running, with brokers that live and die by hand and a clock that is turned by hand."""
 
+import errno
+
 import pytest
 
 from halter.broker.errors import BrokerFailed
@@ -16,6 +18,7 @@ class Brokers:
         self.brokers = brokers
         self.running = [True] * brokers
         self.starts: list[tuple[float, int]] = []
+        self.cannot_start: OSError | None = None
         self.now = 0.0
         self.said: list[str] = []
         self.keeper = Keeper(self, self.said.append, POLICY, lambda: self.now)  # type: ignore[arg-type]
@@ -27,6 +30,8 @@ class Brokers:
         return self.running[index]
 
     def start_again(self, index: int) -> None:
+        if self.cannot_start is not None:
+            raise self.cannot_start
         self.running[index] = True
         self.starts.append((self.now, index))
 
@@ -73,6 +78,20 @@ def test_each_end_in_a_row_is_followed_by_a_longer_wait_and_the_fifth_by_no_star
         assert "its log" in kafka.said[-1]
         kafka.pass_seconds(60)
         assert len(kafka.starts) == 4
+
+
+@pytest.mark.parametrize("code", [errno.ENOMEM, errno.EAGAIN, errno.ENOSPC])
+def test_a_broker_that_cannot_be_started_is_tried_again_while_the_others_go_on(code: int) -> None:
+    kafka = Brokers(3)
+    kafka.cannot_start = OSError(code, "the system says why")
+    kafka.lose(0)
+    kafka.pass_seconds(2)
+    assert "the system says why" in kafka.said[-1]
+    assert "the others go on" in kafka.said[-1]
+    kafka.cannot_start = None
+    kafka.wait_for(0)
+    kafka.pass_seconds(1)
+    assert kafka.said[-1] == "Kafka broker 0 is back"
 
 
 def test_two_of_three_that_are_given_up_end_kafka() -> None:
