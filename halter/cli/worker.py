@@ -21,7 +21,7 @@ from halter.cli.connection import (
     TopicsFile,
     load_settings,
 )
-from halter.cli.ending import ends_at_once
+from halter.cli.ending import end_on_sigterm, ends_at_once
 from halter.cli.usage import UsageMistake
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
     from processors.stores.choice import chosen
 
     topics, codec = settings.topics(), settings.codec()
+    end_on_sigterm()  # until the worker stops in its own way
     with ends_at_once():
         app.await_kafka(settings, topics, readiness)
         app.expect_topics(settings, topics)

@@ -202,6 +202,26 @@ def test_ctrl_c_ends_a_command_that_waits_for_kafka_at_once(command: str) -> Non
     assert "Traceback" not in err
 
 
+def test_sigterm_ends_a_worker_that_waits_for_kafka_as_one_that_folds() -> None:
+    with silent_server() as server:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "halter", "worker", "--bootstrap", address(server)], stderr=subprocess.DEVNULL
+        )
+        try:
+            server.settimeout(60)
+            connection, _ = server.accept()
+            with connection:
+                process.terminate()
+                begun = time.monotonic()
+                assert process.wait(60) == 0, (
+                    "a signal without a handler is no signal to the first process of a container"
+                )
+            assert time.monotonic() - begun < MORE_S + BUSY_S
+        finally:
+            process.kill()
+            process.wait()
+
+
 def test_a_worker_says_within_three_seconds_that_it_waits_for_kafka_and_is_live_and_not_ready() -> None:
     with silent_server() as server, socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
