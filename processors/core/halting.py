@@ -180,7 +180,7 @@ class BranchAbove:
     """
 
     def __init__(self, run: WfRun, thread: ThreadRun) -> None:
-        self._run, self._thread = run, thread
+        self._run, self._lowest = run, thread
         self._handler_below: dict[int, ThreadRun] | None = None
         """Each thread above it, and by which of the threads that hang there; None before somebody asks."""
         self._known: dict[int, bool] = {}
@@ -195,10 +195,10 @@ class BranchAbove:
                 answer = known
                 break
             way.append(branch.number)
-            if above is self._thread:
+            if above is self._lowest:
                 break  # what is below it is halted for nothing above that it is not
             if self._handler_below is None:
-                self._handler_below = {it.number: child for child, it in _upward(self._run, self._thread)}
+                self._handler_below = {it.number: child for child, it in _upward(self._run, self._lowest)}
             handler = self._handler_below.get(above.number)
             if handler is not None:  # here both ways join
                 answer = handler is not branch and _keeps(handler) and branch.type is not ThreadType.INTERRUPT

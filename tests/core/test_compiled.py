@@ -5,12 +5,12 @@ up records by the types of their fields (`support/records.py`) needs Python's mo
 """
 
 import importlib
-import os
 from pathlib import Path
 
 import pytest
 
 from hatch_build import COMPILED
+from tests.support.compiled_core import IS_COMPILED
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = sorted(
@@ -23,7 +23,7 @@ MODULES = sorted(
 @pytest.mark.parametrize("module", MODULES)
 def test_the_core_is_the_one_that_was_asked_for(module: str) -> None:
     file = importlib.import_module(module).__file__ or ""
-    assert file.endswith(".py") is (os.environ.get("HALTER_CORE") != "compiled")
+    assert file.endswith(".py") is (not IS_COMPILED)
 
 
 def test_every_pattern_of_what_is_compiled_finds_something() -> None:

@@ -23,6 +23,7 @@ from processors.core.events import (
 )
 from processors.core.model import ExternalEventStatus, Status, WfRun
 from processors.core.values import to_json
+from tests.support.compiled_core import replaces_a_rule
 from tests.support.scenario import RUN, event, given, like
 
 EARLY = Limits().unclaimed_events
@@ -122,6 +123,7 @@ def test_what_is_beyond_the_bound_in_all_still_ends_the_wf_run() -> None:
     assert "events" in failed.failure.message
 
 
+@replaces_a_rule
 def test_an_early_heartbeat_that_0_1_0_let_a_later_one_overtake_does_not_take_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

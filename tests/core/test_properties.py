@@ -4,7 +4,6 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from processors.core.events import LogEntry
 from processors.core.model import Changes, WfRun
 from tests.support import random_specs, small_specs
 from tests.support.checked_engine import CheckedEngine
+from tests.support.compiled_core import replaces_a_rule
 from tests.support.looking_everywhere import looking_everywhere
 from tests.support.random_commands import RUN_ID, Producers
 from tests.support.reached import reached
@@ -115,9 +115,7 @@ def test_what_is_restored_at_any_cut_goes_on_as_if_nothing_had_been_lost(
         assert difference(history.engine.runs[RUN_ID], restored) is None
 
 
-@pytest.mark.skipif(
-    os.environ.get("HALTER_CORE") == "compiled", reason="compiled rules cannot be replaced from outside"
-)
+@replaces_a_rule
 @thorough
 @given(document=small | random_specs.documents(), numbers=numbers)
 def test_the_index_leads_to_all_that_looking_at_everything_would_find(

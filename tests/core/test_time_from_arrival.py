@@ -23,6 +23,7 @@ from processors.core.events import (
     TimerArmed,
 )
 from processors.core.model import HaltedByParent, ParentHalted, Status, Timer
+from tests.support.compiled_core import replaces_a_rule
 from tests.support.scenario import RUN, START_MS, History, event, given, like, rescue, resume, stop
 
 KID = 2
@@ -249,6 +250,7 @@ def old_rules(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         yield old
 
 
+@replaces_a_rule
 @pytest.mark.parametrize("timed", TIMED)
 def test_a_thread_that_0_1_0_left_without_a_timer_gets_it_with_the_next_command(
     timed: str, old_rules: pytest.MonkeyPatch
@@ -262,6 +264,7 @@ def test_a_thread_that_0_1_0_left_without_a_timer_gets_it_with_the_next_command(
     assert timer.due_ms == DUE_MS
 
 
+@replaces_a_rule
 @pytest.mark.parametrize("timed", TIMED)
 def test_a_thread_that_0_1_0_left_without_a_timer_may_resume_at_once(timed: str, old_rules: pytest.MonkeyPatch) -> None:
     history = arrived(TIMED[timed], ABOVE["its parent fails and is handled"])
