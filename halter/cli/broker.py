@@ -76,6 +76,8 @@ def broker(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     kafka = EmbeddedBroker(data or data_folder(brokers), brokers, port)
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)  # who was killed may have left it behind
     try:
         kafka.start()
         if as_json:

@@ -162,6 +162,7 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
     from processors.shard import ShardFactory
     from processors.stores.choice import chosen
 
+    ready = ReadyFile(ready_file) if ready_file else None  # who was killed may have left it behind
     topics, codec = settings.topics(), settings.codec()
     end_on_sigterm()  # until the worker stops in its own way
     with ends_at_once():
@@ -190,7 +191,7 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
         steps=CrashAt.parse(crash_at) if crash_at else None,
         readiness=readiness,
     )
-    app.run(built, ReadyFile(ready_file) if ready_file else None)
+    app.run(built, ready)
 
 
 def run_scenarios(settings: "Settings") -> None:

@@ -1,11 +1,15 @@
 """Rules of who keeps the brokers running, with brokers that live and die by hand and a clock that is turned by hand."""
 
 import errno
+import signal
+from pathlib import Path
 
 import pytest
 
+from halter.broker import EmbeddedBroker
 from halter.broker.errors import BrokerFailed
 from halter.broker.keeper import Keeper
+from halter.cli.broker import broker
 from halter.supervisor import RestartPolicy
 
 POLICY = RestartPolicy(first_wait=1.0, wait_max=15.0, steady=10.0, deaths_max=5)
@@ -131,3 +135,20 @@ def test_what_goes_on_meanwhile_is_told(brokers: int, lost: list[int], sentence:
     kafka.pass_seconds(2)
     assert kafka.running == [True] * brokers
     assert kafka.said[len(lost) :] == [f"Kafka broker {index} is back" for index in lost]
+
+
+def test_a_ready_file_that_one_left_who_was_killed_is_gone_before_kafka_is_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ready_file, found = tmp_path / "ready", []
+    ready_file.write_text("left")
+
+    def start(_: EmbeddedBroker) -> None:
+        found.append(ready_file.exists())
+        raise BrokerFailed("it is not started here")
+
+    monkeypatch.setattr(EmbeddedBroker, "start", start)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # those of the tests stay
+    with pytest.raises(BrokerFailed):
+        broker(data=tmp_path / "data", ready_file=ready_file)
+    assert found == [False]

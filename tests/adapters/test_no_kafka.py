@@ -222,12 +222,25 @@ def test_sigterm_ends_a_worker_that_waits_for_kafka_as_one_that_folds() -> None:
             process.wait()
 
 
-def test_a_worker_says_within_three_seconds_that_it_waits_for_kafka_and_is_live_and_not_ready() -> None:
+def test_a_worker_says_within_three_seconds_that_it_waits_for_kafka_and_is_live_and_not_ready(tmp_path: Path) -> None:
+    ready_file = tmp_path / "ready"
+    ready_file.write_text("left by one that was killed")
     with silent_server() as server, socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         taken.close()
         process = subprocess.Popen(
-            [sys.executable, "-m", "halter", "worker", "--bootstrap", address(server), "--health-port", str(port)],
+            [
+                sys.executable,
+                "-m",
+                "halter",
+                "worker",
+                "--bootstrap",
+                address(server),
+                "--health-port",
+                str(port),
+                "--ready-file",
+                str(ready_file),
+            ],
             env=os.environ | {"HALTER_HEALTH_HOST": "127.0.0.2"},
             stderr=subprocess.PIPE,
         )
@@ -245,6 +258,7 @@ def test_a_worker_says_within_three_seconds_that_it_waits_for_kafka_and_is_live_
     assert "waiting_for_kafka" in line
     assert "nothing came back" in line
     assert status == {"/live": 200, "/ready": 503}
+    assert not ready_file.exists()
 
 
 def status_of(url: str) -> int:
