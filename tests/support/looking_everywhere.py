@@ -26,6 +26,7 @@ def looking_everywhere() -> Iterator[None]:
         patch.object(halting, "nothing_moves_below", _nothing_moves_below),
         patch.object(advance, "nothing_moves_below", _nothing_moves_below),
         patch.object(knots, "nothing_moves_below", _nothing_moves_below),
+        patch.object(halting, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
         patch.object(failing, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
         patch.object(leaving, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
         patch.object(waiting_for_threads, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
