@@ -211,6 +211,16 @@ class Agenda:
             for number in parked.pop(key):
                 self.wake(number)
 
+    def wake_waiters(self, run: WfRun, number: int) -> None:
+        """Wake the threads that wait for one that has completed or left, but for those that have others to wait for."""
+        left, key = run.index.left_to_wait_for, (WakeOn.THREAD, number)
+        for waiter in run.index.parked.pop(key, ()):
+            more = left.get(waiter, 0) - 1
+            if more > 0:
+                left[waiter] = more
+            else:
+                self.wake(waiter)
+
     def wake_holders(self, run: WfRun, thread: ThreadRun) -> None:
         """Wake all that halt, or go on halting, only when this thread, somewhere below them, is still.
 
@@ -290,9 +300,9 @@ def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed 
     So does whoever waits for one below a thread that failed, which stays there for good, or for one that left with it.
     """
     agenda.wake_parked(run, ROOM)
-    agenda.wake_parked(run, (WakeOn.THREAD, event.thread))
     stranded: list[ThreadRun] = []
     if type(event) is ThreadFailed:
+        agenda.wake_parked(run, (WakeOn.THREAD, event.thread))
         agenda.failed.add(event.thread)
         stranded.extend(run.dependents(run.threads[event.thread]))
     while stranded:
@@ -302,7 +312,7 @@ def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed 
         if below.status not in TERMINAL:  # below one that has failed they were woken then
             stranded.extend(run.dependents(below))
     for ended in _ended_with(run, event.thread):
-        agenda.wake_parked(run, (WakeOn.THREAD, ended.number))
+        agenda.wake_waiters(run, ended.number)
         agenda.wake_holders(run, ended)
         for number in (ended.parent, ended.waiter):
             if number is not None:

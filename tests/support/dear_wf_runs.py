@@ -545,28 +545,44 @@ def _handled_at(wait: str, then: str, handler: str) -> Nodes:
     }
 
 
-def ends_beside_handlers_at_work(size: int) -> tuple[Case, Any]:
-    """Many threads end, each with one below it that had failed; in a deep line, failure handlers of others work."""
-    once_more = [{"to": "next", "when": {"ge": [{"var": "INPUT"}, 1]}}, {"to": "at-failed"}]
+def _line_of(then: str, nodes: Nodes) -> dict[str, Any]:
+    """ThreadSpecs `line` and `other`: a thread starts the next one at `next`, but for the last, and goes on with nodes.
+
+    No ThreadSpec starts itself: two take turns, and the name of a Variable is one ThreadSpec's.
+    """
     line = {
-        "start": {"kind": "ENTRYPOINT", "next": once_more},
+        "start": {
+            "kind": "ENTRYPOINT",
+            "next": [{"to": "next", "when": {"ge": [{"var": "DEPTH"}, 1]}}, {"to": "last"}],
+        },
         "next": {
             "kind": "START_THREAD",
-            "thread": "other",
-            "input": {"INPUT": {"subtract": [{"var": "INPUT"}, 1]}},
-            "next": "at-failed",
+            "thread": "OTHER",
+            "input": {"OTHER-DEPTH": {"subtract": [{"var": "DEPTH"}, 1]}},
+            "next": then,
         },
-        **_handled_at("at", "end", "working"),
+        **nodes,
         "end": END,
     }
-    # No ThreadSpec starts itself: two take turns, and the name of a Variable is one ThreadSpec's.
-    texts = [json.dumps(line).replace("INPUT", name) for name in ("depth", "depth-other")]
-    first = texts[0].replace('"input": {"depth"', '"input": {"depth-other"')
-    other = texts[1].replace('"input": {"depth-other"', '"input": {"depth"').replace('"other"', '"line"')
+    threads = {}
+    for name, other in (("line", "other"), ("other", "line")):
+        text = json.dumps(line).replace("OTHER-DEPTH", f"depth-{other}").replace("DEPTH", f"depth-{name}")
+        variables = {f"depth-{name}": {"type": "INT", "default": 0}}
+        threads[name] = {"variables": variables, "nodes": json.loads(text.replace("OTHER", other))}
+    return threads
+
+
+def _starts_a_line(size: int, then: str) -> dict[str, Any]:
+    return {"kind": "START_THREAD", "thread": "line", "input": {"depth-line": size}, "next": then}
+
+
+def ends_beside_handlers_at_work(size: int) -> tuple[Case, Any]:
+    """Many threads end, each with one below it that had failed; in a deep line, failure handlers of others work."""
+    line = _line_of("last", {"last": {"kind": "NOP", "next": "at-failed"}, **_handled_at("at", "end", "working")})
     ends = {"kind": "WAIT_FOR_CONDITION", "condition": {"ge": [{"var": "x"}, 1]}, "next": "end"}
     main = thread(
         {
-            "one": {"kind": "START_THREAD", "thread": "line", "input": {"depth": size // 4}, "next": "many"},
+            "one": _starts_a_line(size // 4, "many"),
             "many": starts("ending", "wait"),
             "wait": {**waits_for("other"), "next": {"to": "rest", "set": [{"var": "x", "op": "ADD", "value": 1}]}},
             "rest": waits_for("next"),
@@ -575,15 +591,39 @@ def ends_beside_handlers_at_work(size: int) -> tuple[Case, Any]:
     )
     threads = {
         "main": main,
-        "line": {"variables": {"depth": {"type": "INT", "default": 0}}, "nodes": json.loads(first)},
-        "other": {"variables": {"depth-other": {"type": "INT", "default": 0}}, "nodes": json.loads(other)},
-        "ending": thread({**_handled_at("at", "rest", "ended"), "rest": ends}),
         "failing": FAILING,
         "working": WAITING,
         "ended": ENDING,
+        "ending": thread({**_handled_at("at", "rest", "ended"), "rest": ends}),
+        **line,
     }
     case = Case(threads, numbers=[0] * (size // 3))
     return case, case.event("other")
+
+
+def _line_that_all_wait_for(size: int) -> Case:
+    line = _line_of("all", {"last": waits_for("go"), "all": waits_for_all(threads=[{"output": "next"}])})
+    main = thread(
+        {
+            "one": _starts_a_line(size - 4, "wait"),
+            "wait": waits_for("other", "each"),
+            "each": waits_for_all("rest", {"var": "numbers"}),
+            "rest": waits_for("next"),
+        },
+        variables=NUMBERS,
+    )
+    return Case({"main": main, **line}, numbers=[*range(1, size - 2)])
+
+
+def a_wait_for_each_of_a_line(size: int) -> tuple[Case, Any]:
+    case = _line_that_all_wait_for(size)
+    return case, case.event("other")
+
+
+def a_line_ends_that_is_waited_for(size: int) -> tuple[Case, Any]:
+    case = _line_that_all_wait_for(size)
+    case.take(case.event("other"))
+    return case, case.event("go")
 
 
 def an_event_of_many_remembered(size: int) -> tuple[Case, Any]:
@@ -647,6 +687,8 @@ KINDS: tuple[Kind, ...] = (
     many_interrupt_defs,
     failures_that_wait_for_their_handlers,
     ends_beside_handlers_at_work,
+    a_wait_for_each_of_a_line,
+    a_line_ends_that_is_waited_for,
     an_event_of_many_remembered,
     a_touch_after_a_crash,
 )
@@ -677,6 +719,8 @@ class Cost:
     """Threads that wait for an ExternalEvent of the ExternalEventDef, where the record is one."""
     waited_for: int
     """Threads that WAIT_FOR_THREADS nodes wait for: one that is woken looks at all that it waits for yet."""
+    begun: int
+    """Threads that are waited for since this record."""
 
     @property
     def bound(self) -> int:
@@ -689,6 +733,7 @@ class Cost:
             + 100 * self.read
             + 250 * self.steps
             + 200 * (self.waiting + self.waited_for)
+            + 1_200 * self.begun
         )
 
     @property
@@ -739,7 +784,7 @@ def cost_of(kind: Kind, size: int, *, timed: bool = False, other: str | None = N
         outputs.extend(shard.take_outputs())
 
     run = case.run
-    waited_for = sum(len(it.node.waits or ()) for it in run.threads.values())
+    waited_for = _waited_for(run)
     gc.collect()
     started = time.process_time()
     counted = 0 if timed else bytecodes(fold)
@@ -756,4 +801,9 @@ def cost_of(kind: Kind, size: int, *, timed: bool = False, other: str | None = N
         steps=max(0, steps_max - run.index.steps_left),
         waiting=waiting,
         waited_for=waited_for,
+        begun=max(0, _waited_for(run) - waited_for),
     )
+
+
+def _waited_for(run: WfRun) -> int:
+    return sum(len(it.node.waits or ()) for it in run.threads.values())

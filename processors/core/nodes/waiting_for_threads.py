@@ -48,6 +48,7 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
     done = len(waits) - len(not_done)
     still_open: list[ThreadWait] = []
     handled = set(thread.handled_children)
+    culprits = _Culprits(run, thread, handled)
     given, most = 0, context.limits.bytes_per_command // 2
     failed: list[tuple[int, Failure]] = []
     is_crowded = False
@@ -58,7 +59,7 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
                 break
             continue
         still_open.append(wait)
-        culprit = _failure_of(run, thread, wait, handled)
+        culprit = culprits.of(wait)
         if culprit is None:
             continue
         number, failure = culprit
@@ -86,6 +87,11 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
         yield from fail_node(run, thread, verdict)
     else:
         run.index.open_waits[thread.number] = still_open
+        if node.strategy is WaitStrategy.ALL:
+            # When one of them completes, nothing follows from that before the others have.
+            run.index.left_to_wait_for[thread.number] = len(
+                {w.thread if w.handler is None else w.handler for w in still_open}
+            )
         park(run, thread, *((WakeOn.THREAD, w.thread) for w in still_open))
         park(run, thread, *((WakeOn.THREAD, w.handler) for w in still_open if w.handler is not None))
         if is_crowded:
@@ -96,8 +102,9 @@ def open_waits(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> list[
     """The threads that a wait still depends on, or their handlers; none if it is over once it is looked at."""
     targets: list[int] = []
     handled = set(thread.handled_children)
+    culprits = _Culprits(run, thread, handled)
     for wait in run.index.open_waits.get(thread.number, thread.node.waits or ()):
-        culprit = _failure_of(run, thread, wait, handled)
+        culprit = culprits.of(wait)
         if culprit is not None:
             number, failure = culprit
             is_handled = number == wait.thread and matching_handler(node.on_child_failure, failure) is not None
@@ -130,18 +137,36 @@ def _waited_for(run: WfRun, thread: ThreadRun, value: Value) -> list[int]:
     return list(numbers)
 
 
-def _failure_of(run: WfRun, waiter: ThreadRun, wait: ThreadWait, handled: set[int]) -> tuple[int, Failure] | None:
-    """The failure that makes a thread count as unsuccessful, and whose it is: its own, that of the handler it got
-    (4.2), or that of a thread above it, below which it can never resume (N5).
+class _Culprits:
+    """The failures that make threads count as unsuccessful. Asked about many threads, it climbs from each only to where
+    it has been before.
     """
-    if wait.handled or wait.thread in handled:
-        return None
-    current = run.threads.get(wait.thread if wait.handler is None else wait.handler)
-    while current is not None and current.number != waiter.number:
-        if current.failure is not None:
-            return current.number, current.failure
-        current = None if current.holder is None else run.threads.get(current.holder)
-    return None
+
+    def __init__(self, run: WfRun, waiter: ThreadRun, handled: set[int]) -> None:
+        self._run, self._waiter, self._handled = run, waiter, handled
+        self._known: dict[int, tuple[int, Failure] | None] = {}
+
+    def of(self, wait: ThreadWait) -> tuple[int, Failure] | None:
+        """The failure of a thread that is waited for, and whose it is: its own, that of the handler it got (4.2), or
+        that of a thread above it, below which it can never resume (N5).
+        """
+        if wait.handled or wait.thread in self._handled:
+            return None
+        threads, waiter = self._run.threads, self._waiter.number
+        way: list[int] = []
+        found: tuple[int, Failure] | None = None
+        current = threads.get(wait.thread if wait.handler is None else wait.handler)
+        while current is not None and current.number != waiter:
+            if current.number in self._known:
+                found = self._known[current.number]
+                break
+            way.append(current.number)
+            if current.failure is not None:
+                found = current.number, current.failure
+                break
+            current = None if current.holder is None else threads.get(current.holder)
+        self._known.update(dict.fromkeys(way, found))
+        return found
 
 
 def _is_done(run: WfRun, wait: ThreadWait, handled: set[int]) -> bool:
