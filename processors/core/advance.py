@@ -211,15 +211,32 @@ class Agenda:
             for number in parked.pop(key):
                 self.wake(number)
 
-    def wake_waiters(self, run: WfRun, number: int) -> None:
-        """Wake the threads that wait for one that has completed or left, but for those that have others to wait for."""
-        left, key = run.index.left_to_wait_for, (WakeOn.THREAD, number)
+    def wake_for_completed(self, run: WfRun, number: int) -> None:
+        """Wake the threads that wait for one that has completed or left, but for those that need others to complete."""
+        left, key = run.index.left_to_complete, (WakeOn.THREAD, number)
         for waiter in run.index.parked.pop(key, ()):
             more = left.get(waiter, 0) - 1
             if more > 0:
                 left[waiter] = more
             else:
                 self.wake(waiter)
+
+    def wake_for_failed(self, run: WfRun, number: int) -> None:
+        """Wake the threads that wait for one that can never complete now, but for those to whom others are left.
+
+        These stay parked on it: once it is rescued, it may complete.
+        """
+        left, key = run.index.left_to_fail, (WakeOn.THREAD, number)
+        staying: set[int] = set()
+        for waiter in run.index.parked.pop(key, ()):
+            more = left.get(waiter, 0) - 1
+            if more > 0:
+                left[waiter] = more
+                staying.add(waiter)
+            else:
+                self.wake(waiter)
+        if staying:
+            run.index.parked[key] = staying
 
     def wake_holders(self, run: WfRun, thread: ThreadRun) -> None:
         """Wake all that halt, or go on halting, only when this thread, somewhere below them, is still.
@@ -302,17 +319,18 @@ def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed 
     agenda.wake_parked(run, ROOM)
     stranded: list[ThreadRun] = []
     if type(event) is ThreadFailed:
-        agenda.wake_parked(run, (WakeOn.THREAD, event.thread))
+        agenda.wake_for_failed(run, event.thread)
         agenda.failed.add(event.thread)
         stranded.extend(run.dependents(run.threads[event.thread]))
     while stranded:
         below = stranded.pop()
         agenda.failed.add(below.number)
-        agenda.wake_parked(run, (WakeOn.THREAD, below.number))
+        agenda.wake_for_failed(run, below.number)
         if below.status not in TERMINAL:  # below one that has failed they were woken then
             stranded.extend(run.dependents(below))
     for ended in _ended_with(run, event.thread):
-        agenda.wake_waiters(run, ended.number)
+        if type(event) is not ThreadFailed:
+            agenda.wake_for_completed(run, ended.number)
         agenda.wake_holders(run, ended)
         for number in (ended.parent, ended.waiter):
             if number is not None:

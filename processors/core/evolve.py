@@ -557,7 +557,8 @@ def _list_waits(index: Index, number: int, waits: list[ThreadWait]) -> None:
 
 def _forget_waits(index: Index, number: int) -> None:
     index.open_waits.pop(number, None)
-    index.left_to_wait_for.pop(number, None)
+    index.left_to_complete.pop(number, None)
+    index.left_to_fail.pop(number, None)
     for waited_for in index.waits.pop(number, ()):
         waiters = index.waited_for[waited_for]
         waiters.discard(number)
@@ -653,7 +654,8 @@ def _end(run: WfRun, event: WfRunEnded) -> None:
         run.index.waits.clear()
         run.index.waited_for.clear()
         run.index.open_waits.clear()
-        run.index.left_to_wait_for.clear()
+        run.index.left_to_complete.clear()
+        run.index.left_to_fail.clear()
         run.index.waiter_handlers.clear()
         run.index.parked.clear()
 

@@ -41,14 +41,14 @@ def untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
     for others to see that one below it failed has done nothing wrong: it leaves.
 
     `touched`: the threads that this command has looked at. Whatever closes a circle wakes a thread in it, but for the
-    failure of one of several that a halted thread waits for: nobody looks at that thread until it runs. `failed`: the
-    threads that failed by this command, and what is left below them.
+    failure of one of several that a thread waits for: nobody looks at that one until it runs, and none is left to it.
+    `failed`: the threads that failed by this command, and what is left below them.
     """
     across = run.index.across
     across.difference_update([number for number in touched if number in across and not _has_to_do(run, number)])
     if not across:
         return
-    starts = sorted(touched.union(_halted_waiters(run, failed)))
+    starts = sorted(touched.union(_waiters_for(run, failed)))
     if run.index.kept:  # whom they stay for may be anywhere
         starts = [*across, *(handler for number in across for handler in _handlers_of_waits(run, number))]
     needs = _needs_of_all(run, starts, with_stays=False)
@@ -65,13 +65,9 @@ def untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
         yield from _let_go(run, starts)
 
 
-def _halted_waiters(run: WfRun, failed: set[int]) -> Iterator[int]:
-    """Who does not run, and waits for one of these."""
-    for it in failed:
-        for number in run.index.waited_for.get(it, ()):
-            thread = run.threads.get(number)
-            if thread is not None and thread.status is not Status.RUNNING:
-                yield number
+def _waiters_for(run: WfRun, failed: set[int]) -> Iterator[int]:
+    for number in failed:
+        yield from run.index.waited_for.get(number, ())
 
 
 def _let_go(run: WfRun, starts: Iterable[int]) -> Iterator[Event]:

@@ -520,9 +520,10 @@ class Index:
     """Thread -> the threads at WAIT_FOR_THREADS that wait for it."""
     open_waits: dict[int, list[ThreadWait]] = field(default_factory=dict, compare=False)
     """The same without those that were found COMPLETED or handled, which they stay, as of the last look."""
-    left_to_wait_for: dict[int, int] = field(default_factory=dict, compare=False)
-    """Thread at WAIT_FOR_THREADS ALL -> how many have to complete yet, at most, before it is looked at again, if none
-    fails."""
+    left_to_complete: dict[int, int] = field(default_factory=dict, compare=False)
+    """Thread at WAIT_FOR_THREADS ALL -> how many have to complete before it is looked at again, if none fails."""
+    left_to_fail: dict[int, int] = field(default_factory=dict, compare=False)
+    """Thread at WAIT_FOR_THREADS ANY that handles no failures -> how many have to fail, if none completes."""
     across: set[int] = field(default_factory=set)
     """Threads that wait for one that is no child of theirs, or have handlers of such a wait: knots need one."""
     kept: set[int] = field(default_factory=set)

@@ -601,13 +601,16 @@ def ends_beside_handlers_at_work(size: int) -> tuple[Case, Any]:
     return case, case.event("other")
 
 
-def _line_that_all_wait_for(size: int) -> Case:
-    line = _line_of("all", {"last": waits_for("go"), "all": waits_for_all(threads=[{"output": "next"}])})
+def _line_that_is_waited_for(size: int, *, fails: bool = False, **wait: Any) -> Case:
+    """A thread waits for all of a line; the last one of it ends, or fails, with `go`, and so do then all above."""
+    last = {"last": waits_for("go", "bad"), "bad": {"kind": "EXIT", "fail": {"name": "no"}}}
+    last = last if fails else {"last": waits_for("go")}
+    line = _line_of("all", {**last, "all": waits_for_all(threads=[{"output": "next"}])})
     main = thread(
         {
             "one": _starts_a_line(size - 4, "wait"),
             "wait": waits_for("other", "each"),
-            "each": waits_for_all("rest", {"var": "numbers"}),
+            "each": waits_for_all("rest", {"var": "numbers"}, **wait),
             "rest": waits_for("next"),
         },
         variables=NUMBERS,
@@ -616,12 +619,18 @@ def _line_that_all_wait_for(size: int) -> Case:
 
 
 def a_wait_for_each_of_a_line(size: int) -> tuple[Case, Any]:
-    case = _line_that_all_wait_for(size)
+    case = _line_that_is_waited_for(size)
     return case, case.event("other")
 
 
 def a_line_ends_that_is_waited_for(size: int) -> tuple[Case, Any]:
-    case = _line_that_all_wait_for(size)
+    case = _line_that_is_waited_for(size)
+    case.take(case.event("other"))
+    return case, case.event("go")
+
+
+def a_line_fails_that_ANY_waits_for(size: int) -> tuple[Case, Any]:  # noqa: N802
+    case = _line_that_is_waited_for(size, fails=True, strategy="ANY")
     case.take(case.event("other"))
     return case, case.event("go")
 
@@ -689,6 +698,7 @@ KINDS: tuple[Kind, ...] = (
     ends_beside_handlers_at_work,
     a_wait_for_each_of_a_line,
     a_line_ends_that_is_waited_for,
+    a_line_fails_that_ANY_waits_for,
     an_event_of_many_remembered,
     a_touch_after_a_crash,
 )

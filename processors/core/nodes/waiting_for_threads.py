@@ -87,11 +87,12 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
         yield from fail_node(run, thread, verdict)
     else:
         run.index.open_waits[thread.number] = still_open
+        # When one of them completes, nothing follows for ALL before the others have; nor for ANY when one fails.
         if node.strategy is WaitStrategy.ALL:
-            # When one of them completes, nothing follows from that before the others have.
-            run.index.left_to_wait_for[thread.number] = len(
-                {w.thread if w.handler is None else w.handler for w in still_open}
-            )
+            run.index.left_to_complete[thread.number] = len(set(map(_target, still_open)))
+        elif node.strategy is WaitStrategy.ANY and not node.on_child_failure:
+            unfailed = {_target(wait) for wait in still_open if culprits.of(wait) is None}
+            run.index.left_to_fail[thread.number] = len(unfailed)
         park(run, thread, *((WakeOn.THREAD, w.thread) for w in still_open))
         park(run, thread, *((WakeOn.THREAD, w.handler) for w in still_open if w.handler is not None))
         if is_crowded:
@@ -111,7 +112,7 @@ def open_waits(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> list[
             if node.strategy is not WaitStrategy.ANY or is_handled:
                 return []
         elif not _is_done(run, wait, handled):
-            targets.append(wait.thread if wait.handler is None else wait.handler)
+            targets.append(_target(wait))
         elif node.strategy is not WaitStrategy.ALL:
             return []
     return targets
@@ -155,7 +156,7 @@ class _Culprits:
         threads, waiter = self._run.threads, self._waiter.number
         way: list[int] = []
         found: tuple[int, Failure] | None = None
-        current = threads.get(wait.thread if wait.handler is None else wait.handler)
+        current = threads.get(_target(wait))
         while current is not None and current.number != waiter:
             if current.number in self._known:
                 found = self._known[current.number]
@@ -167,6 +168,11 @@ class _Culprits:
             current = None if current.holder is None else threads.get(current.holder)
         self._known.update(dict.fromkeys(way, found))
         return found
+
+
+def _target(wait: ThreadWait) -> int:
+    """The thread whose end decides about a wait."""
+    return wait.thread if wait.handler is None else wait.handler
 
 
 def _is_done(run: WfRun, wait: ThreadWait, handled: set[int]) -> bool:
