@@ -286,7 +286,9 @@ def _scalar_problem(value: object) -> str | None:
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return None if INT_MIN <= value <= INT_MAX else f"an int of {value.bit_length()} bits, which is more than 64"
+        if INT_MIN <= value <= INT_MAX:
+            return None
+        return f"an int of {value.bit_length() + 1} bits, its sign included, which is more than 64"
     if isinstance(value, float):
         return None if math.isfinite(value) else "a float that is no number"
     if not isinstance(value, str):

@@ -214,6 +214,8 @@ def test_an_argument_of_the_wrong_type_or_out_of_bounds_is_refused_at_once(
             "content['k']: expected null, true or false, a number of 64 bits, text, an object or a list",
         ),
         (nested(101), "content: expected JSON of at most 100 levels, found more"),
+        (2**63, "found an int of 65 bits, its sign included, which is more than 64"),
+        (-(2**63) - 1, "found an int of 65 bits, its sign included, which is more than 64"),
         ({1: "x"}, "content: expected keys that are text, found a key that is int"),
         ("\ud800", "found half of a surrogate pair"),
         (NAIVE, "text, bytes, a Timestamp, a dict or a list, found datetime.datetime"),
