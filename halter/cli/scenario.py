@@ -3,7 +3,8 @@
 import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,24 +77,26 @@ def run(
         reach(settings, connect_timeout)
         found = on_kafka(files, settings)
     verdicts = []
-    for verdict in found:
-        verdicts.append(verdict)
-        if not as_json:
-            typer.echo("\n".join(lines(verdict)))
+    # Whatever ends it here, what was made on Kafka is removed before the process ends.
+    with closing(found):
+        for verdict in found:
+            verdicts.append(verdict)
+            if not as_json:
+                typer.echo("\n".join(lines(verdict)))
     if as_json:
         typer.echo(json.dumps([as_data(verdict) for verdict in verdicts], indent=2, ensure_ascii=False))
     if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(1)
 
 
-def in_memory(files: Sequence[Path]) -> Iterator["FileVerdict"]:
+def in_memory(files: Sequence[Path]) -> Generator["FileVerdict", None, None]:
     """Verdict after verdict."""
     from halter.scenarios.files import run_file
 
     yield from map(run_file, files)
 
 
-def on_kafka(files: Sequence[Path], settings: "Settings") -> Iterator["FileVerdict"]:
+def on_kafka(files: Sequence[Path], settings: "Settings") -> Generator["FileVerdict", None, None]:
     """Verdict after verdict; a signal ends it after all that was made is removed."""
     from halter.scenarios.files import read_file
     from halter.scenarios.kafka.judge import KafkaJudge, workers_needed

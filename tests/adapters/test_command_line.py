@@ -4,16 +4,18 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from halter.cli import scenario
 from halter.cli.client import BadValue, typed_value, typed_values
 from halter.cli.usage import UsageMistake
 from halter.json_tokens import is_json
+from halter.scenarios.files import FileVerdict
 from processors.core.values import VariableType, check_value, from_json
 from tests.support.command_line import halter, logging_as_before
 
@@ -99,7 +101,7 @@ def test_wrong_use_ends_with_2(capsys: pytest.CaptureFixture[str], arguments: li
 
 
 OUT_OF_BOUNDS = {
-    "9" * 20: "an int of 67 bits",
+    "9" * 20: "an int of 68 bits",
     "-" + "9" * 5_000: "more than 64",
     "1e999": "a float that is no number",
     '{"a": [1, 99999999999999999999]}': "['a'][1]: ",
@@ -153,3 +155,24 @@ def test_what_is_typed_wrong_is_wrong_use() -> None:
     with pytest.raises(BadValue):
         typed_values({"it": '{"a": 1, "a": 2}'}, {})
     assert issubclass(BadValue, UsageMistake)
+
+
+def test_ctrl_c_between_two_scenarios_removes_what_they_have_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[bool] = []
+
+    def verdicts() -> Generator[FileVerdict, None, None]:
+        try:
+            yield FileVerdict("a.yaml", "a", 1)
+        finally:
+            removed.append(True)
+
+    def interrupted(_: FileVerdict) -> list[str]:
+        raise KeyboardInterrupt
+
+    held = verdicts()  # as a traceback holds it, until a process ends that waits for nobody
+    monkeypatch.setattr(scenario, "in_memory", lambda _: held)
+    monkeypatch.setattr(scenario, "lines", interrupted)
+    code, _, _ = halter(capsys, "scenario", "run", "a.yaml")
+    assert (code, removed) == (130, [True])

@@ -28,7 +28,7 @@ def logging_as_before() -> Iterator[None]:
 
 def halter(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command."""
-    with pytest.MonkeyPatch.context() as patch:
+    with logging_as_before(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["halter", *arguments])
         try:
             cli.main()
