@@ -556,7 +556,8 @@ class _Reader:
             self.problem("FIELD_VALUE", path, str(exc))
             return None
 
-    def _plain(self, value: object, path: Path, depth: int) -> Value:
+    def _plain(self, value: object, path: Path, depth: int, *step: int | str) -> Value:
+        """`step`: from `path` to the value; there may be a hundred thousand values that need no path of their own."""
         if depth > VALUE_DEPTH_MAX:
             raise ValueProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep")
         match value:
@@ -567,10 +568,12 @@ class _Reader:
             case int() | float():
                 raise ValueProblem(f"expected a number of 64 bits, found {_shown(value)}")
             case list():
-                return [self._plain(item, (*path, index), depth + 1) for index, item in enumerate(value)]
+                here = (*path, *step)
+                return [self._plain(item, here, depth + 1, index) for index, item in enumerate(value)]
             case Mapping():
-                data = self.mapping(value, path) or {}
-                return {name: self._plain(item, (*path, name), depth + 1) for name, item in data.items()}
+                here = (*path, *step)
+                data = self.mapping(value, here) or {}
+                return {name: self._plain(item, here, depth + 1, name) for name, item in data.items()}
             case _:
                 raise ValueProblem(f"expected a JSON value, found {_shown(value)}")
 
