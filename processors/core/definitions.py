@@ -15,8 +15,10 @@ before WfSpecs bound anything binds what there was when they began to: until the
 A definition that the newest version of a WfSpec names cannot be deleted: the next WfRun would need it.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TypeAlias, assert_never
 
 from processors.core.canonical import canonical
@@ -69,28 +71,60 @@ class UnreadableWfSpec(HalterError):
     """
 
 
+@dataclass(slots=True)
+class _Versions:
+    """The versions of one definition: there may be thousands."""
+
+    by_version: dict[Version, Definition] = field(default_factory=dict)
+    known: list[Version] = field(default_factory=list)
+    """Ascending."""
+    live: list[Version] = field(default_factory=list)
+    """Those that are not deleted, ascending."""
+
+    def copy(self) -> "_Versions":
+        return _Versions(dict(self.by_version), list(self.known), list(self.live))
+
+    def apply(self, definition: Definition) -> Definition | None:
+        """Take in a version, and give what was known of it before."""
+        version = (definition.major, definition.revision)
+        before = self.by_version.get(version)
+        self.by_version[version] = definition
+        if before is None:
+            insort(self.known, version)
+        if not definition.deleted and (before is None or before.deleted):
+            insort(self.live, version)
+        elif definition.deleted and before is not None and not before.deleted:
+            del self.live[bisect_left(self.live, version)]
+        return before
+
+
+_NONE = _Versions()
+"""Of a definition that is not registered; never changed."""
+
+
 class Definitions:
     """All definitions there are. Changed in place by `apply`; parses a WfSpec when it is first asked for."""
 
     def __init__(self) -> None:
-        self._versions: dict[tuple[DefinitionKind, str], dict[Version, Definition]] = {}
+        self._versions: dict[tuple[DefinitionKind, str], _Versions] = {}
         self._wf_specs: dict[WfSpecId, WfSpec] = {}
+        self._named: dict[WfSpecId, frozenset[tuple[DefinitionKind, str]]] = {}
 
     def copy(self) -> "Definitions":
         """The same definitions again, to see what would come of a command."""
         copied = Definitions()
-        copied._versions = {key: dict(versions) for key, versions in self._versions.items()}
+        copied._versions = {key: versions.copy() for key, versions in self._versions.items()}
         copied._wf_specs = dict(self._wf_specs)
+        copied._named = dict(self._named)
         return copied
 
     def apply(self, definition: Definition) -> None:
         """Take in an accepted definition, or a deletion: the same again with `deleted`."""
-        versions = self._versions.setdefault((definition.kind, definition.name), {})
-        version = (definition.major, definition.revision)
-        before = versions.get(version)
+        before = self._versions.setdefault((definition.kind, definition.name), _Versions()).apply(definition)
         if before is not None and before.document != definition.document:
-            self._wf_specs.pop(WfSpecId(definition.name, *version), None)
-        versions[version] = definition
+            wf_spec_id = WfSpecId(definition.name, definition.major, definition.revision)
+            self._wf_specs.pop(wf_spec_id, None)
+            self._named.pop(wf_spec_id, None)
 
     def learn(self, wf_spec_id: WfSpecId, wf_spec: WfSpec) -> None:
         """Take what a registered version says from who has read it, instead of reading it when it is asked for."""
@@ -104,7 +138,7 @@ class Definitions:
         return found
 
     def _parsed(self, wf_spec_id: WfSpecId) -> WfSpec:
-        versions = self._versions.get((DefinitionKind.WF_SPEC, wf_spec_id.name), {})
+        versions = self._of(DefinitionKind.WF_SPEC, wf_spec_id.name).by_version
         definition = versions.get((wf_spec_id.major, wf_spec_id.revision))
         if definition is None or definition.document is None:
             raise UnreadableWfSpec(f"expected WfSpec {wf_spec_id} among the definitions, found none")
@@ -118,12 +152,15 @@ class Definitions:
 
     def latest_wf_spec(self, name: str, major: int | None = None, revision: int | None = None) -> WfSpecId | None:
         """The newest version that is not deleted: of all, of a major version, or exactly the one named."""
-        found = [
-            version
-            for version in self.live_versions(DefinitionKind.WF_SPEC, name)
-            if major in (None, version[0]) and revision in (None, version[1])
-        ]
-        return WfSpecId(name, *max(found)) if found else None
+        live = self._of(DefinitionKind.WF_SPEC, name).live
+        if revision is None:
+            found = _last(live, major)
+        elif major is None:
+            found = max((version for version in live if version[1] == revision), default=None)
+        else:
+            last = _last(live, major, revision)
+            found = last if last == (major, revision) else None
+        return None if found is None else WfSpecId(name, *found)
 
     def task_def(self, name: str) -> Definition | None:
         """The TaskDef of this name, deleted or not: WfRuns keep theirs."""
@@ -133,13 +170,14 @@ class Definitions:
         """The ExternalEventDef of this name, deleted or not: the revision that a WfSpec binds, if one is given that
         names it, else the newest.
         """
-        versions = self._versions.get((DefinitionKind.EXTERNAL_EVENT_DEF, name))
-        if not versions:
+        versions = self._of(DefinitionKind.EXTERNAL_EVENT_DEF, name)
+        if not versions.known:
             return None
-        bound = None if bound_by is None else self._binding(bound_by, name, versions)
-        return versions[max(versions) if bound is None else bound]
+        newest = versions.known[-1]
+        bound = None if bound_by is None else self._binding(bound_by, name, newest)
+        return versions.by_version[newest if bound is None else bound]
 
-    def _binding(self, wf_spec_id: WfSpecId, name: str, versions: Iterable[Version]) -> Version | None:
+    def _binding(self, wf_spec_id: WfSpecId, name: str, newest: Version) -> Version | None:
         """The revision of an ExternalEventDef that a WfSpec binds; None if it does not name it."""
         bindings = self.version(wf_spec_id).external_event_defs
         if bindings:
@@ -147,7 +185,7 @@ class Definitions:
             return None if bound is None else (bound.major, bound.revision)
         if name not in self.wf_spec(wf_spec_id).external_event_defs:
             return None
-        return max(version for version in versions if version[1] == 0)  # from before bindings: see the module's theory
+        return newest[0], 0  # from before bindings: see the module's theory
 
     def bindings(self, wf_spec_id: WfSpecId) -> dict[str, Definition]:
         """The ExternalEventDefs that a WfSpec names, as it binds them, by name."""
@@ -161,40 +199,65 @@ class Definitions:
 
     def newest(self, kind: DefinitionKind, name: str) -> Definition | None:
         """The newest version, deleted or not."""
-        versions = self._versions.get((kind, name))
-        return None if not versions else versions[max(versions)]
+        versions = self._of(kind, name)
+        return versions.by_version[versions.known[-1]] if versions.known else None
 
     def versions(self, kind: DefinitionKind, name: str) -> list[Definition]:
         """All versions, deleted or not, oldest first."""
-        versions = self._versions.get((kind, name), {})
-        return [versions[version] for version in sorted(versions)]
+        versions = self._of(kind, name)
+        return [versions.by_version[version] for version in versions.known]
+
+    def holds(self, definition: Definition) -> bool:
+        """Whether it is registered just so."""
+        known = self._of(definition.kind, definition.name).by_version
+        return known.get((definition.major, definition.revision)) == definition
+
+    def last_revision(self, wf_spec_id: WfSpecId) -> int:
+        """The greatest revision of the major version of a registered WfSpec, deleted or not."""
+        last = _last(self._of(DefinitionKind.WF_SPEC, wf_spec_id.name).known, wf_spec_id.major)
+        assert last is not None
+        return last[1]
 
     def version(self, wf_spec_id: WfSpecId) -> Definition:
         """A registered version of a WfSpec, deleted or not."""
-        return self._versions[DefinitionKind.WF_SPEC, wf_spec_id.name][wf_spec_id.major, wf_spec_id.revision]
+        versions = self._versions[DefinitionKind.WF_SPEC, wf_spec_id.name].by_version
+        return versions[wf_spec_id.major, wf_spec_id.revision]
 
     def live_versions(self, kind: DefinitionKind, name: str) -> list[Version]:
         """The versions that are not deleted, oldest first."""
-        versions = self._versions.get((kind, name), {})
-        return sorted(version for version, definition in versions.items() if not definition.deleted)
+        return list(self._of(kind, name).live)
 
     def names(self, kind: DefinitionKind) -> list[str]:
         """The names of those of a kind that are not deleted, sorted."""
-        return sorted(name for of, name in self._versions if of is kind and self.live_versions(of, name))
+        return sorted(name for (of, name), versions in self._versions.items() if of is kind and versions.live)
 
     def all(self) -> Iterator[Definition]:
         """Every version of every definition, sorted by kind, name and version."""
         for key in sorted(self._versions):
-            versions = self._versions[key]
-            yield from (versions[version] for version in sorted(versions))
+            yield from self.versions(*key)
 
-    def latest_wf_specs(self) -> Iterator[tuple[WfSpecId, WfSpec]]:
-        """The newest live version of each WfSpec."""
-        for kind, name in sorted(self._versions):
-            if kind is DefinitionKind.WF_SPEC:
-                latest = self.latest_wf_spec(name)
-                if latest is not None:
-                    yield latest, self.wf_spec(latest)
+    def users(self, kind: DefinitionKind, name: str) -> Iterator[WfSpecId]:
+        """The WfSpecs whose newest live version names a definition, sorted."""
+        for wf_spec_name in self.names(DefinitionKind.WF_SPEC):
+            latest = self.latest_wf_spec(wf_spec_name)
+            if latest is not None and (kind, name) in self._named_by(latest):
+                yield latest
+
+    def _named_by(self, wf_spec_id: WfSpecId) -> frozenset[tuple[DefinitionKind, str]]:
+        """The definitions that a WfSpec names: looked for once."""
+        named = self._named.get(wf_spec_id)
+        if named is None:
+            named = self._named[wf_spec_id] = frozenset(_named_by(self.wf_spec(wf_spec_id)))
+        return named
+
+    def _of(self, kind: DefinitionKind, name: str) -> _Versions:
+        return self._versions.get((kind, name), _NONE)
+
+
+def _last(versions: list[Version], major: int | None, revision: float = inf) -> Version | None:
+    """The newest of these, which are ascending: of all, or of a major version, up to a revision."""
+    at = len(versions) if major is None else bisect_right(versions, (major, revision))
+    return versions[at - 1] if at and major in (None, versions[at - 1][0]) else None
 
 
 TaskQueues: TypeAlias = frozenset[str] | None
@@ -219,7 +282,7 @@ def decide_definition(
         definition = _put(definitions, command, task_queues, binds=binds)
     except _Refused as refused:
         return _rejected(command, refused, cause), []
-    changed = definition not in definitions.versions(definition.kind, definition.name)
+    changed = not definitions.holds(definition)
     return _accepted(definition, cause, changed=changed), [definition] if changed else []
 
 
@@ -322,9 +385,7 @@ def _put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool) -
             major, revision = newest.major + 1, 0
         else:
             major = latest.major
-            revision = 1 + max(
-                known.revision for known in definitions.versions(DefinitionKind.WF_SPEC, name) if known.major == major
-            )
+            revision = 1 + definitions.last_revision(latest)
     bindings = _bindings(definitions, wf_spec) if binds else {}
     return Definition(
         DefinitionKind.WF_SPEC, name, major, revision, document=wf_spec.document, external_event_defs=bindings
@@ -535,7 +596,7 @@ def _delete(definitions: Definitions, command: DeleteDefinition, cause: Cause) -
     if kind is not DefinitionKind.WF_SPEC:
         if command.major is not None:
             raise _invalid(f"expected no version, as only WfSpecs have them, found {command.major}")
-        users = list(_users(definitions, kind, name))
+        users = [str(user) for user in definitions.users(kind, name)]
         if users and not newest.deleted:
             more = f" and {len(users) - LISTED_MAX} more" if len(users) > LISTED_MAX else ""
             found = ", ".join(users[:LISTED_MAX]) + more
@@ -552,13 +613,6 @@ def _delete(definitions: Definitions, command: DeleteDefinition, cause: Cause) -
         raise _Refused(RejectionCode.NOT_FOUND, f"expected version {wanted} to be registered, found {known}")
     deleted = [replace(definition, deleted=True) for definition in versions if not definition.deleted]
     return _accepted(versions[-1], cause, changed=bool(deleted)), deleted
-
-
-def _users(definitions: Definitions, kind: DefinitionKind, name: str) -> Iterator[str]:
-    """The newest WfSpecs that name a definition."""
-    for wf_spec_id, wf_spec in definitions.latest_wf_specs():
-        if (kind, name) in _named_by(wf_spec):
-            yield str(wf_spec_id)
 
 
 def _named_by(wf_spec: WfSpec) -> set[tuple[DefinitionKind, str]]:

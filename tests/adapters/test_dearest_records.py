@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from processors.core.commands import PutWfSpec
+from processors.core.commands import DefinitionKind, DeleteDefinition, PutTaskDef, PutWfSpec
+from processors.core.definitions import Definitions
+from processors.core.events import Definition, DefinitionVersion
+from processors.core.model import WfSpecId
 from processors.core.near_names import COMPARISONS_MAX
 from tests.support import dear_wf_runs
 from tests.support.bytecodes import bytecodes
@@ -55,6 +58,60 @@ def test_the_largest_document_holds_nobody_up(family: Callable[[int], Any]):
     started = time.process_time()
     document()
     assert time.process_time() - started < SECONDS
+
+
+REVISIONS = 20_000
+
+
+def revised() -> Definitions:
+    """An ExternalEventDef and a WfSpec with very many revisions."""
+    definitions = Definitions()
+    document = text_of(lambda _: {"name": "w", "entrypoint": "main", "threads": {"main": {"nodes": TAKES}}}, 0)
+    for revision in range(REVISIONS):
+        bound = {"e": DefinitionVersion(0, revision)} if revision else {}
+        definitions.apply(Definition(DefinitionKind.EXTERNAL_EVENT_DEF, "e", 0, revision))
+        definitions.apply(
+            Definition(DefinitionKind.WF_SPEC, "w", 0, revision, document=document, external_event_defs=bound)
+        )
+    return definitions
+
+
+TAKES = {
+    "s": {"kind": "ENTRYPOINT", "next": "a"},
+    "a": {"kind": "EXTERNAL_EVENT", "event": "e", "next": "e"},
+    "e": {"kind": "EXIT"},
+}
+LOOKUPS: dict[str, Callable[[Definitions], object]] = {
+    "the newest ExternalEventDef": lambda known: known.external_event_def("e"),
+    "the one that a WfSpec binds": lambda known: known.external_event_def("e", WfSpecId("w", 0, 5)),
+    "the one that an old WfSpec binds": lambda known: known.external_event_def("e", WfSpecId("w", 0, 0)),
+    "the newest WfSpec": lambda known: known.latest_wf_spec("w"),
+    "the newest of a major version": lambda known: known.latest_wf_spec("w", 0),
+    "an exact version": lambda known: known.latest_wf_spec("w", 0, 7),
+    "none": lambda known: known.latest_wf_spec("w", 1),
+    "the revision of the next": lambda known: known.last_revision(WfSpecId("w", 0, 1)),
+}
+
+
+def test_revisions_are_not_looked_through():
+    definitions = revised()
+    for what, look in LOOKUPS.items():
+        look(definitions)
+        started = time.process_time()
+        for _ in range(200):
+            look(definitions)
+        assert time.process_time() - started < 0.05, what
+
+
+def test_a_deletion_does_not_look_through_all_nodes():
+    rig, wf_specs = ShardRig(), 20
+    rig.turn(PutTaskDef("unused"))
+    for number in range(wf_specs):
+        rig.turn(PutWfSpec(f"w{number}", text_of(FAMILIES[-2], 500).replace('"w"', f'"w{number}"')))
+    for _ in range(2):
+        record = rig.command(DeleteDefinition(DefinitionKind.TASK_DEF, "unused"))
+        counted = bytecodes(lambda record=record: rig.turn(record))
+    assert counted < 5_000 + 100 * wf_specs, counted
 
 
 @pytest.mark.parametrize("kind", dear_wf_runs.KINDS, ids=dear_wf_runs.name_of)
