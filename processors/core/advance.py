@@ -6,6 +6,7 @@ at, and looking at one too many changes nothing.
 """
 
 import heapq
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
@@ -44,10 +45,10 @@ from processors.core.halting import (
     resume_where_resolved,
     retire,
 )
-from processors.core.interrupts import launch_failure_handlers, launch_interrupts
+from processors.core.interrupts import launch_failure_handlers, launch_interrupts, room_for
 from processors.core.knots import untie
 from processors.core.model import TERMINAL, HaltedByParent, HandlingFailure, Status, ThreadRun, WakeKey, WakeOn, WfRun
-from processors.core.nodes import ROOM, VARIABLES, arrive_halted, run_node
+from processors.core.nodes import VARIABLES, arrive_halted, run_node
 
 RETENTION_S = 7 * 24 * 3600
 """How long a WfRun is kept after its end, where its WfSpec does not say."""
@@ -82,17 +83,31 @@ def _settle(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[Event]:
         if launched and agenda.is_done():
             agenda.woken.update(launched)
             launched.clear()  # all that was launched has come to rest
-        if run.accepted_interrupts:
-            yield from _each(launch_interrupts(run, launched, agenda.woken), agenda)
+        if run.accepted_interrupts or run.unstarted_failure_handlers:
+            yield from _launch(run, context, agenda, launched)
         else:
             agenda.woken.clear()
-        if run.unstarted_failure_handlers:
-            yield from _each(launch_failure_handlers(run, context), agenda)
-        for number in agenda.threads():
+        for number in _turns(run, context, agenda) if run.index.crowded else agenda.threads():
             thread = run.threads.get(number)
             if thread is not None:
                 yield from advance_thread(run, context, thread)
     agenda.rest()
+
+
+def _launch(run: WfRun, context: Context, agenda: "Agenda", launched: set[int]) -> Iterator[Event]:
+    looked_at: set[int] = set()
+    yield from _each(launch_interrupts(run, launched, agenda.woken, looked_at), agenda)
+    if run.unstarted_failure_handlers:
+        yield from _each(launch_failure_handlers(run, context, looked_at), agenda)
+
+
+def _turns(run: WfRun, context: Context, agenda: "Agenda") -> Iterator[int]:
+    """The threads of this pass, where some have found no room for a handler: one that leaves room wakes the next."""
+    for number in agenda.threads():
+        was_crowded = agenda.take_crowded(run, number)
+        yield number
+        if was_crowded and room_for(run, context):
+            agenda.wake_crowded(run, number)
 
 
 def _each(rules: Iterator[Iterator[Event]], agenda: "Agenda") -> Iterator[Event]:
@@ -238,6 +253,33 @@ class Agenda:
         if staying:
             run.index.parked[key] = staying
 
+    def wake_for_room(self, run: WfRun) -> None:
+        """Fewer threads live than before: wake who found no room for a handler, one after the other while there is any.
+
+        That is the next in this pass, and the first in the pass that follows: those between have had their turn.
+        """
+        crowded = run.index.crowded
+        if crowded:
+            self.wake_crowded(run, self._at)
+            if crowded[0] <= self._at:
+                self.wake(crowded[0])
+
+    def wake_crowded(self, run: WfRun, after: int) -> None:
+        """Wake the first thread above a number that found no room."""
+        crowded = run.index.crowded
+        at = bisect_right(crowded, after)
+        if at < len(crowded):
+            self.wake(crowded[at])
+
+    def take_crowded(self, run: WfRun, number: int) -> bool:
+        """Take a thread whose turn has come off the list of those that found no room; whether it was there."""
+        crowded = run.index.crowded
+        at = bisect_left(crowded, number)
+        if at == len(crowded) or crowded[at] != number:
+            return False
+        del crowded[at]
+        return True
+
     def wake_holders(self, run: WfRun, thread: ThreadRun) -> None:
         """Wake all that halt, or go on halting, only when this thread, somewhere below them, is still.
 
@@ -259,7 +301,8 @@ def _wake_thread(agenda: Agenda, run: WfRun, event: Any) -> None:  # noqa: ARG00
 
 def _on_given_up(agenda: Agenda, run: WfRun, event: InterruptDropped | InterruptSuperseded) -> None:
     """The place of its handler is free."""
-    agenda.wake_parked(run, ROOM)
+    if run.index.crowded:
+        agenda.wake_for_room(run)
     agenda.wake(event.thread)
 
 
@@ -316,7 +359,8 @@ def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed 
 
     So does whoever waits for one below a thread that failed, which stays there for good, or for one that left with it.
     """
-    agenda.wake_parked(run, ROOM)
+    if run.index.crowded:
+        agenda.wake_for_room(run)
     stranded: list[ThreadRun] = []
     if type(event) is ThreadFailed:
         agenda.wake_for_failed(run, event.thread)

@@ -35,7 +35,7 @@ from processors.core.failing import fail_thread
 from processors.core.failures import INTERNAL_ERROR, failure_of
 from processors.core.halting import can_resume
 from processors.core.model import NO_INCARNATION, TERMINAL, Index, PendingInterrupt, Status, ThreadRun, WfRun
-from processors.core.nodes import may_arrive_halted, note_wait, parking_of
+from processors.core.nodes import may_arrive_halted, note_wait, park_restored
 from processors.core.spec import ExitNode
 
 __all__ = ["attach", "handle", "indexed", "new_run", "note", "replay"]
@@ -81,8 +81,7 @@ def indexed(run: WfRun, wf_specs: WfSpecLookup, index: Index | None = None) -> W
             if thread.node.waits is not None:
                 note_wait(run, thread)
             if thread.status is Status.RUNNING:
-                for key in parking_of(run, thread):
-                    run.index.parked.setdefault(key, set()).add(thread.number)
+                park_restored(run, thread)
             elif thread.status not in TERMINAL and may_arrive_halted(run, thread):
                 run.index.arrivals.add(thread.number)
         # Where the end of a rule was cut off they were not dropped yet.

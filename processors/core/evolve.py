@@ -157,6 +157,7 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             _claim(run, event)
             _fail_node(thread, event.failure)
             run.unstarted_failure_handlers.append(UnstartedFailureHandler(event.thread, event.position, event.handler))
+            _list_unstarted_handler(run.index, event.thread)
         case TimerArmed(thread=number, timer=timer):
             node = _change(run, number).node
             node.timer = timer
@@ -444,9 +445,7 @@ def _spawn(run: WfRun, event: SpawnChild) -> None:
         _change(run, event.waiter)
         run.index.waits[event.waiter][event.parent].handler = event.thread
     elif event.type is ThreadType.FAILURE_HANDLER:
-        run.unstarted_failure_handlers = [
-            unstarted for unstarted in run.unstarted_failure_handlers if unstarted.thread != event.parent
-        ]
+        _forget_unstarted_handler(run, event.parent)
         pending = [reason for reason in parent.halt_reasons if type(reason) is PendingFailure]
         _replace(run.index, parent, pending[0], HandlingFailure(event.thread))
         for reason in pending[1:]:
@@ -609,18 +608,20 @@ def _fail_thread(run: WfRun, thread: ThreadRun, failure: Failure) -> None:
     thread.halt_reasons = []
     _forget_reasons(run.index, thread.number)
     _fail_node(thread, failure)
-    _forget_unstarted_handler(run, thread)
+    _forget_unstarted_handler(run, thread.number)
     _unlist_live(run.index, thread)
     run.index.ended.append(thread.number)
     if thread.number == 0:
         run.ended_ms = run.time_ms
 
 
-def _forget_unstarted_handler(run: WfRun, thread: ThreadRun) -> None:
-    if run.unstarted_failure_handlers:
-        run.unstarted_failure_handlers = [
-            unstarted for unstarted in run.unstarted_failure_handlers if unstarted.thread != thread.number
-        ]
+def _list_unstarted_handler(index: Index, number: int) -> None:
+    index.unstarted.setdefault(number, []).append(index.unstarted_ranks.append())
+
+
+def _forget_unstarted_handler(run: WfRun, number: int) -> None:
+    for rank in run.index.unstarted.pop(number, ()):
+        del run.unstarted_failure_handlers[run.index.unstarted_ranks.take(rank)]
 
 
 def _rescue(run: WfRun, event: ThreadRescued) -> None:
@@ -658,6 +659,7 @@ def _end(run: WfRun, event: WfRunEnded) -> None:
         run.index.left_to_fail.clear()
         run.index.waiter_handlers.clear()
         run.index.parked.clear()
+        run.index.crowded.clear()
 
 
 def _keep(run: WfRun, entry: LogEntry, event: InputKept) -> None:
@@ -700,20 +702,25 @@ def _leave(run: WfRun, thread: ThreadRun) -> None:
         parent.handled_children.remove(thread.number)
     if thread.halts_parent and thread.waiter is None and thread.type is not ThreadType.CHILD and parent.halt_reasons:
         run.index.gone_handlers.setdefault(parent.number, []).append(thread.number)
+    index = run.index
     leaving = [thread]
     while leaving:
         left = leaving.pop()
-        leaving.extend(run.threads[child] for child in left.children)
-        _forget_unstarted_handler(run, left)
-        del run.threads[left.number]
-        run.changes.threads.discard(left.number)
+        number = left.number
+        if left.children:
+            leaving.extend(run.threads[child] for child in left.children)
+        if number in index.unstarted:
+            _forget_unstarted_handler(run, number)
+        del run.threads[number]
+        run.changes.threads.discard(number)
         run.changes.left.append(left)
-        _unlist(run.index, left)
-        _unlist_handler(run.index, left)
-        _forget_waits(run.index, left.number)
-        _forget_reasons(run.index, left.number)
-        if left.number in run.index.pending:
-            run.index.ended.append(left.number)
+        _unlist(index, left)
+        _unlist_handler(index, left)
+        if number in index.waits:
+            _forget_waits(index, number)
+        _forget_reasons(index, number)
+        if number in index.pending:
+            index.ended.append(number)
 
 
 def _list_handler(index: Index, thread: ThreadRun) -> None:
@@ -779,6 +786,8 @@ def index_of(run: WfRun, known: Index | None = None) -> Index:
             _unlist_live(index, thread)
     for accepted in run.accepted_interrupts:
         _list_accepted(index, accepted.thread, accepted.external_event_def, accepted.external_event_id)
+    for unstarted in run.unstarted_failure_handlers:
+        _list_unstarted_handler(index, unstarted.thread)
     if known is not None:
         index.unclaimed, index.unclaimed_bytes, index.settled = known.unclaimed, known.unclaimed_bytes, known.settled
         index.unclaimed_for, index.unclaimed_events = known.unclaimed_for, known.unclaimed_events

@@ -154,7 +154,9 @@ def _superseded_by(run: WfRun, thread: ThreadRun, event: WfRunExternalEvent) -> 
     return [AcceptedInterrupt(thread.number, event_def, event_id) for event_id in waiting]
 
 
-def launch_interrupts(run: WfRun, launched: set[int], woken: set[int]) -> Iterator[Iterator[Event]]:
+def launch_interrupts(
+    run: WfRun, launched: set[int], woken: set[int], looked_at: set[int]
+) -> Iterator[Iterator[Event]]:
     """Start handlers in order of arrival, none for the threads in `launched`, which grows by those that get one. Each
     is a rule by itself.
 
@@ -162,17 +164,21 @@ def launch_interrupts(run: WfRun, launched: set[int], woken: set[int]) -> Iterat
     the next is dropped (N2, N6).
 
     Looks at the threads in `woken` alone, which something has happened to since they were looked at; it may grow
-    meanwhile, and what comes too late for its place in the order is left there.
+    meanwhile, and what comes too late for its place in the order is left there. While there are failure handlers to
+    start, `looked_at` gets all that were in it.
     """
+    pending_heads = run.index.pending_heads
     heads: list[tuple[int, int]] = []
     missed: set[int] = set()
     reached = -1
     while woken or heads:
         for number in woken:
-            if number in run.index.pending_heads and _may_launch_any(run, number):
+            if number in pending_heads and _may_launch_any(run, number):
                 _push_head(run, number, reached, heads)
-                if run.index.pending_heads[number][0][0] <= reached:
+                if pending_heads[number][0][0] <= reached:
                     missed.add(number)
+        if run.unstarted_failure_handlers:
+            looked_at.update(woken)
         woken.clear()
         if not heads:
             break
@@ -226,12 +232,18 @@ def _may_launch(run: WfRun, thread: ThreadRun, interrupt: InterruptDef) -> bool:
     return thread.status is Status.HALTED and rests_but_for_interrupts(run, thread)
 
 
-def launch_failure_handlers(run: WfRun, context: Context) -> Iterator[Iterator[Event]]:
-    """Start the failure handlers whose threads are HALTED for nothing but failures (N5). Each is a rule by itself."""
-    for unstarted in list(run.unstarted_failure_handlers):
-        thread = run.threads.get(unstarted.thread)
-        if thread is None:
-            continue  # the WfRun is over, and it left with the others
+def launch_failure_handlers(run: WfRun, context: Context, woken: set[int]) -> Iterator[Iterator[Event]]:
+    """Start the failure handlers whose threads are HALTED for nothing but failures (N5), in the order in which these
+    failed. Each is a rule by itself.
+
+    Looks at the threads in `woken` alone, which something has happened to since they were looked at: no such start
+    lets another one start.
+    """
+    unstarted = run.index.unstarted
+    for rank, number in sorted((unstarted[number][0], number) for number in woken if number in unstarted):
+        thread = run.threads.get(number)
+        if thread is None or number not in unstarted:
+            continue  # it left or failed with one before it
         if thread.status is not Status.HALTED or not all(
             isinstance(reason, FAILURE_REASONS) for reason in thread.halt_reasons
         ):
@@ -241,7 +253,8 @@ def launch_failure_handlers(run: WfRun, context: Context) -> Iterator[Iterator[E
         failure = thread.node.failure
         assert failure is not None
         if room_for(run, context):
-            yield _spawn_handler(run, thread, unstarted.handler_spec, ThreadType.FAILURE_HANDLER, failure.content)
+            handler = run.unstarted_failure_handlers[run.index.unstarted_ranks.place_of(rank)].handler_spec
+            yield _spawn_handler(run, thread, handler, ThreadType.FAILURE_HANDLER, failure.content)
         else:
             yield fail_thread(run, thread, failure)  # beyond the cap it stays unhandled (N15)
 

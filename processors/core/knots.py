@@ -42,15 +42,15 @@ def untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
 
     `touched`: the threads that this command has looked at. Whatever closes a circle wakes a thread in it, but for the
     failure of one of several that a thread waits for: nobody looks at that one until it runs, and none is left to it.
-    `failed`: the threads that failed by this command, and what is left below them.
+    `failed`: the threads that failed by this command, and what is left below them. Those that are kept from leaving are
+    looked at by every command: whom they stay for may be anywhere.
     """
     across = run.index.across
     across.difference_update([number for number in touched if number in across and not _has_to_do(run, number)])
     if not across:
         return
-    starts = sorted(touched.union(_waiters_for(run, failed)))
-    if run.index.kept:  # whom they stay for may be anywhere
-        starts = [*across, *(handler for number in across for handler in _handlers_of_waits(run, number))]
+    kept = run.index.kept
+    starts = sorted(touched.union(kept, _waiters_for(run, failed)))
     needs = _needs_of_all(run, starts, with_stays=False)
     stuck = _stuck(needs)
     candidates = [run.threads[number] for number in stuck if run.threads[number].status is Status.RUNNING]
@@ -61,8 +61,8 @@ def untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
             message = f"thread {thread.number} would wait for itself for ever: {thread.number} waits for {way}"
             yield from fail(run, thread, VAR_SUB_ERROR, message)
             return
-    if run.index.kept:
-        yield from _let_go(run, starts)
+    if kept:
+        yield from _let_go(run)
 
 
 def _waiters_for(run: WfRun, failed: set[int]) -> Iterator[int]:
@@ -70,9 +70,9 @@ def _waiters_for(run: WfRun, failed: set[int]) -> Iterator[int]:
         yield from run.index.waited_for.get(number, ())
 
 
-def _let_go(run: WfRun, starts: Iterable[int]) -> Iterator[Event]:
+def _let_go(run: WfRun) -> Iterator[Event]:
     """The first thread that stays for others to see a failure, and that they wait for, leaves."""
-    needs = _needs_of_all(run, starts, with_stays=True)
+    needs = _needs_of_all(run, sorted(run.index.kept), with_stays=True)
     stuck = _stuck(needs)
     for number in stuck:
         thread = run.threads[number]

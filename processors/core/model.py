@@ -472,6 +472,10 @@ class Ranks:
         del self._ranks[at]
         return at
 
+    def place_of(self, rank: int) -> int:
+        """Where the item of this rank is."""
+        return bisect_left(self._ranks, rank)
+
 
 @dataclass(slots=True)
 class Index:
@@ -493,6 +497,10 @@ class Index:
     """Of `WfRun.accepted_interrupts`."""
     awaiting: dict["ExternalEventKey", int] = field(default_factory=dict)
     """ExternalEvent -> how many accepted interrupts need its content yet."""
+    unstarted: dict[int, list[int]] = field(default_factory=dict)
+    """Thread -> ranks of its failure handlers that have not started."""
+    unstarted_ranks: Ranks = field(default_factory=Ranks, compare=False)
+    """Of `WfRun.unstarted_failure_handlers`."""
     handling: dict[int, dict[str, int]] = field(default_factory=dict)
     """Thread -> ExternalEventDef -> how many Interrupt Handlers for it hang below the thread."""
     ended: list[int] = field(default_factory=list)
@@ -503,6 +511,8 @@ class Index:
     """
     parked: dict["WakeKey", set[int]] = field(default_factory=dict)
     """What a running thread's node waits for -> those threads."""
+    crowded: list[int] = field(default_factory=list, compare=False)
+    """Threads at WAIT_FOR_THREADS that found no room for a handler, ascending."""
     unclaimed: dict[str, dict[str, None]] = field(default_factory=dict)
     """ExternalEventDef -> ids of its unclaimed ExternalEvents, in order of arrival."""
     unclaimed_for: dict[tuple[str, int | None], dict[str, None]] = field(default_factory=dict)
@@ -541,7 +551,6 @@ class WakeOn(StrEnum):
     EXTERNAL_EVENT = "EXTERNAL_EVENT"
     THREAD = "THREAD"
     VARIABLES = "VARIABLES"
-    ROOM = "ROOM"
 
 
 WakeKey: TypeAlias = tuple[WakeOn, str | int]

@@ -35,6 +35,7 @@ from tests.support.shard_rig import ShardRig
 RUN_ID = "w1"
 Nodes = dict[str, Any]
 END = {"kind": "EXIT"}
+HANDLED = {"on_failure": [{"handler": "handler"}]}
 EVENTS = ("e", "go", "other", "next", *(f"e{number}" for number in range(200)))
 
 
@@ -432,32 +433,59 @@ def the_last_handler_fails(size: int) -> tuple[Case, Any]:
     return case, case.event("go", max(case.run.threads))
 
 
-def _siblings_in_line(size: int) -> Case:
-    """Each waits for all that came after it, and the last one for an ExternalEvent."""
+def _siblings_in_line(size: int, before: Nodes | None = None, **more: dict[str, Any]) -> Case:
+    """Each waits for the one that came after it, and the last one for an ExternalEvent.
+
+    `before`: nodes that are passed before, where three threads are started.
+    """
+    first = 4 if before else 1
+    last = {"eq": [{"var": "INPUT"}, first + size - 1]}
     child = thread(
         {
-            "which": {"kind": "NOP", "next": [{"to": "last", "when": {"eq": [{"var": "INPUT"}, size]}}, {"to": "all"}]},
-            "all": waits_for_all(threads={"var": "others"}),
+            "which": {"kind": "NOP", "next": [{"to": "last", "when": last}, {"to": "all"}]},
+            "all": waits_for_all(threads=[{"add": [{"var": "INPUT"}, 1]}]),
             "last": waits_for("go"),
         },
-        variables={"INPUT": {"type": "INT"}, "others": {"type": "JSON_ARR"}},
+        variables={"INPUT": {"type": "INT"}},
     )
-    others = list(range(1, size + 1))
-    main = thread(
-        {
-            "many": {"kind": "START_MULTIPLE_THREADS", "thread": "child", "over": {"var": "numbers"}, "next": "other"},
-            "other": waits_for("other"),
-        },
-        variables=NUMBERS,
-    )
-    child["nodes"]["all"]["threads"] = [{"add": [{"var": "INPUT"}, 1]}]
-    del child["variables"]["others"]
-    return Case({"main": main, "child": child}, numbers=others)
+    nodes = {**(before or {}), "many": starts("child", "other"), "other": waits_for("other")}
+    main = thread(nodes, variables=NUMBERS)
+    return Case({"main": main, "child": child, **more}, numbers=list(range(first, first + size)))
 
 
 def a_record_beside_siblings_that_wait(size: int) -> tuple[Case, Any]:
     case = _siblings_in_line(size)
     return case, case.event("e")
+
+
+def _siblings_beside_a_kept_thread(size: int) -> Case:
+    """Thread 1 would leave, but below it a failure handler works for thread 2."""
+    kid = {"kind": "START_THREAD", "thread": "kid", "next": "join"}
+    case = _siblings_in_line(
+        size,
+        before={
+            "one": {"kind": "START_THREAD", "thread": "kept", "next": "two"},
+            "two": {"kind": "START_THREAD", "thread": "waiter", "next": "many"},
+        },
+        kept=thread({"kid": kid, "join": {**waits_for_all(threads=[{"output": "kid"}]), **HANDLED}}),
+        waiter=thread({"join": waits_for_all(threads=[3], on_child_failure=[{"handler": "working"}])}),
+        kid=thread({"at": TASK}),
+        working=thread({"at": TASK}),
+        handler=ENDING,
+    )
+    case.take(case.report(3, TaskStatus.FAILED))
+    assert case.run.index.kept
+    return case
+
+
+def a_record_beside_a_kept_thread(size: int) -> tuple[Case, Any]:
+    case = _siblings_beside_a_kept_thread(size)
+    return case, StopWfRun(RUN_ID, max(case.run.threads))
+
+
+def siblings_that_end_beside_a_kept_thread(size: int) -> tuple[Case, Any]:
+    case = _siblings_beside_a_kept_thread(size)
+    return case, case.event("go")
 
 
 def the_last_of_the_siblings_ends(size: int) -> tuple[Case, Any]:
@@ -527,13 +555,105 @@ def many_interrupt_defs(size: int) -> tuple[Case, Any]:
 def failures_that_wait_for_their_handlers(size: int) -> tuple[Case, Any]:
     """Each child fails at a wait while a grandchild of it works: its failure handler has to wait."""
     node = {"kind": "START_THREAD", "thread": "grandchild", "next": "fail"}
-    fail = {"kind": "TASK", "task": "work", "next": "end", "on_failure": [{"handler": "handler"}]}
+    fail = {"kind": "TASK", "task": "work", "next": "end", **HANDLED}
     child = thread({"one": node, "fail": fail})
     case = _wide(child, size // 3, grandchild=thread({"at": TASK}), handler=ENDING)
     children = [it.number for it in case.run.threads.values() if it.thread_spec == "child"]
     case.take(*(case.report(number, TaskStatus.FAILED) for number in children))
     below = [it.number for it in case.run.threads.values() if it.thread_spec == "grandchild"]
     return case, case.report(below[len(below) // 2])
+
+
+FAILS_AT_ONCE = {"eq": [{"divide": [1, {"subtract": [1, {"var": "x"}]}]}, 5]}
+"""A condition that cannot be computed any more once x is 1."""
+SETS_X = [{"var": "x", "op": "ADD", "value": 1}]
+X = {"x": {"type": "INT", "default": 0}}
+
+
+def _with_unstarted_failure_handlers(size: int, main: Nodes) -> Case:
+    """The children have failed at a node; a grandchild of each works yet."""
+    node = {"kind": "START_THREAD", "thread": "grandchild", "next": "fail"}
+    fail = {"kind": "TASK", "task": "work", "next": "end", **HANDLED}
+    case = _wide(thread({"one": node, "fail": fail}), size, main, grandchild=thread({"at": TASK}), handler=ENDING)
+    children = [it.number for it in case.run.threads.values() if it.thread_spec == "child"]
+    case.take(*(case.report(number, TaskStatus.FAILED) for number in children))
+    return case
+
+
+def claims_beside_failures_that_wait(size: int) -> tuple[Case, Any]:
+    nodes = {
+        "wait": waits_for("other", "take"),
+        "take": waits_for("go", "again"),
+        "again": {"kind": "NOP", "next": "take"},
+    }
+    case = _with_unstarted_failure_handlers(min(5 * size, 480), nodes)
+    case.take(*case.events("go", size, 0))
+    return case, case.event("other")
+
+
+def failures_that_are_handled_at_once(size: int) -> tuple[Case, Any]:
+    at = {"kind": "WAIT_FOR_CONDITION", "condition": FAILS_AT_ONCE, "next": "end", **HANDLED}
+    main = thread(
+        {
+            "many": starts("child", "wait"),
+            "wait": {**waits_for("other"), "next": {"to": "rest", "set": SETS_X}},
+            "rest": waits_for("go"),
+        },
+        variables={**NUMBERS, **X},
+    )
+    case = Case({"main": main, "child": thread({"at": at}), "handler": thread({"at": TASK})}, numbers=[0] * (size // 2))
+    return case, case.event("other")
+
+
+def _waiting_for_room(size: int) -> Case:
+    """Threads wait for ANY of two children, and for room for the handler of the one that has failed; as many places are
+    those of interrupts of thread 0, whose handlers end one after the other once the first one has ended.
+    """
+    waiters, pending = min(3 * size, 300), min(size, 390)
+    waiter = thread(
+        {
+            "failed": {"kind": "START_THREAD", "thread": "failing", "next": "other"},
+            "other": {"kind": "START_THREAD", "thread": "other", "next": "ready"},
+            "ready": waits_for("next", "any"),
+            "any": waits_for_all(
+                threads=[{"output": "failed"}, {"output": "other"}],
+                strategy="ANY",
+                on_child_failure=[{"handler": "handling"}],
+            ),
+        }
+    )
+    first = [{"to": "at", "when": {"eq": [{"var": "x"}, 0]}}, {"to": "end"}]
+    handler = {
+        "nodes": {
+            "start": {"kind": "ENTRYPOINT", "next": first},
+            "at": {**TASK, "next": {"to": "end", "set": SETS_X}},
+            "end": END,
+        }
+    }
+    interrupts = [{"event": "e", "handler": "handler", "policy": "serial", "halt": False}]
+    nodes = {"many": starts("child", "rest"), "rest": waits_for("other")}
+    main = thread(nodes, variables={**NUMBERS, **X}, interrupts=interrupts)
+    more = {"failing": FAILING, "other": WAITING, "handling": thread({"at": TASK}), "handler": handler}
+    case = Case(
+        {"main": main, "child": waiter, **more}, Limits(live_threads=1 + 2 * waiters + pending), numbers=[0] * waiters
+    )
+    children = [it.number for it in case.run.threads.values() if it.thread_spec == "child"]
+    case.take(*case.events("e", pending))
+    case.take(*(case.event("next", number) for number in children))
+    return case
+
+
+def places_that_come_free(size: int) -> tuple[Case, Any]:
+    case = _waiting_for_room(size)
+    first = next(it.number for it in case.run.threads.values() if it.thread_spec == "handler")
+    return case, case.report(first)
+
+
+def a_place_that_comes_free(size: int) -> tuple[Case, Any]:
+    case = _waiting_for_room(size)
+    case.take(case.report(next(it.number for it in case.run.threads.values() if it.thread_spec == "handler")))
+    handling = [it.number for it in case.run.threads.values() if it.thread_spec == "handling"]
+    return case, case.report(handling[-1])
 
 
 def _handled_at(wait: str, then: str, handler: str) -> Nodes:
@@ -688,6 +808,8 @@ KINDS: tuple[Kind, ...] = (
     the_last_handler_fails,
     a_record_beside_siblings_that_wait,
     the_last_of_the_siblings_ends,
+    a_record_beside_a_kept_thread,
+    siblings_that_end_beside_a_kept_thread,
     a_delete,
     conditions_that_do_not_hold,
     starts_beside_events_for_others,
@@ -695,6 +817,10 @@ KINDS: tuple[Kind, ...] = (
     claims_one_after_the_other,
     many_interrupt_defs,
     failures_that_wait_for_their_handlers,
+    claims_beside_failures_that_wait,
+    failures_that_are_handled_at_once,
+    places_that_come_free,
+    a_place_that_comes_free,
     ends_beside_handlers_at_work,
     a_wait_for_each_of_a_line,
     a_line_ends_that_is_waited_for,

@@ -552,7 +552,9 @@ def _index_key(index: Index) -> tuple[object, ...]:
     by_spec = {name: numbers for name, numbers in index.by_spec.items() if numbers}
     unclaimed = {name: list(ids) for name, ids in index.unclaimed.items() if ids}
     unclaimed_for = {key: list(ids) for key, ids in index.unclaimed_for.items()}
+    unstarted = {number: len(ranks) for number, ranks in index.unstarted.items()}
     of_each = (
+        unstarted,
         unclaimed_for,
         index.unclaimed_events,
         index.unclaimed_bytes,
@@ -568,8 +570,8 @@ def _check_nothing_to_do(run: WfRun, context: Context) -> None:
     for number in sorted(run.threads):
         event = next(iter(advance_thread(run, context, run.threads[number])), None)
         check(event is None, "nothing is left to do after a command", (number, event))
-    event = next(iter(launch_interrupts(run, set(), set(run.threads))), None) or next(
-        iter(launch_failure_handlers(run, context)), None
+    event = next(iter(launch_interrupts(run, set(), set(run.threads), set())), None) or next(
+        iter(launch_failure_handlers(run, context, set(run.threads))), None
     )
     check(event is None, "no handler is left to start after a command", event)
 

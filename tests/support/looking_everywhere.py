@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from processors.core import advance, failing, halting, knots
+from processors.core.context import Context
 from processors.core.events import Event, InterruptDropped
 from processors.core.halting import can_resume
-from processors.core.interrupts import launch_interrupts
+from processors.core.interrupts import launch_failure_handlers, launch_interrupts
 from processors.core.knots import untie
 from processors.core.model import FAILED, ParentHalted, Status, ThreadRun, WfRun
 from processors.core.nodes import leaving, waiting_for_threads
@@ -21,6 +22,8 @@ def looking_everywhere() -> Iterator[None]:
     """Within it, the rules look at everything."""
     with (
         patch.object(advance, "launch_interrupts", _launch_interrupts),
+        patch.object(advance, "launch_failure_handlers", _launch_failure_handlers),
+        patch.object(advance.Agenda, "wake_for_room", _wake_for_room),
         patch.object(advance.Agenda, "wake_holders", _wake_holders),
         patch.object(advance, "untie", _untie),
         patch.object(halting, "nothing_moves_below", _nothing_moves_below),
@@ -34,8 +37,20 @@ def looking_everywhere() -> Iterator[None]:
         yield
 
 
-def _launch_interrupts(run: WfRun, launched: set[int], woken: set[int]) -> Iterator[Iterator[Event]]:
-    yield from launch_interrupts(run, launched, set(run.threads))
+def _launch_interrupts(
+    run: WfRun, launched: set[int], woken: set[int], looked_at: set[int]
+) -> Iterator[Iterator[Event]]:
+    yield from launch_interrupts(run, launched, set(run.threads), looked_at)
+
+
+def _launch_failure_handlers(run: WfRun, context: Context, woken: set[int]) -> Iterator[Iterator[Event]]:
+    woken.update(run.threads)
+    yield from launch_failure_handlers(run, context, woken)
+
+
+def _wake_for_room(agenda: advance.Agenda, run: WfRun) -> None:
+    for number in run.index.crowded:
+        agenda.wake(number)
 
 
 def _nothing_moves_below(run: WfRun, thread: ThreadRun) -> bool:

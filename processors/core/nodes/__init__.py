@@ -17,7 +17,7 @@ from processors.core.halting import can_resume
 from processors.core.model import ThreadRun, WfRun
 from processors.core.nodes.exits import run_exit
 from processors.core.nodes.leaving import leave_handled
-from processors.core.nodes.parking import ROOM, VARIABLES, note_wait, parking_of
+from processors.core.nodes.parking import VARIABLES, note_wait, park_restored
 from processors.core.nodes.passing import arrive_at_entrypoint, run_entrypoint, run_nop, run_throw_event
 from processors.core.nodes.starting_threads import run_start_multiple, run_start_thread
 from processors.core.nodes.tasks import run_task
@@ -44,7 +44,7 @@ from processors.core.spec import (
     WaitForThreadsNode,
 )
 
-__all__ = ["ROOM", "VARIABLES", "arrive_halted", "may_arrive_halted", "note_wait", "parking_of", "run_node"]
+__all__ = ["VARIABLES", "arrive_halted", "may_arrive_halted", "note_wait", "park_restored", "run_node"]
 
 
 def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterable[Event]:

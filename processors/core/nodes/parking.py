@@ -1,11 +1,11 @@
 """What a thread waits for that stands at a node: the node is looked at again when that happens."""
 
+from bisect import bisect_left
+
 from processors.core.model import ThreadRun, WakeKey, WakeOn, WfRun
 from processors.core.spec import ExternalEventNode, SleepNode, WaitForConditionNode, WaitForThreadsNode
 
 VARIABLES: WakeKey = (WakeOn.VARIABLES, 0)
-ROOM: WakeKey = (WakeOn.ROOM, 0)
-"""Fewer threads live than before: who found no room for a handler looks again (N15)."""
 
 
 def park(run: WfRun, thread: ThreadRun, *keys: WakeKey) -> None:
@@ -14,8 +14,23 @@ def park(run: WfRun, thread: ThreadRun, *keys: WakeKey) -> None:
         run.index.parked.setdefault(key, set()).add(thread.number)
 
 
-def parking_of(run: WfRun, thread: ThreadRun) -> list[WakeKey]:
-    """What a restored thread waits for, by its node: more than need be does no harm."""
+def wait_for_room(run: WfRun, thread: ThreadRun) -> None:
+    """Have the thread look again when fewer threads live: it found no room for a handler (N15)."""
+    crowded, number = run.index.crowded, thread.number
+    at = bisect_left(crowded, number)
+    if at == len(crowded) or crowded[at] != number:
+        crowded.insert(at, number)
+
+
+def park_restored(run: WfRun, thread: ThreadRun) -> None:
+    """Have a restored thread woken by what its node waits for: more than need be does no harm."""
+    park(run, thread, *_parking_of(run, thread))
+    node = run.spec_of(thread).nodes[thread.node.node]
+    if isinstance(node, WaitForThreadsNode) and node.on_child_failure:
+        wait_for_room(run, thread)
+
+
+def _parking_of(run: WfRun, thread: ThreadRun) -> list[WakeKey]:
     node = run.spec_of(thread).nodes[thread.node.node]
     match node:
         case ExternalEventNode():
@@ -24,8 +39,7 @@ def parking_of(run: WfRun, thread: ThreadRun) -> list[WakeKey]:
             return [VARIABLES]
         case WaitForThreadsNode():
             waits = thread.node.waits or ()
-            threads: list[WakeKey] = [(WakeOn.THREAD, n) for w in waits for n in (w.thread, w.handler) if n is not None]
-            return [*threads, ROOM] if node.on_child_failure else threads
+            return [(WakeOn.THREAD, n) for w in waits for n in (w.thread, w.handler) if n is not None]
         case _:
             return []
 

@@ -25,7 +25,7 @@ from processors.core.model import (
 )
 from processors.core.nodes.expected import list_of
 from processors.core.nodes.leaving import fail, leave
-from processors.core.nodes.parking import ROOM, note_wait, park
+from processors.core.nodes.parking import note_wait, park, wait_for_room
 from processors.core.scope import ThreadScope
 from processors.core.spec import WaitForThreadsNode, WaitStrategy
 from processors.core.values import Value, ValueProblem, describe, size_of
@@ -96,7 +96,7 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
         park(run, thread, *((WakeOn.THREAD, w.thread) for w in still_open))
         park(run, thread, *((WakeOn.THREAD, w.handler) for w in still_open if w.handler is not None))
         if is_crowded:
-            park(run, thread, ROOM)
+            wait_for_room(run, thread)
 
 
 def open_waits(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> list[int]:
