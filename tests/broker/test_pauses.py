@@ -24,6 +24,7 @@ from halter.wf_run_text import data
 from halter.worker import TaskWorker
 from processors.core.commands import PutExternalEventDef, PutTaskDef, PutWfSpec, SkipRecord
 from processors.core.engine import new_run, replay
+from processors.core.events import SkipAccepted
 from processors.core.model import Status
 from processors.partitioner import partition_of
 from tests.adapters.test_shard import CART
@@ -77,6 +78,12 @@ def put_cart(client: Client) -> None:
 
 def names(posted: Posted, seconds: float = 30.0) -> list[str]:
     return [type(entry.event).__name__ for entry in posted.outcome(seconds)]
+
+
+def skip_accepted(skip: PostedSkip) -> bool:
+    """Wait until the log has what became of a SkipRecord, which may be before the record comes."""
+    (entry,) = Posted.outcome(skip)
+    return isinstance(entry.event, SkipAccepted)
 
 
 def add(client: Client, wf_run_id: str, number: int) -> Posted:
@@ -258,11 +265,12 @@ def test_a_release_that_breaks_again_can_be_passed_over(installation: Installati
     assert names(client.run_wf("cart", wf_run_id=BAD)) == ["InputKept"]
     release = client.release(BAD)
     wait_until("the pause", lambda: paused(broken))
-    behind = client.run_wf("cart", wf_run_id=NEIGHBOUR)
     # A new owner stands there, too; and a quarantine cannot be decided before the release that came first.
     broken.kill()
     broken = worker(installation, "two", "rule")
     wait_until("its pause", lambda: paused(broken), 60)
+    # Not before: the new owner may meet the other inputs first, and folds what it can until the release breaks.
+    behind = client.run_wf("cart", wf_run_id=NEIGHBOUR)
     late = client.quarantine("bad-2")
     with pytest.raises(NoOutcome):
         behind.outcome(BRIEFLY)
@@ -283,60 +291,66 @@ def test_whoever_waits_for_a_skipped_record_is_told_and_a_skip_of_another_record
     healthy = worker(installation, "one")
     healthy.wait_ready()
     put_cart(client)
-    client.run_wf("cart", wf_run_id=NEIGHBOUR).outcome()
+    client.run_wf("cart", wf_run_id=BAD).outcome()
     healthy.stop()
-    # Nobody folds: what is skipped is the next of each topic, and what has another time is another record.
+    # From here on a rule breaks on all that is to be skipped, so that none of it is folded before its SkipRecord.
+    broken = worker(installation, "one", "rule")
+    with ThreadPoolExecutor() as pool, Client(installation.settings, installation.topics) as another:
+        topic = installation.topics.definition_commands
+        put = pool.submit(another.put, PutTaskDef("bad-pack"))
+        wait_until("the pause", lambda: paused(broken))
+        offset = list(client.reader.read(topic, 0, FROM_THE_START))[-1].offset()
+        assert f"definition-commands[0]@{offset}" in broken.log
+        definition = client.skip("definition-commands", 0, offset, None, "ann")
+        with pytest.raises(CommandSkipped, match="skipped by ann"):
+            put.result()
+    assert names(definition) == ["SkipAccepted", "RecordSkipped"]
     for topic in ("external-events", "wf-commands"):
         with pytest.raises(CannotSkip, match="there is no record"):
             client.skip(topic, PARTITION, hole(installation, topic))
-    unlike, event = add(client, NEIGHBOUR, 1), add(client, NEIGHBOUR, 2)
-    stop = client.stop(NEIGHBOUR)
+    unlike, event = add(client, BAD, 1), add(client, BAD, 2)
+    stop = client.stop(BAD)
+    wait_until("the next pause", lambda: paused(broken) > 1)
     with pytest.raises(CannotSkip, match=f"stands at {unlike.offset}"):
         client.skip("external-events", PARTITION, event.offset)
+    # What has another time is another record.
     of_another = SkipRecord("external-events", PARTITION, unlike.offset, 1, operator="ann")
     lapsing = PostedSkip(of_another, *client._operate(of_another, PARTITION))
+    assert skip_accepted(lapsing)
     skip = client.skip("wf-commands", PARTITION, stop.offset, "not now", "ann")
-    with ThreadPoolExecutor() as pool, Client(installation.settings, installation.topics) as another:
-        topic = installation.topics.definition_commands
-        puts = len(list(client.reader.read(topic, 0, FROM_THE_START)))
-        put = pool.submit(another.put, PutTaskDef("pack"))
-        wait_until("the PutTaskDef", lambda: len(list(client.reader.read(topic, 0, FROM_THE_START))) > puts)
-        offset = list(client.reader.read(topic, 0, FROM_THE_START))[-1].offset()
-        definition = client.skip("definition-commands", 0, offset, None, "ann")
-        worker(installation, "one").wait_ready()
-        with pytest.raises(CommandSkipped, match="skipped by ann"):
-            put.result()
+    assert skip_accepted(skip)
+    broken.stop()
+    worker(installation, "one").wait_ready()
     with pytest.raises(NotSkipped, match=rf"external-events\[{PARTITION}\]@{unlike.offset} was not skipped"):
         lapsing.outcome()
     assert names(unlike)[-1] == names(event)[-1] == "Resume"
-    assert names(skip) == names(definition) == ["SkipAccepted", "RecordSkipped"]
+    assert names(skip) == ["SkipAccepted", "RecordSkipped"]
     with pytest.raises(CommandSkipped, match=r"skipped by ann \(not now\)"):
         stop.outcome()
-    assert total(client, NEIGHBOUR) == 10
+    assert total(client, BAD) == 10
 
 
 def test_a_task_worker_is_told_of_a_report_that_was_skipped(installation: Installation, client: Client) -> None:
     healthy = worker(installation, "one")
     healthy.wait_ready()
     put_cart(client)
-    client.run_wf("cart", wf_run_id=NEIGHBOUR).outcome()
-    assert names(client.post_external_event(NEIGHBOUR, "checkout"))[-1] == "TaskAttemptRequested"
+    client.run_wf("cart", wf_run_id=BAD).outcome()
+    assert names(client.post_external_event(BAD, "checkout"))[-1] == "TaskAttemptRequested"
     healthy.stop()
+    broken = worker(installation, "one", "rule")
     with capture_logs() as logs, TaskWorker(client, {"charge": lambda _: "receipt"}) as tasks:
         thread = Thread(target=tasks.run)
         thread.start()
         try:
-            topic = installation.topics.task_reports
-            wait_until("the report", lambda: list(client.reader.read(topic, PARTITION, FROM_THE_START)))
+            broken.wait_logged(f"task-reports[{PARTITION}]@0")
             skip = client.skip("task-reports", PARTITION, 0, "not now", "ann")
-            worker(installation, "one").wait_ready()
-            skip.outcome()
+            assert names(skip) == ["SkipAccepted", "RecordSkipped"]
             wait_until("the word", lambda: [it for it in logs if it["event"] == "report_skipped"])
         finally:
             tasks.stop()
             thread.join()
     (told,) = (it for it in logs if it["event"] == "report_skipped")
-    assert (told["wf_run_id"], told["task_def"], told["operator"]) == (NEIGHBOUR, "charge", "ann")
+    assert (told["wf_run_id"], told["task_def"], told["operator"]) == (BAD, "charge", "ann")
 
 
 def test_where_no_record_is_named_the_worker_finds_out_which_it_is(installation: Installation, client: Client) -> None:

@@ -1,7 +1,8 @@
 """`halter worker` with a bug in it, for tests: python -m tests.support.breaking_worker [options]
 
-HALTER_TEST_BREAKS says what breaks, for WfRuns whose id begins with `bad`: `rule` the rules, half-way; `rows` writing
-the state after the rules; `timers` firing them; nothing where it is not set. HALTER_TEST_PORT: where it answers probes.
+HALTER_TEST_BREAKS says what breaks, for WfRuns whose id begins with `bad`: `rule` the rules, half-way, for each command
+(task reports too) and for definitions whose name begins so; `rows` writing the state after the rules; `timers` firing
+them; nothing where it is not set. HALTER_TEST_PORT: where it answers probes.
 """
 
 import argparse
@@ -13,7 +14,11 @@ from typing import Any
 
 from halter.cli.worker import run_here
 from processors.core import engine
+from processors.core.commands import DefinitionCommand
+from processors.core.definitions import Outcome
+from processors.core.events import Cause, Definition
 from processors.core.model import WfRun
+from processors.definition_fold import DefinitionFold
 from processors.errors import HalterError
 from processors.observability import configure_logging
 from processors.outputs import OutputRecord
@@ -26,7 +31,15 @@ BAD = "bad"
 
 def break_something(what: str) -> None:
     """Put the bug in."""
-    write_rows, due_timers = Shard._write_rows, Shard.due_timers
+    write_rows, due_timers, decide_definition = Shard._write_rows, Shard.due_timers, DefinitionFold._decide
+
+    def broken_definitions(
+        fold: DefinitionFold, command: DefinitionCommand, cause: Cause
+    ) -> tuple[Outcome, list[Definition]]:
+        decided = decide_definition(fold, command, cause)
+        if command.name.startswith(BAD):
+            raise RuleBroke(f"told to, by {type(command).__name__}")
+        return decided
 
     def broken_rows(shard: Shard, run: WfRun, outputs: list[OutputRecord]) -> None:
         if run.wf_run_id.startswith(BAD) and run.quarantined_ms is None:
@@ -42,8 +55,9 @@ def break_something(what: str) -> None:
     match what:
         case "rule":
             engine.decide = breaking(lambda command: command.wf_run_id.startswith(BAD))
+            DefinitionFold._decide = broken_definitions  # type: ignore[method-assign]  # it is a bug that we make
         case "rows":
-            Shard._write_rows = broken_rows  # type: ignore[method-assign]  # it is a bug that we make
+            Shard._write_rows = broken_rows  # type: ignore[method-assign]  # as above
         case "timers":
             Shard.due_timers = broken_timers  # type: ignore[method-assign]  # as above
 
