@@ -1,7 +1,8 @@
 """What operators ask of a partition: to keep the inputs of a WfRun, to decide them again, to pass over a record.
 
-The shard folds these commands before its other inputs, so that they get past the record that breaks a rule. Knows what
-is to be skipped and which commands were decided before; both are part of the partition's FoldPosition.
+The shard folds these commands before the other inputs of a turn, and alone while it is paused, so that they get past
+the record that breaks a rule. Knows what is to be skipped and which commands were decided before; both are part of the
+partition's FoldPosition.
 """
 
 from collections.abc import Collection, Mapping, Sequence

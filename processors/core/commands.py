@@ -234,4 +234,4 @@ Command: TypeAlias = (
 
 DefinitionCommand: TypeAlias = PutWfSpec | PutTaskDef | PutExternalEventDef | PutWorkflowEventDef | DeleteDefinition
 OperatorCommand: TypeAlias = QuarantineWfRun | ReleaseWfRun | SkipRecord
-"""What the fold takes before all else: it gets a partition past a record that breaks a rule."""
+"""What the fold takes before all else of a turn: it gets a partition past a record that breaks a rule."""

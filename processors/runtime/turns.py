@@ -423,7 +423,7 @@ class Turns:
             self._log.info("partition_goes_on", partition=number)
 
     def _admitted(self, records: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[InputRecord]]:
-        """Put operator commands before all else, and leave out what a pause does not admit."""
+        """Put the operator commands of a turn before all else, and leave out what a pause does not admit."""
         for of_shard in records.values():
             if any(record.topic == OPERATOR_COMMANDS for record in of_shard):
                 of_shard.sort(key=lambda record: record.topic != OPERATOR_COMMANDS)
