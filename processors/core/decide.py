@@ -37,7 +37,7 @@ from processors.core.events import (
     WfRunDeleted,
     WfRunStarted,
 )
-from processors.core.external_events import drop_unfit
+from processors.core.external_events import drop_unfit, misfit
 from processors.core.halting import halt
 from processors.core.interrupts import offer
 from processors.core.model import (
@@ -208,10 +208,12 @@ def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) 
             RejectionCode.ALREADY_EXISTS, f"ExternalEvent {command.external_event_def!r} {event_id!r} was posted before"
         )
     if not fits(command.content, definition.content_type):
+        if definition is context.definitions.external_event_def(definition.name):
+            sentence = f"expected {definition.content_type or 'a value'}, found {kind_of(command.content)}"
+        else:  # who looks at the definitions sees another one
+            sentence = misfit(run, definition, command.content)
         raise Refusal(
-            RejectionCode.INVALID_ARGUMENT,
-            f"content of ExternalEvent {command.external_event_def!r}: "
-            f"expected {definition.content_type or 'a value'}, found {kind_of(command.content)}",
+            RejectionCode.INVALID_ARGUMENT, f"content of ExternalEvent {command.external_event_def!r}: {sentence}"
         )
     content = stored(command.content, definition.content_type)
     unclaimed = run.index.unclaimed_events

@@ -8,7 +8,7 @@ a content of a type that it was not written for (ADR 12).
 from collections.abc import Iterator
 
 from processors.core.context import Context
-from processors.core.events import Event, ExternalEventDropped
+from processors.core.events import Definition, Event, ExternalEventDropped
 from processors.core.model import WfRun, WfRunExternalEvent
 from processors.core.values import Value, fits, kind_of, stored
 
@@ -28,11 +28,15 @@ def drop_unfit(run: WfRun, context: Context) -> Iterator[Event]:
         for event_id in list(run.index.unclaimed[event_def]):
             content = run.external_events[event_def, event_id].content
             if not fits(content, bound.content_type):
-                reason = (
-                    f"expected {bound.content_type} as revision {bound.version} of ExternalEventDef {event_def!r}, "
-                    f"which {run.wf_spec} binds, found {kind_of(content)}"
-                )
-                yield ExternalEventDropped(event_def, event_id, reason)
+                yield ExternalEventDropped(event_def, event_id, misfit(run, bound, content))
+
+
+def misfit(run: WfRun, bound: Definition, content: Value) -> str:
+    """The sentence for content that does not fit what a WfSpec binds, which may not be what is registered last."""
+    return (
+        f"expected {bound.content_type} as revision {bound.version} of ExternalEventDef {bound.name!r}, "
+        f"which {run.wf_spec} binds, found {kind_of(content)}"
+    )
 
 
 def content_of(run: WfRun, context: Context, event: WfRunExternalEvent) -> Value:

@@ -106,7 +106,11 @@ def test_a_live_wf_run_takes_what_its_wf_spec_binds_and_its_handlers_never_fail_
             if bound is not None and content is not None:
                 assert repr(history.thread().variables["seen"]) == repr(stored(content, bound))
         else:
-            history.then_rejected(RejectionCode.INVALID_ARGUMENT)
+            (rejected,) = history.then_rejected(RejectionCode.INVALID_ARGUMENT).events
+            assert isinstance(rejected, Rejected)
+            assert (
+                f"expected {bound} as revision 0.0 of ExternalEventDef 'e', which small:0.0 binds" in rejected.message
+            )
 
 
 @pytest.mark.parametrize(("bound", "now"), [pair for pair in product(TYPES, TYPES) if pair[0] is not pair[1]], ids=str)
