@@ -130,10 +130,10 @@ def test_help_needs_neither_kafka_nor_avro_nor_faust() -> None:
 
 
 def test_an_error_is_one_sentence_on_stderr_and_exit_code_1() -> None:
-    answer = halter("broker", "--brokers", "2")
+    answer = halter("spec", "show", "gone.yaml")
     assert answer.returncode == 1
     assert answer.stdout == ""
-    assert answer.stderr == "halter: expected 1 broker or 3, found 2: two cannot outvote the loss of one\n"
+    assert answer.stderr == "halter: expected a WfSpec document, found no file gone.yaml\n"
 
 
 def test_the_version_is_that_of_the_project() -> None:

@@ -78,7 +78,9 @@ class Keeper:
         if kept.deaths < self._policy.deaths_max:
             wait = self._policy.wait(kept.deaths)
             kept.again_at = now + wait
-            self._report(f"{failure}\nIt is started again in {wait:g} s{self._meanwhile()}")
+            # One line, unless the log has something to say, which stands between.
+            between = "\n" if "\n" in failure else ". "
+            self._report(f"{failure}{between}It is started again in {wait:g} s{self._meanwhile()}")
             return
         kept.given_up = True
         sentence = f"it ended {kept.deaths} times in a row, and is not started again. {failure}"

@@ -1,6 +1,7 @@
 """One broker process: a JVM, its folder, its log. Knows nothing of the other brokers."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,12 @@ from halter.broker.configuration import JVM_FLAGS, Place, as_text, properties
 from halter.broker.errors import BrokerFailed
 
 LEASH = Path(__file__).with_name("leash.py")
-LOG_LINES_SHOWN = 15
+LINES_SHOWN = 15
+LOG_LINES_SHOWN = 5
+LOG_LINE_MAX = 200
+"""Characters of a line that is shown."""
+LOUD = re.compile(r"\b(?:WARN|ERROR|FATAL)\b|^(?:Error|Exception in|Caused by)\b")
+"""What tells why a broker ended: log4j's levels, and what Java says of itself."""
 PORT_TAKEN = "Address already in use"
 FORMAT_TIMEOUT_SECONDS = 60
 
@@ -119,14 +125,22 @@ class Node:
             return False
 
     def failure(self) -> str:
-        """What happened to a broker that should run, with the end of its log."""
+        """What happened to a broker that should run, with what its log says of it.
+
+        Who was killed by a signal says nothing of its end: its log is only named.
+        """
         code = self._process.poll() if self._process else None
         how = "does not answer" if code is None else f"ended {how_it_ended(code)}"
+        what = f"Kafka broker {self.place.index} {how}"
+        if code is not None and code < 0:
+            return f"{what}; its log is {self._log}"
         try:
-            log = last_lines(self._log.read_text(encoding="utf-8", errors="replace"))
+            log = loud_lines(self._log.read_text(encoding="utf-8", errors="replace"))
         except OSError as error:
-            log = f"(no log: {error})"
-        return f"Kafka broker {self.place.index} {how}; the last lines of {self._log}:\n{log}"
+            log = f"  (no log: {error})"
+        if not log:
+            return f"{what}; its log, without warnings or errors, is {self._log}"
+        return f"{what}; the last warnings and errors of {self._log}:\n{log}"
 
 
 def how_it_ended(code: int) -> str:
@@ -134,7 +148,17 @@ def how_it_ended(code: int) -> str:
     return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
 
 
-def last_lines(text: str) -> str:
-    """The end of a log, with Java's stack traces cut to their causes."""
+def last_lines(text: str, count: int = LINES_SHOWN) -> str:
+    """The end of what a program said, with Java's stack traces cut to their causes."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("\tat ")]
-    return "\n".join(f"  {line}" for line in lines[-LOG_LINES_SHOWN:])
+    return "\n".join(f"  {shortened(line)}" for line in lines[-count:])
+
+
+def loud_lines(log: str) -> str:
+    """The last warnings and errors of a log; nothing if it has none."""
+    return last_lines("\n".join(line for line in log.splitlines() if LOUD.search(line)), LOG_LINES_SHOWN)
+
+
+def shortened(line: str) -> str:
+    """A line of at most LOG_LINE_MAX characters."""
+    return line if len(line) <= LOG_LINE_MAX else f"{line[: LOG_LINE_MAX - 1]}…"

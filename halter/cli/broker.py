@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from halter.cli.usage import UsageMistake
+
 if TYPE_CHECKING:
     from halter.broker import EmbeddedBroker
 
@@ -33,7 +35,7 @@ def broker(
             show_default=False,
         ),
     ] = None,
-    brokers: Annotated[int, typer.Option(min=1, max=3, help="One broker, or three that replicate.")] = 1,
+    brokers: Annotated[int, typer.Option(metavar="1|3", help="One broker, or three that replicate.")] = 1,
     port: Annotated[
         int, typer.Option(min=1, max=65_533, help="Port of the first broker; the others take the next two.")
     ] = 9092,
@@ -65,8 +67,12 @@ def broker(
     - `halter broker --ready-file ready.json &`
     """
     from halter.broker import EmbeddedBroker
-    from halter.broker.cluster import to_stderr
+    from halter.broker.cluster import SIZES, to_stderr
     from halter.broker.jars import KAFKA_VERSION, cache_folder, kafka_jars
+
+    if brokers not in SIZES:
+        why = ": two cannot outvote the loss of one" if brokers == 2 else ""
+        raise UsageMistake(f"--brokers: expected 1 or 3, found {brokers}{why}")
 
     if download_only:
         jars = kafka_jars(to_stderr)

@@ -2,13 +2,16 @@
 
 import errno
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from halter.broker import EmbeddedBroker
+from halter.broker.configuration import Place
 from halter.broker.errors import BrokerFailed
 from halter.broker.keeper import Keeper
+from halter.broker.node import Node
 from halter.cli.broker import broker
 from halter.supervisor import RestartPolicy
 
@@ -131,7 +134,7 @@ def test_a_broker_that_has_worked_begins_anew_with_the_shortest_wait() -> None:
 def test_what_goes_on_meanwhile_is_told(brokers: int, lost: list[int], sentence: str) -> None:
     kafka = Brokers(brokers)
     kafka.lose(*lost)
-    assert [said.splitlines()[-1] for said in kafka.said] == [sentence] * len(lost)
+    assert [said.partition("its log. ")[2] for said in kafka.said] == [sentence] * len(lost)
     kafka.pass_seconds(2)
     assert kafka.running == [True] * brokers
     assert kafka.said[len(lost) :] == [f"Kafka broker {index} is back" for index in lost]
@@ -152,3 +155,43 @@ def test_a_ready_file_that_one_left_who_was_killed_is_gone_before_kafka_is_start
     with pytest.raises(BrokerFailed):
         broker(data=tmp_path / "data", ready_file=ready_file)
     assert found == [False]
+
+
+LOG = """\
+[2026-01-01 12:00:00,000] INFO [KafkaServer id=0] started (kafka.server.KafkaServer)
+[2026-01-01 12:00:01,000] WARN a disk is slow (kafka.log.Log)
+\tat kafka.Kafka.main(Kafka.scala:1)
+"""
+
+
+def failure_after(tmp_path: Path, script: str, log: str) -> list[str]:
+    """What is told of a broker whose process ended so, by line."""
+    node = Node(Place(0, (1,), (2,)), tmp_path, [])
+    (tmp_path / "broker-0.log").write_text(log)
+    node._process = subprocess.Popen(["sh", "-c", script])
+    node._process.wait()
+    return node.failure().splitlines()
+
+
+@pytest.mark.parametrize("name", ["KILL", "TERM"])
+def test_an_end_by_a_signal_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+    (line,) = failure_after(tmp_path, f"kill -{name} $$", LOG)
+    assert line == f"Kafka broker 0 ended by signal SIG{name}; its log is {tmp_path / 'broker-0.log'}"
+    kafka = Brokers(3)
+    kafka.failure_of = lambda _: line  # type: ignore[method-assign]
+    kafka.lose(0)
+    assert kafka.said == [f"{line}. It is started again in 1 s; the others go on"]
+
+
+def test_of_another_end_the_last_five_warnings_and_errors_are_told_each_shortened(tmp_path: Path) -> None:
+    errors = [f"[2026-01-01 12:00:0{number},000] ERROR {number} {'x' * 500}" for number in range(7)]
+    first, *told = failure_after(tmp_path, "exit 3", LOG + "\n".join(errors) + "\n[…] INFO the end\n")
+    assert first.startswith("Kafka broker 0 ended with exit code 3; ")
+    assert [line.split()[3] for line in told] == ["2", "3", "4", "5", "6"]
+    assert {len(line.strip()) for line in told} == {200}
+    assert failure_after(tmp_path, "exit 3", LOG)[1:] == ["  " + LOG.splitlines()[1]]
+
+
+def test_what_java_says_of_itself_is_told_too(tmp_path: Path) -> None:
+    said = 'Error occurred during initialization of VM\nException in thread "main" java.lang.OutOfMemoryError\n'
+    assert failure_after(tmp_path, "exit 1", said)[1:] == [f"  {line}" for line in said.splitlines()]

@@ -77,6 +77,9 @@ def test_a_file_has_no_version(capsys: pytest.CaptureFixture[str]) -> None:
             ["worker", "--slot", "a", "--processes", "2"],
             "--slot is for one process; with --processes name a --slot-prefix",
         ),
+        (["broker", "--brokers", "2"], "--brokers: expected 1 or 3, found 2: two cannot outvote the loss of one"),
+        (["broker", "--brokers", "0"], "--brokers: expected 1 or 3, found 0"),
+        (["broker", "--brokers", "4"], "--brokers: expected 1 or 3, found 4"),
         (["worker", "--slot-prefix", "a"], "--slot-prefix is for several --processes; for one process name a --slot"),
         (
             ["worker", "--processes", "2", "--health-port", "65535"],
