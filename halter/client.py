@@ -749,12 +749,18 @@ class Client:
                 break
         return caused
 
-    def _late(self, look: Callable[[], list[Found]], place: tuple[str, int, int], waited_s: float) -> list[Found]:
+    def _late(
+        self,
+        look: Callable[[], list[Found]],
+        place: tuple[str, int, int],
+        waited_s: float,
+        comes: str | None = None,
+    ) -> list[Found]:
         """The outcome of a record for which somebody waited in vain, if it was folded in the last moment.
 
-        Raises NoOutcome or DeadLettered.
+        `comes`: what will become of it otherwise, where that is more than a decision. Raises NoOutcome or DeadLettered.
         """
-        expect_folded(self.reader, self.topics, self.codec, place, waited_s)
+        expect_folded(self.reader, self.topics, self.codec, place, waited_s, comes)
         # Partitions of one transaction do not become visible at the same moment.
         deadline = time.monotonic() + VISIBLE_SECONDS
         while True:
@@ -772,17 +778,22 @@ class Client:
 
     def _skip_outcome(self, posted: PostedSkip, log_end: int, timeout_s: float) -> list[LogEntry]:
         outcome = self._skip_seen(posted, log_end, timeout_s)
+        skipped = f"{posted.command.topic}[{posted.partition}]@{posted.command.offset}"
         if outcome.accepted is None:
+            comes = (
+                f"Kafka has the skip: as soon as a worker runs, {skipped} is passed over, whether it breaks a rule or "
+                "not, unless it is decided before the skip is"
+            )
 
             def look() -> list[SkipOutcome]:
                 found = self._skip_seen(posted, log_end, 0)
                 return [found] if found.accepted else []
 
-            [outcome] = self._late(look, (posted.topic, posted.partition, posted.offset), timeout_s)
+            [outcome] = self._late(look, (posted.topic, posted.partition, posted.offset), timeout_s, comes)
         if len(outcome.entries) == 2:
             return outcome.entries
         raise NoOutcome(
-            f"{posted.command.topic}[{posted.partition}]@{posted.command.offset} is to be skipped, and its partition "
+            f"{skipped} is to be skipped, and its partition "
             f"has not come to it within {timeout_s:g} s: look in the worker's log what else it waits for"
         )
 
@@ -900,4 +911,5 @@ __all__ = [
     "Put",
     "RecordTooLarge",
     "Sending",
+    "Settings",
 ]

@@ -10,7 +10,7 @@ from halter.reading import FROM_THE_START, PartitionReader
 from processors.codec import Codec
 from processors.errors import HalterError
 from processors.fold_position import FoldPosition
-from processors.inputs import HEADER_PREFIX
+from processors.inputs import EXTERNAL_EVENTS, HEADER_PREFIX
 from processors.topics import Topics
 
 DEAD_LETTERS_LOOKED_AT_MAX = 10_000
@@ -39,24 +39,39 @@ def folded(reader: PartitionReader, topics: Topics, codec: Codec, partition: int
     return offsets
 
 
+def what_comes(topic: str) -> str:
+    """What becomes of a record of this input that nobody has decided yet."""
+    again = "; sending it again with the same id (--id) is safe" if topic == EXTERNAL_EVENTS else ""
+    return f"Kafka has the record, and it is decided as soon as a worker comes to it{again}"
+
+
 def expect_folded(
-    reader: PartitionReader, topics: Topics, codec: Codec, place: tuple[str, int, int], waited_s: float
+    reader: PartitionReader,
+    topics: Topics,
+    codec: Codec,
+    place: tuple[str, int, int],
+    waited_s: float,
+    comes: str | None = None,
 ) -> None:
-    """Raises NoOutcome unless a record is folded; `place`: topic without the prefix, partition and offset."""
+    """Raises NoOutcome unless a record is folded; `place`: topic without the prefix, partition and offset.
+
+    `comes`: what will become of it, where that is more than a decision.
+    """
     topic, partition, offset = place
+    comes = what_comes(topic) if comes is None else comes
     what = f"no outcome yet of {topic}[{partition}]@{offset} within {waited_s:g} s"
     try:
         position = folded(reader, topics, codec, partition).get(topic, 0)
     except (KafkaException, HalterError) as error:
         raise NoOutcome(
             f"{what}, and how far the workers are cannot be read ({error}): is a worker running? (`halter worker` "
-            "starts one)"
+            f"starts one). {comes}"
         ) from error
     if position <= offset:
         raise NoOutcome(
             f"{what}: the worker is behind or not running: partition {partition} of {topic} is folded up to "
             f"{position}, the record is at {offset}. Is a worker running? (`halter worker` starts one; its log says so "
-            "where a partition is paused)"
+            f"where a partition is paused). {comes}"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from halter.client import Client, CommandRejected, CommandSkipped, NoOutcome, NotSkipped, PostedSkip
+from halter.client import Client, CommandRejected, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
 from processors.core.commands import SkipRecord
 from processors.core.events import (
     Cause,
@@ -60,10 +60,22 @@ class Topics:
         return 0, 0
 
 
-def waited_for(entries: list[tuple[tuple[str, int], Event]]) -> list[Event]:
-    """What somebody is told who waits for the outcome of a skip for no time."""
+class NoWorker(Topics):
+    """Nobody folds."""
+
+    def fold(self) -> None:
+        pass
+
+
+def client_of(topics: type[Topics], entries: list[tuple[tuple[str, int], Event]]) -> Client:
     client = Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}))
-    client.reader = Topics(client, entries)  # type: ignore[assignment]
+    client.reader = topics(client, entries)  # type: ignore[assignment]
+    return client
+
+
+def waited_for(entries: list[tuple[tuple[str, int], Event]], topics: type[Topics] = Topics) -> list[Event]:
+    """What somebody is told who waits for the outcome of a skip for no time."""
+    client = client_of(topics, entries)
     posted = PostedSkip(COMMAND, client, "partition/0", "operator-commands", PARTITION, OWN, 0)
     return [entry.event for entry in posted.outcome(0)]
 
@@ -90,3 +102,19 @@ def test_a_skip_that_came_to_nothing_in_the_last_moment_is_told_as_such(
 def test_a_skip_whose_partition_has_not_come_to_its_record_is_told_as_such() -> None:
     with pytest.raises(NoOutcome, match="is to be skipped"):
         waited_for([ACCEPTED])
+
+
+def test_who_waits_for_a_skip_in_vain_hears_that_it_will_be_done() -> None:
+    with pytest.raises(
+        NoOutcome, match=r"Kafka has the skip: as soon as a worker runs, wf-commands\[0\]@7 is passed over"
+    ):
+        waited_for([], NoWorker)
+
+
+@pytest.mark.parametrize("topic", ["wf-commands", "external-events", "task-reports", "operator-commands"])
+def test_who_waits_for_another_record_in_vain_hears_that_it_will_be_decided(topic: str) -> None:
+    posted = Posted(client_of(NoWorker, []), "w", topic, PARTITION, OWN, 0)
+    with pytest.raises(NoOutcome) as told:
+        posted.outcome(0)
+    assert "Kafka has the record, and it is decided as soon as a worker comes to it" in str(told.value)
+    assert ("with the same id (--id) is safe" in str(told.value)) == (topic == "external-events")
