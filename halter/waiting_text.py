@@ -8,7 +8,6 @@ from halter.plain import plain
 from halter.times import iso, span
 from processors.core.expression_text import expression_text
 from processors.core.model import Interrupted, PendingInterrupt, ThreadRun, WfRun
-from processors.core.spec import WaitStrategy
 from processors.core.waiting import (
     ForChildren,
     ForCondition,
@@ -69,8 +68,7 @@ def wait_text(wait: Wait, run: WfRun, thread: ThreadRun, now_ms: int) -> str:
         case ForCondition():
             return f"waits until {expression_text(wait.condition)}{_times(now_ms, wait.since_ms)}"
         case ForThreads():
-            one = len(wait.threads) > 1 and wait.strategy is not WaitStrategy.ALL
-            which = f"{wait.strategy} of " if one else ""
+            which = f"{wait.strategy} of " if len(wait.threads) > 1 else ""
             return f"waits for {which}{_named(run, wait.threads)}{_times(now_ms, wait.since_ms)}"
         case ForRoom():
             return f"waits for room for the failure handlers of {_named(run, wait.threads)}"
@@ -82,7 +80,8 @@ def wait_text(wait: Wait, run: WfRun, thread: ThreadRun, now_ms: int) -> str:
         case ForOthers():
             return f"stays while threads below it concern {_named(run, wait.threads)}"
         case ForStillness():
-            return f"{'leaves' if thread.has_lost else 'halts'} when {_named(run, wait.threads)} stands still"
+            still = "stands still" if len(wait.threads) == 1 else "stand still"
+            return f"{'leaves' if thread.has_lost else 'halts'} when {_named(run, wait.threads)} {still}"
         case ToRun():
             return "goes on" if wait.failure is None else f"fails: {failure_text(wait.failure)}"
         case Held():
@@ -112,7 +111,8 @@ def _freed(held: Held, run: WfRun, thread: ThreadRun) -> str:
         case FreedBy.STILLNESS:
             return f"{_handler(held, run, thread)} starts when the thread stands still"
         case FreedBy.EARLIER_HANDLER_ENDS:
-            return f"{_handler(held, run, thread)} starts when {_named(run, held.threads)} has ended"
+            ended = "has ended" if len(held.threads) == 1 else "have ended"
+            return f"{_handler(held, run, thread)} starts when {_named(run, held.threads)} {ended}"
         case FreedBy.OTHER_REASONS_GONE:
             return f"{_handler(held, run, thread)} starts when nothing else holds the thread"
         case FreedBy.HOLDER_RUNS:

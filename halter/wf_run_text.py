@@ -79,7 +79,9 @@ def _lines(run: WfRun, now_ms: int) -> Iterator[Line]:
     yield "", _title(run), str(run.status or "")
     if run.quarantined_ms is not None:
         since = f"QUARANTINED  since {iso(run.quarantined_ms)}"
-        kept = f"{len(run.kept_inputs)} inputs are kept until `halter release {run.wf_run_id}`"
+        number = len(run.kept_inputs)
+        inputs = "1 input is" if number == 1 else f"{number} inputs are"
+        kept = f"{inputs} kept until `halter release {run.wf_run_id}`"
         yield "  ", f"{since}: {kept}", "QUARANTINED"
     for thread in run.threads.values():
         yield from _thread(run, thread, now_ms)

@@ -3,13 +3,17 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from halter.cli import runs
 from halter.definition_files import read_definition_file
+from halter.waiting_text import NO_BREAK, wait_text
 from processors.core.commands import DeleteWfRun, ExternalEvent, QuarantineWfRun, RunWf, SkipRecord, StopWfRun
+from processors.core.spec import WaitStrategy
+from processors.core.waiting import ForStillness, ForThreads
 from tests.support.shard_rig import ShardRig
 from tests.support.stored_records import RigClient, printed
 
@@ -294,3 +298,32 @@ def test_every_time_in_json_is_iso_8601(many: RigClient, capsys: pytest.CaptureF
     numbers = re.findall(r"\b1767\d{9}\b", json.dumps(documents))
     assert numbers == [], "a time as a number"
     assert "_ms" not in json.dumps(documents)
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "#1 h stands still"), (2, "#1 h, #2 h stand still")])
+def test_one_thread_stands_still_and_two_stand_still(count: int, words: str) -> None:
+    thread = lambda number: SimpleNamespace(thread_spec="h", has_lost=False, number=number)  # noqa: E731
+    run: Any = SimpleNamespace(threads={number: thread(number) for number in (1, 2)})
+    told = wait_text(ForStillness(tuple(range(1, count + 1))), run, run.threads[1], 0)
+    assert told.replace(NO_BREAK, " ") == f"halts when {words}"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "count", "words"),
+    [(WaitStrategy.ALL, 1, "#1"), (WaitStrategy.ALL, 2, "ALL of #1, #2"), (WaitStrategy.ANY, 2, "ANY of #1, #2")],
+)
+def test_how_many_of_several_threads_are_waited_for_is_told(strategy: WaitStrategy, count: int, words: str) -> None:
+    run: Any = SimpleNamespace(threads={})
+    told = wait_text(ForThreads(strategy, tuple(range(1, count + 1)), 0), run, run, 0)
+    assert told.replace(NO_BREAK, " ").startswith(f"waits for {words} since ")
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 inputs are"), (1, "1 input is"), (2, "2 inputs are")])
+def test_kept_inputs_are_counted_in_english(
+    client: RigClient, capsys: pytest.CaptureFixture[str], count: int, words: str
+) -> None:
+    later(client, 0, RunWf("w", "s", {}))
+    later(client, 1, QuarantineWfRun("w", None, "c"))
+    for number in range(count):
+        later(client, 1, ExternalEvent("w", "poke", f"p{number}", "x"))
+    assert f"{words} kept until `halter release w`" in printed(client, runs.show, "w", capsys=capsys)
