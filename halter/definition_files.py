@@ -24,6 +24,8 @@ from processors.errors import HalterError
 
 _REFERENCES = frozenset({"TASKDEF_MISSING", "EXT_EVENT_EED_MISSING", "INTERRUPT_EED_MISSING", "WF_EVENT_DEF_MISSING"})
 """Codes of what may be registered already."""
+DEFINED_TWICE = "DEFINED_TWICE"
+"""The code of a name that two files define, each otherwise."""
 
 
 class InvalidDefinitions(HalterError):
@@ -58,6 +60,12 @@ class Written:
         """The problem with the line and column of the file, its place told from the top of the file."""
         whole = DocumentProblem(problem.code, (*self.path, *problem.path), problem.message)
         return self.file.problem(whole.path, str(whole), whole.code)
+
+    def contradicts(self, other: "Written") -> Problem:
+        """The problem that another file defines the same name otherwise."""
+        what = f"{type(self.command).__name__.removeprefix('Put')} {self.command.name}"
+        place = other.file.problem(other.path, "", DEFINED_TWICE).place
+        return self.file.problem(self.path, f"{what} is defined twice, differently: {place}", DEFINED_TWICE)
 
 
 @dataclass(slots=True)
@@ -134,10 +142,31 @@ def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
             file = home[id(one)]
             file.wf_specs.append(wf_spec)
             file.hints += [one.placed(hint) for hint in hints(wf_spec)]
+    for one, other in contradictions([it for it in definitions if id(it) not in wrong]):
+        if home[id(one)] is not home[id(other)]:
+            home[id(one)].problems.append(one.contradicts(other))
     for file in checked:
         for found in (file.problems, file.hints):
             found.sort(key=lambda problem: (problem.file != file.file, problem.file, problem.line, problem.column))
     return checked
+
+
+def contradictions(definitions: Iterable[Written]) -> Iterator[tuple[Written, Written]]:
+    """Each definition that says something else than the first of its kind and name, with that one."""
+    first: dict[tuple[type, str], Written] = {}
+    for one in definitions:
+        other = first.setdefault((type(one.command), one.command.name), one)
+        if said(one.command) != said(other.command):
+            yield one, other
+
+
+def said(command: DefinitionCommand) -> DefinitionCommand | str:
+    """What a definition without problems says, however it is written."""
+    if not isinstance(command, PutWfSpec):
+        return command
+    wf_spec, _ = check_document(parse_json_document(command.document), None)
+    assert wf_spec is not None, "it was checked"
+    return wf_spec.document
 
 
 def in_order(definitions: Iterable[Written]) -> list[Written]:

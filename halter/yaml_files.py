@@ -35,7 +35,10 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong in a file: where (line and column from 1), what, and the code of the rule if there is one."""
+    """Something wrong in a file: where (line and column from 1), what, and the code of the rule if there is one.
+
+    What is wrong with the file itself has line and column 0.
+    """
 
     file: str
     line: int
@@ -44,7 +47,12 @@ class Problem:
     code: str = NO_YAML
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+        return f"{self.place}: {self.message}"
+
+    @property
+    def place(self) -> str:
+        """`file:line:column`."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
 class UnreadableFile(HalterError):
@@ -123,8 +131,10 @@ def read_yaml(path: Path, shown: str | None = None) -> YamlFile:
         else:
             with path.open("rb") as file:
                 content = file.read(FILE_BYTES_MAX + 1)
+    except FileNotFoundError as error:
+        raise UnreadableFile([Problem(name, 0, 0, "there is no such file")]) from error
     except OSError as error:
-        raise UnreadableFile([Problem(name, 1, 1, f"cannot be read: {error.strerror}")]) from error
+        raise UnreadableFile([Problem(name, 0, 0, f"cannot be read: {error.strerror}")]) from error
     if len(content) > FILE_BYTES_MAX:
         raise UnreadableFile([Problem(name, 1, 1, f"expected at most {FILE_BYTES_MAX} bytes, found more")])
     try:

@@ -53,7 +53,7 @@ KINDS = {
 
 NOT_SENT = "not sent"
 LISTED_MAX = 10
-"""Of versions that a sentence names."""
+"""Of versions or names that a sentence has."""
 
 
 class NotRegistered(HalterError):
@@ -85,9 +85,14 @@ def put(
     is sent if anything would be refused. Each definition is then `new`, a `new version`, or `unchanged`. Should another
     client register something in between, the first that is refused after all ends it, and the rest is not sent.
     """
-    from halter.definition_files import read_definition_files
+    from halter.definition_files import InvalidDefinitions, read_definition_files
+    from halter.yaml_files import UnreadableFile
 
-    written = read_definition_files(files)
+    try:
+        written = read_definition_files(files)
+    except (InvalidDefinitions, UnreadableFile) as error:
+        error.args = (f"{error}\nnothing was registered",)
+        raise
     results: list[dict[str, Any]] = [{"outcome": NOT_SENT} for _ in written]
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         try:
@@ -254,19 +259,26 @@ def registered_wf_spec(client: "Client", name: str, version: str | None) -> "WfS
 def missing(registered: "Definitions", name: str, version: str | None, *kinds: str) -> str:
     """Say what is not there, and what was probably meant."""
     wanted = name if version is None else f"{name} {version}"
-    return f"'{wanted}', found none{meant(registered, name, *kinds)}; `halter spec list` shows all"
+    sentence = f"'{wanted}', found none{meant(registered, name, *kinds)}"
+    return f"{sentence}{'' if sentence.endswith('?') else ';'} `halter spec list` shows all"
 
 
 def meant(registered: "Definitions", name: str, *kinds: str) -> str:
-    """` (did you mean x?)`, of what is registered; of a name that is, the versions that there are."""
+    """`; did you mean 'x'?`, or the names that are registered; of one that is, the versions that there are."""
     from processors.core.commands import DefinitionKind
-    from processors.core.near_names import NearNames
+    from processors.core.near_names import LISTED_LENGTH_MAX, NearNames
 
     of = [DefinitionKind(kind) for kind in kinds]
     versions = [str(it.version) for kind in of for it in registered.versions(kind, name) if not it.deleted]
     if versions:
         return f" (registered: {'… ' * (len(versions) > LISTED_MAX)}{', '.join(versions[-LISTED_MAX:])})"
-    return NearNames().meant_or_known(name, dict.fromkeys(it for kind in of for it in registered.names(kind)))
+    known = list(dict.fromkeys(it for kind in of for it in registered.names(kind)))
+    near = NearNames().near(name, known)
+    if near is not None:
+        return f"; did you mean '{near}'?"
+    listed = ", ".join(known)
+    few = 0 < len(known) <= LISTED_MAX and len(listed) <= LISTED_LENGTH_MAX
+    return f"; registered are: {listed}" if few else ""
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """Scenarios in files: read, run, judged; every problem with file, line and column."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from halter.definition_files import Files, Written, refusals, written
 from halter.scenarios.definitions import register
-from halter.scenarios.document import Scenario, read_scenario
+from halter.scenarios.document import DEFINITION_FIELDS, Scenario, read_scenario
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import Verdict, judge_definitions, run
 from halter.yaml_files import Problem, UnreadableFile, YamlFile, read_yaml
@@ -89,6 +89,11 @@ def read_file(path: Path) -> ScenarioFile:
         file = read_yaml(path)
     except UnreadableFile as error:
         return ScenarioFile(None, None, FileVerdict(str(path), None, 0, error.problems))
+    other = other_document(file.data)
+    if other is not None:
+        sentence = f"expected a scenario, which has steps, found {other}: `halter spec check {path}` checks it"
+        problem = file.problem((), sentence, "FIELD_MISSING")
+        return ScenarioFile(file, None, FileVerdict(file.file, None, 0, [problem]))
     scenario, problems = read_scenario(file.data, named.load)
     if scenario is None:
         placed = [file.problem(problem.path, str(problem), problem.code) for problem in problems]
@@ -96,6 +101,15 @@ def read_file(path: Path) -> ScenarioFile:
         return ScenarioFile(file, None, FileVerdict(file.file, None, 0, placed))
     definitions = written(scenario.definitions, scenario.places, file, named)
     return ScenarioFile(file, scenario, definitions=definitions)
+
+
+def other_document(data: object) -> str | None:
+    """What a document is that somebody took for a scenario; None if it may be one."""
+    if not isinstance(data, Mapping) or "steps" in data:
+        return None
+    if "threads" in data:
+        return "a WfSpec"
+    return "definitions" if data and data.keys() <= set(DEFINITION_FIELDS) else None
 
 
 def run_file(path: Path, judge: Judge = in_memory) -> FileVerdict:

@@ -93,7 +93,7 @@ def test_all_problems_of_a_file_are_told_with_their_lines(tmp_path: Path) -> Non
 
 
 def test_a_file_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableFile, match=r"nothing\.yaml:1:1: cannot be read"):
+    with pytest.raises(UnreadableFile, match=r"nothing\.yaml: there is no such file"):
         read_definition_file(tmp_path / "nothing.yaml")
 
 

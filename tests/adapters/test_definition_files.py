@@ -107,7 +107,7 @@ def test_all_that_is_wrong_with_all_files_is_said(folder: Path) -> None:
         "cart.yaml:8:33: threads.main.nodes.start.next: expected a node of main (did you mean wait?)",
         "defs.yaml:2:34: wf_specs[2]: expected a mapping, found 5",
         "other.yaml:2:1: not YAML",
-        "nothing.yaml:1:1: cannot be read",
+        "nothing.yaml: there is no such file",
     ):
         assert expected in result.output, result.output
 
@@ -128,6 +128,52 @@ def test_one_definition_that_is_two_things_is_refused(folder: Path) -> None:
     assert result.exit_code == 1
     assert "two.yaml:1:9: tasks.charge: expected input unchecked, output INT" in result.output
     assert "[ALREADY_EXISTS]" in result.output
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "what", "places"),
+    [
+        (
+            "external_events: {add: {}, go: {type: INT}}\n",
+            "external_events:\n  go: {type: STR}\n",
+            "ExternalEventDef go",
+            ("1:28", "2:3"),
+        ),
+        (WF_SPEC, in_head(WF_SPEC.replace("default: 0", "default: 1")), "WfSpec cart", ("1:1", "2:5")),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "put"])
+def test_a_name_that_two_files_define_differently_is_refused_with_both_places(
+    folder: Path, command: str, one: str, two: str, what: str, places: tuple[str, str]
+) -> None:
+    write(folder, "one.yaml", one)
+    write(folder, "two.yaml", two)
+    result = halter("spec", command, "one.yaml", "two.yaml", *(["-b", "localhost:1"] if command == "put" else []))
+    assert result.exit_code == 1
+    told = f"two.yaml:{places[1]}: {what} is defined twice, differently: one.yaml:{places[0]}"
+    assert told in (result.output if command == "check" else str(result.exception))
+
+
+def test_a_name_that_two_files_define_alike_is_fine(folder: Path) -> None:
+    write(folder, "one.yaml", EVENTS + in_head(WF_SPEC))
+    write(folder, "two.yaml", EVENTS + in_head(WF_SPEC.replace("{type: INT, default: 0}", "{default: 0, type: INT}")))
+    assert halter("spec", "check", "one.yaml", "two.yaml").exit_code == 0
+
+
+def test_what_is_wrong_in_a_file_that_is_put_ends_with_the_word_that_nothing_was_registered(folder: Path) -> None:
+    write(folder, "ill.yaml", "tasks: {charge: {output: INTT}}\n")
+    for name in ("ill.yaml", "gone.yaml"):
+        result = halter("spec", "put", name, "--bootstrap", "localhost:1")
+        assert str(result.exception).splitlines()[-1] == "nothing was registered"
+    assert str(result.exception).splitlines()[0] == "gone.yaml: there is no such file"
+
+
+@pytest.mark.parametrize(("text", "what"), [(WF_SPEC, "a WfSpec"), (EVENTS, "definitions")])
+def test_who_runs_as_a_scenario_what_is_none_is_told_what_checks_it(folder: Path, text: str, what: str) -> None:
+    result = halter("scenario", "run", write(folder, "cart.yaml", text))
+    assert result.exit_code == 1
+    sentence = f"expected a scenario, which has steps, found {what}: `halter spec check cart.yaml` checks it"
+    assert result.output == f"FAILED  cart.yaml:1:1: {sentence}\n"
 
 
 def test_check_speaks_json_of_a_file_of_definitions(folder: Path) -> None:

@@ -29,10 +29,10 @@ wf_specs:
           done: {kind: EXIT}
 """
 TYPED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "run": (("crat", "--id", "w2"), ("(did you mean cart?)",)),
-    "send": (("w", "pokee"), ("(did you mean poke?)",)),
-    "spec show": (("crat",), ("(did you mean cart?)",)),
-    "spec get": (("gpo",), ("(did you mean go?)",)),
+    "run": (("crat", "--id", "w2"), ("; did you mean 'cart'?",)),
+    "send": (("w", "pokee"), ("; did you mean 'poke'?",)),
+    "spec show": (("crat",), ("; did you mean 'cart'?",)),
+    "spec get": (("gpo",), ("found none; did you mean 'go'? `halter spec list` shows all",)),
     "spec put": (("defs.yaml",), ("(did you mean go?)", "(did you mean charge?)", "(did you mean told?)")),
     "schemas show": (("RunWff",), ("did you mean 'RunWf'?",)),
 }
@@ -70,6 +70,16 @@ def test_the_name_that_was_probably_meant_is_told(command: str, capsys: pytest.C
     assert code == 1
     for sentence in said:
         assert sentence in " ".join(words.split())
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("command", ["run", "spec show"])
+def test_where_no_name_is_near_those_that_are_registered_are_told(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, words = halter(capsys, *command.split(), "zzz")
+    assert code == 1
+    assert "; registered are: cart" in " ".join(words.split())
 
 
 @pytest.mark.usefixtures("client")
