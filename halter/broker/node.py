@@ -19,8 +19,8 @@ LINES_SHOWN = 15
 LOG_LINES_SHOWN = 5
 LOG_LINE_MAX = 200
 """Characters of a line that is shown."""
-LOUD = re.compile(r"\b(?:WARN|ERROR|FATAL)\b|^(?:Error|Exception in|Caused by)\b")
-"""What tells why a broker ended: log4j's levels, and what Java says of itself."""
+LOUD = re.compile(r"\b(?:WARN|ERROR|FATAL)\b|^(?:Error|Exception in|Caused by|[\w.$]+(?:Exception|Error))\b")
+"""What tells why a broker ended: log4j's levels, the exception below such a line, and what Java says of itself."""
 PORT_TAKEN = "Address already in use"
 FORMAT_TIMEOUT_SECONDS = 60
 

@@ -193,5 +193,5 @@ def test_of_another_end_the_last_five_warnings_and_errors_are_told_each_shortene
 
 
 def test_what_java_says_of_itself_is_told_too(tmp_path: Path) -> None:
-    said = 'Error occurred during initialization of VM\nException in thread "main" java.lang.OutOfMemoryError\n'
+    said = 'Error in the VM\nException in thread "main" java.lang.OutOfMemoryError\norg.x.ConfigException: no\n'
     assert failure_after(tmp_path, "exit 1", said)[1:] == [f"  {line}" for line in said.splitlines()]

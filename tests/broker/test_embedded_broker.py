@@ -26,7 +26,7 @@ from halter.broker.cluster import is_free
 from halter.broker.configuration import HOST
 from halter.broker.errors import DataFolderInUse, DataFolderUnfit, JarsMissing, PortTaken
 from halter.broker.jars import kafka_jars, maven_repository, mirror_of_central, pinned_jars
-from halter.broker.node import Node, last_lines
+from halter.broker.node import Node, loud_lines
 
 DEADLINE_SECONDS = 60
 
@@ -239,7 +239,9 @@ def test_a_broker_that_keeps_ending_is_given_up_with_what_its_log_says(tmp_path:
     said = said_beside(ready_file).read_text()
     assert [f"again in {seconds} s" in said for seconds in (1, 2, 4, 8, 15)] == [True, True, True, True, False]
     assert "halter: Kafka broker 0 is given up: it ended 5 times in a row" in said
-    assert last_lines((data / "broker-0.log").read_text()) in said.partition("is given up")[2]
+    why = loud_lines((data / "broker-0.log").read_text())
+    assert "Exception: " in why
+    assert why in said.partition("is given up")[2]
 
 
 def choose_ports_in_a_row(count: int) -> int:
