@@ -19,6 +19,7 @@ offset is committed after Kafka has the reports of all before it.
 """
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -34,6 +35,7 @@ from processors.codec import Record
 from processors.core.commands import ReportTaskRun, TaskStatus
 from processors.core.events import TaskRequest
 from processors.core.names import check_exception_name
+from processors.core.validate import NAME_LENGTH_MAX, is_name
 from processors.core.values import TellableProblem, Value, check_text
 from processors.errors import HalterError
 
@@ -43,6 +45,8 @@ UNSETTLED_MAX: Final = 500
 SETTLE_SECONDS: Final = 0.5
 """And for so long, where handlers are slow."""
 MESSAGE_LENGTH_MAX: Final = 2_000
+FRAMES_MAX: Final = 50
+TRACEBACK_LENGTH_MAX: Final = 20_000
 NEEDED: Final = frozenset({TaskRequest.__name__, ReportTaskRun.__name__})
 """The records that a task worker reads and writes."""
 
@@ -73,7 +77,7 @@ def _check_exception_name(name: object) -> None:
 
 
 class WorkerNotStarted(HalterError):
-    """A task worker has no handlers. Whoever wrote it gives it some."""
+    """A task worker has no handlers, or what it was given are none. Whoever wrote it gives it some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,30 @@ class Task:
 Handler = Callable[[Task], Value]
 
 
+def _check_handlers(handlers: object) -> None:
+    """Raises WorkerNotStarted for what cannot be the handlers of a task worker."""
+    if not isinstance(handlers, Mapping):
+        raise WorkerNotStarted(
+            f"expected handlers as a mapping of a TaskDef's name to what is called, found {_kind(handlers)}"
+        )
+    if not handlers:
+        raise WorkerNotStarted("expected a handler for at least one TaskDef, found none")
+    for name, handler in handlers.items():
+        if not isinstance(name, str):
+            raise WorkerNotStarted(f"handlers: expected names of TaskDefs, found {_kind(name)}")
+        if not is_name(name):
+            raise WorkerNotStarted(
+                f"handlers: expected names of TaskDefs, of at most {NAME_LENGTH_MAX} letters, digits and - (not first "
+                f"or last), found {name[:80]!r}"
+            )
+        if not callable(handler):
+            raise WorkerNotStarted(f"handlers[{name!r}]: expected a function of one Task, found {_kind(handler)}")
+
+
+def _kind(thing: object) -> str:
+    return "None" if thing is None else type(thing).__name__
+
+
 def report_of(request: TaskRequest, **result: Any) -> ReportTaskRun:
     """The report of an attempt: it repeats the identity of the request."""
     return ReportTaskRun(
@@ -105,12 +133,32 @@ def report_of(request: TaskRequest, **result: Any) -> ReportTaskRun:
     )
 
 
+def named(request: TaskRequest) -> dict[str, Any]:
+    """What a line of the log says of the attempt that it is about."""
+    return {
+        "task_def": request.task_def,
+        "wf_run_id": request.wf_run_id,
+        "thread": request.thread,
+        "attempt": request.attempt,
+    }
+
+
 def text_of(exception: Exception) -> str:
     """Name and text of what somebody has raised, whose class may have no text to give."""
     try:
         return f"{type(exception).__name__}: {exception}"
     except Exception:  # noqa: BLE001  as above
         return type(exception).__name__
+
+
+def traceback_of(exception: Exception) -> str:
+    """Where an exception comes from, as text of a bounded size.
+
+    Made here and not by the log: its own tracebacks show the values of variables, masked ones too, and take minutes
+    over a long message.
+    """
+    lines = traceback.TracebackException.from_exception(exception, limit=-FRAMES_MAX).format()
+    return "".join(lines)[:TRACEBACK_LENGTH_MAX].rstrip()
 
 
 class TaskWorker:
@@ -134,8 +182,7 @@ class TaskWorker:
 
         `follow_reports`: read on `wf-events` what becomes of reports, and log which are refused.
         """
-        if not handlers:
-            raise WorkerNotStarted("expected a handler for at least one TaskDef, found none")
+        _check_handlers(handlers)
         self._client, self._handlers, self._clock_ms, self._monotonic = client, dict(handlers), clock_ms, monotonic
         self._reports: list[tuple[TaskRequest, Sending] | None] = []
         """Of requests whose offsets are not committed; None where nothing is to be reported."""
@@ -240,7 +287,7 @@ class TaskWorker:
         if not isinstance(request, TaskRequest) or request.task_def not in self._handlers:
             return None
         if request.deadline_ms <= self._clock_ms():
-            self._log.warning("expired", wf_run_id=request.wf_run_id, task_def=request.task_def)
+            self._log.warning("expired", **named(request))
             return None
         return request
 
@@ -257,7 +304,7 @@ class TaskWorker:
                 _check_exception_name(result["failure_name"])  # a class of its own may have set it since
             return self._checked(report_of(request, **result))
         except (HalterError, TypeError) as error:  # TypeError: where the core is compiled, its classes check as well
-            self._log.warning("result_unfit", task_def=request.task_def, error=str(error))
+            self._log.warning("result_unfit", **named(request), error=str(error))
             message = f"its result cannot be reported: {error}"[:MESSAGE_LENGTH_MAX]
             return self._checked(report_of(request, status=TaskStatus.FAILED, message=message))
 
@@ -274,7 +321,8 @@ class TaskWorker:
             except Exception as incomplete:  # noqa: BLE001  a class of its own that has not called ours
                 exception = incomplete
         text = text_of(exception)
-        self._log.warning("attempt_failed", task_def=request.task_def, error=text)
+        # Whoever wrote the handler looks here for the line at fault: the report has the sentence alone.
+        self._log.warning("attempt_failed", **named(request), error=text, stack=traceback_of(exception))
         return {"status": TaskStatus.FAILED, "message": text[:MESSAGE_LENGTH_MAX]}
 
     def _checked(self, report: ReportTaskRun) -> tuple[ReportTaskRun, bytes]:

@@ -9,11 +9,12 @@ import pytest
 from confluent_kafka import KafkaException, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from halter import registry
 from halter import worker as task_worker
 from halter.client import Client, NotDelivered, Sending
-from halter.worker import UNSETTLED_MAX, BadExceptionName, BusinessException, Task, TaskWorker
+from halter.worker import UNSETTLED_MAX, BadExceptionName, BusinessException, Task, TaskWorker, WorkerNotStarted
 from processors.codec import Codec
 from processors.codec.registry import RegistryUnavailable
 from processors.core.commands import PutTaskDef, PutWfSpec, ReportTaskRun, RunWf, TaskStatus
@@ -288,6 +289,73 @@ def test_a_business_exception_whose_content_no_record_can_hold_fails_the_attempt
     (report,) = World(1).run(monkeypatch, failing).posted
     assert report.status is TaskStatus.FAILED
     assert "content" in (report.message or "")
+
+
+WHOSE = {"task_def": "t", "wf_run_id": "w0", "thread": 0, "attempt": 1}
+
+
+def logged(monkeypatch: pytest.MonkeyPatch, handle: Callable[[Task], Value]) -> list[dict[str, Any]]:
+    """The lines about one attempt, all of which say whose it is."""
+    with capture_logs() as logs:
+        World(1).run(monkeypatch, handle)
+    lines: list[dict[str, Any]] = [dict(it) for it in logs if it.get("task_def")]
+    for line in lines:
+        assert {name: line.get(name) for name in WHOSE} == WHOSE
+    return lines
+
+
+def test_a_bug_of_a_handler_is_logged_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_: Task) -> Value:
+        raise KeyError("price")
+
+    (line,) = logged(monkeypatch, failing)
+    assert line["event"] == "attempt_failed"
+    assert "in failing" in line["stack"]
+    assert line["stack"].endswith("KeyError: 'price'")
+
+
+def test_a_result_that_cannot_be_reported_is_logged_with_its_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = logged(monkeypatch, lambda _: {1: 2})  # type: ignore[dict-item, return-value]
+    assert line["event"] == "result_unfit"
+
+
+def test_an_attempt_that_is_too_late_is_logged_as_the_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.adapters.test_task_worker.DEADLINE_MS", 0)
+    (line,) = logged(monkeypatch, lambda _: None)
+    assert line["event"] == "expired"
+
+
+def test_a_business_exception_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_: Task) -> Value:
+        raise BusinessException("no-stock")
+
+    assert logged(monkeypatch, failing) == []
+
+
+@pytest.mark.parametrize(
+    ("handlers", "sentence"),
+    [
+        (None, "expected handlers as a mapping of a TaskDef's name to what is called, found None"),
+        (
+            print,
+            "expected handlers as a mapping of a TaskDef's name to what is called, found builtin_function_or_method",
+        ),
+        ([("t", print)], "expected handlers as a mapping of a TaskDef's name to what is called, found list"),
+        ({}, "expected a handler for at least one TaskDef, found none"),
+        ({"t": print, 5: print}, "handlers: expected names of TaskDefs, found int"),
+        *(
+            ({name: print}, f"(not first or last), found {name!r}")
+            for name in ("", " ", "a/b", "-t", "charge_card", "t\n", "\ud800")
+        ),
+        ({"x" * 1_000: print}, f"found {'x' * 80!r}"),
+        ({"t": "charge"}, "handlers['t']: expected a function of one Task, found str"),
+        ({"t": None}, "handlers['t']: expected a function of one Task, found None"),
+    ],
+)
+def test_handlers_are_names_of_task_defs_and_what_is_called(handlers: Any, sentence: str) -> None:
+    with pytest.raises(WorkerNotStarted) as refused:
+        TaskWorker(World(0), handlers)  # type: ignore[arg-type]
+    assert str(refused.value).endswith(sentence)
 
 
 BAD_NAMES: list[Any] = [
