@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, Self, TypeAlias, TypeVar
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -114,6 +114,10 @@ class UpgradeNotOver(HalterError):
 
 class InvalidArgument(HalterError, ValueError):
     """An argument can be no part of a record, or no WfRun can have it. Whoever wrote the call corrects it."""
+
+
+class ClientClosed(HalterError):
+    """A client was closed, and asks Kafka nothing any more. Whoever wrote the call makes another, or closes later."""
 
 
 class RecordTooLarge(InvalidArgument):
@@ -225,6 +229,13 @@ class Sending:
         self.error, self.message = error, message
 
 
+class _Closed:
+    """Stands where a closed client had something that asks Kafka, and is of no use."""
+
+    def __getattr__(self, _: str) -> NoReturn:
+        raise ClientClosed("this Client is closed")
+
+
 @contextmanager
 def _as_invalid_argument() -> Iterator[None]:
     try:
@@ -277,6 +288,12 @@ class Client:
     """
 
     def __init__(self, settings: Settings, topics: Topics | None = None, codec: Codec | None = None) -> None:
+        """Raises InvalidArgument for what is no Settings."""
+        if not isinstance(settings, Settings):
+            raise InvalidArgument(
+                "Client: expected Settings (processors.settings.Settings.load(…)), found "
+                f"{'None' if settings is None else type(settings).__name__}"
+            )
         self.settings = settings
         self.topics = settings.topics() if topics is None else topics
         self.codec = settings.codec() if codec is None else codec
@@ -877,9 +894,15 @@ class Client:
         return self.wf_runs.history(wf_run_id, from_start=from_start)
 
     def close(self) -> None:
-        """Let go of Kafka. What was posted is there; nothing waits in here."""
+        """Let go of Kafka. What was posted is there; nothing waits in here. Whatever asks Kafka raises ClientClosed
+        from now on.
+        """
+        if isinstance(self._producer, _Closed):
+            return
         self._producer.flush(DELIVERY_SECONDS)
         self.reader.close()
+        closed: Any = _Closed()
+        self.reader = self.wf_runs = self._producer = closed
 
     def __enter__(self) -> Self:
         return self
@@ -893,6 +916,7 @@ class Client:
 __all__ = [
     "CannotSkip",
     "Client",
+    "ClientClosed",
     "CommandRejected",
     "CommandSkipped",
     "DeadLettered",

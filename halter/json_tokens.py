@@ -1,6 +1,7 @@
 """The tokens of a JSON text, each with its line and column.
 
-`json` says whether a text is JSON, quickly, but not where in it a value stands; this says where, of a text that is.
+`json` says whether a text is JSON, quickly, but not where in it a value stands; this says where, of a text that is. Of
+one that is none it says what stands where `json` stopped.
 """
 
 import json
@@ -40,4 +41,19 @@ def tokens(text: str) -> Iterator[Token]:
             yield Token(match.group(), line, match.start() - line_start + 1)
 
 
+def found_at(text: str, position: int) -> str:
+    """What stands at a position, from 0, of a text that is no JSON, and where that is, for a sentence."""
+    before = text[:position]
+    line, column = before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1
+    if not text[position:].strip():
+        what = "its end"
+    elif text[position] == '"' and not _CLOSED.match(text, position):
+        what = "a quotation mark that is not closed"
+    else:
+        what = repr(text[position])
+    place = f"line {line}, column {column}" if "\n" in text else f"column {column}"
+    return f"{what} at {place}"
+
+
+_CLOSED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _TOKEN = re.compile(r'(?P<line>\r\n|\n|\r)|(?P<token>"(?:[^"\\]|\\.)*"|[][{}]|[^][{}",:\s]+)')

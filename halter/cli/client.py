@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import typer
 
 from halter.cli.connection import load_settings, patience
 from halter.cli.usage import UsageMistake, in_utf8
+from halter.json_tokens import found_at
 
 if TYPE_CHECKING:
     from halter.client import Client
@@ -54,13 +56,15 @@ def connected(
 
 
 class BadValue(UsageMistake):
-    """What is typed for a value is JSON, but none that a value can be. Whoever typed it corrects it."""
+    """What is typed for a value is JSON that no value can be, or was meant as JSON and is none. Whoever typed it
+    corrects it."""
 
 
 def typed_value(text: str, declared: "VariableType | None" = None, what: str = "CONTENT") -> "Value":
     """What somebody typed, as the declared type wants it; else JSON where it is JSON, else text. Raises BadValue.
 
     A STR is text as it stands, unless it is in JSON's quotation marks; a TIMESTAMP is ISO 8601, BYTES are base64.
+    For all others, what begins as JSON's objects, arrays and texts do, and is no JSON, is a mistake and not text.
     """
     from processors.core.values import NotJson, UnfitValue, ValueProblem, VariableType, timestamp_of, typed_json
 
@@ -75,10 +79,30 @@ def typed_value(text: str, declared: "VariableType | None" = None, what: str = "
             case _:
                 return typed_json(text, what)
     except UnfitValue as problem:
-        hint = "" if text.startswith(("{", "[", '"')) else "; in quotation marks it is text: '\"…\"'"
+        hint = "" if _begins_as_json(text) else "; in quotation marks it is text: '\"…\"'"
         raise BadValue(f"{problem}{hint}") from None
-    except (NotJson, ValueProblem, ValueError):
-        return text  # whoever decides will say what was expected
+    except NotJson as problem:
+        if declared is VariableType.STR or not _begins_as_json(text):
+            return text  # whoever decides will say what was expected
+        raise BadValue(
+            f"{what}: expected JSON, found {found_at(text, problem.position)}; to send it as text put it in quotation "
+            f"marks: {_as_typed_text(text)}"
+        ) from None
+    except (ValueProblem, ValueError):
+        return text  # as above
+
+
+def _begins_as_json(text: str) -> bool:
+    """Whether it begins as no text does that somebody types without quotation marks."""
+    return text.lstrip(" \t\r\n").startswith(("{", "[", '"'))
+
+
+TEXT_SHOWN_MAX = 40
+
+
+def _as_typed_text(text: str) -> str:
+    """How a shell is given a text as JSON; of a long one its form only."""
+    return shlex.quote(json.dumps(text, ensure_ascii=False)) if len(text) <= TEXT_SHOWN_MAX else "'\"…\"'"
 
 
 def assignments(options: list[str] | None) -> dict[str, str]:

@@ -113,7 +113,9 @@ def send(
     ],
     content: Annotated[
         str | None,
-        typer.Argument(metavar="[CONTENT]", help="Its payload: text for STR, else JSON.", callback=in_utf8),
+        typer.Argument(
+            metavar="[CONTENT]", help="Its payload: text for STR, else JSON or plain text.", callback=in_utf8
+        ),
     ] = None,
     event_id: Annotated[
         str | None,

@@ -238,19 +238,21 @@ def check_value(value: object, what: str, room: int = VALUE_BYTES_MAX, depth_max
         for step, item in _items(container):
             problem = None
             if isinstance(container, dict):
-                problem = _scalar_problem(step) if isinstance(step, str) else f"a key that is {_named(step)}"
+                problem = (
+                    _scalar_problem(step, _KEYS_IN_WORDS)
+                    if isinstance(step, str)
+                    else f"expected {_KEYS_IN_WORDS}, found a key that is {_named(step)}"
+                )
                 if problem is not None:
-                    raise UnfitValue(what, _path(around, number), f"expected keys that are text, found {problem}")
+                    raise UnfitValue(what, _path(around, number), problem)
                 room -= len(step) if isinstance(step, str) else 0
             if isinstance(item, dict | list | tuple):
                 containers.append(item)
                 around.append((number, step, depth + 1))
             else:
-                problem = _scalar_problem(item)
+                problem = _scalar_problem(item, _JSON_IN_WORDS)
                 if problem is not None:
-                    raise UnfitValue(
-                        what, (*_path(around, number), step), f"expected {_JSON_IN_WORDS}, found {problem}"
-                    )
+                    raise UnfitValue(what, (*_path(around, number), step), problem)
                 room -= len(item) if isinstance(item, str) else 0
             room = _room_left(room - 1, what)
     return room
@@ -258,16 +260,26 @@ def check_value(value: object, what: str, room: int = VALUE_BYTES_MAX, depth_max
 
 def check_text(value: object, what: str) -> None:
     """Raises UnfitValue for what is no text, or no text that can be written."""
-    problem = _scalar_problem(value) if isinstance(value, str) else _named(value)
+    problem = _scalar_problem(value, "text") if isinstance(value, str) else f"expected text, found {_named(value)}"
     if problem is not None:
-        raise UnfitValue(what, (), f"expected text, found {problem}")
+        raise UnfitValue(what, (), problem)
 
 
 _VALUES_IN_WORDS = "None, a bool, an int, a float, text, bytes, a Timestamp, a dict or a list"
+_KEYS_IN_WORDS = "keys that are text"
 _JSON_IN_WORDS = "null, true or false, a number of 64 bits, text, an object or a list"
 
 
+@dataclass(frozen=True, slots=True)
+class _NoNumber:
+    """A number that stands in a JSON text and that no value can be."""
+
+    problem: str
+
+
 def _top_problem(value: object) -> str | None:
+    if isinstance(value, _NoNumber):
+        return value.problem
     if value is not None and type(value) not in _TYPE_NAMES:
         return f"expected {_VALUES_IN_WORDS}, found {_named(value)}"
     if isinstance(value, bytes):
@@ -275,31 +287,41 @@ def _top_problem(value: object) -> str | None:
     if isinstance(value, Timestamp):
         # Only where the core is compiled has its annotation seen to it.
         milliseconds: object = value.epoch_ms
-        problem = _scalar_problem(milliseconds) if type(milliseconds) is int else _named(milliseconds)
-        return None if problem is None else f"expected a Timestamp of whole milliseconds, found {problem}"
-    problem = _scalar_problem(value)
-    return None if problem is None else f"expected {_VALUES_IN_WORDS}, found {problem}"
+        if type(milliseconds) is not int:
+            return f"expected a Timestamp of whole milliseconds, found {_named(milliseconds)}"
+        return _int_problem(milliseconds, "a Timestamp of milliseconds")
+    return _scalar_problem(value, _VALUES_IN_WORDS)
 
 
-def _scalar_problem(value: object) -> str | None:
-    """What is found where a scalar of JSON is expected, if it is none; without the value."""
+def _scalar_problem(value: object, expected: str) -> str | None:
+    """What was expected where a scalar of JSON is, and what is found, if it is none; without the value."""
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int):
-        if INT_MIN <= value <= INT_MAX:
-            return None
-        return f"an int of {value.bit_length() + 1} bits, its sign included, which is more than 64"
+        return _int_problem(value, "a whole number")
     if isinstance(value, float):
-        return None if math.isfinite(value) else "a float that is no number"
+        if math.isfinite(value):
+            return None
+        name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return f"expected a finite number, found {name}"
+    if isinstance(value, _NoNumber):
+        return value.problem
     if not isinstance(value, str):
-        return _named(value)
+        return f"expected {expected}, found {_named(value)}"
     if value.isascii():
         return None
     try:
         value.encode()
     except UnicodeEncodeError:
-        return "half of a surrogate pair"
+        return f"expected {expected}, found half of a surrogate pair"
     return None
+
+
+def _int_problem(value: int, expected: str) -> str | None:
+    if INT_MIN <= value <= INT_MAX:
+        return None
+    bits = (value if value >= 0 else ~value).bit_length() + 1
+    return f"expected {expected} of at most 64 bits, found one of {bits}"
 
 
 def _named(value: object) -> str:
@@ -468,11 +490,16 @@ def from_json(text: str) -> Value:
     return value
 
 
-class NotJson(TellableProblem):
-    """A text is no JSON at all, not even one that is out of bounds."""
+DIGITS_READ_MAX = 1_000
+"""A whole number of more is not read: Python takes long over it, and no value has as many."""
 
-    def __init__(self) -> None:
+
+class NotJson(TellableProblem):
+    """A text is no JSON at all, not even one that is out of bounds. `position`: where in it that shows, from 0."""
+
+    def __init__(self, position: int) -> None:
         super().__init__("not JSON")
+        self.position = position
 
 
 def typed_json(text: str, what: str) -> Value:
@@ -493,21 +520,30 @@ def typed_json(text: str, what: str) -> Value:
         return found
 
     try:
-        value: Value = json.loads(text, object_pairs_hook=each_key_once, parse_int=_any_int)
-    except ValueError as exc:
-        raise NotJson from exc
+        value: Value = json.loads(text, object_pairs_hook=each_key_once, parse_int=_any_int, parse_float=_any_float)
+    except json.JSONDecodeError as exc:
+        raise NotJson(exc.pos) from exc
     except RecursionError as exc:
         raise TooDeepValue(what, (), f"expected JSON of at most {VALUE_DEPTH_MAX} levels, found more") from exc
     if text.strip() in ("NaN", "Infinity", "-Infinity"):
-        raise NotJson  # words, which Python's reader takes
+        raise NotJson(0)  # words, which Python's reader takes
     check_value(value, what)
     if twice:
         raise UnfitValue(what, (), f"expected each key once, found {_short_key(twice[0])} again")
     return value
 
 
-def _any_int(text: str) -> int:
-    return int(text) if len(text) < 30 else 1 << 64  # no value either, whichever it is
+def _any_int(text: str) -> object:
+    if len(text) <= DIGITS_READ_MAX:
+        return int(text)
+    return _NoNumber(f"expected a whole number of at most 64 bits, found one of {len(text.lstrip('-'))} digits")
+
+
+def _any_float(text: str) -> object:
+    value = float(text)
+    return (
+        value if math.isfinite(value) else _NoNumber("expected a finite number, found a number too large for a DOUBLE")
+    )
 
 
 def iso_of(value: Timestamp) -> str:

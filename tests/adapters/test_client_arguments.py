@@ -10,7 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from halter.client import Client, InvalidArgument, NoSuchPartition, RecordTooLarge, key_of, topic_of
+from halter.client import (
+    Client,
+    ClientClosed,
+    InvalidArgument,
+    NoSuchPartition,
+    Posted,
+    RecordTooLarge,
+    Sending,
+    key_of,
+    topic_of,
+)
 from processors.core.commands import (
     Command,
     DefinitionCommand,
@@ -21,7 +31,7 @@ from processors.core.commands import (
     TaskStatus,
 )
 from processors.core.events import Rejected, RejectionCode, TaskRequest
-from processors.core.values import VariableType
+from processors.core.values import Timestamp, VariableType
 from processors.settings import Settings
 from tests.support.odd_values import BAD_VALUES, GOOD_VALUES, NAIVE, Odd, circle, nested
 from tests.support.records import records
@@ -208,14 +218,14 @@ def test_an_argument_of_the_wrong_type_or_out_of_bounds_is_refused_at_once(
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ({"items": [1, {"price": 2**64}]}, "content['items'][1]['price']: expected null, true or"),
-        (
-            {"k": float("nan")},
-            "content['k']: expected null, true or false, a number of 64 bits, text, an object or a list",
-        ),
+        ({"items": [1, {"price": 2**64}]}, "content['items'][1]['price']: expected a whole number of at most 64 bits"),
+        ({"k": float("nan")}, "content['k']: expected a finite number, found NaN"),
+        ({"k": [{1}]}, "content['k'][0]: expected null, true or false, a number of 64 bits, text, an object or a list"),
         (nested(101), "content: expected JSON of at most 100 levels, found more"),
-        (2**63, "found an int of 65 bits, its sign included, which is more than 64"),
-        (-(2**63) - 1, "found an int of 65 bits, its sign included, which is more than 64"),
+        (2**63, "content: expected a whole number of at most 64 bits, found one of 65"),
+        (-(2**63) - 1, "content: expected a whole number of at most 64 bits, found one of 65"),
+        (Timestamp(2**63), "content: expected a Timestamp of milliseconds of at most 64 bits, found one of 65"),
+        (float("inf"), "content: expected a finite number, found Infinity"),
         ({1: "x"}, "content: expected keys that are text, found a key that is int"),
         ("\ud800", "found half of a surrogate pair"),
         (NAIVE, "text, bytes, a Timestamp, a dict or a list, found datetime.datetime"),
@@ -262,3 +272,67 @@ def test_an_id_that_the_client_refuses_is_one_that_the_engine_refuses(sender: Se
 
 def defined(sender: Sender) -> Sent:
     return Sent("definition-commands", "e", sender.codec.encode(PutExternalEventDef("e")), 0)
+
+
+@pytest.mark.parametrize("found", ["127.0.0.1:9392", {"bootstrap.servers": "127.0.0.1:9392"}, None])
+def test_a_client_is_made_of_settings(found: Any) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        Client(found)
+    assert str(refused.value) == (
+        f"Client: expected Settings (processors.settings.Settings.load(…)), found "
+        f"{'None' if found is None else type(found).__name__}"
+    )
+
+
+REQUEST = TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, 1)
+ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
+    "reach": lambda it: it.reach(0),
+    "put_wf_spec": lambda it: it.put_wf_spec("{}", "s"),
+    "put_task_def": lambda it: it.put_task_def("t"),
+    "put_external_event_def": lambda it: it.put_external_event_def("e"),
+    "put_workflow_event_def": lambda it: it.put_workflow_event_def("e"),
+    "refusals": lambda it: it.refusals([PutExternalEventDef("e")]),
+    "put": lambda it: it.put(PutExternalEventDef("e")),
+    "definitions": lambda it: it.definitions(),
+    "external_event_def": lambda it: it.external_event_def("w", "e"),
+    "run_wf": lambda it: it.run_wf("s"),
+    "post_external_event": lambda it: it.post_external_event("w", "e"),
+    "stop": lambda it: it.stop("w"),
+    "resume": lambda it: it.resume("w"),
+    "rescue": lambda it: it.rescue("w"),
+    "delete": lambda it: it.delete("w"),
+    "quarantine": lambda it: it.quarantine("w"),
+    "release": lambda it: it.release("w"),
+    "skip": lambda it: it.skip("wf-commands", 0, 0),
+    "report_task": lambda it: it.report_task(REQUEST, TaskStatus.SUCCESS),
+    "post": lambda it: it.post(RunWf("w", "s")),
+    "post_all": lambda it: it.post_all([RunWf("w", "s")]),
+    "send_soon": lambda it: it.send_soon(RunWf("w", "s")),
+    "until_delivered": lambda it: it.until_delivered([Sending("wf-commands", "RunWf")]),
+    "show": lambda it: it.show("w"),
+    "ended": lambda it: it.ended("w"),
+    "history": lambda it: list(it.history("w").entries),
+    "outcome": lambda it: Posted(it, "w", "wf-commands", 0, 0, 0).outcome(0),
+    "until_ended": lambda it: Posted(it, "w", "wf-commands", 0, 0, 0).until_ended(0),
+}
+
+
+def closed_client() -> Client:
+    client = Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}, partitions=1))
+    client.close()
+    return client
+
+
+@pytest.mark.parametrize("asks", ASKS_KAFKA)
+def test_a_closed_client_says_so_whatever_it_is_asked(asks: str) -> None:
+    with pytest.raises(ClientClosed, match="this Client is closed"):
+        ASKS_KAFKA[asks](closed_client())
+
+
+def test_all_that_a_client_does_is_asked_of_a_closed_one() -> None:
+    does = {name for name, it in vars(Client).items() if callable(it) and not name.startswith("_")}
+    assert does - {"check", "close"} == set(ASKS_KAFKA) - {"outcome", "until_ended"}
+
+
+def test_a_client_may_be_closed_twice() -> None:
+    closed_client().close()

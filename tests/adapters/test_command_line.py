@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -104,15 +105,19 @@ def test_wrong_use_ends_with_2(capsys: pytest.CaptureFixture[str], arguments: li
 
 
 OUT_OF_BOUNDS = {
-    "9" * 20: "an int of 68 bits",
-    "-" + "9" * 5_000: "more than 64",
-    "1e999": "a float that is no number",
+    "9" * 20: "expected a whole number of at most 64 bits, found one of 68",
+    str(-(2**64)): "at most 64 bits, found one of 65",
+    str(10**40): "at most 64 bits, found one of 134",
+    "-" + "9" * 5_000: "at most 64 bits, found one of 5000 digits",
+    "1e400": "expected a finite number, found a number too large for a DOUBLE",
+    "[1, -1e400]": "it[1]: expected a finite number, found a number too large for a DOUBLE",
     '{"a": [1, 99999999999999999999]}': "['a'][1]: ",
     '{"a": {"b": 1, "c": 2, "b": 3}}': "expected each key once, found 'b' again",
     "[" * 101 + "]" * 101: "at most 100 levels",
     "[" * 50_000 + "]" * 50_000: "at most 100 levels",
-    '{"a": NaN}': "a float that is no number",
-    "[Infinity]": "a float that is no number",
+    '{"a": NaN}': "expected a finite number, found NaN",
+    "[Infinity]": "expected a finite number, found Infinity",
+    "[-Infinity]": "expected a finite number, found -Infinity",
     '"\\ud800"': "half of a surrogate pair",
     '{"\\ud800": 1}': "half of a surrogate pair",
     "[" + "1," * 300_000 + "1]": "at most 262144 bytes",
@@ -134,10 +139,47 @@ def test_a_str_is_the_text_as_it_stands(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "text", "NaN", "Infinity", "-Infinity", "{oops", "[1,", "007", "'a'", "1 2", "nan"]
+    "text", ["", "text", "NaN", "Infinity", "-Infinity", "oops}", "007", "'a'", "1 2", "nan", "a [1] {}"]
 )
-def test_what_is_no_json_is_text(text: str) -> None:
+def test_what_is_no_json_and_does_not_begin_as_json_does_is_text(text: str) -> None:
     assert typed_value(text) == text
+
+
+MEANT_AS_JSON = {
+    '{"a": 1': "found its end at column 8",
+    "{a: 1}": "found 'a' at column 2",
+    "[1,": "found its end at column 4",
+    "[1, 2}": "found '}' at column 6",
+    ' [1] "x"': "found '\"' at column 6",
+    '"unterminated': "found a quotation mark that is not closed at column 1",
+    '{"a": "b}': "found a quotation mark that is not closed at column 7",
+    '{"a" "b"}': "found '\"' at column 6",
+    '{"a":\n  oops}': "found 'o' at line 2, column 3",
+    "{": "found its end at column 2",
+}
+
+
+@pytest.mark.parametrize("declared", [None, VariableType.JSON_OBJ, VariableType.JSON_ARR, VariableType.INT])
+@pytest.mark.parametrize(("text", "found"), MEANT_AS_JSON.items())
+def test_what_begins_as_json_does_and_is_none_is_wrong_use_with_its_place(
+    text: str, found: str, declared: VariableType | None
+) -> None:
+    with pytest.raises(BadValue) as refused:
+        typed_value(text, declared)
+    sentence, hint = str(refused.value).split("; to send it as text put it in quotation marks: ")
+    assert sentence == f"CONTENT: expected JSON, {found}"
+    [typed] = shlex.split(hint)
+    assert typed_value(typed) == text
+
+
+def test_the_hint_about_a_long_text_does_not_repeat_it() -> None:
+    with pytest.raises(BadValue, match=re.escape("""in quotation marks: '"…"'""")):
+        typed_value("{" + "x" * 10_000)
+
+
+@pytest.mark.parametrize("text", MEANT_AS_JSON)
+def test_text_for_a_str_may_begin_as_json_does(text: str) -> None:
+    assert typed_values({"it": text}, {"it": VariableType.STR}) == {"it": text}
 
 
 @settings(max_examples=300)
@@ -150,6 +192,7 @@ def test_whatever_is_typed_is_a_value_or_refused(text: str) -> None:
     check_value(value, "it")
     if value == text:
         assert not is_json(text)
+        assert not text.strip(" \t\r\n").startswith(("{", "[", '"'))
     else:
         assert from_json(text) == value
 
