@@ -437,4 +437,5 @@ def _failed_waiting_for(run: WfRun, parent: ThreadRun, child: ThreadRun) -> bool
     if not isinstance(node, WaitForThreadsNode | ExitNode) or parent.failure is None:
         return False
     of_child = {child.number, *(w.handler for w in parent.node.waits or () if w.thread == child.number)}
-    return parent.failure.cause_thread in of_child and not _failed_by_interrupt_handler(run, parent)
+    cause = parent.failure.cause_thread
+    return cause is not None and cause in of_child and not _failed_by_interrupt_handler(run, parent)
