@@ -69,9 +69,8 @@ class OperatorFold:
         coming = self._coming.get((record.offset, record.timestamp_ms))
         self._coming = {place: skip for place, skip in self._coming.items() if place[0] > record.offset}
         if coming is not None:
-            self.skips.append(
-                coming
-            )  # so that whoever folds the SkipRecord, also after a crash, knows what it has done
+            # So that whoever folds the SkipRecord, also after a crash, knows what it has done.
+            self.skips.append(coming)
         return coming
 
     def passed_over(self, command: SkipRecord, offsets: Mapping[str, int]) -> None:
