@@ -7,7 +7,7 @@ back as that is kept. Both look for one key in one partition; a WfRun's row says
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from confluent_kafka import Message
 
@@ -15,24 +15,47 @@ from halter.reading import FROM_THE_START, PartitionReader
 from processors.codec import Codec
 from processors.core.engine import new_run, replay
 from processors.core.events import (
+    ArrivalFailed,
+    ChildFailureHandled,
     Event,
     ExternalEventDropped,
     ExternalEventPosted,
     Halt,
+    HaltReasonResolved,
+    Ignored,
+    InputKept,
     InterruptAccepted,
     InterruptDropped,
     InterruptSuperseded,
     LogEntry,
     NodeCompleted,
     NodeFailed,
+    RecordSkipped,
+    Rejected,
+    Resume,
+    SkipAccepted,
+    SkipLapsed,
     SpawnChild,
+    TaskAttemptEnded,
+    TaskAttemptRequested,
+    ThreadCompleted,
     ThreadFailed,
+    ThreadHalted,
+    ThreadRescued,
+    ThreadRetired,
+    TimerArmed,
+    TimerMatured,
+    WaitStarted,
     WfRunDeleted,
     WfRunEnded,
+    WfRunQuarantined,
+    WfRunReleased,
     WfRunStarted,
+    WorkflowEventThrown,
 )
 from processors.core.model import (
     NO_INCARNATION,
+    ExternalEventKey,
     KeptInput,
     PendingInterrupt,
     Status,
@@ -137,14 +160,14 @@ def _is_whole(entries: list[LogEntry]) -> bool:
         started = started or isinstance(event, WfRunStarted)
         if entry.incarnation != NO_INCARNATION and not started:
             return False
-        if not posted.issuperset(_external_events_of(event)):
+        if not posted.issuperset(external_events_needed_by(event)):
             return False
         if isinstance(event, ExternalEventPosted):
             posted.add((event.external_event_def, event.external_event_id))
     return True
 
 
-def _external_events_of(event: Event) -> list[tuple[str, str]]:
+def external_events_needed_by(event: Event) -> list[ExternalEventKey]:
     """The ExternalEvents without which an event cannot be replayed."""
     match event:
         case ExternalEventPosted():
@@ -156,8 +179,38 @@ def _external_events_of(event: Event) -> list[tuple[str, str]]:
             return [] if name is None or event_id is None else [(name, event_id)]
         case InterruptAccepted() | InterruptDropped() | InterruptSuperseded() | ExternalEventDropped():
             return [(event.external_event_def, event.external_event_id)]
-        case _:
+        case (
+            WfRunStarted()
+            | WfRunDeleted()
+            | Halt()
+            | ThreadHalted()
+            | SpawnChild()
+            | HaltReasonResolved()
+            | Resume()
+            | TimerArmed()
+            | TimerMatured()
+            | ArrivalFailed()
+            | TaskAttemptRequested()
+            | TaskAttemptEnded()
+            | WaitStarted()
+            | ChildFailureHandled()
+            | WorkflowEventThrown()
+            | ThreadCompleted()
+            | ThreadRetired()
+            | ThreadRescued()
+            | WfRunEnded()
+            | WfRunQuarantined()
+            | InputKept()
+            | WfRunReleased()
+            | SkipAccepted()
+            | SkipLapsed()
+            | RecordSkipped()
+            | Rejected()
+            | Ignored()
+        ):
             return []
+        case _:
+            assert_never(event)
 
 
 def assemble(

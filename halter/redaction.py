@@ -6,22 +6,46 @@ all values go, and where a thread is not known, all that would be secret in any.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final, assert_never
 
 from halter.masking import UNKNOWN, Secrets
 from processors.core.context import WfSpecLookup
 from processors.core.events import (
     ArrivalFailed,
+    ChildFailureHandled,
+    Event,
+    ExternalEventDropped,
     ExternalEventPosted,
+    Halt,
+    HaltReasonResolved,
+    Ignored,
     InputKept,
+    InterruptAccepted,
+    InterruptDropped,
+    InterruptSuperseded,
     LogEntry,
     NodeCompleted,
     NodeFailed,
+    RecordSkipped,
+    Rejected,
+    Resume,
+    SkipAccepted,
+    SkipLapsed,
     SpawnChild,
     TaskAttemptEnded,
     TaskAttemptRequested,
     ThreadCompleted,
     ThreadFailed,
+    ThreadHalted,
+    ThreadRescued,
+    ThreadRetired,
+    TimerArmed,
+    TimerMatured,
+    WaitStarted,
+    WfRunDeleted,
+    WfRunEnded,
+    WfRunQuarantined,
+    WfRunReleased,
     WfRunStarted,
     WorkflowEventThrown,
 )
@@ -137,7 +161,7 @@ class _Log:
         self._thread_specs = {} if thread_specs is None else thread_specs
         self._tasks: dict[int, str] = {}
 
-    def redact(self, event: Any) -> Any:
+    def redact(self, event: Event) -> Event:
         secrets = self.secrets
         match event:
             case WfRunStarted():
@@ -178,8 +202,34 @@ class _Log:
             case InputKept():
                 # What is in a whole record cannot be said without decoding it.
                 return replace(event, value=REDACTED.encode(), headers=[])
+            case (
+                WfRunDeleted()
+                | ExternalEventDropped()
+                | Halt()
+                | ThreadHalted()
+                | InterruptAccepted()
+                | InterruptDropped()
+                | InterruptSuperseded()
+                | HaltReasonResolved()
+                | Resume()
+                | TimerArmed()
+                | TimerMatured()
+                | WaitStarted()
+                | ChildFailureHandled()
+                | ThreadRetired()
+                | ThreadRescued()
+                | WfRunEnded()
+                | WfRunQuarantined()
+                | WfRunReleased()
+                | SkipAccepted()
+                | SkipLapsed()
+                | RecordSkipped()
+                | Rejected()
+                | Ignored()
+            ):
+                return event  # has no values
             case _:
-                return event
+                assert_never(event)
 
     def failure(self, failure: Failure, thread: int | None, node: str | None = None) -> Failure:
         """A failure of a thread, at a node if it is known, without what it tells; what repeats a cause goes with it."""

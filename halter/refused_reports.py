@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from halter.reading import LEADER_CHANGES
 from processors.codec import Codec, CodecError
-from processors.core.events import Event, LogEntry, RecordSkipped, Rejected, TaskAttemptEnded, TaskRequest
+from processors.core.events import LogEntry, RecordSkipped, Rejected, TaskAttemptEnded, TaskRequest
 from processors.errors import HalterError
 from processors.inputs import TASK_REPORTS
 from processors.settings import SILENCE, Settings
@@ -50,6 +50,7 @@ PASSING: Final = SILENCE | {
 }
 """What is answered while brokers come and go."""
 WITHOUT_EFFECT: Final = frozenset({Rejected.__name__, RecordSkipped.__name__})
+"""Events that say that a record changed nothing. Ignored is left out: no report is ever ignored."""
 OUTCOMES: Final = WITHOUT_EFFECT | {TaskAttemptEnded.__name__}
 """What becomes of a report; each is the first event that it causes."""
 
@@ -184,9 +185,10 @@ class RefusedReports:
             if name in WITHOUT_EFFECT and report.offset == cause.offset:
                 entry = self._codec.decode(value)
                 assert isinstance(entry, LogEntry)
+                assert isinstance(entry.event, Rejected | RecordSkipped)
                 self._tell(report.request, entry.event)
 
-    def _tell(self, request: TaskRequest, event: Event) -> None:
+    def _tell(self, request: TaskRequest, event: Rejected | RecordSkipped) -> None:
         whose = {"wf_run_id": request.wf_run_id, "task_def": request.task_def, "attempt": request.attempt}
         match event:
             case Rejected():

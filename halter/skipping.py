@@ -97,15 +97,17 @@ class SkipOutcome:
     def take(self, entry: LogEntry) -> None:
         """See one more entry of the partition. Raises NotSkipped."""
         cause = entry.cause.topic, entry.cause.offset
-        match entry.event:
-            case SkipAccepted() if cause == self._cause:
-                self.accepted = entry
-            case RecordSkipped() if cause == self._place:
-                self.skipped = entry
-            case SkipLapsed(topic, _, offset, time_ms) if (topic, offset, time_ms) == (*self._place, self._time_ms):
-                raise NotSkipped(entry, entry.event)
-            case _:
-                pass
+        event = entry.event
+        if isinstance(event, SkipAccepted) and cause == self._cause:
+            self.accepted = entry
+        elif isinstance(event, RecordSkipped) and cause == self._place:
+            self.skipped = entry
+        elif isinstance(event, SkipLapsed) and self._is_mine(event):
+            raise NotSkipped(entry, event)
+
+    def _is_mine(self, lapsed: SkipLapsed) -> bool:
+        """Return True if it is this skip that has lapsed, and not an earlier one of the same record."""
+        return (lapsed.topic, lapsed.offset) == self._place and lapsed.timestamp_ms == self._time_ms
 
     @property
     def entries(self) -> list[LogEntry]:

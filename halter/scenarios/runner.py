@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 from halter.log_text import transcript
 from halter.scenarios import found
@@ -34,8 +34,12 @@ from processors.core.commands import (
     DeleteWfRun,
     ExternalEvent,
     ReportTaskRun,
+    RescueThreadRun,
+    ResumeWfRun,
     RunWf,
+    StopWfRun,
     TaskStatus,
+    TimerFired,
 )
 from processors.core.context import DefinitionLookup
 from processors.core.documents import path_text
@@ -233,8 +237,10 @@ class _Runner:
             case DeleteWfRun():
                 self._wf_specs.pop(command.wf_run_id, None)
                 return command
+            case ReportTaskRun() | TimerFired() | StopWfRun() | ResumeWfRun() | RescueThreadRun():
+                return command  # a report is typed where it is made, the others have no values
             case _:
-                return command
+                assert_never(command)
 
     def _report(self, report: Report) -> ReportTaskRun:
         """The report with the identity of the attempt it is for: the one that is out, else the last that was."""

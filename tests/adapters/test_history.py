@@ -1,15 +1,16 @@
 """Rules of what people see of a WfRun: its history, its state, with masked values left out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from halter import history, wf_run_text
 from halter.definition_files import read_definition_file
-from halter.inspection import History, assemble
+from halter.inspection import History, assemble, external_events_needed_by
 from halter.redaction import REDACTED, Redactor
 from halter.scenarios.comparison import difference
 from processors.core.commands import (
@@ -22,9 +23,18 @@ from processors.core.commands import (
     StopWfRun,
     TaskStatus,
 )
-from processors.core.events import LogEntry, TaskRequest
+from processors.core.events import (
+    Event,
+    ExternalEventPosted,
+    HaltReasonResolved,
+    LogEntry,
+    Resume,
+    SpawnChild,
+    TaskRequest,
+)
 from processors.core.evolve import index_of
-from processors.core.model import Status, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.model import Status, ThreadRun, ThreadType, WfRun, WfRunExternalEvent
+from tests.support.records import filled
 from tests.support.shard_rig import ShardRig
 
 CART = Path(__file__).parents[2] / "examples" / "cart"
@@ -124,6 +134,24 @@ def test_replaying_the_log_gives_the_rows(rig: CartRig) -> None:
     rows.index = index_of(rows)
     replayed.index = index_of(replayed)
     assert difference(replayed, rows) is None
+
+
+LETS_GO = {HaltReasonResolved, Resume}
+"""Events that name an ExternalEvent in a HaltReason that they take off: replay needs the reason, and not the event."""
+
+
+@pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__name__)
+def test_every_event_says_which_external_event_its_replay_needs(kind: type) -> None:
+    event = filled(kind, "value")
+    if isinstance(event, SpawnChild):
+        event = replace(event, type=ThreadType.INTERRUPT)
+    names_one = "external_event_def=" in repr(event) and kind not in LETS_GO
+    assert external_events_needed_by(event) == ([("external_event_def", "external_event_id")] if names_one else [])
+
+
+def test_an_external_event_needs_those_that_it_has_forgotten_and_not_itself() -> None:
+    posted = filled(ExternalEventPosted, "value")
+    assert external_events_needed_by(replace(posted, forgotten=[])) == []
 
 
 def test_a_wf_run_that_is_over_can_still_be_seen_as_it_ended(rig: CartRig) -> None:

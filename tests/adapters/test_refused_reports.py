@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -11,10 +12,19 @@ from structlog import get_logger
 from structlog.testing import capture_logs
 
 from halter import refused_reports
-from halter.refused_reports import FATAL, PASSING, RefusedReports
+from halter.refused_reports import FATAL, PASSING, WITHOUT_EFFECT, RefusedReports
 from processors.codec import Codec
 from processors.core.commands import ReportTaskRun, TaskStatus
-from processors.core.events import Cause, Event, LogEntry, Rejected, RejectionCode, TaskAttemptEnded, TaskRequest
+from processors.core.events import (
+    Cause,
+    Event,
+    Ignored,
+    LogEntry,
+    Rejected,
+    RejectionCode,
+    TaskAttemptEnded,
+    TaskRequest,
+)
 from tests.support.halter_processes import wait_until
 
 CODEC = Codec.load()
@@ -100,6 +110,11 @@ def following(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Log], Refus
 
 def told(logs: Any) -> list[Any]:
     return [it for it in logs if it["event"] == "report_refused"]
+
+
+def test_every_event_that_says_that_a_record_changed_nothing_is_known() -> None:
+    tells = {event.__name__ for event in get_args(Event) if "command" in {field.name for field in fields(event)}}
+    assert tells == WITHOUT_EFFECT | {Ignored.__name__}
 
 
 @pytest.mark.parametrize("earlier_ms", [None, 0, REPORT_MS])

@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -145,6 +145,10 @@ def test_all_that_can_be_waited_for_is_told_somewhere() -> None:
     crowded["steps"].pop()
     told = told_of(crowded, str).union(*map(told_in, DOCUMENTS))
     assert told == {*KINDS, *FreedBy} - {Held}
+
+
+def test_every_wait_has_a_name_in_json() -> None:
+    assert set(KINDS) == set(get_args(Wait))
 
 
 def test_threads_may_be_as_deep_as_a_wf_run_allows() -> None:

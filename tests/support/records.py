@@ -145,6 +145,36 @@ ALL_NAMES = sorted({**RECORDS, **EVENTS})
 ANY_RECORD: st.SearchStrategy[Any] = st.sampled_from(ALL_NAMES).flatmap(records)
 
 
+def filled(hint: Any, value: str, field_name: str = "", *, inside: frozenset[type] = frozenset()) -> Any:
+    """One object of a type hint in which every field is set: each Value, message and bytes is or has `value`.
+
+    A class inside itself, as the cause of a Failure is, is left out.
+    """
+    hint = evaluated(hint)
+    if is_value(hint):
+        return value
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        branches = [branch for branch in map(evaluated, arguments) if branch is not type(None) and branch not in inside]
+        return filled(branches[0], value, field_name, inside=inside) if branches else None
+    if origin is list:
+        return [filled(arguments[0], value, field_name, inside=inside)]
+    if origin is dict:
+        return {"key": filled(arguments[1], value, field_name, inside=inside)}
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return next(iter(hint))
+    if dataclasses.is_dataclass(hint):
+        assert isinstance(hint, type)
+        return hint(
+            **{
+                field.name: filled(field.type, value, field.name, inside=inside | {hint})
+                for field in persisted_fields(hint)
+            }
+        )
+    text = value if field_name == "message" else field_name
+    return {bool: True, int: 1, float: 1.0, str: text, bytes: value.encode()}[hint]
+
+
 def comparable(record: Any) -> Any:
     """What must be the same before and after: a WfRun has no equality of its own, and rows of its own."""
     if isinstance(record, WfRun):
