@@ -1,4 +1,4 @@
-"""Write the diagram of docs/thread-run.md from the table in the code; with --check, fail if it differs.
+"""Write the diagram of docs/rules/threads.md from the table in the code; with --check, fail if it differs.
 
 python docs/transitions.py
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from processors.core.model import TRANSITION_CAUSES
 
-PAGE = Path(__file__).with_name("thread-run.md")
+PAGE = Path(__file__).parent / "rules" / "threads.md"
 BEGIN, END = "<!-- from model.TRANSITION_CAUSES: begin -->", "<!-- from model.TRANSITION_CAUSES: end -->"
 
 

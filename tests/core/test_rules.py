@@ -1,0 +1,47 @@
+"""The rules of docs/rules and who cites them: code that implements them, documents and tests that show them."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+CITATIONS = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "docs" / "rules_citations.py")))
+
+
+def test_every_citation_names_a_rule_and_every_id_is_there_once() -> None:
+    _, problems = CITATIONS.cited_rules()
+    assert not problems, "\n".join(problems)
+
+
+def test_the_pages_link_only_to_rules_that_there_are() -> None:
+    assert not CITATIONS.broken_links()
+
+
+@pytest.mark.parametrize(
+    ("text", "cited"),
+    [
+        ('"""Halts (rule still-before-halted)."""', ["still-before-halted"]),
+        ('"""Halts (rules still-before-halted,\n    reasons-add-up)."""', ["still-before-halted", "reasons-add-up"]),
+        ("# Halts (rules still-before-halted,\n    # reasons-add-up).", ["still-before-halted", "reasons-add-up"]),
+        ('"""Halts as a (rule that nobody wrote) says."""', []),
+    ],
+)
+def test_citations_in_code(text: str, cited: list[str], tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(text, encoding="utf-8")
+    assert [it.id for it in CITATIONS._cited(module, CITATIONS._IN_PYTHON)] == cited
+
+
+@pytest.mark.parametrize(
+    ("text", "cited"),
+    [
+        ("# Rules: still-before-halted\nname: x\n", ["still-before-halted"]),
+        ("# Rules: a-b,\n#   c-d, e-f\n# A comment.\nname: x\n", ["a-b", "c-d", "e-f"]),
+        ("name: x\n# Rules: still-before-halted\n", []),
+    ],
+)
+def test_citations_in_scenario_documents(text: str, cited: list[str], tmp_path: Path) -> None:
+    document = tmp_path / "document.yaml"
+    document.write_text(text, encoding="utf-8")
+    assert [it.id for it in CITATIONS._cited(document, CITATIONS._IN_SCENARIO)] == cited
