@@ -133,7 +133,8 @@ def test_an_error_is_one_sentence_on_stderr_and_exit_code_1() -> None:
     answer = halter("spec", "show", "gone.yaml")
     assert answer.returncode == 1
     assert answer.stdout == ""
-    assert answer.stderr == "halter: expected a WfSpec document, found no file gone.yaml\n"
+    expected = "expected a WfSpec document, found no file gone.yaml: check its name and this folder"
+    assert answer.stderr == f"halter: {expected}\n"
 
 
 def test_the_version_is_that_of_the_project() -> None:

@@ -1,15 +1,15 @@
 """The command line: `halter COMMAND`.
 
-Knows the names of the commands and nothing of what they do. A command's module is imported when it is
-called, not before, so `halter --help` and shell completion need neither Kafka nor Avro.
+This module knows the names of the commands, and not how they work. A command's module is imported only when the
+command is called, so `halter --help` and shell completion need neither Kafka nor Avro.
 
-To add a command, write its module and add one line to COMMANDS: name, `module:attribute`, one sentence for
-the list. The attribute is a `typer.Typer` (a group of commands, or one) or a plain function with Typer's
-annotations. Modules keep slow imports (confluent_kafka, faust, fastavro, rich) inside their functions where
-`--help` would pay for them.
+To add a command, write its module and add one line to COMMANDS: the name, `module:attribute`, one sentence for the
+list, and the panel that lists it. The attribute is a `typer.Typer` (a group of commands, or one) or a plain function
+with Typer's annotations. Modules keep slow imports (confluent_kafka, faust, fastavro, rich) inside their functions
+where `--help` would pay for them.
 
-What every command may rely on: a HalterError ends it with one sentence on stderr and exit code 1; Ctrl-C
-with 130; a wrong option with 2. Results go to stdout, everything else to stderr.
+Every command may rely on this: a HalterError ends the process with one sentence on stderr and exit code 1, Ctrl-C
+ends it with 130, a wrong option with 2. Results go to stdout, everything else to stderr.
 """
 
 import importlib
@@ -30,33 +30,39 @@ from processors.errors import HalterError
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """Where a command is, and the sentence that `halter --help` shows without going there."""
+    """A command's place in the code, and what `halter --help` says about it without importing that place."""
 
     target: str
     help: str
+    panel: str
 
 
+TRY = "Try it"
+DEFINE = "Definitions"
+USE = "WfRuns"
+OPERATE = "Operations"
+MEND = "When a rule raises an exception"
 COMMANDS = {
-    "demo": LazyCommand("halter.cli.demo:demo", "Run the main job on a real Kafka of its own, and check it."),
-    "broker": LazyCommand("halter.cli.broker:broker", "Run a real Apache Kafka without Docker or Java."),
-    "topics": LazyCommand("halter.cli.topics:app", "Compare the cluster with topics.yaml, and make it so."),
-    "worker": LazyCommand("halter.cli.worker:worker", "Run worker processes that fold commands and events."),
-    "spec": LazyCommand("halter.cli.spec:app", "Check, draw and register definitions."),
-    "scenario": LazyCommand("halter.cli.scenario:app", "Test WfSpecs: scenarios as documents, in memory or on Kafka."),
-    "run": LazyCommand("halter.cli.runs:run", "Run a WfSpec: start a WfRun."),
-    "send": LazyCommand("halter.cli.runs:send", "Post an ExternalEvent to a WfRun."),
-    "show": LazyCommand("halter.cli.runs:show", "Show a WfRun: its threads, what they wait for, its Variables."),
-    "history": LazyCommand("halter.cli.runs:history", "Show every event of a WfRun, each with its cause."),
-    "stop": LazyCommand("halter.cli.runs:stop", "Stop a WfRun, or one of its threads."),
-    "resume": LazyCommand("halter.cli.runs:resume", "Resume a WfRun, or one of its threads."),
-    "rescue": LazyCommand("halter.cli.runs:rescue", "Revive a thread that is in ERROR."),
-    "delete": LazyCommand("halter.cli.runs:delete", "Forget a WfRun; its id is free again."),
+    "demo": LazyCommand("halter.cli.demo:demo", "Run an example on a real Kafka, and check the result.", TRY),
+    "broker": LazyCommand("halter.cli.broker:broker", "Run a real Apache Kafka without Docker or Java.", TRY),
+    "spec": LazyCommand("halter.cli.spec:app", "Check, draw and register WfSpecs and other definitions.", DEFINE),
+    "scenario": LazyCommand("halter.cli.scenario:app", "Test WfSpecs with scenarios, in memory or on Kafka.", DEFINE),
+    "run": LazyCommand("halter.cli.runs:run", "Start a WfRun of a WfSpec.", USE),
+    "send": LazyCommand("halter.cli.runs:send", "Post an ExternalEvent to a WfRun.", USE),
+    "show": LazyCommand("halter.cli.runs:show", "Show a WfRun: threads, what they wait for, Variables.", USE),
+    "history": LazyCommand("halter.cli.runs:history", "Show every event of a WfRun, each with its cause.", USE),
+    "stop": LazyCommand("halter.cli.runs:stop", "Stop a WfRun, or one of its threads.", USE),
+    "resume": LazyCommand("halter.cli.runs:resume", "Resume a WfRun, or one of its threads.", USE),
+    "rescue": LazyCommand("halter.cli.runs:rescue", "Revive a thread that is in ERROR.", USE),
+    "delete": LazyCommand("halter.cli.runs:delete", "Delete a WfRun and free its id.", USE),
+    "topics": LazyCommand("halter.cli.topics:app", "Compare the cluster with topics.yaml, and create topics.", OPERATE),
+    "worker": LazyCommand("halter.cli.worker:worker", "Run workers: the processes that handle the records.", OPERATE),
+    "schemas": LazyCommand("halter.cli.schemas:app", "List, print and register the Avro schemas.", OPERATE),
     "quarantine": LazyCommand(
-        "halter.cli.operations:quarantine", "Keep a WfRun's inputs, so that its partition goes on."
+        "halter.cli.operations:quarantine", "Keep a WfRun's records aside, so that its partition goes on.", MEND
     ),
-    "release": LazyCommand("halter.cli.operations:release", "End a quarantine: decide what was kept."),
-    "skip": LazyCommand("halter.cli.operations:skip", "Pass over one record on which a rule breaks."),
-    "schemas": LazyCommand("halter.cli.schemas:app", "List and print the Avro schemas of the topics."),
+    "release": LazyCommand("halter.cli.operations:release", "End a quarantine and handle the kept records.", MEND),
+    "skip": LazyCommand("halter.cli.operations:skip", "Pass over one record for good.", MEND),
 }
 
 
@@ -65,8 +71,10 @@ def load(name: str) -> TyperCommand | TyperGroup:
     module_name, attribute = COMMANDS[name].target.split(":")
     target = getattr(importlib.import_module(module_name), attribute)
     if not isinstance(target, typer.Typer):
-        function, target = target, typer.Typer(add_completion=False, rich_markup_mode="markdown")
+        function, target = target, typer.Typer(add_completion=False)
         target.command(name)(function)
+    # Markdown joins the lines of a docstring's paragraph, whatever the width of the terminal.
+    target.rich_markup_mode = "markdown"
     # Typer gives every command it converts options for shell completion; the top level has them already.
     target._add_completion = False
     command: TyperCommand | TyperGroup = typer.main.get_command(target)  # type: ignore[assignment]
@@ -75,11 +83,13 @@ def load(name: str) -> TyperCommand | TyperGroup:
 
 
 class LazyGroup(TyperGroup):
-    """Lists the commands of COMMANDS without importing them; imports the one that is called."""
+    """A group that lists the commands of COMMANDS without importing them, and imports the one that is called."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = {name: TyperCommand(name, help=lazy.help) for name, lazy in COMMANDS.items()}
+        self.commands = {
+            name: TyperCommand(name, help=lazy.help, rich_help_panel=lazy.panel) for name, lazy in COMMANDS.items()
+        }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
@@ -90,7 +100,7 @@ app = typer.Typer(cls=LazyGroup, no_args_is_help=True, context_settings={"help_o
 
 
 def show_version(wanted: bool) -> None:
-    """Print the version and leave."""
+    """Print the version and exit."""
     if wanted:
         from importlib.metadata import version
 
@@ -98,21 +108,24 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Start with `halter demo`. Kafka is looked for at KAFKA_BOOTSTRAP_SERVERS, else localhost:9092.")
+@app.callback(
+    epilog="Start with `halter demo`. Commands find Kafka at --bootstrap, else at KAFKA_BOOTSTRAP_SERVERS, else at "
+    "localhost:9092."
+)
 def halter(
     version: bool = typer.Option(False, "--version", help="Show the version.", callback=show_version, is_eager=True),
 ) -> None:
-    """Durable workflows on Kafka that an ExternalEvent can interrupt."""
+    """Run durable workflows on Kafka that an ExternalEvent can interrupt."""
 
 
 def fail(sentence: str, exit_code: int = 1) -> NoReturn:
     """End the process with a sentence on stderr."""
-    print(f"halter: {sentence}", file=sys.stderr)  # noqa: T201  the one place where errors become words
+    print(f"halter: {sentence}", file=sys.stderr)  # noqa: T201  the one place that prints errors
     raise SystemExit(exit_code)
 
 
 def command() -> None:
-    """Be the program `halter`: the command line, and an end that waits for nobody if it did not go well."""
+    """Run the program `halter`; if it fails, end the process without waiting for threads or Kafka clients."""
     try:
         main()
     except SystemExit as end:
@@ -122,9 +135,9 @@ def command() -> None:
 
 
 def main() -> None:
-    """Run the command line and turn every way to end into an exit code."""
+    """Run the command line, and turn every exception into a sentence and an exit code."""
     try:
-        # Not `app()`: that would put Typer's own traceback printer before our sentences.
+        # Not `app()`: it would print Typer's own traceback before our sentence.
         typer.main.get_command(app)(prog_name="halter")
     except UsageMistake as error:
         fail(str(error), EXIT_CODE)
@@ -132,7 +145,7 @@ def main() -> None:
         fail(str(error))
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
-    except Exception as error:  # noqa: BLE001  whatever it is, the user gets a sentence
+    except Exception as error:  # noqa: BLE001  the user gets a sentence for every error
         if os.environ.get("HALTER_TRACEBACK"):
             traceback.print_exc()
         fail(f"unexpected {type(error).__name__}: {error} (HALTER_TRACEBACK=1 shows where)")

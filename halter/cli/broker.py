@@ -1,6 +1,6 @@
-"""`halter broker`: the embedded Kafka in the foreground, until it is told to stop.
+"""`halter broker`: runs the embedded Kafka in the foreground until a signal stops it.
 
-Knows signals, output and where data lies by default; everything about Kafka is in `halter.broker`.
+This module knows signals, output and the default data folder. Everything about Kafka is in `halter.broker`.
 """
 
 import json
@@ -23,44 +23,43 @@ WATCH_SECONDS = 0.2
 
 
 class Stopped(BaseException):
-    """A signal asked the broker to stop. Not an Exception: nothing on the way may take it for a failure."""
+    """A signal asked the broker to stop. It is no Exception, so that no code on the way takes it for a failure."""
 
 
 def broker(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to keep the records in; made if needed. Default: halter/broker in XDG_DATA_HOME or "
+            help="Folder that keeps the records. It is created if needed. Default: halter/broker in XDG_DATA_HOME or "
             "~/.local/share (broker-3 for three brokers).",
             show_default=False,
         ),
     ] = None,
     brokers: Annotated[int, typer.Option(metavar="1|3", help="One broker, or three that replicate.")] = 1,
     port: Annotated[
-        int, typer.Option(min=1, max=65_533, help="Port of the first broker; the others take the next two.")
+        int, typer.Option(min=1, max=65_533, help="Port of the first broker. The others take the next two ports.")
     ] = 9092,
     ready_file: Annotated[
         Path | None,
         typer.Option(
-            help="Write what --json prints to this file once Kafka answers; removed at the end.",
+            help="Write what --json prints to this file when Kafka answers. The file is removed at the end.",
             show_default=False,
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Say that Kafka answers in one line of JSON on stdout.")
+        bool, typer.Option("--json", help="Print one line of JSON when Kafka answers, instead of text.")
     ] = False,
-    download_only: Annotated[
-        bool, typer.Option("--download-only", help="Fetch what a start would fetch, and leave.")
-    ] = False,
+    download_only: Annotated[bool, typer.Option("--download-only", help="Download Kafka, and exit.")] = False,
 ) -> None:
     """Run a real Apache Kafka without Docker or Java, until Ctrl-C or SIGTERM.
 
-    A broker that ends is started again, on its data and its port, while the others go on. One that ends five times in a
-    row is given up, with what its log says; Kafka ends when more than half of its brokers are.
+    The first start downloads Kafka (45 MB) to the cache folder. HALTER_CACHE names another cache folder.
+    HALTER_MAVEN_REPOSITORY names a Maven mirror; a mirror in ~/.m2/settings.xml is used too.
 
-    The first start downloads Kafka (45 MB) to the cache folder; HALTER_CACHE names another one, and
-    HALTER_MAVEN_REPOSITORY a Maven mirror (a mirror in ~/.m2/settings.xml is used as well). Records are kept and
-    are there again after a stop, a crash or kill -9. Kafka listens on the loopback address only.
+    Records survive a stop, a crash and kill -9. Kafka listens on the loopback address only.
+
+    A broker that ends is started again on its data and its port, while the others go on. After five ends in a row the
+    command gives it up and prints what its log says. When it has given up more than half of the brokers, it ends.
 
     - `halter broker`
     - `halter broker --brokers 3 --port 19092 --data kafka-data`
@@ -83,7 +82,7 @@ def broker(
         signal.signal(number, stop)
     kafka = EmbeddedBroker(data or data_folder(brokers), brokers, port)
     if ready_file is not None:
-        ready_file.unlink(missing_ok=True)  # who was killed may have left it behind
+        ready_file.unlink(missing_ok=True)  # a process that was killed may have left it behind
     try:
         kafka.start()
         if as_json:
@@ -110,7 +109,7 @@ def watch(kafka: "EmbeddedBroker", ready_file: Path | None) -> None:
     from halter.broker.keeper import Keeper
 
     keeper, told = Keeper(kafka, to_stderr), list[int]()
-    # From here on a signal is heard between two looks: none shall come between a process and the note of its id.
+    # From here on a signal takes effect only between two looks: never between a start and the note of its process id.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: told.append(number))
     has_started, forever = True, threading.Event()
@@ -123,7 +122,7 @@ def watch(kafka: "EmbeddedBroker", ready_file: Path | None) -> None:
 
 
 def ready_line(kafka: "EmbeddedBroker") -> str:
-    """Write what a program is told of a Kafka that answers, as JSON."""
+    """Return the line of JSON that tells a program how to reach the running Kafka."""
     from halter.broker.jars import KAFKA_VERSION
 
     return json.dumps(
@@ -142,13 +141,13 @@ def stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def data_folder(brokers: int) -> Path:
-    """Where records are kept when nobody names a folder."""
+    """Return the default data folder for so many brokers."""
     base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return base / "halter" / ("broker" if brokers == 1 else f"broker-{brokers}")
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that whoever waits for it finds it complete."""
+    """Write a file in one step, so that a process that waits for it never reads half of it."""
     new = path.with_name(f"{path.name}.new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)

@@ -1,4 +1,4 @@
-"""What the commands that need a Client share: their options, and the way to a Client."""
+"""Options and helpers shared by the commands that need a Client."""
 
 import base64
 import json
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Timeout = Annotated[
     float,
-    typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait for what becomes of it."),
+    typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait for the outcome."),
 ]
 Thread = Annotated[int, typer.Option("--thread", metavar="N", min=0, help="Number of the ThreadRun.")]
-Unmask = Annotated[bool, typer.Option("--unmask", help="Show masked values too.")]
+Unmask = Annotated[bool, typer.Option("--unmask", help="Show masked values.")]
 WfRunId = Annotated[
     str, typer.Argument(metavar="WF_RUN", help="Id of the WfRun.", show_default=False, callback=in_utf8)
 ]
 
 
 class NotAnAssignment(UsageMistake):
-    """A --var is not of the form NAME=VALUE. Whoever typed it corrects it."""
+    """A --var has not the form NAME=VALUE. Whoever typed it corrects it."""
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def connected(
     prefix: str | None,
     connect_timeout: float,
 ) -> "Iterator[Client]":
-    """A Client of the installation that the options name, once Kafka answers."""
+    """Yield a Client of the installation that the options name, once Kafka answers."""
     from halter.client import Client
 
     settings = load_settings(bootstrap, properties_file, properties, prefix)
@@ -56,15 +56,16 @@ def connected(
 
 
 class BadValue(UsageMistake):
-    """What is typed for a value is JSON that no value can be, or was meant as JSON and is none. Whoever typed it
+    """A typed value is JSON that exceeds a limit of values, or begins like JSON and is not JSON. Whoever typed it
     corrects it."""
 
 
 def typed_value(text: str, declared: "VariableType | None" = None, what: str = "CONTENT") -> "Value":
-    """What somebody typed, as the declared type wants it; else JSON where it is JSON, else text. Raises BadValue.
+    """Return the value that a typed text stands for. Raises BadValue.
 
-    A STR is text as it stands, unless it is in JSON's quotation marks; a TIMESTAMP is ISO 8601, BYTES are base64.
-    For all others, what begins as JSON's objects, arrays and texts do, and is no JSON, is a mistake and not text.
+    For a STR it is the text itself, unless the text is in JSON's quotation marks. For a TIMESTAMP the text is ISO 8601,
+    for BYTES base64. For all other types it is JSON if it is valid JSON, else the text itself. A text that begins like
+    a JSON object, array or string and is not valid JSON is a mistake.
     """
     from processors.core.values import NotJson, UnfitValue, ValueProblem, VariableType, timestamp_of, typed_json
 
@@ -83,17 +84,17 @@ def typed_value(text: str, declared: "VariableType | None" = None, what: str = "
         raise BadValue(f"{problem}{hint}") from None
     except NotJson as problem:
         if declared is VariableType.STR or not _begins_as_json(text):
-            return text  # whoever decides will say what was expected
+            return text  # the engine refuses it, and says what it expected
         raise BadValue(
             f"{what}: expected JSON, found {found_at(text, problem.position)}; to send it as text put it in quotation "
             f"marks: {_as_typed_text(text)}"
         ) from None
     except (ValueProblem, ValueError):
-        return text  # as above
+        return text  # as above, the engine refuses it
 
 
 def _begins_as_json(text: str) -> bool:
-    """Whether it begins as no text does that somebody types without quotation marks."""
+    """Return True if a text begins like JSON, as a text typed without quotation marks hardly ever does."""
     return text.lstrip(" \t\r\n").startswith(("{", "[", '"'))
 
 
@@ -101,12 +102,12 @@ TEXT_SHOWN_MAX = 40
 
 
 def _as_typed_text(text: str) -> str:
-    """How a shell is given a text as JSON; of a long one its form only."""
+    """Return a text as JSON, quoted for the shell. For a long text, return only the form."""
     return shlex.quote(json.dumps(text, ensure_ascii=False)) if len(text) <= TEXT_SHOWN_MAX else "'\"…\"'"
 
 
 def assignments(options: list[str] | None) -> dict[str, str]:
-    """What --var NAME=VALUE options say, as it is typed. Raises NotAnAssignment."""
+    """Return NAME -> VALUE of the options --var NAME=VALUE, as typed. Raises NotAnAssignment."""
     texts = {}
     for option in options or ():
         name, equals, text = option.partition("=")
@@ -117,36 +118,36 @@ def assignments(options: list[str] | None) -> dict[str, str]:
 
 
 def typed_values(texts: Mapping[str, str], declared: "Mapping[str, VariableType]") -> "dict[str, Value]":
-    """The values of Variables; `declared`: Variable -> type."""
+    """Return the values of Variables. `declared` gives the type of each Variable."""
     return {name: typed_value(text, declared.get(name), f"--var {name}") for name, text in texts.items()}
 
 
 def print_json(data: Any) -> None:
-    """One document on stdout."""
+    """Print one JSON document on stdout."""
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
 def note(sentence: str) -> None:
-    """Something beside the result: stderr."""
+    """Print a sentence that is not part of the result, on stderr."""
     typer.echo(f"halter: {sentence}", err=True)
 
 
 def styled(text: str, **style: Any) -> str:
-    """The text with colours, if a person looks at it."""
+    """Return the text with colours if stdout is a terminal."""
     return typer.style(text, **style) if sys.stdout.isatty() else text
 
 
 def terminal_width() -> int | None:
-    """How wide a line may be, if a person looks at it; what goes elsewhere has its lines whole."""
+    """Return how wide a line may be; None if stdout is no terminal, where lines are not cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 class BadVersion(UsageMistake):
-    """A version is not MAJOR or MAJOR.REVISION. Whoever typed it corrects it."""
+    """A version has not the form MAJOR or MAJOR.REVISION. Whoever typed it corrects it."""
 
 
 def parsed_version(text: str | None) -> tuple[int | None, int | None]:
-    """MAJOR or MAJOR.REVISION."""
+    """Return the major version and the revision of MAJOR or MAJOR.REVISION; None for what is not given."""
     if text is None:
         return None, None
     major, dot, revision = text.partition(".")

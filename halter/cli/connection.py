@@ -1,7 +1,9 @@
-"""The options by which every command finds Kafka, the way from them to Settings, and the first contact.
+"""The options that tell a command where Kafka is, and how they become Settings.
 
-def show(bootstrap: Bootstrap = None, properties_file: PropertiesFile = None, ...) -> None:
-    settings = load_settings(bootstrap, properties_file, properties, prefix)
+A command takes the options and loads its Settings from them:
+
+    def show(bootstrap: Bootstrap = None, properties_file: PropertiesFile = None, ...) -> None:
+        settings = load_settings(bootstrap, properties_file, properties, prefix)
 """
 
 import os
@@ -28,7 +30,7 @@ Bootstrap = Annotated[
         "--bootstrap",
         "-b",
         metavar="HOST:PORT",
-        help="Brokers to begin with; else KAFKA_BOOTSTRAP_SERVERS, else localhost:9092.",
+        help="Kafka brokers. Default: KAFKA_BOOTSTRAP_SERVERS, else localhost:9092.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -38,7 +40,8 @@ PropertiesFile = Annotated[
         "--properties",
         "-F",
         metavar="FILE",
-        help="librdkafka properties, as for kcat -F; else HALTER_PROPERTIES. KAFKA_* variables override it.",
+        help="File of librdkafka properties, as for kcat -F. Default: HALTER_PROPERTIES. KAFKA_* variables override "
+        "it.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -48,7 +51,7 @@ Properties = Annotated[
         "--property",
         "-X",
         metavar="KEY=VALUE",
-        help="A librdkafka property; may be given more than once, overrides all else.",
+        help="A librdkafka property. Overrides all others. May be repeated.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -56,7 +59,7 @@ Prefix = Annotated[
     str | None,
     typer.Option(
         "--prefix",
-        help="Put before the names of topics, group and transactional ids; else HALTER_PREFIX.",
+        help="Prefix for the names of topics, groups and transactional ids. Default: HALTER_PREFIX.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -67,7 +70,7 @@ ConnectTimeout = Annotated[
         "--connect-timeout",
         metavar="SECONDS",
         min=0.1,
-        help="How long Kafka may take to answer at all.",
+        help="How long to wait until Kafka answers.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -76,7 +79,7 @@ TopicsFile = Annotated[
     typer.Option(
         "--topics-file",
         metavar="FILE",
-        help="A topics.yaml of your own; else HALTER_TOPICS.",
+        help="Your own topics.yaml. Default: HALTER_TOPICS.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -85,7 +88,7 @@ Partitions = Annotated[
     typer.Option(
         "--partitions",
         min=1,
-        help="N, the partitions of co-partitioned topics; else HALTER_PARTITIONS, else topics.yaml.",
+        help="Number of partitions of the co-partitioned topics. Default: HALTER_PARTITIONS, else topics.yaml.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -100,13 +103,13 @@ def load_settings(
     partitions: int | None = None,
     topics_file: Path | None = None,
 ) -> "Settings":
-    """Return the settings for a command: its options over variables over the properties file."""
+    """Return the settings for a command. Its options override variables, which override the properties file."""
     import structlog
 
     from processors.settings import Settings
 
     if not structlog.is_configured():
-        # stdout is for results. What a command has to say about Kafka is in the sentence it ends with.
+        # stdout is for results. A command reports errors of Kafka in the sentence it ends with.
         structlog.configure(
             wrapper_class=structlog.make_filtering_bound_logger(50),
             logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -115,7 +118,7 @@ def load_settings(
     for item in properties or ():
         key, equals, value = item.partition("=")
         if not equals:
-            raise BadProperty(f"--property: expected KEY=VALUE, found no '=' after '{key}'")
+            raise BadProperty(f"--property: expected KEY=VALUE, found no '=' in '{key}'")
         overrides[key.strip()] = value.strip()
     if bootstrap is not None:
         overrides["bootstrap.servers"] = bootstrap
@@ -131,7 +134,7 @@ def load_settings(
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Say of a Kafka that has not answered how to wait for it longer; Ctrl-C ends the process meanwhile."""
+    """Turn KafkaSilent into a KafkaNotThere that says how to wait longer. Ctrl-C ends the process meanwhile."""
     from processors.settings import KafkaSilent
 
     with ends_at_once():
@@ -142,7 +145,7 @@ def patience() -> Iterator[None]:
 
 
 def reach(settings: "Settings", seconds: float) -> None:
-    """Return once Kafka answers. Raises KafkaNotThere, or KafkaUnavailable if it refuses us."""
+    """Return when Kafka answers. Raises KafkaNotThere, or KafkaUnavailable if Kafka refuses the connection."""
     from confluent_kafka.admin import AdminClient
 
     with patience():
@@ -150,8 +153,8 @@ def reach(settings: "Settings", seconds: float) -> None:
 
 
 class KafkaNotThere(HalterError):
-    """Kafka is not where it was looked for, or not yet. Whoever starts it, or named the place, acts."""
+    """Kafka does not answer at its address, or not yet. Whoever starts Kafka, or gave the address, acts."""
 
 
 class BadProperty(UsageMistake):
-    """A --property is not of the form KEY=VALUE. Whoever typed it corrects it."""
+    """A --property has not the form KEY=VALUE. Whoever typed it corrects it."""

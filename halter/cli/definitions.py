@@ -1,4 +1,4 @@
-"""`halter spec put | list | get`: definitions on the cluster. What a file may say is `halter.definition_files`'."""
+"""`halter spec put | list | get`: registers and shows definitions. `halter.definition_files` reads the files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PUT_EXAMPLES = (
     "Examples: `halter spec put cart.yaml`, `halter spec put defs/*.yaml --json`. "
-    "Exit codes: 0 all is registered, 1 not all is, 2 usage."
+    "Exit codes: 0 everything is registered, 1 not everything is, 2 wrong options."
 )
 LIST_EXAMPLES = "Examples: `halter spec list`, `halter spec list --json`."
 GET_EXAMPLES = "Examples: `halter spec get cart`, `halter spec get cart --version 0.1`."
@@ -41,23 +41,21 @@ KIND_NAMES = {
     "EXTERNAL_EVENT_DEF": "ExternalEventDef",
     "WORKFLOW_EVENT_DEF": "WorkflowEventDef",
 }
-
-
 KINDS = {
     "PutWfSpec": "WfSpec",
     "PutTaskDef": "TaskDef",
     "PutExternalEventDef": "ExternalEventDef",
     "PutWorkflowEventDef": "WorkflowEventDef",
 }
-
+"""Kinds of definitions, by the command that puts one."""
 
 NOT_SENT = "not sent"
 LISTED_MAX = 10
-"""Of versions or names that a sentence has."""
+"""The most versions or names that a sentence lists."""
 
 
 class NotRegistered(HalterError):
-    """Not all of some definitions are registered; what was printed says which. Whoever put them mends what is wrong."""
+    """Some of the definitions are not registered. Whoever put them mends the problems that were printed."""
 
 
 class NoSuchDefinition(HalterError):
@@ -68,7 +66,7 @@ def put(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="YAML or JSON: WfSpec documents, or files of definitions. `-` is standard input."
+            metavar="FILE...", help="WfSpec documents or files of definitions, YAML or JSON. `-` reads standard input."
         ),
     ],
     timeout: Timeout = 30.0,
@@ -79,11 +77,15 @@ def put(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Register what is in files: a WfSpec document, or `external_events`, `tasks`, `workflow_events`, `wf_specs`.
+    """Register the definitions in files.
 
-    All or nothing: all files are checked first, by the engine's own rules and against what is registered, and nothing
-    is sent if anything would be refused. Each definition is then `new`, a `new version`, or `unchanged`. Should another
-    client register something in between, the first that is refused after all ends it, and the rest is not sent.
+    A file is a WfSpec document, or has the fields `external_events`, `tasks`, `workflow_events` and `wf_specs`.
+
+    All files are checked first, by the engine's own rules and against what is registered. If any definition would be
+    refused, nothing is registered. The result says for each definition: `new`, `new version` or `unchanged`.
+
+    If another client registers something in between, a definition may be refused all the same. The command then ends
+    and does not send the rest.
     """
     from halter.definition_files import InvalidDefinitions, read_definition_files
     from halter.yaml_files import UnreadableFile
@@ -98,7 +100,7 @@ def put(
         try:
             why_not = put_all(client, written, results, timeout)
         finally:
-            # Whoever interrupts it hears too what is registered.
+            # Also after Ctrl-C: the user must know what is registered.
             if not results or any(result["outcome"] != NOT_SENT for result in results):
                 print_results(written, results, as_json=as_json)
     if why_not is not None:
@@ -106,9 +108,9 @@ def put(
 
 
 def put_all(client: "Client", written: "list[Written]", results: list[dict[str, Any]], timeout_s: float) -> str | None:
-    """Note what becomes of each definition in `results`; return why not all of them are registered.
+    """Register the definitions in order, and write each outcome to `results`. Return why not all are registered.
 
-    A definition that is sent and of which nothing is heard may be registered yet; no other is sent after it.
+    A definition that was sent and has no answer may still become registered; none is sent after it.
     """
     from halter.client import DefinitionRefused
     from halter.reading import PartitionsDiffer, TopicMissing
@@ -133,7 +135,7 @@ def put_all(client: "Client", written: "list[Written]", results: list[dict[str, 
                 one.file.problem(one.path, message, code) for code, message in said or [(refusal.code, refusal.message)]
             ]
             results[index] = {"outcome": "refused", "problems": problems}
-            why_not = "somebody registered something meanwhile; put them again"
+            why_not = "another client registered something meanwhile; put them again"
         except (TopicMissing, PartitionsDiffer) as error:
             results[index] = {"outcome": NOT_SENT}
             why_not = str(error)
@@ -144,7 +146,7 @@ def put_all(client: "Client", written: "list[Written]", results: list[dict[str, 
 
 
 def print_results(written: "list[Written]", results: list[dict[str, Any]], *, as_json: bool) -> None:
-    """What became of each definition."""
+    """Print what became of each definition."""
     if as_json:
         print_json([result_data(one, **result) for one, result in zip(written, results, strict=True)])
         return
@@ -153,14 +155,14 @@ def print_results(written: "list[Written]", results: list[dict[str, Any]], *, as
 
 
 def counted(number: int) -> str:
-    """`1 definition`, `2 definitions`."""
+    """Return `1 definition`, `2 definitions`."""
     return f"{number} definition{'s' * (number != 1)}"
 
 
 def registered(client: "Client", known: "Definitions", one: "Written", timeout_s: float) -> dict[str, Any]:
-    """Put a definition that should be accepted. `known`: what the client has seen, which grows by what it puts.
+    """Put one definition, and return its outcome. `known` are the client's definitions; they grow by what it puts.
 
-    Raises DefinitionRefused, NoOutcome and what sending raises.
+    Raises DefinitionRefused, NoOutcome and the errors of sending.
     """
     from processors.core.definitions import kind_of
 
@@ -172,7 +174,7 @@ def registered(client: "Client", known: "Definitions", one: "Written", timeout_s
 
 
 def result_data(one: "Written", outcome: str, problems: "tuple[Problem, ...]" = (), **more: Any) -> dict[str, Any]:
-    """What became of one definition, for programs."""
+    """Return what became of one definition as data, for --json."""
     from dataclasses import asdict
 
     told = {"problems": [asdict(problem) for problem in problems]} if problems else {}
@@ -180,7 +182,7 @@ def result_data(one: "Written", outcome: str, problems: "tuple[Problem, ...]" = 
 
 
 def lines(one: "Written", outcome: str, version: str = "", problems: "tuple[Problem, ...]" = (), **_: Any) -> list[str]:
-    """What is printed of what became of one definition."""
+    """Return what became of one definition as lines of text."""
     kind = KINDS[type(one.command).__name__]
     number = f" {version}" if version and (kind == "WfSpec" or outcome == "new version") else ""
     what = f"{outcome:<11}  {kind} {one.command.name}{number}"
@@ -195,7 +197,7 @@ def list_all(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """List what is registered: the newest version of each definition."""
+    """List the newest version of each registered definition."""
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         definitions = client.definitions()
     newest = {(it.kind, it.name): it for it in definitions.all() if not it.deleted}
@@ -209,7 +211,7 @@ def list_all(
 
 
 def outdated(definition: "Definition", definitions: "Definitions") -> "Iterator[str]":
-    """The ExternalEventDefs that a WfSpec binds and that have changed since: it is to be put again."""
+    """Yield a line for each ExternalEventDef that changed since a WfSpec bound it, until the WfSpec is put again."""
     if (wf_spec_id := wf_spec_id_of(definition)) is not None:
         for name, bound in definitions.bindings(wf_spec_id).items():
             newest = definitions.external_event_def(name)
@@ -218,7 +220,7 @@ def outdated(definition: "Definition", definitions: "Definitions") -> "Iterator[
 
 
 def wf_spec_id_of(definition: "Definition") -> "WfSpecId | None":
-    """The version of a WfSpec that a definition is; None if it is none."""
+    """Return the WfSpecId of a definition that is a WfSpec, else None."""
     from processors.core.model import WfSpecId
 
     return WfSpecId(definition.name, *astuple(definition.version)) if definition.kind == "WF_SPEC" else None
@@ -227,7 +229,7 @@ def wf_spec_id_of(definition: "Definition") -> "WfSpecId | None":
 def get(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a WfSpec or of another definition.")],
     version: Annotated[
-        str | None, typer.Option("--version", metavar="MAJOR.REVISION", help="A version; else the newest.")
+        str | None, typer.Option("--version", metavar="MAJOR.REVISION", help="Version to print. Default: the newest.")
     ] = None,
     bootstrap: Bootstrap = None,
     properties_file: PropertiesFile = None,
@@ -235,7 +237,7 @@ def get(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Print what is registered under a name, as JSON: a WfSpec, and what else has that name."""
+    """Print the definitions of a name as a JSON list: a WfSpec, and definitions of other kinds with the same name."""
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         definitions = client.definitions()
     found: dict[str, Definition] = {}
@@ -248,7 +250,7 @@ def get(
 
 
 def registered_wf_spec(client: "Client", name: str, version: str | None) -> "WfSpec":
-    """Return a WfSpec that is registered. Raises NoSuchDefinition, BadVersion."""
+    """Return a registered WfSpec. Raises NoSuchDefinition, BadVersion."""
     registered = client.definitions()
     found = registered.latest_wf_spec(name, *parsed_version(version))
     if found is None:
@@ -257,14 +259,14 @@ def registered_wf_spec(client: "Client", name: str, version: str | None) -> "WfS
 
 
 def missing(registered: "Definitions", name: str, version: str | None, *kinds: str) -> str:
-    """Say what is not there, and what was probably meant."""
+    """Say which name or version does not exist, and which was probably meant."""
     wanted = name if version is None else f"{name} {version}"
     sentence = f"'{wanted}', found none{meant(registered, name, *kinds)}"
     return f"{sentence}{'' if sentence.endswith('?') else ';'} `halter spec list` shows all"
 
 
 def meant(registered: "Definitions", name: str, *kinds: str) -> str:
-    """`; did you mean 'x'?`, or the names that are registered; of one that is, the versions that there are."""
+    """Return a hint: `; did you mean 'x'?`, or the registered names. For a registered name, return its versions."""
     from processors.core.commands import DefinitionKind
     from processors.core.near_names import LISTED_LENGTH_MAX, NearNames
 
@@ -283,7 +285,7 @@ def meant(registered: "Definitions", name: str, *kinds: str) -> str:
 
 @contextmanager
 def suggesting(client: "Client", kind: str, name: str, *, is_there: bool) -> Iterator[None]:
-    """Add to a refusal what was probably meant, if the definition was not there."""
+    """Add the name that was probably meant to a refusal, if the definition is not registered."""
     from halter.client import CommandRejected
 
     try:
@@ -295,7 +297,7 @@ def suggesting(client: "Client", kind: str, name: str, *, is_there: bool) -> Ite
 
 
 def as_data(definition: "Definition", definitions: "Definitions") -> dict[str, Any]:
-    """A definition for programs: what it has, with its document as data, and what it binds as `name: version`."""
+    """Return a definition as data: its document as data too, and the ExternalEventDefs it binds as `name: version`."""
     import json
 
     from halter.plain import plain

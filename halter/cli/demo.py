@@ -1,7 +1,6 @@
-"""`halter demo`: options in, the report out. What is done is in `halter.demo`."""
+"""`halter demo`: parses the options and prints the report. The work is done in `halter.demo`."""
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from halter.cli.connection import CONNECT_SECONDS, ConnectTimeout, load_settings, reach
+from halter.cli.ending import exit_on_sigterm
 from processors.errors import HalterError
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class CheckFailed(HalterError):
-    """The check of the demo failed: a promise does not hold. Report it with what was printed."""
+    """The check of the demo failed: a promise does not hold. Report it with the output."""
 
 
 def demo(
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave Kafka and the workers running, and say how to go on.")
+        bool, typer.Option("--keep", help="Leave Kafka and the workers running, and print how to go on.")
     ] = False,
     bootstrap: Annotated[
         str | None,
@@ -30,36 +30,38 @@ def demo(
             "--bootstrap",
             "-b",
             metavar="HOST:PORT",
-            help="Use this Kafka instead of one of its own; topics get a prefix, and stay.",
+            help="Use this Kafka instead of starting one. Topics get a prefix, and are not removed.",
             show_default=False,
         ),
     ] = None,
     prefix: Annotated[
-        str | None, typer.Option(help="Put before the names of topics and groups.", show_default=False)
+        str | None, typer.Option(help="Prefix for the names of topics and groups.", show_default=False)
     ] = None,
     partitions: Annotated[
-        int | None, typer.Option(min=1, help="N, how many shards there are; else topics.yaml's.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Number of partitions. Default: as in topics.yaml.", show_default=False),
     ] = None,
     events: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Records for the cart; else examples/cart/events.jsonl.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Records to produce. Default: those of examples/cart/events.jsonl."),
     ] = None,
     records: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Use only the first N of them.", show_default=False)
+        int | None, typer.Option(min=2, metavar="N", help="Produce only the first N records.", show_default=False)
     ] = None,
     rate: Annotated[float, typer.Option(min=1, help="Records per second in the first half.")] = 400.0,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Run the main job on a real Kafka of its own, kill -9 included, and check that nothing was lost or doubled.
+    """Run an example on a real Kafka, kill the worker with kill -9, and check that nothing is lost or doubled.
 
-    Starts Kafka, a worker and a task worker as processes of their own, registers the cart of examples/cart, feeds
-    some thousand records (late, repeated and malformed ones among them), kills the worker with SIGKILL half-way, starts
-    it again, waits until all is handled. Then it prints the log of one WfRun, what became of everything, figures, and
-    a check that reads all topics again.
+    The demo starts Kafka, a worker and a task worker, and registers the WfSpec of examples/cart. It produces some
+    thousand records, some of them late, repeated or malformed. Half-way it kills the worker with SIGKILL and starts it
+    again. When every record is handled, it prints the log of one WfRun, what became of the records, some figures, and
+    the result of a check that reads all topics again.
 
     - `halter demo`
     - `halter demo --keep`
 
-    Exit codes: 0 the check passed, 1 it failed, or the demo could not be run, 2 usage.
+    Exit codes: 0 the check passed, 1 it failed or the demo could not run, 2 wrong options.
     """
     from halter.demo import report
     from halter.demo.script import Demo, Options
@@ -69,8 +71,7 @@ def demo(
     if bootstrap is not None:
         reach(settings, connect_timeout)
     options = Options(keep, bootstrap, prefix, partitions, events, records, rate)
-    # Whoever stops the demo stops its processes.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_on_sigterm()  # so that the processes of the demo are stopped too
     with Stage(say, keep=keep) as stage:
         result = Demo(options, say).run(stage)
         paint = report.Paint(sys.stdout.isatty() and "NO_COLOR" not in os.environ)
@@ -85,12 +86,12 @@ def demo(
 
 
 def say(sentence: str) -> None:
-    """Progress."""
+    """Print progress on stderr."""
     typer.echo(f"halter: {sentence}", err=True)
 
 
 def how_to_go_on(result: "Result", stage: "Stage") -> list[str]:
-    """What --keep prints."""
+    """Return the lines that --keep prints at the end."""
     from halter.demo.report import telling_wf_run
 
     settings = result.settings
@@ -114,6 +115,6 @@ def how_to_go_on(result: "Result", stage: "Stage") -> list[str]:
         "  halter send my-cart checkout",
         "  halter history my-cart",
         f"  halter history {shown}" if shown else "  halter spec list",
-        f"Records and logs are in {stage.folder}. To end it all:",
+        f"Records and logs are in {stage.folder}. To stop everything and remove them:",
         f"  kill {pids}; rm -r {stage.folder}",
     ]

@@ -1,8 +1,8 @@
-"""How the process of a command ends: at once when it is interrupted or has failed, whatever its Kafka clients wait for.
+"""Ends the process of a command at once when it fails or is interrupted, even while a Kafka client waits.
 
-Python hears of a signal between two of its own steps. A call into librdkafka that waits for a broker is one step, of
-many seconds maybe: so a thread hears of Ctrl-C as well, and ends the process if the command does not end by itself.
-Only for commands, and parts of commands, that leave nothing behind that somebody would have to tidy up.
+Python handles a signal between two of its own steps. A call into librdkafka that waits for a broker is one step, and
+it can take many seconds. So a second thread also listens for Ctrl-C, and ends the process if the command does not.
+Use this only for commands, and parts of commands, that leave nothing behind to clean up.
 """
 
 import os
@@ -16,28 +16,33 @@ from typing import Final, NoReturn
 
 INTERRUPTED: Final = 130
 EXIT_CODES: Final[Mapping[int, int]] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: 0}
-"""Of signals that end a process. Python hears of SIGTERM only where somebody has a handler for it."""
+"""Exit codes for the signals that end a process. Python notices SIGTERM only if a handler is set for it."""
 TIDY_SECONDS: Final = 0.5
 
 
 def leave(exit_code: int) -> NoReturn:
-    """End the process without waiting for anybody: a client that is let go of waits for its threads."""
+    """End the process without waiting: a Kafka client that is freed would wait for its threads."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError):  # the reader of the pipe is gone
             stream.flush()
     os._exit(exit_code)
 
 
 def end_on_sigterm() -> None:
-    """Have SIGTERM end the process as an end that was asked for; the first process of a container ignores it else."""
+    """Make SIGTERM end the process with exit code 0. Without a handler, the first process of a container ignores it."""
     signal.signal(signal.SIGTERM, lambda *_: leave(EXIT_CODES[signal.SIGTERM]))
+
+
+def exit_on_sigterm() -> None:
+    """Make SIGTERM raise SystemExit, so that context managers clean up before the process ends."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @contextmanager
 def ends_at_once() -> Iterator[None]:
-    """Have Ctrl-C during the block end the process within TIDY_SECONDS, whatever the block waits for.
+    """Make Ctrl-C during the block end the process within TIDY_SECONDS, even if the block waits for something.
 
-    So does SIGTERM, after `end_on_sigterm`.
+    After `end_on_sigterm`, SIGTERM does the same.
     """
     heard, told = os.pipe()
     os.set_blocking(told, False)
@@ -51,10 +56,10 @@ def ends_at_once() -> Iterator[None]:
 
 
 def _end_when_told(heard: int) -> None:
-    """Follow the numbers of signals up to the end of the block."""
+    """Read the numbers of signals until the block ends, and end the process for those that ask for it."""
     while number := os.read(heard, 1):
         exit_code = EXIT_CODES.get(number[0])
         if exit_code is not None and not select.select([heard], [], [], TIDY_SECONDS)[0]:
-            # Without a flush: whoever is interrupted may hold the lock of a stream.
+            # No flush: the interrupted thread may hold the lock of a stream.
             os._exit(exit_code)
     os.close(heard)

@@ -1,6 +1,6 @@
-"""`halter quarantine | release | skip`: getting a partition past a record on which a rule of ours breaks.
+"""`halter quarantine | release | skip`: get a partition past a record for which a rule raises an exception.
 
-The error that a worker logs names the partition, the record and the WfRun, and spells these commands out.
+The error that a worker logs names the partition, the record and the WfRun, and spells out these commands.
 """
 
 import getpass
@@ -19,10 +19,10 @@ from halter.cli.connection import (
 )
 from halter.cli.runs import report
 
-Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why: it stands on the log, for people.")]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why you do this. It is kept on the log.")]
 Operator = Annotated[
     str | None,
-    typer.Option("--operator", metavar="NAME", help="Who: it stands on the log. Default: your user name."),
+    typer.Option("--operator", metavar="NAME", help="Who does this. It is kept on the log. Default: your user name."),
 ]
 
 
@@ -38,11 +38,14 @@ def quarantine(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Keep what comes for a WfRun instead of deciding it, so that its partition goes on; until `halter release`.
+    """Keep a WfRun's records aside, unhandled, until `halter release`.
+
+    Use it when a rule raises an exception for this WfRun and its partition stands still: the other WfRuns of the
+    partition go on.
 
     - `halter quarantine order-41 --reason "the interrupt at pay breaks, see #212"`
 
-    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.quarantine(wf_run_id, reason, operator or who()), timeout, as_json=as_json)
@@ -60,20 +63,24 @@ def release(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """End a quarantine: what was kept is decided, in order, as of when it came.
+    """End a quarantine: handle the kept records in order, with the time at which each arrived.
 
     - `halter release order-41`
 
-    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.release(wf_run_id, reason, operator or who()), timeout, as_json=as_json)
 
 
 def skip(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Without the prefix.", show_default=False)],
-    partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0, show_default=False)],
-    offset: Annotated[int, typer.Argument(metavar="OFFSET", min=0, show_default=False)],
+    topic: Annotated[
+        str, typer.Argument(metavar="TOPIC", help="Topic of the record, without the prefix.", show_default=False)
+    ],
+    partition: Annotated[
+        int, typer.Argument(metavar="PARTITION", min=0, help="Partition of the record.", show_default=False)
+    ],
+    offset: Annotated[int, typer.Argument(metavar="OFFSET", min=0, help="Offset of the record.", show_default=False)],
     reason: Reason = None,
     operator: Operator = None,
     timeout: Timeout = 30.0,
@@ -84,21 +91,24 @@ def skip(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Pass over the record at which a partition stands, for good: it goes to dead-letters, and whoever waits for its
-    outcome is told. Where a WfRun may wait, prefer `halter quarantine`.
+    """Pass over the one record at which a partition stands still, for good.
+
+    The record goes to the topic dead-letters, and whoever waits for its outcome is told. Prefer `halter quarantine`
+    if the WfRun can wait.
 
     - `halter skip external-events 3 1041 --reason "breaks the decoder, see #213"`
 
-    It is done when the partition is past the record. If another record comes in its place, nothing is passed over.
+    The command returns when the partition is past the record. If another record is at its place by then, that one is
+    handled as usual.
 
-    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.skip(topic, partition, offset, reason, operator or who()), timeout, as_json=as_json)
 
 
 def who() -> str | None:
-    """The name of whoever types this."""
+    """Return the user name of whoever runs the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in containers

@@ -1,6 +1,7 @@
 """`halter run | send | stop | resume | rescue | delete | show | history`: WfRuns from the command line.
 
-Options in, words out; what is done is the Client's. A command that was refused ends with its code and sentence.
+This module parses options and prints results; the Client does the work. A refused command ends with the engine's code
+and message.
 """
 
 from collections.abc import Iterable
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class NoSuchWfRun(HalterError):
-    """Nothing is known under this id. Whoever typed it looks at it again, or at --prefix."""
+    """No WfRun has this id. Whoever typed it checks the id, and --prefix."""
 
 
 def run(
@@ -56,7 +57,7 @@ def run(
         typer.Option(
             "--id",
             metavar="ID",
-            help="Id of the WfRun, and the key of all its records; else a new one.",
+            help="Id of the WfRun, and the key of all its records. Default: a new id.",
             callback=in_utf8,
         ),
     ] = None,
@@ -65,12 +66,13 @@ def run(
         typer.Option(
             "--var",
             metavar="NAME=VALUE",
-            help="A Variable, as its type wants it: text for STR, else JSON.",
+            help="Value of a Variable: text if its type is STR, else JSON. May be repeated.",
             callback=in_utf8,
         ),
     ] = None,
     version: Annotated[
-        str | None, typer.Option("--version", metavar="MAJOR[.REVISION]", help="Of the WfSpec; else the newest.")
+        str | None,
+        typer.Option("--version", metavar="MAJOR[.REVISION]", help="Version of the WfSpec. Default: the newest."),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the WfRun has ended, and show it.")] = False,
     timeout: Timeout = 30.0,
@@ -86,7 +88,7 @@ def run(
     - `halter run cart --id cart-1 --var customer=Ann --var card=4711`
     - `halter run cart --id cart-1 --var 'items=["mug"]' --wait --timeout 60`
 
-    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     from halter.redaction import Redactor
 
@@ -114,17 +116,20 @@ def send(
     content: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CONTENT]", help="Its payload: text for STR, else JSON or plain text.", callback=in_utf8
+            metavar="CONTENT", help="Content of the event: text for a STR, else JSON or text.", callback=in_utf8
         ),
     ] = None,
     event_id: Annotated[
         str | None,
         typer.Option(
-            "--id", metavar="ID", help="Id of the event: a second one of the same id is refused.", callback=in_utf8
+            "--id",
+            metavar="ID",
+            help="Id of the event. A second event with the same id is refused. Default: a new id.",
+            callback=in_utf8,
         ),
     ] = None,
     thread: Annotated[
-        int | None, typer.Option("--thread", metavar="N", min=0, help="The only ThreadRun to take it.")
+        int | None, typer.Option("--thread", metavar="N", min=0, help="Let only this ThreadRun take the event.")
     ] = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
@@ -139,7 +144,7 @@ def send(
     - `halter send cart-1 checkout`
     - `halter send cart-1 address-changed '12 Harbour Street' --id e7`
 
-    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         definition = client.external_event_def(wf_run_id, event)
@@ -161,11 +166,11 @@ def stop(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Stop a WfRun, or one of its threads, until `halter resume`; what is below it stops too.
+    """Stop a WfRun, or one of its threads, until `halter resume`. The threads below it stop too.
 
     - `halter stop cart-1 --thread 1`
 
-    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.stop(wf_run_id, thread), timeout, as_json=as_json)
@@ -182,11 +187,11 @@ def resume(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Resume what `halter stop` stopped.
+    """Resume a WfRun, or one of its threads, that `halter stop` stopped.
 
     - `halter resume cart-1`
 
-    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.resume(wf_run_id, thread), timeout, as_json=as_json)
@@ -195,7 +200,9 @@ def resume(
 def rescue(
     wf_run_id: WfRunId,
     thread: Thread = 0,
-    skip: Annotated[bool, typer.Option("--skip", help="Pass over the node that failed, else run it again.")] = False,
+    skip: Annotated[
+        bool, typer.Option("--skip", help="Go on after the node that failed. Default: run that node again.")
+    ] = False,
     timeout: Timeout = 30.0,
     as_json: Json = False,
     bootstrap: Bootstrap = None,
@@ -204,11 +211,11 @@ def rescue(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Revive a thread that is in ERROR.
+    """Revive a thread that is in ERROR: it runs the node that failed again.
 
     - `halter rescue cart-1 --thread 2 --skip`
 
-    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.rescue(wf_run_id, thread, skip_current_node=skip), timeout, as_json=as_json)
@@ -224,11 +231,11 @@ def delete(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Forget a WfRun and its ExternalEvents; its id is free again. The log keeps what happened.
+    """Delete a WfRun and its ExternalEvents, and free its id. The log keeps its events.
 
     - `halter delete cart-1`
 
-    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         report(client, client.delete(wf_run_id), timeout, as_json=as_json)
@@ -244,18 +251,18 @@ def show(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Show a WfRun: its threads and what each waits for, their Variables, and events that nobody has claimed.
+    """Show a WfRun: its threads, what each waits for, their Variables, and the ExternalEvents that no thread has taken.
 
     - `halter show cart-1`
     - `halter show cart-1 --json --unmask`
 
-    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         found = client.show(wf_run_id)
         if found is None:
             raise NoSuchWfRun(
-                f"there is no WfRun '{wf_run_id}' and no ExternalEvent that waits for it{known_as(client)}"
+                f"there is no WfRun '{wf_run_id}' and no ExternalEvent that waits for it{searched_at(client)}"
             )
         if found.final_status is not None:
             found = as_it_ended(client, found)
@@ -265,7 +272,7 @@ def show(
 def history(
     wf_run_id: WfRunId,
     from_start: Annotated[
-        bool, typer.Option("--from-start", help="All that the log has, with what was before this WfRun under its id.")
+        bool, typer.Option("--from-start", help="Read the whole log, with earlier WfRuns of the same id.")
     ] = False,
     unmask: Unmask = False,
     as_json: Json = False,
@@ -275,12 +282,14 @@ def history(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Show every event of a WfRun in order, each with the record that caused it. --json prints one event per line.
+    """Show every event of a WfRun in order, each with the record that caused it.
+
+    With --json, each line is one event.
 
     - `halter history cart-1`
     - `halter history cart-1 --from-start --json`
 
-    Exit codes: 0 done, 1 refused or an error, 2 usage.
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     import json
 
@@ -291,7 +300,7 @@ def history(
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         found = client.history(wf_run_id, from_start=from_start)
         if not found.incarnations:
-            raise NoSuchWfRun(f"the log has no event of a WfRun '{wf_run_id}'{known_as(client)}")
+            raise NoSuchWfRun(f"the log has no event of a WfRun '{wf_run_id}'{searched_at(client)}")
         if not unmask:
             shown = Redactor(client.definitions()).entries(found.entries)
             found = History.of(wf_run_id, shown, complete=found.complete)
@@ -302,13 +311,16 @@ def history(
     for line in history_text.text(found):
         typer.echo(line)
     if not found.complete:
-        note("what may have been under this id before is left out; --from-start reads the whole log")
+        note("earlier WfRuns with this id, if there were any, are left out; --from-start reads the whole log")
 
 
 def declared_variables(
     client: "Client", spec: str, major: int | None, revision: int | None
 ) -> "dict[str, VariableType]":
-    """What a RunWf of this WfSpec may be given. The client has then seen what it will ask workers to wait for."""
+    """Return the types of the Variables that a RunWf of this WfSpec may be given; none if the WfSpec is not known.
+
+    Afterwards the client has read the definitions, and can ask workers to wait for what it has read.
+    """
     definitions = client.definitions()
     wf_spec_id = definitions.latest_wf_spec(spec, major, revision)
     if wf_spec_id is None:
@@ -318,7 +330,10 @@ def declared_variables(
 
 
 def as_it_ended(client: "Client", row: "WfRun") -> "WfRun":
-    """A WfRun whose threads have left; how they were stands on the log, while that is kept. Else its row."""
+    """Return a finished WfRun with its threads, from the log. If the log no longer has them, return its row.
+
+    The row of a finished WfRun has no threads any more.
+    """
     from halter.inspection import BeginningMissing
 
     try:
@@ -330,14 +345,14 @@ def as_it_ended(client: "Client", row: "WfRun") -> "WfRun":
         return row
 
 
-def known_as(client: "Client") -> str:
-    """Where we looked, for a sentence that says we found nothing."""
+def searched_at(client: "Client") -> str:
+    """Return the place that was searched, for a sentence that says that nothing was found."""
     prefix = f", prefix '{client.settings.prefix}'" if client.settings.prefix else ""
     return f" at {client.settings.bootstrap}{prefix}"
 
 
 def outcome_of(posted: "Posted", timeout_s: float, *, as_json: bool) -> "list[LogEntry]":
-    """Wait for what became of a record; what is no success in JSON as well, where that is wanted."""
+    """Wait for the outcome of a record. With `as_json` a refusal is printed as JSON too, before it is raised."""
     from halter.client import CommandRejected, CommandSkipped, NotSkipped
 
     try:
@@ -349,7 +364,7 @@ def outcome_of(posted: "Posted", timeout_s: float, *, as_json: bool) -> "list[Lo
 
 
 def report(client: "Client", posted: "Posted", timeout_s: float, *, as_json: bool) -> None:
-    """Print what became of a record."""
+    """Wait for the outcome of a record and print it."""
     from halter.log_text import event_line
     from halter.redaction import Redactor
 
@@ -364,7 +379,7 @@ def report(client: "Client", posted: "Posted", timeout_s: float, *, as_json: boo
 
 
 def print_outcome(posted: "Posted", entries: "Iterable[LogEntry]") -> None:
-    """What became of a record, for programs."""
+    """Print the outcome of a record as JSON."""
     from halter.history import entry_data
 
     print_json(
@@ -377,7 +392,7 @@ def print_outcome(posted: "Posted", entries: "Iterable[LogEntry]") -> None:
 
 
 def print_wf_run(client: "Client", wf_run: "WfRun", *, as_json: bool, unmask: bool = False) -> None:
-    """A WfRun, as data or as text."""
+    """Print a WfRun, as JSON or as text."""
     from halter.redaction import Redactor
     from halter.wf_run_text import data_with_waits, text, understood
 

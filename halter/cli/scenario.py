@@ -1,8 +1,6 @@
-"""`halter scenario`: tests of WfSpecs as documents, on the fold alone or through Kafka."""
+"""`halter scenario`: runs scenario documents, in memory or on Kafka, and prints the verdicts."""
 
 import json
-import signal
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,22 +19,22 @@ from halter.cli.connection import (
     load_settings,
     reach,
 )
-from halter.cli.usage import UsageMistake
+from halter.cli.ending import exit_on_sigterm
+from halter.cli.usage import BadOptions
 
 if TYPE_CHECKING:
     from halter.scenarios.files import FileVerdict
     from processors.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Test WfSpecs: given definitions, when these records arrive, then this.")
-
-
-class BadOptions(UsageMistake):
-    """Options that do not go together. Whoever typed them decides which one is meant."""
+app = typer.Typer(no_args_is_help=True, help="Test WfSpecs with scenario documents.")
 
 
 @app.callback()
 def scenario() -> None:
-    """Test WfSpecs: given definitions, when these records arrive, then this is so."""
+    """Test WfSpecs with scenario documents.
+
+    A scenario has definitions, records that arrive, and what must be so afterwards.
+    """
 
 
 @app.command("run", epilog="Example: `halter scenario run tests/*.yaml`. Exit code 1 if any scenario failed.")
@@ -49,7 +47,7 @@ def run(
             "--bootstrap",
             "-b",
             metavar="HOST:PORT",
-            help="Brokers of the Kafka to run them through; without it they run in memory.",
+            help="Run the scenarios on this Kafka. Without it they run in memory.",
             rich_help_panel=PANEL,
         ),
     ] = None,
@@ -59,25 +57,28 @@ def run(
     topics_file: TopicsFile = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Run scenarios in memory, each on an engine of its own: no Kafka, no clock, milliseconds.
+    """Run scenario documents and print a verdict for each.
 
-    With --bootstrap the same scenarios run through that Kafka and a real worker, to the same verdicts: each on topics
-    of its own, under a prefix of their own, which are removed afterwards. A `crash` is then a kill -9 of the worker.
+    By default each scenario runs in memory, on an engine of its own, in milliseconds. It needs no Kafka and no clock.
 
-    One line per file, `ok` or `FAILED` with what was expected and found; a failure also shows the log so far.
+    With --bootstrap the scenarios run on that Kafka, with a real worker, and get the same verdicts. Each gets topics
+    of its own under a prefix of its own, which are removed afterwards. A `crash` is then a kill -9 of the worker.
+
+    Each file gets one line: `ok`, or `FAILED` with what was expected and what was found. A failure also shows the log
+    up to there.
     """
     if bootstrap is None:
         others = {"--properties": properties_file, "--property": properties, "--prefix": prefix}
         given = [name for name, value in {**others, "--topics-file": topics_file}.items() if value]
         if given:
-            raise BadOptions(f"{', '.join(given)}: without --bootstrap scenarios run in memory, and use no Kafka")
+            raise BadOptions(f"{', '.join(given)}: only for scenarios on Kafka; add --bootstrap, or leave this out")
         found = in_memory(files)
     else:
         settings = load_settings(bootstrap, properties_file, properties, prefix, topics_file=topics_file)
         reach(settings, connect_timeout)
         found = on_kafka(files, settings)
     verdicts = []
-    # Whatever ends it here, what was made on Kafka is removed before the process ends.
+    # However this ends, the topics on Kafka are removed before the process ends.
     with closing(found):
         for verdict in found:
             verdicts.append(verdict)
@@ -90,18 +91,18 @@ def run(
 
 
 def in_memory(files: Sequence[Path]) -> Generator["FileVerdict", None, None]:
-    """Verdict after verdict."""
+    """Run the scenarios of some files in memory, and yield their verdicts."""
     from halter.scenarios.files import run_file
 
     yield from map(run_file, files)
 
 
 def on_kafka(files: Sequence[Path], settings: "Settings") -> Generator["FileVerdict", None, None]:
-    """Verdict after verdict; a signal ends it after all that was made is removed."""
+    """Run the scenarios of some files on Kafka, and yield their verdicts. SIGTERM removes everything, then ends it."""
     from halter.scenarios.files import read_file
     from halter.scenarios.kafka.judge import KafkaJudge, workers_needed
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_on_sigterm()
     read = [read_file(file) for file in files]
     workers = sum(workers_needed(it.scenario) for it in read if it.scenario is not None)
     with KafkaJudge(settings, workers) as judge:
@@ -110,7 +111,7 @@ def on_kafka(files: Sequence[Path], settings: "Settings") -> Generator["FileVerd
 
 
 def lines(verdict: "FileVerdict") -> list[str]:
-    """What is printed for a file."""
+    """Return the lines to print for a file."""
     if verdict.ok:
         return [f"ok      {verdict.file}"]
     return [
@@ -120,7 +121,7 @@ def lines(verdict: "FileVerdict") -> list[str]:
 
 
 def as_data(verdict: "FileVerdict") -> dict[str, Any]:
-    """What `--json` prints for a file."""
+    """Return what `--json` prints for a file."""
     from dataclasses import asdict
 
     return {

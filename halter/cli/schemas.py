@@ -1,6 +1,6 @@
-"""`halter schemas list | show | export`: the Avro schemas of the topics, for every language. Needs no Kafka.
+"""`halter schemas list | show | export | register`: the Avro schemas of the records, for programs in any language.
 
-`halter schemas register` puts them into a Schema Registry.
+Only `register` connects to something: the Schema Registry. None of them needs Kafka.
 """
 
 import json
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from halter.cli.client import Json
 from halter.cli.connection import Properties, PropertiesFile, load_settings
 from processors.errors import HalterError
 
@@ -18,20 +19,21 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, print, export and register the Avro schemas of the topics.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
 
 class UnknownRecord(HalterError):
-    """There is no schema of that name. Whoever asked looks at `halter schemas list`."""
+    """No schema has that name. Whoever asked looks at `halter schemas list`."""
 
 
 class FolderNotEmpty(HalterError):
-    """An export does not mix with other files. Whoever asked names an empty folder, or passes --overwrite."""
+    """The folder to export to has files. Whoever asked names an empty folder, or passes --overwrite."""
 
 
 @app.command("list", epilog="Example: `halter schemas list --json`.")
 def list_schemas(as_json: Json = False) -> None:
-    """List every record: its topics, its fingerprint as records carry it after C3 01, and what it is."""
+    """List every schema: its topics, its fingerprint, and what the record is.
+
+    An Avro record begins with the bytes C3 01 and this fingerprint.
+    """
     from processors.codec import Schemas
 
     records = Schemas.load().records
@@ -65,7 +67,7 @@ def list_schemas(as_json: Json = False) -> None:
 def show_schema(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a record, e.g. ExternalEvent.")],
 ) -> None:
-    """Print the schema of one record, self-contained: every Avro library takes it as it is."""
+    """Print the schema of one record. It is self-contained: every Avro library can use it as it is."""
     from processors.codec import Schemas
 
     records = Schemas.load().records
@@ -81,10 +83,10 @@ def show_schema(
 
 @app.command("export", epilog="Example: `halter schemas export build/avro`.")
 def export_schemas(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; made if it is not there.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write to a folder that has files.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to. It is created if needed.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write even if the folder has files.")] = False,
 ) -> None:
-    """Write the schema of every record, self-contained, as DIR/<record>.avsc, and DIR/fingerprints.json."""
+    """Write every schema to a folder, as DIR/<record>.avsc, and their fingerprints as DIR/fingerprints.json."""
     from processors.codec import Schemas
 
     schemas = Schemas.load()
@@ -92,7 +94,7 @@ def export_schemas(
         folder.mkdir(parents=True, exist_ok=True)
         if not overwrite and any(folder.iterdir()):
             raise FolderNotEmpty(
-                f"expected an empty folder, found files in {folder}: name another, or pass --overwrite"
+                f"expected an empty folder, found files in {folder}: name another folder, or pass --overwrite"
             )
         schemas.export(folder)
     except OSError as error:
@@ -104,10 +106,11 @@ def export_schemas(
 def register_schemas(
     properties_file: PropertiesFile = None, properties: Properties = None, as_json: Json = False
 ) -> None:
-    """Put the schemas of all records that are no state into the Schema Registry, and print their ids.
+    """Register the schemas in the Schema Registry and print their ids.
 
-    For installations where workers and clients may not do that (HALTER_REGISTER_SCHEMAS=false). What is there already
-    stays as it is. The registry is that of schema.registry.url, KAFKA_SCHEMA_REGISTRY_URL.
+    Use it where workers and clients may not register schemas (HALTER_REGISTER_SCHEMAS=false). Schemas that are already
+    registered stay as they are. Schemas of state topics are left out. The property schema.registry.url, or the
+    variable KAFKA_SCHEMA_REGISTRY_URL, says where the registry is.
     """
     from halter.registry import register
     from processors.codec import Schemas
@@ -123,7 +126,10 @@ def register_schemas(
 
 
 def topics_by_record(records: "Mapping[str, RecordSchema]") -> dict[str, list[str]]:
-    """Record name -> topics that it is found on, as topics.yaml has them; `events/*` names a folder of schemas."""
+    """Return record name -> the topics that hold it, by their names in topics.yaml.
+
+    In topics.yaml `events/*` stands for all schemas of that folder.
+    """
     from processors.topics import Topics
 
     topics = Topics.load().all

@@ -1,4 +1,4 @@
-"""`halter spec`: documents are checked and shown here, what is registered is `halter.cli.definitions`'."""
+"""`halter spec check | show`: checks and shows documents. `halter.cli.definitions` has put, list and get."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from halter.cli import definitions
-from halter.cli.client import connected, parsed_version
+from halter.cli.client import Json, connected, parsed_version
 from halter.cli.connection import (
     CONNECT_SECONDS,
     Bootstrap,
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Check, draw and register WfSpecs, TaskDefs and ExternalEventDefs.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
 
 class NoSuchFile(HalterError):
-    """A file was named that is not there. Whoever typed its name corrects it."""
+    """A named file does not exist. Whoever typed its name corrects it."""
 
 
 @app.command("check", epilog="Example: `halter spec check cart.yaml`. Exit code 1 if any file has a problem.")
@@ -36,15 +34,15 @@ def check(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="YAML or JSON: WfSpec documents, or files of definitions. `-` is standard input."
+            metavar="FILE...", help="WfSpec documents or files of definitions, YAML or JSON. `-` reads standard input."
         ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Say all that is wrong with files that `spec put` takes: file, line, column, what was expected and found.
+    """Check files for `spec put`, and print every problem with file, line and column, what was expected and found.
 
-    The files are checked together, by the rules by which they would be registered. Needs no cluster: whether TaskDefs
-    and events that are named and not in the files are registered is checked by `spec put`.
+    The files are checked together, by the same rules as when they are registered. This needs no Kafka. Only `spec put`
+    can check names that the files use and do not define, against what is registered.
     """
     from halter.definition_files import check_files
 
@@ -59,7 +57,7 @@ def check(
 
 
 def lines(checked: "CheckedFile") -> list[str]:
-    """What `spec check` prints for a file."""
+    """Return the lines that `spec check` prints for a file."""
     hints = [f"{hint.file}:{hint.line}:{hint.column}: hint: {hint.message} [{hint.code}]" for hint in checked.hints]
     if checked.problems:
         return [*(f"{problem} [{problem.code}]" for problem in checked.problems), *hints]
@@ -67,7 +65,7 @@ def lines(checked: "CheckedFile") -> list[str]:
 
 
 def contents(checked: "CheckedFile") -> list[str]:
-    """What is in a file, counted by kind; WfSpecs by name."""
+    """Return what is in a file: counts by kind, and the name of each WfSpec."""
     from processors.core.commands import PutExternalEventDef, PutTaskDef, PutWorkflowEventDef
 
     counted = {"ExternalEventDef": PutExternalEventDef, "TaskDef": PutTaskDef, "WorkflowEventDef": PutWorkflowEventDef}
@@ -81,7 +79,7 @@ def contents(checked: "CheckedFile") -> list[str]:
 
 
 def as_data(checked: "CheckedFile") -> dict[str, Any]:
-    """What `spec check --json` prints for a file."""
+    """Return what `spec check --json` prints for a file."""
     from dataclasses import asdict
 
     names = [wf_spec.name for wf_spec in checked.wf_specs]
@@ -104,13 +102,15 @@ def show(
         str,
         typer.Argument(
             metavar="FILE|NAME",
-            help="A WfSpec document, or a file of definitions with one WfSpec (`-` is standard input); or the name of "
-            "a registered one.",
+            help="A file with one WfSpec (`-` reads standard input), or the name of a registered WfSpec.",
         ),
     ],
-    mermaid: Annotated[bool, typer.Option("--mermaid", help="As a diagram, for Mermaid.")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid diagram.")] = False,
     version: Annotated[
-        str | None, typer.Option("--version", metavar="MAJOR[.REVISION]", help="Of a registered one; else the newest.")
+        str | None,
+        typer.Option(
+            "--version", metavar="MAJOR[.REVISION]", help="Version of the registered WfSpec. Default: the newest."
+        ),
     ] = None,
     bootstrap: Bootstrap = None,
     properties_file: PropertiesFile = None,
@@ -118,7 +118,7 @@ def show(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Show a WfSpec: its document as JSON with every default left out, or as a diagram."""
+    """Show a WfSpec: its document as JSON without default values, or a diagram."""
     from processors.core import diagram
 
     file = Path(source)
@@ -127,10 +127,13 @@ def show(
         from halter.definition_files import only_wf_spec
 
         if version is not None:
-            raise UsageMistake(f"--version: expected the name of a registered WfSpec with it, found the file {source}")
+            raise UsageMistake(
+                f"--version: expected the name of a registered WfSpec with it, found the file {source}; a file has no "
+                "version, leave --version out"
+            )
         wf_spec = only_wf_spec(file)
     elif file.suffix or file.name != source:
-        raise NoSuchFile(f"expected a WfSpec document, found no file {file}")
+        raise NoSuchFile(f"expected a WfSpec document, found no file {file}: check its name and this folder")
     else:
         with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
             wf_spec = definitions.registered_wf_spec(client, source, version)

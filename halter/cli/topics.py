@@ -1,4 +1,4 @@
-"""`halter topics plan | apply | acls`: options in, words out. What is done is in `halter.topic_admin`."""
+"""`halter topics plan | apply | acls`: parses options and prints results. The work is done in `halter.topic_admin`."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from halter.cli.client import Json
 from halter.cli.connection import (
     CONNECT_SECONDS,
     Bootstrap,
@@ -32,24 +33,23 @@ if TYPE_CHECKING:
 PENDING = 3
 REFUSED = 4
 
-app = typer.Typer(no_args_is_help=True, help="Compare the cluster with topics.yaml, and make it so.")
+app = typer.Typer(no_args_is_help=True, help="Compare the cluster with topics.yaml, create topics, print rights.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Copies = Annotated[
     str | None,
     typer.Option(
         "--replication",
         metavar="N|auto",
-        help="Copies of new topics; auto: three, or as many as there are brokers. Else topics.yaml.",
+        help="Replicas of new topics; auto: three, or as many as there are brokers. Default: as in topics.yaml.",
     ),
 ]
-EXIT_CODES = f"Exit codes: 0 nothing to do or done, 1 error, {PENDING} plan has changes, {REFUSED} refused."
+EXIT_CODES = f"Exit codes: 0 nothing to do or done, 1 error, {PENDING} the plan has changes, {REFUSED} refused."
 PLAN_EXAMPLES = "Examples: `halter topics plan -b kafka:9092`, `halter topics plan --json`. " + EXIT_CODES
 APPLY_EXAMPLES = "Example, for one broker: `halter topics apply --yes --replication auto`. " + EXIT_CODES
 
 
 class NotConfirmed(HalterError):
-    """Nobody said yes to the changes. Whoever runs `apply` does, or passes --yes."""
+    """Nobody confirmed the changes. Whoever runs `apply` confirms them, or passes --yes."""
 
 
 class BadReplication(UsageMistake):
@@ -83,7 +83,7 @@ def show_plan(
 
 @app.command("apply", epilog=APPLY_EXAMPLES)
 def apply_plan(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     replication: Copies = None,
     partitions: Partitions = None,
     as_json: Json = False,
@@ -94,7 +94,7 @@ def apply_plan(
     topics_file: TopicsFile = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Create and configure topics as topics.yaml says. Deletes nothing, changes no partition count."""
+    """Create and configure topics as topics.yaml says. Deletes no topic and changes no number of partitions."""
     from halter.topic_admin import Action, apply
 
     settings = load_settings(
@@ -104,7 +104,7 @@ def apply_plan(
         planned, admin = make_plan(settings, replication, connect_timeout)
     typer.echo("\n".join(lines(planned)), err=as_json)
     if planned.refused:
-        typer.echo("Nothing was changed, because something is refused.", err=True)
+        typer.echo("Nothing was changed: a change was refused, see the lines that begin with !.", err=True)
         if as_json:
             typer.echo(json.dumps(as_data(planned) | {"applied": False}, indent=2))
         raise typer.Exit(REFUSED)
@@ -119,9 +119,9 @@ def apply_plan(
         typer.echo(f"Done: {len(created)} created, {len(altered)} altered.")
 
 
-@app.command("acls", epilog="Example: `halter topics acls --service worker`. Asks no cluster, grants nothing.")
+@app.command("acls", epilog="Example: `halter topics acls --service worker`. This only prints: it grants nothing.")
 def show_acls(
-    service: Annotated[str | None, typer.Option("--service", help="Only the rights of this one.")] = None,
+    service: Annotated[str | None, typer.Option("--service", help="Print only the rights of this service.")] = None,
     as_json: Json = False,
     bootstrap: Bootstrap = None,
     properties_file: PropertiesFile = None,
@@ -129,7 +129,7 @@ def show_acls(
     prefix: Prefix = None,
     topics_file: TopicsFile = None,
 ) -> None:
-    """Print the rights that `services` of topics.yaml implies, as kafka-acls commands."""
+    """Print the rights that each service needs, as kafka-acls commands. `services` in topics.yaml lists them."""
     from halter.topic_acls import acls, commands
 
     settings = load_settings(bootstrap, properties_file, properties, prefix, topics_file=topics_file)
@@ -141,7 +141,7 @@ def show_acls(
 
 
 def make_plan(settings: "Settings", replication: str | None, connect_timeout: float) -> "tuple[Plan, Any]":
-    """Return the plan for a cluster, and the client that asked for it."""
+    """Return the plan for a cluster, and the admin client that asked the cluster."""
     from confluent_kafka.admin import AdminClient
 
     from halter.topic_admin import plan
@@ -155,7 +155,7 @@ def make_plan(settings: "Settings", replication: str | None, connect_timeout: fl
 
 
 def read_replication(text: str | None) -> "Replication":
-    """Read the option: a number, `auto` or nothing."""
+    """Parse the option: a number, `auto` or nothing."""
     if text is None or text == "auto":
         return text  # type: ignore[return-value]  # mypy does not narrow str to a Literal
     if not text.isdecimal() or int(text) < 1:
@@ -164,16 +164,16 @@ def read_replication(text: str | None) -> "Replication":
 
 
 def confirm(settings: "Settings") -> None:
-    """Ask; raise NotConfirmed unless somebody says yes."""
+    """Ask for confirmation. Raises NotConfirmed unless the answer is yes."""
     where = f"{settings.environment} at {settings.bootstrap}" if settings.environment else settings.bootstrap
     if not sys.stdin.isatty():
-        raise NotConfirmed(f"nothing was changed at {where}: pass --yes where nobody can be asked")
+        raise NotConfirmed(f"nothing was changed at {where}: there is no terminal to ask for confirmation, pass --yes")
     if not typer.confirm(f"Apply this to {where}?", err=True):
         raise NotConfirmed(f"nothing was changed at {where}")
 
 
 def lines(planned: "Plan") -> Iterator[str]:
-    """Yield the plan for people: `+` create, `~` alter, `!` refused, and how many stay as they are."""
+    """Yield the plan as lines: `+` create, `~` alter, `!` refused, and the number of topics that stay as they are."""
     width = max(len(change.topic.name) for change in planned.changes)
     for change in planned.changes:
         topic = change.topic
@@ -193,7 +193,7 @@ def lines(planned: "Plan") -> Iterator[str]:
 
 
 def together(mark: str, sentences: Mapping[str, Iterable[str]]) -> Iterator[str]:
-    """Yield each sentence once, with the topics that it is about: what is wrong is often wrong with all."""
+    """Yield each sentence once, with all topics that it is about: one problem often affects many topics."""
     about: dict[str, list[str]] = {}
     for name, said in sentences.items():
         for sentence in said:
@@ -208,7 +208,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def as_data(planned: "Plan") -> dict[str, Any]:
-    """Return the plan for programs."""
+    """Return the plan as data, for --json."""
     return {
         "changes": [
             {

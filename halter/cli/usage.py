@@ -1,4 +1,4 @@
-"""Mistakes of whoever typed a command, told as all others are, with the exit code of wrong options."""
+"""Errors in how a command is used. They end it with one sentence, like all errors, but with exit code 2."""
 
 from typing import Final, TypeVar
 
@@ -12,8 +12,15 @@ class UsageMistake(HalterError):
     """Options or arguments cannot be used, alone or together. Whoever typed them corrects them."""
 
 
+class BadOptions(UsageMistake):
+    """Options do not go together. Whoever typed them decides which one is meant."""
+
+
 def in_utf8(words: Words) -> Words:
-    """Be the callback of an argument that becomes part of a record, where bytes that are no text have no place."""
+    """Return the words of an argument. Raises UsageMistake if they are not UTF-8, which no record can hold.
+
+    Use it as the `callback` of an argument that becomes part of a record.
+    """
     given: str | list[str] | None = words
     for word in [given] if isinstance(given, str) else given or ():
         try:

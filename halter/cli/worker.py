@@ -1,4 +1,4 @@
-"""`halter worker`: options in; one worker in this process, or a supervisor over several processes."""
+"""`halter worker`: parses the options, then runs one worker in this process, or a supervisor of several processes."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ from halter.cli.connection import (
     load_settings,
 )
 from halter.cli.ending import end_on_sigterm, ends_at_once
-from halter.cli.usage import UsageMistake
+from halter.cli.usage import BadOptions
 
 if TYPE_CHECKING:
     from processors.runtime import Readiness
@@ -33,34 +33,31 @@ LOOPBACK = "127.0.0.1"
 OWN_OPTIONS = ("--processes", "--slot-prefix", "--slot", "--ready-file", "--health-port")
 
 
-class BadOptions(UsageMistake):
-    """Options that do not go together. Whoever typed them decides which one is meant."""
-
-
 def worker(
     processes: Annotated[
-        int, typer.Option(min=1, max=256, help="Run so many worker processes and start again those that end.")
+        int, typer.Option(min=1, max=256, help="Number of worker processes. One that ends is started again.")
     ] = 1,
     slot: Annotated[
         str | None,
         typer.Option(
-            help="This worker's place in the group, a name that no other living worker has. Killed and started again "
-            "with it soon, it goes on with its shards at once. Default: a new name, and shards move when it ends.",
+            help="Name of this worker in the group; no other running worker may have it. A worker that is killed and "
+            "soon started again with the same slot keeps its shards. Default: a new name; the shards move to other "
+            "workers when this one ends.",
             show_default=False,
         ),
     ] = None,
     slot_prefix: Annotated[
         str | None,
         typer.Option(
-            help="With --processes: slots are PREFIX-0, PREFIX-1, … Default: host name and a new name.",
+            help="With --processes: the slots are PREFIX-0, PREFIX-1, … Default: host name and a new name.",
             show_default=False,
         ),
     ] = None,
     ready_file: Annotated[
         Path | None,
         typer.Option(
-            help="A file that exists while all shards that the group gave are folded. Each of several processes has "
-            "its own beside it: FILE.0, FILE.1, …",
+            help="File that exists while the worker is ready: it handles all shards that the group gave it. With "
+            "--processes, each process also has its own: FILE.0, FILE.1, …",
             show_default=False,
         ),
     ] = None,
@@ -70,7 +67,8 @@ def worker(
             min=1,
             max=PORT_MAX,
             envvar="HALTER_HEALTH_PORT",
-            help="Answer GET /live, /ready and /metrics at this port; more processes take the next ones.",
+            help="Answer GET /live, /ready and /metrics at this port. With --processes, the others take the next "
+            "ports.",
             show_default=False,
         ),
     ] = None,
@@ -79,22 +77,24 @@ def worker(
         typer.Option(
             metavar="ADDRESS",
             envvar="HALTER_HEALTH_HOST",
-            help="Answer them at this address, IPv4, IPv6 or a name; 0.0.0.0 is every IPv4 address, :: every IPv6 "
-            "address. No password is asked for. Default: 127.0.0.1.",
+            help="Address for --health-port: IPv4, IPv6 or a name. 0.0.0.0 is every IPv4 address, :: every IPv6 "
+            "address. Anyone who reaches it gets an answer, without a password. Default: 127.0.0.1.",
             show_default=False,
         ),
     ] = None,
     log_format: Annotated[
-        Literal["console", "json"], typer.Option(help="For people, or one JSON object per line.")
+        Literal["console", "json"], typer.Option(help="Log for people, or as one JSON object per line.")
     ] = "console",
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="The least to log.")] = "info",
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="Lowest level to log.")] = (
+        "info"
+    ),
     scenario: Annotated[
         bool,
         typer.Option(
             "--scenario",
             hidden=True,
-            help="Be the worker of `halter scenario run --bootstrap`: standard input says what for, and when a timer "
-            "may fire.",
+            help="Be the worker of `halter scenario run --bootstrap`: standard input gives the scenario's topics, and "
+            "says when a timer may fire.",
         ),
     ] = False,
     bootstrap: Bootstrap = None,
@@ -104,9 +104,9 @@ def worker(
     partitions: Partitions = None,
     topics_file: TopicsFile = None,
 ) -> None:
-    """Run workers: they fold commands, events and reports until SIGTERM or Ctrl-C.
+    """Run workers until SIGTERM or Ctrl-C. Workers handle the records of all WfRuns: commands, events and reports.
 
-    They may be killed at any time; nothing is lost or doubled. Stopping takes 5 seconds at most.
+    You may kill a worker at any time: nothing is lost or doubled. Stopping takes 5 seconds at most.
 
     - `halter worker`
     - `halter worker --processes 2 --ready-file ready.json`
@@ -115,9 +115,9 @@ def worker(
     from processors.observability import configure_logging
 
     if processes > 1 and slot is not None:
-        raise BadOptions("--slot is for one process; with --processes name a --slot-prefix")
+        raise BadOptions("--slot is for one process; with --processes use --slot-prefix")
     if processes == 1 and slot_prefix is not None:
-        raise BadOptions("--slot-prefix is for several --processes; for one process name a --slot")
+        raise BadOptions("--slot-prefix is for several --processes; for one process use --slot")
     if health_port is not None and health_port + processes - 1 > PORT_MAX:
         expected = f"expected a port that has {processes - 1} more above it for --processes {processes}"
         raise BadOptions(f"--health-port: {expected}, found {health_port}")
@@ -131,7 +131,10 @@ def worker(
         run_scenarios(settings)
     elif processes > 1:
         if settings.store != "memory" and slot_prefix is None:
-            raise BadOptions(f"the store '{settings.store}' needs slots that stay: name a --slot-prefix")
+            raise BadOptions(
+                f"--processes: the store '{settings.store}' keeps its files by slot, so slots must keep their names: "
+                "add --slot-prefix"
+            )
         supervise(processes, slot_prefix or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", ready_file, health_port)
     else:
         health = None if health_port is None else (health_host or LOOPBACK, health_port)
@@ -139,7 +142,7 @@ def worker(
 
 
 def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, health: tuple[str, int] | None) -> None:
-    """Be a worker; `health`: the address and port at which it says how it is."""
+    """Run a worker in this process. `health` is the address and port of /live, /ready and /metrics."""
     from processors.observability import Probes
     from processors.runtime import Readiness
 
@@ -150,7 +153,7 @@ def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, he
 
 
 def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readiness: "Readiness") -> None:
-    """Wait for Kafka, and for a Schema Registry that is needed, then fold until a signal."""
+    """Wait for Kafka, and for the Schema Registry if one is used; then fold until a signal."""
     import structlog
 
     from halter.registry import until_prepared
@@ -162,9 +165,9 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
     from processors.shard import ShardFactory
     from processors.stores.choice import chosen
 
-    ready = ReadyFile(ready_file) if ready_file else None  # who was killed may have left it behind
+    ready = ReadyFile(ready_file) if ready_file else None  # first: a killed process may have left the file behind
     topics, codec = settings.topics(), settings.codec()
-    end_on_sigterm()  # until the worker stops in its own way
+    end_on_sigterm()  # until the worker handles SIGTERM itself
     with ends_at_once():
         app.await_kafka(settings, topics, readiness)
         app.expect_topics(settings, topics)
@@ -195,7 +198,7 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
 
 
 def run_scenarios(settings: "Settings") -> None:
-    """Be the worker of a scenario: get ready, wait to be told of which, and end with whoever told it."""
+    """Be the worker of a scenario: get ready, wait on standard input for the scenario, end when standard input does."""
     import io
     import threading
     from dataclasses import replace
@@ -209,7 +212,7 @@ def run_scenarios(settings: "Settings") -> None:
     from processors.shard import ShardFactory
 
     codec = Codec.load(release=settings.schemas)
-    # Without a buffer, whose lock a thread that reads would hold when the process ends.
+    # Unbuffered: a reading thread would hold the lock of a buffer when the process ends.
     told = io.FileIO(sys.stdin.fileno(), closefd=False)
     line = told.readline()
     if not line:
@@ -232,7 +235,7 @@ def run_scenarios(settings: "Settings") -> None:
 
 
 def supervise(processes: int, slot_prefix: str, ready_file: Path | None, health_port: int | None) -> None:
-    """Run worker processes with the options of this one, each in a slot of its own."""
+    """Run worker processes with the options of this process, each in a slot of its own."""
     from halter.supervisor import Supervisor
     from halter_kafka import COMMAND
 
@@ -245,7 +248,7 @@ def supervise(processes: int, slot_prefix: str, ready_file: Path | None, health_
             own += ["--health-port", str(health_port + numbers[slot])]
         return [*COMMAND, *shared, *own]
 
-    # Whether a process has worked before it ended shows in its ready file, asked for or not.
+    # The supervisor always needs ready files: they show whether a process has worked before it ended.
     with tempfile.TemporaryDirectory(prefix="halter-") as folder:
         beside = ready_file or Path(folder) / "ready"
         ready_files = {slot: Path(f"{beside}.{number}") for slot, number in numbers.items()}
@@ -253,7 +256,7 @@ def supervise(processes: int, slot_prefix: str, ready_file: Path | None, health_
 
 
 def without_options(arguments: list[str], names: tuple[str, ...]) -> list[str]:
-    """Return a command line without some options and their values, written `--name value` or `--name=value`."""
+    """Return a command line without some options and their values (`--name value` or `--name=value`)."""
     kept, skip = [], False
     for argument in arguments:
         if skip:

@@ -53,7 +53,10 @@ def test_a_folder_of_the_same_name_is_no_wf_spec_document(
 def test_a_file_has_no_version(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = halter(capsys, "spec", "show", str(CART), "--version", "7.7")
     assert code == 2
-    assert err == f"halter: --version: expected the name of a registered WfSpec with it, found the file {CART}\n"
+    assert err == (
+        f"halter: --version: expected the name of a registered WfSpec with it, found the file {CART}; a file has no "
+        "version, leave --version out\n"
+    )
 
 
 # Wrong use.
@@ -65,10 +68,10 @@ def test_a_file_has_no_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "cart", "--version", "x"], "--version: expected MAJOR or MAJOR.REVISION, found 'x'"),
         (["spec", "show", "cart", "--version", "x"], "--version: expected MAJOR or MAJOR.REVISION, found 'x'"),
         (["run", "cart", "--var", "foo"], "--var: expected NAME=VALUE, found 'foo'"),
-        (["show", "w", "-X", "foo"], "--property: expected KEY=VALUE, found no '=' after 'foo'"),
+        (["show", "w", "-X", "foo"], "--property: expected KEY=VALUE, found no '=' in 'foo'"),
         (
             ["scenario", "run", "a.yaml", "--prefix", "p"],
-            "--prefix: without --bootstrap scenarios run in memory, and use no Kafka",
+            "--prefix: only for scenarios on Kafka; add --bootstrap, or leave this out",
         ),
         (
             ["topics", "plan", "--replication", "foo"],
@@ -76,12 +79,12 @@ def test_a_file_has_no_version(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (
             ["worker", "--slot", "a", "--processes", "2"],
-            "--slot is for one process; with --processes name a --slot-prefix",
+            "--slot is for one process; with --processes use --slot-prefix",
         ),
         (["broker", "--brokers", "2"], "--brokers: expected 1 or 3, found 2: two cannot outvote the loss of one"),
         (["broker", "--brokers", "0"], "--brokers: expected 1 or 3, found 0"),
         (["broker", "--brokers", "4"], "--brokers: expected 1 or 3, found 4"),
-        (["worker", "--slot-prefix", "a"], "--slot-prefix is for several --processes; for one process name a --slot"),
+        (["worker", "--slot-prefix", "a"], "--slot-prefix is for several --processes; for one process use --slot"),
         (
             ["worker", "--processes", "2", "--health-port", "65535"],
             "--health-port: expected a port that has 1 more above it for --processes 2, found 65535",
