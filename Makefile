@@ -47,7 +47,7 @@ check: lint types contracts ## Run what needs no Kafka: a few minutes
 	@$(BIN)/python -m pytest -m "not broker and not docker and not chaos" $(ARGS)
 
 compiled: $(COMPILED)/.built ## Test the core as mypyc compiles it: two minutes to build, one to test
-	@HALTER_CORE=compiled $(BIN)/pytest $(IN_TWO) -o pythonpath=$(COMPILED) -p no:cacheprovider tests/core tests/adapters/test_released.py \
+	@HALTER_CORE=compiled $(BIN)/pytest $(IN_TWO) -o pythonpath=$(COMPILED) -p no:cacheprovider tests/core tests/fold/test_released.py \
 		--ignore tests/core/test_search_finds.py
 
 simulate: $(DEV) ## Simulate workers over a model of Kafka, thousands of faults a minute (MINUTES=10 SEED=1)
@@ -68,8 +68,8 @@ search: $(DEV) ## Explore every order of inputs, far: minutes, on all processors
 
 fuzz: $(DEV) ## Try random WfSpecs, commands and bytes for long (EXAMPLES=20000 per property)
 	@HALTER_EXAMPLES=$(or $(EXAMPLES),20000) HALTER_MANY=100000 $(BIN)/python -m pytest tests/core/test_properties.py \
-		tests/adapters/test_hostile.py --timeout 0 $(ARGS)
-	@HALTER_DEAREST=1 $(BIN)/python -m pytest tests/adapters/test_dearest_records.py --timeout 0 $(ARGS)
+		tests/fold/test_hostile.py --timeout 0 $(ARGS)
+	@HALTER_DEAREST=1 $(BIN)/python -m pytest tests/fold/test_dearest_records.py --timeout 0 $(ARGS)
 
 bench: $(MEASURED) ## Measure on a real Kafka: five minutes (CORE=compiled; ARGS=--write writes to docs/performance.md)
 	@$(WITH_CORE) $(BIN)/python -m bench $(ARGS)

@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.wf_specs import DEFINITIONS, INTERRUPT, wf_run_id
-from processors import app
 from processors.codec import Codec
-from processors.core.commands import ExternalEvent, RunWf
-from processors.definitions_view import DefinitionsView
-from processors.errors import HalterError
-from processors.inputs import EXTERNAL_EVENTS, InputRecord
-from processors.observability import ReadyFile, configure_logging
-from processors.outputs import OutputRecord
+from processors.core.records.commands import ExternalEvent, RunWf
+from processors.core.records.errors import HalterError
+from processors.fold.definitions_view import DefinitionsView
+from processors.fold.inputs import EXTERNAL_EVENTS, InputRecord
+from processors.fold.outputs import OutputRecord
+from processors.fold.shard_fold import Shard, ShardFactory
+from processors.kafka.settings import Settings
 from processors.runtime import Slot
-from processors.settings import Settings
-from processors.shard import Shard, ShardFactory
+from processors.worker import app
+from processors.worker.observability import ReadyFile, configure_logging
 from tests.support.shard_rig import ShardRig
 
 LOG: Final = "wf-events"

@@ -13,9 +13,9 @@ from typing import Any
 import fastavro
 
 from processors.codec import Codec
-from processors.core.commands import ExternalEvent
-from processors.core.events import Cause, Halt, LogEntry, NodeCompleted, SpawnChild, VariableWrite
-from processors.core.model import NodeRun, PendingInterrupt, Status, ThreadRun, ThreadType
+from processors.core.records.commands import ExternalEvent
+from processors.core.records.events import Cause, Halt, LogEntry, NodeCompleted, SpawnChild, VariableWrite
+from processors.core.records.model import NodeRun, PendingInterrupt, Status, ThreadRun, ThreadType
 from tests.support.records import plain_record, without_logical_types
 
 CALLS = 20_000

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from processors.core import engine
+from processors.core.rules import engine
 from tests.support.machine import Machine
 
 

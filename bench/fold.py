@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 
 from bench.wf_specs import END, ON_ADD, WAITING, interrupted, thread, wf_spec
 from halter.scenarios.definitions import register
-from processors.core.commands import ExternalEvent, PutExternalEventDef, RunWf
-from processors.core.context import Context, Limits
-from processors.core.engine import handle, new_run
-from processors.core.events import Cause
-from processors.core.model import Changes, WfRun
-from processors.core.values import VariableType
+from processors.core.records.commands import ExternalEvent, PutExternalEventDef, RunWf
+from processors.core.records.events import Cause
+from processors.core.records.model import Changes, WfRun
+from processors.core.records.values import VariableType
+from processors.core.rules.context import Context, Limits
+from processors.core.rules.engine import handle, new_run
 from tests.support.machine import Machine
 
 TARGET_US = 60

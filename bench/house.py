@@ -18,9 +18,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from bench.wf_specs import DEFINITIONS, wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.codec import Codec
-from processors.core.commands import RunWf
-from processors.core.events import LogEntry
-from processors.fold_position import FoldPosition
+from processors.core.records.commands import RunWf
+from processors.core.records.events import LogEntry
+from processors.core.records.fold_position import FoldPosition
 from tests.support.halter_processes import NOTHING, Halter
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")

@@ -19,9 +19,9 @@ from bench.figures import Figures, percentile
 from bench.house import House
 from bench.wf_specs import wf_run_id
 from halter.broker import EmbeddedBroker
-from processors.core.commands import ExternalEvent, RunWf
-from processors.core.events import Rejected, WfRunStarted
-from processors.errors import HalterError
+from processors.core.records.commands import ExternalEvent, RunWf
+from processors.core.records.errors import HalterError
+from processors.core.records.events import Rejected, WfRunStarted
 
 WF_RUNS = 20_000
 """So many that none is interrupted twice at once: two handlers that run beside each other end in one `Resume`."""

@@ -3,9 +3,9 @@
     python -m bench.resting [--remembered 10 100 1000 10000] [--json]
 
 A WfRun that is sent a heartbeat a minute rests in between: its rows are decoded again for each. Of what it remembers
-only the keys are needed (`processors/stores/remembered.py`). One interrupt is decoded, folded and its outputs taken, in
-a turn of its own, of some WfRuns in turn; all of them rest before each. The first time a WfRun is touched after a
-restart, all its rows are decoded (`first`). CPU time, because the machine may have other work.
+only the keys are needed (`processors/fold/stores/remembered.py`). One interrupt is decoded, folded and its outputs
+taken, in a turn of its own, of some WfRuns in turn; all of them rest before each. The first time a WfRun is touched
+after a restart, all its rows are decoded (`first`). CPU time, because the machine may have other work.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from typing import Any
 
 from bench.restore import Bench
 from bench.wf_specs import wf_run_id
-from processors.core.model import ExternalEventStatus, WfRunExternalEvent
-from processors.stores.store import external_event_row_key
+from processors.core.records.model import ExternalEventStatus, WfRunExternalEvent
+from processors.fold.stores.store import external_event_row_key
 
 REMEMBERED = (10, 100, 1_000, 10_000)
 WF_RUNS = 4

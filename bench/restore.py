@@ -28,8 +28,8 @@ from typing import Any
 from bench.house import House
 from bench.wf_specs import DEFINITIONS, IDLE, wf_run_id
 from halter.broker import EmbeddedBroker
-from processors.core.commands import ExternalEvent, RunWf
-from processors.observability import configure_logging
+from processors.core.records.commands import ExternalEvent, RunWf
+from processors.worker.observability import configure_logging
 from tests.support.shard_rig import ShardRig
 
 NUMBERS = (1, 1_000, 100_000, 1_000_000)

@@ -16,8 +16,8 @@ import time
 from typing import Any
 
 from bench.wf_specs import DEFINITIONS, ORDER, wf_run_id
-from processors.core.commands import ExternalEvent, RunWf
-from processors.inputs import InputRecord
+from processors.core.records.commands import ExternalEvent, RunWf
+from processors.fold.inputs import InputRecord
 from tests.support.shard_rig import ShardRig
 
 TARGET_US = 100

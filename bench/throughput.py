@@ -18,7 +18,7 @@ from bench.figures import Figures
 from bench.house import AtOnce, House
 from bench.wf_specs import wf_run_id
 from halter.broker import EmbeddedBroker
-from processors.core.commands import ExternalEvent
+from processors.core.records.commands import ExternalEvent
 
 OUTPUT_TOPICS = ("wf-events", "wf-runs", "thread-runs", "wf-run-external-events", "fold-positions")
 EVENTS_PER_INTERRUPT = 7

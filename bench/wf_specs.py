@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from processors.core.commands import DefinitionCommand, PutExternalEventDef, PutTaskDef, PutWfSpec
+from processors.core.records.commands import DefinitionCommand, PutExternalEventDef, PutTaskDef, PutWfSpec
 
 
 def wf_spec(name: str, threads: dict[str, Any]) -> PutWfSpec:

@@ -6,7 +6,7 @@ python docs/topics_table.py
 import sys
 from pathlib import Path
 
-from processors.topics import Topic, Topics
+from processors.kafka.topics import Topic, Topics
 
 PAGE = Path(__file__).with_name("topics.md")
 BEGIN, END = "<!-- from topics.yaml: begin -->", "<!-- from topics.yaml: end -->"

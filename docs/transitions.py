@@ -6,7 +6,7 @@ python docs/transitions.py
 import sys
 from pathlib import Path
 
-from processors.core.model import TRANSITION_CAUSES
+from processors.core.records.model import TRANSITION_CAUSES
 
 PAGE = Path(__file__).parent / "rules" / "threads.md"
 BEGIN, END = "<!-- from model.TRANSITION_CAUSES: begin -->", "<!-- from model.TRANSITION_CAUSES: end -->"

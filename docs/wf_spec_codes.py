@@ -7,9 +7,9 @@ import re
 import sys
 from pathlib import Path
 
-from halter.yaml_files import parse_yaml
-from processors.core.diagram import mermaid
-from processors.core.validate import CODES, check_document
+from halter.files.yaml_files import parse_yaml
+from halter.show.diagram import mermaid
+from processors.core.wf_spec.validate import CODES, check_document
 
 PAGE = Path(__file__).with_name("wf-spec.md")
 

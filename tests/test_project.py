@@ -18,8 +18,8 @@ import yaml
 from halter.broker.configuration import Place, properties
 from halter.broker.jars import KAFKA_VERSION
 from halter.cli import COMMANDS, load
-from processors.settings import VARIABLES
-from processors.topics import Topics
+from processors.kafka.settings import VARIABLES
+from processors.kafka.topics import Topics
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -97,7 +97,7 @@ def test_the_core_imports_itself_its_errors_and_what_is_pure_of_the_standard_lib
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module or ""]
             for name in names:
-                ours = name.startswith("processors.core") or name in {"processors", "processors.errors"}
+                ours = name.startswith("processors.core") or name in {"processors", "processors.core.records.errors"}
                 if not ours and name.split(".")[0] not in PURE_STANDARD_LIBRARY:
                     found.add(f"{path.relative_to(ROOT)}: {name}")
     assert found == set()
@@ -178,7 +178,7 @@ def test_the_wheel_carries_the_code_and_nothing_but_it(wheel: Path) -> None:
 
 
 def test_the_wheel_finds_its_own_files(wheel: Path, tmp_path: Path) -> None:
-    program = "from processors.resources import resource; print(resource('topics.yaml'))"
+    program = "from processors.codec.resources import resource; print(resource('topics.yaml'))"
     answer = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(wheel)},

@@ -103,7 +103,7 @@ def test_the_command_tells_of_a_package_of_theirs_that_comes_first_on_the_path(t
 @pytest.mark.parametrize("before", ["", "import processors; "])
 def test_a_program_that_has_a_package_of_its_own_is_told_by_an_import_error(theirs: Path, before: str) -> None:
     found = package(theirs, "processors")
-    answer = run(sys.executable, "-c", f"{before}import halter.client", cwd=theirs)
+    answer = run(sys.executable, "-c", f"{before}import halter.client.client", cwd=theirs)
     assert answer.returncode == 1
     assert answer.stderr.endswith(f"NameTaken: {sentence(found)}")
     assert answer.stdout == ("their code ran\n" if before else "")

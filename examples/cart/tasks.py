@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 from halter.client import Client
-from halter.worker import BusinessException, Task, TaskWorker
-from processors.core.values import Value
-from processors.errors import HalterError
-from processors.settings import Settings
+from halter.task_worker import BusinessException, Task, TaskWorker
+from processors.core.records.errors import HalterError
+from processors.core.records.values import Value
+from processors.kafka.settings import Settings
 
 DECLINED_CARD = "card-00000002"
 SECONDS_TO_CHARGE = 0.002

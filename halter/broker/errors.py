@@ -1,6 +1,6 @@
 """What can go wrong with the embedded broker, each with what to do about it."""
 
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 
 
 class JarsMissing(HalterError):

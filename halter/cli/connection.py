@@ -17,10 +17,10 @@ import typer
 
 from halter.cli.ending import ends_at_once
 from halter.cli.usage import UsageMistake
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
-    from processors.settings import Settings
+    from processors.kafka.settings import Settings
 
 PANEL = "Where Kafka is"
 
@@ -106,7 +106,7 @@ def load_settings(
     """Return the settings for a command. Its options override variables, which override the properties file."""
     import structlog
 
-    from processors.settings import Settings
+    from processors.kafka.settings import Settings
 
     if not structlog.is_configured():
         # stdout is for results. A command reports errors of Kafka in the sentence it ends with.
@@ -135,7 +135,7 @@ def load_settings(
 @contextmanager
 def patience() -> Iterator[None]:
     """Turn KafkaSilent into a KafkaNotThere that says how to wait longer. Ctrl-C ends the process meanwhile."""
-    from processors.settings import KafkaSilent
+    from processors.kafka.settings import KafkaSilent
 
     with ends_at_once():
         try:

@@ -1,4 +1,4 @@
-"""`halter spec put | list | get`: registers and shows definitions. `halter.definition_files` reads the files."""
+"""`halter spec put | list | get`: registers and shows definitions. `halter.files.definition_files` reads the files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,16 +17,16 @@ from halter.cli.connection import (
     Properties,
     PropertiesFile,
 )
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
     from halter.client import Client
-    from halter.definition_files import Written
-    from halter.yaml_files import Problem
-    from processors.core.definitions import Definitions
-    from processors.core.events import Definition
-    from processors.core.model import WfSpecId
-    from processors.core.spec import WfSpec
+    from halter.files.definition_files import Written
+    from halter.files.yaml_files import Problem
+    from processors.core.records.events import Definition
+    from processors.core.records.model import WfSpecId
+    from processors.core.records.spec import WfSpec
+    from processors.core.wf_spec.definitions import Definitions
 
 PUT_EXAMPLES = (
     "Examples: `halter spec put cart.yaml`, `halter spec put defs/*.yaml --json`. "
@@ -87,8 +87,8 @@ def put(
     If another client registers something in between, a definition may be refused all the same. The command then ends
     and does not send the rest.
     """
-    from halter.definition_files import InvalidDefinitions, read_definition_files
-    from halter.yaml_files import UnreadableFile
+    from halter.files.definition_files import InvalidDefinitions, read_definition_files
+    from halter.files.yaml_files import UnreadableFile
 
     try:
         written = read_definition_files(files)
@@ -112,8 +112,8 @@ def put_all(client: "Client", written: "list[Written]", results: list[dict[str, 
 
     A definition that was sent and has no answer may still become registered; none is sent after it.
     """
-    from halter.client import DefinitionRefused
-    from halter.reading import PartitionsDiffer, TopicMissing
+    from halter.client.client import DefinitionRefused
+    from halter.client.reading import PartitionsDiffer, TopicMissing
 
     for index, problem in client.refusals(one.command for one in written):
         results[index]["outcome"] = "refused"
@@ -164,7 +164,7 @@ def registered(client: "Client", known: "Definitions", one: "Written", timeout_s
 
     Raises DefinitionRefused, NoOutcome and the errors of sending.
     """
-    from processors.core.definitions import kind_of
+    from processors.core.wf_spec.definitions import kind_of
 
     command = one.command
     was_there = bool(known.live_versions(kind_of(command), command.name))
@@ -221,7 +221,7 @@ def outdated(definition: "Definition", definitions: "Definitions") -> "Iterator[
 
 def wf_spec_id_of(definition: "Definition") -> "WfSpecId | None":
     """Return the WfSpecId of a definition that is a WfSpec, else None."""
-    from processors.core.model import WfSpecId
+    from processors.core.records.model import WfSpecId
 
     return WfSpecId(definition.name, *astuple(definition.version)) if definition.kind == "WF_SPEC" else None
 
@@ -267,8 +267,8 @@ def missing(registered: "Definitions", name: str, version: str | None, *kinds: s
 
 def meant(registered: "Definitions", name: str, *kinds: str) -> str:
     """Return a hint: `; did you mean 'x'?`, or the registered names. For a registered name, return its versions."""
-    from processors.core.commands import DefinitionKind
-    from processors.core.near_names import LISTED_LENGTH_MAX, NearNames
+    from processors.core.records.commands import DefinitionKind
+    from processors.core.wf_spec.near_names import LISTED_LENGTH_MAX, NearNames
 
     of = [DefinitionKind(kind) for kind in kinds]
     versions = [str(it.version) for kind in of for it in registered.versions(kind, name) if not it.deleted]
@@ -300,7 +300,7 @@ def as_data(definition: "Definition", definitions: "Definitions") -> dict[str, A
     """Return a definition as data: its document as data too, and the ExternalEventDefs it binds as `name: version`."""
     import json
 
-    from halter.plain import plain
+    from halter.show.plain import plain
 
     data = {key: value for key, value in plain(definition).items() if value is not None}
     del data["external_event_defs"]

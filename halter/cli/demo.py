@@ -9,7 +9,7 @@ import typer
 
 from halter.cli.connection import CONNECT_SECONDS, ConnectTimeout, load_settings, reach
 from halter.cli.ending import exit_on_sigterm
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
     from halter.demo.script import Result

@@ -35,13 +35,13 @@ from halter.cli.connection import (
 )
 from halter.cli.definitions import suggesting
 from halter.cli.usage import in_utf8
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
-    from halter.client import Client, Posted
-    from processors.core.events import LogEntry
-    from processors.core.model import WfRun
-    from processors.core.values import VariableType
+    from halter.client.client import Client, Posted
+    from processors.core.records.events import LogEntry
+    from processors.core.records.model import WfRun
+    from processors.core.records.values import VariableType
 
 
 class NoSuchWfRun(HalterError):
@@ -90,7 +90,7 @@ def run(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    from halter.redaction import Redactor
+    from halter.show.redaction import Redactor
 
     major, revision = parsed_version(version)
     texts = assignments(variables)
@@ -293,9 +293,9 @@ def history(
     """
     import json
 
-    from halter import history as history_text
-    from halter.inspection import History
-    from halter.redaction import Redactor
+    from halter.client.inspection import History
+    from halter.show import history as history_text
+    from halter.show.redaction import Redactor
 
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         found = client.history(wf_run_id, from_start=from_start)
@@ -334,7 +334,7 @@ def as_it_ended(client: "Client", row: "WfRun") -> "WfRun":
 
     The row of a finished WfRun has no threads any more.
     """
-    from halter.inspection import BeginningMissing
+    from halter.client.inspection import BeginningMissing
 
     try:
         ended = client.ended(row.wf_run_id)
@@ -365,8 +365,8 @@ def outcome_of(posted: "Posted", timeout_s: float, *, as_json: bool) -> "list[Lo
 
 def report(client: "Client", posted: "Posted", timeout_s: float, *, as_json: bool) -> None:
     """Wait for the outcome of a record and print it."""
-    from halter.log_text import event_line
-    from halter.redaction import Redactor
+    from halter.show.log_text import event_line
+    from halter.show.redaction import Redactor
 
     entries = outcome_of(posted, timeout_s, as_json=as_json)
     wf_run = client.show(posted.wf_run_id)
@@ -380,7 +380,7 @@ def report(client: "Client", posted: "Posted", timeout_s: float, *, as_json: boo
 
 def print_outcome(posted: "Posted", entries: "Iterable[LogEntry]") -> None:
     """Print the outcome of a record as JSON."""
-    from halter.history import entry_data
+    from halter.show.history import entry_data
 
     print_json(
         {
@@ -393,8 +393,8 @@ def print_outcome(posted: "Posted", entries: "Iterable[LogEntry]") -> None:
 
 def print_wf_run(client: "Client", wf_run: "WfRun", *, as_json: bool, unmask: bool = False) -> None:
     """Print a WfRun, as JSON or as text."""
-    from halter.redaction import Redactor
-    from halter.wf_run_text import data_with_waits, text, understood
+    from halter.show.redaction import Redactor
+    from halter.show.wf_run_text import data_with_waits, text, understood
 
     definitions = client.definitions()
     shown = understood(wf_run if unmask else Redactor(definitions).run(wf_run), definitions)

@@ -24,7 +24,7 @@ from halter.cli.usage import BadOptions
 
 if TYPE_CHECKING:
     from halter.scenarios.files import FileVerdict
-    from processors.settings import Settings
+    from processors.kafka.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Test WfSpecs with scenario documents.")
 

@@ -12,7 +12,7 @@ import typer
 
 from halter.cli.client import Json
 from halter.cli.connection import Properties, PropertiesFile, load_settings
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
     from processors.codec import RecordSchema
@@ -112,7 +112,7 @@ def register_schemas(
     registered stay as they are. Schemas of state topics are left out. The property schema.registry.url, or the
     variable KAFKA_SCHEMA_REGISTRY_URL, says where the registry is.
     """
-    from halter.registry import register
+    from halter.client.registry import register
     from processors.codec import Schemas
 
     registry = load_settings(None, properties_file, properties).registry(registers=True)
@@ -130,7 +130,7 @@ def topics_by_record(records: "Mapping[str, RecordSchema]") -> dict[str, list[st
 
     In topics.yaml `events/*` stands for all schemas of that folder.
     """
-    from processors.topics import Topics
+    from processors.kafka.topics import Topics
 
     topics = Topics.load().all
     return {

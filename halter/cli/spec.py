@@ -17,10 +17,10 @@ from halter.cli.connection import (
     PropertiesFile,
 )
 from halter.cli.usage import UsageMistake
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
-    from halter.definition_files import CheckedFile
+    from halter.files.definition_files import CheckedFile
 
 app = typer.Typer(no_args_is_help=True, help="Check, draw and register WfSpecs, TaskDefs and ExternalEventDefs.")
 
@@ -44,7 +44,7 @@ def check(
     The files are checked together, by the same rules as when they are registered. This needs no Kafka. Only `spec put`
     can check names that the files use and do not define, against what is registered.
     """
-    from halter.definition_files import check_files
+    from halter.files.definition_files import check_files
 
     checked = check_files(files)
     if as_json:
@@ -66,7 +66,7 @@ def lines(checked: "CheckedFile") -> list[str]:
 
 def contents(checked: "CheckedFile") -> list[str]:
     """Return what is in a file: counts by kind, and the name of each WfSpec."""
-    from processors.core.commands import PutExternalEventDef, PutTaskDef, PutWorkflowEventDef
+    from processors.core.records.commands import PutExternalEventDef, PutTaskDef, PutWorkflowEventDef
 
     counted = {"ExternalEventDef": PutExternalEventDef, "TaskDef": PutTaskDef, "WorkflowEventDef": PutWorkflowEventDef}
     commands = [one.command for one in checked.definitions]
@@ -119,12 +119,12 @@ def show(
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Show a WfSpec: its document as JSON without default values, or a diagram."""
-    from processors.core import diagram
+    from halter.show import diagram
 
     file = Path(source)
     parsed_version(version)
     if source == "-" or (file.exists() and not file.is_dir()):
-        from halter.definition_files import only_wf_spec
+        from halter.files.definition_files import only_wf_spec
 
         if version is not None:
             raise UsageMistake(

@@ -1,4 +1,4 @@
-"""`halter topics plan | apply | acls`: parses options and prints results. The work is done in `halter.topic_admin`."""
+"""`halter topics plan | apply | acls`: parses options and prints results. The work is done in `halter.topics.admin`."""
 
 import json
 import sys
@@ -23,12 +23,12 @@ from halter.cli.connection import (
 )
 from halter.cli.ending import ends_at_once
 from halter.cli.usage import UsageMistake
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
-    from halter.topic_admin import Plan, Replication
-    from processors.settings import Settings
-    from processors.topics import Topics
+    from halter.topics.admin import Plan, Replication
+    from processors.kafka.settings import Settings
+    from processors.kafka.topics import Topics
 
 PENDING = 3
 REFUSED = 4
@@ -95,7 +95,7 @@ def apply_plan(
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Create and configure topics as topics.yaml says. Deletes no topic and changes no number of partitions."""
-    from halter.topic_admin import Action, apply
+    from halter.topics.admin import Action, apply
 
     settings = load_settings(
         bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file
@@ -130,7 +130,7 @@ def show_acls(
     topics_file: TopicsFile = None,
 ) -> None:
     """Print the rights that each service needs, as kafka-acls commands. `services` in topics.yaml lists them."""
-    from halter.topic_acls import acls, commands
+    from halter.topics.acls import acls, commands
 
     settings = load_settings(bootstrap, properties_file, properties, prefix, topics_file=topics_file)
     rights = acls(settings.topics(), service)
@@ -144,7 +144,7 @@ def make_plan(settings: "Settings", replication: str | None, connect_timeout: fl
     """Return the plan for a cluster, and the admin client that asked the cluster."""
     from confluent_kafka.admin import AdminClient
 
-    from halter.topic_admin import plan
+    from halter.topics.admin import plan
 
     wanted: Topics = settings.topics()
     copies = read_replication(replication)

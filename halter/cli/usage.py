@@ -2,7 +2,7 @@
 
 from typing import Final, TypeVar
 
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 
 EXIT_CODE: Final = 2
 Words = TypeVar("Words", bound=str | list[str] | None)

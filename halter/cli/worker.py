@@ -25,8 +25,8 @@ from halter.cli.ending import end_on_sigterm, ends_at_once
 from halter.cli.usage import BadOptions
 
 if TYPE_CHECKING:
+    from processors.kafka.settings import Settings
     from processors.runtime import Readiness
-    from processors.settings import Settings
 
 PORT_MAX = 65_535
 LOOPBACK = "127.0.0.1"
@@ -112,7 +112,7 @@ def worker(
     - `halter worker --processes 2 --ready-file ready.json`
     - `halter worker --slot $HOSTNAME --log-format json`
     """
-    from processors.observability import configure_logging
+    from processors.worker.observability import configure_logging
 
     if processes > 1 and slot is not None:
         raise BadOptions("--slot is for one process; with --processes use --slot-prefix")
@@ -143,8 +143,8 @@ def worker(
 
 def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, health: tuple[str, int] | None) -> None:
     """Run a worker in this process. `health` is the address and port of /live, /ready and /metrics."""
-    from processors.observability import Probes
     from processors.runtime import Readiness
+    from processors.worker.observability import Probes
 
     readiness = Readiness()
     probes = nullcontext() if health is None else Probes(readiness.as_dict, *health)
@@ -156,14 +156,14 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
     """Wait for Kafka, and for the Schema Registry if one is used; then fold until a signal."""
     import structlog
 
-    from halter.registry import until_prepared
-    from processors import app
-    from processors.core.context import Limits
-    from processors.definitions_view import DefinitionsView
-    from processors.observability import ReadyFile
+    from halter.client.registry import until_prepared
+    from processors.core.rules.context import Limits
+    from processors.fold.definitions_view import DefinitionsView
+    from processors.fold.shard_fold import ShardFactory
+    from processors.fold.stores.choice import chosen
     from processors.runtime import CrashAt, Slot
-    from processors.shard import ShardFactory
-    from processors.stores.choice import chosen
+    from processors.worker import app
+    from processors.worker.observability import ReadyFile
 
     ready = ReadyFile(ready_file) if ready_file else None  # first: a killed process may have left the file behind
     topics, codec = settings.topics(), settings.codec()
@@ -204,12 +204,12 @@ def run_scenarios(settings: "Settings") -> None:
     from dataclasses import replace
     from functools import partial
 
-    from processors import app
     from processors.codec import Codec
-    from processors.definitions_view import DefinitionsView
+    from processors.fold.definitions_view import DefinitionsView
+    from processors.fold.shard_fold import ShardFactory
     from processors.runtime import Slot
-    from processors.scenario_worker import PARTITIONS, SLOT, Assignment, ScenarioClock, ScenarioShard, topics_for
-    from processors.shard import ShardFactory
+    from processors.worker import app
+    from processors.worker.scenario_worker import PARTITIONS, SLOT, Assignment, ScenarioClock, ScenarioShard, topics_for
 
     codec = Codec.load(release=settings.schemas)
     # Unbuffered: a reading thread would hold the lock of a buffer when the process ends.
@@ -236,7 +236,7 @@ def run_scenarios(settings: "Settings") -> None:
 
 def supervise(processes: int, slot_prefix: str, ready_file: Path | None, health_port: int | None) -> None:
     """Run worker processes with the options of this process, each in a slot of its own."""
-    from halter.supervisor import Supervisor
+    from halter.processes.supervisor import Supervisor
     from halter_kafka import COMMAND
 
     shared = without_options(sys.argv[1:], OWN_OPTIONS)

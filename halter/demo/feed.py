@@ -14,10 +14,10 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, Message, Producer
 
 from processors.codec import Codec
-from processors.core import commands
-from processors.errors import HalterError
-from processors.settings import Settings
-from processors.topics import Topics
+from processors.core.records import commands
+from processors.core.records.errors import HalterError
+from processors.kafka.settings import Settings
+from processors.kafka.topics import Topics
 
 POLL_SECONDS: Final = 0.002
 FLUSH_SECONDS: Final = 30.0

@@ -7,7 +7,7 @@
     replay = rows   folding the log again gives exactly the rows of the state topics
     folded to the end   the fold's positions are at the ends of its inputs
 
-Knows the topics and `processors.core.engine.replay`; none of the code that wrote them.
+Knows the topics and `processors.core.rules.engine.replay`; none of the code that wrote them.
 """
 
 from collections import Counter
@@ -17,14 +17,13 @@ from typing import Any, Final
 
 from confluent_kafka import Message
 
+from halter.client.inspection import assemble
+from halter.client.reading import FROM_THE_START, PartitionReader
 from halter.demo.feed import Place
 from halter.demo.watch import dead_letter_headers, source_of
-from halter.inspection import assemble
-from halter.reading import FROM_THE_START, PartitionReader
 from halter.scenarios.comparison import difference
 from processors.codec import Codec
-from processors.core.engine import new_run, replay
-from processors.core.events import (
+from processors.core.records.events import (
     DefinitionAccepted,
     DefinitionRejected,
     Ignored,
@@ -33,11 +32,12 @@ from processors.core.events import (
     TaskAttemptRequested,
     TaskRequest,
 )
-from processors.core.evolve import index_of
-from processors.core.model import NO_INCARNATION, ThreadRun, WfRun, WfRunExternalEvent
-from processors.fold_position import FoldPosition
-from processors.inputs import DEFINITION_COMMANDS
-from processors.topics import Topics
+from processors.core.records.fold_position import FoldPosition
+from processors.core.records.model import NO_INCARNATION, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.rules.engine import new_run, replay
+from processors.core.rules.evolve import index_of
+from processors.fold.inputs import DEFINITION_COMMANDS
+from processors.kafka.topics import Topics
 
 PROBLEMS_KEPT: Final = 20
 TWICE: Final = "{} has a second outcome at {}"

@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from halter import history
+from halter.client.inspection import History
 from halter.demo.ledger import Ledger, Refusal, spelled
 from halter.demo.script import Figures, Result
-from halter.inspection import History
-from halter.redaction import Redactor
-from processors.core.commands import TaskStatus
-from processors.core.engine import new_run, replay
-from processors.core.events import (
+from halter.show import history
+from halter.show.redaction import Redactor
+from processors.core.records.commands import TaskStatus
+from processors.core.records.events import (
     ExternalEventPosted,
     Halt,
     Ignored,
@@ -24,7 +23,7 @@ from processors.core.events import (
     TaskAttemptRequested,
     ThreadHalted,
 )
-from processors.core.model import (
+from processors.core.records.model import (
     NO_INCARNATION,
     ExternalEventStatus,
     ParentHalted,
@@ -32,6 +31,7 @@ from processors.core.model import (
     Status,
     ThreadType,
 )
+from processors.core.rules.engine import new_run, replay
 
 SENTENCE_LENGTH_MAX: Final = 150
 EVENT_WIDTH: Final = 100

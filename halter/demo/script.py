@@ -13,18 +13,18 @@ from typing import Final
 
 from confluent_kafka.admin import AdminClient
 
-from halter import topic_admin
 from halter.broker.cluster import choose_ports, is_free
 from halter.client import Client
-from halter.definition_files import read_definition_file
+from halter.client.ids import new_id
 from halter.demo.feed import Feeder, FeedRecord, Place, halves, read_feed
 from halter.demo.ledger import Ledger, LedgerReader
 from halter.demo.stage import Say, Stage
 from halter.demo.watch import Watcher
-from halter.ids import new_id
+from halter.files.definition_files import read_definition_file
+from halter.topics import admin as topic_admin
 from processors.codec import Codec
-from processors.resources import resource
-from processors.settings import Settings
+from processors.codec.resources import resource
+from processors.kafka.settings import Settings
 
 DEFAULT_PORT: Final = 9092
 STILL_SECONDS: Final = 60.0

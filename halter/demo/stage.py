@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from halter.broker import leash
+from halter.processes import leash
 from halter_kafka import COMMAND
-from processors.errors import HalterError
-from processors.resources import resource
+from processors.codec.resources import resource
+from processors.core.records.errors import HalterError
 
 START_SECONDS: Final = 90.0
 DOWNLOAD_SECONDS: Final = 1_800.0

@@ -13,10 +13,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from halter.demo.feed import Place
 from processors.codec import Codec
-from processors.core.events import LogEntry, TaskAttemptEnded, TaskAttemptRequested
-from processors.errors import HalterError
-from processors.settings import Settings
-from processors.topics import Topics
+from processors.core.records.errors import HalterError
+from processors.core.records.events import LogEntry, TaskAttemptEnded, TaskAttemptRequested
+from processors.kafka.settings import Settings
+from processors.kafka.topics import Topics
 
 POLL_SECONDS: Final = 0.02
 BATCH: Final = 500

@@ -8,7 +8,7 @@ parked where (restoring may name too many).
 from collections.abc import Iterator
 from dataclasses import fields
 
-from processors.core.model import WfRun
+from processors.core.records.model import WfRun
 
 _NOT_STATE = frozenset({"changes", "index", "spec", "threads", "external_events"})
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from processors.core.commands import DefinitionCommand
-from processors.core.definitions import Definitions, decide_definition
-from processors.core.events import Cause, DefinitionProblem, DefinitionRejected
+from processors.core.records.commands import DefinitionCommand
+from processors.core.records.events import Cause, DefinitionProblem, DefinitionRejected
+from processors.core.wf_spec.definitions import Definitions, decide_definition
 
 
 class DefinitionsInMemory(Definitions):

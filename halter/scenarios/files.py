@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from halter.definition_files import Files, Written, refusals, written
+from halter.files.definition_files import Files, Written, refusals, written
+from halter.files.scenario_document import DEFINITION_FIELDS, Scenario, read_scenario
+from halter.files.yaml_files import Problem, UnreadableFile, YamlFile, read_yaml
 from halter.scenarios.definitions import register
-from halter.scenarios.document import DEFINITION_FIELDS, Scenario, read_scenario
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import Verdict, judge_definitions, run
-from halter.yaml_files import Problem, UnreadableFile, YamlFile, read_yaml
-from processors.core.context import Context
-from processors.core.documents import DocumentProblem
+from processors.core.rules.context import Context
+from processors.core.wf_spec.reader import DocumentProblem
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, get_args
 
-from processors.core.events import Event
-from processors.core.expressions import equal
-from processors.core.model import (
+from processors.core.records.events import Event
+from processors.core.records.model import (
     TERMINAL,
     ExternalEventStatus,
     Failure,
@@ -22,7 +21,8 @@ from processors.core.model import (
     WfRunExternalEvent,
     WfSpecId,
 )
-from processors.core.values import Timestamp, ValueProblem, describe, timestamp_of
+from processors.core.records.values import Timestamp, ValueProblem, describe, timestamp_of
+from processors.core.wf_spec.expressions import equal
 
 _HALT_REASONS = get_args(HaltReason)
 

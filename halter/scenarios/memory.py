@@ -12,13 +12,21 @@ from typing import TypeVar
 from halter.scenarios.comparison import difference
 from halter.scenarios.definitions import DefinitionsInMemory
 from halter.scenarios.found import WfRunFound
-from processors.core.commands import Command, DefinitionCommand, ExternalEvent, ReportTaskRun, TimerFired
-from processors.core.context import Context
-from processors.core.engine import attach, handle, new_run, replay
-from processors.core.events import Cause, DefinitionProblem, LogEntry
-from processors.core.model import TERMINAL, Changes, ExternalEventKey, Index, ThreadRun, WfRun, WfRunExternalEvent
-from processors.errors import HalterError
-from processors.timers import WHOLE_WF_RUN
+from processors.core.records.commands import Command, DefinitionCommand, ExternalEvent, ReportTaskRun, TimerFired
+from processors.core.records.errors import HalterError
+from processors.core.records.events import Cause, DefinitionProblem, LogEntry
+from processors.core.records.model import (
+    TERMINAL,
+    Changes,
+    ExternalEventKey,
+    Index,
+    ThreadRun,
+    WfRun,
+    WfRunExternalEvent,
+)
+from processors.core.rules.context import Context
+from processors.core.rules.engine import attach, handle, new_run, replay
+from processors.fold.timers import WHOLE_WF_RUN
 
 TIMERS_PER_STEP_MAX = 100_000
 TOPICS: dict[type, str] = {ExternalEvent: "external-events", ReportTaskRun: "task-reports"}

@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol, assert_never
 
-from halter.log_text import transcript
-from halter.scenarios import found
-from halter.scenarios.document import (
+from halter.files.scenario_document import (
     ABSENT,
     Action,
     Clock,
@@ -27,8 +25,10 @@ from halter.scenarios.document import (
     Scenario,
     Step,
 )
+from halter.scenarios import found
 from halter.scenarios.found import WfRunFound
-from processors.core.commands import (
+from halter.show.log_text import transcript
+from processors.core.records.commands import (
     Command,
     DefinitionCommand,
     DeleteWfRun,
@@ -41,12 +41,12 @@ from processors.core.commands import (
     TaskStatus,
     TimerFired,
 )
-from processors.core.context import DefinitionLookup
-from processors.core.documents import path_text
-from processors.core.events import DefinitionProblem, LogEntry, Rejected, TaskAttemptRequested
-from processors.core.model import NO_INCARNATION, WfSpecId
-from processors.core.values import Timestamp, Value, ValueProblem, VariableType, timestamp_of
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
+from processors.core.records.events import DefinitionProblem, LogEntry, Rejected, TaskAttemptRequested
+from processors.core.records.model import NO_INCARNATION, WfSpecId
+from processors.core.records.values import Timestamp, Value, ValueProblem, VariableType, timestamp_of
+from processors.core.rules.context import DefinitionLookup
+from processors.core.wf_spec.reader import path_text
 
 Turn = tuple[Command, list[LogEntry]]
 """A command and what came of it."""

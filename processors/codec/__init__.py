@@ -7,7 +7,7 @@
     encoders, decoders   compile one function per record from its schema
     codec          `Codec`, which joins them
 
-Knows schemas and bytes; knows nothing of topics, keys or Kafka (`processors.inputs` does).
+Knows schemas and bytes; knows nothing of topics, keys or Kafka (`processors.fold.inputs` does).
 """
 
 from processors.codec.codec import Codec

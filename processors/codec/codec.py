@@ -13,7 +13,7 @@ from processors.codec.errors import Undecodable, Unencodable, UnknownRelease
 from processors.codec.framing import LENGTH_MAX, Framing, SingleObject
 from processors.codec.records import EVENTS, RECORDS, Record
 from processors.codec.schemas import RecordSchema, Schemas
-from processors.core.events import Cause, LogEntry
+from processors.core.records.events import Cause, LogEntry
 
 Reader: TypeAlias = tuple[str, Callable[[bytes, int], tuple[Any, int]], int]
 """Name of the record, its decoder, and where the record begins behind its header."""

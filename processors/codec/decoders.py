@@ -18,8 +18,8 @@ from typing import Any, Final, Self
 from processors.codec.errors import SchemaProblem
 from processors.codec.records import CLASSES, ENUMS, EVENTS, HEADER, JSON
 from processors.codec.schemas import NAMESPACE, Schema, chain_field, short_name, type_name
-from processors.core.events import LogEntry
-from processors.core.values import Value, ValueProblem, from_json
+from processors.core.records.events import LogEntry
+from processors.core.records.values import Value, ValueProblem, from_json
 
 SEVERAL: Final = 3
 """Fields in a row that are worth a look at all of them together."""

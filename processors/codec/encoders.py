@@ -16,7 +16,7 @@ from typing import Any, Final
 from processors.codec.errors import SchemaProblem
 from processors.codec.records import CLASSES, ENUMS, HEADER, JSON
 from processors.codec.schemas import NAMESPACE, Schema, chain_field, full_name, short_name, type_name
-from processors.core.values import ValueProblem, to_json
+from processors.core.records.values import ValueProblem, to_json
 
 ERRORS: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError, ValueProblem, struct.error)
 """What generated code raises for a record that does not fit its schema."""

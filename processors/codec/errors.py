@@ -1,6 +1,6 @@
 """What can go wrong between bytes and records. Each message says what was expected and what was found."""
 
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 
 
 class SchemaProblem(HalterError):

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeAlias, get_args
 
-from processors.core import commands, events, model
-from processors.core.values import Timestamp, VariableType
-from processors.fold_position import FoldPosition, PendingSkip
+from processors.core.records import commands, events, model
+from processors.core.records.fold_position import FoldPosition, PendingSkip
+from processors.core.records.values import Timestamp, VariableType
 
 Record: TypeAlias = (
     commands.Command

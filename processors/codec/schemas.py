@@ -17,7 +17,7 @@ import fastavro.schema
 from fastavro.schema import SchemaParseException
 
 from processors.codec.errors import SchemaProblem
-from processors.resources import resource
+from processors.codec.resources import resource
 
 Schema: TypeAlias = str | list[Any] | dict[str, Any]
 """Avro's own form of a schema: a name, a union, or anything else."""

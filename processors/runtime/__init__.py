@@ -21,9 +21,9 @@ From the outside in:
 """
 
 from processors.runtime.assembly import assemble
-from processors.runtime.clients import Slot
-from processors.runtime.readiness import Readiness, Snapshot, State
-from processors.runtime.runtime import Runtime
-from processors.runtime.steps import CrashAt, Step, Steps
+from processors.runtime.group.clients import Slot
+from processors.runtime.group.readiness import Readiness, Snapshot, State
+from processors.runtime.group.steps import CrashAt, Step, Steps
+from processors.runtime.service import Runtime
 
 __all__ = ["CrashAt", "Readiness", "Runtime", "Slot", "Snapshot", "State", "Step", "Steps", "assemble"]

@@ -5,26 +5,26 @@ from typing import Any
 
 import faust
 
-from processors.runtime.calls import KafkaCalls
-from processors.runtime.checkpoints import Checkpoints
-from processors.runtime.clients import Clients, Slot
-from processors.runtime.clock import CLOCK, Clock
-from processors.runtime.cluster import Cluster
-from processors.runtime.definitions import DefinitionsReader
-from processors.runtime.fold import Definitions, FoldFactory
-from processors.runtime.load import Loader
-from processors.runtime.membership import Membership
-from processors.runtime.names import ShardTopics
-from processors.runtime.readiness import Readiness
-from processors.runtime.runtime import Runtime
-from processors.runtime.settlement import Settlement
-from processors.runtime.shards import Shards
-from processors.runtime.steps import Steps
-from processors.runtime.transaction import Transaction
-from processors.runtime.turns import Turns
-from processors.runtime.vacancies import Vacancies
-from processors.settings import Settings
-from processors.topics import Topics
+from processors.fold.contract import Definitions, FoldFactory
+from processors.kafka.settings import Settings
+from processors.kafka.topics import Topics
+from processors.runtime.group.calls import KafkaCalls
+from processors.runtime.group.clients import Clients, Slot
+from processors.runtime.group.clock import CLOCK, Clock
+from processors.runtime.group.cluster import Cluster
+from processors.runtime.group.membership import Membership
+from processors.runtime.group.names import ShardTopics
+from processors.runtime.group.readiness import Readiness
+from processors.runtime.group.steps import Steps
+from processors.runtime.group.transaction import Transaction
+from processors.runtime.loading.checkpoints import Checkpoints
+from processors.runtime.loading.definitions import DefinitionsReader
+from processors.runtime.loading.load import Loader
+from processors.runtime.loading.settlement import Settlement
+from processors.runtime.loading.vacancies import Vacancies
+from processors.runtime.service import Runtime
+from processors.runtime.turn.shards import Shards
+from processors.runtime.turn.turns import Turns
 
 
 def assemble(

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from halter.cli import COMMANDS, app, load
-from halter.client import (
+from halter.client.client import (
     Client,
     CommandRejected,
     DeadLettered,
@@ -26,16 +26,16 @@ from halter.client import (
     Posted,
     RecordTooLarge,
 )
-from halter.definition_files import read_definition_file
-from halter.ids import new_id
-from halter.reading import TopicMissing
+from halter.client.ids import new_id
+from halter.client.reading import TopicMissing
+from halter.files.definition_files import read_definition_file
 from halter.scenarios.comparison import difference
-from halter.worker import BusinessException, Task, TaskWorker
-from processors.core.commands import ExternalEvent, StopWfRun, TaskStatus
-from processors.core.evolve import index_of
-from processors.core.model import Status
-from processors.core.values import Value, VariableType
-from processors.settings import KafkaUnavailable, Settings
+from halter.task_worker.worker import BusinessException, Task, TaskWorker
+from processors.core.records.commands import ExternalEvent, StopWfRun, TaskStatus
+from processors.core.records.model import Status
+from processors.core.records.values import Value, VariableType
+from processors.core.rules.evolve import index_of
+from processors.kafka.settings import KafkaUnavailable, Settings
 from tests.support.command_line import logging_as_before
 from tests.support.halter_processes import Halter
 
@@ -57,7 +57,7 @@ def halter(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def client(halter: Halter) -> Iterator[Client]:
-    with halter.client() as it:
+    with halter.client.client() as it:
         it.definitions()
         yield it
 
@@ -419,7 +419,7 @@ def test_nothing_of_the_client_looks_into_the_wrong_partition(halter: Halter, re
 
 
 def test_a_kafka_that_is_not_there_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("halter.reading.REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr("halter.client.reading.REQUEST_SECONDS", 1.0)
     with (
         Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})) as client,
         pytest.raises(KafkaUnavailable, match=r"127\.0\.0\.1:1"),

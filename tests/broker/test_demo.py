@@ -14,8 +14,8 @@ from confluent_kafka import Producer
 from halter.client import Client
 from halter.demo.ledger import Ledger, LedgerReader
 from processors.codec import Record
-from processors.core.commands import ExternalEvent, StopWfRun
-from processors.core.events import Cause, LogEntry, Rejected, RejectionCode, TaskRequest, ThreadHalted
+from processors.core.records.commands import ExternalEvent, StopWfRun
+from processors.core.records.events import Cause, LogEntry, Rejected, RejectionCode, TaskRequest, ThreadHalted
 from tests.support.halter_processes import Halter, wait_until
 
 
@@ -105,7 +105,7 @@ def halter(bootstrap: str, prefix: str, tmp_path: Path) -> Halter:
 
 @pytest.fixture
 def client(halter: Halter) -> Iterator[Client]:
-    with halter.client() as it:
+    with halter.client.client() as it:
         yield it
 
 
@@ -133,7 +133,7 @@ def rejected(offset: int) -> LogEntry:
 
 
 def test_the_check_passes_what_a_worker_wrote(halter: Halter, client: Client) -> None:
-    with halter.worker():
+    with halter.task_worker.worker():
         client.put_external_event_def("seen")
         client.post_all([ExternalEvent("c1", "seen", "e1"), StopWfRun("c1")])
         write(client, "external-events", StopWfRun("c1"))

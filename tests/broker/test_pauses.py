@@ -18,16 +18,16 @@ import pytest
 from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
-from halter.client import CannotSkip, Client, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
-from halter.reading import FROM_THE_START
-from halter.wf_run_text import data
-from halter.worker import TaskWorker
-from processors.core.commands import PutExternalEventDef, PutTaskDef, PutWfSpec, SkipRecord
-from processors.core.engine import new_run, replay
-from processors.core.events import SkipAccepted
-from processors.core.model import Status
-from processors.partitioner import partition_of
-from tests.adapters.test_shard import CART
+from halter.client.client import CannotSkip, Client, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
+from halter.client.reading import FROM_THE_START
+from halter.show.wf_run_text import data
+from halter.task_worker.worker import TaskWorker
+from processors.core.records.commands import PutExternalEventDef, PutTaskDef, PutWfSpec, SkipRecord
+from processors.core.records.events import SkipAccepted
+from processors.core.records.model import Status
+from processors.core.rules.engine import new_run, replay
+from processors.kafka.partitioner import partition_of
+from tests.fold.test_shard_fold import CART
 from tests.support.installation import Installation, WorkerProcess, wait_until
 
 PARTITIONS = 4

@@ -12,13 +12,13 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from halter.client import Client
-from halter.wf_run_text import data
-from halter.worker import TaskWorker
-from processors.core.commands import PutExternalEventDef, PutTaskDef, PutWfSpec
-from processors.core.engine import new_run, replay
-from processors.core.model import Status
-from processors.settings import Settings
-from tests.adapters.test_shard import CART
+from halter.show.wf_run_text import data
+from halter.task_worker.worker import TaskWorker
+from processors.core.records.commands import PutExternalEventDef, PutTaskDef, PutWfSpec
+from processors.core.records.model import Status
+from processors.core.rules.engine import new_run, replay
+from processors.kafka.settings import Settings
+from tests.fold.test_shard_fold import CART
 from tests.support.installation import Installation, WorkerProcess, wait_until
 from tests.support.schema_registry import SchemaRegistry
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from processors.partitioner import partition_of
-from processors.runtime.steps import Step
+from processors.kafka.partitioner import partition_of
+from processors.runtime.group.steps import Step
 from tests.support.installation import Installation, wait_until
 
 

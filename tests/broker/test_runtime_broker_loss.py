@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from halter.broker import EmbeddedBroker
-from processors.app import FORCED_EXIT_CODE
+from processors.worker.app import FORCED_EXIT_CODE
 from tests.support.installation import Installation
 
 

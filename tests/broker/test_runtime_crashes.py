@@ -12,7 +12,7 @@ from itertools import cycle
 
 import pytest
 
-from processors.runtime.steps import KILLED, Step
+from processors.runtime.group.steps import KILLED, Step
 from tests.support.installation import Installation, wait_until
 
 # The first commit of a worker is its claim, so these are reached there and in a turn.

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from processors.outputs import OutputRecord
-from processors.runtime.calls import KafkaCalls
-from processors.runtime.clients import Clients, Slot
-from processors.runtime.cluster import Cluster
-from processors.runtime.errors import Fenced, KafkaFailed
-from processors.runtime.load import Load, Loader
-from processors.runtime.membership import Membership
-from processors.runtime.names import ShardTopics
-from processors.runtime.readiness import Readiness
-from processors.runtime.settlement import Settlement
-from processors.runtime.steps import Step, Steps
-from processors.runtime.transaction import Transaction
+from processors.fold.outputs import OutputRecord
+from processors.runtime.group.calls import KafkaCalls
+from processors.runtime.group.clients import Clients, Slot
+from processors.runtime.group.cluster import Cluster
+from processors.runtime.group.errors import Fenced, KafkaFailed
+from processors.runtime.group.membership import Membership
+from processors.runtime.group.names import ShardTopics
+from processors.runtime.group.readiness import Readiness
+from processors.runtime.group.steps import Step, Steps
+from processors.runtime.group.transaction import Transaction
+from processors.runtime.loading.load import Load, Loader
+from processors.runtime.loading.settlement import Settlement
 from tests.support.counting_fold import CountingDefinitions, CountingFactory
 from tests.support.installation import Installation
 

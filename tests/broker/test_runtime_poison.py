@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Producer
 
 from halter.client import Client
-from processors.core.events import WfRunEnded
+from processors.core.records.events import WfRunEnded
 from tests.support.halter_processes import Halter
 from tests.support.installation import Installation
 
@@ -81,7 +81,7 @@ def latency_s(client: Client, times: int) -> float:
 
 def test_other_wf_runs_do_not_notice_records_that_nobody_can_take(bootstrap: str, prefix: str, tmp_path: Path) -> None:
     halter = Halter(bootstrap, prefix, tmp_path, partitions=1)
-    with halter.worker(), halter.client() as client:
+    with halter.task_worker.worker(), halter.client.client() as client:
         put_wf_spec(client, "plain", PLAIN)
         put_wf_spec(client, "looping", LOOPING)
         before = latency_s(client, 10)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 
-from processors.runtime.clients import Clients, Slot
-from processors.runtime.cluster import Cluster
-from processors.runtime.load import until_known
+from processors.runtime.group.clients import Clients, Slot
+from processors.runtime.group.cluster import Cluster
+from processors.runtime.loading.load import until_known
 from tests.support.counting_fold import CountingDefinitions
 from tests.support.installation import Installation, wait_until
 

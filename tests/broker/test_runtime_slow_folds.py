@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.runtime.turns import TurnSize
+from processors.runtime.turn.turns import TurnSize
 from tests.support.installation import Installation, wait_until
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.partitioner import partition_of
+from processors.kafka.partitioner import partition_of
 from tests.support.installation import SHORT_SESSIONS, Installation, wait_until
 
 TRANSACTION_S, SLOW_S = 5, 8.0

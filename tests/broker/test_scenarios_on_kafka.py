@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from halter.scenarios.files import in_memory, read_file, run_file
 from halter.scenarios.kafka.judge import KafkaJudge, workers_needed
-from processors.settings import Settings
+from processors.kafka.settings import Settings
 from tests.support.halter_processes import ROOT, wait_until
 
 SCENARIOS = ROOT / "tests" / "scenarios"

@@ -12,9 +12,9 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from processors.codec import Codec
-from processors.core.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
-from processors.runtime.steps import KILLED
-from processors.stores.rocks import RocksStore
+from processors.core.records.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
+from processors.fold.stores.rocks import RocksStore
+from processors.runtime.group.steps import KILLED
 from tests.support.halter_processes import ROOT, Halter, wait_until
 
 WF_SPEC = {

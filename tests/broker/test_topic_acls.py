@@ -25,15 +25,15 @@ from halter.broker.cluster import choose_ports, new_cluster_id
 from halter.broker.configuration import Place, as_text, properties
 from halter.broker.jars import kafka_jars
 from halter.broker.node import Node
-from halter.client import Client, NoOutcome
-from halter.refused_reports import RefusedReports
-from halter.topic_acls import acls
-from halter.topic_admin import make_so
+from halter.client.client import Client, NoOutcome
+from halter.task_worker.refused_reports import RefusedReports
+from halter.topics.acls import acls
+from halter.topics.admin import make_so
 from processors.codec import Codec
-from processors.core.events import TaskRequest
-from processors.settings import KafkaUnavailable, Settings
-from processors.topic_check import check
-from processors.topics import Topics
+from processors.core.records.events import TaskRequest
+from processors.kafka.settings import KafkaUnavailable, Settings
+from processors.kafka.topic_check import check
+from processors.kafka.topics import Topics
 from tests.support.command_line import halter
 
 DEADLINE_S = 60

@@ -15,11 +15,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from halter.broker import EmbeddedBroker
-from halter.topic_admin import Action, PlanRefused, apply, make_so, plan
-from processors.partitioner import partition_of
-from processors.settings import Settings
-from processors.topic_check import check, find
-from processors.topics import Topics
+from halter.topics.admin import Action, PlanRefused, apply, make_so, plan
+from processors.kafka.partitioner import partition_of
+from processors.kafka.settings import Settings
+from processors.kafka.topic_check import check, find
+from processors.kafka.topics import Topics
 
 
 @pytest.fixture

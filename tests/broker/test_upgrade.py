@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # a public name that its type hints forget
 
-from halter import topic_admin
 from halter.client import Client
-from processors.core.commands import PutExternalEventDef
+from halter.topics import admin as topic_admin
+from processors.core.records.commands import PutExternalEventDef
 from tests.support.installation import Installation, wait_until
 
 RELEASE = "0.1.0"

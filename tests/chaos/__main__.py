@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
 from tests.chaos.experiment import Experiment, Options
 from tests.chaos.faults import FAULTS, ONE_BROKER, THREE_BROKERS, possible
 from tests.chaos.table import table

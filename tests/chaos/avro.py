@@ -17,8 +17,8 @@ import fastavro
 import fastavro.schema
 from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryError
 
-from processors.core import commands, events, model, values
-from processors.core.events import LogEntry
+from processors.core.records import commands, events, model, values
+from processors.core.records.events import LogEntry
 
 SCHEMAS: Final = Path(__file__).parents[2] / "schemas"
 NAMESPACE: Final = "halter."

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import yaml
 
-from halter import topic_admin
 from halter.client import Client
-from processors.resources import resource
-from processors.settings import Settings
+from halter.topics import admin as topic_admin
+from processors.codec.resources import resource
+from processors.kafka.settings import Settings
 from tests.chaos.faults import FAULTS, Scene, possible
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.fleet import Fleet, Program

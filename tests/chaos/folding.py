@@ -6,8 +6,8 @@ by what they say: the position of `definitions` of a turn that had dead letters 
 
 from collections.abc import Iterable, Iterator
 
-from processors.core.evolve import evolve, new_run
-from processors.core.model import TERMINAL, WfRun
+from processors.core.records.model import TERMINAL, WfRun
+from processors.core.rules.evolve import evolve, new_run
 from tests.chaos.avro import decode, log_entry, row
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.tape import DEFINITIONS, FOLD_POSITIONS, INPUTS, STATE, Entry, Tape

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException, Message, Producer
 
-from processors.settings import Settings
+from processors.kafka.settings import Settings
 from tests.chaos.script import Posting, Script, Step, Way
 from tests.chaos.tape import Place
 

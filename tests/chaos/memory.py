@@ -9,13 +9,13 @@ from itertools import islice
 from typing import Final
 
 from processors.codec import Codec
-from processors.core.commands import ReportTaskRun, TaskStatus
-from processors.core.values import Value
-from processors.definitions_view import DefinitionsView
-from processors.inputs import InputRecord
-from processors.outputs import OutputRecord
-from processors.partitioner import partition_of
-from processors.shard import ShardFactory
+from processors.core.records.commands import ReportTaskRun, TaskStatus
+from processors.core.records.values import Value
+from processors.fold.definitions_view import DefinitionsView
+from processors.fold.inputs import InputRecord
+from processors.fold.outputs import OutputRecord
+from processors.fold.shard_fold import ShardFactory
+from processors.kafka.partitioner import partition_of
 from tests.chaos.avro import decode, row
 from tests.chaos.script import Posting, Script, definition_commands, posting
 from tests.chaos.tape import INPUTS, TASK_REQUESTS, TOPICS, Tape, TapeRecord

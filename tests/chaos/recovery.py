@@ -11,9 +11,9 @@ from typing import Final
 
 from confluent_kafka import Producer
 
-from processors.core.commands import StopWfRun
-from processors.partitioner import partition_of
-from processors.settings import Settings
+from processors.core.records.commands import StopWfRun
+from processors.kafka.partitioner import partition_of
+from processors.kafka.settings import Settings
 from tests.chaos.avro import row
 
 PULSE_SECONDS: Final = 0.5

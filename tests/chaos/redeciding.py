@@ -1,17 +1,17 @@
 """Deciding the recorded inputs again, in their recorded order, gives the recorded records byte for byte.
 
 The order of the inputs of a partition, and the position of `definitions` at which each was decided, are on the log. The
-engine's own fold (`processors.shard`) is what is asked; what it says is compared with the topics.
+engine's own fold (`processors.fold.shard_fold`) is what is asked; what it says is compared with the topics.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import cache
 
 from processors.codec import Codec
-from processors.definitions_view import DefinitionsView
-from processors.inputs import InputRecord
-from processors.outputs import OutputRecord
-from processors.shard import Shard, ShardFactory
+from processors.fold.definitions_view import DefinitionsView
+from processors.fold.inputs import InputRecord
+from processors.fold.outputs import OutputRecord
+from processors.fold.shard_fold import Shard, ShardFactory
 from tests.chaos.avro import decode
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.outcomes import Block

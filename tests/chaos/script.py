@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from halter.definition_files import read_definition_file
-from processors.core.commands import (
+from halter.files.definition_files import read_definition_file
+from processors.core.records.commands import (
     Command,
     DefinitionCommand,
     DeleteWfRun,

@@ -5,12 +5,12 @@ from zlib import crc32
 
 from confluent_kafka import KafkaException
 
-from halter.client import Client, Sending
-from halter.worker import BusinessException, Task, TaskWorker
-from processors.core.commands import Command, DefinitionCommand
-from processors.core.values import Value
-from processors.errors import HalterError
-from processors.settings import Settings
+from halter.client.client import Client, Sending
+from halter.task_worker.worker import BusinessException, Task, TaskWorker
+from processors.core.records.commands import Command, DefinitionCommand
+from processors.core.records.errors import HalterError
+from processors.core.records.values import Value
+from processors.kafka.settings import Settings
 
 
 class Stuttering(Client):

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from processors.core.commands import ExternalEvent
+from processors.core.records.commands import ExternalEvent
 from tests.chaos.avro import decode, encode
 from tests.chaos.findings import Kind
 from tests.chaos.memory import MemoryInstallation

@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from confluent_kafka.admin import AdminClient
 
-from halter import topic_admin
-from processors.errors import HalterError
-from processors.settings import Settings
+from halter.topics import admin as topic_admin
+from processors.core.records.errors import HalterError
+from processors.kafka.settings import Settings
 from tests.chaos.fleet import Fleet, Program
 from tests.chaos.reading import wait_for
 

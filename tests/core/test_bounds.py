@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from processors.core.commands import (
+from processors.core.records.commands import (
     ExternalEvent,
     PutExternalEventDef,
     PutTaskDef,
@@ -13,12 +13,12 @@ from processors.core.commands import (
     RunWf,
     TaskStatus,
 )
-from processors.core.context import Limits
-from processors.core.documents import read_wf_spec
-from processors.core.events import LogEntry, Rejected, SpawnChild, ThreadFailed
-from processors.core.model import Status
-from processors.core.values import TOTAL_BYTES_MAX, VariableType, to_json
-from processors.outputs import OutputTooLarge
+from processors.core.records.events import LogEntry, Rejected, SpawnChild, ThreadFailed
+from processors.core.records.model import Status
+from processors.core.records.values import TOTAL_BYTES_MAX, VariableType, to_json
+from processors.core.rules.context import Limits
+from processors.core.wf_spec.reader import read_wf_spec
+from processors.fold.outputs import OutputTooLarge
 from tests.support.shard_rig import ShardRig
 
 BIG = "x" * 200_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.core.commands import (
+from processors.core.records.commands import (
     AllowedUpdate,
     DefinitionCommand,
     DefinitionKind,
@@ -18,8 +18,7 @@ from processors.core.commands import (
     PutWfSpec,
     PutWorkflowEventDef,
 )
-from processors.core.definitions import Definitions, UnreadableWfSpec, decide_definition, refusals
-from processors.core.events import (
+from processors.core.records.events import (
     Cause,
     Definition,
     DefinitionAccepted,
@@ -27,8 +26,9 @@ from processors.core.events import (
     DefinitionVersion,
     RejectionCode,
 )
-from processors.core.model import WfSpecId
-from processors.core.values import VariableType
+from processors.core.records.model import WfSpecId
+from processors.core.records.values import VariableType
+from processors.core.wf_spec.definitions import Definitions, UnreadableWfSpec, decide_definition, refusals
 
 CAUSE = Cause("definition-commands", 0, 7, "c1", 0)
 

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from processors.core.diagram import mermaid
-from processors.core.documents import read_wf_spec
+from halter.show.diagram import mermaid
+from processors.core.wf_spec.reader import read_wf_spec
 
 EXIT = {"kind": "EXIT"}
 

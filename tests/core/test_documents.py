@@ -8,16 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.core.canonical import canonical, document_of, document_text, expression_document
-from processors.core.documents import (
-    DOCUMENT_BYTES_MAX,
-    EXPRESSION_DEPTH_MAX,
-    parse_json_document,
-    parse_json_path,
-    path_text,
-    read_wf_spec,
-)
-from processors.core.spec import (
+from processors.core.records.spec import (
     Backoff,
     Cast,
     Edge,
@@ -38,7 +29,16 @@ from processors.core.spec import (
     WaitForThreadsNode,
     WfSpec,
 )
-from processors.core.values import Timestamp, ValueProblem, VariableType
+from processors.core.records.values import Timestamp, ValueProblem, VariableType
+from processors.core.wf_spec.reader import (
+    DOCUMENT_BYTES_MAX,
+    EXPRESSION_DEPTH_MAX,
+    parse_json_document,
+    parse_json_path,
+    path_text,
+    read_wf_spec,
+)
+from processors.core.wf_spec.writer import canonical, document_of, document_text, expression_document
 
 CART: dict[str, Any] = {
     "name": "cart",

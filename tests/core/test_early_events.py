@@ -8,11 +8,8 @@ from typing import Any
 import pytest
 
 from halter.scenarios.definitions import register
-from processors.core import advance
-from processors.core.commands import Command, ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
-from processors.core.context import Context, Limits
-from processors.core.engine import handle, new_run
-from processors.core.events import (
+from processors.core.records.commands import Command, ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
+from processors.core.records.events import (
     Cause,
     InterruptAccepted,
     InterruptDropped,
@@ -21,8 +18,11 @@ from processors.core.events import (
     SpawnChild,
     ThreadFailed,
 )
-from processors.core.model import ExternalEventStatus, Status, WfRun
-from processors.core.values import to_json
+from processors.core.records.model import ExternalEventStatus, Status, WfRun
+from processors.core.records.values import to_json
+from processors.core.rules import advance
+from processors.core.rules.context import Context, Limits
+from processors.core.rules.engine import handle, new_run
 from tests.support.compiled_core import replaces_a_rule
 from tests.support.scenario import RUN, event, given, like
 

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.core.documents import read_wf_spec
-from processors.core.expression_text import expression_text, mutation_text
-from processors.core.spec import (
+from halter.show.expression_text import expression_text, mutation_text
+from processors.core.records.spec import (
     Expression,
     ListOf,
     Literal,
@@ -19,6 +18,7 @@ from processors.core.spec import (
     VariableRef,
     WaitForConditionNode,
 )
+from processors.core.wf_spec.reader import read_wf_spec
 
 
 def written(document: Any) -> str:

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.core.expressions import condition, equal, evaluate, follow, mutate
-from processors.core.spec import (
+from processors.core.records.spec import (
     Cast,
     Expression,
     Format,
@@ -23,7 +22,7 @@ from processors.core.spec import (
     OutputRef,
     VariableRef,
 )
-from processors.core.values import (
+from processors.core.records.values import (
     INT_MAX,
     INT_MIN,
     VALUE_BYTES_MAX,
@@ -39,6 +38,7 @@ from processors.core.values import (
     stored,
     to_json,
 )
+from processors.core.wf_spec.expressions import condition, equal, evaluate, follow, mutate
 
 
 @dataclass

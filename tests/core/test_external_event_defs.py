@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from halter.scenarios.definitions import DefinitionsInMemory
-from processors.core.commands import ExternalEvent, PutExternalEventDef, RunWf
-from processors.core.context import Limits
-from processors.core.events import ExternalEventDropped, ExternalEventPosted, Rejected, RejectionCode
-from processors.core.values import Timestamp, Value, VariableType, fits, stored
+from processors.core.records.commands import ExternalEvent, PutExternalEventDef, RunWf
+from processors.core.records.events import ExternalEventDropped, ExternalEventPosted, Rejected, RejectionCode
+from processors.core.records.values import Timestamp, Value, VariableType, fits, stored
+from processors.core.rules.context import Limits
 from tests.support.scenario import RUN, RUN_ID, History, given
 
 VALUES: dict[VariableType, Value] = {

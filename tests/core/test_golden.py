@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from halter.files.scenario_document import read_scenario
+from halter.files.yaml_files import read_yaml
 from halter.scenarios.definitions import register
-from halter.scenarios.document import read_scenario
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import run
-from halter.yaml_files import read_yaml
-from processors.core.context import Context
+from processors.core.rules.context import Context
 from tests.support.log_text import golden_log
 
 TESTS = Path(__file__).parent.parent

@@ -1,9 +1,9 @@
 """What became of an ExternalEvent in each thread: how many are kept, and of which ExternalEvents."""
 
-from processors.core.context import Context
-from processors.core.engine import handle, new_run
-from processors.core.events import Cause, ExternalEventPosted
-from processors.core.model import OUTCOMES_MAX, ExternalEventOutcome, ExternalEventStatus
+from processors.core.records.events import Cause, ExternalEventPosted
+from processors.core.records.model import OUTCOMES_MAX, ExternalEventOutcome, ExternalEventStatus
+from processors.core.rules.context import Context
+from processors.core.rules.engine import handle, new_run
 from tests.support.scenario import RUN, History, event, exception, given
 
 THREADS = OUTCOMES_MAX + 50

@@ -7,15 +7,15 @@ from typing import Any
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
+from halter.files.scenario_document import read_scenario
 from halter.scenarios.comparison import difference
 from halter.scenarios.definitions import register
-from halter.scenarios.document import read_scenario
 from halter.scenarios.memory import MemoryEngine
-from processors.core.commands import Command, TimerFired
-from processors.core.context import Context, Limits
-from processors.core.engine import handle, new_run
-from processors.core.events import LogEntry
-from processors.core.model import Changes, WfRun
+from processors.core.records.commands import Command, TimerFired
+from processors.core.records.events import LogEntry
+from processors.core.records.model import Changes, WfRun
+from processors.core.rules.context import Context, Limits
+from processors.core.rules.engine import handle, new_run
 from tests.support import random_specs, small_specs
 from tests.support.checked_engine import CheckedEngine
 from tests.support.compiled_core import replaces_a_rule

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from processors.core.commands import DeleteWfRun, ResumeWfRun, RunWf, StopWfRun, TimerFired, TimerKind
-from processors.core.context import Limits
-from processors.core.decide import EARLY
-from processors.core.events import ExternalEventPosted, Ignored, Rejected, RejectionCode, ThreadFailed
-from processors.core.evolve import COMMAND_IDS_REMEMBERED
-from processors.core.failures import INTERNAL_ERROR
-from processors.core.model import FAILED, Status
+from processors.core.records.commands import DeleteWfRun, ResumeWfRun, RunWf, StopWfRun, TimerFired, TimerKind
+from processors.core.records.events import ExternalEventPosted, Ignored, Rejected, RejectionCode, ThreadFailed
+from processors.core.records.failures import INTERNAL_ERROR
+from processors.core.records.model import FAILED, Status
+from processors.core.rules.context import Limits
+from processors.core.rules.decide import EARLY
+from processors.core.rules.evolve import COMMAND_IDS_REMEMBERED
 from tests.support.scenario import RUN, RUN_ID, START_MS, event, given, like, report, rescue, resume, stop
 
 LOOP = """

@@ -5,9 +5,8 @@ The documents of tests/scenarios say what is so after each command; here it is s
 
 import pytest
 
-from processors.core.commands import RunWf
-from processors.core.context import Limits
-from processors.core.events import (
+from processors.core.records.commands import RunWf
+from processors.core.records.events import (
     Halt,
     HaltReasonResolved,
     InterruptDropped,
@@ -23,8 +22,8 @@ from processors.core.events import (
     ThreadHalted,
     VariableWrite,
 )
-from processors.core.failures import CHILD_FAILED, LINKS_MAX
-from processors.core.model import (
+from processors.core.records.failures import CHILD_FAILED, LINKS_MAX
+from processors.core.records.model import (
     FailureClass,
     Interrupted,
     ManualHalt,
@@ -34,6 +33,7 @@ from processors.core.model import (
     Status,
     ThreadType,
 )
+from processors.core.rules.context import Limits
 from tests.support.scenario import (
     RUN,
     RUN_ID,

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from halter.scenarios import document
+from halter.files import scenario_document as document
+from halter.files.scenario_document import read_scenario
 from halter.scenarios.definitions import register
-from halter.scenarios.document import read_scenario
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import Verdict, run
-from processors.core.context import Context
-from processors.core.documents import path_text
-from processors.errors import HalterError
+from processors.core.records.errors import HalterError
+from processors.core.rules.context import Context
+from processors.core.wf_spec.reader import path_text
 
 STEP: dict[str, Any] = {"run": {"id": "w", "spec": "s"}}
 

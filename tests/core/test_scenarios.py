@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from halter.files.scenario_document import Clock, Crash, Put, Report, Scenario, Step, read_scenario
+from halter.files.yaml_files import read_yaml
 from halter.scenarios.definitions import register
-from halter.scenarios.document import Clock, Crash, Put, Report, Scenario, Step, read_scenario
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import Verdict, judge_definitions, run
-from halter.yaml_files import read_yaml
-from processors.core.context import Context
-from processors.core.validate import CODES
+from processors.core.rules.context import Context
+from processors.core.wf_spec.validate import CODES
 from tests.support.checked_engine import checked
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from halter.scenarios.files import run_file
-from processors.core.model import TRANSITIONS
+from processors.core.records.model import TRANSITIONS
 from tests.support.checked_engine import checked
 from tests.support.search import Bounds, Found, Violation
 from tests.support.search_pool import Outcome, SearchId, search_all

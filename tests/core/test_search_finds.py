@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from halter.scenarios.files import run_file
-from processors.core import advance, decide, engine, evolve, halting, interrupts, model
-from processors.core.events import Event, LogEntry, NodeCompleted, WfRunEnded
-from processors.core.model import HaltReason, Interrupted, Status, ThreadRun, WfRun
-from processors.core.nodes import leaving
+from processors.core.records import model
+from processors.core.records.events import Event, LogEntry, NodeCompleted, WfRunEnded
+from processors.core.records.model import HaltReason, Interrupted, Status, ThreadRun, WfRun
+from processors.core.rules import advance, decide, engine, evolve, halting, interrupts
+from processors.core.rules.nodes import leaving
 from tests.support import invariants
 from tests.support.checked_engine import checked
 from tests.support.invariants import Violated

@@ -5,10 +5,19 @@ from itertools import product
 
 import pytest
 
-from processors.core.expressions import evaluate, mutate
-from processors.core.spec import Cast, Expression, Literal, Mutation, MutationOperator, Operation, Operator, VariableRef
-from processors.core.static_types import StaticTypes, Type, assignable, result_of
-from processors.core.values import Timestamp, Value, ValueProblem, VariableType, type_of
+from processors.core.records.spec import (
+    Cast,
+    Expression,
+    Literal,
+    Mutation,
+    MutationOperator,
+    Operation,
+    Operator,
+    VariableRef,
+)
+from processors.core.records.values import Timestamp, Value, ValueProblem, VariableType, type_of
+from processors.core.wf_spec.expressions import evaluate, mutate
+from processors.core.wf_spec.static_types import StaticTypes, Type, assignable, result_of
 
 VALUES: dict[VariableType, list[Value]] = {
     VariableType.INT: [0, 1, -5, 2**62],

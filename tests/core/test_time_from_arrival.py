@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from processors.core import advance
-from processors.core.commands import TimerKind
-from processors.core.events import (
+from processors.core.records.commands import TimerKind
+from processors.core.records.events import (
     ArrivalFailed,
     Halt,
     NodeCompleted,
@@ -22,7 +21,8 @@ from processors.core.events import (
     ThreadRetired,
     TimerArmed,
 )
-from processors.core.model import HaltedByParent, ParentHalted, Status, Timer
+from processors.core.records.model import HaltedByParent, ParentHalted, Status, Timer
+from processors.core.rules import advance
 from tests.support.compiled_core import replaces_a_rule
 from tests.support.scenario import RUN, START_MS, History, event, given, like, rescue, resume, stop
 

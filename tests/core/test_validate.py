@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from halter.files.scenario_document import read_scenario
+from halter.files.yaml_files import read_yaml
 from halter.scenarios.definitions import register
-from halter.scenarios.document import read_scenario
-from halter.yaml_files import read_yaml
-from processors.core import near_names
-from processors.core.commands import DefinitionKind, PutWfSpec
-from processors.core.documents import path_text
-from processors.core.events import Definition
-from processors.core.validate import CODES, check_document, hints
-from processors.core.values import VariableType
+from processors.core.records.commands import DefinitionKind, PutWfSpec
+from processors.core.records.events import Definition
+from processors.core.records.values import VariableType
+from processors.core.wf_spec import near_names
+from processors.core.wf_spec.reader import path_text
+from processors.core.wf_spec.validate import CODES, check_document, hints
 
 
 @dataclass

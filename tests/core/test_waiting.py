@@ -9,19 +9,16 @@ from typing import Any, get_args
 
 import pytest
 
+from halter.files.scenario_document import read_scenario
+from halter.files.yaml_files import read_yaml
 from halter.scenarios.definitions import register
-from halter.scenarios.document import read_scenario
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import judge_definitions, run
-from halter.waiting_text import KINDS, wait_data, wait_text
-from halter.wf_run_text import text
-from halter.yaml_files import read_yaml
-from processors.core.commands import Command
-from processors.core.context import Context, Limits
-from processors.core.engine import attach
-from processors.core.events import LogEntry
-from processors.core.evolve import index_of
-from processors.core.model import (
+from halter.show.waiting_text import KINDS, wait_data, wait_text
+from halter.show.wf_run_text import text
+from processors.core.records.commands import Command
+from processors.core.records.events import LogEntry
+from processors.core.records.model import (
     TERMINAL,
     HaltReason,
     ManualHalt,
@@ -32,7 +29,10 @@ from processors.core.model import (
     ThreadType,
     WfRun,
 )
-from processors.core.waiting import (
+from processors.core.rules.context import Context, Limits
+from processors.core.rules.engine import attach
+from processors.core.rules.evolve import index_of
+from processors.core.rules.waiting import (
     ForChildren,
     ForExternalEvent,
     ForReport,

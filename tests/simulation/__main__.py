@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 
-from processors.runtime.garbage import GARBAGE
+from processors.runtime.loading.garbage import GARBAGE
 from tests.simulation.attacks import ATTACKS
 from tests.simulation.mutations import MUTATIONS, broken
 from tests.simulation.plan import Plan, plan_of

@@ -23,7 +23,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # public, unhinted
 
-from processors.runtime.group_offsets import committed_in_background
+from processors.runtime.group.group_offsets import committed_in_background
 from tests.simulation.admin import SimulatedAdmin
 from tests.simulation.broker import Broker
 from tests.simulation.consumer import SimulatedConsumer

@@ -11,20 +11,20 @@ from weakref import WeakKeyDictionary, proxy
 
 from confluent_kafka import KafkaError, KafkaException
 
-from processors.inputs import InputRecord
-from processors.runtime import cluster
-from processors.runtime.cluster import Cluster
-from processors.runtime.load import Load
-from processors.runtime.membership import Membership
-from processors.runtime.names import Place
-from processors.runtime.restore import Restore
-from processors.runtime.settlement import Settled, Settlement
-from processors.runtime.shards import Shards
-from processors.runtime.transaction import Transaction
-from processors.runtime.turns import Turns
-from processors.runtime.vacancies import Vacancies
-from processors.runtime.waiting import Waiting
-from processors.shard import Shard
+from processors.fold.inputs import InputRecord
+from processors.fold.shard_fold import Shard
+from processors.runtime.group import cluster
+from processors.runtime.group.cluster import Cluster
+from processors.runtime.group.membership import Membership
+from processors.runtime.group.names import Place
+from processors.runtime.group.transaction import Transaction
+from processors.runtime.group.waiting import Waiting
+from processors.runtime.loading.load import Load
+from processors.runtime.loading.restore import Restore
+from processors.runtime.loading.settlement import Settled, Settlement
+from processors.runtime.loading.vacancies import Vacancies
+from processors.runtime.turn.shards import Shards
+from processors.runtime.turn.turns import Turns
 from tests.simulation.group import GroupMetadata
 from tests.simulation.worker import RuleBroke, SimulatedShard
 

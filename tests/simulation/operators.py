@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import Final
 
 from processors.codec import Codec
-from processors.core.commands import OperatorCommand, QuarantineWfRun, ReleaseWfRun, SkipRecord
-from processors.inputs import OPERATOR_COMMANDS, operator_key
-from processors.partitioner import partition_of
+from processors.core.records.commands import OperatorCommand, QuarantineWfRun, ReleaseWfRun, SkipRecord
+from processors.fold.inputs import OPERATOR_COMMANDS, operator_key
+from processors.kafka.partitioner import partition_of
 from tests.simulation.kernel import BASE_MS
 
 BUG: Final = "this WfRun breaks it"

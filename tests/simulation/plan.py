@@ -12,8 +12,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Final
 
-from processors.core.commands import PutWfSpec
-from processors.runtime.steps import Step as RuntimeStep
+from processors.core.records.commands import PutWfSpec
+from processors.runtime.group.steps import Step as RuntimeStep
 from tests.chaos.script import Posting, Script, definition_commands, posting
 from tests.simulation.operators import Poison, poison_of
 from tests.simulation.process import Kind, Phase, Strike

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from processors.codec import Codec
-from processors.inputs import OPERATOR_COMMANDS, InputRecord
-from processors.outputs import OutputRecord
-from processors.shard import ShardFactory
+from processors.fold.inputs import OPERATOR_COMMANDS, InputRecord
+from processors.fold.outputs import OutputRecord
+from processors.fold.shard_fold import ShardFactory
 from tests.chaos.avro import decode
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.redeciding import RecordedDefinitions, as_record, names, same

@@ -3,8 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from processors.runtime.clients import Clients
-from processors.runtime.garbage import GARBAGE
+from processors.runtime.group.clients import Clients
+from processors.runtime.loading.garbage import GARBAGE
 from tests.simulation.plan import Plan
 from tests.simulation.verdict import findings_of
 from tests.simulation.worker import silence

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from processors.codec.registry import RegistryUnavailable
-from processors.runtime.garbage import GARBAGE
-from processors.runtime.turns import Turns
+from processors.runtime.loading.garbage import GARBAGE
+from processors.runtime.turn.turns import Turns
 from tests.simulation.attacks import ATTACKS
 from tests.simulation.mutations import broken
 from tests.simulation.plan import Fault, Happening, Plan, Post, definitions, plan_of

@@ -10,26 +10,26 @@ from zlib import crc32
 
 import structlog
 
-from processors.agents import fold_batch
 from processors.codec import Codec
-from processors.core.commands import Command
-from processors.definitions_view import DefinitionsView
-from processors.errors import HalterError
-from processors.inputs import InputRecord
-from processors.outputs import OutputRecord
+from processors.core.records.commands import Command
+from processors.core.records.errors import HalterError
+from processors.fold.definitions_view import DefinitionsView
+from processors.fold.inputs import InputRecord
+from processors.fold.outputs import OutputRecord
+from processors.fold.shard_fold import Shard, ShardFactory
+from processors.kafka.settings import Settings
+from processors.kafka.topics import Topics
 from processors.runtime.assembly import turns_of
-from processors.runtime.batch import Batch
-from processors.runtime.calls import KafkaCalls
-from processors.runtime.clients import ClientLibrary, Clients, Slot
-from processors.runtime.clock import Clock
-from processors.runtime.names import ShardTopics
-from processors.runtime.readiness import Readiness
-from processors.runtime.runtime import Runtime
-from processors.runtime.steps import Step, Steps
-from processors.runtime.turns import Turns
-from processors.settings import Settings
-from processors.shard import Shard, ShardFactory
-from processors.topics import Topics
+from processors.runtime.group.calls import KafkaCalls
+from processors.runtime.group.clients import ClientLibrary, Clients, Slot
+from processors.runtime.group.clock import Clock
+from processors.runtime.group.names import ShardTopics
+from processors.runtime.group.readiness import Readiness
+from processors.runtime.group.steps import Step, Steps
+from processors.runtime.service import Runtime
+from processors.runtime.turn.batch import Batch
+from processors.runtime.turn.turns import Turns
+from processors.worker.agents import fold_batch
 from tests.simulation.admin import SimulatedAdmin
 from tests.simulation.broker import Broker
 from tests.simulation.consumer import SimulatedConsumer

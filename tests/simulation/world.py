@@ -10,16 +10,16 @@ from typing import Any, Final
 from zlib import crc32
 
 from processors.codec import Codec
-from processors.core.commands import ReportTaskRun, TaskStatus
-from processors.core.events import TaskRequest
-from processors.errors import HalterError
-from processors.fold_position import FoldPosition
-from processors.inputs import OPERATOR_COMMANDS
-from processors.partitioner import partition_of
-from processors.runtime.clients import Clients, Slot
-from processors.runtime.errors import Fenced, TurnCannotCommit
-from processors.settings import Settings
-from processors.topics import Topics
+from processors.core.records.commands import ReportTaskRun, TaskStatus
+from processors.core.records.errors import HalterError
+from processors.core.records.events import TaskRequest
+from processors.core.records.fold_position import FoldPosition
+from processors.fold.inputs import OPERATOR_COMMANDS
+from processors.kafka.partitioner import partition_of
+from processors.kafka.settings import Settings
+from processors.kafka.topics import Topics
+from processors.runtime.group.clients import Clients, Slot
+from processors.runtime.group.errors import Fenced, TurnCannotCommit
 from tests.chaos.avro import decode
 from tests.chaos.tape import TOPICS, Tape, TapeRecord
 from tests.simulation.broker import Broker

@@ -12,9 +12,9 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaException
 
-from processors.runtime.clients import Clients, Slot
-from processors.runtime.cluster import Cluster
-from processors.settings import Settings
+from processors.kafka.settings import Settings
+from processors.runtime.group.clients import Clients, Slot
+from processors.runtime.group.cluster import Cluster
 
 
 def driven(work: Any) -> Any:

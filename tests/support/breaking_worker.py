@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from halter.cli.worker import run_here
-from processors.core import engine
-from processors.core.commands import DefinitionCommand
-from processors.core.definitions import Outcome
-from processors.core.events import Cause, Definition
-from processors.core.model import WfRun
-from processors.definition_fold import DefinitionFold
-from processors.errors import HalterError
-from processors.observability import configure_logging
-from processors.outputs import OutputRecord
-from processors.settings import Settings
-from processors.shard import Shard
+from processors.core.records.commands import DefinitionCommand
+from processors.core.records.errors import HalterError
+from processors.core.records.events import Cause, Definition
+from processors.core.records.model import WfRun
+from processors.core.rules import engine
+from processors.core.wf_spec.definitions import Outcome
+from processors.fold.definition_commands import DefinitionFold
+from processors.fold.outputs import OutputRecord
+from processors.fold.shard_fold import Shard
+from processors.kafka.settings import Settings
+from processors.worker.observability import configure_logging
 from tests.support.broken_rule import RuleBroke, breaking
 
 BAD = "bad"

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from processors.core import engine
-from processors.core.commands import Command
-from processors.core.context import Context
-from processors.core.events import Event
-from processors.core.model import WfRun
+from processors.core.records.commands import Command
+from processors.core.records.events import Event
+from processors.core.records.model import WfRun
+from processors.core.rules import engine
+from processors.core.rules.context import Context
 
 
 class RuleBroke(Exception):

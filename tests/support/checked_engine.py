@@ -1,14 +1,14 @@
 """The engine in memory with everything checked after each command: for scenarios and random commands."""
 
+from halter.files.scenario_document import Scenario
 from halter.scenarios.comparison import difference
 from halter.scenarios.definitions import register
-from halter.scenarios.document import Scenario
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import Verdict, judge_definitions, run
-from processors.core.commands import Command
-from processors.core.context import Context
-from processors.core.engine import new_run
-from processors.core.events import LogEntry
+from processors.core.records.commands import Command
+from processors.core.records.events import LogEntry
+from processors.core.rules.context import Context
+from processors.core.rules.engine import new_run
 from tests.support.invariants import Watch, check, check_rejections_change_nothing, check_settled
 
 

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from processors.inputs import InputRecord
-from processors.outputs import OutputRecord
+from processors.fold.inputs import InputRecord
+from processors.fold.outputs import OutputRecord
 
 WF_COMMANDS, WF_EVENTS, WF_RUNS, TIMERS = "wf-commands", "wf-events", "wf-runs", "thread-runs"
 DEFINITION_COMMANDS, DEFINITIONS, FOLD_POSITIONS = "definition-commands", "definitions", "fold-positions"

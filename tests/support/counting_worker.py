@@ -14,11 +14,11 @@ import threading
 import time
 from pathlib import Path
 
-from processors import app
-from processors.errors import HalterError
-from processors.observability import ReadyFile, configure_logging
+from processors.core.records.errors import HalterError
+from processors.kafka.settings import Settings
 from processors.runtime import CrashAt, Slot, Step, Steps
-from processors.settings import Settings
+from processors.worker import app
+from processors.worker.observability import ReadyFile, configure_logging
 from tests.support.counting_fold import CountingDefinitions, CountingFactory, CountingFold
 
 

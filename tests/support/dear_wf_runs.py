@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from processors.core.commands import (
+from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     PutExternalEventDef,
@@ -25,10 +25,10 @@ from processors.core.commands import (
     StopWfRun,
     TaskStatus,
 )
-from processors.core.context import Limits
-from processors.core.events import LogEntry
-from processors.core.model import ThreadRun, WakeOn, WfRun
-from processors.outputs import OutputRecord
+from processors.core.records.events import LogEntry
+from processors.core.records.model import ThreadRun, WakeOn, WfRun
+from processors.core.rules.context import Limits
+from processors.fold.outputs import OutputRecord
 from tests.support.bytecodes import bytecodes
 from tests.support.shard_rig import ShardRig
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
-from halter import topic_admin
 from halter.client import Client
-from processors.settings import Settings
+from halter.topics import admin as topic_admin
+from processors.kafka.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 NOTHING: Mapping[str, str] = MappingProxyType({})

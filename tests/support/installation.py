@@ -15,9 +15,9 @@ from typing import Any, Self
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from halter import topic_admin
-from processors.settings import Settings
-from processors.topics import Topics
+from halter.topics import admin as topic_admin
+from processors.kafka.settings import Settings
+from processors.kafka.topics import Topics
 from tests.support.ledger import Ledger
 
 SHORT_SESSIONS: Mapping[str, str] = {"KAFKA_SESSION_TIMEOUT_MS": "2000", "KAFKA_HEARTBEAT_INTERVAL_MS": "500"}

@@ -6,9 +6,7 @@ Nothing in here shares code with the rules under test, except where it asks them
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from processors.core.advance import advance_thread
-from processors.core.context import Context
-from processors.core.events import (
+from processors.core.records.events import (
     ExternalEventPosted,
     Halt,
     InterruptAccepted,
@@ -26,9 +24,7 @@ from processors.core.events import (
     ThreadRetired,
     WfRunEnded,
 )
-from processors.core.evolve import evolve, index_of
-from processors.core.interrupts import launch_failure_handlers, launch_interrupts
-from processors.core.model import (
+from processors.core.records.model import (
     FAILED,
     TERMINAL,
     TRANSITIONS,
@@ -48,7 +44,7 @@ from processors.core.model import (
     ThreadType,
     WfRun,
 )
-from processors.core.spec import (
+from processors.core.records.spec import (
     EntrypointNode,
     ExitNode,
     ExternalEventNode,
@@ -59,6 +55,10 @@ from processors.core.spec import (
     WaitForConditionNode,
     WaitForThreadsNode,
 )
+from processors.core.rules.advance import advance_thread
+from processors.core.rules.context import Context
+from processors.core.rules.evolve import evolve, index_of
+from processors.core.rules.interrupts import launch_failure_handlers, launch_interrupts
 
 MOVING = frozenset({Status.RUNNING, Status.HALTING})
 Transition = tuple[Status | None, Status]

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from processors.settings import Settings
-from processors.topics import Topics
+from processors.kafka.settings import Settings
+from processors.kafka.topics import Topics
 
 Cause = tuple[str, int, int]
 

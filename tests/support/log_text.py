@@ -6,15 +6,15 @@
     S  WfRun                 order-1  COMPLETED
     S  ThreadRun             #0  COMPLETED, main at done, address = "12 Harbour Street"
 
-The lines of commands and events are `halter.log_text`'s; those of the state show what `evolve` made of them.
+The lines of commands and events are `halter.show.log_text`'s; those of the state show what `evolve` made of them.
 """
 
 from collections.abc import Iterator
 
-from halter.log_text import NAME_WIDTH, failure_text, shown, transcript
 from halter.scenarios.memory import MemoryEngine
-from processors.core.model import ThreadRun
-from processors.core.values import Timestamp, iso_of
+from halter.show.log_text import NAME_WIDTH, failure_text, shown, transcript
+from processors.core.records.model import ThreadRun
+from processors.core.records.values import Timestamp, iso_of
 
 
 def golden_log(engine: MemoryEngine) -> str:

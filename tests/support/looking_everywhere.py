@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from processors.core import advance, failing, halting, knots
-from processors.core.context import Context
-from processors.core.events import Event, InterruptDropped
-from processors.core.halting import can_resume
-from processors.core.interrupts import launch_failure_handlers, launch_interrupts
-from processors.core.knots import untie
-from processors.core.model import FAILED, ParentHalted, Status, ThreadRun, WfRun
-from processors.core.nodes import leaving, waiting_for_threads
+from processors.core.records.events import Event, InterruptDropped
+from processors.core.records.model import FAILED, ParentHalted, Status, ThreadRun, WfRun
+from processors.core.rules import advance, failing, halting, knots
+from processors.core.rules.context import Context
+from processors.core.rules.halting import can_resume
+from processors.core.rules.interrupts import launch_failure_handlers, launch_interrupts
+from processors.core.rules.knots import untie
+from processors.core.rules.nodes import leaving, waiting_for_threads
 
 
 @contextmanager

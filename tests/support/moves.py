@@ -7,7 +7,7 @@ state go on alike, and stop, resume, failure, time-out and delete may come any n
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from processors.core.commands import (
+from processors.core.records.commands import (
     Command,
     ExternalEvent,
     ReportTaskRun,
@@ -19,9 +19,9 @@ from processors.core.commands import (
     TimerFired,
     TimerKind,
 )
-from processors.core.events import Ignored, Rejected
-from processors.core.model import TERMINAL, ManualHalt, Status, ThreadRun, WfRun
-from processors.core.spec import ExternalEventNode
+from processors.core.records.events import Ignored, Rejected
+from processors.core.records.model import TERMINAL, ManualHalt, Status, ThreadRun, WfRun
+from processors.core.records.spec import ExternalEventNode
 
 RUN = RunWf("w1", "small")
 BEYOND = 1

@@ -6,7 +6,7 @@ from collections import OrderedDict, namedtuple
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from processors.core.values import VALUE_BYTES_MAX, Timestamp
+from processors.core.records.values import VALUE_BYTES_MAX, Timestamp
 
 
 class Colour(StrEnum):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from halter.scenarios.memory import timers_of
-from processors.core.commands import (
+from processors.core.records.commands import (
     Command,
     DeleteWfRun,
     ExternalEvent,
@@ -20,8 +20,8 @@ from processors.core.commands import (
     TaskStatus,
     TimerFired,
 )
-from processors.core.model import TERMINAL, ManualHalt, Status, ThreadRun, WfRun
-from processors.core.spec import ExternalEventNode
+from processors.core.records.model import TERMINAL, ManualHalt, Status, ThreadRun, WfRun
+from processors.core.records.spec import ExternalEventNode
 
 RUN_ID = "w1"
 

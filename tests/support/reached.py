@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from halter.scenarios.memory import MemoryEngine
-from processors.core.commands import TaskStatus
-from processors.core.events import (
+from processors.core.records.commands import TaskStatus
+from processors.core.records.events import (
     Event,
     Halt,
     InterruptDropped,
@@ -18,7 +18,7 @@ from processors.core.events import (
     TimerMatured,
     WfRunEnded,
 )
-from processors.core.model import HaltedByParent, ManualHalt, ParentHalted, ThreadType
+from processors.core.records.model import HaltedByParent, ManualHalt, ParentHalted, ThreadType
 
 HANDLERS = (ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER)
 

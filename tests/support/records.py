@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from processors.codec.records import EVENTS, RECORDS
 from processors.codec.schemas import Schemas
-from processors.core import commands, events, model, values
-from processors.core.events import Cause, LogEntry
-from processors.core.model import WfRun
-from processors.core.values import Timestamp, Value
+from processors.core.records import commands, events, model, values
+from processors.core.records.events import Cause, LogEntry
+from processors.core.records.model import WfRun
+from processors.core.records.values import Timestamp, Value
 
 SCHEMAS = Schemas.load()
 LONG = st.integers(-(2**63), 2**63 - 1)

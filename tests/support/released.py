@@ -3,7 +3,7 @@
     python -m tests.support.released 0.2.0      records tests/released/0.2.0.jsonl.gz, when 0.2.0 is released
 
 One line of JSON for each scenario document: its name, and its turns in order, each with the records that were folded
-and those that came of them. Later versions must read all of it (`tests/adapters/test_released.py`).
+and those that came of them. Later versions must read all of it (`tests/fold/test_released.py`).
 """
 
 import base64
@@ -15,15 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from halter.files.scenario_document import Scenario, read_scenario
+from halter.files.yaml_files import read_yaml
 from halter.scenarios.definitions import register
-from halter.scenarios.document import Scenario, read_scenario
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import run
-from halter.yaml_files import read_yaml
-from processors.core.commands import Command, DefinitionCommand
-from processors.core.context import Context, Limits
-from processors.core.events import DefinitionProblem, LogEntry
-from processors.inputs import InputRecord
+from processors.core.records.commands import Command, DefinitionCommand
+from processors.core.records.events import DefinitionProblem, LogEntry
+from processors.core.rules.context import Context, Limits
+from processors.fold.inputs import InputRecord
 from tests.support.shard_rig import START_MS, ShardRig
 
 TESTS = Path(__file__).parent.parent

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from halter.log_text import event_line
+from halter.files.scenario_document import read_scenario
+from halter.files.yaml_files import parse_yaml
 from halter.scenarios.definitions import register
-from halter.scenarios.document import read_scenario
 from halter.scenarios.memory import MemoryEngine
-from halter.yaml_files import parse_yaml
-from processors.core.commands import (
+from halter.show.log_text import event_line
+from processors.core.records.commands import (
     Command,
     ExternalEvent,
     ReportTaskRun,
@@ -32,10 +32,10 @@ from processors.core.commands import (
     StopWfRun,
     TaskStatus,
 )
-from processors.core.context import Context, Limits
-from processors.core.events import Event, Ignored, LogEntry, Rejected, RejectionCode
-from processors.core.model import ThreadRun, WfRun
-from processors.core.values import Value
+from processors.core.records.events import Event, Ignored, LogEntry, Rejected, RejectionCode
+from processors.core.records.model import ThreadRun, WfRun
+from processors.core.records.values import Value
+from processors.core.rules.context import Context, Limits
 from tests.support.small_specs import NAMES, document_of
 
 RUN_ID = "w1"

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-from processors.compatibility import unreadable
+from processors.codec.compatibility import unreadable
 
 Answer = tuple[int, Any]
 UNAUTHORIZED: Answer = (401, {"error_code": 40101, "message": "who are you"})

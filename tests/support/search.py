@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
+from halter.files.scenario_document import read_scenario
 from halter.scenarios.definitions import register
-from halter.scenarios.document import read_scenario
 from processors.codec import Codec
-from processors.core.commands import (
+from processors.core.records.commands import (
     Command,
     DeleteWfRun,
     ExternalEvent,
@@ -29,10 +29,10 @@ from processors.core.commands import (
     StopWfRun,
     TimerFired,
 )
-from processors.core.context import Context
-from processors.core.engine import attach, handle, new_run
-from processors.core.events import Cause, WfRunDeleted
-from processors.core.model import Changes, Index, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.records.events import Cause, WfRunDeleted
+from processors.core.records.model import Changes, Index, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.rules.context import Context
+from processors.core.rules.engine import attach, handle, new_run
 from tests.support.invariants import Transition, Violated, Watch, check, check_rejections_change_nothing, check_settled
 from tests.support.moves import RUN, Bounds, Move, moves, refusals
 from tests.support.states import restored, same, same_row, state_key, thread_key

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from processors.codec import Codec
-from processors.core.commands import (
+from processors.core.records.commands import (
     Command,
     DefinitionCommand,
     ExternalEvent,
@@ -17,13 +17,13 @@ from processors.core.commands import (
     ReportTaskRun,
     SkipRecord,
 )
-from processors.core.context import Limits
-from processors.core.events import LogEntry
-from processors.definitions_view import DefinitionsView
-from processors.inputs import InputRecord, operator_key
-from processors.outputs import OutputRecord
-from processors.shard import Shard, ShardFactory
-from processors.stores import MemoryStore, StatePosition, WfRunStore
+from processors.core.records.events import LogEntry
+from processors.core.rules.context import Limits
+from processors.fold.definitions_view import DefinitionsView
+from processors.fold.inputs import InputRecord, operator_key
+from processors.fold.outputs import OutputRecord
+from processors.fold.shard_fold import Shard, ShardFactory
+from processors.fold.stores import MemoryStore, StatePosition, WfRunStore
 
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""

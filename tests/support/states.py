@@ -5,7 +5,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import TypeVar
 
-from processors.core.model import (
+from processors.core.records.model import (
     Changes,
     ExternalEventStatus,
     Index,

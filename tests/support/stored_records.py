@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from halter.cli import definitions, runs, spec
-from halter.client import Client, CommandRejected, DefinitionRefused, Put
-from halter.ids import new_id
-from halter.inspection import WfRunReader
-from processors.core.commands import DefinitionCommand, ExternalEvent, RunWf
-from processors.core.events import DefinitionAccepted, DefinitionRejected, LogEntry, Rejected
-from processors.outputs import OutputRecord
-from processors.topics import Topics
+from halter.client.client import Client, CommandRejected, DefinitionRefused, Put
+from halter.client.ids import new_id
+from halter.client.inspection import WfRunReader
+from processors.core.records.commands import DefinitionCommand, ExternalEvent, RunWf
+from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, Rejected
+from processors.fold.outputs import OutputRecord
+from processors.kafka.topics import Topics
 from tests.support.shard_rig import ShardRig
 
 

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from halter.client import Client, topic_of
-from halter.ids import new_id
+from halter.client.client import Client, topic_of
+from halter.client.ids import new_id
 from halter.scenarios.comparison import difference
 from halter.scenarios.found import WfRunFound
 from halter.scenarios.kafka.view import Attempt, Place, View
 from halter.scenarios.kafka.workers import WorkerProcess
 from halter.scenarios.memory import RestoredStateDiffers, TooManyTimers, firing_order, timers_of
 from halter.scenarios.runner import Turn
-from processors.core.commands import (
+from processors.core.records.commands import (
     Command,
     DefinitionCommand,
     DeleteWfRun,
@@ -28,12 +28,12 @@ from processors.core.commands import (
     StopWfRun,
     TimerFired,
 )
-from processors.core.context import Context, DefinitionLookup, Limits
-from processors.core.engine import attach, new_run, replay
-from processors.core.events import DefinitionProblem, DefinitionRejected, LogEntry, WfRunDeleted
-from processors.core.model import TERMINAL, WfRun
-from processors.errors import HalterError
-from processors.inputs import WF_COMMANDS
+from processors.core.records.errors import HalterError
+from processors.core.records.events import DefinitionProblem, DefinitionRejected, LogEntry, WfRunDeleted
+from processors.core.records.model import TERMINAL, WfRun
+from processors.core.rules.context import Context, DefinitionLookup, Limits
+from processors.core.rules.engine import attach, new_run, replay
+from processors.fold.inputs import WF_COMMANDS
 
 SILENCE_SECONDS: Final = 60.0
 """How long an outcome may take. A worker that restarts is back within seconds, on a machine that does more besides."""

@@ -10,14 +10,14 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from halter.scenarios.document import Crash, Scenario
+from halter.files.scenario_document import Crash, Scenario
 from halter.scenarios.kafka.engine import Buried, NoOutcome
 from halter.scenarios.kafka.place import Place
 from halter.scenarios.kafka.workers import WorkerEnded, Workers
 from halter.scenarios.runner import Verdict, judge_definitions, run
 from processors.codec import Codec
-from processors.errors import HalterError
-from processors.settings import Settings
+from processors.core.records.errors import HalterError
+from processors.kafka.settings import Settings
 
 
 class NotRemoved(HalterError):

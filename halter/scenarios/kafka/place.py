@@ -11,16 +11,16 @@ from typing import Final, Self
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from halter import topic_admin
 from halter.client import Client
-from halter.scenarios.document import Scenario
+from halter.files.scenario_document import Scenario
 from halter.scenarios.kafka.engine import KafkaEngine
 from halter.scenarios.kafka.view import View
 from halter.scenarios.kafka.workers import WorkerProcess, Workers
+from halter.topics import admin as topic_admin
 from processors.codec import Codec
-from processors.runtime.clients import Clients, Slot
-from processors.scenario_worker import PARTITIONS, SLOT, Assignment, topics_for
-from processors.settings import Settings
+from processors.kafka.settings import Settings
+from processors.runtime.group.clients import Clients, Slot
+from processors.worker.scenario_worker import PARTITIONS, SLOT, Assignment, topics_for
 
 REMOVAL_SECONDS: Final = 20.0
 REQUEST_SECONDS: Final = 10.0

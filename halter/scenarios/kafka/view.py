@@ -12,15 +12,15 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 # Public names that its type hints forget.
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from halter.inspection import assemble
+from halter.client.inspection import assemble
 from processors.codec import Codec
-from processors.core.commands import TimerFired
-from processors.core.events import DefinitionAccepted, DefinitionRejected, LogEntry, TaskRequest
-from processors.core.model import ThreadRun, WfRun, WfRunExternalEvent
-from processors.definitions_view import DefinitionsView
-from processors.inputs import DEFINITION_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, WF_COMMANDS
-from processors.settings import Settings
-from processors.topics import Topics
+from processors.core.records.commands import TimerFired
+from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, TaskRequest
+from processors.core.records.model import ThreadRun, WfRun, WfRunExternalEvent
+from processors.fold.definitions_view import DefinitionsView
+from processors.fold.inputs import DEFINITION_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, WF_COMMANDS
+from processors.kafka.settings import Settings
+from processors.kafka.topics import Topics
 
 FETCH_WAIT_MS: Final = 5
 """The end of a partition is known only when the broker's answer says so, and is waited for after each record."""

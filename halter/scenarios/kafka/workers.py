@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from halter_kafka import COMMAND
-from processors.errors import HalterError
-from processors.scenario_worker import Assignment, ScenarioClock
-from processors.settings import Settings
+from processors.core.records.errors import HalterError
+from processors.kafka.settings import Settings
+from processors.worker.scenario_worker import Assignment, ScenarioClock
 
 SPARES_MAX: Final = 2
 STOP_SECONDS: Final = 5.0

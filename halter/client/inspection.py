@@ -1,0 +1,319 @@
+"""What a WfRun is and how it came to be: its rows put together, and its part of the log.
+
+`show` reads the compacted state topics, which have every live WfRun whatever its age; `history` reads the log, as far
+back as that is kept. Both look for one key in one partition; a WfRun's row says from when on the log has to be read.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from confluent_kafka import Message
+
+from halter.client.reading import FROM_THE_START, PartitionReader
+from processors.codec import Codec
+from processors.core.records.errors import HalterError
+from processors.core.records.events import (
+    ArrivalFailed,
+    ChildFailureHandled,
+    Event,
+    ExternalEventDropped,
+    ExternalEventPosted,
+    Halt,
+    HaltReasonResolved,
+    Ignored,
+    InputKept,
+    InterruptAccepted,
+    InterruptDropped,
+    InterruptSuperseded,
+    LogEntry,
+    NodeCompleted,
+    NodeFailed,
+    RecordSkipped,
+    Rejected,
+    Resume,
+    SkipAccepted,
+    SkipLapsed,
+    SpawnChild,
+    TaskAttemptEnded,
+    TaskAttemptRequested,
+    ThreadCompleted,
+    ThreadFailed,
+    ThreadHalted,
+    ThreadRescued,
+    ThreadRetired,
+    TimerArmed,
+    TimerMatured,
+    WaitStarted,
+    WfRunDeleted,
+    WfRunEnded,
+    WfRunQuarantined,
+    WfRunReleased,
+    WfRunStarted,
+    WorkflowEventThrown,
+)
+from processors.core.records.model import (
+    NO_INCARNATION,
+    ExternalEventKey,
+    KeptInput,
+    PendingInterrupt,
+    Status,
+    ThreadRun,
+    ThreadType,
+    WfRun,
+    WfRunExternalEvent,
+)
+from processors.core.rules.engine import new_run, replay
+from processors.fold.inputs import partition_key
+from processors.fold.stores import put_kept
+from processors.kafka.partitioner import partition_of
+from processors.kafka.topics import Topics
+
+CATCH_UP_SECONDS: Final = 5.0
+CLOCKS_DIFFER_MS: Final = 10 * 60 * 1000
+"""A WfRun's times are the broker's clock, those of the log's records may be a worker's: so much apart, at most."""
+
+
+class BeginningMissing(HalterError):
+    """The log has the end of a WfRun and no longer its beginning. Whoever asks has its rows, as far as it has any."""
+
+    def __init__(self, wf_run_id: str) -> None:
+        super().__init__(
+            f"the log no longer has the beginning of WfRun '{wf_run_id}': "
+            "what its threads and Variables were at its end cannot be told"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """The events of one WfRun; `number` is NO_INCARNATION for what came while there was none under the id."""
+
+    number: int
+    entries: list[LogEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The events of a WfRun id, in the order of the log. `complete`: the whole log was looked at."""
+
+    wf_run_id: str
+    incarnations: list[Incarnation]
+    complete: bool
+
+    @property
+    def entries(self) -> list[LogEntry]:
+        """All of them."""
+        return [entry for incarnation in self.incarnations for entry in incarnation.entries]
+
+    @classmethod
+    def of(cls, wf_run_id: str, entries: Iterable[LogEntry], *, complete: bool = True) -> "History":
+        """Put the events of a WfRun id, in the order of the log, into incarnations."""
+        incarnations: list[Incarnation] = []
+        for entry in entries:
+            if not incarnations or incarnations[-1].number != entry.incarnation:
+                incarnations.append(Incarnation(entry.incarnation, []))
+            incarnations[-1].entries.append(entry)
+        return cls(wf_run_id, incarnations, complete)
+
+    def state(self) -> WfRun:
+        """Replay: the WfRun as it is after the last of the events. No rule is run. Raises BeginningMissing."""
+        return replay(self._last(), new_run(self.wf_run_id))
+
+    def final_state(self) -> WfRun:
+        """Replay without the end: a WfRun that is over, with the threads and Variables that it had when it ended.
+
+        Raises BeginningMissing.
+        """
+        entries = self._last()
+        if not any(isinstance(entry.event, WfRunStarted) for entry in entries):
+            raise BeginningMissing(self.wf_run_id)
+        for index in range(len(entries) - 1, -1, -1):
+            event = entries[index].event
+            if isinstance(event, WfRunStarted):
+                break
+            if isinstance(event, WfRunEnded) and event.status is not Status.ERROR:
+                return replay(entries[:index], new_run(self.wf_run_id))
+        return replay(entries, new_run(self.wf_run_id))
+
+    def _last(self) -> list[LogEntry]:
+        """All that made the last WfRun: its events, and those of ExternalEvents that came before it.
+
+        What was under the id before left nothing behind, and of that the beginning may be missing.
+        """
+        entries = self.entries
+        started = [index for index, entry in enumerate(entries) if isinstance(entry.event, WfRunStarted)]
+        before = entries[: started[-1]] if started else entries
+        deleted = [index for index, entry in enumerate(before) if isinstance(entry.event, WfRunDeleted)]
+        last = entries[deleted[-1] + 1 :] if deleted else entries
+        if not _is_whole(last):
+            raise BeginningMissing(self.wf_run_id)
+        return last
+
+
+def _is_whole(entries: list[LogEntry]) -> bool:
+    """Whether they begin with the first event of their WfRun, and have every ExternalEvent that they speak of."""
+    posted: set[tuple[str, str]] = set()
+    started = False
+    for entry in entries:
+        event = entry.event
+        started = started or isinstance(event, WfRunStarted)
+        if entry.incarnation != NO_INCARNATION and not started:
+            return False
+        if not posted.issuperset(external_events_needed_by(event)):
+            return False
+        if isinstance(event, ExternalEventPosted):
+            posted.add((event.external_event_def, event.external_event_id))
+    return True
+
+
+def external_events_needed_by(event: Event) -> list[ExternalEventKey]:
+    """The ExternalEvents without which an event cannot be replayed."""
+    match event:
+        case ExternalEventPosted():
+            return [(old.external_event_def, old.external_event_id) for old in event.forgotten]
+        case Halt(reason=PendingInterrupt() as reason):
+            return [(reason.external_event_def, reason.external_event_id)]
+        case SpawnChild(type=ThreadType.INTERRUPT) | NodeCompleted() | NodeFailed() | ThreadFailed():
+            name, event_id = event.external_event_def, event.external_event_id
+            return [] if name is None or event_id is None else [(name, event_id)]
+        case InterruptAccepted() | InterruptDropped() | InterruptSuperseded() | ExternalEventDropped():
+            return [(event.external_event_def, event.external_event_id)]
+        case (
+            WfRunStarted()
+            | WfRunDeleted()
+            | Halt()
+            | ThreadHalted()
+            | SpawnChild()
+            | HaltReasonResolved()
+            | Resume()
+            | TimerArmed()
+            | TimerMatured()
+            | ArrivalFailed()
+            | TaskAttemptRequested()
+            | TaskAttemptEnded()
+            | WaitStarted()
+            | ChildFailureHandled()
+            | WorkflowEventThrown()
+            | ThreadCompleted()
+            | ThreadRetired()
+            | ThreadRescued()
+            | WfRunEnded()
+            | WfRunQuarantined()
+            | InputKept()
+            | WfRunReleased()
+            | SkipAccepted()
+            | SkipLapsed()
+            | RecordSkipped()
+            | Rejected()
+            | Ignored()
+        ):
+            return []
+        case _:
+            assert_never(event)
+
+
+def assemble(
+    wf_run_id: str,
+    row: WfRun | None,
+    threads: Iterable[ThreadRun],
+    external_events: Iterable[WfRunExternalEvent],
+    kept_inputs: Iterable[KeptInput] = (),
+) -> WfRun | None:
+    """Put the rows of a WfRun together; None if there are none."""
+    run = new_run(wf_run_id) if row is None else row
+    run.threads = {thread.number: thread for thread in sorted(threads, key=lambda thread: thread.number)}
+    run.external_events = {event.key: event for event in sorted(external_events, key=lambda event: event.posted_offset)}
+    put_kept(run, sorted(kept_inputs, key=lambda kept: kept.number))
+    return run if run.exists or run.external_events or run.quarantined_ms is not None else None
+
+
+class WfRunReader:
+    """Finds what belongs to one WfRun id."""
+
+    def __init__(self, reader: PartitionReader, topics: Topics, codec: Codec) -> None:
+        self._reader, self._topics, self._codec = reader, topics, codec
+
+    def show(self, wf_run_id: str, at_least: tuple[int, int] | None = None) -> WfRun | None:
+        """The rows of a WfRun, put together; None if there are none.
+
+        `at_least`: (incarnation, seq) of an event that is known to have happened. Rows become visible a moment after
+        the log does, and are waited for. Rows of a busy WfRun may be of neighbouring moments.
+        """
+        deadline = time.monotonic() + CATCH_UP_SECONDS
+        while True:
+            run = self._rows(wf_run_id)
+            if at_least is None or self._position(run) >= at_least or time.monotonic() > deadline:
+                return run
+
+    @staticmethod
+    def _position(run: WfRun | None) -> tuple[int, int]:
+        return (NO_INCARNATION, 0) if run is None else (run.incarnation, run.seq)
+
+    def _rows(self, wf_run_id: str) -> WfRun | None:
+        own = wf_run_id.encode()
+        below = own + b"/"
+        row = None
+        for found in self._latest(self._topics.wf_runs, own, lambda key: key == own).values():
+            assert isinstance(found, WfRun)
+            row = found
+        threads = self._latest(self._topics.thread_runs, own, lambda key: key.startswith(below))
+        events = self._latest(self._topics.wf_run_external_events, own, lambda key: key.startswith(below))
+        kept = self._latest(self._topics.kept_inputs, own, lambda key: key.startswith(below))
+        return assemble(
+            wf_run_id,
+            row,
+            [thread for thread in threads.values() if isinstance(thread, ThreadRun)],
+            [event for event in events.values() if isinstance(event, WfRunExternalEvent)],
+            [kept_input for kept_input in kept.values() if isinstance(kept_input, KeptInput)],
+        )
+
+    def _latest(self, topic: str, wf_run_id: bytes, wanted: Callable[[bytes], bool]) -> dict[bytes, object]:
+        """Key -> latest row, without those that are gone. Only rows that are wanted are decoded."""
+        values: dict[bytes, bytes | None] = {}
+        for message in self._partition(topic, wf_run_id, FROM_THE_START):
+            key = message.key() or b""
+            if wanted(key):
+                values[key] = message.value()
+        return {key: self._codec.decode(value) for key, value in values.items() if value is not None}
+
+    def _partition(self, topic: str, wf_run_id: bytes, start: int) -> Iterator[Message]:
+        yield from self._reader.read(topic, self._number(wf_run_id), start)
+
+    def _number(self, key: bytes) -> int:
+        """Where a WfRun is; or a partition itself, under whose key is what an operator did to it as a whole."""
+        partitions = self._topics.partitions
+        named = (number for number in range(partitions) if key == partition_key(number).encode())
+        return next(named, partition_of(key, partitions))
+
+    def history(self, wf_run_id: str, *, from_start: bool = False) -> History:
+        """The events of a WfRun id, from the beginning of the WfRun of now, or all that the log has."""
+        key = wf_run_id.encode()
+        start = FROM_THE_START if from_start else self._beginning(wf_run_id)
+        entries = []
+        for message in self._partition(self._topics.wf_events, key, start):
+            if message.key() == key:
+                entry = self._codec.decode(message.value() or b"")
+                assert isinstance(entry, LogEntry)
+                entries.append(entry)
+        return History.of(wf_run_id, entries, complete=start == FROM_THE_START)
+
+    def ended(self, wf_run_id: str) -> WfRun:
+        """A WfRun that is over, as it was when it ended. Raises BeginningMissing."""
+        history = self.history(wf_run_id)
+        try:
+            return history.final_state()
+        except BeginningMissing:
+            if not any(isinstance(entry.event, WfRunStarted) for entry in history.entries):
+                raise
+        # An ExternalEvent that it took may have come long before it: its row, which would say when, has left.
+        return self.history(wf_run_id, from_start=True).final_state()
+
+    def _beginning(self, wf_run_id: str) -> int:
+        """From where on the log can have something of the WfRun of now: no event is older than its first."""
+        run = self._rows(wf_run_id)
+        if run is None or run.started_ms is None:
+            return FROM_THE_START
+        first_ms = min([run.started_ms, *(event.posted_ms for event in run.external_events.values())])
+        start_ms = first_ms - CLOCKS_DIFFER_MS
+        return self._reader.offset_at(self._topics.wf_events, self._number(wf_run_id.encode()), start_ms)

@@ -1,0 +1,103 @@
+"""Why a record has no outcome that its sender has seen: it is not folded yet, or it is a dead letter.
+
+Reads fold positions and dead letters, for which a principal needs rights of its own (topics.yaml); without them it says
+less, and nothing that may be untrue.
+"""
+
+from confluent_kafka import KafkaException
+
+from halter.client.reading import FROM_THE_START, PartitionReader
+from processors.codec import Codec
+from processors.core.records.errors import HalterError
+from processors.core.records.fold_position import FoldPosition
+from processors.fold.inputs import EXTERNAL_EVENTS, HEADER_PREFIX
+from processors.kafka.topics import Topics
+
+DEAD_LETTERS_LOOKED_AT_MAX = 10_000
+"""Of a partition, the newest."""
+
+
+class NoOutcome(HalterError):
+    """Kafka has the record, and nobody is known to have decided it. It will be: look whether a worker runs."""
+
+
+class DeadLettered(HalterError):
+    """A record could not be taken in and changed nothing. Whoever produced it corrects it; `reason` is the engine's."""
+
+    def __init__(self, record: str, reason: str, message: str) -> None:
+        super().__init__(f"{record} could not be taken in, and is on dead-letters: {reason}: {message}")
+        self.reason = reason
+
+
+def folded(reader: PartitionReader, topics: Topics, codec: Codec, partition: int) -> dict[str, int]:
+    """The next offset to fold of each input topic."""
+    offsets: dict[str, int] = {}
+    for message in reader.read(topics.fold_positions, partition, FROM_THE_START):
+        row = codec.decode(message.value() or b"")
+        assert isinstance(row, FoldPosition)
+        offsets = dict(row.offsets)
+    return offsets
+
+
+def what_comes(topic: str) -> str:
+    """What becomes of a record of this input that nobody has decided yet."""
+    again = "; sending it again with the same id (--id) is safe" if topic == EXTERNAL_EVENTS else ""
+    return f"Kafka has the record, and it is decided as soon as a worker comes to it{again}"
+
+
+def expect_folded(
+    reader: PartitionReader,
+    topics: Topics,
+    codec: Codec,
+    place: tuple[str, int, int],
+    waited_s: float,
+    comes: str | None = None,
+) -> None:
+    """Raises NoOutcome unless a record is folded; `place`: topic without the prefix, partition and offset.
+
+    `comes`: what will become of it, where that is more than a decision.
+    """
+    topic, partition, offset = place
+    comes = what_comes(topic) if comes is None else comes
+    what = f"no outcome yet of {topic}[{partition}]@{offset} within {waited_s:g} s"
+    try:
+        position = folded(reader, topics, codec, partition).get(topic, 0)
+    except (KafkaException, HalterError) as error:
+        raise NoOutcome(
+            f"{what}, and how far the workers are cannot be read ({error}): is a worker running? (`halter worker` "
+            f"starts one). {comes}"
+        ) from error
+    if position <= offset:
+        raise NoOutcome(
+            f"{what}: the worker is behind or not running: partition {partition} of {topic} is folded up to "
+            f"{position}, the record is at {offset}. Is a worker running? (`halter worker` starts one; its log says so "
+            f"where a partition is paused). {comes}"
+        )
+
+
+def raise_if_dead_letter(reader: PartitionReader, topics: Topics, place: tuple[str, int, int]) -> None:
+    """Raises DeadLettered if a record is one, and NoOutcome if we may not look."""
+    topic, partition, offset = place
+    record = f"{topic}[{partition}]@{offset}"
+    try:
+        found = _dead_letter(reader, topics, place)
+    except (KafkaException, HalterError) as error:
+        sentence = f"the workers are past {record}, and dead-letters, where it may be, cannot be read: {error}"
+        raise NoOutcome(sentence) from error
+    if found is not None:
+        raise DeadLettered(record, *found)
+
+
+def _dead_letter(reader: PartitionReader, topics: Topics, place: tuple[str, int, int]) -> tuple[str, str] | None:
+    """Reason and message."""
+    wanted = [str(it).encode() for it in place]
+    begin, end = reader.bounds(topics.dead_letters, place[1])
+    for message in reader.read(topics.dead_letters, place[1], max(begin, end - DEAD_LETTERS_LOOKED_AT_MAX)):
+        headers = dict(message.headers() or ())
+        if [headers.get(HEADER_PREFIX + name) for name in ("topic", "partition", "offset")] == wanted:
+            return _text(headers.get(HEADER_PREFIX + "reason")), _text(headers.get(HEADER_PREFIX + "message"))
+    return None
+
+
+def _text(value: bytes | str | None) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value or ""

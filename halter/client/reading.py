@@ -1,0 +1,193 @@
+"""Reads partitions of one's choice: committed records only, from an offset to the end there is now.
+
+Commits nothing and joins no group. Knows topics and offsets; what the bytes are is for others to say. Where a WfRun is
+follows from the number of partitions, so whoever reads or writes asks here first whether a topic has as many as we
+believe (`PartitionReader.expect`): else it would look in the wrong place, and find nothing.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from processors.core.records.errors import HalterError
+from processors.kafka.settings import KafkaUnavailable, Settings
+from processors.kafka.topic_check import other_partitions
+from processors.kafka.topics import Topics
+
+FROM_THE_START: Final = OFFSET_BEGINNING
+SILENCE_SECONDS: Final = 30.0
+"""How long a broker may say nothing at all, neither a record nor that there is none."""
+
+REPORT_SECONDS: Final = 2.0
+REQUEST_SECONDS: Final = 10.0
+BATCH: Final = 1_000
+POLL_SECONDS: Final = 0.05
+MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+
+LEADER_CHANGES: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+)
+"""A topic was made, or a broker ended, a moment ago."""
+
+
+class TopicMissing(HalterError):
+    """A topic is not on the cluster: an operator runs `halter topics apply`, or the prefix is another one."""
+
+
+class PartitionsDiffer(HalterError):
+    """The cluster has another number of partitions than we believe: correct HALTER_PARTITIONS."""
+
+
+class PartitionReader:
+    """Consumers for reading, made when needed and kept until `close`. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings, topics: Topics) -> None:
+        self._settings, self._topics = settings, topics
+        self._idle: list[Consumer] = []
+        self._as_expected: set[str] = set()
+        self.report: Callable[[str], None] = lambda _: None
+        """Gets a sentence now and then while a long partition is read."""
+
+    def read(self, topic: str, partition: int, start: int) -> Iterator[Message]:
+        """Records from an offset (or FROM_THE_START) to the end of what is committed now."""
+        told = time.monotonic()
+        for message in self.follow(topic, partition, start):
+            if message is None:
+                return
+            if time.monotonic() - told > REPORT_SECONDS:
+                told = time.monotonic()
+                self.report(f"reading {topic}[{partition}]: at {message.offset():,} of {self.end(topic, partition):,}")
+            yield message
+
+    def follow(self, topic: str, partition: int, start: int) -> Iterator[Message | None]:
+        """Records from an offset on, for ever; None each time there is no more for the moment."""
+        with self._consumer_of(topic, f"reading {topic}[{partition}]") as consumer:
+            # Asking first is quick, and the client then knows who leads the partition: to find out by itself while it
+            # fetches takes it half a second.
+            low, _ = self._watermarks(consumer, topic, partition)
+            consumer.assign([TopicPartition(topic, partition, max(low, start))])
+            heard, at_end = time.monotonic(), False
+            while True:
+                messages = self._some(consumer)
+                for message in messages:
+                    error = message.error()
+                    heard, at_end = time.monotonic(), False
+                    if error is None:
+                        yield message
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        at_end = True
+                        yield None
+                    else:
+                        self._raise(KafkaException(error), topic)
+                if not messages and at_end:
+                    yield None
+                elif not messages and time.monotonic() - heard > SILENCE_SECONDS:
+                    raise KafkaUnavailable(self._silence(topic, partition))
+
+    @staticmethod
+    def _some(consumer: Consumer) -> list[Message]:
+        """Wait for one; `consume` alone waits until it has as many as it may give."""
+        first = consumer.poll(POLL_SECONDS)
+        return [] if first is None else [first, *consumer.consume(BATCH, 0)]
+
+    def _silence(self, topic: str, partition: int) -> str:
+        latest = self._settings.errors.latest
+        reason = "" if latest is None else f": {self._settings.errors.sentence(latest)}"
+        return (
+            f"reading {topic}[{partition}] at {self._settings.bootstrap}: no answer in {SILENCE_SECONDS:.0f} s{reason}"
+        )
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The first offset that is still there, and the one that the next record will have, at least."""
+        with self._consumer_of(topic, f"asking for offsets of {topic}") as consumer:
+            return self._watermarks(consumer, topic, partition)
+
+    def end(self, topic: str, partition: int) -> int:
+        """The offset that the next record will have, at least."""
+        return self.bounds(topic, partition)[1]
+
+    def _watermarks(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while True:
+            try:
+                return consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_SECONDS, cached=False)
+            except KafkaException as exception:
+                if exception.args[0].code() not in LEADER_CHANGES or time.monotonic() > deadline:
+                    self._raise(exception, topic)
+                consumer.list_topics(topic, REQUEST_SECONDS)  # hears who leads now
+
+    def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
+        """The first offset whose record is not older than that; the end if all are."""
+        with self._consumer_of(topic, f"asking for offsets of {topic}") as consumer:
+            found = consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], REQUEST_SECONDS)[0]
+        if found.error is not None:
+            self._raise(KafkaException(found.error), topic)
+        return found.offset if found.offset >= 0 else self.end(topic, partition)
+
+    def close(self) -> None:
+        """Close the consumers."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def expect(self, topic: str) -> None:
+        """Raise TopicMissing or PartitionsDiffer unless a topic is as we believe; asked once."""
+        if topic not in self._as_expected:
+            with self._consumer_of(topic, f"looking at {topic}"):
+                pass
+
+    @contextmanager
+    def _consumer_of(self, topic: str, what: str) -> Iterator[Consumer]:
+        """A consumer for a topic that is as we believe. `what` it is for, should Kafka have something to say."""
+        with self._consumer() as consumer, self._settings.explaining(what, consumer):
+            if topic not in self._as_expected:
+                self._expect(consumer, topic)
+            yield consumer
+
+    def _expect(self, consumer: Consumer, topic: str) -> None:
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while (error := (found := consumer.list_topics(topic, REQUEST_SECONDS).topics[topic]).error) is not None:
+            if error.code() not in LEADER_CHANGES or time.monotonic() > deadline:
+                self._raise(KafkaException(error), topic)
+            time.sleep(POLL_SECONDS)
+        wanted = self._topics[topic]
+        if len(found.partitions) != wanted.partitions:
+            raise PartitionsDiffer(other_partitions(wanted, len(found.partitions), self._topics))
+        self._as_expected.add(topic)
+
+    @contextmanager
+    def _consumer(self) -> Iterator[Consumer]:
+        try:
+            consumer = self._idle.pop()
+        except IndexError:
+            consumer = Consumer(
+                self._settings.consumer(
+                    group_id=self._topics.reader_group,
+                    enable_partition_eof=True,
+                    # The end of a partition is known only when the broker's answer says so: it shall not wait long.
+                    fetch_wait_max_ms=10,
+                )
+            )
+        try:
+            yield consumer
+        finally:
+            consumer.unassign()
+            self._idle.append(consumer)
+
+    def _raise(self, exception: KafkaException, topic: str) -> NoReturn:
+        if exception.args[0].code() in MISSING:
+            raise missing(topic, self._settings) from exception
+        raise exception
+
+
+def missing(topic: str, settings: Settings) -> TopicMissing:
+    """Say that a topic is not there and what to do."""
+    return TopicMissing(
+        f"topic '{topic}' does not exist at {settings.bootstrap}: run `halter topics apply`"
+        + ("" if settings.prefix else ", or name the prefix of its topics (--prefix)")
+    )

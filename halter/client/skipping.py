@@ -1,0 +1,115 @@
+"""Whether a record is one that can be skipped, and what came of it: what `Client.skip` asks before and after.
+
+Only the record at which its partition stands can be passed over. The fold holds that as well, from the log alone; who
+asks here hears at once which record it is. Knows topics, offsets and events; sends nothing.
+"""
+
+from collections.abc import Mapping
+
+from confluent_kafka import Message
+
+from halter.client.reading import PartitionReader
+from processors.core.records.commands import SkipRecord
+from processors.core.records.errors import HalterError
+from processors.core.records.events import LogEntry, RecordSkipped, SkipAccepted, SkipLapsed
+from processors.fold.inputs import INPUT_TOPICS, OPERATOR_COMMANDS
+from processors.kafka.topics import Topics
+
+
+class CannotSkip(HalterError):
+    """A record is not one that can be skipped. Look at the message of the worker again: it names the record."""
+
+
+class NoSuchPartition(CannotSkip):
+    """A partition is named that there is not. Whoever typed it looks at the message of the worker again."""
+
+
+class NotSkipped(HalterError):
+    """Another record came than the one that was to be skipped: nothing was passed over. `entry` is the SkipLapsed."""
+
+    def __init__(self, entry: LogEntry, lapsed: SkipLapsed) -> None:
+        where = f"{lapsed.topic}[{lapsed.partition}]@{lapsed.offset}"
+        super().__init__(f"{where} was not skipped, and nothing else was: {lapsed.reason}")
+        self.entry = entry
+
+
+def check_place(topics: Topics, topic: str, partition: int) -> None:
+    """There is such a partition of an input topic, which is named without the prefix. Raises CannotSkip."""
+    if topic not in INPUT_TOPICS:
+        known = ", ".join(sorted(INPUT_TOPICS))
+        without = topic.removeprefix(topics.prefix)
+        hint = f": name it without the prefix, {without}" if without in INPUT_TOPICS else ""
+        raise CannotSkip(f"expected one of the inputs, {known}, found topic '{topic}'{hint}")
+    partitions = topics.partitions if INPUT_TOPICS[topic].co_partitioned else 1
+    if not 0 <= partition < partitions:
+        expected = f"a partition from 0 to {partitions - 1}" if partitions > 1 else "partition 0, the only one"
+        hint = "; if the cluster has more, set HALTER_PARTITIONS" if INPUT_TOPICS[topic].co_partitioned else ""
+        raise NoSuchPartition(f"expected {expected} of {topic}, found {partition}{hint}")
+
+
+def time_to_skip(
+    reader: PartitionReader, topics: Topics, folded: Mapping[str, int], topic: str, partition: int, offset: int
+) -> int:
+    """The time of a record, if it is the one at which its partition stands; of operator-commands, if it is not folded.
+
+    `folded`: the next offset to fold of each input of the partition. Raises CannotSkip, which says what is there.
+    """
+    name, record = topics.prefix + topic, f"{topic}[{partition}]@{offset}"
+    begin, end = reader.bounds(name, partition)
+    following = max(begin, folded.get(topic, 0))
+    if offset >= end:
+        raise CannotSkip(f"there is no record {record} yet: the next one will have offset {end} or a later one")
+    if offset < folded.get(topic, 0):
+        raise CannotSkip(f"{record} is folded already: the next offset to fold is {following}")
+    if offset < begin:
+        raise CannotSkip(
+            f"there is no record {record} any more: the first that is left has offset {begin} or a later one"
+        )
+    found = _first(reader, name, partition, offset if topic == OPERATOR_COMMANDS else following)
+    stands_at = None if found is None else found.offset()
+    if found is not None and stands_at == offset:
+        return found.timestamp()[1]
+    if stands_at is not None and stands_at < offset:
+        raise CannotSkip(
+            f"{topic}[{partition}] does not stand at offset {offset}: it stands at {stands_at}, which comes before"
+        )
+    there = f"{topic}[{partition}] stands at {stands_at}" if stands_at is not None else "no record comes after it yet"
+    raise CannotSkip(
+        f"there is no record {record}: a mark of a transaction has that offset, or a record of one that was aborted; "
+        f"{there}"
+    )
+
+
+def _first(reader: PartitionReader, name: str, partition: int, start: int) -> Message | None:
+    return next(reader.read(name, partition, start), None)
+
+
+class SkipOutcome:
+    """What becomes of a SkipRecord, gathered from the entries of the log after it was sent."""
+
+    def __init__(self, command: SkipRecord, offset: int) -> None:
+        """`offset`: of the SkipRecord."""
+        self._place = command.topic, command.offset
+        self._time_ms, self._cause = command.timestamp_ms, (OPERATOR_COMMANDS, offset)
+        self.accepted: LogEntry | None = None
+        self.skipped: LogEntry | None = None
+
+    def take(self, entry: LogEntry) -> None:
+        """See one more entry of the partition. Raises NotSkipped."""
+        cause = entry.cause.topic, entry.cause.offset
+        event = entry.event
+        if isinstance(event, SkipAccepted) and cause == self._cause:
+            self.accepted = entry
+        elif isinstance(event, RecordSkipped) and cause == self._place:
+            self.skipped = entry
+        elif isinstance(event, SkipLapsed) and self._is_mine(event):
+            raise NotSkipped(entry, event)
+
+    def _is_mine(self, lapsed: SkipLapsed) -> bool:
+        """Return True if it is this skip that has lapsed, and not an earlier one of the same record."""
+        return (lapsed.topic, lapsed.offset) == self._place and lapsed.timestamp_ms == self._time_ms
+
+    @property
+    def entries(self) -> list[LogEntry]:
+        """What is known: all of it if that is two."""
+        return [entry for entry in (self.accepted, self.skipped) if entry is not None]

@@ -1,0 +1,1 @@
+"""Files that people write: WfSpecs, definitions and scenarios in YAML. Every problem has its line and column."""

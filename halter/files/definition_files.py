@@ -1,0 +1,223 @@
+"""YAML files of definitions, as `halter spec put` and `spec check` take them: what they register, or what is wrong.
+
+A file is either one WfSpec document, or has some of `external_events`, `tasks`, `workflow_events` and `wf_specs`, as
+the head of a scenario does; its WfSpecs are written there in full or named by their files.
+
+Several files are one set: what is in one may refer to what is in another, in whatever order they are named. They are
+checked as the engine checks them, by its own code, one definition after the other; what they do not contain may be
+registered already, so that is only hinted at.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from halter.files.scenario_document import DEFINITION_FIELDS, DefinitionPlace, read_definitions, wf_spec_command
+from halter.files.yaml_files import NO_YAML, Problem, UnreadableFile, YamlFile, read_yaml
+from processors.core.records.commands import DefinitionCommand, PutWfSpec
+from processors.core.records.errors import HalterError
+from processors.core.records.spec import WfSpec
+from processors.core.wf_spec.definitions import Definitions
+from processors.core.wf_spec.definitions import refusals as refused_where
+from processors.core.wf_spec.reader import DocumentProblem, parse_json_document
+from processors.core.wf_spec.validate import check_document, hints
+
+_REFERENCES = frozenset({"TASKDEF_MISSING", "EXT_EVENT_EED_MISSING", "INTERRUPT_EED_MISSING", "WF_EVENT_DEF_MISSING"})
+"""Codes of what may be registered already."""
+DEFINED_TWICE = "DEFINED_TWICE"
+"""The code of a name that two files define, each otherwise."""
+
+
+class InvalidDefinitions(HalterError):
+    """Files of definitions are not valid. Their author should act; the message has one line for each problem."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+class OtherThanOneWfSpec(HalterError):
+    """A file of definitions has no WfSpec, or several, where one is shown. Whoever named it names another file."""
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionFile:
+    """What a file registers, in an order in which it can be: what a WfSpec refers to comes before it."""
+
+    file: str
+    commands: list[DefinitionCommand]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A definition and where it is written."""
+
+    command: DefinitionCommand
+    file: YamlFile
+    path: tuple[str | int, ...]
+
+    def placed(self, problem: DocumentProblem) -> Problem:
+        """The problem with the line and column of the file, its place told from the top of the file."""
+        whole = DocumentProblem(problem.code, (*self.path, *problem.path), problem.message)
+        return self.file.problem(whole.path, str(whole), whole.code)
+
+    def contradicts(self, other: "Written") -> Problem:
+        """The problem that another file defines the same name otherwise."""
+        what = f"{type(self.command).__name__.removeprefix('Put')} {self.command.name}"
+        place = other.file.problem(other.path, "", DEFINED_TWICE).place
+        return self.file.problem(self.path, f"{what} is defined twice, differently: {place}", DEFINED_TWICE)
+
+
+@dataclass(slots=True)
+class CheckedFile:
+    """A file of definitions and what was found in it."""
+
+    file: str
+    definitions: list[Written] = field(default_factory=list)
+    wf_specs: list[WfSpec] = field(default_factory=list)
+    """Those without problems."""
+    problems: list[Problem] = field(default_factory=list)
+    """Also of the files that this one names."""
+    hints: list[Problem] = field(default_factory=list)
+    """What is probably a mistake, or has to be registered before."""
+
+
+class Files:
+    """The YAML files that a document names, each read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, YamlFile] = {}
+
+    def load(self, name: str) -> object:
+        """What is in a file beside the document. Raises UnreadableFile."""
+        return self[name].data
+
+    def __getitem__(self, name: str) -> YamlFile:
+        if name not in self._read:
+            self._read[name] = read_yaml(self._folder / name)
+        return self._read[name]
+
+
+def written(
+    commands: Iterable[DefinitionCommand], places: Iterable[DefinitionPlace], file: YamlFile, named: Files
+) -> list[Written]:
+    """Definitions with where they stand: in the document, or in a file that it names."""
+    return [
+        Written(command, file if place.file is None else named[place.file], place.path)
+        for command, place in zip(commands, places, strict=True)
+    ]
+
+
+Refusal = tuple[Written, DocumentProblem]
+
+
+def refusals(definitions: Iterable[Written]) -> Iterator[Refusal]:
+    """Register definitions where nothing is registered, one after the other: what each would be refused for."""
+    written = list(definitions)
+    for index, problem in refused_where(Definitions(), (one.command for one in written)):
+        yield written[index], problem
+
+
+def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
+    """Read and check files of definitions as one set; raises nothing for what is in them."""
+    checked = [_read(path) for path in paths]
+    home = {id(one): file for file in checked for one in file.definitions}
+    definitions = in_order([one for file in checked for one in file.definitions])
+    alone = all(isinstance(one.command, PutWfSpec) for one in definitions)
+    ill_formed = any(file.problems for file in checked)
+    wrong = set()
+    for one, problem in refusals(definitions):
+        file = home[id(one)]
+        if problem.code not in _REFERENCES:
+            wrong.add(id(one))
+            file.problems.append(one.placed(problem))
+        elif not alone and not ill_formed:
+            message = f"{problem.message} in these files: it has to be registered before"
+            file.hints.append(one.placed(DocumentProblem(problem.code, problem.path, message)))
+    for one in definitions:
+        if isinstance(one.command, PutWfSpec) and id(one) not in wrong:
+            wf_spec, _ = check_document(parse_json_document(one.command.document), None)
+            assert wf_spec is not None, "it was checked"
+            file = home[id(one)]
+            file.wf_specs.append(wf_spec)
+            file.hints += [one.placed(hint) for hint in hints(wf_spec)]
+    for one, other in contradictions([it for it in definitions if id(it) not in wrong]):
+        if home[id(one)] is not home[id(other)]:
+            home[id(one)].problems.append(one.contradicts(other))
+    for file in checked:
+        for found in (file.problems, file.hints):
+            found.sort(key=lambda problem: (problem.file != file.file, problem.file, problem.line, problem.column))
+    return checked
+
+
+def contradictions(definitions: Iterable[Written]) -> Iterator[tuple[Written, Written]]:
+    """Each definition that says something else than the first of its kind and name, with that one."""
+    first: dict[tuple[type, str], Written] = {}
+    for one in definitions:
+        other = first.setdefault((type(one.command), one.command.name), one)
+        if said(one.command) != said(other.command):
+            yield one, other
+
+
+def said(command: DefinitionCommand) -> DefinitionCommand | str:
+    """What a definition without problems says, however it is written."""
+    if not isinstance(command, PutWfSpec):
+        return command
+    wf_spec, _ = check_document(parse_json_document(command.document), None)
+    assert wf_spec is not None, "it was checked"
+    return wf_spec.document
+
+
+def in_order(definitions: Iterable[Written]) -> list[Written]:
+    """In an order in which they can be registered: what a WfSpec refers to comes before it."""
+    return sorted(definitions, key=lambda one: isinstance(one.command, PutWfSpec))
+
+
+def _read(path: Path) -> CheckedFile:
+    checked = CheckedFile(str(path))
+    named = Files(path.parent)
+    try:
+        file = read_yaml(path)
+    except UnreadableFile as error:
+        checked.problems += error.problems
+        return checked
+    if not isinstance(file.data, Mapping) or file.data.keys().isdisjoint(DEFINITION_FIELDS):
+        checked.definitions = [Written(wf_spec_command(file.data), file, ())]
+        return checked
+    commands, places, problems = read_definitions(file.data, named.load)
+    checked.problems += [file.problem(problem.path, str(problem), problem.code) for problem in problems]
+    # What is wrong in its form is no definition to check others by.
+    wrong = {problem.path[:2] for problem in problems}
+    checked.definitions = [it for it in written(commands, places, file, named) if it.path[:2] not in wrong]
+    return checked
+
+
+def read_definition_files(paths: Sequence[Path]) -> list[Written]:
+    """What files register, in an order in which it can be.
+
+    Raises UnreadableFile or InvalidDefinitions, with all problems of all files and where they are.
+    """
+    checked = check_files(paths)
+    problems = [problem for file in checked for problem in file.problems]
+    if any(problem.code == NO_YAML for problem in problems):
+        raise UnreadableFile(problems)
+    if problems:
+        raise InvalidDefinitions(problems)
+    return in_order(one for file in checked for one in file.definitions)
+
+
+def read_definition_file(path: Path) -> DefinitionFile:
+    """The commands of one file, as `read_definition_files` finds them."""
+    return DefinitionFile(str(path), [one.command for one in read_definition_files([path])])
+
+
+def only_wf_spec(path: Path) -> WfSpec:
+    """The one WfSpec of a file. Raises UnreadableFile or InvalidDefinitions; or OtherThanOneWfSpec."""
+    (file,) = check_files([path])
+    if file.problems:
+        raise InvalidDefinitions(file.problems)
+    if len(file.wf_specs) != 1:
+        found = ", ".join(wf_spec.name for wf_spec in file.wf_specs) or "none"
+        raise OtherThanOneWfSpec(f"{path}: expected one WfSpec, found {found}")
+    return file.wf_specs[0]

@@ -1,0 +1,254 @@
+"""One line of text for each record of a log: what people read in golden logs, failed scenarios and histories.
+
+    C  ExternalEvent        w1  cancel e1 "too late"
+    E  Halt                 #0  PENDING_INTERRUPT(e1)
+    E  ThreadHalted         #0
+    E  SpawnChild           #1  INTERRUPT on-cancel, under #0, by e1
+    R  ExternalEvent        w1  ALREADY_EXISTS: …
+
+C is a command, E an event, R a rejection, I a command that had nothing to do; #n is a thread. Times, seq and causes are
+left out: they are numbers, and what a reader compares is what happened.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import assert_never
+
+from halter.show.times import iso
+from processors.core.records.commands import (
+    Command,
+    DeleteWfRun,
+    ExternalEvent,
+    ReportTaskRun,
+    RescueThreadRun,
+    ResumeWfRun,
+    RunWf,
+    StopWfRun,
+    TaskStatus,
+    TimerFired,
+)
+from processors.core.records.events import (
+    ArrivalFailed,
+    ChildFailureHandled,
+    Event,
+    ExternalEventDropped,
+    ExternalEventPosted,
+    Halt,
+    HaltReasonResolved,
+    Ignored,
+    InputKept,
+    InterruptAccepted,
+    InterruptDropped,
+    InterruptSuperseded,
+    LogEntry,
+    NodeCompleted,
+    NodeFailed,
+    RecordSkipped,
+    Rejected,
+    Resume,
+    SkipAccepted,
+    SkipLapsed,
+    SpawnChild,
+    TaskAttemptEnded,
+    TaskAttemptRequested,
+    ThreadCompleted,
+    ThreadFailed,
+    ThreadHalted,
+    ThreadRescued,
+    ThreadRetired,
+    TimerArmed,
+    TimerMatured,
+    VariableWrite,
+    WaitStarted,
+    WfRunDeleted,
+    WfRunEnded,
+    WfRunQuarantined,
+    WfRunReleased,
+    WfRunStarted,
+    WorkflowEventThrown,
+)
+from processors.core.records.model import Failure
+from processors.core.records.values import Timestamp, Value, to_json, to_text
+
+NAME_WIDTH = 21
+VALUE_WIDTH_MAX = 60
+
+
+def transcript(turns: Iterable[tuple[Command, Iterable[LogEntry]]]) -> list[str]:
+    """The lines of commands, each followed by what came of it."""
+    lines = []
+    for command, entries in turns:
+        lines.append(command_line(command))
+        lines.extend(event_line(entry.event) for entry in entries)
+    return lines
+
+
+def command_line(command: Command) -> str:
+    """One line for what was asked."""
+    return _line("C", type(command).__name__, command.wf_run_id, _asked(command))
+
+
+def event_line(event: Event) -> str:
+    """One line for what happened."""
+    match event:
+        case Rejected():
+            return _line("R", event.command, "", f"{event.code}: {event.message}")
+        case Ignored():
+            return _line("I", event.command, "", event.reason)
+        case WfRunStarted():
+            details = f"{event.wf_spec}, {event.thread_spec}{_values(event.variables)}"
+            return _line("E", "WfRunStarted", "#0", details)
+        case (
+            WfRunDeleted()
+            | WfRunEnded()
+            | ExternalEventPosted()
+            | ExternalEventDropped()
+            | WfRunQuarantined()
+            | InputKept()
+            | WfRunReleased()
+            | SkipAccepted()
+            | SkipLapsed()
+            | RecordSkipped()
+        ):
+            return _line("E", type(event).__name__, "", _happened(event))
+        case _:
+            return _line("E", type(event).__name__, f"#{event.thread}", _happened(event))
+
+
+def _line(mark: str, name: str, who: str, details: str) -> str:
+    return f"{mark}  {name:<{NAME_WIDTH}}{who + '  ' if who else ''}{details}".rstrip()
+
+
+def _asked(command: Command) -> str:
+    match command:
+        case RunWf():
+            version = "".join(f":{n}" for n in (command.wf_spec_major, command.wf_spec_revision) if n is not None)
+            return f"{command.wf_spec_name}{version}{_values(command.variables)}"
+        case ExternalEvent():
+            thread = "" if command.thread is None else f" for #{command.thread}"
+            return f"{command.external_event_def} {command.external_event_id}{thread}{_content(command.content)}"
+        case ReportTaskRun():
+            name = "" if command.failure_name is None else f" {command.failure_name}"
+            message = "" if command.message is None else f": {command.message}"
+            value = command.output if command.status is TaskStatus.SUCCESS else command.content
+            return f"#{command.thread} attempt {command.attempt} {command.status}{name}{message}{_content(value)}"
+        case TimerFired():
+            return f"#{command.thread} {command.kind}"
+        case RescueThreadRun():
+            return f"#{command.thread}{' past its node' if command.skip_current_node else ''}"
+        case StopWfRun() | ResumeWfRun():
+            return f"#{command.thread}"
+        case DeleteWfRun():
+            return ""
+        case _:
+            assert_never(command)
+
+
+def _happened(event: Event) -> str:
+    match event:
+        case WfRunDeleted():
+            return event.reason
+        case WfRunEnded():
+            return f"{event.status}, kept until {iso(event.delete_at_ms)}"
+        case ExternalEventPosted():
+            thread = "" if event.thread is None else f" for #{event.thread}"
+            return f"{event.external_event_def} {event.external_event_id}{thread}"
+        case ExternalEventDropped():
+            return f"{event.external_event_def} {event.external_event_id}: {event.reason}"
+        case Halt() | HaltReasonResolved():
+            return str(event.reason)
+        case Resume():
+            return "" if event.reason is None else f"after {event.reason}"
+        case InterruptAccepted():
+            return event.external_event_id
+        case InterruptDropped():
+            return f"{event.external_event_id}: {event.reason}"
+        case InterruptSuperseded():
+            return f"{event.external_event_id} by {event.by_external_event_id}"
+        case SpawnChild():
+            by = "" if event.external_event_id is None else f", by {event.external_event_id}"
+            beside = "" if event.halts_parent else ", beside it"
+            waiter = "" if event.waiter is None else f", for #{event.waiter}"
+            return f"{event.type} {event.spec}, under #{event.parent}{beside}{waiter}{by}{_values(event.variables)}"
+        case NodeCompleted():
+            claimed = "" if event.external_event_id is None else f", claims {event.external_event_id}"
+            output = f", output {shown(event.output)}" if event.keeps_output else ""
+            return f"{event.node} -> {event.next_node}{claimed}{output}{_writes(event.writes)}"
+        case NodeFailed():
+            return f"{event.node}: {failure_text(event.failure)}; handler {event.handler}"
+        case ArrivalFailed():
+            return f"{event.node}: {failure_text(event.failure)}; fails with it when it runs"
+        case TimerArmed() | TimerMatured():
+            return f"{event.timer.kind} {iso(event.timer.due_ms)}"
+        case TaskAttemptRequested():
+            return f"{event.task_def}, attempt {event.attempt}{_values(event.input)}"
+        case TaskAttemptEnded():
+            name = "" if event.failure_name is None else f" {event.failure_name}"
+            again = "" if event.retry_at_ms is None else f", again at {iso(event.retry_at_ms)}"
+            message = "" if event.message is None else f": {event.message}"
+            value = event.output if event.status is TaskStatus.SUCCESS else event.content
+            return f"attempt {event.attempt} {event.status}{name}{message}{again}{_content(value)}"
+        case WaitStarted():
+            return "for " + (", ".join(f"#{number}" for number in event.threads) or "nobody")
+        case ChildFailureHandled():
+            return "of " + ", ".join(f"#{number}" for number in event.children)
+        case WorkflowEventThrown():
+            return f"{event.workflow_event_def}{_content(event.content)}"
+        case ThreadCompleted():
+            return "" if event.output is None else f"returns {shown(event.output)}"
+        case ThreadFailed():
+            return f"{event.failure.failure_class} {failure_text(event.failure)}"
+        case ThreadRescued():
+            return "past its node" if event.skip_current_node else "at its node again"
+        case WfRunQuarantined():
+            return _by_operator(event.operator, event.reason)
+        case InputKept():
+            return f"{len(event.value)} bytes, from {iso(event.timestamp_ms)}"
+        case WfRunReleased():
+            return f"{event.inputs} inputs are decided now{_by_operator(event.operator, event.reason, before=', ')}"
+        case SkipAccepted():
+            record = f"{event.topic}[{event.partition}]@{event.offset}"
+            return f"{record}{_by_operator(event.operator, event.reason, before=', ')}"
+        case SkipLapsed():
+            return f"{event.topic}[{event.partition}]@{event.offset}: {event.reason}"
+        case RecordSkipped():
+            name = "a record" if event.command is None else event.command
+            return f"{name}{_by_operator(event.operator, event.reason, before=', ')}"
+        case ThreadHalted() | ThreadRetired() | WfRunStarted() | Rejected() | Ignored():
+            return ""
+        case _:
+            assert_never(event)
+
+
+def _by_operator(operator: str | None, reason: str | None, before: str = "") -> str:
+    """Who asked for it and why, as far as they said."""
+    words = [f"by {operator}"] if operator else []
+    words += [reason] if reason else []
+    return before + ": ".join(words) if words else ""
+
+
+def failure_text(failure: Failure) -> str:
+    """A failure and, in order, what brought it about."""
+    links = [f"{link.name} ({link.message})" if link.message else link.name for link in failure.chain()]
+    threads = [link.cause_thread for link in failure.chain()]
+    text = links[0]
+    for number, link in zip(threads, links[1:], strict=False):
+        text += f" <- #{number} {link}"
+    return text
+
+
+def shown(value: Value) -> str:
+    """A value as JSON, cut short; a time or bytes as text."""
+    text = to_text(value) if isinstance(value, bytes | Timestamp) else to_json(value)
+    return text if len(text) <= VALUE_WIDTH_MAX else text[: VALUE_WIDTH_MAX - 1] + "…"
+
+
+def _content(value: Value) -> str:
+    return "" if value is None else f" {shown(value)}"
+
+
+def _values(values: Mapping[str, Value]) -> str:
+    return "".join(f", {name} = {shown(value)}" for name, value in values.items())
+
+
+def _writes(writes: Iterable[VariableWrite]) -> str:
+    return "".join(f", #{write.thread} {write.name} = {shown(write.value)}" for write in writes)

@@ -1,0 +1,45 @@
+"""Records as plain JSON data, for --json and for eyes: what is not JSON gets a form that says what it is."""
+
+import base64
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, Final, get_args
+
+from halter.show.times import iso
+from processors.core.records.model import HaltReason
+from processors.core.records.values import Timestamp, iso_of
+
+_NAMED: Final = get_args(HaltReason)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as objects, enums as text, bytes as {"base64": …}; a halt reason has its name.
+
+    Times are ISO 8601: those that a record keeps as milliseconds too, under their name without `_ms`.
+    """
+    match value:
+        case Timestamp():
+            return iso_of(value)
+        case Enum():
+            return value.value
+        case bytes():
+            return {"base64": base64.b64encode(value).decode()}
+        case dict():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            named = {"reason": type(value).__name__} if isinstance(value, _NAMED) else {}
+            told = dict(named)
+            for field in fields(value):
+                told |= plain_field(field.name, getattr(value, field.name))
+            return told
+        case _:
+            return value
+
+
+def plain_field(name: str, value: Any) -> dict[str, Any]:
+    """A field of a record as it is told: every `_ms` of our records is a moment."""
+    if name.endswith("_ms"):
+        return {name.removesuffix("_ms"): None if value is None else iso(value)}
+    return {name: plain(value)}

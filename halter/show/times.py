@@ -1,0 +1,25 @@
+"""Times and spans of time for eyes. A time is ISO 8601 in UTC with milliseconds, in text and in JSON alike."""
+
+from typing import Final
+
+from processors.core.records.values import Timestamp, iso_of
+
+_UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
+
+
+def iso(epoch_ms: int) -> str:
+    """A time: `2026-01-01T00:00:00.000Z`."""
+    return iso_of(Timestamp(epoch_ms))
+
+
+def span(milliseconds: int) -> str:
+    """How long something takes, to the largest unit and the one below it: `12 s`, `3 min 5 s`, `2 d 4 h`."""
+    for index, (size, unit) in enumerate(_UNITS):
+        if milliseconds >= size:
+            whole, rest = divmod(milliseconds, size)
+            if index + 1 < len(_UNITS):
+                below, name = _UNITS[index + 1]
+                if rest >= below:
+                    return f"{whole} {unit} {rest // below} {name}"
+            return f"{whole} {unit}"
+    return "0 s"

@@ -1,0 +1,170 @@
+"""What a thread waits for, in words and as data. What it is, the core says (`processors.core.rules.waiting`)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, assert_never
+
+from halter.show.expression_text import expression_text
+from halter.show.log_text import failure_text
+from halter.show.plain import plain
+from halter.show.times import iso, span
+from processors.core.records.model import Interrupted, PendingInterrupt, ThreadRun, WfRun
+from processors.core.rules.waiting import (
+    ForChildren,
+    ForCondition,
+    ForExternalEvent,
+    ForHandlersBeside,
+    ForOthers,
+    ForReport,
+    ForRetry,
+    ForRoom,
+    ForStillness,
+    ForThreads,
+    ForTime,
+    FreedBy,
+    Held,
+    ToRun,
+    Wait,
+)
+
+KINDS: Final[dict[type, str]] = {
+    ForExternalEvent: "EXTERNAL_EVENT",
+    ForReport: "TASK_REPORT",
+    ForRetry: "TASK_RETRY",
+    ForTime: "TIME",
+    ForCondition: "CONDITION",
+    ForThreads: "THREADS",
+    ForRoom: "ROOM",
+    ForChildren: "CHILDREN",
+    ForHandlersBeside: "HANDLERS_BESIDE",
+    ForOthers: "OTHERS",
+    ForStillness: "STILLNESS",
+    ToRun: "RUN",
+    Held: "HALT_REASON",
+}
+"""What a wait is called in JSON, under `for`."""
+
+NAMES_MAX: Final = 4
+"""So many threads are told with their ThreadSpecs, more by number."""
+NAMED_MAX: Final = 12
+"""Of threads or ExternalEvents that a line names."""
+NO_BREAK: Final = "\u00a0"
+"""A space at which no line is broken; whoever prints the words puts plain ones in its place."""
+
+
+def wait_text(wait: Wait, run: WfRun, thread: ThreadRun, now_ms: int) -> str:
+    """One line: what it is, since when and until when."""
+    match wait:
+        case ForExternalEvent():
+            times = _times(now_ms, wait.since_ms, wait.until_ms)
+            return f"waits for ExternalEvent {wait.external_event_def}{times}"
+        case ForReport():
+            which = f"attempt{NO_BREAK}{wait.attempt}{NO_BREAK}of{NO_BREAK}{wait.attempts}"
+            return f"waits for task {wait.task_def}, {which}, out{_times(now_ms, wait.since_ms, wait.until_ms)}"
+        case ForRetry():
+            which = f"attempt{NO_BREAK}{wait.attempt}{NO_BREAK}of{NO_BREAK}{wait.attempts}"
+            return f"backs off before task {wait.task_def}, {which}{_times(now_ms, None, wait.until_ms)}"
+        case ForTime():
+            return f"sleeps{_times(now_ms, wait.since_ms, wait.until_ms)}"
+        case ForCondition():
+            return f"waits until {expression_text(wait.condition)}{_times(now_ms, wait.since_ms)}"
+        case ForThreads():
+            which = f"{wait.strategy} of " if len(wait.threads) > 1 else ""
+            return f"waits for {which}{_named(run, wait.threads)}{_times(now_ms, wait.since_ms)}"
+        case ForRoom():
+            return f"waits for room for the failure handlers of {_named(run, wait.threads)}"
+        case ForChildren():
+            return f"waits for {_named(run, wait.threads)} to end{_times(now_ms, wait.since_ms)}"
+        case ForHandlersBeside():
+            events = _listed(f"{name} {event_id}" for name, event_id in wait.external_events)
+            return f"waits for the handlers of {events}{_times(now_ms, wait.since_ms)}"
+        case ForOthers():
+            return f"stays while threads below it concern {_named(run, wait.threads)}"
+        case ForStillness():
+            still = "stands still" if len(wait.threads) == 1 else "stand still"
+            return f"{'leaves' if thread.has_lost else 'halts'} when {_named(run, wait.threads)} {still}"
+        case ToRun():
+            return "goes on" if wait.failure is None else f"fails: {failure_text(wait.failure)}"
+        case Held():
+            return f"held by {wait.reason}: {_freed(wait, run, thread)}"
+        case _:
+            assert_never(wait)
+
+
+def wait_data(wait: Wait) -> dict[str, Any]:
+    """The same for programs: `for` says what it is."""
+    data = {"for": KINDS[type(wait)], **plain(wait)}
+    if isinstance(wait, ForCondition):
+        data["condition"] = expression_text(wait.condition)
+    if isinstance(wait, ForHandlersBeside):
+        names = ("external_event_def", "external_event_id")
+        data["external_events"] = [dict(zip(names, key, strict=True)) for key in wait.external_events]
+    return data
+
+
+def _freed(held: Held, run: WfRun, thread: ThreadRun) -> str:
+    """What takes the reason off."""
+    option = f" --thread {thread.number}" if thread.number else ""
+    match held.freed_by:
+        case FreedBy.HANDLER_ENDS:
+            kind = "Interrupt Handler" if isinstance(held.reason, Interrupted) else "failure handler"
+            return f"until {kind} {_named(run, held.threads)} has ended"
+        case FreedBy.STILLNESS:
+            return f"{_handler(held, run, thread)} starts when the thread stands still"
+        case FreedBy.EARLIER_HANDLER_ENDS:
+            ended = "has ended" if len(held.threads) == 1 else "have ended"
+            return f"{_handler(held, run, thread)} starts when {_named(run, held.threads)} {ended}"
+        case FreedBy.OTHER_REASONS_GONE:
+            return f"{_handler(held, run, thread)} starts when nothing else holds the thread"
+        case FreedBy.HOLDER_RUNS:
+            return f"until {_named(run, held.threads)} runs again"
+        case FreedBy.HOLDER_RESCUED:
+            (number,) = held.threads
+            rescued = f" --thread {number}" if number else ""
+            return f"{_named(run, held.threads)} has failed; `halter rescue {run.wf_run_id}{rescued}` revives it"
+        case FreedBy.RESUME:
+            return f"until `halter resume {run.wf_run_id}{option}`"
+        case FreedBy.NEVER:
+            return "for good: nobody waits for it any more"
+
+
+def _handler(held: Held, run: WfRun, thread: ThreadRun) -> str:
+    """The handler that is to start, as far as its name is known."""
+    names = [it.handler_spec for it in run.unstarted_failure_handlers if it.thread == thread.number]
+    if isinstance(held.reason, PendingInterrupt):
+        interrupts = {} if run.spec is None else run.spec_of(thread).interrupt_of
+        names = [it.handler for name, it in interrupts.items() if name == held.reason.external_event_def]
+    return f"handler {names[0]}" if names else "its handler"
+
+
+def _named(run: WfRun, numbers: Sequence[int]) -> str:
+    """`#3 on-cancel, #4 ship`; of many only the numbers: `#1 to #27, #30`."""
+    if len(numbers) > NAMES_MAX:
+        return _listed(_ranges(sorted(numbers)))
+    threads = ((number, run.threads.get(number)) for number in numbers)
+    return _listed(f"#{number}" + (f"{NO_BREAK}{it.thread_spec}" if it is not None else "") for number, it in threads)
+
+
+def _ranges(numbers: Sequence[int]) -> Iterator[str]:
+    first = 0
+    for index, number in enumerate(numbers):
+        if index + 1 == len(numbers) or numbers[index + 1] != number + 1:
+            begin = numbers[first]
+            yield f"#{begin}" if begin == number else f"#{begin}{NO_BREAK}to{NO_BREAK}#{number}"
+            first = index + 1
+
+
+def _listed(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = len(listed) - NAMED_MAX
+    return ", ".join(listed[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
+def _times(now_ms: int, since_ms: int | None, until_ms: int | None = None) -> str:
+    """` since … (12 s), until … (in 9 min)`, each unbroken."""
+    parts = []
+    if since_ms is not None:
+        parts.append(f"since {iso(since_ms)} ({span(max(0, now_ms - since_ms))})")
+    if until_ms is not None:
+        left = until_ms - now_ms
+        parts.append(f"until {iso(until_ms)} ({f'in {span(left)}' if left >= 0 else f'{span(-left)} ago'})")
+    return "".join(f"{',' * bool(index)} {part.replace(' ', NO_BREAK)}" for index, part in enumerate(parts))

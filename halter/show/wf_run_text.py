@@ -1,0 +1,169 @@
+"""A WfRun as it is now, for people and for programs: what `halter show` prints.
+
+The question it answers is why a WfRun is where it is: what each thread waits for, since when and until when, what holds
+it, and which ExternalEvents came that nobody has claimed. A line that is longer than the terminal goes on below.
+"""
+
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any, Final
+
+from halter.show.log_text import failure_text, shown
+from halter.show.plain import plain, plain_field
+from halter.show.times import iso
+from halter.show.waiting_text import NO_BREAK, wait_data, wait_text
+from processors.core.records.errors import HalterError
+from processors.core.records.model import ExternalEventStatus, Status, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.rules.context import WfSpecLookup
+from processors.core.rules.engine import indexed
+from processors.core.rules.evolve import index_of
+from processors.core.rules.waiting import Held, ToRun, waits_of
+
+INTERNAL: Final = frozenset({"changes", "index", "spec", "threads", "external_events", "kept_inputs", "command_ids"})
+INDENT: Final = " " * 7
+"""Of what is said of a thread, below its line."""
+
+Style = Callable[[str], str]
+"""Gives the word for a status its colour."""
+
+
+def as_it_is(word: str) -> str:
+    """No colours."""
+    return word
+
+
+def understood(run: WfRun, wf_specs: WfSpecLookup) -> WfRun:
+    """A WfRun that was read or replayed, with its WfSpec, by which its threads are understood; the same one.
+
+    Without it, where it cannot be read, only what stands on the rows is said.
+    """
+    try:
+        return indexed(run, wf_specs)
+    except HalterError:
+        run.spec, run.index = None, index_of(run)
+        return run
+
+
+def text(run: WfRun, style: Style = as_it_is, *, now_ms: int | None = None, width: int | None = None) -> Iterator[str]:
+    """Some lines. `now_ms`: what spans of time are told by, else the clock; `width`: of the terminal."""
+    now = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    for indent, line, status in _lines(run, now):
+        for number, part in enumerate(_wrapped(line, indent, width)):
+            yield part.replace(status, style(status), 1) if status and not number else part
+
+
+def _wrapped(line: str, indent: str, width: int | None) -> list[str]:
+    """The line in as many as it takes; what belongs together is not parted."""
+    if width is None:
+        return [(indent + line).replace(NO_BREAK, " ")]
+    parts = textwrap.wrap(
+        line,
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    )
+    return [part.replace(NO_BREAK, " ") for part in parts] or [indent]
+
+
+Line = tuple[str, str, str]
+"""Indentation, words, and the status in them, for its colour."""
+
+
+def _lines(run: WfRun, now_ms: int) -> Iterator[Line]:
+    yield "", _title(run), str(run.status or "")
+    if run.quarantined_ms is not None:
+        since = f"QUARANTINED  since {iso(run.quarantined_ms)}"
+        number = len(run.kept_inputs)
+        inputs = "1 input is" if number == 1 else f"{number} inputs are"
+        kept = f"{inputs} kept until `halter release {run.wf_run_id}`"
+        yield "  ", f"{since}: {kept}", "QUARANTINED"
+    for thread in run.threads.values():
+        yield from _thread(run, thread, now_ms)
+    by_outcome: dict[ExternalEventStatus, list[str]] = {}
+    by_thread = []
+    for event in run.external_events.values():
+        name = f"{event.external_event_def} {event.external_event_id}"
+        if len({outcome.status for outcome in event.outcomes or ()}) > 1:
+            by_thread.append(f"{name}: {_outcomes(event)}")
+        else:
+            by_outcome.setdefault(event.status, []).append(name)
+    for status, words in (
+        (ExternalEventStatus.UNCLAIMED, "unclaimed"),
+        (ExternalEventStatus.SUPERSEDED, "superseded"),
+        (ExternalEventStatus.DROPPED, "dropped"),
+    ):
+        if status in by_outcome:
+            yield "  ", f"{words}: " + ", ".join(by_outcome[status]), ""
+    for line in by_thread:
+        yield "  ", line, ""
+
+
+def _outcomes(event: WfRunExternalEvent) -> str:
+    """What became of an ExternalEvent in each thread."""
+    threads: dict[ExternalEventStatus, list[str]] = {}
+    for outcome in event.outcomes or ():
+        threads.setdefault(outcome.status, []).append(f"#{outcome.thread}")
+    parts = [f"{status.lower()}{NO_BREAK}in{NO_BREAK}{', '.join(numbers)}" for status, numbers in threads.items()]
+    more = event.outcomes_left_out
+    return "; ".join([*parts, f"and{NO_BREAK}{more}{NO_BREAK}threads{NO_BREAK}more"] if more else parts)
+
+
+def _title(run: WfRun) -> str:
+    kept = "" if run.timer is None else f", kept{NO_BREAK}until{NO_BREAK}{iso(run.timer.due_ms)}"
+    if run.wf_spec is None:
+        waiting = f", but ExternalEvents for it{kept}" if run.external_events else ""
+        return f"{run.wf_run_id}  no WfRun yet{waiting}"
+    assert run.started_ms is not None
+    ended = "" if run.ended_ms is None else f", ended{NO_BREAK}{iso(run.ended_ms)}"
+    times = f"started{NO_BREAK}{iso(run.started_ms)}{ended}{kept}"
+    return f"{run.wf_run_id}  {run.status}  {run.wf_spec}, {times}, {run.seq}{NO_BREAK}events"
+
+
+def _thread(run: WfRun, thread: ThreadRun, now_ms: int) -> Iterator[Line]:
+    kind = "" if thread.parent is None else f", {thread.type}{NO_BREAK}of{NO_BREAK}#{thread.parent}"
+    by = "" if thread.external_event_id is None else f" by {thread.external_event_def} {thread.external_event_id}"
+    # Where a thread that is over stood last says nothing.
+    at = f", at{NO_BREAK}{thread.node.node}" if thread.ended_ms is None else ""
+    head = f"#{thread.number:<3} {thread.status:<9}  ".replace(" ", NO_BREAK)
+    yield "  ", f"{head}{thread.thread_spec}{kind}{by}{at}", str(thread.status)
+    if thread.failure is not None:
+        yield INDENT, f"failed: {failure_text(thread.failure)}", ""
+    waits = waits_of(run, thread)
+    for wait in waits:
+        words = wait_text(wait, run, thread, now_ms)
+        # Where it stands it goes on to wait when it runs again.
+        later = isinstance(wait, ToRun) or (thread.status is Status.HALTED and not isinstance(wait, Held))
+        yield INDENT, f"then {words}" if later else words, ""
+    for name, value in thread.variables.items():
+        yield INDENT, f"{name} = {shown(value)}", ""
+    if thread.output is not None:
+        yield INDENT, f"returned {shown(thread.output)}", ""
+
+
+def data_with_waits(run: WfRun) -> dict[str, Any]:
+    """As `data`, and each ThreadRun with what it waits for."""
+    told = data(run)
+    for number, thread in run.threads.items():
+        told["threads"][str(number)]["waits_for"] = [wait_data(wait) for wait in waits_of(run, thread)]
+    return told
+
+
+def data(run: WfRun) -> dict[str, Any]:
+    """All of a WfRun, its ThreadRuns and its ExternalEvents: what is on its rows."""
+    own: dict[str, Any] = {}
+    for item in fields(run):
+        if item.name not in INTERNAL:
+            own |= plain_field(item.name, getattr(run, item.name))
+    return {
+        **own,
+        "status": None if run.status is None else run.status.value,
+        "threads": {str(number): plain(thread) for number, thread in run.threads.items()},
+        "external_events": [plain(event) for event in run.external_events.values()],
+        "kept_inputs": [plain(kept) for kept in run.kept_inputs],
+    }

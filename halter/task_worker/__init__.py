@@ -1,0 +1,8 @@
+"""A task worker: takes task attempts from a queue, runs a handler for each, reports what came of it.
+
+`TaskWorker`, `Task` and `BusinessException` are importable from here.
+"""
+
+from halter.task_worker.worker import BadExceptionName, BusinessException, Task, TaskWorker, WorkerNotStarted
+
+__all__ = ["BadExceptionName", "BusinessException", "Task", "TaskWorker", "WorkerNotStarted"]

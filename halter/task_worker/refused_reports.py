@@ -1,0 +1,208 @@
+"""Says which reports of a task worker had no effect: one is posted and not waited for, and may be refused or skipped.
+
+Follows `wf-events` in a thread of its own, of those partitions alone in which reports are undecided, and lets go of a
+partition when it has seen what became of them: reports of one partition are folded in order, so one outcome tells that
+all before it are decided. Of most records it looks at the first ten bytes. Nothing waits for it, and nothing that it
+runs into harms the worker: brokers that come and go are asked again, and without the right to read `wf-events` it says
+so once and ends.
+"""
+
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from halter.client.reading import LEADER_CHANGES
+from processors.codec import Codec, CodecError
+from processors.core.records.errors import HalterError
+from processors.core.records.events import LogEntry, RecordSkipped, Rejected, TaskAttemptEnded, TaskRequest
+from processors.fold.inputs import TASK_REPORTS
+from processors.kafka.settings import SILENCE, Settings
+
+POLL_SECONDS: Final = 0.2
+BATCH: Final = 1_000
+REQUEST_SECONDS: Final = 10.0
+AGAIN_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 1.0
+"""So long its thread may take to end; one that asks a cluster that is away ends with the process."""
+CLOCKS_DIFFER_MS: Final = 10_000
+"""So much two brokers' clocks may differ: the log is read from that long before the first report."""
+UNDECIDED_MAX: Final = 10_000
+"""So many reports of a partition are kept in mind; when nobody folds, the oldest are let go."""
+UNDECIDED_SECONDS_MAX: Final = 600.0
+FATAL: Final = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+)
+PASSING: Final = SILENCE | {
+    *LEADER_CHANGES,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.KAFKA_STORAGE_ERROR,
+}
+"""What is answered while brokers come and go."""
+WITHOUT_EFFECT: Final = frozenset({Rejected.__name__, RecordSkipped.__name__})
+"""Events that say that a record changed nothing. Ignored is left out: no report is ever ignored."""
+OUTCOMES: Final = WITHOUT_EFFECT | {TaskAttemptEnded.__name__}
+"""What becomes of a report; each is the first event that it causes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """A report that Kafka has."""
+
+    partition: int
+    offset: int
+    time_ms: int
+    request: TaskRequest
+    since: float
+
+
+class RefusedReports:
+    """Takes what was reported, and logs what had no effect. Starts its thread at the first report."""
+
+    def __init__(self, settings: Settings, codec: Codec, topic: str, group: str, log: Any) -> None:
+        """`topic`: wf-events as the cluster names it."""
+        self._settings, self._codec, self._topic, self._group, self._log = settings, codec, topic, group, log
+        self._new: deque[Undecided] = deque(maxlen=UNDECIDED_MAX)
+        self._undecided: dict[int, deque[Undecided]] = {}
+        """Partition -> reports, in order."""
+        self._unread: dict[int, int] = {}
+        """Partition that is to be read -> time from which on."""
+        self._wake, self._closed = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def expect(self, report: Message, request: TaskRequest) -> None:
+        """A report was delivered. Costs its worker nothing more than this."""
+        partition, offset = report.partition(), report.offset()
+        if self._closed.is_set() or partition is None or offset is None:
+            return
+        self._new.append(Undecided(partition, offset, report.timestamp()[1], request, time.monotonic()))
+        self._wake.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="refused-reports", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Look no further."""
+        self._closed.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        consumer = None
+        try:
+            consumer = Consumer(self._settings.consumer(group_id=self._group, fetch_wait_max_ms=500))
+            while not self._closed.is_set():
+                self._turn(consumer)
+        except (KafkaException, HalterError) as error:
+            self._log.warning("refused_reports_not_seen", topic=self._topic, reason=str(error))
+        finally:
+            self._closed.set()
+            self._new.clear()
+            if consumer is not None:
+                consumer.close()
+
+    def _turn(self, consumer: Consumer) -> None:
+        self._keep_in_mind()
+        if not self._undecided:
+            self._wake.wait()
+            self._wake.clear()
+            return
+        if self._unread and not self._begins(consumer):
+            self._closed.wait(AGAIN_SECONDS)
+            return
+        for message in consumer.consume(BATCH, POLL_SECONDS):
+            error = message.error()
+            if error is None:
+                with suppress(CodecError):  # what a later release writes is not ours to judge
+                    self._take(message)
+            elif error.code() in FATAL or error.fatal():
+                raise KafkaException(error)
+        self._let_go(consumer)
+
+    def _keep_in_mind(self) -> None:
+        """Note what was reported meanwhile."""
+        while self._new:
+            report = self._new.popleft()
+            if report.partition not in self._undecided:
+                self._undecided[report.partition] = deque(maxlen=UNDECIDED_MAX)
+                self._unread[report.partition] = report.time_ms - CLOCKS_DIFFER_MS
+            self._undecided[report.partition].append(report)
+
+    def _begins(self, consumer: Consumer) -> bool:
+        """Read the partitions in which something is undecided; return whether Kafka has said from where on."""
+        try:
+            consumer.incremental_assign(self._starts(consumer))
+        except KafkaException as exception:
+            if exception.args[0].code() not in PASSING:
+                raise
+            return False
+        self._unread.clear()
+        return True
+
+    def _starts(self, consumer: Consumer) -> list[TopicPartition]:
+        """From where on partitions are to be read. Raises KafkaException."""
+        # Asked first: where no record is as late, those that come after this answer are read, none of them passed over.
+        ends = {
+            partition: consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), REQUEST_SECONDS, cached=False
+            )[1]
+            for partition in self._unread
+        }
+        wanted = [TopicPartition(self._topic, partition, time_ms) for partition, time_ms in self._unread.items()]
+        starts = consumer.offsets_for_times(wanted, REQUEST_SECONDS)
+        for start in starts:
+            if start.error is not None:
+                raise KafkaException(start.error)
+            if start.offset < 0:
+                start.offset = ends[start.partition]
+        return starts
+
+    def _take(self, message: Message) -> None:
+        value, partition = message.value(), message.partition()
+        assert partition is not None
+        undecided = self._undecided.get(partition)
+        if value is None or not undecided:
+            return
+        name = self._codec.record_name(value)
+        if name not in OUTCOMES:
+            return
+        (cause,) = self._codec.peek(value, name, ("cause",))
+        if cause.topic != TASK_REPORTS:
+            return
+        while undecided and undecided[0].offset <= cause.offset:
+            report = undecided.popleft()
+            if name in WITHOUT_EFFECT and report.offset == cause.offset:
+                entry = self._codec.decode(value)
+                assert isinstance(entry, LogEntry)
+                assert isinstance(entry.event, Rejected | RecordSkipped)
+                self._tell(report.request, entry.event)
+
+    def _tell(self, request: TaskRequest, event: Rejected | RecordSkipped) -> None:
+        whose = {"wf_run_id": request.wf_run_id, "task_def": request.task_def, "attempt": request.attempt}
+        match event:
+            case Rejected():
+                self._log.warning("report_refused", **whose, code=str(event.code), reason=event.message)
+            case RecordSkipped():
+                self._log.warning("report_skipped", **whose, operator=event.operator, reason=event.reason)
+
+    def _let_go(self, consumer: Consumer) -> None:
+        """Read no partition in which nothing is undecided, or nothing that was posted lately."""
+        long_ago = time.monotonic() - UNDECIDED_SECONDS_MAX
+        over = [
+            partition for partition, reports in self._undecided.items() if not reports or reports[-1].since < long_ago
+        ]
+        if over:
+            consumer.incremental_unassign([TopicPartition(self._topic, partition) for partition in over])
+            for partition in over:
+                del self._undecided[partition]

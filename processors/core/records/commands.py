@@ -1,0 +1,237 @@
+"""What someone asks for: one dataclass per input record, named and shaped as its schema.
+
+A command may be refused. It carries what the fold may not make itself: ids and, in its record, the time.
+"""
+
+from dataclasses import field
+from enum import StrEnum
+from typing import TypeAlias
+
+from processors.core.records.record import record
+from processors.core.records.values import Value, VariableType
+
+
+class TimerKind(StrEnum):
+    """What a timer is for."""
+
+    EXTERNAL_EVENT_TIMEOUT = "EXTERNAL_EVENT_TIMEOUT"
+    SLEEP = "SLEEP"
+    TASK_TIMEOUT = "TASK_TIMEOUT"
+    TASK_BACKOFF = "TASK_BACKOFF"
+    RETENTION = "RETENTION"
+
+
+class TaskStatus(StrEnum):
+    """How a task attempt ended. TIMEOUT is never reported: the engine's own timer says so."""
+
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    EXCEPTION = "EXCEPTION"
+    TIMEOUT = "TIMEOUT"
+
+
+@record
+class RunWf:
+    """Start a WfRun of a WfSpec; its id is the idempotency key. Without a version, the newest is taken."""
+
+    wf_run_id: str
+    wf_spec_name: str
+    variables: dict[str, Value] = field(default_factory=dict)
+    wf_spec_major: int | None = None
+    wf_spec_revision: int | None = None
+    definitions_position: int | None = None
+    """The position of `definitions` that the producer saw: a fold that is behind it waits (DESIGN 3)."""
+    command_id: str | None = None
+
+
+@record
+class StopWfRun:
+    """Put MANUAL_HALT on a ThreadRun."""
+
+    wf_run_id: str
+    thread: int = 0
+    command_id: str | None = None
+
+
+@record
+class ResumeWfRun:
+    """Take MANUAL_HALT off a ThreadRun."""
+
+    wf_run_id: str
+    thread: int = 0
+    command_id: str | None = None
+
+
+@record
+class RescueThreadRun:
+    """Revive a ThreadRun in ERROR: run its node again or pass on from it (SEMANTICS 4.6)."""
+
+    wf_run_id: str
+    thread: int = 0
+    skip_current_node: bool = False
+    command_id: str | None = None
+
+
+@record
+class DeleteWfRun:
+    """Forget a WfRun and its ExternalEvents; the id may be used again."""
+
+    wf_run_id: str
+    command_id: str | None = None
+
+
+@record
+class TimerFired:
+    """Written by the partition's owner when a timer is due. Names the timer exactly: a stale one is harmless."""
+
+    wf_run_id: str
+    incarnation: int
+    thread: int
+    position: int
+    kind: TimerKind
+    due_ms: int
+
+
+@record
+class ExternalEvent:
+    """Something happened outside. (WfRun, ExternalEventDef, id) is the idempotency key."""
+
+    wf_run_id: str
+    external_event_def: str
+    external_event_id: str
+    content: Value = None
+    thread: int | None = None
+    definitions_position: int | None = None
+    """As in RunWf: for an event of an ExternalEventDef that was registered just now."""
+
+
+@record
+class ReportTaskRun:
+    """A task worker's answer; it repeats the identity of the request."""
+
+    wf_run_id: str
+    incarnation: int
+    thread: int
+    position: int
+    attempt: int
+    status: TaskStatus
+    output: Value = None
+    failure_name: str | None = None
+    """Of a business exception (EXCEPTION)."""
+    message: str | None = None
+    content: Value = None
+
+
+class AllowedUpdate(StrEnum):
+    """How far a WfSpec may differ from the newest version of its name. One that equals it is always accepted."""
+
+    ALL = "ALL"
+    MINOR_REVISION = "MINOR_REVISION"
+    """Not in a way that callers of RunWf would notice: not by a new major version."""
+    NONE = "NONE"
+
+
+@record
+class PutWfSpec:
+    """Register a WfSpec: its document as JSON text (docs: WfSpec document)."""
+
+    name: str
+    document: str
+    command_id: str | None = None
+    allowed_update: AllowedUpdate = AllowedUpdate.ALL
+
+
+@record
+class PutTaskDef:
+    """Register a TaskDef: the queue its requests go to and what it takes and gives."""
+
+    name: str
+    input: dict[str, VariableType] | None = None
+    """Name -> type, in order; None: inputs are not checked."""
+    output: VariableType | None = None
+    queue: str | None = None
+    command_id: str | None = None
+
+
+@record
+class PutExternalEventDef:
+    """Register an ExternalEventDef; without a type its content is not checked."""
+
+    name: str
+    content_type: VariableType | None = None
+    command_id: str | None = None
+
+
+@record
+class PutWorkflowEventDef:
+    """Register a WorkflowEventDef, an event that THROW_EVENT nodes throw."""
+
+    name: str
+    content_type: VariableType | None = None
+    command_id: str | None = None
+
+
+class DefinitionKind(StrEnum):
+    """The kinds of definitions."""
+
+    WF_SPEC = "WF_SPEC"
+    TASK_DEF = "TASK_DEF"
+    EXTERNAL_EVENT_DEF = "EXTERNAL_EVENT_DEF"
+    WORKFLOW_EVENT_DEF = "WORKFLOW_EVENT_DEF"
+
+
+@record
+class DeleteDefinition:
+    """No new use of a definition; WfRuns that run keep theirs. Without a version: all versions of a WfSpec."""
+
+    kind: DefinitionKind
+    name: str
+    major: int | None = None
+    revision: int | None = None
+    command_id: str | None = None
+
+
+@record
+class QuarantineWfRun:
+    """Keep a WfRun's inputs without folding them, so that its partition goes on."""
+
+    wf_run_id: str
+    reason: str | None = None
+    command_id: str | None = None
+    operator: str | None = None
+    """Who asks for it, for people."""
+
+
+@record
+class ReleaseWfRun:
+    """End a quarantine: decide what was kept, in order."""
+
+    wf_run_id: str
+    command_id: str | None = None
+    reason: str | None = None
+    operator: str | None = None
+
+
+@record
+class SkipRecord:
+    """Pass over one input record, on the log: the next of its topic, if it has this offset and this time."""
+
+    topic: str
+    """Without the prefix of the installation."""
+    partition: int
+    offset: int
+    timestamp_ms: int | None = None
+    """LogAppendTime of the record: one that has another is not the one that the operator saw. None is refused."""
+    reason: str | None = None
+    command_id: str | None = None
+    operator: str | None = None
+
+
+Command: TypeAlias = (
+    RunWf | StopWfRun | ResumeWfRun | RescueThreadRun | DeleteWfRun | TimerFired | ExternalEvent | ReportTaskRun
+)
+"""What the fold of one partition takes."""
+
+DefinitionCommand: TypeAlias = PutWfSpec | PutTaskDef | PutExternalEventDef | PutWorkflowEventDef | DeleteDefinition
+OperatorCommand: TypeAlias = QuarantineWfRun | ReleaseWfRun | SkipRecord
+"""What the fold takes before all else of a turn: it gets a partition past a record that breaks a rule."""

@@ -1,0 +1,578 @@
+"""What happened: one dataclass per event of the log, named and shaped as its schema.
+
+`Halt`, `SpawnChild` and `Resume` are the words of the people who use it; the others are past tense. An event says
+everything that folding it needs: `evolve` looks up no rule and no WfSpec. A released event keeps its meaning for ever.
+"""
+
+from dataclasses import field
+from enum import StrEnum
+from typing import TypeAlias
+
+from processors.core.records.commands import DefinitionKind, TaskStatus
+from processors.core.records.model import Failure, HaltReason, RecordHeader, Status, ThreadType, Timer, WfSpecId
+from processors.core.records.record import record
+from processors.core.records.values import Value, VariableType
+
+
+class RejectionCode(StrEnum):
+    """Why a command was refused (SEMANTICS N18)."""
+
+    INVALID_ARGUMENT = "INVALID_ARGUMENT"
+    NOT_FOUND = "NOT_FOUND"
+    ALREADY_EXISTS = "ALREADY_EXISTS"
+    FAILED_PRECONDITION = "FAILED_PRECONDITION"
+    RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
+
+
+@record
+class Cause:
+    """The input record that made an event happen, and what was known of definitions then."""
+
+    topic: str
+    """Without the prefix of the installation."""
+    partition: int
+    offset: int
+    command_id: str | None
+    definitions_position: int
+
+
+@record
+class WfRunStarted:
+    """Thread 0 exists and stands at its ENTRYPOINT node."""
+
+    wf_spec: WfSpecId
+    thread_spec: str
+    node: str
+    variables: dict[str, Value] = field(default_factory=dict)
+
+
+@record
+class WfRunDeleted:
+    """Nothing of the WfRun is kept but the log; its id is free."""
+
+    reason: str
+
+
+@record
+class ExternalEventKeyRef:
+    """Names an ExternalEvent of the WfRun."""
+
+    external_event_def: str
+    external_event_id: str
+
+
+@record
+class ExternalEventPosted:
+    """An ExternalEvent was taken in, unclaimed until a `Halt`, `InterruptAccepted` or `NodeCompleted` names it."""
+
+    external_event_def: str
+    external_event_id: str
+    content: Value = None
+    thread: int | None = None
+    forgotten: list[ExternalEventKeyRef] = field(default_factory=list)
+    """Ids that are no longer remembered from here on: old, and more than need be."""
+    appended_ms: int | None = None
+    """When its record was appended, where the WfRun's time is ahead of that: it had later records of other topics."""
+    keeps_outcomes: bool = False
+    """Whether its row says what becomes of it in each thread."""
+
+
+@record
+class ExternalEventDropped:
+    """A WfRun was started whose WfSpec cannot take an ExternalEvent that came before it: nothing ever will."""
+
+    external_event_def: str
+    external_event_id: str
+    reason: str
+
+
+@record
+class Halt:
+    """A reason was put on a thread. RUNNING becomes HALTING. With PENDING_INTERRUPT, the event is claimed."""
+
+    thread: int
+    reason: HaltReason
+
+
+@record
+class ThreadHalted:
+    """HALTING became HALTED: its task is back, and nothing below it moves."""
+
+    thread: int
+
+
+@record
+class InterruptAccepted:
+    """An interrupt with `halt: false` claimed its event; its handler has not started."""
+
+    thread: int
+    external_event_def: str
+    external_event_id: str
+
+
+@record
+class InterruptDropped:
+    """An accepted interrupt will never be handled."""
+
+    thread: int
+    external_event_def: str
+    external_event_id: str
+    reason: str
+
+
+@record
+class InterruptSuperseded:
+    """A newer event took the place of one that still waited (policy `latest`)."""
+
+    thread: int
+    external_event_def: str
+    external_event_id: str
+    by_external_event_id: str
+
+
+@record
+class SpawnChild:
+    """A thread exists and stands at its ENTRYPOINT node.
+
+    An INTERRUPT replaces its PENDING_INTERRUPT on the parent by INTERRUPTED, a FAILURE_HANDLER the PENDING_FAILURE by
+    HANDLING_FAILURE; the failure handler of a failed child at WAIT_FOR_THREADS leaves the waiting thread running.
+    """
+
+    thread: int
+    parent: int
+    spec: str
+    type: ThreadType
+    node: str
+    variables: dict[str, Value] = field(default_factory=dict)
+    external_event_def: str | None = None
+    external_event_id: str | None = None
+    waiter: int | None = None
+    """The thread that waits at WAIT_FOR_THREADS, for the failure handler of its failed child `parent`."""
+    halts_parent: bool = True
+    """False for an INTERRUPT with `halt: false`."""
+
+
+@record
+class HaltReasonResolved:
+    """A reason no longer holds; others do."""
+
+    thread: int
+    reason: HaltReason
+
+
+@record
+class Resume:
+    """The last reason is gone: HALTED became RUNNING."""
+
+    thread: int
+    reason: HaltReason | None
+    """The one that went last; None where it was gone before the thread was HALTED."""
+
+
+@record
+class VariableWrite:
+    """A Variable's new value, and the thread that stores it."""
+
+    thread: int
+    name: str
+    value: Value
+
+
+@record
+class NodeCompleted:
+    """A node is done and the thread stands at the next one, `position` + 1."""
+
+    thread: int
+    position: int
+    node: str
+    next_node: str
+    writes: list[VariableWrite] = field(default_factory=list)
+    output: Value = None
+    """Kept if an expression of the ThreadSpec refers to it; null otherwise."""
+    keeps_output: bool = False
+    external_event_def: str | None = None
+    external_event_id: str | None = None
+    """The ExternalEvent that an EXTERNAL_EVENT node claimed."""
+
+
+@record
+class NodeFailed:
+    """A node failed and a failure handler will be started for it."""
+
+    thread: int
+    position: int
+    node: str
+    failure: Failure
+    handler: str
+    """ThreadSpec of the failure handler."""
+    external_event_def: str | None = None
+    external_event_id: str | None = None
+    """The ExternalEvent that an EXTERNAL_EVENT node claimed before it failed on its way out."""
+
+
+@record
+class TimerArmed:
+    """The current node waits for a time; replaces a timer that it had."""
+
+    thread: int
+    position: int
+    timer: Timer
+
+
+@record
+class TimerMatured:
+    """The node's timer fired in time."""
+
+    thread: int
+    position: int
+    timer: Timer
+
+
+@record
+class ArrivalFailed:
+    """A thread that was halted came to a node that waits for a time, and the time cannot be computed. The node fails
+    with it when the thread runs.
+    """
+
+    thread: int
+    position: int
+    node: str
+    failure: Failure
+
+
+@record
+class TaskAttemptRequested:
+    """An attempt is out: a TaskRequest with this content goes to the task's queue."""
+
+    thread: int
+    position: int
+    node: str
+    attempt: int
+    task_def: str
+    queue: str | None
+    deadline_ms: int
+    input: dict[str, Value] = field(default_factory=dict)
+
+
+@record
+class TaskAttemptEnded:
+    """A report or the time-out ended the attempt that was out."""
+
+    thread: int
+    position: int
+    attempt: int
+    status: TaskStatus
+    output: Value = None
+    failure_name: str | None = None
+    message: str | None = None
+    content: Value = None
+    retry_at_ms: int | None = None
+    """When the next attempt is due; None: this one decides the node."""
+
+
+@record
+class WaitStarted:
+    """A WAIT_FOR_THREADS node knows whom it waits for."""
+
+    thread: int
+    position: int
+    threads: list[int]
+
+
+@record
+class ChildFailureHandled:
+    """A WAIT_FOR_THREADS has dealt with failed children (handled, or ANY needed no more): EXIT overlooks them."""
+
+    thread: int
+    children: list[int]
+
+
+@record
+class WorkflowEventThrown:
+    """A THROW_EVENT node told the outside."""
+
+    thread: int
+    position: int
+    workflow_event_def: str
+    content: Value = None
+
+
+@record
+class ThreadCompleted:
+    """A thread reached its EXIT. A child leaves the hot state, with what is left below it."""
+
+    thread: int
+    output: Value = None
+
+
+@record
+class ThreadFailed:
+    """A thread failed at its current node, for good unless it is rescued. Its status is the failure's class."""
+
+    thread: int
+    failure: Failure
+    external_event_def: str | None = None
+    external_event_id: str | None = None
+    """As in `NodeFailed`."""
+
+
+@record
+class ThreadRetired:
+    """A loser of WAIT_FOR_THREADS ANY or FIRST is still and leaves the hot state, with all below it (N15)."""
+
+    thread: int
+
+
+@record
+class ThreadRescued:
+    """A thread in ERROR runs again: at its node anew (`position` + 1), or past it."""
+
+    thread: int
+    skip_current_node: bool
+
+
+@record
+class WfRunEnded:
+    """Thread 0 has ended and nothing below it moves: the WfRun is kept until its retention ends.
+
+    What is in ERROR may be rescued and keeps its threads; COMPLETED and EXCEPTION are final, all threads leave.
+    """
+
+    status: Status
+    delete_at_ms: int
+
+
+@record
+class WfRunQuarantined:
+    """From here on the inputs of the WfRun are kept and not decided, and its timers do not fire.
+
+    The WfRun's own time stands still until it is released: what is kept will be decided as of when it came.
+    """
+
+    at_ms: int
+    """When the operator asked for it."""
+    reason: str | None = None
+    operator: str | None = None
+
+
+@record
+class InputKept:
+    """An input of a WfRun in quarantine, byte for byte; the cause says where it came from."""
+
+    timestamp_ms: int
+    """Of the record: its time when it is decided."""
+    key: bytes
+    value: bytes
+    headers: list[RecordHeader] = field(default_factory=list)
+
+
+@record
+class WfRunReleased:
+    """The quarantine is over. What was kept is decided next, in the order in which it came, each with its own cause."""
+
+    at_ms: int
+    inputs: int
+    """How many are decided now."""
+    reason: str | None = None
+    operator: str | None = None
+
+
+@record
+class SkipAccepted:
+    """The record that is named is passed over, if it is the next one of its topic. Else a SkipLapsed follows."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    reason: str | None = None
+    operator: str | None = None
+
+
+@record
+class SkipLapsed:
+    """What was to be passed over is not the next record of its topic: the cause is. The skip has done nothing."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    reason: str
+    """What came in its place."""
+    operator: str | None = None
+
+
+@record
+class RecordSkipped:
+    """An operator had an input record, the cause, passed over. It is on `dead-letters`."""
+
+    command: str | None
+    """Record name of what it asked for; None where that cannot be said."""
+    reason: str | None = None
+    operator: str | None = None
+
+
+@record
+class Rejected:
+    """A command was refused and changed nothing."""
+
+    command: str
+    code: RejectionCode
+    message: str
+
+
+@record
+class Ignored:
+    """A command had nothing to do: a no-op, a stale or an early timer."""
+
+    command: str
+    reason: str
+
+
+Event: TypeAlias = (
+    WfRunStarted
+    | WfRunDeleted
+    | ExternalEventPosted
+    | ExternalEventDropped
+    | Halt
+    | ThreadHalted
+    | InterruptAccepted
+    | InterruptDropped
+    | InterruptSuperseded
+    | SpawnChild
+    | HaltReasonResolved
+    | Resume
+    | NodeCompleted
+    | NodeFailed
+    | TimerArmed
+    | TimerMatured
+    | ArrivalFailed
+    | TaskAttemptRequested
+    | TaskAttemptEnded
+    | WaitStarted
+    | ChildFailureHandled
+    | WorkflowEventThrown
+    | ThreadCompleted
+    | ThreadFailed
+    | ThreadRetired
+    | ThreadRescued
+    | WfRunEnded
+    | WfRunQuarantined
+    | InputKept
+    | WfRunReleased
+    | SkipAccepted
+    | SkipLapsed
+    | RecordSkipped
+    | Rejected
+    | Ignored
+)
+
+
+@record
+class LogEntry:
+    """One record of the log: an event, whose it is, where in that WfRun's history, when and why."""
+
+    wf_run_id: str
+    incarnation: int
+    seq: int
+    """1, 2, 3 … per incarnation; 0 where no WfRun exists to count for."""
+    time_ms: int
+    cause: Cause
+    event: Event
+
+
+@record
+class DefinitionProblem:
+    """One thing wrong with a definition."""
+
+    code: str
+    """Stable, from SEMANTICS 6."""
+    message: str
+    """Names ThreadSpec, node and field; says what was expected and found."""
+
+
+@record
+class DefinitionAccepted:
+    """A definition command was accepted. `changed` is False for one equal to what was there."""
+
+    kind: DefinitionKind
+    name: str
+    major: int
+    revision: int
+    changed: bool
+    cause: Cause
+
+
+@record
+class DefinitionRejected:
+    """A definition command was refused; all that is wrong with it."""
+
+    kind: DefinitionKind
+    name: str
+    code: str
+    """RejectionCode, or the code of the first problem where the document is at fault."""
+    message: str
+    cause: Cause
+    problems: list[DefinitionProblem] = field(default_factory=list)
+
+
+@record
+class DefinitionVersion:
+    """A version of a definition."""
+
+    major: int
+    revision: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.revision}"
+
+
+@record
+class Definition:
+    """An accepted definition, as kept on `definitions` under kind/name/major.revision."""
+
+    kind: DefinitionKind
+    name: str
+    major: int
+    revision: int
+    document: str | None = None
+    """WF_SPEC: its document in canonical JSON."""
+    input: dict[str, VariableType] | None = None
+    """TASK_DEF: name -> type; None: not checked."""
+    output: VariableType | None = None
+    """TASK_DEF."""
+    queue: str | None = None
+    """TASK_DEF: a named queue; None: `task-requests`."""
+    content_type: VariableType | None = None
+    """EXTERNAL_EVENT_DEF, WORKFLOW_EVENT_DEF."""
+    deleted: bool = False
+    external_event_defs: dict[str, DefinitionVersion] = field(default_factory=dict)
+    """WF_SPEC: the revision of each ExternalEventDef that it names, the newest when it was accepted. Empty for one that
+    names none, and for all from before they were bound.
+    """
+
+    @property
+    def version(self) -> DefinitionVersion:
+        """Which of its versions it is."""
+        return DefinitionVersion(self.major, self.revision)
+
+    @property
+    def key(self) -> str:
+        """Its key on `definitions`."""
+        return f"{self.kind}/{self.name}/{self.major}.{self.revision}"
+
+
+@record
+class TaskRequest:
+    """A task attempt to run; the report repeats wf_run_id, incarnation, thread, position and attempt."""
+
+    wf_run_id: str
+    incarnation: int
+    thread: int
+    position: int
+    attempt: int
+    task_def: str
+    input: dict[str, Value]
+    requested_ms: int
+    deadline_ms: int
+    """A worker skips a request that it reads after this."""

@@ -1,0 +1,56 @@
+"""How much an event carries: what keeps one command from writing without end (DESIGN 6).
+
+Counts the payload values, which are what can be large; the rest of an event is some hundred bytes.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from processors.core.records.events import (
+    ArrivalFailed,
+    Event,
+    ExternalEventPosted,
+    NodeCompleted,
+    NodeFailed,
+    SpawnChild,
+    TaskAttemptEnded,
+    TaskAttemptRequested,
+    ThreadCompleted,
+    ThreadFailed,
+    WfRunStarted,
+    WorkflowEventThrown,
+)
+from processors.core.records.failures import size_of_failure
+from processors.core.records.values import Value, size_of
+
+
+def _of_writes(event: NodeCompleted) -> int:
+    size = size_of(event.output)
+    for write in event.writes:
+        size += size_of(write.value)
+    return size
+
+
+def _of_failure(event: NodeFailed | ThreadFailed | ArrivalFailed) -> int:
+    return size_of_failure(event.failure)
+
+
+def _of_all(values: Iterable[Value]) -> int:
+    return sum(map(size_of, values))
+
+
+# Asked at every event, so each has a function of its own instead of a list of its values.
+MEASURES: dict[type[Event], Callable[[Any], int]] = {
+    ArrivalFailed: _of_failure,
+    ExternalEventPosted: lambda event: size_of(event.content),
+    NodeCompleted: _of_writes,
+    NodeFailed: _of_failure,
+    SpawnChild: lambda event: _of_all(event.variables.values()),
+    TaskAttemptEnded: lambda event: _of_all((event.output, event.content, event.message, event.failure_name)),
+    TaskAttemptRequested: lambda event: _of_all(event.input.values()),
+    ThreadCompleted: lambda event: size_of(event.output),
+    ThreadFailed: _of_failure,
+    WfRunStarted: lambda event: _of_all(event.variables.values()),
+    WorkflowEventThrown: lambda event: size_of(event.content),
+}
+"""About how many bytes of payload an event carries, by its class; the other events carry none."""

@@ -1,0 +1,250 @@
+"""The one loop that joins decide, advance and evolve: a command in, its events out, the WfRun moved.
+
+Every event is applied before the rule that yielded it goes on, so live folding and replay run the same `evolve` over
+the same events in the same order. Nothing here knows Kafka; the fold of a partition, the scenario runner and the
+searches all call `handle`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from processors.core.records.commands import Command
+from processors.core.records.events import (
+    Cause,
+    Event,
+    ExternalEventDropped,
+    Halt,
+    Ignored,
+    InterruptAccepted,
+    InterruptDropped,
+    InterruptSuperseded,
+    LogEntry,
+    NodeCompleted,
+    NodeFailed,
+    Rejected,
+    SpawnChild,
+    ThreadFailed,
+    WfRunStarted,
+)
+from processors.core.records.failures import INTERNAL_ERROR, failure_of
+from processors.core.records.model import NO_INCARNATION, TERMINAL, Index, PendingInterrupt, Status, ThreadRun, WfRun
+from processors.core.records.spec import ExitNode
+from processors.core.rules.advance import WAKERS, Agenda, advance
+from processors.core.rules.bounds import MEASURES
+from processors.core.rules.context import Context, Limits, WfSpecLookup
+from processors.core.rules.decide import decide
+from processors.core.rules.evolve import evolve, index_of, new_run, replay
+from processors.core.rules.failing import fail_thread
+from processors.core.rules.halting import can_resume
+from processors.core.rules.nodes import may_arrive_halted, note_wait, park_restored
+
+__all__ = ["attach", "handle", "indexed", "new_run", "note", "replay"]
+
+
+def handle(run: WfRun, command: Command, cause: Cause, time_ms: int, context: Context) -> list[LogEntry]:
+    """Fold one command: changes the WfRun in place and gives the log entries, never none.
+
+    `time_ms` is the record's; the WfRun's own time never runs backwards. An exception from here is a bug: the WfRun is
+    then half changed and must be restored.
+    """
+    return _Handling(run, cause, time_ms, context).handle(command, time_ms)
+
+
+def note(run: WfRun, event: Event, cause: Cause, time_ms: int) -> LogEntry:
+    """Log what an operator did with a WfRun. No rule is run, so this works where a rule is broken.
+
+    The WfRun's own time does not move: what is decided later is decided as of when it came. `time_ms` is for an id
+    under which nothing runs.
+    """
+    if run.exists:
+        entry = LogEntry(run.wf_run_id, run.incarnation, run.seq + 1, run.time_ms, cause, event)
+    else:
+        entry = LogEntry(run.wf_run_id, NO_INCARNATION, 0, time_ms, cause, event)
+    evolve(run, entry)
+    return entry
+
+
+def attach(run: WfRun, context: Context, index: Index | None = None) -> WfRun:
+    """Make a WfRun that was restored from its rows, or replayed, ready for `handle`.
+
+    `index`: that of the last time, if its ExternalEvents are the same as then; they are not looked at again.
+    """
+    return indexed(run, context.definitions, index)
+
+
+def indexed(run: WfRun, wf_specs: WfSpecLookup, index: Index | None = None) -> WfRun:
+    """The same for whoever only looks at a WfRun, and knows no more definitions than its WfSpec."""
+    run.index = index_of(run, index)
+    if run.wf_spec is not None:
+        run.spec = wf_specs.wf_spec(run.wf_spec)
+        for thread in run.threads.values():
+            if thread.node.waits is not None:
+                note_wait(run, thread)
+            if thread.status is Status.RUNNING:
+                park_restored(run, thread)
+            elif thread.status not in TERMINAL and may_arrive_halted(run, thread):
+                run.index.arrivals.add(thread.number)
+        # Where the end of a rule was cut off they were not dropped yet.
+        run.index.ended.extend(number for number in run.index.pending if not _can_resume(run, number))
+        run.index.across.update(run.index.waiter_handlers)
+        if run.index.across:
+            run.index.kept.update(number for number, thread in run.threads.items() if _may_be_kept(run, thread))
+    return run
+
+
+def _can_resume(run: WfRun, number: int) -> bool:
+    thread = run.threads.get(number)
+    return thread is not None and can_resume(run, thread)
+
+
+def _may_be_kept(run: WfRun, thread: ThreadRun) -> bool:
+    if thread.status is Status.RUNNING:
+        return isinstance(run.spec_of(thread).nodes[thread.node.node], ExitNode)
+    return thread.has_lost
+
+
+_TAKE_EVENTS = frozenset(
+    {
+        *(ExternalEventDropped, NodeCompleted, NodeFailed, ThreadFailed),
+        *(Halt, InterruptAccepted, InterruptSuperseded, InterruptDropped, SpawnChild),
+    }
+)
+"""What may take an ExternalEvent: claim it for a node; accept, supersede or drop it for an interrupt, or handle it.
+
+A thread takes each once, so no command does so without end: the limits count anew, and bound the work between two.
+"""
+_UNDECIDED = (Rejected, Ignored)
+"""Outcomes after which nothing can follow."""
+_NO_LIMITS = Limits(
+    events_per_command=2**63,
+    bytes_per_event=2**63,
+    bytes_per_command=2**63,
+    events_in_all=2**63,
+    bytes_in_all=2**63,
+    steps_per_command=2**63,
+)
+"""For the end of a WfRun that went beyond them."""
+
+
+class _Handling:
+    """One command on its way through the rules."""
+
+    __slots__ = (
+        "_agenda",
+        "_bytes",
+        "_bytes_in_all",
+        "_cause",
+        "_context",
+        "_events",
+        "_events_in_all",
+        "_limits",
+        "_log",
+        "_run",
+        "_time_ms",
+        "_too_much",
+    )
+
+    def __init__(self, run: WfRun, cause: Cause, time_ms: int, context: Context) -> None:
+        self._run = run
+        self._cause = cause
+        self._context = context
+        self._limits = context.limits
+        self._agenda = Agenda()
+        self._log: list[LogEntry] = []
+        self._events = self._bytes = 0  # of this command so far, as the limits count them
+        self._events_in_all = self._bytes_in_all = 0  # before the latest ExternalEvent that was taken
+        self._too_much: str | None = None
+        self._time_ms = time_ms
+        if run.wf_spec is not None:
+            run.time_ms = self._time_ms = max(run.time_ms, time_ms)  # rules that look at the time see this command's
+
+    def handle(self, command: Command, time_ms: int) -> list[LogEntry]:
+        run, log = self._run, self._log
+        run.index.steps_left = self._limits.steps_per_command
+        self._follow(decide(run, command, self._context, time_ms))
+        assert log, f"{type(command).__name__} had no outcome"
+        if self._too_much is None and run.wf_spec is not None and type(log[0].event) not in _UNDECIDED:
+            for number in run.index.arrivals:
+                self._agenda.wake(number)
+            run.index.arrivals.clear()
+            self._follow(advance(run, self._context, self._agenda))
+        if self._too_much is not None:
+            self._break_off(self._too_much)
+        return log
+
+    def _follow(self, rules: Iterator[Any]) -> None:
+        """Make happen what the rules yield, until it is too much.
+
+        When it is, the rule that is at work comes to its end, and no other begins: what half a rule leaves, like a
+        handler that failed below a thread that did not, nothing could move. Only an event that is too large by itself
+        does not happen: a node that writes much to several threads at once, which is a rule of one event.
+        """
+        run, cause, time_ms, log, agenda = self._run, self._cause, self._time_ms, self._log, self._agenda
+        limits, events, size = self._limits, self._events, self._bytes
+        index = run.index
+        too_much = False
+        event_max, size_max, events_max = limits.bytes_per_event, limits.bytes_per_command, limits.events_per_command
+        for event in rules:
+            kind = type(event)
+            measure = MEASURES.get(kind)
+            if measure is not None:
+                event_bytes = measure(event)
+                size += event_bytes
+                if event_bytes > event_max:
+                    self._give_up(f"{event_bytes} bytes in one event", event)
+                    return
+                # Work that is too much is a failure, and that is measured.
+                too_much = size > size_max or index.steps_left < 0
+            if run.wf_spec is not None:
+                entry = LogEntry(run.wf_run_id, run.incarnation, run.seq + 1, time_ms, cause, event)
+                evolve(run, entry)
+            elif type(event) is WfRunStarted:
+                entry = LogEntry(run.wf_run_id, cause.offset, 1, time_ms, cause, event)
+                evolve(run, entry)
+                run.spec = self._context.definitions.wf_spec(event.wf_spec)
+            else:
+                entry = LogEntry(run.wf_run_id, NO_INCARNATION, 0, time_ms, cause, event)
+                evolve(run, entry)
+            log.append(entry)
+            wake = WAKERS.get(kind)
+            if wake is not None:
+                wake(agenda, run, event)
+            events += 1
+            if kind in _TAKE_EVENTS and (
+                event.external_event_id is not None if kind is not Halt else type(event.reason) is PendingInterrupt
+            ):
+                self._count_in_all(events, size, event)
+                events = size = 0
+                too_much = index.steps_left < 0
+            elif too_much or events >= events_max:
+                self._give_up(self._what(events, size), event)
+        self._events, self._bytes = events, size
+
+    def _count_in_all(self, events: int, size: int, newest: Event) -> None:
+        self._events_in_all += events
+        self._bytes_in_all += size
+        limits = self._limits
+        if self._events_in_all > limits.events_in_all or self._bytes_in_all > limits.bytes_in_all:
+            self._give_up(f"{self._events_in_all} events of {self._bytes_in_all} bytes in one command", newest)
+
+    def _what(self, events: int, size: int) -> str:
+        """What it is too much of."""
+        if self._run.index.steps_left < 0:
+            return f"more than {self._limits.steps_per_command} steps of computing in one command"
+        if size > self._limits.bytes_per_command:
+            return f"{size} bytes in one command"
+        return f"{events} events in one command"
+
+    def _give_up(self, what: str, newest: Event) -> None:
+        """Let no other rule begin. A WfRun that is over already comes to rest by itself."""
+        if self._too_much is None and self._run.threads and self._run.status not in TERMINAL:
+            self._too_much = f"did not settle: {what}; the newest is {type(newest).__name__}"
+            self._agenda.give_up()
+
+    def _break_off(self, message: str) -> None:
+        """A WfSpec that loops or swells is its author's mistake: that WfRun fails, and nothing else (DESIGN 4)."""
+        self._agenda = Agenda()  # what was still to be looked at is halted
+        self._limits = _NO_LIMITS
+        failure = failure_of(INTERNAL_ERROR, message)
+        self._follow(fail_thread(self._run, self._run.threads[0], failure))
+        self._follow(advance(self._run, self._context, self._agenda))

@@ -1,0 +1,49 @@
+"""ExternalEvents that came before their WfRun: how its WfSpec reads them.
+
+Until a WfRun is started an ExternalEvent is checked against the newest revision of its ExternalEventDef. The WfSpec may
+bind another one: what does not fit that is dropped when the WfRun starts, so that no node and no handler is ever given
+a content of a type that it was not written for (ADR 12).
+"""
+
+from collections.abc import Iterator
+
+from processors.core.records.events import Definition, Event, ExternalEventDropped
+from processors.core.records.model import WfRun, WfRunExternalEvent
+from processors.core.records.values import Value, fits, kind_of, stored
+from processors.core.rules.context import Context
+
+BEFORE_ITS_WF_RUN = 0
+"""The `posted_seq` of an ExternalEvent that came before its WfRun."""
+
+
+def drop_unfit(run: WfRun, context: Context) -> Iterator[Event]:
+    """What came before this WfRun, which has just started, and is not what its WfSpec binds: of each
+    ExternalEventDef in order of arrival.
+    """
+    assert run.spec is not None
+    for event_def in sorted(run.spec.external_event_defs.intersection(run.index.unclaimed)):
+        bound = context.definitions.external_event_def(event_def, run.wf_spec)
+        if bound is None or bound.content_type is None:
+            continue
+        for event_id in list(run.index.unclaimed[event_def]):
+            content = run.external_events[event_def, event_id].content
+            if not fits(content, bound.content_type):
+                yield ExternalEventDropped(event_def, event_id, misfit(run, bound, content))
+
+
+def misfit(run: WfRun, bound: Definition, content: Value) -> str:
+    """The sentence for content that does not fit what a WfSpec binds, which may not be what is registered last."""
+    return (
+        f"expected {bound.content_type} as revision {bound.version} of ExternalEventDef {bound.name!r}, "
+        f"which {run.wf_spec} binds, found {kind_of(content)}"
+    )
+
+
+def content_of(run: WfRun, context: Context, event: WfRunExternalEvent) -> Value:
+    """The content of an ExternalEvent as the type that the WfSpec binds keeps it: INT as DOUBLE."""
+    if event.posted_seq != BEFORE_ITS_WF_RUN or not context.binds_event_defs:
+        return event.content  # as it was checked when it came
+    bound = context.definitions.external_event_def(event.external_event_def, run.wf_spec)
+    if bound is None or not fits(event.content, bound.content_type):
+        return event.content  # its WfRun was started before WfSpecs bound anything
+    return stored(event.content, bound.content_type)

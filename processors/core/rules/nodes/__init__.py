@@ -1,0 +1,95 @@
+"""What each kind of node does for a thread that stands at it (SEMANTICS 1.2, 2.4, 3.2, 4.4).
+
+A node is looked at when its thread runs and something it depends on may have changed; it either yields events or parks
+the thread on what it waits for. It is never arrived at twice: an interrupt in between changes nothing (3.2).
+
+A thread that is halted moves no further, but what counts from its arrival does not wait until it runs: early
+ExternalEvents at ENTRYPOINT (N14), the time of a SLEEP and of a time-out. All else that a node does (it starts threads,
+asks for tasks, evaluates what they get) is done when the thread next runs (N17).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from processors.core.records.events import Event
+from processors.core.records.model import ThreadRun, WfRun
+from processors.core.records.spec import (
+    AnyNode,
+    EntrypointNode,
+    ExitNode,
+    ExternalEventNode,
+    NopNode,
+    SleepNode,
+    StartMultipleThreadsNode,
+    StartThreadNode,
+    TaskNode,
+    ThrowEventNode,
+    WaitForConditionNode,
+    WaitForThreadsNode,
+)
+from processors.core.rules.context import Context
+from processors.core.rules.halting import can_resume
+from processors.core.rules.nodes.exits import run_exit
+from processors.core.rules.nodes.leaving import leave_handled
+from processors.core.rules.nodes.parking import VARIABLES, note_wait, park_restored
+from processors.core.rules.nodes.passing import arrive_at_entrypoint, run_entrypoint, run_nop, run_throw_event
+from processors.core.rules.nodes.starting_threads import run_start_multiple, run_start_thread
+from processors.core.rules.nodes.tasks import run_task
+from processors.core.rules.nodes.waiting_for_threads import run_wait_for_threads
+from processors.core.rules.nodes.waits import (
+    arrive_at_external_event,
+    arrive_at_sleep,
+    run_external_event,
+    run_sleep,
+    run_wait_for_condition,
+)
+
+__all__ = ["VARIABLES", "arrive_halted", "may_arrive_halted", "note_wait", "park_restored", "run_node"]
+
+
+def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterable[Event]:
+    """What a node does at arrival also for a thread that is halted, if that can go on one day. Once only, whenever the
+    thread is looked at: that is in the command that took it there.
+    """
+    if not may_arrive_halted(run, thread) or not can_resume(run, thread):
+        return ()
+    node = run.spec_of(thread).nodes[thread.node.node]
+    return _ARRIVALS[type(node)](run, context, thread, node)
+
+
+def may_arrive_halted(run: WfRun, thread: ThreadRun) -> bool:
+    """Whether something may be left of what the thread's node does at arrival."""
+    state = thread.node
+    if state.node not in run.spec_of(thread).arrivals:
+        return False
+    return state.timer is None and state.matured_seq is None and not state.failure_handled
+
+
+def run_node(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
+    """Take a running thread one node further, if its node is done."""
+    node = run.spec_of(thread).nodes[thread.node.node]
+    if thread.node.failure is not None:
+        assert thread.node.failure_handled, f"thread {thread.number} runs on at a node that failed"
+        return leave_handled(run, thread, node)
+    return _RUNNERS[type(node)](run, context, thread, node)
+
+
+_ARRIVALS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {
+    EntrypointNode: arrive_at_entrypoint,
+    ExternalEventNode: arrive_at_external_event,
+    SleepNode: arrive_at_sleep,
+}
+
+_RUNNERS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {
+    EntrypointNode: run_entrypoint,
+    NopNode: run_nop,
+    ExitNode: run_exit,
+    TaskNode: run_task,
+    ExternalEventNode: run_external_event,
+    SleepNode: run_sleep,
+    StartThreadNode: run_start_thread,
+    StartMultipleThreadsNode: run_start_multiple,
+    WaitForThreadsNode: run_wait_for_threads,
+    WaitForConditionNode: run_wait_for_condition,
+    ThrowEventNode: run_throw_event,
+}

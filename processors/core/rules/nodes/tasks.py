@@ -1,0 +1,97 @@
+"""TASK: attempts that are sent out, and what their last report makes of the node (SEMANTICS 4.3, N12)."""
+
+from collections.abc import Iterator
+
+from processors.core.records.commands import TaskStatus
+from processors.core.records.events import Event, TaskAttemptRequested
+from processors.core.records.failures import (
+    TASK_ERROR,
+    TASK_FAILURE,
+    TIMEOUT,
+    VAR_ERROR,
+    VAR_MUTATION_ERROR,
+    VAR_SUB_ERROR,
+    failure_of,
+)
+from processors.core.records.model import TaskRun, TaskRunStatus, ThreadRun, WfRun
+from processors.core.records.spec import TaskNode
+from processors.core.records.values import Value, ValueProblem, bounded, check_total, stored
+from processors.core.rules.context import Context
+from processors.core.rules.failing import fail_node
+from processors.core.rules.nodes.expected import seconds_ms
+from processors.core.rules.nodes.leaving import fail, leave
+from processors.core.rules.scope import ThreadScope
+from processors.core.wf_spec.expressions import evaluate
+
+
+def run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -> Iterator[Event]:
+    task = thread.node.task
+    if task is None:
+        return _request_first(run, context, thread, node)
+    match task.status:
+        case TaskRunStatus.OUT:
+            return iter(())
+        case TaskRunStatus.RETRYING:
+            if thread.node.timer is not None:
+                return iter(())
+            return _request(run, context, thread, node, task.attempt + 1, task.input)
+        case TaskRunStatus.DONE:
+            return _finish_task(run, context, thread, node, task)
+
+
+def _request_first(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -> Iterator[Event]:
+    scope = ThreadScope(run, thread)
+    try:
+        task_def = context.definitions.task_def(node.task_def)
+        declared = {} if task_def is None or task_def.input is None else task_def.input
+        task_input = {name: stored(evaluate(given, scope), declared.get(name)) for name, given in node.input.items()}
+        check_total(task_input.values(), "input")
+    except ValueProblem as problem:
+        yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
+        return
+    yield from _request(run, context, thread, node, 1, task_input)
+
+
+def _request(
+    run: WfRun, context: Context, thread: ThreadRun, node: TaskNode, attempt: int, task_input: dict[str, Value]
+) -> Iterator[Event]:
+    """Send an attempt out; its time-out counts from here (N12)."""
+    task_def = context.definitions.task_def(node.task_def)
+    if task_def is None:
+        yield from fail(run, thread, TASK_ERROR, f"TaskDef {node.task_def!r} is deleted")
+        return
+    scope = ThreadScope(run, thread)
+    try:
+        deadline_ms = run.time_ms + seconds_ms(evaluate(node.timeout_s, scope), "timeout_s")
+    except ValueProblem as problem:
+        yield from fail(run, thread, VAR_ERROR, scope.tell(problem))
+        return
+    yield TaskAttemptRequested(
+        thread=thread.number,
+        position=thread.node.position,
+        node=node.name,
+        attempt=attempt,
+        task_def=node.task_def,
+        queue=task_def.queue,
+        deadline_ms=deadline_ms,
+        input=task_input,
+    )
+
+
+def _finish_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode, task: TaskRun) -> Iterator[Event]:
+    attempts = f"attempt {task.attempt} of {node.retries + 1}"
+    match task.result:
+        case TaskStatus.SUCCESS:
+            task_def = context.definitions.task_def(node.task_def)
+            try:
+                output = bounded(stored(task.output, None if task_def is None else task_def.output))
+            except ValueProblem as problem:
+                return fail(run, thread, VAR_MUTATION_ERROR, f"output of task {node.task_def!r}: {problem.unquoted}")
+            return leave(run, thread, node, output)
+        case TaskStatus.EXCEPTION:
+            assert task.failure_name is not None
+            return fail_node(run, thread, failure_of(task.failure_name, task.message or "", task.content))
+        case TaskStatus.TIMEOUT:
+            return fail(run, thread, TIMEOUT, f"task {node.task_def!r}, {attempts}: no report in time")
+        case _:
+            return fail(run, thread, TASK_FAILURE, f"task {node.task_def!r}, {attempts}: {task.message or 'failed'}")

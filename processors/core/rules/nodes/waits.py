@@ -1,0 +1,177 @@
+"""Nodes that wait for an ExternalEvent, a time or a condition: EXTERNAL_EVENT, SLEEP, WAIT_FOR_CONDITION."""
+
+from collections.abc import Iterator
+
+from processors.core.records.commands import TimerKind
+from processors.core.records.events import ArrivalFailed, Event, TimerArmed
+from processors.core.records.failures import TIMEOUT, VAR_ERROR, VAR_SUB_ERROR
+from processors.core.records.model import ExternalEventKey, ThreadRun, Timer, WakeOn, WfRun, WfRunExternalEvent
+from processors.core.records.spec import Expression, ExternalEventNode, SleepNode, WaitForConditionNode
+from processors.core.records.values import Timestamp, ValueProblem, describe, kind_of, timestamp_of
+from processors.core.rules.context import Context
+from processors.core.rules.external_events import BEFORE_ITS_WF_RUN, content_of
+from processors.core.rules.failing import fail_node
+from processors.core.rules.nodes.expected import seconds_ms
+from processors.core.rules.nodes.leaving import fail, leave, node_failure
+from processors.core.rules.nodes.parking import VARIABLES, park
+from processors.core.rules.scope import ThreadScope
+from processors.core.wf_spec.expressions import condition, evaluate
+
+
+def arrive_at_external_event(
+    run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode
+) -> Iterator[Event]:
+    """The time-out counts from arrival, whatever happens to the thread then."""
+    assert node.timeout_s is not None
+    if _is_not_timed(thread, context):
+        scope = ThreadScope(run, thread)
+        try:
+            timer = _timeout(thread, node.timeout_s, scope)
+        except ValueProblem as problem:
+            yield _failed(thread, VAR_ERROR, scope.tell(problem))
+        else:
+            yield TimerArmed(thread.number, thread.node.position, timer)
+
+
+def arrive_at_sleep(run: WfRun, context: Context, thread: ThreadRun, node: SleepNode) -> Iterator[Event]:
+    """The time counts from arrival, whatever happens to the thread then; what is over before is over at once."""
+    if _is_not_timed(thread, context):
+        scope = ThreadScope(run, thread)
+        try:
+            due_ms = max(_due_ms(thread, node, scope), thread.node.arrived_ms)
+        except ValueProblem as problem:
+            yield _failed(thread, VAR_SUB_ERROR, scope.tell(problem))
+        else:
+            yield TimerArmed(thread.number, thread.node.position, Timer(TimerKind.SLEEP, due_ms))
+
+
+def _is_not_timed(thread: ThreadRun, context: Context) -> bool:
+    """Whether it has still to be said until when the node waits; as long as workers of 0.1.0 fold, when it runs."""
+    state = thread.node
+    return context.arrival_failures and state.timer is None and state.matured_seq is None and state.failure is None
+
+
+def _failed(thread: ThreadRun, name: str, message: str) -> ArrivalFailed:
+    state = thread.node
+    return ArrivalFailed(thread.number, state.position, state.node, node_failure(thread, name, message))
+
+
+def run_external_event(run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode) -> Iterator[Event]:
+    """Claim the oldest unclaimed event that came in time; such a one wins over the time-out (N11).
+
+    In time is what came before the deadline, by the records' times, and was folded before the timer fired. So it makes
+    no difference whether the owner was busy, or down, when the timer was due: at the deadline it is too late. What came
+    before its WfRun was there at arrival.
+    """
+    if node.timeout_s is not None and run.time_ms > thread.node.arrived_ms:
+        # It is armed by now, unless it was halted and 0.1.0 let its time wait.
+        yield from arrive_at_external_event(run, context, thread, node)
+    key = _claimable(run, thread, node.external_event_def)
+    if key is not None:
+        yield from leave(run, thread, node, content_of(run, context, run.external_events[key]), claimed=key)
+        return
+    state = thread.node
+    if state.arrival_failure is not None:
+        yield from fail_node(run, thread, state.arrival_failure)
+        return
+    if state.matured_seq is not None:
+        yield from fail(run, thread, TIMEOUT, f"no ExternalEvent {node.external_event_def!r} in time")
+        return
+    if node.timeout_s is not None and state.timer is None:
+        scope = ThreadScope(run, thread)
+        try:
+            timer = _timeout(thread, node.timeout_s, scope)
+        except ValueProblem as problem:
+            yield from fail(run, thread, VAR_ERROR, scope.tell(problem))
+            return
+        yield TimerArmed(thread.number, state.position, timer)
+    park(run, thread, (WakeOn.EXTERNAL_EVENT, node.external_event_def))
+
+
+def _timeout(thread: ThreadRun, timeout_s: Expression, scope: ThreadScope) -> Timer:
+    due_ms = thread.node.arrived_ms + seconds_ms(evaluate(timeout_s, scope), "timeout_s")
+    return Timer(TimerKind.EXTERNAL_EVENT_TIMEOUT, due_ms)
+
+
+def _claimable(run: WfRun, thread: ThreadRun, event_def: str) -> ExternalEventKey | None:
+    """The oldest of those that are for this thread or for whoever takes them."""
+    found = [
+        event for its in (None, thread.number) if (event := _oldest_in_time(run, thread, event_def, its)) is not None
+    ]
+    return min(found, key=lambda event: event.posted_offset).key if found else None
+
+
+def _oldest_in_time(run: WfRun, thread: ThreadRun, event_def: str, its: int | None) -> WfRunExternalEvent | None:
+    state = thread.node
+    for event_id in run.index.unclaimed_for.get((event_def, its), ()):
+        event = run.external_events[event_def, event_id]
+        if state.matured_seq is not None and event.posted_seq > state.matured_seq:
+            return None  # it came too late, and so did all after it
+        is_late = state.deadline_ms is not None and event.posted_ms >= state.deadline_ms
+        if not is_late or event.posted_seq == BEFORE_ITS_WF_RUN:
+            return event
+    return None
+
+
+def run_sleep(run: WfRun, context: Context, thread: ThreadRun, node: SleepNode) -> Iterator[Event]:  # noqa: ARG001
+    """Wait for a time. `until` is looked at again whenever the thread is, so an interrupt may move it (3.2)."""
+    state = thread.node
+    if state.arrival_failure is not None:
+        yield from fail_node(run, thread, state.arrival_failure)
+        return
+    if state.matured_seq is None:
+        scope = ThreadScope(run, thread)
+        try:
+            due_ms = _due_ms(thread, node, scope)
+        except ValueProblem as problem:
+            yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
+            return
+        timer = Timer(TimerKind.SLEEP, due_ms)
+        # One that is armed ends when it fires, even if the time has come: else it would matter who is looked at.
+        if state.timer == timer or due_ms > run.time_ms:
+            if state.timer != timer:
+                yield TimerArmed(thread.number, state.position, timer)
+            if node.seconds is None:
+                park(run, thread, VARIABLES)
+            return
+    yield from leave(run, thread, node)
+
+
+def _due_ms(thread: ThreadRun, node: SleepNode, scope: ThreadScope) -> int:
+    if node.seconds is not None:
+        if thread.node.timer is not None:
+            return thread.node.timer.due_ms  # counted from arrival, once
+        return thread.node.arrived_ms + seconds_ms(evaluate(node.seconds, scope), "seconds")
+    if node.until_ms is not None:
+        moment = evaluate(node.until_ms, scope)
+        if isinstance(moment, Timestamp):
+            return moment.epoch_ms
+        if type(moment) is int:
+            return moment
+        expected = "until: expected TIMESTAMP or INT, found"
+        raise ValueProblem(f"{expected} {describe(moment)}", f"{expected} {kind_of(moment)}")
+    assert node.until_iso is not None
+    text = evaluate(node.until_iso, scope)
+    if not isinstance(text, str):
+        raise ValueProblem(
+            f"until_iso: expected STR, found {describe(text)}", f"until_iso: expected STR, found {kind_of(text)}"
+        )
+    return timestamp_of(text).epoch_ms
+
+
+def run_wait_for_condition(
+    run: WfRun,
+    context: Context,  # noqa: ARG001
+    thread: ThreadRun,
+    node: WaitForConditionNode,
+) -> Iterator[Event]:
+    scope = ThreadScope(run, thread)
+    try:
+        holds = condition(node.condition, scope)
+    except ValueProblem as problem:
+        yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
+        return
+    if holds:
+        yield from leave(run, thread, node)
+    else:
+        park(run, thread, VARIABLES)

@@ -1,0 +1,355 @@
+"""What a thread waits for, as values: which ExternalEvent, task, time, condition or threads, and what holds it.
+
+The rules park a thread and go away; this looks at where they left it and says what has to happen for it to go on. It
+changes nothing and decides nothing. Tools call it on rows that they read, which may be of neighbouring moments: a
+thread that another one speaks of may be missing, and then less is said.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TypeAlias
+
+from processors.core.records.failures import matching_handler
+from processors.core.records.model import (
+    FAILED,
+    TERMINAL,
+    Failure,
+    HaltedByParent,
+    HaltReason,
+    HandlingFailure,
+    Interrupted,
+    ManualHalt,
+    ParentHalted,
+    PendingFailure,
+    PendingInterrupt,
+    Status,
+    TaskRunStatus,
+    ThreadRun,
+    ThreadType,
+    WfRun,
+)
+from processors.core.records.record import record
+from processors.core.records.spec import (
+    AnyNode,
+    ExitNode,
+    Expression,
+    ExternalEventNode,
+    InterruptPolicy,
+    Literal,
+    SleepNode,
+    TaskNode,
+    WaitForConditionNode,
+    WaitForThreadsNode,
+    WaitStrategy,
+)
+from processors.core.rules.halting import held_by_handlers_only, kept_by_handlers, kept_by_waiters
+from processors.core.rules.nodes.waiting_for_threads import open_waits
+
+
+@record
+class ForExternalEvent:
+    """An ExternalEvent of a definition; until the node times out."""
+
+    external_event_def: str
+    since_ms: int
+    until_ms: int | None
+
+
+@record
+class ForReport:
+    """The report of a task attempt that a worker has; until it times out."""
+
+    task_def: str
+    attempt: int
+    attempts: int
+    since_ms: int | None
+    """None where it is not on the rows when the attempt was requested."""
+    until_ms: int | None
+
+
+@record
+class ForRetry:
+    """The next attempt of a task, after its back-off."""
+
+    task_def: str
+    attempt: int
+    attempts: int
+    until_ms: int
+
+
+@record
+class ForTime:
+    """A time; `until_ms` is None where an earlier release left it to be computed when the thread runs."""
+
+    since_ms: int
+    until_ms: int | None
+
+
+@record
+class ForCondition:
+    """Variables that make a condition true."""
+
+    condition: Expression
+    since_ms: int
+
+
+@record
+class ForThreads:
+    """Threads to come to their ends: those that are open yet, or the failure handlers that run for them."""
+
+    strategy: WaitStrategy
+    threads: tuple[int, ...]
+    since_ms: int
+
+
+@record
+class ForRoom:
+    """Fewer live threads: there is no room for the failure handlers of these (N15)."""
+
+    threads: tuple[int, ...]
+
+
+@record
+class ForChildren:
+    """EXIT: all children that can still come to an end."""
+
+    threads: tuple[int, ...]
+    since_ms: int
+
+
+@record
+class ForHandlersBeside:
+    """EXIT: accepted interrupts whose handlers will start beside the thread."""
+
+    external_events: tuple[tuple[str, str], ...]
+    since_ms: int
+
+
+@record
+class ForOthers:
+    """To leave: threads elsewhere that have still to do with a thread that would leave too."""
+
+    threads: tuple[int, ...]
+
+
+@record
+class ForStillness:
+    """To be HALTED: what moves below it."""
+
+    threads: tuple[int, ...]
+
+
+@record
+class ToRun:
+    """Only to run: its node waits for nothing, or what it waited for is there. With a failure, the node then fails: its
+    time could not be computed when the thread came there.
+    """
+
+    failure: Failure | None
+
+
+class FreedBy(StrEnum):
+    """What takes a halt reason off a thread, or lets its handler start."""
+
+    HANDLER_ENDS = "HANDLER_ENDS"
+    """The handler of `threads` completes."""
+    STILLNESS = "STILLNESS"
+    """The thread's task is back and nothing below it moves: then the handler starts."""
+    EARLIER_HANDLER_ENDS = "EARLIER_HANDLER_ENDS"
+    """The handler of `threads`, of an ExternalEvent before it, completes: then its own starts."""
+    OTHER_REASONS_GONE = "OTHER_REASONS_GONE"
+    """Nothing else holds the thread any more: then the handler starts (N7, N5)."""
+    HOLDER_RUNS = "HOLDER_RUNS"
+    """The thread of `threads`, with which it is halted, runs again."""
+    HOLDER_RESCUED = "HOLDER_RESCUED"
+    """The same, but that one has failed: only a rescue revives it."""
+    RESUME = "RESUME"
+    """ResumeWfRun."""
+    NEVER = "NEVER"
+    """It is halted for good."""
+
+
+@record
+class Held:
+    """A halt reason, and what frees the thread of it."""
+
+    reason: HaltReason
+    freed_by: FreedBy
+    threads: tuple[int, ...] = ()
+
+
+Wait: TypeAlias = (
+    ForExternalEvent
+    | ForReport
+    | ForRetry
+    | ForTime
+    | ForCondition
+    | ForThreads
+    | ForRoom
+    | ForChildren
+    | ForHandlersBeside
+    | ForOthers
+    | ForStillness
+    | ToRun
+    | Held
+)
+
+
+def waits_of(run: WfRun, thread: ThreadRun) -> list[Wait]:
+    """What has to happen for a thread to go on; empty if it is over.
+
+    Of a thread that is halted: what holds it, and then what it will wait for where it stands.
+    """
+    if thread.status in TERMINAL:
+        return []
+    waits: list[Wait] = []
+    if thread.status is not Status.RUNNING:
+        waits += (_held(run, thread, reason) for reason in thread.halt_reasons)
+        moving = tuple(moving_below(run, thread))
+        if moving and (thread.status is Status.HALTING or thread.has_lost):
+            waits.append(ForStillness(moving))
+        if thread.has_lost:
+            others = _others(run, thread)
+            return [*waits, ForOthers(others)] if others and not moving else waits
+    at_node = list(_at_node(run, thread))
+    if not at_node and waits and run.spec is not None:
+        at_node.append(ToRun(thread.node.arrival_failure))
+    return [*waits, *at_node]
+
+
+def moving_below(run: WfRun, thread: ThreadRun) -> list[int]:
+    """The nearest threads below that are not still, ascending (N17)."""
+    moving: list[int] = []
+    above_and_below = [(thread, dependent) for dependent in run.dependents(thread)]
+    while above_and_below:
+        above, dependent = above_and_below.pop()
+        if not dependent.halts_parent and ParentHalted(above.number) not in dependent.halt_reasons:
+            continue
+        if dependent.status in (Status.RUNNING, Status.HALTING):
+            moving.append(dependent.number)
+        else:
+            above_and_below.extend((dependent, further) for further in run.dependents(dependent))
+    return sorted(moving)
+
+
+def _held(run: WfRun, thread: ThreadRun, reason: HaltReason) -> Held:
+    match reason:
+        case Interrupted(handler=handler) | HandlingFailure(handler=handler):
+            return Held(reason, FreedBy.HANDLER_ENDS, (handler,))
+        case ParentHalted(parent=number):
+            holder = run.threads.get(number)
+            has_failed = holder is not None and holder.status in FAILED
+            return Held(reason, FreedBy.HOLDER_RESCUED if has_failed else FreedBy.HOLDER_RUNS, (number,))
+        case PendingInterrupt(external_event_def=event_def):
+            if not held_by_handlers_only(thread):
+                return Held(reason, FreedBy.OTHER_REASONS_GONE)
+            earlier = _earlier_handler(run, thread, event_def)
+            return Held(reason, FreedBy.EARLIER_HANDLER_ENDS, earlier) if earlier else Held(reason, FreedBy.STILLNESS)
+        case PendingFailure():
+            has_others = any(not isinstance(it, PendingFailure) for it in thread.halt_reasons)
+            return Held(reason, FreedBy.OTHER_REASONS_GONE if has_others else FreedBy.STILLNESS)
+        case ManualHalt():
+            return Held(reason, FreedBy.RESUME)
+        case HaltedByParent():
+            return Held(reason, FreedBy.NEVER)
+
+
+def _earlier_handler(run: WfRun, thread: ThreadRun, event_def: str) -> tuple[int, ...]:
+    """The running handler for which the next one of its InterruptDef waits (N3)."""
+    interrupt = None if run.spec is None else run.spec_of(thread).interrupt_of.get(event_def)
+    if interrupt is None or interrupt.policy is InterruptPolicy.PARALLEL:
+        return ()
+    return tuple(
+        it.number
+        for it in run.dependents(thread)
+        if it.type is ThreadType.INTERRUPT and it.external_event_def == event_def and it.status not in TERMINAL
+    )
+
+
+def _others(run: WfRun, thread: ThreadRun) -> tuple[int, ...]:
+    """Those that keep a thread from leaving (N15)."""
+    if not thread.children and not run.index.waiter_handlers.get(thread.number):
+        return ()
+    handlers = {it.number for it in kept_by_handlers(run, thread)}
+    return tuple(sorted(handlers | {it.number for it in kept_by_waiters(run, thread)}))
+
+
+def _at_node(run: WfRun, thread: ThreadRun) -> Iterator[Wait]:
+    """What it waits for where it stands."""
+    state = thread.node
+    if state.task is not None:
+        yield from _task(run, thread)
+        return
+    if run.spec is None:
+        return
+    node = run.spec_of(thread).nodes[state.node]
+    match node:
+        case ExitNode():
+            yield from _exit(run, thread, node)
+        case _ if state.failure is not None or state.arrival_failure is not None:
+            return  # it goes on, or fails, when it runs
+        case ExternalEventNode():
+            until_ms = state.deadline_ms if state.timer is None else state.timer.due_ms
+            yield ForExternalEvent(node.external_event_def, state.arrived_ms, until_ms)
+        case SleepNode() if state.matured_seq is None:
+            yield ForTime(state.arrived_ms, None if state.timer is None else state.timer.due_ms)
+        case WaitForConditionNode():
+            yield ForCondition(node.condition, state.arrived_ms)
+        case WaitForThreadsNode():
+            threads = open_waits(run, thread, node)
+            crowded = tuple(_crowded(run, thread, node))
+            if threads:
+                yield ForThreads(node.strategy, tuple(threads), state.arrived_ms)
+            if crowded:
+                yield ForRoom(crowded)
+        case _:
+            return
+
+
+def _crowded(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> Iterator[int]:
+    """Failed threads whose failure handlers have not started: there was no room for them."""
+    for wait in thread.node.waits or ():
+        failed = run.threads.get(wait.thread)
+        if failed is None or failed.failure is None or wait.handler is not None or wait.handled:
+            continue
+        if failed.number not in thread.handled_children and matching_handler(node.on_child_failure, failed.failure):
+            yield failed.number
+
+
+def _task(run: WfRun, thread: ThreadRun) -> Iterator[Wait]:
+    state = thread.node
+    task = state.task
+    assert task is not None
+    node = None if run.spec is None else run.spec_of(thread).nodes[state.node]
+    attempts = node.retries + 1 if isinstance(node, TaskNode) else task.attempt
+    until_ms = None if state.timer is None else state.timer.due_ms
+    if task.status is TaskRunStatus.OUT:
+        yield ForReport(task.task_def, task.attempt, attempts, _requested_ms(thread, node, until_ms), until_ms)
+    elif task.status is TaskRunStatus.RETRYING and until_ms is not None:
+        yield ForRetry(task.task_def, task.attempt + 1, attempts, until_ms)
+
+
+def _requested_ms(thread: ThreadRun, node: AnyNode | None, until_ms: int | None) -> int | None:
+    """When an attempt went out: so long before its deadline as its time-out takes, if that is a constant."""
+    if isinstance(node, TaskNode) and until_ms is not None and isinstance(node.timeout_s, Literal):
+        seconds = node.timeout_s.value
+        if isinstance(seconds, int | float):
+            return until_ms - round(seconds * 1000)
+    task = thread.node.task
+    return thread.node.arrived_ms if task is not None and task.attempt == 1 else None
+
+
+def _exit(run: WfRun, thread: ThreadRun, node: ExitNode) -> Iterator[Wait]:
+    state = thread.node
+    if not (node.failure_name is None if state.failure is None else state.failure_handled):
+        return  # it fails, which waits for nobody
+    children = tuple(it.number for it in run.dependents(thread) if it.status not in TERMINAL)
+    if children:
+        yield ForChildren(children, state.arrived_ms)
+    beside = tuple(
+        (it.external_event_def, it.external_event_id) for it in run.accepted_interrupts if it.thread == thread.number
+    )
+    if beside:
+        yield ForHandlersBeside(beside, state.arrived_ms)
+    if not children and not beside and (others := _others(run, thread)):
+        yield ForOthers(others)

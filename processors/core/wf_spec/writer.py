@@ -1,0 +1,259 @@
+"""Writes the document of a WfSpec: the one that `documents` reads back to an equal WfSpec.
+
+Defaults are left out, and what can be written in two ways is written in the shorter one, so a WfSpec has one document
+whoever wrote it and in whatever order.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from processors.core.records.spec import (
+    AnyNode,
+    Backoff,
+    Cast,
+    Edge,
+    EntrypointNode,
+    ExitNode,
+    Expression,
+    ExternalEventNode,
+    FailureHandlerDef,
+    Format,
+    ListOf,
+    Literal,
+    Mutation,
+    NopNode,
+    Operation,
+    OutputRef,
+    SleepNode,
+    StartMultipleThreadsNode,
+    StartThreadNode,
+    TaskNode,
+    ThreadSpec,
+    ThrowEventNode,
+    VariableRef,
+    WaitForConditionNode,
+    WaitForThreadsNode,
+    WfSpec,
+)
+from processors.core.records.values import Timestamp, Value, iso_of
+
+
+def document_text(wf_spec: WfSpec) -> str:
+    """The document of a WfSpec as JSON text, in its author's order."""
+    return json.dumps(document_of(wf_spec), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def canonical(wf_spec: WfSpec) -> str:
+    """A text that two WfSpecs share exactly if they are equal: the document with its keys in alphabetical order."""
+    return json.dumps(document_of(wf_spec), ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
+
+
+def document_of(wf_spec: WfSpec) -> dict[str, Any]:
+    """The document of a WfSpec as plain data: defaults left out, the shorter of two forms."""
+    return _without_defaults(
+        {
+            "name": wf_spec.name,
+            "entrypoint": wf_spec.entrypoint,
+            "retention_s": wf_spec.retention_s,
+            "threads": {name: _thread_document(thread) for name, thread in wf_spec.threads.items()},
+        },
+        threads=None,
+    )
+
+
+def _without_defaults(fields: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    """The fields that differ from their default; without a named one, null and empty containers are the default."""
+    kept = {}
+    for name, value in fields.items():
+        is_default = value == defaults[name] if name in defaults else value is None or value in ({}, [])
+        if not is_default:
+            kept[name] = value
+    return kept
+
+
+def _thread_document(thread: ThreadSpec) -> dict[str, Any]:
+    return {
+        **_without_defaults(
+            {
+                "variables": {
+                    name: _without_defaults(
+                        {
+                            "type": variable.type.value,
+                            "default": _default_document(variable.default),
+                            "required": variable.required,
+                            "masked": variable.masked,
+                        },
+                        default=None,
+                        required=False,
+                        masked=False,
+                    )
+                    for name, variable in thread.variables.items()
+                },
+                "interrupts": [
+                    _without_defaults(
+                        {
+                            "event": interrupt.external_event_def,
+                            "handler": interrupt.handler,
+                            "policy": interrupt.policy.value,
+                            "halt": interrupt.halt,
+                            "preemptive": interrupt.preemptive,
+                        },
+                        policy="parallel",
+                        halt=True,
+                        preemptive=False,
+                    )
+                    for interrupt in thread.interrupts
+                ],
+            }
+        ),
+        "nodes": {name: _node_document(node) for name, node in thread.nodes.items()},
+    }
+
+
+def _default_document(value: Value) -> object:
+    match value:
+        case Timestamp():
+            text = iso_of(value)
+            return text if text.endswith("Z") else value.epoch_ms
+        case bytes():
+            return base64.b64encode(value).decode()
+        case _:
+            return value
+
+
+def _node_document(node: AnyNode) -> dict[str, Any]:
+    edges = [_edge_document(edge) for edge in node.edges]
+    common = _without_defaults(
+        {
+            "next": edges[0] if len(edges) == 1 else edges,
+            "on_failure": [_failure_handler_document(handler) for handler in node.failure_handlers],
+        }
+    )
+    return {**_kind_document(node), **common}
+
+
+def _kind_document(node: AnyNode) -> dict[str, Any]:
+    match node:
+        case EntrypointNode():
+            return {"kind": "ENTRYPOINT"}
+        case NopNode():
+            return {"kind": "NOP"}
+        case ExitNode(failure_name=None):
+            return {"kind": "EXIT", **_expressions_document({"return": node.returns})}
+        case ExitNode():
+            content = _expressions_document({"message": node.failure_message, "content": node.failure_content})
+            return {"kind": "EXIT", "fail": {"name": node.failure_name, **content}}
+        case TaskNode():
+            return {
+                "kind": "TASK",
+                "task": node.task_def,
+                **_input_document(node.input),
+                **_expressions_document({"timeout_s": None if node.timeout_s == Literal(60) else node.timeout_s}),
+                **({"retries": node.retries} if node.retries else {}),
+                **({"backoff": _backoff_document(node.backoff)} if node.backoff else {}),
+            }
+        case ExternalEventNode():
+            return {
+                "kind": "EXTERNAL_EVENT",
+                "event": node.external_event_def,
+                **_expressions_document({"timeout_s": node.timeout_s}),
+            }
+        case SleepNode():
+            forms = {"seconds": node.seconds, "until": node.until_ms, "until_iso": node.until_iso}
+            return {"kind": "SLEEP", **_expressions_document(forms)}
+        case StartThreadNode():
+            return {"kind": "START_THREAD", "thread": node.thread, **_input_document(node.input)}
+        case StartMultipleThreadsNode():
+            return {
+                "kind": "START_MULTIPLE_THREADS",
+                "thread": node.thread,
+                "over": expression_document(node.over),
+                **_input_document(node.input),
+            }
+        case WaitForThreadsNode():
+            return {
+                "kind": "WAIT_FOR_THREADS",
+                **_without_defaults(
+                    {
+                        "threads": expression_document(node.threads),
+                        "strategy": node.strategy.value,
+                        "on_child_failure": [_failure_handler_document(item) for item in node.on_child_failure],
+                    },
+                    threads=None,
+                    strategy="ALL",
+                ),
+            }
+        case WaitForConditionNode():
+            return {"kind": "WAIT_FOR_CONDITION", "condition": expression_document(node.condition)}
+        case ThrowEventNode():
+            return {
+                "kind": "THROW_EVENT",
+                "event": node.workflow_event_def,
+                **_expressions_document({"content": None if node.content == Literal(None) else node.content}),
+            }
+
+
+def _expressions_document(expressions: Mapping[str, Expression | None]) -> dict[str, Any]:
+    return {name: expression_document(item) for name, item in expressions.items() if item is not None}
+
+
+def _input_document(given: Mapping[str, Expression]) -> dict[str, Any]:
+    return {"input": _expressions_document(given)} if given else {}
+
+
+def _backoff_document(backoff: Backoff) -> dict[str, Any]:
+    return {"base_ms": backoff.base_ms, "multiplier": backoff.multiplier, "max_ms": backoff.max_ms}
+
+
+def _failure_handler_document(handler: FailureHandlerDef) -> dict[str, Any]:
+    return _without_defaults({"catch": handler.catch, "handler": handler.handler})
+
+
+def _edge_document(edge: Edge) -> Any:
+    if edge.when is None and not edge.mutations:
+        return edge.to
+    return {
+        "to": edge.to,
+        **_expressions_document({"when": edge.when}),
+        **_without_defaults({"set": [_mutation_document(mutation) for mutation in edge.mutations]}),
+    }
+
+
+def _mutation_document(mutation: Mutation) -> dict[str, Any]:
+    return {
+        "var": mutation.variable,
+        **({"path": str(mutation.path)} if mutation.path is not None else {}),
+        "op": mutation.operator.value,
+        "value": expression_document(mutation.value),
+    }
+
+
+def expression_document(expression: Expression) -> Any:
+    """An expression as it is written in a document."""
+    match expression:
+        case Literal(value):
+            return _literal_document(value)
+        case VariableRef(name, path):
+            return {"var": name, **({"path": str(path)} if path is not None else {})}
+        case OutputRef(node, path):
+            return {"output": node, **({"path": str(path)} if path is not None else {})}
+        case Format(template, args):
+            return {"format": template, "args": _operands_document(args)}
+        case Cast(operand, target):
+            return {"cast": [expression_document(operand), target.value]}
+        case ListOf(items):
+            return _operands_document(items)
+        case Operation(operator, operands):
+            return {operator.value: _operands_document(operands)}
+
+
+def _operands_document(operands: Sequence[Expression]) -> list[Any]:
+    return [expression_document(operand) for operand in operands]
+
+
+def _literal_document(value: Value) -> Any:
+    """A literal: as it stands where reading it again finds the same, else under `literal`."""
+    nested = isinstance(value, list) and any(isinstance(item, dict | list) for item in value)
+    return {"literal": value} if nested or isinstance(value, dict) else value

@@ -1,0 +1,367 @@
+"""The WfRuns of a partition as the rules see them: decoded when a command touches them, dropped when they rest.
+
+The rows are the truth: what a turn changed was put into the store as it was put on the topics, so dropping a WfRun
+costs nothing, and touching it again costs the decoding of its rows (some 15 µs). WfRuns that are held are in two
+generations: a touch moves one to the younger; when that has become large, or old, the older is dropped and the younger
+takes its place. So what is busy stays, what rests is dropped, and what is held is bounded.
+
+Of a WfRun that remembers many ExternalEvents, decoding all would cost milliseconds whenever it comes back. When it
+rests, their keys stay, with what its index says of them (`Rested`); the rest of it is dropped as that of any other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol, TypeAlias, TypeVar, cast
+
+from processors.codec import Codec, DecodeError
+from processors.codec.records import RECORDS as RECORD_CLASSES
+from processors.core.records.model import ExternalEventKey, Index, KeptInput, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.rules.engine import new_run
+from processors.fold.inputs import OPERATOR_COMMANDS
+from processors.fold.stores.glance import RECORDS, Glance
+from processors.fold.stores.remembered import Remembered
+from processors.fold.stores.store import (
+    WF_RUN_EXTERNAL_EVENTS,
+    BrokenState,
+    Row,
+    WfRunStore,
+    external_event_row_key,
+    notes_quarantine,
+)
+
+T = TypeVar("T")
+RowRecord: TypeAlias = WfRun | ThreadRun | WfRunExternalEvent | KeptInput
+
+ROWS_HELD: Final = 4_096
+"""Rows of a generation, as they were decoded or written: 2,000 small WfRuns, about 8 MB. A large row counts as many."""
+ROW_BYTES: Final = 2_048
+"""A row of so many bytes counts as one more, and so on: decoded, it takes no less than its bytes."""
+GENERATION_MS: Final = 30_000
+MANY_EXTERNAL_EVENTS: Final = 16
+"""So many are decoded in the time of half an interrupt."""
+KEYS_KEPT: Final = 200_000
+"""Keys of ExternalEvents that are in memory without their rows, of WfRuns that are held and of those that rest: about
+60 MB. A generation takes half of it at most.
+"""
+OLDEST_GOES: Final = 8
+"""One in so many WfRuns for which there is no room takes that of those that have rested longest."""
+CLASSES: Final = {topic: RECORD_CLASSES[name] for topic, name in RECORDS.items()}
+
+
+class Attach(Protocol):
+    """Makes a decoded WfRun ready for the rules."""
+
+    def __call__(self, run: WfRun, index: Index | None, /) -> WfRun:
+        """`index`: that of the last time, if the WfRun remembers the same ExternalEvents as then."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """What is kept of a WfRun that rests."""
+
+    external_events: Remembered
+    index: Index
+    keys: int
+    """How many ExternalEvents it remembered when it began to rest."""
+
+
+class Reader:
+    """Decodes rows of a store."""
+
+    def __init__(self, store: WfRunStore, codec: Codec, glance: Glance) -> None:
+        self._store, self._codec, self._glance = store, codec, glance
+
+    def record(self, wf_run_id: str, row: Row) -> RowRecord:
+        """Return the record that a row of a WfRun is. Raises BrokenState; what is wrong with a registry is no row's."""
+        try:
+            record = cast("RowRecord", self._codec.decode(row.value))
+        except DecodeError as error:
+            raise self._glance.broken(row, error) from error
+        if CLASSES.get(row.topic) is not type(record):
+            raise self._glance.broken(row, f"a {type(record).__name__} does not belong there")
+        if record.wf_run_id != wf_run_id:
+            raise self._glance.broken(row, f"expected one of this WfRun, found one of {record.wf_run_id!r}")
+        return record
+
+    def is_readable(self, wf_run_id: str, row: Row) -> bool:
+        """Whether it is a record of that WfRun."""
+        try:
+            self.record(wf_run_id, row)
+        except BrokenState:
+            return False
+        return True
+
+    def external_event(self, wf_run_id: str, key: ExternalEventKey) -> WfRunExternalEvent:
+        """Return one of a WfRun, as it is after the last turn. Raises BrokenState."""
+        row_key = external_event_row_key(wf_run_id, key).encode()
+        value = self._store.row(WF_RUN_EXTERNAL_EVENTS, row_key)
+        if value is None:
+            raise BrokenState(f"{WF_RUN_EXTERNAL_EVENTS}, key {row_key!r}: the row was there and is not any more")
+        event = self.record(wf_run_id, Row(WF_RUN_EXTERNAL_EVENTS, row_key, value))
+        assert isinstance(event, WfRunExternalEvent)
+        return event
+
+
+class WfRuns(Mapping[str, WfRun]):
+    """The state by WfRun id. Reading it decodes; only the shard that owns it changes what it gives."""
+
+    def __init__(
+        self,
+        partition: int,
+        store: WfRunStore,
+        codec: Codec,
+        attach: Attach,
+        rows_held: int = ROWS_HELD,
+    ) -> None:
+        """Make it of a store that is loaded, or is loaded while nothing is asked for."""
+        self._store, self._attach = store, attach
+        self._glance = Glance(partition, codec)
+        self._reader = Reader(store, codec, self._glance)
+        self._rows_held = rows_held
+        self._young: dict[str, WfRun] = {}
+        self._old: dict[str, WfRun] = {}
+        self._attached: set[str] = set()
+        self._rested: dict[str, Rested] = {}
+        """In the order in which they began to rest; one that was touched since is here until it is attached."""
+        self._keys_resting = self._keys_old = self._keys_young = 0
+        self._no_room = 0
+        """How often there was no room for one that began to rest."""
+        self._broken: dict[str, BrokenState] = {}
+        """Why some that are held are not whole: in quarantine, or for the turn in which operators ask for them."""
+        self._rows = 0
+        """Rows of the younger generation, counted anew whenever they are written."""
+        self._large: dict[str, int] = {}
+        """As how many rows more those of a WfRun count that is held, because of their sizes; nearly none are here."""
+        self._aged_ms = 0
+
+    def __getitem__(self, wf_run_id: str) -> WfRun:
+        run = self.get(wf_run_id)
+        if run is None:
+            raise KeyError(wf_run_id)
+        return run
+
+    def get(self, wf_run_id: str, default: WfRun | None = None) -> WfRun | None:  # type: ignore[override]
+        """Return a WfRun, which may not be ready for the rules. Raises BrokenState if its rows are no WfRun."""
+        run = self._young.get(wf_run_id)
+        if run is None:
+            run = self._taken_from_old(wf_run_id) or self._restored(wf_run_id)
+            if run is None:
+                return default
+            self._hold(wf_run_id, run)
+        return run
+
+    def _taken_from_old(self, wf_run_id: str) -> WfRun | None:
+        run = self._old.pop(wf_run_id, None)
+        if run is not None:
+            self._keys_old -= keys_of(run)
+        return run
+
+    def _restored(self, wf_run_id: str) -> WfRun | None:
+        rested = self._rested.get(wf_run_id)
+        rows = self._store.rows(wf_run_id, external_events=rested is None)
+        if not rows:
+            return None
+        self._weigh(wf_run_id, sum(len(row.value) // ROW_BYTES for row in rows))
+        run = self._decoded(wf_run_id, rows)
+        if rested is not None:
+            run.external_events = rested.external_events
+        return run
+
+    def attached(self, wf_run_id: str) -> WfRun:
+        """Return a WfRun that is ready for the rules: the one there is, or a new one. Raises BrokenState."""
+        run = self.get(wf_run_id)
+        if run is None:
+            run = new_run(wf_run_id)
+            self.hold(run)
+        if wf_run_id not in self._attached and run.quarantined_ms is None:
+            if wf_run_id in self._broken:
+                raise self._broken[wf_run_id]
+            rested = self._wake(wf_run_id)
+            self._attach(run, None if rested is None else rested.index)
+            self._attached.add(wf_run_id)
+        return run
+
+    def readable(self, wf_run_id: str) -> WfRun:
+        """Return what can be read of a WfRun, a new one if nothing can: for operators, who get past what is broken.
+
+        One that is new, or not whole, is not held.
+        """
+        try:
+            run = self.get(wf_run_id)
+        except BrokenState as error:
+            self._broken[wf_run_id] = error
+            run = self._joined(wf_run_id, self._readable_of(wf_run_id, self._store.rows(wf_run_id)))
+        return new_run(wf_run_id) if run is None else run
+
+    def broken(self, wf_run_id: str) -> BrokenState | None:
+        """Return why one that was read for operators is not whole; None if it is."""
+        return self._broken.get(wf_run_id)
+
+    def has_lost_its_row(self, run: WfRun) -> bool:
+        """Whether the row of a WfRun itself is what cannot be read, or is gone though it has others.
+
+        What is known of the WfRun is no substitute for it: no row of its own may be written or deleted.
+        """
+        return not run.exists and run.wf_run_id in self._broken
+
+    def quarantine_notes(self, wf_run_id: str) -> list[KeptInput]:
+        """Return what says in the place of its own row that a WfRun is in quarantine, as it was after the last turn."""
+        rows = filter(notes_quarantine, self._store.rows(wf_run_id, external_events=False))
+        return [cast("KeptInput", self._reader.record(wf_run_id, row)) for row in rows]
+
+    def hold(self, run: WfRun) -> None:
+        """Take one, if it is not held yet."""
+        if not self.holds(run):
+            self._hold(run.wf_run_id, run)
+
+    def holds(self, run: WfRun) -> bool:
+        """Whether this very one is held, so that what changes in it is not lost."""
+        return self._young.get(run.wf_run_id) is run
+
+    def put(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """Take a row that a turn has changed."""
+        self._store.put(topic, key, value)
+        self._rows += 1
+        if value is not None and len(value) >= ROW_BYTES:
+            more = len(value) // ROW_BYTES
+            self._rows += more
+            wf_run_id = key.partition(b"/")[0].decode()
+            self._weigh(wf_run_id, max(more, self._large.get(wf_run_id, 0)))
+
+    def _weigh(self, wf_run_id: str, rows_more: int) -> None:
+        if rows_more:
+            self._large[wf_run_id] = rows_more
+
+    def remove(self, wf_run_id: str) -> None:
+        """Forget one that has no rows any more, or has to be read anew before it is used."""
+        self._young.pop(wf_run_id, None)
+        self._taken_from_old(wf_run_id)
+        self._attached.discard(wf_run_id)
+        self._broken.pop(wf_run_id, None)
+        self._large.pop(wf_run_id, None)
+
+    def rest(self) -> None:
+        """Drop what rests if much is held. Between turns only: nothing may be changed that is not in the store."""
+        if self._rows > self._rows_held or self._keys_young > KEYS_KEPT // 2:
+            self.drop_the_older()
+
+    def age(self, now_ms: int) -> None:
+        """Drop what rests if it has rested for long. As `rest`, between turns only."""
+        if now_ms - self._aged_ms >= GENERATION_MS:
+            self._aged_ms = now_ms
+            self.drop_the_older()
+
+    def drop_the_older(self) -> None:
+        """Drop the older generation, whatever it is. As `rest`, between turns only."""
+        older, self._old = self._old, self._young
+        for run in self._old.values():
+            if len(run.external_events) > MANY_EXTERNAL_EVENTS:
+                self._keep_keys(run)
+        self._keys_old = sum(map(keys_of, self._old.values()))
+        self._young, self._rows, self._keys_young = {}, 0, 0
+        for wf_run_id, run in older.items():
+            if type(run.external_events) is Remembered and wf_run_id in self._attached:
+                self._lay_down(wf_run_id, Rested(run.external_events, run.index, len(run.external_events)))
+        self._attached.difference_update(older)
+        for wf_run_id in self._broken.keys() & older.keys():
+            del self._broken[wf_run_id]
+        self._large = {wf_run_id: rows for wf_run_id, rows in self._large.items() if wf_run_id in self._old}
+
+    def _hold(self, wf_run_id: str, run: WfRun) -> None:
+        self._young[wf_run_id] = run
+        events = run.external_events
+        self._rows += 1 + len(run.threads) + (events.here if type(events) is Remembered else len(events))
+        self._rows += self._large.get(wf_run_id, 0)
+        self._keys_young += keys_of(run)
+
+    def _keep_keys(self, run: WfRun) -> None:
+        """Have one that is in the older generation from now on know its ExternalEvents by their keys."""
+        events = run.external_events
+        if type(events) is Remembered:
+            events.forget()
+        elif run.exists:
+            # Before it is started, the latest is looked at whenever one comes.
+            run.external_events = Remembered(events, partial(self._reader.external_event, run.wf_run_id))
+
+    def _lay_down(self, wf_run_id: str, rested: Rested) -> None:
+        """Keep the keys of one, or let others of those that rest go for it.
+
+        Most often it goes itself: of WfRuns that are touched one after the other, and are a few too many, the one that
+        has rested longest is the next that is wanted. Now and then the oldest go, or what is never touched would stay.
+        """
+        self._wake(wf_run_id)
+        self._rested[wf_run_id] = rested
+        self._keys_resting += rested.keys
+        if self._has_no_room():
+            self._no_room += 1
+            oldest_goes = self._no_room % OLDEST_GOES == 0
+            while self._rested and self._has_no_room():
+                self._wake(next(iter(self._rested) if oldest_goes else reversed(self._rested)))
+
+    def _has_no_room(self) -> bool:
+        return self._keys_resting + self._keys_old + self._keys_young > KEYS_KEPT
+
+    def _wake(self, wf_run_id: str) -> Rested | None:
+        rested = self._rested.pop(wf_run_id, None)
+        if rested is not None:
+            self._keys_resting -= rested.keys
+        return rested
+
+    def _decoded(self, wf_run_id: str, rows: Sequence[Row]) -> WfRun:
+        try:
+            run = self._joined(wf_run_id, rows)
+            if (run.exists and run.final_status is None) != (0 in run.threads):
+                raise self._glance.misfit(wf_run_id, run.exists)
+        except BrokenState as error:
+            run = self._joined(wf_run_id, self._readable_of(wf_run_id, rows))
+            if run.quarantined_ms is None:
+                raise
+            self._broken[wf_run_id] = error
+        return run
+
+    def _readable_of(self, wf_run_id: str, rows: Iterable[Row]) -> Iterator[Row]:
+        return filter(partial(self._reader.is_readable, wf_run_id), rows)
+
+    def _joined(self, wf_run_id: str, rows: Iterable[Row]) -> WfRun:
+        records = [self._reader.record(wf_run_id, row) for row in rows]
+        own = next((record for record in records if type(record) is WfRun), None)
+        run = new_run(wf_run_id) if own is None else own
+        threads = [record for record in records if type(record) is ThreadRun]
+        run.threads = {thread.number: thread for thread in in_order(threads, lambda thread: thread.number)}
+        if len(records) > len(threads) + (own is not None):
+            events = [record for record in records if type(record) is WfRunExternalEvent]
+            run.external_events = {event.key: event for event in in_order(events, lambda event: event.posted_offset)}
+            kept = [record for record in records if type(record) is KeptInput]
+            put_kept(run, in_order(kept, lambda kept_input: kept_input.number))
+        return run
+
+    def __iter__(self) -> Iterator[str]:
+        seen = {**self._old, **self._young}
+        yield from seen
+        yield from (wf_run_id for wf_run_id in self._store.wf_run_ids() if wf_run_id not in seen)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def put_kept(run: WfRun, kept: Iterable[KeptInput]) -> None:
+    """Give a WfRun the rows of its kept inputs, in their order."""
+    run.kept_inputs = []
+    for kept_input in kept:
+        if kept_input.topic != OPERATOR_COMMANDS:
+            run.kept_inputs.append(kept_input)
+        elif run.quarantined_ms is None:
+            # It was put into quarantine while its own row could not be read, which may be mended since.
+            run.quarantined_ms = kept_input.timestamp_ms
+
+
+def keys_of(run: WfRun) -> int:
+    """How many keys of ExternalEvents are in memory without their rows, or with those that were asked for."""
+    return len(run.external_events) if type(run.external_events) is Remembered else 0
+
+
+def in_order(records: list[T], by: Callable[[T], int]) -> list[T]:
+    """Return them in order; most often there is one."""
+    return sorted(records, key=by) if len(records) > 1 else records

@@ -1,0 +1,172 @@
+"""This process as a member of the workers' group. The only module that calls the member's Consumer.
+
+The group shares out the partitions of `wf-commands`; what else belongs to a shard is assigned and taken away beside
+them. A partition that the group gives is not fetched from before `assign` says where to begin, so its shard can be
+loaded between turns, while other shards go on.
+
+Every callback comes out of `poll` or `leave`, in the Kafka thread, and never while a transaction is open.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from processors.runtime.group.clients import Clients
+from processors.runtime.group.clock import CLOCK, Clock
+from processors.runtime.group.names import Place, ShardTopics
+
+ShardNumbers = list[int]
+LEADERS_SECONDS: Final = 1.0
+LEAVE_SECONDS: Final = 0.5
+
+
+class NotAMember(Exception):
+    """The group has given up on this process; nothing it folded since may be committed. Sessions do end."""
+
+
+ASK_SECONDS: Final = 1.0
+
+
+class Membership:
+    """Joins, polls, leaves; tells `assigned` and `revoked` which shards the group gives and takes."""
+
+    def __init__(self, clients: Clients, names: ShardTopics, clock: Clock = CLOCK) -> None:
+        self._clients, self._names, self._clock = clients, names, clock
+        self._log = structlog.get_logger("halter.runtime")
+        self._consumer: Consumer | None = None
+        self._member_id = ""
+        self._given: set[int] = set()
+        self._assigned: set[Place] = set()
+        self._heard_of: set[str] = set()
+        self.assigned: Callable[[ShardNumbers], None] = lambda _: None
+        self.revoked: Callable[[ShardNumbers], None] = lambda _: None
+
+    @property
+    def consumer(self) -> Consumer:
+        """The consumer, while joined."""
+        assert self._consumer is not None, "the group is asked before it was joined"
+        return self._consumer
+
+    def join(self) -> None:
+        """Begin to join. Polling does the rest."""
+        self._consumer = self._clients.member()
+        self._heard_of = set()
+        self._member_id = ""
+        self._consumer.subscribe(
+            [self._names.wf_commands], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def leave(self) -> None:
+        """Leave the group; what was ours is revoked. A static member is only gone, and expected back.
+
+        Callbacks that are due come first. A client that is closed while it has a callback to make may lose the answer
+        to the next one, and waits for it for ever, and all of the interpreter with it (librdkafka 2.16).
+        """
+        if self._consumer is not None:
+            until = self._clock.monotonic() + LEAVE_SECONDS
+            with suppress(KafkaException):  # it is over anyway
+                while self._consumer.poll(0) is not None and self._clock.monotonic() < until:
+                    pass  # what is read now is folded by whoever comes next
+            consumer, self._consumer = self._consumer, None
+            consumer.close()
+            self._assigned.clear()
+            self._given.clear()
+
+    def poll(self, wait_seconds: float) -> Message | None:
+        """Return the next record. One at a time: a record returned after a callback is never older than that.
+
+        Raises KafkaException.
+        """
+        message = self.consumer.poll(wait_seconds)
+        if message is not None and (error := message.error()) is not None:
+            if error.code() == KafkaError._MAX_POLL_EXCEEDED:
+                # The partitions are lost: the callback that says so comes with a next poll.
+                self._log.warning("poll_interval_exceeded", reason=error.str())
+                return None
+            raise KafkaException(error)
+        return message
+
+    def ask(self) -> None:
+        """Ask Kafka something, to learn whether it answers. Raises KafkaException."""
+        self.consumer.list_topics(self._names.wf_commands, ASK_SECONDS)
+
+    def metadata(self) -> Any:
+        """Return what fences a commit. Raises NotAMember if it would not.
+
+        A commit of offsets without member and generation passes the broker's fence. So does one of a member that was
+        lost and has joined again in the background, while the callback that takes its shards away is still to come:
+        others own them by then. It has another id than when the group last gave shards. The id is asked for after
+        the metadata, so it vouches for them.
+        """
+        metadata = self.consumer.consumer_group_metadata()
+        member_id = self.consumer.memberid()
+        if not member_id or member_id != self._member_id:
+            raise NotAMember("this worker's membership of the group has ended")
+        return metadata
+
+    def assign(self, positions: Mapping[Place, int]) -> None:
+        """Begin to fetch, each partition from its offset."""
+        self._learn_leaders({topic for topic, _ in positions})
+        self.consumer.incremental_assign([TopicPartition(*place, offset) for place, offset in positions.items()])
+        self._assigned.update(positions)
+
+    def _learn_leaders(self, topics: set[str]) -> None:
+        """Ask who leads topics that are new to the client; by itself it would ask up to a second later."""
+        for topic in topics - self._heard_of:
+            with suppress(KafkaException):  # it will find out by itself
+                self.consumer.list_topics(topic, LEADERS_SECONDS)
+        self._heard_of |= topics
+
+    def unassign(self, places: Collection[Place]) -> None:
+        """Fetch no longer; what was fetched already is not returned any more."""
+        mine = [place for place in places if place in self._assigned]
+        self._assigned.difference_update(mine)
+        if mine:
+            self.consumer.incremental_unassign([TopicPartition(*place) for place in mine])
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Asked first: the client cannot join again before it has the answer.
+        member_id = consumer.memberid()
+        # Without this call the client would begin to fetch by itself, at offsets that are not the state's.
+        consumer.incremental_assign([])
+        shards = sorted(partition.partition for partition in partitions)
+        self._log.info("assigned", shards=shards)
+        if member_id and member_id != self._member_id:
+            # What is folded from here on is folded in this name.
+            self._member_id = member_id
+            shards = sorted({*shards, *self._kept_under_another_name()})
+        self._given.update(shards)
+        self.assigned(shards)
+
+    def _kept_under_another_name(self) -> ShardNumbers:
+        """Drop what a former membership had and no callback took.
+
+        The group may give a static member up while it joins, or while a callback of it is still to come. The client
+        then joins anew and says what it has; what nobody else has by that time it keeps, and nobody is told. But others
+        may have had it in between.
+        """
+        shards = sorted(self._given)
+        if shards:
+            self._log.info("kept_under_another_name", shards=shards)
+            self.unassign([place for shard in shards for place in self._names.inputs(shard)])
+            self.revoked(shards)
+        return shards
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._give_up(consumer, partitions, "revoked")
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._give_up(consumer, partitions, "lost")
+
+    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], how: str) -> None:
+        shards = sorted(partition.partition for partition in partitions)
+        places = {place for shard in shards for place in self._names.inputs(shard)} & self._assigned
+        self._assigned -= places
+        self._given.difference_update(shards)
+        # Also with nothing in it: the call is the answer that the group waits for.
+        consumer.incremental_unassign([TopicPartition(*place) for place in sorted(places)])
+        self._log.info(how, shards=shards)
+        self.revoked(shards)

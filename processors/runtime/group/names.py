@@ -1,0 +1,49 @@
+"""Which topics and partitions belong to a shard, by their names on the cluster."""
+
+from collections.abc import Iterable
+
+from processors.fold.contract import DEFINITIONS, WF_COMMANDS, FoldFactory, InputRecord
+
+Place = tuple[str, int]
+"""A topic's name on the cluster and a partition."""
+
+
+class ShardTopics:
+    """Puts the prefix before the names that folds use, and takes it off again."""
+
+    def __init__(self, prefix: str, factory: FoldFactory) -> None:
+        self._prefix, self._factory = prefix, factory
+        self.wf_commands = self.on_cluster(WF_COMMANDS)
+        self.definitions: Place = (self.on_cluster(DEFINITIONS), 0)
+
+    def on_cluster(self, logical: str) -> str:
+        """Return a topic's name on the cluster."""
+        return self._prefix + logical
+
+    def logical(self, topic: str) -> str:
+        """Return a topic's name without the prefix."""
+        return topic[len(self._prefix) :]
+
+    def commands(self, shard: int) -> Place:
+        """Return the partition that owning the shard means."""
+        return self.wf_commands, shard
+
+    def inputs(self, shard: int) -> list[Place]:
+        """Return what the shard folds."""
+        return self._places(self._factory.input_topics(shard))
+
+    def state(self, shard: int) -> list[Place]:
+        """Return what the shard is restored from."""
+        return self._places(self._factory.state_topics(shard))
+
+    def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
+        """Return what a record is about and what it asks for, as far as folds know."""
+        return self._factory.describe(record)
+
+    def _places(self, logical: Iterable[tuple[str, int]]) -> list[Place]:
+        return [(self.on_cluster(topic), partition) for topic, partition in logical]
+
+
+def spelled(place: Place) -> str:
+    """Write a partition as people do: topic[3]."""
+    return f"{place[0]}[{place[1]}]"

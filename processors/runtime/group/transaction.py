@@ -1,0 +1,218 @@
+"""The one transactional producer of a worker, and the order of calls by which a turn becomes visible at once.
+
+A transaction takes effect only together with offsets of `wf-commands` that the group's coordinator accepts from
+this member in its present generation. That is the fence: who is no longer the owner cannot commit.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from processors.fold.contract import OutputRecord
+from processors.fold.inputs import Headers
+from processors.runtime.group.calls import CALL_SECONDS, KafkaCalls, is_fatal, may_pass
+from processors.runtime.group.clients import Clients
+from processors.runtime.group.errors import Fenced, KafkaFailed
+from processors.runtime.group.membership import Membership
+from processors.runtime.group.names import Place, ShardTopics
+from processors.runtime.group.steps import Step, Steps
+from processors.runtime.group.waiting import Waiting
+
+FLUSH_SECONDS: Final = 10.0
+LISTED_MAX: Final = 1_000
+END_SECONDS: Final = 10.0
+FENCE_SECONDS: Final = 1.0
+
+FENCED: Final = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.TRANSACTION_COORDINATOR_FENCED,
+    }
+)
+
+ABOUT_THE_RECORD: Final = frozenset(
+    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+)
+"""What `produce` refuses because of this record's size or destination, whatever the state of the transaction."""
+
+
+class Listed(dict[Headers, list[tuple[str, bytes]]]):
+    """Headers -> the list that the client wants; most records have one of few."""
+
+    def __missing__(self, headers: Headers) -> list[tuple[str, bytes]]:
+        listed = list(headers)
+        if len(self) < LISTED_MAX:
+            self[headers] = listed
+        return listed
+
+
+class Transaction:
+    """Begin, produce, and commit or abort. All in the Kafka thread.
+
+    A failure that an abort mends raises KafkaException; one that ends this producer raises Fenced or KafkaFailed.
+    """
+
+    def __init__(
+        self, clients: Clients, names: ShardTopics, membership: Membership, calls: KafkaCalls, steps: Steps
+    ) -> None:
+        self._clients, self._names, self._membership = clients, names, membership
+        self._calls, self._steps = calls, steps
+        self._topics: dict[str, str] = {}
+        self._listed = Listed()
+        self._producer: Producer | None = None
+        self.is_open = False
+
+    @property
+    def producer(self) -> Producer:
+        """The producer, once `open` was called."""
+        assert self._producer is not None, "the transactional producer is used before it was opened"
+        return self._producer
+
+    def open(self) -> None:
+        """Take the transactional id. Whatever an earlier holder of it left open is aborted by that."""
+        self._producer = self._clients.writer()
+        try:
+            self._calls.until_answered(self.producer.init_transactions, CALL_SECONDS)
+        except KafkaException as exception:
+            raise self._ended(exception) from exception
+
+    def end_transactions_of(self, transactional_id: str) -> Waiting[None]:
+        """Abort what a dead worker left open, and let it commit nothing any more should it live after all.
+
+        Tried for a moment at a time: its coordinator may be away though ours is not. Raises KafkaException.
+        """
+        structlog.get_logger("halter.runtime").info("fencing_dead_owner", owner=transactional_id)
+        other = self._clients.writer(transactional_id)
+        while True:
+            try:
+                self._calls.once(other.init_transactions, FENCE_SECONDS)
+            except KafkaException as exception:
+                if not may_pass(exception):
+                    raise
+                yield
+            else:
+                return
+
+    def expect_membership(self) -> None:
+        """Raises NotAMember if a commit would be refused for that anyway."""
+        self._membership.metadata()
+
+    def begin(self) -> None:
+        """Open a transaction. Only a note of the client's; the broker hears of it with the first record."""
+        self.is_open = True  # also if it fails: then an abort makes a new producer
+        self._try(self.producer.begin_transaction)
+
+    def produce(self, outputs: Iterable[OutputRecord]) -> None:
+        """Hand records to librdkafka, which sends them in the background."""
+        produce, topics, listed = self.producer.produce, self._topics, self._listed
+        for output in outputs:
+            name, partition, key, value, headers, timestamp_ms = output
+            topic = topics.get(name)
+            if topic is None:
+                topic = topics[name] = self._names.on_cluster(name)
+            # By position, because by name takes half as long again: no callbacks, then time and headers.
+            more: tuple[Any, ...] = (None, None, timestamp_ms or 0, listed[headers] if headers else None)
+            try:
+                produce(topic, value, key, partition, *more)
+            except BufferError:
+                # Its queue is full: nothing is lost by letting it run empty first.
+                self._flush()
+                produce(topic, value, key, partition, *more)
+            except KafkaException as exception:
+                if exception.args[0].code() in ABOUT_THE_RECORD:
+                    raise self._about(output, topic, exception) from exception
+                self._raise_if_over(exception)
+                raise
+
+    def commit(self, offsets: Mapping[Place, int]) -> None:
+        """Make the transaction visible together with the offsets up to which its shards are folded."""
+        # Flushed first: send_offsets with records in flight costs the broker's back-off, 90 ms for 3.
+        self._flush()
+        self._steps.reached(Step.AFTER_FLUSH)
+        metadata = self._membership.metadata()
+        partitions = [
+            TopicPartition(*place, offset, self._clients.transactional_id) for place, offset in offsets.items()
+        ]
+        self._try(self.producer.send_offsets_to_transaction, partitions, metadata, END_SECONDS)
+        self._steps.reached(Step.AFTER_SEND_OFFSETS)
+        self._try(self.producer.commit_transaction, END_SECONDS)
+        self.is_open = False
+        self._steps.reached(Step.AFTER_COMMIT)
+
+    def abort(self) -> None:
+        """Undo the transaction that is open, if one is. The folds that it came from must be loaded anew.
+
+        By a new producer: taking the transactional id anew aborts what the old one left open, and completes what it
+        had got as far as committing; the state that is loaded then shows which. The old one is not asked, because
+        after the death of a coordinator its abort may fail for good, and a send_offsets made again may hang for ever.
+        """
+        if self.is_open:
+            self.is_open = False
+            self._calls.once(self.producer.purge)
+            self._producer = None
+            self.open()
+
+    def renew(self) -> None:
+        """Go on with a new producer, after Kafka was away: the old one's send_offsets may hang for ever, as after an
+        abort.
+        """
+        if not self.is_open:
+            self._producer = None
+            self.open()
+
+    def close(self) -> None:
+        """Abort what is open, for good: readers need not wait for its time-out."""
+        if self.is_open:
+            self.is_open = False
+            self._try(self.producer.abort_transaction, CALL_SECONDS)
+
+    def _flush(self) -> None:
+        if self._try(self.producer.flush, FLUSH_SECONDS):
+            raise KafkaException(
+                KafkaError(KafkaError._TIMED_OUT, f"records were not written within {FLUSH_SECONDS:.0f} s")
+            )
+
+    def _try(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Make a call once: whatever fails is aborted, which is always right, and never made again."""
+        try:
+            return self._calls.once(call, *arguments)
+        except KafkaException as exception:
+            self._raise_if_over(exception)
+            raise
+
+    def _raise_if_over(self, exception: KafkaException) -> None:
+        """Raises Fenced or KafkaFailed if no abort mends it."""
+        if is_fatal(exception) or exception.args[0].code() in {*FENCED, KafkaError._FATAL}:
+            raise self._ended(exception) from exception
+
+    def _ended(self, exception: KafkaException) -> Fenced | KafkaFailed:
+        error = exception.args[0]
+        if error.code() == KafkaError._FATAL:
+            # `produce` says only that something was fatal before; a transactional call says what.
+            try:
+                self._calls.once(self.producer.abort_transaction, CALL_SECONDS)
+            except KafkaException as reason:
+                error = reason.args[0]
+        me = self._clients.transactional_id
+        if error.code() in FENCED:
+            return Fenced(
+                f"'{me}' may not write any more: another process took over, because this worker was taken for dead or "
+                f"two run with the same slot; or a turn outlasted transaction.timeout.ms "
+                f"({error.name()}: {error.str()})"
+            )
+        return KafkaFailed(f"the transactional producer '{me}' cannot go on: {error.name()}: {error.str()}")
+
+    @staticmethod
+    def _about(output: OutputRecord, topic: str, exception: KafkaException) -> KafkaFailed:
+        size = len(output.key or b"") + len(output.value or b"")
+        error = exception.args[0]
+        return KafkaFailed(
+            f"a record of {size} bytes with key {output.key!r} cannot be written to {topic}[{output.partition}]: "
+            f"{error.name()}: {error.str()}"
+        )

@@ -1,0 +1,357 @@
+"""Loading shards: settle, claim, restore, check where to begin. In this order; any other loses records.
+
+- settle: nothing of a former owner can appear any more in what we are about to read (`settlement`);
+- claim: our transactional id goes into the metadata of the group's offsets, before our first record can be open
+  anywhere, so that whoever follows us can fence us;
+- restore: read the state topics to the end that settling found;
+- begin: at the folded offsets that the state holds, if the records from there on still exist, and not before the
+  worker knows the definitions that the shard was folded with.
+
+Loads run between turns in small steps (`advance`), so they neither delay other shards nor the group's callbacks.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+from confluent_kafka import KafkaException
+
+from processors.codec.registry import RegistryUnavailable
+from processors.fold.contract import WF_COMMANDS, Definitions, Fold, FoldFactory
+from processors.fold.stores import BrokenState, StatePosition
+from processors.runtime.group.clients import Clients
+from processors.runtime.group.clock import CLOCK, Clock
+from processors.runtime.group.cluster import Cluster
+from processors.runtime.group.errors import PositionLost, StateLost
+from processors.runtime.group.group_offsets import Committed
+from processors.runtime.group.membership import NotAMember
+from processors.runtime.group.names import Place, ShardTopics, spelled
+from processors.runtime.group.steps import Step, Steps
+from processors.runtime.group.transaction import Transaction
+from processors.runtime.group.waiting import Waiting, pause
+from processors.runtime.loading.garbage import GARBAGE
+from processors.runtime.loading.restore import ROWS_AT_ONCE, Restore, Take
+from processors.runtime.loading.settlement import Settled, Settlement
+
+CLAIM_SECONDS: Final = 30.0
+CLAIM_AGAIN_SECONDS: Final = 0.05
+DEFINITIONS_WARN_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Folds with their state, each with the offsets at which its inputs begin; and shards whose state cannot be read,
+    each with the reason.
+    """
+
+    folds: Sequence[tuple[Fold, Mapping[Place, int]]]
+    unreadable: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """What every load needs."""
+
+    clients: Clients
+    names: ShardTopics
+    factory: FoldFactory
+    definitions: Definitions
+    cluster: Cluster
+    settlement: Settlement
+    transaction: Transaction
+    steps: Steps
+    clock: Clock = CLOCK
+
+    def load(self, shards: set[int]) -> "Load":
+        """Begin a load."""
+        return Load(self, shards)
+
+
+class Load:
+    """The loading of shards that were given to us together. `shards` shrinks when some are taken back."""
+
+    def __init__(self, loader: Loader, shards: set[int]) -> None:
+        self.shards = set(shards)
+        self.waits = False
+        self._loader, self._names, self._clock = loader, loader.names, loader.clock
+        self._restore: Restore | None = None
+        self._folds: dict[int, Fold] = {}
+        """Those that are not handed over yet: their files are open."""
+        self._takers: dict[Place, Take] = {}
+        self._unreadable: dict[int, str] = {}
+        self._log = structlog.get_logger("halter.runtime")
+        self._work = self._run()
+
+    def advance(self) -> Loaded | None:
+        """Do a small step; return the result after the last one."""
+        try:
+            next(self._work)
+        except StopIteration as end:
+            loaded: Loaded = end.value
+            return loaded
+        return None
+
+    def drop(self, shard: int) -> None:
+        """Load it no longer."""
+        self.shards.discard(shard)
+        self._let_go([shard])
+        if not self.shards:
+            self._work.close()
+
+    def _let_go(self, shards: Iterable[int]) -> None:
+        """Close the files of folds that nobody will use."""
+        for shard in shards:
+            fold = self._folds.pop(shard, None)
+            if fold is not None and fold.files is not None:
+                fold.files.close()
+            for place in self._names.state(shard):
+                self._takers[place] = nobody
+
+    def progress(self, shard: int) -> float:
+        """Return how much of a shard's state has been read."""
+        return self._restore.progress(set(self._names.state(shard))) if self._restore else 0.0
+
+    def _run(self) -> Waiting[Loaded]:
+        while True:
+            begun = self._clock.monotonic()
+            self.waits = True
+            settled = yield from self._loader.settlement.settle(self.shards)
+            self._loader.steps.reached(Step.AFTER_SETTLE)
+            yield from self._claim(settled)
+            self._loader.steps.reached(Step.AFTER_CLAIM)
+            self.waits = False
+            settled_after = self._clock.monotonic() - begun
+            try:
+                folds = yield from self._restored(settled)
+                self._loader.steps.reached(Step.AFTER_RESTORE)
+                self.waits = True
+                loaded = yield from self._with_positions(folds, settled.committed)
+                required = max((fold.definitions_position for fold in folds), default=0)
+                yield from until_known(
+                    self._loader.definitions, required, self._loader.cluster, self._names.definitions, self._clock
+                )
+            except (KafkaException, RegistryUnavailable) as exception:
+                is_kafka = isinstance(exception, KafkaException)
+                reason = exception.args[0].str() if is_kafka else str(exception)
+                self._log.warning("loading_again", shards=sorted(self.shards), reason=reason)
+                self._let_go(list(self._folds))
+                if is_kafka:
+                    self._loader.cluster.renew()
+                yield from pause(self._clock, 0.5)
+                continue
+            self._log.info(
+                "restored",
+                shards=sorted(fold.partition for fold, _ in loaded.folds),
+                records=self._restore.records if self._restore else 0,
+                settle_s=round(settled_after, 3),
+                restore_s=round(self._clock.monotonic() - begun - settled_after, 3),
+            )
+            self._restore = None
+            for fold, _ in loaded.folds:
+                del self._folds[fold.partition]
+            self._let_go(list(self._folds))
+            self._loader.cluster.renew()  # a client that rests for long is of no use, and keeps what it logs
+            return loaded
+
+    def _claim(self, settled: Settled) -> Waiting[None]:
+        """Commit the offsets as they are, with our name. Raises NotAMember if the group keeps refusing."""
+        transaction = self._loader.transaction
+        until = self._clock.monotonic() + CLAIM_SECONDS
+        low = yield from self._retried_low()
+        while True:
+            offsets = {}
+            for shard in self.shards:
+                place = self._names.commands(shard)
+                committed = settled.committed[place].offset
+                offsets[place] = low[place] if committed is None else committed
+            try:
+                # Asked first: an abort costs a new producer, and there is nothing to abort yet.
+                transaction.expect_membership()
+                transaction.begin()
+                transaction.commit(offsets)
+                return
+            except (KafkaException, NotAMember) as exception:
+                transaction.abort()
+                if self._clock.monotonic() > until:
+                    reason = exception if isinstance(exception, NotAMember) else exception.args[0].str()
+                    raise NotAMember(f"the group does not accept this worker as owner: {reason}") from exception
+            # A new generation that has not reached us yet, most often: polling brings it.
+            yield from pause(self._clock, CLAIM_AGAIN_SECONDS)
+
+    def _retried_low(self) -> Waiting[dict[Place, int]]:
+        has_complained = False
+        while True:
+            try:
+                return (yield from self._loader.cluster.low([self._names.commands(shard) for shard in self.shards]))
+            except KafkaException as exception:
+                if not has_complained:
+                    has_complained = True
+                    reason = exception.args[0].str()
+                    self._log.warning("claiming_again", shards=sorted(self.shards), reason=reason)
+                self._loader.cluster.renew()
+                yield from pause(self._clock, 0.1)
+
+    def _restored(self, settled: Settled) -> Waiting[list[Fold]]:
+        """Read the state of all shards side by side into their folds. Raises KafkaException."""
+        self._takers, self._unreadable = {}, {}
+        for shard in sorted(self.shards):
+            fold = self._folds[shard] = self._loader.factory.create(shard)
+            for place in self._names.state(shard):
+                self._takers[place] = partial(fold.restore, self._names.logical(place[0]))
+        settled_ends = {place: settled.state_ends[place] for place in self._takers}
+        ends = yield from self._ends_for_files(settled_ends)
+        starts = yield from self._resumed(ends)
+        self._restore = Restore(self._loader.clients, starts, settled_ends, self._takers, self._clock)
+        with GARBAGE.left_alone():
+            try:
+                yield from self._restore.read()
+            except KafkaException as exception:
+                self._wipe(self._restore.failed_at, starts, exception)
+                raise
+            for fold in list(self._folds.values()):
+                while fold.partition in self._folds and fold.check(ROWS_AT_ONCE):
+                    yield
+                if fold.partition in self._folds:
+                    self._finish(fold, ends)
+                yield
+        folds = list(self._folds.values())
+        for error in (error for fold in folds for error in fold.broken):
+            self._log.error("broken_state", reason=str(error))
+        return folds
+
+    def _finish(self, fold: Fold, ends: Mapping[Place, StatePosition]) -> None:
+        try:
+            fold.restored()
+        except BrokenState as error:
+            # An owner that ended for it would be followed by another that does, and its other shards would stand still.
+            self._unreadable[fold.partition] = str(error)
+            self._log.error(
+                "state_unreadable",
+                shard=fold.partition,
+                reason=str(error),
+                to_go_on="have the row written again as it was, and start the workers again",
+            )
+            self._let_go([fold.partition])
+        else:
+            if fold.files is not None:
+                fold.files.checkpoint(self._of_shard(fold.partition, ends))
+
+    def _ends_for_files(self, settled_ends: Mapping[Place, int]) -> Waiting[Mapping[Place, StatePosition]]:
+        """Return the settled ends with their leaders' epochs, if any fold has files that can use them."""
+        if all(fold.files is None for fold in self._folds.values()):
+            return {}
+        found = yield from self._loader.cluster.positions(settled_ends.keys())
+        # Between settling and now a leader may have changed, but nobody has written state.
+        return {
+            place: StatePosition(end, found[place].epoch if found[place].offset == end else None)
+            for place, end in settled_ends.items()
+        }
+
+    def _resumed(self, ends: Mapping[Place, StatePosition]) -> Waiting[Mapping[Place, StatePosition]]:
+        """Ask files from where the topics are to be read."""
+        starts: dict[Place, StatePosition] = {}
+        if not ends:
+            return starts
+        ids = yield from self._loader.cluster.identity({topic for topic, _ in ends})
+        for shard, fold in self._folds.items():
+            if fold.files is not None:
+                own = self._of_shard(shard, ends)
+                installation = {"cluster": ids["cluster"], "partition": str(shard)}
+                installation |= {topic: ids[self._names.on_cluster(topic)] for topic in own}
+                resumed = fold.files.resume(installation, own)
+                starts |= {
+                    place: resumed[topic]
+                    for place in self._names.state(shard)
+                    if (topic := self._names.logical(place[0])) in resumed
+                }
+        return starts
+
+    def _of_shard(self, shard: int, ends: Mapping[Place, StatePosition]) -> Mapping[str, StatePosition]:
+        return {self._names.logical(place[0]): ends[place] for place in self._names.state(shard)}
+
+    def _wipe(self, place: Place | None, starts: Mapping[Place, StatePosition], exception: KafkaException) -> None:
+        """Have files wiped if what they said where to begin is not there."""
+        fold = self._folds.get(place[1]) if place is not None and place in starts else None
+        if place is not None and fold is not None and fold.files is not None:
+            fold.files.wipe(f"{spelled(place)} cannot be read from its checkpoint on: {exception.args[0].str()}")
+
+    def _with_positions(self, folds: list[Fold], committed: Mapping[Place, Committed]) -> Waiting[Loaded]:
+        """Find where each input begins. Raises PositionLost, StateLost."""
+        places = [place for shard in self.shards for place in self._names.inputs(shard)]
+        low = yield from self._loader.cluster.low(places)
+        high = yield from self._loader.cluster.high(places)
+        result = []
+        for fold in folds:
+            if fold.partition not in self.shards:
+                continue
+            starts: dict[Place, int] = {}
+            self._expect_state(fold, committed, low)
+            was_folded = bool(fold.offsets)
+            for place in self._names.inputs(fold.partition):
+                folded = fold.offsets.get(self._names.logical(place[0]))
+                start = low[place] if folded is None else folded
+                if folded is None and was_folded:
+                    # The state names every input that the shard has ever had.
+                    self._log.warning("new_input", shard=fold.partition, topic=place[0], begins_at=start)
+                if start < low[place]:
+                    raise PositionLost(
+                        f"{spelled(place)}: expected the record at offset {start}, which is the next to fold, "
+                        f"found that the topic begins at {low[place]}: {low[place] - start} offsets were deleted unread"
+                    )
+                if start > high[place]:
+                    raise PositionLost(
+                        f"{spelled(place)}: expected offset {start}, which is the next to fold, found that the "
+                        f"topic ends at {high[place]}: it was truncated, or deleted and made anew"
+                    )
+                starts[place] = start
+            fold.begin({self._names.logical(topic): start for (topic, _), start in starts.items()})
+            result.append((fold, starts))
+        return Loaded(result, {shard: why for shard, why in self._unreadable.items() if shard in self.shards})
+
+    def _expect_state(self, fold: Fold, committed: Mapping[Place, Committed], low: Mapping[Place, int]) -> None:
+        """Every turn commits the group's offset with the state, so a state behind it was lost, whole or in part.
+
+        In part: Kafka may leave a committed transaction without its marks in some partitions (a coordinator that
+        restarts takes partitions without a leader for deleted ones). What has no mark is dropped with the next abort.
+        """
+        place = self._names.commands(fold.partition)
+        group_offset, folded = committed[place].offset, fold.offsets.get(WF_COMMANDS)
+        if group_offset is None or group_offset <= (low[place] if folded is None else folded):
+            return
+        found = "none" if folded is None else f"state up to offset {folded}"
+        raise StateLost(
+            f"shard {fold.partition}: expected state, because the group has folded {spelled(place)} up to offset "
+            f"{group_offset}, found {found} in its state topics: folding "
+            "would repeat what has happened"
+        )
+
+
+def nobody(_key: bytes, _value: bytes | None) -> None:
+    """Take a row of a shard that is not loaded any more."""
+
+
+def until_known(
+    definitions: Definitions, required: int, cluster: Cluster, place: Place, clock: Clock = CLOCK
+) -> Waiting[None]:
+    """Wait until the worker knows `definitions` up to the position that shards were folded with.
+
+    It exists, because it was committed, and the reader takes it between turns; a former owner was faster with that.
+    Raises PositionLost if it does not exist.
+    """
+    if required > definitions.position:
+        end = (yield from cluster.high([place]))[place]
+        if required > end:
+            raise PositionLost(
+                f"{spelled(place)}: expected offset {required}, up to which its definitions were used, found that the "
+                f"topic ends at {end}: it was truncated, or deleted and made anew"
+            )
+    warn_at = clock.monotonic() + DEFINITIONS_WARN_SECONDS
+    while required > definitions.position:
+        if clock.monotonic() > warn_at:
+            warn_at = float("inf")
+            structlog.get_logger("halter.runtime").warning(
+                "waiting_for_definitions", required=required, position=definitions.position
+            )
+        yield

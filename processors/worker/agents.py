@@ -1,0 +1,30 @@
+"""The Faust agent of a worker: takes a batch, has it folded record after record, hands over what came of it.
+
+No rules here and no Kafka: the fold has the ones, the runtime the other. An exception of a fold is reported by the
+batch; anything else that ends the agent ends the worker, for a restarted agent would have lost its batch.
+"""
+
+from typing import Any
+
+import faust
+from mode.supervisors import CrashingSupervisor
+
+from processors.runtime.turn.batch import Batch
+
+
+def fold_agent(app: faust.App, channel: faust.ChannelT[Any]) -> faust.types.AgentT[Any]:
+    """Attach the agent to a channel of batches."""
+
+    async def fold(batches: faust.StreamT[Any]) -> None:
+        async for item in batches:
+            fold_batch(item)
+
+    return app.agent(channel, name="fold", supervisor_strategy=CrashingSupervisor)(fold)
+
+
+def fold_batch(batch: Batch) -> None:
+    """Fold the records of one shard in one turn."""
+    with batch:
+        for record in batch:
+            batch.fold.fold(record)
+        batch.hand_over(batch.fold.take_outputs())

@@ -1,0 +1,191 @@
+"""The Faust application of a worker, built from settings; and the way to run it until a signal. Nothing happens at
+import.
+
+Faust has the application, its agents and its lifecycle. Its Kafka clients, tables and web stay off: what may not
+lose or double anything is done by the runtime, a service of the app.
+"""
+
+import asyncio
+import os
+import signal
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import faust
+import structlog
+from faust.app.base import BootStrategy as FaustBootStrategy
+
+from processors import runtime
+from processors.core.records.errors import HalterError
+from processors.fold.contract import Definitions, FoldFactory
+from processors.kafka.settings import KafkaSilent, Settings
+from processors.kafka.topic_check import check
+from processors.kafka.topics import Topics
+from processors.runtime.group.clock import CLOCK, Clock
+from processors.runtime.loading.garbage import GARBAGE
+from processors.worker import agents
+from processors.worker.observability import ReadyFile
+
+STOP_SECONDS: Final = 4.5
+PROBLEMS_SHOWN: Final = 3
+FIRST_WORD_SECONDS: Final = 2.0
+WORD_SECONDS: Final = 10.0
+"""A worker that waits for Kafka says so after the first, and each time after the second."""
+FORCED_EXIT_CODE: Final = 75
+"""The worker was told to stop and Kafka did not answer in time. Nothing is lost; what was open is aborted later."""
+
+
+class TopicsUnfit(HalterError):
+    """The cluster's topics are not what topics.yaml says. An operator runs `halter topics plan`, then `apply`."""
+
+
+class WorkerCrashed(HalterError):
+    """A part of the worker ended that never should: a bug. Developers act."""
+
+
+class App(faust.App):
+    """A Faust app whose records come from the runtime."""
+
+    runtime: runtime.Runtime
+
+    class BootStrategy(FaustBootStrategy):
+        """Faust's own Kafka clients, tables and web are not started."""
+
+        enable_kafka = False
+        enable_web = False
+
+
+def build(
+    settings: Settings,
+    topics: Topics,
+    factory: FoldFactory,
+    definitions: Definitions,
+    *,
+    slot: runtime.Slot,
+    steps: runtime.Steps | None = None,
+    readiness: runtime.Readiness | None = None,
+    clock: Clock = CLOCK,
+) -> App:
+    """Return the application of one worker process."""
+    app = App(
+        topics.group,
+        broker=f"kafka://{settings.bootstrap.split(',')[0]}",
+        autodiscover=False,
+        topic_allow_declare=False,
+        web_enabled=False,
+        # Faust makes this folder whether or not it keeps anything there.
+        datadir=Path(tempfile.gettempdir()) / f"halter-faust-{os.getuid()}",
+    )
+    channel = app.channel()
+    app.runtime = runtime.assemble(
+        app,
+        channel,
+        settings,
+        topics,
+        factory,
+        definitions,
+        slot,
+        steps or runtime.Steps(),
+        readiness or runtime.Readiness(),
+        clock,
+    )
+    app.service(app.runtime)  # type: ignore[arg-type]  # it takes objects as well as classes
+    agents.fold_agent(app, channel)
+    return app
+
+
+def await_kafka(settings: Settings, topics: Topics, readiness: runtime.Readiness) -> None:
+    """Return once Kafka answers, however long that takes; log and readiness say so. Raises KafkaUnavailable."""
+    from confluent_kafka.admin import AdminClient
+
+    log, admin, seconds = structlog.get_logger("halter.worker"), AdminClient(settings.admin()), FIRST_WORD_SECONDS
+    while True:
+        try:
+            settings.reach(admin, topics.wf_commands, seconds)
+        except KafkaSilent as silent:
+            log.warning("waiting_for_kafka", reason=str(silent))
+            readiness.waits_for_kafka(True)
+            seconds = WORD_SECONDS
+        else:
+            readiness.waits_for_kafka(False)
+            return
+
+
+def expect_topics(settings: Settings, topics: Topics) -> None:
+    """Raises TopicsUnfit or KafkaUnavailable if a worker cannot run on this cluster."""
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient(settings.admin())
+    with settings.explaining("looking at the topics", admin):
+        problems = check(topics, admin)
+    if problems:
+        more = f"; and {len(problems) - PROBLEMS_SHOWN} more like that" if len(problems) > PROBLEMS_SHOWN else ""
+        raise TopicsUnfit("; ".join(problems[:PROBLEMS_SHOWN]) + more)
+
+
+def run(app: App, ready_file: ReadyFile | None = None) -> None:
+    """Run a worker until SIGTERM or SIGINT, then stop it within 5 s. Raises HalterError if it ends by itself."""
+    try:
+        import uvloop
+    except ImportError:
+        loop_factory = None
+    else:
+        loop_factory = uvloop.new_event_loop
+    GARBAGE.look_seldom()
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(Life(app, ready_file).live())
+
+
+class Life:
+    """One worker from start to stop."""
+
+    def __init__(self, app: App, ready_file: ReadyFile | None) -> None:
+        self._app, self._ready_file = app, ready_file
+        self._told_to_stop = asyncio.Event()
+        self._log = structlog.get_logger("halter.worker")
+        if ready_file is not None:
+            app.runtime.readiness.on_change = lambda snapshot: ready_file.write(snapshot.as_dict())
+
+    async def live(self) -> None:
+        """Start, wait for a signal or the end, stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told, number)
+        try:
+            await self._app.start()
+            await self._until_the_end()
+        finally:
+            await self._stop()
+        if self._app.runtime.failure is not None:
+            raise self._app.runtime.failure
+        if self._app.crash_reason is not None:
+            raise WorkerCrashed(f"unexpected {self._app.crash_reason!r}") from self._app.crash_reason
+
+    def _told(self, number: signal.Signals) -> None:
+        self._log.info("stopping", signal=signal.Signals(number).name)
+        self._told_to_stop.set()
+
+    async def _until_the_end(self) -> None:
+        """Wait for whichever comes first: a signal, the runtime's end, a crash of any part of the app."""
+        ends = [
+            asyncio.create_task(self._told_to_stop.wait()),
+            asyncio.create_task(self._app.runtime.ended.wait()),
+            asyncio.create_task(self._app.wait_until_stopped()),
+        ]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+
+    async def _stop(self) -> None:
+        try:
+            await asyncio.wait_for(asyncio.shield(self._app.stop()), STOP_SECONDS)
+        except TimeoutError:
+            # A thread that waits for Kafka cannot be interrupted. An end by force is an end like any other: what the
+            # transaction held is aborted by the broker, or by whoever takes the shards over.
+            self._log.error("stop_forced", after_s=STOP_SECONDS, exit_code=FORCED_EXIT_CODE)
+            if self._ready_file is not None:
+                self._ready_file.remove()
+            os._exit(FORCED_EXIT_CODE)
+        if self._ready_file is not None:
+            self._ready_file.remove()

@@ -1,0 +1,116 @@
+"""What is different about a worker that runs a scenario (`halter scenario run --bootstrap`): its time and its topics.
+
+The fold, the transactions and the restore are those of every worker. But the records of its inputs bring their own
+time (CreateTime), so that the scenario sets it; a timer fires only when it is told to, one at a time; and limits and
+task queues are the scenario's. All of that comes on standard input: one line of JSON that says what to work for, then
+one line for each timer that may fire. When standard input ends, whoever ran the scenario is gone.
+
+Such a worker refuses the topics of a real installation, since those keep the broker's time.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from processors.core.records.commands import TimerFired
+from processors.core.records.events import LogEntry
+from processors.core.rules.context import Limits
+from processors.fold.outputs import OutputRecord
+from processors.fold.shard_fold import Shard
+from processors.kafka.topics import QUEUE_PREFIX, Kind, Topics
+from processors.runtime.group.clock import CLOCK
+
+SLOT: Final = "scenario"
+PARTITIONS: Final = 1
+"""One shard: what a scenario's records bring about has one order."""
+
+LOOK_AGAIN_MS: Final = 5
+"""How long a worker with armed timers waits for records before it looks whether one may fire."""
+
+UNLIMITED: Final = "9223372036854775807"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker is to work for: the first line of its standard input."""
+
+    prefix: str
+    queues: tuple[str, ...]
+    limits: Limits
+
+    def line(self) -> bytes:
+        """Itself as one line."""
+        fields = {"prefix": self.prefix, "queues": list(self.queues), "limits": asdict(self.limits)}
+        return json.dumps(fields).encode() + b"\n"
+
+    @classmethod
+    def read(cls, line: bytes) -> "Assignment":
+        """What `line` made."""
+        fields: Mapping[str, Any] = json.loads(line)
+        return cls(fields["prefix"], tuple(fields["queues"]), Limits(**fields["limits"]))
+
+
+def topics_for(topics: Topics, queues: Iterable[str]) -> Topics:
+    """The topics of a scenario: inputs keep the time that a record says, nothing is too old, queues are added."""
+    requests = topics[topics.task_requests]
+    added = {queue: topics.prefix + QUEUE_PREFIX + queue for queue in queues if queue not in topics.task_queues}
+    everything = [
+        *topics.all,
+        *(replace(requests, name=name, declared_name=QUEUE_PREFIX + queue) for queue, name in added.items()),
+    ]
+    timeless = []
+    for topic in everything:
+        configs = dict(topic.configs)
+        if topic.kind is Kind.INPUT:
+            configs["message.timestamp.type"] = "CreateTime"
+            configs["message.timestamp.after.max.ms"] = UNLIMITED
+        if "retention.ms" in configs:
+            configs["retention.ms"] = "-1"
+        timeless.append(replace(topic, configs=configs))
+    return replace(topics, all=tuple(timeless), task_queues={**topics.task_queues, **added})
+
+
+class ScenarioClock:
+    """Until when one timer may fire; None: none may. Set by the thread that reads standard input."""
+
+    def __init__(self) -> None:
+        self.until_ms: int | None = None
+
+    @staticmethod
+    def line(until_ms: int) -> bytes:
+        """The line that lets one timer fire that is due by then."""
+        return json.dumps({"fire_until_ms": until_ms}).encode() + b"\n"
+
+    def follow(self, lines: Iterable[bytes]) -> None:
+        """Take line after line; their end is the end of the process."""
+        for line in lines:
+            self.until_ms = json.loads(line)["fire_until_ms"]
+        os._exit(0)
+
+
+class ScenarioShard(Shard):
+    """A shard whose timers fire when the clock lets one, with the clock's time as the time of their records."""
+
+    def __init__(self, clock: ScenarioClock, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._clock = clock
+        self._is_fired = False
+
+    def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:  # noqa: ARG002  what time it is, it is told
+        """At most one; no other before that one is folded, so that each finds what the one before has left."""
+        until_ms = self._clock.until_ms
+        if until_ms is None or self._is_fired:
+            return []
+        timers = [record._replace(timestamp_ms=until_ms) for record in super().due_timers(until_ms, 1)]
+        self._is_fired = bool(timers)
+        return timers
+
+    def next_timer_ms(self) -> int | None:
+        """When to look again: no time of a timer is a time of the clock on the wall."""
+        return None if super().next_timer_ms() is None else CLOCK.now_ms() + LOOK_AGAIN_MS
+
+    def _after_timer(self, fired: TimerFired, outcome: LogEntry, record_ms: int) -> None:
+        super()._after_timer(fired, outcome, record_ms)
+        self._clock.until_ms, self._is_fired = None, False

@@ -1,0 +1,120 @@
+"""Rules of who waits for an outcome that is decided in the last moment: topics in memory, and a worker that folds when
+the waiting is over.
+"""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from halter.client.client import Client, CommandRejected, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
+from processors.core.records.commands import SkipRecord
+from processors.core.records.events import (
+    Cause,
+    Event,
+    LogEntry,
+    RecordSkipped,
+    Rejected,
+    RejectionCode,
+    SkipAccepted,
+    SkipLapsed,
+)
+from processors.core.records.fold_position import FoldPosition
+from processors.kafka.settings import Settings
+
+PARTITION, OWN, MEANT = 0, 5, 7
+COMMAND = SkipRecord("wf-commands", PARTITION, MEANT, 1_000, None, "c", "ann")
+IT, ANOTHER = ("operator-commands", OWN), ("wf-commands", MEANT)
+ACCEPTED = IT, SkipAccepted("wf-commands", PARTITION, MEANT, 1_000)
+SKIPPED = ANOTHER, RecordSkipped("StopWfRun", None, "ann")
+LAPSED = ("wf-commands", MEANT + 1), SkipLapsed("wf-commands", PARTITION, MEANT, 1_000, "another came")
+
+
+class Topics:
+    """Takes the place of a PartitionReader. The worker folds when whoever follows the log has come to its end."""
+
+    def __init__(self, client: Client, entries: list[tuple[tuple[str, int], Event]]) -> None:
+        self._client, self._coming = client, entries
+        self._topics: dict[str, list[bytes]] = {}
+
+    def fold(self) -> None:
+        coming, self._coming = self._coming, []
+        for (topic, offset), event in coming:
+            entry = LogEntry("partition/0", 0, 0, 1_000, Cause(topic, PARTITION, offset, None, 0), event)
+            self._topics.setdefault(self._client.topics.wf_events, []).append(self._client.codec.encode(entry))
+        row = FoldPosition(PARTITION, {"operator-commands": OWN + 1, "wf-commands": MEANT})
+        self._topics[self._client.topics.fold_positions] = [self._client.codec.encode(row)]
+
+    def follow(self, topic: str, partition: int, start: int) -> Iterator[Any]:
+        assert (partition, start) == (PARTITION, 0)
+        yield from self.read(topic, partition, start)
+        self.fold()
+        yield None
+
+    def read(self, topic: str, *_: int) -> Iterator[Any]:
+        for value in list(self._topics.get(topic, ())):
+            yield SimpleNamespace(value=lambda value=value: value, key=lambda: b"partition/0")
+
+    def bounds(self, *_: object) -> tuple[int, int]:
+        return 0, 0
+
+
+class NoWorker(Topics):
+    """Nobody folds."""
+
+    def fold(self) -> None:
+        pass
+
+
+def client_of(topics: type[Topics], entries: list[tuple[tuple[str, int], Event]]) -> Client:
+    client = Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}))
+    client.reader = topics(client, entries)  # type: ignore[assignment]
+    return client
+
+
+def waited_for(entries: list[tuple[tuple[str, int], Event]], topics: type[Topics] = Topics) -> list[Event]:
+    """What somebody is told who waits for the outcome of a skip for no time."""
+    client = client_of(topics, entries)
+    posted = PostedSkip(COMMAND, client, "partition/0", "operator-commands", PARTITION, OWN, 0)
+    return [entry.event for entry in posted.outcome(0)]
+
+
+def test_a_skip_that_was_done_in_the_last_moment_is_done() -> None:
+    assert waited_for([ACCEPTED, SKIPPED]) == [ACCEPTED[1], SKIPPED[1]]
+
+
+@pytest.mark.parametrize(
+    ("told", "entries"),
+    [
+        (CommandRejected, [(IT, Rejected("SkipRecord", RejectionCode.FAILED_PRECONDITION, "no"))]),
+        (CommandSkipped, [(IT, RecordSkipped("SkipRecord"))]),
+        (NotSkipped, [ACCEPTED, LAPSED]),
+    ],
+)
+def test_a_skip_that_came_to_nothing_in_the_last_moment_is_told_as_such(
+    told: type[Exception], entries: list[tuple[tuple[str, int], Event]]
+) -> None:
+    with pytest.raises(told):
+        waited_for(entries)
+
+
+def test_a_skip_whose_partition_has_not_come_to_its_record_is_told_as_such() -> None:
+    with pytest.raises(NoOutcome, match="is to be skipped"):
+        waited_for([ACCEPTED])
+
+
+def test_who_waits_for_a_skip_in_vain_hears_that_it_will_be_done() -> None:
+    with pytest.raises(
+        NoOutcome, match=r"Kafka has the skip: as soon as a worker runs, wf-commands\[0\]@7 is passed over"
+    ):
+        waited_for([], NoWorker)
+
+
+@pytest.mark.parametrize("topic", ["wf-commands", "external-events", "task-reports", "operator-commands"])
+def test_who_waits_for_another_record_in_vain_hears_that_it_will_be_decided(topic: str) -> None:
+    posted = Posted(client_of(NoWorker, []), "w", topic, PARTITION, OWN, 0)
+    with pytest.raises(NoOutcome) as told:
+        posted.outcome(0)
+    assert "Kafka has the record, and it is decided as soon as a worker comes to it" in str(told.value)
+    assert ("with the same id (--id) is safe" in str(told.value)) == (topic == "external-events")

@@ -1,0 +1,113 @@
+"""Whoever mistypes the name of a definition is told which one was probably meant, by every command that takes one."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from halter.cli import COMMANDS, load, main
+from halter.files.definition_files import read_definition_file
+from tests.halter.test_show import DEFINITIONS
+from tests.support.shard_rig import ShardRig
+from tests.support.stored_records import RigClient, connected_to
+
+NAMES_OF_DEFINITIONS = {"SPEC", "EVENT", "NAME", "FILE|NAME"}
+"""What help texts call an argument that may be one."""
+
+SPEC = """
+wf_specs:
+  - name: other
+    entrypoint: main
+    threads:
+      main:
+        nodes:
+          start: {kind: ENTRYPOINT, next: wait}
+          wait: {kind: EXTERNAL_EVENT, event: ggo, next: pay}
+          pay: {kind: TASK, task: chrage, next: tell}
+          tell: {kind: THROW_EVENT, event: toldd, next: done}
+          done: {kind: EXIT}
+"""
+TYPED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "run": (("crat", "--id", "w2"), ("; did you mean 'cart'?",)),
+    "send": (("w", "pokee"), ("; did you mean 'poke'?",)),
+    "spec show": (("crat",), ("; did you mean 'cart'?",)),
+    "spec get": (("gpo",), ("found none; did you mean 'go'? `halter spec list` shows all",)),
+    "spec put": (("defs.yaml",), ("(did you mean go?)", "(did you mean charge?)", "(did you mean told?)")),
+    "schemas show": (("RunWff",), ("did you mean 'RunWf'?",)),
+}
+"""Command -> what was typed -> what is said."""
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RigClient]:
+    monkeypatch.chdir(tmp_path)
+    registered = tmp_path / "registered.yaml"
+    text = DEFINITIONS.replace("name: s\n", "name: cart\n").lstrip()
+    registered.write_text(text + "tasks: {charge: {}}\nworkflow_events: {told: {}}\n")
+    (tmp_path / "defs.yaml").write_text(SPEC)
+    rig = ShardRig()
+    rig.turn(*read_definition_file(registered).commands)
+    client = RigClient(rig)
+    client.run_wf("cart", {}, wf_run_id="w", major=None, revision=None)
+    with connected_to(client):
+        yield client
+
+
+def halter(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["halter", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+    return end.value.code, "".join(capsys.readouterr())
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("command", TYPED)
+def test_the_name_that_was_probably_meant_is_told(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    typed, said = TYPED[command]
+    code, words = halter(capsys, *command.split(), *typed)
+    assert code == 1
+    for sentence in said:
+        assert sentence in " ".join(words.split())
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("command", ["run", "spec show"])
+def test_where_no_name_is_near_those_that_are_registered_are_told(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, words = halter(capsys, *command.split(), "zzz")
+    assert code == 1
+    assert "; registered are: cart" in " ".join(words.split())
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("command", ["run", "spec show"])
+def test_of_a_version_that_there_is_not_the_versions_are_told(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, words = halter(capsys, *command.split(), "cart", "--version", "7.7")
+    assert (code, "did you mean" in words) == (1, False)
+    assert "(registered: 0.0)" in words
+
+
+@pytest.mark.usefixtures("client")
+def test_nothing_is_suggested_where_a_refusal_is_about_something_else(capsys: pytest.CaptureFixture[str]) -> None:
+    code, words = halter(capsys, "run", "cart", "--id", "w")
+    assert (code, "did you mean" in words, "registered:" in words) == (1, False, False)
+
+
+def test_every_command_that_takes_the_name_of_a_definition_is_tried_here() -> None:
+    commands = {}
+    for name in COMMANDS:
+        command = load(name)
+        inner = getattr(command, "commands", {})
+        commands |= {f"{name} {key}": it for key, it in inner.items()} if inner else {name: command}
+    taking = {
+        name
+        for name, command in commands.items()
+        if any(
+            parameter.metavar in NAMES_OF_DEFINITIONS and not parameter.opts[0].startswith("-")
+            for parameter in command.params
+        )
+    }
+    assert taking == TYPED.keys() - {"spec put"}

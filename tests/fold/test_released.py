@@ -1,0 +1,238 @@
+"""Upgrades: what a released version wrote is read, means what it meant, and goes on.
+
+The recordings (`tests/released`) were made by the released code itself; see `tests/support/released.py`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from halter.files.scenario_document import read_scenario
+from halter.files.yaml_files import read_yaml
+from halter.scenarios.comparison import difference
+from processors.codec import Codec, Unencodable, UnknownRelease
+from processors.codec.dropped import is_default
+from processors.core.records.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf, TaskStatus
+from processors.core.records.events import LogEntry
+from processors.core.records.values import VariableType
+from processors.core.rules.context import Context
+from processors.core.rules.engine import attach, new_run, replay
+from tests.support.released import Output, ReleasedRun, recording, versions
+from tests.support.shard_rig import ShardRig
+
+DECIDED_OTHERWISE_SINCE: dict[str, str] = {
+    "N14-preemptive-all-earlier-events-in-order-of-arrival": (
+        "of early events of a `latest` interrupt only the newest is accepted; the others are superseded without it"
+    ),
+}
+"""Scenario -> why today's rules decide other events for the same inputs. A WfRun of an old log stays as it was."""
+
+
+SCENARIOS = Path(__file__).parent.parent / "scenarios"
+HALTED_AT_ITS_ARRIVAL = "S3.2-a-time-that-cannot-be-computed-at-arrival-fails-the-node-when-the-thread-runs"
+
+
+class Upgraded(ShardRig):
+    """Today's shard, on the topics that an old one has written."""
+
+    def learn(self, outputs: Sequence[Output]) -> None:
+        """Take the definitions that the old version has accepted."""
+        for output in outputs:
+            if output.topic == "definitions":
+                assert output.key is not None
+                self.view.apply(output.key, output.value, self.view.position + 1)
+
+    def wrote(self, outputs: Sequence[Output]) -> None:
+        """Take what the old version wrote as the content of the state topics."""
+        for output in outputs:
+            assert output.key is not None
+            if output.topic in self.tables:
+                table = self.tables[output.topic]
+                table.pop(output.key, None) if output.value is None else table.update({output.key: output.value})
+
+
+def events_of(outputs: Sequence[Output], rig: ShardRig) -> list[LogEntry]:
+    return [rig.codec.decode(it.value) for it in outputs if it.topic == "wf-events" and it.value is not None]  # type: ignore[misc]
+
+
+SAID_BESIDES_SINCE = {
+    ("ExternalEventPosted", "keeps_outcomes"): "the row of an ExternalEvent says what became of it in each thread",
+}
+"""A field that the released records did not have -> why today's are given it, whatever is decided."""
+
+
+def sentences_aside(value: Any) -> Any:
+    """Records as nested tuples without what they say to people, which may be said better, and what is said besides."""
+    if is_dataclass(value):
+        kind = type(value).__name__
+        names = [it.name for it in fields(value) if it.name != "message" and (kind, it.name) not in SAID_BESIDES_SINCE]
+        return kind, *((name, sentences_aside(getattr(value, name))) for name in names)
+    if isinstance(value, list | tuple):
+        return tuple(map(sentences_aside, value))
+    return {key: sentences_aside(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+RUNS = [pytest.param(run, id=f"{version}-{run.scenario}") for version in versions() for run in recording(version)]
+
+SAID_OTHERWISE_SINCE = dict.fromkeys(
+    (
+        "E06-a-typed-event",
+        "N18-codes-of-rejections",
+        "S2.6-an-output-of-the-wrong-type-is-not-retried",
+        "S4.1-VAR_MUTATION_ERROR-for-a-wrong-output",
+        "S7-a-refused-command-changes-nothing",
+    ),
+    "a sentence no longer quotes the value, which may be masked",
+)
+"""Scenario -> why a sentence for people is another one; all else is the same."""
+
+UNCHANGED = [run for run in RUNS if run.values[0].scenario not in DECIDED_OTHERWISE_SINCE]  # type: ignore[union-attr]
+
+
+def test_every_release_is_recorded() -> None:
+    assert versions() == list(ShardRig().codec.schemas.versions)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_an_old_log_gives_the_old_state(run: ReleasedRun) -> None:
+    rig = Upgraded(run.limits, run.queues)
+    log: dict[str, list[LogEntry]] = {}
+    for turn in run.turns:
+        rig.learn(turn.outputs)
+        rig.wrote(turn.outputs)
+        for entry in events_of(turn.outputs, rig):
+            log.setdefault(entry.wf_run_id, []).append(entry)
+    context = Context(rig.view, run.limits)
+    restored = rig.restored().wf_runs
+    for wf_run_id, entries in log.items():
+        replayed = attach(replay(entries, new_run(wf_run_id)), context)
+        if wf_run_id in restored:
+            assert difference(attach(restored[wf_run_id], context), replayed) is None
+        else:
+            assert not replayed.exists
+            assert not replayed.external_events
+
+
+@pytest.mark.parametrize("version", versions())
+def test_what_is_said_besides_is_in_no_field_of_the_release(version: str) -> None:
+    codec = Codec.load(release=version)
+    assert [it for it in SAID_BESIDES_SINCE if codec.writes(*it)] == []
+
+
+@pytest.mark.parametrize("run", UNCHANGED)
+def test_a_worker_upgraded_at_any_moment_goes_on_as_the_old_one_did(run: ReleasedRun) -> None:
+    rig = Upgraded(run.limits, run.queues)
+    for turn in run.turns:
+        rig.shard = rig.restored()
+        entries = rig.log(*turn.inputs)
+        assert sentences_aside(entries) == sentences_aside(events_of(turn.outputs, rig))
+        rig.wrote(turn.outputs)
+
+
+@pytest.mark.parametrize("run", [run for run in UNCHANGED if run.values[0].scenario not in SAID_OTHERWISE_SINCE])  # type: ignore[union-attr]
+def test_told_to_write_a_release_a_worker_writes_what_that_release_did_byte_for_byte(run: ReleasedRun) -> None:
+    rig = Upgraded(run.limits, run.queues, release=run.version)
+    for turn in run.turns:
+        rig.shard = rig.restored()
+        written = len(rig.outputs)
+        rig.turn(*turn.inputs)
+        assert [Output(it.topic, it.key, it.value) for it in rig.outputs[written:]] == turn.outputs
+        rig.wrote(turn.outputs)
+
+
+def test_a_wf_run_of_a_release_keeps_the_external_event_defs_that_there_were_at_the_upgrade() -> None:
+    threads = {
+        "main": {
+            "interrupts": [{"event": "add", "handler": "on-add"}],
+            "nodes": {
+                "start": {"kind": "ENTRYPOINT", "next": "wait"},
+                "wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "done"},
+                "done": {"kind": "EXIT"},
+            },
+        },
+        "on-add": {
+            "variables": {"INPUT": {"type": "INT"}},
+            "nodes": {"start": {"kind": "ENTRYPOINT", "next": "done"}, "done": {"kind": "EXIT"}},
+        },
+    }
+    document = json.dumps({"name": "cart", "entrypoint": "main", "threads": threads})
+    old, new = ShardRig(release="0.1.0"), Upgraded()
+    for command in (
+        PutExternalEventDef("add", VariableType.STR),
+        PutExternalEventDef("add", VariableType.INT),
+        PutExternalEventDef("go"),
+        PutWfSpec("cart", document),
+        RunWf("w", "cart"),
+        ExternalEvent("later", "add", "e0", 0),
+    ):
+        old.turn(command)
+    assert list(old.tables["definitions"]) == [
+        b"EXTERNAL_EVENT_DEF/add/0.0",
+        b"EXTERNAL_EVENT_DEF/add/1.0",
+        b"EXTERNAL_EVENT_DEF/go/0.0",
+        b"WF_SPEC/cart/0.0",
+    ]
+    new.tables, new._ends = old.tables, old._ends
+    for key, value in old.tables["definitions"].items():
+        new.view.apply(key, value, new.view.position + 1)
+    new.crash()
+    new.turn(PutExternalEventDef("add", VariableType.STR))
+    assert b"EXTERNAL_EVENT_DEF/add/1.1" in new.tables["definitions"]
+    assert new.events(ExternalEvent("w", "add", "e1", "text")) == ["Rejected"]
+    assert "Resume" in new.events(ExternalEvent("w", "add", "e1", 7))
+    assert new.events(ExternalEvent("later", "add", "e1", "text")) == ["ExternalEventPosted"]
+    assert new.events(RunWf("later", "cart"))[:2] == ["WfRunStarted", "ExternalEventDropped"]
+    assert [event.status for event in new.shard.wf_runs["later"].external_events.values()] == ["UNCLAIMED", "DROPPED"]
+
+
+def test_what_a_release_has_no_field_for_is_refused_and_not_dropped() -> None:
+    codec = Codec.load(release="0.1.0")
+    run = new_run("w")
+    codec.encode(run)
+    run.quarantined_ms = 1
+    with pytest.raises(
+        Unencodable, match=r"schemas of 0.1.0 have a field for, found WfRun.quarantined_ms = 1: .*HALTER_SCHEMAS"
+    ):
+        codec.encode(run)
+
+
+@pytest.mark.parametrize("release", [None, "0.1.0"])
+def test_an_event_that_a_release_does_not_know_is_not_decided_while_it_is_written(release: str | None) -> None:
+    """A thread is halted in the command in which it comes to a SLEEP whose time cannot be computed."""
+    document = read_yaml(SCENARIOS / f"{HALTED_AT_ITS_ARRIVAL}.yaml").data
+    scenario, _ = read_scenario(document, lambda name: name)
+    assert scenario is not None
+    rig = ShardRig(release=release)
+    rig.turn(*scenario.definitions)
+    happened = rig.events(RunWf("w", "s"), ExternalEvent("w", "k", "1"), ExternalEvent("w", "rf", "1"))
+    assert ("ArrivalFailed" in happened) == rig.codec.knows("ArrivalFailed") == (release is None)
+    # Its handler has mended the Variable by the time that the thread runs, which is when 0.1.0 looks at it.
+    assert ("TimerArmed" in happened) == (release is not None)
+
+
+def test_a_release_that_never_was_cannot_be_written() -> None:
+    with pytest.raises(UnknownRelease, match=r"expected a released version \(0.1.0\), found '9'"):
+        Codec.load(release="9")
+
+
+@pytest.mark.parametrize(
+    ("value", "default", "same"),
+    [
+        (None, None, True),
+        (0, None, False),
+        (False, False, True),
+        ([], [], True),
+        ((), [], True),
+        (None, [], False),
+        ({"a": 1}, {}, False),
+        (b"", "", True),
+        (b"\xff", "\u00ff", True),
+        (TaskStatus.SUCCESS, "SUCCESS", True),
+    ],
+)
+def test_a_default_is_recognised_whatever_its_type(value: object, default: object, same: bool) -> None:
+    assert is_default(value, default) is same

@@ -1,0 +1,338 @@
+"""Whatever somebody gives to the client: it is refused at once with a sentence, or the engine takes the very bytes."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any, NamedTuple, get_args
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from halter.client.client import (
+    Client,
+    ClientClosed,
+    InvalidArgument,
+    NoSuchPartition,
+    Posted,
+    RecordTooLarge,
+    Sending,
+    key_of,
+    topic_of,
+)
+from processors.core.records.commands import (
+    Command,
+    DefinitionCommand,
+    ExternalEvent,
+    OperatorCommand,
+    PutExternalEventDef,
+    RunWf,
+    TaskStatus,
+)
+from processors.core.records.events import Rejected, RejectionCode, TaskRequest
+from processors.core.records.values import Timestamp, VariableType
+from processors.kafka.settings import Settings
+from tests.support.odd_values import BAD_VALUES, GOOD_VALUES, NAIVE, Odd, circle, nested
+from tests.support.records import records
+from tests.support.shard_rig import ShardRig
+
+EXAMPLES = int(os.environ.get("HALTER_EXAMPLES", "300"))
+sweep = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+COMMANDS: tuple[type, ...] = get_args(Command) + get_args(DefinitionCommand) + get_args(OperatorCommand)
+
+
+class Sent(NamedTuple):
+    topic: str
+    key: str
+    value: bytes
+    partition: int
+
+
+class Sender(Client):
+    """A client that keeps what it would hand to Kafka."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}, partitions=1))
+        self.sent: list[Sent] = []
+        self.reader.end = lambda *_: 0  # type: ignore[method-assign]
+
+    def _send(self, _: str, command: Any, value: bytes, partition: int = 0) -> tuple[int, int]:
+        self.sent.append(Sent(topic_of(command), key_of(command), value, partition))
+        return 0, 0
+
+
+@pytest.fixture(scope="module")
+def sender() -> Iterator[Sender]:
+    with Sender() as it:
+        yield it
+
+
+anything = st.one_of(
+    st.sampled_from(range(len(BAD_VALUES))).map(BAD_VALUES.__getitem__),
+    st.sampled_from(range(len(GOOD_VALUES))).map(GOOD_VALUES.__getitem__),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary(),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.text(st.characters()) | st.integers(), inner) | st.sets(st.integers())
+        ),
+        max_leaves=8,
+    ),
+    st.sampled_from([TaskStatus.SUCCESS, TaskStatus.EXCEPTION, TaskStatus.TIMEOUT, *VariableType, "INT"]),
+    st.sampled_from(["w", "-", "a/b", "x" * 129, "x" * 300, "x" * 1_500, "TIMEOUT", "task-reports"]),
+)
+
+
+def dead_letters(sent: Sent) -> list[str]:
+    """What an engine of one partition makes of a record."""
+    rig = ShardRig()
+    rig.awaits_definitions = False
+    before = len(rig.outputs)
+    rig.turn(rig.record(sent.topic, sent.key.encode(), sent.value)._replace(partition=sent.partition))
+    return [str(it.headers) for it in rig.outputs[before:] if it.topic == "dead-letters"]
+
+
+def made(kind: type, arguments: dict[str, Any]) -> Any:
+    """A command with whatever is in it, also where its class would check."""
+    command = kind.__new__(kind)
+    for field in fields(kind):
+        setattr(command, field.name, arguments[field.name])
+    return command
+
+
+@st.composite
+def any_commands(draw: st.DrawFn) -> Any:
+    """Mostly right, so that each field is the only one that is wrong often enough."""
+    kind = draw(st.sampled_from(COMMANDS))
+    right = draw(records(kind.__name__))
+    wrong = draw(st.sets(st.sampled_from([field.name for field in fields(kind)]), max_size=2))
+    values = {field.name: getattr(right, field.name) for field in fields(kind)}
+    return made(kind, {name: draw(anything) if name in wrong else value for name, value in values.items()})
+
+
+@sweep
+@given(command=any_commands())
+def test_any_command_with_any_arguments_is_refused_at_once_or_is_no_dead_letter(sender: Sender, command: Any) -> None:
+    try:
+        value = sender.check(command)
+    except InvalidArgument:
+        return
+    kind = type(command).__name__
+    partition = command.partition if kind == "SkipRecord" else 0
+    if partition:
+        return  # `Client.skip` knows which partitions there are
+    assert dead_letters(Sent(topic_of(command), key_of(command), value, partition)) == []
+    read = sender.codec.decode(value)
+    for field in fields(command):
+        assert as_json(getattr(read, field.name)) == as_json(getattr(command, field.name))
+
+
+def as_json(value: Any) -> str:
+    """A text that tells 1, 1.0 and True apart, and a list from no tuple."""
+    return json.dumps(value, default=repr, sort_keys=True)
+
+
+@pytest.mark.parametrize("number", range(len(BAD_VALUES)))
+def test_what_is_no_value_is_refused_wherever_values_go(sender: Sender, number: int) -> None:
+    value = BAD_VALUES[number]
+    request = TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, 1)
+    for call in (
+        lambda: sender.run_wf("s", {"v": value}),
+        lambda: sender.post_external_event("w", "e", value),
+        lambda: sender.report_task(request, TaskStatus.SUCCESS, value),
+        lambda: sender.report_task(request, TaskStatus.EXCEPTION, failure_name="x", content=value),
+    ):
+        with pytest.raises(InvalidArgument):
+            call()
+
+
+@pytest.mark.parametrize("number", range(len(GOOD_VALUES)))
+def test_what_is_a_value_is_taken_wherever_values_go(sender: Sender, number: int) -> None:
+    value = GOOD_VALUES[number]
+    sender.sent.clear()
+    sender.run_wf("s", {"v": value}, wf_run_id="w")
+    sender.post_external_event("w", "e", value)
+    sender.report_task(TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, 1), TaskStatus.SUCCESS, value)
+    assert len(sender.sent) == 3
+    assert [dead_letters(sent) for sent in sender.sent] == [[], [], []]
+
+
+NOT_TEXT: list[Any] = [b"w", 5, True, 1.5, ["w"], {}, Odd(), "\ud800", ""]
+NOT_A_NUMBER: list[Any] = ["0", True, 1.0, b"0", [], Odd(), 2**63, -(2**70)]
+NOT_A_TYPE: list[Any] = ["INT", 1, TaskStatus.SUCCESS, Odd(), True]
+Call = Callable[[Sender, Any], object]
+ARGUMENTS: list[tuple[str, Call, list[Any]]] = [
+    ("run_wf spec", lambda it, bad: it.run_wf(bad), NOT_TEXT),
+    ("run_wf id", lambda it, bad: it.run_wf("s", wf_run_id=bad), [*NOT_TEXT, "a/b", "-a", "a" * 129]),
+    ("run_wf variables", lambda it, bad: it.run_wf("s", bad), [5, "v", [("a", 1)], Odd(), {5: 1}, {b"v": 1}]),
+    ("run_wf major", lambda it, bad: it.run_wf("s", major=bad), NOT_A_NUMBER),
+    ("run_wf revision", lambda it, bad: it.run_wf("s", revision=bad), NOT_A_NUMBER),
+    ("event id of the WfRun", lambda it, bad: it.post_external_event(bad, "e"), [None, *NOT_TEXT, "a b"]),
+    ("event name", lambda it, bad: it.post_external_event("w", bad), [None, *NOT_TEXT]),
+    ("event id", lambda it, bad: it.post_external_event("w", "e", event_id=bad), [*NOT_TEXT, "x" * 257]),
+    ("event thread", lambda it, bad: it.post_external_event("w", "e", thread=bad), [*NOT_A_NUMBER, -1]),
+    *(
+        (name, call, [None, *NOT_TEXT, "a/b"])
+        for name, call in (
+            ("stop", lambda it, bad: it.stop(bad)),
+            ("resume", lambda it, bad: it.resume(bad)),
+            ("rescue", lambda it, bad: it.rescue(bad)),
+            ("delete", lambda it, bad: it.delete(bad)),
+            ("quarantine", lambda it, bad: it.quarantine(bad)),
+            ("release", lambda it, bad: it.release(bad)),
+        )
+    ),
+    ("stop thread", lambda it, bad: it.stop("w", bad), [None, *NOT_A_NUMBER, -1]),
+    ("resume thread", lambda it, bad: it.resume("w", bad), [None, *NOT_A_NUMBER, -1]),
+    ("rescue thread", lambda it, bad: it.rescue("w", bad), [None, *NOT_A_NUMBER, -1]),
+    ("rescue skip", lambda it, bad: it.rescue("w", skip_current_node=bad), [None, 1, 0, "yes", Odd()]),
+    ("quarantine reason", lambda it, bad: it.quarantine("w", bad), [b"r", 5, "\ud800", "x" * 1_001]),
+    ("quarantine operator", lambda it, bad: it.quarantine("w", operator=bad), [b"r", 5, "x" * 257]),
+    ("skip topic", lambda it, bad: it.skip(bad, 0, 0), [None, b"t", 5, "\ud800"]),
+    ("skip partition", lambda it, bad: it.skip("task-reports", bad, 0), [None, *NOT_A_NUMBER]),
+    ("skip offset", lambda it, bad: it.skip("task-reports", 0, bad), [None, "0", True, 1.0, 2**63]),
+    ("WfSpec", lambda it, bad: it.put_wf_spec(bad, "s", 0), [None, b"{}", 5, Odd(), [], {"a": {1}}, circle(), {1: 2}]),
+    ("WfSpec name", lambda it, bad: it.put_wf_spec({}, bad, 0), [5, b"s", Odd(), "", "\ud800"]),
+    ("TaskDef name", lambda it, bad: it.put_task_def(bad, timeout_s=0), [None, *NOT_TEXT]),
+    ("TaskDef input", lambda it, bad: it.put_task_def("t", bad, timeout_s=0), [5, {"a": "INT"}, {5: VariableType.INT}]),
+    ("TaskDef output", lambda it, bad: it.put_task_def("t", output=bad, timeout_s=0), NOT_A_TYPE),
+    ("TaskDef queue", lambda it, bad: it.put_task_def("t", queue=bad, timeout_s=0), [b"q", 5, "\ud800"]),
+    ("ExternalEventDef name", lambda it, bad: it.put_external_event_def(bad, timeout_s=0), [None, *NOT_TEXT]),
+    ("ExternalEventDef", lambda it, bad: it.put_external_event_def("e", bad, timeout_s=0), NOT_A_TYPE),
+    ("WorkflowEventDef", lambda it, bad: it.put_workflow_event_def("e", bad, timeout_s=0), NOT_A_TYPE),
+    ("command", lambda it, bad: it.post(bad), [None, 5, "RunWf", Odd(), RunWf]),
+]
+
+
+@pytest.mark.parametrize(("call", "bad"), [(call, bad) for _, call, values in ARGUMENTS for bad in values])
+def test_an_argument_of_the_wrong_type_or_out_of_bounds_is_refused_at_once(
+    sender: Sender, call: Call, bad: Any
+) -> None:
+    sender.sent.clear()
+    with pytest.raises((InvalidArgument, NoSuchPartition)) as refused:
+        call(sender, bad)
+    assert "expected" in str(refused.value)
+    assert sender.sent == []
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ({"items": [1, {"price": 2**64}]}, "content['items'][1]['price']: expected a whole number of at most 64 bits"),
+        ({"k": float("nan")}, "content['k']: expected a finite number, found NaN"),
+        ({"k": [{1}]}, "content['k'][0]: expected null, true or false, a number of 64 bits, text, an object or a list"),
+        (nested(101), "content: expected JSON of at most 100 levels, found more"),
+        (2**63, "content: expected a whole number of at most 64 bits, found one of 65"),
+        (-(2**63) - 1, "content: expected a whole number of at most 64 bits, found one of 65"),
+        (Timestamp(2**63), "content: expected a Timestamp of milliseconds of at most 64 bits, found one of 65"),
+        (float("inf"), "content: expected a finite number, found Infinity"),
+        ({1: "x"}, "content: expected keys that are text, found a key that is int"),
+        ("\ud800", "found half of a surrogate pair"),
+        (NAIVE, "text, bytes, a Timestamp, a dict or a list, found datetime.datetime"),
+    ],
+)
+def test_the_sentence_says_where_and_what(sender: Sender, value: Any, sentence: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        sender.post_external_event("w", "e", value)
+    assert sentence in str(refused.value)
+
+
+def test_no_sentence_tells_a_value(sender: Sender) -> None:
+    secret = 4711_4711_4711_4711_4711_4711
+    for value in (secret, [secret], f"\ud800{secret}", {"k": f"{secret}\ud800"}, {float(secret): 1}):
+        with pytest.raises(InvalidArgument) as refused:
+            sender.post_external_event("w", "e", value)
+        assert "4711" not in str(refused.value)
+
+
+def test_many_variables_are_one_record(sender: Sender) -> None:
+    with pytest.raises(RecordTooLarge):
+        sender.run_wf("s", {f"v{number}": "x" * 10_000 for number in range(10_000)})
+
+
+@sweep
+@given(name=st.sampled_from(["w", "-", "a/b", "", "x" * 129]) | st.text(max_size=5), event_id=st.text(max_size=3))
+def test_an_id_that_the_client_refuses_is_one_that_the_engine_refuses(sender: Sender, name: str, event_id: str) -> None:
+    sender.sent.clear()
+    rig = ShardRig()
+    rig.turn(*(rig.record(it.topic, it.key.encode(), it.value) for it in [defined(sender)]))
+    try:
+        sender.post_external_event(name, "e", event_id=event_id)
+    except InvalidArgument:
+        if not name or any(0xD800 <= ord(letter) < 0xE000 for letter in name + event_id):
+            return  # the engine cannot be asked
+        outcomes = [entry.event for entry in rig.log(ExternalEvent(name, "e", event_id))]
+        assert [type(it) for it in outcomes] == [Rejected]
+        assert isinstance(outcomes[0], Rejected)
+        assert outcomes[0].code is RejectionCode.INVALID_ARGUMENT
+        return
+    (sent,) = sender.sent
+    assert rig.events(rig.record(sent.topic, sent.key.encode(), sent.value)) == ["ExternalEventPosted"]
+
+
+def defined(sender: Sender) -> Sent:
+    return Sent("definition-commands", "e", sender.codec.encode(PutExternalEventDef("e")), 0)
+
+
+@pytest.mark.parametrize("found", ["127.0.0.1:9392", {"bootstrap.servers": "127.0.0.1:9392"}, None])
+def test_a_client_is_made_of_settings(found: Any) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        Client(found)
+    assert str(refused.value) == (
+        f"Client: expected Settings (processors.kafka.settings.Settings.load(…)), found "
+        f"{'None' if found is None else type(found).__name__}"
+    )
+
+
+REQUEST = TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, 1)
+ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
+    "reach": lambda it: it.reach(0),
+    "put_wf_spec": lambda it: it.put_wf_spec("{}", "s"),
+    "put_task_def": lambda it: it.put_task_def("t"),
+    "put_external_event_def": lambda it: it.put_external_event_def("e"),
+    "put_workflow_event_def": lambda it: it.put_workflow_event_def("e"),
+    "refusals": lambda it: it.refusals([PutExternalEventDef("e")]),
+    "put": lambda it: it.put(PutExternalEventDef("e")),
+    "definitions": lambda it: it.definitions(),
+    "external_event_def": lambda it: it.external_event_def("w", "e"),
+    "run_wf": lambda it: it.run_wf("s"),
+    "post_external_event": lambda it: it.post_external_event("w", "e"),
+    "stop": lambda it: it.stop("w"),
+    "resume": lambda it: it.resume("w"),
+    "rescue": lambda it: it.rescue("w"),
+    "delete": lambda it: it.delete("w"),
+    "quarantine": lambda it: it.quarantine("w"),
+    "release": lambda it: it.release("w"),
+    "skip": lambda it: it.skip("wf-commands", 0, 0),
+    "report_task": lambda it: it.report_task(REQUEST, TaskStatus.SUCCESS),
+    "post": lambda it: it.post(RunWf("w", "s")),
+    "post_all": lambda it: it.post_all([RunWf("w", "s")]),
+    "send_soon": lambda it: it.send_soon(RunWf("w", "s")),
+    "until_delivered": lambda it: it.until_delivered([Sending("wf-commands", "RunWf")]),
+    "show": lambda it: it.show("w"),
+    "ended": lambda it: it.ended("w"),
+    "history": lambda it: list(it.history("w").entries),
+    "outcome": lambda it: Posted(it, "w", "wf-commands", 0, 0, 0).outcome(0),
+    "until_ended": lambda it: Posted(it, "w", "wf-commands", 0, 0, 0).until_ended(0),
+}
+
+
+def closed_client() -> Client:
+    client = Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}, partitions=1))
+    client.close()
+    return client
+
+
+@pytest.mark.parametrize("asks", ASKS_KAFKA)
+def test_a_closed_client_says_so_whatever_it_is_asked(asks: str) -> None:
+    with pytest.raises(ClientClosed, match="this Client is closed"):
+        ASKS_KAFKA[asks](closed_client())
+
+
+def test_all_that_a_client_does_is_asked_of_a_closed_one() -> None:
+    does = {name for name, it in vars(Client).items() if callable(it) and not name.startswith("_")}
+    assert does - {"check", "close"} == set(ASKS_KAFKA) - {"outcome", "until_ended"}
+
+
+def test_a_client_may_be_closed_twice() -> None:
+    closed_client().close()

@@ -1,0 +1,227 @@
+"""What the command line says of how it is used, with nothing running."""
+
+import io
+import json
+import re
+import shlex
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from halter.cli import scenario
+from halter.cli.client import BadValue, typed_value, typed_values
+from halter.cli.usage import UsageMistake
+from halter.files.json_tokens import is_json
+from halter.scenarios.files import FileVerdict
+from processors.core.records.values import VariableType, check_value, from_json
+from tests.support.command_line import halter, logging_as_before
+
+ROOT = Path(__file__).parents[2]
+NOWHERE = ("-b", "127.0.0.1:1", "--connect-timeout", "0.3")
+CART = ROOT / "examples" / "cart" / "cart.yaml"
+
+
+@pytest.fixture(autouse=True)
+def no_traces() -> Iterator[None]:
+    """Leave logging to the tests after this one as it was."""
+    with logging_as_before():
+        yield
+
+
+# halter spec show.
+
+
+def test_spec_show_reads_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(CART.read_bytes())))
+    code, out, _ = halter(capsys, "spec", "show", "-")
+    assert (code, json.loads(out)["name"]) == (0, "cart")
+
+
+def test_a_folder_of_the_same_name_is_no_wf_spec_document(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT / "examples")
+    code, _, err = halter(capsys, "spec", "show", "cart", *NOWHERE)
+    assert code == 1
+    assert "127.0.0.1:1" in err, "it is looked for where WfSpecs are registered"
+
+
+def test_a_file_has_no_version(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = halter(capsys, "spec", "show", str(CART), "--version", "7.7")
+    assert code == 2
+    assert err == (
+        f"halter: --version: expected the name of a registered WfSpec with it, found the file {CART}; a file has no "
+        "version, leave --version out\n"
+    )
+
+
+# Wrong use.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "cart", "--version", "x"], "--version: expected MAJOR or MAJOR.REVISION, found 'x'"),
+        (["spec", "show", "cart", "--version", "x"], "--version: expected MAJOR or MAJOR.REVISION, found 'x'"),
+        (["run", "cart", "--var", "foo"], "--var: expected NAME=VALUE, found 'foo'"),
+        (["show", "w", "-X", "foo"], "--property: expected KEY=VALUE, found no '=' in 'foo'"),
+        (
+            ["scenario", "run", "a.yaml", "--prefix", "p"],
+            "--prefix: only for scenarios on Kafka; add --bootstrap, or leave this out",
+        ),
+        (
+            ["topics", "plan", "--replication", "foo"],
+            "--replication: expected a whole number of at least 1 or auto, found 'foo'",
+        ),
+        (
+            ["worker", "--slot", "a", "--processes", "2"],
+            "--slot is for one process; with --processes use --slot-prefix",
+        ),
+        (["broker", "--brokers", "2"], "--brokers: expected 1 or 3, found 2: two cannot outvote the loss of one"),
+        (["broker", "--brokers", "0"], "--brokers: expected 1 or 3, found 0"),
+        (["broker", "--brokers", "4"], "--brokers: expected 1 or 3, found 4"),
+        (["worker", "--slot-prefix", "a"], "--slot-prefix is for several --processes; for one process use --slot"),
+        (
+            ["worker", "--processes", "2", "--health-port", "65535"],
+            "--health-port: expected a port that has 1 more above it for --processes 2, found 65535",
+        ),
+        (
+            ["worker", "--health-host", "::"],
+            "--health-host (HALTER_HEALTH_HOST): expected a --health-port with it, found none",
+        ),
+        (["show", "\udcff"], "expected text in UTF-8, found '\\udcff'"),
+        (["history", "\udcff"], "expected text in UTF-8, found '\\udcff'"),
+        (["send", "w", "e", "\udcff"], "expected text in UTF-8, found '\\udcff'"),
+        (["run", "cart", "--var", "a=\udcff"], "expected text in UTF-8, found 'a=\\udcff'"),
+    ],
+    ids=lambda it: " ".join(it).encode("ascii", "replace").decode() if isinstance(it, list) else "",
+)
+def test_wrong_use_ends_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str) -> None:
+    assert halter(capsys, *arguments) == (2, "", f"halter: {sentence}\n")
+
+
+# What is typed for a value.
+
+
+OUT_OF_BOUNDS = {
+    "9" * 20: "expected a whole number of at most 64 bits, found one of 68",
+    str(-(2**64)): "at most 64 bits, found one of 65",
+    str(10**40): "at most 64 bits, found one of 134",
+    "-" + "9" * 5_000: "at most 64 bits, found one of 5000 digits",
+    "1e400": "expected a finite number, found a number too large for a DOUBLE",
+    "[1, -1e400]": "it[1]: expected a finite number, found a number too large for a DOUBLE",
+    '{"a": [1, 99999999999999999999]}': "['a'][1]: ",
+    '{"a": {"b": 1, "c": 2, "b": 3}}': "expected each key once, found 'b' again",
+    "[" * 101 + "]" * 101: "at most 100 levels",
+    "[" * 50_000 + "]" * 50_000: "at most 100 levels",
+    '{"a": NaN}': "expected a finite number, found NaN",
+    "[Infinity]": "expected a finite number, found Infinity",
+    "[-Infinity]": "expected a finite number, found -Infinity",
+    '"\\ud800"': "half of a surrogate pair",
+    '{"\\ud800": 1}': "half of a surrogate pair",
+    "[" + "1," * 300_000 + "1]": "at most 262144 bytes",
+}
+
+
+@pytest.mark.parametrize("declared", [None, VariableType.JSON_OBJ, VariableType.INT, VariableType.BOOL])
+@pytest.mark.parametrize(("text", "sentence"), OUT_OF_BOUNDS.items(), ids=[text[:20] for text in OUT_OF_BOUNDS])
+def test_json_that_can_be_no_value_is_no_text_either(text: str, sentence: str, declared: VariableType | None) -> None:
+    with pytest.raises(BadValue, match=re.escape(sentence)) as refused:
+        typed_value(text, declared, "--var it")
+    assert str(refused.value).startswith("--var it")
+
+
+@pytest.mark.parametrize("text", [*OUT_OF_BOUNDS, "{", "NaN", "text"])
+def test_a_str_is_the_text_as_it_stands(text: str) -> None:
+    if not text.startswith('"'):
+        assert typed_value(text, VariableType.STR) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "text", "NaN", "Infinity", "-Infinity", "oops}", "007", "'a'", "1 2", "nan", "a [1] {}"]
+)
+def test_what_is_no_json_and_does_not_begin_as_json_does_is_text(text: str) -> None:
+    assert typed_value(text) == text
+
+
+MEANT_AS_JSON = {
+    '{"a": 1': "found its end at column 8",
+    "{a: 1}": "found 'a' at column 2",
+    "[1,": "found its end at column 4",
+    "[1, 2}": "found '}' at column 6",
+    ' [1] "x"': "found '\"' at column 6",
+    '"unterminated': "found a quotation mark that is not closed at column 1",
+    '{"a": "b}': "found a quotation mark that is not closed at column 7",
+    '{"a" "b"}': "found '\"' at column 6",
+    '{"a":\n  oops}': "found 'o' at line 2, column 3",
+    "{": "found its end at column 2",
+}
+
+
+@pytest.mark.parametrize("declared", [None, VariableType.JSON_OBJ, VariableType.JSON_ARR, VariableType.INT])
+@pytest.mark.parametrize(("text", "found"), MEANT_AS_JSON.items())
+def test_what_begins_as_json_does_and_is_none_is_wrong_use_with_its_place(
+    text: str, found: str, declared: VariableType | None
+) -> None:
+    with pytest.raises(BadValue) as refused:
+        typed_value(text, declared)
+    sentence, hint = str(refused.value).split("; to send it as text put it in quotation marks: ")
+    assert sentence == f"CONTENT: expected JSON, {found}"
+    [typed] = shlex.split(hint)
+    assert typed_value(typed) == text
+
+
+def test_the_hint_about_a_long_text_does_not_repeat_it() -> None:
+    with pytest.raises(BadValue, match=re.escape("""in quotation marks: '"…"'""")):
+        typed_value("{" + "x" * 10_000)
+
+
+@pytest.mark.parametrize("text", MEANT_AS_JSON)
+def test_text_for_a_str_may_begin_as_json_does(text: str) -> None:
+    assert typed_values({"it": text}, {"it": VariableType.STR}) == {"it": text}
+
+
+@settings(max_examples=300)
+@given(st.text(st.sampled_from('{}[]",:0123456789.eE-+ \\ud8aNtrufls')) | st.text())
+def test_whatever_is_typed_is_a_value_or_refused(text: str) -> None:
+    try:
+        value = typed_value(text)
+    except BadValue:
+        return
+    check_value(value, "it")
+    if value == text:
+        assert not is_json(text)
+        assert not text.strip(" \t\r\n").startswith(("{", "[", '"'))
+    else:
+        assert from_json(text) == value
+
+
+def test_what_is_typed_wrong_is_wrong_use() -> None:
+    with pytest.raises(BadValue):
+        typed_values({"it": '{"a": 1, "a": 2}'}, {})
+    assert issubclass(BadValue, UsageMistake)
+
+
+def test_ctrl_c_between_two_scenarios_removes_what_they_have_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[bool] = []
+
+    def verdicts() -> Generator[FileVerdict, None, None]:
+        try:
+            yield FileVerdict("a.yaml", "a", 1)
+        finally:
+            removed.append(True)
+
+    def interrupted(_: FileVerdict) -> list[str]:
+        raise KeyboardInterrupt
+
+    held = verdicts()  # as a traceback holds it, until a process ends that waits for nobody
+    monkeypatch.setattr(scenario, "in_memory", lambda _: held)
+    monkeypatch.setattr(scenario, "lines", interrupted)
+    code, _, _ = halter(capsys, "scenario", "run", "a.yaml")
+    assert (code, removed) == (130, [True])

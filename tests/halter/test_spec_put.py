@@ -1,0 +1,212 @@
+"""`halter spec put`: all definitions of all files are registered, or nothing is sent."""
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from halter.cli import main
+from halter.client.client import NoOutcome, NotDelivered, PlaceUnknown
+from processors.core.records.commands import (
+    DefinitionKind,
+    DeleteDefinition,
+    PutExternalEventDef,
+    PutTaskDef,
+    PutWfSpec,
+    PutWorkflowEventDef,
+)
+from processors.core.records.values import VariableType
+from tests.support.shard_rig import ShardRig
+from tests.support.stored_records import RigClient, connected_to
+
+FOUR = "external_events: {go: {}, add: {type: INT}}\nworkflow_events: {told: {type: STR}}\ntasks: {charge: {}}\n"
+
+
+def wf_spec(name: str = "w", *, variables: str = "{}", event: str = "go", task: str = "charge") -> str:
+    return f"""\
+  - name: {name}
+    entrypoint: main
+    threads:
+      main:
+        variables: {variables}
+        nodes:
+          start: {{kind: ENTRYPOINT, next: wait}}
+          wait: {{kind: EXTERNAL_EVENT, event: {event}, next: pay}}
+          pay: {{kind: TASK, task: {task}, next: done}}
+          done: {{kind: EXIT}}
+"""
+
+
+REQUIRED = json.dumps(
+    {
+        "name": "w",
+        "entrypoint": "main",
+        "threads": {
+            "main": {
+                "variables": {"n": {"type": "INT", "required": True}},
+                "nodes": {"a": {"kind": "ENTRYPOINT", "next": "b"}, "b": {"kind": "EXIT"}},
+            }
+        },
+    }
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def client() -> Iterator[RigClient]:
+    client = RigClient(ShardRig())
+    with connected_to(client):
+        yield client
+
+
+class Answer:
+    """What a command printed and how it ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def table(self) -> dict[str, str]:
+        """Definition -> outcome."""
+        rows = (line for line in self.out.splitlines() if line and not line.startswith(" "))
+        return {row[13:]: row[:13].strip() for row in rows}
+
+
+def put(capsys: pytest.CaptureFixture[str], *arguments: str) -> Answer:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["halter", "spec", "put", *arguments])
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    return Answer(int(code), *capsys.readouterr())
+
+
+def rows(client: RigClient) -> int:
+    return client.rig.view.position
+
+
+ALREADY_THERE: dict[str, tuple[Any, str]] = {
+    "a TaskDef is another": (PutTaskDef("charge", output=VariableType.INT), FOUR),
+    "a WorkflowEventDef is another": (PutWorkflowEventDef("told", VariableType.INT), FOUR),
+    "a required Variable had another type": (
+        PutWfSpec("w", REQUIRED),
+        FOUR + "wf_specs:\n" + wf_spec(variables="{n: {type: STR}}"),
+    ),
+    "a queue is not declared": (None, FOUR.replace("charge: {}", "charge: {queue: slow}")),
+    "a TaskDef is not registered": (None, FOUR + "wf_specs:\n" + wf_spec(task="other")),
+    "an ExternalEventDef is deleted": (
+        DeleteDefinition(DefinitionKind.EXTERNAL_EVENT_DEF, "gone"),
+        FOUR + "wf_specs:\n" + wf_spec(event="gone"),
+    ),
+}
+
+
+@pytest.mark.parametrize("why", ALREADY_THERE)
+def test_nothing_is_sent_if_anything_would_be_refused(
+    why: str, client: RigClient, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, text = ALREADY_THERE[why]
+    client.rig.turn(PutExternalEventDef("gone"), *([] if before is None else [before]))
+    registered = rows(client)
+    (folder / "defs.yaml").write_text(text)
+    answer = put(capsys, "defs.yaml")
+    assert (answer.code, client.sent, rows(client)) == (1, [], registered), answer.out
+    assert set(answer.table.values()) == {"refused", "not sent"}, answer.out
+    assert "defs.yaml:" in answer.out
+    assert "nothing was registered: 1 of " in answer.err
+    (as_data,) = [it for it in json.loads(put(capsys, "defs.yaml", "--json").out) if it["outcome"] == "refused"]
+    assert as_data["problems"][0].keys() == {"code", "message", "file", "line", "column"}
+
+
+def test_each_definition_is_new_or_a_new_version_or_unchanged(
+    client: RigClient, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A WfSpec may stand before what it names.
+    (folder / "w.yaml").write_text("wf_specs:\n" + wf_spec())
+    (folder / "defs.yaml").write_text(FOUR)
+    answer = put(capsys, "w.yaml", "defs.yaml")
+    assert (answer.code, answer.err) == (0, "")
+    names = ["ExternalEventDef go", "ExternalEventDef add", "WorkflowEventDef told", "TaskDef charge", "WfSpec w 0.0"]
+    assert answer.table == dict.fromkeys(names, "new")
+    assert put(capsys, "w.yaml", "defs.yaml").table == dict.fromkeys(names, "unchanged")
+    (folder / "defs.yaml").write_text(FOUR.replace("add: {type: INT}", "add: {type: STR}"))
+    (folder / "w.yaml").write_text("wf_specs:\n" + wf_spec(variables="{n: {type: INT}}"))
+    changed = {name: outcome for name, outcome in put(capsys, "defs.yaml", "w.yaml").table.items() if "new" in outcome}
+    assert changed.pop("WfSpec w 0.1") == "new version"
+    assert list(changed.values()) == ["new version"]
+    assert next(iter(changed)).startswith("ExternalEventDef add ")
+
+
+def test_what_was_deleted_is_new(client: RigClient, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    client.rig.turn(PutTaskDef("charge"), DeleteDefinition(DefinitionKind.TASK_DEF, "charge"))
+    (folder / "defs.yaml").write_text("tasks: {charge: {output: INT}}\n")
+    assert put(capsys, "defs.yaml").table == {"TaskDef charge": "new"}
+
+
+def test_definitions_come_from_standard_input(
+    client: RigClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.rig.turn(PutTaskDef("charge", output=VariableType.INT))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(FOUR.encode())))
+    answer = put(capsys, "-")
+    assert (answer.code, client.sent) == (1, [])
+    assert "-:3:9: tasks.charge: " in answer.out
+
+
+def test_what_another_client_registered_meanwhile_is_told_and_nothing_is_sent_after_it(
+    client: RigClient, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "defs.yaml").write_text(FOUR + "wf_specs:\n" + wf_spec())
+    client.before_put = lambda: client.rig.turn(PutWorkflowEventDef("told", VariableType.INT)) and None
+    answer = put(capsys, "defs.yaml")
+    assert answer.code == 1
+    assert answer.table == {
+        "ExternalEventDef go": "new",
+        "ExternalEventDef add": "new",
+        "WorkflowEventDef told": "refused",
+        "TaskDef charge": "not sent",
+        "WfSpec w": "not sent",
+    }
+    assert "2 of 5 definitions are registered: " in answer.err
+    assert [command.name for command in client.sent] == ["go", "add", "told"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (NoOutcome("no worker"), 1, "1 of 3 definitions is registered: no worker"),
+        (PlaceUnknown("no place"), 1, "1 of 3 definitions is registered: no place"),
+        (NotDelivered("no broker"), 1, "1 of 3 definitions is registered: no broker"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+    ids=lambda it: type(it).__name__ if isinstance(it, BaseException) else "",
+)
+def test_a_definition_of_which_nothing_is_heard_is_told_and_nothing_is_sent_after_it(
+    client: RigClient,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    (folder / "defs.yaml").write_text("tasks: {a: {}, b: {}, c: {}}\n")
+
+    def fails_at_the_second() -> None:
+        if client.sent:
+            raise error
+
+    client.before_put = fails_at_the_second
+    answer = put(capsys, "defs.yaml")
+    assert answer.code == code
+    assert answer.table == {"TaskDef a": "new", "TaskDef b": "not known", "TaskDef c": "not sent"}
+    assert said in answer.err

@@ -1,0 +1,204 @@
+"""Rules of topics.yaml: what the engine relies on holds, and a file that breaks it is refused by line and field."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from halter.topics.acls import Acl, UnknownService, acls, commands
+from processors.codec.resources import resource
+from processors.core.records.errors import HalterError
+from processors.kafka.settings import Settings
+from processors.kafka.topics import ROLES, Kind, Topics, TopicsFileError, UnknownTaskQueue
+
+TEXT = resource("topics.yaml").read_text(encoding="utf-8")
+TOPICS = Topics.load()
+
+
+def edited(tmp_path: Path, old: str, new: str) -> Path:
+    """A copy of topics.yaml in which the first `old` is `new`."""
+    assert old in TEXT, f"the test edits '{old}', which topics.yaml no longer has"
+    path = tmp_path / "topics.yaml"
+    path.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
+    return path
+
+
+def test_the_file_that_halter_carries_has_every_role():
+    assert {topic.declared_name for topic in TOPICS.all} == set(ROLES)
+    assert TOPICS.partitions == 8
+    assert TOPICS.inputs == ("wf-commands", "external-events", "task-reports")
+    assert TOPICS.state == ("wf-runs", "thread-runs", "wf-run-external-events", "kept-inputs", "fold-positions")
+
+
+def test_co_partitioned_topics_have_n_partitions_and_the_others_one():
+    topics = Topics.load(partitions=5)
+    single = {topics.definition_commands, topics.definition_events, topics.definitions}
+    assert topics.partitions == 5
+    assert {topic.name: topic.partitions for topic in topics.all} == {
+        topic.name: 1 if topic.name in single else 5 for topic in topics.all
+    }
+
+
+def test_every_record_has_a_schema_and_every_schema_of_a_record_a_topic():
+    schemas = resource("schemas")
+    named = {value for topic in TOPICS.all for value in topic.values} - {"bytes", "events/*"}
+    folders = ("commands", "definitions", "operator", "state", "tasks")
+    assert named == {path.stem for folder in folders for path in (schemas / folder).glob("*.avsc")}
+    assert any((schemas / "events").glob("*.avsc"))
+
+
+def test_inputs_take_their_time_from_the_broker_and_keep_it_as_long_as_the_log():
+    for name in TOPICS.inputs:
+        configs = TOPICS[name].configs
+        assert configs["message.timestamp.type"] == "LogAppendTime"
+        assert configs["retention.ms"] == TOPICS[TOPICS.wf_events].configs["retention.ms"]
+        assert configs["retention.bytes"] == "-1"
+
+
+def test_inputs_take_the_largest_batch_that_librdkafka_makes():
+    # batch.size and message.max.bytes default to 1,000,000; a batch that is refused loses all its records.
+    assert all(TOPICS[name].message_bytes_max > 1_000_000 for name in TOPICS.inputs)
+
+
+def test_state_is_compacted_in_small_segments():
+    for name in TOPICS.state:
+        configs = TOPICS[name].configs
+        assert configs["cleanup.policy"] == "compact"
+        assert int(configs["segment.bytes"]) <= 16 * 1024 * 1024
+        assert TOPICS[name].kind is Kind.STATE
+
+
+def test_a_prefix_is_put_before_topics_group_and_transactional_ids():
+    topics = Topics.load(prefix="staging.")
+    assert topics.wf_events == "staging.wf-events"
+    assert topics.group == "staging.halter"
+    assert topics.transactional_id(3) == "staging.halter-3"
+    assert all(topic.name == f"staging.{topic.declared_name}" for topic in topics.all)
+    worker = acls(topics, "worker")
+    assert all(acl.name.startswith("staging.") for acl in worker)
+
+
+def test_beside_a_release_a_topic_that_it_wants_in_another_shape_is_left_alone():
+    topics = Topics.load()
+    beside = topics.beside("0.1.0")
+    assert {it.declared_name for it in topics.all} - {it.declared_name for it in beside.all} == {"operator-commands"}
+    assert Settings.load(None, {"HALTER_SCHEMAS": "0.1.0"}, {}).topics().all == beside.all
+    assert topics.beside("0.2.0").all == topics.all
+
+
+def test_a_named_task_queue_is_a_topic_of_its_own(tmp_path: Path):
+    commented = re.search(r"  # (task-requests-gpu:\n(?:  # .*\n)+)", TEXT)
+    assert commented, "topics.yaml shows how a queue is declared"
+    declared = commented.group(0).replace("  # ", "  ")
+    topics = Topics.load(edited(tmp_path, commented.group(0), declared), prefix="p-")
+    assert topics.task_queue() == topics.task_queue("") == "p-task-requests"
+    assert topics.task_queue("gpu") == "p-task-requests-gpu"
+    assert topics["p-task-requests-gpu"].partitions == 8
+    assert any(acl.name == "p-task-requests-gpu" and acl.operation == "WRITE" for acl in acls(topics, "worker"))
+    with pytest.raises(UnknownTaskQueue, match=r"'cpu' is not declared .* gpu"):
+        topics.task_queue("cpu")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("group: halter", "group: [halter]", r":\d+: settings\.group: expected a text, found a list"),
+        ("partitions: 8", "partitions: 0", r"defaults\.partitions: expected a whole number of at least 1, found 0"),
+        ("partitions: 8", "partitions: true", r"defaults\.partitions: expected a whole number"),
+        ("  wf-events:", "  wf-event:", r": topics: expected a topic of Halter or a task queue .* found 'wf-event'"),
+        ("kind: input", "kind: log", r"wf-commands\.kind: expected 'input', .* found 'log'"),
+        ("kind: input", "kynd: input", r"topics\.wf-commands: expected one of .*kind.*, found 'kynd'"),
+        ("    key: wf_run_id\n", "", r"topics\.wf-commands: 'key' is missing"),
+        ("LogAppendTime", "CreateTime", r"message\.timestamp\.type: expected 'LogAppendTime'.* found 'CreateTime'"),
+        ("cleanup.policy: compact", "cleanup.policy: delete", r"cleanup\.policy: expected 'compact'"),
+        ("partitions: 1\n", "partitions: 2\n", r"definition-commands\.partitions: expected 1: its records"),
+        ("    key: wf_run_id\n", "    key: wf_run_id\n    partitions: 3\n", r"partitions: expected no such field"),
+        ("consumes: [wf-events, ", "consumes: [wf-event, ", r"consumes\[0\]: expected a topic of this file"),
+        ("principal: User:", "principal: ", r"principal: expected a principal such as"),
+        ("values: [bytes]", "values: []", r"dead-letters\.values: expected at least one record"),
+        ("  dead-letters:\n", "  dead-letters:\n  dead-letters:\n", r"'dead-letters' stands here and in line \d+"),
+        ("topics:\n", "topics: [\n", r"topics\.yaml:\d+: expected YAML, found"),
+    ],
+)  # fmt: skip
+def test_a_file_that_breaks_a_rule_is_refused_with_line_and_field(tmp_path: Path, old: str, new: str, expected: str):
+    path = edited(tmp_path, old, new)
+    with pytest.raises(TopicsFileError, match=expected) as refused:
+        Topics.load(path)
+    assert re.match(rf"{re.escape(str(path))}:\d+: ", str(refused.value))
+
+
+def test_dead_letters_must_hold_what_any_input_let_in(tmp_path: Path):
+    text = TEXT[TEXT.index("  dead-letters:") :]
+    path = edited(tmp_path, text, text.replace("max.message.bytes: 4194304", "max.message.bytes: 1048588", 1))
+    with pytest.raises(TopicsFileError, match=r"dead-letters\.configs\.max\.message\.bytes: expected more than"):
+        Topics.load(path)
+
+
+def test_an_error_names_the_line_where_people_look(tmp_path: Path):
+    path = edited(tmp_path, "kind: log", "kind: tasks")
+    line = path.read_text(encoding="utf-8").splitlines().index("    kind: tasks") + 1
+    with pytest.raises(TopicsFileError, match=rf":{line}: "):
+        Topics.load(path)
+
+
+def test_a_file_that_is_not_there_is_an_error_in_words(tmp_path: Path):
+    with pytest.raises(TopicsFileError, match=r"cannot read topics from .*none\.yaml"):
+        Topics.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("prefix", ["a b", "ü", "x/", "y" * 250])
+def test_a_prefix_that_kafka_does_not_take_is_refused(prefix: str):
+    with pytest.raises(HalterError, match="expected"):
+        Topics.load(prefix=prefix)
+
+
+def test_the_worker_may_do_what_the_engine_does_and_nobody_else_may_write_its_outputs():
+    rights = {(acl.name, acl.operation) for acl in acls(TOPICS, "worker")}
+    restored = (*TOPICS.state, TOPICS.definitions)
+    read = (*TOPICS.inputs, TOPICS.definition_commands, TOPICS.operator_commands, *restored)
+    outputs = (*restored, TOPICS.wf_events, TOPICS.definition_events, TOPICS.task_requests, TOPICS.dead_letters)
+    assert {(name, "READ") for name in read} <= rights
+    assert {(name, "WRITE") for name in (*outputs, TOPICS.wf_commands)} <= rights
+    assert {(TOPICS.group, "READ"), (f"{TOPICS.group}-", "WRITE")} <= rights
+    writers = {(acl.service, acl.name) for acl in acls(TOPICS) if acl.operation == "WRITE"}
+    assert {service for service, name in writers if name in outputs} == {"worker"}
+
+
+def test_whoever_reads_has_a_group_to_do_it_with():
+    groups = {acl.service: acl for acl in acls(TOPICS) if acl.resource_type == "GROUP"}
+    assert set(groups) == {service.name for service in TOPICS.services if service.consumes}
+    assert TOPICS.reader_group.startswith(groups["client"].name)
+    assert TOPICS.task_group.startswith(groups["task-worker"].name)
+
+
+def test_rights_come_as_kafka_acls_commands_that_name_each_resource_once():
+    rights = acls(TOPICS, "task-worker")
+    assert rights == [
+        Acl("task-worker", "User:halter-tasks", "TOPIC", "wf-events", "LITERAL", "READ"),
+        Acl("task-worker", "User:halter-tasks", "TOPIC", "task-requests", "LITERAL", "READ"),
+        Acl("task-worker", "User:halter-tasks", "TOPIC", "task-reports", "LITERAL", "WRITE"),
+        Acl("task-worker", "User:halter-tasks", "GROUP", "halter-tasks", "PREFIXED", "READ"),
+    ]
+    command = "kafka-acls --bootstrap-server kafka:9092 --add --allow-principal User:halter-tasks --operation"
+    assert list(commands(rights, "kafka:9092")) == [
+        "# task-worker",
+        f"{command} Read --topic wf-events --resource-pattern-type literal",
+        f"{command} Read --topic task-requests --resource-pattern-type literal",
+        f"{command} Write --topic task-reports --resource-pattern-type literal",
+        f"{command} Read --group halter-tasks --resource-pattern-type prefixed",
+    ]
+    described = [(acl.name, acl.operation) for acl in acls(TOPICS) if acl.operation == "DESCRIBE"]
+    assert len(described) == len(set(described))
+
+
+def test_an_unknown_service_is_refused_with_those_that_there_are():
+    with pytest.raises(UnknownService, match=r"'workers' is not in .*; there are: .*worker"):
+        acls(TOPICS, "workers")
+
+
+def test_the_table_in_the_docs_says_what_topics_yaml_says():
+    table = Path(__file__).parents[2] / "docs" / "topics_table.py"
+    checked = subprocess.run([sys.executable, table, "--check"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr

@@ -1,0 +1,49 @@
+"""Rules of batches."""
+
+import asyncio
+import gc
+from typing import Any
+
+from processors.fold.inputs import InputRecord
+from processors.runtime.group.calls import Watched
+from processors.runtime.group.errors import FoldFailed
+from processors.runtime.group.steps import Steps
+from processors.runtime.turn.batch import Batch
+from processors.runtime.turn.shards import OwnedShard
+from tests.support.counting_fold import CountingDefinitions, CountingFold
+
+
+def batch_of(values: list[bytes], until: float = float("inf")) -> Batch:
+    records = [InputRecord("wf-commands", 0, offset, 0, b"key", value) for offset, value in enumerate(values)]
+    shard = OwnedShard(0, CountingFold(0, CountingDefinitions()), {})
+    return Batch(shard, records, until, Watched("fold", 60), Steps())
+
+
+def test_a_second_failure_of_a_turn_is_not_reported_as_one_that_nobody_saw() -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def fold() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
+        batches = [batch_of([b'{"boom":true}']) for _ in range(2)]
+        for batch in batches:
+            with batch:
+                for record in batch:
+                    batch.fold.fold(record)
+        assert isinstance(batches[0].outputs.exception(), FoldFailed)
+        await asyncio.sleep(0)
+        del batches, batch
+        gc.collect()
+
+    asyncio.run(fold())
+    assert seen == []
+
+
+def test_a_batch_whose_time_is_used_up_gives_one_record_all_the_same() -> None:
+    async def fold() -> tuple[list[int], int]:
+        batch = batch_of([b"{}", b"{}", b"{}"], until=0.0)
+        with batch:
+            given = [record.offset for record in batch]
+            batch.hand_over([])
+        return given, batch.folded
+
+    assert asyncio.run(fold()) == ([0], 1)
