@@ -286,6 +286,8 @@ def history(
 
     With --json, each line is one event.
 
+    On a terminal this is a table, in which what is long is wrapped or cut with a `…`. Elsewhere each event is one line.
+
     - `halter history cart-1`
     - `halter history cart-1 --from-start --json`
 
@@ -293,8 +295,11 @@ def history(
     """
     import json
 
+    from rich.console import Console
+
     from halter.client.inspection import History
     from halter.show import history as history_text
+    from halter.show.history_table import WIDTH_MIN, print_table
     from halter.show.redaction import Redactor
 
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
@@ -308,8 +313,12 @@ def history(
         for entry in found.entries:
             typer.echo(json.dumps(history_text.entry_data(entry), ensure_ascii=False))
         return
-    for line in history_text.text(found):
-        typer.echo(line)
+    width = terminal_width()
+    if width is None or width < WIDTH_MIN:
+        for line in history_text.text(found, times=True):
+            typer.echo(line)
+    else:
+        print_table(found, Console(width=width, highlight=False))
     if not found.complete:
         note("earlier WfRuns with this id, if there were any, are left out; --from-start reads the whole log")
 

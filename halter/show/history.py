@@ -1,10 +1,11 @@
-"""The history of a WfRun as text: one line per event, each with the record that caused it.
+"""The history of a WfRun as lines: one per event, each with the record that caused it.
 
-    seq  event                                                                  cause
-      3  E  ExternalEventPosted  cancel e1                                      external-events[3]@41 e1
-      4  E  Halt                 #0  PENDING_INTERRUPT(e1)                      external-events[3]@41 e1
+    time                      seq  event                                            cause
+    2026-01-01T00:00:04.210Z    3  E  ExternalEventPosted  cancel e1                external-events[3]@41 e1
+    2026-01-01T00:00:04.210Z    4  E  Halt                 #0  PENDING_INTERRUPT(e1)  external-events[3]@41 e1
 
-Lines and words are those of `halter.show.log_text`. Used by the command line, the demo and failing tests.
+Lines and words are those of `halter.show.log_text`. The command line prints them where no person looks; the demo and
+failing tests print them without the time. `halter.show.history_table` makes a table for a terminal.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from halter.show.times import iso
 from processors.core.records.events import Cause, LogEntry
 from processors.core.records.model import NO_INCARNATION
 
+TIME_WIDTH: Final = len(iso(0))
 EVENT_WIDTH_MAX: Final = 110
 """A line that is longer pushes its own cause to the right, not everybody's."""
 
@@ -27,15 +29,22 @@ def cause_text(cause: Cause) -> str:
     return f"{cause.topic}[{cause.partition}]@{cause.offset}{name}"
 
 
-def lines(entries: Iterable[LogEntry], width: int | None = None) -> list[str]:
-    """One line per event, with columns that fit them. `width`: what is longer than this of an event is cut off."""
-    rows = [(str(entry.seq) if entry.seq else "-", cut(event_line(entry.event), width), entry) for entry in entries]
-    seq_width = max([3, *(len(seq) for seq, _, _ in rows)])
-    event_width = min(max([5, *(len(event) for _, event, _ in rows)]), EVENT_WIDTH_MAX)
-    head = f"{'seq':>{seq_width}}  {'event':<{event_width}}  cause"
+def seq_text(entry: LogEntry) -> str:
+    """The seq of an event; a dash where there is no WfRun to count for."""
+    return str(entry.seq) if entry.seq else "-"
+
+
+def lines(entries: Iterable[LogEntry], width: int | None = None, *, times: bool = False) -> list[str]:
+    """One line per event, with columns that fit them. `width`: what is longer than this of an event is cut off.
+
+    `times`: each line begins with the time of its event.
+    """
+    rows = [(iso(it.time_ms), seq_text(it), cut(event_line(it.event), width), cause_text(it.cause)) for it in entries]
+    seq_width = max([3, *(len(seq) for _, seq, _, _ in rows)])
+    event_width = min(max([5, *(len(event) for _, _, event, _ in rows)]), EVENT_WIDTH_MAX)
     return [
-        head,
-        *(f"{seq:>{seq_width}}  {event:<{event_width}}  {cause_text(entry.cause)}" for seq, event, entry in rows),
+        (f"{time:<{TIME_WIDTH}}  " if times else "") + f"{seq:>{seq_width}}  {event:<{event_width}}  {cause}"
+        for time, seq, event, cause in [("time", "seq", "event", "cause"), *rows]
     ]
 
 
@@ -44,21 +53,26 @@ def cut(line: str, width: int | None) -> str:
     return line if width is None or len(line) <= width else line[: width - 1] + "…"
 
 
-def text(history: History, width: int | None = None) -> Iterator[str]:
+def text(history: History, width: int | None = None, *, times: bool = False) -> Iterator[str]:
     """All of a history: a title for each incarnation, then its lines."""
     for number, incarnation in enumerate(history.incarnations):
         if number:
             yield ""
         yield _title(history.wf_run_id, incarnation)
-        yield from lines(incarnation.entries, width)
+        yield from lines(incarnation.entries, width, times=times)
 
 
 def _title(wf_run_id: str, incarnation: Incarnation) -> str:
     times = [entry.time_ms for entry in incarnation.entries]
     span = f"{iso(min(times))} to {iso(max(times))}"
+    return f"{wf_run_id}, {started_by(incarnation)}: {span}"
+
+
+def started_by(incarnation: Incarnation) -> str:
+    """The command that started a WfRun, for a title."""
     if incarnation.number == NO_INCARNATION:
-        return f"{wf_run_id}, while there was no WfRun: {span}"
-    return f"{wf_run_id}, started by wf-commands@{incarnation.number}: {span}"
+        return "while there was no WfRun"
+    return f"started by wf-commands@{incarnation.number}"
 
 
 def entry_data(entry: LogEntry) -> dict[str, Any]:

@@ -91,12 +91,18 @@ def event_line(event: Event) -> str:
     """One line for what happened."""
     match event:
         case Rejected():
-            return _line("R", event.command, "", f"{event.code}: {event.message}")
+            return _line("R", event.command, "", what_happened(event))
         case Ignored():
-            return _line("I", event.command, "", event.reason)
+            return _line("I", event.command, "", what_happened(event))
+        case _:
+            return _line("E", type(event).__name__, thread_of(event), what_happened(event))
+
+
+def thread_of(event: Event) -> str:
+    """The thread that an event is about, as `#1`; nothing if it is about the WfRun or its partition."""
+    match event:
         case WfRunStarted():
-            details = f"{event.wf_spec}, {event.thread_spec}{_values(event.variables)}"
-            return _line("E", "WfRunStarted", "#0", details)
+            return "#0"
         case (
             WfRunDeleted()
             | WfRunEnded()
@@ -108,10 +114,12 @@ def event_line(event: Event) -> str:
             | SkipAccepted()
             | SkipLapsed()
             | RecordSkipped()
+            | Rejected()
+            | Ignored()
         ):
-            return _line("E", type(event).__name__, "", _happened(event))
+            return ""
         case _:
-            return _line("E", type(event).__name__, f"#{event.thread}", _happened(event))
+            return f"#{event.thread}"
 
 
 def _line(mark: str, name: str, who: str, details: str) -> str:
@@ -143,8 +151,15 @@ def _asked(command: Command) -> str:
             assert_never(command)
 
 
-def _happened(event: Event) -> str:
+def what_happened(event: Event) -> str:
+    """The details of an event, without its name and its thread."""
     match event:
+        case Rejected():
+            return f"{event.code}: {event.message}"
+        case Ignored():
+            return event.reason
+        case WfRunStarted():
+            return f"{event.wf_spec}, {event.thread_spec}{_values(event.variables)}"
         case WfRunDeleted():
             return event.reason
         case WfRunEnded():
@@ -213,7 +228,7 @@ def _happened(event: Event) -> str:
         case RecordSkipped():
             name = "a record" if event.command is None else event.command
             return f"{name}{_by_operator(event.operator, event.reason, before=', ')}"
-        case ThreadHalted() | ThreadRetired() | WfRunStarted() | Rejected() | Ignored():
+        case ThreadHalted() | ThreadRetired():
             return ""
         case _:
             assert_never(event)

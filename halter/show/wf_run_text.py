@@ -4,7 +4,6 @@ The question it answers is why a WfRun is where it is: what each thread waits fo
 it, and which ExternalEvents came that nobody has claimed. A line that is longer than the terminal goes on below.
 """
 
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -14,6 +13,7 @@ from halter.show.log_text import failure_text, shown
 from halter.show.plain import plain, plain_field
 from halter.show.times import iso
 from halter.show.waiting_text import NO_BREAK, wait_data, wait_text
+from halter.show.wrapping import wrapped
 from processors.core.records.errors import HalterError
 from processors.core.records.model import ExternalEventStatus, Status, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.rules.context import WfSpecLookup
@@ -24,6 +24,9 @@ from processors.core.rules.waiting import Held, ToRun, waits_of
 INTERNAL: Final = frozenset({"changes", "index", "spec", "threads", "external_events", "kept_inputs", "command_ids"})
 INDENT: Final = " " * 7
 """Of what is said of a thread, below its line."""
+
+WIDTH_MIN: Final = 20
+"""In a terminal that is narrower than this, lines run over its edge."""
 
 Style = Callable[[str], str]
 """Gives the word for a status its colour."""
@@ -58,17 +61,8 @@ def _wrapped(line: str, indent: str, width: int | None) -> list[str]:
     """The line in as many as it takes; what belongs together is not parted."""
     if width is None:
         return [(indent + line).replace(NO_BREAK, " ")]
-    parts = textwrap.wrap(
-        line,
-        width,
-        initial_indent=indent,
-        subsequent_indent=f"{indent}  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-        drop_whitespace=True,
-        replace_whitespace=False,
-    )
-    return [part.replace(NO_BREAK, " ") for part in parts] or [indent]
+    parts = wrapped(line, max(width, WIDTH_MIN), indent=indent, hanging=f"{indent}  ")
+    return [part.replace(NO_BREAK, " ") for part in parts]
 
 
 Line = tuple[str, str, str]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from halter.cli import runs
 from halter.files.definition_files import read_definition_file
@@ -241,6 +242,20 @@ def test_what_each_of_thirty_threads_waits_for_is_read_in_eighty_columns(
     whole = printed(many, runs.show, "w", capsys=capsys)
     monkeypatch.setattr(runs, "terminal_width", lambda: None)
     assert " ".join(whole.split()) == " ".join(printed(many, runs.show, "w", capsys=capsys).split())
+
+
+def test_long_words_and_characters_of_two_cells_fit_the_terminal_too(
+    client: RigClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "terminal_width", lambda: 80)
+    later(client, 0, RunWf("w", "s", {"seen": "東京都" * 30}))
+    later(client, 1, StopWfRun("w"))
+    later(client, 1, ExternalEvent("w", "go", "g" * 200, None))
+    shown = printed(client, runs.show, "w", capsys=capsys)
+    assert max(map(cell_len, shown.splitlines())) <= 80
+    words = "".join(shown.split())
+    assert "東京都" * 19 in words
+    assert "unclaimed:go" + "g" * 200 in words
 
 
 def test_what_a_condition_waits_for_has_names_of_masked_variables_and_no_values(
