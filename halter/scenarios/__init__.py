@@ -1,8 +1,11 @@
 """Scenarios: tests of WfSpecs as documents. Given definitions, when these records arrive, then this is so.
 
-document     what a scenario document says, and everything that is wrong with one
-memory       the fold with nothing around it: the engine that scenarios run on without Kafka
-comparison   whether two states of a WfRun are the same
-found        what expectations look at, as plain data in the words of the document
-runner       the steps, one by one, to a verdict
+document     reads scenario documents, and collects everything that is wrong with one
+files        runs scenario files, and places every problem at its file, line and column
+definitions  registers definitions in memory
+memory       the fold alone: the engine that scenarios run on without Kafka
+comparison   compares two states of a WfRun
+found        shows a WfRun as plain data, in the words of the document, and compares it with what is expected
+runner       takes the steps, one by one, to a verdict
+kafka        runs the same scenarios on Kafka, with a real worker
 """

@@ -1,8 +1,8 @@
-"""Whether two WfRuns are in the same state, and where they differ first.
+"""Compares two states of a WfRun, and finds the first difference.
 
-Compared is what a fold goes on from: the row, every ThreadRun and ExternalEvent in their order, and the part of the
-index that follows from them. What is left out says nothing about the WfRun: changes still to be written, and who is
-parked where (restoring may name too many).
+It compares everything that a fold goes on from: the row, every ThreadRun and ExternalEvent in order, and the part of
+the index that follows from them. It leaves out the changes that are still to be written, and which threads are parked
+where: restoring may park more threads than the lost state had.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _NOT_STATE = frozenset({"changes", "index", "spec", "threads", "external_events"
 
 
 def difference(expected: WfRun, found: WfRun) -> str | None:
-    """The first thing that differs, as a sentence; None if nothing does."""
+    """Return the first difference as a sentence; None if there is none."""
     pairs = zip(_parts(expected), _parts(found), strict=False)
     for (name, one), (other_name, other) in pairs:
         if name != other_name:
@@ -25,7 +25,7 @@ def difference(expected: WfRun, found: WfRun) -> str | None:
 
 
 def _parts(run: WfRun) -> Iterator[tuple[str, str]]:
-    # As text: repr tells True from 1 and 1.0, and a NaN is the same as itself.
+    # Compared as text: repr tells True from 1 and 1.0, and a NaN equals itself.
     for item in fields(run):
         if item.name not in _NOT_STATE:
             yield item.name, repr(getattr(run, item.name))

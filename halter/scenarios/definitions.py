@@ -1,4 +1,4 @@
-"""Registers the definitions of a scenario in memory, by the rules by which the engine registers them."""
+"""Registers the definitions of a scenario in memory, by the engine's own rules."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from processors.core.wf_spec.definitions import Definitions, decide_definition
 
 
 class DefinitionsInMemory(Definitions):
-    """Definitions, and how many records of `definitions` they would be."""
+    """Registered definitions, and the number of records that they would be on the topic `definitions`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -16,7 +16,7 @@ class DefinitionsInMemory(Definitions):
         self._commands = 0
 
     def register(self, commands: Iterable[DefinitionCommand]) -> list[DefinitionProblem]:
-        """Take them one after the other; all that is wrong with those that were refused."""
+        """Register definitions one after the other, and return all problems of those that are refused."""
         problems: list[DefinitionProblem] = []
         for command in commands:
             cause = Cause("definition-commands", 0, self._commands, command.command_id, self.position)
@@ -31,6 +31,6 @@ class DefinitionsInMemory(Definitions):
 
 
 def register(commands: Iterable[DefinitionCommand]) -> tuple[DefinitionsInMemory, list[DefinitionProblem]]:
-    """The definitions, and all that is wrong with those that were refused."""
+    """Register definitions in a new registry. Return the registry, and all problems of those that are refused."""
     definitions = DefinitionsInMemory()
     return definitions, definitions.register(commands)

@@ -1,4 +1,4 @@
-"""Scenarios in files: read, run, judged; every problem with file, line and column."""
+"""Reads and runs scenario files. Every problem has its file, line and column."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,21 +17,21 @@ from processors.core.wf_spec.reader import DocumentProblem
 
 @dataclass(frozen=True, slots=True)
 class FileVerdict:
-    """What came of one file."""
+    """The result of one scenario file."""
 
     file: str
     name: str | None
-    """Of the scenario; None where the file is not one."""
+    """The name of the scenario; None if the file is no scenario."""
     steps: int
-    """How many were as expected."""
+    """The number of steps that went as expected."""
     problems: Sequence[Problem] = ()
-    """All that is wrong with the document, or the one thing that is not as it expects."""
+    """Everything that is wrong with the document, or the first thing that is not as it expects."""
     log: Sequence[str] = ()
-    """What had happened by then, one line per record."""
+    """The log up to the problem, one line per record."""
 
     @property
     def ok(self) -> bool:
-        """Whether all is as the scenario expects."""
+        """Return True if everything is as the scenario expects."""
         return not self.problems
 
 
@@ -40,7 +40,7 @@ Judge: TypeAlias = Callable[[Scenario], Verdict]
 
 
 def in_memory(scenario: Scenario) -> Verdict:
-    """Run a scenario on the fold alone."""
+    """Run a scenario in memory."""
     definitions, refused = register(scenario.definitions)
     verdict = judge_definitions(scenario, refused)
     if verdict is not None:
@@ -50,7 +50,7 @@ def in_memory(scenario: Scenario) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioFile:
-    """A document that was read, and is a scenario or has a verdict already."""
+    """A document that was read: a scenario, or a document that already has its verdict."""
 
     file: YamlFile | None
     scenario: Scenario | None
@@ -58,15 +58,15 @@ class ScenarioFile:
     definitions: Sequence[Written] = ()
 
     def judged_by(self, judge: Judge) -> FileVerdict:
-        """The verdict on it. Raises nothing for what is in it."""
+        """Return the verdict on this file. Mistakes in the file are part of the verdict, and raise nothing."""
         if self.unreadable is not None:
             return self.unreadable
         assert self.file is not None
         assert self.scenario is not None
         name = self.scenario.name
         if self.scenario.definitions_rejected is None:
-            # Found before they get to an engine, which tells no lines; an engine that accepts them all the same is
-            # what expect_definition_rejected is for.
+            # Definitions are checked here first, because an engine knows no lines. Scenarios that expect a refusal
+            # skip this check: only the engine shall refuse their definitions.
             refused = [_refused(one, problem) for one, problem in refusals(self.definitions)]
             if refused:
                 return FileVerdict(self.file.file, name, 0, refused)
@@ -83,7 +83,7 @@ def _refused(one: Written, problem: DocumentProblem) -> Problem:
 
 
 def read_file(path: Path) -> ScenarioFile:
-    """Read one scenario document; raises nothing for what is in it."""
+    """Read one scenario document. Mistakes in the file raise nothing: they are its verdict."""
     named = Files(path.parent)
     try:
         file = read_yaml(path)
@@ -104,7 +104,7 @@ def read_file(path: Path) -> ScenarioFile:
 
 
 def other_document(data: object) -> str | None:
-    """What a document is that somebody took for a scenario; None if it may be one."""
+    """Return the kind of a document that is no scenario, to tell whoever took it for one; None if it may be one."""
     if not isinstance(data, Mapping) or "steps" in data:
         return None
     if "threads" in data:
@@ -113,5 +113,5 @@ def other_document(data: object) -> str | None:
 
 
 def run_file(path: Path, judge: Judge = in_memory) -> FileVerdict:
-    """Run one scenario document; raises nothing for what is in it."""
+    """Run one scenario document. Mistakes in the file are part of the verdict, and raise nothing."""
     return read_file(path).judged_by(judge)

@@ -1,7 +1,7 @@
-"""What expectations look at, as plain data in the words of a scenario document, and how both are compared.
+"""Shows a WfRun as plain data, in the words of a scenario document, and compares it with what the document expects.
 
-Values stay what they are (a Timestamp is compared with its text or its milliseconds); all else is text, numbers, lists
-and mappings whose keys are the fields of the document.
+Values of Variables stay as they are: a Timestamp is compared with its text or its milliseconds. Everything else becomes
+text, numbers, lists, and mappings whose keys are the fields of the document.
 """
 
 import base64
@@ -29,23 +29,23 @@ _HALT_REASONS = get_args(HaltReason)
 
 @dataclass(frozen=True, slots=True)
 class WfRunFound:
-    """One WfRun as the engine under test shows it: its rows, also those of threads that have finished."""
+    """A WfRun as the engine under test shows it: its rows, and the last rows of its finished threads."""
 
     status: Status
     threads: Mapping[int, ThreadRun]
-    """In the hot state."""
+    """The threads in the hot state."""
     finished: Mapping[int, ThreadRun]
     external_events: Iterable[WfRunExternalEvent]
-    """In order of arrival."""
+    """The ExternalEvents in the order in which they arrived."""
     incarnation: int
 
     def thread(self, number: int) -> ThreadRun | None:
-        """A thread, finished or not."""
+        """Return a thread, finished or not; None if there is none of this number."""
         return self.threads.get(number) or self.finished.get(number)
 
 
 def wf_run(run: WfRunFound, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """What `expect` names of a WfRun: no more of it than is wanted, so a long history costs nothing."""
+    """Return the parts of a WfRun that `expect` names. Other parts are not built, so a long history costs nothing."""
     return {name: _PARTS[name](run, part) for name, part in wanted.items()}
 
 
@@ -78,7 +78,7 @@ def _variables(run: WfRunFound, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failure(one: Failure) -> dict[str, Any]:
-    """A failure with its chain of causes."""
+    """Return a failure with its chain of causes as data."""
     cause = None if one.cause is None else {"thread": one.cause_thread, **failure(one.cause)}
     return {
         "name": one.name,
@@ -90,7 +90,7 @@ def failure(one: Failure) -> dict[str, Any]:
 
 
 def event(one: Event) -> dict[str, Any]:
-    """An event's fields."""
+    """Return the fields of an event as data."""
     return {field.name: _plain(getattr(one, field.name)) for field in fields(one)}
 
 
@@ -155,7 +155,10 @@ _PARTS: dict[str, Callable[[WfRunFound, Any], Any]] = {
 
 
 def differences(expected: Any, found: Any, place: str = "") -> Iterator[str]:
-    """One sentence for each difference: of a mapping only what is written is compared, a list whole and in order."""
+    """Yield a sentence for each difference.
+
+    For a mapping, only the keys that are expected are compared. A list is compared as a whole, in order.
+    """
     match expected:
         case Mapping():
             if not isinstance(found, Mapping):

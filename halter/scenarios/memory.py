@@ -1,7 +1,7 @@
-"""The fold with nothing around it: an engine in memory, for scenarios, tests and searches.
+"""An engine in memory, for scenarios, tests and searches: the fold alone.
 
-It does what the owner of a partition does (fold a command, write the rows that changed, keep the log, fire the timers
-that are due) with dictionaries in the place of topics. Its clock is set by whoever uses it.
+It does what the owner of a partition does: it folds commands, writes the rows that changed, keeps the log, and fires
+the timers that are due. Dictionaries stand for topics. The caller sets its clock.
 """
 
 import pickle
@@ -30,28 +30,28 @@ from processors.fold.timers import WHOLE_WF_RUN
 
 TIMERS_PER_STEP_MAX = 100_000
 TOPICS: dict[type, str] = {ExternalEvent: "external-events", ReportTaskRun: "task-reports"}
-"""The topic of a command, where it is not `wf-commands`."""
+"""The topics of commands that do not go to `wf-commands`."""
 
 
 class RestoredStateDiffers(HalterError):
-    """What was restored is not what was lost: a bug of the engine. Report it with the scenario."""
+    """The restored state differs from the lost one: a bug of the engine. Report it with the scenario."""
 
 
 class TooManyTimers(HalterError):
-    """Timers fire without end within one step of the clock. The author of the WfSpec should act."""
+    """Too many timers fire within one step of the clock, probably in a loop. The author of the WfSpec should act."""
 
 
 Row = TypeVar("Row", ThreadRun, WfRun, WfRunExternalEvent)
 
 
 def _copy(row: Row) -> Row:
-    duplicate: Row = pickle.loads(pickle.dumps(row))  # noqa: S301  what was pickled a moment ago
+    duplicate: Row = pickle.loads(pickle.dumps(row))  # noqa: S301  pickled in the same line
     return duplicate
 
 
 @dataclass(slots=True)
 class Rows:
-    """What was written of one WfRun, as copies."""
+    """The rows of one WfRun as they were written: copies, which later changes of the WfRun do not touch."""
 
     wf_run: WfRun
     threads: dict[int, ThreadRun] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Rows:
     """The last row of each thread that has left the hot state."""
 
     def write(self, run: WfRun) -> None:
-        """Copy what has changed since the last time, as a turn writes it, and take note that it was written."""
+        """Copy the rows that changed since the last call, as a turn writes them, and clear the list of changes."""
         changes, run.changes = run.changes, Changes()
         if changes.deleted:
             self.threads, self.external_events, self.finished = {}, {}, {}
@@ -77,7 +77,7 @@ class Rows:
         self.wf_run = _copy(replace(run, threads={}, external_events={}, index=Index(), spec=None))
 
     def restore(self, context: Context) -> WfRun:
-        """The WfRun as a new owner of its partition reads it."""
+        """Return the WfRun as a new owner of its partition reads it."""
         run = _copy(self.wf_run)
         run.threads = {number: _copy(self.threads[number]) for number in sorted(self.threads)}
         events = sorted(self.external_events.values(), key=lambda event: event.posted_offset)
@@ -86,7 +86,7 @@ class Rows:
 
 
 class MemoryEngine:
-    """Folds commands for any number of WfRuns, one after the other."""
+    """An engine that folds commands for any number of WfRuns, one after the other."""
 
     def __init__(self, context: Context, start_ms: int) -> None:
         self.context = context
@@ -97,7 +97,7 @@ class MemoryEngine:
         self._offsets: dict[str, int] = {}
 
     def put(self, command: Command) -> list[LogEntry]:
-        """Append a command to its topic, with the clock's time, and fold it."""
+        """Append a command to its topic with the time of the clock, and fold it."""
         topic = TOPICS.get(type(command), "wf-commands")
         offset = self._offsets[topic] = self._offsets.get(topic, -1) + 1
         command_id = getattr(command, "command_id", None)
@@ -112,18 +112,18 @@ class MemoryEngine:
         return entries
 
     def put_all(self, commands: Iterable[Command]) -> None:
-        """Put one after the other."""
+        """Put commands one after the other."""
         for command in commands:
             self.put(command)
 
     def register(self, commands: Sequence[DefinitionCommand]) -> list[DefinitionProblem]:
-        """Have definitions registered; all that is wrong with those that were refused."""
+        """Register definitions, and return all problems of those that are refused."""
         definitions = self.context.definitions
         assert isinstance(definitions, DefinitionsInMemory), "these definitions are not this engine's to change"
         return definitions.register(commands)
 
     def pass_time(self, milliseconds: int) -> list[LogEntry]:
-        """Let time pass; timers fire when they are due, in the order (time, WfRun, thread, position, kind)."""
+        """Let time pass. Timers fire when they are due, in the order (time, WfRun, thread, position, kind)."""
         until_ms = self.time_ms + milliseconds
         entries: list[LogEntry] = []
         for _ in range(TIMERS_PER_STEP_MAX):
@@ -136,11 +136,11 @@ class MemoryEngine:
         raise TooManyTimers(f"expected at most {TIMERS_PER_STEP_MAX} timers in {milliseconds} ms, found more")
 
     def timers(self) -> list[TimerFired]:
-        """What is armed, as the commands that will be put when it is due."""
+        """Return all armed timers, as the commands that are put when they are due."""
         return [timer for run in self.runs.values() for timer in timers_of(run)]
 
     def find(self, wf_run_id: str) -> WfRunFound | None:
-        """A WfRun as its rows show it; None where none exists."""
+        """Return a WfRun as its rows show it; None if it does not exist."""
         run = self.runs.get(wf_run_id)
         if run is None or run.status is None:
             return None
@@ -148,9 +148,9 @@ class MemoryEngine:
         return WfRunFound(run.status, run.threads, finished, run.external_events.values(), run.incarnation)
 
     def crash(self) -> None:
-        """Lose the memory and restore it: from the rows and, to compare, from the log alone.
+        """Lose the memory and restore it from the rows. The log alone is replayed too, to compare.
 
-        Raises RestoredStateDiffers if either is not what was lost.
+        Raises RestoredStateDiffers if either differs from the lost state.
         """
         for wf_run_id, lost in self.runs.items():
             restored = self.rows[wf_run_id].restore(self.context)
@@ -159,17 +159,17 @@ class MemoryEngine:
             self.runs[wf_run_id] = restored
 
     def replayed(self, wf_run_id: str) -> WfRun:
-        """The WfRun as its log alone gives it."""
+        """Return the WfRun that a replay of its log gives."""
         run = replay(self.log_of(wf_run_id), new_run(wf_run_id))
         return attach(run, self.context)
 
     def log_of(self, wf_run_id: str) -> list[LogEntry]:
-        """The log of one WfRun."""
+        """Return the log of one WfRun."""
         return [entry for command, entries in self.log if command.wf_run_id == wf_run_id for entry in entries]
 
 
 def timers_of(run: WfRun) -> Iterator[TimerFired]:
-    """The timers of one WfRun: of its live threads' nodes, and of its retention."""
+    """Yield the timers of one WfRun: those of its live threads' nodes, and that of its retention."""
     for thread in run.threads.values():
         timer = thread.node.timer
         if timer is not None and thread.status not in TERMINAL:
@@ -180,7 +180,7 @@ def timers_of(run: WfRun) -> Iterator[TimerFired]:
 
 
 def firing_order(timer: TimerFired) -> tuple[int, str, int, int, str]:
-    """Timers fire in the order of this key."""
+    """Return the key by which timers are ordered to fire."""
     return timer.due_ms, timer.wf_run_id, timer.thread, timer.position, timer.kind
 
 

@@ -1,7 +1,7 @@
 """Takes a scenario step by step to a verdict.
 
-Knows what the steps mean and not how an engine works: the fold in memory and the whole of Kafka answer to the same
-few calls, so the same document gets the same verdict from both.
+This module knows what the steps mean, and not how an engine works. The engine in memory and the one on Kafka have the
+same few methods, so a document gets the same verdict from both.
 """
 
 import base64
@@ -49,51 +49,52 @@ from processors.core.rules.context import DefinitionLookup
 from processors.core.wf_spec.reader import path_text
 
 Turn = tuple[Command, list[LogEntry]]
-"""A command and what came of it."""
+"""A command and the log entries that it caused."""
 
 
 class Engine(Protocol):
-    """What runs the records of a scenario."""
+    """An engine that a scenario runs on."""
 
     log: list[Turn]
-    """Everything so far, in order."""
+    """All turns so far, in order."""
 
     def put_all(self, commands: Sequence[Command]) -> object:
-        """Records arrive, one after the other, and are folded; the log has a turn for each."""
+        """Fold commands one after the other. The log gets a turn for each."""
 
     def register(self, commands: Sequence[DefinitionCommand]) -> Sequence[DefinitionProblem]:
-        """Definitions are registered; all that is wrong with those that are refused."""
+        """Register definitions, and return all problems of those that are refused."""
 
     def pass_time(self, milliseconds: int) -> object:
-        """Time passes; what is due fires."""
+        """Let time pass, and fire the timers that are due."""
 
     def crash(self) -> None:
-        """Memory is lost and restored."""
+        """Lose the memory and restore it."""
 
     def find(self, wf_run_id: str) -> WfRunFound | None:
-        """A WfRun as it is now; None where none exists."""
+        """Return a WfRun as it is now; None if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a scenario ended."""
+    """The result of a scenario."""
 
     steps: int
+    """The number of steps that went as expected."""
     problem: str | None = None
-    """What was expected and what was found, and at which step; None if all was as expected."""
+    """The step, what was expected and what was found; None if everything was as expected."""
     path: tuple[str | int, ...] = ()
-    """Where that step is written."""
+    """The place of that step in the document."""
     log: Sequence[str] = ()
-    """The log so far, for a problem."""
+    """The log up to the problem."""
 
     @property
     def ok(self) -> bool:
-        """Whether all was as expected."""
+        """Return True if everything was as expected."""
         return self.problem is None
 
 
 class _Unexpected(Exception):
-    """Something is not as the scenario expects."""
+    """Something is not as the scenario expects. `run` makes a verdict of it."""
 
 
 def run(scenario: Scenario, engine: Engine, definitions: DefinitionLookup) -> Verdict:
@@ -109,7 +110,7 @@ def run(scenario: Scenario, engine: Engine, definitions: DefinitionLookup) -> Ve
 
 
 def _records_from(steps: Sequence[Step], number: int) -> Iterator[Command]:
-    """The records that arrive from a step on with nothing between them: what an engine may take at once."""
+    """Yield the records from one step on, up to the next step of another kind: an engine may take them at once."""
     for step in islice(steps, number, None):
         if not isinstance(step.does, Put):
             return
@@ -117,7 +118,7 @@ def _records_from(steps: Sequence[Step], number: int) -> Iterator[Command]:
 
 
 def _name_a_refusal(following: Iterable[Step]) -> bool:
-    """Whether one of the expectations that come next is that something was refused."""
+    """Return True if one of the expectations that follow directly is that something was refused."""
     for step in following:
         match step.does:
             case ExpectRejected():
@@ -133,7 +134,7 @@ def _name_a_refusal(following: Iterable[Step]) -> bool:
 
 
 def judge_definitions(scenario: Scenario, problems: Sequence[DefinitionProblem]) -> Verdict | None:
-    """The verdict where definitions were refused or should have been; None: go on and run the steps."""
+    """Return the verdict if definitions were refused, or should have been; None if the steps are to be run."""
     codes = [problem.code for problem in problems]
     sentences = _sentences(problems)
     wanted = scenario.definitions_rejected
@@ -153,24 +154,24 @@ def _sentences(problems: Iterable[DefinitionProblem]) -> str:
 
 
 class _Runner:
-    """The steps of one scenario on one engine."""
+    """Takes the steps of one scenario on one engine."""
 
     def __init__(self, engine: Engine, definitions: DefinitionLookup) -> None:
         self._engine, self._definitions = engine, definitions
         self._newest: list[Turn] = []
-        """What the step before brought about."""
+        """The turns of the step before."""
         self._ahead = 0
-        """How many of the engine's newest turns belong to steps that come next."""
+        """The number of the engine's newest turns that belong to steps not yet taken."""
         self._wf_specs: dict[str, WfSpecId] = {}
-        """WfRun -> its WfSpec, of those that were to be run."""
+        """WfRun id -> the WfSpec of its RunWf."""
 
     @property
     def seen(self) -> Sequence[Turn]:
-        """The log up to the newest step that was taken; the engine may be ahead of it."""
+        """The log up to the newest step that was taken. The engine may be ahead of it."""
         return self._engine.log[: len(self._engine.log) - self._ahead]
 
     def take(self, step: Step, records: Iterable[Command], following: Iterable[Step]) -> None:
-        """Take a step; `records` are those from this one on that no other step comes between.
+        """Take a step. `records` are the records from this step on, up to the next step of another kind.
 
         A refusal that none of the steps `following` expects is a failure.
         """
@@ -212,7 +213,7 @@ class _Runner:
                 self._engine.crash()
 
     def _typed(self, command: Command) -> Command:
-        """With the values of the document as their declared types are written in it (TIMESTAMP, BYTES)."""
+        """Return a command with its values as their declared types keep them (TIMESTAMP, BYTES)."""
         match command:
             case RunWf():
                 spec_id = self._definitions.latest_wf_spec(
@@ -243,14 +244,14 @@ class _Runner:
                 assert_never(command)
 
     def _report(self, report: Report) -> ReportTaskRun:
-        """The report with the identity of the attempt it is for: the one that is out, else the last that was."""
+        """Return the report with the identity of its attempt: the one that is out, else the last one."""
         asked = self._last_request(report)
         if asked is not None:
             incarnation, request = asked
             position, attempt, task_def = request.position, request.attempt, request.task_def
         else:
             run = self._engine.find(report.wf_run_id)
-            # There was no such attempt: it is for the engine to say so.
+            # There was no such attempt: the engine is to say so.
             thread = None if run is None else run.threads.get(report.thread)
             incarnation = NO_INCARNATION if run is None else run.incarnation
             position, attempt, task_def = (0 if thread is None else thread.node.position), report.attempt or 1, None
@@ -270,7 +271,7 @@ class _Runner:
         )
 
     def _last_request(self, report: Report) -> tuple[int, TaskAttemptRequested] | None:
-        """The newest request that a report can be for, with its incarnation."""
+        """Return the newest request that a report can be for, with its incarnation."""
         for command, entries in reversed(self._engine.log):
             if command.wf_run_id != report.wf_run_id:
                 continue
@@ -314,9 +315,9 @@ class _Runner:
 
 
 def _typed(value: Value, declared: VariableType | None) -> Value:
-    """A value of a document as its type keeps it, as in a WfSpec: TIMESTAMP from ISO 8601 or ms, BYTES from base64.
+    """Return a value of a document as its type keeps it: TIMESTAMP from ISO 8601 or ms, BYTES from base64.
 
-    What cannot be is left for the engine to refuse.
+    A value that does not fit its type is returned as it is, for the engine to refuse.
     """
     try:
         match declared, value:

@@ -1,8 +1,8 @@
-"""Scenarios through real Kafka and the real worker, to the verdicts that they get in memory.
+"""Runs scenarios on a real Kafka with a real worker, to the same verdicts as in memory.
 
-judge    one call of the command: scenario after scenario, each on an installation of its own
-place    that installation: topics, a worker, and their removal
+judge    runs the scenarios of one call of the command, each in a sandbox of its own
+sandbox  the topics and the worker of one scenario, and their removal
 workers  worker processes, started before they are needed
-engine   what the runner asks of an engine, by records in and records out
-view     what a consumer sees: outcomes, rows, task requests
+engine   the engine that the runner uses: it produces records and waits for their outcomes
+view     everything a consumer can see: outcomes, rows, task requests
 """

@@ -1,8 +1,8 @@
-"""Real Kafka and the real worker as an engine for scenarios: records go in, and what came of them is waited for.
+"""An engine for scenarios on a real Kafka with a real worker: it produces records and waits for their outcomes.
 
-Nothing here decides or folds. A record's time is the scenario's, outcomes are found on the log by their cause, and
-state is that of the rows, read to where they ended after the outcome was seen. Timers are fired by the worker: this
-finds in the rows which one is due next, sets the time, and lets one fire.
+This module neither decides nor folds. Each record gets the time of the scenario. An outcome is found on the log by its
+cause. The state is that of the rows, read up to where they ended when the outcome had been seen. The worker fires the
+timers: this module finds the timer that is due next in the rows, sets the time, and lets the worker fire it.
 """
 
 import time
@@ -15,7 +15,7 @@ from halter.client.client import Client, topic_of
 from halter.client.ids import new_id
 from halter.scenarios.comparison import difference
 from halter.scenarios.found import WfRunFound
-from halter.scenarios.kafka.view import Attempt, Place, View
+from halter.scenarios.kafka.view import Attempt, RecordAddress, View
 from halter.scenarios.kafka.workers import WorkerProcess
 from halter.scenarios.memory import RestoredStateDiffers, TooManyTimers, firing_order, timers_of
 from halter.scenarios.runner import Turn
@@ -36,26 +36,26 @@ from processors.core.rules.engine import attach, new_run, replay
 from processors.fold.inputs import WF_COMMANDS
 
 SILENCE_SECONDS: Final = 60.0
-"""How long an outcome may take. A worker that restarts is back within seconds, on a machine that does more besides."""
+"""How long an outcome may take. A worker that restarts is back within seconds, even on a busy machine."""
 
 POLL_SECONDS: Final = 0.05
 TIMERS_PER_STEP_MAX: Final = 10_000
 
 
 class NoOutcome(HalterError):
-    """The worker does not say what became of a record. The message has the end of the worker's log: report both."""
+    """A record has no outcome in time. The message has the end of the worker's log. Report both."""
 
 
 class Buried(HalterError):
-    """A record could not be taken and is on dead-letters. The author of the scenario should act."""
+    """The worker put a record on dead-letters. The author of the scenario should act."""
 
 
 class StateDisagrees(HalterError):
-    """Topics do not say the same: a bug of the engine. Report it with the scenario."""
+    """Two topics disagree: a bug of the engine. Report it with the scenario."""
 
 
 class KafkaEngine:
-    """Has records folded by a worker on Kafka, one after the other."""
+    """An engine whose records a worker on Kafka folds, one after the other."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class KafkaEngine:
         worker: WorkerProcess,
         restart: Callable[[], WorkerProcess],
     ) -> None:
-        """`restart` puts another worker in the place of the one that was killed."""
+        """`restart` starts another worker in place of one that was killed."""
         self.log: list[Turn] = []
         self.time_ms = start_ms
         self._client, self._view, self._worker, self._restart = client, view, worker, restart
@@ -75,11 +75,11 @@ class KafkaEngine:
 
     @property
     def definitions(self) -> DefinitionLookup:
-        """All that were accepted."""
+        """The accepted definitions."""
         return self._view.definitions
 
     def register(self, commands: Sequence[DefinitionCommand]) -> list[DefinitionProblem]:
-        """Have definitions registered; all that is wrong with those that were refused."""
+        """Register definitions, and return all problems of those that are refused."""
         problems: list[DefinitionProblem] = []
         for topic, offset in self._post(commands):
             self._until(lambda at=offset: self._view.definition_outcomes.get(at), (topic, offset))  # type: ignore[misc]
@@ -90,14 +90,14 @@ class KafkaEngine:
         return problems
 
     def put_all(self, commands: Sequence[Command]) -> None:
-        """Append commands to their topics, with the clock's time, and wait until all are folded."""
+        """Append commands to their topics with the time of the clock, and wait until all are folded."""
         for batch in _batches(commands):
-            places = self._post([self._knowing(command) for command in batch])
-            for command, place in zip(batch, places, strict=True):
-                self._settle(command, place)
+            addresses = self._post([self._knowing(command) for command in batch])
+            for command, address in zip(batch, addresses, strict=True):
+                self._note_outcome(command, address)
 
     def pass_time(self, milliseconds: int) -> None:
-        """Let time pass; the worker fires the timers that are due, one after the other."""
+        """Let time pass. The worker fires the timers that are due, one after the other."""
         until_ms = self.time_ms + milliseconds
         for _ in range(TIMERS_PER_STEP_MAX):
             self._catch_up()
@@ -111,20 +111,20 @@ class KafkaEngine:
         raise TooManyTimers(f"expected at most {TIMERS_PER_STEP_MAX} timers in {milliseconds} ms, found more")
 
     def crash(self) -> None:
-        """kill -9 of the worker; another one takes its place, and has restored when it answers.
+        """Kill the worker with kill -9, and start another one in its place. It has restored when this returns.
 
-        Raises RestoredStateDiffers if the rows, which it restores from, are not what the log says.
+        Raises RestoredStateDiffers if the rows, which the new worker restores from, differ from a replay of the log.
         """
         self._worker.kill()
         self._catch_up()
         for wf_run_id in {command.wf_run_id: None for command, _ in self.log}:
             self._compare(wf_run_id)
         self._worker = self._restart()
-        [place] = self._post([StopWfRun(new_id())])
-        self._outcome(place)
+        [address] = self._post([StopWfRun(new_id())])
+        self._outcome(address)
 
     def find(self, wf_run_id: str) -> WfRunFound | None:
-        """A WfRun as its rows show it; None where none exists. Raises StateDisagrees."""
+        """Return a WfRun as its rows show it; None if it does not exist. Raises StateDisagrees."""
         self._catch_up()
         run = self._view.wf_run(wf_run_id)
         if run is None or run.status is None:
@@ -134,16 +134,17 @@ class KafkaEngine:
         return WfRunFound(run.status, run.threads, finished, run.external_events.values(), run.incarnation)
 
     def _knowing(self, command: Command) -> Command:
-        """With the definitions that the worker must know before it decides."""
+        """Return a command with the position of the definitions that the worker must know before it decides."""
         position = self._view.definitions.position
         if position and isinstance(command, RunWf | ExternalEvent):
             return replace(command, definitions_position=position)
         return command
 
-    def _post(self, commands: Sequence[Command | DefinitionCommand]) -> Iterator[Place]:
-        """Post commands of one topic, and find where they are.
+    def _post(self, commands: Sequence[Command | DefinitionCommand]) -> Iterator[RecordAddress]:
+        """Post commands of one topic, and yield their addresses.
 
-        Not by what Kafka says when it has them: that may be without an offset. Nobody else posts here.
+        The addresses come from reading the topic, because a delivery report may lack the offset. No other client posts
+        to these topics.
         """
         if not commands:
             return
@@ -155,17 +156,17 @@ class KafkaEngine:
             self._until(lambda at=number: len(posted) > at, f"the records of {topic}")  # type: ignore[misc]
             yield topic, posted[number]
 
-    def _settle(self, command: Command, place: Place) -> None:
-        """Wait for the outcome of a record, and note it."""
-        entries = self._outcome(place)
+    def _note_outcome(self, command: Command, address: RecordAddress) -> None:
+        """Wait for the outcome of a record, and add it to the log."""
+        entries = self._outcome(address)
         self.log.append((command, entries))
         if any(isinstance(entry.event, WfRunDeleted) for entry in entries):
             self._catch_up()
             self._view.forget_finished(command.wf_run_id)
 
-    def _outcome(self, place: Place) -> list[LogEntry]:
-        self._until(lambda: self._view.outcome(place), place)
-        outcome = self._view.outcome(place)
+    def _outcome(self, address: RecordAddress) -> list[LogEntry]:
+        self._until(lambda: self._view.outcome(address), address)
+        outcome = self._view.outcome(address)
         assert outcome is not None
         return outcome
 
@@ -177,15 +178,15 @@ class KafkaEngine:
         offset, timer = fired[before]
         if timer != due:
             raise StateDisagrees(f"by the rows {due} is next, the worker fired {timer}")
-        self._settle(timer, (WF_COMMANDS, offset))
+        self._note_outcome(timer, (WF_COMMANDS, offset))
 
     def _catch_up(self) -> None:
-        """Read all topics to where they are now: an outcome is visible a moment before its rows are."""
+        """Read all topics to where they end now. An outcome is visible a moment before its rows are."""
         ends = self._view.ends()
         self._until(lambda: self._view.has_read(ends), "the rows")
 
-    def _until(self, condition: Callable[[], object], what: Place | str) -> None:
-        """Take records until something is so."""
+    def _until(self, condition: Callable[[], object], what: RecordAddress | str) -> None:
+        """Read records until a condition holds. `what` is waited for: a record's outcome, or words for a message."""
         deadline = time.monotonic() + SILENCE_SECONDS
         while not condition():
             self._view.poll(POLL_SECONDS)
@@ -195,36 +196,36 @@ class KafkaEngine:
             if time.monotonic() > deadline:
                 named = what if isinstance(what, str) else f"{what[0]}@{what[1]}"
                 raise NoOutcome(
-                    f"no sign of {named} within {SILENCE_SECONDS:.0f} s. The worker's log ends so:\n"
-                    + self._worker.log_end()
+                    f"expected the outcome of {named}, found none within {SILENCE_SECONDS:.0f} s. The end of the "
+                    "worker's log:\n" + self._worker.log_end()
                 )
 
     def _compare(self, wf_run_id: str) -> None:
-        """Raises RestoredStateDiffers if a WfRun's rows are not what its log gives."""
+        """Compare the rows of a WfRun with a replay of its log. Raises RestoredStateDiffers."""
         entries = [entry for command, entries in self.log if command.wf_run_id == wf_run_id for entry in entries]
         replayed = attach(replay(entries, new_run(wf_run_id)), self._context)
         restored = attach(self._view.wf_run(wf_run_id) or new_run(wf_run_id), self._context)
         differs = difference(replayed, restored)
         if differs is not None:
-            raise RestoredStateDiffers(f"the rows of WfRun {wf_run_id!r} are not what its log gives: {differs}")
+            raise RestoredStateDiffers(f"the rows of WfRun {wf_run_id!r} differ from a replay of its log: {differs}")
 
     def _expect_requests(self, run: WfRun) -> None:
-        """Every task that is out was asked for, on a topic that task workers read."""
+        """Expect a TaskRequest for every task that is out, on a topic that task workers read. Raises StateDisagrees."""
         for thread in run.threads.values():
             task = thread.node.task
             if task is None or not thread.task_out or thread.status in TERMINAL:
                 continue
             attempt = Attempt(run.wf_run_id, run.incarnation, thread.number, thread.node.position, task.attempt)
             request = self._view.requests.get(attempt)
-            # As text: a NaN is not equal to itself.
+            # Compared as text: a NaN is not equal to itself.
             if request is None or repr((request.task_def, request.input)) != repr((task.task_def, task.input)):
                 raise StateDisagrees(f"{attempt} is out by its row; task-requests have {request}")
 
 
 def _batches(commands: Iterable[Command]) -> Iterator[list[Command]]:
-    """Commands that may be posted together, without a wait between: those of one topic keep their order.
+    """Yield batches of commands that may be posted without waiting in between: Kafka keeps the order within a topic.
 
-    A deletion is waited for: what is gone with it is told by its row from what has finished.
+    A deletion ends its batch. Until its outcome is known, a tombstone of a thread could mean that the thread finished.
     """
     batch: list[Command] = []
     for command in commands:

@@ -1,7 +1,7 @@
-"""One call of `halter scenario run --bootstrap`: scenario after scenario, each with topics and a worker of its own.
+"""Runs the scenarios of one call of `halter scenario run --bootstrap`, each with topics and a worker of its own.
 
-Of its own, because definitions, WfRun ids and limits of two scenarios may be named alike and differ, and what one left
-behind would be the other's state. What is shared is the time that processes need to start (see `workers`).
+Two scenarios may use the same names for different definitions, WfRuns and limits, and one would see what the other left
+behind. So they share only the time that processes need to start (see `workers`).
 """
 
 import secrets
@@ -12,7 +12,7 @@ from typing import Self
 
 from halter.files.scenario_document import Crash, Scenario
 from halter.scenarios.kafka.engine import Buried, NoOutcome
-from halter.scenarios.kafka.place import Place
+from halter.scenarios.kafka.sandbox import Sandbox
 from halter.scenarios.kafka.workers import WorkerEnded, Workers
 from halter.scenarios.runner import Verdict, judge_definitions, run
 from processors.codec import Codec
@@ -21,16 +21,16 @@ from processors.kafka.settings import Settings
 
 
 class NotRemoved(HalterError):
-    """Topics or groups of scenarios are still there; the message names them. Whoever runs Kafka removes them."""
+    """Topics or groups of scenarios could not be removed. The message names them. Whoever runs Kafka removes them."""
 
 
 def workers_needed(scenario: Scenario) -> int:
-    """How many worker processes a scenario uses, if it comes to its end."""
+    """Return the number of worker processes that a scenario uses if all of its steps are run."""
     return 1 + sum(isinstance(step.does, Crash) for step in scenario.steps)
 
 
 class KafkaJudge:
-    """Runs scenarios on a Kafka. A context manager; called with a scenario it gives the verdict."""
+    """Runs scenarios on a Kafka: call it with a scenario to get the verdict. A context manager."""
 
     def __init__(self, settings: Settings, workers_expected: int) -> None:
         self._settings, self._expected = settings, workers_expected
@@ -47,27 +47,27 @@ class KafkaJudge:
         return self
 
     def __call__(self, scenario: Scenario) -> Verdict:
-        """Run one. Raises HalterError for what is not the scenario's: Kafka is away, topics cannot be made."""
+        """Run a scenario. Raises HalterError if the cause is not the scenario: no Kafka, or no topics can be made."""
         assert self._workers is not None
         self._count += 1
-        place = Place(self._settings, f"{self._prefix}{self._count}-", scenario, self._workers, self._codec)
+        sandbox = Sandbox(self._settings, f"{self._prefix}{self._count}-", scenario, self._workers, self._codec)
         try:
-            with place:
-                engine = place.engine()
+            with sandbox:
+                engine = sandbox.engine()
                 try:
                     refused = engine.register(scenario.definitions)
                 except (WorkerEnded, NoOutcome, Buried) as problem:
                     return Verdict(0, f"the definitions could not be registered: {problem}")
                 return judge_definitions(scenario, refused) or run(scenario, engine, engine.definitions)
         finally:
-            self._left += place.left
+            self._left += sandbox.left
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """End the processes. Raises NotRemoved."""
+        """End the worker processes and remove their logs. Raises NotRemoved."""
         assert self._workers is not None
         assert self._folder is not None
         self._workers.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._left:
             before = f" (before that: {error})" if isinstance(error, HalterError) else ""
-            raise NotRemoved(f"at {self._settings.bootstrap} are still there: {', '.join(self._left)}{before}")
+            raise NotRemoved(f"could not remove from {self._settings.bootstrap}: {', '.join(self._left)}{before}")

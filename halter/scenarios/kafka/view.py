@@ -1,6 +1,6 @@
-"""What a consumer of an installation sees: outcomes, rows, task requests, definitions. Committed records only.
+"""Follows the topics of an installation as a consumer: outcomes, rows, task requests, definitions. Committed only.
 
-Knows topics and records, and no rule: what is found here is what anybody would find who follows the topics.
+This module knows topics and records, and no rule. Any other consumer of the topics would find the same.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,18 +23,18 @@ from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 
 FETCH_WAIT_MS: Final = 5
-"""The end of a partition is known only when the broker's answer says so, and is waited for after each record."""
+"""How long the broker may hold a fetch. Kept short: after each record the view waits for the end of the partition."""
 
 BATCH: Final = 1_000
 REQUEST_SECONDS: Final = 10.0
 _CO_PARTITIONED: Final = (WF_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS)
-Place = tuple[str, int]
-"""Topic without the prefix, and offset: what a cause says."""
+RecordAddress = tuple[str, int]
+"""Topic without the prefix, and offset. Every topic has one partition here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Which task attempt a request is for, and a report must name."""
+    """The identity of a task attempt, as a request has it and a report must name it."""
 
     wf_run_id: str
     incarnation: int
@@ -44,22 +44,22 @@ class Attempt:
 
 
 class View:
-    """Follows all topics of an installation that has one partition of each. A context manager."""
+    """A consumer of all topics of an installation, each with one partition. A context manager."""
 
     def __init__(self, settings: Settings, topics: Topics, codec: Codec) -> None:
         self._settings, self._codec, self._prefix = settings, codec, topics.prefix
         self.definitions = DefinitionsView(codec)
         self.definition_outcomes: dict[int, DefinitionAccepted | DefinitionRejected] = {}
-        """By the offset of their command."""
+        """Offset of a definition command -> its outcome."""
         self.posted: dict[str, list[int]] = {topic: [] for topic in (*_CO_PARTITIONED, DEFINITION_COMMANDS)}
-        """The offsets of what was posted to a topic (without the prefix), in order."""
+        """Topic without the prefix -> the offsets of the records posted to it, in order."""
         self.fired: list[tuple[int, TimerFired]] = []
-        """The timers that have fired, with the offsets of their records."""
+        """The timers that have fired, each with the offset of its record."""
         self.requests: dict[Attempt, TaskRequest] = {}
-        self.dead_letters: dict[Place, str] = {}
-        """Why a record could not be taken."""
-        self._outcomes: dict[Place, list[LogEntry]] = {}
-        self._newest: Place | None = None
+        self.dead_letters: dict[RecordAddress, str] = {}
+        """Address of a record on dead-letters -> why it is there."""
+        self._outcomes: dict[RecordAddress, list[LogEntry]] = {}
+        self._newest: RecordAddress | None = None
         self._rows: dict[str, WfRun] = {}
         self._threads: dict[str, dict[int, ThreadRun]] = {}
         self._external_events: dict[str, dict[bytes, WfRunExternalEvent]] = {}
@@ -82,12 +82,12 @@ class View:
         self._consumer = Consumer(
             settings.consumer(group_id=topics.reader_group, enable_partition_eof=True, fetch_wait_max_ms=FETCH_WAIT_MS)
         )
-        # Asked at once, it knows who leads the partitions; to find out while it fetches takes it half a second.
+        # Asked now, the consumer knows the leaders of the partitions; finding out while fetching takes half a second.
         self._consumer.list_topics(timeout=REQUEST_SECONDS)
         self._consumer.assign([TopicPartition(topic, 0, 0) for topic in self._taking])
 
     def poll(self, seconds: float) -> None:
-        """Take what has come, waiting for it if nothing has."""
+        """Read the records that have come. If none has, wait for the first for so many seconds."""
         first = self._consumer.poll(seconds)
         for message in [] if first is None else [first, *self._consumer.consume(BATCH, 0)]:
             topic, offset = message.topic(), message.offset()
@@ -105,7 +105,7 @@ class View:
                 raise self._settings.explain(KafkaException(error), f"reading '{topic}'")
 
     def ends(self) -> dict[str, int]:
-        """Where the topics end now, with what is being committed."""
+        """Return the offsets at which the topics end now, open transactions included."""
         partitions = [TopicPartition(topic, 0) for topic in self._taking]
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         with self._settings.explaining("asking for the ends of topics", self._admin):
@@ -117,17 +117,17 @@ class View:
             return {partition.topic: future.result().offset for partition, future in found.items()}
 
     def has_read(self, ends: dict[str, int]) -> bool:
-        """Whether all has been taken that comes before those ends."""
+        """Return True if everything before those ends was read."""
         return all(self._read[topic] >= end for topic, end in ends.items())
 
-    def outcome(self, place: Place) -> list[LogEntry] | None:
-        """What a record brought about; None as long as that is not known, or not known in full."""
-        if place == self._newest and not self._log_is_at_end:
+    def outcome(self, address: RecordAddress) -> list[LogEntry] | None:
+        """Return the entries that a record caused; None as long as they are not known, or not all of them."""
+        if address == self._newest and not self._log_is_at_end:
             return None
-        return self._outcomes.get(place)
+        return self._outcomes.get(address)
 
     def wf_run(self, wf_run_id: str) -> WfRun | None:
-        """The rows of a WfRun, put together; None if there are none."""
+        """Return a WfRun assembled from its rows; None if there are none."""
         return assemble(
             wf_run_id,
             self._rows.get(wf_run_id),
@@ -136,18 +136,18 @@ class View:
         )
 
     def wf_runs(self) -> Iterable[WfRun]:
-        """All WfRuns that there are."""
+        """Yield all WfRuns."""
         for wf_run_id in list(self._rows):
             run = self.wf_run(wf_run_id)
             assert run is not None
             yield run
 
     def finished(self, wf_run_id: str) -> dict[int, ThreadRun]:
-        """The last rows of threads that have left the hot state."""
+        """Return the last rows of the threads that have left the hot state."""
         return self._finished.get(wf_run_id, {})
 
     def forget_finished(self, wf_run_id: str) -> None:
-        """Its WfRun was deleted, which leaves the same tombstones as the end of threads."""
+        """Forget the finished threads of a deleted WfRun: its tombstones look like those of threads that finish."""
         self._finished.pop(wf_run_id, None)
 
     def _decoded(self, message: Message) -> Any:
@@ -210,11 +210,11 @@ class View:
 
     def _take_dead_letter(self, message: Message) -> None:
         headers = {name: value.decode() for name, value in message.headers() or ()}  # type: ignore[str-unpack,union-attr]
-        place = headers["halter.topic"], int(headers["halter.offset"])
-        self.dead_letters[place] = f"{headers['halter.reason']}: {headers['halter.message']}"
+        address = headers["halter.topic"], int(headers["halter.offset"])
+        self.dead_letters[address] = f"{headers['halter.reason']}: {headers['halter.message']}"
 
     def close(self) -> None:
-        """Follow no longer."""
+        """Close the consumer."""
         self._consumer.close()
 
     def __enter__(self) -> Self:
@@ -225,7 +225,7 @@ class View:
 
 
 def key_of(message: Message) -> bytes:
-    """A record's key; every topic of Halter has them."""
+    """Return the key of a record. All records of Halter's topics have one."""
     key = message.key()
     assert isinstance(key, bytes)
     return key

@@ -1,7 +1,7 @@
 """The worker processes of scenarios: `halter worker --scenario`, started before they are needed.
 
-A start takes a second or two of which Kafka has little. So the next process is started while a scenario runs, gets
-ready, and waits on its standard input to be told what for: a crash costs as much as joining the group and restoring.
+A start takes a second or two, most of it without Kafka. So the next process is started while a scenario runs. It gets
+ready, and waits on its standard input for its scenario. A crash then costs only joining the group and restoring.
 """
 
 import os
@@ -21,15 +21,15 @@ SPARES_MAX: Final = 2
 STOP_SECONDS: Final = 5.0
 LOG_LINES_SHOWN: Final = 12
 EAGER: Final[Mapping[str, str]] = {"KAFKA_FETCH_WAIT_MAX_MS": "10"}
-"""Properties for workers, unless the user has set them: somebody waits for each record."""
+"""Properties for workers, unless the user has set them. They keep waits short, as the engine waits for each record."""
 
 
 class WorkerEnded(HalterError):
-    """A worker process ended that nobody had told to; the message has the end of its log."""
+    """A worker process ended by itself. The message has the end of its log. Report it with the scenario."""
 
 
 class WorkerProcess:
-    """One process; it ends with this one, because its standard input does."""
+    """One worker process. It ends when this process ends, because its standard input does."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], log_file: Path) -> None:
         self._log_file = log_file
@@ -41,16 +41,16 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C is for the command, which then removes everything in order.
+                # Ctrl-C reaches only the command, which then removes everything in order.
                 start_new_session=True,
             )
 
     def work_for(self, assignment: Assignment) -> None:
-        """Tell it what for; it begins at once."""
+        """Give the process its scenario. It begins at once."""
         self._tell(assignment.line())
 
     def let_fire(self, until_ms: int) -> None:
-        """One timer may fire that is due by then."""
+        """Let the worker fire one timer that is due by then."""
         self._tell(ScenarioClock.line(until_ms))
 
     def _tell(self, line: bytes) -> None:
@@ -63,36 +63,39 @@ class WorkerProcess:
             self.expect_running()
 
     def expect_running(self) -> None:
-        """Raises WorkerEnded if it has ended, and was not killed by us: then what it wrote is still to be read."""
+        """Raise WorkerEnded if the process has ended and `kill` did not end it.
+
+        After `kill`, records that it wrote are still to be read.
+        """
         code = self._process.poll()
         if code is not None and not self._killed:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             raise WorkerEnded(f"the worker {how}:\n{self.log_end()}")
 
     def log_end(self) -> str:
-        """The last lines of its log."""
+        """Return the last lines of the process' log."""
         lines = self._log_file.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(f"  | {line}" for line in lines[-LOG_LINES_SHOWN:]) or "  | (it said nothing)"
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Kill the process with SIGKILL, and wait until it has ended."""
         self._killed = True
         self._process.kill()
         self._process.wait()
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # what was told last was not read any more
+        with suppress(BrokenPipeError):  # the last line was never read
             self._process.stdin.close()
 
 
 class Workers:
-    """Starts worker processes ahead of their use. Knows where Kafka is; what they work for they are told one by one."""
+    """Starts worker processes before they are needed. All use the same Kafka; each gets its scenario later."""
 
     def __init__(self, settings: Settings, folder: Path, expected: int) -> None:
-        """`expected`: how many will be needed in all. A guess: it keeps the last ones from being started in vain."""
+        """`expected` is a guess how many are needed in all. It keeps the last ones from being started for nothing."""
         self._folder, self._left, self._started = folder, expected, 0
         topics_file = ["--topics-file", str(settings.topics_file)] if settings.topics_file else []
         self._command = [*COMMAND, "worker", "--scenario", "--log-format", "json", *topics_file]
-        # As variables: a command line is for everybody to read.
+        # Passed as variables, because every user of the machine can read a command line.
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))},
             **EAGER,
@@ -102,7 +105,7 @@ class Workers:
         self._fill()
 
     def take(self) -> WorkerProcess:
-        """A process that is there, or will be soon; and the next one is started."""
+        """Return a process that is ready, or soon will be, and start the next one."""
         worker = self._spares.pop(0) if self._spares else self._start()
         self._left -= 1
         self._fill()
@@ -117,6 +120,6 @@ class Workers:
         return WorkerProcess(self._command, self._environment, self._folder / f"worker-{self._started}.log")
 
     def close(self) -> None:
-        """End those that nobody took."""
+        """End the processes that were not taken."""
         while self._spares:
             self._spares.pop().kill()

@@ -1,4 +1,4 @@
-"""An installation for one scenario: its topics and its worker, and the removal of all that was made."""
+"""The sandbox of one scenario: its topics and its worker, and their removal."""
 
 import signal
 import threading
@@ -27,11 +27,11 @@ REQUEST_SECONDS: Final = 10.0
 LOOK_AGAIN_SECONDS: Final = 0.05
 
 
-class Place:
-    """A context manager: makes the topics and gives a worker its work; in the end removes topics, group and worker."""
+class Sandbox:
+    """A context manager that creates topics and gives them a worker; at the end it removes topics, group and worker."""
 
     def __init__(self, settings: Settings, prefix: str, scenario: Scenario, workers: Workers, codec: Codec) -> None:
-        """`settings` with the user's own prefix, `prefix` with that in it."""
+        """`prefix` begins with the user's own prefix, which is in `settings`."""
         self._settings = replace(settings, prefix=prefix, partitions=PARTITIONS)
         self._assignment = Assignment(prefix, tuple(scenario.queues), scenario.limits)
         self._topics = topics_for(self._settings.topics(), self._assignment.queues)
@@ -42,11 +42,11 @@ class Place:
         self._view: View | None = None
         self._may_have_topics = False
         self.left: list[str] = []
-        """What could not be removed, and why; known in the end."""
+        """The names of topics and groups that could not be removed, and why. Set at the end."""
 
     def __enter__(self) -> Self:
         try:
-            with self._settings.explaining("making topics", self._admin):
+            with self._settings.explaining("creating topics", self._admin):
                 planned = topic_admin.plan(self._topics, self._admin, "auto")
                 self._may_have_topics = True
                 topic_admin.apply(planned, self._admin)
@@ -58,7 +58,7 @@ class Place:
         return self
 
     def engine(self) -> KafkaEngine:
-        """What the scenario runs on."""
+        """Start the worker, and return the engine that the scenario runs on."""
         assert self._client is not None
         assert self._view is not None
         worker = self._start_worker()
@@ -75,10 +75,10 @@ class Place:
         self.remove()
 
     def remove(self) -> None:
-        """Leave nothing behind; what stays nevertheless is in `left`."""
+        """Remove topics, group and worker. Those that cannot be removed are in `left`."""
         with uninterrupted():
             if self._worker is not None:
-                # At any time: what it had not committed did not happen.
+                # A worker may be killed at any time: what it has not committed did not happen.
                 self._worker.kill()
                 self.left += self._without_group()
             if self._view is not None:
@@ -89,9 +89,10 @@ class Place:
                 self.left += self._without_topics()
 
     def _without_group(self) -> list[str]:
-        """Leave the group in the name of the worker, and delete it; what is left, and why.
+        """Delete the group, and return its name and the reason if it stays.
 
-        The worker was a static member: the group waits for its return, and is not empty before it has left.
+        The worker was a static member: the group waits for its return, and Kafka deletes only empty groups. So this
+        joins the group in the name of the worker and leaves it.
         """
         group, deadline = self._topics.group, time.monotonic() + REMOVAL_SECONDS
         member = Clients(self._settings, self._topics, Slot(SLOT, static=True)).member()
@@ -131,7 +132,7 @@ class Place:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let no second Ctrl-C end what the first one has begun. Signals reach the main thread alone."""
+    """Ignore signals during the block, so that a second Ctrl-C does not stop the removal. Only for the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
