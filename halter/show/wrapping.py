@@ -21,7 +21,7 @@ def wrapped(text: str, width: int, *, indent: str = "", hanging: str = "") -> li
         if cell_len(word) > room and left > 1:
             head = chop_cells(word, left)[0]
             begun, rest = begun + head, word[len(head) :]
-        *full, last = chop_cells(rest, room)
+        *full, last = chop_cells(rest, room) or [rest]  # of no width: an accent that stands alone
         lines += [begun.rstrip(), *(hanging + part for part in full)]
         line = hanging + last
     return [*lines, line]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -188,6 +188,8 @@ def test_json_is_the_same_whatever_the_terminal_is(client: RigClient, capsys: py
 # Lines that fit.
 
 
+@settings(max_examples=500)
+@example("aaaaa東 \u0301", 9, "")
 @given(st.text(st.sampled_from("ab 東é\u0301"), max_size=60), st.integers(8, 30), st.sampled_from(["", "  ", "    "]))
 def test_wrapped_text_fits_and_is_all_there(text: str, width: int, hanging: str) -> None:
     lines = wrapped(text, width, indent="> ", hanging=hanging)
