@@ -105,7 +105,7 @@ def halter(bootstrap: str, prefix: str, tmp_path: Path) -> Halter:
 
 @pytest.fixture
 def client(halter: Halter) -> Iterator[Client]:
-    with halter.client.client() as it:
+    with halter.client() as it:
         yield it
 
 
@@ -133,7 +133,7 @@ def rejected(offset: int) -> LogEntry:
 
 
 def test_the_check_passes_what_a_worker_wrote(halter: Halter, client: Client) -> None:
-    with halter.task_worker.worker():
+    with halter.worker():
         client.put_external_event_def("seen")
         client.post_all([ExternalEvent("c1", "seen", "e1"), StopWfRun("c1")])
         write(client, "external-events", StopWfRun("c1"))

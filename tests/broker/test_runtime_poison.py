@@ -81,7 +81,7 @@ def latency_s(client: Client, times: int) -> float:
 
 def test_other_wf_runs_do_not_notice_records_that_nobody_can_take(bootstrap: str, prefix: str, tmp_path: Path) -> None:
     halter = Halter(bootstrap, prefix, tmp_path, partitions=1)
-    with halter.task_worker.worker(), halter.client.client() as client:
+    with halter.worker(), halter.client() as client:
         put_wf_spec(client, "plain", PLAIN)
         put_wf_spec(client, "looping", LOOPING)
         before = latency_s(client, 10)
