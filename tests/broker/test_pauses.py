@@ -134,6 +134,7 @@ def paused(process: WorkerProcess) -> int:
     return process.log.count("partition_paused")
 
 
+# (rule broken-rule-pauses-partition)
 @pytest.mark.parametrize("store", ["memory", "rocksdb"])
 def test_the_partition_waits_the_others_go_on_and_quarantine_and_release_make_it_as_if_nothing_had_been(
     installation: Installation, client: Client

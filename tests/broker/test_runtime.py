@@ -188,6 +188,7 @@ def test_a_missing_topic_is_explained_before_anything_starts(installation: Insta
     )
 
 
+# (rule seen-definitions-waited-for)
 def test_a_command_that_names_a_newer_position_of_definitions_waits_for_it(installation: Installation) -> None:
     worker = installation.worker("one")
     worker.wait_ready()

@@ -45,6 +45,7 @@ def copy_to(n: int) -> dict[str, Any]:
     return {"var": f"copy{n}", "op": "ASSIGN", "value": {"var": "big"}}
 
 
+# (rule thread-values-bounded)
 def test_the_variables_of_a_thread_are_bounded_together():
     nodes = {
         "start": {"kind": "ENTRYPOINT", "next": {"to": "done", "set": [copy_to(n) for n in range(19)]}},

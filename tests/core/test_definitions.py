@@ -84,6 +84,7 @@ def test_the_first_version_is_0_0(fold: Fold):
     assert fold.put(wf_spec()) == "0.0"
 
 
+# (rule equal-wf-spec-registers-nothing)
 def test_an_equal_wf_spec_registers_nothing(fold: Fold):
     fold.put(wf_spec(total="INT"))
     spelled_out = wf_spec(total="INT")
@@ -114,6 +115,7 @@ def test_a_change_that_callers_do_not_notice_is_a_new_revision(fold: Fold):
     assert fold.put(changed) == "0.2"
 
 
+# (rule breaking-change-is-major)
 @pytest.mark.parametrize(
     "after",
     [
@@ -135,6 +137,7 @@ def test_a_variable_that_is_no_longer_required_is_a_new_major_version(fold: Fold
     assert fold.put(wf_spec(total="INT")) == "1.0"
 
 
+# (rule required-type-is-frozen)
 def test_the_type_of_a_variable_that_was_ever_required_never_changes(fold: Fold):
     fold.put(wf_spec(total="INT!"))
     assert fold.put(wf_spec(total="STR!")) == "VAR_FROZEN_TYPE"
@@ -148,6 +151,7 @@ def test_going_back_is_a_new_version(fold: Fold):
     assert [fold.put(first), fold.put(second), fold.put(first)] == ["0.0", "0.1", "1.0"]
 
 
+# (rule update-no-further-than-allowed)
 def test_an_update_goes_no_further_than_the_command_allows(fold: Fold):
     fold.put(wf_spec(total="INT"))
     assert fold.put(wf_spec(total="INT"), AllowedUpdate.NONE) == "0.0 as before"
@@ -218,6 +222,7 @@ def test_a_wf_spec_is_what_its_document_says_for_as_long_as_it_is_kept(fold: Fol
     assert fold.definitions.wf_spec(WfSpecId("cart", 0, 1)) is fold.definitions.wf_spec(WfSpecId("cart", 0, 1))
 
 
+# (rule newest-version-is-run)
 def test_the_latest_version_is_the_newest_of_all_or_of_a_major_version(fold: Fold):
     for variables in ({}, {"a": "INT"}, {"a": "INT!"}, {"a": "INT!", "b": "INT"}):
         fold.put(wf_spec(**variables))
@@ -255,6 +260,7 @@ def test_definitions_restored_from_what_was_stored_decide_alike(fold: Fold):
     assert decide_definition(restored, command, CAUSE) == decide_definition(fold.definitions, command, CAUSE)
 
 
+# (rule task-def-never-changes)
 def test_a_task_def_never_changes(fold: Fold):
     charge = PutTaskDef("charge", {"amount": VariableType.INT}, VariableType.STR, "slow")
     assert fold.take(charge) == DefinitionAccepted(DefinitionKind.TASK_DEF, "charge", 0, 0, True, CAUSE)
@@ -276,6 +282,7 @@ def test_a_workflow_event_def_never_changes(fold: Fold):
     assert "expected content INT" in fold.refused(PutWorkflowEventDef("told"))
 
 
+# (rule event-def-changes-by-revision)
 def test_each_change_of_an_external_event_def_is_a_revision_with_a_key_of_its_own(fold: Fold):
     versions = [
         (outcome.major, outcome.revision, outcome.changed)
@@ -304,6 +311,7 @@ def naming(*events: str, **more: Any) -> dict[str, Any]:
     return {**document, **more}
 
 
+# (rule wf-spec-binds-revisions)
 def test_a_wf_spec_binds_the_revisions_of_the_external_event_defs_that_it_names(fold: Fold):
     for content_type in (VariableType.INT, VariableType.STR, VariableType.INT):
         fold.take(PutExternalEventDef("add", content_type))
@@ -324,6 +332,7 @@ def test_a_wf_spec_binds_the_revisions_of_the_external_event_defs_that_it_names(
     assert fold.definitions.external_event_def("nope", WfSpecId("cart", 0, 0)) is None
 
 
+# (rule put-again-binds-newest)
 def test_the_same_wf_spec_is_a_new_revision_if_it_can_be_bound_to_what_has_changed(fold: Fold):
     fold.take(PutExternalEventDef("add"))
     fold.take(PutExternalEventDef("go"))
@@ -383,6 +392,7 @@ def test_a_wf_spec_from_before_bindings_is_bound_to_what_there_was_then(fold: Fo
     assert (bound.content_type, bound.deleted) == (VariableType.INT, True)
 
 
+# (rule names-of-definitions)
 @pytest.mark.parametrize("name", ["", "a_b", "a.b", "a/b", "-a", "a-", "a b", "ä", "a" * 129, "a\n"])
 def test_names_of_definitions_are_letters_digits_and_hyphens(fold: Fold, name: str):
     for command in (PutTaskDef(name), PutExternalEventDef(name), PutWorkflowEventDef(name)):
@@ -391,6 +401,7 @@ def test_names_of_definitions_are_letters_digits_and_hyphens(fold: Fold, name: s
     assert fold.put(wf_spec(name)) == "WF_NAME"
 
 
+# (rule wf-run-keeps-its-version)
 def test_a_deleted_wf_spec_stays_for_those_that_run_it_but_is_no_longer_the_latest(fold: Fold):
     fold.put(wf_spec())
     fold.put(wf_spec(a="INT"))
@@ -416,6 +427,7 @@ def test_a_deletion_without_a_version_is_of_all_versions(fold: Fold):
     assert not again.changed
 
 
+# (rule version-never-used-twice)
 def test_versions_are_never_used_twice(fold: Fold):
     fold.put(wf_spec(a="INT!"))
     fold.put(wf_spec(a="INT!", b="INT"))
@@ -434,6 +446,7 @@ def test_a_deletion_of_what_is_not_there_is_refused(fold: Fold):
     assert fold.refused(DeleteDefinition(DefinitionKind.TASK_DEF, "charge", 0)).startswith("INVALID_ARGUMENT")
 
 
+# (rule named-definition-not-deleted)
 def test_a_definition_that_the_newest_wf_spec_names_cannot_be_deleted(fold: Fold):
     fold.take(PutTaskDef("charge"))
     fold.put(wf_spec(task="charge"))
@@ -443,6 +456,7 @@ def test_a_definition_that_the_newest_wf_spec_names_cannot_be_deleted(fold: Fold
     assert isinstance(fold.take(deletion), DefinitionAccepted)
 
 
+# (rule deleted-is-for-nothing-new)
 def test_a_deleted_definition_stays_for_running_wf_runs_but_no_new_wf_spec_may_name_it(fold: Fold):
     fold.take(PutTaskDef("charge", queue="slow"))
     fold.take(DeleteDefinition(DefinitionKind.TASK_DEF, "charge"))

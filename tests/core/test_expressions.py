@@ -80,6 +80,7 @@ def refused(function: object, *args: object) -> str:
     return str(problem.value)
 
 
+# (rules int-division-drops-fraction, equal-by-type-and-value)
 @pytest.mark.parametrize(
     ("operator", "operands", "expected"),
     [
@@ -130,6 +131,7 @@ def test_operators_compute(operator: str, operands: tuple[Value, ...], expected:
     assert type(found) is type(expected)
 
 
+# (rules null-is-no-operand, int-has-64-bits)
 @pytest.mark.parametrize(
     ("operator", "operands", "sentence"),
     [
@@ -158,6 +160,7 @@ def test_what_has_no_value_is_a_problem_that_says_what_was_found(
     assert sentence in refused(computed, operator, *operands)
 
 
+# (rule logic-stops-early)
 def test_and_and_or_stop_at_the_first_operand_that_decides():
     missing = VariableRef("missing")
     assert evaluate(Operation(Operator.AND, (Literal(False), missing)), NOTHING) is False
@@ -165,6 +168,7 @@ def test_and_and_or_stop_at_the_first_operand_that_decides():
     refused(evaluate, Operation(Operator.AND, (Literal(True), missing)), NOTHING)
 
 
+# (rule condition-is-bool)
 def test_a_condition_is_a_bool_and_nothing_that_looks_like_one():
     assert condition(Literal(True), NOTHING) is True
     for value in (1, 0, None, "true", []):
@@ -179,6 +183,7 @@ def test_references_find_variables_outputs_and_what_paths_lead_to():
     assert "not in scope" in refused(evaluate, VariableRef("other"), scope)
 
 
+# (rule path-leads-somewhere)
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
@@ -206,6 +211,7 @@ def test_a_list_holds_only_what_json_can_hold():
     assert "JSON cannot hold BYTES" in refused(evaluate, ListOf((Literal(b""),)), NOTHING)
 
 
+# (rule cast-is-explicit)
 def test_casts_convert_explicitly():
     assert evaluate(Cast(Literal(24.9), VariableType.INT), NOTHING) == 24
     assert evaluate(Cast(Literal("[1]"), VariableType.JSON_ARR), NOTHING) == [1]
@@ -273,6 +279,7 @@ def test_a_mutation_without_a_result_is_a_problem(
     assert sentence in refused(changed, old, operator, value, declared)
 
 
+# (rule mutation-at-a-path)
 def test_a_path_changes_what_is_there_and_keeps_its_type():
     old = {"total": 1, "price": 1.5, "items": [{"n": 1}]}
     assert changed(old, "ADD", 2, VariableType.JSON_OBJ, "total") == {**old, "total": 3}
@@ -310,6 +317,7 @@ def test_a_mutation_copies_what_it_changes_and_shares_the_rest():
     assert new["b"] is untouched
 
 
+# (rule value-size-bounded)
 def test_a_loop_of_add_ends_at_the_size_limit():
     half = "x" * (VALUE_BYTES_MAX // 2)
     full = changed(half, "ADD", half, VariableType.STR)
@@ -328,6 +336,7 @@ def test_a_list_of_large_lists_is_refused_before_all_their_items_are_counted():
     assert "more than" in refused(evaluate, ListOf((VariableRef("items"),) * 20_000), scope)
 
 
+# (rule double-is-finite)
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_a_double_that_is_no_number_fits_nowhere(number: float):
     assert not fits(number, VariableType.DOUBLE)
@@ -444,6 +453,7 @@ def test_whatever_is_evaluated_gives_a_value_or_a_problem(expression: Expression
     assert repr(scope) == before
 
 
+# (rule mutation-keeps-the-type)
 @settings(max_examples=500, deadline=None)
 @given(
     VALUES,

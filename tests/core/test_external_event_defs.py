@@ -113,6 +113,7 @@ def test_a_live_wf_run_takes_what_its_wf_spec_binds_and_its_handlers_never_fail_
             )
 
 
+# (rule early-misfit-dropped)
 @pytest.mark.parametrize(("bound", "now"), [pair for pair in product(TYPES, TYPES) if pair[0] is not pair[1]], ids=str)
 @pytest.mark.parametrize("use", USES)
 def test_what_comes_before_the_wf_run_is_checked_by_the_newest_and_dropped_where_it_is_not_what_is_bound(

@@ -35,6 +35,7 @@ LOOP = """
     """
 
 
+# (rules seq-has-no-gap, event-names-its-cause)
 def test_the_events_of_a_wf_run_are_counted_without_gap_and_know_their_cause() -> None:
     history = given("wait", event("go"), RUN, event("i"), event("i", id="i2"), resume(), event("done"))
     entries = [entry for _, outcome in history.engine.log for entry in outcome]
@@ -44,6 +45,7 @@ def test_the_events_of_a_wf_run_are_counted_without_gap_and_know_their_cause() -
     assert [entry.cause.topic for entry in entries[:2]] == ["external-events", "wf-commands"]
 
 
+# (rule time-never-runs-backwards)
 def test_the_time_of_a_wf_run_never_runs_backwards() -> None:
     history = given("wait", RUN)
     history.engine.time_ms -= 60_000
@@ -109,6 +111,7 @@ def test_the_bound_on_events_is_counted_anew_at_each_event_that_an_interrupt_tak
     assert history.run.status is Status.RUNNING
 
 
+# (rule early-timer-stays-armed)
 def test_an_early_timer_is_ignored_and_stays_armed() -> None:
     history = given("timers", RUN)
     [timer] = history.engine.timers()
@@ -116,6 +119,7 @@ def test_an_early_timer_is_ignored_and_stays_armed() -> None:
     assert history.engine.timers() == [timer]
 
 
+# (rule stale-timer-ignored)
 @pytest.mark.parametrize("changed", [{"due_ms": 1}, {"position": 7}, {"thread": 9}, {"incarnation": 5}])
 def test_a_timer_that_was_never_armed_is_ignored(changed: dict[str, int]) -> None:
     history = given("timers", RUN)
@@ -127,6 +131,7 @@ def test_a_timer_for_nothing_is_ignored() -> None:
     given("timers").when(TimerFired(RUN_ID, 0, 0, 0, TimerKind.SLEEP, START_MS)).then_nothing()
 
 
+# (rule command-id-decided-once)
 def test_a_command_id_is_decided_once() -> None:
     first = StopWfRun(RUN_ID, command_id="c1")
     history = given("wait", RUN, first, ResumeWfRun(RUN_ID, command_id="c2"))
@@ -144,6 +149,7 @@ def test_the_last_command_ids_are_remembered() -> None:
     history.then_rejected(RejectionCode.ALREADY_EXISTS)
 
 
+# (rule wf-run-id-form)
 @pytest.mark.parametrize("wf_run_id", ["", "-a", "a/b", "a_b", "ä", "a" * 129, "a\n"])
 def test_an_id_that_is_none_is_refused(wf_run_id: str) -> None:
     history = given("wait")
@@ -157,6 +163,7 @@ def test_a_command_for_no_wf_run_is_refused(command: StopWfRun | ResumeWfRun) ->
     given("wait").when(command).then_rejected(RejectionCode.NOT_FOUND)
 
 
+# (rules deleted-id-is-free, incarnation-is-an-offset)
 def test_a_deleted_id_is_free_again_and_the_new_wf_run_is_another_incarnation() -> None:
     history = given("nested-handlers", RUN, event("i"), DeleteWfRun(RUN_ID))
     assert history.run.status is None
@@ -167,15 +174,18 @@ def test_a_deleted_id_is_free_again_and_the_new_wf_run_is_another_incarnation() 
     history.when(late).then_rejected(RejectionCode.FAILED_PRECONDITION)
 
 
+# (rule no-op-is-ignored)
 def test_deleting_what_is_not_there_is_ignored() -> None:
     given("wait").when(DeleteWfRun(RUN_ID)).then_nothing()
 
 
+# (rule unclaimed-events-bounded)
 def test_unclaimed_events_have_a_bound() -> None:
     history = given("wait", event("go"), event("go"), limits=Limits(unclaimed_events=2))
     history.when(event("go")).then_rejected(RejectionCode.RESOURCE_EXHAUSTED)
 
 
+# (rule event-id-remembered)
 def test_settled_events_are_forgotten_beyond_their_number_and_time_and_unclaimed_ones_never() -> None:
     limits = Limits(remembered_events=3, remembered_ms=1_000)
     history = given("wait", event("go", id="kept", thread=7), RUN, limits=limits)
@@ -210,6 +220,7 @@ WAIT_WITH_DEADLINE = """
     """
 
 
+# (rule event-at-deadline-is-late)
 def test_an_awaited_event_is_too_late_at_the_deadline_before_the_timer_has_fired() -> None:
     history = given(WAIT_WITH_DEADLINE, RUN)
     [timer] = history.engine.timers()
@@ -218,6 +229,7 @@ def test_an_awaited_event_is_too_late_at_the_deadline_before_the_timer_has_fired
     history.when(timer).then_among_others(like(ThreadFailed, thread=0))
 
 
+# (rule event-in-time-wins)
 def test_an_awaited_event_from_before_the_deadline_is_in_time_though_later_records_were_folded_first() -> None:
     history = given(WAIT_WITH_DEADLINE, RUN)
     history.engine.time_ms += 90_000
@@ -237,6 +249,7 @@ def test_an_awaited_event_that_is_folded_after_the_timer_is_too_late_whenever_it
     assert history.run.status is Status.ERROR
 
 
+# (rule children-start-all-or-none)
 def test_starting_more_threads_than_may_live_fails_the_node_and_uses_no_number_up() -> None:
     history = given("exit-with-children", limits=Limits(live_threads=2))
     history.when(RUN)

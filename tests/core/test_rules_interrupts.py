@@ -140,12 +140,14 @@ def test_an_event_that_no_thread_accepts_stays_unclaimed() -> None:
     assert list(history.run.index.unclaimed["changed"]) == ["changed2"]
 
 
+# (rules event-id-used-once, rejection-changes-nothing)
 def test_the_same_event_again_is_refused_and_changes_nothing() -> None:
     history = given(ADDRESS, RUN, event("changed", "a", id="e1"))
     history.when(event("changed", "b", id="e1")).then_rejected(RejectionCode.ALREADY_EXISTS)
     assert history.thread(0).variables == {"address": "a"}
 
 
+# (rule event-content-checked)
 def test_an_event_with_content_of_another_type_is_refused() -> None:
     given(ADDRESS, RUN).when(event("changed", 12)).then_rejected(RejectionCode.INVALID_ARGUMENT)
 
@@ -306,6 +308,7 @@ def test_what_is_stopped_already_or_not_stopped_is_left_alone() -> None:
 # What is late, wrong or over.
 
 
+# (rule report-names-its-attempt)
 def test_a_report_for_an_attempt_that_is_over_is_refused() -> None:
     history = given("failure-handler-and-interrupt", RUN)
     late = history.command(report())
@@ -320,6 +323,7 @@ def test_a_timer_that_is_not_armed_any_more_does_nothing() -> None:
     history.when(timer).then_nothing()
 
 
+# (rule wf-run-id-used-once)
 def test_a_wf_run_id_is_used_once() -> None:
     given("wait", RUN).when(RUN).then_rejected(RejectionCode.ALREADY_EXISTS)
 
@@ -331,6 +335,7 @@ def test_an_unknown_wf_spec_is_refused() -> None:
 # Time, ids and size.
 
 
+# (rule same-records-same-bytes)
 def test_the_same_records_give_the_same_events() -> None:
     def once() -> list[object]:
         history = given("nested-handlers", RUN, event("i"), event("j"), report(1), report(2), event("go"))

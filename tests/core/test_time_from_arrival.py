@@ -115,6 +115,7 @@ def armed(history: History, number: int = KID) -> Timer | None:
     return history.thread(number).node.timer
 
 
+# (rule time-counts-from-arrival)
 @pytest.mark.parametrize("above", ABOVE)
 @pytest.mark.parametrize("timed", TIMED)
 def test_a_timer_is_armed_in_the_command_that_took_a_thread_there_halted_or_not(timed: str, above: str) -> None:
@@ -166,6 +167,7 @@ def test_an_event_from_before_the_wf_run_is_in_time_whatever_its_records_time() 
     assert history.status(KID) == "COMPLETED"
 
 
+# (rule arrival-failure-waits)
 @pytest.mark.parametrize("timed", FAILING)
 def test_what_cannot_be_computed_at_arrival_fails_the_node_when_the_thread_runs(timed: str) -> None:
     """Also if it could be computed by then: the failure handler has mended the Variable."""
@@ -213,6 +215,7 @@ def test_a_rescue_is_an_arrival_also_below_a_thread_that_is_stopped() -> None:
     )
 
 
+# (rule loser-waits-for-no-time)
 @pytest.mark.parametrize("timed", TIMED)
 def test_who_has_lost_waits_for_no_time_nor_does_anybody_below(timed: str) -> None:
     """`other` ends in the command in which the kid comes to its node, and the wait for ANY has no use for it."""

@@ -396,6 +396,7 @@ def test_a_thread_sees_the_variables_of_the_threads_above_it(way: str):
     assert [str(problem) for problem in problems] == []
 
 
+# (rule variable-in-scope-of-every-way)
 def test_a_variable_is_in_scope_only_if_every_way_to_start_the_thread_provides_it():
     document = wf(
         main=thread(next="a", a=start("left", "b"), b=start("right")),
@@ -448,6 +449,7 @@ def test_a_handler_without_input_sees_that_of_the_handler_above_it():
     assert check_document(document, REGISTERED)[1] == []
 
 
+# (rule all-problems-reported)
 def test_all_problems_of_a_document_are_reported_those_of_its_structure_with_the_others():
     document = wf(
         main=thread(

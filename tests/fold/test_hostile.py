@@ -368,6 +368,7 @@ def test_events_of_very_many_ids_that_never_start_are_forgotten_after_their_time
     assert rig.shard.next_timer_ms() is None
 
 
+# (rule unstarted-events-end)
 def test_events_of_an_id_are_kept_until_none_has_come_for_a_week_and_a_restart_does_not_matter() -> None:
     rig = rig_with()
     rig.turn(ExternalEvent("w", "go", "1"))
@@ -436,6 +437,7 @@ def test_thousands_of_comparisons_of_large_lists_fail_their_wf_run_before_they_h
     Outcomes(rig).goes_on()
 
 
+# (rule computing-is-counted)
 def test_work_that_is_spread_over_many_nodes_is_bounded_as_well_and_no_handler_can_hide_it() -> None:
     copy = {"var": "any", "op": "EXTEND", "value": 1}
     nodes = {
@@ -649,6 +651,7 @@ def leaving(**edge: Any) -> dict[str, Any]:
 READ = {"var": "secret"}
 
 
+# (rule masked-value-not-told)
 @pytest.mark.parametrize(
     "nodes",
     [

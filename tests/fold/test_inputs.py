@@ -56,6 +56,7 @@ INPUT_NAMES = sorted(name for takes in INPUT_TOPICS.values() for name in takes.r
 EVENT = ExternalEvent("order-41", "on-cancel", "e-1", "now")
 
 
+# (rule one-partitioner)
 @pytest.mark.parametrize("name", INPUT_NAMES)
 def test_a_record_of_its_topic_with_its_key_in_its_partition_is_a_command(name: str) -> None:
     topic = topic_of(name)
@@ -83,6 +84,7 @@ def test_the_names_of_input_records_are_those_of_classes() -> None:
     assert set(INPUT_NAMES) <= set(RECORDS)
 
 
+# (rule unreadable-input-is-dead-letter)
 @pytest.mark.parametrize(
     ("record", "reason", "sentence"),
     [

@@ -104,6 +104,7 @@ def state(rig: ShardRig) -> Any:
     return {wf_run_id: without_counts(data(run)) for wf_run_id, run in sorted(rig.shard.wf_runs.items())}
 
 
+# (rule quarantine-keeps-inputs)
 def test_inputs_of_a_wf_run_in_quarantine_are_kept_byte_for_byte_and_others_go_on(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"), RunWf("c2", "cart"))
     assert rig.events(QuarantineWfRun("c1", "it breaks", "q1", "ann")) == ["WfRunQuarantined"]
@@ -121,6 +122,7 @@ def test_inputs_of_a_wf_run_in_quarantine_are_kept_byte_for_byte_and_others_go_o
     assert rig.shard.wf_runs["c1"].threads[0].variables == {"total": 0}
 
 
+# (rule release-decides-in-order)
 def test_release_decides_what_was_kept_in_order_each_with_its_own_cause_and_time(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1"))
     rig.now_ms += 1_000
@@ -160,6 +162,7 @@ def test_time_stands_still_so_an_event_that_came_before_the_deadline_still_wins(
     assert rig.shard.wf_runs["c1"].threads[0].node.node == "pay"
 
 
+# (rule quarantine-stops-time)
 def test_timers_do_not_fire_in_quarantine_and_are_armed_again_by_the_release(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1"))
     rig.now_ms += 3_600_000
@@ -327,6 +330,7 @@ def test_a_record_that_cannot_be_decoded_and_a_definition_command_can_be_skipped
     assert rig.view.position == 4
 
 
+# (rule skip-is-for-one-record)
 def test_a_skip_lapses_at_whatever_other_record_of_its_topic_comes(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"))
     for ahead, later_ms in ((1, 0), (999_999, 0), (0, 1)):
@@ -520,6 +524,7 @@ OPERATED = st.one_of(
 )
 
 
+# (rule order-within-a-partition)
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(OPERATED, max_size=14),

@@ -106,6 +106,7 @@ def add(number: int, wf_run_id: str = "c1", content: Any = 5) -> ExternalEvent:
     return ExternalEvent(wf_run_id, "add", f"a{number}", content)
 
 
+# (rule definitions-have-one-order)
 def test_definitions_put_in_one_turn_may_refer_to_one_another() -> None:
     outcomes = ShardRig().turn(
         PutExternalEventDef("add"),
@@ -131,6 +132,7 @@ def test_a_wf_spec_that_refers_to_nothing_is_rejected_with_every_problem() -> No
     }
 
 
+# (rule task-queue-is-declared)
 def test_a_task_def_for_a_queue_that_topics_yaml_does_not_declare_is_rejected() -> None:
     (outcome,) = (o for o in ShardRig().turn(PutTaskDef("pack", queue="dock")) if isinstance(o, DefinitionRejected))
     assert "queue 'dock'" in outcome.message
@@ -181,6 +183,7 @@ def test_a_task_request_repeats_what_the_report_must_say(rig: ShardRig) -> None:
     assert entry.event.code == "FAILED_PRECONDITION"
 
 
+# (rule unreadable-input-is-dead-letter)
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
@@ -222,6 +225,7 @@ def test_an_event_before_its_wf_run_is_kept_and_used_by_the_node_that_waits_for_
     ]
 
 
+# (rule timer-fires-as-a-record)
 def test_a_timer_comes_back_as_a_record_and_fails_the_node_that_waited_too_long(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"))
     rig.crash()
@@ -234,6 +238,7 @@ def test_a_timer_comes_back_as_a_record_and_fails_the_node_that_waited_too_long(
     assert rig.shard.next_timer_ms() == due + WEEK_MS
 
 
+# (rule early-timer-stays-armed)
 def test_a_timer_that_is_early_by_the_brokers_clock_stays_armed_and_is_fired_again(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"))
     due = rig.shard.next_timer_ms()
@@ -314,6 +319,7 @@ WATCH = {
 }
 
 
+# (rule one-timer-per-thread)
 def test_a_wf_run_that_is_told_it_lives_takes_no_more_timers_than_one_that_waits(rig: ShardRig) -> None:
     rig.turn(PutExternalEventDef("beat"), PutWfSpec("watch", json.dumps(WATCH)))
     rig.turn(RunWf("w1", "watch"))
@@ -349,6 +355,7 @@ def test_a_deleted_wf_run_leaves_no_row_and_its_id_is_free(rig: ShardRig) -> Non
     assert rig.tables["thread-runs"].keys() == {b"c1/0"}
 
 
+# (rules ended-wf-run-keeps-a-row, retention-ends-in-deletion)
 def test_a_wf_run_that_is_over_shrinks_to_its_row_and_goes_when_its_retention_ends(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"), add(1), ExternalEvent("c1", "checkout", "k"))
     (run,) = rig.shard.wf_runs.values()
@@ -412,6 +419,7 @@ def play(rig: ShardRig, turns: list[list[Any]], crash_after: frozenset[int]) -> 
     return rig
 
 
+# (rules same-records-same-bytes, time-comes-from-records)
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(COMMANDS, max_size=6), max_size=8), st.frozensets(st.integers(0, 7)))
 def test_the_same_inputs_give_the_same_bytes_whenever_the_worker_crashes(
@@ -493,6 +501,7 @@ def test_nothing_changes_when_wf_runs_rest(
     assert rig.outputs == play(ShardRig(limits), turns, frozenset()).outputs
 
 
+# (rules every-input-has-outcome, seq-has-no-gap)
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(COMMANDS, max_size=6), max_size=8))
 def test_every_input_has_an_outcome_and_seq_has_no_gap(turns: list[list[Any]]) -> None:
