@@ -31,6 +31,7 @@ class Ahead:
     outcome: Future[tuple[Outcome, list[Definition]]]
 
 
+# (rule definitions-have-one-order)
 class DefinitionFold:
     """All accepted definitions, as the next command finds them: ahead of `definitions` by the turn in progress."""
 

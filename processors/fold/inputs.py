@@ -192,6 +192,7 @@ def check_command(command: object, codec: Codec) -> None:
         raise UnfitValue(topic.key_is, (), "expected the key of a record, found an empty text")
 
 
+# (rule unreadable-input-is-dead-letter)
 def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputCommand | DeadLetter:
     """Return the command that a record holds, or why it holds none. Raises nothing, whatever its bytes are.
 

@@ -46,6 +46,7 @@ class OperatorFold:
         if is_before_it and self.can_be_written and skip.timestamp_ms is not None:
             self._coming.setdefault((skip.offset, skip.timestamp_ms), _pending(skip, skip.timestamp_ms))
 
+    # (rule skip-is-for-one-record)
     def skips_at(self, record: InputRecord) -> tuple[PendingSkip | None, Sequence[PendingSkip]]:
         """Return who wants a record passed over, None if nobody does; and what lapses because this one comes. Once.
 

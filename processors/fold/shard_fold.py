@@ -305,6 +305,7 @@ class Shard:
             return True
         return self._definition_fold.can_be_folded(record.offset, decoded, is_next=is_next)
 
+    # (rule order-within-a-partition)
     def fold(self, record: InputRecord) -> None:
         """Take one input record. Whatever is in it, it has an outcome; an exception is a bug of ours."""
         skip, lapsed = self._operators.skips_at(record)
@@ -348,6 +349,7 @@ class Shard:
         if isinstance(command, TimerFired):
             self._after_timer(command, log[0], record.timestamp_ms)
 
+    # (rule quarantine-keeps-inputs)
     def _keep(self, run: WfRun, record: InputRecord, command: Command, cause: Cause) -> None:
         """Keep an input of a WfRun in quarantine, or bury it where too much would be kept."""
         assert record.key is not None
@@ -392,6 +394,7 @@ class Shard:
         if self._runs.holds(run):
             self._touched[run.wf_run_id] = None
 
+    # (rule release-decides-in-order)
     def _decide_kept(self, run: WfRun, inputs: Sequence[KeptInput]) -> None:
         """Decide what was kept, in order, each with its own time and cause; then its timers are armed again.
 
@@ -463,6 +466,7 @@ class Shard:
                 topic = "task-requests" if event.queue is None else f"task-requests-{event.queue}"
                 outputs.append(OutputRecord(topic, partition, key, self._codec.encode(request)))
 
+    # (rule timer-fires-as-a-record)
     def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:
         """TimerFired records for what is due, each once; again after a restore or when one was early."""
         if not self._touched:

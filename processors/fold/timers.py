@@ -20,6 +20,7 @@ HEAP_SLACK: Final = 64
 """So many entries more than twice those that count a heap may have before it is made anew."""
 
 
+# (rule timers-in-due-order)
 class ArmedTimer(NamedTuple):
     """One timer; they order by when they are due, then by thread, position and kind (DESIGN 5)."""
 
@@ -45,6 +46,7 @@ Slot: TypeAlias = tuple[str, int]
 """A WfRun and a thread of it, or WHOLE_WF_RUN: at most one timer is armed for each."""
 
 
+# (rule one-timer-per-thread)
 class Timers:
     """The timers that are armed, by slot: each is in the heap or handed out, never both.
 
@@ -140,6 +142,7 @@ class Timers:
                 if timer.incarnation == NO_INCARNATION and (run := runs.get(timer.wf_run_id)) is not None:
                     self.arm(run, ())  # ExternalEvents that came later have put it off
 
+    # (rule early-timer-stays-armed)
     def fire_again(self, timer: ArmedTimer, early_by_ms: int) -> None:
         """A timer came too early by the brokers' clock, which is behind ours by at least so much, or was not decided.
 

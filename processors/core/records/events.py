@@ -14,6 +14,7 @@ from processors.core.records.record import record
 from processors.core.records.values import Value, VariableType
 
 
+# (rule rejection-codes)
 class RejectionCode(StrEnum):
     """Why a command was refused (SEMANTICS N18)."""
 
@@ -24,6 +25,7 @@ class RejectionCode(StrEnum):
     RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
 
 
+# (rule event-names-its-cause)
 @record
 class Cause:
     """The input record that made an event happen, and what was known of definitions then."""
@@ -421,6 +423,7 @@ class Rejected:
     message: str
 
 
+# (rule no-op-is-ignored)
 @record
 class Ignored:
     """A command had nothing to do: a no-op, a stale or an early timer."""

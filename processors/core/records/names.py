@@ -29,6 +29,7 @@ EXCEPTION_NAME_LENGTH_MAX = 128
 """Every link of a chain of causes repeats it."""
 
 
+# (rule wf-run-id-form)
 def check_wf_run_id(wf_run_id: str) -> None:
     """Raises TellableProblem for what cannot be the id of a WfRun."""
     if not WF_RUN_ID.fullmatch(wf_run_id) or len(wf_run_id) > WF_RUN_ID_LENGTH_MAX:

@@ -192,6 +192,7 @@ class ExitNode(Node):
     failure_content: Expression | None = None
 
 
+# (rule back-off-between-attempts)
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Attempt n+1 waits min(base·multiplier^(n-1), max) ms."""

@@ -106,6 +106,7 @@ def kind_of(value: Value) -> str:
     return "null" if value is None else str(type_of(value))
 
 
+# (rule int-has-64-bits)
 def checked_int(value: int) -> int:
     """The value itself, if it fits in 64 bits; raises ValueProblem otherwise."""
     if INT_MIN <= value <= INT_MAX:
@@ -118,6 +119,7 @@ def is_number(value: int | float) -> bool:  # noqa: PYI041  compiled, a `float` 
     return math.isfinite(value) if type(value) is float else INT_MIN <= value <= INT_MAX
 
 
+# (rule double-is-finite)
 def fits(value: Value, declared: VariableType | None) -> bool:
     """Whether a payload may be stored as the declared type as it stands: null always, INT also as DOUBLE.
 
@@ -131,6 +133,7 @@ def fits(value: Value, declared: VariableType | None) -> bool:
     return actual is _PYTHON_TYPES[declared] or (declared is VariableType.DOUBLE and actual is int)
 
 
+# (rule int-comes-as-double)
 def stored(value: Value, declared: VariableType | None) -> Value:
     """The payload as the declared type keeps it; raises ValueProblem when it does not fit."""
     if not fits(value, declared):
@@ -141,6 +144,7 @@ def stored(value: Value, declared: VariableType | None) -> Value:
     return value
 
 
+# (rule mutation-keeps-the-type)
 def assigned(value: Value, declared: VariableType) -> Value:
     """The value as an assignment keeps it: like `stored`, and anything primitive may become STR (SEMANTICS 5)."""
     if declared is VariableType.STR and value is not None and not isinstance(value, dict | list | bytes | str):
@@ -177,6 +181,7 @@ def to_json(value: Value) -> str:
         raise ValueProblem(f"not a JSON value: {exc}") from exc
 
 
+# (rule value-size-bounded)
 def bounded(value: Value) -> Value:
     """The value itself, if it is within VALUE_BYTES_MAX and VALUE_DEPTH_MAX; raises ValueProblem otherwise.
 
@@ -416,6 +421,7 @@ def _utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
+# (rule thread-values-bounded)
 def check_total(values: Iterable[Value], what: str) -> None:
     """Raises ValueProblem if values that are kept in one record are more than TOTAL_BYTES_MAX together."""
     total = sum(map(size_of, values))
@@ -567,6 +573,7 @@ def timestamp_of(text: str) -> Timestamp:
     return Timestamp((moment - _EPOCH) // timedelta(milliseconds=1))
 
 
+# (rule cast-is-explicit)
 def cast(value: Value, target: VariableType) -> Value:
     """An explicit cast (SEMANTICS 5); null stays null. Raises ValueProblem where no sensible value exists."""
     if value is None or type(value) is _PYTHON_TYPES[target]:

@@ -76,6 +76,7 @@ _HAVE_IDENTITIES = (ExternalEvent, ReportTaskRun, TimerFired)
 """Commands that are known again by what they say, not by a command id."""
 
 
+# (rule rejection-changes-nothing)
 class Refusal(Exception):
     """A command cannot be taken as it is; becomes a `Rejected` event."""
 
@@ -140,6 +141,7 @@ def check_id(wf_run_id: str) -> None:
         raise Refusal(RejectionCode.INVALID_ARGUMENT, str(problem)) from None
 
 
+# (rule command-id-decided-once)
 def _check_repeat(run: WfRun, command: Command) -> None:
     """A command whose id was decided lately is not decided again (DESIGN 3)."""
     if isinstance(command, _HAVE_IDENTITIES):
@@ -164,6 +166,7 @@ def _thread(run: WfRun, command: StopWfRun | ResumeWfRun | RescueThreadRun) -> T
     return run.threads.get(command.thread)
 
 
+# (rule wf-run-id-used-once)
 def _run_wf(run: WfRun, command: RunWf, context: Context) -> WfRunStarted:
     if run.exists:
         since = iso_of(Timestamp(run.started_ms or 0))
@@ -192,6 +195,7 @@ def _check_definitions(command: RunWf | ExternalEvent, context: Context) -> None
         )
 
 
+# (rules event-id-used-once, event-for-any-id, event-content-checked, unclaimed-events-bounded)
 def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) -> ExternalEventPosted:
     """An ExternalEvent is taken in for any valid id, run or not: it may come before its WfRun (SEMANTICS 7)."""
     _check_definitions(command, context)
@@ -243,6 +247,7 @@ def _posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) 
     )
 
 
+# (rule event-id-remembered)
 def _forgettable(run: WfRun, context: Context) -> list[ExternalEventKeyRef]:
     """Settled events that need not be remembered any longer: a few at each new one keep their number where it is."""
     limits = context.limits
@@ -259,6 +264,7 @@ def _forgettable(run: WfRun, context: Context) -> list[ExternalEventKeyRef]:
     return forgettable
 
 
+# (rule report-names-its-attempt)
 def _reported(run: WfRun, report: ReportTaskRun) -> TaskAttemptEnded:
     _existing(run)
     what = f"report for attempt {report.attempt} at position {report.position} of thread {report.thread}"
@@ -300,6 +306,7 @@ def _reported(run: WfRun, report: ReportTaskRun) -> TaskAttemptEnded:
     )
 
 
+# (rule failed-attempt-is-retried)
 def _retry_at(run: WfRun, thread: ThreadRun, status: TaskStatus) -> int | None:
     """When the next attempt is due; None if there is none. Only FAILED and TIMEOUT are retried (2.6)."""
     node = run.spec_of(thread).nodes[thread.node.node]
@@ -311,6 +318,7 @@ def _retry_at(run: WfRun, thread: ThreadRun, status: TaskStatus) -> int | None:
     return run.time_ms + (0 if node.backoff is None else node.backoff.delay_ms(attempt))
 
 
+# (rules stale-timer-ignored, timers-go-on-while-halted)
 def _fired(run: WfRun, fired: TimerFired, context: Context, time_ms: int) -> Event:
     """A timer does something only if it is armed exactly as it says, and due (SEMANTICS 7, DESIGN 5)."""
     name = type(fired).__name__
@@ -344,6 +352,7 @@ def _fired(run: WfRun, fired: TimerFired, context: Context, time_ms: int) -> Eve
     )
 
 
+# (rule retention-ends-in-deletion)
 def _retention_ended(run: WfRun, timer: Timer) -> Event:
     if run.timer != timer:
         return Ignored(TimerFired.__name__, "the timer is not armed any more")
@@ -358,6 +367,7 @@ def unstarted_until_ms(run: WfRun, limits: Limits) -> int:
     return latest.posted_ms + limits.unstarted_ms
 
 
+# (rule unstarted-events-end)
 def _never_started(run: WfRun, fired: TimerFired, context: Context, time_ms: int) -> Event:
     due_ms = unstarted_until_ms(run, context.limits)
     if fired.kind is not TimerKind.RETENTION or fired.due_ms != due_ms:

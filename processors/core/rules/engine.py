@@ -41,6 +41,7 @@ from processors.core.rules.nodes import may_arrive_halted, note_wait, park_resto
 __all__ = ["attach", "handle", "indexed", "new_run", "note", "replay"]
 
 
+# (rules every-input-has-outcome, same-records-same-bytes, time-comes-from-records)
 def handle(run: WfRun, command: Command, cause: Cause, time_ms: int, context: Context) -> list[LogEntry]:
     """Fold one command: changes the WfRun in place and gives the log entries, never none.
 
@@ -50,6 +51,7 @@ def handle(run: WfRun, command: Command, cause: Cause, time_ms: int, context: Co
     return _Handling(run, cause, time_ms, context).handle(command, time_ms)
 
 
+# (rule quarantine-stops-time)
 def note(run: WfRun, event: Event, cause: Cause, time_ms: int) -> LogEntry:
     """Log what an operator did with a WfRun. No rule is run, so this works where a rule is broken.
 
@@ -126,6 +128,7 @@ _NO_LIMITS = Limits(
 """For the end of a WfRun that went beyond them."""
 
 
+# (rule time-never-runs-backwards)
 class _Handling:
     """One command on its way through the rules."""
 
@@ -172,6 +175,7 @@ class _Handling:
             self._break_off(self._too_much)
         return log
 
+    # (rules incarnation-is-an-offset, seq-has-no-gap)
     def _follow(self, rules: Iterator[Any]) -> None:
         """Make happen what the rules yield, until it is too much.
 

@@ -244,6 +244,7 @@ def _start(run: WfRun, entry: LogEntry, event: WfRunStarted) -> None:
     )
 
 
+# (rule deleted-id-is-free)
 def _delete(run: WfRun) -> None:
     run.changes.left.extend(run.threads.values())
     run.changes.threads.clear()
@@ -640,6 +641,7 @@ def _rescue(run: WfRun, event: ThreadRescued) -> None:
         run.timer = None
 
 
+# (rule ended-wf-run-keeps-a-row)
 def _end(run: WfRun, event: WfRunEnded) -> None:
     run.timer = Timer(TimerKind.RETENTION, event.delete_at_ms)
     if event.status is not Status.ERROR:

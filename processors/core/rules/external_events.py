@@ -16,6 +16,7 @@ BEFORE_ITS_WF_RUN = 0
 """The `posted_seq` of an ExternalEvent that came before its WfRun."""
 
 
+# (rule early-misfit-dropped)
 def drop_unfit(run: WfRun, context: Context) -> Iterator[Event]:
     """What came before this WfRun, which has just started, and is not what its WfSpec binds: of each
     ExternalEventDef in order of arrival.

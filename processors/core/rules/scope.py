@@ -34,6 +34,7 @@ class ThreadScope:
         self._reads: list[str] = []
         """The Variables whose values may come to stand in a sentence."""
 
+    # (rule computing-is-counted)
     def spend(self, steps: int) -> None:
         """Note work that is done; raises TooMuchWork where it is more than a command may take."""
         index = self._run.index
@@ -41,6 +42,7 @@ class ThreadScope:
         if index.steps_left < 0:
             raise TooMuchWork
 
+    # (rule masked-value-not-told)
     def tell(self, problem: ValueProblem) -> str:
         """A problem for a sentence of a failure, which everybody may read."""
         if any(self._is_masked(name) for name in self._reads):
@@ -51,6 +53,7 @@ class ThreadScope:
         owner = self._thread_run if name in self._thread_run.variables else self._above(name)[0]
         return self._run.spec_of(owner).variables[name].masked
 
+    # (rule later-mutation-sees-earlier)
     def variable(self, name: str) -> Value:
         """The value in the nearest thread that stores it; raises ValueProblem."""
         owner = self.owner(name)
@@ -58,6 +61,7 @@ class ThreadScope:
         key = (owner.number, name)
         return self.writes[key] if key in self.writes else owner.variables[name]
 
+    # (rules scope-goes-upward, nearest-input-is-read)
     def owner(self, name: str) -> ThreadRun:
         """The nearest thread that stores a Variable of this name; raises ValueProblem."""
         thread = self._thread_run
@@ -102,6 +106,7 @@ class ThreadScope:
             self.spend(size // CHARACTERS_PER_STEP)
         return size * (len(owner.variables) + len(owner.outputs) + 1) > TOTAL_BYTES_MAX
 
+    # (rule latest-output-of-a-node)
     def output(self, node: str) -> Value:
         """The output of the node's most recent run in this thread; raises ValueProblem."""
         if self._output is not None and self._output[0] == node:
@@ -112,6 +117,7 @@ class ThreadScope:
             raise TellableProblem(f"node {node!r} has no output in thread {self._thread_run.number} yet") from None
 
 
+# (rules variable-starts-with, given-variables-checked)
 def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str, Value]:
     """All Variables of a new thread: what is given, else the default, else null; given null means the default.
 

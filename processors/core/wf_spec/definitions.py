@@ -71,6 +71,7 @@ class UnreadableWfSpec(HalterError):
     """
 
 
+# (rule deleted-is-for-nothing-new)
 @dataclass(slots=True)
 class _Versions:
     """The versions of one definition: there may be thousands."""
@@ -130,6 +131,7 @@ class Definitions:
         """Take what a registered version says from who has read it, instead of reading it when it is asked for."""
         self._wf_specs.setdefault(wf_spec_id, wf_spec)
 
+    # (rule wf-run-keeps-its-version)
     def wf_spec(self, wf_spec_id: WfSpecId) -> WfSpec:
         """A registered version, deleted or not; raises UnreadableWfSpec."""
         found = self._wf_specs.get(wf_spec_id)
@@ -150,6 +152,7 @@ class Definitions:
             raise UnreadableWfSpec(f"WfSpec {wf_spec_id}: {'; '.join(map(str, problems))}")
         return wf_spec
 
+    # (rule newest-version-is-run)
     def latest_wf_spec(self, name: str, major: int | None = None, revision: int | None = None) -> WfSpecId | None:
         """The newest version that is not deleted: of all, of a major version, or exactly the one named."""
         live = self._of(DefinitionKind.WF_SPEC, name).live
@@ -359,6 +362,7 @@ def _accepted(definition: Definition, cause: Cause, *, changed: bool) -> Definit
     return DefinitionAccepted(definition.kind, definition.name, definition.major, definition.revision, changed, cause)
 
 
+# (rules equal-wf-spec-registers-nothing, version-never-used-twice)
 def _put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool) -> Definition:
     name = command.name
     document = _parsed_document(command)
@@ -392,12 +396,14 @@ def _put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool) -
     )
 
 
+# (rule wf-spec-binds-revisions)
 def _bindings(definitions: Definitions, wf_spec: WfSpec) -> dict[str, DefinitionVersion]:
     """What a WfSpec that is accepted now binds."""
     newest = ((name, definitions.external_event_def(name)) for name in sorted(wf_spec.external_event_defs))
     return {name: definition.version for name, definition in newest if definition is not None}
 
 
+# (rule put-again-binds-newest)
 def _should_bind_anew(definitions: Definitions, command: PutWfSpec, document: object, latest: WfSpecId) -> bool:
     """Whether one that equals the newest version is a new revision: it may be updated, an ExternalEventDef that it
     names has changed, and it can be bound to what that is now. Else it stays as it is: a deployment may be repeated
@@ -458,6 +464,7 @@ def _callable_with(wf_spec: WfSpec) -> dict[str, VariableDef]:
     return dict(wf_spec.threads[wf_spec.entrypoint].variables)
 
 
+# (rule required-type-is-frozen)
 def _retyped_frozen(definitions: Definitions, wf_spec: WfSpec) -> Iterator[DocumentProblem]:
     """Variables that some version required, under another type."""
     now = _callable_with(wf_spec) if wf_spec.entrypoint in wf_spec.threads else {}
@@ -472,6 +479,7 @@ def _retyped_frozen(definitions: Definitions, wf_spec: WfSpec) -> Iterator[Docum
                 yield DocumentProblem("VAR_FROZEN_TYPE", path, message)
 
 
+# (rule breaking-change-is-major)
 def _breaking_changes(before: WfSpec, after: WfSpec) -> Iterator[str]:
     """What a caller of RunWf would notice."""
     old, new = _callable_with(before), _callable_with(after)
@@ -487,6 +495,7 @@ def _breaking_changes(before: WfSpec, after: WfSpec) -> Iterator[str]:
             yield f"{name} is new and required"
 
 
+# (rule update-no-further-than-allowed)
 def _check_update_allowed(allowed: AllowedUpdate, latest: WfSpecId, breaks: list[str]) -> None:
     if allowed is AllowedUpdate.NONE:
         message = f"expected it to equal {latest}, as no update is allowed; found a change"
@@ -496,6 +505,7 @@ def _check_update_allowed(allowed: AllowedUpdate, latest: WfSpecId, breaks: list
         raise _Refused(RejectionCode.FAILED_PRECONDITION, message, [DocumentProblem("UPDATE_BREAKING", (), message)])
 
 
+# (rule task-queue-is-declared)
 def _put_task_def(definitions: Definitions, command: PutTaskDef, task_queues: TaskQueues) -> Definition:
     if command.queue is not None and task_queues is not None and command.queue not in task_queues:
         known = ", ".join(sorted(task_queues)) or "none"
@@ -530,6 +540,7 @@ def _put_workflow_event_def(definitions: Definitions, command: PutWorkflowEventD
     )
 
 
+# (rule event-def-changes-by-revision)
 def _put_external_event_def(definitions: Definitions, command: PutExternalEventDef, *, binds: bool) -> Definition:
     _check_name(command.name, "a name")
     kind = DefinitionKind.EXTERNAL_EVENT_DEF
@@ -546,6 +557,7 @@ def _put_external_event_def(definitions: Definitions, command: PutExternalEventD
     return Definition(kind, command.name, major, revision, content_type=command.content_type)
 
 
+# (rule task-def-never-changes)
 def _unchanging(definitions: Definitions, wanted: Definition) -> Definition:
     """A definition of a kind that never changes: what is registered and equal, or a new one."""
     newest = definitions.newest(wanted.kind, wanted.name)
@@ -586,6 +598,7 @@ def _invalid(message: str) -> _Refused:
     return _Refused(RejectionCode.INVALID_ARGUMENT, message)
 
 
+# (rule named-definition-not-deleted)
 def _delete(definitions: Definitions, command: DeleteDefinition, cause: Cause) -> tuple[Outcome, list[Definition]]:
     kind, name = command.kind, command.name
     newest = definitions.newest(kind, name)

@@ -73,6 +73,7 @@ def evaluate(expression: Expression, scope: Scope) -> Value:
     return _EVALUATORS[type(expression)](expression, scope)
 
 
+# (rule condition-is-bool)
 def condition(expression: Expression, scope: Scope) -> bool:
     """The value of an expression that decides: a BOOL. Raises ValueProblem for anything else, null included."""
     scope.spend(1)
@@ -104,6 +105,7 @@ def mutate(old: Value, mutation: Mutation, declared: VariableType, scope: Scope)
     return new
 
 
+# (rule path-leads-somewhere)
 def follow(value: Value, path: JsonPath) -> Value:
     """What a JSON path leads to; raises ValueProblem where a key or an index is not there."""
     for depth, step in enumerate(path.steps):
@@ -114,6 +116,7 @@ def follow(value: Value, path: JsonPath) -> Value:
     return value
 
 
+# (rule equal-by-type-and-value)
 def equal(left: Value, right: Value) -> bool:
     """Whether two values are the same: by type and value, INT and DOUBLE by value, JSON by its parts."""
     return _compared(left, right) > 0
@@ -189,6 +192,7 @@ def _cast(expression: Cast, scope: Scope) -> Value:
     return value
 
 
+# (rule logic-stops-early)
 def _operation(expression: Operation, scope: Scope) -> Value:
     operands = expression.operands
     scope.spend(len(operands))
@@ -269,6 +273,7 @@ def _unfit(name: str, wanted: str, *found: Value) -> ValueProblem:
     )
 
 
+# (rule null-is-no-operand)
 def _numeric(left: Value, right: Value) -> bool:
     return type(left) in _NUMBERS and type(right) in _NUMBERS
 
@@ -308,6 +313,7 @@ def _multiply(left: Value, right: Value) -> Value:
     raise _unfit("multiply", "numbers", left, right)
 
 
+# (rule int-division-drops-fraction)
 def _divide(left: Value, right: Value) -> Value:
     if not _numeric(left, right):
         raise _unfit("divide", "numbers", left, right)
@@ -467,6 +473,7 @@ _REMOVING = frozenset({MutationOperator.REMOVE_IF_PRESENT, MutationOperator.REMO
 _SHRINKING = _REMOVING | {MutationOperator.REMOVE_INDEX}
 
 
+# (rule mutation-at-a-path)
 def _changed_at(old: Value, path: JsonPath, depth: int, mutation_operator: MutationOperator, operand: Value) -> Value:
     """A copy of `old`, the value at `depth` of the path, with what is at the path's end changed."""
     if depth == len(path.steps):

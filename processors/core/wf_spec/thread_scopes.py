@@ -24,6 +24,7 @@ from processors.core.records.values import VariableType
 _Type: TypeAlias = VariableType | None
 
 
+# (rule variable-in-scope-of-every-way)
 def parents_of(wf_spec: WfSpec) -> dict[str, list[str]]:
     """ThreadSpec -> the ThreadSpecs whose threads may be its parent, as far as the entrypoint can lead to them.
 

@@ -193,6 +193,7 @@ def check_document(document: object, registered: RegisteredDefs | None) -> tuple
     return (None if problems else wf_spec), problems
 
 
+# (rule all-problems-reported)
 def examine(document: object, registered: RegisteredDefs | None) -> tuple[WfSpec | None, list[DocumentProblem]]:
     """As `check_document`, with the WfSpec as far as it could be read also where something is wrong."""
     wf_spec, problems = read_as_far_as_possible(document)
@@ -500,6 +501,7 @@ class _ThreadValidation:
                     f"expected {variable.type}, found {describe(variable.default)}",
                 )
 
+    # (rule one-thread-spec-per-interrupt)
     def _interrupts(self) -> None:
         seen: set[str] = set()
         for index, interrupt in enumerate(self.thread.interrupts):
@@ -530,6 +532,7 @@ class _ThreadValidation:
                 f"found {found}",
             )
 
+    # (rule handler-requires-only-input)
     def _handler(self, name: str, code: str, path: Path) -> ThreadSpec | None:
         """A handler's ThreadSpec, which must not require what nobody gives it."""
         handler = self.wf_spec.threads.get(name)
@@ -827,6 +830,7 @@ _CATCHABLE = _CLASSES | (RESERVED - {"CHILD_FAILURE"})
 _NAME_IN_WORDS = f"a name of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last)"
 
 
+# (rule names-of-definitions)
 def is_name(name: str) -> bool:
     """Whether a definition or a failure may have this name."""
     return NAME.fullmatch(name) is not None and len(name) <= NAME_LENGTH_MAX

@@ -26,6 +26,7 @@ COMING_MAX: Final = 8
 """So many records may be at hand and wait to be read."""
 
 
+# (rule seen-definitions-waited-for)
 class DefinitionsReader:
     """Reads `definitions` into a Definitions."""
 

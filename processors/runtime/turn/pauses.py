@@ -30,6 +30,7 @@ class Stage(Enum):
     """It folds as if nothing had been."""
 
 
+# (rule broken-rule-pauses-partition)
 @dataclass(slots=True)
 class Pause:
     """One shard's. `sentence`: what broke, for people."""

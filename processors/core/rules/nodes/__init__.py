@@ -47,6 +47,7 @@ from processors.core.rules.nodes.waits import (
 __all__ = ["VARIABLES", "arrive_halted", "may_arrive_halted", "note_wait", "park_restored", "run_node"]
 
 
+# (rule loser-waits-for-no-time)
 def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterable[Event]:
     """What a node does at arrival also for a thread that is halted, if that can go on one day. Once only, whenever the
     thread is looked at: that is in the command that took it there.

@@ -14,6 +14,7 @@ from processors.core.rules.scope import ThreadScope
 from processors.core.wf_spec.expressions import evaluate
 
 
+# (rule failing-exit-fails-at-once)
 def run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) -> Iterator[Event]:  # noqa: ARG001
     """A failing EXIT fails at once; the others wait for every child that can still come to an end (4.4, N8)."""
     if node.failure_name is not None:
@@ -31,6 +32,7 @@ def run_exit(run: WfRun, context: Context, thread: ThreadRun, node: ExitNode) ->
         yield from pass_exit(run, thread, node)
 
 
+# (rule exit-returns-a-value)
 def pass_exit(run: WfRun, thread: ThreadRun, node: ExitNode) -> Iterator[Event]:
     """What an EXIT does once it waits for nothing: the thread ends."""
     if thread.node.failure_handled:

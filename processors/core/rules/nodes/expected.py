@@ -6,6 +6,7 @@ DURATION_S_MAX = 1_000 * 366 * 24 * 3600
 """A thousand years: longer times are a mistake, and the sum with a date still fits everywhere."""
 
 
+# (rule durations-are-bounded)
 def seconds_ms(value: Value, field: str) -> int:
     """A number of seconds as milliseconds; raises ValueProblem for anything that is no sensible duration."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= DURATION_S_MAX:

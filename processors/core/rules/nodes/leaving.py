@@ -13,6 +13,7 @@ from processors.core.rules.scope import ThreadScope
 from processors.core.wf_spec.expressions import condition, mutate
 
 
+# (rules write-where-it-lives, mutations-all-or-none)
 def leave(
     run: WfRun, thread: ThreadRun, node: AnyNode, output: Value = None, claimed: ExternalEventKey | None = None
 ) -> Iterator[Event]:
@@ -45,6 +46,7 @@ def leave(
     )
 
 
+# (rule first-edge-that-holds)
 def _satisfied_edge(node: AnyNode, scope: ThreadScope) -> Edge:
     for edge in node.edges:
         if edge.when is None or condition(edge.when, scope):
@@ -82,6 +84,7 @@ def may_exit(run: WfRun, thread: ThreadRun) -> bool:
     return is_ready_to_exit(run, thread) and not is_kept(run, thread)
 
 
+# (rule exit-waits-for-children)
 def is_ready_to_exit(run: WfRun, thread: ThreadRun) -> bool:
     """Whether nothing of its own is left that EXIT waits for: children that can come to an end (N8), and accepted
     interrupts whose handlers will start beside the thread (N14). Each of them wakes the thread when it ends.

@@ -24,10 +24,12 @@ def run_entrypoint(run: WfRun, context: Context, thread: ThreadRun, node: Entryp
         yield from leave(run, thread, node)
 
 
+# (rule passing-nodes)
 def run_nop(run: WfRun, context: Context, thread: ThreadRun, node: NopNode) -> Iterator[Event]:  # noqa: ARG001
     return leave(run, thread, node)
 
 
+# (rule thrown-event-on-log)
 def run_throw_event(run: WfRun, context: Context, thread: ThreadRun, node: ThrowEventNode) -> Iterator[Event]:
     definition = context.definitions.workflow_event_def(node.workflow_event_def)
     scope = ThreadScope(run, thread)

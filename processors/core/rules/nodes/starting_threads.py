@@ -15,12 +15,14 @@ from processors.core.rules.scope import ThreadScope, starting_variables
 from processors.core.wf_spec.expressions import evaluate
 
 
+# (rule start-thread-gives-number)
 def run_start_thread(run: WfRun, context: Context, thread: ThreadRun, node: StartThreadNode) -> Iterator[Event]:
     started = yield from _start_children(run, context, thread, node, ThreadScope(run, thread), [{}])
     if started is not None:
         yield from leave(run, thread, node, started[0])
 
 
+# (rule one-child-per-item)
 def run_start_multiple(
     run: WfRun, context: Context, thread: ThreadRun, node: StartMultipleThreadsNode
 ) -> Iterator[Event]:
@@ -38,6 +40,7 @@ def run_start_multiple(
         yield from leave(run, thread, node, started)
 
 
+# (rule children-start-all-or-none)
 def _start_children(
     run: WfRun,
     context: Context,

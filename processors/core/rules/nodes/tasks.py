@@ -24,6 +24,7 @@ from processors.core.rules.scope import ThreadScope
 from processors.core.wf_spec.expressions import evaluate
 
 
+# (rule attempt-out-until-report)
 def run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -> Iterator[Event]:
     task = thread.node.task
     if task is None:
@@ -39,6 +40,7 @@ def run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) ->
             return _finish_task(run, context, thread, node, task)
 
 
+# (rule task-input-computed-once)
 def _request_first(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -> Iterator[Event]:
     scope = ThreadScope(run, thread)
     try:
@@ -52,6 +54,7 @@ def _request_first(run: WfRun, context: Context, thread: ThreadRun, node: TaskNo
     yield from _request(run, context, thread, node, 1, task_input)
 
 
+# (rule attempt-deadline-from-request)
 def _request(
     run: WfRun, context: Context, thread: ThreadRun, node: TaskNode, attempt: int, task_input: dict[str, Value]
 ) -> Iterator[Event]:
@@ -78,6 +81,7 @@ def _request(
     )
 
 
+# (rules last-attempt-fails-the-node, task-output-checked)
 def _finish_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode, task: TaskRun) -> Iterator[Event]:
     attempts = f"attempt {task.attempt} of {node.retries + 1}"
     match task.result:

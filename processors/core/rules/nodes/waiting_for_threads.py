@@ -31,6 +31,7 @@ from processors.core.rules.scope import ThreadScope
 from processors.core.wf_spec.expressions import evaluate
 
 
+# (rules list-order-decides, wait-sees-ends-on-resume)
 def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: WaitForThreadsNode) -> Iterator[Event]:
     if thread.node.waits is None:
         scope = ThreadScope(run, thread)
@@ -118,6 +119,7 @@ def open_waits(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> list[
     return targets
 
 
+# (rule whom-to-wait-for)
 def _waited_for(run: WfRun, thread: ThreadRun, value: Value) -> list[int]:
     above: set[int] | None = None
     branch_above = BranchAbove(run, thread)
@@ -181,6 +183,7 @@ def _is_done(run: WfRun, wait: ThreadWait, handled: set[int]) -> bool:
     return run.thread_status(wait.thread) is Status.COMPLETED
 
 
+# (rules wait-for-all, wait-for-any, wait-for-first)
 def _verdict(
     strategy: WaitStrategy, waits: int, done: int, failed: list[tuple[int, Failure]]
 ) -> Failure | Literal[True] | None:
@@ -211,6 +214,7 @@ def _propagated(number: int, failure: Failure) -> Failure:
     return child_failed(message, number, failure, FailureClass.ERROR)
 
 
+# (rules losers-are-not-needed, handler-is-no-loser)
 def _release_losers(
     run: WfRun, thread: ThreadRun, node: WaitForThreadsNode, waits: list[ThreadWait]
 ) -> Iterator[Event]:

@@ -18,6 +18,7 @@ from processors.core.rules.scope import ThreadScope
 from processors.core.wf_spec.expressions import condition, evaluate
 
 
+# (rule time-counts-from-arrival)
 def arrive_at_external_event(
     run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode
 ) -> Iterator[Event]:
@@ -51,11 +52,13 @@ def _is_not_timed(thread: ThreadRun, context: Context) -> bool:
     return context.arrival_failures and state.timer is None and state.matured_seq is None and state.failure is None
 
 
+# (rule arrival-failure-waits)
 def _failed(thread: ThreadRun, name: str, message: str) -> ArrivalFailed:
     state = thread.node
     return ArrivalFailed(thread.number, state.position, state.node, node_failure(thread, name, message))
 
 
+# (rules early-event-kept, event-wait-times-out)
 def run_external_event(run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode) -> Iterator[Event]:
     """Claim the oldest unclaimed event that came in time; such a one wins over the time-out (N11).
 
@@ -93,6 +96,7 @@ def _timeout(thread: ThreadRun, timeout_s: Expression, scope: ThreadScope) -> Ti
     return Timer(TimerKind.EXTERNAL_EVENT_TIMEOUT, due_ms)
 
 
+# (rules oldest-event-claimed, claim-respects-the-address)
 def _claimable(run: WfRun, thread: ThreadRun, event_def: str) -> ExternalEventKey | None:
     """The oldest of those that are for this thread or for whoever takes them."""
     found = [
@@ -101,6 +105,7 @@ def _claimable(run: WfRun, thread: ThreadRun, event_def: str) -> ExternalEventKe
     return min(found, key=lambda event: event.posted_offset).key if found else None
 
 
+# (rules event-in-time-wins, event-at-deadline-is-late)
 def _oldest_in_time(run: WfRun, thread: ThreadRun, event_def: str, its: int | None) -> WfRunExternalEvent | None:
     state = thread.node
     for event_id in run.index.unclaimed_for.get((event_def, its), ()):
@@ -113,6 +118,7 @@ def _oldest_in_time(run: WfRun, thread: ThreadRun, event_def: str, its: int | No
     return None
 
 
+# (rules sleep-until-a-time, sleep-follows-its-variable)
 def run_sleep(run: WfRun, context: Context, thread: ThreadRun, node: SleepNode) -> Iterator[Event]:  # noqa: ARG001
     """Wait for a time. `until` is looked at again whenever the thread is, so an interrupt may move it (3.2)."""
     state = thread.node
@@ -159,6 +165,7 @@ def _due_ms(thread: ThreadRun, node: SleepNode, scope: ThreadScope) -> int:
     return timestamp_of(text).epoch_ms
 
 
+# (rule condition-looked-at-again)
 def run_wait_for_condition(
     run: WfRun,
     context: Context,  # noqa: ARG001
