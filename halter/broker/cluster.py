@@ -1,8 +1,8 @@
-"""One or three brokers over one data folder: start, stop, kill, restart.
+"""Starts, stops, kills and restarts one or three brokers over one data folder.
 
 Invariant: a data folder keeps the number of brokers, the cluster id and the release it was made with
-(`cluster.json`), and at most one process works in it (`.lock`). Whatever happens to the processes, starting again
-on the same folder brings back every acknowledged record.
+(`cluster.json`), and at most one process works in it (`.lock`). Whatever happens to the processes, a new start on the
+same folder brings back every acknowledged record.
 """
 
 import base64
@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from halter.broker.configuration import HOST, Place
+from halter.broker.configuration import HOST, BrokerPorts
 from halter.broker.errors import BrokerFailed, DataFolderInUse, DataFolderUnfit, PortTaken
 from halter.broker.jars import KAFKA_VERSION, Report, kafka_jars
 from halter.broker.node import Node
@@ -30,23 +30,23 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
 LAST_STOP_SECONDS = 0.5
 POLL_SECONDS = 0.05
-# A broker killed a moment ago may hold its port and its folder for a moment more.
+# A broker that was just killed may hold its port and its folder for a moment.
 LET_GO_SECONDS = 2.0
 STARTS_ON_CHOSEN_PORTS = 3
 # Below the ranges from which Linux, macOS and the BSDs give ports to outgoing connections.
 CHOSEN_PORTS = range(20_000, 32_000)
-# What this process chose before: it may not listen there yet, so that a look at the port would not tell.
+# Ports that this process has chosen before. A broker may not listen there yet, so the port would look free.
 _chosen_before: set[int] = set()
 
 
 def to_stderr(sentence: str) -> None:
-    """Tell whoever waits at a terminal; the default of every `report`."""
+    """Print a sentence on stderr. This is the default of every `report`."""
     print(f"halter: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a data folder remembers between starts."""
+    """The facts about a cluster that its data folder keeps between starts."""
 
     kafka: str
     cluster_id: str
@@ -56,7 +56,7 @@ class Identity:
 
     @classmethod
     def read(cls, path: Path) -> "Identity | None":
-        """Read `cluster.json`; None in a new folder. Raises DataFolderUnfit when it is not ours."""
+        """Read `cluster.json`; return None if there is none. Raises DataFolderUnfit if it is not ours."""
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
             fields["ports"] = tuple(fields["ports"])
@@ -78,12 +78,12 @@ class Identity:
 
 
 class EmbeddedBroker:
-    """A real Kafka on this machine, of one broker or three; a context manager that starts and stops it.
+    """A real Kafka of one broker or three on this machine: a context manager that starts and stops it.
 
-    `data` is made if needed and kept. `port` is the first broker's port, the others take the next two; None takes
-    the ports of the last start on this folder, or free ones. `report` gets a sentence when there is a wait
-    (downloads); stderr by default. Methods raise the classes of `halter.broker.errors`.
-    Use it from one thread at a time.
+    The folder `data` is created if needed, and kept. `port` is the port of the first broker, and the others take the
+    next two; without it, the brokers take the ports of the last start on this folder, or free ones. `report` gets a
+    sentence when there is a wait (downloads); it prints on stderr by default. Methods raise the classes of
+    `halter.broker.errors`. Use an instance from one thread at a time.
     """
 
     node_class = Node
@@ -105,7 +105,7 @@ class EmbeddedBroker:
     def bootstrap(self) -> str:
         """`host:port` of every broker, comma-separated: the value for `bootstrap.servers`. Valid once started."""
         assert self._nodes, "the embedded broker has not been started"
-        return ",".join(f"{HOST}:{node.place.port}" for node in self._nodes)
+        return ",".join(f"{HOST}:{node.port}" for node in self._nodes)
 
     @property
     def pids(self) -> list[int | None]:
@@ -113,7 +113,7 @@ class EmbeddedBroker:
         return [node.pid for node in self._nodes]
 
     def start(self) -> None:
-        """Start all brokers and return when they answer. Does nothing if they were started already."""
+        """Start all brokers and return when they answer. Do nothing if they were started before."""
         if self._nodes:
             return
         jars = kafka_jars(self._report)
@@ -126,14 +126,14 @@ class EmbeddedBroker:
 
     def _start(self, jars: list[Path]) -> None:
         for attempt in range(1, STARTS_ON_CHOSEN_PORTS + 1):
-            identity = self._settle_identity()
+            identity = self._fix_identity()
             self._cluster_id = identity.cluster_id
-            places = [Place(index, identity.ports, identity.controller_ports) for index in range(self.brokers)]
-            self._nodes = [self.node_class(place, self.data, jars) for place in places]
+            ports = [BrokerPorts(index, identity.ports, identity.controller_ports) for index in range(self.brokers)]
+            self._nodes = [self.node_class(it, self.data, jars) for it in ports]
             for node in self._nodes:
                 node.configure()
             if not identity.formatted:
-                # One Java each, side by side: most of the time of a first start.
+                # One Java each, side by side: this takes most of the time of a first start.
                 with ThreadPoolExecutor(self.brokers) as pool:
                     list(pool.map(Node.format, self._nodes, [identity.cluster_id] * self.brokers))
                 replace(identity, formatted=True).write(self._identity_path)
@@ -143,20 +143,20 @@ class EmbeddedBroker:
                 self._await_ready(self._nodes)
                 return
             except BrokerFailed:
-                # Somebody may take a free port between our look and Java's; then the next choice is as good.
+                # Another process may take a port after we found it free and before Java listens. Then choose again.
                 if attempt == STARTS_ON_CHOSEN_PORTS or not any(node.found_a_port_taken() for node in self._nodes):
                     raise
                 for node in self._nodes:
                     node.kill()
 
     def stop(self) -> None:
-        """Stop all brokers in order, by force what does not end within STOP_SECONDS, and let go of the folder."""
+        """Stop all brokers, kill those that do not end within STOP_SECONDS, and release the folder."""
         for node in self._nodes:
             node.terminate()
         deadline = time.monotonic() + STOP_SECONDS
         while running := [node for node in self._nodes if node.is_running]:
             if len(running) * 2 < self.brokers:
-                # The last of three waits five seconds for votes that nobody is left to cast.
+                # The last of three brokers would wait five seconds for votes of brokers that are gone.
                 deadline = min(deadline, time.monotonic() + LAST_STOP_SECONDS)
             if not running[0].wait(POLL_SECONDS) and time.monotonic() > deadline:
                 running[0].kill()
@@ -166,11 +166,11 @@ class EmbeddedBroker:
             self._lock = None
 
     def kill(self, index: int = 0) -> None:
-        """Kill one broker with SIGKILL and wait until it is gone."""
+        """Kill one broker with SIGKILL, and wait until it has ended."""
         self._nodes[index].kill()
 
     def restart(self, index: int = 0) -> None:
-        """Start one broker again on its data and its port, stopping it first if it runs; return when it answers."""
+        """Stop one broker if it runs, start it again on its data and its port, and return when it answers."""
         node = self._nodes[index]
         node.terminate()
         if not node.wait(STOP_SECONDS):
@@ -179,19 +179,19 @@ class EmbeddedBroker:
         self._await_ready([node])
 
     def start_again(self, index: int) -> None:
-        """Start one broker that has ended on its data and its port, and wait for nothing."""
+        """Start a broker that has ended on its data and its port. Return at once."""
         self._nodes[index].start()
 
     def is_running(self, index: int) -> bool:
-        """Say whether the process of one broker is there."""
+        """Return True if the process of one broker runs."""
         return self._nodes[index].is_running
 
     def listens(self, index: int) -> bool:
-        """Say whether somebody listens on one broker's port, as the broker does when it is about to answer."""
-        return not is_free(self._nodes[index].place.port)
+        """Return True if a process listens on one broker's port, as the broker does shortly before it answers."""
+        return not is_free(self._nodes[index].port)
 
     def failure_of(self, index: int) -> str:
-        """Tell what happened to one broker that ended, with the end of its log."""
+        """Return what happened to a broker that ended, with the end of its log."""
         return self._nodes[index].failure()
 
     def __enter__(self) -> Self:
@@ -234,15 +234,15 @@ class EmbeddedBroker:
         lock.flush()
         self._lock = lock
 
-    def _settle_identity(self) -> Identity:
-        """Who this cluster is and on which ports it listens this time, written down."""
+    def _fix_identity(self) -> Identity:
+        """Choose the identity of this cluster and its ports for this start, and write them to the folder."""
         last = Identity.read(self._identity_path)
         if last is not None and len(last.ports) != self.brokers:
             raise DataFolderUnfit(
                 f"expected the data of {self.brokers} broker(s) in {self.data}, found that of {len(last.ports)}; "
                 "name another data folder, or remove this one"
             )
-        if last is not None and release(last.kafka) > release(KAFKA_VERSION):
+        if last is not None and version_numbers(last.kafka) > version_numbers(KAFKA_VERSION):
             raise DataFolderUnfit(
                 f"expected data of Kafka {KAFKA_VERSION} or older in {self.data}, found that of {last.kafka}; "
                 "name another data folder, or update Halter"
@@ -281,18 +281,18 @@ class EmbeddedBroker:
     def _await_ready(self, nodes: list[Node]) -> None:
         """Return when each of `nodes` answers and says that all of them are alive. Raises BrokerFailed.
 
-        Who answers says which cluster it is of: on a port that was lost to another broker, that other one answers.
+        The answer must name our cluster: another broker may have taken the port.
         """
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
 
         deadline = time.monotonic() + READY_SECONDS
-        expected = {node.place.index for node in nodes}
+        expected = {node.index for node in nodes}
         for node in nodes:
-            while is_free(node.place.port):
+            while is_free(node.port):
                 self._expect_running(nodes, deadline)
                 time.sleep(POLL_SECONDS)
-            admin = AdminClient({"bootstrap.servers": f"{HOST}:{node.place.port}", "log_level": 0})
+            admin = AdminClient({"bootstrap.servers": f"{HOST}:{node.port}", "log_level": 0})
             alive: set[int] = set()
             while not expected <= alive:
                 self._expect_running(nodes, deadline)
@@ -301,7 +301,7 @@ class EmbeddedBroker:
                 except KafkaException:
                     alive = set()
                 else:
-                    # The library's own types say that it is always None.
+                    # The type hints of the library say that it is always None.
                     cluster_id: object = found.cluster_id
                     alive = set(found.brokers) if cluster_id == self._cluster_id else set()
                 if not expected <= alive:
@@ -315,9 +315,9 @@ class EmbeddedBroker:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port now."""
+    """Return True if a server could listen on this port now."""
     with socket.socket() as probe:
-        # As Java does: a port that only waits out its last connections is free.
+        # Java does the same: a port whose last connections are still closing counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -327,7 +327,7 @@ def is_free(port: int) -> bool:
 
 
 def choose_ports(count: int, apart_from: tuple[int, ...] = ()) -> tuple[int, ...]:
-    """Free ports, each given once per process; at random, so that other processes rarely choose the same."""
+    """Return free ports, each only once per process. They are random, so other processes rarely choose the same."""
     chosen: list[int] = []
     for port in random.sample(CHOSEN_PORTS, 1_000):
         if port not in apart_from and port not in _chosen_before and is_free(port):
@@ -339,7 +339,7 @@ def choose_ports(count: int, apart_from: tuple[int, ...] = ()) -> tuple[int, ...
 
 
 def becomes_free(port: int) -> bool:
-    """Whether a port is free, or gets so as a broker killed a moment ago goes away."""
+    """Return True if a port is free, or becomes free within LET_GO_SECONDS, as that of a killed broker does."""
     deadline = time.monotonic() + LET_GO_SECONDS
     while not is_free(port):
         if time.monotonic() > deadline:
@@ -349,13 +349,13 @@ def becomes_free(port: int) -> bool:
 
 
 def new_cluster_id() -> str:
-    """A random id in Kafka's form: 16 bytes in URL-safe base64. Kafka refuses one that looks like an option."""
+    """Return a random id in Kafka's form: 16 bytes in URL-safe base64. Kafka refuses one that looks like an option."""
     while True:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not cluster_id.startswith("-"):
             return cluster_id
 
 
-def release(version: str) -> tuple[int, ...]:
-    """A version as numbers that compare."""
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, for comparison."""
     return tuple(int(number) for number in version.split(".") if number.isdigit())

@@ -1,7 +1,7 @@
-"""The settings of an embedded broker, as a function of its place in the cluster. No I/O.
+"""The settings of an embedded broker, computed from its index and ports. No I/O.
 
-Kafka's defaults are for machines full of disks that run for years; these are for one machine, a start within
-seconds and a quick return after kill -9. What a client can tell (guarantees, protocols) is as in production.
+Kafka's defaults suit big machines that run for years. These settings suit one machine, a start within seconds and a
+quick return after kill -9. A client sees no difference to production: guarantees and protocols are the same.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ JVM_FLAGS = (
     "-Xmx512m",
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
-    # Kafka's libraries use calls that newer Java releases announce to end; it is not for our users to act on.
+    # Kafka's libraries use calls that newer Java releases warn about. Our users cannot do anything about it.
     "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -26,8 +26,8 @@ JVM_FLAGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One broker's place: its index and the ports of all brokers, by index."""
+class BrokerPorts:
+    """The index of one broker, and the ports of all brokers by index."""
 
     index: int
     ports: tuple[int, ...]
@@ -38,26 +38,27 @@ class Place:
         return self.ports[self.index]
 
 
-def properties(place: Place, log_folder: Path) -> dict[str, str]:
-    """The content of server.properties for one broker that is a KRaft controller too."""
-    brokers = len(place.ports)
+def properties(broker: BrokerPorts, log_folder: Path) -> dict[str, str]:
+    """Return the content of server.properties for one broker, which is a KRaft controller too."""
+    brokers = len(broker.ports)
     in_sync_min = str(min(brokers, 2))
-    voters = (f"{index}@{HOST}:{port}" for index, port in enumerate(place.controller_ports))
+    voters = (f"{index}@{HOST}:{port}" for index, port in enumerate(broker.controller_ports))
+    controller_port = broker.controller_ports[broker.index]
     return {
         "process.roles": "broker,controller",
-        "node.id": str(place.index),
-        # Fixed voters, because ports may differ from start to start and a voter log would remember the old ones.
+        "node.id": str(broker.index),
+        # The voters are fixed here, because ports may change between starts and a voter log would keep the old ones.
         "controller.quorum.voters": ",".join(voters),
-        "listeners": f"PLAINTEXT://{HOST}:{place.port},CONTROLLER://{HOST}:{place.controller_ports[place.index]}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{place.port}",
+        "listeners": f"PLAINTEXT://{HOST}:{broker.port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{broker.port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(log_folder),
-        # Every topic comes from topics.yaml, none from a typing error.
+        # Topics come from topics.yaml only. A mistyped name must not create one.
         "auto.create.topics.enable": "false",
         "default.replication.factor": str(brokers),
         "min.insync.replicas": in_sync_min,
-        # Kafka's own topics: as many copies as there are brokers, few partitions, because each is a folder to open.
+        # Kafka's own topics: a replica on every broker, and few partitions, because each is a folder to open.
         "offsets.topic.replication.factor": str(brokers),
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.replication.factor": str(brokers),
@@ -79,7 +80,7 @@ def properties(place: Place, log_folder: Path) -> dict[str, str]:
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
         "num.recovery.threads.per.data.dir": "2",
-        # What a laptop has to give.
+        # Sized for a laptop.
         "num.network.threads": "2",
         "num.io.threads": "4",
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
@@ -87,5 +88,5 @@ def properties(place: Place, log_folder: Path) -> dict[str, str]:
 
 
 def as_text(settings: dict[str, str]) -> str:
-    """Write settings as a Java properties file: there a backslash is an escape."""
+    """Return settings as the text of a Java properties file, where a backslash starts an escape."""
     return "".join(f"{name}={value.replace(chr(92), chr(92) * 2)}\n" for name, value in settings.items())

@@ -1,12 +1,13 @@
-"""Kafka's jars: which they are, and how they get into the cache.
+"""Downloads Kafka's jars into the cache.
 
-`kafka-jars.txt` beside this file pins every jar that COORDINATES resolve to, with its size and SHA-256. So a
-start needs no walk through POM files, the size of a download is known before it begins, a truncated or tampered
-file is found, and everybody runs the same broker. A file enters the cache by a rename after its hash was
-checked: an interrupted download leaves nothing that could be mistaken for a jar, and the next start goes on with
-what is missing. A file lock lets one process download while others wait.
+`kafka-jars.txt` beside this file pins every jar that COORDINATES resolve to, with its size and SHA-256. So a start
+reads no POM files, the size of a download is known before it begins, a truncated or tampered file is detected, and
+everybody runs the same broker.
 
-`python -m halter.broker.pin` pins anew after COORDINATES have changed.
+A file is moved into the cache after its hash was checked. An interrupted download leaves nothing that looks like a
+jar, and the next start downloads what is missing. A file lock lets one process download while others wait.
+
+`python -m halter.broker.pin` writes new pins after COORDINATES have changed.
 """
 
 import fcntl
@@ -37,7 +38,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One pinned jar: its Maven coordinate, what it weighs in bytes and what it must hash to."""
+    """One pinned jar: its SHA-256, its size in bytes, and its Maven coordinate."""
 
     sha256: str
     size: int
@@ -50,13 +51,13 @@ class Jar:
         return f"{self.artifact}-{self.version}.jar"
 
     def is_whole(self, folder: Path) -> bool:
-        """Say whether the cache has it. Its hash was checked when it came in; a cut-off file is too small."""
+        """Return True if the cache has the whole file. Its hash was checked before; a file cut off is too small."""
         path = folder / self.file_name
         return path.is_file() and path.stat().st_size == self.size
 
 
 def pinned_jars() -> list[Jar]:
-    """Read the pins: one jar a line, `SHA-256 size group:artifact:version`."""
+    """Read the pins. Each line is one jar: `SHA-256 size group:artifact:version`."""
     jars = []
     for line in PINS.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
@@ -66,14 +67,14 @@ def pinned_jars() -> list[Jar]:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: HALTER_CACHE, else `halter` in XDG_CACHE_HOME, else in ~/.cache."""
+    """Return the folder for downloads: HALTER_CACHE, else `halter` in XDG_CACHE_HOME, else in ~/.cache."""
     if named := os.environ.get("HALTER_CACHE"):
         return Path(named).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "halter"
 
 
 def maven_repository() -> str:
-    """The repository to fetch from: HALTER_MAVEN_REPOSITORY, else the user's Maven mirror, else Maven's own."""
+    """Return the repository to download from: HALTER_MAVEN_REPOSITORY, else the user's Maven mirror, else Central."""
     named = os.environ.get("HALTER_MAVEN_REPOSITORY") or mirror_of_central(Path.home() / ".m2" / "settings.xml")
     if named:
         return named.rstrip("/")
@@ -83,10 +84,10 @@ def maven_repository() -> str:
 
 
 def mirror_of_central(settings: Path) -> str | None:
-    """The URL that a Maven settings file has instead of the central repository, if it has one.
+    """Return the mirror of the central repository that a Maven settings file names; None if it names none.
 
-    Follows Maven: a mirror that names `central` wins over a wildcard, `!central` excludes, the first of equals
-    is taken. `${env.NAME}` is replaced. A file that is no XML counts as absent: it is not ours to complain about.
+    The rules are Maven's: a mirror that names `central` wins over a wildcard, `!central` excludes, and the first of
+    equals is taken. `${env.NAME}` is replaced. A file that is no XML is ignored: it is not ours to complain about.
     """
     try:
         root = ET.parse(settings).getroot()  # noqa: S314  the user's own file
@@ -107,9 +108,9 @@ def mirror_of_central(settings: Path) -> str | None:
 
 
 def kafka_jars(report: Report) -> list[Path]:
-    """Return the jars of Kafka's class path, downloading those that the cache lacks.
+    """Return the jars of Kafka's class path. Those that are not in the cache are downloaded.
 
-    `report` gets a sentence when there is something to wait for. Raises JarsMissing.
+    `report` gets a sentence whenever there is a wait. Raises JarsMissing.
     """
     jars = pinned_jars()
     folder = cache_folder() / f"kafka-{KAFKA_VERSION}"
@@ -117,7 +118,7 @@ def kafka_jars(report: Report) -> list[Path]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with sole_downloader(folder, report):
-                # Somebody else may have fetched them while we waited for the lock.
+                # Another process may have downloaded them while we waited for the lock.
                 if missing := [jar for jar in jars if not jar.is_whole(folder)]:
                     download(missing, folder, report)
         except OSError as error:
@@ -130,7 +131,7 @@ def kafka_jars(report: Report) -> list[Path]:
 
 @contextmanager
 def sole_downloader(folder: Path, report: Report) -> Iterator[None]:
-    """Hold the lock of a cache folder; the system lets go of it however this process ends."""
+    """Hold the lock of a cache folder. The system releases it when this process ends, however it ends."""
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,7 +142,7 @@ def sole_downloader(folder: Path, report: Report) -> Iterator[None]:
 
 
 def download(missing: list[Jar], folder: Path, report: Report) -> None:
-    """Fetch jars side by side, check each and move it into the cache. Raises JarsMissing with what came in."""
+    """Download jars side by side, check each and move it into the cache. Raises JarsMissing; jars that came stay."""
     repository = maven_repository()
     host = urlsplit(repository).hostname or repository
     megabytes_in_all = sum(jar.size for jar in missing) / 1e6
@@ -163,10 +164,10 @@ def download(missing: list[Jar], folder: Path, report: Report) -> None:
             except Exception as error:
                 still_missing = sum(not jar.is_whole(folder) for jar in missing)
                 raise JarsMissing(
-                    f"cannot fetch {downloads[done].file_name} from {host}: {in_short(error)}. {still_missing} "
-                    f"of Kafka's jars are still missing in {folder}; what is there is kept. Check the network or "
-                    "proxy and start again; or name a Maven mirror with HALTER_MAVEN_REPOSITORY=URL; or copy that "
-                    "folder from a machine that has it (HALTER_CACHE says where it is looked for)"
+                    f"cannot download {downloads[done].file_name} from {host}: {in_short(error)}. {still_missing} of "
+                    f"Kafka's jars are still missing in {folder}; those already downloaded are kept. Check the network "
+                    "or proxy and start again; or name a Maven mirror with HALTER_MAVEN_REPOSITORY=URL; or copy that "
+                    "folder from a machine that has it (HALTER_CACHE names another place for it)"
                 ) from error
             megabytes += downloads[done].size / 1e6
             if megabytes - reported >= 10:
@@ -174,13 +175,13 @@ def download(missing: list[Jar], folder: Path, report: Report) -> None:
                 report(f"downloading Apache Kafka: {megabytes:.0f} of {megabytes_in_all:.0f} MB")
         report("downloading Apache Kafka: done")
     finally:
-        # Also on Ctrl-C: do not begin those that wait in the queue.
+        # Also on Ctrl-C: do not begin the downloads that are still queued.
         pool.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def fetch(jar: Jar, repository: str, staging: Path, folder: Path) -> None:
-    """Bring one jar into the cache. Raises what the last attempt ran into."""
+    """Download one jar into the cache. Raises the error of the last attempt."""
     from jgo.maven import MavenContext
 
     context = MavenContext(repo_cache=staging, remote_repos={"repository": repository}, timeout=ANSWER_TIMEOUT_SECONDS)
@@ -192,7 +193,7 @@ def fetch(jar: Jar, repository: str, staging: Path, folder: Path) -> None:
             path.replace(folder / jar.file_name)
             return
         except Exception:
-            # jgo takes what lies there for whole, also what a broken connection left.
+            # jgo takes any file there for complete, even one that a broken connection left.
             with suppress(OSError):
                 shutil.rmtree(staging / component.path_prefix)
             if attempt == ATTEMPTS_PER_JAR:
@@ -201,13 +202,13 @@ def fetch(jar: Jar, repository: str, staging: Path, folder: Path) -> None:
 
 
 def expect_hash(path: Path, sha256: str) -> None:
-    """Raises JarsMissing for a file that is not what was pinned."""
+    """Raise JarsMissing if a file has not the pinned hash."""
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         raise JarsMissing(f"expected a file with SHA-256 {sha256}, found one with {found}")
 
 
 def in_short(error: Exception) -> str:
-    """Name an error without the objects that HTTP libraries print into it."""
+    """Return the message of an error without the object addresses that HTTP libraries print."""
     text = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>:? ?", "", str(error))
     return text if len(text) <= 300 else f"{text[:300]}…"

@@ -1,9 +1,10 @@
-"""Keeps the brokers of an embedded Kafka running: starts again the one that ends, says so, and knows when to stop.
+"""Keeps the brokers of an embedded Kafka running: restarts one that ends, and gives up one that keeps ending.
 
-A broker that ends is started again on its data and its port, each time after a longer wait; the others go on. One that
-keeps ending without having worked in between will not get better by itself: it is given up, and what its log says is
-told. Without a majority of them a Kafka is none; so when too many are given up it ends.
-Starts and looks, and waits for nothing: whoever calls `look` again and again can be told to stop in between.
+A broker that ends is started again on its data and its port, each time after a longer wait. The others go on. A broker
+that keeps ending without having worked in between will not recover by itself: the keeper gives it up, and reports what
+its log says. Kafka needs a majority of its brokers, so it ends when too many are given up.
+
+`look` starts what is due and never waits. The caller calls it again and again, and can stop in between.
 """
 
 import time
@@ -14,24 +15,26 @@ from typing import Final
 from halter.broker.cluster import EmbeddedBroker
 from halter.broker.errors import BrokerFailed
 from halter.broker.jars import Report
-from halter.processes.supervisor import RestartPolicy, Steadiness
+from halter.processes.restarting import RestartPolicy, Steadiness
 
 POLICY: Final = RestartPolicy(first_wait=1.0)
 
 
 @dataclass(slots=True)
-class Kept:
-    """One broker. `again_at`: when it is started again; None: it runs, or ran at the last look."""
+class SupervisedBroker:
+    """The state of one broker for its keeper."""
 
     steadiness: Steadiness
     deaths: int = 0
     again_at: float | None = None
+    """When the broker is started again; None if it runs, or ran at the last look."""
     returns: bool = False
+    """True from a restart until the broker listens again."""
     given_up: bool = False
 
 
 class Keeper:
-    """Keeps a Kafka of one broker or three that has been started. `report` gets a sentence for each change."""
+    """Keeps the brokers of a started Kafka running. `report` gets a sentence for each change."""
 
     def __init__(
         self,
@@ -41,55 +44,55 @@ class Keeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kafka, self._report, self._policy, self._clock = kafka, report, policy, clock
-        self._brokers = [Kept(Steadiness(policy.steady)) for _ in range(kafka.brokers)]
+        self._brokers = [SupervisedBroker(Steadiness(policy.steady)) for _ in range(kafka.brokers)]
 
     def look(self) -> bool:
-        """Do what is to be done now; say whether a broker was started. Raises BrokerFailed when it has to end."""
-        started = [self._look_at(index, kept) for index, kept in enumerate(self._brokers) if not kept.given_up]
+        """Do what is due now, and return True if a broker was started. Raises BrokerFailed if Kafka has to end."""
+        started = [self._look_at(index, broker) for index, broker in enumerate(self._brokers) if not broker.given_up]
         return any(started)
 
-    def _look_at(self, index: int, kept: Kept) -> bool:
+    def _look_at(self, index: int, broker: SupervisedBroker) -> bool:
         now = self._clock()
         if self._kafka.is_running(index):
-            self._watch(index, kept, now)
-        elif kept.again_at is None:
-            self._mourn(index, kept, now, self._kafka.failure_of(index))
-        elif now >= kept.again_at:
-            kept.steadiness, kept.again_at, kept.returns = Steadiness(self._policy.steady), None, True
+            self._watch(index, broker, now)
+        elif broker.again_at is None:
+            self._note_end(index, broker, now, self._kafka.failure_of(index))
+        elif now >= broker.again_at:
+            broker.steadiness, broker.again_at, broker.returns = Steadiness(self._policy.steady), None, True
             try:
                 self._kafka.start_again(index)
             except OSError as error:  # no memory, no room on the disk: the others go on
-                self._mourn(index, kept, now, f"Kafka broker {index} cannot be started: {error}")
+                self._note_end(index, broker, now, f"Kafka broker {index} cannot be started: {error}")
                 return False
             return True
         return False
 
-    def _watch(self, index: int, kept: Kept, now: float) -> None:
-        if kept.steadiness.proved:
+    def _watch(self, index: int, broker: SupervisedBroker, now: float) -> None:
+        if broker.steadiness.proved:
             return
         answers = self._kafka.listens(index)
-        kept.steadiness.seen(answers, now)
-        if answers and kept.returns:
-            kept.returns = False
+        broker.steadiness.seen(answers, now)
+        if answers and broker.returns:
+            broker.returns = False
             self._report(f"Kafka broker {index} is back")
 
-    def _mourn(self, index: int, kept: Kept, now: float, failure: str) -> None:
-        kept.deaths = 1 if kept.steadiness.proved else kept.deaths + 1
-        if kept.deaths < self._policy.deaths_max:
-            wait = self._policy.wait(kept.deaths)
-            kept.again_at = now + wait
-            # One line, unless the log has something to say, which stands between.
+    def _note_end(self, index: int, broker: SupervisedBroker, now: float, failure: str) -> None:
+        broker.deaths = 1 if broker.steadiness.proved else broker.deaths + 1
+        if broker.deaths < self._policy.deaths_max:
+            wait = self._policy.wait(broker.deaths)
+            broker.again_at = now + wait
+            # One line, or one line after the lines of the log.
             between = "\n" if "\n" in failure else ". "
             self._report(f"{failure}{between}It is started again in {wait:g} s{self._meanwhile()}")
             return
-        kept.given_up = True
-        sentence = f"it ended {kept.deaths} times in a row, and is not started again. {failure}"
+        broker.given_up = True
+        sentence = f"it ended {broker.deaths} times in a row, and is not started again. {failure}"
         if not self._can_be_a_majority():
             raise BrokerFailed(f"Kafka broker {index} is given up: {sentence}")
         self._report(f"Kafka broker {index} is given up: {sentence}\nThe others go on; stop them and start anew.")
 
     def _can_be_a_majority(self) -> bool:
-        return sum(not kept.given_up for kept in self._brokers) * 2 > len(self._brokers)
+        return sum(not broker.given_up for broker in self._brokers) * 2 > len(self._brokers)
 
     def _meanwhile(self) -> str:
         running = sum(self._kafka.is_running(index) for index in range(len(self._brokers)))

@@ -1,6 +1,6 @@
-"""`python -m halter.broker.pin`: resolve Kafka's coordinates with Maven's rules and pin what they lead to.
+"""`python -m halter.broker.pin`: resolves Kafka's coordinates by Maven's rules, and pins the jars they resolve to.
 
-For developers of Halter, after COORDINATES in `jars.py` have changed. The result is reviewed and checked in.
+Developers of Halter run it after COORDINATES in `jars.py` have changed. The result is reviewed and committed.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ HEAD = "# What COORDINATES in jars.py lead to: SHA-256, bytes, coordinate. Writt
 
 
 def main() -> None:
-    """Download every jar of the class path and write its hash, size and coordinate. Raises JarsUnfit."""
+    """Download every jar of the class path, and write its hash, size and coordinate. Raises JarsUnfit."""
     staging = cache_folder() / "pinning"
     shutil.rmtree(staging, ignore_errors=True)
     context = MavenContext(repo_cache=staging, remote_repos={"repository": maven_repository()})

@@ -1,1 +1,7 @@
-"""Processes that we start: they end when we end (`leash`), and are started again when they end (`supervisor`)."""
+"""Processes that we start.
+
+leash       a program that ends its child when the parent ends
+children    starts processes with a log file, and says how one ended
+restarting  decides when a process that ended is started again, and when to give it up
+supervisor  keeps worker processes running
+"""

@@ -1,31 +1,29 @@
-"""Keeps N worker processes running: starts them, starts again the one that ends, gives up on a crash loop, stops all.
+"""Keeps N worker processes running: starts them, restarts one that ends, and stops all at the end or in a crash loop.
 
-Knows processes and nothing of Kafka. Each worker has a slot, its place in the group that survives its death, so that
-a restarted one goes on where it was. A worker that ends is started again, each time after a longer wait; one that
-keeps ending without having worked in between will not get better by itself, however long each try takes: then
-everything is stopped and the reason told.
-However this process ends, its workers end as well (`halter/processes/leash.py`).
+This module knows processes, and nothing of Kafka. Each worker has a slot, its name in the group, which survives the
+process: a restarted worker goes on with the shards it had. A worker that ends is started again, each time after a
+longer wait. One that keeps ending without having worked in between will not recover by itself: then everything is
+stopped, and the reason is reported. However this process ends, its workers end too (`leash`).
 """
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from halter.processes import leash
+from halter.processes.children import how_it_ended, leashed
+from halter.processes.restarting import RestartPolicy, Steadiness
 from processors.core.records.errors import HalterError
 from processors.worker.observability import ReadyFile, read_line
 
 USAGE_EXIT_CODE: Final = 2
-"""How the command line says that an option is wrong: no restart changes that."""
+"""The exit code for wrong options. No restart changes those."""
 
 LOOK_SECONDS: Final = 0.1
 
@@ -34,65 +32,26 @@ class CrashLoop(HalterError):
     """A worker process keeps ending without having worked in between. Whoever runs it acts on its last reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class RestartPolicy:
-    """When to start again, and when to give up. All times in seconds."""
-
-    first_wait: float = 0.2
-    wait_max: float = 15.0
-    steady: float = 10.0
-    """A process that was ready for this long without a break has worked; its death is the first again."""
-    deaths_max: int = 5
-    """So many deaths in a row, without a process that has worked, are a crash loop."""
-    stop: float = 6.0
-    """A process that is told to stop has this time; then it is killed."""
-
-    def wait(self, deaths: int) -> float:
-        """Return how long to wait after so many deaths in a row."""
-        return float(min(self.wait_max, self.first_wait * 2 ** max(0, deaths - 1)))
-
-
-class Steadiness:
-    """Whether a process has been ready for long enough to say that it has worked. Times in seconds."""
-
-    def __init__(self, steady: float) -> None:
-        self.proved = False
-        self._steady = steady
-        self._since: float | None = None
-
-    def seen(self, ready: bool, now: float) -> None:
-        """Learn whether it is ready at the moment."""
-        if not ready:
-            self._since = None
-        elif self._since is None:
-            self._since = now
-        elif now - self._since >= self._steady:
-            self.proved = True
-
-
-def how_it_ended(exit_code: int) -> str:
-    """Write an exit code in words."""
-    return f"was killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with exit code {exit_code}"
-
-
 FROM_OUTSIDE: Final = frozenset({0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
-"""Exit codes of a process that somebody else ended: nothing that it said is the reason."""
+"""Exit codes of a process that somebody else ended. Its output has no reason for them."""
 FAILURES: Final = frozenset({"error", "critical"})
 NO_REASONS: Final = ("Thread 0x", "Current thread 0x", "Traceback (", "Extension modules:")
-"""How lines begin that stand around a stack."""
+"""Beginnings of the lines around a stack trace."""
 
 
 class LastWords:
-    """Keeps what a process said last that may be why it ended: a failure on its log, or a word beside the log, such as
-    the sentence with which a command ends, or what a library says before it aborts. The rest of a log is no reason.
+    """The last line of a process' stderr that may be the reason why it ended.
+
+    That is an error on its log, or a line outside the log: the sentence with which a command ends, or what a library
+    prints before it aborts. Other lines of the log are no reason.
     """
 
     def __init__(self) -> None:
         self._reason = ""
 
     def hear(self, line: str) -> None:
-        """Take the next line of its stderr."""
-        # Wrong options are told in a box, whose border says nothing.
+        """Take the next line of the process' stderr."""
+        # Typer prints wrong options in a box: its border is cut off.
         text = line.strip(" \r\n│╭╮╰╯─")
         if not text or line.startswith((" ", "\t", *NO_REASONS)):
             return
@@ -103,12 +62,12 @@ class LastWords:
             self._reason = logged[1]
 
     def reason(self, exit_code: int) -> str:
-        """Why it ended so; else how, in words."""
+        """Return why the process ended; if that is not known, how it ended."""
         return how_it_ended(exit_code) if exit_code in FROM_OUTSIDE or not self._reason else self._reason
 
 
-class Worker:
-    """One slot: at most one process at a time."""
+class WorkerProcess:
+    """The worker process of one slot, and its successors: one process at a time."""
 
     def __init__(self, slot: str, command: Sequence[str], policy: RestartPolicy, ready_file: Path | None) -> None:
         """Without a ready file a process counts as ready as long as it runs."""
@@ -135,7 +94,7 @@ class Worker:
             if deaths >= self._policy.deaths_max or exit_code == USAGE_EXIT_CODE:
                 times = f", {deaths} times in a row" if deaths > 1 else ""
                 how = how_it_ended(exit_code)
-                why = "nothing that it said is a reason" if reason == how else reason
+                why = "its output gives no reason" if reason == how else reason
                 raise CrashLoop(f"worker '{self.slot}' {how}{times}: {why}")
             wait = self._policy.wait(deaths)
             self._log.error(
@@ -145,20 +104,20 @@ class Worker:
 
     @property
     def state(self) -> object:
-        """What its ready file says; None while it is not ready."""
+        """The content of its ready file; None while it is not ready."""
         try:
             return json.loads(self._ready_file.read_text(encoding="utf-8")) if self._ready_file else None
         except FileNotFoundError:
             return None
 
     def stop(self) -> None:
-        """Tell the process to stop, and start it no more."""
+        """Tell the process to stop, and do not start it again."""
         self._stopping.set()
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
 
     def kill(self) -> None:
-        """End the process by force."""
+        """Kill the process because it did not stop in time."""
         if self._process is not None and self._process.returncode is None:
             self._log.error("worker_killed", worker=self.slot, reason="it did not stop in time")
             self._process.kill()
@@ -166,10 +125,10 @@ class Worker:
     async def _run(self) -> int:
         self._last_words = LastWords()
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *self._command),
+            *leashed(self._command),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            # Ctrl-C in a terminal reaches a whole process group; the order of the stop is ours.
+            # Ctrl-C in a terminal reaches a whole process group, but the supervisor stops its workers itself.
             start_new_session=True,
         )
         self._log.info("worker_started", worker=self.slot, pid=self._process.pid)
@@ -179,7 +138,7 @@ class Worker:
         await self._pass_on(self._process.stderr)
         exit_code = await self._process.wait()
         if self._ready_file is not None:
-            # Who is killed leaves it behind.
+            # A process that is killed leaves it behind.
             self._ready_file.unlink(missing_ok=True)
         return exit_code
 
@@ -190,12 +149,12 @@ class Worker:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _pass_on(self, stderr: asyncio.StreamReader) -> None:
-        """Pass on what it says, and keep what may be the reason if it ends."""
+        """Pass on the process' stderr, and keep what may be the reason if it ends."""
         while True:
             try:
                 line = await stderr.readline()
             except ValueError:
-                continue  # a line without end; its rest comes
+                continue  # the line is too long for the buffer; its rest comes next
             if not line:
                 return
             sys.stderr.buffer.write(line)
@@ -208,9 +167,9 @@ class Worker:
 
 
 class Supervisor:
-    """Runs a worker process per slot. `command` gives a slot's command line.
+    """Runs one worker process per slot. `command` returns the command line of a slot.
 
-    `ready_files`: where the process of a slot says that it is ready; `ready_file` is there while all are.
+    A process that is ready writes its file of `ready_files`. `ready_file` exists while all processes are ready.
     """
 
     def __init__(
@@ -223,7 +182,7 @@ class Supervisor:
     ) -> None:
         self._policy = policy or RestartPolicy()
         files = ready_files or {}
-        self._workers = [Worker(slot, command(slot), self._policy, files.get(slot)) for slot in slots]
+        self._workers = [WorkerProcess(slot, command(slot), self._policy, files.get(slot)) for slot in slots]
         self._ready_file = ReadyFile(ready_file) if ready_file else None
         self._told_to_stop = asyncio.Event()
         self._log = structlog.get_logger("halter.supervisor")
@@ -233,7 +192,7 @@ class Supervisor:
         asyncio.run(self.live())
 
     async def live(self) -> None:
-        """Do what `run` says, in a loop that runs."""
+        """Do the same as `run`, in a running event loop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop.set)
@@ -248,12 +207,12 @@ class Supervisor:
                 task.cancel()
             if self._ready_file is not None:
                 self._ready_file.remove()
-        # Each is asked, not only up to the first: what nobody asked for is logged as a bug, after the reason.
+        # Every task is asked for its exception: asyncio would log one that nobody asked for as a bug.
         if failures := [failure for keeper in keepers if (failure := keeper.exception()) is not None]:
             raise failures[0]
 
     async def _stop(self, keepers: Sequence["asyncio.Task[None]"]) -> None:
-        """Stop all at once: one after the other, each would hand its shards to the next one to go."""
+        """Stop all workers at once. One after the other, each would hand its shards to a worker that stops next."""
         self._log.info("stopping", workers=len(self._workers))
         for worker in self._workers:
             worker.stop()
@@ -264,7 +223,7 @@ class Supervisor:
         self._log.info("stopped")
 
     async def _watch_readiness(self) -> None:
-        """Keep the ready file: it is there while every worker's is."""
+        """Keep the ready file there while the ready file of every worker is."""
         written: list[object] = []
         while self._ready_file is not None:
             states = [worker.state for worker in self._workers]

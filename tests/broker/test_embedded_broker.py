@@ -184,7 +184,7 @@ def test_three_brokers_keep_working_without_one_and_take_it_back(tmp_path: Path)
         create_topic(kafka.bootstrap, "replicated", replication=3)
         produce(kafka.bootstrap, "replicated", [b"three"])
         kafka.kill(0)
-        assert kafka.failure_of(0).startswith("Kafka broker 0 ended by signal SIGKILL")
+        assert kafka.failure_of(0).startswith("Kafka broker 0 was killed by SIGKILL")
         produce(kafka.bootstrap, "replicated", [b"two"])
         kafka.restart(0)
         assert [kafka.is_running(index) for index in range(3)] == [True, True, True]
@@ -267,7 +267,7 @@ class Robbed(Node):
 
     def start(self) -> None:
         if Robbed.robber is None:
-            Robbed.robber = socket.create_server((HOST, self.place.port))
+            Robbed.robber = socket.create_server((HOST, self.port))
         super().start()
 
 

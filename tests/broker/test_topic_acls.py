@@ -22,7 +22,7 @@ from structlog import get_logger
 from structlog.testing import capture_logs
 
 from halter.broker.cluster import choose_ports, new_cluster_id
-from halter.broker.configuration import Place, as_text, properties
+from halter.broker.configuration import BrokerPorts, as_text, properties
 from halter.broker.jars import kafka_jars
 from halter.broker.node import Node
 from halter.client.client import Client, NoOutcome
@@ -48,7 +48,7 @@ class GuardedNode(Node):
     def configure(self) -> None:
         plain = "org.apache.kafka.common.security.plain.PlainLoginModule required "
         passwords = " ".join(f'user_{user}="{user}-secret"' for user in self.users)
-        settings = properties(self.place, self._log_folder) | {
+        settings = properties(self.ports, self._log_folder) | {
             "listener.security.protocol.map": "PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAINTEXT",
             "sasl.enabled.mechanisms": "PLAIN",
@@ -69,7 +69,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     topics = Topics.load()
     GuardedNode.users = (OPERATOR, *(service.principal.removeprefix("User:") for service in topics.services))
     port, controller_port = choose_ports(2)
-    node = GuardedNode(Place(0, (port,), (controller_port,)), data, kafka_jars(print))
+    node = GuardedNode(BrokerPorts(0, (port,), (controller_port,)), data, kafka_jars(print))
     node.configure()
     node.format(new_cluster_id())
     node.start()

@@ -29,8 +29,8 @@ class TwoListeners(Node):
     """By index of the broker: the port of its proxy, and its own behind it."""
 
     def configure(self) -> None:
-        settings = properties(self.place, self._log_folder)
-        proxied, own = self.routes[self.place.index] = choose_ports(2)
+        settings = properties(self.ports, self._log_folder)
+        proxied, own = self.routes[self.index] = choose_ports(2)
         settings["listeners"] += f",PROXIED://{HOST}:{own}"
         settings["advertised.listeners"] += f",PROXIED://{HOST}:{proxied}"
         settings["listener.security.protocol.map"] += ",PROXIED:PLAINTEXT"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from halter.broker import EmbeddedBroker
-from halter.broker.configuration import Place
+from halter.broker.configuration import BrokerPorts
 from halter.broker.errors import BrokerFailed
 from halter.broker.keeper import Keeper
 from halter.broker.node import Node
 from halter.cli.broker import broker
-from halter.processes.supervisor import RestartPolicy
+from halter.processes.restarting import RestartPolicy
 
 POLICY = RestartPolicy(first_wait=1.0, wait_max=15.0, steady=10.0, deaths_max=5)
 
@@ -166,7 +166,7 @@ LOG = """\
 
 def failure_after(tmp_path: Path, script: str, log: str) -> list[str]:
     """What is told of a broker whose process ended so, by line."""
-    node = Node(Place(0, (1,), (2,)), tmp_path, [])
+    node = Node(BrokerPorts(0, (1,), (2,)), tmp_path, [])
     (tmp_path / "broker-0.log").write_text(log)
     node._process = subprocess.Popen(["sh", "-c", script])
     node._process.wait()
@@ -176,7 +176,7 @@ def failure_after(tmp_path: Path, script: str, log: str) -> list[str]:
 @pytest.mark.parametrize("name", ["KILL", "TERM"])
 def test_an_end_by_a_signal_is_told_in_one_line(tmp_path: Path, name: str) -> None:
     (line,) = failure_after(tmp_path, f"kill -{name} $$", LOG)
-    assert line == f"Kafka broker 0 ended by signal SIG{name}; its log is {tmp_path / 'broker-0.log'}"
+    assert line == f"Kafka broker 0 was killed by SIG{name}; its log is {tmp_path / 'broker-0.log'}"
     kafka = Brokers(3)
     kafka.failure_of = lambda _: line  # type: ignore[method-assign]
     kafka.lose(0)

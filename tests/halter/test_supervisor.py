@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from halter.processes.supervisor import LastWords, RestartPolicy, Steadiness
+from halter.processes.restarting import RestartPolicy, Steadiness
+from halter.processes.supervisor import LastWords
 
 SUPERVISE = """
 import sys
 from pathlib import Path
-from halter.processes.supervisor import CrashLoop, RestartPolicy, Supervisor
+from halter.processes.restarting import RestartPolicy
+from halter.processes.supervisor import CrashLoop, Supervisor
 from processors.worker.observability import configure_logging
 
 folder, code, stop = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])

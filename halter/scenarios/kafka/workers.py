@@ -5,13 +5,13 @@ ready, and waits on its standard input for its scenario. A crash then costs only
 """
 
 import os
-import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from halter.processes.children import how_it_ended, log_end, start_logged
 from halter_kafka import COMMAND
 from processors.core.records.errors import HalterError
 from processors.kafka.settings import Settings
@@ -19,7 +19,7 @@ from processors.worker.scenario_worker import Assignment, ScenarioClock
 
 SPARES_MAX: Final = 2
 STOP_SECONDS: Final = 5.0
-LOG_LINES_SHOWN: Final = 12
+
 EAGER: Final[Mapping[str, str]] = {"KAFKA_FETCH_WAIT_MAX_MS": "10"}
 """Properties for workers, unless the user has set them. They keep waits short, as the engine waits for each record."""
 
@@ -34,16 +34,7 @@ class WorkerProcess:
     def __init__(self, command: list[str], environment: Mapping[str, str], log_file: Path) -> None:
         self._log_file = log_file
         self._killed = False
-        with log_file.open("wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                env=dict(environment),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C reaches only the command, which then removes everything in order.
-                start_new_session=True,
-            )
+        self._process = start_logged(command, log_file, environment=environment, stdin=subprocess.PIPE)
 
     def work_for(self, assignment: Assignment) -> None:
         """Give the process its scenario. It begins at once."""
@@ -69,13 +60,11 @@ class WorkerProcess:
         """
         code = self._process.poll()
         if code is not None and not self._killed:
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise WorkerEnded(f"the worker {how}:\n{self.log_end()}")
+            raise WorkerEnded(f"the worker {how_it_ended(code)}:\n{self.log_end()}")
 
     def log_end(self) -> str:
         """Return the last lines of the process' log."""
-        lines = self._log_file.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(f"  | {line}" for line in lines[-LOG_LINES_SHOWN:]) or "  | (it said nothing)"
+        return log_end(self._log_file)
 
     def kill(self) -> None:
         """Kill the process with SIGKILL, and wait until it has ended."""
