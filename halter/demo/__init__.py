@@ -1,9 +1,9 @@
-"""The main job, shown and checked: `halter demo`.
+"""`halter demo`: runs an example on a real Kafka and checks the result.
 
-stage      the processes: broker, worker, task worker; started, killed, stopped
-feed       events.jsonl as ordinary Kafka records
-watch      the log as it comes: what has an outcome, when it was seen
-ledger     all topics, read afterwards by somebody who trusts nobody: every input, exactly one outcome
-report     what is printed
-script     the order of it all
+stage      starts, kills and stops the processes: broker, worker, task worker
+feed       produces the records of events.jsonl
+watch      follows the log while the demo runs: which records have an outcome, and when it was seen
+ledger     reads all topics again at the end, and checks that every input has exactly one outcome
+report     prints the result
+script     the order of the whole demo
 """

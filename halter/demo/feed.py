@@ -1,7 +1,7 @@
-"""Turns the lines of events.jsonl into Kafka records and produces them, as a shop's services would.
+"""Turns the lines of events.jsonl into Kafka records and produces them, as the services of a shop would.
 
-What a line may say stands in `examples/cart/make_events.py`. Most lines are records by their schema; some are made
-wrong on purpose, which is why they are produced here and not by the Client.
+`examples/cart/make_events.py` says what a line may contain. Most lines are valid records. Some are wrong on purpose,
+so they are produced here and not by the Client, which would refuse them.
 """
 
 import json
@@ -23,7 +23,7 @@ POLL_SECONDS: Final = 0.002
 FLUSH_SECONDS: Final = 30.0
 PARTITION_BY_KEY: Final = -1
 
-Place = tuple[str, int, int]
+RecordAddress = tuple[str, int, int]
 """Topic without prefix, partition, offset."""
 
 
@@ -32,12 +32,12 @@ class BadFeed(HalterError):
 
 
 class NotFed(HalterError):
-    """Kafka did not take a record of the demo."""
+    """Kafka did not take a record of the demo. Whoever runs Kafka acts."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedRecord:
-    """One record to produce. `partition` is None where the key decides."""
+    """One record to produce. `partition` is None if the key decides."""
 
     topic: str
     key: bytes | None
@@ -48,7 +48,7 @@ class FeedRecord:
 def read_feed(path: Path, codec: Codec, definitions_position: int | None = None) -> list[FeedRecord]:
     """Read a file of events. Raises BadFeed with the line.
 
-    `definitions_position`: what the producer of its RunWfs has seen of `definitions`.
+    `definitions_position` is the position of the definitions that its RunWfs need.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -80,13 +80,13 @@ def _record(line: dict[str, Any], codec: Codec, definitions_position: int | None
 
 
 class Feeder:
-    """Produces records and keeps when each was produced and where it went."""
+    """Produces records, and notes when each was produced and at which address it is."""
 
     def __init__(self, settings: Settings, topics: Topics) -> None:
         self._topics = topics
         self._producer = Producer(settings.producer(linger_ms=1))
-        self.produced_at: dict[Place, float] = {}
-        """Place -> time.perf_counter() when it was handed to the producer."""
+        self.produced_at: dict[RecordAddress, float] = {}
+        """Address of a record -> time.perf_counter() when the producer got it."""
 
     def feed_at(self, records: Sequence[FeedRecord], per_second: float) -> None:
         """Produce at a steady rate."""
@@ -130,7 +130,7 @@ class Feeder:
 
 
 def halves(records: Sequence[FeedRecord]) -> Iterator[Sequence[FeedRecord]]:
-    """The first half, the second half."""
+    """Yield the first half and the second half of the records."""
     middle = len(records) // 2
     yield records[:middle]
     yield records[middle:]

@@ -1,13 +1,14 @@
-"""Reads every topic again, afterwards, and checks what Halter promises. Believes nothing that was counted on the way.
+"""Reads all topics again at the end of the demo, and checks what Halter promises.
 
-    one outcome     every input record is the cause of entries on the log that stand together, once, or it is one dead
-                    letter, byte for byte; never both, never neither; and no outcome comes from nowhere
+    one outcome     every input record either caused entries on the log, all together in one place, or is one dead
+                    letter, byte for byte; never both and never neither; and every outcome has an input
     no gaps         the events of a WfRun are numbered 1, 2, 3 …
     one request     every task attempt that the log requests is on task-requests once
-    replay = rows   folding the log again gives exactly the rows of the state topics
+    replay = rows   a replay of the log gives exactly the rows of the state topics
     folded to the end   the fold's positions are at the ends of its inputs
 
-Knows the topics and `processors.core.rules.engine.replay`; none of the code that wrote them.
+This module uses nothing that was counted while the demo ran. It knows the topics and
+`processors.core.rules.engine.replay`, and none of the code that wrote the topics.
 """
 
 from collections import Counter
@@ -19,7 +20,7 @@ from confluent_kafka import Message
 
 from halter.client.inspection import assemble
 from halter.client.reading import FROM_THE_START, PartitionReader
-from halter.demo.feed import Place
+from halter.demo.feed import RecordAddress
 from halter.demo.watch import dead_letter_headers, source_of
 from halter.scenarios.comparison import difference
 from processors.codec import Codec
@@ -47,7 +48,7 @@ Attempt = tuple[str, int, int, int, int]
 
 @dataclass
 class Check:
-    """One promise: how often it was looked at, and where it does not hold."""
+    """One promise: how often it was checked, and where it does not hold."""
 
     promise: str
     looked_at: int = 0
@@ -55,7 +56,7 @@ class Check:
     problems: list[str] = field(default_factory=list)
 
     def expect(self, holds: bool, problem: str, *parts: object) -> None:
-        """Look once. The parts go into the `{}` of the problem, if it is one."""
+        """Check once. If the promise does not hold, the parts fill the `{}` of the problem."""
         self.looked_at += 1
         if not holds:
             self.broken += 1
@@ -65,43 +66,43 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Inputs that were refused for the same reason: how many, and one of them."""
+    """Inputs that were refused for the same reason: their number, and one of them as an example."""
 
     what: str
     code: str
     count: int
     example: str
-    place: Place
+    address: RecordAddress
 
 
 @dataclass
 class Ledger:
-    """What the topics hold. Made by `read`."""
+    """The records of all topics, sorted for the checks. `LedgerReader.read` makes it."""
 
-    inputs: dict[Place, Message] = field(default_factory=dict)
-    outcomes: dict[Place, list[LogEntry]] = field(default_factory=dict)
-    definition_outcomes: dict[Place, DefinitionAccepted | DefinitionRejected] = field(default_factory=dict)
-    dead_letters: dict[Place, Message] = field(default_factory=dict)
+    inputs: dict[RecordAddress, Message] = field(default_factory=dict)
+    outcomes: dict[RecordAddress, list[LogEntry]] = field(default_factory=dict)
+    definition_outcomes: dict[RecordAddress, DefinitionAccepted | DefinitionRejected] = field(default_factory=dict)
+    dead_letters: dict[RecordAddress, Message] = field(default_factory=dict)
     histories: dict[str, list[LogEntry]] = field(default_factory=dict)
     """WfRun id -> its entries, in order."""
     checks: list[Check] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
-        """Whether every promise holds."""
+        """Return True if every promise holds."""
         return all(not check.broken for check in self.checks)
 
     @property
     def events(self) -> Iterator[LogEntry]:
-        """All entries of the log."""
+        """Yield all entries of the log."""
         for entries in self.histories.values():
             yield from entries
 
     def refusals(self) -> list[Refusal]:
-        """What was rejected, ignored or dead-lettered, the same together."""
+        """Return the inputs that were rejected, ignored or dead-lettered, grouped by reason."""
         counts: Counter[tuple[str, str]] = Counter()
-        examples: dict[tuple[str, str], tuple[str, Place]] = {}
-        for place, entries in self.outcomes.items():
+        examples: dict[tuple[str, str], tuple[str, RecordAddress]] = {}
+        for address, entries in self.outcomes.items():
             event = entries[0].event
             if isinstance(event, Rejected):
                 kind, sentence = (f"Rejected {event.code}", event.command), event.message
@@ -110,17 +111,17 @@ class Ledger:
             else:
                 continue
             counts[kind] += 1
-            examples.setdefault(kind, (sentence, place))
-        for place, message in self.dead_letters.items():
+            examples.setdefault(kind, (sentence, address))
+        for address, message in self.dead_letters.items():
             headers = dead_letter_headers(message)
             kind = (f"dead letter {headers['reason']}", headers["topic"])
             counts[kind] += 1
-            examples.setdefault(kind, (headers["message"], place))
+            examples.setdefault(kind, (headers["message"], address))
         return [Refusal(what, code, counts[code, what], *examples[code, what]) for code, what in sorted(counts)]
 
 
 class LedgerReader:
-    """Reads all topics of an installation once."""
+    """Reads all topics of an installation once, and checks them."""
 
     def __init__(self, reader: PartitionReader, topics: Topics, codec: Codec) -> None:
         self._reader, self._topics, self._codec = reader, topics, codec
@@ -130,7 +131,7 @@ class LedgerReader:
         self._positions: dict[int, FoldPosition] = {}
 
     def read(self) -> Ledger:
-        """Read, then check."""
+        """Read all topics, then check every promise."""
         self._read_inputs()
         self._read_log()
         self._read_outcomes_of_definitions()
@@ -156,11 +157,11 @@ class LedgerReader:
     def _read_inputs(self) -> None:
         for topic in (*self._topics.inputs, self._topics.definition_commands):
             for message in self._messages(topic):
-                self._ledger.inputs[place_of(message, self._logical(topic))] = message
+                self._ledger.inputs[address_of(message, self._logical(topic))] = message
 
     def _read_log(self) -> None:
         check = self._together = Check("what one input caused stands together on the log, once")
-        previous: tuple[int, Place] | None = None
+        previous: tuple[int, RecordAddress] | None = None
         for message in self._messages(self._topics.wf_events):
             entry = self._codec.decode(message.value() or b"")
             assert isinstance(entry, LogEntry)
@@ -177,17 +178,17 @@ class LedgerReader:
         for message in self._messages(self._topics.definition_events):
             outcome = self._codec.decode(message.value() or b"")
             assert isinstance(outcome, DefinitionAccepted | DefinitionRejected)
-            place = (DEFINITION_COMMANDS, 0, outcome.cause.offset)
-            first = place not in self._ledger.definition_outcomes
-            self._together.expect(first, TWICE, spelled(place), f"definition-events@{message.offset()}")
-            self._ledger.definition_outcomes[place] = outcome
+            address = (DEFINITION_COMMANDS, 0, outcome.cause.offset)
+            first = address not in self._ledger.definition_outcomes
+            self._together.expect(first, TWICE, spelled(address), f"definition-events@{message.offset()}")
+            self._ledger.definition_outcomes[address] = outcome
 
     def _read_dead_letters(self) -> None:
         for message in self._messages(self._topics.dead_letters):
-            place = source_of(message)
-            where = place_of(message, "dead-letters")
-            self._together.expect(place not in self._ledger.dead_letters, TWICE, spelled(place), spelled(where))
-            self._ledger.dead_letters[place] = message
+            address = source_of(message)
+            where = address_of(message, "dead-letters")
+            self._together.expect(address not in self._ledger.dead_letters, TWICE, spelled(address), spelled(where))
+            self._ledger.dead_letters[address] = message
 
     def _read_task_requests(self) -> None:
         for message in self._messages(self._topics.task_requests):
@@ -214,17 +215,17 @@ class LedgerReader:
         ledger = self._ledger
         check = Check("every input has exactly one outcome", broken=self._together.broken)
         check.problems = list(self._together.problems)
-        for place, message in ledger.inputs.items():
-            found = sum(place in kind for kind in (ledger.outcomes, ledger.definition_outcomes, ledger.dead_letters))
-            check.expect(found == 1, "{} has {} outcomes", spelled(place), found)
-            entries = ledger.outcomes.get(place, [])
+        for address, message in ledger.inputs.items():
+            found = sum(address in kind for kind in (ledger.outcomes, ledger.definition_outcomes, ledger.dead_letters))
+            check.expect(found == 1, "{} has {} outcomes", spelled(address), found)
+            entries = ledger.outcomes.get(address, [])
             if any(isinstance(entry.event, Rejected | Ignored) for entry in entries):
-                check.expect(len(entries) == 1, "{} was refused and had effects", spelled(place))
-            if (dead := ledger.dead_letters.get(place)) is not None:
+                check.expect(len(entries) == 1, "{} was refused and had effects", spelled(address))
+            if (dead := ledger.dead_letters.get(address)) is not None:
                 same = (dead.key() or b"", dead.value()) == (message.key() or b"", message.value())
-                check.expect(same, "{} was changed on its way to dead-letters", spelled(place))
-        for place in (*ledger.outcomes, *ledger.definition_outcomes, *ledger.dead_letters):
-            check.expect(place in ledger.inputs, "{} has an outcome, but is not there", spelled(place))
+                check.expect(same, "{} was changed on its way to dead-letters", spelled(address))
+        for address in (*ledger.outcomes, *ledger.definition_outcomes, *ledger.dead_letters):
+            check.expect(address in ledger.inputs, "{} has an outcome, but is not there", spelled(address))
         check.looked_at = len(ledger.inputs)
         return check
 
@@ -277,7 +278,7 @@ class LedgerReader:
             return None if not replayed.exists and not replayed.external_events else "it has no rows"
         kept.index, replayed.index = index_of(kept), index_of(replayed)
         if not kept.exists:
-            # Until it is started a WfRun has no row of its own: only its ExternalEvents have.
+            # A WfRun that was not started has no row of its own: only its ExternalEvents have rows.
             return None if kept.external_events == replayed.external_events else "its ExternalEvents differ"
         return difference(replayed, kept)
 
@@ -290,14 +291,14 @@ class LedgerReader:
         return check
 
 
-def place_of(message: Message, topic: str) -> Place:
-    """Where a record is; `topic` without the prefix."""
+def address_of(message: Message, topic: str) -> RecordAddress:
+    """Return the address of a record. `topic` is its topic without the prefix."""
     partition, offset = message.partition(), message.offset()
     assert partition is not None
     assert offset is not None
     return topic, partition, offset
 
 
-def spelled(place: Place) -> str:
-    """`external-events[3]@41`."""
-    return f"{place[0]}[{place[1]}]@{place[2]}"
+def spelled(address: RecordAddress) -> str:
+    """Return an address as text: `external-events[3]@41`."""
+    return f"{address[0]}[{address[1]}]@{address[2]}"

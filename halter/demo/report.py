@@ -1,10 +1,11 @@
-"""What the demo prints: the log of one WfRun, what became of everything, figures, and the check."""
+"""Prints the result of the demo: the log of one WfRun, what became of the records, figures, and the check."""
 
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from halter.client.inspection import History
+from halter.demo.feed import RecordAddress
 from halter.demo.ledger import Ledger, Refusal, spelled
 from halter.demo.script import Figures, Result
 from halter.show import history
@@ -38,19 +39,19 @@ EVENT_WIDTH: Final = 100
 
 
 class Paint:
-    """Colours, where a terminal shows them."""
+    """Paints text in colours, if the terminal shows them."""
 
     def __init__(self, colours: bool) -> None:
         self._colours = colours
 
     def __call__(self, text: str, code: str) -> str:
-        """Paint a text: bold, green, red, yellow, cyan or dim."""
+        """Return a text painted bold, green, red, yellow, cyan or dim."""
         codes = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
         return f"\033[{codes[code]}m{text}\033[0m" if self._colours else text
 
 
 def lines(result: Result, paint: Paint) -> Iterator[str]:
-    """All of it."""
+    """Yield the whole report, line by line."""
     ledger = result.ledger
     chosen = telling_wf_run(ledger)
     if chosen is not None:
@@ -67,7 +68,7 @@ def lines(result: Result, paint: Paint) -> Iterator[str]:
 
 
 def telling_wf_run(ledger: Ledger) -> str | None:
-    """The WfRun whose log shows most in the fewest lines: best is one that was interrupted while its task was out."""
+    """Return the WfRun whose log shows most in the fewest lines, best one interrupted while its task was out."""
 
     def badness(wf_run_id: str) -> tuple[int, int, str]:
         entries = ledger.histories[wf_run_id]
@@ -84,7 +85,7 @@ def telling_wf_run(ledger: Ledger) -> str | None:
 
 
 def waited_for_its_task(entries: list[LogEntry]) -> bool:
-    """Whether an interrupt found a task out, so that its thread was HALTED only after the report."""
+    """Return True if an interrupt came while a task was out, so that the thread was HALTED only after the report."""
     task_out = waits = ended = False
     for entry in entries:
         match entry.event:
@@ -100,7 +101,7 @@ def waited_for_its_task(entries: list[LogEntry]) -> bool:
 
 
 def is_handler(entry: LogEntry) -> bool:
-    """Whether an Interrupt Handler starts here."""
+    """Return True if this entry starts an Interrupt Handler."""
     return isinstance(entry.event, SpawnChild) and entry.event.type is ThreadType.INTERRUPT
 
 
@@ -119,7 +120,7 @@ def _totals(ledger: Ledger, paint: Paint) -> Iterator[str]:
     yield paint(f"What became of {len(ledger.inputs):,} records", "bold")
     table = [["topic", "records", "with effects", "rejected", "ignored", "dead letters"]]
     for topic in sorted({topic for topic, _, _ in ledger.inputs}):
-        fates = Counter(_fate(ledger, place) for place in ledger.inputs if place[0] == topic)
+        fates = Counter(_fate(ledger, address) for address in ledger.inputs if address[0] == topic)
         table.append([topic, *(f"{fates[fate]:,}" for fate in table[0][2:])])
         table[-1].insert(1, f"{fates.total():,}")
     yield from _aligned(table)
@@ -127,13 +128,13 @@ def _totals(ledger: Ledger, paint: Paint) -> Iterator[str]:
     yield from _wf_runs(ledger, paint)
 
 
-def _fate(ledger: Ledger, place: tuple[str, int, int]) -> str:
-    if place in ledger.dead_letters:
+def _fate(ledger: Ledger, address: RecordAddress) -> str:
+    if address in ledger.dead_letters:
         return "dead letters"
-    if place in ledger.definition_outcomes:
-        accepted = hasattr(ledger.definition_outcomes[place], "changed")
+    if address in ledger.definition_outcomes:
+        accepted = hasattr(ledger.definition_outcomes[address], "changed")
         return "with effects" if accepted else "rejected"
-    first = ledger.outcomes[place][0].event if place in ledger.outcomes else None
+    first = ledger.outcomes[address][0].event if address in ledger.outcomes else None
     match first:
         case Rejected():
             return "rejected"
@@ -160,8 +161,8 @@ def _wf_runs(ledger: Ledger, paint: Paint) -> Iterator[str]:
         event.status is ExternalEventStatus.UNCLAIMED for run in runs for event in run.external_events.values()
     )
     yield (
-        f"{paint('Events', 'bold')}      {events[ExternalEventPosted]:,} ExternalEvents taken in, of which "
-        f"{unclaimed:,} are unclaimed: they came after their cart had ended, or for none"
+        f"{paint('Events', 'bold')}      {events[ExternalEventPosted]:,} ExternalEvents accepted; {unclaimed:,} of "
+        "them are unclaimed: their cart had ended before, or never existed"
     )
     ends = Counter(entry.event.status for entry in ledger.events if isinstance(entry.event, TaskAttemptEnded))
     yield (
@@ -178,7 +179,7 @@ def _refused(refusals: list[Refusal], paint: Paint) -> Iterator[str]:
         sentence = refusal.example
         if len(sentence) > SENTENCE_LENGTH_MAX:
             sentence = sentence[: SENTENCE_LENGTH_MAX - 1] + "…"
-        yield f"{refusal.count:>5}  {what:<{width}}  {spelled(refusal.place)}: {sentence}"
+        yield f"{refusal.count:>5}  {what:<{width}}  {spelled(refusal.address)}: {sentence}"
 
 
 def _figures(figures: Figures, ledger: Ledger, paint: Paint) -> Iterator[str]:
@@ -186,7 +187,8 @@ def _figures(figures: Figures, ledger: Ledger, paint: Paint) -> Iterator[str]:
     yield paint("Figures (one worker process; Kafka, task worker and this program share the machine)", "bold")
     yield (
         f"  latency   p50 {figures.latency_ms(0.5):.0f} ms, p99 {figures.latency_ms(0.99):.0f} ms from produce to the "
-        f"sight of the first event, committed ({len(figures.latencies):,} records at {figures.per_second:,.0f}/s)"
+        f"first committed event that a consumer sees ({len(figures.latencies):,} records at "
+        f"{figures.per_second:,.0f}/s)"
     )
     seconds = max(figures.drain_s, 1e-3)
     yield (
@@ -202,7 +204,7 @@ def _figures(figures: Figures, ledger: Ledger, paint: Paint) -> Iterator[str]:
 
 
 def _check(ledger: Ledger, paint: Paint) -> Iterator[str]:
-    yield paint("Check, by a reader of all topics that knows nothing of the above", "bold")
+    yield paint("Check: all topics were read again, independently of the figures above", "bold")
     for check in ledger.checks:
         verdict = paint("FAILED", "red") if check.broken else paint("ok", "green")
         count = f"{check.broken:,} of " if check.broken else ""

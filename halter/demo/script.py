@@ -1,8 +1,8 @@
-"""The order of it all: start, register, feed, kill, restart, wait, read everything again, tell.
+"""Runs the demo in order: start, register, produce, kill, restart, wait, and read everything again.
 
-Waiting is for records and positions. The first half of the records comes at a steady rate, as on a quiet day: it gives
-the latency. The second half comes as one burst, and the worker is killed with SIGKILL in the middle of that; what is
-left then is folded after the restart as fast as it can be: it gives the rate.
+Every wait is for records or positions, never for a time. The first half of the records comes at a steady rate: it
+gives the latency. The second half comes in one burst, and in its middle the worker is killed with SIGKILL. After the
+restart the rest is folded as fast as possible: it gives the rate.
 """
 
 import time
@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from halter.broker.cluster import choose_ports, is_free
 from halter.client import Client
 from halter.client.ids import new_id
-from halter.demo.feed import Feeder, FeedRecord, Place, halves, read_feed
+from halter.demo.feed import Feeder, FeedRecord, RecordAddress, halves, read_feed
 from halter.demo.ledger import Ledger, LedgerReader
 from halter.demo.stage import Say, Stage
 from halter.demo.watch import Watcher
@@ -28,39 +28,39 @@ from processors.kafka.settings import Settings
 
 DEFAULT_PORT: Final = 9092
 STILL_SECONDS: Final = 60.0
-"""So long nothing may move before the demo gives up: longer than a restart, shorter than anybody's patience."""
+"""The demo gives up when nothing has moved for so long. It is longer than a restart takes."""
 
 BURST_SEEN_SHARE: Final = 0.2
-"""The worker is killed when this share of the burst has an outcome that can be seen."""
+"""The worker is killed when this share of the burst has a visible outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a user may choose."""
+    """The options of the command."""
 
     keep: bool = False
     bootstrap: str | None = None
-    """A Kafka to use; None: the embedded one."""
+    """The Kafka to use; None for the embedded one."""
     prefix: str | None = None
     partitions: int | None = None
     events: Path | None = None
-    """None: the events of the cart."""
+    """The file of events; None for that of the cart."""
     records_max: int | None = None
-    """Use only so many records from the start of the file."""
+    """The number of records to use from the start of the file; None for all."""
     per_second: float = 400.0
     """The rate of the first half."""
 
 
 @dataclass
 class Figures:
-    """What was measured. Seconds, and records of all input topics."""
+    """The measurements. Times in seconds; records of all input topics."""
 
     records: int = 0
     per_second: float = 0.0
     latencies: list[float] = field(default_factory=list)
-    """Of the first half without its first third, sorted: from the call of produce to the sight of the first outcome."""
+    """Times from produce until the first outcome was seen, sorted; of the first half without its first third."""
     outage_s: float = 0.0
-    """From SIGKILL to the next outcome."""
+    """The time from SIGKILL to the next outcome."""
     drained: int = 0
     drained_events: int = 0
     drain_s: float = 0.0
@@ -68,7 +68,7 @@ class Figures:
     total_s: float = 0.0
 
     def latency_ms(self, share: float) -> float:
-        """A percentile, in milliseconds."""
+        """Return a percentile of the latencies in milliseconds."""
         if not self.latencies:
             return 0.0
         return 1_000 * self.latencies[min(len(self.latencies) - 1, int(share * len(self.latencies)))]
@@ -76,7 +76,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What there is to tell."""
+    """Everything that the report needs."""
 
     ledger: Ledger
     figures: Figures
@@ -85,7 +85,7 @@ class Result:
 
 
 class Demo:
-    """One run of the main job. `tell` gets the result while everything still runs."""
+    """One run of the demo."""
 
     def __init__(self, options: Options, say: Say) -> None:
         self._options, self._say = options, say
@@ -93,15 +93,15 @@ class Demo:
         self._begun = time.perf_counter()
 
     def run(self, stage: Stage) -> Result:
-        """Do it all. Raises HalterError when something of it cannot be done."""
+        """Run the demo from the start to the check, and leave the processes running. Raises HalterError."""
         options = self._options
         events = options.events or resource("examples/cart/events.jsonl")
-        read_feed(events, self._codec)  # a file that cannot be used is found before anything is started
+        read_feed(events, self._codec)  # fail on a bad file before anything is started
         settings = self._settings(stage)
         topics = settings.topics()
-        self._say(f"making {len(topics.all)} topics")
+        self._say(f"creating {len(topics.all)} topics")
         admin = AdminClient(settings.admin())
-        with settings.explaining("making topics", admin):
+        with settings.explaining("creating topics", admin):
             topic_admin.make_so(topics, admin, replication="auto")
         stage.use(settings.bootstrap, settings.prefix, topics.partitions)
         self._say("starting a worker and a task worker")
@@ -126,26 +126,26 @@ class Demo:
             self._say(f"starting Apache Kafka at 127.0.0.1:{port}")
             bootstrap = stage.start_broker(port)
         elif options.prefix is None:
-            # On somebody's Kafka, apart from everything else there.
+            # On a shared Kafka, the demo keeps apart from everything else.
             prefix = f"halter-demo-{new_id()[-12:]}-"
         return Settings.load(None, {}, {"bootstrap.servers": bootstrap}, prefix=prefix, partitions=options.partitions)
 
     def _register(self, client: Client) -> int:
-        """Return the position of `definitions` from which on the cart can be run."""
+        """Register the cart, and return the position of `definitions` that a worker needs to run it."""
         commands = read_definition_file(resource("examples/cart/cart.yaml")).commands
         self._say(f"registering the cart: {len(commands)} definitions")
         return max(client.put(command).position for command in commands)
 
 
 class Play:
-    """Feeds, kills, restarts and waits."""
+    """Produces the records, kills the worker and restarts it, and waits until everything is handled."""
 
     def __init__(self, stage: Stage, watcher: Watcher, feeder: Feeder, say: Say) -> None:
         self._stage, self._watcher, self._feeder, self._say = stage, watcher, feeder, say
         self._figures = Figures()
 
     def run(self, records: Sequence[FeedRecord], per_second: float) -> Figures:
-        """Return what was measured when all that was fed has an outcome and no task is out."""
+        """Return the figures once every record has an outcome and no task is out."""
         first, second = halves(records)
         self._figures.records = len(records)
         self._steadily(first, per_second)
@@ -153,18 +153,18 @@ class Play:
         return self._figures
 
     def _steadily(self, records: Sequence[FeedRecord], per_second: float) -> None:
-        self._say(f"feeding {len(records):,} records at {per_second:,.0f}/s")
+        self._say(f"producing {len(records):,} records at {per_second:,.0f}/s")
         self._feeder.feed_at(records, per_second)
         self._wait_until_handled()
         seen, produced = self._watcher.seen_at, self._feeder.produced_at
         self._figures.per_second = per_second
-        # A Java and three Pythons that have just been started are not what a latency is asked of.
+        # The first third is left out: one Java and three Python processes have only just started.
         warm = sorted(produced, key=produced.__getitem__)[len(produced) // 3 :]
-        self._figures.latencies = sorted(seen[place] - produced[place] for place in warm)
+        self._figures.latencies = sorted(seen[address] - produced[address] for address in warm)
 
     def _burst(self, records: Sequence[FeedRecord]) -> None:
         figures, watcher = self._figures, self._watcher
-        self._say(f"feeding {len(records):,} records as one burst, and killing the worker in the middle of it")
+        self._say(f"producing {len(records):,} records in one burst, and killing the worker in the middle of it")
         enough = len(watcher.seen_at) + int(len(records) * BURST_SEEN_SHARE)
         self._feeder.feed(records)
         self._wait(lambda: len(watcher.seen_at) >= enough)
@@ -179,20 +179,20 @@ class Play:
         ready_at = time.perf_counter()
         self._wait_until_handled()
         after = sorted(at for at in watcher.seen_at.values() if at > killed_at)
-        # What was committed before the kill may still have been on its way to us: the outage is the largest silence.
+        # Outcomes committed before the kill may still arrive after it. So the outage is the longest silence.
         silences = [(later - earlier, later) for earlier, later in zip([killed_at, *after], after, strict=False)]
         figures.outage_s, resumed_at = max(silences, default=(0.0, killed_at))
         drained = [at for at in after if at >= resumed_at]
         figures.drained, figures.drained_events = len(drained), watcher.entries - entries
-        # The first turn is large: counting from its commit would leave its time out.
+        # The first turn is large. Counting from its commit would leave its time out.
         figures.drain_s = watcher.moved_at - min(ready_at, resumed_at)
 
     def _handled(self) -> int:
         return len(self._feeder.produced_at) - len(self._missing())
 
-    def _missing(self) -> list[Place]:
+    def _missing(self) -> list[RecordAddress]:
         seen = self._watcher.seen_at
-        return [place for place in self._feeder.produced_at if place not in seen]
+        return [address for address in self._feeder.produced_at if address not in seen]
 
     def _wait_until_handled(self) -> None:
         missing, seen = self._missing(), self._watcher.seen_at
@@ -216,6 +216,6 @@ class Play:
         examples = ", ".join(f"{topic}[{partition}]@{offset}" for topic, partition, offset in missing[:3])
         return (
             f"nothing has moved for {STILL_SECONDS:.0f} s, with {len(missing)} records without an outcome "
-            f"({examples or 'none'}) and {len(self._watcher.tasks_out)} tasks out; the worker's last words:\n"
+            f"({examples or 'none'}) and {len(self._watcher.tasks_out)} tasks out; the end of the worker's log:\n"
             + self._stage.actors["worker"].log_end()
         )

@@ -1,7 +1,7 @@
-"""Reads the log and the dead letters as they come: what has an outcome by now, and when it could first be seen.
+"""Follows the log and the dead letters while the demo runs: which records have an outcome, and when it was seen.
 
-A thread of its own, because the demo produces, kills and restarts meanwhile. What it has counted is for progress and
-for figures; whether all is right is judged afterwards by `ledger`, which reads everything again.
+It is a thread of its own, because the demo produces, kills and restarts meanwhile. Its counts are for progress and
+figures only. At the end `ledger` reads everything again and checks it.
 """
 
 import threading
@@ -11,7 +11,7 @@ from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
-from halter.demo.feed import Place
+from halter.demo.feed import RecordAddress
 from processors.codec import Codec
 from processors.core.records.errors import HalterError
 from processors.core.records.events import LogEntry, TaskAttemptEnded, TaskAttemptRequested
@@ -24,7 +24,7 @@ LOOK_SECONDS: Final = 0.005
 
 
 class DemoStuck(HalterError):
-    """Nothing moves any more though there is something to do. The message says what, and the worker's last words."""
+    """Nothing moves any more although records wait. The message says which, and has the end of the worker's log."""
 
 
 class Watcher(threading.Thread):
@@ -38,13 +38,13 @@ class Watcher(threading.Thread):
         )
         self._stopping = threading.Event()
         self.error: BaseException | None = None
-        self.seen_at: dict[Place, float] = {}
-        """Input record -> time.perf_counter() when the first of what it caused was seen."""
+        self.seen_at: dict[RecordAddress, float] = {}
+        """Address of an input record -> time.perf_counter() when its first outcome was seen."""
         self.entries = 0
         self.dead_letters = 0
         self.tasks_out: set[tuple[str, int, int, int, int]] = set()
         self.moved_at = time.perf_counter()
-        """When something was seen last."""
+        """time.perf_counter() when a record was last seen."""
 
     def run(self) -> None:
         try:
@@ -59,7 +59,7 @@ class Watcher(threading.Thread):
                 first = self._consumer.poll(POLL_SECONDS)
                 if first is not None:
                     self._take([first, *self._consumer.consume(BATCH, 0)])
-        except BaseException as error:  # noqa: BLE001  whoever waits for us has to hear of it
+        except BaseException as error:  # noqa: BLE001  `wait_until` raises it in the thread that waits
             self.error = error
         finally:
             self._consumer.close()
@@ -86,7 +86,7 @@ class Watcher(threading.Thread):
             (self.tasks_out.add if isinstance(event, TaskAttemptRequested) else self.tasks_out.discard)(attempt)
 
     def wait_until(self, condition: Callable[[], bool], still_seconds: float, explain: Callable[[], str]) -> None:
-        """Wait for a condition on what was seen. Raises DemoStuck when nothing has moved for so long."""
+        """Wait until a condition holds. Raises DemoStuck if no record was seen for `still_seconds`."""
         begun = time.perf_counter()
         while not condition():
             if self.error is not None:
@@ -96,19 +96,19 @@ class Watcher(threading.Thread):
             self._stopping.wait(LOOK_SECONDS)
 
     def stop(self) -> None:
-        """End the thread."""
+        """Stop following, and wait for the thread to end."""
         self._stopping.set()
         self.join()
 
 
-def source_of(message: Message) -> Place:
-    """Where a dead letter comes from, by its headers."""
+def source_of(message: Message) -> RecordAddress:
+    """Return the address of the record that a dead letter was, from its headers."""
     headers = dead_letter_headers(message)
     return headers["topic"], int(headers["partition"]), int(headers["offset"])
 
 
 def dead_letter_headers(message: Message) -> dict[str, str]:
-    """The headers that a dead letter got, without `halter.`."""
+    """Return the headers that the worker added to a dead letter, without `halter.`."""
     prefix = "halter."
     headers: list[tuple[str, bytes | None]] = message.headers() or []  # type: ignore[assignment]  # read as a list
     return {name.removeprefix(prefix): (value or b"").decode() for name, value in headers if name.startswith(prefix)}
