@@ -5,27 +5,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from halter.broker.cluster import choose_ports
-from halter.broker.configuration import HOST, Place, properties
+from halter.broker.configuration import HOST, BrokerPorts, properties
 
 IMAGE = "apache/kafka:4.3.1"
 READY_SECONDS = 60
-# Known only to the machine that runs the broker itself.
+# Settings that depend on the machine that runs the broker.
 OURS_ALONE = {"log.dirs", "listeners", "advertised.listeners", "controller.quorum.voters"}
 
 
 @contextmanager
 def kafka_in_docker() -> Iterator[str]:
-    """Run one broker; yields its address.
+    """Run one broker in a container, and yield its address.
 
-    A generic container, because testcontainers' own Kafka knows other images only and leaves the transaction log at
-    three copies, for which one broker waits for ever.
+    The container is a generic one. The Kafka container of testcontainers knows only other images, and leaves the
+    transaction log at three replicas, for which one broker waits for ever.
     """
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-    # Clients are told the address to come back to, so it has to be known before the container runs.
+    # Kafka tells its clients this address, so it must be known before the container runs.
     [port] = choose_ports(1)
-    settings = properties(Place(0, (port,), (9093,)), Path("/unused"))
+    settings = properties(BrokerPorts(0, (port,), (9093,)), Path("/unused"))
     settings = {name: value for name, value in settings.items() if name not in OURS_ALONE} | {
         "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
         "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
