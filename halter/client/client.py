@@ -77,14 +77,12 @@ from processors.core.wf_spec.reader import DOCUMENT_DEPTH_MAX, DocumentProblem
 from processors.core.wf_spec.writer import document_text
 from processors.fold.inputs import (
     DEFINITION_COMMANDS,
-    EXTERNAL_EVENTS,
     OPERATOR_COMMANDS,
-    TASK_REPORTS,
     VALUE_BYTES_MAX,
-    WF_COMMANDS,
     check_command,
-    operator_key,
+    key_of,
     partition_key,
+    topic_of,
 )
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import KafkaUnavailable, Settings
@@ -251,22 +249,6 @@ def _as_invalid_argument() -> Iterator[None]:
         raise RecordTooLarge(str(problem)) from None
     except TellableProblem as problem:
         raise InvalidArgument(str(problem)) from None
-
-
-def topic_of(command: Command | DefinitionCommand | OperatorCommand) -> str:
-    """Where a command goes, without the prefix."""
-    if isinstance(command, DefinitionCommand):
-        return DEFINITION_COMMANDS
-    if isinstance(command, OperatorCommand):
-        return OPERATOR_COMMANDS
-    return {ExternalEvent: EXTERNAL_EVENTS, ReportTaskRun: TASK_REPORTS}.get(type(command), WF_COMMANDS)
-
-
-def key_of(command: Command | DefinitionCommand | OperatorCommand) -> str:
-    """The key of a command's record."""
-    if isinstance(command, OperatorCommand):
-        return operator_key(command)
-    return command.name if isinstance(command, DefinitionCommand) else command.wf_run_id
 
 
 def keys_of(posted: Posted) -> tuple[bytes, bytes]:
@@ -592,7 +574,7 @@ class Client:
         """What a Posted of it takes."""
         value = self.check(command)
         self._check_names(command)
-        key = operator_key(command)
+        key = key_of(command)
         log_end = self.reader.end(self.topics.wf_events, partition)
         _, offset = self._send(self.topics.operator_commands, command, value, partition)
         return self, key, OPERATOR_COMMANDS, partition, offset, log_end

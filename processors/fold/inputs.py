@@ -153,6 +153,21 @@ INPUT_TOPICS: Final[Mapping[str, InputTopic]] = {
     ),
 }
 
+_TOPIC_OF: Final[Mapping[type, str]] = {
+    command: next(name for name, topic in INPUT_TOPICS.items() if command.__name__ in topic.records)
+    for command in get_args(InputCommand)
+}
+
+
+def topic_of(command: InputCommand) -> str:
+    """The input topic that takes a command, without the prefix of the installation."""
+    return _TOPIC_OF[type(command)]
+
+
+def key_of(command: InputCommand) -> str:
+    """The key of the record that carries a command."""
+    return INPUT_TOPICS[topic_of(command)].key_of(command)
+
 
 _LENGTHS: Final = {
     "command_id": COMMAND_ID_LENGTH_MAX,
@@ -187,7 +202,7 @@ def check_command(command: object, codec: Codec) -> None:
     sentence = too_long(command)  # type: ignore[arg-type]  # it is one
     if sentence is not None:
         raise OversizedValue(kind.__name__, (), sentence)
-    topic = next(topic for topic in INPUT_TOPICS.values() if kind.__name__ in topic.records)
+    topic = INPUT_TOPICS[_TOPIC_OF[kind]]
     if not topic.key_of(command):
         raise UnfitValue(topic.key_is, (), "expected the key of a record, found an empty text")
 

@@ -27,6 +27,7 @@ from processors.core.records.commands import (
     RunWf,
     StopWfRun,
 )
+from processors.fold.inputs import key_of, topic_of
 from tests.chaos.avro import row
 from tests.chaos.outcomes import VOID
 
@@ -82,10 +83,7 @@ def definition_commands() -> tuple[DefinitionCommand, ...]:
 
 def posting(command: Command | DefinitionCommand) -> Posting:
     """A command as a record, written by fastavro."""
-    if isinstance(command, DefinitionCommand):
-        return Posting("definition-commands", command.name.encode(), row(command))
-    topic = "external-events" if isinstance(command, ExternalEvent) else "wf-commands"
-    return Posting(topic, command.wf_run_id.encode(), row(command))
+    return Posting(topic_of(command), key_of(command).encode(), row(command))
 
 
 class Script:

@@ -18,8 +18,6 @@ from halter.client.client import (
     Posted,
     RecordTooLarge,
     Sending,
-    key_of,
-    topic_of,
 )
 from processors.core.records.commands import (
     Command,
@@ -32,6 +30,7 @@ from processors.core.records.commands import (
 )
 from processors.core.records.events import Rejected, RejectionCode, TaskRequest
 from processors.core.records.values import Timestamp, VariableType
+from processors.fold.inputs import key_of, topic_of
 from processors.kafka.settings import Settings
 from tests.support.odd_values import BAD_VALUES, GOOD_VALUES, NAIVE, Odd, circle, nested
 from tests.support.records import records

@@ -11,7 +11,7 @@ from typing import Final
 
 from processors.codec import Codec
 from processors.core.records.commands import OperatorCommand, QuarantineWfRun, ReleaseWfRun, SkipRecord
-from processors.fold.inputs import OPERATOR_COMMANDS, operator_key
+from processors.fold.inputs import OPERATOR_COMMANDS, key_of
 from processors.kafka.partitioner import partition_of
 from tests.simulation.kernel import BASE_MS
 
@@ -136,7 +136,7 @@ class Operator:
         return f"operator-{self._commands}"
 
     def _send(self, command: OperatorCommand) -> None:
-        key = operator_key(command).encode()
+        key = key_of(command).encode()
         by_key = partition_of(key, self._partitions)
         partition = command.partition if isinstance(command, SkipRecord) else by_key
         self._post((OPERATOR_COMMANDS, partition), key, self._codec.encode(command))

@@ -8,19 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 from processors.codec import Codec
-from processors.core.records.commands import (
-    Command,
-    DefinitionCommand,
-    ExternalEvent,
-    QuarantineWfRun,
-    ReleaseWfRun,
-    ReportTaskRun,
-    SkipRecord,
-)
 from processors.core.records.events import LogEntry
 from processors.core.rules.context import Limits
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.inputs import InputRecord, operator_key
+from processors.fold.inputs import InputRecord, key_of, topic_of
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import Shard, ShardFactory
 from processors.fold.stores import MemoryStore, StatePosition, WfRunStore
@@ -76,19 +67,7 @@ class ShardRig:
 
     def command(self, command: Any) -> InputRecord:
         """A command as the record that carries it."""
-        match command:
-            case ExternalEvent():
-                topic = "external-events"
-            case ReportTaskRun():
-                topic = "task-reports"
-            case _ if isinstance(command, DefinitionCommand):
-                topic = "definition-commands"
-            case QuarantineWfRun() | ReleaseWfRun() | SkipRecord():
-                return self.record("operator-commands", operator_key(command).encode(), self.codec.encode(command))
-            case _:
-                topic = "wf-commands"
-        key = command.wf_run_id if isinstance(command, Command) else command.name
-        return self.record(topic, key.encode(), self.codec.encode(command))
+        return self.record(topic_of(command), key_of(command).encode(), self.codec.encode(command))
 
     def turn(self, *records: Any) -> list[Any]:
         """Fold records or commands in one turn; gives what came of them, decoded where it is ours."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from halter.client.client import Client, topic_of
+from halter.client import Client
 from halter.client.ids import new_id
 from halter.scenarios.comparison import difference
 from halter.scenarios.found import WfRunFound
@@ -33,7 +33,7 @@ from processors.core.records.events import DefinitionProblem, DefinitionRejected
 from processors.core.records.model import TERMINAL, WfRun
 from processors.core.rules.context import Context, DefinitionLookup, Limits
 from processors.core.rules.engine import attach, new_run, replay
-from processors.fold.inputs import WF_COMMANDS
+from processors.fold.inputs import WF_COMMANDS, topic_of
 
 SILENCE_SECONDS: Final = 60.0
 """How long an outcome may take. A worker that restarts is back within seconds, even on a busy machine."""
