@@ -22,7 +22,7 @@ from processors.core.records.errors import HalterError
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import EXTERNAL_EVENTS, InputRecord
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import Shard, ShardFactory
+from processors.fold.shard_fold import ShardFold, ShardFolds
 from processors.kafka.settings import Settings
 from processors.runtime import Slot
 from processors.worker import app
@@ -44,7 +44,7 @@ def what_an_interrupt_comes_to() -> Sequence[OutputRecord]:
     return rig.outputs[before:]
 
 
-class CeilingShard(Shard):
+class CeilingFold(ShardFold):
     """Answers ExternalEvents from a template."""
 
     template: Sequence[OutputRecord] = ()
@@ -93,9 +93,9 @@ def main() -> None:
         topics = settings.topics()
         app.expect_topics(settings, topics)
         codec = Codec.load()
-        CeilingShard.template = what_an_interrupt_comes_to()
+        CeilingFold.template = what_an_interrupt_comes_to()
         definitions = DefinitionsView(codec)
-        factory = ShardFactory(topics.partitions, codec, definitions, shard=CeilingShard)
+        factory = ShardFolds(topics.partitions, codec, definitions, new_fold=CeilingFold)
         worker = app.build(settings, topics, factory, definitions, slot=Slot(options.slot, static=True))
         app.run(worker, ReadyFile(options.ready_file) if options.ready_file else None)
     except HalterError as error:

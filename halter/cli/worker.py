@@ -159,7 +159,7 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
     from halter.client.registry import until_prepared
     from processors.core.rules.context import Limits
     from processors.fold.definitions_view import DefinitionsView
-    from processors.fold.shard_fold import ShardFactory
+    from processors.fold.shard_fold import ShardFolds
     from processors.fold.stores.choice import chosen
     from processors.runtime import CrashAt, Slot
     from processors.worker import app
@@ -174,7 +174,7 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
         until_prepared(codec, structlog.get_logger("halter.worker"))
     crash_at = os.environ.get("HALTER_CRASH_AT")
     definitions = DefinitionsView(codec, ThreadPoolExecutor(1, thread_name_prefix="wf-specs"))
-    factory = ShardFactory(
+    factory = ShardFolds(
         topics.partitions,
         codec,
         definitions,
@@ -206,10 +206,10 @@ def run_scenarios(settings: "Settings") -> None:
 
     from processors.codec import Codec
     from processors.fold.definitions_view import DefinitionsView
-    from processors.fold.shard_fold import ShardFactory
+    from processors.fold.shard_fold import ShardFolds
     from processors.runtime import Slot
     from processors.worker import app
-    from processors.worker.scenario_worker import PARTITIONS, SLOT, Assignment, ScenarioClock, ScenarioShard, topics_for
+    from processors.worker.scenario_worker import PARTITIONS, SLOT, Assignment, ScenarioClock, ScenarioFold, topics_for
 
     codec = Codec.load(release=settings.schemas)
     # Unbuffered: a reading thread would hold the lock of a buffer when the process ends.
@@ -222,13 +222,13 @@ def run_scenarios(settings: "Settings") -> None:
     topics = topics_for(settings.topics(), assignment.queues)
     app.expect_topics(settings, topics)
     definitions, clock = DefinitionsView(codec), ScenarioClock()
-    factory = ShardFactory(
+    factory = ShardFolds(
         topics.partitions,
         codec,
         definitions,
         assignment.limits,
         tuple(topics.task_queues),
-        shard=partial(ScenarioShard, clock),
+        new_fold=partial(ScenarioFold, clock),
     )
     threading.Thread(target=clock.follow, args=(told,), daemon=True).start()
     app.run(app.build(settings, topics, factory, definitions, slot=Slot(SLOT, static=True)))

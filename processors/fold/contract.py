@@ -13,7 +13,7 @@ from processors.fold.inputs import InputRecord
 from processors.fold.outputs import OutputRecord
 from processors.fold.stores import StateFiles
 
-__all__ = ["WF_COMMANDS", "Definitions", "Fold", "FoldFactory", "InputRecord", "OutputRecord"]
+__all__ = ["WF_COMMANDS", "Fold", "FoldFactory", "InputRecord", "OutputRecord", "SharedDefinitions"]
 
 DEFINITIONS = "definitions"
 
@@ -130,7 +130,7 @@ class FoldFactory(Protocol):
         ...
 
 
-class Definitions(Protocol):
+class SharedDefinitions(Protocol):
     """The worker's view of the compacted `definitions` topic, shared by its folds. It stands still during a turn."""
 
     position: int

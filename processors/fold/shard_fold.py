@@ -77,7 +77,7 @@ _EVENT_HEADERS: Mapping[type, Headers] = {event: (("event", event.__name__.encod
 _STATE = ("wf-runs", "thread-runs", "wf-run-external-events", "kept-inputs", "fold-positions")
 
 
-class ShardFactory:
+class ShardFolds:
     """Makes the folds of a worker's partitions; they share the definitions, the codec and the limits."""
 
     def __init__(
@@ -87,12 +87,12 @@ class ShardFactory:
         definitions: DefinitionsView,
         limits: Limits | None = None,
         task_queues: Sequence[str] = (),
-        shard: "Callable[..., Shard] | None" = None,
+        new_fold: "Callable[..., ShardFold] | None" = None,
         new_store: Callable[[int], WfRunStore] = lambda _: MemoryStore(),
         ahead: Executor | None = None,
     ) -> None:
-        """`shard` makes a shard of what Shard takes: for scenarios, whose timers are not the clock's. `new_store` makes
-        the store of a partition. `ahead` decides about definitions while other records are folded.
+        """`new_fold` takes what ShardFold takes: a scenario has its own, whose timers are not the clock's. `new_store`
+        makes the store of a partition. `ahead` decides about definitions while other records are folded.
         """
         self._ahead = ahead
         self._partitions = partitions
@@ -107,7 +107,7 @@ class ShardFactory:
         )
         self._inputs = _INPUTS if can_be_operated(codec) else tuple(it for it in _INPUTS if it != OPERATOR_COMMANDS)
         self._task_queues = frozenset(task_queues)
-        self._shard = shard or Shard
+        self._new_fold = new_fold or ShardFold
         self._new_store = new_store
 
     def input_topics(self, partition: int) -> Sequence[tuple[str, int]]:
@@ -133,16 +133,16 @@ class ShardFactory:
         named = isinstance(decoded, Command | DefinitionCommand | OperatorCommand)
         return wf_run_id or None, type(decoded).__name__ if named else None
 
-    def create(self, partition: int) -> "Shard":
-        """A shard that knows nothing yet."""
+    def create(self, partition: int) -> "ShardFold":
+        """Return a fold that has no state yet."""
         definition_fold = None
         if partition == DEFINITION_PARTITION:
             definition_fold = DefinitionFold(self._codec, self._task_queues, self._ahead)
         store = self._new_store(partition)
-        return self._shard(partition, self._partitions, self._codec, self._context, definition_fold, store)
+        return self._new_fold(partition, self._partitions, self._codec, self._context, definition_fold, store)
 
 
-class Shard:
+class ShardFold:
     """The WfRuns of one partition and the rules that move them. Implements the runtime's `Fold`."""
 
     def __init__(

@@ -5,7 +5,7 @@ from typing import Any
 
 import faust
 
-from processors.fold.contract import Definitions, FoldFactory
+from processors.fold.contract import FoldFactory, SharedDefinitions
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 from processors.runtime.group.calls import KafkaCalls
@@ -33,7 +33,7 @@ def assemble(
     settings: Settings,
     topics: Topics,
     factory: FoldFactory,
-    definitions: Definitions,
+    definitions: SharedDefinitions,
     slot: Slot,
     steps: Steps,
     readiness: Readiness,
@@ -50,7 +50,7 @@ def turns_of(
     clients: Clients,
     names: ShardTopics,
     factory: FoldFactory,
-    definitions: Definitions,
+    definitions: SharedDefinitions,
     calls: KafkaCalls,
     readiness: Readiness,
     steps: Steps,

@@ -18,7 +18,7 @@ from faust.app.base import BootStrategy as FaustBootStrategy
 
 from processors import runtime
 from processors.core.records.errors import HalterError
-from processors.fold.contract import Definitions, FoldFactory
+from processors.fold.contract import FoldFactory, SharedDefinitions
 from processors.kafka.settings import KafkaSilent, Settings
 from processors.kafka.topic_check import check
 from processors.kafka.topics import Topics
@@ -60,7 +60,7 @@ def build(
     settings: Settings,
     topics: Topics,
     factory: FoldFactory,
-    definitions: Definitions,
+    definitions: SharedDefinitions,
     *,
     slot: runtime.Slot,
     steps: runtime.Steps | None = None,

@@ -18,7 +18,7 @@ from processors.core.records.commands import TimerFired
 from processors.core.records.events import LogEntry
 from processors.core.rules.context import Limits
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import Shard
+from processors.fold.shard_fold import ShardFold
 from processors.kafka.topics import QUEUE_PREFIX, Kind, Topics
 from processors.runtime.group.clock import CLOCK
 
@@ -90,8 +90,8 @@ class ScenarioClock:
         os._exit(0)
 
 
-class ScenarioShard(Shard):
-    """A shard whose timers fire when the clock lets one, with the clock's time as the time of their records."""
+class ScenarioFold(ShardFold):
+    """A fold whose timers fire when the clock lets one, with the clock's time as the time of their records."""
 
     def __init__(self, clock: ScenarioClock, *parts: Any) -> None:
         super().__init__(*parts)

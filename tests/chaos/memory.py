@@ -14,7 +14,7 @@ from processors.core.records.values import Value
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import ShardFactory
+from processors.fold.shard_fold import ShardFolds
 from processors.kafka.partitioner import partition_of
 from tests.chaos.avro import decode, row
 from tests.chaos.script import Posting, Script, definition_commands, posting
@@ -38,7 +38,7 @@ class MemoryInstallation:
         self.tape = Tape(partitions, {topic: defaultdict(list) for topic in TOPICS})
         codec = Codec.load(release=release)
         self._view = DefinitionsView(codec)
-        factory = ShardFactory(partitions, codec, self._view)
+        factory = ShardFolds(partitions, codec, self._view)
         self._shards = [factory.create(partition) for partition in range(partitions)]
         self._folded: dict[tuple[str, int], int] = defaultdict(int)
         self._requested: dict[int, int] = defaultdict(int)

@@ -11,7 +11,7 @@ from processors.codec import Codec
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import Shard, ShardFactory
+from processors.fold.shard_fold import ShardFold, ShardFolds
 from tests.chaos.avro import decode
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.outcomes import Block
@@ -52,7 +52,7 @@ class Redecider:
         self._tape, self._codec, self._partition = tape, codec, partition
         self._inputs = {place: record for place, record in tape.inputs() if place.partition == partition}
         self._view = RecordedDefinitions(codec, tape)
-        self._shard: Shard = ShardFactory(tape.partitions, codec, self._view).create(partition)
+        self._shard: ShardFold = ShardFolds(tape.partitions, codec, self._view).create(partition)
         self._requests: list[OutputRecord] = []
 
     def check(self, blocks: Sequence[Block]) -> Iterator[Finding]:
@@ -106,7 +106,7 @@ class Redecider:
     def _check_definitions(self) -> Iterator[Finding]:
         """The fold of definitions needs no definitions but its own: it starts anew."""
         decided: list[OutputRecord] = []
-        shard = ShardFactory(self._tape.partitions, self._codec, self._view).create(0)
+        shard = ShardFolds(self._tape.partitions, self._codec, self._view).create(0)
         for _, event in self._of(DEFINITION_EVENTS):
             cause = decode(event.value or b"")[1]["cause"]
             place = Place(cause["topic"], cause["partition"], cause["offset"])

@@ -37,7 +37,7 @@ from processors.codec.registry import (
 )
 from processors.core.records.commands import PutExternalEventDef, PutTaskDef, PutWfSpec, RunWf, StopWfRun
 from processors.fold.inputs import DeadLetter, DeadLetterReason, InputRecord, read_input
-from processors.fold.shard_fold import ShardFactory
+from processors.fold.shard_fold import ShardFolds
 from processors.kafka.settings import Settings, SettingsError
 from processors.kafka.topics import Topics
 from tests.fold.test_shard_fold import CART
@@ -226,7 +226,7 @@ def test_a_partition_is_restored_while_the_registry_is_away_and_goes_on(server: 
     assert rig.events(RunWf("c1", "cart"))[0] == "WfRunStarted"
     # A worker that has asked for nothing yet.
     fresh = codec_of(client_of(server))
-    rig.factory = ShardFactory(1, fresh, rig.view, None)
+    rig.factory = ShardFolds(1, fresh, rig.view, None)
     rig.crash()
     assert rig.shard.wf_runs["c1"].threads[0].variables == {"total": 0}
     framings = {output.topic: (output.value or b"")[:1] for output in rig.outputs}

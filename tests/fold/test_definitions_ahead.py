@@ -24,7 +24,7 @@ from processors.core.records.values import VariableType, to_json
 from processors.core.wf_spec.definitions import Definitions, UnreadableWfSpec
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord
-from processors.fold.shard_fold import Shard, ShardFactory
+from processors.fold.shard_fold import ShardFold, ShardFolds
 
 START_MS = 1_767_225_600_000
 CODEC = Codec.load()
@@ -55,8 +55,8 @@ class ByHand(Executor):
             self._asked.pop(0)()
 
 
-def shard_with(ahead: Executor | None) -> Shard:
-    shard = ShardFactory(1, CODEC, DefinitionsView(CODEC), task_queues=("slow",), ahead=ahead).create(0)
+def shard_with(ahead: Executor | None) -> ShardFold:
+    shard = ShardFolds(1, CODEC, DefinitionsView(CODEC), task_queues=("slow",), ahead=ahead).create(0)
     shard.begin({})
     return shard
 
@@ -94,7 +94,7 @@ COMMANDS: list[DefinitionCommand] = [
 ]
 
 
-def folded(shard: Shard, records: list[InputRecord]) -> list[tuple[str, bytes | None, bytes | None]]:
+def folded(shard: ShardFold, records: list[InputRecord]) -> list[tuple[str, bytes | None, bytes | None]]:
     """What records come to, but for the state of the shard itself."""
     for each in records:
         shard.fold(each)

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary, proxy
 from confluent_kafka import KafkaError, KafkaException
 
 from processors.fold.inputs import InputRecord
-from processors.fold.shard_fold import Shard
+from processors.fold.shard_fold import ShardFold
 from processors.runtime.group import cluster
 from processors.runtime.group.cluster import Cluster
 from processors.runtime.group.membership import Membership
@@ -26,7 +26,7 @@ from processors.runtime.loading.vacancies import Vacancies
 from processors.runtime.turn.shards import Shards
 from processors.runtime.turn.turns import Turns
 from tests.simulation.group import GroupMetadata
-from tests.simulation.worker import RuleBroke, SimulatedShard
+from tests.simulation.worker import RuleBroke, SimulatedFold
 
 Mutation = Callable[[], Any]
 MUTATIONS: Final[dict[str, Mutation]] = {}
@@ -209,28 +209,28 @@ def shards_of_nobody_are_not_looked_for() -> Any:
 @mutation
 def a_record_that_breaks_a_rule_is_passed_over() -> Any:
     """Its partition goes on as if it had been folded."""
-    fold = SimulatedShard.fold
+    fold = SimulatedFold.fold
 
-    def tolerant(self: SimulatedShard, record: InputRecord) -> None:
+    def tolerant(self: SimulatedFold, record: InputRecord) -> None:
         try:
             fold(self, record)
         except RuleBroke:
             self._offsets[record.topic] = record.offset + 1
             self._moved = True
 
-    return patch.object(SimulatedShard, "fold", tolerant)
+    return patch.object(SimulatedFold, "fold", tolerant)
 
 
 @mutation
 def what_was_kept_is_forgotten_on_release() -> Any:
     """Inputs of a WfRun in quarantine."""
-    return patch.object(Shard, "_decide_kept", lambda *_: None)
+    return patch.object(ShardFold, "_decide_kept", lambda *_: None)
 
 
 @mutation
 def a_quarantine_keeps_nothing() -> Any:
     """Its WfRun's inputs are gone."""
-    return patch.object(Shard, "_keep", lambda *_: None)
+    return patch.object(ShardFold, "_keep", lambda *_: None)
 
 
 @contextmanager

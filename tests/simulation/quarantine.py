@@ -13,7 +13,7 @@ from typing import Any, Final
 from processors.codec import Codec
 from processors.fold.inputs import OPERATOR_COMMANDS, InputRecord
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import ShardFactory
+from processors.fold.shard_fold import ShardFolds
 from tests.chaos.avro import decode
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.redeciding import RecordedDefinitions, as_record, names, same
@@ -121,7 +121,7 @@ class Again:
     def _decided(self, order: Iterable[Entry]) -> list[OutputRecord]:
         """All that comes of the inputs of these entries."""
         view = RecordedDefinitions(self._codec, self._tape)
-        shard = ShardFactory(self._tape.partitions, self._codec, view).create(self._partition)
+        shard = ShardFolds(self._tape.partitions, self._codec, view).create(self._partition)
         outputs: list[OutputRecord] = []
         for entry in order:
             place, record = entry.cause, self._inputs[entry.cause]

@@ -20,7 +20,7 @@ from tests.simulation.plan import Fault, Happening, Plan, Post, definitions, pla
 from tests.simulation.process import Kind, Phase, Strike
 from tests.simulation.shrink import manner, shrunk
 from tests.simulation.simulate import Result, simulate
-from tests.simulation.worker import SimulatedShard
+from tests.simulation.worker import SimulatedFold
 from tests.simulation.world import Figures
 
 SEEDS = range(1, 17)
@@ -137,10 +137,10 @@ def test_a_plan_that_fails_is_made_smaller_until_nothing_can_be_left_out() -> No
 def test_while_the_schema_registry_is_away_shards_wait_and_nobody_is_told_of_a_broken_rule(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered = getattr(SimulatedShard, method)
+    answered = getattr(SimulatedFold, method)
     refused: Counter[str] = Counter()
 
-    def asking(shard: SimulatedShard, *arguments: Any) -> Any:
+    def asking(shard: SimulatedFold, *arguments: Any) -> Any:
         if 4.0 < shard._process.kernel.now < 20.0:
             refused[method] += 1
             raise RegistryUnavailable("cannot ask for schema 7")
@@ -149,7 +149,7 @@ def test_while_the_schema_registry_is_away_shards_wait_and_nobody_is_told_of_a_b
     def told(self: Turns, *_: Any) -> None:
         raise AssertionError("a partition is paused")
 
-    monkeypatch.setattr(SimulatedShard, method, asking)
+    monkeypatch.setattr(SimulatedFold, method, asking)
     monkeypatch.setattr(Turns, "_say_where_it_stands", told)
     result = simulate(small_plan(Fault(5.0, "a", Happening.KILL), Fault(6.0, "c", Happening.KILL)))
     assert not result.problem

@@ -16,7 +16,7 @@ from processors.core.records.errors import HalterError
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import Shard, ShardFactory
+from processors.fold.shard_fold import ShardFold, ShardFolds
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 from processors.runtime.assembly import turns_of
@@ -104,7 +104,7 @@ class Reading(Future[T]):
         return self._looks < 0
 
 
-class SimulatedShard(Shard):
+class SimulatedFold(ShardFold):
     """The fold itself; it takes time, and breaks while its process is to have a bug."""
 
     def __init__(self, process: Process, *parts: Any) -> None:
@@ -184,8 +184,8 @@ class SimulatedWorker:
         self.readiness = Readiness()
         self.ended: Callable[[HalterError | None], None] = lambda _: None
         definitions = DefinitionsView(codec, Readers())
-        factory = ShardFactory(
-            topics.partitions, codec, definitions, shard=partial(SimulatedShard, process), ahead=Readers()
+        factory = ShardFolds(
+            topics.partitions, codec, definitions, new_fold=partial(SimulatedFold, process), ahead=Readers()
         )
         clock, steps = SimulatedClock(process, skew_ms), PausePoints(process)
         self.calls = KafkaCalls(self.readiness, clock)

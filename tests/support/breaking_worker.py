@@ -21,7 +21,7 @@ from processors.core.rules import engine
 from processors.core.wf_spec.definitions import Outcome
 from processors.fold.definition_commands import DefinitionFold
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import Shard
+from processors.fold.shard_fold import ShardFold
 from processors.kafka.settings import Settings
 from processors.worker.observability import configure_logging
 from tests.support.broken_rule import RuleBroke, breaking
@@ -31,7 +31,7 @@ BAD = "bad"
 
 def break_something(what: str) -> None:
     """Put the bug in."""
-    write_rows, due_timers, decide_definition = Shard._write_rows, Shard.due_timers, DefinitionFold._decide
+    write_rows, due_timers, decide_definition = ShardFold._write_rows, ShardFold.due_timers, DefinitionFold._decide
 
     def broken_definitions(
         fold: DefinitionFold, command: DefinitionCommand, cause: Cause
@@ -41,12 +41,12 @@ def break_something(what: str) -> None:
             raise RuleBroke(f"told to, by {type(command).__name__}")
         return decided
 
-    def broken_rows(shard: Shard, run: WfRun, outputs: list[OutputRecord]) -> None:
+    def broken_rows(shard: ShardFold, run: WfRun, outputs: list[OutputRecord]) -> None:
         if run.wf_run_id.startswith(BAD) and run.quarantined_ms is None:
             raise RuleBroke(f"cannot write the rows of {run.wf_run_id}")
         write_rows(shard, run, outputs)
 
-    def broken_timers(shard: Shard, now_ms: int, limit: int) -> Sequence[OutputRecord]:
+    def broken_timers(shard: ShardFold, now_ms: int, limit: int) -> Sequence[OutputRecord]:
         fired = due_timers(shard, now_ms, limit)
         if any((output.key or b"").startswith(BAD.encode()) for output in fired):
             raise RuleBroke("cannot fire")
@@ -57,9 +57,9 @@ def break_something(what: str) -> None:
             engine.decide = breaking(lambda command: command.wf_run_id.startswith(BAD))
             DefinitionFold._decide = broken_definitions  # type: ignore[method-assign]  # it is a bug that we make
         case "rows":
-            Shard._write_rows = broken_rows  # type: ignore[method-assign]  # as above
+            ShardFold._write_rows = broken_rows  # type: ignore[method-assign]  # as above
         case "timers":
-            Shard.due_timers = broken_timers  # type: ignore[method-assign]  # as above
+            ShardFold.due_timers = broken_timers  # type: ignore[method-assign]  # as above
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from processors.core.rules.context import Limits
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord, key_of, topic_of
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import Shard, ShardFactory
+from processors.fold.shard_fold import ShardFold, ShardFolds
 from processors.fold.stores import MemoryStore, StatePosition, WfRunStore
 
 START_MS = 1_767_225_600_000
@@ -46,8 +46,8 @@ class ShardRig:
     ) -> None:
         self.codec = codec or _codec(release)
         self.view = DefinitionsView(self.codec)
-        self.factory = ShardFactory(1, self.codec, self.view, limits, tuple(queues), new_store=new_store)
-        self.shard: Shard = self.factory.create(0)
+        self.factory = ShardFolds(1, self.codec, self.view, limits, tuple(queues), new_store=new_store)
+        self.shard: ShardFold = self.factory.create(0)
         self.inputs: list[InputRecord] = []
         self.outputs: list[OutputRecord] = []
         self.tables: dict[str, dict[bytes, bytes]] = {topic: {} for topic, _ in self.factory.state_topics(0)}
@@ -117,7 +117,7 @@ class ShardRig:
         """Where the state topics end."""
         return {topic: StatePosition(len(log)) for topic, log in self.logs.items()}
 
-    def restored(self) -> Shard:
+    def restored(self) -> ShardFold:
         """A new shard with the state of the topics: all that is left of them, or what its files do not have."""
         if self.shard.files is not None:
             self.shard.files.close()

@@ -8,10 +8,10 @@ import pytest
 from processors.core.records.commands import PutWfSpec, RunWf
 from processors.core.rules.context import Context, Limits
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import ShardFactory
+from processors.fold.shard_fold import ShardFolds
 from processors.kafka.topic_check import FoundConfig, FoundTopic, problems
 from processors.kafka.topics import Topic, Topics
-from processors.worker.scenario_worker import Assignment, ScenarioClock, ScenarioShard, topics_for
+from processors.worker.scenario_worker import Assignment, ScenarioClock, ScenarioFold, topics_for
 from tests.support.shard_rig import START_MS, ShardRig
 
 NAPS = {
@@ -48,7 +48,7 @@ def clock() -> ScenarioClock:
 def rig(clock: ScenarioClock) -> ShardRig:
     """A shard of a scenario with three naps: two until the same time, one longer."""
     rig = ShardRig()
-    rig.factory = ShardFactory(1, rig.codec, rig.view, shard=partial(ScenarioShard, clock))
+    rig.factory = ShardFolds(1, rig.codec, rig.view, new_fold=partial(ScenarioFold, clock))
     rig.shard = rig.factory.create(0)
     rig.turn(PutWfSpec("naps", json.dumps(NAPS)))
     rig.turn(RunWf("w", "naps"))
@@ -93,7 +93,7 @@ def test_a_worker_with_armed_timers_looks_often_and_one_without_does_not(rig: Sh
     looks_at_ms = rig.shard.next_timer_ms()
     assert looks_at_ms is not None
     assert looks_at_ms > START_MS + 2_000  # no time of the scenario
-    assert ScenarioShard(clock, 0, 1, rig.codec, Context(rig.view)).next_timer_ms() is None
+    assert ScenarioFold(clock, 0, 1, rig.codec, Context(rig.view)).next_timer_ms() is None
 
 
 def test_what_a_worker_is_told_is_what_it_reads() -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from processors.fold.contract import Definitions
+from processors.fold.contract import SharedDefinitions
 from processors.runtime.group.calls import AWAY, CALL_SECONDS, KafkaCalls
 from processors.runtime.group.clients import Clients
 from processors.runtime.group.clock import CLOCK, Clock
@@ -28,13 +28,13 @@ COMING_MAX: Final = 8
 
 # (rule seen-definitions-waited-for)
 class DefinitionsReader:
-    """Reads `definitions` into a Definitions."""
+    """Reads `definitions` for the folds, which share what is known."""
 
     def __init__(
         self,
         clients: Clients,
         names: ShardTopics,
-        definitions: Definitions,
+        definitions: SharedDefinitions,
         calls: KafkaCalls,
         clock: Clock = CLOCK,
     ) -> None:

@@ -19,7 +19,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from processors.codec.registry import RegistryUnavailable
-from processors.fold.contract import WF_COMMANDS, Definitions, Fold, FoldFactory
+from processors.fold.contract import WF_COMMANDS, Fold, FoldFactory, SharedDefinitions
 from processors.fold.stores import BrokenState, StatePosition
 from processors.runtime.group.clients import Clients
 from processors.runtime.group.clock import CLOCK, Clock
@@ -57,7 +57,7 @@ class Loader:
     clients: Clients
     names: ShardTopics
     factory: FoldFactory
-    definitions: Definitions
+    definitions: SharedDefinitions
     cluster: Cluster
     settlement: Settlement
     transaction: Transaction
@@ -333,7 +333,7 @@ def nobody(_key: bytes, _value: bytes | None) -> None:
 
 
 def until_known(
-    definitions: Definitions, required: int, cluster: Cluster, place: Place, clock: Clock = CLOCK
+    definitions: SharedDefinitions, required: int, cluster: Cluster, place: Place, clock: Clock = CLOCK
 ) -> Waiting[None]:
     """Wait until the worker knows `definitions` up to the position that shards were folded with.
 
