@@ -1,8 +1,9 @@
-"""All benchmarks against the embedded broker: python -m bench [--full] [--write]
+"""Runs all benchmarks against the embedded broker: python -m bench [--full] [--write]
 
-Short (the default): five minutes at most on two cores. Full: more partitions, more WfRuns, two workers, restarts; half
-an hour. Figures go to stdout; with --write also to docs/performance-*.json and into the table
-of docs/performance.md. Each figure is measured again and again; where runs differ, the spread is what counts.
+The short run (the default) takes five minutes at most on two cores. The full run has more partitions, more WfRuns, two
+workers and restarts, and takes half an hour. The figures go to stdout. With --write they also go to
+docs/performance-*.json and into the table of docs/performance.md. Each figure is measured several times: a difference
+between two versions counts only if it is larger than the spread.
 """
 
 import argparse
@@ -28,20 +29,20 @@ PAGE = ROOT / "docs" / "performance.md"
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured."""
+    """How much is measured in a run."""
 
     name: str
     throughput: tuple[tuple[int, int, int, int], ...]
-    """(partitions, WfRuns, interrupts, workers) of each."""
+    """(partitions, WfRuns, interrupts, workers) of each measurement."""
     runs: int
     latencies: dict[int, float]
-    """Posts per second, for how many seconds each."""
+    """Posts per second -> for how many seconds."""
     others: int
-    """WfRuns of each capability."""
+    """The number of WfRuns for each of the other capabilities."""
     live: tuple[int, ...]
-    """Live WfRuns of a shard, for what they cost."""
+    """The numbers of live WfRuns for which a shard is measured."""
     restarts: int
-    """Live WfRuns of a worker that is killed and started again; 0: not measured."""
+    """The number of live WfRuns of a worker that is killed and started again; 0 if that is not measured."""
 
 
 SHORT = Extent("short", ((8, 1_000, 30_000, 1),), 5, {100: 10.0}, 2_000, (1_000, 100_000), 0)
@@ -65,7 +66,7 @@ FULL = Extent(
 
 
 def fold(figures: Figures, runs: int) -> None:
-    """The fold alone, each time in a process of its own."""
+    """Measure the fold alone, each time in a process of its own."""
     for _ in range(runs):
         found = run_program("bench.fold", "--runs", "1")
         for cost in found["costs"]:
@@ -74,7 +75,7 @@ def fold(figures: Figures, runs: int) -> None:
 
 
 def growth(figures: Figures, numbers: tuple[int, ...], runs: int) -> None:
-    """What a shard costs by the number of its live WfRuns, each time in processes of their own."""
+    """Measure what a shard costs by the number of its live WfRuns, each time in processes of their own."""
     for _ in range(runs):
         shards = run_program("bench.restore", "--numbers", *map(str, numbers))["shard"]
         for one in shards:
@@ -88,7 +89,7 @@ def growth(figures: Figures, numbers: tuple[int, ...], runs: int) -> None:
 
 
 def resting(figures: Figures, runs: int) -> None:
-    """What it costs to wake a WfRun, by what it remembers, each time in a process of its own."""
+    """Measure what it costs to wake a WfRun, by what it remembers, each time in a process of its own."""
     for _ in range(runs):
         found = run_program("bench.resting", "--remembered", "10", "10000")["resting"]
         for one in found:
@@ -99,21 +100,21 @@ def resting(figures: Figures, runs: int) -> None:
 
 
 def restarts(figures: Figures, wf_runs: int, runs: int) -> None:
-    """SIGKILL, start, and a record that lies ready has its events."""
+    """Measure the time from SIGKILL until the restarted worker has handled a record that was waiting."""
     found = run_program("bench.restore", "--kafka", "--wf-runs", str(wf_runs), "--runs", str(runs), "--numbers")
     for seconds in found["kafka"]["restart_s_each"]:
         figures.add(f"kill -9 to processing, {wf_runs:,} live WfRuns", "s", seconds, "≤ 10")
 
 
 def run_program(*command: str) -> dict[str, Any]:
-    """Run a module that prints JSON, in a process of its own."""
+    """Run a module that prints JSON in a process of its own, and return the data."""
     done = subprocess.run([sys.executable, "-m", *command, "--json"], cwd=ROOT, check=True, stdout=subprocess.PIPE)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 def measure(extent: Extent) -> Figures:
-    """Everything of an extent."""
+    """Measure everything of an extent."""
     figures = Figures()
     capabilities.measure_starting(figures, extent.runs)
     fold(figures, extent.runs)
@@ -137,7 +138,7 @@ def measure(extent: Extent) -> Figures:
 
 
 def on_a_broker(measure_there: Callable[[EmbeddedBroker, Path], None]) -> None:
-    """Each on a broker that nothing else has used."""
+    """Measure on a new broker, which nothing else has used."""
     with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
         folder = Path(name)
         with EmbeddedBroker(folder / "kafka", report=lambda _: None) as kafka:
@@ -145,7 +146,7 @@ def on_a_broker(measure_there: Callable[[EmbeddedBroker, Path], None]) -> None:
 
 
 def page(table: str, extent: Extent, minutes: float) -> str:
-    """The page with this table in the place of the one between the marks."""
+    """Return the page with this table in place of the one between the marks."""
     now = circumstances()
     versions = in_words(f"{name} {number}" for name, number in now["versions"].items())
     command = f"python -m bench{' --full' if extent is FULL else ''}"
@@ -159,12 +160,12 @@ def page(table: str, extent: Extent, minutes: float) -> str:
 
 
 def variant(extent: Extent) -> str:
-    """What a run is called: each core has figures of its own."""
+    """Return the name of a run. The compiled core and the interpreted one have figures of their own."""
     return f"{extent.name}-compiled" if core_is_compiled() else extent.name
 
 
 def main() -> None:
-    """Measure, print, and write if asked to."""
+    """Measure, print, and write the figures if asked to."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--full", action="store_true", help="half an hour instead of five minutes")
     parser.add_argument("--write", action="store_true", help="to docs/performance.md and its JSON, too")

@@ -1,8 +1,8 @@
-"""What else a worker does per second: starts, task round trips, children, timers; and how long programs take to start.
+"""Measures what else a worker does per second: starts, task round trips, children, timers; and how long programs start.
 
     python -m bench.capabilities [--partitions 8] [--wf-runs 5000] [--runs 5]
 
-As in bench/throughput.py, all commands become visible at once. A task's worker reports as soon as it reads a request.
+As in bench/throughput.py, all commands become visible at once. The task worker reports as soon as it reads a request.
 """
 
 import argparse
@@ -30,11 +30,11 @@ KINDS = {
     "task": ("task round trips", b"WfRunEnded"),
     "sleep": ("timers of 1 s", b"WfRunEnded"),
 }
-"""WfSpec -> what one WfRun of it is, and the event that ends the measurement."""
+"""WfSpec -> what one WfRun of it measures, and the event that ends the measurement."""
 
 
 class Reporter:
-    """Reports every task request at once, with as little work as possible."""
+    """A task worker that reports every request at once, with as little work as possible."""
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -69,7 +69,7 @@ class Reporter:
 
 
 def per_second(house: House, wf_spec: str, wf_runs: int, first: int) -> float:
-    """Start so many WfRuns at once; return how many a second went through."""
+    """Start so many WfRuns at once, and return how many per second reached the event that ends the measurement."""
     wanted = KINDS[wf_spec][1]
     waiting = AtOnce(house)
     for number in range(first, first + wf_runs):
@@ -96,7 +96,7 @@ def wait_for(consumer: Consumer, event: bytes, left: int) -> None:
 
 @contextmanager
 def timed() -> Iterator[list[float]]:
-    """The seconds of a block."""
+    """Yield a list that has the seconds of the block at its end."""
     begun = time.perf_counter()
     result: list[float] = []
     yield result
@@ -104,7 +104,7 @@ def timed() -> Iterator[list[float]]:
 
 
 def measure_starting(figures: Figures, runs: int) -> None:
-    """How long programs take to start."""
+    """Measure how long programs take to start."""
     for _ in range(runs):
         with timed() as seconds:
             subprocess.run([sys.executable, "-m", "halter", "--help"], check=True, capture_output=True)
@@ -112,7 +112,7 @@ def measure_starting(figures: Figures, runs: int) -> None:
 
 
 def measure(figures: Figures, kafka: EmbeddedBroker, folder: Path, partitions: int, wf_runs: int, runs: int) -> None:
-    """All of it, in one installation."""
+    """Measure everything in one installation."""
     house = House(kafka, folder, partitions)
     with timed() as seconds, house.running():
         seconds.append(0.0)
@@ -121,7 +121,7 @@ def measure(figures: Figures, kafka: EmbeddedBroker, folder: Path, partitions: i
             for run in range(-1, runs):
                 for wf_spec, (name, _) in KINDS.items():
                     rate = per_second(house, wf_spec, wf_runs // 5 if run < 0 else wf_runs, (run + 1) * wf_runs)
-                    if run >= 0:  # the first is to get warm
+                    if run >= 0:  # the first run warms up
                         figures.add(name, "/s", rate)
     for _ in range(runs):
         begun = time.perf_counter()

@@ -1,11 +1,11 @@
-"""The ceiling: a worker whose fold decodes nothing and emits as many records of the same sizes as the real one.
+"""The ceiling: a worker whose fold decodes nothing, and emits as many records of the same sizes as the real one.
 
     python -m bench.ceiling_worker --slot NAME [--ready-file FILE]
 
-What one interrupt comes to is found once, by the rules; every ExternalEvent is answered with these bytes under its own
-key. As in the real fold, events are written for each interrupt and rows once per WfRun and turn, to the partition that
-it owns. Everything around it (consumers, transaction, commits, restore) is the real worker's. The rows are those of
-one WfRun under all keys: no real worker may ever read them.
+The rules compute the outputs of one interrupt once. The worker then answers every ExternalEvent with these bytes under
+the event's own key. As in the real fold, it writes events for each interrupt, and rows once per WfRun and turn, to the
+partition that it owns. Everything around the fold is that of the real worker: consumers, transaction, commits,
+restore. All keys get the rows of one WfRun, so no real worker may ever read these topics.
 """
 
 import argparse
@@ -35,7 +35,7 @@ WF_RUN_ID: Final = wf_run_id(0)
 
 
 def what_an_interrupt_comes_to() -> Sequence[OutputRecord]:
-    """The outputs of one interrupt that is folded in a turn of its own."""
+    """Return the outputs of one interrupt that is folded in a turn of its own."""
     rig = ShardRig()
     rig.turn(*DEFINITIONS)
     rig.turn(RunWf(WF_RUN_ID, INTERRUPT.name))
@@ -45,7 +45,7 @@ def what_an_interrupt_comes_to() -> Sequence[OutputRecord]:
 
 
 class CeilingFold(ShardFold):
-    """Answers ExternalEvents from a template."""
+    """A fold that answers ExternalEvents from a template."""
 
     template: Sequence[OutputRecord] = ()
 
@@ -57,7 +57,7 @@ class CeilingFold(ShardFold):
         self._answered: dict[bytes, None] = {}
 
     def required_definitions(self, record: InputRecord) -> int:
-        """None: nothing is decoded."""
+        """Return 0: nothing is decoded, so no definitions are needed."""
         return 0 if record.topic == EXTERNAL_EVENTS else super().required_definitions(record)
 
     def fold(self, record: InputRecord) -> None:
@@ -72,7 +72,7 @@ class CeilingFold(ShardFold):
         self._answered[key] = None
 
     def take_outputs(self) -> Sequence[OutputRecord]:
-        """Add the rows of each WfRun once."""
+        """Add the rows of each WfRun once, and return all outputs."""
         for key in self._answered:
             self._outputs += [
                 output._replace(partition=self.partition, key=key + rest) for output, rest in self._kept_rows

@@ -1,8 +1,9 @@
-"""How long a record takes to be written and read: our codec beside fastavro, which needs dicts on the way.
+"""Measures how long a record takes to be written and read, by our codec and by fastavro, which needs dicts in between.
 
     python -m bench.codec [rounds]
 
-Microseconds, best of the rounds; each round is the mean of 20,000 calls. Compare within one run, not between machines.
+The figures are microseconds: the best of the rounds, each the mean of 20,000 calls. Compare figures of one run, not of
+two machines.
 """
 
 import io
@@ -25,7 +26,7 @@ NOW = 1_790_000_000_000
 
 
 def entry(event: Any) -> LogEntry:
-    """An event on the log."""
+    """Return an event as an entry of the log."""
     return LogEntry(WF_RUN_ID, 123_456, 55, NOW, CAUSE, event)
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark found: named figures with their spread, as JSON and as a table."""
+"""The results of a benchmark: named figures with their spread, as JSON and as a table."""
 
 import json
 import platform
@@ -23,32 +23,32 @@ class Figure:
     unit: str
     values: list[float] = field(default_factory=list)
     target: str = ""
-    """What DESIGN asks for, as text; empty where it asks for nothing."""
+    """The target that docs/performance.md gives for it, as text; empty if there is none."""
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median of the values."""
         return statistics.median(self.values)
 
     def row(self) -> list[str]:
-        """For a table."""
+        """Return the figure as a row of the table."""
         spread = f"{shown(min(self.values))} … {shown(max(self.values))}" if len(self.values) > 1 else ""
         return [self.name, f"{shown(self.median)} {self.unit}", spread, str(len(self.values)), self.target]
 
 
 class Figures:
-    """All that was found in one run, in the order in which it was."""
+    """All figures of one run, in the order in which they were measured."""
 
     def __init__(self) -> None:
         self.all: dict[str, Figure] = {}
 
     def add(self, name: str, unit: str, value: float, target: str = "") -> None:
-        """Note one measurement."""
+        """Note one measurement, and print it."""
         self.all.setdefault(name, Figure(name, unit, target=target)).values.append(value)
         print(f"  {name}: {shown(value)} {unit}", flush=True)
 
     def table(self) -> str:
-        """As Markdown."""
+        """Return the figures as a Markdown table."""
         rows = [["What", "Median", "Spread", "Runs", "Target"], *(figure.row() for figure in self.all.values())]
         return "\n".join(
             ["| " + " | ".join(row) + " |" for row in rows[:1]]
@@ -57,20 +57,20 @@ class Figures:
         )
 
     def write(self, path: Path, what: str) -> None:
-        """Write all of it as JSON, with machine, versions and date."""
+        """Write the figures as JSON, with machine, versions and date."""
         document = {"what": what, **circumstances(), "figures": [vars(figure) for figure in self.all.values()]}
         path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def shown(value: float) -> str:
-    """A number with as many digits as mean something."""
+    """Return a number as text, with only the digits that matter."""
     if value >= 1_000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
 
 def circumstances() -> dict[str, Any]:
-    """Machine, versions, date, commit."""
+    """Return machine, versions, date and commit."""
     from halter.broker.jars import KAFKA_VERSION
 
     machine = asdict(Machine())
@@ -91,16 +91,16 @@ def circumstances() -> dict[str, Any]:
 
 
 def core_is_compiled() -> bool:
-    """Which core the processes that are measured import: they are started with this one's paths."""
+    """Return True if the measured processes, which get the paths of this one, import the compiled core."""
     return not (engine.__file__ or "").endswith(".py")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Nearest rank."""
+    """Return a percentile by nearest rank."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
 def in_words(names: Iterable[str]) -> str:
-    """A list for a sentence."""
+    """Return names as a list for a sentence."""
     return ", ".join(names)

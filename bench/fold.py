@@ -1,10 +1,11 @@
-"""What one interrupt costs in the fold alone: no Kafka, no Avro, one process, one core.
+"""Measures what one interrupt costs in the fold alone: no Kafka, no Avro, one process, one core.
 
     python -m bench.fold [--interrupts 2000] [--runs 5] [--json]
 
-One interrupt is all that follows from one ExternalEvent: posted, halt, halted, spawn, a mutation, completed, resume.
-What is timed is `engine.handle`: its events made and folded; the note of changed rows is cleared between interrupts, as
-a turn does. Shown are, over the runs, the median of their medians, the best of them and how far they lie apart.
+One interrupt is everything that follows from one ExternalEvent: posted, halt, halted, spawn, a mutation, completed,
+resume. The time is that of `engine.handle`, which makes its events and folds them. The list of changed rows is cleared
+between interrupts, as a turn does. The output has the median of the medians of all runs, the best of them, and the
+difference between the slowest and the quickest.
 """
 
 import argparse
@@ -29,9 +30,9 @@ START_MS = 1_767_225_600_000
 EVENTS_PER_INTERRUPT = 7
 THREADS = (1, 10, 100, 1_000)
 LONG = 10_000
-"""Interrupts of one WfRun: the last ones against the first."""
+"""The number of interrupts of one WfRun of which the last ones are compared with the first."""
 WINDOW = 500
-"""How many interrupts the first and the last are."""
+"""How many interrupts count as the first and as the last."""
 
 CROWD = thread(
     {
@@ -51,17 +52,17 @@ DEFINITIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Microseconds for one interrupt."""
+    """The cost of one interrupt in microseconds."""
 
     what: str
     median_us: float
     best_us: float
     spread_us: float
-    """Between the slowest and the quickest run."""
+    """The difference between the slowest and the quickest run."""
 
 
 class Bench:
-    """A WfRun, interrupted over and over."""
+    """A WfRun that is interrupted over and over."""
 
     def __init__(self, live_threads: int) -> None:
         definitions, refused = register(DEFINITIONS)
@@ -75,7 +76,7 @@ class Bench:
         assert len(self._run.threads) == live_threads
 
     def interrupts(self, times: int) -> list[float]:
-        """Seconds that each of so many interrupts took."""
+        """Return the seconds that each of so many interrupts took."""
         seconds = []
         run, context = self._run, self._context
         for _ in range(times):
@@ -91,7 +92,7 @@ class Bench:
 
 
 def cost(what: str, medians: list[float]) -> Cost:
-    """The figures of several runs."""
+    """Return the figures of several runs."""
     microseconds = [1e6 * seconds for seconds in medians]
     return Cost(
         what,
@@ -102,7 +103,7 @@ def cost(what: str, medians: list[float]) -> Cost:
 
 
 def measure(interrupts: int, runs: int) -> list[Cost]:
-    """All figures, smallest WfRun first."""
+    """Return all figures, smallest WfRun first."""
     costs = []
     for threads in THREADS:
         medians = []

@@ -1,17 +1,17 @@
-"""Fails when an interrupt takes more than 15 % more instructions in the fold than the committed baseline says.
+"""Fails when an interrupt takes over 15 % more instructions in the fold than the committed baseline.
 
     python -m bench.guard [--renew]
 
-Two figures for one interrupt of `bench/fold.py`, since no machine of a CI is quiet:
+A CI machine is never quiet, so there are two figures for one interrupt of `bench/fold.py`:
 
-- *bytecodes*: how many instructions of Python's virtual machine it takes. The same on every machine and at every load,
-  for one minor version of Python; blind to what a call into C costs.
-- *ratio*: its time, over the time of a fixed loop that does the same kinds of things, both the best of many short
-  rounds that take turns. It sees what bytecodes do not. On a machine that does much else it was found 19 % too high
-  with the same code, since caches are shared; so 50 % are allowed, and it binds on the processor it was measured on.
+- *bytecodes*: the number of instructions of Python's virtual machine. It is the same on every machine and at every
+  load, for one minor version of Python. It does not see what a call into C costs.
+- *ratio*: the time of the interrupt over the time of a fixed loop that does similar things, both the best of many short
+  rounds that take turns. It sees what bytecodes do not. Caches are shared, so on a busy machine it was once 19 % too
+  high with the same code. So 50 % are allowed, and the check applies only on the processor that it was measured on.
 
-`--renew` writes the figures of this Python and processor into bench/guard.json: do so in the commit that makes the fold
-dearer for a reason, or cheaper, and say why.
+`--renew` writes the figures of this Python and processor into bench/guard.json. Do so in the commit that makes the fold
+slower for a good reason, or faster, and say why in the commit.
 """
 
 import argparse
@@ -30,18 +30,18 @@ from tests.support.machine import Machine
 BASELINE = Path(__file__).with_suffix(".json")
 ALLOWED = {"bytecodes": 1.15, "ratio": 1.5}
 COUNTED = 20
-"""Interrupts whose bytecodes are counted."""
+"""The number of interrupts whose bytecodes are counted."""
 TIMED = 4
-"""Interrupts of a round: a fifth of a millisecond, so that many rounds are not interrupted themselves."""
+"""Interrupts per round: a fifth of a millisecond, so that few rounds are disturbed."""
 ROUNDS = 400
 WF_RUNS = 8
-"""Each is interrupted in so many rounds: beyond 10,000 interrupts of one the fold has more to do."""
+"""Rounds in which each WfRun is interrupted: after 10,000 interrupts of one WfRun the fold has more to do."""
 WARM_UP = 200
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What an interrupt costs."""
+    """The cost of an interrupt."""
 
     bytecodes: float
     ratio: float
@@ -49,7 +49,7 @@ class Figures:
 
 @dataclass(slots=True)
 class Thing:
-    """Something to make, change and compare, as the fold does with its records."""
+    """A record to make, change and compare, as the fold does with its records."""
 
     number: int
     name: str
@@ -58,19 +58,19 @@ class Thing:
 
 
 class Things:
-    """A few of them."""
+    """The records of the fixed loop."""
 
     def __init__(self) -> None:
         self.by_number: dict[int, Thing] = {}
         self.touched: set[int] = set()
 
     def touch(self, number: int) -> Thing:
-        """One of them, noted."""
+        """Note that a record was touched, and return it."""
         self.touched.add(number)
         return self.by_number[number]
 
     def add(self, number: int) -> Iterator[Thing]:
-        """Make one, and yield it on its way."""
+        """Make a record, yield it, and yield the one above it."""
         thing = Thing(number, f"t{number & 7}", above=self.by_number.get(number - 1))
         self.by_number[number] = thing
         yield thing
@@ -78,13 +78,13 @@ class Things:
         yield from self.above(thing)
 
     def above(self, thing: Thing) -> Iterator[Thing]:
-        """What is above it."""
+        """Yield the record above, if its parts differ."""
         if thing.above is not None and thing.above.parts != thing.parts:
             yield thing.above
 
 
 def reference() -> int:
-    """The fixed loop. Changing it makes every baseline worthless."""
+    """Run the fixed loop. A change of it makes every baseline worthless."""
     things, seen = Things(), 0
     for number in range(100):
         for thing in things.add(number):
@@ -99,19 +99,19 @@ def reference() -> int:
 
 
 def of_an_interrupt(bench: Bench) -> float:
-    """Instructions of the virtual machine for one interrupt."""
+    """Return the number of instructions of the virtual machine for one interrupt."""
     return round(bytecodes(lambda: bench.interrupts(COUNTED)) / COUNTED, 1)
 
 
 def timed(what: Callable[[], object]) -> float:
-    """Seconds that it takes."""
+    """Return the seconds that a call takes."""
     started = time.perf_counter()
     what()
     return time.perf_counter() - started
 
 
 def measure() -> Figures:
-    """Both figures, in about three seconds."""
+    """Measure both figures, in about three seconds."""
     counted, fold, loop = 0.0, float("inf"), float("inf")
     for _ in range(WF_RUNS):
         bench = Bench(live_threads=1)
@@ -127,7 +127,7 @@ def measure() -> Figures:
 
 
 def main() -> int:
-    """Measure, and compare or renew."""
+    """Measure, and compare with the baseline or renew it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--renew", action="store_true", help="make these figures the baseline of this Python")
     renew = parser.parse_args().renew

@@ -1,7 +1,7 @@
 """A real installation to measure: topics, `halter worker` processes, producers, and what they cost.
 
-Times are taken by what is committed: the positions to which shards are folded stand in the same transaction as all that
-came of the records, so the moment a read_committed consumer sees them is the moment everything is visible.
+Times are taken from committed records. The positions to which shards are folded are in the same transaction as
+everything that the records caused, so everything is visible at the moment a read_committed consumer sees them.
 """
 
 import os
@@ -27,14 +27,14 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used so far, all threads, user and system."""
+    """Return the CPU seconds that a process has used so far, in all threads, user and system."""
     after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(after_name[11]) + int(after_name[12])) / TICKS_PER_SECOND
 
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds of workers and broker, and the time, between two moments."""
+    """The CPU seconds of workers and broker, and the time, between two moments."""
 
     seconds: float
     worker: float
@@ -56,19 +56,19 @@ class House(Halter):
 
     @contextmanager
     def running(self, slot: str = "bench-0", ceiling: bool = False) -> Iterator[int]:
-        """A worker that is ready; gives its pid."""
+        """Run a worker that is ready, and yield its process id."""
         arguments = ("-m", "bench.ceiling_worker") if ceiling else ("-m", "halter", "worker")
         with self.process(slot, *arguments, "--slot", slot) as process:
             yield process.pid
 
     @contextmanager
     def all_running(self, workers: int, ceiling: bool) -> Iterator[list[int]]:
-        """So many workers; gives their pids. They share the partitions out before any of them is ready."""
+        """Run so many workers, and yield their process ids. All share the partitions before any of them is ready."""
         with ExitStack() as stack:
             yield [stack.enter_context(self.running(f"bench-{number}", ceiling)) for number in range(workers)]
 
     def prepare(self, wf_spec: str | None = None, wf_runs: int = 0) -> int:
-        """Register the definitions and start WfRuns; return how many commands that were, once they are folded."""
+        """Register the definitions, start WfRuns, and return the number of these commands once they are folded."""
         for definition in DEFINITIONS:
             self.post("definition-commands", definition.name, definition)
         self.producer.flush()
@@ -79,7 +79,7 @@ class House(Halter):
         return wf_runs
 
     def start(self, wf_spec: str, wf_runs: int, first: int = 0) -> None:
-        """Start WfRuns and wait until that is folded."""
+        """Start WfRuns, and wait until these commands are folded."""
         for number in range(first, first + wf_runs):
             self.post("wf-commands", wf_run_id(number), self.run_wf(wf_run_id(number), wf_spec))
         self.producer.flush()
@@ -96,11 +96,11 @@ class House(Halter):
         return position
 
     def run_wf(self, wf_run_id: str, wf_spec: str) -> RunWf:
-        """Names the definitions, so that a shard that has not seen them yet waits instead of rejecting it."""
+        """Return a RunWf with the position of the definitions: a shard that has not seen them waits, and rejects nothing."""
         return RunWf(wf_run_id, wf_spec, definitions_position=self._definitions_position)
 
     def post(self, topic: str, key: str, record: Any, producer: Producer | None = None) -> None:
-        """Produce, without waiting for it."""
+        """Produce a record without waiting for it."""
         value = self.codec.encode(record)
         while True:
             try:
@@ -110,7 +110,7 @@ class House(Halter):
                 (producer or self.producer).poll(0.1)
 
     def consumer(self, topic: str, partitions: int | None = None, from_the_end: bool = False) -> Consumer:
-        """A read_committed consumer of a topic."""
+        """Return a read_committed consumer of a topic."""
         consumer = Consumer(self.settings.consumer(group_id=f"bench-{uuid.uuid4().hex}", **{"fetch.wait.max.ms": 20}))
         places = [TopicPartition(self.topics.prefix + topic, it, 0) for it in range(partitions or self.partitions)]
         for place in places if from_the_end else ():
@@ -119,7 +119,7 @@ class House(Halter):
         return consumer
 
     def log_of(self, wf_run: str) -> list[LogEntry]:
-        """All that is committed of a WfRun on `wf-events`, in order."""
+        """Return all committed entries of a WfRun on `wf-events`, in order."""
         consumer, found = self.consumer("wf-events"), []
         while messages := consumer.consume(10_000, 3):
             for message in messages:
@@ -131,7 +131,7 @@ class House(Halter):
         return found
 
     def ends(self, topic: str) -> Mapping[tuple[str, int], int]:
-        """Where the partitions of a topic end now, open transactions included."""
+        """Return the offsets at which the partitions of a topic end now, open transactions included."""
         consumer = Consumer(self.settings.consumer(group_id="bench", **{"isolation.level": "read_uncommitted"}))
         name = self.topics.prefix + topic
         places = {
@@ -142,13 +142,13 @@ class House(Halter):
         return places
 
     def wait_for_positions(self, wanted: Mapping[tuple[str, int], int], seconds: float = 600) -> float:
-        """Wait until shards are folded so far, marks of transactions at the end aside; return when that was seen."""
+        """Wait until shards are folded to these offsets, markers at the end aside. Return when that was seen."""
         with self.watching() as watch:
             return watch(wanted, seconds)
 
     @contextmanager
     def watching(self) -> Iterator[Any]:
-        """As `wait_for_positions`, with the consumer made beforehand."""
+        """Do as `wait_for_positions`, with a consumer made before."""
         consumer = self.consumer("fold-positions")
         found: dict[tuple[str, int], int] = {}
 
@@ -175,7 +175,7 @@ class House(Halter):
 
     @contextmanager
     def costing(self, workers: Sequence[int]) -> Iterator[list[Cost]]:
-        """Measure a block; the list has the result after it."""
+        """Measure a block. The list has the result after it."""
         brokers = [pid for pid in self._kafka.pids if pid is not None]
         before = time.monotonic(), sum(map(cpu_seconds, workers)), sum(map(cpu_seconds, brokers))
         result: list[Cost] = []
@@ -184,14 +184,14 @@ class House(Halter):
         result.append(Cost(*(now - then for then, now in zip(before, after, strict=True))))
 
     def bytes_of(self, *topics: str) -> int:
-        """What topics take on the broker's disk, all partitions."""
+        """Return the bytes that topics take on the broker's disk, all partitions."""
         names = tuple(f"{self.topics.prefix}{topic}-" for topic in topics)
         logs = [path for path in self._kafka.data.rglob("*.log") if path.parent.name.startswith(names)]
         return sum(path.stat().st_size for path in logs)
 
 
 class AtOnce:
-    """A producer whose records become visible all at the same moment: when its transaction is committed."""
+    """A producer whose records all become visible at the same moment: when its transaction is committed."""
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -210,7 +210,7 @@ class AtOnce:
         self._house.post(topic, key, record, self.producer)
 
     def show(self, topic: str) -> Mapping[tuple[str, int], int]:
-        """Commit; return the position behind the last record of each partition."""
+        """Commit, and return the position behind the last record of each partition."""
         self.producer.flush()
         ends = self._house.ends(topic)
         self.producer.commit_transaction(60)

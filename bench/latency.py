@@ -1,8 +1,8 @@
-"""Latency of an interrupt: from the post to the `Resume` in the hands of a read_committed consumer.
+"""Measures the latency of an interrupt: from its post until a read_committed consumer has the `Resume`.
 
     python -m bench.latency [--partitions 8] [--rates 1 100 1000] [--seconds 20]
 
-Posts come at a steady rate whatever the answers do, so that a slow answer is not forgiven by a slower load.
+Posts come at a steady rate whatever the answers do, so slow answers do not lower the load.
 """
 
 import argparse
@@ -31,26 +31,26 @@ MANY = 1_000
 TOO_MANY, TOO_MANY_SECONDS = 6_000, 3.0
 SHARE_OF_THE_MAXIMUM = 0.8
 AT_ONCE = 1_000
-"""Records that are taken with one that was waited for, if they are there."""
+"""The most records that are read along with the one that was waited for."""
 PATIENCE_SECONDS = 30.0
-"""Without any answer."""
+"""Seconds without any answer after which the benchmark fails."""
 
 
 class Unanswered(HalterError):
-    """Posts and answers do not match: whoever measures should look at the WfRun that is named."""
+    """Posts and answers do not match. Whoever measures inspects the WfRun that the message names."""
 
 
 class Latency:
-    """One installation with WfRuns that wait, and a worker."""
+    """An installation with WfRuns that wait, and a worker."""
 
     def __init__(self, house: House) -> None:
         self._house = house
         self._posted = 0
 
     def at(self, per_second: int, seconds: float) -> list[float]:
-        """Post at a rate; return the milliseconds of every interrupt, those of the warm-up aside."""
+        """Post at a rate, and return the milliseconds of every interrupt after the warm-up."""
         consumer = self._house.consumer("wf-events", from_the_end=True)
-        # As Halter's client while somebody waits; as librdkafka by itself where one process posts so much.
+        # Linger as Halter's client while somebody waits, and librdkafka's default where one process posts so much.
         producer = Producer(self._house.settings.producer(linger_ms=0 if per_second < MANY else 5))
         count, warm = int(per_second * seconds), max(5, int(per_second * WARM_UP_SECONDS))
         posted: dict[int, float] = {}
@@ -61,7 +61,7 @@ class Latency:
             begun = time.monotonic()
             for number in range(count + warm):
                 time.sleep(max(0.0, begun + number / per_second - time.monotonic()))
-                # Each to another WfRun, so that the answers of a WfRun come in the order of its posts.
+                # Each post goes to another WfRun, so the answers of a WfRun come in the order of its posts.
                 this = wf_run_id((first + number) * 7_919 % WF_RUNS)
                 posted[number] = time.monotonic()
                 self._house.post(
@@ -83,7 +83,7 @@ class Latency:
         return [took[number] for number in range(warm, count + warm)]
 
     def most(self) -> float:
-        """Post more than can be answered; return the answers per second."""
+        """Post more than can be answered, and return the answers per second."""
         begun = time.monotonic()
         took = self.at(TOO_MANY, TOO_MANY_SECONDS)
         return (len(took) + WARM_UP_SECONDS * TOO_MANY) / (time.monotonic() - begun)
@@ -118,7 +118,7 @@ class Latency:
         )
 
     def _tell(self, wf_run: str) -> str:
-        """What became of a WfRun, from its log."""
+        """Return what became of a WfRun, from its log."""
         events = [entry.event for entry in self._house.log_of(wf_run)]
         told = [
             f"its {event.command} was rejected ({event.code}: {event.message})"
@@ -143,8 +143,9 @@ def measure(
     *,
     near_the_maximum: bool = False,
 ) -> None:
-    """`rates`: posts per second, and for how many seconds. The maximum is that of posts that come one by one, while
-    whoever posts and reads uses the same machine.
+    """Measure latencies. `rates` gives posts per second, and for how many seconds.
+
+    The maximum rate is that of posts that come one by one, while the poster and reader uses the same machine.
     """
     house = House(kafka, folder, partitions)
     with house.running():
@@ -162,7 +163,7 @@ def measure(
 
 
 def add(figures: Figures, name: str, took: list[float], asked: bool = False) -> None:
-    """What is told of the milliseconds of a run."""
+    """Return the figures of a run from its milliseconds."""
     figures.add(f"{name}: p50", "ms", percentile(took, 50), "≤ 15" if asked else "")
     figures.add(f"{name}: p99", "ms", percentile(took, 99), "≤ 60" if asked else "")
     figures.add(f"{name}: p99.9", "ms", percentile(took, 99.9))

@@ -1,11 +1,12 @@
-"""What an interrupt of a WfRun costs that rested until then, by how many ExternalEvents it remembers.
+"""Measures what an interrupt costs for a WfRun that rested before, by how many ExternalEvents it remembers.
 
     python -m bench.resting [--remembered 10 100 1000 10000] [--json]
 
-A WfRun that is sent a heartbeat a minute rests in between: its rows are decoded again for each. Of what it remembers
-only the keys are needed (`processors/fold/stores/remembered.py`). One interrupt is decoded, folded and its outputs
-taken, in a turn of its own, of some WfRuns in turn; all of them rest before each. The first time a WfRun is touched
-after a restart, all its rows are decoded (`first`). CPU time, because the machine may have other work.
+A WfRun that gets a heartbeat every minute rests in between, so its rows are decoded again for each. Of the events that
+it remembers, only the keys are needed (`processors/fold/stores/remembered.py`). One interrupt is decoded, folded, and
+its outputs taken, in a turn of its own. Some WfRuns take turns, and all of them rest before each interrupt. When a
+WfRun is touched for the first time after a restart, all its rows are decoded (`first`). Times are CPU time, because
+the machine may have other work.
 """
 
 import argparse
@@ -26,14 +27,14 @@ TIMES = 400
 
 
 class Remembering(Bench):
-    """A shard whose WfRuns have been sent so many ExternalEvents that are settled."""
+    """A shard whose WfRuns have got so many ExternalEvents that they now only remember."""
 
     def __init__(self, remembered: int) -> None:
         super().__init__()
         self._remembered = remembered
 
     def rows(self, topic: str, wf_runs: int) -> Any:
-        """The rows of so many WfRuns in one topic."""
+        """Return the rows of so many WfRuns in one topic."""
         yield from super().rows(topic, wf_runs)
         if topic == "wf-run-external-events":
             for this in map(wf_run_id, range(wf_runs)):
@@ -51,13 +52,13 @@ class Remembering(Bench):
                     yield external_event_row_key(this, event.key).encode(), self._rig.codec.encode(event)
 
     def rest(self) -> None:
-        """Have all WfRuns rest."""
+        """Make all WfRuns rest."""
         for _ in range(2):
             self.shard.wf_runs.drop_the_older()
 
 
 def measure(remembered: int) -> dict[str, float]:
-    """Microseconds."""
+    """The cost in microseconds."""
     bench = Remembering(remembered)
     bench.restore(WF_RUNS)
     gc.collect()

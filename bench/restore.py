@@ -1,16 +1,16 @@
-"""What idle WfRuns cost: memory, the time until a killed worker goes on, and an interrupt among many of them.
+"""Measures what idle WfRuns cost: memory, the time until a killed worker goes on, and an interrupt among many of them.
 
     python -m bench.restore [--wf-runs 100000] [--runs 5] [--store memory] [--kafka] [--json]
 
-A live idle WfRun is one thread that waits for an ExternalEvent, with three small Variables and nothing unclaimed
-(DESIGN 7). Memory is the growth of the process' resident set over restoring so many, divided by their number; each
-number of WfRuns is measured in a process of its own, with the rows as a worker reads them: encoded. An interrupt is one
-ExternalEvent, decoded, folded and its outputs taken, in a turn of its own: to one of 100 WfRuns that are interrupted
-again and again, and (`first`) to one that has rested until then, whose rows have to be decoded. Interrupts and
-restoring are in CPU time, because the machine may have other work.
+A live idle WfRun is one thread that waits for an ExternalEvent, with three small Variables and nothing unclaimed. Its
+memory is the growth of the process' resident set while so many are restored, divided by their number. Each number of
+WfRuns is measured in a process of its own, with the rows as a worker reads them: encoded. An interrupt is one
+ExternalEvent that is decoded, folded, and its outputs taken, in a turn of its own. It goes to one of 100 WfRuns that
+are interrupted again and again, or (`first`) to one that has rested until then, whose rows have to be decoded.
+Interrupts and restoring are in CPU time, because the machine may have other work.
 
-With --kafka also: a worker on the embedded broker starts the WfRuns, is killed (SIGKILL) and started again in the same
-slot; timed is from the start of the process until interrupts that lie ready are committed.
+With --kafka, a worker on the embedded broker also starts the WfRuns, is killed (SIGKILL), and is started again in the
+same slot. The time is from the start of the process until interrupts that were waiting are committed.
 """
 
 import argparse
@@ -35,23 +35,23 @@ from tests.support.shard_rig import ShardRig
 NUMBERS = (1, 1_000, 100_000, 1_000_000)
 INTERRUPTS = 2_000
 BUSY = 100
-"""So many WfRuns are interrupted again and again."""
+"""The number of WfRuns that are interrupted again and again."""
 EVENTS_PER_INTERRUPT = 7
 SLOT = "bench"
 PROBES = 50
-"""So many interrupts lie ready when a worker is started again."""
+"""The number of interrupts that wait when a worker is started again."""
 MEMORY_TARGET, RESTART_TARGET_S, GROWTH_TARGET = 2_048, 10.0, 1.2
 STATE = ("wf-runs", "thread-runs", "wf-run-external-events")
 
 
 def resident_bytes(pid: int | str = "self") -> int:
-    """The resident set of a process."""
+    """Return the resident set of a process."""
     text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     return 1024 * int(next(line.split()[1] for line in text.splitlines() if line.startswith("VmRSS")))
 
 
 class Bench:
-    """A shard of one partition that has no WfRuns yet; its rows are those of one WfRun under other ids."""
+    """A shard of one partition without WfRuns. The rows that it restores are those of one WfRun under other ids."""
 
     def __init__(self) -> None:
         self._rig = ShardRig()
@@ -61,7 +61,7 @@ class Bench:
         self.shard = self._rig.factory.create(0)
 
     def rows(self, topic: str, wf_runs: int) -> Iterator[tuple[bytes, bytes]]:
-        """The rows of so many WfRuns in one topic, in no particular order of ids."""
+        """Return the rows of so many WfRuns in one topic, not ordered by id."""
         first = wf_run_id(0).encode()
         for key, value in self._rig.tables[topic].items():
             for number in range(wf_runs):
@@ -69,7 +69,7 @@ class Bench:
                 yield key.replace(first, this), value.replace(first, this)
 
     def restore(self, wf_runs: int) -> float:
-        """Restore them as a load does; seconds."""
+        """Restore the rows as a load does, and return the seconds."""
         begun = time.process_time()
         gc.disable()
         for key, value in self._rig.tables["definitions"].items():
@@ -85,7 +85,7 @@ class Bench:
         return time.process_time() - begun
 
     def interrupts(self, wf_runs: int, times: int, among: int) -> list[float]:
-        """Seconds that each of so many interrupts took, of so many of the WfRuns in turn."""
+        """Return the seconds that each of so many interrupts took. So many of the WfRuns take turns."""
         seconds = []
         for _ in range(times):
             this = wf_run_id(self._posted % among * 104_729 % wf_runs)
@@ -101,7 +101,7 @@ class Bench:
 
 
 def shard_figures(wf_runs: int) -> dict[str, float]:
-    """Everything about one number of WfRuns, in this process."""
+    """Measure everything about one number of WfRuns, in this process."""
     warm = Bench()
     warm.restore(1)
     warm.interrupts(1, 300, 1)
@@ -124,14 +124,14 @@ def shard_figures(wf_runs: int) -> dict[str, float]:
 
 
 def in_a_process(wf_runs: int) -> dict[str, float]:
-    """The figures of a fresh process."""
+    """Return the figures of a fresh process."""
     command = [sys.executable, "-m", "bench.restore", "--only", str(wf_runs)]
     found: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     return found
 
 
 def interrupt(house: House, wf_runs: int, times: int, name: str) -> Mapping[tuple[str, int], int]:
-    """Interrupt WfRuns in turn, so often in all; return the positions behind that."""
+    """Interrupt WfRuns in turn, so often in all, and return the positions behind the interrupts."""
     for number in range(times):
         this = wf_run_id(number * 104_729 % wf_runs)
         house.post("external-events", this, ExternalEvent(this, "add", f"{name}-{number}", 1))
@@ -181,7 +181,7 @@ def kafka_figures(kafka: EmbeddedBroker, folder: Path, given: argparse.Namespace
 
 
 def with_kafka(given: argparse.Namespace) -> dict[str, Any]:
-    """On a broker of its own."""
+    """Measure restarts on a broker of its own."""
     with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
         folder = Path(name)
         with EmbeddedBroker(folder / "kafka") as kafka:
@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    configure_logging()  # to stderr: what clients say is no part of the figures
+    configure_logging()  # to stderr: what clients log is not part of the figures
     if given.only is not None:
         print(json.dumps(shard_figures(given.only)))
         return

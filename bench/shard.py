@@ -1,11 +1,11 @@
-"""What one interrupt costs between two Kafka records: bytes in, bytes out, all but the clients and the transaction.
+"""Measures what one interrupt costs from bytes to bytes: everything between two Kafka records but the clients.
 
     python -m bench.shard [--interrupts 5000] [--batch 100] [--runs 5] [--json]
 
-One interrupt is one ExternalEvent to a WfRun: its record decoded, folded into seven events, and these and the rows that
-differ encoded. A turn is a batch of them, each to a WfRun of its own. Microseconds for one interrupt, over the runs the
-median of their medians, the best, and how far they lie apart; `fold` takes in, decodes, decides and encodes the log,
-`rows` is `take_outputs`.
+One interrupt is one ExternalEvent to a WfRun: its record is decoded and folded into seven events, and these and the
+changed rows are encoded. There is no transaction. A turn is a batch of interrupts, each of a WfRun of its own. The
+figures are microseconds for one interrupt: the median of the medians of all runs, the best, and the difference between
+slowest and quickest. `fold` reads, decodes, decides, and encodes the log; `rows` is `take_outputs`.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class Bench:
         return self._rig.command(ExternalEvent(wf_run, "add", f"{wf_run}-{self._posted}", 1))
 
     def turn(self) -> tuple[float, float, int]:
-        """Interrupt each WfRun once: seconds for one interrupt in `fold` and in `rows`, and records written."""
+        """Interrupt each WfRun once. Return the seconds of an interrupt in `fold` and in `rows`, and the records written."""
         records = [self._interrupt(this) for this in self._ids]
         shard = self._rig.shard
         started = time.perf_counter()
@@ -55,7 +55,7 @@ class Bench:
 
 
 def measure(interrupts: int, batch: int, runs: int) -> dict[str, Any]:
-    """All figures."""
+    """Return all figures."""
     figures: dict[str, list[float]] = {"fold": [], "rows": [], "all": []}
     records = 0.0
     for _ in range(runs):

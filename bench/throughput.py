@@ -1,11 +1,11 @@
-"""Interrupts per second, end to end: records that lie on `external-events` until they are handled and committed.
+"""Measures interrupts per second, end to end: from records on `external-events` until they are handled and committed.
 
     python -m bench.throughput [--partitions 8] [--wf-runs 1000] [--interrupts 30000] [--runs 5]
 
-The WfRuns wait before the measurement begins. Their interrupts lie in one transaction, so all become visible to the
-worker at the same moment: when it is committed, the clock starts. It stops when a read_committed consumer sees all of
-them folded. In between runs the ceiling (bench/ceiling_worker.py), in turn with the real worker, on the same broker and
-on topics of its own.
+The WfRuns wait before the measurement begins. Their interrupts are in one transaction, so all become visible to the
+worker at the same moment. The clock starts when that transaction is committed, and stops when a read_committed
+consumer sees all of them folded. The ceiling (bench/ceiling_worker.py) runs in turn with the real worker, on the same
+broker and on topics of its own.
 """
 
 import argparse
@@ -25,16 +25,16 @@ EVENTS_PER_INTERRUPT = 7
 
 
 class Written(NamedTuple):
-    """What lies in the topics a worker writes: bytes, records, and records of the log."""
+    """The contents of the topics that a worker writes: bytes, records, and records of the log."""
 
     bytes: int
     records: int
     log: Sequence[int]
-    """By partition."""
+    """The records of the log, by partition."""
 
 
 class Throughput:
-    """One installation, whose WfRuns are interrupted again and again."""
+    """An installation whose WfRuns are interrupted again and again."""
 
     def __init__(self, house: House, wf_runs: int, interrupts: int) -> None:
         self._house, self._wf_runs, self._interrupts = house, wf_runs, interrupts
@@ -46,7 +46,7 @@ class Throughput:
             self._house.prepare("interrupt", self._wf_runs)
 
     def run(self, figures: Figures, name: str, workers: int, ceiling: bool) -> float:
-        """Interrupt; return interrupts per second."""
+        """Interrupt the WfRuns, and return interrupts per second."""
         house = self._house
         with house.all_running(workers, ceiling) as pids, house.watching() as watch:
             self._interrupt(self._interrupts // 5, watch)  # until caches and Java are warm
@@ -84,7 +84,7 @@ class Throughput:
     def _post(self, waiting: AtOnce, count: int) -> None:
         for _ in range(count):
             self._posted += 1
-            # Not the same WfRun soon again: 7,919 is prime.
+            # The same WfRun shall not come again soon: 7,919 is prime.
             this = wf_run_id(self._posted * 7_919 % self._wf_runs)
             waiting.post("external-events", this, ExternalEvent(this, "add", f"{self._posted:08}", 1))
 
@@ -99,7 +99,7 @@ def measure(
     workers: int,
     runs: int,
 ) -> None:
-    """Real and ceiling in turn, so that what else the machine does meets both."""
+    """Measure the real worker and the ceiling in turn, so that other work on the machine affects both."""
     benches = []
     for name in ("real", "ceiling"):
         (folder / name).mkdir()

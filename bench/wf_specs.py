@@ -1,4 +1,4 @@
-"""The WfSpecs that the benchmarks run. Each says one thing about the engine; none is tuned for it."""
+"""The WfSpecs that the benchmarks run. Each measures one thing about the engine, and none is tuned for it."""
 
 import json
 from typing import Any
@@ -7,17 +7,17 @@ from processors.core.records.commands import DefinitionCommand, PutExternalEvent
 
 
 def wf_spec(name: str, threads: dict[str, Any]) -> PutWfSpec:
-    """A WfSpec whose entrypoint is `main`."""
+    """Return a WfSpec whose entrypoint is `main`."""
     return PutWfSpec(name, json.dumps({"name": name, "entrypoint": "main", "threads": threads}))
 
 
 def thread(nodes: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A ThreadSpec; its first node is given by its ENTRYPOINT's sink."""
+    """Return a ThreadSpec whose first node is the one after its ENTRYPOINT."""
     return {**more, "nodes": {"start": {"kind": "ENTRYPOINT", "next": next(iter(nodes))}, **nodes}}
 
 
 def wf_run_id(number: int) -> str:
-    """As long as a UUID, which is what the client makes."""
+    """Return an id as long as a UUID, which is what the client makes."""
     return f"018f9e3c-7c1a-7000-8000-{number:012d}"
 
 
@@ -37,7 +37,7 @@ ON_ADD = {
 
 
 def interrupted(variables: dict[str, Any] = TOTAL) -> dict[str, Any]:
-    """A ThreadSpec that waits, and is interrupted by each `add`."""
+    """Return a ThreadSpec that waits, and that each `add` interrupts."""
     return {"variables": variables, "interrupts": [{"event": "add", "handler": "on-add"}], **WAITING}
 
 
@@ -46,11 +46,11 @@ INTERRUPT = wf_spec("interrupt", {"main": interrupted(), "on-add": ON_ADD})
 
 CUSTOMER = {"customer": {"type": "STR", "default": "c-0042"}}
 ORDER = wf_spec("order", {"main": interrupted(CUSTOMER | TOTAL), "on-add": ON_ADD})
-"""The same with a row that holds more than what is changed."""
+"""The same as above, with a row that holds more than the interrupt changes."""
 
 URGENT = {"urgent": {"type": "BOOL", "default": False}}
 IDLE = wf_spec("idle", {"main": interrupted(CUSTOMER | TOTAL | URGENT), "on-add": ON_ADD})
-"""One thread that waits, with three small Variables: what DESIGN calls an idle WfRun."""
+"""An idle WfRun: one thread that waits, with three small Variables."""
 
 TASK = wf_spec("task", {"main": thread({"work": {"kind": "TASK", "task": "work", "next": "end"}, "end": END})})
 """One task round trip."""

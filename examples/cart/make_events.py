@@ -3,15 +3,15 @@
     python make_events.py > events.jsonl
     python make_events.py --carts 20 --seed 7
 
-The same carts and seed give the same bytes. One record per line:
+The same carts and seed give the same bytes. Each line is one record:
 
     topic       without a prefix
     record      the name of its Avro schema, and
     value       its fields; or, in place of both,
-    hex         the bytes of a value that is no record, and `fill`: how many zero bytes follow them
-    key         where it is not the wf_run_id of the value; null: the record has none
-    partition   where its producer put it in a partition of its own choice
-    note        why it is in here, if it is not a plain step of a customer
+    hex         the bytes of a value that is no record, and `fill`: the number of zero bytes after them
+    key         if it is not the wf_run_id of the value; null if the record has none
+    partition   if its producer chose one
+    note        why it is in the file, if it is not an ordinary step of a customer
 """
 
 import argparse
@@ -44,11 +44,11 @@ SLOTS = ["tomorrow 8-12", "tomorrow 12-18", "Saturday 9-13", "Monday 8-12", "par
 REASONS = ["found it cheaper", "changed my mind", "ordered twice", "delivery takes too long"]
 DECLINED_CARD = "card-00000002"
 MERGED_AT_ONCE = 60
-"""How many carts are busy at the same time."""
+"""The number of carts that are busy at the same time."""
 
 
 class Cart:
-    """One customer's steps, in order."""
+    """The steps of one customer, in order."""
 
     def __init__(self, number: int, rng: random.Random) -> None:
         self.wf_run_id = f"cart-{number:04}"
@@ -57,7 +57,7 @@ class Cart:
         self.events = 0
 
     def steps(self) -> list[Line]:
-        """Everything the customer does."""
+        """Yield everything that the customer does."""
         rng = self.rng
         first, last = CUSTOMERS[rng.randrange(len(CUSTOMERS))], None
         card = DECLINED_CARD if rng.random() < 0.06 else f"card-{rng.randrange(10**8):08}"
@@ -80,12 +80,12 @@ class Cart:
                 self.lines.append({**last, "note": "repeated: the shop was not sure that it got through"})
         self.finish(rng.random())
         if rng.random() < 0.10:
-            # The shop sends it before it sends the RunWf: what came early is there when the cart starts.
+            # The shop sends it before it sends the RunWf. Early events are there when the cart starts.
             self.lines[0], self.lines[1] = {**self.lines[1], "note": "early: before its cart"}, self.lines[0]
         return self.lines
 
     def finish(self, end: float) -> None:
-        """Most carts are paid for, some cancelled, some left standing."""
+        """Most carts are paid for, some are cancelled, some are abandoned."""
         if end < 0.10:
             return
         slot_first = self.rng.random() < 0.5
@@ -130,7 +130,7 @@ class Cart:
 
 
 def mishaps(carts: int, rng: random.Random) -> Iterator[Line]:
-    """Records that are refused, or cannot be taken at all."""
+    """Yield records that are refused, or cannot be decoded at all."""
 
     def some_cart() -> str:
         return f"cart-{rng.randrange(1, carts + 1):04}"
@@ -162,7 +162,7 @@ def mishaps(carts: int, rng: random.Random) -> Iterator[Line]:
                "note": "a second RunWf of the same id: too late, or the first one is"}  # fmt: skip
     wrong_home = event("cart-0001", "page-seen", 900, "/")
     yield from (
-        # Whatever N is, one of two neighbours is the wrong one.
+        # Whatever the number of partitions is, one of two neighbours is the wrong one.
         {**wrong_home, "partition": 0, "note": "partitioned by hand"},
         {**wrong_home, "partition": 1, "note": "partitioned by hand"},
         {"topic": "external-events", "key": "cart-0002", "hex": "c3010123456789abcdef00", "note": "an unknown schema"},
@@ -180,7 +180,7 @@ def mishaps(carts: int, rng: random.Random) -> Iterator[Line]:
 
 
 def merged(streams: list[list[Line]], rng: random.Random) -> Iterator[Line]:
-    """The steps of all carts, each cart's in order, some carts at a time."""
+    """Yield the steps of all carts. Each cart's are in order, and some carts are busy at the same time."""
     waiting = list(reversed(streams))
     busy: list[Iterator[Line]] = []
     while waiting or busy:
@@ -195,7 +195,7 @@ def merged(streams: list[list[Line]], rng: random.Random) -> Iterator[Line]:
 
 
 def lines(carts: int, seed: int) -> list[Line]:
-    """All records, in the order in which they are produced."""
+    """Yield all records in the order in which they are produced."""
     rng = random.Random(seed)
     records = list(merged([Cart(number, rng).steps() for number in range(1, carts + 1)], rng))
     for mishap in mishaps(carts, rng):

@@ -1,8 +1,8 @@
-"""The task worker of the cart: charges cards and releases stock, or pretends to.
+"""The task worker of the cart: it pretends to charge cards and to release stock.
 
     python tasks.py
 
-Kafka is where KAFKA_BOOTSTRAP_SERVERS says, else at localhost:9092. SIGTERM and Ctrl-C end it.
+Kafka is at KAFKA_BOOTSTRAP_SERVERS, else at localhost:9092. SIGTERM and Ctrl-C end the worker.
 """
 
 import argparse
@@ -23,15 +23,15 @@ SECONDS_TO_CHARGE = 0.002
 
 
 def charge_card(task: Task) -> Value:
-    """Give the number of a receipt; a business exception if the bank says no."""
+    """Return the number of a receipt. Raises a business exception if the bank refuses."""
     if task.input["card"] == DECLINED_CARD:
         raise BusinessException("card-declined", "the bank said no")
-    time.sleep(SECONDS_TO_CHARGE)  # a bank takes longer
+    time.sleep(SECONDS_TO_CHARGE)  # a real bank takes longer
     return f"receipt-{task.idempotency_key}"
 
 
 def release_stock(task: Task) -> Value:
-    """Put what was in the cart back on its shelf."""
+    """Put the items of the cart back on the shelf."""
     items = task.input["items"]
     return len(items) if isinstance(items, list) else 0
 
