@@ -96,7 +96,7 @@ class House(Halter):
         return position
 
     def run_wf(self, wf_run_id: str, wf_spec: str) -> RunWf:
-        """Return a RunWf with the position of the definitions: a shard that has not seen them waits, and rejects nothing."""
+        """Return a RunWf that names the definitions: a shard that has not seen them waits, and does not reject it."""
         return RunWf(wf_run_id, wf_spec, definitions_position=self._definitions_position)
 
     def post(self, topic: str, key: str, record: Any, producer: Producer | None = None) -> None:

@@ -39,7 +39,7 @@ class Bench:
         return self._rig.command(ExternalEvent(wf_run, "add", f"{wf_run}-{self._posted}", 1))
 
     def turn(self) -> tuple[float, float, int]:
-        """Interrupt each WfRun once. Return the seconds of an interrupt in `fold` and in `rows`, and the records written."""
+        """Interrupt each WfRun once; return seconds per interrupt in `fold` and in `rows`, and the records written."""
         records = [self._interrupt(this) for this in self._ids]
         shard = self._rig.shard
         started = time.perf_counter()
