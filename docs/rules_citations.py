@@ -4,9 +4,12 @@ python docs/rules_citations.py             says what is wrong; the exit code is 
 python docs/rules_citations.py --write     writes the lines
 python docs/rules_citations.py --sample 10 takes ten rules at random and prints which files each of them takes to find
 
-A rule is a heading `### its-id` with text below it. Code, and test modules, cite it in a docstring or a comment as
-`(rule its-id)`, or `(rules its-id, another-id)`. A scenario document cites it in its first line, as
-`# Rules: its-id, another-id`; further comment lines that are indented by three spaces belong to that line.
+A rule is a heading `### its-id` with text below it. It is cited as follows:
+
+- Python, in a docstring or a comment: `(rule its-id)`, `(rules its-id, another-id)`;
+- a test, above its function: `# Shows rule its-id.`, `# Shows rules its-id, another-id.`;
+- a scenario document, in its first line: `# Rules: its-id, another-id`. Further comment lines belong to it if they are
+  indented by three spaces.
 """
 
 import argparse
@@ -25,12 +28,15 @@ TESTS = ROOT / "tests"
 SCENARIOS = TESTS / "scenarios"
 MODULES_MAX = 2
 """The most modules that may implement one rule: whoever looks for it opens no more."""
+SHOWN_MAX = 12
+"""The most documents and tests that a page names for one rule; it says how many more there are."""
 
 MARK = "<!-- citations -->"
 _HEADING = re.compile(r"^### (.+)$", re.MULTILINE)
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+){1,6}")
 _IDS = r"[a-z0-9-]+(?:,\s+(?:#\s*)?[a-z0-9-]+)*"
 _IN_PYTHON = re.compile(rf"\(rules?\s+(?:#\s*)?({_IDS})\)")
+_ABOVE_A_TEST = re.compile(rf"^# Shows rules? ({_IDS})\.$", re.MULTILINE)
 _IN_SCENARIO = re.compile(r"\A# Rules:(.*(?:\n#   .*)*)")
 _LINK = re.compile(r"\]\((?:([\w-]+\.md))?#([a-z0-9-]+)\)")
 
@@ -74,6 +80,7 @@ def citations() -> Iterator[Citation]:
     for root in (*(ROOT / name for name in CODE), TESTS):
         for module in sorted(root.rglob("*.py")):
             yield from _cited(module, _IN_PYTHON)
+            yield from _cited(module, _ABOVE_A_TEST)
     for document in sorted(SCENARIOS.rglob("*.yaml")):
         yield from _cited(document, _IN_SCENARIO)
 
@@ -127,6 +134,15 @@ def uncited(known: list[Rule]) -> list[str]:
     return problems
 
 
+def documents_without_rules() -> list[str]:
+    """Return the scenario documents that do not say which rules they show."""
+    return [
+        f"{document.relative_to(ROOT)}: its first line cites no rule: # Rules: …"
+        for document in sorted(SCENARIOS.rglob("*.yaml"))
+        if _IN_SCENARIO.match(document.read_text(encoding="utf-8")) is None
+    ]
+
+
 def broken_links() -> list[str]:
     """Return the links between the pages that lead nowhere."""
     anchors: dict[str, set[str]] = {}
@@ -141,7 +157,10 @@ def broken_links() -> list[str]:
 
 
 def _links(files: list[Path], page: Path) -> str:
-    return ", ".join(f"[{_name(path)}]({_way(path, page)})" for path in files) or "nothing yet"
+    links = [f"[{_name(path)}]({_way(path, page)})" for path in files[:SHOWN_MAX]]
+    if len(files) > SHOWN_MAX:
+        links.append(f"and {len(files) - SHOWN_MAX} more")
+    return ", ".join(links) or "nothing yet"
 
 
 def _way(path: Path, page: Path) -> str:
@@ -206,7 +225,7 @@ def main() -> int:
     if asked.write and not problems:
         for page in pages():
             page.write_text(written(page, {rule.id: rule for rule in known}), encoding="utf-8")
-    problems += [*uncited(known), *broken_links(), *stale_pages(known)]
+    problems += [*uncited(known), *documents_without_rules(), *broken_links(), *stale_pages(known)]
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

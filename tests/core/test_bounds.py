@@ -65,6 +65,7 @@ def test_the_variables_of_a_thread_are_bounded_also_when_they_grow_edge_by_edge(
     assert max(len(output.value or b"") for output in rig.outputs) < 2 * TOTAL_BYTES_MAX
 
 
+# (rule thread-values-bounded)
 def test_the_outputs_that_a_thread_keeps_are_bounded_with_its_variables():
     """Nineteen tasks give much, and an expression at the end may ask for any of it."""
     nodes: dict[str, Any] = {"start": {"kind": "ENTRYPOINT", "next": "n0"}, "done": {"kind": "EXIT"}}
@@ -103,6 +104,7 @@ def test_a_record_that_no_topic_takes_is_not_handed_out():
         rig.turn(RunWf("w", "s", {"big": BIG}))
 
 
+# (rule commands-are-bounded)
 @pytest.mark.parametrize("times", [1, 100])
 def test_a_loop_that_writes_much_ends_before_it_has_written_without_end(times: int):
     swap = {"var": "copy0", "op": "ASSIGN", "value": {"var": "big"}}

@@ -1,4 +1,4 @@
-"""Which definitions are accepted, and under which version (SEMANTICS 1.1, 6, 7; V20)."""
+"""Which definitions are accepted, and under which version: the page docs/rules/definitions.md, case by case."""
 
 import copy
 import json
@@ -80,6 +80,7 @@ def fold() -> Fold:
     return Fold()
 
 
+# (rule version-never-used-twice)
 def test_the_first_version_is_0_0(fold: Fold):
     assert fold.put(wf_spec()) == "0.0"
 
@@ -93,6 +94,7 @@ def test_an_equal_wf_spec_registers_nothing(fold: Fold):
     assert len(fold.stored) == 1
 
 
+# (rule equal-wf-spec-registers-nothing)
 def test_an_equal_wf_spec_is_accepted_whatever_has_become_of_what_it_refers_to(fold: Fold):
     document = wf_spec()
     document["threads"]["main"]["interrupts"] = [{"event": "add", "handler": "on-add"}]
@@ -107,6 +109,7 @@ def test_an_equal_wf_spec_is_accepted_whatever_has_become_of_what_it_refers_to(f
     assert fold.put(changed) == "INTERRUPT_INPUT_TYPE"
 
 
+# (rule breaking-change-is-major)
 def test_a_change_that_callers_do_not_notice_is_a_new_revision(fold: Fold):
     fold.put(wf_spec(total="INT"))
     assert fold.put(wf_spec(total="INT", more="STR")) == "0.1"
@@ -276,6 +279,7 @@ def test_a_task_def_never_changes(fold: Fold):
     assert (found.input, found.output, found.queue) == ({"amount": VariableType.INT}, VariableType.STR, "slow")
 
 
+# (rule task-def-never-changes)
 def test_a_workflow_event_def_never_changes(fold: Fold):
     assert isinstance(fold.take(PutWorkflowEventDef("told", VariableType.INT)), DefinitionAccepted)
     assert isinstance(fold.take(PutWorkflowEventDef("told", VariableType.INT)), DefinitionAccepted)
@@ -401,7 +405,7 @@ def test_names_of_definitions_are_letters_digits_and_hyphens(fold: Fold, name: s
     assert fold.put(wf_spec(name)) == "WF_NAME"
 
 
-# (rule wf-run-keeps-its-version)
+# (rules wf-run-keeps-its-version, deleted-is-for-nothing-new)
 def test_a_deleted_wf_spec_stays_for_those_that_run_it_but_is_no_longer_the_latest(fold: Fold):
     fold.put(wf_spec())
     fold.put(wf_spec(a="INT"))

@@ -1,4 +1,5 @@
-"""Ten thousand ExternalEvents that came before their WfRun: a preemptive interrupt takes them, and it lives (N14, N15).
+"""Ten thousand ExternalEvents that came before their WfRun: a preemptive interrupt takes them, and it lives
+(rules bounds-count-anew, preemptive-takes-earlier-events).
 
 With the real limits. What is taken counts for nothing; what its handlers do counts as always.
 """

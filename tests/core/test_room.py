@@ -1,4 +1,6 @@
-"""Threads that wait for room for a handler get it in the same order as if all of them looked at every place (N15)."""
+"""Threads that wait for room for a handler get it in the same order as if all of them looked at every place
+(rule room-is-waited-for).
+"""
 
 import random
 from typing import Any

@@ -14,6 +14,10 @@ def test_every_citation_names_a_rule_and_every_id_is_there_once() -> None:
     assert not problems, "\n".join(problems)
 
 
+def test_every_scenario_document_says_which_rules_it_shows() -> None:
+    assert not CITATIONS.documents_without_rules()
+
+
 def test_the_pages_link_only_to_rules_that_there_are() -> None:
     assert not CITATIONS.broken_links()
 
@@ -31,6 +35,13 @@ def test_citations_in_code(text: str, cited: list[str], tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text(text, encoding="utf-8")
     assert [it.id for it in CITATIONS._cited(module, CITATIONS._IN_PYTHON)] == cited
+
+
+def test_citations_above_a_test(tmp_path: Path) -> None:
+    module = tmp_path / "test_module.py"
+    module.write_text("# Shows rules still-before-halted, reasons-add-up.\ndef test_it(): ...\n", encoding="utf-8")
+    cited = [it.id for it in CITATIONS._cited(module, CITATIONS._ABOVE_A_TEST)]
+    assert cited == ["still-before-halted", "reasons-add-up"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The rules that hold for every command: outcomes, order, time, bounds, repeats (SEMANTICS N16, N18)."""
+"""The rules that hold for every command: outcomes, order, time, bounds, repeats."""
 
 from dataclasses import replace
 
@@ -53,6 +53,7 @@ def test_the_time_of_a_wf_run_never_runs_backwards() -> None:
     assert {entry.time_ms for entry in history.engine.log_of(RUN_ID)} == {START_MS}
 
 
+# (rule commands-are-bounded)
 def test_a_wf_spec_that_loops_fails_its_wf_run_and_halts_its_threads() -> None:
     history = given(LOOP, limits=Limits(events_per_command=200))
     history.when(RUN).then_among_others("WfRunStarted", like(ThreadFailed, thread=0), "WfRunEnded")
@@ -63,12 +64,14 @@ def test_a_wf_spec_that_loops_fails_its_wf_run_and_halts_its_threads() -> None:
     assert history.status(1) == Status.HALTED
 
 
+# (rule bounds-count-anew)
 def test_the_bound_on_events_is_counted_anew_at_each_event_that_is_claimed() -> None:
     history = given(LOOP.replace("1000000", "30"), limits=Limits(events_per_command=80))
     history.when(RUN).when(event("go"))
     assert history.run.status is Status.COMPLETED
 
 
+# (rule bounds-count-anew)
 @pytest.mark.parametrize(
     "following",
     [
@@ -103,6 +106,7 @@ def test_the_bound_on_bytes_is_counted_anew_at_each_event_that_is_claimed_whatev
     assert history.run.status is Status.RUNNING
 
 
+# (rule bounds-count-anew)
 @pytest.mark.parametrize("name", ["i", "j", "k"])
 def test_the_bound_on_events_is_counted_anew_at_each_event_that_an_interrupt_takes(name: str) -> None:
     """Serial, latest and beside it, parallel: each is taken, and its handler starts, within a few events."""
@@ -139,6 +143,7 @@ def test_a_command_id_is_decided_once() -> None:
     assert history.run.status is Status.RUNNING
 
 
+# (rule command-id-decided-once)
 def test_the_last_command_ids_are_remembered() -> None:
     history = given("wait", RUN)
     for number in range(COMMAND_IDS_REMEMBERED + 1):
@@ -239,6 +244,7 @@ def test_an_awaited_event_from_before_the_deadline_is_in_time_though_later_recor
     assert history.run.status is Status.COMPLETED
 
 
+# (rule event-in-time-wins)
 def test_an_awaited_event_that_is_folded_after_the_timer_is_too_late_whenever_it_was_appended() -> None:
     history = given(WAIT_WITH_DEADLINE, RUN)
     [timer] = history.engine.timers()
@@ -249,7 +255,7 @@ def test_an_awaited_event_that_is_folded_after_the_timer_is_too_late_whenever_it
     assert history.run.status is Status.ERROR
 
 
-# (rule children-start-all-or-none)
+# (rules children-start-all-or-none, live-threads-are-capped, numbers-in-spawning-order)
 def test_starting_more_threads_than_may_live_fails_the_node_and_uses_no_number_up() -> None:
     history = given("exit-with-children", limits=Limits(live_threads=2))
     history.when(RUN)
@@ -283,6 +289,7 @@ LONG_HANDLER = """
     """
 
 
+# (rule no-rescue-while-dealt-with)
 def test_a_thread_that_failed_while_its_handler_ran_is_not_rescued_beside_it() -> None:
     history = given(LONG_HANDLER, RUN, event("i"), limits=Limits(events_per_command=4))
     assert (history.status(0), history.status(1)) == (Status.ERROR, Status.HALTED)

@@ -1,4 +1,4 @@
-"""The rules of an interrupt, event by event: what stands on the log, in which order (SEMANTICS 3, N1 to N18).
+"""The rules of an interrupt, event by event: what stands on the log, in which order.
 
 The documents of tests/scenarios say what is so after each command; here it is said what happened on the way.
 """

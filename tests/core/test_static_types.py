@@ -1,4 +1,4 @@
-"""What registration says of types is what evaluation does (SEMANTICS 5, 6): the tables of both are compared."""
+"""What registration says of types is what evaluation does: the tables of both are compared."""
 
 from collections.abc import Callable
 from itertools import product

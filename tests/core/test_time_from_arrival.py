@@ -1,4 +1,5 @@
-"""The time of a SLEEP and of a time-out counts from arrival, whatever happens to the thread in that command (S3.2).
+"""The time of a SLEEP and of a time-out counts from arrival, whatever happens to the thread in that command
+(rule time-counts-from-arrival).
 
 Each kind of node that waits for a time, and each way to come to it and be halted at once.
 """

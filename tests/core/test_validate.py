@@ -1,4 +1,4 @@
-"""What is refused when a WfSpec is registered (SEMANTICS 6 and N13): one case at least for each code."""
+"""What is refused when a WfSpec is registered: one case at least for each code (rule wf-spec-is-checked)."""
 
 # ruff: noqa: E501  documents in tables read best a row a line
 

@@ -1,4 +1,4 @@
-"""What must hold of a WfRun whenever a command has been folded: the rules of N5, N6, N17 and DESIGN 3, stated apart.
+"""Statements that hold of a WfRun whenever a command has been folded: rules of docs/rules, written a second time.
 
 Nothing in here shares code with the rules under test, except where it asks them whether they have anything left to do.
 """
@@ -146,26 +146,30 @@ class Watch:
                 self._before_leaving(self.run.threads[number])
             case WfRunEnded():
                 moving = [number for number, thread in self.run.threads.items() if thread.status in MOVING]
-                check(not moving, "retention starts when the last thread is still (S7)", moving)
+                check(not moving, "retention starts when the last thread is still (rule over-when-still)", moving)
             case ThreadHalted(thread=number):
                 moving = [t.number for t in moving_below(self.run, self.run.threads[number])]
-                check(not moving, "a thread is HALTED only when nothing below it moves", (number, moving))
+                rule = "a thread is HALTED only when nothing below it moves (rule still-before-halted)"
+                check(not moving, rule, (number, moving))
                 check(not self.run.threads[number].task_out, "a thread is HALTED only when its task is back", number)
 
     def _before_leaving(self, thread: ThreadRun) -> None:
         """A thread is about to leave with all below it: they could not go on, and who waits for them knows."""
         moving = [other.number for other in live_below(self.run, thread) if other.status in MOVING]
-        check(not moving, "nothing moves below a thread that leaves: EXIT waits for losers too (N8)", moving)
+        rule = "nothing moves below a thread that leaves: EXIT waits for losers too (rule exit-waits-for-children)"
+        check(not moving, rule, moving)
         if not thread.number:
             return
         leaving = {other.number for other in below(self.run, thread)}
         going_on = [n for n in leaving if not ended_or_final(self.run, self.run.threads[n])]
-        check(not going_on, "what leaves with a thread could not go on (N15)", (thread.number, going_on))
+        rule = "what leaves with a thread could not go on (rule stays-for-handlers-elsewhere)"
+        check(not going_on, rule, (thread.number, going_on))
         failed = {n for n in leaving if self.run.threads[n].status in FAILED}
         for waiter in _unaware(self.run, failed):
             # But not if it could never be seen: who waits for it is held until this thread has left.
             held = thread.number in _reached(self.run, waiter)
-            check(held, "whoever waits for a failed thread sees that it failed (N15)", (thread.number, brief(waiter)))
+            rule = "whoever waits for a failed thread sees that it failed (rule stays-until-failure-seen)"
+            check(held, rule, (thread.number, brief(waiter)))
 
     def _before_handler(self, event: SpawnChild) -> None:
         """An Interrupt Handler is about to start: its thread is still, its policy lets it, and it is its turn."""
@@ -179,7 +183,7 @@ class Watch:
         if event.halts_parent:
             check(parent.status is Status.HALTED, "a handler starts when its thread is HALTED", parent)
             handlers = {r.handler for r in parent.halt_reasons if isinstance(r, Interrupted)}
-            # Nothing else holds it, so its handlers with `halt: false` need not stand still (N14), whatever they do.
+            # Nothing else holds it, so its handlers with `halt: false` need not stand still, whatever they do.
             beside = {t.number for t in hanging(self.run, parent) if not t.halts_parent}
             below = moving_below(self.run, parent)
             moving = [t.number for t in below if not (set(line(self.run, t)) & (handlers | beside))]
@@ -252,7 +256,7 @@ class Watch:
             for other, other_def, other_id in self.settled
             if (other, other_def) == (number, event_def) and self._arrival(other_def, other_id) > arrival
         ]
-        rule = "a thread takes the events of an ExternalEventDef in the order of arrival (N2, N14)"
+        rule = "a thread takes events of an ExternalEventDef in the order of arrival (rule handlers-in-arrival-order)"
         check(not later, rule, (number, event_def, event_id, later))
         self._settle(number, event_def, event_id, "pending")
 
@@ -417,7 +421,7 @@ def check_settled(run: WfRun, context: Context) -> None:
     _check_index(run)
     _check_nothing_to_do(run, context)
     stuck = sorted(stuck_threads(run))
-    check(not stuck, "no thread is stuck (N5)", [brief(run.threads[n]) for n in stuck])
+    check(not stuck, "no thread is stuck (rule circles-are-ended)", [brief(run.threads[n]) for n in stuck])
 
 
 def _check_thread(run: WfRun, thread: ThreadRun) -> None:
@@ -499,7 +503,8 @@ def _check_entrypoint(run: WfRun, thread: ThreadRun) -> None:
         and event.thread in (None, thread.number)
         and event.external_event_def in spec.preemptive
     ]
-    check(not early, "who enters ENTRYPOINT takes what came before at once (N14)", (brief(thread), early))
+    rule = "who enters ENTRYPOINT takes what came before at once (rule preemptive-takes-earlier-events)"
+    check(not early, rule, (brief(thread), early))
 
 
 def _check_time(run: WfRun, thread: ThreadRun) -> None:
