@@ -7,7 +7,6 @@ python docs/rules_citations.py --sample 10 takes ten rules at random and prints 
 A rule is a heading `### its-id` with text below it. It is cited as follows:
 
 - Python, in a docstring or a comment: `(rule its-id)`, `(rules its-id, another-id)`;
-- a test, above its function: `# Shows rule its-id.`, `# Shows rules its-id, another-id.`;
 - a scenario document, in its first line: `# Rules: its-id, another-id`. Further comment lines belong to it if they are
   indented by three spaces.
 """
@@ -36,7 +35,6 @@ _HEADING = re.compile(r"^### (.+)$", re.MULTILINE)
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+){1,6}")
 _IDS = r"[a-z0-9-]+(?:,\s+(?:#\s*)?[a-z0-9-]+)*"
 _IN_PYTHON = re.compile(rf"\(rules?\s+(?:#\s*)?({_IDS})\)")
-_ABOVE_A_TEST = re.compile(rf"^# Shows rules? ({_IDS})\.$", re.MULTILINE)
 _IN_SCENARIO = re.compile(r"\A# Rules:(.*(?:\n#   .*)*)")
 _LINK = re.compile(r"\]\((?:([\w-]+\.md))?#([a-z0-9-]+)\)")
 
@@ -80,7 +78,6 @@ def citations() -> Iterator[Citation]:
     for root in (*(ROOT / name for name in CODE), TESTS):
         for module in sorted(root.rglob("*.py")):
             yield from _cited(module, _IN_PYTHON)
-            yield from _cited(module, _ABOVE_A_TEST)
     for document in sorted(SCENARIOS.rglob("*.yaml")):
         yield from _cited(document, _IN_SCENARIO)
 
@@ -119,8 +116,8 @@ def cited_rules() -> tuple[list[Rule], list[str]]:
     return list(known.values()), problems
 
 
-def uncited(known: list[Rule]) -> list[str]:
-    """Return what is wrong with who cites the rules: each has one or two modules, and something that shows it."""
+def without_module(known: list[Rule]) -> list[str]:
+    """Return the rules that no module implements, or too many."""
     problems = []
     for rule in known:
         where = f"{rule.page.relative_to(ROOT)}: {rule.id}"
@@ -129,9 +126,16 @@ def uncited(known: list[Rule]) -> list[str]:
         if len(rule.code) > MODULES_MAX:
             modules = ", ".join(str(path.relative_to(ROOT)) for path in rule.code)
             problems.append(f"{where}: expected at most {MODULES_MAX} modules, found {modules}")
-        if not rule.shown_by:
-            problems.append(f"{where}: no scenario document and no test module shows it")
     return problems
+
+
+def not_shown(known: list[Rule]) -> list[str]:
+    """Return the rules that nothing shows."""
+    return [
+        f"{rule.page.relative_to(ROOT)}: {rule.id}: no scenario document and no test shows it"
+        for rule in known
+        if not rule.shown_by
+    ]
 
 
 def documents_without_rules() -> list[str]:
@@ -225,7 +229,8 @@ def main() -> int:
     if asked.write and not problems:
         for page in pages():
             page.write_text(written(page, {rule.id: rule for rule in known}), encoding="utf-8")
-    problems += [*uncited(known), *documents_without_rules(), *broken_links(), *stale_pages(known)]
+    problems += [*without_module(known), *not_shown(known), *documents_without_rules()]
+    problems += [*broken_links(), *stale_pages(known)]
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

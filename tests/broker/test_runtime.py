@@ -218,6 +218,7 @@ def test_a_definition_that_takes_long_to_read_holds_up_those_alone_who_need_it(i
     assert "definitions_behind" not in worker.log
 
 
+# (rule seen-definitions-waited-for)
 def test_a_position_of_definitions_that_does_not_exist_is_not_waited_for(installation: Installation) -> None:
     worker = installation.worker("one")
     worker.wait_ready()

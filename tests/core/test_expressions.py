@@ -352,6 +352,7 @@ def test_a_loop_of_extend_ends_at_the_size_limit():
     assert "more than" in refused(changed, {"a": items}, "ASSIGN", items, VariableType.JSON_OBJ, "b")
 
 
+# (rule value-size-bounded)
 def test_a_loop_that_nests_ends_at_the_depth_limit():
     assert changed([], "EXTEND", deep(VALUE_DEPTH_MAX - 1), VariableType.JSON_ARR)
     assert "deep" in refused(changed, [], "EXTEND", deep(VALUE_DEPTH_MAX), VariableType.JSON_ARR)

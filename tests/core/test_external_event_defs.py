@@ -91,6 +91,7 @@ def post(history: History, content: Value) -> None:
     history.when(ExternalEvent(RUN_ID, "e", f"e{len(history.engine.log)}", content))
 
 
+# (rule wf-spec-binds-revisions)
 @pytest.mark.parametrize(("bound", "now"), [pair for pair in product(TYPES, TYPES) if pair[0] is not pair[1]], ids=str)
 @pytest.mark.parametrize("use", USES)
 def test_a_live_wf_run_takes_what_its_wf_spec_binds_and_its_handlers_never_fail_for_a_type(

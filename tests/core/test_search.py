@@ -62,6 +62,7 @@ def test_all_that_the_budget_allows_was_searched() -> None:
     assert states >= STATES or all(covered.exhausted for covered in found)
 
 
+# (rule status-changes-are-a-table)
 @pytest.mark.timeout(0)
 def test_the_statuses_seen_are_the_table_of_transitions() -> None:
     seen = [outcome.transitions for outcome in _outcomes().values() if isinstance(outcome, Found)]

@@ -197,6 +197,7 @@ def record_of(rig: ShardRig, command: Any) -> InputRecord:
     return rig.record(topic, key.encode(errors="surrogatepass"), rig.codec.encode(command))
 
 
+# (rule every-input-has-outcome)
 @hostile
 @given(given=st.lists(st.tuples(commands, times), max_size=12))
 def test_whatever_a_command_says_it_has_an_outcome_and_the_partition_goes_on(given: list[tuple[Any, int]]) -> None:
@@ -345,6 +346,7 @@ def test_very_many_unclaimed_events_of_one_id_are_bounded_and_later_ones_do_not_
     assert isinstance(rig.log(ExternalEvent("w", "go", "one more"))[0].event, Rejected)
 
 
+# (rule unclaimed-events-bounded)
 def test_unclaimed_events_are_bounded_in_bytes_too() -> None:
     rig = rig_with(limits=Limits(unclaimed_bytes=500_000))
     events = [ExternalEvent("w", "go", str(number), "x" * 100_000) for number in range(6)]
@@ -437,7 +439,7 @@ def test_thousands_of_comparisons_of_large_lists_fail_their_wf_run_before_they_h
     Outcomes(rig).goes_on()
 
 
-# (rule computing-is-counted)
+# (rules computing-is-counted, commands-are-bounded)
 def test_work_that_is_spread_over_many_nodes_is_bounded_as_well_and_no_handler_can_hide_it() -> None:
     copy = {"var": "any", "op": "EXTEND", "value": 1}
     nodes = {
@@ -491,6 +493,7 @@ def test_a_wf_spec_that_loops_for_ever_costs_its_wf_run_and_others_next_to_nothi
     Outcomes(rig).goes_on()
 
 
+# (rule children-start-all-or-none)
 def test_threads_whose_variables_are_too_much_together_start_all_or_none() -> None:
     nodes = {
         "start": {"kind": "ENTRYPOINT", "next": "many"},
@@ -537,6 +540,7 @@ def nested(depth: int) -> dict[str, Any]:
     return {"name": "x", "entrypoint": "level0", "threads": threads}
 
 
+# (rule chains-are-bounded)
 @pytest.mark.parametrize("depth", [12, LINKS_MAX + 8])
 def test_a_failure_that_many_handlers_pass_up_is_whole_and_every_record_of_it_can_be_written(depth: int) -> None:
     rig = rig_with(nested(depth))
@@ -564,6 +568,7 @@ def test_a_failure_that_many_handlers_pass_up_is_whole_and_every_record_of_it_ca
 # Trees of threads.
 
 
+# (rule live-threads-are-capped)
 def test_a_tree_of_threads_at_the_cap_halts_and_resumes_as_a_whole() -> None:
     most = 300
     nodes = {
@@ -714,6 +719,7 @@ def test_work_that_is_too_much_below_the_thread_whose_variables_it_reads_is_told
     assert isinstance(log[-1].event, WfRunEnded)
 
 
+# (rule masked-value-not-told)
 def test_the_value_of_a_masked_variable_stands_in_no_rejection() -> None:
     spec = one_thread(leaving(), secret={"type": "INT", "masked": True})
     (entry,) = rig_with(spec).log(RunWf("w", "x", {"secret": SECRET}))

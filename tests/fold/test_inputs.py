@@ -84,7 +84,7 @@ def test_the_names_of_input_records_are_those_of_classes() -> None:
     assert set(INPUT_NAMES) <= set(RECORDS)
 
 
-# (rule unreadable-input-is-dead-letter)
+# (rules unreadable-input-is-dead-letter, one-partitioner)
 @pytest.mark.parametrize(
     ("record", "reason", "sentence"),
     [

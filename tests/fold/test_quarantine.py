@@ -154,6 +154,7 @@ def test_release_decides_what_was_kept_in_order_each_with_its_own_cause_and_time
     assert rig.shard.wf_runs["c1"].quarantined_ms is None
 
 
+# (rule quarantine-stops-time)
 def test_time_stands_still_so_an_event_that_came_before_the_deadline_still_wins(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"), QuarantineWfRun("c1"), ExternalEvent("c1", "checkout", "k"))
     rig.now_ms += 10 * 3_600_000  # the cart's time-out is an hour
@@ -300,6 +301,7 @@ def test_a_timer_for_which_there_was_no_room_fires_after_the_release() -> None:
     assert len(rig.fire_due()) == 3
 
 
+# (rule skip-is-for-one-record)
 def test_a_skipped_record_is_on_the_log_and_on_dead_letters_and_has_no_effect(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"))
     record = rig.command(StopWfRun("c1", 0, "s1"))

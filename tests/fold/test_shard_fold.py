@@ -344,6 +344,7 @@ def test_a_task_that_is_not_reported_in_time_ends_with_a_timeout(rig: ShardRig) 
     assert rig.shard.wf_runs["c1"].status is Status.ERROR
 
 
+# (rule deleted-id-is-free)
 def test_a_deleted_wf_run_leaves_no_row_and_its_id_is_free(rig: ShardRig) -> None:
     rig.turn(RunWf("c1", "cart"), add(1), DeleteWfRun("c1"))
     assert [rig.tables[t] for t in ("wf-runs", "thread-runs", "wf-run-external-events")] == [{}, {}, {}]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from processors.kafka.partitioner import murmur2, partition_of
 
 
+# (rule one-partitioner)
 @pytest.mark.parametrize(
     ("key", "signed"),
     [
