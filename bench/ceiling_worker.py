@@ -26,7 +26,8 @@ from processors.fold.shard_fold import ShardFold, ShardFolds
 from processors.kafka.settings import Settings
 from processors.runtime import Slot
 from processors.worker import app
-from processors.worker.observability import ReadyFile, configure_logging
+from processors.worker.logs import configure_logging
+from processors.worker.ready_file import ReadyFile
 from tests.support.shard_rig import ShardRig
 
 LOG: Final = "wf-events"

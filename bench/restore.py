@@ -29,7 +29,7 @@ from bench.house import House
 from bench.wf_specs import DEFINITIONS, IDLE, wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.core.records.commands import ExternalEvent, RunWf
-from processors.worker.observability import configure_logging
+from processors.worker.logs import configure_logging
 from tests.support.shard_rig import ShardRig
 
 NUMBERS = (1, 1_000, 100_000, 1_000_000)

@@ -112,7 +112,7 @@ def worker(
     - `halter worker --processes 2 --ready-file ready.json`
     - `halter worker --slot $HOSTNAME --log-format json`
     """
-    from processors.worker.observability import configure_logging
+    from processors.worker.logs import configure_logging
 
     if processes > 1 and slot is not None:
         raise BadOptions("--slot is for one process; with --processes use --slot-prefix")
@@ -144,10 +144,10 @@ def worker(
 def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, health: tuple[str, int] | None) -> None:
     """Run a worker in this process. `health` is the address and port of /live, /ready and /metrics."""
     from processors.runtime import Readiness
-    from processors.worker.observability import Probes
+    from processors.worker.probes import Probes
 
     readiness = Readiness()
-    probes = nullcontext() if health is None else Probes(readiness.as_dict, *health)
+    probes = nullcontext() if health is None else Probes(lambda: readiness.snapshot, *health)
     with probes:
         fold(settings, slot, ready_file, readiness)
 
@@ -163,7 +163,7 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
     from processors.fold.stores.choice import chosen
     from processors.runtime import CrashAt, Slot
     from processors.worker import app
-    from processors.worker.observability import ReadyFile
+    from processors.worker.ready_file import ReadyFile
 
     ready = ReadyFile(ready_file) if ready_file else None  # first: a killed process may have left the file behind
     topics, codec = settings.topics(), settings.codec()

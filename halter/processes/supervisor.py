@@ -20,7 +20,8 @@ import structlog
 from halter.processes.children import how_it_ended, leashed
 from halter.processes.restarting import RestartPolicy, Steadiness
 from processors.core.records.errors import HalterError
-from processors.worker.observability import ReadyFile, read_line
+from processors.worker.logs import read_line
+from processors.worker.ready_file import ReadyFile
 
 USAGE_EXIT_CODE: Final = 2
 """The exit code for wrong options. No restart changes those."""

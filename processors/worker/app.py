@@ -25,7 +25,7 @@ from processors.kafka.topics import Topics
 from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.loading.garbage import GARBAGE
 from processors.worker import agents
-from processors.worker.observability import ReadyFile
+from processors.worker.ready_file import ReadyFile
 
 STOP_SECONDS: Final = 4.5
 PROBLEMS_SHOWN: Final = 3

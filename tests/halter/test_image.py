@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,7 @@ import yaml
 from dockerfile_parse import DockerfileParser
 
 from processors.runtime.group.readiness import Snapshot, State
-from processors.worker.observability import Probes
+from processors.worker.probes import Probes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -134,7 +135,7 @@ def check(healthcheck: ModuleType, tmp_path: Path, ports: tuple[int, int]) -> Ch
 
         with ExitStack() as served:
             for port, state in zip(ports, answering, strict=False):
-                served.enter_context(Probes(Snapshot(state).as_dict, "127.0.0.1", port))
+                served.enter_context(Probes(partial(Snapshot, state), "127.0.0.1", port))
             live, ready = (healthcheck.main(question, tmp_path, environ) for question in ("live", "ready"))
             return live, ready
 

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from halter.processes.restarting import RestartPolicy
 from halter.processes.supervisor import CrashLoop, Supervisor
-from processors.worker.observability import configure_logging
+from processors.worker.logs import configure_logging
 
 folder, code, stop = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 configure_logging()
@@ -164,7 +164,7 @@ def test_a_crash_loop_is_given_up_with_the_exit_code_and_the_last_words(
 
 LOG = """
 import json, sys, structlog
-from processors.worker.observability import configure_logging
+from processors.worker.logs import configure_logging
 configure_logging(sys.argv[1], "debug")
 log = structlog.get_logger("test")
 for line in json.loads(sys.argv[2]):

@@ -23,7 +23,7 @@ from processors.fold.definition_commands import DefinitionFold
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold
 from processors.kafka.settings import Settings
-from processors.worker.observability import configure_logging
+from processors.worker.logs import configure_logging
 from tests.support.broken_rule import RuleBroke, breaking
 
 BAD = "bad"

@@ -18,7 +18,8 @@ from processors.core.records.errors import HalterError
 from processors.kafka.settings import Settings
 from processors.runtime import CrashAt, Slot, Step, Steps
 from processors.worker import app
-from processors.worker.observability import ReadyFile, configure_logging
+from processors.worker.logs import configure_logging
+from processors.worker.ready_file import ReadyFile
 from tests.support.counting_fold import CountingDefinitions, CountingFactory, CountingFold
 
 

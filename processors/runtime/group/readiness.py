@@ -65,10 +65,6 @@ class Readiness:
         """Whether the worker folds everything that is its to fold."""
         return self.snapshot.ready
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the snapshot of now, for JSON."""
-        return self.snapshot.as_dict()
-
     def lives(self, state: State, reason: str = "") -> None:
         """Report a stage of life: starting, joining, folding (that is: joined), stopping or stopped."""
         self._life = state
