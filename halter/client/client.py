@@ -73,7 +73,8 @@ from processors.core.records.names import check_names
 from processors.core.records.spec import WfSpec
 from processors.core.records.values import OversizedValue, TellableProblem, Value, VariableType, check_value, to_json
 from processors.core.wf_spec.definitions import Definitions, refusals
-from processors.core.wf_spec.reader import DOCUMENT_DEPTH_MAX, DocumentProblem
+from processors.core.wf_spec.document_problems import DocumentProblem
+from processors.core.wf_spec.json_document import DOCUMENT_DEPTH_MAX
 from processors.core.wf_spec.writer import document_text
 from processors.fold.inputs import (
     DEFINITION_COMMANDS,

@@ -41,8 +41,9 @@ from processors.core.records.values import (
     timestamp_of,
 )
 from processors.core.rules.context import Limits
+from processors.core.wf_spec.document_problems import DocumentProblem, Path
 from processors.core.wf_spec.near_names import NearNames
-from processors.core.wf_spec.reader import MILLISECONDS_MAX, DocumentProblem, Path
+from processors.core.wf_spec.reader import MILLISECONDS_MAX
 from processors.core.wf_spec.validate import CODES
 
 START = "2026-01-01T00:00:00Z"

@@ -9,7 +9,7 @@ from pathlib import Path
 from halter.files.yaml_files import Problem, UnreadableFile, YamlFile, read_yaml
 from processors.core.records.errors import HalterError
 from processors.core.records.spec import WfSpec
-from processors.core.wf_spec.reader import DocumentProblem
+from processors.core.wf_spec.document_problems import DocumentProblem
 from processors.core.wf_spec.validate import RegisteredDefs, check_document, hints
 
 

@@ -12,7 +12,7 @@ from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import Verdict, judge_definitions, run
 from processors.core.rules.context import Context
-from processors.core.wf_spec.reader import DocumentProblem
+from processors.core.wf_spec.document_problems import DocumentProblem
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ from processors.core.records.events import DefinitionProblem, LogEntry, Rejected
 from processors.core.records.model import NO_INCARNATION, WfSpecId
 from processors.core.records.values import Timestamp, Value, ValueProblem, VariableType, timestamp_of
 from processors.core.rules.context import DefinitionLookup
-from processors.core.wf_spec.reader import path_text
+from processors.core.wf_spec.document_problems import path_text
 
 Turn = tuple[Command, list[LogEntry]]
 """A command and the log entries that it caused."""

@@ -30,14 +30,10 @@ from processors.core.records.spec import (
     WfSpec,
 )
 from processors.core.records.values import Timestamp, ValueProblem, VariableType
-from processors.core.wf_spec.reader import (
-    DOCUMENT_BYTES_MAX,
-    EXPRESSION_DEPTH_MAX,
-    parse_json_document,
-    parse_json_path,
-    path_text,
-    read_wf_spec,
-)
+from processors.core.wf_spec.document_problems import path_text
+from processors.core.wf_spec.expression_reader import EXPRESSION_DEPTH_MAX, parse_json_path
+from processors.core.wf_spec.json_document import DOCUMENT_BYTES_MAX, parse_json_document
+from processors.core.wf_spec.reader import read_wf_spec
 from processors.core.wf_spec.writer import canonical, document_of, document_text, expression_document
 
 CART: dict[str, Any] = {

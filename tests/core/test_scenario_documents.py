@@ -13,7 +13,7 @@ from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import Verdict, run
 from processors.core.records.errors import HalterError
 from processors.core.rules.context import Context
-from processors.core.wf_spec.reader import path_text
+from processors.core.wf_spec.document_problems import path_text
 
 STEP: dict[str, Any] = {"run": {"id": "w", "spec": "s"}}
 

@@ -19,7 +19,7 @@ from processors.core.records.commands import DefinitionKind, PutWfSpec
 from processors.core.records.events import Definition
 from processors.core.records.values import VariableType
 from processors.core.wf_spec import near_names
-from processors.core.wf_spec.reader import path_text
+from processors.core.wf_spec.document_problems import path_text
 from processors.core.wf_spec.validate import CODES, check_document, hints
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from processors.core.wf_spec.reader import DOCUMENT_BYTES_MAX
+from processors.core.wf_spec.json_document import DOCUMENT_BYTES_MAX
 
 ENTRYPOINT: dict[str, Any] = {"kind": "ENTRYPOINT", "next": "e"}
 EXIT = {"kind": "EXIT"}

@@ -2,7 +2,10 @@
 
 Knows records; knows nothing of a WfRun that runs: that is `rules`.
 
-    reader, writer                 a document to a WfSpec and back, byte for byte
+    reader, expression_reader      from a document to a WfSpec
+    document_reader, json_document what every document has in common; the JSON text of one
+    document_problems              what is wrong with a document, and where
+    writer                         from a WfSpec to its document
     validate                       every rule that a WfSpec has to keep, each with its code
     static_types, thread_scopes    which type an expression will have; which Variables a ThreadSpec can count on
     definitions                    which definitions are accepted, and under which version

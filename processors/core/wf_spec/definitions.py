@@ -49,7 +49,9 @@ from processors.core.records.spec import (
     WfSpec,
 )
 from processors.core.records.values import ValueProblem, VariableType
-from processors.core.wf_spec.reader import PROBLEMS_MAX, DocumentProblem, parse_json_document, read_wf_spec
+from processors.core.wf_spec.document_problems import PROBLEMS_MAX, DocumentProblem
+from processors.core.wf_spec.json_document import parse_json_document
+from processors.core.wf_spec.reader import read_wf_spec
 from processors.core.wf_spec.validate import INNER_NAME, KIND_NAMES, NAME_LENGTH_MAX, examine, is_name
 from processors.core.wf_spec.writer import canonical
 

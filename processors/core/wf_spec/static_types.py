@@ -21,8 +21,8 @@ from processors.core.records.spec import (
     VariableRef,
 )
 from processors.core.records.values import VariableType, castable, type_of
+from processors.core.wf_spec.document_problems import Path
 from processors.core.wf_spec.expressions import template_parts
-from processors.core.wf_spec.reader import Path
 
 Type: TypeAlias = VariableType | None
 Report: TypeAlias = Callable[[str, Path, str], None]

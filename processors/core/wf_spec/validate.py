@@ -48,17 +48,10 @@ from processors.core.records.values import (
     timestamp_of,
 )
 from processors.core.records.values import fits as value_fits
+from processors.core.wf_spec.document_problems import DocumentProblem, EnoughProblems, Path, report_to
+from processors.core.wf_spec.json_document import DOCUMENT_BYTES_MAX, utf8_size
 from processors.core.wf_spec.near_names import NearNames
-from processors.core.wf_spec.reader import (
-    DOCUMENT_BYTES_MAX,
-    SECONDS_MAX,
-    DocumentProblem,
-    EnoughProblems,
-    Path,
-    read_as_far_as_possible,
-    report_to,
-    utf8_size,
-)
+from processors.core.wf_spec.reader import SECONDS_MAX, read_as_far_as_possible
 from processors.core.wf_spec.static_types import StaticTypes, Type, assignable, fits, operands_of, result_of, shown
 from processors.core.wf_spec.thread_scopes import Scope, parents_of, scopes_of
 
