@@ -520,11 +520,11 @@ def _check_time(run: WfRun, thread: ThreadRun) -> None:
         case _:
             return
     is_timed = state.timer is not None or state.matured_seq is not None
-    check(is_timed, "who waits for a time knows it from arrival on (S3.2)", thread)
+    check(is_timed, "who waits for a time knows it from arrival on (rule time-counts-from-arrival)", thread)
     if state.timer is not None and isinstance(duration, Literal):
         assert isinstance(duration.value, int)
         wanted_ms = state.arrived_ms + duration.value * 1000
-        check(state.timer.due_ms == wanted_ms, "time counts from arrival (S3.2)", (brief(thread), state))
+        check(state.timer.due_ms == wanted_ms, "time counts from arrival", (brief(thread), state))
         check(state.deadline_ms in (None, wanted_ms), "the deadline is when the time-out is due", brief(thread))
     check(
         state.arrival_failure is None or state.timer is None, "what cannot be computed is not waited for", brief(thread)
