@@ -12,10 +12,13 @@ A rule is a heading `### its-id` with text below it. It is cited as follows:
 """
 
 import argparse
+import ast
+import io
 import os
 import random
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +39,8 @@ _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+){1,6}")
 _IDS = r"[a-z0-9-]+(?:,\s+(?:#\s*)?[a-z0-9-]+)*"
 _IN_PYTHON = re.compile(rf"\(rules?\s+(?:#\s*)?({_IDS})\)")
 _IN_SCENARIO = re.compile(r"\A# Rules:(.*(?:\n#   .*)*)")
+_OTHERWISE = re.compile(r"\b(?:SEMANTICS|DESIGN)\b|\bN\d{1,2}\b(?!-)|\((?:S|section )?[1-9]\.\d(?:[,;][^()]*)?\)")
+"""What the rules were cited by before they were in the repository."""
 _LINK = re.compile(r"\]\((?:([\w-]+\.md))?#([a-z0-9-]+)\)")
 
 
@@ -147,6 +152,36 @@ def documents_without_rules() -> list[str]:
     ]
 
 
+def cited_otherwise() -> list[str]:
+    """Return the lines of code, tests and benchmarks that cite what is not in the repository, by name or by number."""
+    problems = []
+    for root in (*CODE, "tests", "bench"):
+        for module in sorted((ROOT / root).rglob("*.py")):
+            for line, said in _said_in(module.read_text(encoding="utf-8")):
+                problems += _problems_of(module, line, said)
+    for document in sorted(SCENARIOS.rglob("*.yaml")):
+        problems += _problems_of(document, 1, document.read_text(encoding="utf-8"))
+    return problems
+
+
+def _problems_of(file: Path, first: int, text: str) -> list[str]:
+    problems = []
+    for match in _OTHERWISE.finditer(text):
+        line = first + text.count("\n", 0, match.start())
+        problems.append(f"{file.relative_to(ROOT)}:{line}: {match[0]!r} is no rule of docs/rules")
+    return problems
+
+
+def _said_in(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the comments and docstrings of a module, with their lines."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value
+
+
 def broken_links() -> list[str]:
     """Return the links between the pages that lead nowhere."""
     anchors: dict[str, set[str]] = {}
@@ -230,7 +265,7 @@ def main() -> int:
         for page in pages():
             page.write_text(written(page, {rule.id: rule for rule in known}), encoding="utf-8")
     problems += [*without_module(known), *not_shown(known), *documents_without_rules()]
-    problems += [*broken_links(), *stale_pages(known)]
+    problems += [*broken_links(), *cited_otherwise(), *stale_pages(known)]
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

@@ -54,3 +54,13 @@ def test_citations_in_scenario_documents(text: str, cited: list[str], tmp_path: 
     document = tmp_path / "document.yaml"
     document.write_text(text, encoding="utf-8")
     assert [it.id for it in CITATIONS._cited(document, CITATIONS._IN_SCENARIO)] == cited
+
+
+@pytest.mark.parametrize("text", ["as SEMANTICS 3 says", "DESIGN 5", "halts at once (N12).", "(4.2, N5)", "(S3.2)"])
+def test_what_nobody_can_follow_is_found(text: str) -> None:
+    assert CITATIONS._OTHERWISE.search(text)
+
+
+@pytest.mark.parametrize("text", ["N12-a-task-in-back-off-halts-at-once", "designs", "0.1.0", "(1.5 s)"])
+def test_what_looks_like_it_is_not(text: str) -> None:
+    assert CITATIONS._OTHERWISE.search(text) is None
