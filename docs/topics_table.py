@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from processors.kafka.topics import Topic, Topics
+from processors.kafka.topics_file import load_topics
 
 PAGE = Path(__file__).with_name("topics.md")
 BEGIN, END = "<!-- from topics.yaml: begin -->", "<!-- from topics.yaml: end -->"
@@ -48,7 +49,7 @@ def main() -> int:
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    wanted = f"{before}{BEGIN}\n{tables(Topics.load())}\n{END}{after}"
+    wanted = f"{before}{BEGIN}\n{tables(load_topics())}\n{END}{after}"
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(wanted, encoding="utf-8")
         return 0

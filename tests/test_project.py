@@ -18,8 +18,8 @@ import yaml
 from halter.broker.configuration import BrokerPorts, properties
 from halter.broker.jars import KAFKA_VERSION
 from halter.cli import COMMANDS, load
-from processors.kafka.settings import VARIABLES
-from processors.kafka.topics import Topics
+from processors.kafka.own_variables import VARIABLES
+from processors.kafka.topics_file import load_topics
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -262,7 +262,7 @@ def test_compose_and_the_embedded_broker_agree_on_release_and_settings() -> None
 
 def test_the_brokers_of_the_compose_file_can_hold_every_topic() -> None:
     brokers = [name for name in COMPOSE["services"] if re.fullmatch(r"kafka-\d", name)]
-    for topic in Topics.load().all:
+    for topic in load_topics().all:
         assert topic.replication <= len(brokers), topic.name
 
 

@@ -135,7 +135,7 @@ def load_settings(
 @contextmanager
 def patience() -> Iterator[None]:
     """Turn KafkaSilent into a KafkaNotThere that says how to wait longer. Ctrl-C ends the process meanwhile."""
-    from processors.kafka.settings import KafkaSilent
+    from processors.kafka.errors import KafkaSilent
 
     with ends_at_once():
         try:

@@ -130,9 +130,9 @@ def topics_by_record(records: "Mapping[str, RecordSchema]") -> dict[str, list[st
 
     In topics.yaml `events/*` stands for all schemas of that folder.
     """
-    from processors.kafka.topics import Topics
+    from processors.kafka.topics_file import load_topics
 
-    topics = Topics.load().all
+    topics = load_topics().all
     return {
         name: [topic.declared_name for topic in topics if name in topic.values or f"{record.folder}/*" in topic.values]
         for name, record in records.items()

@@ -85,8 +85,9 @@ from processors.fold.inputs import (
     partition_key,
     topic_of,
 )
+from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.partitioner import partition_of
-from processors.kafka.settings import KafkaUnavailable, Settings
+from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 
 OUTCOME_SECONDS: Final = 30.0

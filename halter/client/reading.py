@@ -13,7 +13,8 @@ from typing import Final, NoReturn
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processors.core.records.errors import HalterError
-from processors.kafka.settings import KafkaUnavailable, Settings
+from processors.kafka.errors import KafkaUnavailable
+from processors.kafka.settings import Settings
 from processors.kafka.topic_check import other_partitions
 from processors.kafka.topics import Topics
 

@@ -21,7 +21,8 @@ from processors.codec import Codec, CodecError
 from processors.core.records.errors import HalterError
 from processors.core.records.events import LogEntry, RecordSkipped, Rejected, TaskAttemptEnded, TaskRequest
 from processors.fold.inputs import TASK_REPORTS
-from processors.kafka.settings import SILENCE, Settings
+from processors.kafka.client_errors import SILENCE
+from processors.kafka.settings import Settings
 
 POLL_SECONDS: Final = 0.2
 BATCH: Final = 1_000

@@ -19,7 +19,8 @@ from faust.app.base import BootStrategy as FaustBootStrategy
 from processors import runtime
 from processors.core.records.errors import HalterError
 from processors.fold.contract import FoldFactory, SharedDefinitions
-from processors.kafka.settings import KafkaSilent, Settings
+from processors.kafka.errors import KafkaSilent
+from processors.kafka.settings import Settings
 from processors.kafka.topic_check import check
 from processors.kafka.topics import Topics
 from processors.runtime.group.clock import CLOCK, Clock

@@ -35,7 +35,8 @@ from processors.core.records.commands import ExternalEvent, StopWfRun, TaskStatu
 from processors.core.records.model import Status
 from processors.core.records.values import Value, VariableType
 from processors.core.rules.evolve import index_of
-from processors.kafka.settings import KafkaUnavailable, Settings
+from processors.kafka.errors import KafkaUnavailable
+from processors.kafka.settings import Settings
 from tests.support.command_line import logging_as_before
 from tests.support.halter_processes import Halter
 

@@ -31,9 +31,11 @@ from halter.topics.acls import acls
 from halter.topics.admin import make_so
 from processors.codec import Codec
 from processors.core.records.events import TaskRequest
-from processors.kafka.settings import KafkaUnavailable, Settings
+from processors.kafka.errors import KafkaUnavailable
+from processors.kafka.settings import Settings
 from processors.kafka.topic_check import check
 from processors.kafka.topics import Topics
+from processors.kafka.topics_file import load_topics
 from tests.support.command_line import halter
 
 DEADLINE_S = 60
@@ -66,7 +68,7 @@ class GuardedNode(Node):
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`bootstrap.servers` of a Kafka where the services of topics.yaml have their rights."""
     data = tmp_path_factory.mktemp("guarded")
-    topics = Topics.load()
+    topics = load_topics()
     GuardedNode.users = (OPERATOR, *(service.principal.removeprefix("User:") for service in topics.services))
     port, controller_port = choose_ports(2)
     node = GuardedNode(BrokerPorts(0, (port,), (controller_port,)), data, kafka_jars(print))
@@ -125,7 +127,7 @@ def wait_until_up(admin: AdminClient, node: Node) -> None:
 @pytest.fixture(scope="module")
 def topics(guarded: str) -> Topics:
     """The topics, made by the service that topics.yaml has for it."""
-    topics = Topics.load()
+    topics = load_topics()
     make_so(topics, AdminClient(client(guarded, "halter-admin").admin()), "auto")
     return topics
 
@@ -176,7 +178,7 @@ def is_refusal(error: KafkaError | None) -> bool:
     return error is not None and error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
 
 
-@pytest.mark.parametrize("name", [service.name for service in Topics.load().services])
+@pytest.mark.parametrize("name", [service.name for service in load_topics().services])
 def test_each_service_reads_and_writes_what_topics_yaml_says_and_nothing_else(guarded: str, topics: Topics, name: str):
     (service,) = (it for it in topics.services if it.name == name)
     settings = client(guarded, service.principal.removeprefix("User:"))

@@ -20,6 +20,7 @@ from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from processors.kafka.topic_check import check, find
 from processors.kafka.topics import Topics
+from processors.kafka.topics_file import load_topics
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_a_worker_is_told_what_keeps_it_from_running(topics: Topics, admin: Admi
     assert f"'{topics.task_reports}': expected message.timestamp.type=LogAppendTime, found CreateTime" in problems[0]
     assert f"'{topics.dead_letters}': expected max.message.bytes of at least" in problems[1]
     assert f"'{topics.thread_runs}': expected cleanup.policy=compact, found delete" in problems[2]
-    other = Topics.load(prefix=topics.prefix, partitions=4)
+    other = load_topics(prefix=topics.prefix, partitions=4)
     assert any("expected 4 partitions, found 3; if the cluster was set up so, set HALTER_PARTITIONS=3" in problem
                for problem in check(other, admin))  # fmt: skip
 

@@ -38,8 +38,9 @@ from processors.codec.registry import (
 from processors.core.records.commands import PutExternalEventDef, PutTaskDef, PutWfSpec, RunWf, StopWfRun
 from processors.fold.inputs import DeadLetter, DeadLetterReason, InputRecord, read_input
 from processors.fold.shard_fold import ShardFolds
-from processors.kafka.settings import Settings, SettingsError
-from processors.kafka.topics import Topics
+from processors.kafka.errors import SettingsError
+from processors.kafka.settings import Settings
+from processors.kafka.topics_file import load_topics
 from tests.fold.test_shard_fold import CART
 from tests.support.command_line import logging_as_before
 from tests.support.records import ANY_RECORD, SCHEMAS, comparable
@@ -210,7 +211,7 @@ MEMORY = RegistryInMemory()
 
 
 def test_what_a_partition_is_restored_from_needs_no_registry() -> None:
-    state = {name for topic in Topics.load().all if topic.kind == "state" for name in topic.values}
+    state = {name for topic in load_topics().all if topic.kind == "state" for name in topic.values}
     framing = codec_of(MEMORY).framing
     assert isinstance(framing, BothFramings)
     assert SCHEMAS.records.keys() - framing.wired == state

@@ -32,7 +32,8 @@ from processors.fold.inputs import (
     read_input,
 )
 from processors.kafka.partitioner import partition_of
-from processors.kafka.topics import Kind, Topics
+from processors.kafka.topics import Kind
+from processors.kafka.topics_file import load_topics
 from tests.support.records import ALL_NAMES, ANY_RECORD, SCHEMAS, records
 
 CODEC = Codec.load(SCHEMAS)
@@ -74,7 +75,7 @@ def test_a_record_of_its_topic_with_its_key_in_its_partition_is_a_command(name: 
 def test_the_topics_and_their_records_are_those_of_topics_yaml() -> None:
     declared = {
         topic.declared_name: (frozenset(topic.values), topic.partitions != 1)
-        for topic in Topics.load(partitions=PARTITIONS).all
+        for topic in load_topics(partitions=PARTITIONS).all
         if topic.kind is Kind.INPUT
     }
     assert declared == {name: (topic.records, topic.co_partitioned) for name, topic in INPUT_TOPICS.items()}

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from halter.files import scenario_document, yaml_files
 from halter.files.scenario_document import read_scenario
 from halter.files.yaml_files import UnreadableFile, parse_yaml
-from processors.kafka import topics
-from processors.kafka.topics import Reader, TopicsFile, TopicsFileError
+from processors.kafka import yaml_fields
+from processors.kafka.errors import TopicsFileError
+from processors.kafka.topics_file import TopicsFile
+from processors.kafka.yaml_fields import Reader
 from tests.support.odd_documents import DOCUMENTS
 
 SIZE = 5_000
@@ -125,21 +127,21 @@ def documents_with_aliases(draw: st.DrawFn) -> str:
 @given(text=documents_with_aliases())
 def test_whatever_refers_to_whatever_it_is_measured_before_it_is_built(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (yaml_files, topics):
+        for module in (yaml_files, yaml_fields):
             patch.setattr(module, "FILE_BYTES_MAX", 1_000)
         patch.setattr(yaml_files, "NODES_MAX", 100)
-        patch.setattr(topics, "VALUES_MAX", 100)
+        patch.setattr(yaml_fields, "VALUES_MAX", 100)
         values, characters = written_out(outcome(as_file, text))
         assert (values <= 2 * 100 + 10, characters <= 1_000) == (True, True)  # `values` counts keys too
         try:
             reader = Reader(text, Path("f"))
             field = reader.field()
-        except (TopicsFileError, topics.yaml.YAMLError):
+        except (TopicsFileError, yaml_fields.yaml.YAMLError):
             return
         assert sum(1 for _ in fields_in(field)) <= 100
 
 
-def fields_in(field: topics.Field) -> Any:
+def fields_in(field: yaml_fields.Field) -> Any:
     yield field
     inner: Any = field.value
     for it in inner.values() if isinstance(inner, dict) else inner if isinstance(inner, list) else ():

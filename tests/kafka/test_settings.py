@@ -8,7 +8,9 @@ from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 
 from halter.client import Client
-from processors.kafka.settings import ClientErrors, KafkaUnavailable, Settings, SettingsError
+from processors.kafka.client_errors import ClientErrors
+from processors.kafka.errors import KafkaUnavailable, SettingsError
+from processors.kafka.settings import Settings
 from processors.worker.app import expect_topics
 
 

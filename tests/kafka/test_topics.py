@@ -10,11 +10,13 @@ import pytest
 from halter.topics.acls import Acl, UnknownService, acls, commands
 from processors.codec.resources import resource
 from processors.core.records.errors import HalterError
+from processors.kafka.errors import TopicsFileError, UnknownTaskQueue
 from processors.kafka.settings import Settings
-from processors.kafka.topics import ROLES, Kind, Topics, TopicsFileError, UnknownTaskQueue
+from processors.kafka.topics import ROLES, Kind
+from processors.kafka.topics_file import load_topics
 
 TEXT = resource("topics.yaml").read_text(encoding="utf-8")
-TOPICS = Topics.load()
+TOPICS = load_topics()
 
 
 def edited(tmp_path: Path, old: str, new: str) -> Path:
@@ -33,7 +35,7 @@ def test_the_file_that_halter_carries_has_every_role():
 
 
 def test_co_partitioned_topics_have_n_partitions_and_the_others_one():
-    topics = Topics.load(partitions=5)
+    topics = load_topics(partitions=5)
     single = {topics.definition_commands, topics.definition_events, topics.definitions}
     assert topics.partitions == 5
     assert {topic.name: topic.partitions for topic in topics.all} == {
@@ -71,7 +73,7 @@ def test_state_is_compacted_in_small_segments():
 
 
 def test_a_prefix_is_put_before_topics_group_and_transactional_ids():
-    topics = Topics.load(prefix="staging.")
+    topics = load_topics(prefix="staging.")
     assert topics.wf_events == "staging.wf-events"
     assert topics.group == "staging.halter"
     assert topics.transactional_id(3) == "staging.halter-3"
@@ -81,7 +83,7 @@ def test_a_prefix_is_put_before_topics_group_and_transactional_ids():
 
 
 def test_beside_a_release_a_topic_that_it_wants_in_another_shape_is_left_alone():
-    topics = Topics.load()
+    topics = load_topics()
     beside = topics.beside("0.1.0")
     assert {it.declared_name for it in topics.all} - {it.declared_name for it in beside.all} == {"operator-commands"}
     assert Settings.load(None, {"HALTER_SCHEMAS": "0.1.0"}, {}).topics().all == beside.all
@@ -92,7 +94,7 @@ def test_a_named_task_queue_is_a_topic_of_its_own(tmp_path: Path):
     commented = re.search(r"  # (task-requests-gpu:\n(?:  # .*\n)+)", TEXT)
     assert commented, "topics.yaml shows how a queue is declared"
     declared = commented.group(0).replace("  # ", "  ")
-    topics = Topics.load(edited(tmp_path, commented.group(0), declared), prefix="p-")
+    topics = load_topics(edited(tmp_path, commented.group(0), declared), prefix="p-")
     assert topics.task_queue() == topics.task_queue("") == "p-task-requests"
     assert topics.task_queue("gpu") == "p-task-requests-gpu"
     assert topics["p-task-requests-gpu"].partitions == 8
@@ -125,7 +127,7 @@ def test_a_named_task_queue_is_a_topic_of_its_own(tmp_path: Path):
 def test_a_file_that_breaks_a_rule_is_refused_with_line_and_field(tmp_path: Path, old: str, new: str, expected: str):
     path = edited(tmp_path, old, new)
     with pytest.raises(TopicsFileError, match=expected) as refused:
-        Topics.load(path)
+        load_topics(path)
     assert re.match(rf"{re.escape(str(path))}:\d+: ", str(refused.value))
 
 
@@ -133,25 +135,25 @@ def test_dead_letters_must_hold_what_any_input_let_in(tmp_path: Path):
     text = TEXT[TEXT.index("  dead-letters:") :]
     path = edited(tmp_path, text, text.replace("max.message.bytes: 4194304", "max.message.bytes: 1048588", 1))
     with pytest.raises(TopicsFileError, match=r"dead-letters\.configs\.max\.message\.bytes: expected more than"):
-        Topics.load(path)
+        load_topics(path)
 
 
 def test_an_error_names_the_line_where_people_look(tmp_path: Path):
     path = edited(tmp_path, "kind: log", "kind: tasks")
     line = path.read_text(encoding="utf-8").splitlines().index("    kind: tasks") + 1
     with pytest.raises(TopicsFileError, match=rf":{line}: "):
-        Topics.load(path)
+        load_topics(path)
 
 
 def test_a_file_that_is_not_there_is_an_error_in_words(tmp_path: Path):
     with pytest.raises(TopicsFileError, match=r"cannot read topics from .*none\.yaml"):
-        Topics.load(tmp_path / "none.yaml")
+        load_topics(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize("prefix", ["a b", "ü", "x/", "y" * 250])
 def test_a_prefix_that_kafka_does_not_take_is_refused(prefix: str):
     with pytest.raises(HalterError, match="expected"):
-        Topics.load(prefix=prefix)
+        load_topics(prefix=prefix)
 
 
 def test_the_worker_may_do_what_the_engine_does_and_nobody_else_may_write_its_outputs():

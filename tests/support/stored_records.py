@@ -14,7 +14,7 @@ from halter.client.inspection import WfRunReader
 from processors.core.records.commands import DefinitionCommand, ExternalEvent, RunWf
 from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, Rejected
 from processors.fold.outputs import OutputRecord
-from processors.kafka.topics import Topics
+from processors.kafka.topics_file import load_topics
 from tests.support.shard_rig import ShardRig
 
 
@@ -59,7 +59,7 @@ class RigClient:
     def __init__(self, rig: ShardRig, partitions: int = 1) -> None:
         self.rig, self.reader = rig, RigReader(rig)
         self.settings = SimpleNamespace(bootstrap="nowhere:9092", prefix="")
-        self.topics, self.codec = Topics.load(None, "", partitions), rig.codec
+        self.topics, self.codec = load_topics(None, "", partitions), rig.codec
         self.sent: list[DefinitionCommand] = []
         self.before_put: Callable[[], None] | None = None
         """What another client does, before each."""

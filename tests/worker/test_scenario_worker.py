@@ -10,7 +10,8 @@ from processors.core.rules.context import Context, Limits
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFolds
 from processors.kafka.topic_check import FoundConfig, FoundTopic, problems
-from processors.kafka.topics import Topic, Topics
+from processors.kafka.topics import Topic
+from processors.kafka.topics_file import load_topics
 from processors.worker.scenario_worker import Assignment, ScenarioClock, ScenarioFold, topics_for
 from tests.support.shard_rig import START_MS, ShardRig
 
@@ -109,7 +110,7 @@ def found(topic: Topic) -> FoundTopic:
 
 
 def test_a_scenarios_worker_refuses_real_topics_and_a_real_one_a_scenarios() -> None:
-    real = Topics.load(prefix="p-", partitions=1)
+    real = load_topics(prefix="p-", partitions=1)
     of_scenario = topics_for(real, ())
     for wanted, others in ((real, of_scenario), (of_scenario, real)):
         (refused,) = problems(wanted[wanted.wf_commands], found(others[others.wf_commands]), wanted)
@@ -118,7 +119,7 @@ def test_a_scenarios_worker_refuses_real_topics_and_a_real_one_a_scenarios() -> 
 
 
 def test_a_scenarios_queues_are_added_to_those_of_the_file_and_nothing_is_ever_too_old() -> None:
-    real = Topics.load(prefix="p-", partitions=1)
+    real = load_topics(prefix="p-", partitions=1)
     topics = topics_for(real, ["gpu"])
     assert topics.task_queue("gpu") == "p-task-requests-gpu"
     assert topics["p-task-requests-gpu"].partitions == 1

@@ -11,7 +11,8 @@ from typing import Any, Final
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from processors.kafka.settings import ALWAYS_MEMBER, Conf, Settings
+from processors.kafka.property_checks import ALWAYS_MEMBER, Conf
+from processors.kafka.settings import Settings
 from processors.kafka.topics import RECORD_OVERHEAD_BYTES, Topics
 from processors.runtime.group.clock import Clock
 from processors.runtime.group.group_offsets import Asker, GroupOffsets, committed_in_background

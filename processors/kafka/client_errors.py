@@ -1,0 +1,79 @@
+"""What librdkafka says beside its calls: the reasons of its errors, in words for people, and its log."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from confluent_kafka import KafkaError
+
+REFUSALS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
+"""Answers that waiting does not change."""
+SILENCE: Final = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
+"""Errors of a call that got no answer. librdkafka reports the reason, if it knows one, beside the call."""
+UNEXPLAINED: Final = "nothing came back; does Kafka listen there, and is security.protocol the one of that port?"
+
+REPEAT_SECONDS: Final = 60.0
+"""librdkafka reports a broker that is away again and again; the log has it once in this time."""
+
+
+class ClientErrors:
+    """Hears what librdkafka reports beside its calls, which otherwise shows only as a time-out.
+
+    Logs each kind of error once a minute at most and keeps the latest that explains something, for
+    `Settings.explaining`. Called from whichever thread polls a client.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.latest: KafkaError | None = None
+        self._clock = clock
+        self._logged: dict[int, float] = {}
+        self._log = structlog.get_logger("halter.kafka")
+
+    def __call__(self, error: KafkaError) -> None:
+        """Be a client's `error_cb`."""
+        code, now = error.code(), self._clock()
+        # That all brokers are down follows from the reason that came before it, which says more.
+        if self.latest is None or code != KafkaError._ALL_BROKERS_DOWN:
+            self.latest = error
+        if now - self._logged.get(code, -REPEAT_SECONDS) < REPEAT_SECONDS:
+            return
+        self._logged[code] = now
+        self._log.error("kafka_client_error", error=error.name(), reason=self.sentence(error), fatal=error.fatal())
+
+    @staticmethod
+    def sentence(error: KafkaError) -> str:
+        """Say what happened and what to look at."""
+        detail = error.str()
+        match error.code():
+            case KafkaError._AUTHENTICATION | KafkaError.SASL_AUTHENTICATION_FAILED:
+                return f"Kafka refused the credentials ({detail}): check sasl.*"
+            case KafkaError._SSL:
+                return f"TLS failed ({detail}): check security.protocol and ssl.*"
+            case KafkaError._RESOLVE:
+                return f"the host is not known ({detail})"
+            case KafkaError._BAD_MSG:
+                return f"what listens there does not speak Kafka's protocol, or security.protocol is another ({detail})"
+            case KafkaError._ALL_BROKERS_DOWN:
+                return f"no broker can be reached ({detail})"
+            case KafkaError.TOPIC_AUTHORIZATION_FAILED | KafkaError.CLUSTER_AUTHORIZATION_FAILED:
+                return f"this principal may not do that ({detail}): see `halter topics acls`"
+            case KafkaError.GROUP_AUTHORIZATION_FAILED | KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+                return f"this principal may not use that id ({detail}): see `halter topics acls`"
+            case _:
+                return detail
+
+
+class ClientLog:
+    """Takes what librdkafka would write to stderr, in its own form, into our log.
+
+    Without what goes to `error_cb` as well: a broker that is away would fill the log.
+    """
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger("librdkafka")
+
+    def log(self, level: int, message: str, facility: str, *arguments: object) -> None:
+        """Be a client's `logger`."""
+        if facility not in {"FAIL", "ERROR"}:
+            self._log.log(level, message % (facility, *arguments))
