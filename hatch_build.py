@@ -34,6 +34,7 @@ COMPILED = (
     "processors/core/rules/scope.py",
     "processors/core/records/spec.py",
     "processors/core/wf_spec/thread_scopes.py",
+    "processors/core/records/topic_names.py",
     "processors/core/records/values.py",
 )
 """What an interrupt passes through. Not what reads definitions: nothing of it is hot."""

@@ -19,8 +19,9 @@ from bench.wf_specs import DEFINITIONS, INTERRUPT, wf_run_id
 from processors.codec import Codec
 from processors.core.records.commands import ExternalEvent, RunWf
 from processors.core.records.errors import HalterError
+from processors.core.records.topic_names import EXTERNAL_EVENTS
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.inputs import EXTERNAL_EVENTS, InputRecord
+from processors.fold.inputs import InputRecord
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold, ShardFolds
 from processors.kafka.settings import Settings

@@ -71,20 +71,13 @@ from processors.core.records.events import (
 from processors.core.records.model import WfRun
 from processors.core.records.names import check_names
 from processors.core.records.spec import WfSpec
+from processors.core.records.topic_names import DEFINITION_COMMANDS, OPERATOR_COMMANDS
 from processors.core.records.values import OversizedValue, TellableProblem, Value, VariableType, check_value, to_json
 from processors.core.wf_spec.definitions import Definitions, refusals
 from processors.core.wf_spec.document_problems import DocumentProblem
 from processors.core.wf_spec.json_document import DOCUMENT_DEPTH_MAX
 from processors.core.wf_spec.writer import document_text
-from processors.fold.inputs import (
-    DEFINITION_COMMANDS,
-    OPERATOR_COMMANDS,
-    VALUE_BYTES_MAX,
-    check_command,
-    key_of,
-    partition_key,
-    topic_of,
-)
+from processors.fold.inputs import VALUE_BYTES_MAX, check_command, key_of, partition_key, topic_of
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings

@@ -10,7 +10,8 @@ from halter.client.reading import FROM_THE_START, PartitionReader
 from processors.codec import Codec
 from processors.core.records.errors import HalterError
 from processors.core.records.fold_position import FoldPosition
-from processors.fold.inputs import EXTERNAL_EVENTS, HEADER_PREFIX
+from processors.core.records.topic_names import EXTERNAL_EVENTS
+from processors.fold.inputs import HEADER_PREFIX
 from processors.kafka.topics import Topics
 
 DEAD_LETTERS_LOOKED_AT_MAX = 10_000

@@ -12,7 +12,8 @@ from halter.client.reading import PartitionReader
 from processors.core.records.commands import SkipRecord
 from processors.core.records.errors import HalterError
 from processors.core.records.events import LogEntry, RecordSkipped, SkipAccepted, SkipLapsed
-from processors.fold.inputs import INPUT_TOPICS, OPERATOR_COMMANDS
+from processors.core.records.topic_names import OPERATOR_COMMANDS
+from processors.fold.inputs import INPUT_TOPICS
 from processors.kafka.topics import Topics
 
 

@@ -35,9 +35,9 @@ from processors.core.records.events import (
 )
 from processors.core.records.fold_position import FoldPosition
 from processors.core.records.model import NO_INCARNATION, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.records.topic_names import DEAD_LETTERS, DEFINITION_COMMANDS, WF_EVENTS
 from processors.core.rules.engine import new_run, replay
 from processors.core.rules.evolve import index_of
-from processors.fold.inputs import DEFINITION_COMMANDS
 from processors.kafka.topics import Topics
 
 PROBLEMS_KEPT: Final = 20
@@ -168,7 +168,7 @@ class LedgerReader:
             cause = (entry.cause.topic, entry.cause.partition, entry.cause.offset)
             entries = self._ledger.outcomes.setdefault(cause, [])
             here = (message.partition() or 0, cause)
-            where = ("wf-events", *here[:1], message.offset() or 0)
+            where = (WF_EVENTS, *here[:1], message.offset() or 0)
             check.expect(not entries or here == previous, TWICE, spelled(cause), spelled(where))
             entries.append(entry)
             previous = here
@@ -186,7 +186,7 @@ class LedgerReader:
     def _read_dead_letters(self) -> None:
         for message in self._messages(self._topics.dead_letters):
             address = source_of(message)
-            where = address_of(message, "dead-letters")
+            where = address_of(message, DEAD_LETTERS)
             self._together.expect(address not in self._ledger.dead_letters, TWICE, spelled(address), spelled(where))
             self._ledger.dead_letters[address] = message
 

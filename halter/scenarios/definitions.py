@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from processors.core.records.commands import DefinitionCommand
 from processors.core.records.events import Cause, DefinitionProblem, DefinitionRejected
+from processors.core.records.topic_names import DEFINITION_COMMANDS
 from processors.core.wf_spec.definitions import Definitions, decide_definition
 
 
@@ -19,7 +20,7 @@ class DefinitionsInMemory(Definitions):
         """Register definitions one after the other, and return all problems of those that are refused."""
         problems: list[DefinitionProblem] = []
         for command in commands:
-            cause = Cause("definition-commands", 0, self._commands, command.command_id, self.position)
+            cause = Cause(DEFINITION_COMMANDS, 0, self._commands, command.command_id, self.position)
             self._commands += 1
             outcome, accepted = decide_definition(self, command, cause)
             for definition in accepted:

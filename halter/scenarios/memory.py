@@ -12,7 +12,7 @@ from typing import TypeVar
 from halter.scenarios.comparison import difference
 from halter.scenarios.definitions import DefinitionsInMemory
 from halter.scenarios.found import WfRunFound
-from processors.core.records.commands import Command, DefinitionCommand, ExternalEvent, ReportTaskRun, TimerFired
+from processors.core.records.commands import Command, DefinitionCommand, TimerFired
 from processors.core.records.errors import HalterError
 from processors.core.records.events import Cause, DefinitionProblem, LogEntry
 from processors.core.records.model import (
@@ -26,10 +26,10 @@ from processors.core.records.model import (
 )
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach, handle, new_run, replay
+from processors.fold.inputs import topic_of
 from processors.fold.timers import WHOLE_WF_RUN
 
 TIMERS_PER_STEP_MAX = 100_000
-TOPICS: dict[type, str] = {ExternalEvent: "external-events", ReportTaskRun: "task-reports"}
 """The topics of commands that do not go to `wf-commands`."""
 
 
@@ -98,7 +98,7 @@ class MemoryEngine:
 
     def put(self, command: Command) -> list[LogEntry]:
         """Append a command to its topic with the time of the clock, and fold it."""
-        topic = TOPICS.get(type(command), "wf-commands")
+        topic = topic_of(command)
         offset = self._offsets[topic] = self._offsets.get(topic, -1) + 1
         command_id = getattr(command, "command_id", None)
         cause = Cause(topic, 0, offset, command_id, self.context.definitions.position)

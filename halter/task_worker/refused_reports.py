@@ -20,7 +20,7 @@ from halter.client.reading import LEADER_CHANGES
 from processors.codec import Codec, CodecError
 from processors.core.records.errors import HalterError
 from processors.core.records.events import LogEntry, RecordSkipped, Rejected, TaskAttemptEnded, TaskRequest
-from processors.fold.inputs import TASK_REPORTS
+from processors.core.records.topic_names import TASK_REPORTS
 from processors.kafka.client_errors import SILENCE
 from processors.kafka.settings import Settings
 

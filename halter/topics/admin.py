@@ -26,6 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from processors.core.records.errors import HalterError
+from processors.core.records.topic_names import OPERATOR_COMMANDS
 from processors.kafka.topic_check import OPERATOR_COMMANDS_HINT, RELIED_ON, FoundTopic, find, patiently
 from processors.kafka.topics import Topic, Topics
 
@@ -226,7 +227,7 @@ CONSEQUENCES: Final[Mapping[str, str]] = {
 def partition_reason(topic: Topic, found: FoundTopic, topics: Topics) -> str:
     """Say why a partition count cannot change, and what can be done instead."""
     sentence = f"has {found.partitions} partitions, topics.yaml wants {topic.partitions}"
-    if topic.declared_name == "operator-commands" and found.partitions == 1:
+    if topic.declared_name == OPERATOR_COMMANDS and found.partitions == 1:
         return sentence + OPERATOR_COMMANDS_HINT
     if topic.partitions != topics.partitions:
         return f"{sentence}: its records have one order for everybody, which more partitions cannot give"

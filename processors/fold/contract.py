@@ -8,14 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from processors.core.records.errors import HalterError
-from processors.core.rules.evolve import WF_COMMANDS
 from processors.fold.inputs import InputRecord
 from processors.fold.outputs import OutputRecord
 from processors.fold.stores import StateFiles
 
-__all__ = ["WF_COMMANDS", "Fold", "FoldFactory", "InputRecord", "OutputRecord", "SharedDefinitions"]
-
-DEFINITIONS = "definitions"
+__all__ = ["Fold", "FoldFactory", "InputRecord", "OutputRecord", "SharedDefinitions"]
 
 
 class Fold(Protocol):

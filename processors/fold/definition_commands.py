@@ -14,12 +14,13 @@ from typing import Final
 from processors.codec import Codec
 from processors.core.records.commands import DefinitionCommand, DeleteDefinition, PutWfSpec
 from processors.core.records.events import Cause, Definition
+from processors.core.records.topic_names import DEFINITION_COMMANDS, DEFINITION_EVENTS, DEFINITIONS
 from processors.core.wf_spec.definitions import Definitions, Outcome, decide_definition
 from processors.fold.outputs import OutputRecord
 
 DEAR: Final = (PutWfSpec, DeleteDefinition)
 """Commands that read WfSpecs: their own, or those that may name what is deleted."""
-NO_CAUSE: Final = Cause("definition-commands", 0, 0, None, 0)
+NO_CAUSE: Final = Cause(DEFINITION_COMMANDS, 0, 0, None, 0)
 """Of an outcome that was found ahead: at which position of `definitions` it will be folded is not known yet."""
 
 
@@ -69,10 +70,10 @@ class DefinitionFold:
             outcome = replace(outcome, cause=cause)
         else:
             outcome, definitions = self._decide(command, cause)
-        outputs = [OutputRecord("definition-events", 0, outcome.name.encode(), self._codec.encode(outcome))]
+        outputs = [OutputRecord(DEFINITION_EVENTS, 0, outcome.name.encode(), self._codec.encode(outcome))]
         for definition in definitions:
             self._definitions.apply(definition)
-            outputs.append(OutputRecord("definitions", 0, definition.key.encode(), self._codec.encode(definition)))
+            outputs.append(OutputRecord(DEFINITIONS, 0, definition.key.encode(), self._codec.encode(definition)))
         return outputs
 
     def _decide(self, command: DefinitionCommand, cause: Cause) -> tuple[Outcome, list[Definition]]:

@@ -19,15 +19,15 @@ from processors.core.records.commands import (
     ReportTaskRun,
     SkipRecord,
 )
+from processors.core.records.topic_names import (
+    DEFINITION_COMMANDS,
+    EXTERNAL_EVENTS,
+    OPERATOR_COMMANDS,
+    TASK_REPORTS,
+    WF_COMMANDS,
+)
 from processors.core.records.values import OversizedValue, UnfitValue
-from processors.core.rules import evolve
 from processors.kafka.partitioner import partition_of
-
-WF_COMMANDS: Final = evolve.WF_COMMANDS
-EXTERNAL_EVENTS: Final = "external-events"
-TASK_REPORTS: Final = "task-reports"
-DEFINITION_COMMANDS: Final = "definition-commands"
-OPERATOR_COMMANDS: Final = "operator-commands"
 
 VALUE_BYTES_MAX: Final = 256 * 1024
 """The largest value that an input record may have."""

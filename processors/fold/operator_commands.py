@@ -13,12 +13,13 @@ from processors.core.records.errors import HalterError
 from processors.core.records.events import Event, Rejected, RejectionCode, SkipAccepted
 from processors.core.records.fold_position import PendingSkip
 from processors.core.records.model import WfRun
+from processors.core.records.topic_names import OPERATOR_COMMANDS
 from processors.core.records.values import Timestamp, iso_of
 from processors.core.rules.context import Limits
 from processors.core.rules.decide import Refusal
 from processors.core.rules.evolve import COMMAND_IDS_REMEMBERED
 from processors.core.rules.quarantine import quarantined, released
-from processors.fold.inputs import OPERATOR_COMMANDS, InputRecord
+from processors.fold.inputs import InputRecord
 
 
 @dataclass(slots=True)

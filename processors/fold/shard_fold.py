@@ -41,17 +41,29 @@ from processors.core.records.events import (
 )
 from processors.core.records.fold_position import FoldPosition, PendingSkip
 from processors.core.records.model import KeptInput, RecordHeader, WfRun
+from processors.core.records.topic_names import (
+    DEAD_LETTERS,
+    DEFINITION_COMMANDS,
+    DEFINITIONS,
+    EXTERNAL_EVENTS,
+    FOLD_POSITIONS,
+    KEPT_INPUTS,
+    OPERATOR_COMMANDS,
+    SHARD_STATE,
+    TASK_REPORTS,
+    THREAD_RUNS,
+    WF_COMMANDS,
+    WF_EVENTS,
+    WF_RUN_EXTERNAL_EVENTS,
+    WF_RUNS,
+    task_requests_of,
+)
 from processors.core.rules.context import Context, Limits
 from processors.core.rules.decide import EARLY
 from processors.core.rules.engine import attach, handle, note
-from processors.core.rules.evolve import WF_COMMANDS
 from processors.fold.definition_commands import DefinitionFold
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import (
-    DEFINITION_COMMANDS,
-    EXTERNAL_EVENTS,
-    OPERATOR_COMMANDS,
-    TASK_REPORTS,
     DeadLetter,
     DeadLetterReason,
     Headers,
@@ -64,17 +76,15 @@ from processors.fold.inputs import (
 from processors.fold.operator_commands import OperatorFold, what_came
 from processors.fold.outputs import OutputRecord, check_sizes
 from processors.fold.stores import BrokenState, Glance, MemoryStore, Row, StateFiles, WfRuns, WfRunStore
-from processors.fold.stores.store import FOLD_POSITIONS, WF_RUN_EXTERNAL_EVENTS, external_event_row_key
+from processors.fold.stores.store import external_event_row_key
 from processors.fold.timers import ArmedTimer, Timers
 
 DEFINITION_PARTITION = 0
 """The owner of this partition folds `definition-commands` as well."""
 
 _INPUTS = (WF_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, OPERATOR_COMMANDS)
-DEFINITIONS = "definitions"
 _EVENT_HEADERS: Mapping[type, Headers] = {event: (("event", event.__name__.encode()),) for event in get_args(Event)}
 """Of a record of the log, so that it can be told without being decoded."""
-_STATE = ("wf-runs", "thread-runs", "wf-run-external-events", "kept-inputs", "fold-positions")
 
 
 class ShardFolds:
@@ -120,7 +130,7 @@ class ShardFolds:
 
     def state_topics(self, partition: int) -> Sequence[tuple[str, int]]:
         """What a shard is restored from."""
-        state = [(topic, partition) for topic in _STATE]
+        state = [(topic, partition) for topic in SHARD_STATE]
         return [*state, (DEFINITIONS, 0)] if partition == DEFINITION_PARTITION else state
 
     def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
@@ -335,7 +345,7 @@ class ShardFold:
 
     def _bury(self, record: InputRecord, dead_letter: DeadLetter) -> None:
         letter = dead_letter_record(record, dead_letter)
-        self._outputs.append(OutputRecord("dead-letters", self._partition, letter.key, letter.value, letter.headers))
+        self._outputs.append(OutputRecord(DEAD_LETTERS, self._partition, letter.key, letter.value, letter.headers))
 
     def _handle(self, record: InputRecord, command: Command) -> None:
         run = self._runs.attached(command.wf_run_id)
@@ -450,7 +460,7 @@ class ShardFold:
         for entry, value in zip(log, self._codec.encode_log(log), strict=True):
             event = entry.event
             headers = _EVENT_HEADERS[type(event)]
-            outputs.append(OutputRecord("wf-events", partition, key, value, headers, entry.time_ms))
+            outputs.append(OutputRecord(WF_EVENTS, partition, key, value, headers, entry.time_ms))
             if isinstance(event, TaskAttemptRequested):
                 request = TaskRequest(
                     wf_run_id=run.wf_run_id,
@@ -463,7 +473,7 @@ class ShardFold:
                     requested_ms=entry.time_ms,
                     deadline_ms=event.deadline_ms,
                 )
-                topic = "task-requests" if event.queue is None else f"task-requests-{event.queue}"
+                topic = task_requests_of(event.queue)
                 outputs.append(OutputRecord(topic, partition, key, self._codec.encode(request)))
 
     # (rule timer-fires-as-a-record)
@@ -512,7 +522,7 @@ class ShardFold:
                 list(self._operators.skips),
                 list(self._operators.command_ids),
             )
-            outputs.append(self._row("fold-positions", str(self._partition), position))
+            outputs.append(self._row(FOLD_POSITIONS, str(self._partition), position))
         check_sizes(outputs, self._context.limits.output_bytes)
         put = self._runs.put
         for row in outputs[first_row:]:
@@ -534,8 +544,8 @@ class ShardFold:
         for thread in changes.left:
             key = f"{wf_run_id}/{thread.number}"
             if not changes.deleted:
-                outputs.append(self._row("thread-runs", key, thread))
-            outputs.append(self._row("thread-runs", key, None))
+                outputs.append(self._row(THREAD_RUNS, key, thread))
+            outputs.append(self._row(THREAD_RUNS, key, None))
             self._timers.disarm(wf_run_id, thread.number)
         for forgotten in changes.forgotten:
             key = external_event_row_key(wf_run_id, forgotten)
@@ -547,19 +557,19 @@ class ShardFold:
         for number in sorted(changes.threads):
             thread = run.threads[number]
             changed.append(thread)
-            outputs.append(self._row("thread-runs", f"{wf_run_id}/{number}", thread))
+            outputs.append(self._row(THREAD_RUNS, f"{wf_run_id}/{number}", thread))
         if changes.decided or changes.kept:
-            outputs.extend(self._row("kept-inputs", kept.row_key, None) for kept in changes.decided)
-            outputs.extend(self._row("kept-inputs", kept.row_key, kept) for kept in changes.kept)
+            outputs.extend(self._row(KEPT_INPUTS, kept.row_key, None) for kept in changes.decided)
+            outputs.extend(self._row(KEPT_INPUTS, kept.row_key, kept) for kept in changes.kept)
         if run.exists:
-            outputs.append(self._row("wf-runs", wf_run_id, run))
+            outputs.append(self._row(WF_RUNS, wf_run_id, run))
             self._timers.arm(run, changed)
         elif self._runs.has_lost_its_row(run):
             pass  # `kept-inputs` says that it is in quarantine
         elif run.quarantined_ms is not None:
-            outputs.append(self._row("wf-runs", wf_run_id, run))
+            outputs.append(self._row(WF_RUNS, wf_run_id, run))
         elif changes.deleted or changes.released:
-            outputs.append(self._row("wf-runs", wf_run_id, None))
+            outputs.append(self._row(WF_RUNS, wf_run_id, None))
         if not run.exists:
             self._timers.arm(run, ())
         changes.clear()

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 # Public names that its type hints forget.
 from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, ResourceType  # type: ignore[attr-defined]
 
+from processors.core.records.topic_names import OPERATOR_COMMANDS
 from processors.kafka.topics import Topic, Topics
 
 RELIED_ON: Final = ("cleanup.policy", "message.timestamp.type")
@@ -131,7 +132,7 @@ def check(topics: Topics, admin: AdminClient) -> list[str]:
 def other_partitions(topic: Topic, found: int, topics: Topics) -> str:
     """Say that a topic has another number of partitions than is wanted, and what to do."""
     hint = ""
-    if topic.declared_name == "operator-commands":
+    if topic.declared_name == OPERATOR_COMMANDS:
         hint = OPERATOR_COMMANDS_HINT
     elif topic.partitions == topics.partitions:
         hint = f"; if the cluster was set up so, set HALTER_PARTITIONS={found}"

@@ -1,8 +1,8 @@
 """The topics of an installation as typed values: which there are, what they are for, who may use them.
 
-Everybody asks for a topic by its role (`topics.wf_events`) and gets its name on the cluster, prefix included. Knows
-neither YAML nor Kafka clients: `topics_file` reads topics.yaml, and whether a cluster agrees with it is
-`processors.kafka.topic_check`'s and `halter.topics.admin`'s business.
+Everybody asks for a topic by its role (`topics.wf_events`) and gets its name on the cluster, prefix included. The names
+without the prefix are in `topic_names`. Knows neither YAML nor Kafka clients: `topics_file` reads topics.yaml, and
+whether a cluster agrees with it is `processors.kafka.topic_check`'s and `halter.topics.admin`'s business.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,26 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from processors.core.records.topic_names import (
+    DEAD_LETTERS,
+    DEFINITION_COMMANDS,
+    DEFINITION_EVENTS,
+    DEFINITIONS,
+    EXTERNAL_EVENTS,
+    FOLD_POSITIONS,
+    KEPT_INPUTS,
+    OPERATOR_COMMANDS,
+    QUEUE_PREFIX,
+    TASK_REPORTS,
+    TASK_REQUESTS,
+    THREAD_RUNS,
+    WF_COMMANDS,
+    WF_EVENTS,
+    WF_RUN_EXTERNAL_EVENTS,
+    WF_RUNS,
+)
 from processors.kafka.errors import UnknownTaskQueue
 
-QUEUE_PREFIX: Final = "task-requests-"
 RECORD_OVERHEAD_BYTES: Final = 65_536
 """Bytes that headers and framing may add to the value of a record."""
 
@@ -38,24 +55,24 @@ class Role:
 
 
 ROLES: Final[Mapping[str, Role]] = {
-    "wf-commands": Role(Kind.INPUT, "delete"),
-    "external-events": Role(Kind.INPUT, "delete"),
-    "task-reports": Role(Kind.INPUT, "delete"),
-    "definition-commands": Role(Kind.INPUT, "delete", partitions=1),
-    "operator-commands": Role(Kind.INPUT, "compact"),
-    "definition-events": Role(Kind.LOG, "delete", partitions=1),
-    "definitions": Role(Kind.STATE, "compact", partitions=1),
-    "wf-events": Role(Kind.LOG, "delete"),
-    "wf-runs": Role(Kind.STATE, "compact"),
-    "thread-runs": Role(Kind.STATE, "compact"),
-    "wf-run-external-events": Role(Kind.STATE, "compact"),
-    "kept-inputs": Role(Kind.STATE, "compact"),
-    "fold-positions": Role(Kind.STATE, "compact"),
-    "task-requests": Role(Kind.TASKS, "delete"),
-    "dead-letters": Role(Kind.DEAD_LETTERS, "delete"),
+    WF_COMMANDS: Role(Kind.INPUT, "delete"),
+    EXTERNAL_EVENTS: Role(Kind.INPUT, "delete"),
+    TASK_REPORTS: Role(Kind.INPUT, "delete"),
+    DEFINITION_COMMANDS: Role(Kind.INPUT, "delete", partitions=1),
+    OPERATOR_COMMANDS: Role(Kind.INPUT, "compact"),
+    DEFINITION_EVENTS: Role(Kind.LOG, "delete", partitions=1),
+    DEFINITIONS: Role(Kind.STATE, "compact", partitions=1),
+    WF_EVENTS: Role(Kind.LOG, "delete"),
+    WF_RUNS: Role(Kind.STATE, "compact"),
+    THREAD_RUNS: Role(Kind.STATE, "compact"),
+    WF_RUN_EXTERNAL_EVENTS: Role(Kind.STATE, "compact"),
+    KEPT_INPUTS: Role(Kind.STATE, "compact"),
+    FOLD_POSITIONS: Role(Kind.STATE, "compact"),
+    TASK_REQUESTS: Role(Kind.TASKS, "delete"),
+    DEAD_LETTERS: Role(Kind.DEAD_LETTERS, "delete"),
 }
 TASK_QUEUE: Final = Role(Kind.TASKS, "delete")
-OF_ANOTHER_SHAPE: Final[Mapping[str, tuple[str, ...]]] = {"0.1.0": ("operator-commands",)}
+OF_ANOTHER_SHAPE: Final[Mapping[str, tuple[str, ...]]] = {"0.1.0": (OPERATOR_COMMANDS,)}
 """Release -> topics that it does not read and wants in another shape than today: they keep it while its workers run, or
 one that starts again would refuse to. Workers of today leave them alone so long."""
 

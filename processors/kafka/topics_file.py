@@ -12,8 +12,9 @@ from typing import Final
 import yaml
 
 from processors.codec.resources import resource
+from processors.core.records.topic_names import DEAD_LETTERS, QUEUE_PREFIX
 from processors.kafka.errors import TopicsFileError
-from processors.kafka.topics import QUEUE_PREFIX, ROLES, TASK_QUEUE, Kind, Role, Service, Topic, Topics
+from processors.kafka.topics import ROLES, TASK_QUEUE, Kind, Role, Service, Topic, Topics
 from processors.kafka.yaml_fields import FILE_BYTES_MAX, Field, Reader
 
 NAME_LENGTH_MAX: Final = 249
@@ -154,7 +155,7 @@ class TopicsFile:
     @staticmethod
     def _check_dead_letters(section: Field, topics: tuple[Topic, ...]) -> None:
         largest = max((topic for topic in topics if topic.kind is Kind.INPUT), key=lambda it: it.message_bytes_max)
-        limit = section.child("dead-letters").child("configs").child("max.message.bytes")
+        limit = section.child(DEAD_LETTERS).child("configs").child("max.message.bytes")
         if limit.count() <= largest.message_bytes_max:
             raise limit.wrong(
                 f"more than the {largest.message_bytes_max} of '{largest.declared_name}': what that topic "

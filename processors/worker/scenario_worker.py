@@ -16,10 +16,11 @@ from typing import Any, Final
 
 from processors.core.records.commands import TimerFired
 from processors.core.records.events import LogEntry
+from processors.core.records.topic_names import QUEUE_PREFIX
 from processors.core.rules.context import Limits
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold
-from processors.kafka.topics import QUEUE_PREFIX, Kind, Topics
+from processors.kafka.topics import Kind, Topics
 from processors.runtime.group.clock import CLOCK
 
 SLOT: Final = "scenario"

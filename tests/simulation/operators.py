@@ -11,7 +11,8 @@ from typing import Final
 
 from processors.codec import Codec
 from processors.core.records.commands import OperatorCommand, QuarantineWfRun, ReleaseWfRun, SkipRecord
-from processors.fold.inputs import OPERATOR_COMMANDS, key_of
+from processors.core.records.topic_names import OPERATOR_COMMANDS
+from processors.fold.inputs import key_of
 from processors.kafka.partitioner import partition_of
 from tests.simulation.kernel import BASE_MS
 

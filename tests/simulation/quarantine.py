@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from processors.codec import Codec
-from processors.fold.inputs import OPERATOR_COMMANDS, InputRecord
+from processors.core.records.topic_names import OPERATOR_COMMANDS
+from processors.fold.inputs import InputRecord
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFolds
 from tests.chaos.avro import decode

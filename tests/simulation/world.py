@@ -14,7 +14,7 @@ from processors.core.records.commands import ReportTaskRun, TaskStatus
 from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
 from processors.core.records.fold_position import FoldPosition
-from processors.fold.inputs import OPERATOR_COMMANDS
+from processors.core.records.topic_names import OPERATOR_COMMANDS
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics

@@ -31,9 +31,10 @@ from processors.core.records.commands import (
 from processors.core.records.errors import HalterError
 from processors.core.records.events import DefinitionProblem, DefinitionRejected, LogEntry, WfRunDeleted
 from processors.core.records.model import TERMINAL, WfRun
+from processors.core.records.topic_names import WF_COMMANDS
 from processors.core.rules.context import Context, DefinitionLookup, Limits
 from processors.core.rules.engine import attach, new_run, replay
-from processors.fold.inputs import WF_COMMANDS, topic_of
+from processors.fold.inputs import topic_of
 
 SILENCE_SECONDS: Final = 60.0
 """How long an outcome may take. A worker that restarts is back within seconds, even on a busy machine."""

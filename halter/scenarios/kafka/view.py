@@ -17,8 +17,8 @@ from processors.codec import Codec
 from processors.core.records.commands import TimerFired
 from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, TaskRequest
 from processors.core.records.model import ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.records.topic_names import DEFINITION_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, WF_COMMANDS
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.inputs import DEFINITION_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, WF_COMMANDS
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 

@@ -80,11 +80,11 @@ from processors.core.records.model import (
     WfRun,
     WfRunExternalEvent,
 )
+from processors.core.records.topic_names import WF_COMMANDS
 from processors.core.records.values import size_of
 
 COMMAND_IDS_REMEMBERED = 64
 """How many decided commands of a WfRun are known again when they are repeated (DESIGN 3)."""
-WF_COMMANDS = "wf-commands"
 """The input topic of commands, whose ids are remembered; the workers' group shares out its partitions."""
 
 

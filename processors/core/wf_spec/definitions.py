@@ -48,6 +48,7 @@ from processors.core.records.spec import (
     VariableDef,
     WfSpec,
 )
+from processors.core.records.topic_names import DEFINITION_COMMANDS, TASK_REQUESTS
 from processors.core.records.values import ValueProblem, VariableType
 from processors.core.wf_spec.document_problems import PROBLEMS_MAX, DocumentProblem
 from processors.core.wf_spec.json_document import parse_json_document
@@ -312,7 +313,7 @@ def refusals(
                 registered.apply(definition)
 
 
-_NOBODY = Cause("definition-commands", 0, 0, None, 0)
+_NOBODY = Cause(DEFINITION_COMMANDS, 0, 0, None, 0)
 """The cause of what is only tried."""
 
 
@@ -580,7 +581,7 @@ def _described(definition: Definition) -> str:
     if definition.kind is DefinitionKind.TASK_DEF:
         inputs = "unchecked" if definition.input is None else _types(definition.input)
         output = definition.output or "unchecked"
-        return f"input {inputs}, output {output}, queue {definition.queue or 'task-requests'}"
+        return f"input {inputs}, output {output}, queue {definition.queue or TASK_REQUESTS}"
     return f"content {definition.content_type or 'unchecked'}"
 
 

@@ -11,16 +11,9 @@ from typing import Any, Final, NamedTuple
 from processors.codec import Codec, DecodeError
 from processors.core.records.commands import TimerKind
 from processors.core.records.model import NO_INCARNATION, TERMINAL
+from processors.core.records.topic_names import KEPT_INPUTS, THREAD_RUNS, WF_RUN_EXTERNAL_EVENTS, WF_RUNS
 from processors.core.rules.context import Limits
-from processors.fold.stores.store import (
-    KEPT_INPUTS,
-    THREAD_RUNS,
-    WF_RUN_EXTERNAL_EVENTS,
-    WF_RUNS,
-    BrokenState,
-    Row,
-    notes_quarantine,
-)
+from processors.fold.stores.store import BrokenState, Row, notes_quarantine
 from processors.fold.timers import WHOLE_WF_RUN, ArmedTimer
 
 RECORDS: Final = {

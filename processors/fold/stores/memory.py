@@ -7,7 +7,8 @@ the cycle collector stops looking at after it has seen it once. 100,000 idle WfR
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from processors.fold.stores.store import FOLD_POSITIONS, THREAD_RUNS, WF_RUN_EXTERNAL_EVENTS, WF_RUNS, Row
+from processors.core.records.topic_names import FOLD_POSITIONS, THREAD_RUNS, WF_RUN_EXTERNAL_EVENTS, WF_RUNS
+from processors.fold.stores.store import Row
 from processors.fold.timers import ArmedTimer
 
 _Pair = tuple[bytes | None, bytes | None]

@@ -23,14 +23,14 @@ import structlog
 
 from processors.core.records.commands import TimerKind
 from processors.core.records.errors import HalterError
-from processors.fold.stores.store import (
+from processors.core.records.topic_names import (
     FOLD_POSITIONS,
+    KEPT_INPUTS,
     THREAD_RUNS,
     WF_RUN_EXTERNAL_EVENTS,
     WF_RUNS,
-    Row,
-    StatePosition,
 )
+from processors.fold.stores.store import Row, StatePosition
 from processors.fold.timers import ArmedTimer
 
 try:
@@ -46,7 +46,7 @@ FORMAT: Final = 3
 ROW, TIMER, META, QUARANTINED = b"r", b"t", b"m", b"q"
 """First bytes of keys."""
 CHECKPOINT, INSTALLATION, POSITION = META + b"checkpoint", META + b"installation", META + b"position"
-TAGS: Final = {WF_RUNS: b"", THREAD_RUNS: b"t", WF_RUN_EXTERNAL_EVENTS: b"e", "kept-inputs": b"k"}
+TAGS: Final = {WF_RUNS: b"", THREAD_RUNS: b"t", WF_RUN_EXTERNAL_EVENTS: b"e", KEPT_INPUTS: b"k"}
 TAGS_OF_OTHERS: Final = tuple(tag for topic, tag in TAGS.items() if topic not in (WF_RUNS, WF_RUN_EXTERNAL_EVENTS))
 TOPICS: Final = {tag: topic for topic, tag in TAGS.items()}
 

@@ -2,18 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from processors.core.records.errors import HalterError
 from processors.core.records.model import ExternalEventKey
-from processors.fold.inputs import OPERATOR_COMMANDS
+from processors.core.records.topic_names import KEPT_INPUTS, OPERATOR_COMMANDS
 from processors.fold.timers import ArmedTimer
-
-WF_RUNS: Final = "wf-runs"
-THREAD_RUNS: Final = "thread-runs"
-WF_RUN_EXTERNAL_EVENTS: Final = "wf-run-external-events"
-KEPT_INPUTS: Final = "kept-inputs"
-FOLD_POSITIONS: Final = "fold-positions"
 
 
 class BrokenState(HalterError):

@@ -17,18 +17,11 @@ from typing import Final, Protocol, TypeAlias, TypeVar, cast
 from processors.codec import Codec, DecodeError
 from processors.codec.records import RECORDS as RECORD_CLASSES
 from processors.core.records.model import ExternalEventKey, Index, KeptInput, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.records.topic_names import OPERATOR_COMMANDS, WF_RUN_EXTERNAL_EVENTS
 from processors.core.rules.engine import new_run
-from processors.fold.inputs import OPERATOR_COMMANDS
 from processors.fold.stores.glance import RECORDS, Glance
 from processors.fold.stores.remembered import Remembered
-from processors.fold.stores.store import (
-    WF_RUN_EXTERNAL_EVENTS,
-    BrokenState,
-    Row,
-    WfRunStore,
-    external_event_row_key,
-    notes_quarantine,
-)
+from processors.fold.stores.store import BrokenState, Row, WfRunStore, external_event_row_key, notes_quarantine
 
 T = TypeVar("T")
 RowRecord: TypeAlias = WfRun | ThreadRun | WfRunExternalEvent | KeptInput

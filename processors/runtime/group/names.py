@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from processors.fold.contract import DEFINITIONS, WF_COMMANDS, FoldFactory, InputRecord
+from processors.core.records.topic_names import DEFINITIONS, WF_COMMANDS
+from processors.fold.contract import FoldFactory, InputRecord
 
 Place = tuple[str, int]
 """A topic's name on the cluster and a partition."""

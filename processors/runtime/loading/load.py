@@ -19,7 +19,8 @@ import structlog
 from confluent_kafka import KafkaException
 
 from processors.codec.registry import RegistryUnavailable
-from processors.fold.contract import WF_COMMANDS, Fold, FoldFactory, SharedDefinitions
+from processors.core.records.topic_names import WF_COMMANDS
+from processors.fold.contract import Fold, FoldFactory, SharedDefinitions
 from processors.fold.stores import BrokenState, StatePosition
 from processors.runtime.group.clients import Clients
 from processors.runtime.group.clock import CLOCK, Clock

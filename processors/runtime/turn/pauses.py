@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from processors.fold.inputs import OPERATOR_COMMANDS, InputRecord
+from processors.core.records.topic_names import OPERATOR_COMMANDS
+from processors.fold.inputs import InputRecord
 
 HELD_MAX: Final = 1_000
 """How many operator commands may wait behind one that broke."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from processors.fold.contract import WF_COMMANDS, Fold
+from processors.core.records.topic_names import WF_COMMANDS
+from processors.fold.contract import Fold
 from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.group.membership import Membership
 from processors.runtime.group.names import Place, ShardTopics

@@ -19,8 +19,9 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from processors.codec.registry import RegistryUnavailable
+from processors.core.records.topic_names import DEFINITION_COMMANDS, OPERATOR_COMMANDS
 from processors.fold.contract import InputRecord, OutputRecord
-from processors.fold.inputs import DEFINITION_COMMANDS, HEADER_PREFIX, INPUT_TOPICS, OPERATOR_COMMANDS, Headers
+from processors.fold.inputs import HEADER_PREFIX, INPUT_TOPICS, Headers
 from processors.runtime.group.calls import KafkaCalls
 from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.group.errors import FoldFailed, OutOfOrder, PositionLost, TurnCannotCommit, in_short
