@@ -18,10 +18,10 @@ REPEAT_SECONDS: Final = 60.0
 
 
 class ClientErrors:
-    """Hears what librdkafka reports beside its calls, which otherwise shows only as a time-out.
+    """Receives the errors that librdkafka reports beside its calls. Otherwise they would show only as time-outs.
 
-    Logs each kind of error once a minute at most and keeps the latest that explains something, for
-    `Settings.explaining`. Called from whichever thread polls a client.
+    Logs each kind of error at most once a minute, and keeps the latest one that explains something for
+    `Settings.explaining`. librdkafka calls it in the thread that polls the client.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,9 +31,9 @@ class ClientErrors:
         self._log = structlog.get_logger("halter.kafka")
 
     def __call__(self, error: KafkaError) -> None:
-        """Be a client's `error_cb`."""
+        """Take one error; this is a client's `error_cb`."""
         code, now = error.code(), self._clock()
-        # That all brokers are down follows from the reason that came before it, which says more.
+        # "All brokers down" follows another error, which says more.
         if self.latest is None or code != KafkaError._ALL_BROKERS_DOWN:
             self.latest = error
         if now - self._logged.get(code, -REPEAT_SECONDS) < REPEAT_SECONDS:
@@ -43,7 +43,7 @@ class ClientErrors:
 
     @staticmethod
     def sentence(error: KafkaError) -> str:
-        """Say what happened and what to look at."""
+        """Return a sentence that says what happened and what to check."""
         detail = error.str()
         match error.code():
             case KafkaError._AUTHENTICATION | KafkaError.SASL_AUTHENTICATION_FAILED:
@@ -65,15 +65,15 @@ class ClientErrors:
 
 
 class ClientLog:
-    """Takes what librdkafka would write to stderr, in its own form, into our log.
+    """Writes librdkafka's log lines to our log; otherwise they would go to stderr in another form.
 
-    Without what goes to `error_cb` as well: a broker that is away would fill the log.
+    Leaves out those that go to `error_cb` as well: a broker that is away would fill the log with them.
     """
 
     def __init__(self) -> None:
         self._log = structlog.get_logger("librdkafka")
 
     def log(self, level: int, message: str, facility: str, *arguments: object) -> None:
-        """Be a client's `logger`."""
+        """Take one line; this is a client's `logger`."""
         if facility not in {"FAIL", "ERROR"}:
             self._log.log(level, message % (facility, *arguments))

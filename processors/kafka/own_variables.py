@@ -1,4 +1,4 @@
-"""Halter's own settings as variables, HALTER_*: which there are, and what each may be."""
+"""Halter's own environment variables, HALTER_*: their names, and the values that each may have."""
 
 import difflib
 import re
@@ -29,11 +29,11 @@ STORES: Final = ("memory", "rocksdb")
 SINGLE_OBJECT, CONFLUENT = "single-object", "confluent"
 FRAMINGS: Final = (SINGLE_OBJECT, CONFLUENT)
 WITHOUT_REGISTRY: Final = frozenset({"0.1.0"})
-"""Releases whose workers read single-object encoding alone."""
+"""Releases whose workers read single-object encoding only."""
 
 
 def whole_number(name: str, text: str) -> int:
-    """Read a variable of ours that counts something, from 1."""
+    """Read a HALTER_* variable that holds a count of at least 1."""
     if not text.strip().isdecimal() or int(text) < 1:
         raise SettingsError(f"the variable {name}: expected a whole number of at least 1, found '{text}'")
     return int(text)
@@ -52,7 +52,7 @@ def store_settings(env: Mapping[str, str]) -> tuple[str, Path | None]:
 def framing_settings(
     env: Mapping[str, str], properties: Mapping[str, str], sources: Mapping[str, str]
 ) -> tuple[str, bool]:
-    """Read HALTER_FRAMING and HALTER_REGISTER_SCHEMAS, and look whether there is a registry for them."""
+    """Read HALTER_FRAMING and HALTER_REGISTER_SCHEMAS, and check that the registry they need is set."""
     url = f"{REGISTRY_PREFIX}url"
     for key in properties:
         if key.startswith(REGISTRY_PREFIX) and url not in properties:
@@ -83,7 +83,7 @@ def framing_settings(
 
 
 def check_own_variables(env: Mapping[str, str]) -> None:
-    """Refuse a HALTER_* variable that looks like one of ours misspelt: ignoring it would be worse."""
+    """Refuse a HALTER_* variable that looks like a misspelt one. To ignore it would be worse."""
     for name in sorted(env):
         if name.startswith("HALTER_") and name not in VARIABLES:
             close = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85)

@@ -1,6 +1,6 @@
-"""librdkafka properties as users set them: from a file and from variables, and which of them are secret.
+"""Reads librdkafka properties from a file and from variables, and knows which of them are secret.
 
-A line or the value of a variable is never quoted in an error: it may be a secret, or half of one.
+Errors quote neither a line of the file nor the value of a variable: it may be a secret, or half of one.
 """
 
 import re
@@ -25,7 +25,7 @@ NOT_SECRET: Final = re.compile(r"token\.endpoint")
 
 
 def from_file(path: Path) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Read `key=value` lines; empty lines and those that begin with # say nothing."""
+    """Read `key=value` lines. Empty lines and lines that begin with # are skipped."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -35,20 +35,20 @@ def from_file(path: Path) -> Iterator[tuple[str, tuple[str, str]]]:
             continue
         key, equals, value = line.partition("=")
         if not equals or not key.strip():
-            # The line itself stays unprinted: it may be half a secret.
+            # The line is not quoted: it may be half a secret.
             raise SettingsError(f"{path}:{number}: expected `property=value`, found a line without it")
         yield key.strip(), (value.strip(), f"{path}:{number}")
 
 
 def from_variables(env: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Read KAFKA_* variables, except those that are known to be for others."""
+    """Read KAFKA_* variables, except those that are known to belong to other programs."""
     for name, value in sorted(env.items()):
         if name.startswith("KAFKA_") and not OTHERS_VARIABLES.fullmatch(name):
             yield name.removeprefix("KAFKA_").lower().replace("_", "."), (value, f"the variable {name}")
 
 
 def redacted(key: str, value: str) -> str:
-    """Return the value, or a word in its place if the property is a secret."""
+    """Return the value as it may be printed: REDACTED in place of a secret."""
     if key == f"{REGISTRY_PREFIX}url":
         return without_credentials(value)
     return REDACTED if SECRET.search(key) and not NOT_SECRET.search(key) else value

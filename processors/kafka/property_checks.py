@@ -1,7 +1,7 @@
-"""Which librdkafka properties a client of Halter may have: what is the same for every client, and what is refused.
+"""The librdkafka properties that every client of Halter has, and those that a user may not set.
 
-What the engine's guarantees rest on (acks, idempotence, the partitioner, read_committed, commits) is set here for
-everybody. A user's setting that says otherwise is refused with the reason, not overruled in silence.
+The engine's guarantees rest on some properties (acks, idempotence, the partitioner, read_committed, commits). They are
+set here for everybody. A user's setting that says otherwise is refused with the reason, not silently overruled.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from processors.kafka.errors import SettingsError
 
 KNOWN_PROPERTIES: Final = (
-    # Only for hints after a typo; librdkafka knows all of them.
+    # For hints after a typo only; librdkafka knows all properties.
     "bootstrap.servers",
     "client.id",
     "client.rack",
@@ -41,15 +41,15 @@ KNOWN_PROPERTIES: Final = (
 
 ClientKind = Literal["consumer", "producer"]
 Conf = dict[str, Any]
-"""What confluent_kafka's clients take."""
+"""Configuration of a client of confluent_kafka."""
 
 COMMON: Final[Conf] = {
     "client.id": "halter",
-    # Whoever waits for a broker that starts, or comes back, hears of it soon; librdkafka would look every 10 s.
+    # A client notices soon that a broker has started or come back; librdkafka's own value is 10 s.
     "reconnect.backoff.max.ms": 1_000,
 }
 
-# Nobody but topics.yaml makes topics, also where brokers would.
+# Topics are created from topics.yaml only, even where brokers would create them.
 ALWAYS: Final[Conf] = {"allow.auto.create.topics": False}
 ALWAYS_PRODUCER: Final[Conf] = {
     **ALWAYS,
@@ -80,16 +80,18 @@ REASONS: Final[Mapping[str, str]] = {
     "transactional.id": "it is made of the group's name and the worker's slot",
 }
 ALWAYS_MEMBER: Final[Conf] = {"partition.assignment.strategy": "cooperative-sticky"}
-"""For members of the workers' group under the classic protocol alone; others are refused it."""
+"""For members of the workers' group under the classic protocol; the other protocol refuses it."""
 
 TRANSACTION_MS: Final = range(5_000, 60_001)
-"""transaction.timeout.ms: a turn may take seconds, and readers wait for what a dead worker left open."""
+"""Range of transaction.timeout.ms. A turn may take seconds, and readers wait for a transaction that a dead worker left
+open.
+"""
 
 ALIASES: Final[Mapping[str, str]] = {"request.required.acks": "acks"}
 
 
 def check_properties(properties: Mapping[str, str], sources: Mapping[str, str]) -> None:
-    """Refuse what librdkafka does not know or take, and what would break the engine's promises."""
+    """Refuse properties that librdkafka does not know or accept, and those that would break the engine's guarantees."""
     for key, value in properties.items():
         name = ALIASES.get(key, key)
         fixed = {**ALWAYS_PRODUCER, **ALWAYS_CONSUMER, **ALWAYS_MEMBER}.get(name)
@@ -110,7 +112,7 @@ def check_properties(properties: Mapping[str, str], sources: Mapping[str, str]) 
 
 
 def same(name: str, value: str, fixed: Any) -> bool:
-    """Whether a user's value means what we set anyway."""
+    """Return True if a user's value means the same as the fixed one."""
     if fixed is None:
         return False
     synonyms = {"acks": {"all", "-1"}, "true": {"true", "t", "1"}, "false": {"false", "f", "0"}}
@@ -123,9 +125,9 @@ def spelled(value: Any) -> str:
 
 
 def invalid(reason: str, properties: Mapping[str, str], sources: Mapping[str, str]) -> str:
-    """Say which property librdkafka refused, where it was set, and what may have been meant."""
+    """Return a sentence: which property librdkafka refused, where it was set, and which may have been meant."""
     for key, value in properties.items():
-        # It may name the property by another name than the user did; which one it means shows when it is alone.
+        # librdkafka may name the property otherwise than the user did. Trying each alone shows which one it means.
         if "propert" in reason and refusal({key: value}) == reason:
             if "No such configuration property" not in reason:
                 return f"{key} from {sources[key]}: {reason}"
@@ -137,7 +139,7 @@ def invalid(reason: str, properties: Mapping[str, str], sources: Mapping[str, st
 
 
 def refusal(properties: Mapping[str, str]) -> str | None:
-    """Make a client that contacts nobody; return why librdkafka does not want to, None if it does."""
+    """Make a client that contacts nobody. Return librdkafka's reason if it refuses, None if it does not."""
     rest = {key: value for key, value in properties.items() if key != "bootstrap.servers"}
     try:
         Producer({**rest, "logger": Heard()})
@@ -148,7 +150,7 @@ def refusal(properties: Mapping[str, str]) -> str | None:
 
 
 class Heard:
-    """Takes the place of a logger and keeps what a client says about its configuration."""
+    """A logger that keeps what a client says about its configuration."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -160,10 +162,10 @@ class Heard:
 
 @cache
 def is_for(kind: ClientKind, key: str, value: str) -> bool:
-    """Whether a property concerns that kind of client: one file serves them all, as with kcat.
+    """Return True if a property concerns that kind of client. One file serves all kinds, as with kcat.
 
-    librdkafka knows, and says so when a client is made and polled; passing on what concerns only others would
-    have it warn in every process.
+    librdkafka warns about a property of the other kind when a client is made and polled. Such a property is not passed
+    on, or every process would warn.
     """
     if key == "bootstrap.servers":
         return True
@@ -176,5 +178,5 @@ def is_for(kind: ClientKind, key: str, value: str) -> bool:
         else:
             Producer({key: value, "logger": heard}).poll(0)
     except KafkaException:
-        return True  # of no use without others of its family, as with sasl.*: those are for every client
+        return True  # it needs others of its family, as sasl.* do; those are for every client
     return not any("will be ignored by this" in text for text in heard.texts)

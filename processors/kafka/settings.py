@@ -46,14 +46,14 @@ from processors.kafka.topics_file import load_topics
 
 DEFAULT_BOOTSTRAP: Final = "localhost:9092"
 LOOK_SECONDS: Final = 3.0
-"""So long a first answer may take before it is asked whether it was a refusal; longer each time, for slow networks."""
+"""How long `reach` waits for an answer before it looks whether Kafka refused. Doubles each time, for slow networks."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Properties for all clients, and our own settings.
+    """Properties for all clients, and Halter's own settings.
 
-    `properties` holds what the user set; `sources` says of each where it was set.
+    `properties` are those that the user set; `sources` says where each was set.
     """
 
     properties: Mapping[str, str]
@@ -80,10 +80,10 @@ class Settings:
         partitions: int | None = None,
         topics_file: Path | None = None,
     ) -> "Settings":
-        """Put file, variables and flags together and let librdkafka check them. Raises SettingsError.
+        """Put file, variables and flags together and have librdkafka check them. Raises SettingsError.
 
-        `overrides` are properties from flags, None for a flag that was not given. The keyword arguments are
-        flags for our own settings; without one its variable counts.
+        `overrides` are properties from flags, None for a flag that was not given. The keyword arguments are flags
+        for Halter's own settings; where one is not given, its variable counts.
         """
         check_own_variables(env)
         if properties_file is None and env.get("HALTER_PROPERTIES"):
@@ -123,9 +123,9 @@ class Settings:
         return self.properties["bootstrap.servers"]
 
     def codec(self) -> Codec:
-        """Return what writes and reads records here. Where a Schema Registry is set it reads both framings.
+        """Return the codec of this installation. It reads both framings if a Schema Registry is set.
 
-        Raises RegistryNotInstalled and RegistrySettings; nothing is asked yet.
+        Asks the registry nothing yet. Raises RegistryNotInstalled and RegistrySettings.
         """
         schemas, framing = Schemas.load(), None
         if f"{REGISTRY_PREFIX}url" in self.properties:
@@ -156,8 +156,8 @@ class Settings:
     def producer(self, **more: Any) -> Conf:
         """Return the configuration of a Producer.
 
-        `more` is ours, never a user's, and wins: names with '_' for '.', so `linger_ms=0`, or with a `**`
-        mapping as they are.
+        `more` is set by Halter, never by a user, and wins. Names have '_' for '.' (`linger_ms=0`); in a `**` mapping
+        they may stand as they are.
         """
         return self._client("producer", ALWAYS_PRODUCER, more)
 
@@ -182,9 +182,9 @@ class Settings:
         }
 
     def reach(self, client: AdminClient | Producer | Consumer, topic: str, seconds: float) -> None:
-        """Return once Kafka answers a client for the first time. `topic` need not exist.
+        """Return as soon as Kafka answers a client. `topic` need not exist.
 
-        Raises KafkaSilent if it has not within these seconds, KafkaUnavailable as soon as it has refused us.
+        Raises KafkaSilent if it does not answer within these seconds, KafkaUnavailable as soon as it refuses us.
         """
         deadline = time.monotonic() + seconds
         look = LOOK_SECONDS
@@ -193,7 +193,7 @@ class Settings:
                 client.list_topics(topic, timeout=max(0.001, min(look, deadline - time.monotonic())))
                 return
             except KafkaException as exception:
-                client.poll(0)  # tells the reasons
+                client.poll(0)  # calls error_cb with the reasons
                 if exception.args[0].code() not in SILENCE:
                     raise self.explain(exception, "asking for an answer") from exception
                 latest = self.errors.latest
@@ -212,9 +212,9 @@ class Settings:
 
     @contextmanager
     def explaining(self, doing: str, client: AdminClient | Producer | Consumer | None = None) -> Iterator[None]:
-        """Turn a KafkaException of the block into KafkaUnavailable: what we did, where, and why it failed.
+        """Turn a KafkaException of the block into KafkaUnavailable, which says what was done, where, and why it failed.
 
-        The client that the block uses, if given, is asked for the reasons that it has not told yet.
+        `client`, which the block uses, is polled for reasons that it has not reported yet.
         """
         try:
             yield
@@ -224,7 +224,7 @@ class Settings:
             raise self.explain(exception, doing) from exception
 
     def explain(self, exception: KafkaException, doing: str) -> KafkaUnavailable:
-        """Return the error that says what went wrong; a reason that librdkafka reported by itself goes first."""
+        """Return the error that says what went wrong. Prefers a reason that librdkafka reported beside the call."""
         error = exception.args[0]
         reason = ClientErrors.sentence(error) if isinstance(error, KafkaError) else str(error)
         latest = self.errors.latest
@@ -233,7 +233,7 @@ class Settings:
         return KafkaUnavailable(f"{doing} at {self._where} did not succeed: {reason}")
 
     def describe(self) -> dict[str, str]:
-        """Return what is set, secrets redacted, each with its source: for people and for logs."""
+        """Return all settings with their sources, secrets redacted, for people and for logs."""
         own = {"prefix": self.prefix, "environment": self.environment}
         return {
             **{key: value for key, value in own.items() if value},

@@ -1,7 +1,7 @@
-"""Whether a cluster has the topics that topics.yaml wants. Looks only; making it so is `halter topics apply`.
+"""Compares the topics of a cluster with topics.yaml. Changes nothing; `halter topics apply` does.
 
-A worker asks `check` before it folds anything: state that is not compacted or an input that lets producers
-date their records would do damage in silence.
+A worker calls `check` before it folds anything. State that is not compacted, or an input that lets producers date their
+records, would do damage without an error.
 """
 
 import time
@@ -34,14 +34,14 @@ PASSING: Final = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE,
     }
 )
-"""What a cluster says whose broker died, or whose topic was made, a moment ago."""
+"""Errors of a cluster in which a broker died, or a topic was made, a moment ago."""
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class FoundConfig:
-    """A topic's configuration on the cluster. `own` if it was set for this topic, not taken from the broker."""
+    """A configuration of a topic on the cluster. `own`: it was set for this topic, not taken from the broker."""
 
     value: str | None
     own: bool
@@ -58,10 +58,10 @@ class FoundTopic:
 
 
 def patiently(admin: AdminClient, ask: Callable[[float], Answer]) -> Answer:
-    """Ask the cluster again while it cannot answer, TIMEOUT_S in all; `ask` gets the seconds it may take.
+    """Ask the cluster again while it cannot answer, for TIMEOUT_S in all. `ask` is given the seconds that it may take.
 
-    librdkafka sends a request to one broker and waits for that one, which may have died a moment ago. For requests
-    that change nothing. Raises KafkaException.
+    librdkafka sends a request to one broker and waits for that one, which may have died a moment ago. Only for
+    requests that change nothing. Raises KafkaException.
     """
     deadline = time.monotonic() + TIMEOUT_S
     while True:
@@ -71,13 +71,13 @@ def patiently(admin: AdminClient, ask: Callable[[float], Answer]) -> Answer:
             again = exception.args[0].code() in PASSING
             if not again or time.monotonic() >= deadline:
                 raise
-        # It would go on waiting for the same broker until it heard from another one that this one is gone.
+        # Otherwise librdkafka would wait for the same broker until another one tells it that this one is gone.
         with suppress(KafkaException):
             admin.list_topics(timeout=ATTEMPT_S)
 
 
 def find(names: Iterable[str], admin: AdminClient) -> dict[str, FoundTopic]:
-    """Return those of the topics that are there. Raises KafkaException if the cluster does not answer.
+    """Return the topics that exist, by name. Raises KafkaException if the cluster does not answer.
 
     Needs the rights Describe and DescribeConfigs on the topics.
     """
@@ -88,7 +88,7 @@ def find(names: Iterable[str], admin: AdminClient) -> dict[str, FoundTopic]:
 
 
 def find_shapes(names: list[str], admin: AdminClient, seconds: float) -> dict[str, tuple[int, int]]:
-    """Return partitions and replication of the topics that are there."""
+    """Return the number of partitions and the replication of each topic that exists."""
     shapes: dict[str, tuple[int, int]] = {}
     for name, future in admin.describe_topics(TopicCollection(names), request_timeout=seconds).items():
         try:
@@ -102,7 +102,7 @@ def find_shapes(names: list[str], admin: AdminClient, seconds: float) -> dict[st
 
 
 def find_configs(names: Iterable[str], admin: AdminClient, seconds: float) -> dict[str, dict[str, FoundConfig]]:
-    """Return the configuration of topics; without those that are gone by now, or not yet known everywhere."""
+    """Return the configurations of topics, except those that are gone by now or not yet known to every broker."""
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     answers: dict[ConfigResource, Future[Any]] = admin.describe_configs(resources, request_timeout=seconds)
     configs = {}
@@ -121,7 +121,7 @@ def find_configs(names: Iterable[str], admin: AdminClient, seconds: float) -> di
 
 
 def check(topics: Topics, admin: AdminClient) -> list[str]:
-    """Return what keeps a worker from running here, one sentence each; an empty list if nothing does.
+    """Return the problems that keep a worker from running here, a sentence each.
 
     Raises KafkaException if the cluster does not answer.
     """
@@ -130,7 +130,7 @@ def check(topics: Topics, admin: AdminClient) -> list[str]:
 
 
 def other_partitions(topic: Topic, found: int, topics: Topics) -> str:
-    """Say that a topic has another number of partitions than is wanted, and what to do."""
+    """Return a sentence for a topic with another number of partitions than is wanted, and what to do."""
     hint = ""
     if topic.declared_name == OPERATOR_COMMANDS:
         hint = OPERATOR_COMMANDS_HINT
@@ -140,7 +140,7 @@ def other_partitions(topic: Topic, found: int, topics: Topics) -> str:
 
 
 def problems(topic: Topic, found: FoundTopic | None, topics: Topics) -> list[str]:
-    """Return how a topic differs in what the engine relies on."""
+    """Return how a topic differs from what the engine relies on, a sentence each."""
     if found is None:
         return [f"topic '{topic.name}' does not exist: run `halter topics apply`"]
     sentences = []

@@ -1,8 +1,8 @@
-"""The topics of an installation as typed values: which there are, what they are for, who may use them.
+"""The topics of an installation as typed values: their names, what each is for, and who may use them.
 
-Everybody asks for a topic by its role (`topics.wf_events`) and gets its name on the cluster, prefix included. The names
-without the prefix are in `topic_names`. Knows neither YAML nor Kafka clients: `topics_file` reads topics.yaml, and
-whether a cluster agrees with it is `processors.kafka.topic_check`'s and `halter.topics.admin`'s business.
+Everybody asks for a topic by its role (`topics.wf_events`) and gets its name on the cluster, prefix included.
+`topic_names` has the names without the prefix. Knows neither YAML nor Kafka clients: `topics_file` reads topics.yaml,
+and `topic_check` and `halter.topics.admin` compare a cluster with it.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ RECORD_OVERHEAD_BYTES: Final = 65_536
 
 
 class Kind(StrEnum):
-    """What a topic is for. It decides how its records are kept."""
+    """The purpose of a topic. It decides how the topic's records are kept."""
 
     INPUT = "input"
     LOG = "log"
@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What the engine relies on of one topic. `partitions` is None for N, the number of shards."""
+    """The properties of one topic that the engine relies on. `partitions` is None for N, the number of shards."""
 
     kind: Kind
     cleanup: str
@@ -73,13 +73,16 @@ ROLES: Final[Mapping[str, Role]] = {
 }
 TASK_QUEUE: Final = Role(Kind.TASKS, "delete")
 OF_ANOTHER_SHAPE: Final[Mapping[str, tuple[str, ...]]] = {"0.1.0": (OPERATOR_COMMANDS,)}
-"""Release -> topics that it does not read and wants in another shape than today: they keep it while its workers run, or
-one that starts again would refuse to. Workers of today leave them alone so long."""
+"""Release -> topics that it does not read and wants in another shape than today's.
+
+They keep that shape while its workers run; otherwise a worker of it that starts again would refuse to. Workers of today
+do not use them so long.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic as topics.yaml wants it: `name` is the name on the cluster, `configs` are Kafka's."""
+    """One topic as topics.yaml wants it. `name` is the name on the cluster, `configs` are Kafka's."""
 
     name: str
     declared_name: str
@@ -99,10 +102,10 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A principal and what it may do. All names are names on the cluster, wildcards resolved.
+    """A principal and its rights. All names are names on the cluster, wildcards resolved.
 
-    A transactional id or group that ends in `*` stands for all that begin so. `inspects`: may read the
-    configuration of these topics; `administers`: may create and configure them.
+    A transactional id or group that ends in `*` stands for all that begin so. `inspects`: the topics whose
+    configuration it may read; `administers`: those that it may create and configure.
     """
 
     name: str
@@ -118,9 +121,9 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """All topics: by role the name on the cluster (`str`), in `all` what else topics.yaml says of them.
+    """All topics of an installation. A field per role has the name on the cluster; `all` has the rest of topics.yaml.
 
-    `partitions` is N, the number of shards. `group` is complete: the prefix is in it.
+    `partitions` is N, the number of shards. `group` includes the prefix.
     """
 
     wf_commands: str
@@ -149,23 +152,23 @@ class Topics:
 
     @property
     def inputs(self) -> tuple[str, str, str]:
-        """The co-partitioned inputs of the fold that are not for operators, in a fixed order."""
+        """The co-partitioned inputs of the fold, without `operator-commands`, in a fixed order."""
         return (self.wf_commands, self.external_events, self.task_reports)
 
     @property
     def state(self) -> tuple[str, str, str, str, str]:
-        """The co-partitioned state topics: what a shard is restored from."""
+        """The co-partitioned state topics, from which a shard is restored."""
         return (self.wf_runs, self.thread_runs, self.wf_run_external_events, self.kept_inputs, self.fold_positions)
 
     def __getitem__(self, name: str) -> Topic:
-        """Return the topic of that name on the cluster; KeyError if topics.yaml has none such."""
+        """Return the topic with that name on the cluster. Raises KeyError if topics.yaml has none."""
         for topic in self.all:
             if topic.name == name:
                 return topic
         raise KeyError(name)
 
     def task_queue(self, queue: str | None = None) -> str:
-        """Return the topic of a named task queue, of the default queue for None or an empty name."""
+        """Return the topic of a named task queue; that of the default queue for None or an empty name."""
         if not queue:
             return self.task_requests
         try:
@@ -179,9 +182,9 @@ class Topics:
 
     @property
     def reader_group(self) -> str:
-        """The group of those who read partitions of their choice and commit nothing.
+        """The group of readers that choose their partitions and commit nothing.
 
-        librdkafka wants a group from them as well, and asks for the right to it.
+        librdkafka wants a group from them as well, and Kafka checks their right to it.
         """
         return f"{self.group}-reader"
 
@@ -191,21 +194,21 @@ class Topics:
         return f"{self.group}-tasks"
 
     def transactional_id(self, slot: int | str) -> str:
-        """Return the transactional id of the worker process in that slot."""
+        """Return the transactional id of the worker process with that slot."""
         return f"{self.group}-{slot}"
 
     def beside(self, release: str) -> "Topics":
-        """Return those that workers may use while workers of a release run beside them."""
+        """Return the topics that workers may use while workers of a release run beside them."""
         left_alone = OF_ANOTHER_SHAPE.get(release, ())
         return replace(self, all=tuple(topic for topic in self.all if topic.declared_name not in left_alone))
 
     @property
     def message_bytes_max(self) -> int:
-        """The largest `max.message.bytes` of all: what a producer that writes everywhere must be allowed."""
+        """The largest `max.message.bytes` of all topics. A producer that writes to all of them must allow as much."""
         return max(topic.message_bytes_max for topic in self.all)
 
     @property
     def output_bytes_max(self) -> int:
-        """The largest value that fits into every topic that workers write to besides their inputs."""
+        """The size in bytes of the largest value that fits into every topic which workers write to, inputs aside."""
         outputs = (topic.message_bytes_max for topic in self.all if topic.kind is not Kind.INPUT)
         return min(outputs) - RECORD_OVERHEAD_BYTES

@@ -24,7 +24,7 @@ LEGAL_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def load_topics(path: Path | None = None, prefix: str = "", partitions: int | None = None) -> Topics:
-    """Read and check topics.yaml; the one that Halter carries if no path is given.
+    """Read and check topics.yaml, the one that comes with Halter if no path is given.
 
     `partitions` replaces N. Raises TopicsFileError with file, line and field.
     """
@@ -37,7 +37,7 @@ def load_topics(path: Path | None = None, prefix: str = "", partitions: int | No
 
 
 class TopicsFile:
-    """Turns the text of a topics.yaml into Topics. One use."""
+    """Turns the text of a topics.yaml into Topics. Used once."""
 
     def __init__(self, file: Path, prefix: str, partitions: int | None) -> None:
         if prefix and not LEGAL_NAME.fullmatch(prefix):
@@ -129,7 +129,7 @@ class TopicsFile:
 
     @staticmethod
     def _check_role(role: Role, topic: Field, configs: Mapping[str, Field]) -> None:
-        """Refuse what would lose records or state, or let shards of different topics part."""
+        """Refuse a topic that would lose records or state, or would not be partitioned like the others."""
         kind = topic.child("kind")
         if kind.text() != role.kind:
             raise kind.wrong(f"'{role.kind}', which is what this topic is")
@@ -186,7 +186,7 @@ class TopicsFile:
             )
 
     def _matching(self, field: Field, declared: Mapping[str, Topic]) -> tuple[str, ...]:
-        """Names on the cluster of the topics that a list names; each once, in the file's order of topics."""
+        """Return the names on the cluster of the topics that a list names: each once, in the order of the file."""
         wanted = set()
         for item in field.texts():
             pattern = item.text()

@@ -1,6 +1,6 @@
-"""YAML as fields that know their place, so that what is wrong in topics.yaml is named with file, line and field.
+"""YAML as fields that know where they stand, so that a problem in topics.yaml is named with file, line and field.
 
-Aliases count for what they stand for, in values, levels and bytes of text: no small file becomes a large one.
+An alias counts as much as it stands for, in values, levels and bytes of text, so no small file becomes a large one.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ FOUND_LENGTH_MAX: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A value of the file and where it stands, so that whatever is wrong with it can be found."""
+    """A value of the file, and its place for messages."""
 
     file: Path
     line: int
@@ -32,14 +32,14 @@ class Field:
     value: object
 
     def wrong(self, expected: str) -> TopicsFileError:
-        """Say what was expected here; the caller raises it."""
+        """Return the error that says what was expected here; the caller raises it."""
         found = {dict: "a mapping", list: "a list", type(None): "nothing"}.get(type(self.value))
         return TopicsFileError(
             f"{self.file}:{self.line}: {self.name}: expected {expected}, found {found or _shown(self.value)}"
         )
 
     def mapping(self, allowed: frozenset[str] | None = None) -> "dict[str, Field]":
-        """Return the fields below this one; refuse those that are not allowed."""
+        """Return the fields of this mapping. Refuses a field that is not allowed."""
         if not isinstance(self.value, dict):
             raise self.wrong("a mapping")
         fields: dict[str, Field] = self.value
@@ -52,7 +52,7 @@ class Field:
         return fields
 
     def child(self, key: str) -> "Field":
-        """Return a field that must be there."""
+        """Return a field that is required."""
         fields = self.mapping()
         if key not in fields:
             raise TopicsFileError(f"{self.file}:{self.line}: {self.name}: '{key}' is missing")
@@ -95,14 +95,14 @@ def _shown(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a node becomes when its aliases are written out."""
+    """The size of a node once its aliases are written out."""
 
     values: int = 1
     text_bytes: int = 0
     depth: int = 1
 
     def around(self, inner: "Size") -> "Size":
-        """With one more value in it."""
+        """Return the size with one more value in it."""
         values, text_bytes = self.values + inner.values, self.text_bytes + inner.text_bytes
         return Size(values, text_bytes, max(self.depth, inner.depth + 1))
 
@@ -124,7 +124,7 @@ class Reader(yaml.SafeLoader):
         return self._field(node, "")
 
     def _check_size(self, root: yaml.Node) -> None:
-        """Refuse a file that becomes large or endless, before anything is made of it: aliases are one node here."""
+        """Refuse a file that would become large or endless, before fields are made: here an alias is still one node."""
         sizes: dict[int, Size] = {}
         begun: set[int] = set()
         nodes = [root]
@@ -172,12 +172,12 @@ class Reader(yaml.SafeLoader):
         return Field(self.file, node.start_mark.line + 1, name or "the file", value)
 
     def _fields(self, node: yaml.MappingNode, name: str) -> dict[str, Field]:
-        """Resolve `<<`, whose keys give way to the mapping's own; any other key may stand once."""
+        """Resolve `<<`, whose keys yield to the mapping's own. Any other key may occur once."""
         own: dict[str, int] = {}
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self._refused(key_node, "a key that is text, found a list or a mapping")
-            # What an alias leads to may be flattened already: there both keys stand, and the last one counts.
+            # The target of an alias may be flattened already. It then has both keys, and the last one counts.
             if key_node.tag == "tag:yaml.org,2002:merge" or id(node) in self.flattened:
                 continue
             line = key_node.start_mark.line + 1
@@ -192,7 +192,7 @@ class Reader(yaml.SafeLoader):
         for key_node, value_node in node.value:
             key = str(key_node.value)
             field = self._field(value_node, f"{name}.{key}" if name else key)
-            # A mapping begins a line below its key: the key's line is where people look.
+            # A mapping begins a line below its key, but people look at the key's line.
             fields[key] = Field(self.file, key_node.start_mark.line + 1, field.name, field.value)
         return fields
 

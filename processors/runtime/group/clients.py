@@ -1,5 +1,5 @@
 """The runtime's Kafka clients: which there are and how they are set. Whatever the user set wins over what is only
-a default here; what correctness rests on is set by `processors.kafka.settings` for everybody.
+a default here; what correctness rests on is set by `processors.kafka.property_checks` for everybody.
 """
 
 from collections.abc import Callable
