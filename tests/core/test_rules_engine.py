@@ -6,7 +6,7 @@ import pytest
 
 from processors.core.records.commands import DeleteWfRun, ResumeWfRun, RunWf, StopWfRun, TimerFired, TimerKind
 from processors.core.records.events import ExternalEventPosted, Ignored, Rejected, RejectionCode, ThreadFailed
-from processors.core.records.failures import INTERNAL_ERROR
+from processors.core.records.failures import INTERNAL_ERROR, VAR_SUB_ERROR
 from processors.core.records.model import FAILED, Status
 from processors.core.rules.context import Limits
 from processors.core.rules.decide import EARLY
@@ -133,6 +133,41 @@ def test_a_timer_that_was_never_armed_is_ignored(changed: dict[str, int]) -> Non
 
 def test_a_timer_for_nothing_is_ignored() -> None:
     given("timers").when(TimerFired(RUN_ID, 0, 0, 0, TimerKind.SLEEP, START_MS)).then_nothing()
+
+
+SLEEP = """
+    wf_specs:
+      - name: small
+        entrypoint: main
+        threads:
+          main:
+            variables: {n: {type: INT, required: true}}
+            nodes:
+              start: {kind: ENTRYPOINT, next: nap}
+              nap: {kind: SLEEP, seconds: {var: n}, next: end}
+              end: {kind: EXIT}
+    """
+THOUSAND_YEARS_S = 31_622_400_000
+
+
+# (rule durations-are-bounded)
+@pytest.mark.parametrize(
+    ("seconds", "status"),
+    [
+        (0, Status.COMPLETED),
+        (THOUSAND_YEARS_S, Status.RUNNING),
+        (THOUSAND_YEARS_S + 1, Status.ERROR),
+        (-1, Status.ERROR),
+    ],
+)
+def test_a_sleep_takes_0_seconds_to_a_thousand_years(seconds: int, status: Status) -> None:
+    history = given(SLEEP).when(replace(RUN, variables={"n": seconds}))
+    assert history.run.status is status
+    if status is Status.ERROR:
+        history.then_among_others("ThreadFailed")
+        failure = history.thread(0).failure
+        assert failure is not None
+        assert failure.name == VAR_SUB_ERROR
 
 
 # (rule command-id-decided-once)

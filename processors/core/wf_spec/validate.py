@@ -186,7 +186,7 @@ def check_document(document: object, registered: RegisteredDefs | None) -> tuple
     return (None if problems else wf_spec), problems
 
 
-# (rule all-problems-reported)
+# (rules all-problems-reported, wf-spec-is-checked)
 def examine(document: object, registered: RegisteredDefs | None) -> tuple[WfSpec | None, list[DocumentProblem]]:
     """As `check_document`, with the WfSpec as far as it could be read also where something is wrong."""
     wf_spec, problems = read_as_far_as_possible(document)
