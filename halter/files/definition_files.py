@@ -12,7 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from halter.files.scenario_document import DEFINITION_FIELDS, DefinitionPlace, read_definitions, wf_spec_command
+from halter.files.definitions_document import (
+    DEFINITION_FIELDS,
+    DefinitionSource,
+    read_definitions,
+    wf_spec_command,
+)
 from halter.files.yaml_files import NO_YAML, Problem, UnreadableFile, YamlFile, read_yaml
 from processors.core.records.commands import DefinitionCommand, PutWfSpec
 from processors.core.records.errors import HalterError
@@ -101,12 +106,12 @@ class Files:
 
 
 def written(
-    commands: Iterable[DefinitionCommand], places: Iterable[DefinitionPlace], file: YamlFile, named: Files
+    commands: Iterable[DefinitionCommand], sources: Iterable[DefinitionSource], file: YamlFile, named: Files
 ) -> list[Written]:
     """Definitions with where they stand: in the document, or in a file that it names."""
     return [
-        Written(command, file if place.file is None else named[place.file], place.path)
-        for command, place in zip(commands, places, strict=True)
+        Written(command, file if source.file is None else named[source.file], source.path)
+        for command, source in zip(commands, sources, strict=True)
     ]
 
 
@@ -186,11 +191,11 @@ def _read(path: Path) -> CheckedFile:
     if not isinstance(file.data, Mapping) or file.data.keys().isdisjoint(DEFINITION_FIELDS):
         checked.definitions = [Written(wf_spec_command(file.data), file, ())]
         return checked
-    commands, places, problems = read_definitions(file.data, named.load)
+    commands, sources, problems = read_definitions(file.data, named.load)
     checked.problems += [file.problem(problem.path, str(problem), problem.code) for problem in problems]
     # What is wrong in its form is no definition to check others by.
     wrong = {problem.path[:2] for problem in problems}
-    checked.definitions = [it for it in written(commands, places, file, named) if it.path[:2] not in wrong]
+    checked.definitions = [it for it in written(commands, sources, file, named) if it.path[:2] not in wrong]
     return checked
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from halter.files.definition_files import Files, Written, refusals, written
-from halter.files.scenario_document import DEFINITION_FIELDS, Scenario, read_scenario
+from halter.files.definitions_document import DEFINITION_FIELDS
+from halter.files.scenario import Scenario
+from halter.files.scenario_document import read_scenario
 from halter.files.yaml_files import Problem, UnreadableFile, YamlFile, read_yaml
 from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine
@@ -99,7 +101,7 @@ def read_file(path: Path) -> ScenarioFile:
         placed = [file.problem(problem.path, str(problem), problem.code) for problem in problems]
         placed.sort(key=lambda problem: (problem.line, problem.column))
         return ScenarioFile(file, None, FileVerdict(file.file, None, 0, placed))
-    definitions = written(scenario.definitions, scenario.places, file, named)
+    definitions = written(scenario.definitions, scenario.sources, file, named)
     return ScenarioFile(file, scenario, definitions=definitions)
 
 

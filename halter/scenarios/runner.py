@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol, assert_never
 
-from halter.files.scenario_document import (
+from halter.files.scenario import (
     ABSENT,
     Action,
     Clock,
@@ -20,7 +20,7 @@ from halter.files.scenario_document import (
     Expect,
     ExpectEvents,
     ExpectRejected,
-    Put,
+    Post,
     Report,
     Scenario,
     Step,
@@ -112,7 +112,7 @@ def run(scenario: Scenario, engine: Engine, definitions: DefinitionLookup) -> Ve
 def _records_from(steps: Sequence[Step], number: int) -> Iterator[Command]:
     """Yield the records from one step on, up to the next step of another kind: an engine may take them at once."""
     for step in islice(steps, number, None):
-        if not isinstance(step.does, Put):
+        if not isinstance(step.does, Post):
             return
         yield step.does.command
 
@@ -195,9 +195,9 @@ class _Runner:
 
     def _act(self, action: Action, records: Iterable[Command]) -> None:
         match action:
-            case Put() if self._ahead:
+            case Post() if self._ahead:
                 self._ahead -= 1
-            case Put():
+            case Post():
                 together = [self._typed(command) for command in records]
                 self._engine.put_all(together)
                 self._ahead = len(together) - 1

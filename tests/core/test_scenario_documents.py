@@ -1,5 +1,8 @@
-"""What is wrong with a scenario document is said before anything runs: all of it, each with its place."""
+"""Everything that is wrong with a scenario document is reported before anything runs, each problem with its place."""
 
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 
 from halter.files import scenario_document as document
 from halter.files.scenario_document import read_scenario
+from halter.files.yaml_files import parse_yaml
 from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import Verdict, run
@@ -154,6 +158,54 @@ def test_keys_of_payloads_are_text_as_in_json() -> None:
 @given(st.text(min_size=1, max_size=256))
 def test_a_halt_reason_may_name_an_id_with_any_character(event_id: str) -> None:
     assert problems_of(of_thread(halt_reasons=[f"PENDING_INTERRUPT({event_id})"])) == []
+
+
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=3) | st.text("ab.{n}", min_size=50, max_size=70),
+    st.sampled_from(["absent", "ABSENT", "RUNNING", "STR", "+5s", "1.2", "gone.yaml", "Halt", "PENDING_INTERRUPT(e)"]),
+    st.sampled_from([[], {}, [1], {1: 2, "1": 3}, {"crash": None}]),
+    st.just({"repeat": {"times": 2, "steps": [{"clock": "+{n}s"}]}}),
+)
+
+
+@cache
+def whole_scenarios() -> list[Any]:
+    """Return the documents of some scenarios, of all kinds of steps and expectations."""
+    return [parse_yaml(path.read_text(), path.name).data for path in sorted(SCENARIOS.glob("[A-H]*.yaml"))]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the place of every part of a document."""
+    yield path
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, part in parts:
+        yield from places(part, (*path, step))
+
+
+def changed(value: Any, path: tuple[Any, ...], part: Any) -> Any:
+    """Return a document with another value at a place."""
+    if not path:
+        return part
+    first, *rest = path
+    copy = value.copy()
+    copy[first] = changed(copy[first], tuple(rest), part)
+    return copy
+
+
+@given(st.data())
+def test_a_scenario_with_any_part_changed_is_read_or_each_of_its_problems_has_a_place(data: st.DataObject) -> None:
+    document = data.draw(st.sampled_from(whole_scenarios()))
+    document = changed(document, data.draw(st.sampled_from([*places(document)])), data.draw(ODD))
+    scenario, problems = read_scenario(document, no_files)
+    assert (scenario is None) == bool(problems)
+    there = {tuple(map(str, path)) for path in places(document)}
+    for problem in problems:
+        assert tuple(map(str, problem.path)) in there, problem
 
 
 def verdict_of(*steps: Any) -> Verdict:

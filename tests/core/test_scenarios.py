@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from halter.files.scenario_document import Clock, Crash, Put, Report, Scenario, Step, read_scenario
+from halter.files.scenario import Clock, Crash, Post, Report, Scenario, Step
+from halter.files.scenario_document import read_scenario
 from halter.files.yaml_files import read_yaml
 from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine
@@ -48,7 +49,7 @@ def test_a_crash_before_each_step_changes_nothing(document: Path) -> None:
     scenario = _read(document)
     steps: list[Step] = []
     for step in scenario.steps:
-        if isinstance(step.does, Put | Report | Clock):
+        if isinstance(step.does, Post | Report | Clock):
             steps.append(Step(step.path, Crash(), step.round))
         steps.append(step)
     verdict = _verdict(replace(scenario, steps=steps))

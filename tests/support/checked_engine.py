@@ -1,6 +1,6 @@
 """The engine in memory with everything checked after each command: for scenarios and random commands."""
 
-from halter.files.scenario_document import Scenario
+from halter.files.scenario import Scenario
 from halter.scenarios.comparison import difference
 from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine

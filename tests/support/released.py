@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from halter.files.scenario_document import Scenario, read_scenario
+from halter.files.scenario import Scenario
+from halter.files.scenario_document import read_scenario
 from halter.files.yaml_files import read_yaml
 from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine

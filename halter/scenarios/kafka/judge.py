@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from halter.files.scenario_document import Crash, Scenario
+from halter.files.scenario import Crash, Scenario
 from halter.scenarios.kafka.engine import Buried, NoOutcome
 from halter.scenarios.kafka.sandbox import Sandbox
 from halter.scenarios.kafka.workers import WorkerEnded, Workers

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from halter.client import Client
-from halter.files.scenario_document import Scenario
+from halter.files.scenario import Scenario
 from halter.scenarios.kafka.engine import KafkaEngine
 from halter.scenarios.kafka.view import View
 from halter.scenarios.kafka.workers import WorkerProcess, Workers
