@@ -19,7 +19,7 @@ from typing import Any
 from bench.restore import Bench
 from bench.wf_specs import wf_run_id
 from processors.core.records.model import ExternalEventStatus, WfRunExternalEvent
-from processors.fold.stores.store import external_event_row_key
+from processors.fold.rows import external_event_row_key
 
 REMEMBERED = (10, 100, 1_000, 10_000)
 WF_RUNS = 4

@@ -56,17 +56,14 @@ from processors.core.records.events import (
 from processors.core.records.model import (
     NO_INCARNATION,
     ExternalEventKey,
-    KeptInput,
     PendingInterrupt,
     Status,
-    ThreadRun,
     ThreadType,
     WfRun,
-    WfRunExternalEvent,
 )
 from processors.core.rules.engine import new_run, replay
 from processors.fold.inputs import partition_key
-from processors.fold.stores import put_kept
+from processors.fold.rows import RowRecord, assemble
 from processors.kafka.partitioner import partition_of
 from processors.kafka.topics import Topics
 
@@ -213,21 +210,6 @@ def external_events_needed_by(event: Event) -> list[ExternalEventKey]:
             assert_never(event)
 
 
-def assemble(
-    wf_run_id: str,
-    row: WfRun | None,
-    threads: Iterable[ThreadRun],
-    external_events: Iterable[WfRunExternalEvent],
-    kept_inputs: Iterable[KeptInput] = (),
-) -> WfRun | None:
-    """Put the rows of a WfRun together; None if there are none."""
-    run = new_run(wf_run_id) if row is None else row
-    run.threads = {thread.number: thread for thread in sorted(threads, key=lambda thread: thread.number)}
-    run.external_events = {event.key: event for event in sorted(external_events, key=lambda event: event.posted_offset)}
-    put_kept(run, sorted(kept_inputs, key=lambda kept: kept.number))
-    return run if run.exists or run.external_events or run.quarantined_ms is not None else None
-
-
 class WfRunReader:
     """Finds what belongs to one WfRun id."""
 
@@ -253,20 +235,18 @@ class WfRunReader:
     def _rows(self, wf_run_id: str) -> WfRun | None:
         own = wf_run_id.encode()
         below = own + b"/"
-        row = None
-        for found in self._latest(self._topics.wf_runs, own, lambda key: key == own).values():
-            assert isinstance(found, WfRun)
-            row = found
-        threads = self._latest(self._topics.thread_runs, own, lambda key: key.startswith(below))
-        events = self._latest(self._topics.wf_run_external_events, own, lambda key: key.startswith(below))
-        kept = self._latest(self._topics.kept_inputs, own, lambda key: key.startswith(below))
-        return assemble(
-            wf_run_id,
-            row,
-            [thread for thread in threads.values() if isinstance(thread, ThreadRun)],
-            [event for event in events.values() if isinstance(event, WfRunExternalEvent)],
-            [kept_input for kept_input in kept.values() if isinstance(kept_input, KeptInput)],
-        )
+        topics = self._topics
+        found = [
+            self._latest(topics.wf_runs, own, lambda key: key == own),
+            self._latest(topics.thread_runs, own, lambda key: key.startswith(below)),
+            self._latest(topics.wf_run_external_events, own, lambda key: key.startswith(below)),
+            self._latest(topics.kept_inputs, own, lambda key: key.startswith(below)),
+        ]
+        rows = []
+        for row in (row for of_topic in found for row in of_topic.values()):
+            assert isinstance(row, RowRecord)
+            rows.append(row)
+        return assemble(wf_run_id, rows)
 
     def _latest(self, topic: str, wf_run_id: bytes, wanted: Callable[[bytes], bool]) -> dict[bytes, object]:
         """Key -> latest row, without those that are gone. Only rows that are wanted are decoded."""

@@ -14,11 +14,10 @@ This module uses nothing that was counted while the demo ran. It knows the topic
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import Message
 
-from halter.client.inspection import assemble
 from halter.client.reading import FROM_THE_START, PartitionReader
 from halter.demo.feed import RecordAddress
 from halter.demo.watch import dead_letter_headers, source_of
@@ -38,6 +37,7 @@ from processors.core.records.model import NO_INCARNATION, ThreadRun, WfRun, WfRu
 from processors.core.records.topic_names import DEAD_LETTERS, DEFINITION_COMMANDS, WF_EVENTS
 from processors.core.rules.engine import new_run, replay
 from processors.core.rules.evolve import index_of
+from processors.fold.rows import RowRecord, assemble
 from processors.kafka.topics import Topics
 
 PROBLEMS_KEPT: Final = 20
@@ -127,7 +127,7 @@ class LedgerReader:
         self._reader, self._topics, self._codec = reader, topics, codec
         self._ledger = Ledger()
         self._requests: Counter[Attempt] = Counter()
-        self._rows: dict[str, list[Any]] = {}
+        self._rows: dict[str, list[RowRecord]] = {}
         self._positions: dict[int, FoldPosition] = {}
 
     def read(self) -> Ledger:
@@ -262,14 +262,7 @@ class LedgerReader:
         return check
 
     def _differs(self, wf_run_id: str) -> str | None:
-        rows = self._rows.get(wf_run_id, [])
-        row = next((it for it in rows if isinstance(it, WfRun)), None)
-        kept = assemble(
-            wf_run_id,
-            row,
-            (it for it in rows if isinstance(it, ThreadRun)),
-            (it for it in rows if isinstance(it, WfRunExternalEvent)),
-        )
+        kept = assemble(wf_run_id, self._rows.get(wf_run_id, []))
         try:
             replayed = replay(self._ledger.histories.get(wf_run_id, []), new_run(wf_run_id))
         except Exception as error:  # noqa: BLE001  a log that is wrong may break it anywhere

@@ -47,15 +47,11 @@ from processors.core.records.topic_names import (
     DEFINITIONS,
     EXTERNAL_EVENTS,
     FOLD_POSITIONS,
-    KEPT_INPUTS,
     OPERATOR_COMMANDS,
     SHARD_STATE,
     TASK_REPORTS,
-    THREAD_RUNS,
     WF_COMMANDS,
     WF_EVENTS,
-    WF_RUN_EXTERNAL_EVENTS,
-    WF_RUNS,
     task_requests_of,
 )
 from processors.core.rules.context import Context, Limits
@@ -75,8 +71,8 @@ from processors.fold.inputs import (
 )
 from processors.fold.operator_commands import OperatorFold, what_came
 from processors.fold.outputs import OutputRecord, check_sizes
+from processors.fold.rows import changed_rows, has_rows
 from processors.fold.stores import BrokenState, Glance, MemoryStore, Row, StateFiles, WfRuns, WfRunStore
-from processors.fold.stores.store import external_event_row_key
 from processors.fold.timers import ArmedTimer, Timers
 
 DEFINITION_PARTITION = 0
@@ -539,44 +535,16 @@ class ShardFold:
         return OutputRecord(topic, self._partition, key.encode(), value)
 
     def _write_rows(self, run: WfRun, outputs: list[OutputRecord]) -> None:
-        """The rows that differ, each once: what is gone goes first, since a deleted id may be in use again."""
-        changes, wf_run_id = run.changes, run.wf_run_id
-        for thread in changes.left:
-            key = f"{wf_run_id}/{thread.number}"
-            if not changes.deleted:
-                outputs.append(self._row(THREAD_RUNS, key, thread))
-            outputs.append(self._row(THREAD_RUNS, key, None))
-            self._timers.disarm(wf_run_id, thread.number)
-        for forgotten in changes.forgotten:
-            key = external_event_row_key(wf_run_id, forgotten)
-            outputs.append(self._row(WF_RUN_EXTERNAL_EVENTS, key, None))
-        for changed_event in sorted(changes.external_events):
-            key = external_event_row_key(wf_run_id, changed_event)
-            outputs.append(self._row(WF_RUN_EXTERNAL_EVENTS, key, run.external_events[changed_event]))
-        changed = []
-        for number in sorted(changes.threads):
-            thread = run.threads[number]
-            changed.append(thread)
-            outputs.append(self._row(THREAD_RUNS, f"{wf_run_id}/{number}", thread))
-        if changes.decided or changes.kept:
-            outputs.extend(self._row(KEPT_INPUTS, kept.row_key, None) for kept in changes.decided)
-            outputs.extend(self._row(KEPT_INPUTS, kept.row_key, kept) for kept in changes.kept)
-        if run.exists:
-            outputs.append(self._row(WF_RUNS, wf_run_id, run))
-            self._timers.arm(run, changed)
-        elif self._runs.has_lost_its_row(run):
-            pass  # `kept-inputs` says that it is in quarantine
-        elif run.quarantined_ms is not None:
-            outputs.append(self._row(WF_RUNS, wf_run_id, run))
-        elif changes.deleted or changes.released:
-            outputs.append(self._row(WF_RUNS, wf_run_id, None))
-        if not run.exists:
-            self._timers.arm(run, ())
-        changes.clear()
+        """Write the rows that a turn changed, each once, and drop the WfRun if it has none any more."""
+        wf_run_id = run.wf_run_id
+        for topic, key, record in changed_rows(run, own_row_is_lost=self._runs.has_lost_its_row(run)):
+            outputs.append(self._row(topic, key, record))
+        self._timers.follow(run)
+        run.changes.clear()
         if (run.quarantined_ms is not None) != (wf_run_id in self._quarantined):
             self._note_quarantine(wf_run_id, lasts=run.quarantined_ms is not None)
-        is_empty = not run.exists and not run.external_events
-        if run.quarantined_ms is None and (is_empty or self._runs.broken(wf_run_id) is not None):
+        is_broken = self._runs.broken(wf_run_id) is not None
+        if not has_rows(run) or (is_broken and run.quarantined_ms is None):
             self._runs.remove(wf_run_id)
 
 

@@ -76,6 +76,12 @@ class Timers:
         else:
             self.disarm(run.wf_run_id, WHOLE_WF_RUN)
 
+    def follow(self, run: WfRun) -> None:
+        """Arm and disarm the timers of the threads that a turn changed, as `run.changes` has them."""
+        for thread in run.changes.left:
+            self.disarm(run.wf_run_id, thread.number)
+        self.arm(run, [run.threads[number] for number in sorted(run.changes.threads)] if run.exists else ())
+
     def disarm(self, wf_run_id: str, thread: int) -> None:
         """Drop the timer of a thread, if it has one."""
         timer = self._slots.pop((wf_run_id, thread), None)

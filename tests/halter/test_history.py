@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from halter.client.inspection import History, assemble, external_events_needed_by
+from halter.client.inspection import History, external_events_needed_by
 from halter.files.definition_files import read_definition_file
 from halter.scenarios.comparison import difference
 from halter.show import history, wf_run_text
@@ -34,6 +34,7 @@ from processors.core.records.events import (
 )
 from processors.core.records.model import Status, ThreadRun, ThreadType, WfRun, WfRunExternalEvent
 from processors.core.rules.evolve import index_of
+from processors.fold.rows import assemble
 from tests.support.records import filled
 from tests.support.shard_rig import ShardRig
 
@@ -75,12 +76,7 @@ class CartRig(ShardRig):
 
     def rows(self) -> WfRun | None:
         rows = [self.codec.decode(value) for table in self.tables.values() for value in table.values()]
-        return assemble(
-            "c1",
-            next((row for row in rows if isinstance(row, WfRun)), None),
-            [row for row in rows if isinstance(row, ThreadRun)],
-            [row for row in rows if isinstance(row, WfRunExternalEvent)],
-        )
+        return assemble("c1", [row for row in rows if isinstance(row, WfRun | ThreadRun | WfRunExternalEvent)])
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 # Public names that its type hints forget.
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from halter.client.inspection import assemble
 from processors.codec import Codec
 from processors.core.records.commands import TimerFired
 from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, TaskRequest
 from processors.core.records.model import ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.records.topic_names import DEFINITION_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, WF_COMMANDS
 from processors.fold.definitions_view import DefinitionsView
+from processors.fold.rows import assemble
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 
@@ -128,12 +128,10 @@ class View:
 
     def wf_run(self, wf_run_id: str) -> WfRun | None:
         """Return a WfRun assembled from its rows; None if there are none."""
-        return assemble(
-            wf_run_id,
-            self._rows.get(wf_run_id),
-            self._threads.get(wf_run_id, {}).values(),
-            self._external_events.get(wf_run_id, {}).values(),
-        )
+        own = self._rows.get(wf_run_id)
+        threads = self._threads.get(wf_run_id, {}).values()
+        events = self._external_events.get(wf_run_id, {}).values()
+        return assemble(wf_run_id, [*([] if own is None else [own]), *threads, *events])
 
     def wf_runs(self) -> Iterable[WfRun]:
         """Yield all WfRuns."""

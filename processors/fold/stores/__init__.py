@@ -9,7 +9,7 @@ undo something: a shard whose turn was aborted is dropped, with what it had not 
 from processors.fold.stores.glance import Glance
 from processors.fold.stores.memory import MemoryStore
 from processors.fold.stores.store import BrokenState, Row, StateFiles, StatePosition, WfRunStore
-from processors.fold.stores.wf_runs import WfRuns, put_kept
+from processors.fold.stores.wf_runs import WfRuns
 
 __all__ = [
     "BrokenState",
@@ -20,5 +20,4 @@ __all__ = [
     "StatePosition",
     "WfRunStore",
     "WfRuns",
-    "put_kept",
 ]

@@ -11,18 +11,14 @@ from typing import Any, Final, NamedTuple
 from processors.codec import Codec, DecodeError
 from processors.core.records.commands import TimerKind
 from processors.core.records.model import NO_INCARNATION, TERMINAL
-from processors.core.records.topic_names import KEPT_INPUTS, THREAD_RUNS, WF_RUN_EXTERNAL_EVENTS, WF_RUNS
+from processors.core.records.topic_names import THREAD_RUNS, WF_RUN_EXTERNAL_EVENTS, WF_RUNS
 from processors.core.rules.context import Limits
+from processors.fold.rows import RECORD_OF
 from processors.fold.stores.store import BrokenState, Row, notes_quarantine
 from processors.fold.timers import WHOLE_WF_RUN, ArmedTimer
 
-RECORDS: Final = {
-    WF_RUNS: "WfRun",
-    THREAD_RUNS: "ThreadRun",
-    WF_RUN_EXTERNAL_EVENTS: "WfRunExternalEvent",
-    KEPT_INPUTS: "KeptInput",
-}
-"""Topic of rows -> the record that its rows are."""
+_NAME_OF: Final = {topic: record.__name__ for topic, record in RECORD_OF.items()}
+"""Topic of rows -> the name of the record that its rows are."""
 
 _OF_WF_RUN: Final = ("incarnation", "wf_spec", "timer", "final_status", "quarantined_ms")
 _OF_QUARANTINE: Final = ("quarantined_ms",)
@@ -97,7 +93,7 @@ class Glance:
             found = self._codec.record_name(row.value)
         except DecodeError as error:
             raise self.broken(row, error) from error
-        if found != RECORDS.get(row.topic):
+        if found != _NAME_OF.get(row.topic):
             raise self.broken(row, f"a {found} does not belong there")
 
     def broken(self, row: Row, why: object) -> BrokenState:
@@ -111,6 +107,6 @@ class Glance:
 
     def _look(self, row: Row, fields: tuple[str, ...]) -> tuple[Any, ...]:
         try:
-            return self._codec.peek(row.value, RECORDS[row.topic], fields)
+            return self._codec.peek(row.value, _NAME_OF[row.topic], fields)
         except DecodeError as error:
             raise self.broken(row, error) from error

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from processors.core.records.errors import HalterError
-from processors.core.records.model import ExternalEventKey
 from processors.core.records.topic_names import KEPT_INPUTS, OPERATOR_COMMANDS
 from processors.fold.timers import ArmedTimer
 
@@ -36,12 +35,6 @@ class StatePosition:
 
     offset: int
     epoch: int | None = None
-
-
-def external_event_row_key(wf_run_id: str, key: ExternalEventKey) -> str:
-    """Return the key of the row of an ExternalEvent."""
-    event_def, event_id = key
-    return f"{wf_run_id}/{event_def}/{event_id}"
 
 
 class StateFiles(Protocol):

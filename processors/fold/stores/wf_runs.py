@@ -9,22 +9,19 @@ Of a WfRun that remembers many ExternalEvents, decoding all would cost milliseco
 rests, their keys stay, with what its index says of them (`Rested`); the rest of it is dropped as that of any other.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol, TypeAlias, TypeVar, cast
+from typing import Final, Protocol, cast
 
 from processors.codec import Codec, DecodeError
-from processors.codec.records import RECORDS as RECORD_CLASSES
-from processors.core.records.model import ExternalEventKey, Index, KeptInput, ThreadRun, WfRun, WfRunExternalEvent
-from processors.core.records.topic_names import OPERATOR_COMMANDS, WF_RUN_EXTERNAL_EVENTS
+from processors.core.records.model import ExternalEventKey, Index, KeptInput, WfRun, WfRunExternalEvent
+from processors.core.records.topic_names import WF_RUN_EXTERNAL_EVENTS
 from processors.core.rules.engine import new_run
-from processors.fold.stores.glance import RECORDS, Glance
+from processors.fold.rows import RECORD_OF, RowRecord, external_event_row_key, wf_run_of
+from processors.fold.stores.glance import Glance
 from processors.fold.stores.remembered import Remembered
-from processors.fold.stores.store import BrokenState, Row, WfRunStore, external_event_row_key, notes_quarantine
-
-T = TypeVar("T")
-RowRecord: TypeAlias = WfRun | ThreadRun | WfRunExternalEvent | KeptInput
+from processors.fold.stores.store import BrokenState, Row, WfRunStore, notes_quarantine
 
 ROWS_HELD: Final = 4_096
 """Rows of a generation, as they were decoded or written: 2,000 small WfRuns, about 8 MB. A large row counts as many."""
@@ -39,7 +36,6 @@ KEYS_KEPT: Final = 200_000
 """
 OLDEST_GOES: Final = 8
 """One in so many WfRuns for which there is no room takes that of those that have rested longest."""
-CLASSES: Final = {topic: RECORD_CLASSES[name] for topic, name in RECORDS.items()}
 
 
 class Attach(Protocol):
@@ -72,7 +68,7 @@ class Reader:
             record = cast("RowRecord", self._codec.decode(row.value))
         except DecodeError as error:
             raise self._glance.broken(row, error) from error
-        if CLASSES.get(row.topic) is not type(record):
+        if RECORD_OF.get(row.topic) is not type(record):
             raise self._glance.broken(row, f"a {type(record).__name__} does not belong there")
         if record.wf_run_id != wf_run_id:
             raise self._glance.broken(row, f"expected one of this WfRun, found one of {record.wf_run_id!r}")
@@ -318,17 +314,7 @@ class WfRuns(Mapping[str, WfRun]):
         return filter(partial(self._reader.is_readable, wf_run_id), rows)
 
     def _joined(self, wf_run_id: str, rows: Iterable[Row]) -> WfRun:
-        records = [self._reader.record(wf_run_id, row) for row in rows]
-        own = next((record for record in records if type(record) is WfRun), None)
-        run = new_run(wf_run_id) if own is None else own
-        threads = [record for record in records if type(record) is ThreadRun]
-        run.threads = {thread.number: thread for thread in in_order(threads, lambda thread: thread.number)}
-        if len(records) > len(threads) + (own is not None):
-            events = [record for record in records if type(record) is WfRunExternalEvent]
-            run.external_events = {event.key: event for event in in_order(events, lambda event: event.posted_offset)}
-            kept = [record for record in records if type(record) is KeptInput]
-            put_kept(run, in_order(kept, lambda kept_input: kept_input.number))
-        return run
+        return wf_run_of(wf_run_id, (self._reader.record(wf_run_id, row) for row in rows))
 
     def __iter__(self) -> Iterator[str]:
         seen = {**self._old, **self._young}
@@ -339,22 +325,6 @@ class WfRuns(Mapping[str, WfRun]):
         return sum(1 for _ in self)
 
 
-def put_kept(run: WfRun, kept: Iterable[KeptInput]) -> None:
-    """Give a WfRun the rows of its kept inputs, in their order."""
-    run.kept_inputs = []
-    for kept_input in kept:
-        if kept_input.topic != OPERATOR_COMMANDS:
-            run.kept_inputs.append(kept_input)
-        elif run.quarantined_ms is None:
-            # It was put into quarantine while its own row could not be read, which may be mended since.
-            run.quarantined_ms = kept_input.timestamp_ms
-
-
 def keys_of(run: WfRun) -> int:
     """How many keys of ExternalEvents are in memory without their rows, or with those that were asked for."""
     return len(run.external_events) if type(run.external_events) is Remembered else 0
-
-
-def in_order(records: list[T], by: Callable[[T], int]) -> list[T]:
-    """Return them in order; most often there is one."""
-    return sorted(records, key=by) if len(records) > 1 else records
