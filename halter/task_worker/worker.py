@@ -35,9 +35,8 @@ from processors.codec import Record
 from processors.core.records.commands import ReportTaskRun, TaskStatus
 from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
-from processors.core.records.names import check_exception_name
+from processors.core.records.names import NAME_LENGTH_MAX, check_exception_name, is_name
 from processors.core.records.values import TellableProblem, Value, check_text
-from processors.core.wf_spec.validate import NAME_LENGTH_MAX, is_name
 
 POLL_SECONDS: Final = 0.1
 UNSETTLED_MAX: Final = 500

@@ -65,7 +65,6 @@ ENUMS: Final[Mapping[str, type[StrEnum]]] = {
     for enum in (
         VariableType,
         commands.AllowedUpdate,
-        commands.AllowedUpdate,
         commands.DefinitionKind,
         commands.TaskStatus,
         commands.TimerKind,

@@ -1,6 +1,7 @@
-"""What may be an id or a name: asked by the rules that refuse a command, and by whoever sends one, before it does.
+"""The forms of ids and names, and what of a command is wrong by itself.
 
-Knows a command alone. What depends on definitions or on the WfRun is for `decide` to say.
+The rules ask before they take a command, and whoever sends one asks before sending it. Knows a command alone: what
+depends on definitions or on the WfRun, `decide` says.
 """
 
 import re
@@ -20,43 +21,57 @@ from processors.core.records.commands import (
 from processors.core.records.failures import is_of_the_engine
 from processors.core.records.values import TellableProblem
 
-WF_RUN_ID = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
-WF_RUN_ID_LENGTH_MAX = 128
+NAME_LENGTH_MAX = 128
+"""Longest id of a WfRun and longest name, in characters. Every link of a chain of causes repeats a failure's name."""
 EVENT_ID_LENGTH_MAX = 256
+NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
+"""The form of what is seen outside: ids of WfRuns, names of definitions, names that an EXIT fails with."""
+NAME_IN_WORDS = f"a name of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last)"
+INNER_NAME = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_]*")
+"""The form of what is seen inside a WfSpec: names of ThreadSpecs, nodes, Variables and inputs."""
 EXCEPTION_NAME = re.compile(r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?")
-"""Of business exceptions that task workers report: `_` too, since their names are those of programs."""
-EXCEPTION_NAME_LENGTH_MAX = 128
-"""Every link of a chain of causes repeats it."""
+"""The form of business exceptions that task workers report: `_` too, since their names are those of programs."""
+
+
+# (rule names-of-definitions)
+def is_name(name: str) -> bool:
+    """Return True if a definition, or a failure of an EXIT, may have this name."""
+    return len(name) <= NAME_LENGTH_MAX and NAME.fullmatch(name) is not None
+
+
+def is_inner_name(name: str) -> bool:
+    """Return True if a ThreadSpec, a node, a Variable or an input may have this name."""
+    return len(name) <= NAME_LENGTH_MAX and INNER_NAME.fullmatch(name) is not None
+
+
+def is_exception_name(name: str) -> bool:
+    """Return True if a business exception that a task worker reports may have this name."""
+    return len(name) <= NAME_LENGTH_MAX and EXCEPTION_NAME.fullmatch(name) is not None
 
 
 # (rule wf-run-id-form)
 def check_wf_run_id(wf_run_id: str) -> None:
-    """Raises TellableProblem for what cannot be the id of a WfRun."""
-    if not WF_RUN_ID.fullmatch(wf_run_id) or len(wf_run_id) > WF_RUN_ID_LENGTH_MAX:
+    """Check the id of a WfRun; raises TellableProblem for what cannot be one."""
+    if not is_name(wf_run_id):
         raise TellableProblem(
-            f"expected an id of 1 to {WF_RUN_ID_LENGTH_MAX} letters, digits and hyphens that neither starts nor ends "
-            f"with a hyphen, found {wf_run_id[:WF_RUN_ID_LENGTH_MAX]!r}"
+            f"expected an id of 1 to {NAME_LENGTH_MAX} letters, digits and hyphens that neither starts nor ends "
+            f"with a hyphen, found {wf_run_id[:NAME_LENGTH_MAX]!r}"
         )
 
 
 def check_event_id(event_id: str) -> None:
-    """Raises TellableProblem for what cannot be the id of an ExternalEvent."""
+    """Check the id of an ExternalEvent; raises TellableProblem for what cannot be one."""
     if not 0 < len(event_id) <= EVENT_ID_LENGTH_MAX:
         raise TellableProblem(
             f"expected an event id of 1 to {EVENT_ID_LENGTH_MAX} characters, found {len(event_id)}",
         )
 
 
-def is_exception_name(name: str) -> bool:
-    """Whether a name is formed as those of business exceptions are."""
-    return EXCEPTION_NAME.fullmatch(name) is not None and len(name) <= EXCEPTION_NAME_LENGTH_MAX
-
-
 def check_exception_name(name: str) -> None:
-    """Raises TellableProblem for what no business exception may be named: also for names of the engine's failures."""
+    """Check the name of a business exception; raises TellableProblem, also for the names of the engine's failures."""
     if not is_exception_name(name):
         raise TellableProblem(
-            f"expected a business exception named by 1 to {EXCEPTION_NAME_LENGTH_MAX} letters, digits, - and _ (not "
+            f"expected a business exception named by 1 to {NAME_LENGTH_MAX} letters, digits, - and _ (not "
             f"first or last), found {name[:80]!r}"
         )
     if is_of_the_engine(name):
@@ -64,7 +79,7 @@ def check_exception_name(name: str) -> None:
 
 
 def check_names(command: Command | OperatorCommand) -> None:
-    """Raises TellableProblem if the command is refused for an id, name or number, whatever the WfRun is like."""
+    """Check the ids, names and numbers of a command; raises TellableProblem if no WfRun could take it."""
     if isinstance(command, SkipRecord):
         return
     check_wf_run_id(command.wf_run_id)

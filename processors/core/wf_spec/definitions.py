@@ -42,6 +42,7 @@ from processors.core.records.events import (
     RejectionCode,
 )
 from processors.core.records.model import WfSpecId
+from processors.core.records.names import NAME_LENGTH_MAX, is_inner_name, is_name
 from processors.core.records.spec import (
     TaskNode,
     ThrowEventNode,
@@ -53,7 +54,7 @@ from processors.core.records.values import ValueProblem, VariableType
 from processors.core.wf_spec.document_problems import PROBLEMS_MAX, DocumentProblem
 from processors.core.wf_spec.json_document import parse_json_document
 from processors.core.wf_spec.reader import read_wf_spec
-from processors.core.wf_spec.validate import INNER_NAME, KIND_NAMES, NAME_LENGTH_MAX, examine, is_name
+from processors.core.wf_spec.validate import KIND_NAMES, examine
 from processors.core.wf_spec.writer import canonical
 
 PROBLEMS_REPORTED_MAX = 100
@@ -521,7 +522,7 @@ def _put_task_def(definitions: Definitions, command: PutTaskDef, task_queues: Ta
         if len(command.input) > TASK_INPUTS_MAX:
             raise _invalid(f"expected at most {TASK_INPUTS_MAX} inputs, found {len(command.input)}")
         for name in command.input:
-            if not INNER_NAME.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
+            if not is_inner_name(name):
                 raise _invalid(f"expected inputs named by letters, digits, _ and -, found {name[:200]!r}")
     wanted = Definition(
         DefinitionKind.TASK_DEF,
