@@ -112,8 +112,7 @@ def put_all(client: "Client", written: "list[Written]", results: list[dict[str, 
 
     A definition that was sent and has no answer may still become registered; none is sent after it.
     """
-    from halter.client.client import DefinitionRefused
-    from halter.client.reading import PartitionsDiffer, TopicMissing
+    from halter.client import DefinitionRefused, PartitionsDiffer, TopicMissing
 
     for index, problem in client.refusals(one.command for one in written):
         results[index]["outcome"] = "refused"

@@ -38,7 +38,7 @@ from halter.cli.usage import in_utf8
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
-    from halter.client.client import Client, Posted
+    from halter.client import Client, Posted
     from processors.core.records.events import LogEntry
     from processors.core.records.model import WfRun
     from processors.core.records.values import VariableType
@@ -343,7 +343,7 @@ def as_it_ended(client: "Client", row: "WfRun") -> "WfRun":
 
     The row of a finished WfRun has no threads any more.
     """
-    from halter.client.inspection import BeginningMissing
+    from halter.client import BeginningMissing
 
     try:
         ended = client.ended(row.wf_run_id)

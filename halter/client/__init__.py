@@ -1,47 +1,62 @@
 """The client: posts commands and ExternalEvents, says what became of them, and reads WfRuns and their logs.
 
-`Client` and what it raises are importable from here.
+`Client`, what its calls return and what they raise are importable from here.
 """
 
-from halter.client.client import (
-    Client,
+from halter.client.client import Client
+from halter.client.errors import (
+    BeginningMissing,
+    CannotSkip,
     ClientClosed,
     CommandRejected,
     CommandSkipped,
+    DeadLettered,
     DefinitionRefused,
     InvalidArgument,
+    NoOutcome,
+    NoSuchPartition,
     NotDelivered,
     NotEnded,
+    NotSkipped,
+    PartitionsDiffer,
     PlaceUnknown,
-    Posted,
-    PostedSkip,
-    Put,
     RecordTooLarge,
+    TopicMissing,
     UpgradeNotOver,
 )
-from halter.client.lost_outcomes import DeadLettered, NoOutcome
-from halter.client.skipping import CannotSkip, NoSuchPartition, NotSkipped
+from halter.client.inspection import History
+from halter.client.outcomes import Posted, PostedSkip, Registered
+from halter.client.sending import Sending
+from processors.core.records.commands import DefinitionKind
+from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
 
 __all__ = [
+    "BeginningMissing",
     "CannotSkip",
     "Client",
     "ClientClosed",
     "CommandRejected",
     "CommandSkipped",
     "DeadLettered",
+    "DefinitionKind",
     "DefinitionRefused",
+    "History",
     "InvalidArgument",
+    "KafkaUnavailable",
     "NoOutcome",
     "NoSuchPartition",
     "NotDelivered",
     "NotEnded",
     "NotSkipped",
+    "PartitionsDiffer",
     "PlaceUnknown",
     "Posted",
     "PostedSkip",
-    "Put",
     "RecordTooLarge",
+    "Registered",
+    "Sending",
     "Settings",
+    "TopicMissing",
     "UpgradeNotOver",
 ]

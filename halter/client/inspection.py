@@ -11,9 +11,9 @@ from typing import Final, assert_never
 
 from confluent_kafka import Message
 
+from halter.client.errors import BeginningMissing
 from halter.client.reading import FROM_THE_START, PartitionReader
 from processors.codec import Codec
-from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     ArrivalFailed,
     ChildFailureHandled,
@@ -70,16 +70,6 @@ from processors.kafka.topics import Topics
 CATCH_UP_SECONDS: Final = 5.0
 CLOCKS_DIFFER_MS: Final = 10 * 60 * 1000
 """A WfRun's times are the broker's clock, those of the log's records may be a worker's: so much apart, at most."""
-
-
-class BeginningMissing(HalterError):
-    """The log has the end of a WfRun and no longer its beginning. Whoever asks has its rows, as far as it has any."""
-
-    def __init__(self, wf_run_id: str) -> None:
-        super().__init__(
-            f"the log no longer has the beginning of WfRun '{wf_run_id}': "
-            "what its threads and Variables were at its end cannot be told"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ less, and nothing that may be untrue.
 
 from confluent_kafka import KafkaException
 
+from halter.client.errors import DeadLettered, NoOutcome
 from halter.client.reading import FROM_THE_START, PartitionReader
 from processors.codec import Codec
 from processors.core.records.errors import HalterError
@@ -16,18 +17,6 @@ from processors.kafka.topics import Topics
 
 DEAD_LETTERS_LOOKED_AT_MAX = 10_000
 """Of a partition, the newest."""
-
-
-class NoOutcome(HalterError):
-    """Kafka has the record, and nobody is known to have decided it. It will be: look whether a worker runs."""
-
-
-class DeadLettered(HalterError):
-    """A record could not be taken in and changed nothing. Whoever produced it corrects it; `reason` is the engine's."""
-
-    def __init__(self, record: str, reason: str, message: str) -> None:
-        super().__init__(f"{record} could not be taken in, and is on dead-letters: {reason}: {message}")
-        self.reason = reason
 
 
 def folded(reader: PartitionReader, topics: Topics, codec: Codec, partition: int) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from processors.core.records.errors import HalterError
+from halter.client.errors import ClientClosed, PartitionsDiffer, TopicMissing
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
 from processors.kafka.topic_check import other_partitions
@@ -22,6 +22,8 @@ FROM_THE_START: Final = OFFSET_BEGINNING
 SILENCE_SECONDS: Final = 30.0
 """How long a broker may say nothing at all, neither a record nor that there is none."""
 
+VISIBLE_SECONDS: Final = 5.0
+"""Time that a transaction may take to become visible in all its partitions, once it is in one."""
 REPORT_SECONDS: Final = 2.0
 REQUEST_SECONDS: Final = 10.0
 BATCH: Final = 1_000
@@ -37,20 +39,13 @@ LEADER_CHANGES: Final = (
 """A topic was made, or a broker ended, a moment ago."""
 
 
-class TopicMissing(HalterError):
-    """A topic is not on the cluster: an operator runs `halter topics apply`, or the prefix is another one."""
-
-
-class PartitionsDiffer(HalterError):
-    """The cluster has another number of partitions than we believe: correct HALTER_PARTITIONS."""
-
-
 class PartitionReader:
     """Consumers for reading, made when needed and kept until `close`. Safe to use from several threads."""
 
     def __init__(self, settings: Settings, topics: Topics) -> None:
         self._settings, self._topics = settings, topics
         self._idle: list[Consumer] = []
+        self._is_closed = False
         self._as_expected: set[str] = set()
         self.report: Callable[[str], None] = lambda _: None
         """Gets a sentence now and then while a long partition is read."""
@@ -132,7 +127,8 @@ class PartitionReader:
         return found.offset if found.offset >= 0 else self.end(topic, partition)
 
     def close(self) -> None:
-        """Close the consumers."""
+        """Close the consumers. From now on whatever asks Kafka raises ClientClosed."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().close()
 
@@ -163,6 +159,8 @@ class PartitionReader:
 
     @contextmanager
     def _consumer(self) -> Iterator[Consumer]:
+        if self._is_closed:
+            raise ClientClosed("this Client is closed")
         try:
             consumer = self._idle.pop()
         except IndexError:
@@ -192,3 +190,13 @@ def missing(topic: str, settings: Settings) -> TopicMissing:
         f"topic '{topic}' does not exist at {settings.bootstrap}: run `halter topics apply`"
         + ("" if settings.prefix else ", or name the prefix of its topics (--prefix)")
     )
+
+
+def follow_until(
+    deadline: float, reader: PartitionReader, topic: str, partition: int, start: int
+) -> Iterator[Message | None]:
+    """Follow a partition until a moment of the monotonic clock, and then as far as there is something."""
+    for message in reader.follow(topic, partition, start):
+        yield message
+        if message is None and time.monotonic() > deadline:
+            return

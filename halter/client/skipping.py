@@ -8,30 +8,13 @@ from collections.abc import Mapping
 
 from confluent_kafka import Message
 
+from halter.client.errors import CannotSkip, NoSuchPartition, NotSkipped
 from halter.client.reading import PartitionReader
 from processors.core.records.commands import SkipRecord
-from processors.core.records.errors import HalterError
 from processors.core.records.events import LogEntry, RecordSkipped, SkipAccepted, SkipLapsed
 from processors.core.records.topic_names import OPERATOR_COMMANDS
 from processors.fold.inputs import INPUT_TOPICS
 from processors.kafka.topics import Topics
-
-
-class CannotSkip(HalterError):
-    """A record is not one that can be skipped. Look at the message of the worker again: it names the record."""
-
-
-class NoSuchPartition(CannotSkip):
-    """A partition is named that there is not. Whoever typed it looks at the message of the worker again."""
-
-
-class NotSkipped(HalterError):
-    """Another record came than the one that was to be skipped: nothing was passed over. `entry` is the SkipLapsed."""
-
-    def __init__(self, entry: LogEntry, lapsed: SkipLapsed) -> None:
-        where = f"{lapsed.topic}[{lapsed.partition}]@{lapsed.offset}"
-        super().__init__(f"{where} was not skipped, and nothing else was: {lapsed.reason}")
-        self.entry = entry
 
 
 def check_place(topics: Topics, topic: str, partition: int) -> None:

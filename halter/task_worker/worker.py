@@ -28,7 +28,7 @@ from typing import Any, Final, Self
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from halter.client.client import Client, Sending
+from halter.client import Client, Sending
 from halter.client.registry import until_answered, until_prepared
 from halter.task_worker.refused_reports import RefusedReports
 from processors.codec import Record

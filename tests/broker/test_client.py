@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from halter.cli import COMMANDS, app, load
-from halter.client.client import (
+from halter.client import (
     Client,
     CommandRejected,
     DeadLettered,
@@ -25,9 +25,9 @@ from halter.client.client import (
     PartitionsDiffer,
     Posted,
     RecordTooLarge,
+    TopicMissing,
 )
 from halter.client.ids import new_id
-from halter.client.reading import TopicMissing
 from halter.files.definition_files import read_definition_file
 from halter.scenarios.comparison import difference
 from halter.task_worker.worker import BusinessException, Task, TaskWorker
@@ -191,7 +191,7 @@ def test_who_waits_for_a_dead_letter_hears_why_it_is_one(client: Client) -> None
     for message, reason in zip(delivered, ("UNDECODABLE", "KEY_MISMATCH"), strict=True):
         offset = message.offset()
         assert offset is not None
-        posted = Posted(client, "c", "external-events", partition, offset, log_end)
+        posted = Posted(client._outcomes, "c", "external-events", partition, offset, log_end)
         with pytest.raises(DeadLettered, match=f"external-events.{partition}.@{offset}.*{reason}: expected") as raised:
             posted.outcome(1)
         assert raised.value.reason == reason

@@ -18,7 +18,7 @@ import pytest
 from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
-from halter.client.client import CannotSkip, Client, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
+from halter.client import CannotSkip, Client, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
 from halter.client.reading import FROM_THE_START
 from halter.show.wf_run_text import data
 from halter.task_worker.worker import TaskWorker
@@ -316,7 +316,7 @@ def test_whoever_waits_for_a_skipped_record_is_told_and_a_skip_of_another_record
         client.skip("external-events", PARTITION, event.offset)
     # What has another time is another record.
     of_another = SkipRecord("external-events", PARTITION, unlike.offset, 1, operator="ann")
-    lapsing = PostedSkip(of_another, *client._operate(of_another, PARTITION))
+    lapsing = PostedSkip(of_another, *client._post(of_another, PARTITION))
     assert skip_accepted(lapsing)
     skip = client.skip("wf-commands", PARTITION, stop.offset, "not now", "ann")
     assert skip_accepted(skip)

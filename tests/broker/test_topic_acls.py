@@ -25,7 +25,7 @@ from halter.broker.cluster import choose_ports, new_cluster_id
 from halter.broker.configuration import BrokerPorts, as_text, properties
 from halter.broker.jars import kafka_jars
 from halter.broker.node import Node
-from halter.client.client import Client, NoOutcome
+from halter.client import Client, NoOutcome
 from halter.task_worker.refused_reports import RefusedReports
 from halter.topics.acls import acls
 from halter.topics.admin import make_so

@@ -5,7 +5,7 @@ from zlib import crc32
 
 from confluent_kafka import KafkaException
 
-from halter.client.client import Client, Sending
+from halter.client import Client, Sending
 from halter.task_worker.worker import BusinessException, Task, TaskWorker
 from processors.core.records.commands import Command, DefinitionCommand
 from processors.core.records.errors import HalterError

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from halter.client.client import Client, CommandRejected, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
+from halter.client import CommandRejected, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
+from halter.client.inspection import WfRunReader
+from halter.client.outcomes import Outcomes
+from processors.codec import Codec
 from processors.core.records.commands import SkipRecord
 from processors.core.records.events import (
     Cause,
@@ -21,8 +24,9 @@ from processors.core.records.events import (
     SkipLapsed,
 )
 from processors.core.records.fold_position import FoldPosition
-from processors.kafka.settings import Settings
+from processors.kafka import topics as kafka_topics
 
+TOPICS, CODEC = kafka_topics.Topics.load(None, "", 1), Codec.load()
 PARTITION, OWN, MEANT = 0, 5, 7
 COMMAND = SkipRecord("wf-commands", PARTITION, MEANT, 1_000, None, "c", "ann")
 IT, ANOTHER = ("operator-commands", OWN), ("wf-commands", MEANT)
@@ -34,17 +38,17 @@ LAPSED = ("wf-commands", MEANT + 1), SkipLapsed("wf-commands", PARTITION, MEANT,
 class Topics:
     """Takes the place of a PartitionReader. The worker folds when whoever follows the log has come to its end."""
 
-    def __init__(self, client: Client, entries: list[tuple[tuple[str, int], Event]]) -> None:
-        self._client, self._coming = client, entries
+    def __init__(self, entries: list[tuple[tuple[str, int], Event]]) -> None:
+        self._coming = entries
         self._topics: dict[str, list[bytes]] = {}
 
     def fold(self) -> None:
         coming, self._coming = self._coming, []
         for (topic, offset), event in coming:
             entry = LogEntry("partition/0", 0, 0, 1_000, Cause(topic, PARTITION, offset, None, 0), event)
-            self._topics.setdefault(self._client.topics.wf_events, []).append(self._client.codec.encode(entry))
+            self._topics.setdefault(TOPICS.wf_events, []).append(CODEC.encode(entry))
         row = FoldPosition(PARTITION, {"operator-commands": OWN + 1, "wf-commands": MEANT})
-        self._topics[self._client.topics.fold_positions] = [self._client.codec.encode(row)]
+        self._topics[TOPICS.fold_positions] = [CODEC.encode(row)]
 
     def follow(self, topic: str, partition: int, start: int) -> Iterator[Any]:
         assert (partition, start) == (PARTITION, 0)
@@ -67,16 +71,14 @@ class NoWorker(Topics):
         pass
 
 
-def client_of(topics: type[Topics], entries: list[tuple[tuple[str, int], Event]]) -> Client:
-    client = Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}))
-    client.reader = topics(client, entries)  # type: ignore[assignment]
-    return client
+def outcomes_of(topics: type[Topics], entries: list[tuple[tuple[str, int], Event]]) -> Outcomes:
+    reader: Any = topics(entries)
+    return Outcomes(reader, TOPICS, CODEC, WfRunReader(reader, TOPICS, CODEC))
 
 
 def waited_for(entries: list[tuple[tuple[str, int], Event]], topics: type[Topics] = Topics) -> list[Event]:
     """What somebody is told who waits for the outcome of a skip for no time."""
-    client = client_of(topics, entries)
-    posted = PostedSkip(COMMAND, client, "partition/0", "operator-commands", PARTITION, OWN, 0)
+    posted = PostedSkip(COMMAND, outcomes_of(topics, entries), "partition/0", "operator-commands", PARTITION, OWN, 0)
     return [entry.event for entry in posted.outcome(0)]
 
 
@@ -113,7 +115,7 @@ def test_who_waits_for_a_skip_in_vain_hears_that_it_will_be_done() -> None:
 
 @pytest.mark.parametrize("topic", ["wf-commands", "external-events", "task-reports", "operator-commands"])
 def test_who_waits_for_another_record_in_vain_hears_that_it_will_be_decided(topic: str) -> None:
-    posted = Posted(client_of(NoWorker, []), "w", topic, PARTITION, OWN, 0)
+    posted = Posted(outcomes_of(NoWorker, []), "w", topic, PARTITION, OWN, 0)
     with pytest.raises(NoOutcome) as told:
         posted.outcome(0)
     assert "Kafka has the record, and it is decided as soon as a worker comes to it" in str(told.value)

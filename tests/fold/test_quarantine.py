@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from halter.client.client import Client, UpgradeNotOver
+from halter.client import Client, UpgradeNotOver
 from halter.show.plain import plain
 from halter.show.wf_run_text import data
 from processors.core.records.commands import (

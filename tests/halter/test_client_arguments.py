@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from halter.client.client import (
+from halter.client import (
     Client,
     ClientClosed,
     InvalidArgument,
@@ -55,9 +55,10 @@ class Sender(Client):
         super().__init__(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}, partitions=1))
         self.sent: list[Sent] = []
         self.reader.end = lambda *_: 0  # type: ignore[method-assign]
+        self._sender.send = self._keep  # type: ignore[method-assign]
 
-    def _send(self, _: str, command: Any, value: bytes, partition: int = 0) -> tuple[int, int]:
-        self.sent.append(Sent(topic_of(command), key_of(command), value, partition))
+    def _keep(self, command: Any, value: bytes, partition: int = 0) -> tuple[int, int]:
+        self.sent.append(Sent(topic_of(command), key_of(command), value, max(partition, 0)))
         return 0, 0
 
 
@@ -311,8 +312,8 @@ ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
     "show": lambda it: it.show("w"),
     "ended": lambda it: it.ended("w"),
     "history": lambda it: list(it.history("w").entries),
-    "outcome": lambda it: Posted(it, "w", "wf-commands", 0, 0, 0).outcome(0),
-    "until_ended": lambda it: Posted(it, "w", "wf-commands", 0, 0, 0).until_ended(0),
+    "outcome": lambda it: Posted(it._outcomes, "w", "wf-commands", 0, 0, 0).outcome(0),
+    "until_ended": lambda it: Posted(it._outcomes, "w", "wf-commands", 0, 0, 0).until_ended(0),
 }
 
 

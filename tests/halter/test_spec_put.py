@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from halter.cli import main
-from halter.client.client import NoOutcome, NotDelivered, PlaceUnknown
+from halter.client import NoOutcome, NotDelivered, PlaceUnknown
 from processors.core.records.commands import (
     DefinitionKind,
     DeleteDefinition,

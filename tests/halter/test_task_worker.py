@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from halter.client import registry
-from halter.client.client import Client, NotDelivered, Sending
+from halter.client import NotDelivered, Sending, registry
+from halter.client.arguments import Arguments
 from halter.task_worker import worker as task_worker
 from halter.task_worker.worker import (
     UNSETTLED_MAX,
@@ -112,7 +112,7 @@ class World:
 
     # The client's side.
 
-    check = Client.check
+    check = Arguments(CODEC).encoded
 
     def send_soon(self, report: ReportTaskRun, value: bytes) -> Sending:
         assert CODEC.record_name(value) == "ReportTaskRun"

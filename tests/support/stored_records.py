@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from halter.cli import definitions, runs, spec
-from halter.client.client import Client, CommandRejected, DefinitionRefused, Put
+from halter.client import Client, CommandRejected, DefinitionRefused, Registered
 from halter.client.ids import new_id
 from halter.client.inspection import WfRunReader
 from processors.core.records.commands import DefinitionCommand, ExternalEvent, RunWf
@@ -72,7 +72,7 @@ class RigClient:
     refusals = Client.refusals
     external_event_def = Client.external_event_def
 
-    def put(self, command: DefinitionCommand, _timeout_s: float = 0) -> Put:
+    def put(self, command: DefinitionCommand, _timeout_s: float = 0) -> Registered:
         """As `Client.put`."""
         if self.before_put is not None:
             self.before_put()
@@ -80,7 +80,7 @@ class RigClient:
         (outcome,) = [it for it in self.rig.turn(command) if isinstance(it, DefinitionAccepted | DefinitionRejected)]
         if isinstance(outcome, DefinitionRejected):
             raise DefinitionRefused(outcome)
-        return Put(outcome, self.rig.view.position)
+        return Registered(outcome, self.rig.view.position)
 
     def run_wf(self, spec: str, values: Any, *, wf_run_id: str | None, major: int | None, revision: int | None) -> Any:
         return self.post(RunWf(wf_run_id or new_id(), spec, values, major, revision))

@@ -1,0 +1,76 @@
+"""Makes commands of what a caller gives, and their bytes. Sends nothing.
+
+Whatever the engine would put on `dead-letters` is refused here, with a sentence: the caller hears it at once.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from halter.client.errors import InvalidArgument, RecordTooLarge
+from processors.codec import Codec
+from processors.core.records.commands import Command, OperatorCommand
+from processors.core.records.names import check_names
+from processors.core.records.spec import WfSpec
+from processors.core.records.values import OversizedValue, TellableProblem, check_value, to_json
+from processors.core.wf_spec.json_document import DOCUMENT_DEPTH_MAX
+from processors.core.wf_spec.writer import document_text
+from processors.fold.inputs import VALUE_BYTES_MAX, InputCommand, check_command
+
+Made = TypeVar("Made")
+
+
+class Arguments:
+    """Checks arguments by the schemas of a codec. All that it raises is an InvalidArgument."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    def command(self, kind: type[Made], **fields: Any) -> Made:
+        """Make a command of these fields."""
+        self.check_fields(kind, **fields)
+        return kind(**{name: dict(it) if isinstance(it, Mapping) else it for name, it in fields.items()})
+
+    def check_fields(self, kind: type, **fields: Any) -> None:
+        """Refuse what can be no field of a command."""
+        with _as_invalid_argument():
+            self._codec.check_arguments(kind, fields)
+
+    def check_names(self, command: Command | OperatorCommand) -> None:
+        """Refuse ids and names that the engine refuses whatever the WfRun is like."""
+        with _as_invalid_argument():
+            check_names(command)
+
+    def encoded(self, command: InputCommand) -> bytes:
+        """The bytes of a command that the engine can take."""
+        with _as_invalid_argument():
+            check_command(command, self._codec)
+        value = self._codec.encode(command)
+        if len(value) > VALUE_BYTES_MAX:
+            raise RecordTooLarge(
+                f"{type(command).__name__}: expected at most {VALUE_BYTES_MAX} bytes, found {len(value)}"
+            )
+        return value
+
+    def wf_spec_document(self, document: WfSpec | Mapping[str, Any] | str) -> tuple[str, str]:
+        """The JSON text of a WfSpec, and the name that it has in itself; a text has none."""
+        match document:
+            case WfSpec():
+                return document_text(document), document.name
+            case Mapping():
+                data = dict(document)
+                with _as_invalid_argument():
+                    check_value(data, "document", depth_max=DOCUMENT_DEPTH_MAX)
+                return to_json(data), data.get("name", "")
+            case _:
+                return document, ""
+
+
+@contextmanager
+def _as_invalid_argument() -> Iterator[None]:
+    try:
+        yield
+    except OversizedValue as problem:
+        raise RecordTooLarge(str(problem)) from None
+    except TellableProblem as problem:
+        raise InvalidArgument(str(problem)) from None

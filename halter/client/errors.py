@@ -1,0 +1,127 @@
+"""What the client raises. Each error says in its sentence what was expected and found, and here who should act."""
+
+from processors.core.records.errors import HalterError
+from processors.core.records.events import (
+    DefinitionRejected,
+    LogEntry,
+    RecordSkipped,
+    Rejected,
+    RejectionCode,
+    SkipLapsed,
+)
+
+# Before a record is sent.
+
+
+class InvalidArgument(HalterError, ValueError):
+    """No record can hold this argument, or no WfRun can have it. Whoever wrote the call corrects it."""
+
+
+class RecordTooLarge(InvalidArgument):
+    """A record is larger than an input may be. Whoever made its payload keeps it elsewhere and sends a reference."""
+
+
+class ClientClosed(HalterError):
+    """The client was closed and no longer asks Kafka. Whoever wrote the call makes another client, or closes later."""
+
+
+class UpgradeNotOver(HalterError):
+    """Workers of an earlier release may still run, and they do not read operator commands. End the upgrade first."""
+
+
+class TopicMissing(HalterError):
+    """The cluster has no such topic. An operator runs `halter topics apply`, or corrects the prefix."""
+
+
+class PartitionsDiffer(HalterError):
+    """The cluster has another number of partitions than we believe. An operator corrects HALTER_PARTITIONS."""
+
+
+class CannotSkip(HalterError):
+    """This record cannot be skipped. The operator reads the message of the worker again: it names the record."""
+
+
+class NoSuchPartition(CannotSkip):
+    """There is no such partition. Whoever typed it reads the message of the worker again."""
+
+
+# While a record is sent.
+
+
+class NotDelivered(HalterError):
+    """Kafka did not take a record, and the message says why. Nobody has seen it: post it again."""
+
+
+class PlaceUnknown(HalterError):
+    """Kafka has a record and has not said where, which may happen when it was sent again. Do not post it again."""
+
+
+# What became of a record.
+
+
+class CommandRejected(HalterError):
+    """The engine refused a command, and nothing has changed. `code` and the message say why."""
+
+    def __init__(self, entry: LogEntry, rejected: Rejected) -> None:
+        super().__init__(f"{rejected.code}: {rejected.message}")
+        self.entry = entry
+        self.code: RejectionCode = rejected.code
+
+
+class CommandSkipped(HalterError):
+    """An operator skipped a record, so that nobody decides it. Send it again once what broke on it is mended."""
+
+    def __init__(self, place: str, entry: LogEntry, skipped: RecordSkipped) -> None:
+        by = f" by {skipped.operator}" if skipped.operator else ""
+        why = f" ({skipped.reason})" if skipped.reason else ""
+        super().__init__(
+            f"{place} was skipped{by}{why} and has no effect: it is on dead-letters; once what broke on it is mended, "
+            "send it again"
+        )
+        self.entry = entry
+
+
+class DefinitionRefused(HalterError):
+    """The engine refused a definition. `rejected.problems` has all that is wrong with it."""
+
+    def __init__(self, rejected: DefinitionRejected) -> None:
+        problems = [problem.message for problem in rejected.problems] or [rejected.message]
+        super().__init__(f"{rejected.kind} {rejected.name!r} was refused: {rejected.code}: {'; '.join(problems)}")
+        self.rejected = rejected
+
+
+class NotSkipped(HalterError):
+    """Another record came than the one that was to be skipped: nothing was skipped. `entry` is the SkipLapsed."""
+
+    def __init__(self, entry: LogEntry, lapsed: SkipLapsed) -> None:
+        where = f"{lapsed.topic}[{lapsed.partition}]@{lapsed.offset}"
+        super().__init__(f"{where} was not skipped, and nothing else was: {lapsed.reason}")
+        self.entry = entry
+
+
+class DeadLettered(HalterError):
+    """The engine could not take a record, and nothing has changed. Whoever produced it corrects it. `reason` is the
+    engine's.
+    """
+
+    def __init__(self, record: str, reason: str, message: str) -> None:
+        super().__init__(f"{record} could not be taken in, and is on dead-letters: {reason}: {message}")
+        self.reason = reason
+
+
+class NoOutcome(HalterError):
+    """Kafka has the record, and nobody has decided it yet. It will be decided: look whether a worker runs."""
+
+
+class NotEnded(HalterError):
+    """A WfRun takes longer than the caller was ready to wait. That is no failure: look what it waits for."""
+
+
+class BeginningMissing(HalterError):
+    """The log no longer has the beginning of a WfRun. The caller shows what its rows say, if there are any."""
+
+    def __init__(self, wf_run_id: str) -> None:
+        super().__init__(
+            f"the log no longer has the beginning of WfRun '{wf_run_id}': "
+            "what its threads and Variables were at its end cannot be told"
+        )

@@ -1,0 +1,111 @@
+"""Produces the records of commands, and waits until Kafka has them.
+
+Knows topics and keys, and not what becomes of a record.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from halter.client.errors import ClientClosed, NotDelivered, PlaceUnknown
+from halter.client.reading import PartitionReader
+from processors.fold.inputs import InputCommand, key_of, topic_of
+from processors.kafka.settings import Settings
+from processors.kafka.topics import Topics
+
+DELIVERY_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 0.05
+NOW: Final = 0
+"""librdkafka's word for the time at which it is given a record."""
+BY_KEY: Final = -1
+"""librdkafka's word for the partition that the key says."""
+
+
+@dataclass(slots=True)
+class Sending:
+    """A record on its way; `Client.until_delivered` waits for its arrival."""
+
+    topic: str
+    what: str
+    error: KafkaError | None = None
+    message: Message | None = None
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """Take the delivery report of librdkafka."""
+        self.error, self.message = error, message
+
+
+class Sender:
+    """A producer of commands. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings, topics: Topics, reader: PartitionReader) -> None:
+        self._settings, self._topics, self._reader = settings, topics, reader
+        self._open: Producer | None = Producer(
+            settings.producer(linger_ms=0, message_timeout_ms=int(DELIVERY_SECONDS * 1000))  # a person may be waiting
+        )
+
+    @property
+    def _producer(self) -> Producer:
+        if self._open is None:
+            raise ClientClosed("this Client is closed")
+        return self._open
+
+    def reach(self, seconds: float) -> None:
+        """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then."""
+        self._settings.reach(self._producer, self._topics.wf_events, seconds)
+
+    def send(self, command: InputCommand, value: bytes, partition: int = BY_KEY) -> tuple[int, int]:
+        """Produce one record and wait for its delivery report: partition and offset. Raises PlaceUnknown."""
+        sending = self.begin(command, value, partition=partition)
+        message = self._delivered(sending)
+        found, offset = message.partition(), message.offset()
+        assert found is not None
+        if offset is None:
+            raise PlaceUnknown(
+                f"{sending.what} is on '{sending.topic}', partition {found}, but Kafka has not said at which offset: "
+                "what becomes of it will be on the log, and cannot be waited for"
+            )
+        return found, offset
+
+    def begin(
+        self, command: InputCommand, value: bytes, timestamp_ms: int | None = None, partition: int = BY_KEY
+    ) -> Sending:
+        """Hand a record to librdkafka, which sends it at once and in order, and wait for nothing."""
+        topic, key = self._topics.prefix + topic_of(command), key_of(command)
+        self._reader.expect(topic)
+        sending = Sending(topic, f"{type(command).__name__} of {key!r}")
+        with self._settings.explaining(f"writing to '{topic}'", self._producer):
+            while True:
+                try:
+                    self._producer.produce(
+                        topic,
+                        key=key.encode(),
+                        value=value,
+                        partition=partition,
+                        on_delivery=sending.report,
+                        timestamp=timestamp_ms or NOW,
+                    )
+                    return sending
+                except BufferError:  # librdkafka's queue is full: let it empty
+                    self._producer.poll(POLL_SECONDS)
+
+    def until_delivered(self, sending: Iterable[Sending]) -> None:
+        """Wait until Kafka has these records. Raises NotDelivered if one is not there; the others may be."""
+        for one in sending:
+            self._delivered(one)
+
+    def _delivered(self, sending: Sending) -> Message:
+        while sending.message is None:  # ended by librdkafka, which reports a failure after DELIVERY_SECONDS
+            self._producer.poll(POLL_SECONDS)
+        if sending.error is not None:
+            reason = self._settings.errors.sentence(sending.error)
+            raise NotDelivered(f"{sending.what} to '{sending.topic}': {reason}")
+        return sending.message
+
+    def close(self) -> None:
+        """Send what is on its way, and let go of Kafka. A second time does nothing."""
+        if self._open is not None:
+            self._open.flush(DELIVERY_SECONDS)
+            self._open = None
