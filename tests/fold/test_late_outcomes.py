@@ -24,9 +24,9 @@ from processors.core.records.events import (
     SkipLapsed,
 )
 from processors.core.records.fold_position import FoldPosition
-from processors.kafka import topics as kafka_topics
+from processors.kafka.topics_file import load_topics
 
-TOPICS, CODEC = kafka_topics.Topics.load(None, "", 1), Codec.load()
+TOPICS, CODEC = load_topics(None, "", 1), Codec.load()
 PARTITION, OWN, MEANT = 0, 5, 7
 COMMAND = SkipRecord("wf-commands", PARTITION, MEANT, 1_000, None, "c", "ann")
 IT, ANOTHER = ("operator-commands", OWN), ("wf-commands", MEANT)
