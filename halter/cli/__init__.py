@@ -23,7 +23,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from halter import DISTRIBUTION
-from halter.cli.ending import INTERRUPTED, leave
+from halter.cli.ending import INTERRUPTED, exit_at_once
 from halter.cli.usage import EXIT_CODE, UsageMistake
 from processors.core.records.errors import HalterError
 
@@ -130,7 +130,7 @@ def command() -> None:
         main()
     except SystemExit as end:
         if end.code:
-            leave(end.code if isinstance(end.code, int) else 1)
+            exit_at_once(end.code if isinstance(end.code, int) else 1)
         raise
 
 

@@ -20,7 +20,7 @@ EXIT_CODES: Final[Mapping[int, int]] = {signal.SIGINT: INTERRUPTED, signal.SIGTE
 TIDY_SECONDS: Final = 0.5
 
 
-def leave(exit_code: int) -> NoReturn:
+def exit_at_once(exit_code: int) -> NoReturn:
     """End the process without waiting: a Kafka client that is freed would wait for its threads."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # the reader of the pipe is gone
@@ -30,7 +30,7 @@ def leave(exit_code: int) -> NoReturn:
 
 def end_on_sigterm() -> None:
     """Make SIGTERM end the process with exit code 0. Without a handler, the first process of a container ignores it."""
-    signal.signal(signal.SIGTERM, lambda *_: leave(EXIT_CODES[signal.SIGTERM]))
+    signal.signal(signal.SIGTERM, lambda *_: exit_at_once(EXIT_CODES[signal.SIGTERM]))
 
 
 def exit_on_sigterm() -> None:

@@ -271,9 +271,9 @@ class Experiment:
             verdict = judge(tape)
         else:
             verdict = judge(tape.in_current_schemas(), decide_again=False)
-        there = {place for place, _ in tape.inputs()}
+        there = {address for address, _ in tape.inputs()}
         gone = sorted(load.acknowledged - there)
-        findings = [Finding(Kind.KAFKA, f"{place} was acknowledged and is not there") for place in gone]
+        findings = [Finding(Kind.KAFKA, f"{address} was acknowledged and is not there") for address in gone]
         verdict.findings[:0] = [*self._stuck, *findings]
         self._figures |= {
             "steps": load.steps,

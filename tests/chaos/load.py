@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException, Message, Producer
 
 from processors.kafka.settings import Settings
 from tests.chaos.script import Posting, Script, Step, Way
-from tests.chaos.tape import Place
+from tests.chaos.tape import RecordAddress
 
 DELIVERY_MS: Final = 120_000
 CALL_SECONDS: Final = 30.0
@@ -26,7 +26,7 @@ class Sender:
 
     def __init__(self, settings: Settings, name: str) -> None:
         self.steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
-        self.acknowledged: set[Place] = set()
+        self.acknowledged: set[RecordAddress] = set()
         self.failures = 0
         self._settings, self._prefix, self._name = settings, settings.prefix, name
         self._thread = threading.Thread(target=self._run, name=f"load-{name}", daemon=True)
@@ -55,9 +55,9 @@ class Sender:
             more: dict[str, Any] = {} if posting.partition < 0 else {"partition": posting.partition}
             producer.produce(self._prefix + posting.topic, posting.value, posting.key, on_delivery=on_delivery, **more)
 
-    def _place(self, message: Message) -> Place:
+    def _address(self, message: Message) -> RecordAddress:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
-        return Place((topic or "").removeprefix(self._prefix), partition or 0, -1 if offset is None else offset)
+        return RecordAddress((topic or "").removeprefix(self._prefix), partition or 0, -1 if offset is None else offset)
 
 
 class Plain(Sender):
@@ -85,8 +85,8 @@ class Plain(Sender):
         def delivered(error: Any, message: Message) -> None:
             if error is None:
                 self._open.pop(number, None)
-                if (place := self._place(message)).offset >= 0:
-                    self.acknowledged.add(place)
+                if (address := self._address(message)).offset >= 0:
+                    self.acknowledged.add(address)
 
         self._produce(self._producer, [posting], delivered)
 
@@ -131,17 +131,17 @@ class Transactional(Sender):
             )
             producer.init_transactions(CALL_SECONDS)
             self._producer = producer
-        places: list[Place] = []
+        addresses: list[RecordAddress] = []
 
         def delivered(error: Any, message: Message) -> None:
             if error is None:
-                places.append(self._place(message))
+                addresses.append(self._address(message))
 
         self._producer.begin_transaction()
         self._produce(self._producer, step.postings, delivered)
         if step.commit:
             self._producer.commit_transaction(CALL_SECONDS)
-            self.acknowledged.update(place for place in places if place.offset >= 0)
+            self.acknowledged.update(address for address in addresses if address.offset >= 0)
         else:
             self._producer.flush(CALL_SECONDS)
             self._producer.abort_transaction(CALL_SECONDS)
@@ -180,9 +180,9 @@ class Load:
             sender.end()
 
     @property
-    def acknowledged(self) -> set[Place]:
+    def acknowledged(self) -> set[RecordAddress]:
         """What Kafka says it has, committed where it was in a transaction."""
-        return {place for sender in self._senders.values() for place in sender.acknowledged.copy()}
+        return {address for sender in self._senders.values() for address in sender.acknowledged.copy()}
 
     @property
     def failures(self) -> int:

@@ -19,7 +19,7 @@ from tests.chaos.tape import (
     STATE,
     TASK_REQUESTS,
     Entry,
-    Place,
+    RecordAddress,
     Tape,
     TapeRecord,
     source_of,
@@ -34,7 +34,7 @@ VOID: Final = b"void-"
 class Block:
     """Log entries with one cause that stand together."""
 
-    cause: Place
+    cause: RecordAddress
     partition: int
     entries: list[Entry] = field(default_factory=list)
 
@@ -59,10 +59,10 @@ def blocks_of(log: Iterable[Entry]) -> list[Block]:
 def check_outcomes(tape: Tape, blocks: list[Block]) -> Iterator[Finding]:
     """Compare inputs with outcomes."""
     inputs = dict(tape.inputs())
-    outcomes: Counter[Place] = Counter()
+    outcomes: Counter[RecordAddress] = Counter()
     orders: dict[tuple[str, int, str], int] = defaultdict(lambda: -1)
 
-    def outcome(of: Place, where: str, partition: int, said: str) -> Iterator[Finding]:
+    def outcome(of: RecordAddress, where: str, partition: int, said: str) -> Iterator[Finding]:
         outcomes[of] += 1
         if of not in inputs:
             yield Finding(Kind.FROM_NOWHERE, f"{said} has cause {of}, which no read_committed reader sees")
@@ -76,19 +76,19 @@ def check_outcomes(tape: Tape, blocks: list[Block]) -> Iterator[Finding]:
     for block in blocks:
         yield from outcome(block.cause, LOG, block.partition, str(block.entries[0]))
         yield from check_block(block)
-    for place, letter in tape.of(DEAD_LETTERS):
+    for address, letter in tape.of(DEAD_LETTERS):
         source = source_of(letter)
-        yield from outcome(source, DEAD_LETTERS, place.partition, str(place))
+        yield from outcome(source, DEAD_LETTERS, address.partition, str(address))
         if (record := inputs.get(source)) is not None and not same_record(letter, record):
-            yield Finding(Kind.DECIDED, f"{place}: not the bytes of {source}")
-    for place, event in tape.of(DEFINITION_EVENTS):
+            yield Finding(Kind.DECIDED, f"{address}: not the bytes of {source}")
+    for address, event in tape.of(DEFINITION_EVENTS):
         cause = decode(event.value or b"")[1]["cause"]
-        yield from outcome(Place(cause["topic"], cause["partition"], cause["offset"]), DEFINITION_EVENTS, 0, str(place))
-    for place in inputs:
-        if outcomes[place] == 0:
-            yield Finding(Kind.LOST, f"{place} has no outcome")
-        elif outcomes[place] > 1:
-            yield Finding(Kind.DOUBLED, f"{place} has {outcomes[place]} outcomes")
+        yield from outcome(RecordAddress(cause["topic"], cause["partition"], cause["offset"]), DEFINITION_EVENTS, 0, str(address))
+    for address in inputs:
+        if outcomes[address] == 0:
+            yield Finding(Kind.LOST, f"{address} has no outcome")
+        elif outcomes[address] > 1:
+            yield Finding(Kind.DOUBLED, f"{address} has {outcomes[address]} outcomes")
 
 
 def check_block(block: Block) -> Iterator[Finding]:
@@ -109,9 +109,9 @@ def same_record(letter: TapeRecord, record: TapeRecord) -> bool:
 def check_aborted(tape: Tape) -> Iterator[Finding]:
     """Nothing that was in an aborted transaction is seen anywhere: its ids have a mark of their own."""
     for topic in (LOG, DEAD_LETTERS, TASK_REQUESTS, *STATE, FOLD_POSITIONS):
-        for place, record in tape.of(topic):
+        for address, record in tape.of(topic):
             if VOID in (record.value or b"") or VOID in (record.key or b""):
-                yield Finding(Kind.FROM_NOWHERE, f"{place} holds something of an aborted transaction")
+                yield Finding(Kind.FROM_NOWHERE, f"{address} holds something of an aborted transaction")
 
 
 def check_seq(log: Iterable[Entry]) -> Iterator[Finding]:

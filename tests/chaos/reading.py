@@ -16,7 +16,7 @@ from tests.chaos.tape import (
     INPUTS,
     LOG,
     TOPICS,
-    Place,
+    RecordAddress,
     Tape,
     TapeRecord,
     source_of,
@@ -47,7 +47,7 @@ def consumer(bootstrap: str, **more: Any) -> Consumer:
     )
 
 
-def places_of(topics: tuple[str, ...], prefix: str, partitions: int) -> list[TopicPartition]:
+def partitions_of(topics: tuple[str, ...], prefix: str, partitions: int) -> list[TopicPartition]:
     """All partitions of logical topics, from their start."""
     return [
         TopicPartition(prefix + topic, partition, 0)
@@ -74,23 +74,23 @@ def read_tape(bootstrap: str, prefix: str, partitions: int) -> Tape:
     reader = consumer(bootstrap)
     sees_all = consumer(bootstrap, **{"isolation.level": "read_uncommitted"})
     try:
-        assigned = places_of(TOPICS, prefix, partitions)
+        assigned = partitions_of(TOPICS, prefix, partitions)
         ends = {(it.topic, it.partition): end_of(sees_all, it) for it in assigned}
         tape.definitions_end = ends[prefix + DEFINITIONS, 0]
         for topic, partition in ends:
             tape.topics[topic.removeprefix(prefix)][partition] = []
-        unread = {place for place, end in ends.items() if end > 0}
+        unread = {partition for partition, end in ends.items() if end > 0}
         reader.assign(assigned)
         until = time.monotonic() + READ_SECONDS
         while unread:
             if time.monotonic() > until:
                 raise NotReadable(f"not readable to the end within {READ_SECONDS:.0f} s: {sorted(unread)[:5]}")
             for message in reader.consume(10_000, 0.1):
-                error, place = message.error(), (message.topic() or "", message.partition() or 0)
+                error, at = message.error(), (message.topic() or "", message.partition() or 0)
                 if error is None:
-                    tape.topics[place[0].removeprefix(prefix)][place[1]].append(record_of(message))
-                elif error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= ends[place]:
-                    unread.discard(place)
+                    tape.topics[at[0].removeprefix(prefix)][at[1]].append(record_of(message))
+                elif error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= ends[at]:
+                    unread.discard(at)
         return tape
     finally:
         reader.close()
@@ -120,8 +120,8 @@ class Watcher:
         self.changed_at = time.monotonic()
         self._bootstrap, self._prefix, self._partitions = bootstrap, prefix, partitions
         self._on_outcome = on_outcome
-        self._open: set[Place] = set()
-        self._settled: set[Place] = set()
+        self._open: set[RecordAddress] = set()
+        self._answered: set[RecordAddress] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
         self._thread.start()
@@ -138,7 +138,7 @@ class Watcher:
 
     def some_open(self) -> list[str]:
         """A few inputs without an outcome, for people."""
-        return [str(place) for place in sorted(self._open.copy())[:5]]
+        return [str(address) for address in sorted(self._open.copy())[:5]]
 
     def stop(self) -> None:
         """Follow no longer."""
@@ -147,7 +147,7 @@ class Watcher:
 
     def _run(self) -> None:
         reader = consumer(self._bootstrap, **{"enable.partition.eof": False})
-        reader.assign(places_of((*INPUTS, LOG, DEAD_LETTERS, DEFINITION_EVENTS), self._prefix, self._partitions))
+        reader.assign(partitions_of((*INPUTS, LOG, DEAD_LETTERS, DEFINITION_EVENTS), self._prefix, self._partitions))
         while not self._over.is_set():
             for message in reader.consume(500, 0.1):
                 if message.error() is None:
@@ -160,20 +160,20 @@ class Watcher:
         topic = (message.topic() or "").removeprefix(self._prefix)
         if topic in INPUTS:
             self.inputs += 1
-            place = Place(topic, partition, record.offset)
+            address = RecordAddress(topic, partition, record.offset)
             # Its outcome may be seen first: they are on different partitions.
-            if place not in self._settled:
-                self._open.add(place)
+            if address not in self._answered:
+                self._open.add(address)
             return
         if topic == DEAD_LETTERS:
             cause, time_ms = source_of(record), record.timestamp_ms
         else:
             fields = decode(record.value or b"")[1]
             it = fields["cause"]
-            cause = Place(it["topic"], it["partition"], it["offset"])
+            cause = RecordAddress(it["topic"], it["partition"], it["offset"])
             time_ms = fields.get("time_ms", 0)
-        if cause not in self._settled:
-            self._settled.add(cause)
+        if cause not in self._answered:
+            self._answered.add(cause)
             self._open.discard(cause)
         if topic == LOG:
             self._on_outcome(partition, time_ms)

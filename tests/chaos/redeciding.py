@@ -21,7 +21,7 @@ from tests.chaos.tape import (
     DEFINITIONS,
     LOG,
     TASK_REQUESTS,
-    Place,
+    RecordAddress,
     Tape,
     TapeRecord,
     source_of,
@@ -50,7 +50,7 @@ class Redecider:
 
     def __init__(self, tape: Tape, codec: Codec, partition: int) -> None:
         self._tape, self._codec, self._partition = tape, codec, partition
-        self._inputs = {place: record for place, record in tape.inputs() if place.partition == partition}
+        self._inputs = {address: record for address, record in tape.inputs() if address.partition == partition}
         self._view = RecordedDefinitions(codec, tape)
         self._shard: ShardFold = ShardFolds(tape.partitions, codec, self._view).create(partition)
         self._requests: list[OutputRecord] = []
@@ -76,16 +76,16 @@ class Redecider:
         if self._partition == 0:
             yield from self._check_definitions()
 
-    def _decide(self, place: Place, definitions_position: int) -> list[OutputRecord]:
-        record = self._inputs.get(place)
+    def _decide(self, address: RecordAddress, definitions_position: int) -> list[OutputRecord]:
+        record = self._inputs.get(address)
         if record is None:
             raise LookupError("it is not there")
         self._view.move_to(definitions_position)
         self._shard.fold(
             InputRecord(
-                place.topic,
-                place.partition,
-                place.offset,
+                address.topic,
+                address.partition,
+                address.offset,
                 record.timestamp_ms,
                 record.key,
                 record.value,
@@ -109,18 +109,18 @@ class Redecider:
         shard = ShardFolds(self._tape.partitions, self._codec, self._view).create(0)
         for _, event in self._of(DEFINITION_EVENTS):
             cause = decode(event.value or b"")[1]["cause"]
-            place = Place(cause["topic"], cause["partition"], cause["offset"])
-            record = self._inputs.get(place)
+            address = RecordAddress(cause["topic"], cause["partition"], cause["offset"])
+            record = self._inputs.get(address)
             if record is None:
                 return  # found by the outcomes
             self._view.position = cause["definitions_position"]
-            shard.fold(InputRecord(*place, record.timestamp_ms, record.key, record.value, record.headers))
+            shard.fold(InputRecord(*address, record.timestamp_ms, record.key, record.value, record.headers))
             decided += shard.take_outputs()
         for topic in (DEFINITION_EVENTS, DEFINITIONS):
             yield from self._compare(topic, [output for output in decided if output.topic == topic])
 
-    def _of(self, topic: str) -> list[tuple[Place, TapeRecord]]:
-        return [(place, record) for place, record in self._tape.of(topic) if place.partition == self._partition]
+    def _of(self, topic: str) -> list[tuple[RecordAddress, TapeRecord]]:
+        return [(address, record) for address, record in self._tape.of(topic) if address.partition == self._partition]
 
     def _compare(self, topic: str, outputs: list[OutputRecord]) -> Iterator[Finding]:
         decided = [as_record(output) for output in outputs]

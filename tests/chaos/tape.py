@@ -26,7 +26,7 @@ TOPICS: Final = (*INPUTS, LOG, DEAD_LETTERS, DEFINITION_EVENTS, DEFINITIONS, TAS
 Headers = tuple[tuple[str, bytes], ...]
 
 
-class Place(NamedTuple):
+class RecordAddress(NamedTuple):
     """Where a record is; the topic without the prefix."""
 
     topic: str
@@ -58,13 +58,13 @@ class Tape:
     definitions_end: int | None = None
     """Where `definitions` ends, with what aborted transactions left there; None: the mark after its last record."""
 
-    def of(self, topic: str) -> Iterator[tuple[Place, TapeRecord]]:
+    def of(self, topic: str) -> Iterator[tuple[RecordAddress, TapeRecord]]:
         """The records of a topic, partition after partition."""
         for partition, records in sorted(self.topics.get(topic, {}).items()):
             for record in records:
-                yield Place(topic, partition, record.offset), record
+                yield RecordAddress(topic, partition, record.offset), record
 
-    def inputs(self) -> Iterator[tuple[Place, TapeRecord]]:
+    def inputs(self) -> Iterator[tuple[RecordAddress, TapeRecord]]:
         """All input records."""
         for topic in INPUTS:
             yield from self.of(topic)
@@ -72,8 +72,8 @@ class Tape:
     def last_values(self, topic: str) -> dict[tuple[int, bytes], bytes]:
         """What compaction leaves: each key's last value, without those whose last one is a tombstone."""
         found: dict[tuple[int, bytes], bytes] = {}
-        for place, record in self.of(topic):
-            key = (place.partition, record.key or b"")
+        for address, record in self.of(topic):
+            key = (address.partition, record.key or b"")
             if record.value is None:
                 found.pop(key, None)
             else:
@@ -114,10 +114,10 @@ class Entry:
     fields: dict[str, Any]
 
     @property
-    def cause(self) -> Place:
+    def cause(self) -> RecordAddress:
         """The input that made it happen."""
         cause = self.fields["cause"]
-        return Place(cause["topic"], cause["partition"], cause["offset"])
+        return RecordAddress(cause["topic"], cause["partition"], cause["offset"])
 
     def __str__(self) -> str:
         return f"{LOG}[{self.partition}]@{self.record.offset} {self.name} of {self.fields['wf_run_id']!r}"
@@ -125,12 +125,12 @@ class Entry:
 
 def entries(tape: Tape) -> Iterator[Entry]:
     """The log, decoded, partition after partition."""
-    for place, record in tape.of(LOG):
+    for address, record in tape.of(LOG):
         name, fields = decode(record.value or b"")
-        yield Entry(place.partition, record, name, fields)
+        yield Entry(address.partition, record, name, fields)
 
 
-def source_of(letter: TapeRecord) -> Place:
+def source_of(letter: TapeRecord) -> RecordAddress:
     """The input that a dead letter was."""
     headers = {name: value.decode() for name, value in letter.headers if name.startswith("halter.")}
-    return Place(headers["halter.topic"], int(headers["halter.partition"]), int(headers["halter.offset"]))
+    return RecordAddress(headers["halter.topic"], int(headers["halter.partition"]), int(headers["halter.offset"]))

@@ -16,7 +16,7 @@ from tests.chaos.findings import Kind
 from tests.chaos.memory import MemoryInstallation
 from tests.chaos.recovery import keys_of
 from tests.chaos.script import Posting, posting
-from tests.chaos.tape import DEAD_LETTERS, LOG, STATE, TASK_REQUESTS, Entry, Place, Tape, TapeRecord, entries
+from tests.chaos.tape import DEAD_LETTERS, LOG, STATE, TASK_REQUESTS, Entry, RecordAddress, Tape, TapeRecord, entries
 from tests.chaos.verdict import Verdict, judge
 
 SEED, STEPS = 7, 90
@@ -64,9 +64,9 @@ def of_partition(tape: Tape, partition: int) -> Iterator[Entry]:
     return (entry for entry in entries(tape) if entry.partition == partition)
 
 
-def blocks(tape: Tape, partition: int = 0) -> Iterator[tuple[Place, list[int]]]:
+def blocks(tape: Tape, partition: int = 0) -> Iterator[tuple[RecordAddress, list[int]]]:
     """Causes, each with the indexes of its entries."""
-    found: list[tuple[Place, list[int]]] = []
+    found: list[tuple[RecordAddress, list[int]]] = []
     for index, entry in enumerate(of_partition(tape, partition)):
         if not found or found[-1][0] != entry.cause:
             found.append((entry.cause, []))
@@ -183,10 +183,10 @@ def test_a_row_that_is_not_what_the_log_says_is_found(tape: Tape, topic: str) ->
 def test_a_row_of_an_earlier_turn_is_found(tape: Tape) -> None:
     key, value = next(
         (record.key, record.value)
-        for place, record in tape.of("wf-runs")
-        if tape.last_values("wf-runs").get((place.partition, record.key or b""), record.value) != record.value
+        for address, record in tape.of("wf-runs")
+        if tape.last_values("wf-runs").get((address.partition, record.key or b""), record.value) != record.value
     )
-    partition = next(place.partition for place, record in tape.of("wf-runs") if record.key == key)
+    partition = next(address.partition for address, record in tape.of("wf-runs") if record.key == key)
     tape.topics["wf-runs"][partition].append(TapeRecord(10_000, 0, key, value))
     assert named(judge(tape), Kind.STATE, "wf-runs", key, "differs")
 
@@ -220,7 +220,7 @@ def test_a_timer_that_took_effect_early_is_found(tape: Tape) -> None:
     partition, index = timer_fired(tape)
     due_ms = decode(tape.topics["wf-commands"][partition][index].value or b"")[1]["due_ms"]
     log = log_of(tape, partition)
-    cause = Place("wf-commands", partition, index)
+    cause = RecordAddress("wf-commands", partition, index)
     matured = next(number for number, entry in enumerate(of_partition(tape, partition)) if entry.cause == cause)
     log[matured] = rewritten(log[matured], time_ms=due_ms - 1)
     assert named(judge(tape), Kind.TIMER, "1 ms before its time")
@@ -247,7 +247,7 @@ def test_a_timer_that_took_effect_twice_is_found(tape: Tape) -> None:
 def test_a_timer_that_never_fired_is_found(tape: Tape) -> None:
     tape.read_at_ms += 8 * 24 * 60 * 60 * 1_000
     partition, index = timer_fired(tape)
-    cause = Place("wf-commands", partition, index)
+    cause = RecordAddress("wf-commands", partition, index)
     log = log_of(tape, partition)
     first = next(number for number, entry in enumerate(of_partition(tape, partition)) if entry.cause == cause)
     wf_run = log[first].key

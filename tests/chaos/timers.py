@@ -41,12 +41,12 @@ def check_requests(tape: Tape, log: Iterable[Entry]) -> Iterator[Finding]:
     """Compare what the log requests with what is on the queue."""
     wanted = Counter(attempt_of(entry.fields) for entry in log if entry.name == "TaskAttemptRequested")
     found: Counter[Attempt] = Counter()
-    for place, record in tape.of(TASK_REQUESTS):
+    for address, record in tape.of(TASK_REQUESTS):
         name, fields = decode(record.value or b"")
         attempt = attempt_of(fields)
         found[attempt] += 1
         if name != "TaskRequest" or attempt not in wanted:
-            yield Finding(Kind.TASK, f"{place}: {attempt} was not requested on the log")
+            yield Finding(Kind.TASK, f"{address}: {attempt} was not requested on the log")
     for attempt in wanted.keys() | found.keys():
         if wanted[attempt] > 1:
             yield Finding(Kind.TASK, f"{attempt} is requested {wanted[attempt]} times on the log")
@@ -85,7 +85,7 @@ def check_timers(tape: Tape, blocks: Iterable[Block]) -> Iterator[Finding]:
         times_ms[block.cause] = block.entries[0].fields["time_ms"]
         armed.update(timer for entry in block.entries if (timer := armed_by(entry)) is not None)
     effective: Counter[ArmedTimer] = Counter()
-    for place, record in tape.of("wf-commands"):
+    for address, record in tape.of("wf-commands"):
         try:
             name, fields = decode(record.value or b"")
         except Exception:  # noqa: BLE001  garbage is a dead letter, no timer
@@ -94,14 +94,14 @@ def check_timers(tape: Tape, blocks: Iterable[Block]) -> Iterator[Finding]:
             continue
         timer = ArmedTimer(*(fields[name] for name in ArmedTimer._fields))
         if timer not in armed:
-            yield Finding(Kind.TIMER, f"{place}: {timer} was never armed")
-        if refused.get(place, True):
+            yield Finding(Kind.TIMER, f"{address}: {timer} was never armed")
+        if refused.get(address, True):
             continue
         effective[timer] += 1
         # By the WfRun's time: a record of another input, folded before, may have moved it past this record's.
-        if times_ms[place] < timer.due_ms:
-            early_ms = timer.due_ms - times_ms[place]
-            yield Finding(Kind.TIMER, f"{place}: {timer} took effect {early_ms} ms before its time")
+        if times_ms[address] < timer.due_ms:
+            early_ms = timer.due_ms - times_ms[address]
+            yield Finding(Kind.TIMER, f"{address}: {timer} took effect {early_ms} ms before its time")
     for timer, times in effective.items():
         if times > 1:
             yield Finding(Kind.TIMER, f"{timer} took effect {times} times")

@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -18,18 +18,11 @@ from halter.cli.usage import UsageMistake
 from halter.files.json_tokens import is_json
 from halter.scenarios.files import FileVerdict
 from processors.core.records.values import VariableType, check_value, from_json
-from tests.support.command_line import halter, logging_as_before
+from tests.support.command_line import halter
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = ("-b", "127.0.0.1:1", "--connect-timeout", "0.3")
 CART = ROOT / "examples" / "cart" / "cart.yaml"
-
-
-@pytest.fixture(autouse=True)
-def no_traces() -> Iterator[None]:
-    """Leave logging to the tests after this one as it was."""
-    with logging_as_before():
-        yield
 
 
 # halter spec show.

@@ -23,7 +23,7 @@ from halter import cli
 from processors.kafka.settings import Settings
 from processors.runtime import Readiness, State
 from processors.worker import app
-from tests.support.command_line import halter, logging_as_before
+from tests.support.command_line import halter
 
 ROOT = Path(__file__).parents[2]
 CART = str(ROOT / "examples" / "cart" / "cart.yaml")
@@ -82,12 +82,6 @@ def all_commands() -> dict[str, set[str]]:
         else:
             found[name] = {option for parameter in command.params for option in parameter.opts}
     return found
-
-
-@pytest.fixture(autouse=True)
-def no_traces() -> Iterator[None]:
-    with logging_as_before():
-        yield
 
 
 @dataclass

@@ -48,7 +48,7 @@ def write(laboratory: Laboratory, it: Any, *values: bytes, partition: int = 0) -
     return left
 
 
-def settled(laboratory: Laboratory, partition: int = 0) -> tuple[int, int]:
+def log_ends(laboratory: Laboratory, partition: int = 0) -> tuple[int, int]:
     """Both ends of a partition, once nothing is open on it."""
     found: tuple[int, int] = eventually(laboratory, lambda: offsets(laboratory, partition), lambda it: it[0] == it[1])
     return found
@@ -59,7 +59,7 @@ def a_committed_record_is_at(laboratory: Laboratory, it: Any, *values: bytes, pa
     it.begin_transaction()
     write(laboratory, it, *values, partition=partition)
     it.commit_transaction(CALL_S)
-    settled(laboratory, partition)
+    log_ends(laboratory, partition)
 
 
 @experiment
@@ -69,9 +69,9 @@ def marks_take_offsets_and_are_not_shown(laboratory: Laboratory) -> Any:
     it.begin_transaction()
     write(laboratory, it, b"void")
     it.abort_transaction(CALL_S)
-    settled(laboratory)
+    log_ends(laboratory)
     a_committed_record_is_at(laboratory, it, b"c")
-    return all_of(laboratory, 0), settled(laboratory), offsets(laboratory, 1)
+    return all_of(laboratory, 0), log_ends(laboratory), offsets(laboratory, 1)
 
 
 @experiment
@@ -89,7 +89,7 @@ def an_open_transaction_holds_back_the_last_stable_offset(laboratory: Laboratory
         seen.append(read(laboratory, reader))
         one.commit_transaction(CALL_S)
         seen.append(read(laboratory, reader))
-    return [*seen, settled(laboratory)]
+    return [*seen, log_ends(laboratory)]
 
 
 @experiment
@@ -102,7 +102,7 @@ def watermarks_of_a_consumer_are_those_of_its_isolation(laboratory: Laboratory) 
     with reading(laboratory, 0) as reader:
         before = reader.get_watermark_offsets(place, timeout=5.0)
     it.abort_transaction(CALL_S)
-    settled(laboratory)
+    log_ends(laboratory)
     with reading(laboratory, 0) as reader:
         return before, reader.get_watermark_offsets(place, timeout=5.0)
 
@@ -125,7 +125,7 @@ def a_producer_whose_id_is_taken_has_its_transaction_aborted(laboratory: Laborat
     old.begin_transaction()
     seen: list[Any] = [write(laboratory, old, b"void")]
     producer(laboratory)
-    seen += [settled(laboratory), all_of(laboratory, 0)]
+    seen += [log_ends(laboratory), all_of(laboratory, 0)]
     seen += [outcome(old.commit_transaction, CALL_S), outcome(old.abort_transaction, CALL_S)]
     seen += [outcome(old.begin_transaction), outcome(old.produce, laboratory.topic, b"x", b"key", 0)]
     return [*seen, all_of(laboratory, 0)]
@@ -139,7 +139,7 @@ def a_zombie_that_writes_on_does_not_write(laboratory: Laboratory) -> Any:
     producer(laboratory)
     old.produce(laboratory.topic, b"more", b"key", 0)
     seen = [outcome(old.flush, CALL_S), outcome(old.commit_transaction, CALL_S)]
-    return [*seen, settled(laboratory), all_of(laboratory, 0)]
+    return [*seen, log_ends(laboratory), all_of(laboratory, 0)]
 
 
 @experiment
@@ -150,7 +150,7 @@ def a_zombie_that_writes_elsewhere_does_not_write(laboratory: Laboratory) -> Any
     producer(laboratory)
     old.produce(laboratory.topic, b"more", b"key", 1)
     seen = [outcome(old.flush, CALL_S), outcome(old.commit_transaction, CALL_S)]
-    return [*seen, settled(laboratory), all_of(laboratory, 0), all_of(laboratory, 1)]
+    return [*seen, log_ends(laboratory), all_of(laboratory, 0), all_of(laboratory, 1)]
 
 
 @experiment
@@ -162,7 +162,7 @@ def a_zombie_that_begins_does_not_write(laboratory: Laboratory) -> Any:
     old.produce(laboratory.topic, b"void", b"key", 0)
     seen = [outcome(old.flush, CALL_S), outcome(old.commit_transaction, CALL_S)]
     a_committed_record_is_at(laboratory, new, b"b")
-    return [*seen, settled(laboratory), all_of(laboratory, 0)]
+    return [*seen, log_ends(laboratory), all_of(laboratory, 0)]
 
 
 @experiment
@@ -183,7 +183,7 @@ def a_transaction_that_takes_too_long_is_aborted(laboratory: Laboratory) -> Any:
     it = producer(laboratory, timeout_ms=1_000)
     it.begin_transaction()
     write(laboratory, it, b"void")
-    seen = [settled(laboratory), all_of(laboratory, 0)]
+    seen = [log_ends(laboratory), all_of(laboratory, 0)]
     seen.append(outcome(it.commit_transaction, CALL_S))
     again = producer(laboratory)
     a_committed_record_is_at(laboratory, again, b"a")
@@ -197,7 +197,7 @@ def offsets_after_the_time_out_are_refused(laboratory: Laboratory) -> Any:
     it = producer(laboratory, timeout_ms=1_000)
     it.begin_transaction()
     write(laboratory, it, b"void")
-    settled(laboratory)
+    log_ends(laboratory)
     seen = [outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], member.metadata, CALL_S)]
     seen.append(committed(laboratory, 0))
     member.close()
@@ -252,7 +252,7 @@ def an_older_generation_cannot_commit(laboratory: Laboratory) -> Any:
     write(laboratory, it, b"void")
     seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], stale, CALL_S))
     seen += [outcome(it.produce, laboratory.topic, b"x", b"key", 0), outcome(it.commit_transaction, CALL_S)]
-    seen += [outcome(it.abort_transaction, CALL_S), settled(laboratory), committed(laboratory, 0, stable=True)]
+    seen += [outcome(it.abort_transaction, CALL_S), log_ends(laboratory), committed(laboratory, 0, stable=True)]
     it.begin_transaction()
     seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, 6)], first.metadata, CALL_S))
     seen.append(outcome(it.commit_transaction, CALL_S))
@@ -534,7 +534,7 @@ def random_experiment(seed: int) -> Experiment:
                 seen.append(at_rest(laboratory, lambda: [offsets(laboratory, it) for it in (0, 1)]))
         for player in players:
             player.play("anew", 0, None)
-        seen += [settled(laboratory, it) for it in (0, 1)]
+        seen += [log_ends(laboratory, it) for it in (0, 1)]
         seen += [all_of(laboratory, it) for it in (0, 1)]
         seen.append(committed(laboratory, 0, stable=True))
         nobody.close()

@@ -18,7 +18,7 @@ from processors.fold.shard_fold import ShardFolds
 from tests.chaos.avro import decode
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.redeciding import RecordedDefinitions, as_record, names, same
-from tests.chaos.tape import DEAD_LETTERS, LOG, STATE, Entry, Place, Tape, TapeRecord, source_of
+from tests.chaos.tape import DEAD_LETTERS, LOG, STATE, Entry, RecordAddress, Tape, TapeRecord, source_of
 
 KEPT_INPUTS: Final = "kept-inputs"
 OF_OPERATORS: Final = frozenset(
@@ -40,7 +40,7 @@ def findings_with_operators(
     tape: Tape, log: list[Entry], codec: Codec, skipped: set[tuple[str, int, int]]
 ) -> Iterator[Finding]:
     """All that is wrong beside what holds for every log. `skipped`: what an operator asked to be passed over."""
-    inputs = {place: record for topic in FOLDED for place, record in tape.of(topic)}
+    inputs = {address: record for topic in FOLDED for address, record in tape.of(topic)}
     yield from check_outcomes(tape, log, inputs, skipped)
     if rows := tape.last_values(KEPT_INPUTS):
         yield Finding(Kind.LOST, f"{len(rows)} inputs are kept still: {sorted(key for _, key in rows)[:3]}")
@@ -54,13 +54,13 @@ def is_decision(entry: Entry) -> bool:
 
 
 def check_outcomes(
-    tape: Tape, log: list[Entry], inputs: dict[Place, TapeRecord], skipped: set[tuple[str, int, int]]
+    tape: Tape, log: list[Entry], inputs: dict[RecordAddress, TapeRecord], skipped: set[tuple[str, int, int]]
 ) -> Iterator[Finding]:
     """Each input is decided once, or it is one that an operator had skipped."""
-    outcomes: Counter[Place] = Counter()
+    outcomes: Counter[RecordAddress] = Counter()
     passed = {entry.cause for entry in log if entry.name == "RecordSkipped"}
     kept = Counter(entry.cause for entry in log if entry.name == "InputKept")
-    last: Place | None = None
+    last: RecordAddress | None = None
     latest: dict[tuple[str, int], int] = defaultdict(lambda: -1)
     for entry in log:
         if entry.cause.topic in FOLDED and entry.cause not in inputs:
@@ -79,22 +79,22 @@ def check_outcomes(
     for _, letter in tape.of(DEAD_LETTERS):
         if source_of(letter) not in passed:
             outcomes[source_of(letter)] += 1
-    for place in inputs:
-        wanted = 0 if place in passed or place.topic == OPERATOR_COMMANDS else 1
-        if outcomes[place] != wanted:
-            how = Kind.LOST if outcomes[place] < wanted else Kind.DOUBLED
-            yield Finding(how, f"{place} has {outcomes[place]} outcomes, expected {wanted}")
-        if kept[place] > 1:
-            yield Finding(Kind.DOUBLED, f"{place} is kept {kept[place]} times")
-    for place in passed:
-        if tuple(place) not in skipped:
-            yield Finding(Kind.LOST, f"{place} was passed over, and nobody had asked for it")
+    for address in inputs:
+        wanted = 0 if address in passed or address.topic == OPERATOR_COMMANDS else 1
+        if outcomes[address] != wanted:
+            how = Kind.LOST if outcomes[address] < wanted else Kind.DOUBLED
+            yield Finding(how, f"{address} has {outcomes[address]} outcomes, expected {wanted}")
+        if kept[address] > 1:
+            yield Finding(Kind.DOUBLED, f"{address} is kept {kept[address]} times")
+    for address in passed:
+        if tuple(address) not in skipped:
+            yield Finding(Kind.LOST, f"{address} was passed over, and nobody had asked for it")
 
 
 class Again:
     """Decides the inputs of a partition anew: with the operators' commands, and without."""
 
-    def __init__(self, tape: Tape, codec: Codec, partition: int, inputs: dict[Place, TapeRecord]) -> None:
+    def __init__(self, tape: Tape, codec: Codec, partition: int, inputs: dict[RecordAddress, TapeRecord]) -> None:
         self._tape, self._codec, self._partition, self._inputs = tape, codec, partition, inputs
 
     def check(self, log: list[Entry]) -> Iterator[Finding]:
@@ -125,9 +125,9 @@ class Again:
         shard = ShardFolds(self._tape.partitions, self._codec, view).create(self._partition)
         outputs: list[OutputRecord] = []
         for entry in order:
-            place, record = entry.cause, self._inputs[entry.cause]
+            address, record = entry.cause, self._inputs[entry.cause]
             view.move_to(entry.fields["cause"]["definitions_position"])
-            shard.fold(InputRecord(*place, record.timestamp_ms, record.key, record.value, record.headers))
+            shard.fold(InputRecord(*address, record.timestamp_ms, record.key, record.value, record.headers))
             outputs += shard.take_outputs()
         return outputs
 

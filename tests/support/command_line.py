@@ -1,4 +1,4 @@
-"""The command line, called in the process of the tests."""
+"""Calls the command line in the process of the tests."""
 
 import sys
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from halter import cli
 
 @contextmanager
 def logging_as_before() -> Iterator[None]:
-    """Run a command with logging as a new process has it, and leave it to the tests after this one as it was.
+    """Give the block the logging of a new process, and restore the logging of before at the end.
 
-    Commands set up logging for their process, unless somebody has; `capture_logs` alone counts as somebody.
+    Commands set up logging for their process unless it is set up already, and `capture_logs` alone counts as set up.
     """
     before = structlog.get_config() if structlog.is_configured() else None
     structlog.reset_defaults()
@@ -27,7 +27,7 @@ def logging_as_before() -> Iterator[None]:
 
 
 def halter(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command."""
+    """Run a command, and return its exit code, stdout and stderr."""
     with logging_as_before(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["halter", *arguments])
         try:
