@@ -1,7 +1,7 @@
-"""`make chaos`: attack an installation of its own for a time, and judge what is on its topics afterwards.
+"""`make chaos`: attacks an installation of its own for a time, and judges the topics afterwards.
 
-Exit code 0: nothing lost, nothing doubled, nothing else wrong; the evidence is removed. 1: something is; the evidence
-is kept and named.
+Exit code 0 means that nothing was lost, doubled or otherwise wrong; the evidence is removed. Exit code 1 means that
+something is wrong; the evidence is kept, and the output names its folder.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tests.chaos.table import table
 
 
 def kinds(text: str, brokers: int, parser: argparse.ArgumentParser) -> tuple[str, ...]:
-    """Read `kill,zombie` or `all`, `all,only-broker-kill`."""
+    """Parse `kill,zombie` or `all` or `all,only-broker-kill`."""
     chosen: list[str] = []
     for kind in text.split(","):
         if kind == "all":
@@ -38,7 +38,7 @@ def kinds(text: str, brokers: int, parser: argparse.ArgumentParser) -> tuple[str
 
 
 def main() -> None:
-    """Read options, run, print the table."""
+    """Parse the options, run, and print the table."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -83,13 +83,13 @@ def main() -> None:
     folder = given.evidence or Path(tempfile.mkdtemp(prefix="halter-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "harness.log").open("w") as log:
-        # What client and task worker of the load say is evidence, not the run's output.
+        # The logs of client and task worker of the load are evidence, and not the output of the run.
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(log))
         run(options, folder, keep=given.evidence is not None)
 
 
 def run(options: Options, folder: Path, *, keep: bool) -> None:
-    """Attack, judge, tell."""
+    """Attack, judge, and print."""
     try:
         report = Experiment(options, folder, say).run()
     except HalterError as error:

@@ -1,7 +1,7 @@
 """Reads and writes Halter's bytes with fastavro and the files of `schemas/` alone.
 
-Shares nothing with `processors.codec`: schemas are loaded by fastavro, records become dicts, and dicts become the
-core's dataclasses (to be folded) and back (to be compared, byte for byte) by walking the schema.
+It shares no code with `processors.codec`: fastavro loads the schemas, and records become dicts. A walk along the schema
+turns dicts into the core's dataclasses, to fold them, and back, to compare them byte for byte.
 """
 
 import io
@@ -36,7 +36,7 @@ EVENTS: Final = frozenset(path.stem for path in (SCHEMAS / "events").glob("*.avs
 
 
 class Files(AbstractSchemaRepository):
-    """Finds the schema of a full name in `schemas/<folder>/<name>.avsc`. Times stay longs: no date has their range."""
+    """Finds the schema of a full name in `schemas/<folder>/<name>.avsc`. Times stay longs: dates have less range."""
 
     def load(self, name: str) -> Any:
         found = list(SCHEMAS.glob(f"[!r]*/{name.removeprefix(NAMESPACE)}.avsc"))
@@ -46,7 +46,7 @@ class Files(AbstractSchemaRepository):
 
 
 def without_logical_types(schema: Any) -> Any:
-    """The schema with its annotations left out; bytes and fingerprint are the same."""
+    """Return the schema without its annotations. Bytes and fingerprint are the same."""
     if isinstance(schema, list):
         return [without_logical_types(branch) for branch in schema]
     if isinstance(schema, dict):
@@ -60,27 +60,27 @@ INNER: Final = frozenset({"type", "items", "values", "fields"})
 
 @cache
 def schema_of(name: str) -> Any:
-    """The schema of a record, parsed by fastavro, with what it refers to."""
+    """Return the schema of a record, parsed by fastavro, with the schemas that it refers to."""
     return fastavro.schema.load_schema(NAMESPACE + name, repo=Files())
 
 
 @cache
 def header_of(name: str) -> bytes:
-    """What single-object encoding puts before a record of this name."""
+    """Return the prefix of single-object encoding for a record of this name."""
     canonical = fastavro.schema.to_parsing_canonical_form(schema_of(name))
     return MARKER + bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
 
 
 @cache
 def names_by_header() -> Mapping[bytes, str]:
-    """Every record that may stand alone on a topic, by the ten bytes that it begins with."""
+    """Return every record that may stand alone on a topic, by the ten bytes that it begins with."""
     names = [path.stem for path in SCHEMAS.glob("[!rt]*/*.avsc")] + ["TaskRequest"]
     return {header_of(name): name for name in names}
 
 
 @cache
 def released_by_header() -> Mapping[bytes, tuple[str, Any]]:
-    """What the schemas of released versions wrote that today's write in another way: name and writer's schema."""
+    """Return the schemas of released versions whose bytes differ from today's, with the name of each record."""
     found = {}
     for path in SCHEMAS.glob("released/*/*.avsc"):
         schema = without_logical_types(json.loads(path.read_text(encoding="utf-8")))
@@ -92,10 +92,10 @@ def released_by_header() -> Mapping[bytes, tuple[str, Any]]:
 
 
 def decode(data: bytes) -> tuple[str, dict[str, Any]]:
-    """Return a record's name and fields; a record in a union is the pair of its full name and fields.
+    """Return a record's name and fields. A record in a union is the pair of its full name and fields.
 
-    What an earlier release wrote has today's fields. Raises ValueError for bytes of no schema in `schemas/`, or that
-    go on after the record.
+    Records of an earlier release get today's fields. Raises ValueError for bytes of no schema in `schemas/`, and for
+    bytes that go on after the record.
     """
     header = data[:HEADER_BYTES]
     name, writer = released_by_header().get(header, (names_by_header().get(header), None))
@@ -119,7 +119,7 @@ def encode(name: str, record: Mapping[str, Any]) -> bytes:
 
 
 def as_current(data: bytes | None) -> bytes | None:
-    """The bytes that today's schemas give to what an earlier release wrote; everything else as it is."""
+    """Return the bytes that today's schemas give to a record of an earlier release. Other bytes stay as they are."""
     if data is None or data[:HEADER_BYTES] not in released_by_header():
         return data
     return encode(*decode(data))
@@ -130,13 +130,13 @@ def as_current(data: bytes | None) -> bytes | None:
 
 @cache
 def definitions() -> Mapping[str, Any]:
-    """Full name -> definition, of everything in `schemas/`."""
+    """Return full name -> definition, for everything in `schemas/`."""
     found = (without_logical_types(json.loads(path.read_text())) for path in SCHEMAS.glob("[!r]*/*.avsc"))
     return {f"{NAMESPACE}{definition['name']}": definition for definition in found}
 
 
 def log_entry(name: str, record: Mapping[str, Any]) -> LogEntry:
-    """A record of the log as the core has it."""
+    """Return a record of the log as the core has it."""
     own = definitions()[NAMESPACE + name]["fields"][len(OF_EVERY_ENTRY) + 1 :]
     event = CLASSES[name](**{field["name"]: to_core(record[field["name"]], field["type"]) for field in own})
     cause = to_core(record["cause"], f"{NAMESPACE}Cause")
@@ -145,10 +145,10 @@ def log_entry(name: str, record: Mapping[str, Any]) -> LogEntry:
 
 
 def to_core(value: Any, schema: Any) -> Any:
-    """What fastavro has read, as the core has it."""
+    """Return a value that fastavro has read as the core has it."""
     match schema:
         case list():
-            # A record says which one it is; of the other branches one at most is of the value's type.
+            # A record says which one it is. Of the other branches, at most one is of the value's type.
             if isinstance(value, tuple):
                 return to_core(value[1], value[0])
             named = [branch for branch in schema if isinstance(branch, str) and branch.startswith(NAMESPACE)]
@@ -183,7 +183,7 @@ def to_core(value: Any, schema: Any) -> Any:
 
 
 def from_core(value: Any, schema: Any) -> Any:
-    """What the core has, as fastavro writes it."""
+    """Return a value of the core as fastavro writes it."""
     match schema:
         case list():
             branch = next(branch for branch in schema if takes(branch, value))
@@ -217,7 +217,7 @@ PRIMITIVES: Final = {
 
 
 def takes(branch: dict[str, Any] | str, value: Any) -> bool:
-    """Whether a branch of a union is the one for a value of the core."""
+    """Return True if a branch of a union is the one for a value of the core."""
     if isinstance(branch, dict):
         kind = branch["type"]
         return isinstance(value, {"array": list, "map": dict}[kind]) if kind in ("array", "map") else takes(kind, value)
@@ -227,6 +227,6 @@ def takes(branch: dict[str, Any] | str, value: Any) -> bool:
 
 
 def row(record: Any) -> bytes:
-    """The bytes of a row of a state topic."""
+    """Return the bytes of a row of a state topic."""
     name = type(record).__name__
     return encode(name, from_core(record, NAMESPACE + name))

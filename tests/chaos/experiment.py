@@ -1,4 +1,4 @@
-"""One run: brokers, topics, workers, load; faults for a time or a number; then stillness, and the verdict."""
+"""One run: brokers, topics, workers and load, then faults for a time or a number, then stillness, and the verdict."""
 
 import json
 import random
@@ -31,24 +31,24 @@ from tests.support.machine import Machine
 PREFIX: Final = "chaos-"
 RECOVERED_SECONDS: Final = 180.0
 STILL_SECONDS: Final = 6.0
-"""Longer than any timer of the load: who is still for so long waits for nothing but events."""
+"""Longer than any timer of the load: whoever is still for so long waits only for events."""
 SETTLED_SECONDS: Final = 300.0
 SAY_SECONDS: Final = 15.0
 BROKERS_SESSION_SECONDS: Final = 6.0
-"""Under KIP-848 the session is the broker's (halter/broker/configuration.py)."""
+"""Under KIP-848 the broker sets the session time-out (halter/broker/configuration.py)."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is made of."""
+    """The options of a run."""
 
     seed: int
     seconds: float | None = None
-    """Strike for so long, …"""
+    """How long faults strike, …"""
     faults: int | None = None
-    """… or so many times."""
+    """… or how many strike."""
     kinds: tuple[str, ...] = ()
-    """Empty: all that are possible with these brokers."""
+    """The kinds of faults. Empty: all that are possible with these brokers."""
     brokers: int = 3
     partitions: int = 8
     workers: int = 2
@@ -58,25 +58,25 @@ class Options:
     kip848: bool = False
     session_s: float = 4.0
     store: str = "memory"
-    """Where workers keep state; with `rocksdb` all members are static."""
+    """Where workers keep state. With `rocksdb` all members are static."""
     upgrade_from: Path | None = None
-    """A folder with the code of a release: workers begin as that one's."""
+    """A folder with the code of a release, which the workers run at first."""
     release: str = "0.1.0"
 
     @property
     def kinds_that_strike(self) -> tuple[str, ...]:
-        """As chosen, or all."""
+        """The kinds of faults that were chosen, or all."""
         return self.kinds or tuple(
             kind for kind in possible(self.brokers) if not (self.upgrade_from and kind == "scale")
         )
 
     @property
     def real_session_s(self) -> float:
-        """How long a member may be silent."""
+        """The time for which a member may be silent."""
         return BROKERS_SESSION_SECONDS if self.kip848 else self.session_s
 
     def worker_properties(self) -> dict[str, str]:
-        """Variables for the workers, apart from those of the store."""
+        """The variables for the workers, apart from those of the store."""
         if self.kip848:
             return {"KAFKA_GROUP_PROTOCOL": "consumer"}
         return {"KAFKA_SESSION_TIMEOUT_MS": str(int(self.session_s * 1_000)), "KAFKA_HEARTBEAT_INTERVAL_MS": "500"}
@@ -84,7 +84,7 @@ class Options:
 
 @dataclass
 class Report:
-    """What there is to tell."""
+    """The result of a run."""
 
     options: Options
     verdict: Verdict
@@ -95,7 +95,7 @@ class Report:
     machine: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For a file."""
+        """Return the result as data for a file."""
         return {
             "options": {**asdict(self.options), "upgrade_from": self.options.upgrade_from is not None},
             "verdict": self.verdict.as_dict(),
@@ -108,7 +108,7 @@ class Report:
 
 
 class Experiment:
-    """Runs in a folder; whoever made the folder removes it, or keeps it as evidence."""
+    """Runs in a folder. The caller made the folder, and removes it or keeps it as evidence."""
 
     def __init__(self, options: Options, folder: Path, say: Callable[[str], None] = print) -> None:
         self._options, self._folder, self._say = options, folder, say
@@ -116,7 +116,7 @@ class Experiment:
         self._stuck: list[Finding] = []
 
     def run(self) -> Report:
-        """Do it all."""
+        """Run everything."""
         options, begun = self._options, time.monotonic()
         self._say(
             f"seed {options.seed}: {options.brokers} broker(s), {options.partitions} partitions, evidence in "
@@ -177,7 +177,7 @@ class Experiment:
             self._figures["seconds of faults"] = round(time.monotonic() - struck_from, 1)
             self._settle(scene, load, watcher, fleet)
         except (TimeoutError, NotReadable) as error:
-            # Whoever does not come back is a finding; what is there is judged all the same.
+            # A broker that does not come back is a finding. The topics are judged all the same.
             self._stuck.append(Finding(Kind.LOST, f"stuck: {error}"))
         finally:
             reporter.stop()
@@ -187,7 +187,7 @@ class Experiment:
         return self._judge(brokers, load, reporter, fleet), recoveries.felt
 
     def _strike(self, scene: Scene) -> None:
-        """Fault after fault. Each kind comes as often as the others; in which order is drawn."""
+        """Strike fault after fault. Each kind comes as often as the others, in random order."""
         options, begun = self._options, time.monotonic()
         number, bag = 0, list[str]()
         while True:
@@ -207,12 +207,12 @@ class Experiment:
             at_s = time.monotonic() - begun
             said = FAULTS[kind](scene)
             self._say(f"{number:>4} {at_s:>7.1f} s  {kind:16} {said}")
-            # Sometimes the next fault meets an installation that is whole, sometimes one that is coming back.
+            # Sometimes the next fault meets a whole installation, sometimes one that is still recovering.
             if patient:
                 self._recover(scene)
 
     def _is_time_to_upgrade(self, number: int) -> bool:
-        """Spread the steps of an upgrade over all faults, none of them first or last."""
+        """Spread the steps of an upgrade over all faults. None of them is first or last."""
         options = self._options
         if options.upgrade_from is None or options.faults is None:
             return False
@@ -237,7 +237,7 @@ class Experiment:
             raise TimeoutError(f"partitions {partitions} have no new outcome: {error}") from None
 
     def _settle(self, scene: Scene, load: Load, watcher: Watcher, fleet: Fleet) -> None:
-        """Let everything come to an end: all posted, all folded, all timers fired, all tasks reported."""
+        """Wait until everything is posted and folded, all timers have fired, and all tasks are reported."""
         self._say("no more faults; waiting until all is still")
         scene.brokers.wait_in_sync()
         fleet.wait_ready()

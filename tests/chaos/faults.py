@@ -1,7 +1,7 @@
-"""The faults, each in one function: what it does to whom, and which partitions feel it.
+"""The faults, one function each: what it does, to which process, and which partitions it affects.
 
-Which one strikes next, whom and for how long is drawn from the seed. How far the others have come by then is not, so a
-run cannot be repeated exactly; what is posted can.
+The seed determines which fault strikes next, its victim and its duration. It does not determine how far the other
+processes have come by then. So a run cannot be repeated exactly, but its posts can.
 """
 
 import random
@@ -20,7 +20,7 @@ NEW_WORKERS_MAX: Final = 2
 
 @dataclass
 class Scene:
-    """What faults may touch."""
+    """The installation, as faults see it."""
 
     brokers: Brokers
     fleet: Fleet
@@ -30,16 +30,16 @@ class Scene:
     """How long a worker may be silent before the group takes its shards away."""
     random: random.Random
     extra: list[Worker]
-    """Workers added by a fault, to be removed by another."""
+    """Workers that one fault added, and another removes."""
     upgrades: Iterator[str] = field(default_factory=lambda: iter(()))
-    """Each step of an upgrade, taken by `next`, which says what it was."""
+    """The steps of an upgrade. `next` takes one and gives its description."""
 
     def everywhere(self) -> set[int]:
-        """All partitions."""
+        """Return all partitions."""
         return set(range(self.partitions))
 
     def victim(self) -> Worker:
-        """A worker that runs; one that is ready rather than one that is coming back."""
+        """Return a running worker, preferably one that is ready."""
         self.fleet.keep()
         running = [worker for worker in self.fleet.workers if worker.running]
         ready = [worker for worker in running if worker.ready]
@@ -51,7 +51,7 @@ class Scene:
 
 
 def kill(scene: Scene) -> str:
-    """kill -9 of one worker, which comes back at once or after its session has ended."""
+    """Kill one worker with kill -9. It comes back at once, or after its session has ended."""
     worker, stays_away = scene.victim(), scene.random.random() < 0.5
     scene.strike("kill", set(worker.shards) if worker.ready else set())
     worker.kill()
@@ -62,7 +62,7 @@ def kill(scene: Scene) -> str:
 
 
 def kill_all(scene: Scene) -> str:
-    """kill -9 of every worker at the same moment."""
+    """Kill every worker with kill -9 at the same moment."""
     scene.strike("kill-all", scene.everywhere())
     for worker in scene.fleet.workers:
         worker.send(signal.SIGKILL)
@@ -73,7 +73,7 @@ def kill_all(scene: Scene) -> str:
 
 
 def zombie(scene: Scene) -> str:
-    """SIGSTOP for longer than the session lasts, then SIGCONT: the owner of before wakes up and goes on."""
+    """Stop a worker with SIGSTOP for longer than its session, then SIGCONT: the former owner wakes up and goes on."""
     worker, seconds = scene.victim(), scene.session_s + scene.random.uniform(0.5, 3.0)
     scene.strike("zombie", set(worker.shards) if worker.ready else set())
     worker.send(signal.SIGSTOP)
@@ -83,7 +83,7 @@ def zombie(scene: Scene) -> str:
 
 
 def pause(scene: Scene) -> str:
-    """SIGSTOP for less than the session, then SIGCONT: an owner that was slow."""
+    """Stop a worker with SIGSTOP for less than its session, then SIGCONT: a slow owner."""
     worker, seconds = scene.victim(), scene.random.uniform(0.2, scene.session_s * 0.7)
     scene.strike("pause", set(worker.shards) if worker.ready else set())
     worker.send(signal.SIGSTOP)
@@ -93,7 +93,7 @@ def pause(scene: Scene) -> str:
 
 
 def rolling(scene: Scene) -> str:
-    """SIGTERM of one worker after the other, each back before the next is told."""
+    """Stop one worker after the other with SIGTERM. Each is back before the next is stopped."""
     scene.strike("rolling", scene.everywhere())
     for worker in list(scene.fleet.workers):
         worker.stop()
@@ -102,7 +102,7 @@ def rolling(scene: Scene) -> str:
 
 
 def scale(scene: Scene) -> str:
-    """A worker is added; or one that was added goes, told or killed."""
+    """Add a worker; or stop or kill one that was added."""
     if scene.extra and (len(scene.extra) >= NEW_WORKERS_MAX or scene.random.random() < 0.5):
         worker, by_force = scene.extra.pop(), scene.random.random() < 0.4
         scene.strike("scale", scene.everywhere())
@@ -114,7 +114,7 @@ def scale(scene: Scene) -> str:
 
 
 def broker_kill(scene: Scene) -> str:
-    """kill -9 of a broker of three, back after a moment; never while another one is not in sync."""
+    """Kill one of three brokers with kill -9, back after a moment. Never while another one is not in sync."""
     scene.brokers.wait_in_sync()
     index, away_s = scene.random.randrange(scene.brokers.count), scene.random.uniform(0.5, 5.0)
     scene.strike("broker-kill", scene.everywhere())
@@ -123,7 +123,7 @@ def broker_kill(scene: Scene) -> str:
 
 
 def only_broker_kill(scene: Scene) -> str:
-    """kill -9 of the only broker."""
+    """Kill the only broker with kill -9."""
     scene.brokers.wait_in_sync()
     scene.strike("only-broker-kill", scene.everywhere())
     scene.brokers.kill(0, 0.0)
@@ -131,7 +131,7 @@ def only_broker_kill(scene: Scene) -> str:
 
 
 def broker_stall(scene: Scene) -> str:
-    """A broker stands still for a while, as with a disk that hangs; long enough to be taken for dead, or not."""
+    """Stop a broker for a while, as a hanging disk would; sometimes so long that it is taken for dead."""
     scene.brokers.wait_in_sync()
     index, seconds = scene.random.randrange(scene.brokers.count), scene.random.uniform(1.0, 6.0)
     scene.strike("broker-stall", scene.everywhere())
@@ -140,12 +140,12 @@ def broker_stall(scene: Scene) -> str:
 
 
 def behind_proxies(scene: Scene) -> set[int]:
-    """Shards of the workers that see Kafka through the proxies."""
+    """Return the shards of the workers that see Kafka through the proxies."""
     return {shard for worker in scene.fleet.workers if worker.proxied and worker.ready for shard in worker.shards}
 
 
 def slow_network(scene: Scene) -> str:
-    """Every other worker's network is slow for a while: 20 to 400 ms each way for each chunk."""
+    """Slow down the network of every other worker for a while: 20 to 400 ms each way for each chunk."""
     delay_s, seconds = scene.random.uniform(0.02, 0.4), scene.random.uniform(2.0, 6.0)
     scene.strike("slow-network", behind_proxies(scene))
     scene.brokers.proxies.delay_s = delay_s
@@ -155,7 +155,7 @@ def slow_network(scene: Scene) -> str:
 
 
 def cut_network(scene: Scene) -> str:
-    """Every other worker is cut off from all brokers for a while; its connections are reset."""
+    """Cut every other worker off from all brokers for a while. Its connections are reset."""
     seconds = scene.random.uniform(0.2, scene.session_s + 2)
     scene.strike("cut-network", behind_proxies(scene))
     scene.brokers.proxies.cut()
@@ -165,7 +165,7 @@ def cut_network(scene: Scene) -> str:
 
 
 def upgrade(scene: Scene) -> str:
-    """A step of an upgrade: the topics, or one worker that is started again as another version."""
+    """Take a step of an upgrade: the topics, or one worker that is started again as another version."""
     scene.strike("upgrade", scene.everywhere())
     return next(scene.upgrades)
 
@@ -187,11 +187,13 @@ FAULTS: Final[Mapping[str, Callable[[Scene], str]]] = {
 THREE_BROKERS: Final = frozenset({"broker-kill"})
 ONE_BROKER: Final = frozenset({"only-broker-kill"})
 NOT_BY_DEFAULT: Final = frozenset({"only-broker-kill", "upgrade"})
-"""Kafka itself may lose marks of a committed transaction when its only broker is killed (docs/adr/0001): what is found
-says nothing of Halter. An upgrade needs the code of an earlier release."""
+"""Kinds that strike only if they are named. Kafka itself may lose markers of a committed transaction when its only
+broker is killed (docs/adr/0001), so a finding there says nothing about Halter. An upgrade needs the code of an earlier
+release.
+"""
 
 
 def possible(brokers: int) -> list[str]:
-    """The kinds that strike by default with so many brokers."""
+    """Return the kinds that strike by default with so many brokers."""
     impossible = ONE_BROKER if brokers == 3 else THREE_BROKERS
     return [kind for kind in FAULTS if kind not in impossible | NOT_BY_DEFAULT]

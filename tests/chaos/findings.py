@@ -1,24 +1,24 @@
-"""What a verdict may find. Each kind is a promise that was broken."""
+"""The kinds of findings of a verdict. Each is a promise that was broken."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """Which promise."""
+    """The promise that was broken."""
 
     LOST = "lost"
     """A committed input has no outcome."""
     DOUBLED = "doubled"
     """An input has more than one outcome, or a record of an outcome is there twice."""
     OUT_OF_ORDER = "out of order"
-    """Outcomes of a partition's inputs are not in the order of the inputs."""
+    """The outcomes of a partition's inputs are not in the order of the inputs."""
     FROM_NOWHERE = "from nowhere"
-    """An outcome names an input that no read_committed reader sees, or something of an aborted transaction is there."""
+    """An outcome names an input that no read_committed reader sees, or a record of an aborted transaction is seen."""
     SEQ = "seq"
-    """The events of a WfRun are not numbered 1, 2, 3 ..."""
+    """The events of a WfRun are not numbered 1, 2, 3 …"""
     STATE = "state"
-    """The rows are not what folding the log gives."""
+    """The rows are not what a replay of the log gives."""
     DECIDED = "decided"
     """Deciding the recorded inputs again gives other records."""
     TASK = "task"
@@ -26,12 +26,12 @@ class Kind(StrEnum):
     TIMER = "timer"
     """A timer took effect twice, early, never, or without having been armed."""
     KAFKA = "kafka"
-    """A record that Kafka has acknowledged is not there: lost by the brokers, not by a worker."""
+    """A record that Kafka acknowledged is not there: the brokers lost it, not a worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that should not be."""
+    """One thing that is wrong."""
 
     kind: Kind
     what: str

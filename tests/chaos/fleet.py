@@ -1,4 +1,4 @@
-"""Real `halter worker` processes that are kept running: whoever ends is started again, as a supervisor would."""
+"""Real `halter worker` processes that are kept running: one that ends is started again, as a supervisor would."""
 
 import json
 import os
@@ -22,7 +22,7 @@ EXPECTED: Final = frozenset({0, -signal.SIGKILL, -signal.SIGTERM})
 
 @dataclass(frozen=True)
 class Program:
-    """What a worker runs: the code in a folder, with variables that this version wants."""
+    """The program of a worker: the code in a folder, with the variables that this version needs."""
 
     name: str = "today's"
     folder: Path = ROOT
@@ -31,7 +31,7 @@ class Program:
 
 @dataclass
 class Worker:
-    """A place among the workers, and the process that is there now."""
+    """One member of the fleet, and the process that runs for it now."""
 
     name: str
     static: bool
@@ -42,9 +42,9 @@ class Worker:
     starts: int = 0
     process: subprocess.Popen[bytes] | None = None
     held_until: float = 0.0
-    """Not started again before this time."""
+    """The time before which it is not started again."""
     shards: tuple[int, ...] = ()
-    """What it folded when it was last seen ready."""
+    """The shards that it folded when it was last seen ready."""
 
     @property
     def ready_file(self) -> Path:
@@ -52,7 +52,7 @@ class Worker:
 
     @property
     def log_file(self) -> Path:
-        """The log of all processes of this place."""
+        """The log of all processes of this member."""
         return self.folder / f"{self.name}.log"
 
     @property
@@ -61,7 +61,7 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether it says so; notes which shards are its."""
+        """Return True if the worker says that it is ready, and note its shards."""
         try:
             state = json.loads(self.ready_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -93,13 +93,13 @@ class Worker:
             self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it with SIGKILL."""
+        """Kill it with SIGKILL."""
         self.send(signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
 
     def stop(self) -> None:
-        """End it with SIGTERM; by force if it does not within STOP_SECONDS, which is counted."""
+        """Stop it with SIGTERM. If it takes longer than STOP_SECONDS, kill it and count that."""
         self.send(signal.SIGTERM)
         if self.process is not None:
             try:
@@ -108,14 +108,14 @@ class Worker:
                 self.kill()
 
     def last_words(self) -> str:
-        """The last line of the log that says something."""
+        """The last line of the log that is not empty."""
         lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
         return next((line for line in reversed(lines) if line.strip()), "")
 
 
 @dataclass
 class Fleet:
-    """All workers. `members`: static, dynamic or mixed (every other one)."""
+    """All workers. `members` is static, dynamic or mixed (every other one)."""
 
     bootstrap: str
     proxied_bootstrap: str
@@ -123,14 +123,14 @@ class Fleet:
     folder: Path
     members: str = "mixed"
     program: Program = field(default_factory=Program)
-    """What workers that are added run."""
+    """The program of workers that are added."""
     workers: list[Worker] = field(default_factory=list)
     ended_by_themselves: Counter[str] = field(default_factory=Counter)
-    """Exit codes and last words of workers that nobody had told to end."""
+    """Exit codes and last log lines of workers that ended by themselves."""
     made: int = 0
 
     def add(self) -> Worker:
-        """One worker more. Every other one sees Kafka through the proxies."""
+        """Add a worker. Every other one sees Kafka through the proxies."""
         number = self.made
         self.made += 1
         static = self.members == "static" or (self.members == "mixed" and number // 2 % 2 == 0)
@@ -144,12 +144,12 @@ class Fleet:
         return worker
 
     def remove(self, worker: Worker, *, by_force: bool) -> None:
-        """One worker less."""
+        """Remove a worker."""
         self.workers.remove(worker)
         worker.kill() if by_force else worker.stop()
 
     def keep(self) -> None:
-        """Start again whoever has ended, unless it is held back."""
+        """Start the workers again that have ended, unless they are held back."""
         for worker in self.workers:
             if worker.running or time.monotonic() < worker.held_until:
                 continue
@@ -159,16 +159,16 @@ class Fleet:
             worker.start()
 
     def all_ready(self) -> bool:
-        """Whether everybody folds what is theirs."""
+        """Return True if every worker folds all its shards."""
         self.keep()
         return all(worker.ready for worker in self.workers)
 
     def wait_ready(self) -> None:
-        """Raises TimeoutError."""
+        """Wait until that is so. Raises TimeoutError."""
         wait_for("readiness of all workers", self.all_ready, READY_SECONDS)
 
     def end(self) -> None:
-        """Let nobody live on."""
+        """End all workers."""
         for worker in self.workers:
             worker.send(signal.SIGCONT)
             worker.send(signal.SIGTERM)
@@ -177,9 +177,9 @@ class Fleet:
 
     @property
     def starts(self) -> int:
-        """Processes started in all."""
+        """The number of processes started in all."""
         return sum(worker.starts for worker in self.workers)
 
     def logged(self, text: str) -> int:
-        """How often something stands in the logs of the workers."""
+        """Return how often a text is in the logs of the workers."""
         return sum(path.read_text(errors="replace").count(text) for path in self.folder.glob("worker-*.log"))

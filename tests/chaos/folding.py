@@ -1,7 +1,8 @@
-"""Folding the log with the core's `evolve`, and nothing else of the engine, gives the rows of the state topics.
+"""Checks that a fold of the log with the core's `evolve`, and nothing else of the engine, gives the rows.
 
-Rows are written here by fastavro and compared with the topics' last values byte for byte. `fold-positions` are compared
-by what they say: the position of `definitions` of a turn that had dead letters alone is not on the log.
+fastavro writes the rows here, and they are compared byte for byte with the last values of the state topics. Only the
+contents of `fold-positions` are compared: the position of `definitions` of a turn with dead letters alone is not on the
+log.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,13 +14,13 @@ from tests.chaos.findings import Finding, Kind
 from tests.chaos.tape import DEFINITIONS, FOLD_POSITIONS, INPUTS, STATE, Entry, Tape
 
 TIMER_GRACE_MS = 5_000
-"""A timer that was due so long before the topics were read has to have fired."""
+"""How long before the end of reading a timer must have been due to count as one that should have fired."""
 
 Rows = dict[tuple[int, bytes], bytes]
 
 
 class FoldedLog:
-    """The WfRuns as the log says they are."""
+    """The WfRuns as the log gives them."""
 
     def __init__(self, log: Iterable[Entry]) -> None:
         self.runs: dict[tuple[int, str], WfRun] = {}
@@ -34,12 +35,12 @@ class FoldedLog:
                 continue
             try:
                 evolve(run, log_entry(entry.name, entry.fields))
-            except Exception as error:  # noqa: BLE001  a log that is wrong may break a fold anywhere
+            except Exception as error:  # noqa: BLE001  a wrong log may break a fold anywhere
                 broken.add(key)
                 self.findings.append(Finding(Kind.STATE, f"{entry} cannot be folded: {error!r}"))
 
     def rows(self) -> dict[str, Rows]:
-        """What must be on the state topics."""
+        """Return the rows that must be on the state topics."""
         found: dict[str, Rows] = {topic: {} for topic in STATE}
         for (partition, wf_run_id), run in self.runs.items():
             if run.exists:
@@ -51,7 +52,7 @@ class FoldedLog:
         return found
 
     def check_rows(self, tape: Tape) -> Iterator[Finding]:
-        """Compare with the topics."""
+        """Compare the rows with the topics."""
         for topic, expected in self.rows().items():
             found = tape.last_values(topic)
             for partition, key in expected.keys() | found.keys():
@@ -61,7 +62,7 @@ class FoldedLog:
                     yield Finding(Kind.STATE, f"{topic}[{partition}], key {key!r}: the row {how}")
 
     def check_unfired(self, tape: Tape) -> Iterator[Finding]:
-        """No timer is armed that should have fired long ago."""
+        """Expect that no timer is armed that should have fired long ago."""
         for run in self.runs.values():
             for thread in run.threads.values():
                 timer = thread.node.timer
@@ -75,7 +76,7 @@ class FoldedLog:
 
 
 def check_positions(tape: Tape, log: Iterable[Entry]) -> Iterator[Finding]:
-    """The folded offsets are behind the last input of each topic, at definitions that were there."""
+    """Expect that the folded offsets are behind the last inputs, at a position of `definitions` that existed."""
     newest = dict.fromkeys(range(tape.partitions), 0)
     for entry in log:
         newest[entry.partition] = max(newest[entry.partition], entry.fields["cause"]["definitions_position"])

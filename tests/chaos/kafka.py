@@ -23,10 +23,10 @@ IN_SYNC_SECONDS: Final = 120.0
 
 
 class TwoListeners(Node):
-    """A broker with a listener for those behind the proxy."""
+    """A broker with a second listener for the clients behind the proxy."""
 
     routes: ClassVar[dict[int, tuple[int, int]]]
-    """By index of the broker: the port of its proxy, and its own behind it."""
+    """Index of the broker -> the port of its proxy, and its own port behind it."""
 
     def configure(self) -> None:
         settings = properties(self.ports, self._log_folder)
@@ -39,7 +39,7 @@ class TwoListeners(Node):
 
 
 class Brokers:
-    """One broker or three; a context manager."""
+    """One broker or three. A context manager."""
 
     def __init__(self, folder: Path, count: int) -> None:
 
@@ -71,16 +71,16 @@ class Brokers:
 
     @property
     def bootstrap(self) -> str:
-        """The brokers as they are."""
+        """The addresses of the brokers themselves."""
         return self._cluster.bootstrap
 
     @property
     def proxied_bootstrap(self) -> str:
-        """The brokers behind the proxies."""
+        """The addresses of the proxies."""
         return ",".join(f"{HOST}:{port}" for port, _ in self._routes.values())
 
     def kill(self, index: int, back_after_s: float) -> None:
-        """Kill a broker with SIGKILL and start it again after a while, in the background."""
+        """Kill a broker with SIGKILL, and start it again after a while, in the background."""
         self._cluster.kill(index)
 
         def back() -> None:
@@ -91,7 +91,7 @@ class Brokers:
         self._back.start()
 
     def stall(self, index: int, seconds: float) -> None:
-        """Let a broker stand still for a while, as a disk that hangs would, and go on."""
+        """Stop a broker for a while, as a hanging disk would, and let it go on."""
         pid = self._cluster.pids[index]
         self._signal(pid, signal.SIGSTOP)
         time.sleep(seconds)
@@ -104,7 +104,7 @@ class Brokers:
                 os.kill(pid, number)
 
     def wait_in_sync(self) -> None:
-        """Wait until the broker that was killed is back, and every partition of every topic has all its replicas.
+        """Wait until the killed broker is back, and every partition of every topic has all its replicas.
 
         Raises TimeoutError.
         """
@@ -128,7 +128,7 @@ class Brokers:
 
 
 def versions() -> Sequence[str]:
-    """What ran."""
+    """Return the versions that ran."""
     import platform
 
     import confluent_kafka

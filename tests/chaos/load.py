@@ -1,7 +1,7 @@
-"""Posts a script: idempotent, repeated, and in transactions of which some abort. Each way of producing is a thread.
+"""Posts a script: idempotently, repeatedly, and in transactions of which some abort. Each way of producing is a thread.
 
-A producer that fails is made anew and sends what it does not know to be there again, as producers of our users would.
-What Kafka acknowledged is noted, so that a record lost by Kafka itself is not taken for one lost by a worker.
+A producer that fails is made anew, and sends everything again of which it does not know that it arrived, as our users'
+producers would. Records that Kafka acknowledged are noted, so that one lost by Kafka is not blamed on a worker.
 """
 
 import queue
@@ -22,7 +22,7 @@ END_SECONDS: Final = 180.0
 
 
 class Sender:
-    """A way of producing, in a thread of its own with a queue of steps."""
+    """One way of producing, in a thread of its own with a queue of steps."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         self.steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
@@ -33,7 +33,7 @@ class Sender:
         self._thread.start()
 
     def end(self) -> None:
-        """Send what is queued and end. Raises TimeoutError."""
+        """Send everything that is queued, and end. Raises TimeoutError."""
         self.steps.put(None)
         self._thread.join(END_SECONDS)
         if self._thread.is_alive():
@@ -48,7 +48,7 @@ class Sender:
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Wait until all is delivered."""
+        """Wait until everything is delivered."""
 
     def _produce(self, producer: Producer, postings: Iterable[Posting], on_delivery: Any) -> None:
         for posting in postings:
@@ -61,7 +61,7 @@ class Sender:
 
 
 class Plain(Sender):
-    """Sends each step once, or a second time after the first."""
+    """A sender that sends each step once, or a second time after the first."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._producer = self._new(settings)
@@ -94,7 +94,7 @@ class Plain(Sender):
         until = time.monotonic() + END_SECONDS
         while self._open and time.monotonic() < until:
             if self._producer.flush(CALL_SECONDS) == 0 and self._open:
-                # Given up by librdkafka: whether they are there is not known, so they are sent again.
+                # librdkafka gave them up. It is not known whether they arrived, so they are sent again.
                 self.failures += len(self._open)
                 self._producer = self._new(self._settings)
                 for number, posting in list(self._open.items()):
@@ -102,7 +102,7 @@ class Plain(Sender):
 
 
 class Transactional(Sender):
-    """Each step is a transaction."""
+    """A sender that sends each step as a transaction."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._producer: Producer | None = None
@@ -114,8 +114,8 @@ class Transactional(Sender):
             try:
                 self._try(step)
             except KafkaException:
-                # Taking the id anew aborts what is open. A commit that was on its way may yet happen, and then the
-                # same records come a second time: ids tell.
+                # Taking the id again aborts the open transaction. A commit that was on its way may still come, and then
+                # the same records come a second time. Their ids show that.
                 self.failures += 1
                 self._producer = None
                 time.sleep(0.2)
@@ -151,7 +151,7 @@ class Load:
     """Posts steps at a rate until it is stopped."""
 
     def __init__(self, settings: Settings, seed: int, rate: float) -> None:
-        """`rate`: steps per second."""
+        """`rate` is the steps per second."""
         self.steps = self.aborted = 0
         self._script, self._rate, self._settings = Script(seed), rate, settings
         self._over = threading.Event()
@@ -173,7 +173,7 @@ class Load:
             self._senders[step.way].steps.put(step)
 
     def stop(self) -> None:
-        """Post no more, and wait until all is delivered. Raises TimeoutError."""
+        """Stop posting, and wait until everything is delivered. Raises TimeoutError."""
         self._over.set()
         self._thread.join()
         for sender in self._senders.values():
@@ -181,10 +181,10 @@ class Load:
 
     @property
     def acknowledged(self) -> set[RecordAddress]:
-        """What Kafka says it has, committed where it was in a transaction."""
+        """The addresses of the records that Kafka acknowledged, and committed if they were in a transaction."""
         return {address for sender in self._senders.values() for address in sender.acknowledged.copy()}
 
     @property
     def failures(self) -> int:
-        """How often producers had to send something again."""
+        """The number of times that producers had to send something again."""
         return sum(sender.failures for sender in self._senders.values())

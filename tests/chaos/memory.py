@@ -1,6 +1,6 @@
-"""A tape without Kafka: a script, folded by the engine's shards turn by turn, as workers that never die would do it.
+"""A tape without Kafka: the engine's shards fold a script turn by turn, as workers that never die would do it.
 
-For tests of the verdict: what it says of a tape that is right, and of one that was changed afterwards.
+It is for tests of the verdict, on a right tape and on one that was changed afterwards.
 """
 
 from collections import defaultdict
@@ -23,17 +23,17 @@ from tests.chaos.timers import attempt_of
 
 START_MS: Final = 1_767_225_600_000
 STEP_MS: Final = 40
-"""Between two turns: as much as between two steps of the load."""
+"""The time between two turns: as much as between two steps of the load."""
 OUTPUTS: Final[Mapping[str, Value]] = {"charge": "a receipt", "load": 7, "compute": 3}
 TASK_MS: Final = 800
-"""How long an attempt takes: others interrupt it."""
+"""How long an attempt takes, so that others interrupt it."""
 
 
 class MemoryInstallation:
     """All shards of an installation, and its topics as a tape."""
 
     def __init__(self, partitions: int = 2, release: str | None = None) -> None:
-        """`release`: the version whose schemas are written."""
+        """`release` is the version whose schemas are written."""
         self.now_ms = START_MS
         self.tape = Tape(partitions, {topic: defaultdict(list) for topic in TOPICS})
         codec = Codec.load(release=release)
@@ -72,7 +72,7 @@ class MemoryInstallation:
         return folded
 
     def _reports(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every third attempt fails, every sixth is never reported."""
+        """Report an attempt: every third fails, and every sixth is never reported."""
         for partition, records in list(self.tape.topics[TASK_REQUESTS].items()):
             for record in records[self._requested[partition] :]:
                 if record.timestamp_ms > self.now_ms - TASK_MS:

@@ -1,7 +1,7 @@
-"""Every committed input has its outcome exactly once, in order; and nothing else has one.
+"""Checks that every committed input has its outcome exactly once, in order, and that there are no other outcomes.
 
-An outcome is a block of log entries with one cause, standing together; or a dead letter; or, for a definition command,
-an entry of `definition-events`.
+An outcome is a block of log entries with one cause that stand together; or a dead letter; or, for a definition command,
+a record of `definition-events`.
 """
 
 from collections import Counter, defaultdict
@@ -27,7 +27,7 @@ from tests.chaos.tape import (
 
 REFUSALS: Final = frozenset({"Rejected", "Ignored"})
 VOID: Final = b"void-"
-"""Begins every id that a producer puts into a transaction which it aborts, and no other id."""
+"""The beginning of every id that a producer puts into a transaction that it aborts, and of no other id."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Block:
 
     @property
     def refused(self) -> bool:
-        """Whether the input changed nothing."""
+        """Return True if the input changed nothing."""
         return self.entries[0].name in REFUSALS
 
 
@@ -82,8 +82,9 @@ def check_outcomes(tape: Tape, blocks: list[Block]) -> Iterator[Finding]:
         if (record := inputs.get(source)) is not None and not same_record(letter, record):
             yield Finding(Kind.DECIDED, f"{address}: not the bytes of {source}")
     for address, event in tape.of(DEFINITION_EVENTS):
-        cause = decode(event.value or b"")[1]["cause"]
-        yield from outcome(RecordAddress(cause["topic"], cause["partition"], cause["offset"]), DEFINITION_EVENTS, 0, str(address))
+        it = decode(event.value or b"")[1]["cause"]
+        cause = RecordAddress(it["topic"], it["partition"], it["offset"])
+        yield from outcome(cause, DEFINITION_EVENTS, 0, str(address))
     for address in inputs:
         if outcomes[address] == 0:
             yield Finding(Kind.LOST, f"{address} has no outcome")
@@ -92,7 +93,7 @@ def check_outcomes(tape: Tape, blocks: list[Block]) -> Iterator[Finding]:
 
 
 def check_block(block: Block) -> Iterator[Finding]:
-    """An input has an effect or is refused, and no record of its outcome is there twice."""
+    """Expect that an input has an effect or is refused, and that no record of its outcome is there twice."""
     names = [entry.name for entry in block.entries]
     if len(names) > 1 and REFUSALS & set(names):
         yield Finding(Kind.DOUBLED, f"{block.cause} was taken and refused: {', '.join(names)}")
@@ -101,13 +102,13 @@ def check_block(block: Block) -> Iterator[Finding]:
 
 
 def same_record(letter: TapeRecord, record: TapeRecord) -> bool:
-    """Whether a dead letter is its input, apart from the headers that were added."""
+    """Return True if a dead letter is its input, apart from the added headers."""
     own = tuple(header for header in letter.headers if not header[0].startswith("halter."))
     return (letter.key, letter.value, own) == (record.key, record.value, record.headers)
 
 
 def check_aborted(tape: Tape) -> Iterator[Finding]:
-    """Nothing that was in an aborted transaction is seen anywhere: its ids have a mark of their own."""
+    """Expect that no id of an aborted transaction is visible anywhere."""
     for topic in (LOG, DEAD_LETTERS, TASK_REQUESTS, *STATE, FOLD_POSITIONS):
         for address, record in tape.of(topic):
             if VOID in (record.value or b"") or VOID in (record.key or b""):
@@ -115,7 +116,7 @@ def check_aborted(tape: Tape) -> Iterator[Finding]:
 
 
 def check_seq(log: Iterable[Entry]) -> Iterator[Finding]:
-    """The events of each incarnation of a WfRun are numbered 1, 2, 3 ..., on one partition, in order."""
+    """Expect that the events of each incarnation of a WfRun are numbered 1, 2, 3 …, on one partition, in order."""
     last: dict[tuple[str, int], int] = defaultdict(int)
     for entry in log:
         wf_run_id, incarnation, seq = (entry.fields[name] for name in ("wf_run_id", "incarnation", "seq"))

@@ -1,7 +1,7 @@
-"""A TCP proxy in front of a broker, that can be slow, and that can be cut.
+"""A TCP proxy in front of a broker, which can be slow, and can be cut.
 
-Workers behind it see a broker through `advertised.listeners` of a listener of its own (`kafka`), so all that they say
-to that broker comes through here.
+Workers behind it see the broker through the `advertised.listeners` of a listener of its own (`kafka`), so everything
+that they send to that broker comes through here.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ CHUNK_BYTES: Final = 65_536
 
 
 class Proxies:
-    """Proxies for all brokers, in an event loop of its own. `delay_s` is added to every chunk, both ways."""
+    """The proxies of all brokers, in an event loop of their own. `delay_s` is added to every chunk, both ways."""
 
     def __init__(self, routes: dict[int, int]) -> None:
-        """`routes`: port to listen on -> port of the broker's listener."""
+        """`routes` maps a port to listen on to the port of the broker's listener."""
         self.delay_s = 0.0
         self._cut = False
         self._writers: set[asyncio.StreamWriter] = set()
@@ -28,16 +28,16 @@ class Proxies:
             asyncio.run_coroutine_threadsafe(self._listen(port, target), self._loop).result(10)
 
     def cut(self) -> None:
-        """Break every connection and let none be made."""
+        """Break every connection, and refuse new ones."""
         self._cut = True
         self._loop.call_soon_threadsafe(self._break_all)
 
     def mend(self) -> None:
-        """Be a good network again."""
+        """Work normally again."""
         self._cut, self.delay_s = False, 0.0
 
     def stop(self) -> None:
-        """Break every connection and listen no longer."""
+        """Break every connection, and stop listening."""
         self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)

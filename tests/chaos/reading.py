@@ -27,11 +27,11 @@ ONE_PARTITION: Final = frozenset({"definition-commands", DEFINITION_EVENTS, "def
 
 
 class NotReadable(Exception):
-    """A topic could not be read to its end: something of it is still in an open transaction, or has no leader."""
+    """A topic could not be read to its end: a record is still in an open transaction, or a partition has no leader."""
 
 
 def consumer(bootstrap: str, **more: Any) -> Consumer:
-    """A consumer that belongs to nobody."""
+    """Return a consumer that is in no group."""
     return Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -48,7 +48,7 @@ def consumer(bootstrap: str, **more: Any) -> Consumer:
 
 
 def partitions_of(topics: tuple[str, ...], prefix: str, partitions: int) -> list[TopicPartition]:
-    """All partitions of logical topics, from their start."""
+    """Return all partitions of logical topics, from their start."""
     return [
         TopicPartition(prefix + topic, partition, 0)
         for topic in topics
@@ -57,19 +57,19 @@ def partitions_of(topics: tuple[str, ...], prefix: str, partitions: int) -> list
 
 
 def record_of(message: Message) -> TapeRecord:
-    """A message as a tape has it."""
+    """Return a message as a tape has it."""
     headers = tuple((str(name), bytes_of(value)) for name, value in list(message.headers() or ()))
     offset = message.offset()
     return TapeRecord(-1 if offset is None else offset, message.timestamp()[1], message.key(), message.value(), headers)
 
 
 def bytes_of(value: Any) -> bytes:
-    """A header's value, which a client may give as text or not at all."""
+    """Return the value of a header, which a client may give as text or not at all."""
     return value.encode() if isinstance(value, str) else value or b""
 
 
 def read_tape(bootstrap: str, prefix: str, partitions: int) -> Tape:
-    """Read everything up to the ends that there are now. Raises NotReadable."""
+    """Read everything up to the present ends. Raises NotReadable."""
     tape = Tape(partitions, {topic: {} for topic in TOPICS}, read_at_ms=time.time_ns() // 1_000_000)
     reader = consumer(bootstrap)
     sees_all = consumer(bootstrap, **{"isolation.level": "read_uncommitted"})
@@ -98,7 +98,7 @@ def read_tape(bootstrap: str, prefix: str, partitions: int) -> Tape:
 
 
 def end_of(reader: Consumer, partition: TopicPartition) -> int:
-    """The high watermark, if the reader sees all; before an open transaction otherwise. Raises NotReadable."""
+    """Return the high watermark if the reader sees everything, else where it stops. Raises NotReadable."""
     until = time.monotonic() + READ_SECONDS
     while True:
         try:
@@ -109,7 +109,7 @@ def end_of(reader: Consumer, partition: TopicPartition) -> int:
 
 
 OnOutcome = Callable[[int, int], None]
-"""Told of a partition and the time of an input of it that has an outcome now."""
+"""Called with a partition and the time of one of its inputs that now has an outcome."""
 
 
 class Watcher:
@@ -128,7 +128,7 @@ class Watcher:
 
     @property
     def open(self) -> int:
-        """Inputs without an outcome."""
+        """The number of inputs without an outcome."""
         return len(self._open)
 
     @property
@@ -137,11 +137,11 @@ class Watcher:
         return time.monotonic() - self.changed_at
 
     def some_open(self) -> list[str]:
-        """A few inputs without an outcome, for people."""
+        """Return a few inputs without an outcome, for a message."""
         return [str(address) for address in sorted(self._open.copy())[:5]]
 
     def stop(self) -> None:
-        """Follow no longer."""
+        """Stop following."""
         self._over.set()
         self._thread.join(20)
 
@@ -161,7 +161,7 @@ class Watcher:
         if topic in INPUTS:
             self.inputs += 1
             address = RecordAddress(topic, partition, record.offset)
-            # Its outcome may be seen first: they are on different partitions.
+            # The watcher may see its outcome first, as they are on different partitions.
             if address not in self._answered:
                 self._open.add(address)
             return

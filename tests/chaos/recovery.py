@@ -1,7 +1,7 @@
-"""How long a fault is felt: from its beginning until every partition that it concerns has a new committed outcome.
+"""Measures how long a fault lasts: from its beginning until every affected partition has a new committed outcome.
 
-New is an outcome of an input that came in after the fault had begun. Where a partition would have to wait for an input,
-a pulse is posted: a command for a WfRun that does not exist, which is rejected.
+An outcome is new if its input came after the fault had begun. If a partition would have to wait for an input, a pulse
+is posted: a command for a WfRun that does not exist, which is rejected.
 """
 
 import threading
@@ -35,38 +35,38 @@ class Felt:
 
 
 class Recoveries:
-    """All faults so far. Told of outcomes by the watcher, in its thread."""
+    """All faults so far. The watcher reports outcomes to it, in the watcher's thread."""
 
     def __init__(self) -> None:
         self.felt: list[Felt] = []
         self._lock = threading.Lock()
 
     def begin(self, kind: str, partitions: set[int]) -> Felt:
-        """A fault strikes now."""
+        """Note that a fault strikes now."""
         felt = Felt(kind, time.monotonic(), time.time_ns() // 1_000_000, set(partitions))
         with self._lock:
             self.felt.append(felt)
         return felt
 
     def on_outcome(self, partition: int, time_ms: int) -> None:
-        """An input of a partition that came in at a time has an outcome."""
+        """Note that an input that came to a partition at a time has an outcome."""
         now = time.monotonic()
         with self._lock:
             for felt in self.felt:
-                # Strictly after: an input of the same millisecond may have come before.
+                # Strictly after: an input of the same millisecond may have come before the fault.
                 if felt.seconds is None and partition in felt.waiting and time_ms > felt.begun_ms:
                     felt.waiting.discard(partition)
                     if not felt.waiting:
                         felt.seconds = now - felt.begun
 
     def waiting(self) -> set[int]:
-        """Partitions that somebody waits for."""
+        """The partitions that have not recovered."""
         with self._lock:
             return {partition for felt in self.felt if felt.seconds is None for partition in felt.waiting}
 
 
 class Pulse:
-    """Posts to partitions that are waited for, so that an outcome does not wait for an input."""
+    """Posts to the partitions that have not recovered, so that an outcome does not wait for an input."""
 
     def __init__(self, settings: Settings, partitions: int, recoveries: Recoveries) -> None:
         self._topic = f"{settings.prefix}wf-commands"
@@ -85,14 +85,14 @@ class Pulse:
             self._producer.poll(0)
 
     def stop(self) -> None:
-        """Post no more; all is delivered then."""
+        """Stop posting. Everything is delivered then."""
         self._over.set()
         self._thread.join(10)
         self._producer.flush(120)
 
 
 def keys_of(partitions: int) -> list[str]:
-    """A key for each partition."""
+    """Return a key for each partition."""
     found: dict[int, str] = {}
     number = 0
     while len(found) < partitions:

@@ -1,7 +1,7 @@
-"""Deciding the recorded inputs again, in their recorded order, gives the recorded records byte for byte.
+"""Checks that deciding the recorded inputs again, in their recorded order, gives the recorded records byte for byte.
 
-The order of the inputs of a partition, and the position of `definitions` at which each was decided, are on the log. The
-engine's own fold (`processors.fold.shard_fold`) is what is asked; what it says is compared with the topics.
+The log has the order of the inputs of a partition, and the position of `definitions` at which each was decided. The
+engine's own fold (`processors.fold.shard_fold`) decides them again, and its outputs are compared with the topics.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class RecordedDefinitions(DefinitionsView):
         self._records = [record for _, record in tape.of(DEFINITIONS)]
 
     def move_to(self, position: int) -> None:
-        """Know what stands before a position. Raises ValueError for an earlier one than before."""
+        """Apply the definitions before a position. Raises ValueError for an earlier position than before."""
         if position < self.position:
             raise ValueError(f"definitions went back from {self.position} to {position}")
         while self._records and self._records[0].offset < position:
@@ -46,7 +46,7 @@ class RecordedDefinitions(DefinitionsView):
 
 
 class Redecider:
-    """Folds the inputs of one partition anew."""
+    """Folds the inputs of one partition again."""
 
     def __init__(self, tape: Tape, codec: Codec, partition: int) -> None:
         self._tape, self._codec, self._partition = tape, codec, partition
@@ -56,11 +56,11 @@ class Redecider:
         self._requests: list[OutputRecord] = []
 
     def check(self, blocks: Sequence[Block]) -> Iterator[Finding]:
-        """Compare all that the partition's inputs come to with what is recorded. `blocks`: of this partition."""
+        """Compare the outputs of the partition's inputs with the recorded ones. `blocks`: those of this partition."""
         for block in blocks:
             try:
                 outputs = self._decide(block.cause, block.entries[0].fields["cause"]["definitions_position"])
-            except Exception as error:  # noqa: BLE001  whatever it is, the finding is that it cannot be decided again
+            except Exception as error:  # noqa: BLE001  whatever is raised: the finding is that it cannot be decided
                 yield Finding(Kind.DECIDED, f"{block.cause} cannot be decided again: {error!r}")
                 return
             decided = [as_record(output) for output in outputs if output.topic == LOG]
@@ -104,7 +104,7 @@ class Redecider:
         yield from self._compare(DEAD_LETTERS, decided)
 
     def _check_definitions(self) -> Iterator[Finding]:
-        """The fold of definitions needs no definitions but its own: it starts anew."""
+        """Decide the definition commands again. Their fold needs no definitions but its own, so it starts empty."""
         decided: list[OutputRecord] = []
         shard = ShardFolds(self._tape.partitions, self._codec, self._view).create(0)
         for _, event in self._of(DEFINITION_EVENTS):
@@ -112,7 +112,7 @@ class Redecider:
             address = RecordAddress(cause["topic"], cause["partition"], cause["offset"])
             record = self._inputs.get(address)
             if record is None:
-                return  # found by the outcomes
+                return  # the check of outcomes finds it
             self._view.position = cause["definitions_position"]
             shard.fold(InputRecord(*address, record.timestamp_ms, record.key, record.value, record.headers))
             decided += shard.take_outputs()
@@ -136,12 +136,12 @@ class Redecider:
 
 
 def as_record(output: OutputRecord) -> TapeRecord:
-    """What an output would be on its topic, its offset apart."""
+    """Return the record that an output is on its topic, without its offset."""
     return TapeRecord(-1, output.timestamp_ms or -1, output.key, output.value, output.headers)
 
 
 def same(decided: Sequence[TapeRecord], found: Sequence[TapeRecord]) -> bool:
-    """Whether records are the same: key, value, headers, and the time if the fold says which."""
+    """Return True if records are the same: key, value, headers, and the time if the fold gives one."""
     return len(decided) == len(found) and all(
         (one.key, one.value, one.headers) == (other.key, other.value, other.headers)
         and one.timestamp_ms in (-1, other.timestamp_ms)
@@ -150,13 +150,13 @@ def same(decided: Sequence[TapeRecord], found: Sequence[TapeRecord]) -> bool:
 
 
 def names(records: Sequence[TapeRecord]) -> str:
-    """What kinds of records these are."""
+    """Return the kinds of these records."""
     return ", ".join(decode(record.value or b"")[0] for record in records) or "nothing"
 
 
 @cache
 def codec() -> Codec:
-    """Compiling it takes longer than to judge a small tape."""
+    """Return the codec. Compiling it takes longer than judging a small tape."""
     return Codec.load()
 
 

@@ -1,8 +1,8 @@
-"""What is posted, by seed: the same seed gives the same records in the same order, ids and contents included.
+"""The posts, by seed: the same seed gives the same records in the same order, ids and contents included.
 
-A script knows no Kafka. It keeps a crowd of WfRuns busy: starts them, interrupts them, stops and resumes them, ends
-them, deletes some and starts them anew under the same id. Now and then a record is garbage, or a WfSpec gets a new
-version. Each step says by what way of producing it is sent.
+A script knows no Kafka. It keeps a crowd of WfRuns busy: it starts them, interrupts them, stops and resumes them, ends
+them, deletes some and starts them again under the same id. Now and then a record is garbage, or a WfSpec gets a new
+version. Each step names the way in which it is produced.
 """
 
 import json
@@ -33,23 +33,23 @@ from tests.chaos.outcomes import VOID
 
 WF_SPECS: Final = Path(__file__).with_name("wf_specs.yaml")
 CROWD: Final = 120
-"""So many WfRuns are kept busy at a time."""
+"""The number of WfRuns that are kept busy at a time."""
 ACTS_OF_A_RUN: Final = 12
 
 
 class Way(StrEnum):
-    """How a step is produced."""
+    """The way in which a step is produced."""
 
     ONCE = "once"
     """By an idempotent producer."""
     AGAIN = "again"
-    """By a producer that takes its own time-out for a failure and sends every record a second time."""
+    """By a producer that takes its own time-out for a failure, and sends every record a second time."""
     TRANSACTION = "transaction"
     """In one transaction, committed or aborted."""
 
 
 class Posting(NamedTuple):
-    """A record to produce. A partition of -1 is left to the partitioner."""
+    """A record to produce. The partitioner chooses the partition if it is -1."""
 
     topic: str
     key: bytes | None
@@ -77,12 +77,12 @@ class Busy:
 
 @cache
 def definition_commands() -> tuple[DefinitionCommand, ...]:
-    """What is registered before the load begins."""
+    """Return the definitions that are registered before the load begins."""
     return tuple(read_definition_file(WF_SPECS).commands)
 
 
 def posting(command: Command | DefinitionCommand) -> Posting:
-    """A command as a record, written by fastavro."""
+    """Return a command as a record, written by fastavro."""
     return Posting(topic_of(command), key_of(command).encode(), row(command))
 
 
@@ -113,12 +113,12 @@ class Script:
         return Step(Way.ONCE, tuple(map(posting, self._act())))
 
     def _next(self, what: str, *, void: bool = False) -> str:
-        """A new id; one that is never to be seen begins with a mark."""
+        """Return a new id. An id that must never become visible begins with a mark."""
         self._numbers[what] += 1
         return f"{VOID.decode() if void else ''}{what}-{self._numbers[what]}"
 
     def _act(self, *, void: bool = False) -> list[Command]:
-        """What happens to one WfRun next. Of an aborted transaction nothing is remembered here either."""
+        """Return the next step of one WfRun. Nothing is remembered of an aborted transaction."""
         if (len(self._crowd) < CROWD and self._random.random() < 0.25) or not self._crowd:
             return self._start(void=void)
         busy = self._random.choice(self._crowd)
@@ -145,7 +145,7 @@ class Script:
         return RunWf(busy.wf_run_id, busy.wf_spec, variables, command_id=self._next("command", void=void))
 
     def _command(self, busy: Busy, *, void: bool = False) -> list[Command]:
-        """What an operator does."""
+        """Return a command of an operator."""
 
         def named() -> str:
             return self._next("command", void=void)
@@ -162,7 +162,7 @@ class Script:
                 return [DeleteWfRun(run, named()), self._run(busy, void=void)]
 
     def _event(self, busy: Busy, *, void: bool = False) -> ExternalEvent:
-        """An interrupt, most often."""
+        """Return an event, most often an interrupt."""
         number = self._random.randint(0, 99)
         choices: dict[str, list[tuple[str, Any]]] = {
             "order": [("address-changed", f"{number} Kafka Street")],
@@ -192,7 +192,7 @@ class Script:
         return PutWfSpec("order", json.dumps(document), self._next("command"))
 
     def _garbage(self) -> Posting:
-        """What lands among the dead letters."""
+        """Return a record that becomes a dead letter."""
         good = posting(StopWfRun(self._next("run"), 0, self._next("command")))
         match self._random.randrange(5):
             case 0:

@@ -1,6 +1,6 @@
-"""Several runs in two tables, for docs/reliability.md: python -m tests.chaos.summary EVIDENCE...
+"""Prints several runs in two tables, for docs/reliability.md: python -m tests.chaos.summary EVIDENCE...
 
-The folders are those that `--evidence` named. Nothing here is measured anew; what a run found is in its report.json.
+The folders are those that `--evidence` named. Nothing is measured again: each run has its findings in report.json.
 """
 
 import json
@@ -18,7 +18,7 @@ COUNTED: Final = (Kind.LOST, Kind.DOUBLED, Kind.OUT_OF_ORDER)
 
 
 def summary(reports: list[dict[str, Any]]) -> Iterator[str]:
-    """A row per run, then a row per kind of fault over all runs."""
+    """Return a row per run, then a row per kind of fault over all runs."""
     yield (
         "| brokers | partitions | workers | members | protocol | store | seed | faults | inputs | events "
         "| lost | doubled | out of order | else wrong | recovery p50 | max | minutes |"
@@ -44,7 +44,7 @@ def summary(reports: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def run_row(report: dict[str, Any]) -> str:
-    """One run."""
+    """Return the row of one run."""
     options, verdict = report["options"], report["verdict"]
     kinds = Counter(finding.partition(":")[0] for finding in verdict["findings"])
     counts = [kinds[kind] for kind in COUNTED]

@@ -1,4 +1,4 @@
-"""The table of a run, in Markdown, for a terminal and for docs/reliability.md alike."""
+"""Returns the table of a run in Markdown, for a terminal and for docs/reliability.md."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.chaos.findings import Kind
 
 
 def table(report: Report) -> str:
-    """All of it."""
+    """Return the whole table."""
     return "\n".join(lines(report))
 
 
@@ -51,7 +51,7 @@ def lines(report: Report) -> Iterator[str]:
 
 
 def recovery(seconds: list[float | None]) -> str:
-    """Median and maximum, as two cells. None has not recovered."""
+    """Return median and maximum as two cells. None has not recovered."""
     known = [it for it in seconds if it is not None]
     never = " (not all)" if len(known) < len(seconds) else ""
     return f"{median(known):.1f} s | {max(known):.1f} s{never}" if known else "never | never"

@@ -1,7 +1,6 @@
-"""Everything that the topics of one installation show to a read_committed reader, as it lies there.
+"""Everything that the topics of one installation show to a read_committed reader.
 
-The verdict works on a tape alone, so that it can be tested with tapes that are wrong, and made again later from the
-evidence of a run.
+The verdict needs only a tape. So it can be tested with wrong tapes, and made again later from the evidence of a run.
 """
 
 import gzip
@@ -27,7 +26,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class RecordAddress(NamedTuple):
-    """Where a record is; the topic without the prefix."""
+    """The address of a record, with its topic without the prefix."""
 
     topic: str
     partition: int
@@ -38,7 +37,7 @@ class RecordAddress(NamedTuple):
 
 
 class TapeRecord(NamedTuple):
-    """One record. Its offset is not its index: aborted records and marks leave holes."""
+    """One record. Its offset is not its index: aborted records and markers leave holes."""
 
     offset: int
     timestamp_ms: int
@@ -54,23 +53,23 @@ class Tape:
     partitions: int
     topics: dict[str, dict[int, list[TapeRecord]]] = field(default_factory=dict)
     read_at_ms: int = 0
-    """When reading began: what was due long before has to be there."""
+    """The time when reading began. Whatever was due long before must be there."""
     definitions_end: int | None = None
-    """Where `definitions` ends, with what aborted transactions left there; None: the mark after its last record."""
+    """The end of `definitions`, aborted records included; None for the marker after its last record."""
 
     def of(self, topic: str) -> Iterator[tuple[RecordAddress, TapeRecord]]:
-        """The records of a topic, partition after partition."""
+        """Yield the records of a topic, partition after partition."""
         for partition, records in sorted(self.topics.get(topic, {}).items()):
             for record in records:
                 yield RecordAddress(topic, partition, record.offset), record
 
     def inputs(self) -> Iterator[tuple[RecordAddress, TapeRecord]]:
-        """All input records."""
+        """Yield all input records."""
         for topic in INPUTS:
             yield from self.of(topic)
 
     def last_values(self, topic: str) -> dict[tuple[int, bytes], bytes]:
-        """What compaction leaves: each key's last value, without those whose last one is a tombstone."""
+        """Return what compaction leaves: the last value of each key, without keys that end in a tombstone."""
         found: dict[tuple[int, bytes], bytes] = {}
         for address, record in self.of(topic):
             key = (address.partition, record.key or b"")
@@ -81,7 +80,7 @@ class Tape:
         return found
 
     def in_current_schemas(self) -> "Tape":
-        """The same, as if today's schemas had written what an earlier release did."""
+        """Return the tape that would be there if today's schemas had written the records of an earlier release."""
         topics = {
             topic: {
                 partition: [record._replace(value=as_current(record.value)) for record in records]
@@ -92,13 +91,13 @@ class Tape:
         return Tape(self.partitions, topics, self.read_at_ms, self.definitions_end)
 
     def save(self, path: Path) -> None:
-        """Keep it as evidence."""
+        """Save the tape as evidence."""
         with gzip.open(path, "wb") as file:
             pickle.dump(self, file)
 
     @staticmethod
     def load(path: Path) -> "Tape":
-        """Read what `save` has kept. Only files of one's own: it is a pickle."""
+        """Load a tape that `save` has written. Load only your own files: they are pickles."""
         with gzip.open(path, "rb") as file:
             tape: Tape = pickle.load(file)
         return tape
@@ -115,7 +114,7 @@ class Entry:
 
     @property
     def cause(self) -> RecordAddress:
-        """The input that made it happen."""
+        """The address of the input that caused it."""
         cause = self.fields["cause"]
         return RecordAddress(cause["topic"], cause["partition"], cause["offset"])
 
@@ -124,13 +123,13 @@ class Entry:
 
 
 def entries(tape: Tape) -> Iterator[Entry]:
-    """The log, decoded, partition after partition."""
+    """Yield the log, decoded, partition after partition."""
     for address, record in tape.of(LOG):
         name, fields = decode(record.value or b"")
         yield Entry(address.partition, record, name, fields)
 
 
 def source_of(letter: TapeRecord) -> RecordAddress:
-    """The input that a dead letter was."""
+    """Return the address of the input that a dead letter was."""
     headers = {name: value.decode() for name, value in letter.headers if name.startswith("halter.")}
     return RecordAddress(headers["halter.topic"], int(headers["halter.partition"]), int(headers["halter.offset"]))

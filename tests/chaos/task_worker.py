@@ -1,4 +1,4 @@
-"""A task worker that succeeds, fails, reports twice or is silent, by the identity of the attempt."""
+"""A task worker that succeeds, fails, reports twice or stays silent, depending on the identity of the attempt."""
 
 import threading
 from zlib import crc32
@@ -14,7 +14,7 @@ from processors.kafka.settings import Settings
 
 
 class Stuttering(Client):
-    """Sends every fourth report twice, as a client would whose first one was not acknowledged."""
+    """A client that sends every fourth report twice, as if the first one had not been acknowledged."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -30,7 +30,7 @@ class Stuttering(Client):
 
 
 def chance(task: Task) -> int:
-    """0 to 99, the same for the same attempt."""
+    """Return 0 to 99, the same for the same attempt."""
     return crc32(f"{task.idempotency_key}/{task.request.attempt}".encode()) % 100
 
 
@@ -62,11 +62,11 @@ def compute(task: Task) -> Value:
 
 
 HANDLERS = {"charge": charge, "record": record, "load": load, "compute": compute}
-"""Nobody handles `silent`: its attempts time out."""
+"""No worker handles `silent`, so its attempts time out."""
 
 
 class Reporter:
-    """Runs a task worker in a thread, and another one when it ends: a broker's death may end it."""
+    """Runs a task worker in a thread, and another one when it ends: the death of a broker may end it."""
 
     def __init__(self, settings: Settings) -> None:
         self.restarts = 0
@@ -87,7 +87,7 @@ class Reporter:
                 self._over.wait(0.5)
 
     def stop(self) -> None:
-        """Report no more."""
+        """Stop reporting."""
         self._over.set()
         if self._worker is not None:
             self._worker.stop()

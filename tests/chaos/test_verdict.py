@@ -1,6 +1,6 @@
-"""The verdict can fail: each thing that may go wrong with a log is named when it is put there.
+"""The verdict can fail: it names each mistake that is put into a log.
 
-The tape is a right one, folded in memory; every test changes it in one way.
+The tape is a right one, folded in memory. Every test changes it in one way.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def right_tape() -> Tape:
 
 @pytest.fixture
 def tape() -> Tape:
-    """A copy of a tape on which all is well."""
+    """Return a copy of a right tape."""
     return deepcopy(right_tape())
 
 
@@ -41,7 +41,7 @@ def kinds(verdict: Verdict) -> set[Kind]:
 
 
 def named(verdict: Verdict, kind: Kind, *words: object) -> bool:
-    """Whether a finding of a kind has all these words in it."""
+    """Return True if a finding of a kind has all these words in it."""
     return any(
         finding.kind is kind and all(str(word) in finding.what for word in words) for finding in verdict.findings
     )
@@ -52,7 +52,7 @@ def log_of(tape: Tape, partition: int = 0) -> list[TapeRecord]:
 
 
 def find(tape: Tape, name: str, **fields: object) -> int:
-    """Index on the log of partition 0 of the first entry of a name that has these fields."""
+    """Return the index, on the log of partition 0, of the first entry of a name that has these fields."""
     return next(
         index
         for index, (found, has) in enumerate(decode(record.value or b"") for record in log_of(tape))
@@ -65,7 +65,7 @@ def of_partition(tape: Tape, partition: int) -> Iterator[Entry]:
 
 
 def blocks(tape: Tape, partition: int = 0) -> Iterator[tuple[RecordAddress, list[int]]]:
-    """Causes, each with the indexes of its entries."""
+    """Yield causes, each with the indexes of its entries."""
     found: list[tuple[RecordAddress, list[int]]] = []
     for index, entry in enumerate(of_partition(tape, partition)):
         if not found or found[-1][0] != entry.cause:
@@ -75,7 +75,7 @@ def blocks(tape: Tape, partition: int = 0) -> Iterator[tuple[RecordAddress, list
 
 
 def rewritten(record: TapeRecord, **fields: object) -> TapeRecord:
-    """The record with other fields."""
+    """Return the record with other fields."""
     name, was = decode(record.value or b"")
     return record._replace(value=encode(name, {**was, **fields}))
 
@@ -209,7 +209,7 @@ def test_a_task_attempt_whose_request_is_missing_is_found(tape: Tape) -> None:
 
 
 def timer_fired(tape: Tape) -> tuple[int, int]:
-    """Partition and index of a TimerFired that took effect."""
+    """Return partition and index of a TimerFired that took effect."""
     matured = next(
         entry for entry in entries(tape) if entry.name == "TimerMatured" and entry.cause.topic == "wf-commands"
     )

@@ -1,4 +1,4 @@
-"""Each task attempt is requested once; each timer takes effect once, not early, and was armed before."""
+"""Checks that each task attempt is requested once, and that each timer took effect once, not early, and was armed."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -38,7 +38,7 @@ def attempt_of(fields: dict[str, Any]) -> Attempt:
 
 
 def check_requests(tape: Tape, log: Iterable[Entry]) -> Iterator[Finding]:
-    """Compare what the log requests with what is on the queue."""
+    """Compare the requests on the log with those on the queue."""
     wanted = Counter(attempt_of(entry.fields) for entry in log if entry.name == "TaskAttemptRequested")
     found: Counter[Attempt] = Counter()
     for address, record in tape.of(TASK_REQUESTS):
@@ -55,7 +55,7 @@ def check_requests(tape: Tape, log: Iterable[Entry]) -> Iterator[Finding]:
 
 
 def armed_by(entry: Entry) -> ArmedTimer | None:
-    """The timer that an event arms."""
+    """Return the timer that an event arms."""
     it = entry.fields
 
     def timer(kind: str, due_ms: int, thread: int | None = None, position: int | None = None) -> ArmedTimer:
@@ -77,7 +77,7 @@ def armed_by(entry: Entry) -> ArmedTimer | None:
 
 
 def check_timers(tape: Tape, blocks: Iterable[Block]) -> Iterator[Finding]:
-    """Look at every TimerFired and at what became of it."""
+    """Check every TimerFired and what became of it."""
     armed: set[ArmedTimer] = set()
     refused, times_ms = {}, {}
     for block in blocks:
@@ -88,7 +88,7 @@ def check_timers(tape: Tape, blocks: Iterable[Block]) -> Iterator[Finding]:
     for address, record in tape.of("wf-commands"):
         try:
             name, fields = decode(record.value or b"")
-        except Exception:  # noqa: BLE001  garbage is a dead letter, no timer
+        except Exception:  # noqa: BLE001  garbage is a dead letter, and no timer
             continue
         if name != "TimerFired":
             continue
@@ -98,7 +98,7 @@ def check_timers(tape: Tape, blocks: Iterable[Block]) -> Iterator[Finding]:
         if refused.get(address, True):
             continue
         effective[timer] += 1
-        # By the WfRun's time: a record of another input, folded before, may have moved it past this record's.
+        # By the time of the WfRun: a record of another input, folded before, may have moved it past this record's time.
         if times_ms[address] < timer.due_ms:
             early_ms = timer.due_ms - times_ms[address]
             yield Finding(Kind.TIMER, f"{address}: {timer} took effect {early_ms} ms before its time")

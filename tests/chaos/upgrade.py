@@ -1,7 +1,7 @@
 """An upgrade under attack: workers of an earlier release, whose code is in a folder, become today's one by one.
 
-The steps are those of docs/upgrades.md, each between two faults: the topics; each worker as today's, told to write the
-release's schemas; each worker as today's, told nothing.
+The steps are those of docs/upgrades.md, each between two faults: the topics; then each worker as today's, which writes
+the schemas of the release; then each worker as today's without that variable.
 """
 
 import os
@@ -26,11 +26,11 @@ SCHEMAS = "HALTER_SCHEMAS"
 
 
 class NotSetUp(HalterError):
-    """The earlier release could not make its topics. Look whether the folder has its code."""
+    """The earlier release could not create its topics. Look whether the folder has its code."""
 
 
 def kept_for_ever(document: dict[str, Any], path: Path) -> Path:
-    """Write a topics.yaml that deletes nothing: the verdict reads it all."""
+    """Write a topics.yaml that deletes nothing, because the verdict reads everything."""
     for topic in document["topics"].values():
         if topic["configs"]["cleanup.policy"] == "delete":
             topic["configs"] |= {"retention.ms": -1, "retention.bytes": -1}
@@ -40,14 +40,14 @@ def kept_for_ever(document: dict[str, Any], path: Path) -> Path:
 
 @dataclass
 class Upgrade:
-    """From the release whose code is in `code`. `folder`: where files may be put."""
+    """`code` has the code of the release. Files may be put into `folder`."""
 
     code: Path
     release: str
     folder: Path
 
     def begin(self, bootstrap: str, environment: Mapping[str, str]) -> Program:
-        """Have the release make its topics; return what its workers run. Raises NotSetUp."""
+        """Let the release create its topics, and return the program of its workers. Raises NotSetUp."""
         document = yaml.safe_load((self.code / "topics.yaml").read_text(encoding="utf-8"))
         topics = kept_for_ever(document, self.folder / "topics-before.yaml")
         old = Program(self.release, self.code, {"HALTER_TOPICS": str(topics)})
@@ -62,7 +62,7 @@ class Upgrade:
         return old
 
     def steps(self, fleet: Fleet, settings: Settings, admin: AdminClient) -> Iterator[str]:
-        """Take a step, then say which it was."""
+        """Take a step, and return its description."""
         beside, today = replace(settings, schemas=self.release).topics(), settings.topics()
         topic_admin.make_so(beside, admin, replication="auto")
         yield "topics"
@@ -88,5 +88,5 @@ class Upgrade:
 
     @staticmethod
     def count(workers: int) -> int:
-        """How many steps there are."""
+        """The number of steps."""
         return 2 + 2 * workers

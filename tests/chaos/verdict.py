@@ -1,4 +1,4 @@
-"""The verdict on a tape: everything that Halter promises of a log, looked at without the code that wrote it.
+"""The verdict on a tape: everything that Halter promises of a log, checked without the code that wrote it.
 
 python -m tests.chaos.verdict EVIDENCE/tape.pickle.gz     judge a run again
 """
@@ -21,7 +21,7 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was looked at, and what is wrong."""
+    """The numbers of things that were checked, and everything that is wrong."""
 
     inputs: int
     events: int
@@ -34,15 +34,15 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Return True if nothing is wrong."""
         return not self.findings
 
     def count(self, kind: Kind) -> int:
-        """How often a promise was broken."""
+        """Return how often a promise was broken."""
         return sum(finding.kind is kind for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
-        """For a file."""
+        """Return the verdict as data for a file."""
         return {
             **{name: getattr(self, name) for name in self.__dataclass_fields__ if name != "findings"},
             "findings": [str(finding) for finding in self.findings],
@@ -61,7 +61,7 @@ class Verdict:
 
 
 def judge(tape: Tape, *, decide_again: bool = True) -> Verdict:
-    """Look at everything. `decide_again`: not what other versions decided, whose rules may have been others."""
+    """Check everything. Without `decide_again` decisions are not checked: other versions may have other rules."""
     log = list(entries(tape))
     blocks = blocks_of(log)
     folded = FoldedLog(log)
@@ -91,7 +91,7 @@ def judge(tape: Tape, *, decide_again: bool = True) -> Verdict:
 
 
 def main() -> None:
-    """Judge a tape that was kept."""
+    """Judge a tape that was saved."""
     verdict = judge(Tape.load(Path(sys.argv[1])))
     print(verdict)
     sys.exit(0 if verdict.ok else 1)
