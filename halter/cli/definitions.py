@@ -163,7 +163,7 @@ def registered(client: "Client", known: "Definitions", one: "Written", timeout_s
 
     Raises DefinitionRefused, NoOutcome and the errors of sending.
     """
-    from processors.core.wf_spec.definitions import kind_of
+    from processors.core.wf_spec.registration import kind_of
 
     command = one.command
     was_there = bool(known.live_versions(kind_of(command), command.name))

@@ -53,8 +53,9 @@ from processors.core.records.events import Definition, TaskRequest
 from processors.core.records.model import WfRun
 from processors.core.records.spec import WfSpec
 from processors.core.records.values import Value, VariableType
-from processors.core.wf_spec.definitions import Definitions, refusals
+from processors.core.wf_spec.definitions import Definitions
 from processors.core.wf_spec.document_problems import DocumentProblem
+from processors.core.wf_spec.registration import refusals
 from processors.fold.inputs import InputCommand, key_of, topic_of
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings

@@ -23,9 +23,9 @@ from processors.core.records.commands import DefinitionCommand, PutWfSpec
 from processors.core.records.errors import HalterError
 from processors.core.records.spec import WfSpec
 from processors.core.wf_spec.definitions import Definitions
-from processors.core.wf_spec.definitions import refusals as refused_where
 from processors.core.wf_spec.document_problems import DocumentProblem
 from processors.core.wf_spec.json_document import parse_json_document
+from processors.core.wf_spec.registration import refusals as refused_where
 from processors.core.wf_spec.validate import check_document, hints
 
 _REFERENCES = frozenset({"TASKDEF_MISSING", "EXT_EVENT_EED_MISSING", "INTERRUPT_EED_MISSING", "WF_EVENT_DEF_MISSING"})

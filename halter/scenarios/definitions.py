@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from processors.core.records.commands import DefinitionCommand
 from processors.core.records.events import Cause, DefinitionProblem, DefinitionRejected
 from processors.core.records.topic_names import DEFINITION_COMMANDS
-from processors.core.wf_spec.definitions import Definitions, decide_definition
+from processors.core.wf_spec.definitions import Definitions
+from processors.core.wf_spec.registration import decide_definition
 
 
 class DefinitionsInMemory(Definitions):

@@ -15,7 +15,8 @@ from processors.codec import Codec
 from processors.core.records.commands import DefinitionCommand, DeleteDefinition, PutWfSpec
 from processors.core.records.events import Cause, Definition
 from processors.core.records.topic_names import DEFINITION_COMMANDS, DEFINITION_EVENTS, DEFINITIONS
-from processors.core.wf_spec.definitions import Definitions, Outcome, decide_definition
+from processors.core.wf_spec.definitions import Definitions
+from processors.core.wf_spec.registration import Outcome, decide_definition
 from processors.fold.outputs import OutputRecord
 
 DEAR: Final = (PutWfSpec, DeleteDefinition)

@@ -28,7 +28,8 @@ from processors.core.records.events import (
 )
 from processors.core.records.model import WfSpecId
 from processors.core.records.values import VariableType
-from processors.core.wf_spec.definitions import Definitions, UnreadableWfSpec, decide_definition, refusals
+from processors.core.wf_spec.definitions import Definitions, UnreadableWfSpec
+from processors.core.wf_spec.registration import decide_definition, refusals
 
 CAUSE = Cause("definition-commands", 0, 7, "c1", 0)
 

@@ -18,7 +18,7 @@ from processors.core.records.errors import HalterError
 from processors.core.records.events import Cause, Definition
 from processors.core.records.model import WfRun
 from processors.core.rules import engine
-from processors.core.wf_spec.definitions import Outcome
+from processors.core.wf_spec.registration import Outcome
 from processors.fold.definition_commands import DefinitionFold
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold

@@ -1,0 +1,254 @@
+"""The fold of `definition-commands`: which definitions are accepted or deleted, and under which version.
+
+TaskDefs and WorkflowEventDefs do not change: task workers and consumers are written to them. An ExternalEventDef may be
+put again with another type; each change is a new revision. WfSpecs have rules of their own (`wf_spec_registration`).
+
+A definition that the newest version of a WfSpec names cannot be deleted: the next WfRun would need it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TypeAlias, assert_never
+
+from processors.core.records.commands import (
+    DefinitionCommand,
+    DefinitionKind,
+    DeleteDefinition,
+    PutExternalEventDef,
+    PutTaskDef,
+    PutWfSpec,
+    PutWorkflowEventDef,
+)
+from processors.core.records.events import (
+    Cause,
+    Definition,
+    DefinitionAccepted,
+    DefinitionProblem,
+    DefinitionRejected,
+    RejectionCode,
+)
+from processors.core.records.names import NAME_LENGTH_MAX, is_inner_name, is_name
+from processors.core.records.topic_names import DEFINITION_COMMANDS, TASK_REQUESTS
+from processors.core.records.values import VariableType
+from processors.core.wf_spec.definitions import Definitions
+from processors.core.wf_spec.document_problems import DocumentProblem
+from processors.core.wf_spec.refused import Refused, invalid
+from processors.core.wf_spec.validate import KIND_NAMES
+from processors.core.wf_spec.wf_spec_registration import put_wf_spec
+
+PROBLEMS_REPORTED_MAX = 100
+TASK_INPUTS_MAX = 200
+LISTED_MAX = 10
+"""The most WfSpecs or versions that a sentence names."""
+
+PutDefinition: TypeAlias = PutWfSpec | PutTaskDef | PutExternalEventDef | PutWorkflowEventDef
+Outcome: TypeAlias = DefinitionAccepted | DefinitionRejected
+TaskQueues: TypeAlias = frozenset[str] | None
+"""The named queues that topics.yaml declares; None if any queue that a TaskDef names counts as declared."""
+
+
+def decide_definition(
+    definitions: Definitions,
+    command: DefinitionCommand,
+    cause: Cause,
+    task_queues: TaskQueues = None,
+    *,
+    binds: bool = True,
+) -> tuple[Outcome, list[Definition]]:
+    """Return the outcome of a command, and the definitions to store and `apply`: several only for a deletion.
+
+    Without `binds` WfSpecs bind no ExternalEventDefs. 0.1.0 decided like that, and so do we while workers of 0.1.0 run.
+    """
+    try:
+        if isinstance(command, DeleteDefinition):
+            return _delete(definitions, command, cause)
+        definition = _put(definitions, command, task_queues, binds=binds)
+    except Refused as refused:
+        return _rejected(command, refused, cause), []
+    changed = not definitions.holds(definition)
+    return _accepted(definition, cause, changed=changed), [definition] if changed else []
+
+
+def refusals(
+    definitions: Definitions, commands: Iterable[DefinitionCommand], task_queues: TaskQueues = None
+) -> Iterator[tuple[int, DocumentProblem]]:
+    """Yield the problems for which `decide_definition` would refuse some of these commands, taken one after the other.
+
+    Each problem comes with the index of its command and has its place in the definition. `definitions` do not change.
+    """
+    registered = definitions.copy()
+    for index, command in enumerate(commands):
+        try:
+            if isinstance(command, DeleteDefinition):
+                _, found = _delete(registered, command, _NOBODY)
+            else:
+                found = [_put(registered, command, task_queues, binds=True)]
+        except Refused as refused:
+            for problem in refused.problems or [DocumentProblem(refused.code, (), refused.message)]:
+                yield index, problem
+        else:
+            for definition in found:
+                registered.apply(definition)
+
+
+_NOBODY = Cause(DEFINITION_COMMANDS, 0, 0, None, 0)
+"""The cause of a command that is only tried."""
+
+
+def _put(definitions: Definitions, command: PutDefinition, task_queues: TaskQueues, *, binds: bool) -> Definition:
+    match command:
+        case PutWfSpec():
+            return put_wf_spec(definitions, command, binds=binds)
+        case PutTaskDef():
+            return _put_task_def(definitions, command, task_queues)
+        case PutExternalEventDef():
+            return _put_external_event_def(definitions, command, binds=binds)
+        case PutWorkflowEventDef():
+            return _put_workflow_event_def(definitions, command)
+        case _:
+            assert_never(command)
+
+
+def _rejected(command: DefinitionCommand, refused: Refused, cause: Cause) -> DefinitionRejected:
+    kind = kind_of(command)
+    reported = [DefinitionProblem(problem.code, str(problem)) for problem in refused.problems[:PROBLEMS_REPORTED_MAX]]
+    message = f"{KIND_NAMES[kind]} {command.name[:NAME_LENGTH_MAX]!r}: {refused.message}"
+    return DefinitionRejected(kind, command.name, refused.code, message, cause, reported)
+
+
+def kind_of(command: DefinitionCommand) -> DefinitionKind:
+    """Return the kind of definition that a command registers or deletes."""
+    match command:
+        case PutWfSpec():
+            return DefinitionKind.WF_SPEC
+        case PutTaskDef():
+            return DefinitionKind.TASK_DEF
+        case PutExternalEventDef():
+            return DefinitionKind.EXTERNAL_EVENT_DEF
+        case PutWorkflowEventDef():
+            return DefinitionKind.WORKFLOW_EVENT_DEF
+        case DeleteDefinition():
+            return command.kind
+
+
+def _accepted(definition: Definition, cause: Cause, *, changed: bool) -> DefinitionAccepted:
+    return DefinitionAccepted(definition.kind, definition.name, definition.major, definition.revision, changed, cause)
+
+
+# (rule task-queue-is-declared)
+def _put_task_def(definitions: Definitions, command: PutTaskDef, task_queues: TaskQueues) -> Definition:
+    if command.queue is not None and task_queues is not None and command.queue not in task_queues:
+        known = ", ".join(sorted(task_queues)) or "none"
+        where = "topics.yaml, or in the file that HALTER_TOPICS names"
+        raise invalid(f"no queue {command.queue!r} is declared in {where}; named are: {known}")
+    _check_name(command.name, "a name")
+    if command.queue is not None:
+        _check_name(command.queue, "a queue's name")
+    if command.input is not None:
+        if len(command.input) > TASK_INPUTS_MAX:
+            raise invalid(f"expected at most {TASK_INPUTS_MAX} inputs, found {len(command.input)}")
+        for name in command.input:
+            if not is_inner_name(name):
+                raise invalid(f"expected inputs named by letters, digits, _ and -, found {name[:200]!r}")
+    wanted = Definition(
+        DefinitionKind.TASK_DEF,
+        command.name,
+        0,
+        0,
+        input=command.input,
+        output=command.output,
+        queue=command.queue,
+    )
+    return _unchanging(definitions, wanted)
+
+
+def _put_workflow_event_def(definitions: Definitions, command: PutWorkflowEventDef) -> Definition:
+    _check_name(command.name, "a name")
+    return _unchanging(
+        definitions,
+        Definition(DefinitionKind.WORKFLOW_EVENT_DEF, command.name, 0, 0, content_type=command.content_type),
+    )
+
+
+# (rule event-def-changes-by-revision)
+def _put_external_event_def(definitions: Definitions, command: PutExternalEventDef, *, binds: bool) -> Definition:
+    _check_name(command.name, "a name")
+    kind = DefinitionKind.EXTERNAL_EVENT_DEF
+    newest = definitions.newest(kind, command.name)
+    if newest is not None and not newest.deleted and newest.content_type is command.content_type:
+        return newest
+    if newest is None:
+        major, revision = 0, 0
+    elif binds:
+        # Also after a deletion: a major version of its own would be what WfSpecs from before bindings bind.
+        major, revision = newest.major, newest.revision + 1
+    else:
+        major, revision = newest.major + 1, 0
+    return Definition(kind, command.name, major, revision, content_type=command.content_type)
+
+
+# (rule task-def-never-changes)
+def _unchanging(definitions: Definitions, wanted: Definition) -> Definition:
+    """Return the definition, of a kind that never changes: the one that is registered if it is equal, or a new one."""
+    newest = definitions.newest(wanted.kind, wanted.name)
+    if newest is None:
+        return wanted
+    numbered = replace(wanted, major=newest.major, revision=newest.revision)
+    if newest.deleted:
+        return replace(wanted, major=newest.major + 1)
+    if numbered != newest:
+        raise Refused(
+            RejectionCode.ALREADY_EXISTS, f"expected {_described(newest)} as registered, found {_described(wanted)}"
+        )
+    return newest
+
+
+def _described(definition: Definition) -> str:
+    """Return the content of a definition that has no document, in words."""
+    if definition.kind is DefinitionKind.TASK_DEF:
+        inputs = "unchecked" if definition.input is None else _types(definition.input)
+        output = definition.output or "unchecked"
+        return f"input {inputs}, output {output}, queue {definition.queue or TASK_REQUESTS}"
+    return f"content {definition.content_type or 'unchecked'}"
+
+
+def _types(types: dict[str, VariableType]) -> str:
+    return "{" + ", ".join(f"{name}: {declared}" for name, declared in types.items()) + "}"
+
+
+def _check_name(name: str, what: str) -> None:
+    if not is_name(name):
+        raise invalid(
+            f"expected {what} of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last), "
+            f"found {name[:200]!r}"
+        )
+
+
+# (rule named-definition-not-deleted)
+def _delete(definitions: Definitions, command: DeleteDefinition, cause: Cause) -> tuple[Outcome, list[Definition]]:
+    kind, name = command.kind, command.name
+    newest = definitions.newest(kind, name)
+    if newest is None:
+        raise Refused(RejectionCode.NOT_FOUND, "expected it to be registered, found none of that name")
+    if command.revision is not None and command.major is None:
+        raise invalid(f"expected a major version with revision {command.revision}, found none")
+    if kind is not DefinitionKind.WF_SPEC:
+        if command.major is not None:
+            raise invalid(f"expected no version, as only WfSpecs have them, found {command.major}")
+        users = [str(user) for user in definitions.users(kind, name)]
+        if users and not newest.deleted:
+            more = f" and {len(users) - LISTED_MAX} more" if len(users) > LISTED_MAX else ""
+            found = ", ".join(users[:LISTED_MAX]) + more
+            raise Refused(RejectionCode.FAILED_PRECONDITION, f"expected no WfSpec to use it, found {found}")
+    versions = [
+        definition
+        for definition in definitions.versions(kind, name)
+        if command.major in (None, definition.major) and command.revision in (None, definition.revision)
+    ]
+    if not versions:
+        every = [f"{found.major}.{found.revision}" for found in definitions.versions(kind, name)]
+        known = ", ".join(every if len(every) <= LISTED_MAX else [*every[: LISTED_MAX - 1], "…", every[-1]])
+        wanted = f"{command.major}.{'*' if command.revision is None else command.revision}"
+        raise Refused(RejectionCode.NOT_FOUND, f"expected version {wanted} to be registered, found {known}")
+    deleted = [replace(definition, deleted=True) for definition in versions if not definition.deleted]
+    return _accepted(versions[-1], cause, changed=bool(deleted)), deleted

@@ -1,0 +1,182 @@
+"""Registers a WfSpec: whether it is accepted, and under which version.
+
+A WfSpec that equals the newest version registers nothing. A breaking change is a new major version, any other a new
+revision. A change is breaking if a caller of RunWf would notice it: a Variable of the entrypoint that it could pass is
+gone or has another type, or other Variables are required. The type of a Variable that some version required never
+changes (VAR_FROZEN_TYPE).
+
+A WfSpec binds the revisions of ExternalEventDefs that are the newest when it is accepted, and its WfRuns read their
+ExternalEvents by those (ADR 12).
+"""
+
+from collections.abc import Iterator
+
+from processors.core.records.commands import (
+    AllowedUpdate,
+    DefinitionKind,
+    PutWfSpec,
+)
+from processors.core.records.events import (
+    Definition,
+    DefinitionVersion,
+    RejectionCode,
+)
+from processors.core.records.model import WfSpecId
+from processors.core.records.spec import (
+    VariableDef,
+    WfSpec,
+)
+from processors.core.records.values import ValueProblem
+from processors.core.wf_spec.definitions import Definitions
+from processors.core.wf_spec.document_problems import PROBLEMS_MAX, DocumentProblem
+from processors.core.wf_spec.json_document import parse_json_document
+from processors.core.wf_spec.reader import read_wf_spec
+from processors.core.wf_spec.refused import Refused
+from processors.core.wf_spec.validate import examine
+from processors.core.wf_spec.writer import canonical
+
+
+# (rules equal-wf-spec-registers-nothing, version-never-used-twice)
+def put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool) -> Definition:
+    """Return the version that the command registers, or the newest one if it registers nothing; raises Refused."""
+    name = command.name
+    document = _parsed_document(command)
+    latest = definitions.latest_wf_spec(name)
+    registered = None if latest is None else definitions.wf_spec(latest)
+    if (
+        latest is not None
+        and registered is not None
+        and _is_equal(document, registered)
+        and not (binds and _should_bind_anew(definitions, command, document, latest))
+    ):
+        return definitions.version(latest)
+    wf_spec = _checked_wf_spec(definitions, command, document)
+    newest = definitions.newest(DefinitionKind.WF_SPEC, name)
+    if newest is None:
+        major, revision = 0, 0
+    elif latest is None or registered is None:
+        # All versions are deleted: a new beginning, under a number that was never used.
+        major, revision = newest.major + 1, 0
+    else:
+        breaks = list(_breaking_changes(registered, wf_spec))
+        _check_update_allowed(command.allowed_update, latest, breaks)
+        if breaks:
+            major, revision = newest.major + 1, 0
+        else:
+            major = latest.major
+            revision = 1 + definitions.last_revision(latest)
+    bindings = _bindings(definitions, wf_spec) if binds else {}
+    return Definition(
+        DefinitionKind.WF_SPEC, name, major, revision, document=wf_spec.document, external_event_defs=bindings
+    )
+
+
+# (rule wf-spec-binds-revisions)
+def _bindings(definitions: Definitions, wf_spec: WfSpec) -> dict[str, DefinitionVersion]:
+    """Return the revisions that a WfSpec binds if it is accepted now, by ExternalEventDef."""
+    newest = ((name, definitions.external_event_def(name)) for name in sorted(wf_spec.external_event_defs))
+    return {name: definition.version for name, definition in newest if definition is not None}
+
+
+# (rule put-again-binds-newest)
+def _should_bind_anew(definitions: Definitions, command: PutWfSpec, document: object, latest: WfSpecId) -> bool:
+    """Return True if a WfSpec that equals the newest version is a new revision.
+
+    It is one if an update is allowed, an ExternalEventDef that it names has changed, and it is still valid with the
+    newest revision of that one. Otherwise nothing changes: a deployment may be repeated whatever has become of the
+    definitions.
+    """
+    bound = definitions.bindings(latest)
+    if command.allowed_update is AllowedUpdate.NONE or all(
+        definition.version == newest.version
+        for name, definition in bound.items()
+        if (newest := definitions.external_event_def(name)) is not None
+    ):
+        return False
+    _, problems = examine(document, definitions)
+    return not problems
+
+
+def _parsed_document(command: PutWfSpec) -> object:
+    try:
+        return parse_json_document(command.document)
+    except ValueProblem as problem:
+        raise _at_fault([DocumentProblem("DOCUMENT", (), str(problem))]) from problem
+
+
+def _is_equal(document: object, registered: WfSpec) -> bool:
+    """Return True if it is the registered WfSpec. That was checked when it was registered and is not checked again."""
+    wf_spec, _ = read_wf_spec(document)
+    return wf_spec is not None and canonical(wf_spec) == canonical(registered)
+
+
+def _checked_wf_spec(definitions: Definitions, command: PutWfSpec, document: object) -> WfSpec:
+    wf_spec, problems = examine(document, definitions)
+    if wf_spec is not None:
+        if wf_spec.name != command.name and not any(problem.path == ("name",) for problem in problems):
+            message = f"expected {command.name!r} as in the command, found {wf_spec.name!r}"
+            problems.append(DocumentProblem("WF_NAME", ("name",), message))
+        untyped = {problem.path for problem in problems}
+        problems += [
+            problem
+            for problem in _retyped_frozen(definitions, wf_spec)
+            if problem.path not in untyped and problem.path[:-1] not in untyped
+        ]
+    if wf_spec is None or problems:
+        raise _at_fault(problems)
+    return wf_spec
+
+
+def _at_fault(problems: list[DocumentProblem]) -> Refused:
+    """Return the refusal of a document; its first problem gives the code."""
+    more = ""
+    if len(problems) > 1:
+        # Whoever has found so many has not looked for the others.
+        more = f" (and {'' if len(problems) < PROBLEMS_MAX else 'at least '}{len(problems) - 1} more)"
+    return Refused(problems[0].code, f"{problems[0]}{more}", problems)
+
+
+def _callable_with(wf_spec: WfSpec) -> dict[str, VariableDef]:
+    """Return the Variables that RunWf may give, by name."""
+    return dict(wf_spec.threads[wf_spec.entrypoint].variables)
+
+
+# (rule required-type-is-frozen)
+def _retyped_frozen(definitions: Definitions, wf_spec: WfSpec) -> Iterator[DocumentProblem]:
+    """Yield a problem for each Variable that an earlier version required and that now has another type."""
+    now = _callable_with(wf_spec) if wf_spec.entrypoint in wf_spec.threads else {}
+    seen: set[str] = set()
+    for version in definitions.live_versions(DefinitionKind.WF_SPEC, wf_spec.name):
+        earlier = WfSpecId(wf_spec.name, *version)
+        for name, variable in _callable_with(definitions.wf_spec(earlier)).items():
+            if variable.required and name in now and now[name].type is not variable.type and name not in seen:
+                seen.add(name)
+                path = ("threads", wf_spec.entrypoint, "variables", name, "type")
+                message = f"expected {variable.type} as in {earlier}, which required it, found {now[name].type}"
+                yield DocumentProblem("VAR_FROZEN_TYPE", path, message)
+
+
+# (rule breaking-change-is-major)
+def _breaking_changes(before: WfSpec, after: WfSpec) -> Iterator[str]:
+    """Yield each change that a caller of RunWf would notice, in words."""
+    old, new = _callable_with(before), _callable_with(after)
+    for name, variable in old.items():
+        if name not in new:
+            yield f"{name} is gone"
+        elif new[name].type is not variable.type:
+            yield f"{name} is {new[name].type}, it was {variable.type}"
+        elif new[name].required != variable.required:
+            yield f"{name} is {'' if new[name].required else 'no longer '}required"
+    for name, variable in new.items():
+        if name not in old and variable.required:
+            yield f"{name} is new and required"
+
+
+# (rule update-no-further-than-allowed)
+def _check_update_allowed(allowed: AllowedUpdate, latest: WfSpecId, breaks: list[str]) -> None:
+    if allowed is AllowedUpdate.NONE:
+        message = f"expected it to equal {latest}, as no update is allowed; found a change"
+        raise Refused(RejectionCode.ALREADY_EXISTS, message, [DocumentProblem("UPDATE_FORBIDDEN", (), message)])
+    if allowed is AllowedUpdate.MINOR_REVISION and breaks:
+        message = f"expected no change of {latest} that callers notice; found that {', '.join(breaks)}"
+        raise Refused(RejectionCode.FAILED_PRECONDITION, message, [DocumentProblem("UPDATE_BREAKING", (), message)])
