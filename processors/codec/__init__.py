@@ -1,11 +1,14 @@
-"""Avro bytes to the dataclasses of the core and back: the only user of fastavro.
+"""Avro bytes to the dataclasses of the core and back. The only user of fastavro.
 
-    schemas        the files of `schemas/`, put together, with fingerprints
-    records        which class stands for which record
-    framing        how bytes name their schema: single-object encoding
-    registry       the other way: a Schema Registry's wire format
+    schemas              the files of `schemas/`, put together, with fingerprints
+    records              the class of each record
+    framing              how bytes name their schema: single-object encoding
+    registry             the other framing: a Schema Registry's wire format
     encoders, decoders   compile one function per record from its schema
-    codec          `Codec`, which joins them
+    codec                `Codec`, which joins them
+    arguments, dropped   checks before a record is made, and before an older schema would lose a field
+    compatibility        checks that released schemas change only in ways that nobody notices
+    resources            finds the files that come with Halter
 
 Knows schemas and bytes; knows nothing of topics, keys or Kafka (`processors.fold.inputs` does).
 """

@@ -1,7 +1,7 @@
-"""Whether what somebody gives for the fields of a record is what its schema says, before it becomes a record.
+"""Checks the fields of a record against its schema before the record is made. Raises UnfitValue.
 
-The encoder's own checks are those that cost nothing: it writes `True` for 1, and a list for a tuple. Here the types are
-exact, values are within the bounds of what a reader takes, and a sentence names the field. Raises UnfitValue.
+The encoder makes only the checks that cost nothing: it writes `True` for 1, and a list for a tuple. Here types must be
+exact, values must be within the bounds that a reader takes, and the error names the field.
 """
 
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ _BITS: Final = {"int": 32, "long": 64}
 
 
 class Arguments:
-    """The fields of the records of these schemas."""
+    """Checks fields of the records of these schemas."""
 
     def __init__(self, names: Mapping[str, Mapping[str, Any]]) -> None:
         """`names`: full name -> definition of every record and enum that occurs."""
         self._names = names
 
     def of(self, record: object) -> dict[str, object]:
-        """Field -> value, of a record that somebody has made."""
+        """Return the fields of a record with their values."""
         fields = self._names[f"{NAMESPACE}.{type(record).__name__}"]["fields"]
         return {field["name"]: getattr(record, field["name"]) for field in fields}
 
     def check(self, record: str, given: Mapping[str, object]) -> None:
-        """Raises UnfitValue for the first field that is not as the schema of the record wants it.
+        """Check the fields that are given for a record. The others have defaults.
 
-        A field that is not given has a default.
+        Raises UnfitValue for the first field that does not fit the schema of the record.
         """
         room = VALUE_BYTES_MAX
         for field in self._names[f"{NAMESPACE}.{record}"]["fields"]:

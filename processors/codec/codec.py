@@ -1,4 +1,4 @@
-"""`Codec`: bytes to records and back, whatever the framing."""
+"""`Codec`: records to bytes and back, in either framing."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import RLock
@@ -16,7 +16,7 @@ from processors.codec.schemas import RecordSchema, Schemas
 from processors.core.records.events import Cause, LogEntry
 
 Reader: TypeAlias = tuple[str, Callable[[bytes, int], tuple[Any, int]], int]
-"""Name of the record, its decoder, and where the record begins behind its header."""
+"""The record's name, its decoder, and the position behind the header at which the record begins."""
 
 
 class Codec:
@@ -26,7 +26,7 @@ class Codec:
     """
 
     def __init__(self, schemas: Schemas, framing: Framing, release: str | None = None) -> None:
-        """`release`: write with the schemas of that release, for workers of it that run beside this one.
+        """`release`: write with the schemas of that release, because workers of it run beside this one.
 
         Raises UnknownRelease.
         """
@@ -41,27 +41,27 @@ class Codec:
         self._writers: dict[type, Callable[[Any], bytes]] = {LogEntry: self._write_log_entry}
         self._event_writers: dict[type, Callable[[Any, bytes, bytes, bytes], bytes]] = {}
         self._readers: dict[bytes, Reader] = {}
-        """By header. Most are as long as a header may be, and found at the first try."""
+        """Header -> reader. Most headers have the full length and are found at the first try."""
         self._peeks: dict[tuple[bytes, tuple[str, ...]], tuple[Callable[[bytes, int], tuple[Any, ...]], int]] = {}
         self._compiling = RLock()
 
     @staticmethod
     def load(schemas: Schemas | None = None, framing: Framing | None = None, release: str | None = None) -> "Codec":
-        """The codec of this installation; single-object encoding unless a framing is given."""
+        """Return the codec of this installation. Its framing is single-object encoding unless another is given."""
         schemas = Schemas.load() if schemas is None else schemas
         return Codec(schemas, SingleObject(schemas) if framing is None else framing, release)
 
     def writes(self, record: str, field: str) -> bool:
-        """Whether the schema that a record is written with has a field: those of an earlier release may not."""
+        """Return True if the schema that a record is written with has a field. An earlier release's may lack it."""
         released = self._released.get(record)
         return released is None or any(it["name"] == field for it in released.schema["fields"])
 
     def knows(self, record: str) -> bool:
-        """Whether there is a schema to write records of this name with: those of an earlier release may have none."""
+        """Return True if there is a schema to write records of this name with. An earlier release may have none."""
         return self._release is None or record in self.schemas.released(self._release)
 
     def prepare(self, names: Collection[str] | None = None) -> None:
-        """Ask for the headers of the records of these names, or of all, so that nothing has to be asked later.
+        """Find the headers of these records, or of all, now, so that the registry is not asked later.
 
         Raises RegistryUnavailable.
         """
@@ -70,7 +70,7 @@ class Codec:
                 self.framing.header(self._released.get(name, schema))
 
     def _schemas_of(self, release: str | None) -> dict[str, RecordSchema]:
-        """Those of a release that differ from the current ones, by name of the record."""
+        """Return the schemas of a release that differ from the current ones, by name of the record."""
         if release is None:
             return {}
         if release not in self.schemas.versions:
@@ -83,19 +83,19 @@ class Codec:
         }
 
     def check_arguments(self, kind: type, given: Mapping[str, object]) -> None:
-        """Raises UnfitValue if a record of this class cannot be made of these fields, or not be written."""
+        """Check that a record of this class can be made of these fields, and be written. Raises UnfitValue."""
         self._arguments.check(kind.__name__, given)
 
     def check_record(self, record: object) -> None:
-        """As `check_arguments`, of a record that somebody has made."""
+        """Check the fields of a record as `check_arguments` does. Raises UnfitValue."""
         self._arguments.check(type(record).__name__, self._arguments.of(record))
 
     def encode(self, record: Record) -> bytes:
-        """Return the bytes of a record. Raises Unencodable, with the record and what is wrong with it."""
+        """Return the bytes of a record. Raises Unencodable, which names the record and says what is wrong with it."""
         try:
             return self._writers[type(record)](record)
         except KeyError:
-            # Not found because it has not been compiled yet, or because a value has no place in a table.
+            # The writer is not compiled yet, or a value is missing from a table.
             return self._encode_first(record)
         except encoders.ERRORS as error:
             raise self._unencodable(record, error) from error
@@ -115,7 +115,7 @@ class Codec:
     def _writer(
         self, name: str, compiled: Callable[[EncoderCompiler, str, bytes], Callable[..., bytes]]
     ) -> Callable[..., bytes]:
-        """With the current schema or, if this codec writes as an earlier release does, with that one."""
+        """Return a writer for the current schema, or for that of the earlier release that this codec writes as."""
         released = self._released.get(name)
         if released is None:
             return compiled(self._encoders, name, self.framing.header(self.schemas.records[name]))
@@ -130,16 +130,17 @@ class Codec:
         return Unencodable(f"{name}{'' if whose is None else f' of {whose!r}'}: {error}")
 
     def encode_log(self, log: Sequence[LogEntry]) -> list[bytes]:
-        """Return the bytes of the entries of one command, each as `encode` would. Raises Unencodable.
+        """Return the bytes of each entry of one command, as `encode` would. Raises Unencodable.
 
-        They share all of the header but `seq`, so it is encoded once.
+        The entries share all fields of the header but `seq`, so these are encoded once.
         """
         writers = self._event_writers
         try:
             head, tail = self._write_head(log[0])
             return [writers[type(entry.event)](entry.event, head, LONGS[entry.seq], tail) for entry in log]
         except encoders.ERRORS:
-            # A writer is not compiled yet, or an entry does not fit its schema: this does the one and says the other.
+            # A writer is not compiled yet, or an entry does not fit its schema. `encode` compiles it, or raises the
+            # error.
             return [self.encode(entry) for entry in log]
 
     def _write_log_entry(self, entry: LogEntry) -> bytes:
@@ -149,7 +150,7 @@ class Codec:
         return writer(event, head, LONGS[entry.seq], tail)
 
     def _write_head(self, entry: LogEntry) -> tuple[bytes, bytes]:
-        """The fields of a LogEntry before its `seq`, and those after it."""
+        """Return the encoded fields of a LogEntry before its `seq`, and those after it."""
         head = TEXTS[entry.wf_run_id] + LONGS[entry.incarnation]
         return head, LONGS[entry.time_ms] + self._write_cause(entry.cause)
 
@@ -161,10 +162,10 @@ class Codec:
         return writer
 
     def decode(self, data: bytes) -> Record:
-        """Return the record that the bytes are; one of the log as a LogEntry.
+        """Return the record that the bytes are; a record of the log as a LogEntry.
 
-        Raises NotSingleObject, UnknownSchema or Undecodable, and nothing else, whatever the bytes are; with a Schema
-        Registry that does not answer, RegistryUnavailable.
+        Raises NotSingleObject, UnknownSchema or Undecodable, and nothing else, whatever the bytes are. With a Schema
+        Registry that does not answer, raises RegistryUnavailable.
         """
         name, read, start = self._readers.get(data[:LENGTH_MAX]) or self._reader(data)
         try:
@@ -184,9 +185,9 @@ class Codec:
         return Undecodable(name, str(error))
 
     def peek(self, data: bytes, name: str, fields: tuple[str, ...]) -> tuple[Any, ...]:
-        """Return the values of some fields of a record, without decoding what comes after the last of them.
+        """Return the values of some fields of a record. Nothing after the last of them is decoded.
 
-        Raises as `decode` does, also if the bytes are another record; what is not looked at may be wrong.
+        Raises as `decode` does, also if the bytes are another record. Errors in the other fields go unnoticed.
         """
         read, start = self._peeks.get((data[:LENGTH_MAX], fields)) or self._peek(data, name, fields)
         try:

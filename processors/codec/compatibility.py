@@ -1,4 +1,4 @@
-"""Which changes of schemas are allowed once they are released: those that no reader and no record ever notices.
+"""Checks that released schemas change only in ways that no reader and no record notices.
 
     python -m processors.codec.compatibility check
         Is everything that was released still read, and read the same?
@@ -6,11 +6,11 @@
         Keep the current schemas for ever, as those of a version.
 
 Every released schema is compared with the current one, both as reader and as writer: consumers upgrade when they like,
-and the log keeps what old versions wrote. What Avro's own rules say is the `avro` package's to find; `changes`
-finds what these rules let pass and people do not: another unit of time, another default, a name that went.
+and the log keeps records of old versions. The `avro` package checks Avro's own rules. `changes` finds differences that
+those rules allow and people would not: another unit of time, another default, a name that is gone.
 
-May be changed: documentation. May be added: a record, a field with a default, a symbol at the end of an enum, a default
-of a field that had none. Everything else is a new record or a new field beside the old one.
+Documentation may be changed. A record, a field with a default, a symbol at the end of an enum, and a default of a field
+that had none may be added. Any other change needs a new record, or a new field beside the old one.
 """
 
 import json
@@ -40,11 +40,11 @@ class Incompatible(HalterError):
 
 
 class AlreadyReleased(HalterError):
-    """A version is released once, and what it was stays. Choose the next version."""
+    """This version was released before, and a release never changes. Choose the next version."""
 
 
 def check(schemas: Schemas) -> list[str]:
-    """Return what is wrong between the current schemas and every released one: sentences, none if all is well."""
+    """Compare the current schemas with every released one. Return the problems, a sentence each."""
     problems = []
     for version in schemas.versions:
         for name, released in schemas.released(version).items():
@@ -57,7 +57,7 @@ def check(schemas: Schemas) -> list[str]:
 
 
 def incompatibilities(released: RecordSchema, current: RecordSchema) -> list[str]:
-    """Return what an old reader, an old record or their owner would notice: sentences, none if nothing."""
+    """Return what an old reader, an old record or their owner would notice, a sentence each."""
     found = {
         **dict.fromkeys(unreadable(reader=current.schema, writer=released.schema, what="old records")),
         **dict.fromkeys(unreadable(reader=released.schema, writer=current.schema, what="new records, for old readers")),
@@ -67,7 +67,7 @@ def incompatibilities(released: RecordSchema, current: RecordSchema) -> list[str
 
 
 def unreadable(*, reader: Schema, writer: Schema, what: str) -> Iterator[str]:
-    """What Avro's rules of resolution have against reading, in the words of the `avro` package."""
+    """Yield the problems that Avro's schema resolution has with reading, in the words of the `avro` package."""
     try:
         checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
         result = checker.get_compatibility(avro.schema.parse(json.dumps(reader)), avro.schema.parse(json.dumps(writer)))
@@ -80,7 +80,7 @@ def unreadable(*, reader: Schema, writer: Schema, what: str) -> Iterator[str]:
 
 
 class Comparison:
-    """Goes through two versions of a schema side by side and names what differs and must not."""
+    """Goes through two versions of a schema side by side and names the differences that are not allowed."""
 
     def __init__(self, old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]) -> None:
         """Full name -> definition, of the old and of the new schema."""
@@ -89,7 +89,7 @@ class Comparison:
         self.compared: set[str] = set()
 
     def changes(self, old: Any, new: Any, where: str) -> Iterator[str]:
-        """Every difference at and below a place, as a sentence that begins with the place."""
+        """Yield each difference at and below a place of the schema, as a sentence that begins with the place."""
         place = where or "the record"
         if type_name(old) != type_name(new):
             yield f"{place}: expected type {type_name(old)}, found {type_name(new)}"
@@ -156,19 +156,19 @@ class Comparison:
 
 
 def annotation_of(schema: Schema, annotation: str) -> Any:
-    """An attribute beside the type, such as logicalType; None where there is none."""
+    """Return an attribute that stands beside the type, such as logicalType; None if there is none."""
     return schema.get(annotation) if isinstance(schema, dict) else None
 
 
 def same_json(left: Any, right: Any) -> bool:
-    """Equality as JSON has it: Python takes 0 for false, and 1 for 1.0."""
+    """Compare as JSON does. Python takes 0 for false, and 1 for 1.0."""
     return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
 
 
 def release(schemas: Schemas, version: str) -> Path:
     """Keep the current schemas as those of a version, self-contained and with their fingerprints.
 
-    Returns their folder. Raises AlreadyReleased, or Incompatible with all that is wrong.
+    Returns their folder. Raises AlreadyReleased, or Incompatible with every problem.
     """
     if not VERSION.fullmatch(version):
         raise HalterError(f"expected a version such as 0.1.0, found {version!r}")
@@ -184,7 +184,7 @@ def release(schemas: Schemas, version: str) -> Path:
 
 
 def run(arguments: list[str]) -> str:
-    """Run `check` or `release VERSION`; return a sentence about it. Raises HalterError."""
+    """Run `check` or `release VERSION`. Return a sentence about the result. Raises HalterError."""
     schemas = Schemas.load()
     match arguments:
         case ["check"]:

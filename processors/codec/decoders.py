@@ -1,11 +1,11 @@
 """Bytes to records: one Python function per pair of schemas, written and compiled when it is first needed.
 
-A record is read with the schema that it was written with (the *writer's*: current or released) and becomes the class
-of today (the *reader's* schema says how): fields that are new take their defaults, fields that are gone are passed
-over, as Avro's schema resolution has it. See `encoders` for why this is not a library's reader; one more reason here:
-input is hostile. Compiled readers of libraries recurse on the C stack and believe lengths; this one never takes more
-memory than a small multiple of the bytes it was given, and raises for everything that is not exactly a record:
-`ERRORS` become `Undecodable` in the codec.
+A record is read with the schema that it was written with (the *writer's*: current or released) and becomes an object of
+today's class, as the *reader's* schema says. Avro's schema resolution applies: new fields take their defaults, and
+fields that are gone are skipped. `encoders` says why this is not a library's reader. There is one more reason here:
+input is hostile. Compiled readers of libraries recurse on the C stack and believe lengths. This one never takes more
+memory than a small multiple of the bytes it was given, and raises for everything that is not exactly a record. The
+codec turns `ERRORS` into `Undecodable`.
 """
 
 import json
@@ -22,20 +22,20 @@ from processors.core.records.events import LogEntry
 from processors.core.records.values import Value, ValueProblem, from_json
 
 SEVERAL: Final = 3
-"""Fields in a row that are worth a look at all of them together."""
+"""Number of fields in a row from which it pays to look at all of them at once."""
 
 TOO_SHORT: Final = (IndexError, struct.error)
-"""What generated code raises for bytes that end too early."""
+"""Exceptions of generated code for bytes that end too early."""
 
 ERRORS: Final = (*TOO_SHORT, UnicodeDecodeError, ValueProblem)
-"""What generated code raises for bytes that are not a record."""
+"""Exceptions of generated code for bytes that are not a record."""
 
 PROMOTIONS: Final = frozenset({("int", "long"), ("int", "double"), ("long", "double"), ("float", "double")})
-"""(written as, read as), beside equal types."""
+"""(written as, read as): the pairs of different types that Avro lets be read."""
 
 
 def rest_of_varint(data: bytes, position: int, first: int) -> tuple[int, int]:
-    """The unsigned number whose first byte says that more follow, and where it ends."""
+    """Return an unsigned number of more than one byte, and the position after it. `first` is its first byte."""
     number, shift = first & 127, 7
     while True:
         byte = data[position]
@@ -52,7 +52,7 @@ def rest_of_varint(data: bytes, position: int, first: int) -> tuple[int, int]:
 
 
 def read_json(text: str) -> Value:
-    """The object or array that a JSON text stands for; raises ValueProblem."""
+    """Return the object or array that a JSON text stands for. Raises ValueProblem."""
     value = from_json(text)
     if not isinstance(value, dict | list):
         raise ValueProblem(f"expected a JSON object or array, found {text[:40]}")
@@ -60,7 +60,7 @@ def read_json(text: str) -> Value:
 
 
 def problem(expected: str, found: object) -> ValueProblem:
-    """For generated code to raise."""
+    """Return the error that generated code raises."""
     return ValueProblem(f"expected {expected}, found {found}")
 
 
@@ -87,7 +87,7 @@ class DecoderCompiler:
     """Writes and compiles the functions that read what was written with one set of schemas."""
 
     def __init__(self, written: Mapping[str, Mapping[str, Any]], read: Mapping[str, Mapping[str, Any]]) -> None:
-        """Full name -> definition: as the record was written, and as it is now."""
+        """Both are full name -> definition: of the schemas as records were written, and as they are now."""
         self.written = written
         self.read = read
         self.space: dict[str, Any] = {
@@ -103,7 +103,7 @@ class DecoderCompiler:
         self.fresh = 0
 
     def record(self, name: str) -> Callable[[bytes, int], tuple[Any, int]]:
-        """A function from bytes and a position to the record of that name and the position after it."""
+        """Return a function from bytes and a position to the record of that name and the position after it."""
         writer, reader = self.written[f"{NAMESPACE}.{name}"], self.read[f"{NAMESPACE}.{name}"]
         function = self._name(f"read_{name}")
         source = Source()
@@ -116,7 +116,7 @@ class DecoderCompiler:
         return self._compile(function, source)
 
     def first_fields(self, name: str, wanted: tuple[str, ...]) -> Callable[[bytes, int], tuple[Any, ...]]:
-        """A function from bytes and a position to the values of some fields; it reads no further than the last."""
+        """Return a function from bytes and a position to the values of some fields. It reads up to the last of them."""
         writer, reader = self.written[f"{NAMESPACE}.{name}"], self.read[f"{NAMESPACE}.{name}"]
         own = [field for field in reader["fields"] if field["name"] in wanted]
         names = {alias for field in own for alias in (*field.get("aliases", ()), field["name"])}
@@ -129,7 +129,7 @@ class DecoderCompiler:
 
     def _compile(self, name: str, source: Source) -> Callable[..., Any]:
         text = f"def {name}(data, position):\n    size = len(data)\n" + "\n".join(source.lines) + "\n"
-        # Written from our own schema files, never from input; `dataclasses` makes its methods the same way.
+        # The code comes from our own schema files, never from input. `dataclasses` makes its methods in the same way.
         exec(compile(text, f"<decoder {name}>", "exec"), self.space)  # noqa: S102
         function: Callable[..., Any] = self.space[name]
         return function
@@ -144,7 +144,7 @@ class DecoderCompiler:
         return name
 
     def _construction(self, made: type, schema_fields: list[dict[str, Any]], prefix: str) -> str:
-        """An expression that makes an object of a class from the variables of its fields."""
+        """Return an expression that makes an object of a class from the variables of its fields."""
         wanted = {field["name"] for field in schema_fields}
         arguments = []
         positional = True
@@ -159,7 +159,7 @@ class DecoderCompiler:
         return f"{made.__name__}({', '.join(arguments)})"
 
     def _fields(self, source: Source, writer: Mapping[str, Any], reader: Mapping[str, Any] | None, prefix: str) -> None:
-        """Read the fields of a record into variables `<prefix><field>`; without a reader, pass over them."""
+        """Read the fields of a record into variables `<prefix><field>`. Without a reader, skip them."""
         wanted: dict[str, Mapping[str, Any]] = {}
         for field in reader["fields"] if reader is not None else ():
             for alias in (*field.get("aliases", ()), field["name"]):
@@ -185,7 +185,7 @@ class DecoderCompiler:
                 source.add(f"{prefix}{field['name']} = {self._default(reader, field)}")
 
     def _usual_values(self, source: Source, pairs: list[tuple[Schema, Schema | None, str]]) -> None:
-        """Read values that are most often empty, as a byte of 0 each: then all at once."""
+        """Read values that are usually empty, which is a byte of 0 each. If all are, they are read at once."""
         source.add(f"if data[position:position + {len(pairs)}] == {bytes(len(pairs))!r}:")
         with source:
             source.add(f"position += {len(pairs)}")
@@ -224,7 +224,7 @@ class DecoderCompiler:
         source.add(f"{target} = ({target} >> 1) ^ -({target} & 1)")
 
     def _block(self, source: Source, target: str, what: str) -> None:
-        """Read a length and then that many bytes, which must be there."""
+        """Read a length and then that many bytes. Raises if there are fewer."""
         length = self._name("length")
         self._varint(source, length)
         source.add(
@@ -236,7 +236,7 @@ class DecoderCompiler:
         )
 
     def _value(self, source: Source, writer: Schema, reader: Schema | None, target: str) -> None:
-        """Read one value into a variable; `reader` is None for one that is passed over."""
+        """Read one value into a variable. `reader` is None for a value that is skipped."""
         if isinstance(reader, list) and not isinstance(writer, list):
             reader = self._branch_for(writer, reader)
         if isinstance(writer, list):
@@ -317,7 +317,9 @@ class DecoderCompiler:
         )
 
     def _chain(self, writer: str, reader: str | None) -> str:
-        """A function that reads a record whose last field is an optional record of the same kind, in a loop."""
+        """Return the name of a function that reads a chain in a loop: records whose last field is an optional record of
+        the same kind.
+        """
         key = f"chain {writer} {reader}"
         if key in self.functions:
             return self.functions[key]
@@ -361,7 +363,8 @@ class DecoderCompiler:
             with source:
                 source.add(f"{count} = -{count}")
                 self._long(source, self._name("size_in_bytes"))
-            # Every item takes a byte at least, so what is left bounds the count, and the count the memory.
+            # Every item takes at least a byte, so the bytes that are left bound the count, and the count bounds the
+            # memory.
             source.add(
                 f"if {count} > size - position: raise problem(f'{{{count}}} items', f'{{size - position}} bytes')",
                 f"for _ in range({count}):",
@@ -412,7 +415,7 @@ class DecoderCompiler:
         source.add(f"else: raise problem('one of {names}', f'branch {{{branch}}}')")
 
     def _branch_for(self, writer: Schema, readers: list[Any]) -> Schema | None:
-        """What a branch is read as, in the order of Avro's resolution: the same type, then a promotion of it."""
+        """Return the reader's branch for a writer's branch, as Avro resolves it: the same type, or else a promotion."""
         if readers == [None]:
             return None
         name = type_name(writer)
@@ -426,7 +429,7 @@ class DecoderCompiler:
 
 
 def usual(written: Schema, read: Schema | None) -> str | None:
-    """The value, as Python has it, that is written as one byte of 0, if there is one that means nothing special."""
+    """Return the Python expression of the value that is written as one byte of 0, unless that byte is special."""
     if read is not None and read != written:
         return None
     if isinstance(written, list):
@@ -442,5 +445,5 @@ def usual(written: Schema, read: Schema | None) -> str | None:
 
 
 def reader_key(schema: Schema) -> str:
-    """What tells reader schemas apart."""
+    """Return a text that tells reader schemas apart."""
     return str([type_name(branch) for branch in schema]) if isinstance(schema, list) else type_name(schema)

@@ -1,7 +1,7 @@
-"""Writing with the schemas of an earlier release: what they have no field for is refused, never dropped in silence.
+"""Refuses to write, with the schemas of an earlier release, a record for which they lack a field.
 
-While workers of two versions run side by side, both write what the older one reads and, when it writes the row again,
-does not lose. A field that was added since may therefore only hold what readers fill in: its default.
+While workers of two versions run side by side, both must write what the older one can read, and does not lose when it
+writes the row again. A field that was added since may therefore hold only its default, which readers fill in.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ Definitions = Mapping[str, Mapping[str, Any]]
 
 
 class Dropped:
-    """The fields that an older schema of a record does not have, in the record and in its parts."""
+    """The fields of a record and its parts that an older schema lacks."""
 
     def __init__(self, older: Definitions, current: Definitions, whose: str) -> None:
         self._whose = whose
@@ -35,7 +35,7 @@ class Dropped:
         }
 
     def refused(self, write: Callable[..., bytes]) -> Callable[..., bytes]:
-        """Write, but raise ValueError for a record that says something in a field that would be dropped."""
+        """Return a writer that raises ValueError if a field that would be dropped holds more than its default."""
 
         def write_all(record: Any, *parts: bytes) -> bytes:
             for name, value in self._in(record):
@@ -48,7 +48,7 @@ class Dropped:
         return write_all
 
     def _in(self, value: Any) -> Iterator[tuple[str, Any]]:
-        """What would be dropped of a value."""
+        """Yield the fields of a value that would be dropped, with their values."""
         if is_dataclass(value):
             kind = type(value).__name__
             for name, default in self._dropped.get(kind, ()):
@@ -56,7 +56,7 @@ class Dropped:
                 if not is_default(found, default):
                     yield f"{kind}.{name}", found
             for name in self._kept.get(kind, ()):
-                # An event has no fields for what its LogEntry says: whose it is, its number, time and cause.
+                # An event lacks the fields of its LogEntry: WfRun, number, time and cause.
                 yield from self._in(getattr(value, name, None))
         elif isinstance(value, list | tuple):
             for item in value:
@@ -67,7 +67,7 @@ class Dropped:
 
 
 def is_default(value: Any, default: Any) -> bool:
-    """Whether a value is what a reader fills in for a field with that default, as Avro writes it."""
+    """Return True if a value is the one that a reader fills in for a field with that default, as Avro writes it."""
     if isinstance(value, Enum):
         value = value.name
     if isinstance(default, list | dict):

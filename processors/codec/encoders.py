@@ -1,12 +1,12 @@
 """Records to bytes: one Python function per record, written and compiled from its schema when it is first needed.
 
-Why not a library's writer: an interrupt is a dozen records, and `fastavro`, the fastest there is, needs them as dicts
-and finds the branch of a union by trying them. Code made for one record reads the attributes itself, knows the branch
-from the class, and takes short integers from a table: 1.5 µs for a `Halt` instead of 6 (docs/adr/0003-records.md).
-The bytes are the same; tests compare them with those of `fastavro` and `avro` for every record.
+A library's writer would be slower. An interrupt is a dozen records, and `fastavro`, the fastest library, needs them as
+dicts and finds the branch of a union by trial. Code made for one record reads the attributes itself, knows the branch
+from the class, and takes short integers from a table: 1.5 µs for a `Halt` instead of 6 (docs/adr/0003-records.md). The
+bytes are the same; tests compare them with those of `fastavro` and `avro` for every record.
 
-The generated code is one expression: a tuple of byte strings to join. Ranges are checked by the tables; whatever has
-the wrong type raises one of `ERRORS`.
+The generated code is one expression: a tuple of byte strings to join. The tables check ranges. A value of the wrong
+type raises one of `ERRORS`.
 """
 
 import struct
@@ -19,7 +19,7 @@ from processors.codec.schemas import NAMESPACE, Schema, chain_field, full_name, 
 from processors.core.records.values import ValueProblem, to_json
 
 ERRORS: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError, ValueProblem, struct.error)
-"""What generated code raises for a record that does not fit its schema."""
+"""Exceptions of generated code for a record that does not fit its schema."""
 
 PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "null": (type(None),),
@@ -29,11 +29,11 @@ PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
     "bytes": (bytes,),
 }
-"""Which classes a branch of a union takes, for those that are not records."""
+"""Branch of a union that is not a record -> the classes that it takes."""
 
 
 def varint(unsigned: int) -> bytes:
-    """An unsigned number, seven bits per byte, lowest first."""
+    """Return the encoding of an unsigned number: seven bits per byte, lowest first."""
     out = bytearray()
     while unsigned > 127:
         out.append(unsigned & 127 | 128)
@@ -42,7 +42,7 @@ def varint(unsigned: int) -> bytes:
     return bytes(out)
 
 
-# Fourteen bits at a time: a time in milliseconds is three steps instead of six.
+# Fourteen bits at a time: a time in milliseconds takes three steps instead of six.
 CONTINUED: Final = [bytes((bits & 127 | 128, bits >> 7 | 128)) for bits in range(1 << 14)]
 LAST: Final = [varint(bits) for bits in range(1 << 14)]
 
@@ -52,7 +52,7 @@ REMEMBERED: Final = 16_384
 
 
 class Integers(dict[int, bytes]):
-    """Number -> its Avro encoding: the small ones and, of the others, those used lately.
+    """Number -> its Avro encoding. Has all small numbers, and those of the others that were used lately.
 
     The same time, offset or incarnation occurs in many records of a turn.
     """
@@ -84,7 +84,7 @@ class Integers(dict[int, bytes]):
 
 
 class Branches(dict[type, Callable[[Any], bytes]]):
-    """Class of a value -> what writes it as its branch of a union."""
+    """Class of a value -> the function that writes the value as its branch of a union."""
 
     def __missing__(self, found: type) -> Callable[[Any], bytes]:
         expected = ", ".join(sorted(known.__name__ for known in self))
@@ -103,9 +103,9 @@ INTS: Final = Integers(32)
 
 
 class Texts(dict[str, bytes]):
-    """Text -> its Avro encoding, of short texts used lately.
+    """Short text that was used lately -> its Avro encoding.
 
-    Names occur in all records, and the ids of a WfRun and an ExternalEvent in a dozen for an interrupt.
+    Names occur in all records. The ids of a WfRun and an ExternalEvent occur in a dozen records of an interrupt.
     """
 
     __slots__ = ()
@@ -125,7 +125,7 @@ TEXTS: Final = Texts()
 
 
 class Encoded(dict[int, tuple[object, bytes]]):
-    """Identity of a value that never changes -> the value, and its encoding; of those used lately."""
+    """Identity of a value that never changes -> the value and its encoding. Has those that were used lately."""
 
     __slots__ = ("size",)
     BYTES_MAX: Final = 4 * 1024 * 1024
@@ -135,7 +135,7 @@ class Encoded(dict[int, tuple[object, bytes]]):
         self.size = 0
 
     def remember(self, value: object, encoded: bytes) -> None:
-        """While a value is here its identity is nobody else's."""
+        """Keep an encoding. While the value is here, no other value has its identity."""
         if self.size + len(encoded) > self.BYTES_MAX:
             self.clear()
             self.size = 0
@@ -158,16 +158,16 @@ class EncoderCompiler:
             "join": b"".join,
         }
         self.functions: dict[str, str] = {}
-        """What has been compiled, by what it writes -> name of the function or table in `space`."""
+        """What a compiled function or table writes -> its name in `space`."""
         self.fresh = 0
 
     def record(self, name: str, header: bytes) -> Callable[[Any], bytes]:
-        """A function from a record of that name to its bytes, after the header of the framing."""
+        """Return a function from a record of that name to its bytes, which begin with this header of the framing."""
         parts = self._parts_of_fields(self._definition(f"{NAMESPACE}.{name}")["fields"], "it")
         return self._compile(f"write_{name}", "it", repr(header), *parts)
 
     def event(self, name: str, header: bytes) -> Callable[[Any, bytes, bytes, bytes], bytes]:
-        """A function from an event and the encoded fields of its LogEntry (head, seq, tail) to bytes."""
+        """Return a function from an event and the encoded fields of its LogEntry (head, seq, tail) to bytes."""
         fields = self._definition(f"{NAMESPACE}.{name}")["fields"]
         found = tuple(field["name"] for field in fields[: len(HEADER)])
         if found != HEADER:
@@ -176,7 +176,7 @@ class EncoderCompiler:
         return self._compile(f"write_{name}", "it, head, seq, tail", repr(header), "head", "seq", "tail", *parts)
 
     def part(self, name: str) -> Callable[[Any], bytes]:
-        """A function from a part, e.g. a Cause, to its bytes."""
+        """Return a function from a part of a record, such as a Cause, to its bytes."""
         function: Callable[[Any], bytes] = self.space[self._record_function(f"{NAMESPACE}.{name}")]
         return function
 
@@ -184,7 +184,7 @@ class EncoderCompiler:
         return self._execute(name, f"def {name}({arguments}):\n    return join(({''.join(f'{p}, ' for p in parts)}))\n")
 
     def _execute(self, name: str, source: str) -> Callable[..., bytes]:
-        # Written from our own schema files, never from input; `dataclasses` makes its methods the same way.
+        # The code comes from our own schema files, never from input. `dataclasses` makes its methods in the same way.
         exec(compile(source, f"<encoder {name}>", "exec"), self.space)  # noqa: S102
         function: Callable[..., bytes] = self.space[name]
         return function
@@ -198,7 +198,7 @@ class EncoderCompiler:
             yield from self._parts(field["type"], f"{it}.{field['name']}")
 
     def _parts(self, schema: Schema, value: str) -> Iterator[str]:
-        """Expressions for the byte strings of a value, which is itself an expression, evaluated once."""
+        """Yield expressions for the byte strings of a value. `value` is itself an expression; it is evaluated once."""
         if isinstance(schema, dict) and "name" in schema:
             schema = full_name(schema)  # defined in place, as the self-contained schemas of a release do
         match schema:
@@ -258,7 +258,7 @@ class EncoderCompiler:
         if not definition["fields"]:
             return
         first, *others = definition["fields"]
-        # The first part assigns the record to a name; the others use it.
+        # The first part assigns the record to a name, which the others use.
         head, *rest = self._parts(first["type"], f"({record} := {value}).{first['name']}")
         yield head
         yield from rest
@@ -290,8 +290,9 @@ class EncoderCompiler:
         if link is None:
             self._compile(function, "it", *self._parts_of_fields(definition["fields"], "it"))
             return function
-        # A chain, e.g. of failures: a loop, because a chain may be longer than Python's stack is deep. What was encoded
-        # lately is not encoded again: each failure of a climb is in several records, and in the cause of the next.
+        # A chain, such as one of failures, is written in a loop, because it may be longer than Python's stack is deep.
+        # A link that was encoded lately is not encoded again: each failure that climbs is in several records, and in
+        # the cause of the next.
         parts = "".join(f"{part}, " for part in self._parts_of_fields(definition["fields"][:-1], "it"))
         known = self._name("known")
         self.space[known] = Encoded()
@@ -366,7 +367,7 @@ class EncoderCompiler:
 
     @staticmethod
     def _own_text(value: str) -> Iterator[str]:
-        """A text that is a value: it may be long, and occurs once."""
+        """Yield the parts of a text that is a value: it may be long, and occurs once."""
         yield f"LONGS[len(text := {value}.encode())]"
         yield "text"
 

@@ -1,10 +1,10 @@
-"""What can go wrong between bytes and records. Each message says what was expected and what was found."""
+"""The errors between bytes and records. Each message says what was expected and what was found."""
 
 from processors.core.records.errors import HalterError
 
 
 class SchemaProblem(HalterError):
-    """The files of `schemas/` do not fit together or do not fit the classes. Whoever changed them repairs it."""
+    """The files of `schemas/` do not fit together, or do not fit the classes. Whoever changed them repairs them."""
 
 
 class UnknownRelease(HalterError):
@@ -12,15 +12,15 @@ class UnknownRelease(HalterError):
 
 
 class CodecError(HalterError):
-    """Base of what encoding and decoding raise; nothing else comes out of a codec."""
+    """Base of the errors of encoding and decoding. A codec raises no others."""
 
 
 class Unencodable(CodecError):
-    """A record cannot be written as its schema says. A bug of whoever built it: types and ranges are the caller's."""
+    """A record cannot be written as its schema says. This is a bug of the caller, who answers for types and ranges."""
 
 
 class DecodeError(CodecError):
-    """Base of what decoding raises. Whoever wrote the record has to act; the fold makes a dead letter of it."""
+    """Base of the errors of decoding. Whoever wrote the record has to act; the fold makes a dead letter of it."""
 
 
 class NotSingleObject(DecodeError):

@@ -1,8 +1,8 @@
-"""How bytes say which schema they were written with: the header before Avro's binary form.
+"""Framings: the header before Avro's binary form, which says which schema a record was written with.
 
-Two framings: Avro's own single-object encoding, readable with nothing but the schemas, and the wire format of
-Confluent's Schema Registry, for those whose consumers expect it. Where a registry is set both are read, whichever is
-written, so that an installation can change while it runs and its old logs stay readable.
+There are two: Avro's own single-object encoding, for which the schemas are enough, and the wire format of Confluent's
+Schema Registry, for consumers that expect it. If a registry is set, both are read, whichever is written. So an
+installation can change its framing while it runs, and its old logs stay readable.
 """
 
 from typing import Final, Protocol
@@ -11,27 +11,27 @@ from processors.codec.errors import NotSingleObject, UnknownSchema
 from processors.codec.schemas import RecordSchema, Schemas
 
 LENGTH_MAX: Final = 10
-"""Of a header, whatever the framing."""
+"""The length of the longest header, in either framing."""
 WIRE_MAGIC: Final = b"\0"
 """The first byte of a Schema Registry's wire format."""
 ROWS: Final = "state"
-"""The folder of schemas of what a partition is restored from; `Definition`, of `definitions`, is in another."""
+"""The folder with the schemas of rows, from which a partition is restored. `Definition` is in another folder."""
 DEFINITION: Final = "Definition"
 
 
 class Framing(Protocol):
-    """What a codec needs to know of a framing."""
+    """A framing, as a codec needs it."""
 
     def header(self, schema: RecordSchema) -> bytes:
-        """The header of records that are written with this schema."""
+        """Return the header of records that are written with this schema."""
         ...
 
     def length_of(self, data: bytes) -> int:
-        """How many bytes of a record are its header, if it has one."""
+        """Return the number of bytes that the header of a record takes, if the record has one."""
         ...
 
     def schema(self, data: bytes) -> RecordSchema:
-        """The schema that a record names in its header. Raises NotSingleObject or UnknownSchema."""
+        """Return the schema that a record names in its header. Raises NotSingleObject or UnknownSchema."""
         ...
 
 
@@ -45,15 +45,15 @@ class SingleObject:
         self.schemas = schemas
 
     def header(self, schema: RecordSchema) -> bytes:
-        """C3 01 and the fingerprint."""
+        """Return C3 01 and the fingerprint."""
         return self.MARKER + schema.fingerprint
 
     def length_of(self, data: bytes) -> int:  # noqa: ARG002  the same for all
-        """Always the same."""
+        """Return the length of a header; it is always the same."""
         return self.LENGTH
 
     def schema(self, data: bytes) -> RecordSchema:
-        """The current or released schema with the fingerprint that the record names."""
+        """Return the current or released schema with the fingerprint that the record names."""
         if not data.startswith(self.MARKER) or len(data) < self.LENGTH:
             is_wire = data.startswith(WIRE_MAGIC)
             raise NotSingleObject(
@@ -77,8 +77,10 @@ class SingleObject:
 
 
 class BothFramings:
-    """Reads both framings, and writes the wire format or not. What a partition is restored from never needs a registry:
-    rows of the state and Definitions are written in single-object encoding.
+    """Reads both framings and writes one of them, except that rows and Definitions are always in single-object
+    encoding.
+
+    So restoring a partition never needs a registry.
     """
 
     def __init__(self, single: SingleObject, wire: Framing, *, writes_wire: bool) -> None:
@@ -89,15 +91,15 @@ class BothFramings:
         """Names of the records that are written in the wire format."""
 
     def header(self, schema: RecordSchema) -> bytes:
-        """The header of the framing that this record is written in."""
+        """Return the header, in the framing that this record is written in."""
         return (self.wire if schema.name in self.wired else self.single).header(schema)
 
     def length_of(self, data: bytes) -> int:
-        """As the framing has it that the record is in."""
+        """Return the length of a header in the framing of the record."""
         return self._of(data).length_of(data)
 
     def schema(self, data: bytes) -> RecordSchema:
-        """The schema that a record of either framing names."""
+        """Return the schema that a record of either framing names."""
         return self._of(data).schema(data)
 
     def _of(self, data: bytes) -> Framing:

@@ -1,4 +1,4 @@
-"""Which class stands for which record: the class has the record's name, an enum has its symbols as members."""
+"""The class of each record. A class has the name of its record; an enum has the record's symbols as members."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -23,7 +23,7 @@ Record: TypeAlias = (
     | model.KeptInput
     | FoldPosition
 )
-"""What stands alone on a topic. A `LogEntry` is written as the record that is named after its event."""
+"""A record that stands alone on a topic. A `LogEntry` is written as the record that is named after its event."""
 
 EVENTS: Final[Mapping[str, type]] = {event.__name__: event for event in get_args(events.Event)}
 """Record name -> class, for the records of the log."""
@@ -51,12 +51,12 @@ PARTS: Final[Mapping[str, type]] = {
         PendingSkip,
     )
 }
-"""Record name -> class, for what occurs inside records only."""
+"""Record name -> class, for records that occur only inside others."""
 
 RECORDS: Final[Mapping[str, type]] = {
     record.__name__: record for record in get_args(Record) if record is not events.LogEntry
 }
-"""Record name -> class, for what stands alone on a topic, the log apart."""
+"""Record name -> class, for records that stand alone on a topic, except those of the log."""
 
 CLASSES: Final[Mapping[str, type]] = {**RECORDS, **EVENTS, **PARTS}
 
@@ -84,4 +84,4 @@ JSON: Final = "Json"
 """The record that holds a dict or a list of a Value; the only one without a class."""
 
 UNKNOWN: Final = "UNKNOWN"
-"""First symbol of every enum: what readers with an older schema make of a symbol that is new to them."""
+"""First symbol of every enum. A reader with an older schema reads a symbol that is new to it as this one."""

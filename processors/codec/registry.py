@@ -1,8 +1,8 @@
 """Confluent's wire format: a zero byte, the id of a schema in a Schema Registry (4 bytes, highest first), the record.
 
-For installations whose consumers expect it. The registry only translates ids: a record has to be written with a schema
-that this version carries, current or released, as with single-object encoding. What a registry holds beyond
-that is never compiled or trusted.
+It is for installations whose consumers expect it. The registry only translates ids: a record must be written with a
+schema that this version carries, current or released, as with single-object encoding. No other schema of a registry is
+compiled or trusted.
 """
 
 import json
@@ -16,11 +16,13 @@ from processors.codec.framing import WIRE_MAGIC
 from processors.codec.schemas import NAMESPACE, RecordSchema, Schemas, fingerprint_of
 
 FORGOTTEN_AFTER: Final = 10_000
-"""Unknown ids to remember: whoever invents them must neither fill the memory nor cause a call for each record."""
+"""Number of unknown ids to remember. A producer that invents ids must neither fill the memory nor cause a call per
+record.
+"""
 ASKED_AGAIN_SECONDS: Final = 30.0
-"""A registry that is a copy may hear late of an id: one that was unknown is asked for again after this time."""
+"""Time after which an unknown id is asked for again: a registry that is a copy may hear of an id late."""
 DEFAULTS: Final[Mapping[str, Any]] = {"timeout": 5.0, "max.retries": 1, "retries.wait.ms": 200}
-"""Whoever asks waits, and asks again by itself: the client is not to do that for minutes."""
+"""The caller waits and asks again by itself, so the client must not retry for minutes."""
 NUMBERS: Final[Mapping[str, type]] = {
     "timeout": float,
     "max.retries": int,
@@ -29,10 +31,10 @@ NUMBERS: Final[Mapping[str, type]] = {
     "cache.capacity": int,
     "cache.latest.ttl.sec": float,
 }
-"""The settings of the client that are no text."""
+"""The settings of the client that are not text."""
 IDS: Final = range(2**32)
 NO_SUCH_SCHEMA: Final = frozenset({40401, 40402, 40403})
-"""No such subject, version or schema, as a registry says it. Any other 404 is somebody else's, or no registry's."""
+"""A registry's codes for no such subject, version or schema. Any other 404 has another meaning, or is no registry's."""
 WHAT_TO_DO: Final[Mapping[int, str]] = {
     401: "it refuses the credentials; correct schema.registry.basic.auth.user.info or schema.registry.bearer.auth.*",
     403: "this user may not do that; have somebody run `halter schemas register` who may, and set "
@@ -42,7 +44,7 @@ WHAT_TO_DO: Final[Mapping[int, str]] = {
     "set the subject's compatibility to one that allows it",
     422: "it does not take the schema",
 }
-"""Answers that stay as they are until somebody does something."""
+"""HTTP status -> what to do. These answers do not change by themselves."""
 
 
 class RegistryUnavailable(CodecError):
@@ -50,7 +52,7 @@ class RegistryUnavailable(CodecError):
 
 
 class RegistryRefused(RegistryUnavailable):
-    """The Schema Registry answers, and will not do it, until somebody changes something: rights, or its schemas."""
+    """The Schema Registry answers and refuses. Somebody has to change rights, or its schemas."""
 
 
 class RegistryNotInstalled(CodecError):
@@ -62,24 +64,24 @@ class RegistrySettings(CodecError):
 
 
 class Registry(Protocol):
-    """What is asked of a Schema Registry. Both raise RegistryUnavailable."""
+    """A Schema Registry, as the wire format needs it. Both methods raise RegistryUnavailable."""
 
     def register(self, subject: str, schema: str) -> int:
-        """The id of a schema (JSON text) under a subject; registers it if it is new and that is wanted."""
+        """Return the id of a schema (JSON text) under a subject. Registers a new schema, if that is wanted."""
         ...
 
     def schema(self, schema_id: int) -> str | None:
-        """The schema of an id, as JSON text; None if there is none."""
+        """Return the schema with an id, as JSON text; None if there is none."""
         ...
 
 
 def subject_of(schema: RecordSchema) -> str:
-    """The full name of the record: topics hold records of several kinds, so a topic's name would not do."""
+    """Return the full name of the record. A topic's name would not do, because topics hold several kinds of records."""
     return f"{NAMESPACE}.{schema.name}"
 
 
 class WireFormat:
-    """The framing."""
+    """The wire format as a framing."""
 
     LENGTH: Final = 5
 
@@ -89,12 +91,12 @@ class WireFormat:
         self.registry = registry
         self._seconds = seconds
         self._ids: dict[bytes, bytes] = {}
-        """Fingerprint -> id, of what is written."""
+        """Fingerprint -> id, for schemas that are written with."""
         self._known: dict[bytes, RecordSchema] = {}
         self._unknown: dict[bytes, tuple[float, UnknownSchema]] = {}
 
     def header(self, schema: RecordSchema) -> bytes:
-        """The zero byte and the id that the registry has for the schema."""
+        """Return the zero byte and the id that the registry has for the schema."""
         schema_id = self._ids.get(schema.fingerprint)
         if schema_id is None:
             schema_id = self.registry.register(subject_of(schema), json.dumps(schema.schema)).to_bytes(4, "big")
@@ -103,11 +105,11 @@ class WireFormat:
         return WIRE_MAGIC + schema_id
 
     def length_of(self, data: bytes) -> int:  # noqa: ARG002  the same for all
-        """Always the same."""
+        """Return the length of a header; it is always the same."""
         return self.LENGTH
 
     def schema(self, data: bytes) -> RecordSchema:
-        """The current or released schema that the registry has under the id that the record names."""
+        """Return the current or released schema that the registry has under the id in the record."""
         if not data.startswith(WIRE_MAGIC) or len(data) < self.LENGTH:
             raise NotSingleObject(
                 "expected a Schema Registry's wire format (00, then 4 bytes of schema id), found "
@@ -135,7 +137,7 @@ class WireFormat:
         raise error
 
     def _ask(self, schema_id: bytes) -> RecordSchema | str:
-        """The schema of an id, or why it is none of ours."""
+        """Return the schema with an id, or a sentence that says why it is none of ours."""
         text = self.registry.schema(int.from_bytes(schema_id, "big"))
         if text is None:
             return "which the Schema Registry does not know"
@@ -152,8 +154,8 @@ class ConfluentRegistry:
     """A Schema Registry, reached with Confluent's client."""
 
     def __init__(self, configuration: Mapping[str, Any], *, registers: bool = True) -> None:
-        """`configuration`: as of `SchemaRegistryClient`; `url` at least. `registers`: whether a schema that is not
-        there is registered; else somebody else has to do it. Raises RegistryNotInstalled and RegistrySettings.
+        """`configuration` is that of `SchemaRegistryClient`, with `url` at least. `registers`: register a schema that
+        is missing; otherwise somebody else has to. Raises RegistryNotInstalled and RegistrySettings.
         """
         try:
             from confluent_kafka.schema_registry import SchemaRegistryClient
@@ -165,13 +167,13 @@ class ConfluentRegistry:
         self.url = without_credentials(str(configuration.get("url", "")))
         self._registers = registers
         try:
-            # A mock:// registry, for tests, is another class of the same interface, chosen by the factory.
+            # The factory chooses another class with the same interface for mock://, which is for tests.
             self.client = SchemaRegistryClient.new_client({**DEFAULTS, **as_client_takes(configuration)})
         except (TypeError, ValueError, OSError) as error:
             raise RegistrySettings(f"the settings schema.registry.* are refused: {error}") from error
 
     def register(self, subject: str, schema: str) -> int:
-        """The id of a schema under a subject."""
+        """Return the id of a schema under a subject."""
         from confluent_kafka.schema_registry import Schema
 
         avro = Schema(schema, "AVRO")
@@ -188,7 +190,7 @@ class ConfluentRegistry:
         return schema_id
 
     def schema(self, schema_id: int) -> str | None:
-        """The schema of an id."""
+        """Return the schema with an id."""
         try:
             text: Any = self.client.get_schema(schema_id).schema_str
         except Exception as error:
@@ -209,13 +211,13 @@ class ConfluentRegistry:
 
 
 def status_of(error: Exception) -> int | None:
-    """The HTTP status of an answer, if it was one."""
+    """Return the HTTP status of an error; None if it is no answer."""
     status = getattr(error, "http_status_code", None)
     return status if isinstance(status, int) else None
 
 
 def as_client_takes(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with those as numbers that the client wants so. Raises ValueError."""
+    """Return the settings with numbers where the client wants numbers. Raises ValueError."""
     taken = {}
     for key, value in configuration.items():
         try:
@@ -226,11 +228,11 @@ def as_client_takes(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_credentials(url: str) -> str:
-    """URLs as they may be printed."""
+    """Return URLs, separated by commas, as they may be printed."""
     return ",".join(one if "@" not in urlsplit(one).netloc else hidden(one) for one in url.split(","))
 
 
 def hidden(url: str) -> str:
-    """A URL without what stands before its host."""
+    """Return a URL without the credentials before its host."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

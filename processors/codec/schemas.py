@@ -1,9 +1,9 @@
-"""The Avro schemas: the files of `schemas/` put together, and the fingerprints that records name them by.
+"""The Avro schemas: the files of `schemas/` put together, and the fingerprints by which records name them.
 
 One file holds one record or enum, which refers to others by their full names. A *self-contained* schema has the
-definition of each name where it first occurs, as every Avro library wants it; that form is what is published,
-released and fingerprinted. The fingerprint is CRC-64-AVRO of the parsing canonical form: documentation, defaults and
-logical types do not change it, so two schemas that differ in these alone have one fingerprint.
+definition of each name where it first occurs, as every Avro library wants it. This form is published, released and
+fingerprinted. The fingerprint is CRC-64-AVRO of the parsing canonical form. Documentation, defaults and logical types
+do not change it, so two schemas that differ only in these have one fingerprint.
 """
 
 import json
@@ -34,14 +34,14 @@ class RecordSchema:
     """The schema of a record that stands alone on a topic, self-contained."""
 
     name: str
-    """Without the namespace: the name of its class and file."""
+    """The name without the namespace, which its class and its file have too."""
     folder: str
     """commands, definitions, events, operator, state or tasks; for a released schema `released/<version>`."""
     schema: dict[str, Any]
 
     @cached_property
     def fingerprint(self) -> bytes:
-        """CRC-64-AVRO, 8 bytes, little-endian as single-object encoding has it."""
+        """Its CRC-64-AVRO: 8 bytes, little-endian, as single-object encoding has it."""
         return fingerprint_of(self.schema)
 
     @property
@@ -51,29 +51,31 @@ class RecordSchema:
 
     @cached_property
     def names(self) -> Mapping[str, dict[str, Any]]:
-        """Full name -> definition, of every record and enum in it."""
+        """Full name -> definition, for every record and enum in it."""
         return {full_name(definition): definition for definition in definitions_in(self.schema)}
 
 
 def fingerprint_of(schema: Schema) -> bytes:
-    """CRC-64-AVRO of a self-contained schema, 8 bytes, little-endian."""
+    """Return the CRC-64-AVRO of a self-contained schema: 8 bytes, little-endian."""
     canonical = fastavro.schema.to_parsing_canonical_form(schema)
     return bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
 
 
 def full_name(definition: Mapping[str, Any]) -> str:
-    """Name of a record or enum, namespace included."""
+    """Return the name of a record or enum, namespace included."""
     name: str = definition["name"]
     return name if "." in name else f"{definition.get('namespace', NAMESPACE)}.{name}"
 
 
 def short_name(name: str) -> str:
-    """The last part of a full name."""
+    """Return the last part of a full name."""
     return name.rpartition(".")[2]
 
 
 def type_name(schema: Schema) -> str:
-    """A primitive's name, a full name, or `array`, `map`, `union`; logical types as what they are annotated on."""
+    """Return a primitive's name, a full name, or `array`, `map`, `union`; for a logical type, the type that it
+    annotates.
+    """
     if isinstance(schema, list):
         return "union"
     if isinstance(schema, dict):
@@ -82,7 +84,7 @@ def type_name(schema: Schema) -> str:
 
 
 def chain_field(definition: Mapping[str, Any]) -> str | None:
-    """The last field of a record if it is an optional record of the same kind; no other recursion is supported."""
+    """Return the last field if it is an optional record of the same kind. No other recursion is supported."""
     if definition["type"] != "record" or not definition["fields"]:
         return None
     last = definition["fields"][-1]
@@ -95,7 +97,7 @@ def chain_field(definition: Mapping[str, Any]) -> str | None:
 
 
 def definitions_in(schema: Any) -> Iterator[dict[str, Any]]:
-    """Every definition of a record or enum in a schema, outermost first."""
+    """Yield every definition of a record or enum in a schema, outermost first."""
     match schema:
         case list():
             for branch in schema:
@@ -114,7 +116,7 @@ class Schemas:
     """All schemas of an installation: the current ones, and those of every release."""
 
     def __init__(self, folder: Path) -> None:
-        """Read a folder of schemas; raises SchemaProblem with the file that is wrong."""
+        """Read a folder of schemas. Raises SchemaProblem, which names the file."""
         self.folder = folder
         self._definitions: dict[str, dict[str, Any]] = {}
         self._folders: dict[str, str] = {}
@@ -126,7 +128,7 @@ class Schemas:
 
     @staticmethod
     def load(folder: Path | None = None) -> "Schemas":
-        """Read the schemas that Halter carries, or those of another folder of the same shape."""
+        """Read the schemas that come with Halter, or those of another folder of the same shape."""
         return Schemas(resource("schemas") if folder is None else folder)
 
     def _add(self, file: Path) -> None:
@@ -146,7 +148,7 @@ class Schemas:
 
     @cached_property
     def records(self) -> Mapping[str, RecordSchema]:
-        """Record name -> current schema, of what stands alone on a topic; sorted by folder and name."""
+        """Record name -> current schema, for records that stand alone on a topic; sorted by folder and name."""
         names = sorted((folder, name) for name, folder in self._folders.items() if folder != PARTS_FOLDER)
         return {
             short_name(name): RecordSchema(short_name(name), folder, self._self_contained(name))
@@ -155,7 +157,7 @@ class Schemas:
 
     @cached_property
     def names(self) -> Mapping[str, dict[str, Any]]:
-        """Full name -> definition as its file has it, of every record and enum."""
+        """Full name -> definition as its file has it, for every record and enum."""
         return self._definitions
 
     def _self_contained(self, name: str) -> dict[str, Any]:
@@ -168,7 +170,7 @@ class Schemas:
         return schema
 
     def _inlined(self, schema: Schema, seen: set[str], where: str) -> Schema:
-        """The schema with the definition of each name where it first occurs."""
+        """Return the schema with the definition of each name where it first occurs."""
         match schema:
             case str():
                 if schema in PRIMITIVES or schema in seen:
@@ -204,7 +206,7 @@ class Schemas:
         return tuple(sorted(path.name for path in released.iterdir())) if released.is_dir() else ()
 
     def released(self, version: str) -> Mapping[str, RecordSchema]:
-        """Record name -> schema as it was released with a version."""
+        """Return record name -> schema, as released with a version."""
         folder = self.folder / RELEASED_FOLDER / version
         return {
             file.stem: RecordSchema(file.stem, f"{RELEASED_FOLDER}/{version}", read_json(file))
@@ -212,7 +214,7 @@ class Schemas:
         }
 
     def find(self, fingerprint: bytes) -> RecordSchema | None:
-        """The current or released schema with this fingerprint (8 bytes); None if there is none."""
+        """Return the current or released schema with this fingerprint (8 bytes); None if there is none."""
         current = self._current_by_fingerprint.get(fingerprint)
         if current is not None:
             return current
@@ -235,7 +237,7 @@ class Schemas:
 
     @cached_property
     def _released_by_fingerprint(self) -> Mapping[bytes, tuple[str, str]]:
-        """Fingerprint -> (version, record name), from the lists that were written at each release."""
+        """Fingerprint -> (version, record name), from the lists that each release wrote."""
         found = {}
         for version in self.versions:
             file = self.folder / RELEASED_FOLDER / version / FINGERPRINTS_FILE
@@ -245,7 +247,7 @@ class Schemas:
 
 
 def read_json(file: Path) -> Any:
-    """Read a JSON file of the schemas; raises SchemaProblem that names it."""
+    """Read a JSON file of the schemas. Raises SchemaProblem, which names it."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
