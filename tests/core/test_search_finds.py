@@ -14,8 +14,8 @@ from halter.scenarios.files import run_file
 from processors.core.records import model
 from processors.core.records.events import Event, LogEntry, NodeCompleted, WfRunEnded
 from processors.core.records.model import HaltReason, Interrupted, Status, ThreadRun, WfRun
-from processors.core.rules import advance, decide, engine, evolve, halting, interrupts
-from processors.core.rules.nodes import leaving
+from processors.core.rules import advance, agenda, decide, engine, evolve, halting, handlers, interrupts
+from processors.core.rules.nodes import exits
 from tests.support import invariants
 from tests.support.checked_engine import checked
 from tests.support.invariants import Violated
@@ -83,8 +83,8 @@ def _knows_no_handlers(patch: pytest.MonkeyPatch) -> None:
 
 
 def _lets_all_go(patch: pytest.MonkeyPatch) -> None:
-    for module in _importing("is_kept"):
-        patch.setattr(module, "is_kept", _always(False))
+    for module in _importing("must_stay"):
+        patch.setattr(module, "must_stay", _always(False))
 
 
 def _importing(name: str) -> list[Any]:
@@ -128,7 +128,7 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         "failure-handler-and-interrupt",
         "no thread is stuck",
     ),
-    "never starts a handler": (_replacing(interrupts, "_may_launch", _always(False)), "wait", "no thread is stuck"),
+    "never starts a handler": (_replacing(handlers, "_may_launch", _always(False)), "wait", "no thread is stuck"),
     "lets a failure handler go that works for a thread elsewhere": (
         _lets_all_go,
         "waiter-elsewhere",
@@ -140,7 +140,7 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         "whoever waits for a failed thread sees that it failed",
     ),
     "lets EXIT go while a loser still moves": (
-        _replacing(leaving, "is_ready_to_exit", _always(True)),
+        _replacing(exits, "is_ready_to_exit", _always(True)),
         "any-with-losers",
         "nothing moves below a thread that leaves",
     ),
@@ -151,12 +151,12 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
     ),
     "lets threads wait for each other": (_replacing(advance, "untie", _nothing), "circles", "no thread is stuck"),
     "does not look at who waits": (
-        _replacing(advance.Agenda, "wake_parked", _always(None)),
+        _replacing(agenda.Agenda, "wake_parked", _always(None)),
         "wait",
         "who waits for an ExternalEvent that is there claims it",
     ),
     "does not look at who halts": (
-        _replacing(advance.Agenda, "wake_holders", _always(None)),
+        _replacing(agenda.Agenda, "wake_holders", _always(None)),
         "task-and-child",
         "nothing is left to do after a command",
     ),

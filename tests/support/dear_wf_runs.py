@@ -474,7 +474,7 @@ def _siblings_beside_a_kept_thread(size: int) -> Case:
         handler=ENDING,
     )
     case.take(case.report(3, TaskStatus.FAILED))
-    assert case.run.index.kept
+    assert case.run.index.staying
     return case
 
 

@@ -9,12 +9,13 @@ from unittest.mock import patch
 
 from processors.core.records.events import Event, InterruptDropped
 from processors.core.records.model import FAILED, ParentHalted, Status, ThreadRun, WfRun
-from processors.core.rules import advance, failing, halting, knots
+from processors.core.rules import advance, failing, halting, knots, retiring
+from processors.core.rules.agenda import Agenda
 from processors.core.rules.context import Context
 from processors.core.rules.halting import can_resume
-from processors.core.rules.interrupts import launch_failure_handlers, launch_interrupts
+from processors.core.rules.handlers import launch_failure_handlers, launch_interrupts
 from processors.core.rules.knots import untie
-from processors.core.rules.nodes import leaving, waiting_for_threads
+from processors.core.rules.nodes import exits, waiting_for_threads
 
 
 @contextmanager
@@ -23,15 +24,15 @@ def looking_everywhere() -> Iterator[None]:
     with (
         patch.object(advance, "launch_interrupts", _launch_interrupts),
         patch.object(advance, "launch_failure_handlers", _launch_failure_handlers),
-        patch.object(advance.Agenda, "wake_for_room", _wake_for_room),
-        patch.object(advance.Agenda, "wake_holders", _wake_holders),
+        patch.object(Agenda, "wake_for_room", _wake_for_room),
+        patch.object(Agenda, "wake_holders", _wake_holders),
         patch.object(advance, "untie", _untie),
         patch.object(halting, "nothing_moves_below", _nothing_moves_below),
-        patch.object(advance, "nothing_moves_below", _nothing_moves_below),
+        patch.object(retiring, "nothing_moves_below", _nothing_moves_below),
         patch.object(knots, "nothing_moves_below", _nothing_moves_below),
-        patch.object(halting, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
+        patch.object(retiring, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
         patch.object(failing, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
-        patch.object(leaving, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
+        patch.object(exits, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
         patch.object(waiting_for_threads, "drop_hopeless_interrupts", _drop_hopeless_interrupts),
     ):
         yield
@@ -48,7 +49,7 @@ def _launch_failure_handlers(run: WfRun, context: Context, woken: set[int]) -> I
     yield from launch_failure_handlers(run, context, woken)
 
 
-def _wake_for_room(agenda: advance.Agenda, run: WfRun) -> None:
+def _wake_for_room(agenda: Agenda, run: WfRun) -> None:
     for number in run.index.crowded:
         agenda.wake(number)
 
@@ -69,7 +70,7 @@ def _untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
     yield from untie(run, set(run.threads), failed)
 
 
-def _wake_holders(agenda: advance.Agenda, run: WfRun, thread: ThreadRun) -> None:
+def _wake_holders(agenda: Agenda, run: WfRun, thread: ThreadRun) -> None:
     holder = thread.holder
     while holder is not None and (above := run.threads.get(holder)) is not None:
         agenda.wake(holder)

@@ -519,7 +519,7 @@ class Index:
     """The same for each thread that they are for; None: for whoever takes them first."""
     unclaimed_events: int = 0
     """How many these are."""
-    settled: list[tuple[int, str, str]] = field(default_factory=list)
+    remembered: list[tuple[int, str, str]] = field(default_factory=list)
     """(offset, ExternalEventDef, id) of those that are unclaimed no longer, in order of arrival: what is forgotten one
     day. Some may still wait for their handler."""
     unclaimed_bytes: int = 0
@@ -536,7 +536,7 @@ class Index:
     """Thread at WAIT_FOR_THREADS ANY that handles no failures -> how many have to fail, if none completes."""
     across: set[int] = field(default_factory=set)
     """Threads that wait for one that is no child of theirs, or have handlers of such a wait: knots need one."""
-    kept: set[int] = field(default_factory=set)
+    staying: set[int] = field(default_factory=set)
     """Threads that would have left, but for what others still have to do with a thread below them."""
     arrivals: set[int] = field(default_factory=set, compare=False)
     """Threads that are halted at a node at which something may be left to do (`arrive_halted`): who restores a WfRun

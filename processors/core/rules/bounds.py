@@ -1,6 +1,6 @@
-"""How much an event carries: what keeps one command from writing without end (DESIGN 6).
+"""The payload of an event in bytes: it is what keeps one command from writing without end.
 
-Counts the payload values, which are what can be large; the rest of an event is some hundred bytes.
+Only the payload values are counted, because they are what can be large. The rest of an event is some hundred bytes.
 """
 
 from collections.abc import Callable, Iterable
@@ -8,15 +8,39 @@ from typing import Any
 
 from processors.core.records.events import (
     ArrivalFailed,
+    ChildFailureHandled,
     Event,
+    ExternalEventDropped,
     ExternalEventPosted,
+    Halt,
+    HaltReasonResolved,
+    Ignored,
+    InputKept,
+    InterruptAccepted,
+    InterruptDropped,
+    InterruptSuperseded,
     NodeCompleted,
     NodeFailed,
+    RecordSkipped,
+    Rejected,
+    Resume,
+    SkipAccepted,
+    SkipLapsed,
     SpawnChild,
     TaskAttemptEnded,
     TaskAttemptRequested,
     ThreadCompleted,
     ThreadFailed,
+    ThreadHalted,
+    ThreadRescued,
+    ThreadRetired,
+    TimerArmed,
+    TimerMatured,
+    WaitStarted,
+    WfRunDeleted,
+    WfRunEnded,
+    WfRunQuarantined,
+    WfRunReleased,
     WfRunStarted,
     WorkflowEventThrown,
 )
@@ -53,4 +77,14 @@ MEASURES: dict[type[Event], Callable[[Any], int]] = {
     WfRunStarted: lambda event: _of_all(event.variables.values()),
     WorkflowEventThrown: lambda event: size_of(event.content),
 }
-"""About how many bytes of payload an event carries, by its class; the other events carry none."""
+"""By class of an event: a function that says about how many bytes of payload it carries."""
+
+WEIGHS_NOTHING: frozenset[type[Event]] = frozenset(
+    {
+        *(WfRunDeleted, WfRunEnded, ExternalEventDropped, InterruptAccepted, InterruptDropped, InterruptSuperseded),
+        *(Halt, ThreadHalted, HaltReasonResolved, Resume, TimerArmed, TimerMatured, WaitStarted, ChildFailureHandled),
+        *(ThreadRetired, ThreadRescued, WfRunQuarantined, InputKept, WfRunReleased, SkipAccepted, SkipLapsed),
+        *(RecordSkipped, Rejected, Ignored),
+    }
+)
+"""The other events. They carry no payload, or one that comes from a single record and is bounded there."""

@@ -1,4 +1,4 @@
-"""What the rules may look at besides the WfRun: the definitions, and the limits of the engine."""
+"""Context of a command: the definitions and the limits, which the rules may look at besides the WfRun."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +12,7 @@ class WfSpecLookup(Protocol):
     """The WfSpecs that are registered."""
 
     def wf_spec(self, wf_spec_id: WfSpecId) -> WfSpec:
-        """A registered version, deleted or not; raises a HalterError if there never was one."""
+        """Return a registered version, deleted or not; raises a HalterError if there never was one."""
 
 
 class DefinitionLookup(WfSpecLookup, Protocol):
@@ -20,21 +20,22 @@ class DefinitionLookup(WfSpecLookup, Protocol):
 
     @property
     def position(self) -> int:
-        """How far `definitions` has been read: the next offset."""
+        """The offset up to which `definitions` has been read: that of the next record."""
 
     def latest_wf_spec(self, name: str, major: int | None = None, revision: int | None = None) -> WfSpecId | None:
-        """The newest version, of a major version or exactly; None if there is none that is not deleted."""
+        """Return the newest version, of a major version or exactly; None if there is none that is not deleted."""
 
     def task_def(self, name: str) -> Definition | None:
-        """The TaskDef of this name, deleted or not: WfRuns keep theirs."""
+        """Return the TaskDef of this name, deleted or not: WfRuns keep theirs."""
 
     def external_event_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
-        """The ExternalEventDef of this name, deleted or not: the revision that a WfSpec binds, if one is given that
-        names it, else the newest.
+        """Return the ExternalEventDef of this name, deleted or not.
+
+        It is the revision that a WfSpec binds, if one is given that names it, else the newest.
         """
 
     def workflow_event_def(self, name: str) -> Definition | None:
-        """The WorkflowEventDef of this name, deleted or not."""
+        """Return the WorkflowEventDef of this name, deleted or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,42 +43,47 @@ class Limits:
     """Bounds that no WfSpec and no producer can pass."""
 
     events_per_command: int = 10_000
-    """Counted anew at each ExternalEvent that is taken: claimed by a node; accepted, superseded or dropped for an
-    interrupt; handed to its handler. Beyond it the WfRun fails with INTERNAL_ERROR."""
+    """Events of a command. They are counted anew at each ExternalEvent that is taken: claimed by a node; accepted,
+    superseded or dropped for an interrupt; handed to its handler. Beyond this the WfRun fails with INTERNAL_ERROR.
+    """
     bytes_per_event: int = 2 * 1024 * 1024
-    """Of payload, in one event; beyond it the WfRun fails likewise, and the event does not happen."""
+    """Payload of one event. Beyond this the WfRun fails likewise, and the event does not happen."""
     bytes_per_command: int = 8 * 1024 * 1024
-    """Of payload, in all events of a command, counted anew like them; beyond it the WfRun fails likewise."""
+    """Payload of all events of a command, counted anew like these. Beyond this the WfRun fails likewise."""
     events_in_all: int = 100_000
-    """Of a command, however many ExternalEvents it takes; beyond it the WfRun fails likewise."""
+    """Events of a command, however many ExternalEvents it takes. Beyond this the WfRun fails likewise."""
     bytes_in_all: int = 64 * 1024 * 1024
-    """Of payload, of a command, however many ExternalEvents it takes; beyond it the WfRun fails likewise."""
+    """Payload of a command, however many ExternalEvents it takes. Beyond this the WfRun fails likewise."""
     steps_per_command: int = 1_000_000
-    """Of computing, in all expressions of a command: an operator is one, and so is an item that is compared or copied,
-    and every 64 characters. Beyond it the WfRun fails likewise. Some tenths of a second."""
+    """Steps of computing in all expressions of a command: some tenths of a second. An operator is one step, and so are
+    an item that is compared or copied, and every 64 characters. Beyond this the WfRun fails likewise.
+    """
     live_threads: int = 1_000
-    """Of a WfRun: thread 0 and handlers included, failed threads not (N15)."""
+    """Live threads of a WfRun: thread 0 and handlers included, failed threads not."""
     unclaimed_events: int = 10_000
-    """Of a WfRun, or of an id under which none was started yet; a further one is rejected (RESOURCE_EXHAUSTED)."""
+    """Unclaimed ExternalEvents of a WfRun, or of an id under which none was started yet. A further one is rejected
+    (RESOURCE_EXHAUSTED).
+    """
     unclaimed_bytes: int = 16 * 1024 * 1024
-    """Of their contents in all; a further one is rejected likewise."""
+    """Size of their contents in all. A further one is rejected likewise."""
     unstarted_ms: int = 7 * 24 * 60 * 60 * 1000
-    """How long ExternalEvents are kept for an id under which nothing was started, after the latest of them came."""
+    """Time for which ExternalEvents of an id under which nothing was started are kept after the latest of them came."""
     remembered_events: int = 10_000
-    """Ids of settled ExternalEvents that are remembered at least …"""
+    """Number of ExternalEvents whose ids are remembered at least, once they are taken or dropped."""
     remembered_ms: int = 24 * 60 * 60 * 1000
-    """… and for how long at least."""
+    """Time for which these are remembered at least."""
     kept_inputs: int = 1_000
-    """Of a WfRun in quarantine: what comes beyond them goes to `dead-letters`."""
+    """Kept inputs of a WfRun in quarantine: what comes beyond them goes to `dead-letters`."""
     kept_bytes: int = 16 * 1024 * 1024
-    """Of those inputs in all."""
+    """Size of those inputs in all."""
     kept_input_bytes: int = 1024 * 1024
-    """Of one of them, key and headers included: every topic takes so much."""
+    """Size of one of those inputs, key and headers included: every topic takes records of this size."""
     output_bytes: int = 4 * 1024 * 1024 - 64 * 1024
-    """Of a record that is written: what its topic takes, with room for key, headers and framing. The bounds above keep
-    records below it; one that is larger all the same is a bug, and its partition waits."""
+    """Size of a record that is written: what its topic takes, with room for key, headers and framing. The bounds above
+    keep records below this. One that is larger all the same is a bug, and its partition waits.
+    """
     skips: int = 100
-    """Of a partition: records to be skipped that have not come."""
+    """Records of a partition that are to be skipped and have not come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +93,10 @@ class Context:
     definitions: DefinitionLookup
     limits: Limits = Limits()
     append_times: bool = True
-    """Whether the log can say when an ExternalEvent was appended: the schemas of 0.1.0 cannot (docs/upgrades.md)."""
+    """True if the log can say when an ExternalEvent was appended: the schemas of 0.1.0 cannot (docs/upgrades.md)."""
     binds_event_defs: bool = True
-    """Whether a WfRun reads ExternalEvents that came before it as its WfSpec binds them: 0.1.0 did not."""
+    """True if a WfRun reads ExternalEvents that came before it as its WfSpec binds them: 0.1.0 did not."""
     arrival_failures: bool = True
-    """Whether the log can say that a halted thread came to a node whose time cannot be computed: 0.1.0 could not."""
+    """True if the log can say that a halted thread came to a node whose time cannot be computed: 0.1.0 could not."""
     keeps_outcomes: bool = True
-    """Whether the row of an ExternalEvent can say what became of it in each thread: that of 0.1.0 cannot."""
+    """True if the row of an ExternalEvent can say what became of it in each thread: that of 0.1.0 cannot."""

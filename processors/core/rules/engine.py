@@ -29,7 +29,8 @@ from processors.core.records.events import (
 from processors.core.records.failures import INTERNAL_ERROR, failure_of
 from processors.core.records.model import NO_INCARNATION, TERMINAL, Index, PendingInterrupt, Status, ThreadRun, WfRun
 from processors.core.records.spec import ExitNode
-from processors.core.rules.advance import WAKERS, Agenda, advance
+from processors.core.rules.advance import advance
+from processors.core.rules.agenda import WAKERS, Agenda
 from processors.core.rules.bounds import MEASURES
 from processors.core.rules.context import Context, Limits, WfSpecLookup
 from processors.core.rules.decide import decide
@@ -41,22 +42,21 @@ from processors.core.rules.nodes import may_arrive_halted, note_wait, park_resto
 __all__ = ["attach", "handle", "indexed", "new_run", "note", "replay"]
 
 
-# (rules every-input-has-outcome, same-records-same-bytes, time-comes-from-records)
 def handle(run: WfRun, command: Command, cause: Cause, time_ms: int, context: Context) -> list[LogEntry]:
-    """Fold one command: changes the WfRun in place and gives the log entries, never none.
+    """Fold one command: change the WfRun in place and return the log entries, at least one.
 
-    `time_ms` is the record's; the WfRun's own time never runs backwards. An exception from here is a bug: the WfRun is
+    Nothing but the arguments decides what they are (rules every-input-has-outcome, same-records-same-bytes). `time_ms`
+    is the time of the command's record (rule time-comes-from-records). An exception from here is a bug: the WfRun is
     then half changed and must be restored.
     """
     return _Handling(run, cause, time_ms, context).handle(command, time_ms)
 
 
-# (rule quarantine-stops-time)
 def note(run: WfRun, event: Event, cause: Cause, time_ms: int) -> LogEntry:
     """Log what an operator did with a WfRun. No rule is run, so this works where a rule is broken.
 
-    The WfRun's own time does not move: what is decided later is decided as of when it came. `time_ms` is for an id
-    under which nothing runs.
+    The WfRun's own time does not move: what is decided later is decided as of when it came (rule
+    quarantine-stops-time). `time_ms` is for an id under which nothing runs.
     """
     if run.exists:
         entry = LogEntry(run.wf_run_id, run.incarnation, run.seq + 1, run.time_ms, cause, event)
@@ -69,13 +69,13 @@ def note(run: WfRun, event: Event, cause: Cause, time_ms: int) -> LogEntry:
 def attach(run: WfRun, context: Context, index: Index | None = None) -> WfRun:
     """Make a WfRun that was restored from its rows, or replayed, ready for `handle`.
 
-    `index`: that of the last time, if its ExternalEvents are the same as then; they are not looked at again.
+    `index` is the one of the last time, if its ExternalEvents are the same as then: they are not looked at again.
     """
     return indexed(run, context.definitions, index)
 
 
 def indexed(run: WfRun, wf_specs: WfSpecLookup, index: Index | None = None) -> WfRun:
-    """The same for whoever only looks at a WfRun, and knows no more definitions than its WfSpec."""
+    """Do the same as `attach` for code that only looks at a WfRun, and knows no more definitions than its WfSpec."""
     run.index = index_of(run, index)
     if run.wf_spec is not None:
         run.spec = wf_specs.wf_spec(run.wf_spec)
@@ -90,7 +90,7 @@ def indexed(run: WfRun, wf_specs: WfSpecLookup, index: Index | None = None) -> W
         run.index.ended.extend(number for number in run.index.pending if not _can_resume(run, number))
         run.index.across.update(run.index.waiter_handlers)
         if run.index.across:
-            run.index.kept.update(number for number, thread in run.threads.items() if _may_be_kept(run, thread))
+            run.index.staying.update(number for number, thread in run.threads.items() if _may_have_to_stay(run, thread))
     return run
 
 
@@ -99,7 +99,8 @@ def _can_resume(run: WfRun, number: int) -> bool:
     return thread is not None and can_resume(run, thread)
 
 
-def _may_be_kept(run: WfRun, thread: ThreadRun) -> bool:
+def _may_have_to_stay(run: WfRun, thread: ThreadRun) -> bool:
+    """Say whether a thread may be one that would leave, but for others: `advance` finds out."""
     if thread.status is Status.RUNNING:
         return isinstance(run.spec_of(thread).nodes[thread.node.node], ExitNode)
     return thread.has_lost
@@ -111,12 +112,14 @@ _TAKE_EVENTS = frozenset(
         *(Halt, InterruptAccepted, InterruptSuperseded, InterruptDropped, SpawnChild),
     }
 )
-"""What may take an ExternalEvent: claim it for a node; accept, supersede or drop it for an interrupt, or handle it.
+"""Events that may take an ExternalEvent: claim it for a node; accept, supersede, drop or handle it as an interrupt.
 
-A thread takes each once, so no command does so without end: the limits count anew, and bound the work between two.
+A thread takes each ExternalEvent once, so no command does so without end. The limits count anew at each, and bound the
+work between two (rule bounds-count-anew).
 """
+
 _UNDECIDED = (Rejected, Ignored)
-"""Outcomes after which nothing can follow."""
+"""Outcomes after which nothing follows."""
 _NO_LIMITS = Limits(
     events_per_command=2**63,
     bytes_per_event=2**63,
@@ -125,12 +128,12 @@ _NO_LIMITS = Limits(
     bytes_in_all=2**63,
     steps_per_command=2**63,
 )
-"""For the end of a WfRun that went beyond them."""
+"""Limits for the end of a WfRun that went beyond the others."""
 
 
 # (rule time-never-runs-backwards)
 class _Handling:
-    """One command on its way through the rules."""
+    """One command on its way through the rules, within the limits (rule commands-are-bounded)."""
 
     __slots__ = (
         "_agenda",
@@ -177,11 +180,11 @@ class _Handling:
 
     # (rules incarnation-is-an-offset, seq-has-no-gap)
     def _follow(self, rules: Iterator[Any]) -> None:
-        """Make happen what the rules yield, until it is too much.
+        """Apply and log the events that the rules yield, until it is too much.
 
-        When it is, the rule that is at work comes to its end, and no other begins: what half a rule leaves, like a
-        handler that failed below a thread that did not, nothing could move. Only an event that is too large by itself
-        does not happen: a node that writes much to several threads at once, which is a rule of one event.
+        When it is, the rule that is at work comes to its end, and no other begins (rule rules-end-whole). Half a rule
+        would leave what nothing could move, like a handler that failed below a thread that did not. Only an event that
+        is too large by itself does not happen: a node that writes much to several threads at once, a rule of one event.
         """
         run, cause, time_ms, log, agenda = self._run, self._cause, self._time_ms, self._log, self._agenda
         limits, events, size = self._limits, self._events, self._bytes
@@ -195,7 +198,7 @@ class _Handling:
                 event_bytes = measure(event)
                 size += event_bytes
                 if event_bytes > event_max:
-                    self._give_up(f"{event_bytes} bytes in one event", event)
+                    self._note_too_much(f"{event_bytes} bytes in one event", event)
                     return
                 # Work that is too much is a failure, and that is measured.
                 too_much = size > size_max or index.steps_left < 0
@@ -221,7 +224,7 @@ class _Handling:
                 events = size = 0
                 too_much = index.steps_left < 0
             elif too_much or events >= events_max:
-                self._give_up(self._what(events, size), event)
+                self._note_too_much(self._what(events, size), event)
         self._events, self._bytes = events, size
 
     def _count_in_all(self, events: int, size: int, newest: Event) -> None:
@@ -229,24 +232,24 @@ class _Handling:
         self._bytes_in_all += size
         limits = self._limits
         if self._events_in_all > limits.events_in_all or self._bytes_in_all > limits.bytes_in_all:
-            self._give_up(f"{self._events_in_all} events of {self._bytes_in_all} bytes in one command", newest)
+            self._note_too_much(f"{self._events_in_all} events of {self._bytes_in_all} bytes in one command", newest)
 
     def _what(self, events: int, size: int) -> str:
-        """What it is too much of."""
+        """Say what it is too much of."""
         if self._run.index.steps_left < 0:
             return f"more than {self._limits.steps_per_command} steps of computing in one command"
         if size > self._limits.bytes_per_command:
             return f"{size} bytes in one command"
         return f"{events} events in one command"
 
-    def _give_up(self, what: str, newest: Event) -> None:
-        """Let no other rule begin. A WfRun that is over already comes to rest by itself."""
+    def _note_too_much(self, what: str, newest: Event) -> None:
+        """Let no other rule begin. A WfRun that has ended already comes to rest by itself."""
         if self._too_much is None and self._run.threads and self._run.status not in TERMINAL:
             self._too_much = f"did not settle: {what}; the newest is {type(newest).__name__}"
-            self._agenda.give_up()
+            self._agenda.close()
 
     def _break_off(self, message: str) -> None:
-        """A WfSpec that loops or swells is its author's mistake: that WfRun fails, and nothing else (DESIGN 4)."""
+        """Fail a WfRun that is too much, and nothing else: a WfSpec that loops or swells is its author's mistake."""
         self._agenda = Agenda()  # what was still to be looked at is halted
         self._limits = _NO_LIMITS
         failure = failure_of(INTERNAL_ERROR, message)

@@ -143,9 +143,9 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
         case InterruptAccepted():
             _accept(run, event.thread, event.external_event_def, event.external_event_id)
         case InterruptDropped():
-            _give_up(run, event, ExternalEventStatus.DROPPED)
+            _discard_interrupt(run, event, ExternalEventStatus.DROPPED)
         case InterruptSuperseded():
-            _give_up(run, event, ExternalEventStatus.SUPERSEDED)
+            _discard_interrupt(run, event, ExternalEventStatus.SUPERSEDED)
         case HaltReasonResolved(thread=number, reason=reason):
             thread = _change(run, number)
             thread.halt_reasons.remove(reason)
@@ -284,7 +284,7 @@ def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
     for old in event.forgotten:
         key = (old.external_event_def, old.external_event_id)
         forgotten = run.external_events.pop(key)
-        _remove(run.index.settled, (forgotten.posted_offset, *key))
+        _remove(run.index.remembered, (forgotten.posted_offset, *key))
         run.changes.forgotten.append(key)
         run.changes.external_events.discard(key)
     event_def, event_id = event.external_event_def, event.external_event_id
@@ -317,7 +317,7 @@ def _change_event(run: WfRun, key: ExternalEventKey) -> WfRunExternalEvent:
         del run.index.unclaimed_for[its][key[1]]
         if not run.index.unclaimed_for[its]:
             del run.index.unclaimed_for[its]
-        bisect.insort(run.index.settled, (event.posted_offset, *key))
+        bisect.insort(run.index.remembered, (event.posted_offset, *key))
     return event
 
 
@@ -371,7 +371,7 @@ def _thread_of(outcome: ExternalEventOutcome) -> int:
     return outcome.thread
 
 
-def _settle_interrupt(run: WfRun, number: int, key: ExternalEventKey) -> bool:
+def _take_off_pending(run: WfRun, number: int, key: ExternalEventKey) -> bool:
     """Take an interrupt off the waiting list; its event's content goes with the last thread that waited for it. Return
     whether it was on the list.
     """
@@ -400,12 +400,12 @@ def _settle_interrupt(run: WfRun, number: int, key: ExternalEventKey) -> bool:
     return was_accepted
 
 
-def _give_up(run: WfRun, event: InterruptDropped | InterruptSuperseded, status: ExternalEventStatus) -> None:
+def _discard_interrupt(run: WfRun, event: InterruptDropped | InterruptSuperseded, status: ExternalEventStatus) -> None:
     key = (event.external_event_def, event.external_event_id)
-    was_accepted = _settle_interrupt(run, event.thread, key)
-    given_up = _change_event(run, key)
-    given_up.status = status
-    _note_outcome(given_up, event.thread, status, is_new=not was_accepted)
+    was_accepted = _take_off_pending(run, event.thread, key)
+    discarded = _change_event(run, key)
+    discarded.status = status
+    _note_outcome(discarded, event.thread, status, is_new=not was_accepted)
     reason = PendingInterrupt(event.external_event_def, event.external_event_id)
     thread = run.threads.get(event.thread)
     if thread is not None and run.is_held_by(thread, PendingInterrupt) and reason in thread.halt_reasons:
@@ -439,7 +439,7 @@ def _spawn(run: WfRun, event: SpawnChild) -> None:
         assert event.external_event_def is not None
         assert event.external_event_id is not None
         key = (event.external_event_def, event.external_event_id)
-        _settle_interrupt(run, event.parent, key)
+        _take_off_pending(run, event.parent, key)
         if event.halts_parent:
             _replace(run.index, parent, PendingInterrupt(*key), Interrupted(event.thread))
     elif event.waiter is not None:
@@ -791,15 +791,15 @@ def index_of(run: WfRun, known: Index | None = None) -> Index:
     for unstarted in run.unstarted_failure_handlers:
         _list_unstarted_handler(index, unstarted.thread)
     if known is not None:
-        index.unclaimed, index.unclaimed_bytes, index.settled = known.unclaimed, known.unclaimed_bytes, known.settled
-        index.unclaimed_for, index.unclaimed_events = known.unclaimed_for, known.unclaimed_events
+        index.unclaimed, index.unclaimed_for, index.remembered = known.unclaimed, known.unclaimed_for, known.remembered
+        index.unclaimed_events, index.unclaimed_bytes = known.unclaimed_events, known.unclaimed_bytes
         return index
     for event in run.external_events.values():
         if event.status is ExternalEventStatus.UNCLAIMED:
             _list_unclaimed(index, event)
         else:
-            index.settled.append((event.posted_offset, *event.key))
-    index.settled.sort()
+            index.remembered.append((event.posted_offset, *event.key))
+    index.remembered.sort()
     return index
 
 

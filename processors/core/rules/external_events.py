@@ -1,8 +1,8 @@
 """ExternalEvents that came before their WfRun: how its WfSpec reads them.
 
 Until a WfRun is started an ExternalEvent is checked against the newest revision of its ExternalEventDef. The WfSpec may
-bind another one: what does not fit that is dropped when the WfRun starts, so that no node and no handler is ever given
-a content of a type that it was not written for (ADR 12).
+bind another one. What does not fit that is dropped when the WfRun starts, so that no node and no handler is ever given
+a content of a type that it was not written for (docs/adr/0012).
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ BEFORE_ITS_WF_RUN = 0
 """The `posted_seq` of an ExternalEvent that came before its WfRun."""
 
 
-# (rule early-misfit-dropped)
 def drop_unfit(run: WfRun, context: Context) -> Iterator[Event]:
-    """What came before this WfRun, which has just started, and is not what its WfSpec binds: of each
-    ExternalEventDef in order of arrival.
+    """Drop what came before this WfRun, which has just started, and is not what its WfSpec binds.
+
+    They are dropped by ExternalEventDef, and of each in the order of arrival (rule early-misfit-dropped).
     """
     assert run.spec is not None
     for event_def in sorted(run.spec.external_event_defs.intersection(run.index.unclaimed)):
@@ -33,7 +33,7 @@ def drop_unfit(run: WfRun, context: Context) -> Iterator[Event]:
 
 
 def misfit(run: WfRun, bound: Definition, content: Value) -> str:
-    """The sentence for content that does not fit what a WfSpec binds, which may not be what is registered last."""
+    """Return the sentence for content that does not fit what a WfSpec binds, which may not be the newest revision."""
     return (
         f"expected {bound.content_type} as revision {bound.version} of ExternalEventDef {bound.name!r}, "
         f"which {run.wf_spec} binds, found {kind_of(content)}"
@@ -41,7 +41,7 @@ def misfit(run: WfRun, bound: Definition, content: Value) -> str:
 
 
 def content_of(run: WfRun, context: Context, event: WfRunExternalEvent) -> Value:
-    """The content of an ExternalEvent as the type that the WfSpec binds keeps it: INT as DOUBLE."""
+    """Return the content of an ExternalEvent as the type that the WfSpec binds stores it: an INT as DOUBLE."""
     if event.posted_seq != BEFORE_ITS_WF_RUN or not context.binds_event_defs:
         return event.content  # as it was checked when it came
     bound = context.definitions.external_event_def(event.external_event_def, run.wf_spec)

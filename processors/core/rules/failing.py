@@ -1,6 +1,6 @@
-"""What a failure does: to the node, to its thread, to the threads around it (SEMANTICS 4.2, 4.3, N1, N6).
+"""What a failure does: to the node, to its thread, to the threads around it.
 
-All functions are generators: an event that is yielded is true when the function goes on.
+Both functions are generators of events. When one goes on after a `yield`, that event has happened.
 """
 
 from collections.abc import Iterator
@@ -23,19 +23,23 @@ from processors.core.records.model import (
     ThreadType,
     WfRun,
 )
-from processors.core.rules.halting import drop_hopeless_interrupts, halt
+from processors.core.rules.dropping import drop_hopeless_interrupts
+from processors.core.rules.halting import halt
 
 CLIMB_BYTES_MAX = 4 * 1024 * 1024
-"""Of failures that one handler after the other passes up: from then on they have no contents."""
+"""Size of all failures that handlers pass up in one command; those after it lose their contents (rule
+chains-are-bounded).
+"""
 
 
 def fail_node(
     run: WfRun, thread: ThreadRun, failure: Failure, claimed: ExternalEventKey | None = None
 ) -> Iterator[Event]:
-    """The current node fails: a matching failure handler is asked for, or the thread fails.
+    """Fail the current node: a failure handler that catches the failure is asked for, or the thread fails.
 
-    A node whose failure was handled once, and that fails again on its way out, is not handled a second time: its
-    handler could bring it here for ever. An ExternalEvent that it claimed before is used up.
+    A caught failure puts PENDING_FAILURE on the thread, which halts it (rule caught-failures-halt). A node whose
+    failure was handled once, and that fails again on its way out, is not handled a second time: its handler could bring
+    it here for ever (rule handled-only-once). An ExternalEvent that the node claimed before is used up.
     """
     node = thread.node
     handler = None
@@ -52,10 +56,12 @@ def fail_node(
 def fail_thread(
     run: WfRun, thread: ThreadRun, failure: Failure, claimed: ExternalEventKey | None = None
 ) -> Iterator[Event]:
-    """The thread fails. All that is left below it is halted; a failed handler takes its parent along.
+    """Fail a thread, and halt all that is left below it (rule uncaught-failures-fail-the-thread).
 
-    An interrupted thread fails with CHILD_FAILED, whatever failure handlers it has (N1); a thread whose failure
-    handler fails, fails with that handler's failure (4.2).
+    A handler that fails takes its parent along, and so on upward (rule failures-climb-in-one-command). An interrupted
+    thread fails with CHILD_FAILED, whatever failure handlers it has (rule failed-interrupt-handlers-fail-the-thread). A
+    thread whose failure handler fails, fails with that handler's failure (rule
+    failed-failure-handlers-fail-the-thread).
     """
     failing: ThreadRun | None = thread
     size = 0

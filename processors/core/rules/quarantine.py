@@ -1,6 +1,6 @@
 """Quarantine of a WfRun: its inputs are kept instead of decided, until it is released.
 
-For the day on which a rule of ours breaks on one WfRun: nothing here runs a rule, a WfSpec is not even looked at. What
+It is for the day on which a rule of ours breaks on one WfRun. Nothing here runs a rule, or even looks at a WfSpec. What
 was kept is decided on release as if it had come only then, but with its own time and cause.
 """
 
@@ -12,9 +12,9 @@ from processors.core.rules.decide import Refusal, check_id
 
 
 def quarantined(run: WfRun, command: QuarantineWfRun, time_ms: int) -> Event:
-    """What comes of a QuarantineWfRun. An id under which nothing runs may be meant: its RunWf may be what breaks.
+    """Return what comes of a QuarantineWfRun. Raises Refusal.
 
-    Raises Refusal.
+    It may name an id under which nothing runs: the RunWf may be what breaks.
     """
     if not run.exists:
         check_id(command.wf_run_id)
@@ -25,7 +25,7 @@ def quarantined(run: WfRun, command: QuarantineWfRun, time_ms: int) -> Event:
 
 
 def released(run: WfRun, command: ReleaseWfRun, time_ms: int) -> Event:
-    """What comes of a ReleaseWfRun, before the inputs that were kept. Raises Refusal."""
+    """Return what comes of a ReleaseWfRun, before the inputs that were kept are decided. Raises Refusal."""
     if run.quarantined_ms is None:
         raise Refusal(RejectionCode.FAILED_PRECONDITION, "it is not in quarantine")
     return WfRunReleased(time_ms, len(run.kept_inputs), command.reason, command.operator)

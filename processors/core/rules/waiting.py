@@ -42,8 +42,10 @@ from processors.core.records.spec import (
     WaitForThreadsNode,
     WaitStrategy,
 )
-from processors.core.rules.halting import held_by_handlers_only, kept_by_handlers, kept_by_waiters
+from processors.core.rules.halting import held_by_handlers_only
+from processors.core.rules.nodes.exits import has_to_wait
 from processors.core.rules.nodes.waiting_for_threads import open_waits
+from processors.core.rules.retiring import stays_for_handlers, stays_for_waiters
 
 
 @record
@@ -270,8 +272,8 @@ def _others(run: WfRun, thread: ThreadRun) -> tuple[int, ...]:
     """Those that keep a thread from leaving (N15)."""
     if not thread.children and not run.index.waiter_handlers.get(thread.number):
         return ()
-    handlers = {it.number for it in kept_by_handlers(run, thread)}
-    return tuple(sorted(handlers | {it.number for it in kept_by_waiters(run, thread)}))
+    handlers = {it.number for it in stays_for_handlers(run, thread)}
+    return tuple(sorted(handlers | {it.number for it in stays_for_waiters(run, thread)}))
 
 
 def _at_node(run: WfRun, thread: ThreadRun) -> Iterator[Wait]:
@@ -341,8 +343,8 @@ def _requested_ms(thread: ThreadRun, node: AnyNode | None, until_ms: int | None)
 
 def _exit(run: WfRun, thread: ThreadRun, node: ExitNode) -> Iterator[Wait]:
     state = thread.node
-    if not (node.failure_name is None if state.failure is None else state.failure_handled):
-        return  # it fails, which waits for nobody
+    if not has_to_wait(thread, node):
+        return
     children = tuple(it.number for it in run.dependents(thread) if it.status not in TERMINAL)
     if children:
         yield ForChildren(children, state.arrived_ms)

@@ -1,11 +1,20 @@
-"""What each kind of node does for a thread that stands at it (SEMANTICS 1.2, 2.4, 3.2, 4.4).
+"""What each kind of node does for a thread that stands at it.
 
-A node is looked at when its thread runs and something it depends on may have changed; it either yields events or parks
-the thread on what it waits for. It is never arrived at twice: an interrupt in between changes nothing (3.2).
+A node is looked at when its thread runs and something it depends on may have changed. It either yields events or parks
+the thread on what it waits for. It is never arrived at twice, whatever happens to the thread in between.
 
-A thread that is halted moves no further, but what counts from its arrival does not wait until it runs: early
-ExternalEvents at ENTRYPOINT (N14), the time of a SLEEP and of a time-out. All else that a node does (it starts threads,
-asks for tasks, evaluates what they get) is done when the thread next runs (N17).
+A halted thread moves no further, but what counts from its arrival does not wait until it runs: early ExternalEvents at
+ENTRYPOINT, the time of a SLEEP and of a time-out. All else that a node does is done when the thread next runs: it
+starts threads, requests tasks, computes their inputs.
+
+passing              ENTRYPOINT, NOP, THROW_EVENT
+waits                EXTERNAL_EVENT, SLEEP, WAIT_FOR_CONDITION
+tasks                TASK
+starting_threads     START_THREAD, START_MULTIPLE_THREADS
+waiting_for_threads  WAIT_FOR_THREADS; whom_to_wait_for: which threads its list may name
+exits                EXIT
+completing           how a thread takes an edge, or fails at its node
+parking              what a thread waits for, so that it is woken
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -29,8 +38,8 @@ from processors.core.records.spec import (
 )
 from processors.core.rules.context import Context
 from processors.core.rules.halting import can_resume
-from processors.core.rules.nodes.exits import run_exit
-from processors.core.rules.nodes.leaving import leave_handled
+from processors.core.rules.nodes.completing import complete_handled_node
+from processors.core.rules.nodes.exits import exit_when_ready, run_exit
 from processors.core.rules.nodes.parking import VARIABLES, note_wait, park_restored
 from processors.core.rules.nodes.passing import arrive_at_entrypoint, run_entrypoint, run_nop, run_throw_event
 from processors.core.rules.nodes.starting_threads import run_start_multiple, run_start_thread
@@ -47,10 +56,11 @@ from processors.core.rules.nodes.waits import (
 __all__ = ["VARIABLES", "arrive_halted", "may_arrive_halted", "note_wait", "park_restored", "run_node"]
 
 
-# (rule loser-waits-for-no-time)
 def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterable[Event]:
-    """What a node does at arrival also for a thread that is halted, if that can go on one day. Once only, whenever the
-    thread is looked at: that is in the command that took it there.
+    """Do what a node does at arrival also for a halted thread, if that can go on one day.
+
+    A thread that can never go on waits for no time (rule loser-waits-for-no-time). All this is done once, when the
+    thread is looked at: in the command that took it there.
     """
     if not may_arrive_halted(run, thread) or not can_resume(run, thread):
         return ()
@@ -59,7 +69,7 @@ def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterable[E
 
 
 def may_arrive_halted(run: WfRun, thread: ThreadRun) -> bool:
-    """Whether something may be left of what the thread's node does at arrival."""
+    """Say whether something may be left of what the thread's node does at arrival."""
     state = thread.node
     if state.node not in run.spec_of(thread).arrivals:
         return False
@@ -67,11 +77,16 @@ def may_arrive_halted(run: WfRun, thread: ThreadRun) -> bool:
 
 
 def run_node(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]:
-    """Take a running thread one node further, if its node is done."""
+    """Take a running thread one node further, if its node is done.
+
+    After a halt the node is looked at again, not arrived at again (rule never-arrived-at-again).
+    """
     node = run.spec_of(thread).nodes[thread.node.node]
     if thread.node.failure is not None:
         assert thread.node.failure_handled, f"thread {thread.number} runs on at a node that failed"
-        return leave_handled(run, thread, node)
+        if isinstance(node, ExitNode):
+            return exit_when_ready(run, thread, node)
+        return complete_handled_node(run, thread, node)
     return _RUNNERS[type(node)](run, context, thread, node)
 
 

@@ -1,4 +1,4 @@
-"""What a node expects its expressions to give, where the type alone does not say it."""
+"""Checks of what a node's expressions give, where the type alone does not say what is expected."""
 
 from processors.core.records.values import Value, ValueProblem, describe, kind_of
 
@@ -6,9 +6,8 @@ DURATION_S_MAX = 1_000 * 366 * 24 * 3600
 """A thousand years: longer times are a mistake, and the sum with a date still fits everywhere."""
 
 
-# (rule durations-are-bounded)
 def seconds_ms(value: Value, field: str) -> int:
-    """A number of seconds as milliseconds; raises ValueProblem for anything that is no sensible duration."""
+    """Return a number of seconds as milliseconds; raises ValueProblem for other things (rule durations-are-bounded)."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= DURATION_S_MAX:
         expected = f"{field}: expected a number of seconds from 0 to {DURATION_S_MAX}, found"
         raise ValueProblem(f"{expected} {describe(value)}", f"{expected} {kind_of(value)}")
@@ -16,7 +15,7 @@ def seconds_ms(value: Value, field: str) -> int:
 
 
 def list_of(value: Value, field: str) -> list[Value]:
-    """The value, if it is a list; raises ValueProblem."""
+    """Return the value if it is a list; raises ValueProblem."""
     if not isinstance(value, list):
         expected = f"{field}: expected JSON_ARR, found"
         raise ValueProblem(f"{expected} {describe(value)}", f"{expected} {kind_of(value)}")

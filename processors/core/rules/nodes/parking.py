@@ -1,4 +1,4 @@
-"""What a thread waits for that stands at a node: the node is looked at again when that happens."""
+"""Noting what a thread at a node waits for: the node is looked at again when that happens."""
 
 from bisect import bisect_left
 
@@ -15,7 +15,7 @@ def park(run: WfRun, thread: ThreadRun, *keys: WakeKey) -> None:
 
 
 def wait_for_room(run: WfRun, thread: ThreadRun) -> None:
-    """Have the thread look again when fewer threads live: it found no room for a handler (N15)."""
+    """Have the thread look again when fewer threads live: it found no room for a handler (rule room-is-waited-for)."""
     crowded, number = run.index.crowded, thread.number
     at = bisect_left(crowded, number)
     if at == len(crowded) or crowded[at] != number:

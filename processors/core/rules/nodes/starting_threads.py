@@ -1,4 +1,4 @@
-"""Nodes that start children: START_THREAD, START_MULTIPLE_THREADS (SEMANTICS 4.4, N15)."""
+"""Nodes that start children: START_THREAD, START_MULTIPLE_THREADS."""
 
 from collections.abc import Generator, Iterator
 
@@ -8,24 +8,24 @@ from processors.core.records.model import ThreadRun, ThreadType, WfRun
 from processors.core.records.spec import INPUT, StartMultipleThreadsNode, StartThreadNode
 from processors.core.records.values import Value, ValueProblem, size_of
 from processors.core.rules.context import Context
-from processors.core.rules.interrupts import room_for
+from processors.core.rules.nodes.completing import complete_node, fail
 from processors.core.rules.nodes.expected import list_of
-from processors.core.rules.nodes.leaving import fail, leave
+from processors.core.rules.room import room_for
 from processors.core.rules.scope import ThreadScope, starting_variables
 from processors.core.wf_spec.expressions import evaluate
 
 
-# (rule start-thread-gives-number)
 def run_start_thread(run: WfRun, context: Context, thread: ThreadRun, node: StartThreadNode) -> Iterator[Event]:
+    """Start one child; the node's output is its number (rule start-thread-gives-number)."""
     started = yield from _start_children(run, context, thread, node, ThreadScope(run, thread), [{}])
     if started is not None:
-        yield from leave(run, thread, node, started[0])
+        yield from complete_node(run, thread, node, started[0])
 
 
-# (rule one-child-per-item)
 def run_start_multiple(
     run: WfRun, context: Context, thread: ThreadRun, node: StartMultipleThreadsNode
 ) -> Iterator[Event]:
+    """Start a child for each item of a list; the output is the list of their numbers (rule one-child-per-item)."""
     assert run.spec is not None
     scope = ThreadScope(run, thread)
     try:
@@ -37,10 +37,9 @@ def run_start_multiple(
     given: list[dict[str, Value]] = [{INPUT: item} if takes_item else {} for item in items]
     started = yield from _start_children(run, context, thread, node, scope, given)
     if started is not None:
-        yield from leave(run, thread, node, started)
+        yield from complete_node(run, thread, node, started)
 
 
-# (rule children-start-all-or-none)
 def _start_children(
     run: WfRun,
     context: Context,
@@ -49,7 +48,10 @@ def _start_children(
     scope: ThreadScope,
     given: list[dict[str, Value]],
 ) -> Generator[Event, None, list[Value] | None]:
-    """Spawn a child for each item, all or none: the node fails if one cannot start (N15). Gives their numbers."""
+    """Spawn a child for each of `given`, all or none, and return their numbers (rule children-start-all-or-none).
+
+    If one cannot start, the node fails, and None is returned.
+    """
     assert run.spec is not None
     spec = run.spec.threads[node.thread]
     if not room_for(run, context, len(given)):

@@ -1,4 +1,4 @@
-"""TASK: attempts that are sent out, and what their last report makes of the node (SEMANTICS 4.3, N12)."""
+"""TASK: attempts that are sent out, and what the end of the last one makes of the node."""
 
 from collections.abc import Iterator
 
@@ -18,14 +18,18 @@ from processors.core.records.spec import TaskNode
 from processors.core.records.values import Value, ValueProblem, bounded, check_total, stored
 from processors.core.rules.context import Context
 from processors.core.rules.failing import fail_node
+from processors.core.rules.nodes.completing import complete_node, fail
 from processors.core.rules.nodes.expected import seconds_ms
-from processors.core.rules.nodes.leaving import fail, leave
 from processors.core.rules.scope import ThreadScope
 from processors.core.wf_spec.expressions import evaluate
 
 
-# (rule attempt-out-until-report)
 def run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -> Iterator[Event]:
+    """Request an attempt, or finish the node after the last one.
+
+    One attempt is out at a time, until its report or its time-out (rule attempt-out-until-report). The next one after a
+    back-off is requested here, so only when the thread runs (rule retries-wait-for-resume).
+    """
     task = thread.node.task
     if task is None:
         return _request_first(run, context, thread, node)
@@ -40,8 +44,8 @@ def run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) ->
             return _finish_task(run, context, thread, node, task)
 
 
-# (rule task-input-computed-once)
 def _request_first(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -> Iterator[Event]:
+    """Compute the inputs, which every attempt gets, and request the first (rule task-input-computed-once)."""
     scope = ThreadScope(run, thread)
     try:
         task_def = context.definitions.task_def(node.task_def)
@@ -54,11 +58,10 @@ def _request_first(run: WfRun, context: Context, thread: ThreadRun, node: TaskNo
     yield from _request(run, context, thread, node, 1, task_input)
 
 
-# (rule attempt-deadline-from-request)
 def _request(
     run: WfRun, context: Context, thread: ThreadRun, node: TaskNode, attempt: int, task_input: dict[str, Value]
 ) -> Iterator[Event]:
-    """Send an attempt out; its time-out counts from here (N12)."""
+    """Send an attempt out; its time-out counts from here (rule attempt-deadline-from-request)."""
     task_def = context.definitions.task_def(node.task_def)
     if task_def is None:
         yield from fail(run, thread, TASK_ERROR, f"TaskDef {node.task_def!r} is deleted")
@@ -81,8 +84,11 @@ def _request(
     )
 
 
-# (rules last-attempt-fails-the-node, task-output-checked)
 def _finish_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode, task: TaskRun) -> Iterator[Event]:
+    """Complete the node with the output of a task, or fail it as the last attempt ended.
+
+    An output of the wrong type fails the node too (rules task-output-checked, last-attempt-fails-the-node).
+    """
     attempts = f"attempt {task.attempt} of {node.retries + 1}"
     match task.result:
         case TaskStatus.SUCCESS:
@@ -91,11 +97,11 @@ def _finish_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode
                 output = bounded(stored(task.output, None if task_def is None else task_def.output))
             except ValueProblem as problem:
                 return fail(run, thread, VAR_MUTATION_ERROR, f"output of task {node.task_def!r}: {problem.unquoted}")
-            return leave(run, thread, node, output)
+            return complete_node(run, thread, node, output)
         case TaskStatus.EXCEPTION:
             assert task.failure_name is not None
             return fail_node(run, thread, failure_of(task.failure_name, task.message or "", task.content))
         case TaskStatus.TIMEOUT:
             return fail(run, thread, TIMEOUT, f"task {node.task_def!r}, {attempts}: no report in time")
-        case _:
+        case TaskStatus.FAILED | None:
             return fail(run, thread, TASK_FAILURE, f"task {node.task_def!r}, {attempts}: {task.message or 'failed'}")

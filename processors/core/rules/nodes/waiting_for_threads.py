@@ -1,4 +1,4 @@
-"""WAIT_FOR_THREADS: whom it waits for, what their failures mean, and what becomes of those no longer needed (4.4)."""
+"""WAIT_FOR_THREADS: when it is over, what the failures of those it waits for mean, and who is needed no longer."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -19,24 +19,42 @@ from processors.core.records.model import (
     WfRun,
 )
 from processors.core.records.spec import WaitForThreadsNode, WaitStrategy
-from processors.core.records.values import Value, ValueProblem, describe, size_of
+from processors.core.records.values import ValueProblem, size_of
 from processors.core.rules.context import Context
+from processors.core.rules.dropping import drop_hopeless_interrupts
 from processors.core.rules.failing import fail_node
-from processors.core.rules.halting import BranchAbove, drop_hopeless_interrupts, halt, holders
-from processors.core.rules.interrupts import room_for, spawn_child_failure_handler
-from processors.core.rules.nodes.expected import list_of
-from processors.core.rules.nodes.leaving import fail, leave
+from processors.core.rules.halting import halt
+from processors.core.rules.handlers import spawn_child_failure_handler
+from processors.core.rules.nodes.completing import complete_node, fail
 from processors.core.rules.nodes.parking import note_wait, park, wait_for_room
+from processors.core.rules.nodes.whom_to_wait_for import threads_to_wait_for
+from processors.core.rules.room import room_for
 from processors.core.rules.scope import ThreadScope
 from processors.core.wf_spec.expressions import evaluate
 
 
-# (rules list-order-decides, wait-sees-ends-on-resume)
 def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: WaitForThreadsNode) -> Iterator[Event]:
+    """Wait for threads: for ALL or ANY of a list, or for the FIRST of it that ends.
+
+    When the thread comes here, the list is computed once and recorded, as the `waits` of its NodeRun. Afterwards, and
+    whenever something may have changed, each thread of the list that was not found done before is looked at, in the
+    order of the list (rules list-order-decides, wait-sees-ends-on-resume). It is one of these:
+
+    - *done*: it has completed, or its failure was handled;
+    - *failed, with a handler*: `on_child_failure` catches its failure. The handler starts, and from then on its end
+      decides instead of the thread's. If there is no room for it the failure counts as unhandled (rule
+      child-failures-get-handlers);
+    - *failed*: it, its handler, or a thread above it below which it can never resume;
+    - *open*: anything else.
+
+    ANY and FIRST stop at what decides them: FIRST at the first that is done, ALL and FIRST at the first that failed.
+    Then `_verdict` says what these add up to. If the wait is over, losers are halted and the thread takes an edge. If
+    it failed, so does the node. If it goes on, the thread is parked until one of the open threads ends.
+    """
     if thread.node.waits is None:
         scope = ThreadScope(run, thread)
         try:
-            numbers = _waited_for(run, thread, evaluate(node.threads, scope))
+            numbers = threads_to_wait_for(run, thread, evaluate(node.threads, scope))
         except ValueProblem as problem:
             yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
             return
@@ -69,8 +87,8 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
             if handler is not None and not room_for(run, context):
                 is_crowded = True
             elif handler is not None:
-                # It is one rule, which nothing ends amid its work: what is too much at once waits until these have
-                # ended. The first can always start, so there is something to wait for.
+                # This is one rule, which nothing ends amid its work, so handlers whose contents are too much at once
+                # start when these have ended. The first can always start, so there is something to wait for.
                 content = size_of(failure.content)
                 if given and given + content > most:
                     continue
@@ -82,26 +100,35 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
             break
     verdict = _verdict(node.strategy, len(waits), done, failed)
     if verdict is True:
-        yield from _release_losers(run, thread, node, waits)
-        yield from leave(run, thread, node)
+        yield from _halt_losers(run, thread, node, waits)
+        yield from complete_node(run, thread, node)
     elif verdict is not None:
         yield from fail_node(run, thread, verdict)
     else:
-        run.index.open_waits[thread.number] = still_open
-        # When one of them completes, nothing follows for ALL before the others have; nor for ANY when one fails.
-        if node.strategy is WaitStrategy.ALL:
-            run.index.left_to_complete[thread.number] = len(set(map(_target, still_open)))
-        elif node.strategy is WaitStrategy.ANY and not node.on_child_failure:
-            unfailed = {_target(wait) for wait in still_open if culprits.of(wait) is None}
-            run.index.left_to_fail[thread.number] = len(unfailed)
-        park(run, thread, *((WakeOn.THREAD, w.thread) for w in still_open))
-        park(run, thread, *((WakeOn.THREAD, w.handler) for w in still_open if w.handler is not None))
+        _park(run, thread, node, still_open, culprits)
         if is_crowded:
             wait_for_room(run, thread)
 
 
+def _park(
+    run: WfRun, thread: ThreadRun, node: WaitForThreadsNode, still_open: list[ThreadWait], culprits: "_Culprits"
+) -> None:
+    """Have the thread woken when one of those it still waits for ends, or enough of them have.
+
+    When one completes, nothing follows for ALL before the others have completed too. Likewise for ANY when one fails.
+    """
+    run.index.open_waits[thread.number] = still_open
+    if node.strategy is WaitStrategy.ALL:
+        run.index.left_to_complete[thread.number] = len(set(map(_target, still_open)))
+    elif node.strategy is WaitStrategy.ANY and not node.on_child_failure:
+        unfailed = {_target(wait) for wait in still_open if culprits.of(wait) is None}
+        run.index.left_to_fail[thread.number] = len(unfailed)
+    park(run, thread, *((WakeOn.THREAD, w.thread) for w in still_open))
+    park(run, thread, *((WakeOn.THREAD, w.handler) for w in still_open if w.handler is not None))
+
+
 def open_waits(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> list[int]:
-    """The threads that a wait still depends on, or their handlers; none if it is over once it is looked at."""
+    """Return the threads that a wait still depends on, or their handlers; none if it is over once it is looked at."""
     targets: list[int] = []
     handled = set(thread.handled_children)
     culprits = _Culprits(run, thread, handled)
@@ -119,30 +146,10 @@ def open_waits(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> list[
     return targets
 
 
-# (rule whom-to-wait-for)
-def _waited_for(run: WfRun, thread: ThreadRun, value: Value) -> list[int]:
-    above: set[int] | None = None
-    branch_above = BranchAbove(run, thread)
-    numbers: dict[int, None] = {}
-    for number in list_of(value, "threads"):
-        if type(number) is not int or not run.was_used(number):
-            raise ValueProblem(f"threads: there is no thread {describe(number)}")
-        if above is None and number <= thread.number:  # those above it came before it
-            above = {thread.number, *(ancestor.number for ancestor in run.ancestors(thread)), *holders(run, thread)}
-        if above is not None and number in above:
-            raise ValueProblem(
-                f"threads: thread {thread.number} cannot wait for itself or a thread above it ({number})"
-            )
-        child = run.threads.get(number)
-        if child is not None and child.status not in TERMINAL and branch_above.halts(child):
-            raise ValueProblem(f"threads: thread {number} is halted until thread {thread.number} has ended")
-        numbers[number] = None
-    return list(numbers)
-
-
 class _Culprits:
-    """The failures that make threads count as unsuccessful. Asked about many threads, it climbs from each only to where
-    it has been before.
+    """The failures that make threads count as failed for a wait.
+
+    Asked about many threads, it climbs from each only to where it has been before.
     """
 
     def __init__(self, run: WfRun, waiter: ThreadRun, handled: set[int]) -> None:
@@ -150,8 +157,11 @@ class _Culprits:
         self._known: dict[int, tuple[int, Failure] | None] = {}
 
     def of(self, wait: ThreadWait) -> tuple[int, Failure] | None:
-        """The failure of a thread that is waited for, and whose it is: its own, that of the handler it got (4.2), or
-        that of a thread above it, below which it can never resume (N5).
+        """Return the failure of a thread that is waited for, and the thread whose failure it is; None if there is none.
+
+        It is its own, that of the handler it got, or that of a thread above it, below which it can never resume (rule
+        failures-above-count). A failure of a child is unseen before somebody waits for it (rule
+        child-failures-are-unseen-until-waited-for).
         """
         if wait.handled or wait.thread in self._handled:
             return None
@@ -173,21 +183,24 @@ class _Culprits:
 
 
 def _target(wait: ThreadWait) -> int:
-    """The thread whose end decides about a wait."""
+    """Return the thread whose end decides about a wait."""
     return wait.thread if wait.handler is None else wait.handler
 
 
 def _is_done(run: WfRun, wait: ThreadWait, handled: set[int]) -> bool:
+    """Say whether a thread that is waited for has completed, or its failure was handled."""
     if wait.handled or wait.thread in handled:
         return True
     return run.thread_status(wait.thread) is Status.COMPLETED
 
 
-# (rules wait-for-all, wait-for-any, wait-for-first)
 def _verdict(
     strategy: WaitStrategy, waits: int, done: int, failed: list[tuple[int, Failure]]
 ) -> Failure | Literal[True] | None:
-    """True: the wait is over. A Failure: it failed. None: it goes on (4.4)."""
+    """Return True if the wait is over, a Failure if it failed, None if it goes on.
+
+    `failed` is in the order of the list (rules wait-for-all, wait-for-any, wait-for-first).
+    """
     match strategy:
         case WaitStrategy.ALL:
             if failed:
@@ -207,21 +220,21 @@ def _verdict(
 
 
 def _propagated(number: int, failure: Failure) -> Failure:
-    """A child's failure as its waiting parent's: ERROR becomes CHILD_FAILED, an EXCEPTION keeps its name (4.4, N1)."""
+    """Return the waiting thread's failure for that of another: ERROR becomes CHILD_FAILED, an EXCEPTION keeps its name.
+
+    See also `child_failed` for ANY in `_verdict` (rule waiters-pass-failures-on).
+    """
     if failure.failure_class is FailureClass.EXCEPTION:
         return passed_on(number, failure)
     message = f"thread {number} failed: {failure.name}: {failure.message}"
     return child_failed(message, number, failure, FailureClass.ERROR)
 
 
-# (rules losers-are-not-needed, handler-is-no-loser)
-def _release_losers(
-    run: WfRun, thread: ThreadRun, node: WaitForThreadsNode, waits: list[ThreadWait]
-) -> Iterator[Event]:
-    """What ANY or FIRST needed no more is halted for good; what failed meanwhile counts as dealt with (4.4).
+def _halt_losers(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode, waits: list[ThreadWait]) -> Iterator[Event]:
+    """Halt for good what ANY or FIRST needs no more; what failed meanwhile counts as dealt with.
 
-    A handler is no loser, but for those that this wait itself has started: the thread it works for goes on only when it
-    has completed (N5).
+    A handler is no loser, because the thread it works for goes on only when it has completed. The exception are the
+    handlers that this wait itself has started (rules losers-are-not-needed, handler-is-no-loser).
     """
     if node.strategy is WaitStrategy.ALL:
         return

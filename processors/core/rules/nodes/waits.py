@@ -11,18 +11,17 @@ from processors.core.records.values import Timestamp, ValueProblem, describe, ki
 from processors.core.rules.context import Context
 from processors.core.rules.external_events import BEFORE_ITS_WF_RUN, content_of
 from processors.core.rules.failing import fail_node
+from processors.core.rules.nodes.completing import complete_node, fail, node_failure
 from processors.core.rules.nodes.expected import seconds_ms
-from processors.core.rules.nodes.leaving import fail, leave, node_failure
 from processors.core.rules.nodes.parking import VARIABLES, park
 from processors.core.rules.scope import ThreadScope
 from processors.core.wf_spec.expressions import condition, evaluate
 
 
-# (rule time-counts-from-arrival)
 def arrive_at_external_event(
     run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode
 ) -> Iterator[Event]:
-    """The time-out counts from arrival, whatever happens to the thread then."""
+    """Arm the time-out: it counts from arrival, whatever happens to the thread then (rule time-counts-from-arrival)."""
     assert node.timeout_s is not None
     if _is_not_timed(thread, context):
         scope = ThreadScope(run, thread)
@@ -35,7 +34,7 @@ def arrive_at_external_event(
 
 
 def arrive_at_sleep(run: WfRun, context: Context, thread: ThreadRun, node: SleepNode) -> Iterator[Event]:
-    """The time counts from arrival, whatever happens to the thread then; what is over before is over at once."""
+    """Arm the timer of a SLEEP: its time counts from arrival too. A time that has passed is due at once."""
     if _is_not_timed(thread, context):
         scope = ThreadScope(run, thread)
         try:
@@ -47,31 +46,28 @@ def arrive_at_sleep(run: WfRun, context: Context, thread: ThreadRun, node: Sleep
 
 
 def _is_not_timed(thread: ThreadRun, context: Context) -> bool:
-    """Whether it has still to be said until when the node waits; as long as workers of 0.1.0 fold, when it runs."""
+    """Say whether the node's time is still to be computed; where workers of 0.1.0 fold too, that is when it runs."""
     state = thread.node
     return context.arrival_failures and state.timer is None and state.matured_seq is None and state.failure is None
 
 
-# (rule arrival-failure-waits)
 def _failed(thread: ThreadRun, name: str, message: str) -> ArrivalFailed:
+    """Return that the time cannot be computed; it fails the node when the thread runs (rule arrival-failure-waits)."""
     state = thread.node
     return ArrivalFailed(thread.number, state.position, state.node, node_failure(thread, name, message))
 
 
-# (rules early-event-kept, event-wait-times-out)
 def run_external_event(run: WfRun, context: Context, thread: ThreadRun, node: ExternalEventNode) -> Iterator[Event]:
-    """Claim the oldest unclaimed event that came in time; such a one wins over the time-out (N11).
+    """Claim the oldest unclaimed event that came in time, also one that came before the thread did.
 
-    In time is what came before the deadline, by the records' times, and was folded before the timer fired. So it makes
-    no difference whether the owner was busy, or down, when the timer was due: at the deadline it is too late. What came
-    before its WfRun was there at arrival.
+    Without such an event the node fails once its time-out is over (rules early-event-kept, event-wait-times-out).
     """
     if node.timeout_s is not None and run.time_ms > thread.node.arrived_ms:
         # It is armed by now, unless it was halted and 0.1.0 let its time wait.
         yield from arrive_at_external_event(run, context, thread, node)
     key = _claimable(run, thread, node.external_event_def)
     if key is not None:
-        yield from leave(run, thread, node, content_of(run, context, run.external_events[key]), claimed=key)
+        yield from complete_node(run, thread, node, content_of(run, context, run.external_events[key]), claimed=key)
         return
     state = thread.node
     if state.arrival_failure is not None:
@@ -96,17 +92,24 @@ def _timeout(thread: ThreadRun, timeout_s: Expression, scope: ThreadScope) -> Ti
     return Timer(TimerKind.EXTERNAL_EVENT_TIMEOUT, due_ms)
 
 
-# (rules oldest-event-claimed, claim-respects-the-address)
 def _claimable(run: WfRun, thread: ThreadRun, event_def: str) -> ExternalEventKey | None:
-    """The oldest of those that are for this thread or for whoever takes them."""
+    """Return the oldest event that is for this thread or for whoever takes it.
+
+    Only what came in time counts (rules oldest-event-claimed, claim-respects-the-address).
+    """
     found = [
         event for its in (None, thread.number) if (event := _oldest_in_time(run, thread, event_def, its)) is not None
     ]
     return min(found, key=lambda event: event.posted_offset).key if found else None
 
 
-# (rules event-in-time-wins, event-at-deadline-is-late)
 def _oldest_in_time(run: WfRun, thread: ThreadRun, event_def: str, its: int | None) -> WfRunExternalEvent | None:
+    """Return the oldest event for a thread, or for anybody, that came in time; such a one wins over the time-out.
+
+    In time is what came before the deadline, by the records' times, and was folded before the timer fired (rules
+    event-in-time-wins, event-at-deadline-is-late). So it makes no difference whether the owner was busy, or down, when
+    the timer was due. What came before its WfRun was there at arrival.
+    """
     state = thread.node
     for event_id in run.index.unclaimed_for.get((event_def, its), ()):
         event = run.external_events[event_def, event_id]
@@ -118,9 +121,12 @@ def _oldest_in_time(run: WfRun, thread: ThreadRun, event_def: str, its: int | No
     return None
 
 
-# (rules sleep-until-a-time, sleep-follows-its-variable)
 def run_sleep(run: WfRun, context: Context, thread: ThreadRun, node: SleepNode) -> Iterator[Event]:  # noqa: ARG001
-    """Wait for a time. `until` is looked at again whenever the thread is, so an interrupt may move it (3.2)."""
+    """Wait for a time (rule sleep-until-a-time).
+
+    `until` and `until_iso` are computed again whenever the thread is looked at, so a handler may move the end (rule
+    sleep-follows-its-variable).
+    """
     state = thread.node
     if state.arrival_failure is not None:
         yield from fail_node(run, thread, state.arrival_failure)
@@ -133,17 +139,19 @@ def run_sleep(run: WfRun, context: Context, thread: ThreadRun, node: SleepNode) 
             yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
             return
         timer = Timer(TimerKind.SLEEP, due_ms)
-        # One that is armed ends when it fires, even if the time has come: else it would matter who is looked at.
+        # A timer that is armed ends the SLEEP when it fires, also if the time has come: otherwise it would matter which
+        # threads are looked at.
         if state.timer == timer or due_ms > run.time_ms:
             if state.timer != timer:
                 yield TimerArmed(thread.number, state.position, timer)
             if node.seconds is None:
                 park(run, thread, VARIABLES)
             return
-    yield from leave(run, thread, node)
+    yield from complete_node(run, thread, node)
 
 
 def _due_ms(thread: ThreadRun, node: SleepNode, scope: ThreadScope) -> int:
+    """Return when a SLEEP ends; raises ValueProblem."""
     if node.seconds is not None:
         if thread.node.timer is not None:
             return thread.node.timer.due_ms  # counted from arrival, once
@@ -165,13 +173,13 @@ def _due_ms(thread: ThreadRun, node: SleepNode, scope: ThreadScope) -> int:
     return timestamp_of(text).epoch_ms
 
 
-# (rule condition-looked-at-again)
 def run_wait_for_condition(
     run: WfRun,
     context: Context,  # noqa: ARG001
     thread: ThreadRun,
     node: WaitForConditionNode,
 ) -> Iterator[Event]:
+    """Wait until a condition is true: it is computed again after each write (rule condition-looked-at-again)."""
     scope = ThreadScope(run, thread)
     try:
         holds = condition(node.condition, scope)
@@ -179,6 +187,6 @@ def run_wait_for_condition(
         yield from fail(run, thread, VAR_SUB_ERROR, scope.tell(problem))
         return
     if holds:
-        yield from leave(run, thread, node)
+        yield from complete_node(run, thread, node)
     else:
         park(run, thread, VARIABLES)

@@ -1,0 +1,80 @@
+"""What was asked: each command's own effect, or why it is refused.
+
+`decide` yields the command's first events; what follows from them is for `advance`. Every command has an outcome: an
+effect, `Rejected` (code and sentence) or `Ignored`. Nothing outside imports the modules in here, only this package:
+
+refusals   the checks that several commands share
+wf_runs    RunWf, StopWfRun, ResumeWfRun, DeleteWfRun
+posting    ExternalEvent
+reports    ReportTaskRun
+timers     TimerFired
+rescues    RescueThreadRun
+"""
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from processors.core.records.commands import (
+    Command,
+    DeleteWfRun,
+    ExternalEvent,
+    ReportTaskRun,
+    RescueThreadRun,
+    ResumeWfRun,
+    RunWf,
+    StopWfRun,
+    TimerFired,
+)
+from processors.core.records.events import Event, Rejected
+from processors.core.records.model import TERMINAL, WfRun
+from processors.core.rules.context import Context
+from processors.core.rules.decide.posting import posted
+from processors.core.rules.decide.refusals import Refusal, check_id, check_repeat
+from processors.core.rules.decide.reports import reported
+from processors.core.rules.decide.rescues import rescued
+from processors.core.rules.decide.timers import EARLY, fired, unstarted_until_ms
+from processors.core.rules.decide.wf_runs import deleted, resumed, started, stopped
+from processors.core.rules.external_events import drop_unfit
+from processors.core.rules.interrupts import offer
+
+__all__ = ["EARLY", "Refusal", "check_id", "decide", "unstarted_until_ms"]
+
+
+def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iterator[Event]:
+    """Yield the events that a command itself brings about.
+
+    A command that is refused is one `Rejected`, and changes nothing (rule rejection-changes-nothing).
+    `time_ms` is the time of its record; the WfRun's may be ahead of it. When this goes on after a `yield`, that event
+    has happened.
+    """
+    try:
+        if not run.exists:
+            check_id(command.wf_run_id)
+        check_repeat(run, command)
+        match command:
+            case RunWf():
+                yield started(run, command, context)
+                if context.binds_event_defs:
+                    yield from drop_unfit(run, context)
+            case ExternalEvent():
+                yield posted(run, command, context, time_ms)
+                if run.exists and run.status not in TERMINAL:
+                    key = (command.external_event_def, command.external_event_id)
+                    yield from offer(run, context, run.external_events[key])
+            case ReportTaskRun():
+                yield reported(run, command)
+            case TimerFired():
+                yield fired(run, command, context, time_ms)
+            case StopWfRun():
+                yield from stopped(run, command)
+            case ResumeWfRun():
+                yield resumed(run, command)
+            case RescueThreadRun():
+                yield from rescued(run, command)
+            case DeleteWfRun():
+                yield deleted(run)
+            case _:
+                assert_never(command)
+    except Refusal as refusal:
+        name = type(command).__name__
+        yield Rejected(name, refusal.code, f"{name} for WfRun {command.wf_run_id!r}: {refusal}")

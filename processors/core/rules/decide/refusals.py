@@ -1,0 +1,73 @@
+"""Why a command is refused: the checks that several commands share."""
+
+from processors.core.records.commands import (
+    Command,
+    ExternalEvent,
+    ReportTaskRun,
+    RescueThreadRun,
+    ResumeWfRun,
+    RunWf,
+    StopWfRun,
+    TimerFired,
+)
+from processors.core.records.events import RejectionCode
+from processors.core.records.model import ThreadRun, WfRun
+from processors.core.records.names import check_wf_run_id
+from processors.core.records.values import TellableProblem
+from processors.core.rules.context import Context
+
+_HAVE_IDENTITIES = (ExternalEvent, ReportTaskRun, TimerFired)
+"""Commands that are known again by what they say, not by a command id."""
+
+
+class Refusal(Exception):
+    """A command cannot be taken as it is; it becomes a `Rejected` event."""
+
+    def __init__(self, code: RejectionCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def check_id(wf_run_id: str) -> None:
+    """Raise Refusal for what cannot be the id of a WfRun."""
+    try:
+        check_wf_run_id(wf_run_id)
+    except TellableProblem as problem:
+        raise Refusal(RejectionCode.INVALID_ARGUMENT, str(problem)) from None
+
+
+def check_repeat(run: WfRun, command: Command) -> None:
+    """Raise Refusal for a command whose id was decided lately (rule command-id-decided-once)."""
+    if isinstance(command, _HAVE_IDENTITIES):
+        return
+    if command.command_id is not None and command.command_id in run.command_ids:
+        raise Refusal(RejectionCode.ALREADY_EXISTS, f"command id {command.command_id!r} was decided before")
+
+
+def existing(run: WfRun) -> None:
+    """Raise Refusal where no WfRun was started under this id."""
+    if not run.exists:
+        raise Refusal(RejectionCode.NOT_FOUND, "there is no such WfRun")
+
+
+def named_thread(run: WfRun, command: StopWfRun | ResumeWfRun | RescueThreadRun) -> ThreadRun | None:
+    """Return the thread that a command names; None for one that has completed and left. Raises Refusal."""
+    existing(run)
+    if not run.was_used(command.thread):
+        raise Refusal(
+            RejectionCode.INVALID_ARGUMENT,
+            f"there is no thread {command.thread}; the greatest number is {run.greatest_thread_number}",
+        )
+    return run.threads.get(command.thread)
+
+
+def check_definitions(command: RunWf | ExternalEvent, context: Context) -> None:
+    """Raise Refusal if the definitions are not at the position that the producer saw.
+
+    Whoever feeds the fold has waited for that position, if there is such a position.
+    """
+    wanted, reached = command.definitions_position, context.definitions.position
+    if wanted is not None and wanted > reached:
+        raise Refusal(
+            RejectionCode.FAILED_PRECONDITION, f"position {wanted} of definitions was not reached; it is {reached}"
+        )

@@ -1,0 +1,66 @@
+"""RunWf, StopWfRun, ResumeWfRun and DeleteWfRun: what begins, holds and removes a WfRun."""
+
+from collections.abc import Iterator
+
+from processors.core.records.commands import DeleteWfRun, ResumeWfRun, RunWf, StopWfRun
+from processors.core.records.events import (
+    Event,
+    HaltReasonResolved,
+    Ignored,
+    RejectionCode,
+    Resume,
+    WfRunDeleted,
+    WfRunStarted,
+)
+from processors.core.records.model import TERMINAL, ManualHalt, Status, WfRun
+from processors.core.records.values import Timestamp, ValueProblem, iso_of
+from processors.core.rules.context import Context
+from processors.core.rules.decide.refusals import Refusal, check_definitions, named_thread
+from processors.core.rules.halting import halt
+from processors.core.rules.scope import starting_variables
+
+
+def started(run: WfRun, command: RunWf, context: Context) -> WfRunStarted:
+    """Return the start of a WfRun, under an id that is not used yet (rule wf-run-id-used-once). Raises Refusal."""
+    if run.exists:
+        since = iso_of(Timestamp(run.started_ms or 0))
+        raise Refusal(RejectionCode.ALREADY_EXISTS, f"the WfRun was started at {since}; it is {run.status}")
+    check_definitions(command, context)
+    definitions = context.definitions
+    spec_id = definitions.latest_wf_spec(command.wf_spec_name, command.wf_spec_major, command.wf_spec_revision)
+    if spec_id is None:
+        version = "".join(f" {n}" for n in (command.wf_spec_major, command.wf_spec_revision) if n is not None)
+        raise Refusal(RejectionCode.NOT_FOUND, f"there is no WfSpec {command.wf_spec_name!r}{version}")
+    spec = definitions.wf_spec(spec_id)
+    entrypoint = spec.threads[spec.entrypoint]
+    try:
+        variables = starting_variables(entrypoint, command.variables)
+    except ValueProblem as problem:
+        raise Refusal(RejectionCode.INVALID_ARGUMENT, str(problem)) from None
+    return WfRunStarted(spec_id, spec.entrypoint, entrypoint.entrypoint, variables)
+
+
+def stopped(run: WfRun, command: StopWfRun) -> Iterator[Event]:
+    """Put MANUAL_HALT on a thread (rule stops-hold-until-resumed). Raises Refusal."""
+    thread = named_thread(run, command)
+    if thread is None or thread.status in TERMINAL or ManualHalt() in thread.halt_reasons:
+        yield Ignored(StopWfRun.__name__, f"thread {command.thread} has ended or is stopped already")
+    else:
+        yield from halt(run, thread, ManualHalt())
+
+
+def resumed(run: WfRun, command: ResumeWfRun) -> Event:
+    """Return what takes MANUAL_HALT off a thread; other reasons stay. Raises Refusal."""
+    thread = named_thread(run, command)
+    if thread is None or ManualHalt() not in thread.halt_reasons:
+        return Ignored(ResumeWfRun.__name__, f"thread {command.thread} is not stopped")
+    if thread.status is Status.HALTED and len(thread.halt_reasons) == 1:
+        return Resume(thread.number, ManualHalt())
+    return HaltReasonResolved(thread.number, ManualHalt())
+
+
+def deleted(run: WfRun) -> Event:
+    """Return the deletion of a WfRun, or of the ExternalEvents that came for an id under which nothing runs."""
+    if run.exists or run.external_events:
+        return WfRunDeleted("DeleteWfRun")
+    return Ignored(DeleteWfRun.__name__, f"there is no WfRun {run.wf_run_id!r}")
