@@ -1,11 +1,29 @@
 """The rules: what a command does to a WfRun, as pure functions over records.
 
-engine              the one loop that joins the other parts, and replay
-decide              what was asked: each command's own effect, or why it is refused
-advance             what the state now implies, until nothing more follows
-evolve              what an event means; total, it never refuses
-halting             who stands still, and who goes on
-interrupts, failing what an ExternalEvent and a failure do to a thread
-nodes               what each kind of node does
-knots               threads that wait for each other in a circle
+engine       the one loop that joins the other parts, and replay
+decide       what was asked: each command's own effect, or why it is refused
+advance      what the state now implies, until nothing more follows; agenda: which threads it looks at
+evolve       what an event means; total, it never refuses
+halting      who stands still, and who goes on
+interrupts   which threads accept an ExternalEvent; handlers: when handlers start; room: the cap on live threads
+failing      what a failure does to a node, its thread and the threads around it
+dropping     accepted interrupts that no handler can start for any more
+retiring     what leaves the state with a thread, and what has to stay
+nodes        what each kind of node does
+knots        threads that wait for each other in a circle
+scope        the Variables that a thread sees
+context      the definitions and limits that rules may look at; bounds: how much an event weighs
+quarantine   inputs that are kept instead of decided
+waiting      what a thread waits for, as values, for tools
+
+Who may change what:
+
+- Rows: the own fields of a WfRun, its ThreadRuns and its ExternalEvents. Only `evolve` changes them, for an event. The
+  engine sets the WfRun's time ahead, to that of the command, and puts its WfSpec at hand.
+- The index, which follows from the rows. `evolve` keeps it with each event. Between two events the rules change only
+  their notes in it: who is parked on what, who found no room, who has to stay, who waits across threads, with whom
+  interrupts became hopeless, and how many steps of computing are left. Few functions do that.
+- A function that answers a question changes nothing.
+
+`tests/core/test_who_changes_what.py` names the functions that change something, and checks all of this.
 """

@@ -10,21 +10,44 @@ from typing import Any
 
 from processors.core.records.commands import Command
 from processors.core.records.events import (
+    ArrivalFailed,
     Cause,
+    ChildFailureHandled,
     Event,
     ExternalEventDropped,
+    ExternalEventPosted,
     Halt,
+    HaltReasonResolved,
     Ignored,
+    InputKept,
     InterruptAccepted,
     InterruptDropped,
     InterruptSuperseded,
     LogEntry,
     NodeCompleted,
     NodeFailed,
+    RecordSkipped,
     Rejected,
+    Resume,
+    SkipAccepted,
+    SkipLapsed,
     SpawnChild,
+    TaskAttemptEnded,
+    TaskAttemptRequested,
+    ThreadCompleted,
     ThreadFailed,
+    ThreadHalted,
+    ThreadRescued,
+    ThreadRetired,
+    TimerArmed,
+    TimerMatured,
+    WaitStarted,
+    WfRunDeleted,
+    WfRunEnded,
+    WfRunQuarantined,
+    WfRunReleased,
     WfRunStarted,
+    WorkflowEventThrown,
 )
 from processors.core.records.failures import INTERNAL_ERROR, failure_of
 from processors.core.records.model import NO_INCARNATION, TERMINAL, Index, PendingInterrupt, Status, ThreadRun, WfRun
@@ -106,7 +129,7 @@ def _may_have_to_stay(run: WfRun, thread: ThreadRun) -> bool:
     return thread.has_lost
 
 
-_TAKE_EVENTS = frozenset(
+TAKE_EVENTS: frozenset[type[Event]] = frozenset(
     {
         *(ExternalEventDropped, NodeCompleted, NodeFailed, ThreadFailed),
         *(Halt, InterruptAccepted, InterruptSuperseded, InterruptDropped, SpawnChild),
@@ -117,6 +140,16 @@ _TAKE_EVENTS = frozenset(
 A thread takes each ExternalEvent once, so no command does so without end. The limits count anew at each, and bound the
 work between two (rule bounds-count-anew).
 """
+
+TAKE_NO_EVENT: frozenset[type[Event]] = frozenset(
+    {
+        *(WfRunStarted, WfRunDeleted, WfRunEnded, ExternalEventPosted, ThreadHalted, HaltReasonResolved, Resume),
+        *(TimerArmed, TimerMatured, ArrivalFailed, TaskAttemptRequested, TaskAttemptEnded, WaitStarted),
+        *(ChildFailureHandled, WorkflowEventThrown, ThreadCompleted, ThreadRetired, ThreadRescued),
+        *(WfRunQuarantined, InputKept, WfRunReleased, SkipAccepted, SkipLapsed, RecordSkipped, Rejected, Ignored),
+    }
+)
+"""The other events."""
 
 _UNDECIDED = (Rejected, Ignored)
 """Outcomes after which nothing follows."""
@@ -217,7 +250,7 @@ class _Handling:
             if wake is not None:
                 wake(agenda, run, event)
             events += 1
-            if kind in _TAKE_EVENTS and (
+            if kind in TAKE_EVENTS and (
                 event.external_event_id is not None if kind is not Halt else type(event.reason) is PendingInterrupt
             ):
                 self._count_in_all(events, size, event)

@@ -7,7 +7,7 @@ thread that another one speaks of may be missing, and then less is said.
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from processors.core.records.failures import matching_handler
 from processors.core.records.model import (
@@ -31,13 +31,18 @@ from processors.core.records.model import (
 from processors.core.records.record import record
 from processors.core.records.spec import (
     AnyNode,
+    EntrypointNode,
     ExitNode,
     Expression,
     ExternalEventNode,
     InterruptPolicy,
     Literal,
+    NopNode,
     SleepNode,
+    StartMultipleThreadsNode,
+    StartThreadNode,
     TaskNode,
+    ThrowEventNode,
     WaitForConditionNode,
     WaitForThreadsNode,
     WaitStrategy,
@@ -304,8 +309,12 @@ def _at_node(run: WfRun, thread: ThreadRun) -> Iterator[Wait]:
                 yield ForThreads(node.strategy, tuple(threads), state.arrived_ms)
             if crowded:
                 yield ForRoom(crowded)
+        case SleepNode() | TaskNode() | EntrypointNode() | NopNode() | ThrowEventNode():
+            return  # it goes on, or is requested, when it runs
+        case StartThreadNode() | StartMultipleThreadsNode():
+            return  # likewise
         case _:
-            return
+            assert_never(node)
 
 
 def _crowded(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> Iterator[int]:

@@ -53,7 +53,7 @@ from processors.core.rules.nodes.waits import (
     run_wait_for_condition,
 )
 
-__all__ = ["VARIABLES", "arrive_halted", "may_arrive_halted", "note_wait", "park_restored", "run_node"]
+__all__ = ["RUNNERS", "VARIABLES", "arrive_halted", "may_arrive_halted", "note_wait", "park_restored", "run_node"]
 
 
 def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterable[Event]:
@@ -87,7 +87,7 @@ def run_node(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]
         if isinstance(node, ExitNode):
             return exit_when_ready(run, thread, node)
         return complete_handled_node(run, thread, node)
-    return _RUNNERS[type(node)](run, context, thread, node)
+    return RUNNERS[type(node)](run, context, thread, node)
 
 
 _ARRIVALS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {
@@ -96,7 +96,7 @@ _ARRIVALS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterat
     SleepNode: arrive_at_sleep,
 }
 
-_RUNNERS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {
+RUNNERS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {
     EntrypointNode: run_entrypoint,
     NopNode: run_nop,
     ExitNode: run_exit,

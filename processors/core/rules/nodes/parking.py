@@ -3,7 +3,19 @@
 from bisect import bisect_left
 
 from processors.core.records.model import ThreadRun, WakeKey, WakeOn, WfRun
-from processors.core.records.spec import ExternalEventNode, SleepNode, WaitForConditionNode, WaitForThreadsNode
+from processors.core.records.spec import (
+    EntrypointNode,
+    ExitNode,
+    ExternalEventNode,
+    NopNode,
+    SleepNode,
+    StartMultipleThreadsNode,
+    StartThreadNode,
+    TaskNode,
+    ThrowEventNode,
+    WaitForConditionNode,
+    WaitForThreadsNode,
+)
 
 VARIABLES: WakeKey = (WakeOn.VARIABLES, 0)
 
@@ -40,8 +52,16 @@ def _parking_of(run: WfRun, thread: ThreadRun) -> list[WakeKey]:
         case WaitForThreadsNode():
             waits = thread.node.waits or ()
             return [(WakeOn.THREAD, n) for w in waits for n in (w.thread, w.handler) if n is not None]
-        case _:
-            return []
+        case (
+            EntrypointNode()
+            | NopNode()
+            | ThrowEventNode()
+            | TaskNode()
+            | StartThreadNode()
+            | StartMultipleThreadsNode()
+            | ExitNode()
+        ):
+            return []  # what these wait for wakes the thread without being asked
 
 
 def note_wait(run: WfRun, thread: ThreadRun) -> None:
