@@ -26,7 +26,7 @@ from halter.client.lost_outcomes import folded
 from halter.client.outcomes import OUTCOME_SECONDS, Outcomes, Posted, PostedSkip, Registered
 from halter.client.reading import PartitionReader
 from halter.client.sending import BY_KEY, Sender, Sending
-from halter.client.skipping import check_place, time_to_skip
+from halter.client.skipping import check_partition, time_to_skip
 from processors.codec import Codec
 from processors.core.records.commands import (
     Command,
@@ -262,7 +262,7 @@ class Client:
             SkipRecord, topic=topic, partition=partition, offset=offset, reason=reason, operator=operator
         )
         self._expect_operators()
-        check_place(self.topics, topic, partition)
+        check_partition(self.topics, topic, partition)
         positions = folded(self.reader, self.topics, self.codec, partition)
         time_ms = time_to_skip(self.reader, self.topics, positions, topic, partition, offset)
         command = SkipRecord(topic, partition, offset, time_ms, reason, new_id(), operator)

@@ -71,11 +71,11 @@ class CommandRejected(HalterError):
 class CommandSkipped(HalterError):
     """An operator skipped a record, so that nobody decides it. Send it again once what broke on it is mended."""
 
-    def __init__(self, place: str, entry: LogEntry, skipped: RecordSkipped) -> None:
+    def __init__(self, record: str, entry: LogEntry, skipped: RecordSkipped) -> None:
         by = f" by {skipped.operator}" if skipped.operator else ""
         why = f" ({skipped.reason})" if skipped.reason else ""
         super().__init__(
-            f"{place} was skipped{by}{why} and has no effect: it is on dead-letters; once what broke on it is mended, "
+            f"{record} was skipped{by}{why} and has no effect: it is on dead-letters; once what broke on it is mended, "
             "send it again"
         )
         self.entry = entry

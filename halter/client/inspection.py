@@ -1,7 +1,7 @@
-"""What a WfRun is and how it came to be: its rows put together, and its part of the log.
+"""Reads WfRuns: the present state from their rows, and their history from the log.
 
-`show` reads the compacted state topics, which have every live WfRun whatever its age; `history` reads the log, as far
-back as that is kept. Both look for one key in one partition; a WfRun's row says from when on the log has to be read.
+`show` reads the compacted state topics, which have every live WfRun whatever its age. `history` reads the log, as far
+back as Kafka keeps it. Both look for one key in one partition. The row of a WfRun says from when on to read the log.
 """
 
 import time
@@ -69,12 +69,12 @@ from processors.kafka.topics import Topics
 
 CATCH_UP_SECONDS: Final = 5.0
 CLOCKS_DIFFER_MS: Final = 10 * 60 * 1000
-"""A WfRun's times are the broker's clock, those of the log's records may be a worker's: so much apart, at most."""
+"""Largest difference between clocks: times of a WfRun are the broker's, those of log records may be a worker's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
-    """The events of one WfRun; `number` is NO_INCARNATION for what came while there was none under the id."""
+    """The events of one WfRun. `number` is NO_INCARNATION for events that came while nothing ran under the id."""
 
     number: int
     entries: list[LogEntry]
@@ -82,7 +82,7 @@ class Incarnation:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The events of a WfRun id, in the order of the log. `complete`: the whole log was looked at."""
+    """The events of a WfRun id, in the order of the log. `complete` is True if the whole log was read."""
 
     wf_run_id: str
     incarnations: list[Incarnation]
@@ -90,12 +90,12 @@ class History:
 
     @property
     def entries(self) -> list[LogEntry]:
-        """All of them."""
+        """The events of all incarnations."""
         return [entry for incarnation in self.incarnations for entry in incarnation.entries]
 
     @classmethod
     def of(cls, wf_run_id: str, entries: Iterable[LogEntry], *, complete: bool = True) -> "History":
-        """Put the events of a WfRun id, in the order of the log, into incarnations."""
+        """Divide the events of a WfRun id, in the order of the log, into incarnations."""
         incarnations: list[Incarnation] = []
         for entry in entries:
             if not incarnations or incarnations[-1].number != entry.incarnation:
@@ -104,11 +104,11 @@ class History:
         return cls(wf_run_id, incarnations, complete)
 
     def state(self) -> WfRun:
-        """Replay: the WfRun as it is after the last of the events. No rule is run. Raises BeginningMissing."""
+        """Replay the events: the WfRun after the last of them. No rule is run. Raises BeginningMissing."""
         return replay(self._last(), new_run(self.wf_run_id))
 
     def final_state(self) -> WfRun:
-        """Replay without the end: a WfRun that is over, with the threads and Variables that it had when it ended.
+        """Replay the events up to the end of the WfRun, so that it still has its threads and their Variables.
 
         Raises BeginningMissing.
         """
@@ -124,9 +124,9 @@ class History:
         return replay(entries, new_run(self.wf_run_id))
 
     def _last(self) -> list[LogEntry]:
-        """All that made the last WfRun: its events, and those of ExternalEvents that came before it.
+        """The events that made the last WfRun: its own, and those of ExternalEvents that came before it.
 
-        What was under the id before left nothing behind, and of that the beginning may be missing.
+        Earlier WfRuns of the id left nothing behind, so their beginning may be missing.
         """
         entries = self.entries
         started = [index for index, entry in enumerate(entries) if isinstance(entry.event, WfRunStarted)]
@@ -139,7 +139,7 @@ class History:
 
 
 def _is_whole(entries: list[LogEntry]) -> bool:
-    """Whether they begin with the first event of their WfRun, and have every ExternalEvent that they speak of."""
+    """Return True if events begin with the first of their WfRun and have every ExternalEvent that they name."""
     posted: set[tuple[str, str]] = set()
     started = False
     for entry in entries:
@@ -201,16 +201,16 @@ def external_events_needed_by(event: Event) -> list[ExternalEventKey]:
 
 
 class WfRunReader:
-    """Finds what belongs to one WfRun id."""
+    """Finds the rows and the events of one WfRun id."""
 
     def __init__(self, reader: PartitionReader, topics: Topics, codec: Codec) -> None:
         self._reader, self._topics, self._codec = reader, topics, codec
 
     def show(self, wf_run_id: str, at_least: tuple[int, int] | None = None) -> WfRun | None:
-        """The rows of a WfRun, put together; None if there are none.
+        """The state of a WfRun, put together from its rows; None if it has none.
 
-        `at_least`: (incarnation, seq) of an event that is known to have happened. Rows become visible a moment after
-        the log does, and are waited for. Rows of a busy WfRun may be of neighbouring moments.
+        `at_least` is the incarnation and seq of an event that is known to have happened. Rows become visible a moment
+        after the log, and this waits for them. The rows of a busy WfRun may be from slightly different moments.
         """
         deadline = time.monotonic() + CATCH_UP_SECONDS
         while True:
@@ -239,7 +239,7 @@ class WfRunReader:
         return assemble(wf_run_id, rows)
 
     def _latest(self, topic: str, wf_run_id: bytes, wanted: Callable[[bytes], bool]) -> dict[bytes, object]:
-        """Key -> latest row, without those that are gone. Only rows that are wanted are decoded."""
+        """The latest row of each key, without tombstones. Only the rows that are wanted are decoded."""
         values: dict[bytes, bytes | None] = {}
         for message in self._partition(topic, wf_run_id, FROM_THE_START):
             key = message.key() or b""
@@ -251,13 +251,13 @@ class WfRunReader:
         yield from self._reader.read(topic, self._number(wf_run_id), start)
 
     def _number(self, key: bytes) -> int:
-        """Where a WfRun is; or a partition itself, under whose key is what an operator did to it as a whole."""
+        """The partition of a WfRun id; or of `partition/n`, the key of what an operator did to a whole partition."""
         partitions = self._topics.partitions
         named = (number for number in range(partitions) if key == partition_key(number).encode())
         return next(named, partition_of(key, partitions))
 
     def history(self, wf_run_id: str, *, from_start: bool = False) -> History:
-        """The events of a WfRun id, from the beginning of the WfRun of now, or all that the log has."""
+        """The events of a WfRun id: from the beginning of its present WfRun, or all that the log has."""
         key = wf_run_id.encode()
         start = FROM_THE_START if from_start else self._beginning(wf_run_id)
         entries = []
@@ -269,18 +269,18 @@ class WfRunReader:
         return History.of(wf_run_id, entries, complete=start == FROM_THE_START)
 
     def ended(self, wf_run_id: str) -> WfRun:
-        """A WfRun that is over, as it was when it ended. Raises BeginningMissing."""
+        """The state of a WfRun when it ended, replayed from the log. Raises BeginningMissing."""
         history = self.history(wf_run_id)
         try:
             return history.final_state()
         except BeginningMissing:
             if not any(isinstance(entry.event, WfRunStarted) for entry in history.entries):
                 raise
-        # An ExternalEvent that it took may have come long before it: its row, which would say when, has left.
+        # An ExternalEvent that it took may have come long before it. The row that would say when is gone.
         return self.history(wf_run_id, from_start=True).final_state()
 
     def _beginning(self, wf_run_id: str) -> int:
-        """From where on the log can have something of the WfRun of now: no event is older than its first."""
+        """The offset from which on the log can have events of the present WfRun: none is older than its first."""
         run = self._rows(wf_run_id)
         if run is None or run.started_ms is None:
             return FROM_THE_START

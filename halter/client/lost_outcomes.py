@@ -1,7 +1,7 @@
-"""Why a record has no outcome that its sender has seen: it is not folded yet, or it is a dead letter.
+"""Finds out why a sender has not seen the outcome of a record: it is not folded yet, or it is a dead letter.
 
-Reads fold positions and dead letters, for which a principal needs rights of its own (topics.yaml); without them it says
-less, and nothing that may be untrue.
+Reads fold positions and dead letters, for which a principal needs rights of its own (topics.yaml). Without them the
+sentences say less, but never something untrue.
 """
 
 from confluent_kafka import KafkaException
@@ -16,11 +16,11 @@ from processors.fold.inputs import HEADER_PREFIX
 from processors.kafka.topics import Topics
 
 DEAD_LETTERS_LOOKED_AT_MAX = 10_000
-"""Of a partition, the newest."""
+"""Number of the newest dead letters of a partition that are searched."""
 
 
 def folded(reader: PartitionReader, topics: Topics, codec: Codec, partition: int) -> dict[str, int]:
-    """The next offset to fold of each input topic."""
+    """The offset that is folded next, for each input topic of a partition."""
     offsets: dict[str, int] = {}
     for message in reader.read(topics.fold_positions, partition, FROM_THE_START):
         row = codec.decode(message.value() or b"")
@@ -30,7 +30,7 @@ def folded(reader: PartitionReader, topics: Topics, codec: Codec, partition: int
 
 
 def what_comes(topic: str) -> str:
-    """What becomes of a record of this input that nobody has decided yet."""
+    """A sentence about what will become of a record that nobody has decided yet."""
     again = "; sending it again with the same id (--id) is safe" if topic == EXTERNAL_EVENTS else ""
     return f"Kafka has the record, and it is decided as soon as a worker comes to it{again}"
 
@@ -39,15 +39,16 @@ def expect_folded(
     reader: PartitionReader,
     topics: Topics,
     codec: Codec,
-    place: tuple[str, int, int],
+    address: tuple[str, int, int],
     waited_s: float,
     comes: str | None = None,
 ) -> None:
-    """Raises NoOutcome unless a record is folded; `place`: topic without the prefix, partition and offset.
+    """Raise NoOutcome unless a record is folded.
 
-    `comes`: what will become of it, where that is more than a decision.
+    `address` is the topic without the prefix, the partition and the offset of the record. `comes` is a sentence about
+    what will become of it, if that is more than a decision.
     """
-    topic, partition, offset = place
+    topic, partition, offset = address
     comes = what_comes(topic) if comes is None else comes
     what = f"no outcome yet of {topic}[{partition}]@{offset} within {waited_s:g} s"
     try:
@@ -65,12 +66,12 @@ def expect_folded(
         )
 
 
-def raise_if_dead_letter(reader: PartitionReader, topics: Topics, place: tuple[str, int, int]) -> None:
-    """Raises DeadLettered if a record is one, and NoOutcome if we may not look."""
-    topic, partition, offset = place
+def raise_if_dead_letter(reader: PartitionReader, topics: Topics, address: tuple[str, int, int]) -> None:
+    """Raise DeadLettered if a record is a dead letter, and NoOutcome if we may not read the dead letters."""
+    topic, partition, offset = address
     record = f"{topic}[{partition}]@{offset}"
     try:
-        found = _dead_letter(reader, topics, place)
+        found = _dead_letter(reader, topics, address)
     except (KafkaException, HalterError) as error:
         sentence = f"the workers are past {record}, and dead-letters, where it may be, cannot be read: {error}"
         raise NoOutcome(sentence) from error
@@ -78,11 +79,11 @@ def raise_if_dead_letter(reader: PartitionReader, topics: Topics, place: tuple[s
         raise DeadLettered(record, *found)
 
 
-def _dead_letter(reader: PartitionReader, topics: Topics, place: tuple[str, int, int]) -> tuple[str, str] | None:
-    """Reason and message."""
-    wanted = [str(it).encode() for it in place]
-    begin, end = reader.bounds(topics.dead_letters, place[1])
-    for message in reader.read(topics.dead_letters, place[1], max(begin, end - DEAD_LETTERS_LOOKED_AT_MAX)):
+def _dead_letter(reader: PartitionReader, topics: Topics, address: tuple[str, int, int]) -> tuple[str, str] | None:
+    """Reason and message of the dead letter that a record became; None if it became none."""
+    wanted = [str(it).encode() for it in address]
+    begin, end = reader.bounds(topics.dead_letters, address[1])
+    for message in reader.read(topics.dead_letters, address[1], max(begin, end - DEAD_LETTERS_LOOKED_AT_MAX)):
         headers = dict(message.headers() or ())
         if [headers.get(HEADER_PREFIX + name) for name in ("topic", "partition", "offset")] == wanted:
             return _text(headers.get(HEADER_PREFIX + "reason")), _text(headers.get(HEADER_PREFIX + "message"))

@@ -1,8 +1,8 @@
-"""Reads partitions of one's choice: committed records only, from an offset to the end there is now.
+"""Reads single partitions: committed records only, from an offset to the present end.
 
-Commits nothing and joins no group. Knows topics and offsets; what the bytes are is for others to say. Where a WfRun is
-follows from the number of partitions, so whoever reads or writes asks here first whether a topic has as many as we
-believe (`PartitionReader.expect`): else it would look in the wrong place, and find nothing.
+Commits nothing and joins no group. Knows topics and offsets, and does not decode. The partition of a WfRun follows from
+the number of partitions. So whoever reads or writes asks here first whether a topic has as many as we believe
+(`PartitionReader.expect`); otherwise it would look in the wrong partition and find nothing.
 """
 
 import time
@@ -20,7 +20,7 @@ from processors.kafka.topics import Topics
 
 FROM_THE_START: Final = OFFSET_BEGINNING
 SILENCE_SECONDS: Final = 30.0
-"""How long a broker may say nothing at all, neither a record nor that there is none."""
+"""Time after which a broker that has sent neither a record nor the end of the partition counts as gone."""
 
 VISIBLE_SECONDS: Final = 5.0
 """Time that a transaction may take to become visible in all its partitions, once it is in one."""
@@ -36,11 +36,11 @@ LEADER_CHANGES: Final = (
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.UNKNOWN_LEADER_EPOCH,
 )
-"""A topic was made, or a broker ended, a moment ago."""
+"""Errors of a topic that was made, or of a broker that ended, a moment ago."""
 
 
 class PartitionReader:
-    """Consumers for reading, made when needed and kept until `close`. Safe to use from several threads."""
+    """Consumers for reading, made when needed and used again until `close`. Several threads may use it."""
 
     def __init__(self, settings: Settings, topics: Topics) -> None:
         self._settings, self._topics = settings, topics
@@ -48,10 +48,10 @@ class PartitionReader:
         self._is_closed = False
         self._as_expected: set[str] = set()
         self.report: Callable[[str], None] = lambda _: None
-        """Gets a sentence now and then while a long partition is read."""
+        """Called with a sentence every few seconds while a long partition is read."""
 
     def read(self, topic: str, partition: int, start: int) -> Iterator[Message]:
-        """Records from an offset (or FROM_THE_START) to the end of what is committed now."""
+        """Read records from an offset, or FROM_THE_START, to the last one that is committed now."""
         told = time.monotonic()
         for message in self.follow(topic, partition, start):
             if message is None:
@@ -62,10 +62,10 @@ class PartitionReader:
             yield message
 
     def follow(self, topic: str, partition: int, start: int) -> Iterator[Message | None]:
-        """Records from an offset on, for ever; None each time there is no more for the moment."""
+        """Read records from an offset on, for ever. Yields None each time that there are no more for the moment."""
         with self._consumer_of(topic, f"reading {topic}[{partition}]") as consumer:
-            # Asking first is quick, and the client then knows who leads the partition: to find out by itself while it
-            # fetches takes it half a second.
+            # Asking first is quick, and the client then knows the leader of the partition. If it has to find out while
+            # it fetches, it takes half a second.
             low, _ = self._watermarks(consumer, topic, partition)
             consumer.assign([TopicPartition(topic, partition, max(low, start))])
             heard, at_end = time.monotonic(), False
@@ -88,7 +88,7 @@ class PartitionReader:
 
     @staticmethod
     def _some(consumer: Consumer) -> list[Message]:
-        """Wait for one; `consume` alone waits until it has as many as it may give."""
+        """Wait for one record, and take what is there: `consume` alone waits until it has a whole batch."""
         first = consumer.poll(POLL_SECONDS)
         return [] if first is None else [first, *consumer.consume(BATCH, 0)]
 
@@ -100,12 +100,12 @@ class PartitionReader:
         )
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """The first offset that is still there, and the one that the next record will have, at least."""
+        """The first offset that is still there, and the lowest offset that the next record can have."""
         with self._consumer_of(topic, f"asking for offsets of {topic}") as consumer:
             return self._watermarks(consumer, topic, partition)
 
     def end(self, topic: str, partition: int) -> int:
-        """The offset that the next record will have, at least."""
+        """The lowest offset that the next record can have."""
         return self.bounds(topic, partition)[1]
 
     def _watermarks(self, consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
@@ -119,7 +119,7 @@ class PartitionReader:
                 consumer.list_topics(topic, REQUEST_SECONDS)  # hears who leads now
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
-        """The first offset whose record is not older than that; the end if all are."""
+        """The first offset whose record is not older than a time; the end if all records are older."""
         with self._consumer_of(topic, f"asking for offsets of {topic}") as consumer:
             found = consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], REQUEST_SECONDS)[0]
         if found.error is not None:
@@ -127,20 +127,20 @@ class PartitionReader:
         return found.offset if found.offset >= 0 else self.end(topic, partition)
 
     def close(self) -> None:
-        """Close the consumers. From now on whatever asks Kafka raises ClientClosed."""
+        """Close the consumers. From now on every call that asks Kafka raises ClientClosed."""
         self._is_closed = True
         while self._idle:
             self._idle.pop().close()
 
     def expect(self, topic: str) -> None:
-        """Raise TopicMissing or PartitionsDiffer unless a topic is as we believe; asked once."""
+        """Raise TopicMissing or PartitionsDiffer if a topic is not as we believe. Kafka is asked once."""
         if topic not in self._as_expected:
             with self._consumer_of(topic, f"looking at {topic}"):
                 pass
 
     @contextmanager
     def _consumer_of(self, topic: str, what: str) -> Iterator[Consumer]:
-        """A consumer for a topic that is as we believe. `what` it is for, should Kafka have something to say."""
+        """A consumer for a topic that is as we believe. `what` says what it is for, in sentences about errors."""
         with self._consumer() as consumer, self._settings.explaining(what, consumer):
             if topic not in self._as_expected:
                 self._expect(consumer, topic)
@@ -168,7 +168,7 @@ class PartitionReader:
                 self._settings.consumer(
                     group_id=self._topics.reader_group,
                     enable_partition_eof=True,
-                    # The end of a partition is known only when the broker's answer says so: it shall not wait long.
+                    # Only an answer of the broker tells where a partition ends: it must not wait long with it.
                     fetch_wait_max_ms=10,
                 )
             )
@@ -185,7 +185,7 @@ class PartitionReader:
 
 
 def missing(topic: str, settings: Settings) -> TopicMissing:
-    """Say that a topic is not there and what to do."""
+    """The error that says that a topic is missing, and what to do."""
     return TopicMissing(
         f"topic '{topic}' does not exist at {settings.bootstrap}: run `halter topics apply`"
         + ("" if settings.prefix else ", or name the prefix of its topics (--prefix)")
@@ -195,7 +195,7 @@ def missing(topic: str, settings: Settings) -> TopicMissing:
 def follow_until(
     deadline: float, reader: PartitionReader, topic: str, partition: int, start: int
 ) -> Iterator[Message | None]:
-    """Follow a partition until a moment of the monotonic clock, and then as far as there is something."""
+    """Follow a partition until a moment of the monotonic clock, and from then on to its end."""
     for message in reader.follow(topic, partition, start):
         yield message
         if message is None and time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Waiting for a Schema Registry before anything is written, and registering schemas. Nothing here where none is set."""
+"""Waits for a Schema Registry before anything is written, and registers schemas. Not used if none is configured."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -15,19 +15,20 @@ Asked: TypeAlias = Callable[[], bool]
 
 
 def never() -> bool:
-    """Nobody stops who waits."""
+    """Return False: the waiting is never stopped."""
     return False
 
 
 def until_prepared(codec: Codec, log: Any, names: Collection[str] | None = None, is_stopped: Asked = never) -> None:
-    """Wait until a codec knows all that it needs for writing (records of these names, or all), so that a registry which
-    goes away later is not missed. Raises RegistryRefused where waiting does not help.
+    """Wait until a codec knows all schema ids for writing records of these names, or of all.
+
+    It then no longer needs the registry for them. Raises RegistryRefused if waiting does not help.
     """
     until_answered(lambda: codec.prepare(names), log, is_stopped)
 
 
 def until_answered(ask: Callable[[], Answer], log: Any, is_stopped: Asked = never) -> Answer | None:
-    """Ask again and again for what needs a registry, until it answers; None if told to stop. Raises RegistryRefused."""
+    """Ask a registry until it answers, and return the answer; None if `is_stopped`. Raises RegistryRefused."""
     while not is_stopped():
         try:
             return ask()
@@ -42,7 +43,7 @@ def until_answered(ask: Callable[[], Answer], log: Any, is_stopped: Asked = neve
 
 
 def register(schemas: Schemas, registry: ConfluentRegistry) -> Iterator[tuple[str, int]]:
-    """Register the schema of each record that is written in the wire format: subject and id.
+    """Register the schema of each record that is written in the wire format. Yields subjects and ids.
 
     Raises RegistryUnavailable.
     """

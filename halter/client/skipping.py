@@ -1,7 +1,7 @@
-"""Whether a record is one that can be skipped, and what came of it: what `Client.skip` asks before and after.
+"""Checks before a skip that the record can be skipped, and recognises in the log what became of the skip.
 
-Only the record at which its partition stands can be passed over. The fold holds that as well, from the log alone; who
-asks here hears at once which record it is. Knows topics, offsets and events; sends nothing.
+Only the next record of a partition can be skipped. The fold checks that again from the log; the check here answers at
+once, and names the record that is next. Knows topics, offsets and events. Sends nothing.
 """
 
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ from processors.fold.inputs import INPUT_TOPICS
 from processors.kafka.topics import Topics
 
 
-def check_place(topics: Topics, topic: str, partition: int) -> None:
-    """There is such a partition of an input topic, which is named without the prefix. Raises CannotSkip."""
+def check_partition(topics: Topics, topic: str, partition: int) -> None:
+    """Raise CannotSkip unless there is such a partition of an input topic, which is named without the prefix."""
     if topic not in INPUT_TOPICS:
         known = ", ".join(sorted(INPUT_TOPICS))
         without = topic.removeprefix(topics.prefix)
@@ -34,9 +34,10 @@ def check_place(topics: Topics, topic: str, partition: int) -> None:
 def time_to_skip(
     reader: PartitionReader, topics: Topics, folded: Mapping[str, int], topic: str, partition: int, offset: int
 ) -> int:
-    """The time of a record, if it is the one at which its partition stands; of operator-commands, if it is not folded.
+    """The time of a record if it is the next one of its partition; on operator-commands, if it is not folded yet.
 
-    `folded`: the next offset to fold of each input of the partition. Raises CannotSkip, which says what is there.
+    `folded` has the offset that is folded next, for each input of the partition. Raises CannotSkip with a sentence
+    about what is there instead.
     """
     name, record = topics.prefix + topic, f"{topic}[{partition}]@{offset}"
     begin, end = reader.bounds(name, partition)
@@ -69,31 +70,31 @@ def _first(reader: PartitionReader, name: str, partition: int, start: int) -> Me
 
 
 class SkipOutcome:
-    """What becomes of a SkipRecord, gathered from the entries of the log after it was sent."""
+    """The outcome of a SkipRecord, gathered from the entries of the log after it was sent."""
 
     def __init__(self, command: SkipRecord, offset: int) -> None:
-        """`offset`: of the SkipRecord."""
-        self._place = command.topic, command.offset
+        """`offset` is the offset of the SkipRecord."""
+        self._meant = command.topic, command.offset
         self._time_ms, self._cause = command.timestamp_ms, (OPERATOR_COMMANDS, offset)
         self.accepted: LogEntry | None = None
         self.skipped: LogEntry | None = None
 
     def take(self, entry: LogEntry) -> None:
-        """See one more entry of the partition. Raises NotSkipped."""
+        """Look at one more entry of the partition. Raises NotSkipped."""
         cause = entry.cause.topic, entry.cause.offset
         event = entry.event
         if isinstance(event, SkipAccepted) and cause == self._cause:
             self.accepted = entry
-        elif isinstance(event, RecordSkipped) and cause == self._place:
+        elif isinstance(event, RecordSkipped) and cause == self._meant:
             self.skipped = entry
         elif isinstance(event, SkipLapsed) and self._is_mine(event):
             raise NotSkipped(entry, event)
 
     def _is_mine(self, lapsed: SkipLapsed) -> bool:
         """Return True if it is this skip that has lapsed, and not an earlier one of the same record."""
-        return (lapsed.topic, lapsed.offset) == self._place and lapsed.timestamp_ms == self._time_ms
+        return (lapsed.topic, lapsed.offset) == self._meant and lapsed.timestamp_ms == self._time_ms
 
     @property
     def entries(self) -> list[LogEntry]:
-        """What is known: all of it if that is two."""
+        """The entries that have been seen. Two are all."""
         return [entry for entry in (self.accepted, self.skipped) if entry is not None]
