@@ -31,18 +31,18 @@ from processors.core.records.spec import (
 )
 
 TEXT_LENGTH_MAX = 60
-"""Of a line of a label; what is longer is cut off."""
+"""Largest length of a line of a label. A longer one is cut."""
 LINES_MAX = 6
-"""Of the label of an edge."""
+"""Largest number of lines of the label of an edge."""
 
 
 def mermaid(wf_spec: WfSpec) -> str:
-    """The text of the diagram, for ```mermaid blocks and every tool that draws them."""
+    """The text of the diagram, for ```mermaid blocks and every tool that draws Mermaid."""
     return "\n".join(_lines(wf_spec)) + "\n"
 
 
 def _lines(wf_spec: WfSpec) -> Iterator[str]:
-    # Ids of our own: names may contain what Mermaid takes for syntax, `end` among them.
+    # The ids are our own: Mermaid takes some names for syntax, such as `end`.
     thread_ids = {name: f"t{number}" for number, name in enumerate(wf_spec.threads)}
     node_ids = {
         (thread.name, node): f"{thread_ids[thread.name]}n{number}"
@@ -78,7 +78,7 @@ def _arrow(source: str, target: str, lines: list[str]) -> str:
 
 
 def _starts(thread: ThreadSpec) -> Iterator[tuple[str, str, str]]:
-    """What the nodes of a ThreadSpec start: (node, ThreadSpec, why)."""
+    """The threads that the nodes of a ThreadSpec start: node, ThreadSpec and reason."""
     for node in thread.nodes.values():
         match node:
             case StartThreadNode():
@@ -145,7 +145,7 @@ def _shape(node: AnyNode) -> str:
 
 
 def _edge(edge: Edge, index: int, node: AnyNode) -> list[str]:
-    """When it is taken and what it changes; in case of several, the order in which they are tried."""
+    """The label of an edge: its condition, its mutations, and if there are several edges its place in their order."""
     # Not `1.`, which Mermaid takes for the beginning of a list.
     order = f"{index + 1}: " if len(node.edges) > 1 else ""
     when = [] if edge.when is None else [f"if {expression_text(edge.when)}"]
@@ -156,7 +156,7 @@ def _edge(edge: Edge, index: int, node: AnyNode) -> list[str]:
 
 
 def _quoted(*lines: str) -> str:
-    """A label in quotes. Mermaid takes entity codes for what it would take for syntax."""
+    """A label in quotes. Characters that Mermaid takes for syntax are written as entity codes."""
     cut = (line if len(line) <= TEXT_LENGTH_MAX else line[: TEXT_LENGTH_MAX - 1] + "…" for line in lines)
     return '"' + "<br/>".join(_escaped(line) for line in cut) + '"'
 

@@ -1,7 +1,7 @@
-"""Expressions, conditions and mutations as a person would write them: `total >= 500 and not paid`, `total += INPUT`.
+"""Writes expressions, conditions and mutations as a person would: `total >= 500 and not paid`, `total += INPUT`.
 
-For eyes: diagrams, and what tools say of a thread that waits for a condition. Nothing reads it back; what does is
-`canonical`. Knows no values of Variables, only their names.
+Diagrams have them, and the words for a thread that waits for a condition. Nothing reads this text back;
+`processors.core.wf_spec.writer` writes what is read. Knows the names of Variables, and no values.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ from processors.core.records.spec import (
 from processors.core.records.values import Value, ValueProblem, to_json, to_text
 
 _OR, _AND, _NOT, _COMPARED, _SUM, _PRODUCT, _CAST, _WHOLE = range(8)
-"""How tightly a form binds; what binds less tightly than the place where it stands is put in brackets."""
+"""How tightly a form binds. A form that binds less tightly than the one around it is put in brackets."""
 
 _BETWEEN: Final = {
     Operator.OR: ("or", _OR),
@@ -57,7 +57,7 @@ def expression_text(expression: Expression) -> str:
 
 
 def mutation_text(mutation: Mutation) -> str:
-    """What an edge does to a Variable."""
+    """A mutation on one line: what an edge does to a Variable."""
     target = mutation.variable + _path_text(mutation.path)
     match mutation.operator:
         case MutationOperator.AND | MutationOperator.OR:

@@ -4,8 +4,8 @@
     2026-01-01T00:00:04.210Z    3  E  ExternalEventPosted  cancel e1                external-events[3]@41 e1
     2026-01-01T00:00:04.210Z    4  E  Halt                 #0  PENDING_INTERRUPT(e1)  external-events[3]@41 e1
 
-Lines and words are those of `halter.show.log_text`. The command line prints them where no person looks; the demo and
-failing tests print them without the time. `halter.show.history_table` makes a table for a terminal.
+Each event is worded as in `halter.show.log_text`. The command line prints these lines when its output is no terminal.
+The demo and failing tests print them without the time. `halter.show.history_table` makes a table for a terminal.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,24 +20,24 @@ from processors.core.records.model import NO_INCARNATION
 
 TIME_WIDTH: Final = len(iso(0))
 EVENT_WIDTH_MAX: Final = 110
-"""A line that is longer pushes its own cause to the right, not everybody's."""
+"""Largest width of the column of events. A longer line pushes its own cause to the right, and no other."""
 
 
 def cause_text(cause: Cause) -> str:
-    """Which record it was: `external-events[3]@41 e1`."""
+    """The record that is a cause: `external-events[3]@41 e1`."""
     name = "" if cause.command_id is None else f" {cause.command_id}"
     return f"{cause.topic}[{cause.partition}]@{cause.offset}{name}"
 
 
 def seq_text(entry: LogEntry) -> str:
-    """The seq of an event; a dash where there is no WfRun to count for."""
+    """The seq of an event; a dash if there was no WfRun, whose events are counted."""
     return str(entry.seq) if entry.seq else "-"
 
 
 def lines(entries: Iterable[LogEntry], width: int | None = None, *, times: bool = False) -> list[str]:
-    """One line per event, with columns that fit them. `width`: what is longer than this of an event is cut off.
+    """A heading and one line per event, in columns that fit them.
 
-    `times`: each line begins with the time of its event.
+    With `width`, longer texts of events are cut. With `times`, each line begins with the time of its event.
     """
     rows = [(iso(it.time_ms), seq_text(it), cut(event_line(it.event), width), cause_text(it.cause)) for it in entries]
     seq_width = max([3, *(len(seq) for _, seq, _, _ in rows)])
@@ -49,12 +49,12 @@ def lines(entries: Iterable[LogEntry], width: int | None = None, *, times: bool 
 
 
 def cut(line: str, width: int | None) -> str:
-    """The line, no longer than that."""
+    """A line, cut with a `…` if it is longer than `width`."""
     return line if width is None or len(line) <= width else line[: width - 1] + "…"
 
 
 def text(history: History, width: int | None = None, *, times: bool = False) -> Iterator[str]:
-    """All of a history: a title for each incarnation, then its lines."""
+    """The lines of a whole history: for each incarnation a title, and then its events."""
     for number, incarnation in enumerate(history.incarnations):
         if number:
             yield ""
@@ -76,7 +76,7 @@ def started_by(incarnation: Incarnation) -> str:
 
 
 def entry_data(entry: LogEntry) -> dict[str, Any]:
-    """One event for programs."""
+    """An event as plain JSON data."""
     return {
         "wf_run_id": entry.wf_run_id,
         "incarnation": entry.incarnation,

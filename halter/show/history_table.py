@@ -1,4 +1,4 @@
-"""The history of a WfRun as a table that fits the terminal: one row per event, none of its columns left out.
+"""The history of a WfRun as a table that fits the terminal, with one row per event and all columns.
 
     c1, started by wf-commands@0, on 2026-01-01
 
@@ -7,9 +7,9 @@
     00:00:04.210    2  ExternalEventPosted          address-changed e1         external-events[0]@0 e1
     00:00:04.210    3  Halt                 #0      PENDING_INTERRUPT(e1)
 
-Time, seq, event and thread are as wide as they must be; what happened and the cause share the rest, and are wrapped. A
-cause stands at the first of the events that one record caused. What is longer than a few lines is cut with a `…`:
-`halter.show.history` has the same as lines for programs, whole.
+Time, seq, event and thread are as wide as they must be. What happened and the cause share the rest, and are wrapped. A
+cause stands only at the first of the events that it caused. A cell of more than LINES_MAX lines is cut with a `…`;
+`halter.show.history` has the whole lines.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,9 +32,9 @@ WIDTH_MIN: Final = 60
 ROOMY: Final = 100
 """The width from which on columns stand two spaces apart, and `thread` has room for its heading."""
 LINES_MAX: Final = 8
-"""The most lines of one row."""
+"""Largest number of lines of one row."""
 CHUNK: Final = 200
-"""Rows that are laid out at once: a long history is on the screen before all of it is laid out."""
+"""Number of rows that are laid out at once, so that a long history appears before all of it is laid out."""
 
 
 class Row(NamedTuple):
@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
     @property
     def style(self) -> str:
-        """Rejected commands stand out, ignored ones do not, and a day is a heading."""
+        """The style of rich in which the row is printed. A row without an event is the heading of a day."""
         return {Rejected.__name__: "red", Ignored.__name__: "dim", "": "bold"}.get(self.event, "")
 
 

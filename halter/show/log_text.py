@@ -1,4 +1,4 @@
-"""One line of text for each record of a log: what people read in golden logs, failed scenarios and histories.
+"""Writes each record of a log as one line of text, for golden logs, failed scenarios and histories.
 
     C  ExternalEvent        w1  cancel e1 "too late"
     E  Halt                 #0  PENDING_INTERRUPT(e1)
@@ -6,8 +6,8 @@
     E  SpawnChild           #1  INTERRUPT on-cancel, under #0, by e1
     R  ExternalEvent        w1  ALREADY_EXISTS: …
 
-C is a command, E an event, R a rejection, I a command that had nothing to do; #n is a thread. Times, seq and causes are
-left out: they are numbers, and what a reader compares is what happened.
+C is a command, E an event, R a rejection, I a command that had nothing to do, and #n a thread. The lines have no times,
+no seq and no causes: a reader compares what happened, and these are numbers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -74,7 +74,7 @@ VALUE_WIDTH_MAX = 60
 
 
 def transcript(turns: Iterable[tuple[Command, Iterable[LogEntry]]]) -> list[str]:
-    """The lines of commands, each followed by what came of it."""
+    """The lines of commands, each followed by the lines of its events."""
     lines = []
     for command, entries in turns:
         lines.append(command_line(command))
@@ -83,12 +83,12 @@ def transcript(turns: Iterable[tuple[Command, Iterable[LogEntry]]]) -> list[str]
 
 
 def command_line(command: Command) -> str:
-    """One line for what was asked."""
+    """The line of a command."""
     return _line("C", type(command).__name__, command.wf_run_id, _asked(command))
 
 
 def event_line(event: Event) -> str:
-    """One line for what happened."""
+    """The line of an event."""
     match event:
         case Rejected():
             return _line("R", event.command, "", what_happened(event))
@@ -99,7 +99,7 @@ def event_line(event: Event) -> str:
 
 
 def thread_of(event: Event) -> str:
-    """The thread that an event is about, as `#1`; nothing if it is about the WfRun or its partition."""
+    """The thread of an event, as `#1`; empty if the event is about the WfRun or its partition."""
     match event:
         case WfRunStarted():
             return "#0"
@@ -235,14 +235,14 @@ def what_happened(event: Event) -> str:
 
 
 def _by_operator(operator: str | None, reason: str | None, before: str = "") -> str:
-    """Who asked for it and why, as far as they said."""
+    """The operator and the reason of an operator command, as far as they are given."""
     words = [f"by {operator}"] if operator else []
     words += [reason] if reason else []
     return before + ": ".join(words) if words else ""
 
 
 def failure_text(failure: Failure) -> str:
-    """A failure and, in order, what brought it about."""
+    """A failure and its chain of causes, the nearest first."""
     links = [f"{link.name} ({link.message})" if link.message else link.name for link in failure.chain()]
     threads = [link.cause_thread for link in failure.chain()]
     text = links[0]
@@ -252,7 +252,7 @@ def failure_text(failure: Failure) -> str:
 
 
 def shown(value: Value) -> str:
-    """A value as JSON, cut short; a time or bytes as text."""
+    """A value as JSON, cut to VALUE_WIDTH_MAX; a time or bytes as text."""
     text = to_text(value) if isinstance(value, bytes | Timestamp) else to_json(value)
     return text if len(text) <= VALUE_WIDTH_MAX else text[: VALUE_WIDTH_MAX - 1] + "…"
 

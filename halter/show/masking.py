@@ -1,28 +1,34 @@
-"""What is secret in a WfSpec: its masked Variables, what comes from them, and what leads to them by its words.
+"""Finds what is secret in a WfSpec: its masked Variables, what is computed from them, and what is stored in them.
 
 A value is followed from a masked Variable through inputs of threads and tasks, writes of edges, outputs, return values,
-thrown events and failures, however many steps that takes; and back from one to the output or payload that is stored in
-it. What a task worker makes of its input is its own affair: a secret in there is the worker's to leave out.
+thrown events and failures, over any number of steps. It is also followed back, to the output or payload that is stored
+in the Variable. The output of a task is not followed from its input: a task worker that was given a secret has to leave
+it out of what it reports.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from processors.core.records.failures import VAR_ERROR, VAR_MUTATION_ERROR, VAR_SUB_ERROR
 from processors.core.records.spec import (
     INPUT,
     AnyNode,
+    EntrypointNode,
     ExitNode,
     Expression,
     ExternalEventNode,
     Mutation,
+    NopNode,
     OutputRef,
+    SleepNode,
     StartMultipleThreadsNode,
     StartThreadNode,
     TaskNode,
     ThreadSpec,
     ThrowEventNode,
     VariableRef,
+    WaitForConditionNode,
     WaitForThreadsNode,
     WfSpec,
     expressions_of,
@@ -30,38 +36,38 @@ from processors.core.records.spec import (
 )
 
 QUOTING = frozenset({VAR_ERROR, VAR_MUTATION_ERROR, VAR_SUB_ERROR})
-"""Failures of the engine's own whose messages quote the values that did not do."""
+"""Failures of the engine whose messages quote the values that did not fit."""
 
-Place = tuple[str, str]
-"""(ThreadSpec, its Variable or node)."""
+SpecItem = tuple[str, str]
+"""A ThreadSpec, and the name of a Variable or node in it."""
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """What is masked in a WfSpec, directly or by what is done with it."""
+    """The secrets of a WfSpec, by the item that holds them."""
 
-    variables: frozenset[Place] = frozenset()
-    outputs: frozenset[Place] = frozenset()
-    """Of nodes."""
-    task_inputs: frozenset[Place] = frozenset()
-    """(node, name of the input), whatever the ThreadSpec."""
+    variables: frozenset[SpecItem] = frozenset()
+    outputs: frozenset[SpecItem] = frozenset()
+    """Outputs, by node."""
+    task_inputs: frozenset[SpecItem] = frozenset()
+    """Inputs of tasks: the node, in whichever ThreadSpec, and the name of the input."""
     external_events: frozenset[str] = frozenset()
-    """ExternalEventDefs."""
+    """ExternalEventDefs whose payload is secret."""
     returns: frozenset[str] = frozenset()
-    """ThreadSpecs."""
+    """ThreadSpecs whose return value is secret."""
     thrown: frozenset[str] = frozenset()
-    """WorkflowEventDefs."""
+    """WorkflowEventDefs whose content is secret."""
     failures: frozenset[str] = frozenset()
-    """Names of failures that an EXIT gives a message or content."""
-    quoting: frozenset[Place] = frozenset()
-    """Nodes at which the engine's own failures may quote a value."""
-    contents: frozenset[Place] = frozenset()
-    """TASK nodes the content of whose failure is stored."""
+    """Names of failures to which an EXIT gives a secret message or content."""
+    quoting: frozenset[SpecItem] = frozenset()
+    """Nodes at which a failure of the engine may quote a secret."""
+    contents: frozenset[SpecItem] = frozenset()
+    """TASK nodes whose failure has a content that is stored in a masked Variable."""
     everything: bool = False
 
     @classmethod
     def of(cls, spec: WfSpec) -> "Secrets":
-        """Look through a WfSpec."""
+        """Find the secrets of a WfSpec."""
         search = _Search(spec)
         search.to_the_end()
         return cls(
@@ -77,33 +83,33 @@ class Secrets:
         )
 
     def variable(self, thread_spec: str | None, name: str) -> bool:
-        """Whether it is secret; None: in a thread of which we do not know what it is."""
+        """Return True if a Variable is secret; without a ThreadSpec, if one of that name is secret in any."""
         return self._is_in(self.variables, thread_spec, name)
 
     def output(self, thread_spec: str | None, node: str | None) -> bool:
-        """As `variable`; None: whichever node it was."""
+        """Return True if the output of a node is secret; without a node, if that of any is."""
         return self._is_in(self.outputs, thread_spec, node)
 
     def quotes(self, failure_name: str, thread_spec: str | None, node: str | None) -> bool:
-        """Whether the message of a failure may have a secret."""
+        """Return True if the message of a failure may quote a secret."""
         return failure_name in self.failures or (
             (failure_name in QUOTING or self.everything) and self._is_in(self.quoting, thread_spec, node)
         )
 
     def content(self, thread_spec: str | None, node: str | None) -> bool:
-        """Whether the content of a failure that a task worker reported is a secret."""
+        """Return True if the content of a failure that a task worker reported is secret."""
         return self._is_in(self.contents, thread_spec, node)
 
     def returned(self, thread_spec: str | None) -> bool:
-        """Whether what a thread returns is a secret."""
+        """Return True if the return value of a thread is secret."""
         return self.everything or (bool(self.returns) if thread_spec is None else thread_spec in self.returns)
 
-    def _is_in(self, places: frozenset[Place], thread_spec: str | None, name: str | None) -> bool:
-        return self.everything or any(thread_spec in (None, of) and name in (None, what) for of, what in places)
+    def _is_in(self, items: frozenset[SpecItem], thread_spec: str | None, name: str | None) -> bool:
+        return self.everything or any(thread_spec in (None, of) and name in (None, what) for of, what in items)
 
 
 UNKNOWN = Secrets(everything=True)
-"""Of a WfSpec that is not at hand."""
+"""The secrets of a WfSpec that cannot be read: everything is secret."""
 
 
 @dataclass
@@ -111,17 +117,17 @@ class _Search:
     """Follows secrets through a WfSpec until there are no more."""
 
     spec: WfSpec
-    variables: set[Place] = field(default_factory=set)
-    outputs: set[Place] = field(default_factory=set)
-    task_inputs: set[Place] = field(default_factory=set)
+    variables: set[SpecItem] = field(default_factory=set)
+    outputs: set[SpecItem] = field(default_factory=set)
+    task_inputs: set[SpecItem] = field(default_factory=set)
     external_events: set[str] = field(default_factory=set)
     returns: set[str] = field(default_factory=set)
     thrown: set[str] = field(default_factory=set)
     failures: set[str] = field(default_factory=set)
-    contents: set[Place] = field(default_factory=set)
+    contents: set[SpecItem] = field(default_factory=set)
 
     def to_the_end(self) -> None:
-        """Each round adds something, and there is only so much."""
+        """Search until a round finds nothing more. Each round before adds something, and a WfSpec is finite."""
         threads = self.spec.threads.values()
         self.variables |= {(it.name, variable.name) for it in threads for variable in it.variables.values()
                            if variable.masked}  # fmt: skip
@@ -136,7 +142,7 @@ class _Search:
         found = (self.variables, self.outputs, self.task_inputs, self.returns, self.thrown, self.failures)
         return sum(len(it) for it in found)
 
-    # Back from what is masked.
+    # Back from masked Variables to what is stored in them.
 
     def _what_leads_there(self) -> None:
         for thread, node in self._nodes():
@@ -154,7 +160,7 @@ class _Search:
             }
 
     def _stored(self, thread: ThreadSpec, node: AnyNode) -> Iterator[tuple[bool, Expression]]:
-        """What a node and its edges store, and whether it goes to a masked Variable."""
+        """The expressions that a node and its edges store, each with True if it goes to a masked Variable."""
         for mutation in self._mutations(node):
             yield self._is_secret(thread, mutation.variable), mutation.value
         if isinstance(node, StartThreadNode | StartMultipleThreadsNode):
@@ -173,7 +179,7 @@ class _Search:
     def _has_secret_input(self, thread_spec: str) -> bool:
         return (thread_spec, INPUT) in self.variables
 
-    # On from what is secret.
+    # On from secrets to what is computed from them.
 
     def _follow(self, thread: ThreadSpec, node: AnyNode) -> None:
         for mutation in self._mutations(node):
@@ -186,10 +192,22 @@ class _Search:
                 self.variables |= {(node.thread, name) for name, it in node.input.items() if self._tells(thread, it)}
                 if isinstance(node, StartMultipleThreadsNode) and self._tells(thread, node.over):
                     self.variables.add((node.thread, INPUT))
-            case ThrowEventNode() if self._tells(thread, node.content):
-                self.thrown.add(node.workflow_event_def)
+            case ThrowEventNode():
+                if self._tells(thread, node.content):
+                    self.thrown.add(node.workflow_event_def)
             case ExitNode():
-                self._leave(thread, node)
+                self._follow_exit(thread, node)
+            case (
+                EntrypointNode()
+                | NopNode()
+                | ExternalEventNode()
+                | SleepNode()
+                | WaitForThreadsNode()
+                | WaitForConditionNode()
+            ):
+                pass  # they store nothing but by the mutations of their edges
+            case _:
+                assert_never(node)
         if self._may_fail_with_a_secret(thread, node):
             handlers = {it.handler for it in node.failure_handlers}
             if isinstance(node, WaitForThreadsNode):
@@ -198,7 +216,7 @@ class _Search:
                 (handler, INPUT) for handler in handlers if INPUT in self.spec.threads[handler].variables
             }
 
-    def _leave(self, thread: ThreadSpec, node: ExitNode) -> None:
+    def _follow_exit(self, thread: ThreadSpec, node: ExitNode) -> None:
         if node.returns is not None and self._tells(thread, node.returns):
             self.returns.add(thread.name)
         told = (it for it in (node.failure_message, node.failure_content) if it is not None)
@@ -206,15 +224,15 @@ class _Search:
             self.failures.add(node.failure_name)
 
     def _may_fail_with_a_secret(self, thread: ThreadSpec, node: AnyNode) -> bool:
-        """With a content, that is; failures of children come up where they are waited for."""
+        """Return True if a node may fail with a secret content. One that waits may fail with that of a child."""
         if isinstance(node, ExitNode | WaitForThreadsNode) and (self.failures or self.contents):
             return True
         return (thread.name, node.name) in self.contents
 
-    # Questions.
+    # Questions about what was found.
 
-    def quoting(self) -> Iterator[Place]:
-        """Nodes that have to do with a secret."""
+    def quoting(self) -> Iterator[SpecItem]:
+        """The nodes that read, store or pass on a secret."""
         for thread, node in self._nodes():
             tells = any(self._tells(thread, expression) for expression in expressions_of(node))
             changes = any(self._is_secret(thread, mutation.variable) for mutation in self._mutations(node))
@@ -232,8 +250,8 @@ class _Search:
     def _mutations(node: AnyNode) -> Iterator[Mutation]:
         return (mutation for edge in node.edges for mutation in edge.mutations)
 
-    def _owners(self, thread: ThreadSpec, name: str) -> set[Place]:
-        """The Variables that a thread may mean by a name: its own, else that of any which may be above it."""
+    def _owners(self, thread: ThreadSpec, name: str) -> set[SpecItem]:
+        """The Variables that a name may mean in a thread: its own, or otherwise that of any thread above it."""
         if name in thread.variables:
             return {(thread.name, name)}
         return {(above.name, name) for above in self.spec.threads.values() if name in above.variables}

@@ -1,4 +1,4 @@
-"""Records as plain JSON data, for --json and for eyes: what is not JSON gets a form that says what it is."""
+"""Makes plain JSON data of records. What JSON cannot hold gets a form that says what it is."""
 
 import base64
 from dataclasses import fields, is_dataclass
@@ -13,9 +13,9 @@ _NAMED: Final = get_args(HaltReason)
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses as objects, enums as text, bytes as {"base64": …}; a halt reason has its name.
+    """A value as JSON data: dataclasses as objects, enums as text, bytes as {"base64": …}, halt reasons with a name.
 
-    Times are ISO 8601: those that a record keeps as milliseconds too, under their name without `_ms`.
+    Times are ISO 8601, also those that a record keeps in milliseconds: they lose the `_ms` of their names.
     """
     match value:
         case Timestamp():
@@ -39,7 +39,7 @@ def plain(value: Any) -> Any:
 
 
 def plain_field(name: str, value: Any) -> dict[str, Any]:
-    """A field of a record as it is told: every `_ms` of our records is a moment."""
+    """A field of a record as JSON data. Every field whose name ends in `_ms` is a time."""
     if name.endswith("_ms"):
         return {name.removesuffix("_ms"): None if value is None else iso(value)}
     return {name: plain(value)}

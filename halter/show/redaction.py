@@ -1,7 +1,7 @@
-"""Takes masked values out of what tools show. On the topics they are in clear; see docs.
+"""Takes masked values out of the events and the rows that tools show. On the topics they stay readable.
 
-What is secret in a WfSpec is `halter.show.masking`'s; here it is found in events and rows. Where the WfSpec is not
-known, all values go, and where a thread is not known, all that would be secret in any.
+`halter.show.masking` says what is secret in a WfSpec. If the WfSpec is not known, all values are taken out; if a thread
+is not known, all values that would be secret in any thread.
 """
 
 from collections.abc import Iterable, Mapping
@@ -57,7 +57,7 @@ REDACTED: Final = "[redacted]"
 
 
 def redacted(value: Value, secret: bool) -> Value:
-    """The value, or the word in its place; that there is none is no secret."""
+    """The value, or REDACTED if it is secret. A null is no secret."""
     return REDACTED if secret and value is not None else value
 
 
@@ -69,7 +69,7 @@ class Redactor:
         self._known: dict[WfSpecId, Secrets] = {}
 
     def entries(self, entries: Iterable[LogEntry]) -> list[LogEntry]:
-        """The events of one WfRun id, in order, without their masked values."""
+        """The events of one WfRun id without their masked values. They must be in the order of the log."""
         entries = list(entries)
         log = _Log(UNKNOWN)
         shown = []
@@ -88,9 +88,10 @@ class Redactor:
         return [replace(entry, event=log.redact(entry.event)) for entry in entries]
 
     def _secrets_of(self, entries: list[LogEntry]) -> Secrets:
-        """Of the incarnation that the first of these is of.
+        """The secrets of the incarnation of the first of these entries.
 
-        What came before its WfRun is judged by the WfSpec that was to come; a rest without its beginning by none.
+        ExternalEvents that came before their WfRun are judged by the WfSpec that it was then started with. If the
+        beginning of the incarnation is missing, everything is secret.
         """
         start = next((entry for entry in entries if isinstance(entry.event, WfRunStarted)), None)
         if start is None or entries[0].incarnation not in (NO_INCARNATION, start.incarnation):
@@ -109,7 +110,7 @@ class Redactor:
         return self._known[wf_spec]
 
     def run(self, run: WfRun) -> WfRun:
-        """The state of a WfRun without its masked values; the one that is given is changed."""
+        """Take the masked values out of the state of a WfRun: out of the object that is given, which is returned."""
         secrets = self._secrets(run.wf_spec)
         log = _Log(secrets, {it.number: it.thread_spec for it in run.threads.values()})
         for thread in run.threads.values():
@@ -154,7 +155,7 @@ def _redact_input(values: Mapping[str, Value], node: str, secrets: Secrets) -> d
 
 
 class _Log:
-    """The events of one WfRun in their order: which thread is of which ThreadSpec, and at which task."""
+    """Knows from the events of one WfRun, in their order, the ThreadSpec of each thread and the task it is at."""
 
     def __init__(self, secrets: Secrets, thread_specs: dict[int, str] | None = None) -> None:
         self.secrets = secrets
@@ -200,7 +201,7 @@ class _Log:
                 secret = secrets.everything or event.workflow_event_def in secrets.thrown
                 return replace(event, content=redacted(event.content, secret))
             case InputKept():
-                # What is in a whole record cannot be said without decoding it.
+                # Only decoding would tell what is in a whole record.
                 return replace(event, value=REDACTED.encode(), headers=[])
             case (
                 WfRunDeleted()
@@ -232,7 +233,10 @@ class _Log:
                 assert_never(event)
 
     def failure(self, failure: Failure, thread: int | None, node: str | None = None) -> Failure:
-        """A failure of a thread, at a node if it is known, without what it tells; what repeats a cause goes with it."""
+        """A failure of a thread, at a node if it is known, without what is secret in it.
+
+        If the message or content of its cause is taken out, so is its own, which may repeat it.
+        """
         spec = self._spec(thread)
         cause = None if failure.cause is None else self.failure(failure.cause, failure.cause_thread)
         quotes = self.secrets.quotes(failure.name, spec, node) or (cause is not None and cause.message == REDACTED)

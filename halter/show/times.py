@@ -1,4 +1,4 @@
-"""Times and spans of time for eyes. A time is ISO 8601 in UTC with milliseconds, in text and in JSON alike."""
+"""Writes times and spans of time. A time is ISO 8601 in UTC with milliseconds, in text and in JSON alike."""
 
 from typing import Final
 
@@ -8,12 +8,12 @@ _UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "
 
 
 def iso(epoch_ms: int) -> str:
-    """A time: `2026-01-01T00:00:00.000Z`."""
+    """A time as `2026-01-01T00:00:00.000Z`."""
     return iso_of(Timestamp(epoch_ms))
 
 
 def span(milliseconds: int) -> str:
-    """How long something takes, to the largest unit and the one below it: `12 s`, `3 min 5 s`, `2 d 4 h`."""
+    """A span of time in its largest unit and the one below: `12 s`, `3 min 5 s`, `2 d 4 h`."""
     for index, (size, unit) in enumerate(_UNITS):
         if milliseconds >= size:
             whole, rest = divmod(milliseconds, size)

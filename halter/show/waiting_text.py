@@ -1,4 +1,4 @@
-"""What a thread waits for, in words and as data. What it is, the core says (`processors.core.rules.waiting`)."""
+"""Says in words and as data what a thread waits for, which `processors.core.rules.waiting` finds out."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, assert_never
@@ -41,18 +41,18 @@ KINDS: Final[dict[type, str]] = {
     ToRun: "RUN",
     Held: "HALT_REASON",
 }
-"""What a wait is called in JSON, under `for`."""
+"""The name of each kind of wait in JSON, under `for`."""
 
 NAMES_MAX: Final = 4
-"""So many threads are told with their ThreadSpecs, more by number."""
+"""Largest number of threads that are named with their ThreadSpecs. If there are more, only their numbers are."""
 NAMED_MAX: Final = 12
-"""Of threads or ExternalEvents that a line names."""
+"""Largest number of threads or ExternalEvents that a line names."""
 NO_BREAK: Final = "\u00a0"
-"""A space at which no line is broken; whoever prints the words puts plain ones in its place."""
+"""A space at which no line is broken. Whoever prints the words replaces it by a plain space."""
 
 
 def wait_text(wait: Wait, run: WfRun, thread: ThreadRun, now_ms: int) -> str:
-    """One line: what it is, since when and until when."""
+    """The words for a wait, with since when and until when."""
     match wait:
         case ForExternalEvent():
             times = _times(now_ms, wait.since_ms, wait.until_ms)
@@ -91,7 +91,7 @@ def wait_text(wait: Wait, run: WfRun, thread: ThreadRun, now_ms: int) -> str:
 
 
 def wait_data(wait: Wait) -> dict[str, Any]:
-    """The same for programs: `for` says what it is."""
+    """A wait as plain JSON data. `for` has its kind."""
     data = {"for": KINDS[type(wait)], **plain(wait)}
     if isinstance(wait, ForCondition):
         data["condition"] = expression_text(wait.condition)
@@ -102,7 +102,7 @@ def wait_data(wait: Wait) -> dict[str, Any]:
 
 
 def _freed(held: Held, run: WfRun, thread: ThreadRun) -> str:
-    """What takes the reason off."""
+    """The words for what takes a halt reason off."""
     option = f" --thread {thread.number}" if thread.number else ""
     match held.freed_by:
         case FreedBy.HANDLER_ENDS:
@@ -128,7 +128,7 @@ def _freed(held: Held, run: WfRun, thread: ThreadRun) -> str:
 
 
 def _handler(held: Held, run: WfRun, thread: ThreadRun) -> str:
-    """The handler that is to start, as far as its name is known."""
+    """The words for the handler that is to start, with its name if that is known."""
     names = [it.handler_spec for it in run.unstarted_failure_handlers if it.thread == thread.number]
     if isinstance(held.reason, PendingInterrupt):
         interrupts = {} if run.spec is None else run.spec_of(thread).interrupt_of
@@ -137,7 +137,7 @@ def _handler(held: Held, run: WfRun, thread: ThreadRun) -> str:
 
 
 def _named(run: WfRun, numbers: Sequence[int]) -> str:
-    """`#3 on-cancel, #4 ship`; of many only the numbers: `#1 to #27, #30`."""
+    """Threads as `#3 on-cancel, #4 ship`, or if they are many as `#1 to #27, #30`."""
     if len(numbers) > NAMES_MAX:
         return _listed(_ranges(sorted(numbers)))
     threads = ((number, run.threads.get(number)) for number in numbers)
@@ -160,7 +160,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _times(now_ms: int, since_ms: int | None, until_ms: int | None = None) -> str:
-    """` since … (12 s), until … (in 9 min)`, each unbroken."""
+    """The words ` since … (12 s), until … (in 9 min)`. A line is not broken inside either of the two."""
     parts = []
     if since_ms is not None:
         parts.append(f"since {iso(since_ms)} ({span(max(0, now_ms - since_ms))})")

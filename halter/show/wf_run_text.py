@@ -1,7 +1,7 @@
-"""A WfRun as it is now, for people and for programs: what `halter show` prints.
+"""Shows the state of a WfRun as text for people and as data for programs: the output of `halter show`.
 
-The question it answers is why a WfRun is where it is: what each thread waits for, since when and until when, what holds
-it, and which ExternalEvents came that nobody has claimed. A line that is longer than the terminal goes on below.
+It explains why a WfRun is where it is: what each thread waits for, since when and until when, what holds it, and which
+ExternalEvents nobody has claimed. Lines that are longer than the terminal are wrapped.
 """
 
 import time
@@ -23,24 +23,24 @@ from processors.core.rules.waiting import Held, ToRun, waits_of
 
 INTERNAL: Final = frozenset({"changes", "index", "spec", "threads", "external_events", "kept_inputs", "command_ids"})
 INDENT: Final = " " * 7
-"""Of what is said of a thread, below its line."""
+"""Indentation of the lines about a thread, below its heading."""
 
 WIDTH_MIN: Final = 20
-"""In a terminal that is narrower than this, lines run over its edge."""
+"""Narrowest width that lines are wrapped to. In a narrower terminal they run over its edge."""
 
 Style = Callable[[str], str]
-"""Gives the word for a status its colour."""
+"""Colours the word for a status."""
 
 
 def as_it_is(word: str) -> str:
-    """No colours."""
+    """Return the word without a colour."""
     return word
 
 
 def understood(run: WfRun, wf_specs: WfSpecLookup) -> WfRun:
-    """A WfRun that was read or replayed, with its WfSpec, by which its threads are understood; the same one.
+    """Give a WfRun that was read or replayed its WfSpec, which says what its threads wait for. Returns the same object.
 
-    Without it, where it cannot be read, only what stands on the rows is said.
+    If the WfSpec cannot be read, only what the rows say is shown.
     """
     try:
         return indexed(run, wf_specs)
@@ -50,7 +50,7 @@ def understood(run: WfRun, wf_specs: WfSpecLookup) -> WfRun:
 
 
 def text(run: WfRun, style: Style = as_it_is, *, now_ms: int | None = None, width: int | None = None) -> Iterator[str]:
-    """Some lines. `now_ms`: what spans of time are told by, else the clock; `width`: of the terminal."""
+    """The lines of a WfRun, wrapped to `width` if it is given. Spans of time end at `now_ms`, or now."""
     now = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     for indent, line, status in _lines(run, now):
         for number, part in enumerate(_wrapped(line, indent, width)):
@@ -58,7 +58,7 @@ def text(run: WfRun, style: Style = as_it_is, *, now_ms: int | None = None, widt
 
 
 def _wrapped(line: str, indent: str, width: int | None) -> list[str]:
-    """The line in as many as it takes; what belongs together is not parted."""
+    """A line, broken into lines that fit, and not at NO_BREAK."""
     if width is None:
         return [(indent + line).replace(NO_BREAK, " ")]
     parts = wrapped(line, max(width, WIDTH_MIN), indent=indent, hanging=f"{indent}  ")
@@ -66,7 +66,7 @@ def _wrapped(line: str, indent: str, width: int | None) -> list[str]:
 
 
 Line = tuple[str, str, str]
-"""Indentation, words, and the status in them, for its colour."""
+"""Indentation, words, and the status in them, which gets a colour."""
 
 
 def _lines(run: WfRun, now_ms: int) -> Iterator[Line]:
@@ -99,7 +99,7 @@ def _lines(run: WfRun, now_ms: int) -> Iterator[Line]:
 
 
 def _outcomes(event: WfRunExternalEvent) -> str:
-    """What became of an ExternalEvent in each thread."""
+    """The words for what became of an ExternalEvent in each thread."""
     threads: dict[ExternalEventStatus, list[str]] = {}
     for outcome in event.outcomes or ():
         threads.setdefault(outcome.status, []).append(f"#{outcome.thread}")
@@ -122,7 +122,7 @@ def _title(run: WfRun) -> str:
 def _thread(run: WfRun, thread: ThreadRun, now_ms: int) -> Iterator[Line]:
     kind = "" if thread.parent is None else f", {thread.type}{NO_BREAK}of{NO_BREAK}#{thread.parent}"
     by = "" if thread.external_event_id is None else f" by {thread.external_event_def} {thread.external_event_id}"
-    # Where a thread that is over stood last says nothing.
+    # The last node of a thread that is over says nothing.
     at = f", at{NO_BREAK}{thread.node.node}" if thread.ended_ms is None else ""
     head = f"#{thread.number:<3} {thread.status:<9}  ".replace(" ", NO_BREAK)
     yield "  ", f"{head}{thread.thread_spec}{kind}{by}{at}", str(thread.status)
@@ -131,7 +131,7 @@ def _thread(run: WfRun, thread: ThreadRun, now_ms: int) -> Iterator[Line]:
     waits = waits_of(run, thread)
     for wait in waits:
         words = wait_text(wait, run, thread, now_ms)
-        # Where it stands it goes on to wait when it runs again.
+        # A halted thread goes on to wait at its node when it runs again.
         later = isinstance(wait, ToRun) or (thread.status is Status.HALTED and not isinstance(wait, Held))
         yield INDENT, f"then {words}" if later else words, ""
     for name, value in thread.variables.items():
@@ -141,7 +141,7 @@ def _thread(run: WfRun, thread: ThreadRun, now_ms: int) -> Iterator[Line]:
 
 
 def data_with_waits(run: WfRun) -> dict[str, Any]:
-    """As `data`, and each ThreadRun with what it waits for."""
+    """What `data` returns, and for each ThreadRun what it waits for."""
     told = data(run)
     for number, thread in run.threads.items():
         told["threads"][str(number)]["waits_for"] = [wait_data(wait) for wait in waits_of(run, thread)]
@@ -149,7 +149,7 @@ def data_with_waits(run: WfRun) -> dict[str, Any]:
 
 
 def data(run: WfRun) -> dict[str, Any]:
-    """All of a WfRun, its ThreadRuns and its ExternalEvents: what is on its rows."""
+    """The rows of a WfRun, its ThreadRuns and its ExternalEvents as plain JSON data."""
     own: dict[str, Any] = {}
     for item in fields(run):
         if item.name not in INTERNAL:
