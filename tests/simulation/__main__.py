@@ -1,12 +1,12 @@
 """Simulates workers over a model of Kafka, with faults, by seed: python -m tests.simulation [options]
 
-    --seed 7                 one seed; if it fails it is made smaller and told, fault by fault
-    --seed 1 --seeds 1000    many, one after the other
-    --minutes 30             as many as there is time for
-    --attack "..."           plans that are made for a precaution of the runtime (attacks.py has them)
-    --broken "..."           with a precaution of the runtime taken away (mutations.py names them)
+    --seed 7                 one seed; if it fails, it is made smaller and printed, fault by fault
+    --seed 1 --seeds 1000    many seeds, one after the other
+    --minutes 30             as many seeds as there is time for
+    --attack "..."           plans made for one precaution of the runtime (attacks.py has them)
+    --broken "..."           with one precaution of the runtime taken away (mutations.py names them)
 
-Exit code 1 if any failed. The same seed gives the same run, as long as the code is the same.
+Exit code 1 if any seed failed. The same seed gives the same run, as long as the code is the same.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SEEDS_BETWEEN_COLLECTIONS = 20
 
 
 def main() -> None:
-    """Run what is asked for; tell what came of it."""
+    """Run what the options ask for, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def seeds(first: int, count: int, minutes: float | None) -> Iterator[int]:
-    """So many seeds, or as many as there is time for."""
+    """Yield so many seeds, or as many as there is time for."""
     if minutes is None:
         yield from range(first, first + count)
         return
@@ -86,6 +86,6 @@ def tell(result: Result) -> None:
 
 
 if __name__ == "__main__":
-    # Collected between simulations, not within: see `simulate`.
+    # Garbage is collected between simulations, not within: see `simulate`.
     with GARBAGE.left_alone():
         main()

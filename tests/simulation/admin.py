@@ -1,6 +1,6 @@
 """An AdminClient over the simulated broker: the questions that the runtime asks.
 
-Every partition is asked for in a request of its own, so that one answer may be older than another.
+Each partition is asked for in a request of its own, so one answer may be older than another.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ STATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class OffsetResult:
-    """Of list_offsets."""
+    """The result of list_offsets for a partition."""
 
     offset: int
     leader_epoch: int | None = None
@@ -43,14 +43,14 @@ class OffsetResult:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentResult:
-    """Of describe_consumer_groups."""
+    """A member, as describe_consumer_groups returns it."""
 
     topic_partitions: list[TopicPartition]
 
 
 @dataclass(frozen=True, slots=True)
 class MemberResult:
-    """Of describe_consumer_groups."""
+    """An assignment, as describe_consumer_groups returns it."""
 
     client_id: str
     assignment: AssignmentResult
@@ -58,20 +58,20 @@ class MemberResult:
 
 @dataclass(frozen=True, slots=True)
 class DescriptionResult:
-    """Of describe_consumer_groups."""
+    """A group, as describe_consumer_groups returns it."""
 
     members: list[MemberResult]
     state: ConsumerGroupState
 
 
 class SimulatedAdmin:
-    """Asks without waiting: answers are futures."""
+    """Asks without waiting: its answers are futures."""
 
     def __init__(self, process: Process, broker: Broker) -> None:
         self._process, self._broker = process, broker
 
     def poll(self, timeout: float) -> None:
-        """Nothing comes but what callbacks are for."""
+        """Return 0: there are no callbacks to serve."""
 
     def list_offsets(
         self, request: Mapping[TopicPartition, Any], isolation_level: IsolationLevel, request_timeout: float
@@ -87,7 +87,7 @@ class SimulatedAdmin:
                 if struck is Kind.REFUSED and place[1] == 0:
                     raise KafkaException(error(KafkaError.NOT_LEADER_FOR_PARTITION, "simulated"))
                 if process.kernel.now < log.away_until:
-                    # As seen of brokers that are dying: no offset, and no error either.
+                    # As dying brokers answer: no offset, and no error either.
                     return OffsetResult(NO_OFFSET)
                 if spec == "EarliestSpec":
                     return OffsetResult(log.low)
@@ -124,7 +124,7 @@ class SimulatedAdmin:
         if struck is Kind.HANG:
             return future
         process, late_s = self._process, self._process.write_delay()
-        # Who lets go of a client has its questions answered no more.
+        # A client that is freed answers no more questions.
         is_there = ref(self)
 
         def answer(result: Any) -> None:

@@ -1,7 +1,7 @@
-"""Plans that are made for one precaution of the runtime each: seldom does chance alone come to where it matters.
+"""Plans that are made for one precaution of the runtime each: chance alone rarely gets to where it matters.
 
-Each is a family: its seed draws the inputs and shifts the times, so that a change of the runtime which moves things a
-little leaves enough of them to the point. MUTATIONS and ATTACKS have the same names.
+Each attack is a family of plans. Its seed chooses the inputs and shifts the times, so that a change of the runtime that
+moves things a little leaves enough plans that hit. MUTATIONS and ATTACKS have the same names.
 """
 
 import random
@@ -17,11 +17,11 @@ Attack = Callable[[random.Random], tuple[tuple[str, ...], list[Fault]]]
 ATTACKS: Final[dict[str, Callable[[int], Plan]]] = {}
 SECONDS: Final = 24.0
 STUCK_S: Final = 60.0
-"""Less than for plans that may have any fault: who is stuck after these takes no longer to be believed so."""
+"""Shorter than for plans with any fault: after these attacks a worker is stuck sooner or not at all."""
 
 
 def against(precaution: str, reaction: Reaction | None = None) -> Callable[[Attack], Attack]:
-    """Put an attack on the list. It draws which slots have workers, and the faults; with a reaction there is a bug."""
+    """Register an attack. It chooses which slots have workers, and the faults. With a reaction there is a bug."""
 
     def put(attack: Attack) -> Attack:
         def plan(seed: int) -> Plan:
@@ -39,7 +39,7 @@ def against(precaution: str, reaction: Reaction | None = None) -> Callable[[Atta
 
 
 def poisoned(plan: Plan, draw: random.Random, reaction: Reaction) -> Plan:
-    """With a bug, and an operator of this kind."""
+    """Register an attack with a bug, and an operator who reacts in this way."""
     poison = poison_in(draw, plan.posts, plan.seconds)
     assert poison is not None, "no WfRun gets inputs"
     where = draw.choice((Where.FIRST, Where.MIDDLE))
@@ -47,7 +47,7 @@ def poisoned(plan: Plan, draw: random.Random, reaction: Reaction) -> Plan:
 
 
 def before(kind: Kind, call: str, seconds: float = 0.0, skip: int = 0) -> Strike:
-    """A strike before a call."""
+    """Return a strike before a call."""
     return Strike(kind, Phase.BEFORE, seconds, call, skip)
 
 
@@ -55,7 +55,7 @@ def before(kind: Kind, call: str, seconds: float = 0.0, skip: int = 0) -> Strike
 def a_static_member_joins_late_and_the_others_share_out_slowly(
     draw: random.Random,
 ) -> tuple[tuple[str, ...], list[Fault]]:
-    """Its session is over when its join comes; it wakes up between its new name and what is shared out."""
+    """The session is over when the join comes; the worker wakes up between its new name and the assignment."""
     at, late = draw.uniform(3.0, 5.0), draw.uniform(6.5, 8.0)
     return ("b", "c"), [
         Fault(at, "b", Happening.REBALANCE),
@@ -69,7 +69,7 @@ def a_static_member_joins_late_and_the_others_share_out_slowly(
 def a_static_member_commits_between_its_new_name_and_what_is_shared_out(
     draw: random.Random,
 ) -> tuple[tuple[str, ...], list[Fault]]:
-    """It was asleep in the middle of a turn; its records are others' by then, and its name is good again."""
+    """The worker slept in the middle of a turn; other workers have its records by then, and its name is valid again."""
     at, late = draw.uniform(3.0, 5.0), draw.uniform(6.5, 8.0)
     call = draw.choice(("after-poll", "mid-fold", "after-flush"))
     return ("b", "c"), [
@@ -84,7 +84,7 @@ def a_static_member_commits_between_its_new_name_and_what_is_shared_out(
 def a_static_member_is_back_when_who_had_its_shards_is_gone(
     draw: random.Random,
 ) -> tuple[tuple[str, ...], list[Fault]]:
-    """It joins late, after its session; another one comes, folds and goes meanwhile, and it hears of nothing."""
+    """The worker joins late, after its session. Another comes, folds and goes meanwhile, unknown to this one."""
     at = draw.uniform(3.0, 4.0)
     return ("b",), [
         Fault(at, "b", before(Kind.LATE, "join_group", 13.0)),
@@ -97,7 +97,7 @@ def a_static_member_is_back_when_who_had_its_shards_is_gone(
 @against("only the offsets are settled")
 @against("state is read before it is settled")
 def an_owner_is_given_up_while_it_commits(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
-    """The end of its transaction is decided, and half marked, when the next owner loads what it had."""
+    """The end of its transaction is decided, and half marked, when the next owner loads its state."""
     faults = []
     for at in (4.0, 8.0, 12.0, 16.0, 20.0):
         owner = draw.choice(("a", "c"))
@@ -112,7 +112,7 @@ def an_owner_is_given_up_while_it_commits(draw: random.Random) -> tuple[tuple[st
 @against("a restore ends at the first end that is told")
 @against("an answer without an offset counts as one")
 def shards_are_loaded_while_leaders_are_gone(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
-    """Owners die one after the other, each at a time when a third of all partitions have no leader."""
+    """Owners die one after the other, each while a third of all partitions have no leader."""
     faults = []
     for at in (6.0, 11.0, 16.0, 21.0):
         faults += [
@@ -125,7 +125,7 @@ def shards_are_loaded_while_leaders_are_gone(draw: random.Random) -> tuple[tuple
 
 @against("answers are waited for without end")
 def a_question_is_forgotten(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
-    """One of those that a load asks, in a worker that is alone."""
+    """Drop one of the questions that a load asks, in a worker that is alone."""
     call = draw.choice(("list_offsets", "committed"))
     return ("a",), [
         Fault(4.0, "a", Happening.TERM),
@@ -137,7 +137,7 @@ def a_question_is_forgotten(draw: random.Random) -> tuple[tuple[str, ...], list[
 
 @against("clients are let go of while they are asked")
 def two_loads_share_a_client(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
-    """Turns are aborted while shards move, and partitions have no leaders: one load meets the error, another waits."""
+    """Turns are aborted while shards move and partitions have no leaders: one load meets the error, another waits."""
     faults = []
     for at in (4.0, 8.0, 12.0, 16.0, 20.0):
         faults += [
@@ -153,7 +153,7 @@ def two_loads_share_a_client(draw: random.Random) -> tuple[tuple[str, ...], list
 @against("what was kept is forgotten on release", Reaction.QUARANTINE)
 @against("a quarantine keeps nothing", Reaction.QUARANTINE)
 def a_rule_breaks_while_workers_come_and_go(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
-    """One dies, one is stopped, the group shares out anew."""
+    """One worker dies, one is stopped, and the group rebalances."""
     return ("a", "b"), [
         Fault(draw.uniform(4.0, SECONDS), "a", Happening.KILL),
         Fault(draw.uniform(4.0, SECONDS), "b", Happening.TERM),

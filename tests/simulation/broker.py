@@ -1,4 +1,4 @@
-"""One broker: topics, transactions, groups. It loses nothing and never ends; only its coordinators go away."""
+"""One broker: topics, transactions, groups. It loses nothing and never ends. Only its coordinators move away."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -12,10 +12,10 @@ from tests.simulation.partition_log import Entry, Headers, PartitionLog, Place
 
 
 class Broker:
-    """Knows everything that is durable."""
+    """Holds everything that is durable."""
 
     def __init__(self, kernel: Kernel, randomness: random.Random, topics: Mapping[str, int]) -> None:
-        """`topics`: name -> number of partitions."""
+        """`topics` maps names to numbers of partitions."""
         self.kernel, self.random = kernel, randomness
         self.topics = dict(topics)
         self.logs = {
@@ -25,20 +25,20 @@ class Broker:
         self.groups: dict[str, Group] = {}
         self.transactions_away_until = 0.0
         self.shuffle_assignments = False
-        """Whether the group's leader moves more partitions than it must."""
+        """True if the group's leader moves more partitions than it must."""
 
     def log(self, place: Place) -> PartitionLog:
-        """A partition."""
+        """Return a partition."""
         return self.logs[place]
 
     def group(self, name: str) -> Group:
-        """A group, made when it is first named."""
+        """Return a group, which is made when it is first named."""
         if name not in self.groups:
             self.groups[name] = Group(name, self.kernel, self.transactions, GroupOffsets())
         return self.groups[name]
 
     def records(self, topic: str) -> Iterable[tuple[int, Entry]]:
-        """All committed records of a topic with their partitions, each partition's in order."""
+        """Return all committed records of a topic with their partitions, each partition's in order."""
         for number in range(self.topics[topic]):
             for entry in self.logs[topic, number].records():
                 yield number, entry
@@ -49,7 +49,7 @@ class Broker:
         records: Iterable[tuple[bytes | None, bytes | None, Headers, int | None]],
         transaction: tuple[int, int] | None,
     ) -> int:
-        """Produce: append a batch of (key, value, headers, timestamp). `transaction`: producer id and epoch."""
+        """Produce: append a batch of (key, value, headers, timestamp). `transaction` is the producer id and epoch."""
         if place not in self.logs:
             return KafkaError.UNKNOWN_TOPIC_OR_PART
         if transaction is not None:

@@ -1,6 +1,6 @@
 """A Consumer over the simulated broker: as much of confluent_kafka's as the runtime uses.
 
-Records are read from the log when a poll asks for them: what a client fetches ahead is older than that, never newer.
+A poll reads records from the log when it is called. A real client fetches ahead, so its records are older, never newer.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ RETRY_S: Final = 0.02
 
 
 def takes_nothing(*_: Any) -> None:
-    """What a consumer without callbacks does with what it is given, as far as the runtime has such."""
+    """The default callbacks of a consumer, as far as the runtime relies on them."""
 
 
 class SimulatedMessage:
@@ -63,7 +63,7 @@ class SimulatedMessage:
 
 
 class SimulatedConsumer:
-    """Subscribes or is assigned by hand; polls."""
+    """A consumer that subscribes or is assigned by hand, and polls."""
 
     def __init__(self, process: Process, broker: Broker, conf: Mapping[str, Any]) -> None:
         self._process, self._broker, self._conf = process, broker, dict(conf)
@@ -128,7 +128,7 @@ class SimulatedConsumer:
         self._answer(What.REVOKED)
 
     def _answer(self, what: What) -> None:
-        """Whatever the call was made for, the client takes it for the answer that it waits for."""
+        """Answer the event. The client takes any such call for the answer that it waits for, whatever its purpose."""
         self._has_answered = True
         if self._member is not None:
             if what is What.ASSIGNED:
@@ -195,7 +195,7 @@ class SimulatedConsumer:
             self._process.wake()
 
     def _next(self) -> SimulatedMessage | None:
-        """The next record or end of any partition, taking turns."""
+        """Return the next record or end of any partition, taking turns."""
         places = list(self._positions)
         for index in range(len(places)):
             place = places[(self._turn + index) % len(places)]
@@ -236,11 +236,11 @@ class SimulatedConsumer:
             self._answer(what)
 
     def close(self) -> None:
-        # Of a process that is dead, what is left is cleared away by Python; that is no call.
+        # Python clears away what is left of a dead process. That is no call.
         if not self._is_closed and not self._process.is_dead:
             self._is_closed = True
             if self._member is not None:
-                # Callbacks of what has happened already come first, as in a poll.
+                # Callbacks of what has already happened come first, as in a poll.
                 pending = list(self._member.events)
                 owned = self._member.leave()
                 for event in pending:
@@ -255,7 +255,7 @@ class SimulatedConsumer:
     # Questions.
 
     def ask_committed(self, partitions: list[TopicPartition], seconds: float) -> "Future[list[TopicPartition]]":
-        """Ask in a thread of its own: `committed`, which is not waited for."""
+        """Ask `committed` in a thread of its own, which the caller does not wait for."""
         future: Future[list[TopicPartition]] = Future()
         process, group = self._process, self._broker.group(str(self._conf["group.id"]))
         struck = process.asks("committed")
@@ -275,7 +275,7 @@ class SimulatedConsumer:
             if struck is Kind.REFUSED:
                 process.deliver(partial(fail, KafkaException(error(KafkaError.NOT_COORDINATOR, "simulated"))))
             elif self._committed and any(group.offsets.is_pending(place) for place in places):
-                # The client asks again, until there is no time left.
+                # The client asks again until there is no time left.
                 if not future.done():
                     process.later(RETRY_S, ask)
             else:

@@ -1,6 +1,6 @@
-"""The coordinator of transactions, and the offsets that a group commits: pending until the transaction's mark comes.
+"""The coordinator of transactions, and a group's committed offsets, which are pending until the transaction's marker.
 
-Methods are what a request does when it arrives; they answer with an error code (0: none) and never wait.
+A method is the effect of a request when it arrives. It returns an error code (0 for none) and never waits.
 """
 
 import random
@@ -17,13 +17,13 @@ from tests.simulation.partition_log import PartitionLog, Place
 
 NO_ERROR: Final = 0
 NO_OFFSET: Final = -1001
-"""What a client tells where there is none."""
+"""The values that a client sends if it has no id."""
 MARK_SECONDS: Final = (0.0005, 0.02)
 EPOCH_BY_TIMEOUT: Final = 1
 
 
 class TransactionState(StrEnum):
-    """Of a transactional id, as its coordinator has it."""
+    """The state of a transactional id at its coordinator."""
 
     EMPTY = "Empty"
     ONGOING = "Ongoing"
@@ -48,7 +48,7 @@ class Transactional:
     groups: set[str] = field(default_factory=set)
     unmarked: int = 0
     number: int = 0
-    """Counts its transactions."""
+    """The number of its transactions so far."""
 
 
 Offset: TypeAlias = tuple[int, str]
@@ -57,19 +57,19 @@ Offset: TypeAlias = tuple[int, str]
 
 @dataclass(slots=True)
 class GroupOffsets:
-    """What one group has committed, and what transactions that are open would commit."""
+    """The offsets that one group has committed, and those that open transactions would commit."""
 
     committed: dict[Place, Offset] = field(default_factory=dict)
     pending: dict[int, dict[Place, Offset]] = field(default_factory=dict)
-    """Producer id -> what it would commit."""
+    """Producer id -> the offsets that its transaction would commit."""
 
     def is_pending(self, place: Place) -> bool:
-        """Whether a transaction is open that commits an offset of this partition."""
+        """Return True if an open transaction commits an offset of this partition."""
         return any(place in offsets for offsets in self.pending.values())
 
 
 class Transactions:
-    """Knows all transactional ids. `log_of` finds a partition, `offsets_of` a group's offsets."""
+    """Holds all transactional ids. `log_of` returns a partition, `offsets_of` a group's offsets."""
 
     def __init__(
         self,
@@ -82,19 +82,19 @@ class Transactions:
         self._by_id: dict[str, Transactional] = {}
         self._by_producer: dict[int, Transactional] = {}
         self.marks_slow_until = 0.0
-        """Until then marks take up to seconds."""
+        """The time until which markers take up to seconds."""
         self.completed: list[Callable[[], None]] = []
-        """Told whenever all marks of a transaction are written."""
+        """Called whenever all markers of a transaction are written."""
 
     @property
     def open(self) -> list[str]:
-        """The ids that have something open."""
+        """Return the ids that have an open transaction."""
         return [
             name for name, it in self._by_id.items() if it.state in PREPARED or it.state is TransactionState.ONGOING
         ]
 
     def init(self, transactional_id: str, timeout_s: float) -> tuple[int, int, int]:
-        """InitProducerId: error, producer id, epoch. Whoever had the id is fenced."""
+        """InitProducerId: return error, producer id and epoch. The former producer with this id is fenced."""
         it = self._by_id.get(transactional_id)
         if it is None:
             it = self._by_id[transactional_id] = Transactional(producer=1_000 + len(self._by_id))
@@ -110,7 +110,7 @@ class Transactions:
         return NO_ERROR, it.producer, it.epoch
 
     def add(self, transactional_id: str, producer: int, epoch: int, places: set[Place], groups: set[str]) -> int:
-        """AddPartitionsToTxn or AddOffsetsToTxn: what the transaction will write to. Begins it, too."""
+        """AddPartitionsToTxn or AddOffsetsToTxn: add what the transaction will write to. This also begins it."""
         it = self._by_id.get(transactional_id)
         if it is None or it.producer != producer:
             return KafkaError.INVALID_PRODUCER_ID_MAPPING
@@ -128,7 +128,7 @@ class Transactions:
         return NO_ERROR
 
     def end(self, transactional_id: str, producer: int, epoch: int, *, commit: bool) -> int:
-        """EndTxn. The decision is durable when this answers; its marks are written after that."""
+        """EndTxn. The decision is durable when this answers. Its markers are written later."""
         it = self._by_id.get(transactional_id)
         if it is None or it.producer != producer:
             return KafkaError.INVALID_PRODUCER_ID_MAPPING
@@ -145,7 +145,7 @@ class Transactions:
         return KafkaError.INVALID_TXN_STATE
 
     def may_write(self, producer: int, epoch: int, place: Place) -> int:
-        """What a partition's leader checks before it appends to a transaction."""
+        """Return the error with which a partition's leader refuses to append to a transaction."""
         log = self._log_of(place)
         if epoch < log.epochs.get(producer, -1):
             return KafkaError.INVALID_PRODUCER_EPOCH
@@ -158,7 +158,7 @@ class Transactions:
         return NO_ERROR
 
     def may_commit_offsets(self, producer: int, epoch: int, group: str) -> int:
-        """The same for the partition of the offsets topic that has the group."""
+        """Return the same for the partition of the offsets topic that has the group."""
         it = self._by_producer[producer]
         if it.epoch != epoch:
             return KafkaError.INVALID_PRODUCER_EPOCH
@@ -189,7 +189,7 @@ class Transactions:
             self._complete(it, commit=commit)
 
     def _away(self, place: Place) -> float:
-        """For how long a partition has no leader yet."""
+        """Return for how long a partition still has no leader."""
         return max(0.0, self._log_of(place).away_until - self._kernel.now)
 
     def _mark(self, it: Transactional, place: Place, epoch: int, *, commit: bool) -> None:

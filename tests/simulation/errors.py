@@ -1,4 +1,4 @@
-"""The errors that simulated clients raise: confluent_kafka's own, with the flags that librdkafka gives them."""
+"""The errors that simulated clients raise: confluent_kafka's own, with the flags that librdkafka sets."""
 
 from typing import Final
 
@@ -18,10 +18,10 @@ FATAL: Final = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaE
 def error(
     code: int, reason: str = "", *, fatal: bool = False, retriable: bool = False, abort: bool = False
 ) -> KafkaError:
-    """An error as a client reports it."""
+    """Return an error as a client reports it."""
     return KafkaError(code, reason or None, fatal, retriable, abort)
 
 
 def timed_out(what: str, *, retriable: bool = True) -> KafkaException:
-    """A call that was not answered in its time."""
+    """Return the error of a call that was not answered in time."""
     return KafkaException(error(KafkaError._TIMED_OUT, f"{what}: timed out (simulated)", retriable=retriable))

@@ -1,4 +1,4 @@
-"""The experiments that are done on a real broker and in the model: by hand, and random ones by seed."""
+"""The experiments that are made on a real broker and in the model: by hand, and random ones by seed."""
 
 import random
 from typing import Any, Final
@@ -28,20 +28,20 @@ EXPERIMENTS: dict[str, Experiment] = {}
 
 
 def experiment(function: Experiment) -> Experiment:
-    """Put an experiment on the list."""
+    """Register an experiment."""
     EXPERIMENTS[function.__name__.replace("_", " ")] = function
     return function
 
 
 def producer(laboratory: Laboratory, name: str = "one", timeout_ms: int = 10_000) -> Any:
-    """A transactional producer that has its id."""
+    """Return a transactional producer that has its id."""
     made = laboratory.producer({"transactional.id": f"{laboratory.topic}-{name}", "transaction.timeout.ms": timeout_ms})
     made.init_transactions(CALL_S)
     return made
 
 
 def write(laboratory: Laboratory, it: Any, *values: bytes, partition: int = 0) -> int:
-    """Produce in the transaction that is open, and wait until it is there."""
+    """Produce in the open transaction, and wait until the records are there."""
     for value in values:
         it.produce(laboratory.topic, value, b"key", partition)
     left: int = it.flush(CALL_S)
@@ -49,13 +49,13 @@ def write(laboratory: Laboratory, it: Any, *values: bytes, partition: int = 0) -
 
 
 def log_ends(laboratory: Laboratory, partition: int = 0) -> tuple[int, int]:
-    """Both ends of a partition, once nothing is open on it."""
+    """Return both ends of a partition, once no transaction is open on it."""
     found: tuple[int, int] = eventually(laboratory, lambda: offsets(laboratory, partition), lambda it: it[0] == it[1])
     return found
 
 
 def a_committed_record_is_at(laboratory: Laboratory, it: Any, *values: bytes, partition: int = 0) -> None:
-    """A transaction that goes well."""
+    """Make a transaction that goes well."""
     it.begin_transaction()
     write(laboratory, it, *values, partition=partition)
     it.commit_transaction(CALL_S)
@@ -217,7 +217,7 @@ def calls_out_of_their_order_are_refused(laboratory: Laboratory) -> Any:
 
 
 def at(laboratory: Laboratory, offset: int, partition: int = 0, metadata: str = "owner") -> TopicPartition:
-    """An offset to commit."""
+    """Return an offset to commit."""
     return TopicPartition(laboratory.topic, partition, offset, metadata)
 
 
@@ -285,7 +285,7 @@ def a_static_member_that_was_replaced_cannot_commit(laboratory: Laboratory) -> A
     stale, owned, told = old.metadata, set(old.owned), len(other.told)
     new = Member(laboratory, "new", "name")
     poll_until(laboratory, lambda: len(new.owned) == 2, new, other)
-    # The others hear nothing of it, and it has the same partitions.
+    # The others hear nothing of it, and it keeps its partitions.
     seen: list[Any] = [new.owned == owned, len(other.told) - told]
     it = producer(laboratory)
     it.begin_transaction()
@@ -343,7 +343,7 @@ def shards_move_one_rebalance_after_they_were_given_up(laboratory: Laboratory) -
 
 
 def told(member: Member) -> list[tuple[str, int]]:
-    """What a member heard that meant something."""
+    """Return the messages of a member that are no routine."""
     return [it for it in member.told if it[1]]
 
 
@@ -357,7 +357,7 @@ def shards_that_a_static_member_owed_are_nobodys_until_the_next_rebalance(labora
     old = Member(laboratory, "old", "name")
     poll_until(laboratory, lambda: len(old.owned) == 4, old)
     new = Member(laboratory, "new")
-    # The old one is told to give up two; it does not hear of it, because it polls no more, and is started again.
+    # The old one has to give up two. It does not hear of it, because it polls no more and is started again.
     poll_for(laboratory, 2.0, new)
     again = Member(laboratory, "again", "name")
     poll_for(laboratory, 5.0, new, again)
@@ -384,7 +384,7 @@ def a_member_that_does_not_poll_loses_its_shards(laboratory: Laboratory) -> Any:
     it.begin_transaction()
     seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, 5)], stale, CALL_S))
     seen.append(outcome(it.abort_transaction, CALL_S))
-    # What it presents now names no member any more, but a generation still, so it does not pass.
+    # The name it presents is no member's any more, but its generation still counts, so it does not pass.
     it.begin_transaction()
     seen.append(outcome(it.send_offsets_to_transaction, [at(laboratory, 6)], member.metadata, CALL_S))
     seen.append(outcome(it.abort_transaction, CALL_S))
@@ -399,12 +399,12 @@ def a_member_that_does_not_poll_loses_its_shards(laboratory: Laboratory) -> Any:
 
 
 def expelled(laboratory: Laboratory, instance_id: str | None) -> Any:
-    """What a member is told that the group gives up while it owes an answer, and that is back when all is free."""
+    """The partitions that the group takes from a member that owes it an answer, and that is back when all are free."""
     member = Member(laboratory, "one", instance_id)
     poll_until(laboratory, lambda: len(member.owned) == 4, member)
     other = Member(laboratory, "other")
     poll_for(laboratory, 2.0, other)
-    # It is to give up two, and has not heard of it. All four become the other's.
+    # It has to give up two and has not heard of it. All four become the other's.
     former = member.consumer.memberid()
     laboratory.expel(former)
     seen: list[Any] = [poll_until(laboratory, lambda: len(other.owned) == 4, other), told(member)]
@@ -482,7 +482,7 @@ def partitions_are_assigned_and_taken_away_beside_the_group(laboratory: Laborato
 
 
 class Player:
-    """One of several producers in a random experiment; two of them share an id."""
+    """One of several producers in a random experiment. Two of them share an id."""
 
     def __init__(self, laboratory: Laboratory, name: str) -> None:
         self._laboratory, self._name = laboratory, name
@@ -494,7 +494,7 @@ class Player:
         )
 
     def play(self, move: str, number: int, metadata: Any) -> Any:
-        """Do one thing; return what came of it."""
+        """Make one move, and return its result."""
         it, topic = self._it, self._laboratory.topic
         match move:
             case "anew":
@@ -504,7 +504,7 @@ class Player:
                 return outcome(it.begin_transaction)
             case "produce":
                 said = outcome(it.produce, topic, b"%d" % number, b"key", number % 2)
-                # Where it was refused, whether a flush tells of a fatal error once more is luck.
+                # After a refusal it is luck whether a flush reports a fatal error once more.
                 return said, outcome(it.flush, CALL_S) if said is None else None
             case "offsets":
                 return outcome(it.send_offsets_to_transaction, [at(self._laboratory, number)], metadata, CALL_S)
@@ -518,7 +518,7 @@ MOVES: Final = ("anew", "begin", "begin", "produce", "produce", "produce", "offs
 
 
 def random_experiment(seed: int) -> Experiment:
-    """Moves of three producers, of which two have one id, with looks at what can be seen."""
+    """Random moves of three producers, two of which share an id, with looks at what is visible."""
 
     def experiment(laboratory: Laboratory) -> Any:
         randomness = random.Random(f"experiment {seed}")
@@ -530,7 +530,7 @@ def random_experiment(seed: int) -> Experiment:
             who, move = randomness.randrange(3), randomness.choice(MOVES)
             seen.append((who, move, players[who].play(move, number, metadata)))
             if move in {"anew", "commit", "abort"}:
-                # Marks are written after the answer.
+                # Markers are written after the answer.
                 seen.append(at_rest(laboratory, lambda: [offsets(laboratory, it) for it in (0, 1)]))
         for player in players:
             player.play("anew", 0, None)

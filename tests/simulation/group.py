@@ -1,6 +1,6 @@
-"""The coordinator of a consumer group of the classic protocol, and cooperative-sticky assignment.
+"""The coordinator of a consumer group of the classic protocol, with cooperative-sticky assignment.
 
-A member here is what the coordinator knows; the client's side is in `member`.
+A member here is what the coordinator knows of it. The client's side is in `member`.
 """
 
 import random
@@ -17,7 +17,7 @@ from tests.simulation.partition_log import Place
 
 
 class GroupState(StrEnum):
-    """As Kafka names them."""
+    """The states of a group, named as in Kafka."""
 
     EMPTY = "Empty"
     PREPARING = "PreparingRebalance"
@@ -27,20 +27,20 @@ class GroupState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a member says it owned, and in which generation that was."""
+    """The partitions that a member says it owned, and in which generation."""
 
     owned: frozenset[int]
     generation: int
 
 
 JoinAnswer = Callable[[int, int, str, Mapping[str, Claim] | None], None]
-"""Hears how a join ended: error, generation, member id, and for the leader who claims what."""
+"""Called when a join ends: error, generation, member id, and for the leader, which partitions each member claims."""
 SyncAnswer = Callable[[int, frozenset[int]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class GroupMetadata:
-    """What a transaction presents to the group."""
+    """The identity that a transaction presents to the group."""
 
     group: str
     generation: int
@@ -62,12 +62,12 @@ class Member:
     on_synced: SyncAnswer | None = None
     assigned: frozenset[int] = frozenset()
     beat: int = 0
-    """Counts signs of life; a session that saw none since it began to wait is over."""
+    """Counts signs of life. A session that saw none since its wait began is over."""
 
 
 @dataclass(slots=True)
 class JoinRequest:
-    """What a client sends to join."""
+    """The request of a client to join."""
 
     member_id: str
     client_id: str
@@ -89,11 +89,11 @@ class Group:
     transactions: Transactions
     offsets: GroupOffsets = field(default_factory=GroupOffsets)
     topic: str = ""
-    """What its members subscribe to."""
+    """The topics that its members subscribe to."""
     state: GroupState = GroupState.EMPTY
     generation: int = 0
     away_until: float = 0.0
-    """Until then the coordinator does not answer."""
+    """The time until which the coordinator does not answer."""
     _members: dict[str, Member] = field(default_factory=dict)
     _static: dict[str, str] = field(default_factory=dict)
     _leader: str = UNKNOWN
@@ -102,13 +102,13 @@ class Group:
 
     @property
     def members(self) -> list[tuple[str, frozenset[int]]]:
-        """Client ids and assignments, as describe_consumer_groups tells them."""
+        """Return client ids and assignments, as describe_consumer_groups does."""
         nothing: frozenset[int] = frozenset()
         is_stable = self.state is GroupState.STABLE
         return [(it.client_id, it.assigned if is_stable else nothing) for it in self._members.values()]
 
     def fail_over(self, seconds: float) -> None:
-        """Another broker becomes coordinator; sessions begin anew there, and a rebalance in progress begins again."""
+        """Make another broker coordinator. Sessions begin again there, and so does a rebalance in progress."""
         self.away_until = max(self.away_until, self.kernel.now + seconds)
 
         def back() -> None:
@@ -124,14 +124,14 @@ class Group:
         self.kernel.after(self.away_until - self.kernel.now, back)
 
     def give_up(self, client_id: str) -> None:
-        """Take a member for dead that lives."""
+        """Take a living member for dead."""
         for member in [it for it in self._members.values() if it.client_id == client_id]:
             self._remove(member.member_id)
 
     # What members ask.
 
     def join(self, request: JoinRequest, answer: JoinAnswer) -> None:
-        """JoinGroup: answered when the whole group has joined."""
+        """JoinGroup. It is answered when the whole group has joined."""
         member = self._members.get(request.member_id)
         if request.member_id and member is None:
             is_static = request.instance_id is not None and request.instance_id in self._static
@@ -156,7 +156,7 @@ class Group:
     def sync(
         self, member_id: str, generation: int, assignments: Mapping[str, frozenset[int]] | None, answer: SyncAnswer
     ) -> None:
-        """SyncGroup: answered when the leader's has come."""
+        """SyncGroup. It is answered when the leader's has come."""
         member = self._members.get(member_id)
         if member is None:
             answer(KafkaError.UNKNOWN_MEMBER_ID, frozenset())
@@ -179,7 +179,7 @@ class Group:
                         synced(NO_ERROR, other.assigned)
 
     def heartbeat(self, member_id: str, generation: int, instance_id: str | None) -> int:
-        """Heartbeat: whether the member has to do something."""
+        """Heartbeat: return the error that tells the member to do something."""
         code = self._validate(member_id, instance_id)
         if code != NO_ERROR:
             return code
@@ -196,7 +196,7 @@ class Group:
     def commit_in_transaction(
         self, producer: int, epoch: int, metadata: GroupMetadata, offsets: Mapping[Place, Offset]
     ) -> int:
-        """TxnOffsetCommit: the offsets are pending until the transaction's mark comes."""
+        """TxnOffsetCommit. The offsets are pending until the transaction's marker comes."""
         code = self.transactions.may_commit_offsets(producer, epoch, self.name)
         if code == NO_ERROR and (metadata.generation >= 0 or metadata.member_id or metadata.instance_id is not None):
             code = self._validate(metadata.member_id, metadata.instance_id)
@@ -207,7 +207,7 @@ class Group:
         return code
 
     def rebalance(self) -> None:
-        """Begin one, as if a member had asked for it."""
+        """Begin a rebalance, as if a member had asked for it."""
         if self._members and self.state is GroupState.STABLE:
             self._prepare()
 
@@ -226,7 +226,7 @@ class Group:
         )
 
     def _replace(self, old_id: str, member: Member, answer: JoinAnswer) -> None:
-        """A static member is back under another id; in a stable group nobody else hears of it."""
+        """Take back a static member under another id. In a stable group no other member hears of it."""
         old = self._members.pop(old_id)
         assert member.instance_id is not None
         self._static[member.instance_id] = member.member_id
@@ -319,10 +319,10 @@ class Group:
 def cooperative(
     claims: Mapping[str, Claim], partitions: Iterable[int], randomness: random.Random | None = None
 ) -> dict[str, frozenset[int]]:
-    """Share out partitions evenly, leaving them where they are as far as that goes.
+    """Assign partitions evenly, and leave them where they are as far as possible.
 
-    A partition that has to move is nobody's first: its owner gives it up and the group is rebalanced again. With
-    `randomness`, where each should go is drawn anew, so that more moves than has to.
+    A partition that has to move gets no owner at first: its owner gives it up, and the group rebalances again. With
+    `randomness`, the new owners are chosen at random, so more partitions move than must.
     """
     owners: dict[int, str] = {}
     for member_id, claim in claims.items():

@@ -1,8 +1,8 @@
-"""Virtual time, and tasks of which one runs at a time: the ground on which a simulation stands.
+"""Virtual time, and tasks of which only one runs at a time: the base of a simulation.
 
-A task is a thread, so that code that knows nothing of simulation can be suspended inside any call it makes. But only
-the thread that holds the baton runs; it gives the baton on where time has to pass, to whatever comes next. So the same
-seed gives the same run, and an hour of virtual time takes as long as what happens in it.
+A task is a thread, so that code that knows nothing of simulation can be suspended inside any call. Only the thread that
+holds the baton runs. When time has to pass, it gives the baton to whatever comes next. So the same seed gives the same
+run, and an hour of virtual time takes only as long as the events in it.
 """
 
 import heapq
@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Final
 
 BASE_MS: Final = 1_767_225_600_000
-"""What the clock on the wall says at the beginning: 2026-01-01T00:00:00Z."""
+"""The wall clock at the beginning: 2026-01-01T00:00:00Z."""
 
 
 class Crashed(BaseException):
-    """The process of this task was killed: nothing of it goes on. Not an Exception, so that nothing catches it."""
+    """The process of this task was killed. It is no Exception, so that no code of the process catches it."""
 
 
 class Task:
@@ -27,7 +27,7 @@ class Task:
         self.is_over = False
         self.baton = threading.Semaphore(0)
         self.ticket = 0
-        """Numbers its sleeps: an event for an earlier one wakes it no more."""
+        """Numbers the sleeps of this task. An event for an earlier sleep does not wake it."""
 
     def __lt__(self, other: object) -> bool:
         raise AssertionError("events of one moment are told apart by their number")
@@ -37,7 +37,7 @@ Doing = Callable[[], None]
 
 
 class Kernel:
-    """The queue of what happens, by virtual time."""
+    """The queue of events, by virtual time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -51,16 +51,16 @@ class Kernel:
 
     @property
     def now_ms(self) -> int:
-        """The time on the wall."""
+        """The wall clock."""
         return BASE_MS + int(self.now * 1_000)
 
     def after(self, seconds: float, doing: Doing) -> None:
-        """Do something later; it does not wait itself."""
+        """Do something later. The caller does not wait."""
         self._number += 1
         heapq.heappush(self._queue, (self.now + seconds, self._number, doing, None, 0))
 
     def spawn(self, name: str, body: Callable[[], None]) -> Task:
-        """Start a task: at this moment, as soon as the others let it."""
+        """Start a task now, as soon as the others let it."""
         task = Task(name)
 
         def run() -> None:
@@ -70,7 +70,7 @@ class Kernel:
                     body()
             except Crashed:
                 pass
-            except BaseException as error:  # noqa: BLE001  the simulation ends with it, in the main thread
+            except BaseException as error:  # noqa: BLE001  it ends the simulation, in the main thread
                 self._failed(error)
             finally:
                 task.is_over = True
@@ -115,7 +115,7 @@ class Kernel:
             raise self.failure
 
     def close(self) -> None:
-        """Kill every task and wait for its thread."""
+        """Kill every task, and wait for its thread."""
         self._is_closed = True
         for task in self._tasks:
             if not task.is_over:
@@ -132,14 +132,14 @@ class Kernel:
         heapq.heappush(self._queue, (self.now + seconds, self._number, None, task, task.ticket))
 
     def _pass_on(self, me: Task) -> None:
-        """Let things happen until it is this task's turn again."""
+        """Let events happen until it is this task's turn again."""
         next_one = self._next()
         if next_one is not me:
             next_one.baton.release()
             me.baton.acquire()
 
     def _leave(self) -> None:
-        """A task is over: the baton goes on without it."""
+        """Pass the baton on from a task that is over."""
         if not self._is_closed:
             self._next().baton.release()
 

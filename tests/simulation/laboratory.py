@@ -1,7 +1,7 @@
-"""One set of operation sequences for two Kafkas: confluent_kafka on a real broker, and the model of it.
+"""One set of operations for two Kafkas: confluent_kafka on a real broker, and the model of it.
 
-An experiment is a function of a Laboratory that makes calls and returns what it saw. Errors are seen by code and
-flags, records by value and offset; what depends on luck (ids of members, which partition goes where) is not looked at.
+An experiment is a function of a Laboratory that makes calls and returns what it saw. Errors are compared by code and
+flags, records by value and offset. Results of chance are left out: ids of members, and which partition goes where.
 """
 
 import random
@@ -37,7 +37,7 @@ LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # as above
 
 
 class Laboratory(Protocol):
-    """Makes clients; knows what time it is there. `topic` has PARTITIONS partitions, `group` is not used elsewhere."""
+    """Makes clients, and tells the time there. `topic` has PARTITIONS partitions; only the laboratory uses `group`."""
 
     topic: str
     group: str
@@ -49,10 +49,10 @@ class Laboratory(Protocol):
     def admin(self) -> Any: ...
 
     def ask(self, consumer: Any, partitions: list[TopicPartition], seconds: float) -> Any:
-        """Ask in the background what the consumer's group has committed; return a future."""
+        """Ask in the background for the committed offsets of the consumer's group, and return a future."""
 
     def expel(self, member_id: str) -> None:
-        """Have the group give up a member that lives, and that does not hear of it."""
+        """Make the group give up a living member without its knowledge."""
 
     def now(self) -> float: ...
 
@@ -63,10 +63,10 @@ Experiment = Callable[[Laboratory], Any]
 
 
 class RealLaboratory:
-    """confluent_kafka on a broker."""
+    """The laboratory with confluent_kafka on a broker."""
 
     def __init__(self, bootstrap: str) -> None:
-        # As the settings of workers: without a callback for errors, flush raises them.
+        # As in the settings of workers: without a callback for errors, flush raises them.
         self._bootstrap: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda _: None}
         self.topic = f"faithful-{uuid.uuid4().hex[:10]}"
         self.group = f"group-of-{self.topic}"
@@ -105,11 +105,11 @@ class RealLaboratory:
 
 
 class SimulatedLaboratory:
-    """The model."""
+    """The laboratory with the model."""
 
     def __init__(self, process: Process, broker: Broker, topic: str) -> None:
         self._process, self._broker = process, broker
-        self._admin = SimulatedAdmin(process, broker)  # held: a client that is let go of answers nothing any more
+        self._admin = SimulatedAdmin(process, broker)  # kept, because a client that is freed answers no more
         self.topic, self.group = topic, "group"
 
     def producer(self, conf: dict[str, Any]) -> Any:
@@ -135,17 +135,17 @@ class SimulatedLaboratory:
 
 
 def as_text(value: str) -> bytes:
-    """A string as Kafka's requests have them."""
+    """Return a string as Kafka's requests have it."""
     return struct.pack(">h", len(value)) + value.encode()
 
 
 def in_reality(bootstrap: str, experiment: Experiment) -> Any:
-    """Do an experiment on a broker."""
+    """Make an experiment on a broker."""
     return experiment(RealLaboratory(bootstrap))
 
 
 def in_simulation(experiment: Experiment, seed: int = 0) -> Any:
-    """Do an experiment in the model."""
+    """Make an experiment in the model."""
     kernel = Kernel()
     broker = Broker(kernel, random.Random(seed), {"topic": PARTITIONS})
     process = Process(kernel, "experiment", random.Random(seed))
@@ -165,7 +165,7 @@ def in_simulation(experiment: Experiment, seed: int = 0) -> Any:
 
 
 def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
-    """What a call returns, or which error it raises, with its flags."""
+    """Return the result of a call, or the error that it raises, with its flags."""
     try:
         return call(*arguments)
     except KafkaException as exception:
@@ -173,13 +173,13 @@ def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def described(error: KafkaError) -> str:
-    """An error by its name and flags."""
+    """Return an error by its name and flags."""
     flags = {"fatal": error.fatal(), "retriable": error.retriable(), "abort": error.txn_requires_abort()}
     return " ".join([error.name(), *(name for name, is_set in flags.items() if is_set)])
 
 
 def eventually(laboratory: Laboratory, question: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
-    """Ask until the answer is the one that is wanted, or for long enough; return the last answer."""
+    """Ask until the answer is the wanted one, or for long enough; return the last answer."""
     until = laboratory.now() + PATIENCE_S
     while not wanted(answer := question()) and laboratory.now() < until:
         laboratory.sleep(0.02)
@@ -187,7 +187,7 @@ def eventually(laboratory: Laboratory, question: Callable[[], Any], wanted: Call
 
 
 def at_rest(laboratory: Laboratory, question: Callable[[], Any], seconds: float = 0.3) -> Any:
-    """Ask until the answer has been the same for a while; return it."""
+    """Ask until the answer has been the same for a while, and return it."""
     answer, since = question(), laboratory.now()
     while laboratory.now() - since < seconds:
         laboratory.sleep(0.05)
@@ -197,7 +197,7 @@ def at_rest(laboratory: Laboratory, question: Callable[[], Any], seconds: float 
 
 
 def answered(laboratory: Laboratory, future: Any) -> Any:
-    """Wait for a future; return what it holds, or the error described."""
+    """Wait for a future, and return its result, or its error described."""
     until = laboratory.now() + PATIENCE_S
     while not future.done() and laboratory.now() < until:
         laboratory.sleep(0.005)
@@ -205,7 +205,7 @@ def answered(laboratory: Laboratory, future: Any) -> Any:
 
 
 def offsets(laboratory: Laboratory, partition: int) -> tuple[int, int]:
-    """The last stable offset and the high watermark of a partition."""
+    """Return the last stable offset and the high watermark of a partition."""
 
     def asked(level: IsolationLevel) -> int:
         place = TopicPartition(laboratory.topic, partition)
@@ -214,7 +214,7 @@ def offsets(laboratory: Laboratory, partition: int) -> tuple[int, int]:
             request = laboratory.admin().list_offsets({place: LATEST}, isolation_level=level, request_timeout=5.0)
             return answered(laboratory, *request.values())
 
-        # A topic that was just made may have no leader yet.
+        # A new topic may have no leader yet.
         offset: int = eventually(laboratory, answer, lambda it: not isinstance(it, str)).offset
         return offset
 
@@ -222,7 +222,7 @@ def offsets(laboratory: Laboratory, partition: int) -> tuple[int, int]:
 
 
 def committed(laboratory: Laboratory, partition: int, *, stable: bool = False) -> Any:
-    """What the group has committed for a partition: offset and metadata, or the error."""
+    """Return the group's committed offset and metadata for a partition, or the error."""
     asker = laboratory.consumer({"isolation.level": "read_committed" if stable else "read_uncommitted"})
     answer = answered(laboratory, laboratory.ask(asker, [TopicPartition(laboratory.topic, partition)], 1.0))
     asker.close()
@@ -234,7 +234,7 @@ def committed(laboratory: Laboratory, partition: int, *, stable: bool = False) -
 
 @contextmanager
 def reading(laboratory: Laboratory, *partitions: int, **conf: Any) -> Iterator[Any]:
-    """A reader of partitions from their beginning that tells their ends."""
+    """Return a reader of partitions from their beginning that reports their ends."""
     consumer = laboratory.consumer({"enable.partition.eof": True, "isolation.level": "read_committed", **conf})
     try:
         consumer.assign([TopicPartition(laboratory.topic, it, 0) for it in partitions])
@@ -244,7 +244,7 @@ def reading(laboratory: Laboratory, *partitions: int, **conf: Any) -> Iterator[A
 
 
 def read(laboratory: Laboratory, consumer: Any) -> tuple[list[tuple[int, bytes]], int]:
-    """Records (offset, value) up to the next end of a partition, and where that was."""
+    """Return the records (offset, value) up to the next end of a partition, and that end."""
     found: list[tuple[int, bytes]] = []
     until = laboratory.now() + PATIENCE_S
     while laboratory.now() < until:
@@ -262,7 +262,7 @@ def read(laboratory: Laboratory, consumer: Any) -> tuple[list[tuple[int, bytes]]
 
 
 def all_of(laboratory: Laboratory, partition: int) -> tuple[list[tuple[int, bytes]], int]:
-    """All that read_committed shows of a partition, and where it ends."""
+    """Return everything that read_committed shows of a partition, and its end."""
     with reading(laboratory, partition) as consumer:
         return read(laboratory, consumer)
 
@@ -275,7 +275,7 @@ MEMBER: Final[dict[str, Any]] = {
 
 
 class Member:
-    """A member of the group that takes what it is given, and notes what it is told."""
+    """A member of the group that accepts its assignments, and notes the callbacks."""
 
     def __init__(
         self, laboratory: Laboratory, client_id: str, instance_id: str | None = None, poll_ms: int = 60_000
@@ -310,23 +310,23 @@ class Member:
         self.owned -= {it.partition for it in partitions}
 
     def poll(self) -> str:
-        """Poll once; what it said, if that was an error."""
+        """Poll once, and return the error if there was one."""
         message = self.consumer.poll(0.02)
         return "" if message is None or message.error() is None else described(message.error())
 
     def close(self) -> None:
-        """Leave, or be gone for a while. What it has not heard yet comes first: see `Membership.leave`."""
+        """Leave, or be gone for a while. Events it has not heard yet come first: see `Membership.leave`."""
         poll_for(self._laboratory, 0.2, self)
         self.consumer.close()
 
     @property
     def metadata(self) -> Any:
-        """What fences a transaction."""
+        """Return the identity that fences a transaction."""
         return self.consumer.consumer_group_metadata()
 
 
 def poll_until(laboratory: Laboratory, condition: Callable[[], bool], *members: Member) -> bool:
-    """Poll members in turn until something holds."""
+    """Poll members in turn until a condition holds."""
     until = laboratory.now() + PATIENCE_S
     while not condition() and laboratory.now() < until:
         for member in members:

@@ -1,14 +1,13 @@
 """A client's side of the group: what librdkafka's own thread does between the polls of the application.
 
-It joins, sends heartbeats, takes assignments and finds out that it is no longer a member, all without the
-application, which hears of it in its next poll: `events` holds what the poll has to tell. After each of these it waits
-for the application to call incremental_assign or incremental_unassign, and joins no new rebalance before. As in
-librdkafka any such call will do, also one that the application makes for reasons of its own, before it has heard
-anything.
+It joins, sends heartbeats, takes assignments and finds out that it is no longer a member. The application hears of this
+in its next poll: `events` holds what the poll has to report. After each event the client waits for the application to
+call incremental_assign or incremental_unassign, and joins no new rebalance before. As in librdkafka any such call will
+do, even one that the application makes for other reasons, before it has heard anything.
 
-What is given up by the group while the client waits, or while it joins anyway, is no reason to tell the application
-that its partitions are lost. A static member then joins anew with them, under another id. (Of a dynamic one the broker
-wants the id that it gives to be said once more, and in that moment the partitions are lost.)
+If the group takes partitions away while the client waits, or while it joins anyway, the application is not told that
+they are lost. A static member then joins again with them, under another id. (A dynamic member has to repeat the id that
+the broker gives it, and at that moment the partitions are lost.)
 """
 
 from collections import deque
@@ -27,11 +26,11 @@ from tests.simulation.process import Process
 AGAIN_S: Final = 0.1
 AT_ONCE: Final = 0.5
 SHARES_OUT_S: Final = (0.0, 0.0, 0.01, 0.3)
-"""What the leader takes to share out: it asks for metadata first."""
+"""How long the leader takes to share out partitions: it asks for metadata first."""
 
 
 class What(StrEnum):
-    """What a poll tells the application."""
+    """The kinds of events that a poll reports to the application."""
 
     ASSIGNED = "assigned"
     REVOKED = "revoked"
@@ -41,7 +40,7 @@ class What(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GroupEvent:
-    """Something that the application has to hear."""
+    """An event that the application has to hear."""
 
     what: What
     partitions: frozenset[int] = frozenset()
@@ -49,7 +48,7 @@ class GroupEvent:
 
 
 class State(StrEnum):
-    """Of the client in the group."""
+    """The states of the client in the group."""
 
     OUT = "out"
     JOINING = "joining"
@@ -58,7 +57,7 @@ class State(StrEnum):
 
 
 class ClientMember:
-    """One consumer's membership."""
+    """The membership of one consumer."""
 
     def __init__(self, process: Process, broker: Broker, conf: Mapping[str, object], topic: str) -> None:
         self._process, self._broker = process, broker
@@ -80,9 +79,9 @@ class ClientMember:
         self.told: Callable[[], None] = lambda: None
         """Called when there is an event."""
         self._waits_for: What | None = None
-        """The application has to answer this."""
+        """The event that the application has to answer."""
         self._is_completing = False
-        """It has answered, and what it gave up is still being stopped."""
+        """True after the answer, while the partitions that it gave up are still being stopped."""
         self._joins_once_assigned = False
         self._added: frozenset[int] = frozenset()
         self._answered_at = process.kernel.now
@@ -97,11 +96,11 @@ class ClientMember:
 
     @property
     def metadata(self) -> GroupMetadata:
-        """What a transaction presents."""
+        """Return the identity that a transaction presents."""
         return GroupMetadata(self._group.name, self._generation, self.member_id, self._instance_id)
 
     def polled(self) -> None:
-        """The application polls."""
+        """Note that the application polls."""
         self._polled_at = self._process.kernel.now
         if self._poll_exceeded:
             self._poll_exceeded = False
@@ -109,7 +108,7 @@ class ClientMember:
                 self._join()
 
     def assigned(self) -> None:
-        """The application has called incremental_assign."""
+        """Note that the application has called incremental_assign."""
         if self._waits_for is What.ASSIGNED:
             self._waits_for = None
             if self._joins_once_assigned:
@@ -117,7 +116,7 @@ class ClientMember:
                 self._join()
 
     def unassigned(self) -> None:
-        """The application has called incremental_unassign."""
+        """Note that the application has called incremental_unassign."""
         if self._waits_for not in {What.REVOKED, What.LOST}:
             return
         is_lost, self._waits_for, self._is_completing = self._waits_for is What.LOST, None, True
@@ -133,7 +132,7 @@ class ClientMember:
             elif not self._poll_exceeded:
                 self._join()
 
-        # What was never fetched from needs no stopping.
+        # Partitions that were never fetched from need no stopping.
         if self._process.random.random() < AT_ONCE:
             completed()
         else:
@@ -141,11 +140,11 @@ class ClientMember:
 
     @property
     def _is_busy(self) -> bool:
-        """Whether it is in the middle of what the application has to answer."""
+        """Return True while the application has to answer an event."""
         return self._waits_for is not None or self._is_completing
 
     def leave(self) -> frozenset[int]:
-        """Leave for good; returns what was owned."""
+        """Leave for good, and return the partitions that were owned."""
         owned, self.owned = self.owned, frozenset()
         self._waits_for = None
         self._state = State.LEFT
@@ -155,7 +154,7 @@ class ClientMember:
         return owned
 
     def handled(self) -> None:
-        """The application has heard of the first event."""
+        """Note that the application has heard of the first event."""
         self.events.popleft()
 
     # In the background.
@@ -267,12 +266,12 @@ class ClientMember:
         self._tell(GroupEvent(What.ERROR, code=KafkaError.FENCED_INSTANCE_ID))
 
     def _lose(self) -> None:
-        """We are no member any more: what we owned is lost. Not said while the application has to answer something."""
+        """Lose all partitions: the client is no member any more. This waits while the application owes an answer."""
         if self._is_busy and not self._is_fenced:
             return
         self._attempt += 1
         self._state = State.OUT
-        # The generation stays, so that what the client presents names at least that: it would pass without.
+        # The generation stays, so that the client presents at least that: without it, it would pass.
         self._claimed_in = -1
         owned, self.owned = self.owned, frozenset()
         if owned:

@@ -1,6 +1,6 @@
-"""Ways to break the runtime on purpose, to see that the simulation finds what comes of it.
+"""Ways to break the runtime on purpose, to see that the simulation finds the consequences.
 
-Each takes one precaution away that the runtime's documentation calls necessary.
+Each takes away one precaution that the runtime's documentation calls necessary.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {}
 
 
 def mutation(function: Callable[[], Any]) -> Callable[[], Any]:
-    """Put a mutation on the list."""
+    """Register a mutation."""
     MUTATIONS[function.__name__.replace("_", " ")] = function
     return function
 
@@ -54,7 +54,7 @@ def state_is_read_before_it_is_settled() -> Any:
 
 @mutation
 def only_the_offsets_are_settled() -> Any:
-    """No look at the state topics' last stable offsets."""
+    """Nothing looks at the last stable offsets of the state topics."""
 
     def settle(self: Settlement, shards: Any) -> Waiting[Settled]:
         while True:
@@ -71,19 +71,19 @@ def only_the_offsets_are_settled() -> Any:
 
 @mutation
 def an_answer_without_an_offset_counts_as_one() -> Any:
-    """It comes, without an error, from brokers that are dying."""
+    """Such an answer comes, without an error, from dying brokers."""
     return patch.object(cluster, "told", lambda _, info: info)
 
 
 @mutation
 def a_restore_ends_at_the_first_end_that_is_told() -> Any:
-    """A new leader may tell one that is too early."""
+    """A new leader may return an offset that is too early."""
     return patch.object(Restore, "_is_read", lambda *_: True)
 
 
 @mutation
 def clients_are_let_go_of_while_they_are_asked() -> Any:
-    """By another load that met an error; the answer never comes, and is waited for as long as it takes."""
+    """Another load met an error. The answer never comes, and is waited for without end."""
     stack = ExitStack()
 
     def renew(self: Cluster) -> None:
@@ -112,7 +112,7 @@ def answers_are_waited_for_without_end() -> Any:
 
 @mutation
 def shards_are_not_claimed() -> Any:
-    """Whoever follows does not know whom to fence."""
+    """A follower does not know whom to fence."""
 
     def claim(*_: Any) -> Waiting[None]:
         yield from ()
@@ -132,7 +132,7 @@ def commits_name_no_member() -> Any:
 
 @mutation
 def the_member_id_is_not_compared() -> Any:
-    """What was folded as one member is committed as another."""
+    """Records folded as one member are committed as another."""
 
     def metadata(self: Membership) -> Any:
         return self.consumer.consumer_group_metadata()
@@ -142,8 +142,9 @@ def the_member_id_is_not_compared() -> Any:
 
 @mutation
 def the_member_id_is_noted_by_every_poll() -> Any:
-    """A static member whom the group gave up joins again in the background: its new name is noted before the callback
-    comes that takes its shards."""
+    """A static member whom the group gave up joins again in the background. Its new name is noted before the callback
+    comes that takes its shards.
+    """
     poll = Turns._poll
 
     def noted(self: Turns) -> Any:
@@ -156,13 +157,13 @@ def the_member_id_is_noted_by_every_poll() -> Any:
 
 @mutation
 def what_was_kept_under_another_name_is_folded_on() -> Any:
-    """Others may have folded it in between."""
+    """Another worker may have folded it in between."""
     return patch.object(Membership, "_kept_under_another_name", lambda _: [])
 
 
 @mutation
 def shards_that_are_revoked_are_folded_on() -> Any:
-    """The member stays one, only its shard is another's."""
+    """The member stays the same, only its shard is another's."""
 
     def init(self: Shards, *arguments: Any) -> None:
         made(self, *arguments)
@@ -174,13 +175,13 @@ def shards_that_are_revoked_are_folded_on() -> Any:
 
 @mutation
 def memory_is_kept_after_an_abort() -> Any:
-    """It is ahead of Kafka then."""
+    """It is then ahead of Kafka."""
     return patch.object(Shards, "reload", lambda *_: None)
 
 
 @mutation
 def a_commit_that_is_not_answered_counts_as_done() -> Any:
-    """It may have been refused."""
+    """The command may have been refused."""
     commit = Transaction.commit
 
     def hopeful(self: Transaction, offsets: Mapping[Place, int]) -> None:
@@ -196,7 +197,7 @@ def a_commit_that_is_not_answered_counts_as_done() -> Any:
 
 @mutation
 def records_of_a_shard_that_was_taken_are_folded() -> Any:
-    """They were polled before the callback that takes it, or left from the turn before."""
+    """They were polled before the callback that takes the shard, or left over from the turn before."""
     return patch.object(Shards, "has", lambda *_: True)
 
 
@@ -208,7 +209,7 @@ def shards_of_nobody_are_not_looked_for() -> Any:
 
 @mutation
 def a_record_that_breaks_a_rule_is_passed_over() -> Any:
-    """Its partition goes on as if it had been folded."""
+    """Its partition goes on as if the record had been folded."""
     fold = SimulatedFold.fold
 
     def tolerant(self: SimulatedFold, record: InputRecord) -> None:
@@ -223,18 +224,18 @@ def a_record_that_breaks_a_rule_is_passed_over() -> Any:
 
 @mutation
 def what_was_kept_is_forgotten_on_release() -> Any:
-    """Inputs of a WfRun in quarantine."""
+    """These are the inputs of a WfRun in quarantine."""
     return patch.object(ShardFold, "_decide_kept", lambda *_: None)
 
 
 @mutation
 def a_quarantine_keeps_nothing() -> Any:
-    """Its WfRun's inputs are gone."""
+    """The inputs of its WfRun are gone."""
     return patch.object(ShardFold, "_keep", lambda *_: None)
 
 
 @contextmanager
 def broken(name: str) -> Iterator[None]:
-    """The runtime without one of its precautions."""
+    """Return the runtime without one of its precautions."""
     with MUTATIONS[name]():
         yield

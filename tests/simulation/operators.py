@@ -1,5 +1,5 @@
-"""A bug in a rule that one WfRun meets, in every worker until they are started again with mended code; and the operator
-who sees partitions paused and does something about it, or nothing.
+"""A bug in a rule, and the operator. One WfRun meets the bug in every worker until they run mended code; the operator
+sees partitions paused, and does something about it or nothing.
 """
 
 import random
@@ -17,35 +17,36 @@ from processors.kafka.partitioner import partition_of
 from tests.simulation.kernel import BASE_MS
 
 BUG: Final = "this WfRun breaks it"
-"""What a rule says that breaks; other rules may break for other reasons, which pass by themselves."""
+"""The message of the broken rule. Other rules may raise for other reasons, which pass by themselves."""
 NAMED: Final = re.compile(r"^(?P<topic>\S+)\[(?P<partition>\d+)\]@(?P<offset>\d+), \w+ for (?P<about>\S+): ")
-"""How a pause names its record."""
+"""The form in which a pause names its record."""
 
 
 class Where(StrEnum):
-    """At what of its rule a WfRun breaks."""
+    """The moments at which the rule breaks."""
 
     FIRST = "first"
     """Before anything has happened."""
     MIDDLE = "middle"
-    """When things have happened that are not written yet."""
+    """When events have happened that are not written yet."""
     ROWS = "rows"
-    """When what came of a turn is written: no record can be blamed at once."""
+    """When a turn's outputs are written: at first no record can be blamed."""
 
 
 class Reaction(StrEnum):
-    """What the operator does."""
+    """The reactions of the operator."""
 
     QUARANTINE = "quarantine"
     SKIP = "skip"
     WAIT = "wait"
-    """For the mended workers."""
+    """Wait for the mended workers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Poison:
     """The bug. It strikes at the records of a WfRun that are posted from `at` on, in workers that began before
-    `mended_at`."""
+    `mended_at`.
+    """
 
     wf_run_id: str
     at: float
@@ -53,10 +54,10 @@ class Poison:
     where: Where
     reaction: Reaction
     hurry: bool = False
-    """The operator releases the WfRun before anything is mended: it breaks again, at the operator's command."""
+    """The operator releases the WfRun before anything is mended, so the rule breaks again at that command."""
 
     def strikes(self, key: bytes | None, timestamp_ms: int) -> bool:
-        """Whether a rule breaks at a record."""
+        """Return True if a rule breaks at a record."""
         return key == self.wf_run_id.encode() and timestamp_ms >= BASE_MS + self.at * 1_000
 
     def __str__(self) -> str:
@@ -65,7 +66,7 @@ class Poison:
 
 
 def poison_of(draw: random.Random, keys: Iterable[tuple[float, bytes]], seconds: float) -> Poison | None:
-    """A bug for one of the WfRuns that get these inputs (time, key)."""
+    """Return a bug for one of the WfRuns that get these inputs (time, key)."""
     times: dict[bytes, list[float]] = {}
     for at, key in keys:
         times.setdefault(key, []).append(at)
@@ -79,7 +80,7 @@ def poison_of(draw: random.Random, keys: Iterable[tuple[float, bytes]], seconds:
 
 
 class Operator:
-    """Looks at pauses, posts commands."""
+    """Looks at pauses, and posts commands."""
 
     def __init__(
         self,
@@ -89,7 +90,7 @@ class Operator:
         post: Callable[[tuple[str, int], bytes, bytes], None],
         time_ms_of: Callable[[str, int, int], int],
     ) -> None:
-        """`time_ms_of`: the time of the record of a topic, partition and offset."""
+        """`time_ms_of` returns the time of the record of a topic, partition and offset."""
         self._poison, self._partitions, self._codec, self._post = poison, partitions, codec, post
         self._time_ms_of = time_ms_of
         self.skipped: set[tuple[str, int, int]] = set()
@@ -99,19 +100,19 @@ class Operator:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing of what was begun is left to be ended."""
+        """Return True if everything that was begun has been ended."""
         return not self._is_quarantined
 
     def look(self, sentences: Iterable[tuple[int, str]], *, mended: bool) -> list[str]:
-        """See what is paused (partition, why), and act. `mended`: no worker has the bug any more.
+        """Look at what is paused (partition, reason), and act. `mended` is true when no worker has the bug any more.
 
-        Returns what is wrong with what the pauses say.
+        Returns everything that is wrong with what the pauses say.
         """
         wrong = []
         for partition, sentence in sentences:
             named = NAMED.match(sentence)
             if named is None or BUG not in sentence or named["topic"] == OPERATOR_COMMANDS:
-                continue  # it is being looked for, or not ours, or what this operator did in a hurry
+                continue  # being searched for, or not ours, or a hasty act of this operator
             self.pauses_seen += 1
             if named["about"] != self._poison.wf_run_id or int(named["partition"]) != partition:
                 wrong.append(f"a pause of partition {partition} names something else: {sentence}")
@@ -127,7 +128,7 @@ class Operator:
                 self._is_quarantined = True
                 self._send(QuarantineWfRun(self._poison.wf_run_id, "it breaks", self._name()))
             case Reaction.SKIP:
-                # Again for as long as it waits: a skip that came before the partition stood at the record has lapsed.
+                # Again while it waits: a skip that came before the partition stood at the record has lapsed.
                 self.skipped.add((topic, partition, offset))
                 time_ms = self._time_ms_of(topic, partition, offset)
                 self._send(SkipRecord(topic, partition, offset, time_ms, "it breaks", self._name()))

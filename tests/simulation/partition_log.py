@@ -1,4 +1,4 @@
-"""A partition as the broker keeps it: records and marks with offsets, high watermark and last stable offset."""
+"""A partition as the broker keeps it: records and markers with offsets, high watermark and last stable offset."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 @dataclass(slots=True)
 class Entry:
-    """A record, or a mark. `transaction`: the producer id of the transaction it is part of; None: of none."""
+    """A record or a marker. `transaction` is the producer id of its transaction, or None."""
 
     offset: int
     timestamp_ms: int
@@ -22,7 +22,7 @@ class Entry:
 
 
 class PartitionLog:
-    """Appends; tells what a reader may see."""
+    """A log that is appended to, and tells what a reader may see."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -32,21 +32,21 @@ class PartitionLog:
         self.epochs: dict[int, int] = {}
         """Producer id -> the latest epoch seen here."""
         self.readers: dict[int, Callable[[], None]] = {}
-        """Who waits for more, by an id of its own."""
+        """The readers that wait for more, by an id of their own."""
         self.low = 0
         self.away_until = 0.0
-        """Until then it has no leader."""
+        """The time until which it has no leader."""
         self.lags_until, self.lags_at = 0.0, 0
-        """Until then the leader, a new one, does not know that all before the end is replicated."""
+        """The time until which a new leader does not know that everything before the end is replicated."""
 
     @property
     def high(self) -> int:
-        """The high watermark. There is one broker that loses nothing: all that is appended is replicated."""
+        """The high watermark. There is one broker that loses nothing, so everything appended is replicated."""
         return len(self.entries)
 
     @property
     def last_stable(self) -> int:
-        """Before the first record of any open transaction."""
+        """The offset before the first record of any open transaction."""
         return min(self.open.values(), default=self.high)
 
     def append(
@@ -57,7 +57,7 @@ class PartitionLog:
         headers: Headers = (),
         transaction: int | None = None,
     ) -> int:
-        """Append a record; return its offset."""
+        """Append a record, and return its offset."""
         offset = self.high
         self.entries.append(Entry(offset, timestamp_ms, key, value, headers, transaction))
         if transaction is not None:
@@ -66,7 +66,7 @@ class PartitionLog:
         return offset
 
     def mark(self, timestamp_ms: int, transaction: int, *, commit: bool) -> None:
-        """End a transaction here. The mark is appended whether or not it has records here, as brokers do."""
+        """End a transaction here. Like a broker, append the marker even if the transaction has no records here."""
         first = self.open.pop(transaction, None)
         if first is not None and not commit:
             for entry in self.entries[first:]:
@@ -76,7 +76,7 @@ class PartitionLog:
         self._tell()
 
     def visible(self, offset: int, *, committed: bool = True) -> Entry | None:
-        """The first record at or after an offset that a reader sees; `committed`: under read_committed."""
+        """Return the first record from an offset on that a reader sees; with `committed`, under read_committed."""
         end = self.last_stable if committed else self.high
         for entry in self.entries[offset:end]:
             if not entry.is_mark and not (committed and entry.is_aborted):
@@ -84,7 +84,7 @@ class PartitionLog:
         return None
 
     def records(self) -> Iterator[Entry]:
-        """All that read_committed shows."""
+        """Return everything that read_committed shows."""
         for entry in self.entries[: self.last_stable]:
             if not entry.is_mark and not entry.is_aborted:
                 yield entry

@@ -1,7 +1,7 @@
-"""What happens in a simulation, by seed: what is posted when, and which faults strike. A plan can be made smaller.
+"""The plan of a simulation, by seed: what is posted when, and which faults strike. A plan can be made smaller.
 
-Faults lie in a list of their own, each with its time, and so do postings: without one of them the others stay as they
-are, only what the workers make of it changes.
+Faults and posts are lists of their own, each item with its time. Without one of them the others stay as they are, and
+only what the workers make of it changes.
 """
 
 import json
@@ -35,43 +35,43 @@ REQUESTS: Final = frozenset(
      "get_watermark_offsets", "list_topics", "abort_transaction"}
 )  # fmt: skip
 POISONED: Final = 0.3
-"""So many plans have a bug that only an operator, or mended code, gets past."""
+"""The share of plans with a bug that only an operator, or mended code, gets past."""
 SECONDS: Final = (0.05, 0.05, 0.2, 0.5, 0.5, 1.5, 3.0, 3.0, 7.0, 11.0, 16.0)
-"""Beyond the session time-out are the last three, beyond that of transactions the last two."""
+"""How long a fault lasts: the last three exceed the session time-out, the last two that of transactions."""
 
 
 class Happening(StrEnum):
-    """A fault that is not one call's."""
+    """A fault that does not strike at a single call."""
 
     KILL = "kill"
     TERM = "term"
-    """SIGTERM; its slot is started again."""
+    """SIGTERM; the slot is started again."""
     REMOVE = "remove"
     """SIGTERM for good."""
     ADD = "add"
     REPLACE = "replace"
     """The worker is stopped (SIGSTOP) for a time, and another takes its slot meanwhile."""
     CUT_OFF = "cut-off"
-    """The network brings nothing to the worker and nothing from it."""
+    """The network carries nothing to the worker and nothing from it."""
     REBALANCE = "rebalance"
     SHUFFLE = "shuffle"
     """A rebalance in which more shards move than must."""
     GIVE_UP = "give-up"
-    """The group takes a worker for dead that lives, and that may just be joining again."""
+    """The group takes a living worker for dead, perhaps just while it joins again."""
     LEADERS_GONE = "leaders-gone"
-    """A third of all partitions are without a leader for a time."""
+    """A third of all partitions have no leader for a time."""
     GROUP_MOVES = "group-moves"
-    """The group's coordinator goes to another broker."""
+    """The group's coordinator moves to another broker."""
     TRANSACTIONS_MOVE = "transactions-move"
     RULES_BREAK = "rules-break"
-    """For a time the worker has a bug: folds raise, and shards of it are paused. Then it is started again, mended."""
+    """For a time the worker has a bug: folds raise, and shards are paused. Then it is started again, mended."""
     SLOW_MARKS = "slow-marks"
-    """For a time the marks of transactions are written late."""
+    """For a time the markers of transactions are written late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something bad. `what`: a Strike waits for its call in the worker of the slot."""
+    """A fault. If `what` is a Strike, it waits for its call in the worker of the slot."""
 
     at: float
     slot: str
@@ -88,7 +88,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Records that are posted; `transaction_s`: in a transaction that is open so long."""
+    """Records that are posted. With `transaction_s` they are in a transaction that is open for so long."""
 
     at: float
     postings: tuple[Posting, ...]
@@ -102,7 +102,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a simulation is made of."""
+    """Everything that a simulation is made of."""
 
     seed: int
     seconds: float
@@ -112,10 +112,10 @@ class Plan:
     partitions: int = 4
     poison: Poison | None = None
     stuck_s: float = 400.0
-    """So long after the last fault all must be folded."""
+    """How long after the last fault everything must be folded."""
 
     def without(self, *, faults: Sequence[Fault] = (), posts: Sequence[Post] = ()) -> "Plan":
-        """The plan with less in it."""
+        """Return the plan with fewer faults or posts."""
         return replace(
             self,
             faults=tuple(it for it in self.faults if it not in faults),
@@ -130,7 +130,7 @@ class Plan:
 
 
 def plan_of(seed: int, faults: int = 60, seconds: float = 60.0, posts_a_second: float = 2.0) -> Plan:
-    """The plan that a seed stands for."""
+    """Return the plan of a seed."""
     randomness = random.Random(f"plan {seed}")
     slots = SLOTS[: randomness.choice((1, 2, 2, 3, 3, 4))]
     among = (*slots * 4, *SLOTS)
@@ -153,7 +153,7 @@ def plan_of(seed: int, faults: int = 60, seconds: float = 60.0, posts_a_second: 
 
 
 def poison_in(draw: random.Random, posts: Sequence[Post], seconds: float) -> Poison | None:
-    """A bug that one of the WfRuns of these posts meets."""
+    """Return a bug that one of the WfRuns of these posts meets."""
     postings = ((post.at, it) for post in posts if post.commit for it in post.postings)
     keys = ((at, it.key) for at, it in postings if it.topic == "external-events" and it.key is not None)
     return poison_of(draw, keys, seconds)
@@ -161,7 +161,7 @@ def poison_in(draw: random.Random, posts: Sequence[Post], seconds: float) -> Poi
 
 @cache
 def definitions() -> tuple[Posting, ...]:
-    """The WfSpecs of the fault harness; the one that goes round for ever goes round once."""
+    """Return the WfSpecs of the fault harness. The one with an endless loop goes round once."""
     found = []
     for command in definition_commands():
         ending = command

@@ -1,6 +1,6 @@
-"""A process as its Kafka and its operating system see it: calls that take time, and what can befall it in between.
+"""A process as its Kafka and its operating system see it: calls that take time, and faults that strike in between.
 
-Every blocking call of a client goes through `request` or `pause_point`; there a fault that waits for this process can
+Every blocking call of a client goes through `request` or `pause_point`. There a fault that waits for this process can
 strike: before the request leaves, while it is on its way, or after its answer has come.
 """
 
@@ -16,29 +16,29 @@ from tests.simulation.kernel import Crashed, Kernel, Task
 T = TypeVar("T")
 LATENCY_S: Final = (0.0002, 0.004)
 HANG_S: Final = 15.0
-"""After which the watchdog of a worker ends it."""
+"""The time after which the watchdog of a worker ends it."""
 
 
 class Kind(StrEnum):
-    """What can befall a call."""
+    """The ways in which a fault affects a call."""
 
     CRASH = "crash"
     STOP = "stop"
-    """SIGSTOP, then SIGCONT: nothing of the process moves, its heartbeats neither."""
+    """SIGSTOP, then SIGCONT: nothing in the process moves, not even its heartbeats."""
     STALL = "stall"
-    """Only the thread that calls stands still: heartbeats go on."""
+    """Only the calling thread stands still. Heartbeats go on."""
     LATE = "late"
-    """The request arrives after so many seconds, whether or not somebody waits for it still. After: the answer does."""
+    """The request arrives after so many seconds, even if nobody waits any more. With AFTER, the answer arrives late."""
     UNANSWERED = "unanswered"
-    """The request has its effect, its answer does not come."""
+    """The request has its effect, and its answer never comes."""
     REFUSED = "refused"
     """The request does not arrive."""
     HANG = "hang"
-    """The call never returns; the watchdog ends the process. A question that is not waited for is never answered."""
+    """The call never returns, and the watchdog ends the process. A question is never answered."""
 
 
 class Phase(StrEnum):
-    """When it befalls it."""
+    """The moments at which a fault strikes."""
 
     BEFORE = "before"
     SENT = "sent"
@@ -47,7 +47,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """A fault of one call: the `skip`-th that this process makes from now on, of this name ("": of any)."""
+    """A fault of one call: the `skip`-th call of this name that the process makes from now on ("" for any name)."""
 
     kind: Kind
     phase: Phase = Phase.BEFORE
@@ -57,7 +57,7 @@ class Strike:
 
 
 class Process:
-    """One start of a worker; or anything else that has clients."""
+    """One start of a worker, or of anything else that has clients."""
 
     def __init__(self, kernel: Kernel, name: str, randomness: random.Random) -> None:
         self.kernel, self.name, self.random = kernel, name, randomness
@@ -65,26 +65,26 @@ class Process:
         self.is_dead = False
         self.stopped_until = 0.0
         self.cut_off_until = 0.0
-        """Until then the network brings nothing of it anywhere, and nothing to it."""
+        """The time until which the network carries nothing from it and nothing to it."""
         self.rules_break_until = 0.0
-        """Until then a fold in it raises at some of the records, as a bug in a rule would."""
+        """The time until which its fold raises at some of the records, as a bug in a rule would."""
         self.breaks_at: Callable[[bytes | None, int], bool] = lambda *_: False
-        """Whether its code has a bug that a record (key, time) meets; for good, other than the above."""
+        """True if its code has a bug that a record (key, time) meets; for good, unlike the above."""
         self.breaks_where = ""
         self.calls = 0
         self.last_call = ""
         self.struck: Callable[[Strike, str], None] = lambda *_: None
-        """Told of each fault when it strikes, with the call that it strikes."""
+        """Called with each fault that strikes, and with its call."""
         self._strikes: list[tuple[Strike, int]] = []
         self._late_writes: list[float] = []
         self._late_answers: list[float] = []
 
     def start(self, body: Callable[[], None]) -> None:
-        """Let it run."""
+        """Let the process run."""
         self.task = self.kernel.spawn(self.name, body)
 
     def kill(self) -> None:
-        """SIGKILL: what it has sent arrives, nothing else."""
+        """SIGKILL: what it has sent arrives, and nothing else does."""
         self.is_dead = True
         if self.task is not None:
             self.kernel.crash(self.task)
@@ -98,17 +98,17 @@ class Process:
         self._strikes.append((strike, strike.skip))
 
     def disarm(self) -> None:
-        """No fault waits any more."""
+        """Drop all faults that wait."""
         self._strikes.clear()
 
     # What its background threads do.
 
     def latency(self) -> float:
-        """How long a message is on its way."""
+        """Return how long a message is on its way."""
         return self.random.uniform(*LATENCY_S)
 
     def later(self, seconds: float, doing: Callable[[], None]) -> None:
-        """Do something in the background, if it lives then and is not stopped."""
+        """Do something in the background later, if the process then lives and is not stopped."""
 
         def do() -> None:
             if self.is_dead:
@@ -121,7 +121,7 @@ class Process:
         self.kernel.after(seconds, do)
 
     def send(self, doing: Callable[[], None], *, late_s: float = 0.0, away_until: float = 0.0) -> float:
-        """Send a request; `doing` is what it does when it arrives. Returns after how many seconds it does."""
+        """Send a request. `doing` is its effect when it arrives. Return the seconds until then."""
         now = self.kernel.now
         seconds = max(self.cut_off_until, away_until, now) - now + late_s + self.latency()
         self.kernel.after(seconds, doing)
@@ -133,17 +133,17 @@ class Process:
         self.later(cut_off + self.latency() + late_s, doing)
 
     def write_delay(self) -> float:
-        """How late the next request of a producer's background arrives."""
+        """Return how late the next request of a producer's background thread arrives."""
         return self._late_writes.pop() if self._late_writes else 0.0
 
     def answer_delay(self) -> float:
-        """How late the answer to the next request of a producer's background comes."""
+        """Return how late the answer to the next request of a producer's background thread comes."""
         return self._late_answers.pop() if self._late_answers else 0.0
 
     # What its main thread does.
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass; as long as it takes, if it is stopped meanwhile. Raises Crashed."""
+        """Let time pass; longer if the process is stopped meanwhile. Raises Crashed."""
         assert self.task is not None
         if self.is_dead:
             raise Crashed
@@ -152,7 +152,7 @@ class Process:
             self.kernel.sleep(self.task, self.stopped_until - self.kernel.now)
 
     def wait(self, seconds: float) -> None:
-        """As `sleep`, but `wake` ends it."""
+        """Do as `sleep`, but `wake` ends it."""
         self.sleep(seconds)
 
     def wake(self) -> None:
@@ -161,7 +161,7 @@ class Process:
             self.kernel.wake(self.task)
 
     def pause_point(self, name: str) -> Kind | None:
-        """A call that asks nobody, or does not wait for the answer. Returns what struck it. Raises Crashed."""
+        """Make a call that asks nobody, or does not wait. Return the fault that struck it. Raises Crashed."""
         strike = self._next_strike(name)
         if strike is not None:
             self._befall(strike)
@@ -171,7 +171,7 @@ class Process:
         return None
 
     def asks(self, name: str) -> Kind | None:
-        """As a pause point; but the answer is not waited for, so what concerns it does not concern the caller."""
+        """Do as `pause_point` for a question that is not waited for: faults of its answer do not concern the caller."""
         strike = self._next_strike(name)
         if strike is not None and strike.kind is not Kind.HANG:
             self._befall(strike)
@@ -182,7 +182,7 @@ class Process:
     def request(
         self, name: str, doing: Callable[[], T], seconds: float, away_until: Callable[[], float] = lambda: 0.0
     ) -> T:
-        """Make a request and wait for its answer. Raises KafkaException when that takes longer than `seconds`."""
+        """Make a request, and wait for its answer. Raises KafkaException if that takes longer than `seconds`."""
         strike = self._next_strike(name)
         late_s, is_answered = 0.0, True
         if strike is not None:
@@ -210,7 +210,7 @@ class Process:
         return result
 
     def background(self, name: str) -> float:
-        """A request that the client makes by itself. Returns how much later than others it arrives."""
+        """Make a request that the client makes by itself. Return how much later than others it arrives."""
         strike = self._next_strike(name, only_by_name=True)
         match strike:
             case Strike(Kind.LATE, seconds=seconds):

@@ -26,7 +26,7 @@ FENCED: Final = frozenset({KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUC
 
 
 class State(StrEnum):
-    """Of the client's transaction."""
+    """The states of the client's transaction."""
 
     NEW = "new"
     READY = "ready"
@@ -52,10 +52,10 @@ class SimulatedProducer:
         self._is_sending = False
         self._announced: set[Place] = set()
         self._is_known = False
-        """Whether the coordinator has heard of the transaction."""
+        """True once the coordinator has heard of the transaction."""
         self._is_waiting = False
         self._is_untold = False
-        """Whether the background met a fatal error that no call has raised yet."""
+        """True if the background thread met a fatal error that no call has raised yet."""
 
     def init_transactions(self, timeout: float) -> None:
         if self._state is not State.NEW:
@@ -176,7 +176,7 @@ class SimulatedProducer:
     # In the background.
 
     def _send(self) -> None:
-        """One round: what has gathered since the last."""
+        """Send one round: everything that has come since the last."""
         queue, self._queue = self._queue, []
         if not queue or self._state in {State.FATAL, State.ABORTABLE}:
             self._is_sending = False
@@ -275,7 +275,7 @@ class SimulatedProducer:
             self._again(until, name)
 
     def _failed(self, code: int) -> None:
-        """Note an error of the transaction, as the next call will raise it."""
+        """Note an error of the transaction, which the next call raises."""
         if self._state is State.FATAL:
             return
         if code in FENCED or code == KafkaError.INVALID_PRODUCER_ID_MAPPING:

@@ -1,9 +1,11 @@
-"""The verdict where operators had a hand in it: a paused partition passes over nothing, what a quarantine kept is
-decided once it is released, and the state is that of a run in which nothing broke.
+"""The verdict on runs in which operators acted.
 
-Inputs have one outcome each, apart from operators' commands and the notes (InputKept) of what is kept. The whole log is
-what deciding anew gives, byte for byte; and what deciding gives in the same order without any operator leaves the same
-rows, but for what counts the events of the log.
+A paused partition passes over nothing, inputs that a quarantine kept are decided after its release, and the state is
+that of a run in which nothing broke.
+
+Each input has one outcome, apart from operators' commands and the notes (InputKept) of what is kept. The whole log is
+what deciding again gives, byte for byte. Deciding in the same order without any operator leaves the same rows, except
+for the fields that count the events of the log.
 """
 
 from collections import Counter, defaultdict
@@ -39,7 +41,7 @@ FOLDED: Final = ("wf-commands", "external-events", "task-reports", OPERATOR_COMM
 def findings_with_operators(
     tape: Tape, log: list[Entry], codec: Codec, skipped: set[tuple[str, int, int]]
 ) -> Iterator[Finding]:
-    """All that is wrong beside what holds for every log. `skipped`: what an operator asked to be passed over."""
+    """Yield everything that is wrong beyond what holds for every log. `skipped` are the records an operator skipped."""
     inputs = {address: record for topic in FOLDED for address, record in tape.of(topic)}
     yield from check_outcomes(tape, log, inputs, skipped)
     if rows := tape.last_values(KEPT_INPUTS):
@@ -49,14 +51,14 @@ def findings_with_operators(
 
 
 def is_decision(entry: Entry) -> bool:
-    """Whether an entry is what the rules make of an input."""
+    """Return True if the rules made an entry of an input."""
     return entry.name not in OF_OPERATORS and entry.cause.topic != OPERATOR_COMMANDS
 
 
 def check_outcomes(
     tape: Tape, log: list[Entry], inputs: dict[RecordAddress, TapeRecord], skipped: set[tuple[str, int, int]]
 ) -> Iterator[Finding]:
-    """Each input is decided once, or it is one that an operator had skipped."""
+    """Expect that each input is decided once, or that an operator had it skipped."""
     outcomes: Counter[RecordAddress] = Counter()
     passed = {entry.cause for entry in log if entry.name == "RecordSkipped"}
     kept = Counter(entry.cause for entry in log if entry.name == "InputKept")
@@ -92,17 +94,17 @@ def check_outcomes(
 
 
 class Again:
-    """Decides the inputs of a partition anew: with the operators' commands, and without."""
+    """Decides the inputs of a partition again, with the operators' commands and without."""
 
     def __init__(self, tape: Tape, codec: Codec, partition: int, inputs: dict[RecordAddress, TapeRecord]) -> None:
         self._tape, self._codec, self._partition, self._inputs = tape, codec, partition, inputs
 
     def check(self, log: list[Entry]) -> Iterator[Finding]:
-        """Compare. `log`: of this partition."""
+        """Compare. `log` is that of this partition."""
         try:
             decided = [it for it in self._decided(first_of_each(log)) if it.topic == LOG]
             unbroken = self._decided(first_of_each(filter(is_decision, log)))
-        except Exception as error:  # noqa: BLE001  whatever it is, the finding is that it cannot be decided again
+        except Exception as error:  # noqa: BLE001  whatever is raised: the finding is that it cannot be decided again
             yield Finding(Kind.DECIDED, f"partition {self._partition} cannot be decided again: {error!r}")
             return
         for number in range(max(len(decided), len(log))):
@@ -120,7 +122,7 @@ class Again:
                     yield Finding(Kind.STATE, f"{differs}: not the row of a run in which nothing broke")
 
     def _decided(self, order: Iterable[Entry]) -> list[OutputRecord]:
-        """All that comes of the inputs of these entries."""
+        """Return all outputs of the inputs of these entries."""
         view = RecordedDefinitions(self._codec, self._tape)
         shard = ShardFolds(self._tape.partitions, self._codec, view).create(self._partition)
         outputs: list[OutputRecord] = []
@@ -137,7 +139,7 @@ class Again:
 
 
 def first_of_each(log: Iterable[Entry]) -> Iterator[Entry]:
-    """The first entry of each cause."""
+    """Return the first entry of each cause."""
     seen = set()
     for entry in log:
         if entry.cause not in seen:
@@ -146,13 +148,13 @@ def first_of_each(log: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def last_values(outputs: list[OutputRecord], topic: str) -> dict[bytes, Any]:
-    """What compaction leaves of a topic."""
+    """Return what compaction leaves of a topic."""
     rows = {it.key or b"": it.value for it in outputs if it.topic == topic}
     return {key: without_counts(decode(value)) for key, value in rows.items() if value is not None}
 
 
 def without_counts(value: Any) -> Any:
-    """A row without what depends on how many entries the log has."""
+    """Return a row without the fields that depend on how many entries the log has."""
     match value:
         case dict():
             return {key: without_counts(item) for key, item in value.items() if key not in COUNTS}

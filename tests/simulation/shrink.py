@@ -1,4 +1,4 @@
-"""Makes a plan that fails smaller, as long as it fails in the same way: first without faults, then without inputs."""
+"""Makes a failing plan smaller as long as it fails in the same way: first without faults, then without inputs."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -12,8 +12,9 @@ Simulate = Callable[[Plan], Result]
 
 
 def shrunk(result: Result, run: Simulate = simulate, attempts: int = 300) -> Result:
-    """Return a result that fails as this one does, of a plan out of which nothing can be left; or after so many
-    attempts."""
+    """Return a result that fails as this one does, with a plan from which nothing can be left out; or the best after
+    so many attempts.
+    """
     left = attempts
     how = manner(result)
 
@@ -24,7 +25,7 @@ def shrunk(result: Result, run: Simulate = simulate, attempts: int = 300) -> Res
         return smaller if manner(smaller) == how else None
 
     def without(current: Result, items: Sequence[T], drop: Callable[[Plan, Sequence[T]], Plan]) -> Result:
-        """Leave out ever smaller chunks."""
+        """Leave out smaller and smaller chunks."""
         kept, size = list(items), max(1, len(items) // 2)
         while left > 0:
             start = 0
@@ -48,6 +49,6 @@ def shrunk(result: Result, run: Simulate = simulate, attempts: int = 300) -> Res
 
 
 def manner(result: Result) -> str:
-    """In which way it failed: what is left of the problem without names and numbers."""
+    """Return how it failed: the problem without names and numbers."""
     kinds = re.findall(r"\b(lost|doubled|out of order|from nowhere|seq|state|decided|task|timer):", result.problem)
     return kinds[0] if kinds else re.sub(r"^\w+ ended with", "ended with", result.problem).split(":")[0]

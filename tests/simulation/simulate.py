@@ -13,7 +13,7 @@ from tests.simulation.world import Figures, WentWrong, World, world_of
 
 @dataclass
 class Result:
-    """What came of a plan. `problem`: what went wrong, empty if nothing did."""
+    """The result of a plan. `problem` says what went wrong; it is empty if nothing did."""
 
     plan: Plan
     problem: str
@@ -22,9 +22,9 @@ class Result:
 
 
 def simulate(plan: Plan, clients_class: type[Clients] = Clients) -> Result:
-    """Run a plan and judge what came of it."""
+    """Run a plan, and judge the result."""
     silence()
-    # Not collected while it runs: what is cleared away makes calls, and they would come at another moment every time.
+    # No garbage collection while it runs: freed objects make calls, and these would come at another moment every time.
     with GARBAGE.left_alone(), world_of(plan, clients_class) as world:
         problem = _problem(world)
         return Result(plan, problem, world.figures, world.history)

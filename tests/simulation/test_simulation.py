@@ -1,6 +1,6 @@
 """Rules of the runtime under faults at any call, and of the simulation itself.
 
-`make simulate` runs many more seeds; what such a run finds is kept here by its seed or as a plan.
+`make simulate` runs many more seeds. What such a run finds is kept here, by its seed or as a plan.
 """
 
 import gc
@@ -25,7 +25,7 @@ from tests.simulation.world import Figures
 
 SEEDS = range(1, 17)
 SEEDS_OF_AN_ATTACK = range(1, 31)
-"""Two in five of each are to the point, or more: that none of so many is, is as good as impossible."""
+"""The number of plans per mutation. Two in five or more hit, so it is practically impossible that none does."""
 
 
 @pytest.fixture(autouse=True)
@@ -50,13 +50,13 @@ def test_a_seed_gives_the_same_run_each_time() -> None:
 
 
 def small_plan(*faults: Fault, slots: tuple[str, ...] = ("a", "c")) -> Plan:
-    """One shard, inputs of a seed, and these faults."""
+    """Return a plan with one shard, inputs of a seed, and these faults."""
     posts = tuple(post for post in plan_of(1).posts[1:] if post.at < 20.0)
     return Plan(1, 30.0, slots, faults, (Post(0.0, definitions()), *posts), partitions=1)
 
 
 def struck(kind: Kind, call: str, phase: Phase = Phase.BEFORE) -> tuple[Fault, Fault]:
-    """The same for both workers: who of them owns the shard is the group's affair."""
+    """Return the same plan for both workers: the group decides which of them owns the shard."""
     return Fault(5.0, "a", Strike(kind, phase, 0.0, call)), Fault(5.0, "c", Strike(kind, phase, 0.0, call))
 
 
@@ -87,8 +87,9 @@ def test_an_attack_finds_its_precaution_missing_by_some_seed_and_else_nothing(pr
 
 
 def owner_sleeps_at(call: str, seconds: float) -> Plan:
-    """Whoever owns the shard is stopped there in its turn for longer than its session, and wakes up believing that it
-    still owns it."""
+    """The owner of the shard is stopped there in its turn for longer than its session, and wakes up believing that it
+    still owns it.
+    """
     asleep = Strike(Kind.STOP, Phase.BEFORE, seconds, call)
     return small_plan(Fault(5.0, "a", asleep), Fault(5.0, "c", asleep))
 
@@ -108,7 +109,7 @@ def test_without_the_groups_fence_both_commit() -> None:
 
 
 def static_owner_dies_owing_a_rebalance() -> Plan:
-    """Another worker comes; the owner of all shards does not poll, so it hears too late that it is to give up some."""
+    """Another worker comes. The owner of all shards does not poll, so it hears too late that it has to give up some."""
     asleep = Strike(Kind.STALL, Phase.BEFORE, 5.0, "poll")
     faults = (Fault(5.0, "b", asleep), Fault(5.1, "c", Happening.ADD), Fault(9.0, "b", Happening.KILL))
     return replace(small_plan(*faults, slots=("b",)), partitions=4)
@@ -122,7 +123,7 @@ def test_a_static_worker_that_dies_owing_a_rebalance_leaves_no_shard_to_nobody()
 
 def test_a_plan_that_fails_is_made_smaller_until_nothing_can_be_left_out() -> None:
     def run(plan: Plan) -> Result:
-        """Fails with a certain two of the faults, whatever else is in it."""
+        """Fail with a certain pair of faults, whatever else is in the plan."""
         both = {Happening.KILL, Happening.ADD} <= {fault.what for fault in plan.faults}
         return Result(plan, "stuck: both" if both else "", Figures())
 

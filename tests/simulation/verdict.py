@@ -1,4 +1,4 @@
-"""The verdict on a simulation: that of the fault harness, computed from the same topics, and the group's offsets."""
+"""The verdict on a simulation: that of the fault harness on the same topics, and a check of the group's offsets."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from tests.simulation.world import World, the_codec
 
 
 def findings_of(world: World) -> list[Finding]:
-    """Everything that is wrong with what the topics show."""
+    """Return everything that is wrong with the topics."""
     tape = world.tape()
     log = list(entries(tape))
     blocks = blocks_of(log)
@@ -39,7 +39,7 @@ def findings_of(world: World) -> list[Finding]:
 
 
 def check_group(world: World) -> Iterator[Finding]:
-    """The group's offsets are never ahead of what is folded, and none is before what a transaction made of it."""
+    """Expect that the group's offsets are never ahead of what is folded, and never before what a transaction set."""
     offsets = world.broker.group(world.topics.group).offsets
     if offsets.pending:
         yield Finding(Kind.STATE, f"offsets are pending at the end: {offsets.pending}")

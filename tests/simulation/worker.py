@@ -1,4 +1,4 @@
-"""A worker on a simulated process: all of the runtime but the event loop's thread switches, with the real fold."""
+"""A worker on a simulated process: the whole runtime without the event loop's thread switches, with the real fold."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -41,20 +41,20 @@ from tests.simulation.producer import SimulatedProducer
 T = TypeVar("T")
 TICK_S: Final = 1e-6
 FOLD_S: Final = (0.0, 0.0, 0.0005, 0.002, 0.002, 0.01, 0.1)
-"""What the fold of a record may take."""
+"""The seconds that the fold of a record may take."""
 READING_LOOKS: Final = (0, 1, 3, 30)
-"""So many turns a definition command may be read before it can be folded."""
+"""How many turns a definition command may be read before it can be folded."""
 
 
 class SimulatedClock(Clock):
-    """A process's view of virtual time. Its clock on the wall may be wrong by `skew_ms`."""
+    """A process's view of virtual time. Its wall clock may be wrong by `skew_ms`."""
 
     def __init__(self, process: Process, skew_ms: int) -> None:
         self._process, self._skew_ms = process, skew_ms
         self._ticks = 0.0
 
     def monotonic(self) -> float:
-        # Asking takes time, so that who waits for a time without doing anything else sees it come.
+        # Asking takes time, so that a loop that only waits for a time sees it come.
         self._ticks += TICK_S
         return self._process.kernel.now + self._ticks
 
@@ -67,7 +67,7 @@ class SimulatedClock(Clock):
 
 
 class PausePoints(Steps):
-    """Every step of the runtime is a place where a fault may strike."""
+    """Makes every step of the runtime a place where a fault may strike."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -77,11 +77,11 @@ class PausePoints(Steps):
 
 
 class RuleBroke(Exception):
-    """What a bug in a rule would raise."""
+    """The exception that a bug in a rule raises."""
 
 
 class Readers(Executor):
-    """Decides at once what is asked for, and says so only when it was asked some times more."""
+    """Decides at once when asked, and says so only after it was asked a few more times."""
 
     def __init__(self) -> None:
         self._looks = cycle(READING_LOOKS)
@@ -93,7 +93,7 @@ class Readers(Executor):
 
 
 class Reading(Future[T]):
-    """An outcome that is there, and seen only after some looks."""
+    """An outcome that is there, and that is seen only after some looks."""
 
     def __init__(self, looks: int) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Reading(Future[T]):
 
 
 class SimulatedFold(ShardFold):
-    """The fold itself; it takes time, and breaks while its process is to have a bug."""
+    """The real fold. It takes time, and raises while its process has a bug."""
 
     def __init__(self, process: Process, *parts: Any) -> None:
         super().__init__(*parts)
@@ -151,7 +151,7 @@ class OneThread(Runtime):
         return call(*arguments)
 
     async def live(self) -> None:
-        """From start to end, without Faust."""
+        """Run from start to end, without Faust."""
         await Runtime._run.fun(self)  # the decorator keeps it there
 
 
@@ -198,16 +198,16 @@ class SimulatedWorker:
 
     @property
     def shards(self) -> tuple[int, ...]:
-        """Those that it folds."""
+        """The shards that it folds."""
         return self.readiness.snapshot.shards
 
     @property
     def is_paused(self) -> bool:
-        """Whether a shard of it stands at a record that broke a rule."""
+        """Return True if one of its shards stands at a record that broke a rule."""
         return bool(self.readiness.snapshot.paused)
 
     def run(self) -> None:
-        """Be the body of the process's task."""
+        """Run as the body of the process's task."""
         loop = asyncio.new_event_loop()
         loop.set_exception_handler(lambda *_: None)
         try:
@@ -223,7 +223,7 @@ class SimulatedWorker:
 
 
 def silence() -> None:
-    """Let the runtime log nothing: a simulation logs by itself."""
+    """Silence the logs of the runtime: a simulation logs by itself."""
     structlog.configure(processors=[_drop], cache_logger_on_first_use=False)
 
 

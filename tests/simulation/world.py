@@ -1,4 +1,4 @@
-"""A simulation: a broker, workers, producers and task workers, and what befalls them, until all inputs are folded."""
+"""A simulation: a broker, workers, producers, task workers and faults, until all inputs are folded."""
 
 import random
 from collections import Counter
@@ -32,7 +32,7 @@ from tests.simulation.quarantine import KEPT_INPUTS
 from tests.simulation.worker import SimulatedWorker
 
 ALLOWED_ENDS: Final = (Fenced, TurnCannotCommit)
-"""Why a worker may end by itself: what it was started with is not its any more, or Kafka was away too long."""
+"""Reasons for which a worker may end by itself: it lost what it was started with, or Kafka was away too long."""
 QUIET_S: Final = 6.0
 STEP_S: Final = 0.5
 INPUTS: Final = ("wf-commands", "external-events", "task-reports", OPERATOR_COMMANDS)
@@ -45,20 +45,20 @@ class WentWrong(Exception):
 
 @lru_cache
 def the_codec() -> Codec:
-    """Compiling the schemas takes longer than a simulation."""
+    """Return the codec. Compiling the schemas takes longer than a simulation."""
     return Codec.load()
 
 
 @lru_cache
 def the_settings(partitions: int) -> tuple[Settings, Topics]:
-    """Of the simulated installation."""
+    """Return the settings of the simulated installation."""
     settings = Settings.load(None, {}, {"bootstrap.servers": "simulated:9092"}, prefix="", partitions=partitions)
     return settings, settings.topics()
 
 
 @dataclass
 class SlotState:
-    """A slot of the deployment: whether a worker should run in it, and which does."""
+    """A slot of the deployment: whether a worker should run in it, and which one does."""
 
     name: str
     wanted: bool = False
@@ -68,7 +68,7 @@ class SlotState:
 
 @dataclass
 class Figures:
-    """What a simulation was made of."""
+    """The numbers of a simulation."""
 
     struck: Counter[str] = field(default_factory=Counter)
     starts: int = 0
@@ -136,11 +136,11 @@ class World:
         self.kernel.close()
 
     def say(self, what: str) -> None:
-        """Note what happens, for people."""
+        """Note an event, for people."""
         self.history.append(f"{self.kernel.now:9.4f} {what}")
 
     def tape(self) -> Tape:
-        """What the topics show."""
+        """Return what the topics show, as a tape."""
         topics: dict[str, dict[int, list[TapeRecord]]] = {}
         for topic in (*TOPICS, OPERATOR_COMMANDS, KEPT_INPUTS):
             if topic in self.broker.topics:
@@ -186,7 +186,7 @@ class World:
             self._start_again(slot)
 
     def _start_again(self, slot: SlotState) -> None:
-        """What a supervisor does."""
+        """Do what a supervisor does."""
         slot.worker = None
         self.kernel.after(self._random.choice((0.2, 1.0, 3.0, 8.0)), lambda: self._keep(slot))
 
@@ -254,14 +254,14 @@ class World:
         self._look_after_the_dead()
 
     def _give_up(self, worker: SimulatedWorker) -> None:
-        """In the middle of a rebalance, as often as not."""
+        """Strike in the middle of a rebalance, as often as not."""
         if self._random.random() < 0.5:
             self._group.rebalance()
         after = self._random.choice((0.0, 0.1, 0.5, 1.0))
         self.kernel.after(after, lambda: self._group.give_up(worker.client_id))
 
     def _start_mended(self, worker: SimulatedWorker) -> None:
-        """What is paused goes on in another process."""
+        """Start a worker again: what is paused goes on in another process."""
         if worker.is_paused:
             worker.stop()
 
@@ -278,7 +278,7 @@ class World:
         return self.broker.group(self.topics.group)
 
     def _heal(self) -> None:
-        """No fault strikes any more, and the workers that should run do."""
+        """Let no more faults strike, and start the workers that should run."""
         self._healing = True
         self.say("healed")
         for worker in self._all_workers:
@@ -308,7 +308,7 @@ class World:
         log.mark(self.kernel.now_ms, transaction, commit=commit)
 
     def _work_on_tasks(self) -> None:
-        """Task workers: read what is requested, report after a while; not always, and sometimes twice."""
+        """Run the task workers: read requests and report after a while; not always, and sometimes twice."""
         self._look_after_the_dead()
         for number in range(self.plan.partitions):
             place = "task-requests", number
@@ -349,7 +349,7 @@ class World:
         return self.broker.log((topic, partition)).entries[offset].timestamp_ms
 
     def _look_at_pauses(self) -> None:
-        """What operators see of workers is not always the latest."""
+        """Return what operators see of workers, which is not always the latest."""
         assert self.operator is not None
         assert self.plan.poison is not None
         is_mended = self.kernel.now >= self.plan.poison.mended_at
@@ -382,7 +382,7 @@ class World:
         return True
 
     def _workers(self) -> Iterator[SimulatedWorker]:
-        """All that live, zombies included: they may own shards until they hear that their slot is another's."""
+        """Return all living workers, also zombies: they may own shards until they hear that others have their slots."""
         return (worker for worker in self._all_workers if not worker.process.is_dead)
 
     def _input_logs(self) -> Iterator[Any]:
@@ -391,7 +391,7 @@ class World:
                 yield self.broker.log((topic, number))
 
     def _unfolded(self) -> list[str]:
-        """Inputs that the state does not know yet."""
+        """Return the inputs that the state does not have yet."""
         positions: dict[tuple[str, int], int] = {}
         for number in range(self.plan.partitions):
             log = self.broker.log(("fold-positions", number))
@@ -422,7 +422,7 @@ class World:
 
 @contextmanager
 def world_of(plan: Plan, clients_class: type[Clients] = Clients) -> Iterator[World]:
-    """A world that is closed at the end."""
+    """Yield a world that is closed at the end."""
     world = World(plan, clients_class)
     try:
         yield world
