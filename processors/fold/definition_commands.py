@@ -1,10 +1,10 @@
-"""The fold of `definition-commands`: which definitions are accepted, on the log and on `definitions`.
+"""The fold of `definition-commands`: decides which definitions are accepted, for the log and for `definitions`.
 
-One partition of it, so definitions have one order; the owner of shard 0 folds it in the same transactions.
+The topic has one partition, so definitions have one order. The owner of shard 0 folds it in the same transactions.
 
-To read a WfSpec may take half a second, in which nothing else of the worker would be folded. So a command that is dear
-is decided ahead of its fold, by an executor, and the runtime gives it to a turn when that is done. What it comes to is
-the same: these definitions change by the commands of this fold alone, and none of them is folded in between.
+Reading a WfSpec may take half a second, in which the worker would fold nothing else. So an executor decides a dear
+command ahead of its fold, and the runtime gives the command to a turn when that is done. The outcome is the same: only
+the commands of this fold change these definitions, and none of them is folded in between.
 """
 
 from concurrent.futures import Executor, Future
@@ -20,25 +20,28 @@ from processors.core.wf_spec.registration import Outcome, decide_definition
 from processors.fold.outputs import OutputRecord
 
 DEAR: Final = (PutWfSpec, DeleteDefinition)
-"""Commands that read WfSpecs: their own, or those that may name what is deleted."""
+"""Commands that read WfSpecs: the one that they bring, or those that may name the definition that they delete."""
 NO_CAUSE: Final = Cause(DEFINITION_COMMANDS, 0, 0, None, 0)
-"""Of an outcome that was found ahead: at which position of `definitions` it will be folded is not known yet."""
+"""Cause of an outcome that was found ahead. The position of `definitions` at which it will be folded is not known yet.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """The outcome of the command at an offset, there or on its way."""
+    """The outcome of the command at an offset, decided or being decided."""
 
     offset: int
     outcome: Future[tuple[Outcome, list[Definition]]]
 
 
-# (rule definitions-have-one-order)
 class DefinitionFold:
-    """All accepted definitions, as the next command finds them: ahead of `definitions` by the turn in progress."""
+    """All accepted definitions as the next command finds them, in one order (rule definitions-have-one-order).
+
+    They are ahead of `definitions` by the turn in progress.
+    """
 
     def __init__(self, codec: Codec, task_queues: frozenset[str], ahead: Executor | None = None) -> None:
-        """`ahead` decides what is dear before it is folded; without it that is done when it is folded."""
+        """`ahead` decides dear commands before they are folded; without it they are decided when they are folded."""
         self._codec = codec
         self._executor = ahead
         self._ahead: Ahead | None = None
@@ -51,9 +54,9 @@ class DefinitionFold:
         self._definitions.apply(definition)
 
     def can_be_folded(self, offset: int, command: DefinitionCommand, *, is_next: bool) -> bool:
-        """Say whether the fold of a command will not hold up what else is to be folded.
+        """Return True if folding a command now will not hold up other records.
 
-        `is_next`: all before it are folded. Then a dear one begins to be decided.
+        `is_next`: all commands before it are folded. If it is dear, it then begins to be decided.
         """
         if self._executor is None or not isinstance(command, DEAR):
             return True
@@ -64,7 +67,7 @@ class DefinitionFold:
         return False
 
     def fold(self, command: DefinitionCommand, cause: Cause) -> list[OutputRecord]:
-        """The outcome on `definition-events`, and the definitions that are new or deleted."""
+        """Return the outcome for `definition-events`, and the definitions that are new or deleted."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead.offset == cause.offset:
             outcome, definitions = ahead.outcome.result()

@@ -1,10 +1,10 @@
-"""What a worker knows of the definitions: all of the compacted topic `definitions`, up to a position.
+"""The definitions that a worker knows: all of the compacted topic `definitions`, up to a position.
 
-Shared by the folds of a worker. The runtime feeds it between turns, so that one position holds during a turn.
+The folds of a worker share it. The runtime feeds it between turns, so one position holds during a turn.
 
-A WfSpec may take a tenth of a second to read, in which nothing would be folded. So an executor reads one that comes,
-and the position moves past it when that is done; of those that are there at the start it reads the newest versions
-first of all. Any other is read when a fold asks for it.
+A WfSpec may take a tenth of a second to read, and nothing would be folded meanwhile. So an executor reads a WfSpec that
+comes, and the position moves past it when that is done. At the start it reads the newest version of each first. Any
+other version is read when a fold asks for it.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from processors.core.wf_spec.definitions import Definitions
 
 
 class BrokenDefinition(HalterError):
-    """A record of `definitions` is none. Only the engine writes there: find out who else did."""
+    """A record of `definitions` is no Definition. Only the engine writes there, so find out who else did."""
 
 
 class DefinitionsView:
     """The definitions at `position`, the next offset of `definitions` to read."""
 
     def __init__(self, codec: Codec, ahead: Executor | None = None) -> None:
-        """`ahead` reads WfSpecs before a fold asks for them."""
+        """`ahead` is the executor that reads WfSpecs before a fold asks for them."""
         self._codec = codec
         self._executor = ahead
         self._reading: tuple[bytes, Future[Definitions]] | None = None
@@ -35,7 +35,7 @@ class DefinitionsView:
         self.position = 0
 
     def is_read(self, value: bytes | None) -> bool:
-        """Say whether the next record can be applied so that no fold has to read it; else begin to read it."""
+        """Return True if the next record can be applied so that no fold has to read it. Otherwise begin to read it."""
         if self._executor is None or value is None:
             return True
         if self._reading is None or self._reading[0] != value:
@@ -46,7 +46,7 @@ class DefinitionsView:
         return self._reading[1].done()
 
     def read_newest(self) -> None:
-        """Begin to read the newest version of each WfSpec that there is."""
+        """Begin to read the newest version of each WfSpec."""
         if self._executor is not None:
             known = self._definitions.copy()
             names = {definition.name for definition in known.all() if definition.document is not None}
@@ -54,18 +54,20 @@ class DefinitionsView:
             self._read_next(known, newest)
 
     def _read_next(self, known: Definitions, newest: Sequence[WfSpecId]) -> None:
-        """One after the other, each as a task of its own: a worker that is told to stop does not wait for all."""
+        """Read them one after the other. Each is a task of its own, so a worker that is told to stop does not wait for
+        all.
+        """
         if self._executor is not None and newest:
             with suppress(RuntimeError):  # the process ends
                 self._executor.submit(self._read_one, known, newest)
 
     def _read_one(self, known: Definitions, newest: Sequence[WfSpecId]) -> None:
-        with suppress(Exception):  # the fold that asks for it meets it too, and says so
+        with suppress(Exception):  # the fold that asks for it meets the error too, and reports it
             self._definitions.learn(newest[0], known.wf_spec(newest[0]))
         self._read_next(known, newest[1:])
 
     def apply(self, key: bytes, value: bytes | None, next_position: int) -> None:
-        """Take one record. Raises BrokenDefinition for one that is none."""
+        """Take one record. Raises BrokenDefinition if it is no Definition."""
         if value is not None:
             definition = self._codec.decode(value)
             if not isinstance(definition, Definition):
@@ -80,28 +82,31 @@ class DefinitionsView:
         self.position = next_position
 
     def wf_spec(self, wf_spec_id: WfSpecId) -> WfSpec:
-        """A registered version, deleted or not."""
+        """Return a registered version, deleted or not."""
         return self._definitions.wf_spec(wf_spec_id)
 
     def latest_wf_spec(self, name: str, major: int | None = None, revision: int | None = None) -> WfSpecId | None:
-        """The newest version that is not deleted."""
+        """Return the newest version that is not deleted."""
         return self._definitions.latest_wf_spec(name, major, revision)
 
     def task_def(self, name: str) -> Definition | None:
-        """The TaskDef of this name, deleted or not: WfRuns keep theirs."""
+        """Return the TaskDef of this name, deleted or not: WfRuns keep theirs."""
         return self._definitions.task_def(name)
 
     def external_event_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
-        """The ExternalEventDef of this name, deleted or not: the revision that a WfSpec binds, or the newest."""
+        """Return the ExternalEventDef of this name, deleted or not: the revision that a WfSpec binds, or the newest."""
         return self._definitions.external_event_def(name, bound_by)
 
     def workflow_event_def(self, name: str) -> Definition | None:
-        """The WorkflowEventDef of this name, deleted or not."""
+        """Return the WorkflowEventDef of this name, deleted or not."""
         return self._definitions.workflow_event_def(name)
 
 
 def read_alone(definition: Definition) -> Definitions:
-    """Read a WfSpec: alone among definitions, where it is found without being read again. Raises UnreadableWfSpec."""
+    """Read a WfSpec into definitions of its own, from which it can be taken without being read again.
+
+    Raises UnreadableWfSpec.
+    """
     alone = Definitions()
     alone.apply(definition)
     alone.wf_spec(WfSpecId(definition.name, definition.major, definition.revision))

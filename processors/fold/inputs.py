@@ -1,7 +1,7 @@
-"""What makes a record of an input topic a command, or a dead letter. Pure: no Kafka, no clock, no state.
+"""Turns records of input topics into commands or dead letters. Pure: no Kafka, no clock, no state.
 
-Everything that is wrong with a record by itself is found here, before any rule of the core sees it; what a rule
-has against a command is a `Rejected` event instead. A dead letter keeps key, value and headers byte for byte.
+A record that is wrong by itself is found here, before any rule of the core sees it. A command that a rule refuses
+becomes a `Rejected` event instead. A dead letter keeps key, value and headers byte for byte.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,28 +30,30 @@ from processors.core.records.values import OversizedValue, UnfitValue
 from processors.kafka.partitioner import partition_of
 
 VALUE_BYTES_MAX: Final = 256 * 1024
-"""The largest value that an input record may have."""
+"""Size limit of the value of an input record."""
 
 COMMAND_ID_LENGTH_MAX: Final = 256
-"""Characters of a `command_id`: it stands in the cause of every event that the command brings about."""
+"""Most characters of a `command_id`. It stands in the cause of every event that the command brings about."""
 
 OPERATOR_LENGTH_MAX: Final = 256
-"""Characters of an `operator`."""
+"""Most characters of an `operator`."""
 
 REASON_LENGTH_MAX: Final = 1_000
-"""Characters of a `reason` that an operator gives: rows repeat it."""
+"""Most characters of a `reason` that an operator gives. Rows repeat it."""
 
 TIME_MS_MAX: Final = 253_402_300_799_999
-"""The latest time that an input record may have: the end of the year 9999. Deadlines a thousand years on still fit."""
+"""The latest time that an input record may have: the end of the year 9999. A deadline a thousand years later still
+fits.
+"""
 
 DEAD_LETTER_BYTES_MAX: Final = 2 * 1024 * 1024
-"""The largest record that is kept whole on `dead-letters`: above whatever an input takes uncompressed."""
+"""Size of the largest record that is kept whole on `dead-letters`. It is more than an input takes uncompressed."""
 
 DEAD_LETTER_BYTES_KEPT: Final = 256 * 1024
-"""How much of key and value is kept of a larger one."""
+"""Bytes of the key and of the value that are kept of a larger record."""
 
 HEADER_PREFIX: Final = "halter."
-"""Begins the names of the headers that a dead letter gets, beside those its record had."""
+"""Begins the names of the headers that a dead letter gets, besides those that its record had."""
 
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 
@@ -59,41 +61,41 @@ Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 class InputRecord(NamedTuple):
     """A record as it came from Kafka. `topic` is without the prefix of the installation.
 
-    A NamedTuple, as `OutputRecord` is: one is made for every record that is read.
+    A NamedTuple, as `OutputRecord` is, because one is made for every record that is read.
     """
 
     topic: str
     partition: int
     offset: int
     timestamp_ms: int
-    """LogAppendTime: the broker's clock, which is the only one there is."""
+    """LogAppendTime, the broker's clock. The engine has no other."""
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
-    """A header without a value has an empty one here."""
+    """Names and values; a header without a value has an empty one here."""
 
 
 class DeadLetterReason(StrEnum):
-    """Why a record could not be taken."""
+    """The reason why a record could not be taken."""
 
     NO_VALUE = "NO_VALUE"
-    """A tombstone; only tables have those."""
+    """A tombstone. Only compacted topics of rows have those."""
     TOO_LARGE = "TOO_LARGE"
     WRONG_TIME = "WRONG_TIME"
-    """Not the broker's clock: the topic was made with CreateTime, and a producer has dated the record."""
+    """The time is not the broker's: the topic was made with CreateTime, and a producer has dated the record."""
     EMPTY_KEY = "EMPTY_KEY"
     UNDECODABLE = "UNDECODABLE"
     UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
     WRONG_RECORD = "WRONG_RECORD"
-    """Another topic's record."""
+    """The record belongs on another topic."""
     KEY_MISMATCH = "KEY_MISMATCH"
-    """The key is not what the record is about."""
+    """The key is not the id or name that the record is about."""
     WRONG_PARTITION = "WRONG_PARTITION"
-    """The producer partitions otherwise than murmur2."""
+    """The producer does not partition by murmur2."""
     QUARANTINE_FULL = "QUARANTINE_FULL"
-    """Its WfRun is in quarantine, and as much is kept for it as may be."""
+    """Its WfRun is in quarantine, and as many inputs are kept for it as may be."""
     SKIPPED = "SKIPPED"
-    """An operator had it passed over."""
+    """An operator had it skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,28 +111,28 @@ InputCommand: TypeAlias = Command | DefinitionCommand | OperatorCommand
 
 @dataclass(frozen=True, slots=True)
 class InputTopic:
-    """What an input topic takes."""
+    """The records that an input topic takes, and their keys."""
 
     records: frozenset[str]
     key_is: str
     key_of: Callable[[Any], str]
-    """From a record to its key, as text."""
+    """Returns the key of a record, as text."""
     co_partitioned: bool
-    """False: it has one partition."""
+    """True if the topic has as many partitions as there are shards; otherwise it has one."""
 
 
 def names(*records: type) -> frozenset[str]:
-    """Names of the schemas of these classes."""
+    """Return the names of the schemas of these classes."""
     return frozenset(record.__name__ for record in records)
 
 
 def partition_key(partition: int) -> str:
-    """The key of what is about a whole partition. No id of a WfRun has a slash, so none is the same."""
+    """Return the key of records that are about a whole partition. It has a slash, so it is no WfRun's id."""
     return f"partition/{partition}"
 
 
 def operator_key(command: OperatorCommand) -> str:
-    """A WfRun's id, or the key of the partition in which a record is to be skipped."""
+    """Return a WfRun's id, or the key of the partition in which a record is to be skipped."""
     return partition_key(command.partition) if isinstance(command, SkipRecord) else command.wf_run_id
 
 
@@ -160,12 +162,12 @@ _TOPIC_OF: Final[Mapping[type, str]] = {
 
 
 def topic_of(command: InputCommand) -> str:
-    """The input topic that takes a command, without the prefix of the installation."""
+    """Return the input topic that takes a command, without the prefix of the installation."""
     return _TOPIC_OF[type(command)]
 
 
 def key_of(command: InputCommand) -> str:
-    """The key of the record that carries a command."""
+    """Return the key of the record that carries a command."""
     return INPUT_TOPICS[topic_of(command)].key_of(command)
 
 
@@ -178,11 +180,11 @@ _BOUNDED: Final[Mapping[type, tuple[tuple[str, int], ...]]] = {
     command: tuple((it.name, _LENGTHS[it.name]) for it in fields(command) if it.name in _LENGTHS)
     for command in get_args(InputCommand)
 }
-"""The texts of a command that engine and operators repeat, and how many characters each may have."""
+"""Command -> its texts that the engine repeats, with the most characters that each may have."""
 
 
 def too_long(command: InputCommand) -> str | None:
-    """A sentence about a text of a command that has too many characters; None if there is none."""
+    """Return a sentence about a text of a command that has too many characters; None if there is none."""
     for name, most in _BOUNDED[type(command)]:
         text = getattr(command, name)
         if text is not None and len(text) > most:
@@ -191,9 +193,10 @@ def too_long(command: InputCommand) -> str | None:
 
 
 def check_command(command: object, codec: Codec) -> None:
-    """Raises UnfitValue for what `read_input` would not take, and for what it would take for something else.
+    """Check a command before it is sent. Raises UnfitValue.
 
-    Asked before a command is sent; how large it is as bytes is seen when there are some.
+    The fold's `read_input` would not take such a command, or would take it for another. Its size is checked when it is
+    encoded.
     """
     kind = type(command)
     if kind not in _BOUNDED:
@@ -207,13 +210,11 @@ def check_command(command: object, codec: Codec) -> None:
         raise UnfitValue(topic.key_is, (), "expected the key of a record, found an empty text")
 
 
-# (rule unreadable-input-is-dead-letter)
 def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputCommand | DeadLetter:
-    """Return the command that a record holds, or why it holds none. Raises nothing, whatever its bytes are.
+    """Return the command that a record holds, or a dead letter with the reason (rule unreadable-input-is-dead-letter).
 
-    (With a Schema Registry that does not answer, RegistryUnavailable: that is not the record's fault.)
-
-    `partitions`: how many shards there are, which is the number of partitions of every co-partitioned topic.
+    Raises nothing, whatever the bytes are; except RegistryUnavailable, if a Schema Registry does not answer. That is
+    not the record's fault. `partitions` is the number of shards, and of partitions of every co-partitioned topic.
     """
     topic = INPUT_TOPICS[record.topic]
     value = record.value
@@ -231,7 +232,7 @@ def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputComma
     if not record.key:
         return DeadLetter(DeadLetterReason.EMPTY_KEY, f"expected {topic.key_is} as the key of the record, found no key")
     try:
-        # By its name first: what does not belong here is not decoded at all.
+        # The name comes first: a record that does not belong here is not decoded at all.
         name = codec.record_name(value)
         if name not in topic.records:
             return DeadLetter(
@@ -254,7 +255,7 @@ def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputComma
             f"'{shortened(record.key.decode(errors='backslashreplace'))}'",
         )
     if isinstance(command, SkipRecord):
-        # Its producer chooses the partition: the one of the record to skip.
+        # Its producer chooses the partition, which is that of the record to skip.
         if record.partition != command.partition:
             return DeadLetter(
                 DeadLetterReason.WRONG_PARTITION,
@@ -273,13 +274,13 @@ def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputComma
 
 
 def shortened(text: str) -> str:
-    """A text for a sentence."""
+    """Return a text as it stands in a sentence: at most 80 characters."""
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterRecord:
-    """What goes to `dead-letters`: the record as it was, and headers that say where it was and why it is there."""
+    """A record of `dead-letters`: the record as it was, with headers that say where it was and why it is here."""
 
     key: bytes | None
     value: bytes | None
@@ -287,10 +288,10 @@ class DeadLetterRecord:
 
 
 def dead_letter_record(record: InputRecord, dead_letter: DeadLetter) -> DeadLetterRecord:
-    """Return a record of `dead-letters`: key, value and headers untouched, with headers of ours added.
+    """Return a record of `dead-letters`: key, value and headers untouched, and headers of ours added.
 
-    Compressed, a record may come in that no topic takes back. Of such a one the first bytes are kept, and size and
-    SHA-256 of the whole stand in headers: it is still in the input topic, until its retention ends.
+    A record may come in compressed that is too large for any topic. Then its first bytes are kept, and headers have the
+    size and SHA-256 of the whole. The whole is in the input topic until its retention ends.
     """
     added = {
         "topic": record.topic,

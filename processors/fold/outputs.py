@@ -1,4 +1,4 @@
-"""What a fold hands out: records for topics, by the topics' logical names. Knows nothing of Kafka or Avro."""
+"""The records that a fold hands out, by the names of their topics without the prefix. Knows neither Kafka nor Avro."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,11 +7,11 @@ from processors.core.records.errors import HalterError
 
 
 class OutputTooLarge(HalterError):
-    """A fold made a record that no topic takes. The bounds of the core are there to prevent it: a bug of ours."""
+    """A fold made a record that is too large for any topic. It is a bug: the limits of the core should prevent it."""
 
 
 class OutputRecord(NamedTuple):
-    """One record to write. `topic` is without the prefix; the partition is always said, never left to a client.
+    """One record to write. `topic` is without the prefix. The partition is always given, never left to a client.
 
     `value` is None for a tombstone. A NamedTuple, because an interrupt makes about ten of these and a frozen dataclass
     takes three times as long to make.
@@ -23,13 +23,14 @@ class OutputRecord(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     timestamp_ms: int | None = None
-    """Of the record, where it tells when something happened, so that it is found by time; None: when it is written."""
+    """The record's time, if it tells when something happened, so that it is found by time; None: when it is written."""
 
 
 def check_sizes(outputs: Iterable[OutputRecord], most: int) -> None:
-    """Raises OutputTooLarge for a value of more than so many bytes.
+    """Raise OutputTooLarge if a value has more than `most` bytes.
 
-    Before Kafka's client refuses it: nobody could say then what it is about, and no partition could wait for that.
+    Kafka's client would refuse it later. Then nothing would say what the record is about, and no partition could be
+    paused.
     """
     for output in outputs:
         if output.value is not None and len(output.value) > most:

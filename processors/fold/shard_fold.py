@@ -373,7 +373,7 @@ class ShardFold:
             )
             self._bury(record, DeadLetter(DeadLetterReason.QUARANTINE_FULL, message))
             if isinstance(command, TimerFired):
-                self._timers.settle(_armed(command))  # its release arms it again
+                self._timers.forget(_armed(command))  # its release arms it again
             return
         self._write(run, [note(run, kept, cause, record.timestamp_ms)])
         self._touched[run.wf_run_id] = None
@@ -496,7 +496,7 @@ class ShardFold:
         if outcome.event == Ignored(type(fired).__name__, EARLY):
             self._timers.fire_again(timer, early_by_ms=fired.due_ms - record_ms)
         else:
-            self._timers.settle(timer)
+            self._timers.forget(timer)
 
     def take_outputs(self) -> Sequence[OutputRecord]:
         """All that the records since the last call came to: first what happened, then what is so now.

@@ -267,9 +267,9 @@ def test_a_timer_that_came_twice_is_ignored_the_second_time(rig: ShardRig) -> No
 def armed(rig: ShardRig) -> list[ArmedTimer]:
     """The timers that a shard knows, in no order; each is in its heap or handed out."""
     timers = rig.shard._timers
-    in_heap = [timer for _, timer in timers._heap if timers._slots.get((timer.wf_run_id, timer.thread)) is timer]
+    in_heap = [timer for _, timer in timers._heap if timers._by_key.get((timer.wf_run_id, timer.thread)) is timer]
     both = [*in_heap, *timers._handed_out]
-    assert sorted(both) == sorted(timers._slots.values())
+    assert sorted(both) == sorted(timers._by_key.values())
     return both
 
 

@@ -1,9 +1,9 @@
-"""Where a shard keeps its WfRuns: as rows, encoded, in a store; decoded while commands touch them.
+"""The WfRuns of a shard: encoded rows in a store, decoded while commands touch them.
 
-The rows are those of the state topics, byte for byte, so the store and Kafka can be compared and one restored from the
-other. `WfRuns` decodes on touch and forgets what rests; a `WfRunStore` holds the rows: `MemoryStore` in this process,
-`RocksStore` (processors.fold.stores.rocks, with the extra `halter-kafka[rocksdb]`) on disk. No store is ever asked to
-undo something: a shard whose turn was aborted is dropped, with what it had not committed.
+The rows are those of the state topics, byte for byte, so a store can be compared with Kafka and restored from it.
+`WfRuns` decodes a WfRun on touch and drops it when it rests. A `WfRunStore` holds the rows: `MemoryStore` in this
+process, `RocksStore` (processors.fold.stores.rocks, with the extra `halter-kafka[rocksdb]`) on disk. A store never has
+to undo anything: a shard whose turn was aborted is dropped, with all that was not committed.
 """
 
 from processors.fold.stores.glance import Glance

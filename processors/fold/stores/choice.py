@@ -1,4 +1,4 @@
-"""Which store a worker uses, from its settings."""
+"""Chooses the store of a worker from its settings."""
 
 from collections.abc import Callable
 
@@ -12,10 +12,10 @@ DELETE_RETENTION_MS = 24 * 3600 * 1000
 
 
 def chosen(settings: Settings, topics: Topics, slot: str | None) -> Callable[[int], WfRunStore]:
-    """Return what makes the stores of a worker. Raises StoreUnusable.
+    """Return the maker of a worker's stores, one for each partition. Raises StoreUnusable.
 
-    `slot` is the worker's place in the group, None if it has none that stays: files are of no use to another process
-    then.
+    `slot` is the name of the worker among its fellows; None if it does not keep one. Then no other process could use
+    its files.
     """
     if settings.store == "memory":
         return lambda _: MemoryStore()

@@ -1,7 +1,8 @@
-"""What a load looks at in the rows of a WfRun: enough to arm its timers and to see that the rows fit together.
+"""Looks at the first fields of a WfRun's rows during a load: enough to arm timers and to see that the rows fit
+together.
 
-Rows are decoded when a command touches their WfRun, not before: looking at the first fields of two rows takes half as
-long as decoding them (5 of 10 µs), and nothing of it stays in memory.
+Rows are not decoded before a command touches their WfRun. Looking at the first fields of two rows takes half as long as
+decoding them (5 of 10 µs), and leaves nothing in memory.
 """
 
 from collections.abc import Iterable
@@ -27,14 +28,14 @@ _OF_THREAD: Final = ("number", "status", "node")
 
 
 class Seen(NamedTuple):
-    """What the rows of a WfRun show at a glance: the timers that are armed, and whether it is in quarantine."""
+    """The findings of a glance at a WfRun's rows: its armed timers, and whether it is in quarantine."""
 
     timers: list[ArmedTimer]
     quarantined: bool
 
 
 class Glance:
-    """Looks at rows of one partition."""
+    """Looks at the rows of one partition."""
 
     def __init__(self, partition: int, codec: Codec, limits: Limits | None = None) -> None:
         self._partition, self._codec = partition, codec
@@ -75,7 +76,7 @@ class Glance:
         return Seen(timers, quarantined or noted)
 
     def is_quarantined(self, rows: Iterable[Row]) -> bool:
-        """Whether a WfRun is in quarantine, as far as its rows can be read."""
+        """Return True if a WfRun is in quarantine, as far as its rows can be read."""
         return any(notes_quarantine(row) or self._says_quarantine(row) for row in rows)
 
     def _says_quarantine(self, row: Row) -> bool:
@@ -88,7 +89,7 @@ class Glance:
         return quarantined_ms is not None
 
     def check(self, row: Row) -> None:
-        """Raises BrokenState if a row claims to be something else than its topic holds."""
+        """Raise BrokenState if a row is not the record that its topic holds."""
         try:
             found = self._codec.record_name(row.value)
         except DecodeError as error:

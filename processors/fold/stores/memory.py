@@ -1,7 +1,7 @@
-"""The rows of a partition in this process: the default store.
+"""The rows of a partition in the memory of this process: the default store.
 
-Nearly every idle WfRun has two rows, its own and that of its entrypoint: these are kept as a pair of bytes, which
-the cycle collector stops looking at after it has seen it once. 100,000 idle WfRuns take about 50 MB.
+Nearly every idle WfRun has two rows, its own and that of its entrypoint. They are kept as a pair of bytes, which the
+cycle collector looks at only once. 100,000 idle WfRuns take about 50 MB.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ K = TypeVar("K")
 
 
 def put_in(rows: dict[bytes, dict[K, bytes]], wf_run_id: bytes, key: K, value: bytes | None) -> None:
-    """Put a row among those of its WfRun, or take it away."""
+    """Put a row among those of its WfRun, or remove it if there is no value."""
     if value is not None:
         rows.setdefault(wf_run_id, {})[key] = value
     elif (own := rows.get(wf_run_id)) is not None:
@@ -43,11 +43,11 @@ class MemoryStore:
 
     @property
     def files(self) -> None:
-        """Nothing outlives the process."""
+        """None: nothing outlives the process."""
         return None
 
     def put(self, topic: str, key: bytes, value: bytes | None) -> None:
-        """Take the latest row of a key; None: there is none any more."""
+        """Take the latest row of a key; None if the row is gone."""
         if topic == FOLD_POSITIONS:
             self._position = value
             return
@@ -109,21 +109,21 @@ class MemoryStore:
         yield from map(bytes.decode, {**self._pairs, **self._external_events, **self._others})
 
     def timers(self) -> Iterable[ArmedTimer]:
-        """Return nothing: they follow from the rows."""
+        """Return nothing, because timers follow from the rows."""
         return ()
 
     def armed(self, timer: ArmedTimer) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def gone(self, timer: ArmedTimer) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def quarantined(self) -> Iterable[str]:
-        """Return nothing: it follows from the rows."""
+        """Return nothing, because quarantines follow from the rows."""
         return ()
 
     def quarantine(self, wf_run_id: str, *, lasts: bool) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def committed(self) -> None:
-        """Nothing to do: a shard that could not commit is dropped, and this with it."""
+        """Do nothing. A shard that could not commit is dropped, and this store with it."""

@@ -1,7 +1,7 @@
-"""The ExternalEvents of a WfRun by their keys, each decoded when somebody asks for it.
+"""The ExternalEvents of a WfRun by their keys, each decoded on first use.
 
-A WfRun remembers the settled ExternalEvents of a day, to refuse repeats (SEMANTICS 7): thousands where heartbeats come.
-A repeat is known by its key, so a WfRun that rests and comes back needs the keys only.
+A WfRun remembers ExternalEvents for a day after they were taken or dropped, to refuse repeats. With heartbeats these
+are thousands. A repeat is known by its key, so a WfRun that rests and comes back needs only the keys.
 """
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, ValuesView
@@ -14,27 +14,27 @@ _Items: TypeAlias = ItemsView[ExternalEventKey, WfRunExternalEvent]
 
 
 class Remembered(dict[ExternalEventKey, WfRunExternalEvent]):
-    """A dict in whose place of an ExternalEvent that nobody asked for is nothing yet. In the order of arrival.
+    """A dict of ExternalEvents in the order of arrival, in which an event that nobody asked for has no value yet.
 
-    It is a dict because a WfRun, whose class may be compiled, has one. Nobody gets to see what is nothing yet: every
-    way to a value is overridden, and a copy is a plain dict with all of them.
+    It is a dict because WfRun, whose class may be compiled, has one. A missing value is never seen: every access to a
+    value is overridden, and a copy is a plain dict with all values.
     """
 
     def __init__(
         self, keys: Iterable[ExternalEventKey], read: Callable[[ExternalEventKey], WfRunExternalEvent]
     ) -> None:
-        """`read` gets one of them from its row, as it is after the last turn."""
+        """`read` decodes one ExternalEvent from its row, as it is after the last turn."""
         super().__init__(dict.fromkeys(keys, _UNREAD))
         self._read = read
         self._here: dict[ExternalEventKey, None] = {}
 
     @property
     def here(self) -> int:
-        """How many are decoded."""
+        """The number of ExternalEvents that are decoded."""
         return len(self._here)
 
     def forget(self) -> None:
-        """Keep the keys alone. Between turns only: rows are read as they are after the last."""
+        """Drop the values and keep the keys. Only between turns, because rows are read as of the last turn."""
         for key in self._here:
             super().__setitem__(key, _UNREAD)
         self._here.clear()
@@ -54,18 +54,18 @@ class Remembered(dict[ExternalEventKey, WfRunExternalEvent]):
         self._here.pop(key, None)
 
     def __iter__(self) -> Iterator[ExternalEventKey]:
-        # A dict that has one of its own is copied by asking for keys and values, not from memory to memory.
+        # Because of this override, dict() copies by asking for keys and values, not from memory to memory.
         return super().__iter__()
 
     def get(self, key: ExternalEventKey, default: Any = None) -> Any:
-        """Return one of them."""
+        """Return one ExternalEvent."""
         try:
             return self[key]
         except KeyError:
             return default
 
     def pop(self, key: ExternalEventKey, *default: Any) -> Any:
-        """Take one of them away and return it."""
+        """Remove one ExternalEvent and return it."""
         if key not in self:
             return super().pop(key, *default)
         event = self[key]
@@ -73,38 +73,38 @@ class Remembered(dict[ExternalEventKey, WfRunExternalEvent]):
         return event
 
     def values(self) -> ValuesView[WfRunExternalEvent]:  # type: ignore[override]
-        """Decode and return all of them."""
+        """Return all ExternalEvents, decoded."""
         self._read_all()
         return super().values()
 
     def items(self) -> _Items:  # type: ignore[override]
-        """Decode and return all of them."""
+        """Return all ExternalEvents, decoded."""
         self._read_all()
         return super().items()
 
     def popitem(self) -> tuple[ExternalEventKey, WfRunExternalEvent]:
-        """Take the last one away and return it."""
+        """Remove the last ExternalEvent and return it."""
         key = next(reversed(self), None)
         return super().popitem() if key is None else (key, self.pop(key))
 
     def setdefault(self, key: ExternalEventKey, default: Any = None) -> Any:
-        """Return one of them, or put this in its place."""
+        """Return one ExternalEvent. If there is none, put this in its place."""
         if key not in self:
             self[key] = default
         return self[key]
 
     def update(self, *others: Any, **_: Any) -> None:
-        """Put others among them."""
+        """Add others."""
         for key, event in dict(*others).items():
             self[key] = event
 
     def clear(self) -> None:
-        """Take all of them away."""
+        """Remove all."""
         super().clear()
         self._here.clear()
 
     def copy(self) -> dict[ExternalEventKey, WfRunExternalEvent]:
-        """Decode all of them and return a plain dict."""
+        """Return a plain dict with all ExternalEvents, decoded."""
         return dict(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -116,7 +116,7 @@ class Remembered(dict[ExternalEventKey, WfRunExternalEvent]):
     def __ror__(self, other: Any) -> Any:
         return other | dict(self)
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override]  # a dict's takes pairs as well, as this does
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override]  # a dict takes pairs as well, as this does
         self.update(other)
         return self
 
@@ -134,5 +134,5 @@ class Remembered(dict[ExternalEventKey, WfRunExternalEvent]):
     def _read_all(self) -> None:
         for key, event in super().items():
             if event is _UNREAD:
-                # The dict keeps its size: a value takes the place of nothing.
+                # The dict keeps its size, because the key is there already.
                 self[key] = self._read(key)

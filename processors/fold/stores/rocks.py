@@ -1,12 +1,13 @@
 """The rows of a partition on disk, for state beyond memory: RocksDB, by the extra `halter-kafka[rocksdb]`.
 
-The files are a copy that saves time and is never believed for itself (ADR 7). They hold rows that Kafka has committed,
-the timers that follow from them, which WfRuns are in quarantine, and a *checkpoint*: where the state topics ended at a
+The files are a copy that saves time (docs/adr/0007); Kafka has the truth. They hold rows that Kafka has committed, the
+timers that follow from them, the ids of WfRuns in quarantine, and a *checkpoint*: the ends of the state topics at a
 moment when every row below was in the files. A store that is opened again reads the topics from its checkpoint on. Rows
-are absolute, so what the files hold beyond it is harmless: it comes again. Where the checkpoint cannot be believed,
-the files are wiped and everything is read from Kafka: another installation or topic, a checkpoint beyond the end of a
-topic, a log that was cut, files that cannot be read, a checkpoint so old that tombstones which came after it may be
-gone.
+are absolute, so rows that the files have beyond the checkpoint do no harm: they come again.
+
+The files are wiped, and everything is read from Kafka, if the checkpoint cannot be trusted: another installation or
+topic, a checkpoint beyond the end of a topic, a log that was cut, files that cannot be read, or a checkpoint so old
+that tombstones after it may be gone.
 
 One folder belongs to one process at a time, by a lock that ends with the process.
 """
@@ -41,7 +42,7 @@ else:
     INSTALLED = True
 
 FORMAT: Final = 3
-"""Of the keys and values below; another one is wiped."""
+"""Version of the keys and values below. Files of another version are wiped."""
 
 ROW, TIMER, META, QUARANTINED = b"r", b"t", b"m", b"q"
 """First bytes of keys."""
@@ -50,26 +51,26 @@ TAGS: Final = {WF_RUNS: b"", THREAD_RUNS: b"t", WF_RUN_EXTERNAL_EVENTS: b"e", KE
 TAGS_OF_OTHERS: Final = tuple(tag for topic, tag in TAGS.items() if topic not in (WF_RUNS, WF_RUN_EXTERNAL_EVENTS))
 TOPICS: Final = {tag: topic for topic, tag in TAGS.items()}
 
-KEPT: Final = frozenset({*TAGS, FOLD_POSITIONS})
-"""The state topics whose rows are kept; others, `definitions`, are always read from their beginning."""
+STORED_TOPICS: Final = frozenset({*TAGS, FOLD_POSITIONS})
+"""The state topics whose rows are stored. The other one, `definitions`, is always read from its beginning."""
 
 ROWS_AT_ONCE: Final = 5_000
-"""Rows of a load are written in batches of so many."""
+"""Number of rows in a batch, during a load."""
 NEWS_AT_MOST: Final = 100_000
-"""Of so many WfRuns the ids are kept while their rows are read; of more, all rows are looked at afterwards."""
+"""Limit on the ids that are noted while rows are read. If there are more, all rows are looked at afterwards."""
 CACHE_BYTES: Final = 64 * 1024 * 1024
-"""For all partitions of a worker together."""
+"""Size of the cache for all partitions of a worker together."""
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 DAMAGED: Final = "DAMAGED"
-"""A file of this name in a partition's folder: it was found to be damaged while it was used."""
+"""Name of a file in a partition's folder, which says that the store was found to be damaged while it was used."""
 
 
 class StoreUnusable(HalterError):
-    """Files of a store cannot be used here. The message says what to do: another folder, a slot, the extra."""
+    """The files of a store cannot be used here. The message says what to do: take another folder, a slot, the extra."""
 
 
 class StoreDamaged(HalterError):
-    """Files of a store were found to be damaged while they were used. Start the worker again: Kafka has everything."""
+    """The files of a store were found to be damaged while in use. Start the worker again: Kafka has everything."""
 
 
 class RocksStores:
@@ -82,7 +83,7 @@ class RocksStores:
         checkpoint_age_max_s: float,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`installation`: what must be as it was for files to be of use; `checkpoint_age_max_s`: how long tombstones
+        """Files are of use only if `installation` is as it was. `checkpoint_age_max_s` is the time for which tombstones
         stay on the state topics for certain.
         """
         if not INSTALLED:
@@ -119,7 +120,7 @@ def locked(folder: Path) -> IO[str]:
 
 
 class RocksStore:
-    """Rows in RocksDB. Implements `WfRunStore` and, being what outlives the process, `StateFiles`."""
+    """Rows in RocksDB. Implements `WfRunStore`, and `StateFiles` because it outlives the process."""
 
     def __init__(
         self,
@@ -144,7 +145,7 @@ class RocksStore:
 
     @property
     def files(self) -> "RocksStore":
-        """This."""
+        """The store itself."""
         return self
 
     def _opened(self) -> "Rdict":
@@ -179,7 +180,7 @@ class RocksStore:
     # StateFiles.
 
     def resume(self, installation: Mapping[str, str], ends: Mapping[str, StatePosition]) -> Mapping[str, StatePosition]:
-        """Return the checkpoint, or nothing after wiping what cannot be believed."""
+        """Return the checkpoint. If it cannot be trusted, wipe the files and return nothing."""
         installation = {**self._installation, **installation}
         checkpoint = self._believed(installation, ends)
         if checkpoint is None:
@@ -226,16 +227,16 @@ class RocksStore:
         self._fresh, self._news = True, set()
 
     def checkpoint(self, ends: Mapping[str, StatePosition]) -> None:
-        """Note where the state topics ended. Everything below is in the files already: their log keeps its order."""
+        """Note where the state topics ended. RocksDB's log keeps its order, so rows below are in the files already."""
         noted = {
             "time_s": self._now(),
-            "ends": {topic: [it.offset, it.epoch] for topic, it in ends.items() if topic in KEPT},
+            "ends": {topic: [it.offset, it.epoch] for topic, it in ends.items() if topic in STORED_TOPICS},
         }
         self._write()
         self._db.put(CHECKPOINT, json.dumps(noted).encode())
 
     def close(self) -> None:
-        """Close the files; what was not committed is not in them."""
+        """Close the files. They have nothing that was not committed."""
         if not self._closed:
             self._closed = True
             self._db.close()
@@ -243,7 +244,7 @@ class RocksStore:
     # WfRunStore.
 
     def put(self, topic: str, key: bytes, value: bytes | None) -> None:
-        """Take the latest row of a key; None: there is none any more."""
+        """Take the latest row of a key; None if the row is gone."""
         if topic == FOLD_POSITIONS:
             own = POSITION
         else:
@@ -256,14 +257,14 @@ class RocksStore:
             self._batch.delete(own)
         else:
             self._batch.put(own, value)
-        # What a load reads is committed.
+        # All that a load reads is committed.
         if self._loading and self._batch.len() >= ROWS_AT_ONCE:
             self._write()
 
     def rows(self, wf_run_id: str, *, external_events: bool = True) -> list[Row]:
         """Return the rows of a WfRun. Raises StoreDamaged."""
         if "/" in wf_run_id:
-            return []  # to the prefix of keys it would look like a WfRun and the tag of a topic
+            return []  # as a prefix of keys it would look like a WfRun and the tag of a topic
         key = wf_run_id.encode()
         prefix = ROW + key + b"/"
         if external_events:
@@ -279,7 +280,7 @@ class RocksStore:
         return self._get(row_key(topic, key))
 
     def _rows(self, prefix: bytes) -> Iterator[tuple[bytes, Row]]:
-        """Return WfRun ids and rows, in the order of ids."""
+        """Yield WfRun ids and rows, in the order of ids."""
         for own, value in self._scan(prefix):
             wf_run_id, _, tagged = own[1:].partition(b"/")
             rest = tagged[1:]
@@ -305,7 +306,7 @@ class RocksStore:
         return self._get(POSITION)
 
     def news(self) -> Iterator[tuple[str, list[Row]]]:
-        """Return the WfRuns whose rows came since the checkpoint; everything comes after this as a turn's."""
+        """Yield the WfRuns whose rows came since the checkpoint. Rows that are put later belong to turns."""
         self._loading = False
         self._write()
         news, self._news = self._news, None
@@ -332,7 +333,7 @@ class RocksStore:
         return (wf_run_id for wf_run_id, _ in self._all())
 
     def timers(self) -> Iterable[ArmedTimer]:
-        """Return the timers that were told of and committed."""
+        """Yield the timers that were noted and committed."""
         for key, _ in self._scan(TIMER):
             due_ms, wf_run_id, thread, position, kind, incarnation = json.loads(key[1:])
             yield ArmedTimer(due_ms, wf_run_id, thread, position, TimerKind(kind), incarnation)
@@ -346,11 +347,11 @@ class RocksStore:
         self._batch.delete(timer_key(timer))
 
     def quarantined(self) -> Iterable[str]:
-        """Return the ids that were told of and committed."""
+        """Return the ids that were noted and committed."""
         return [key[len(QUARANTINED) :].decode() for key, _ in self._scan(QUARANTINED)]
 
     def quarantine(self, wf_run_id: str, *, lasts: bool) -> None:
-        """Note that a WfRun is in quarantine, or forget it."""
+        """Note that a WfRun is in quarantine, or no longer is."""
         key = QUARANTINED + wf_run_id.encode()
         if lasts:
             self._batch.put(key, b"")
@@ -358,7 +359,7 @@ class RocksStore:
             self._batch.delete(key)
 
     def committed(self) -> None:
-        """Write what was put."""
+        """Write all that was put."""
         self._write()
 
     def _write(self) -> None:

@@ -1,4 +1,4 @@
-"""What a shard asks of the place where its rows are. A store knows keys and bytes; it decodes nothing."""
+"""The store that holds a shard's rows, as the fold needs it. A store knows keys and bytes; it decodes nothing."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from processors.fold.timers import ArmedTimer
 
 
 class BrokenState(HalterError):
-    """A row of a state topic cannot be read, or rows do not fit together. Nothing was folded; look at that row."""
+    """A row of a state topic cannot be read, or rows do not fit together. Nothing was folded. Inspect that row."""
 
 
 class Row(NamedTuple):
@@ -22,64 +22,64 @@ class Row(NamedTuple):
 
 
 def notes_quarantine(row: Row) -> bool:
-    """Whether a row says that its WfRun is in quarantine, because its own row cannot be read and must not be written.
+    """Return True if a row says that its WfRun is in quarantine, because its own row cannot be read and must not be
+    written.
 
-    It is a row of `kept-inputs` that holds the QuarantineWfRun itself: no other operator command is ever kept.
+    Such a row of `kept-inputs` holds the QuarantineWfRun itself. No other operator command is ever kept.
     """
     return row.topic == KEPT_INPUTS and row.key.split(b"/", 2)[1:2] == [OPERATOR_COMMANDS.encode()]
 
 
 @dataclass(frozen=True, slots=True)
 class StatePosition:
-    """A position in a partition of a state topic: what comes next, and the leader's epoch there (None: unknown)."""
+    """A position in a partition of a state topic: the next offset, and the leader's epoch there (None: unknown)."""
 
     offset: int
     epoch: int | None = None
 
 
 class StateFiles(Protocol):
-    """What of a store outlives its process. Topics are named without the prefix."""
+    """The files of a store, which outlive its process. Topics are named without the prefix."""
 
     def resume(self, installation: Mapping[str, str], ends: Mapping[str, StatePosition]) -> Mapping[str, StatePosition]:
-        """Return from where each state topic is to be read, before its rows come; one that is absent from its
-        beginning.
+        """Return the position from which each state topic is to be read. One that is absent is read from its beginning.
 
-        `installation` is what must be as it was for files to be of use; `ends` is where the topics end.
+        Called before rows come. The files are of use only if `installation` is as it was. `ends` are the ends of the
+        topics.
         """
         ...
 
     def wipe(self, reason: str) -> None:
-        """Forget everything: what `resume` promised turned out to be wrong. Rows come from the beginning then."""
+        """Forget everything: a position of `resume` turned out to be wrong. Rows then come from the beginning."""
 
     def checkpoint(self, ends: Mapping[str, StatePosition]) -> None:
-        """Be told where the state topics ended at a moment after which nothing was put that is not committed."""
+        """Note where the state topics ended at a moment when all that had been put was committed."""
 
     def close(self) -> None:
-        """Let go of the files. The store is not used any more."""
+        """Close the files. The store is not used any more."""
 
 
 class WfRunStore(Protocol):
     """The rows of one partition's WfRuns.
 
-    While it is loaded: `put` for every row that is read, then `news`. Afterwards `put` for the rows of a turn, then
-    `committed` once Kafka has them. Keys begin with the id of the WfRun, up to the first `/`, if there is one.
+    During a load, `put` is called for every row that is read, then `news` once. Afterwards `put` is called for the rows
+    of a turn, then `committed` once Kafka has them. Keys begin with the id of the WfRun, up to the first `/`, if there
+    is one.
     """
 
     @property
     def files(self) -> StateFiles | None:
-        """What outlives the process; None if nothing does."""
+        """The files that outlive the process; None if there are none."""
         ...
 
     def put(self, topic: str, key: bytes, value: bytes | None) -> None:
-        """Take the latest row of a key; None: there is none any more."""
+        """Take the latest row of a key; None if the row is gone."""
 
     def rows(self, wf_run_id: str, *, external_events: bool = True) -> list[Row]:
-        """Return the rows of a WfRun, in any order; none if there are none. Not of one put in the turn that lasts.
+        """Return the rows of a WfRun, in any order, as they were after the last turn.
 
-        Whoever may post an ExternalEvent may ask for any id, before a rule has looked at it: one with a `/`, which is
-        none of a WfRun (DESIGN 8), has no rows.
-
-        Without `external_events` those of its ExternalEvents are not looked at.
+        Any id may be asked for, because a producer of ExternalEvents chooses it and no rule has checked it yet. An id
+        with a `/` is no WfRun's and has no rows. Without `external_events` the rows of ExternalEvents are left out.
         """
         ...
 
@@ -88,13 +88,13 @@ class WfRunStore(Protocol):
         ...
 
     def position(self) -> bytes | None:
-        """Return the row that says how far the partition is folded."""
+        """Return the row that says how far the partition is folded; None if there is none."""
         ...
 
     def news(self) -> Iterator[tuple[str, list[Row]]]:
-        """Return the WfRuns whose timers `timers` does not know, with their rows: all that were put so far.
+        """Yield the WfRuns whose timers are not among `timers`, with their rows.
 
-        Called once, when all rows have come.
+        Called once, when all rows of a load have come.
         """
         ...
 
@@ -103,21 +103,21 @@ class WfRunStore(Protocol):
         ...
 
     def timers(self) -> Iterable[ArmedTimer]:
-        """Return the timers that it was told of and kept."""
+        """Return the timers that were noted and kept."""
         ...
 
     def armed(self, timer: ArmedTimer) -> None:
-        """Be told of a timer."""
+        """Note a timer that is armed."""
 
     def gone(self, timer: ArmedTimer) -> None:
-        """Be told that a timer is of no use any more."""
+        """Forget a timer that is no longer needed."""
 
     def quarantined(self) -> Iterable[str]:
-        """Return the ids that it was told are in quarantine, and kept; not all of them may be still."""
+        """Return the ids that were noted as being in quarantine, and kept. Some may no longer be."""
         ...
 
     def quarantine(self, wf_run_id: str, *, lasts: bool) -> None:
-        """Be told that a WfRun is in quarantine, or is so no more."""
+        """Note that a WfRun is in quarantine, or no longer is."""
 
     def committed(self) -> None:
-        """Be told that Kafka has committed all that was put."""
+        """Note that Kafka has committed all rows that were put."""

@@ -1,12 +1,12 @@
 """The WfRuns of a partition as the rules see them: decoded when a command touches them, dropped when they rest.
 
-The rows are the truth: what a turn changed was put into the store as it was put on the topics, so dropping a WfRun
-costs nothing, and touching it again costs the decoding of its rows (some 15 µs). WfRuns that are held are in two
-generations: a touch moves one to the younger; when that has become large, or old, the older is dropped and the younger
-takes its place. So what is busy stays, what rests is dropped, and what is held is bounded.
+The rows are the truth. Rows that a turn changed are put into the store as on the topics, so dropping a WfRun costs
+nothing, and touching it again costs the decoding of its rows (some 15 µs). WfRuns in memory form two generations. A
+touch moves a WfRun to the younger one. When that has become large or old, the older one is dropped and the younger one
+takes its place. So busy WfRuns stay, resting ones are dropped, and memory is bounded.
 
-Of a WfRun that remembers many ExternalEvents, decoding all would cost milliseconds whenever it comes back. When it
-rests, their keys stay, with what its index says of them (`Rested`); the rest of it is dropped as that of any other.
+If a WfRun remembers many ExternalEvents, decoding them all would cost milliseconds each time it comes back. When it
+rests, their keys stay, and its index with them (`Rested`). All else of it is dropped as usual.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,36 +24,37 @@ from processors.fold.stores.remembered import Remembered
 from processors.fold.stores.store import BrokenState, Row, WfRunStore, notes_quarantine
 
 ROWS_HELD: Final = 4_096
-"""Rows of a generation, as they were decoded or written: 2,000 small WfRuns, about 8 MB. A large row counts as many."""
+"""Limit on the rows of a generation, decoded or written: 2,000 small WfRuns, about 8 MB. A large row counts as many."""
 ROW_BYTES: Final = 2_048
-"""A row of so many bytes counts as one more, and so on: decoded, it takes no less than its bytes."""
+"""A row counts as one more for each so many bytes. Decoded, it takes no less than its bytes."""
 GENERATION_MS: Final = 30_000
 MANY_EXTERNAL_EVENTS: Final = 16
-"""So many are decoded in the time of half an interrupt."""
+"""Number of ExternalEvents that are decoded in the time of half an interrupt."""
 KEYS_KEPT: Final = 200_000
-"""Keys of ExternalEvents that are in memory without their rows, of WfRuns that are held and of those that rest: about
-60 MB. A generation takes half of it at most.
+"""Limit on the keys of ExternalEvents in memory without their rows, of all WfRuns in memory and at rest: about 60 MB.
+
+A generation takes half of it at most.
 """
 OLDEST_GOES: Final = 8
-"""One in so many WfRuns for which there is no room takes that of those that have rested longest."""
+"""If there is no room for the keys of a WfRun, every so many times those that have rested longest make room for it."""
 
 
 class Attach(Protocol):
     """Makes a decoded WfRun ready for the rules."""
 
     def __call__(self, run: WfRun, index: Index | None, /) -> WfRun:
-        """`index`: that of the last time, if the WfRun remembers the same ExternalEvents as then."""
+        """`index` is that of the last time, if the WfRun remembers the same ExternalEvents as then."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rested:
-    """What is kept of a WfRun that rests."""
+    """The part of a resting WfRun that stays in memory."""
 
     external_events: Remembered
     index: Index
     keys: int
-    """How many ExternalEvents it remembered when it began to rest."""
+    """The number of ExternalEvents that it remembered when it began to rest."""
 
 
 class Reader:
@@ -63,7 +64,7 @@ class Reader:
         self._store, self._codec, self._glance = store, codec, glance
 
     def record(self, wf_run_id: str, row: Row) -> RowRecord:
-        """Return the record that a row of a WfRun is. Raises BrokenState; what is wrong with a registry is no row's."""
+        """Return the record of a row of a WfRun. Raises BrokenState; errors of a registry pass through."""
         try:
             record = cast("RowRecord", self._codec.decode(row.value))
         except DecodeError as error:
@@ -75,7 +76,7 @@ class Reader:
         return record
 
     def is_readable(self, wf_run_id: str, row: Row) -> bool:
-        """Whether it is a record of that WfRun."""
+        """Return True if the row is a record of that WfRun."""
         try:
             self.record(wf_run_id, row)
         except BrokenState:
@@ -83,7 +84,7 @@ class Reader:
         return True
 
     def external_event(self, wf_run_id: str, key: ExternalEventKey) -> WfRunExternalEvent:
-        """Return one of a WfRun, as it is after the last turn. Raises BrokenState."""
+        """Return an ExternalEvent of a WfRun as it is after the last turn. Raises BrokenState."""
         row_key = external_event_row_key(wf_run_id, key).encode()
         value = self._store.row(WF_RUN_EXTERNAL_EVENTS, row_key)
         if value is None:
@@ -94,7 +95,7 @@ class Reader:
 
 
 class WfRuns(Mapping[str, WfRun]):
-    """The state by WfRun id. Reading it decodes; only the shard that owns it changes what it gives."""
+    """The state by WfRun id. Reading it decodes. Only the fold that owns it changes the WfRuns that it returns."""
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class WfRuns(Mapping[str, WfRun]):
         attach: Attach,
         rows_held: int = ROWS_HELD,
     ) -> None:
-        """Make it of a store that is loaded, or is loaded while nothing is asked for."""
+        """`store` is loaded, or is loaded before anything is asked for."""
         self._store, self._attach = store, attach
         self._glance = Glance(partition, codec)
         self._reader = Reader(store, codec, self._glance)
@@ -113,16 +114,18 @@ class WfRuns(Mapping[str, WfRun]):
         self._old: dict[str, WfRun] = {}
         self._attached: set[str] = set()
         self._rested: dict[str, Rested] = {}
-        """In the order in which they began to rest; one that was touched since is here until it is attached."""
+        """In the order in which they began to rest. A WfRun that was touched since is here until it is attached."""
         self._keys_resting = self._keys_old = self._keys_young = 0
         self._no_room = 0
-        """How often there was no room for one that began to rest."""
+        """How often there was no room for a WfRun that began to rest."""
         self._broken: dict[str, BrokenState] = {}
-        """Why some that are held are not whole: in quarantine, or for the turn in which operators ask for them."""
+        """WfRun id -> the reason why it is not whole. It is in quarantine, or was read for an operator in this turn."""
         self._rows = 0
-        """Rows of the younger generation, counted anew whenever they are written."""
+        """Number of rows in the younger generation. A row counts again whenever it is written."""
         self._large: dict[str, int] = {}
-        """As how many rows more those of a WfRun count that is held, because of their sizes; nearly none are here."""
+        """WfRun id -> the number of rows that its rows count as in addition, because they are large. Nearly no WfRun is
+        here.
+        """
         self._aged_ms = 0
 
     def __getitem__(self, wf_run_id: str) -> WfRun:
@@ -132,7 +135,7 @@ class WfRuns(Mapping[str, WfRun]):
         return run
 
     def get(self, wf_run_id: str, default: WfRun | None = None) -> WfRun | None:  # type: ignore[override]
-        """Return a WfRun, which may not be ready for the rules. Raises BrokenState if its rows are no WfRun."""
+        """Return a WfRun, which may not be ready for the rules. Raises BrokenState if its rows do not make one."""
         run = self._young.get(wf_run_id)
         if run is None:
             run = self._taken_from_old(wf_run_id) or self._restored(wf_run_id)
@@ -159,7 +162,7 @@ class WfRuns(Mapping[str, WfRun]):
         return run
 
     def attached(self, wf_run_id: str) -> WfRun:
-        """Return a WfRun that is ready for the rules: the one there is, or a new one. Raises BrokenState."""
+        """Return a WfRun that is ready for the rules, a new one if there is none. Raises BrokenState."""
         run = self.get(wf_run_id)
         if run is None:
             run = new_run(wf_run_id)
@@ -173,9 +176,9 @@ class WfRuns(Mapping[str, WfRun]):
         return run
 
     def readable(self, wf_run_id: str) -> WfRun:
-        """Return what can be read of a WfRun, a new one if nothing can: for operators, who get past what is broken.
+        """Return as much of a WfRun as can be read, for operators; a new one if nothing can.
 
-        One that is new, or not whole, is not held.
+        A WfRun that is new, or not whole, is not held.
         """
         try:
             run = self.get(wf_run_id)
@@ -185,28 +188,30 @@ class WfRuns(Mapping[str, WfRun]):
         return new_run(wf_run_id) if run is None else run
 
     def broken(self, wf_run_id: str) -> BrokenState | None:
-        """Return why one that was read for operators is not whole; None if it is."""
+        """Return the reason why a WfRun that was read for operators is not whole; None if it is."""
         return self._broken.get(wf_run_id)
 
     def has_lost_its_row(self, run: WfRun) -> bool:
-        """Whether the row of a WfRun itself is what cannot be read, or is gone though it has others.
+        """Return True if the WfRun's own row cannot be read, or is gone though it has other rows.
 
-        What is known of the WfRun is no substitute for it: no row of its own may be written or deleted.
+        The other rows are no substitute for it, so no row of its own may be written or deleted.
         """
         return not run.exists and run.wf_run_id in self._broken
 
     def quarantine_notes(self, wf_run_id: str) -> list[KeptInput]:
-        """Return what says in the place of its own row that a WfRun is in quarantine, as it was after the last turn."""
+        """Return the rows that say in place of its own row that a WfRun is in quarantine, as they were after the last
+        turn.
+        """
         rows = filter(notes_quarantine, self._store.rows(wf_run_id, external_events=False))
         return [cast("KeptInput", self._reader.record(wf_run_id, row)) for row in rows]
 
     def hold(self, run: WfRun) -> None:
-        """Take one, if it is not held yet."""
+        """Hold a WfRun, if it is not held yet."""
         if not self.holds(run):
             self._hold(run.wf_run_id, run)
 
     def holds(self, run: WfRun) -> bool:
-        """Whether this very one is held, so that what changes in it is not lost."""
+        """Return True if this very object is held, so that changes of it are not lost."""
         return self._young.get(run.wf_run_id) is run
 
     def put(self, topic: str, key: bytes, value: bytes | None) -> None:
@@ -224,7 +229,7 @@ class WfRuns(Mapping[str, WfRun]):
             self._large[wf_run_id] = rows_more
 
     def remove(self, wf_run_id: str) -> None:
-        """Forget one that has no rows any more, or has to be read anew before it is used."""
+        """Forget a WfRun that has no rows any more, or has to be read again before it is used."""
         self._young.pop(wf_run_id, None)
         self._taken_from_old(wf_run_id)
         self._attached.discard(wf_run_id)
@@ -232,22 +237,22 @@ class WfRuns(Mapping[str, WfRun]):
         self._large.pop(wf_run_id, None)
 
     def rest(self) -> None:
-        """Drop what rests if much is held. Between turns only: nothing may be changed that is not in the store."""
+        """Drop resting WfRuns if much is held. Only between turns, when the store has every change."""
         if self._rows > self._rows_held or self._keys_young > KEYS_KEPT // 2:
             self.drop_the_older()
 
     def age(self, now_ms: int) -> None:
-        """Drop what rests if it has rested for long. As `rest`, between turns only."""
+        """Drop WfRuns that have rested for long. Only between turns, as `rest`."""
         if now_ms - self._aged_ms >= GENERATION_MS:
             self._aged_ms = now_ms
             self.drop_the_older()
 
     def drop_the_older(self) -> None:
-        """Drop the older generation, whatever it is. As `rest`, between turns only."""
+        """Drop the older generation. Only between turns, as `rest`."""
         older, self._old = self._old, self._young
         for run in self._old.values():
             if len(run.external_events) > MANY_EXTERNAL_EVENTS:
-                self._keep_keys(run)
+                self._remember_keys(run)
         self._keys_old = sum(map(keys_of, self._old.values()))
         self._young, self._rows, self._keys_young = {}, 0, 0
         for wf_run_id, run in older.items():
@@ -265,20 +270,21 @@ class WfRuns(Mapping[str, WfRun]):
         self._rows += self._large.get(wf_run_id, 0)
         self._keys_young += keys_of(run)
 
-    def _keep_keys(self, run: WfRun) -> None:
-        """Have one that is in the older generation from now on know its ExternalEvents by their keys."""
+    def _remember_keys(self, run: WfRun) -> None:
+        """Keep only the keys of the ExternalEvents of a WfRun that moves to the older generation."""
         events = run.external_events
         if type(events) is Remembered:
             events.forget()
         elif run.exists:
-            # Before it is started, the latest is looked at whenever one comes.
+            # Before a WfRun is started, its latest ExternalEvent is needed whenever another one comes.
             run.external_events = Remembered(events, partial(self._reader.external_event, run.wf_run_id))
 
     def _lay_down(self, wf_run_id: str, rested: Rested) -> None:
-        """Keep the keys of one, or let others of those that rest go for it.
+        """Keep the keys of a WfRun that begins to rest, or drop keys if there is no room.
 
-        Most often it goes itself: of WfRuns that are touched one after the other, and are a few too many, the one that
-        has rested longest is the next that is wanted. Now and then the oldest go, or what is never touched would stay.
+        Usually its own are dropped: if a few WfRuns too many are touched in turn, the one that has rested longest is
+        the next to be touched. Now and then those go that have rested longest, or keys that nobody needs would stay for
+        ever.
         """
         self._wake(wf_run_id)
         self._rested[wf_run_id] = rested
@@ -326,5 +332,5 @@ class WfRuns(Mapping[str, WfRun]):
 
 
 def keys_of(run: WfRun) -> int:
-    """How many keys of ExternalEvents are in memory without their rows, or with those that were asked for."""
+    """Return the number of a WfRun's keys that are in memory without all rows, as `Remembered` keeps them."""
     return len(run.external_events) if type(run.external_events) is Remembered else 0
