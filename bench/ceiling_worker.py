@@ -21,7 +21,7 @@ from processors.core.records.commands import ExternalEvent, RunWf
 from processors.core.records.errors import HalterError
 from processors.core.records.topic_names import EXTERNAL_EVENTS
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold, ShardFolds
 from processors.kafka.settings import Settings
@@ -58,14 +58,15 @@ class CeilingFold(ShardFold):
         self._kept_rows = [(output, (output.key or b"").removeprefix(WF_RUN_ID.encode())) for output in rows]
         self._answered: dict[bytes, None] = {}
 
-    def required_definitions(self, record: InputRecord) -> int:
-        """Return 0: nothing is decoded, so no definitions are needed."""
-        return 0 if record.topic == EXTERNAL_EVENTS else super().required_definitions(record)
+    def read(self, record: InputRecord) -> ReadInput:
+        """Decode nothing of an ExternalEvent."""
+        return ReadInput(record) if record.topic == EXTERNAL_EVENTS else super().read(record)
 
-    def fold(self, record: InputRecord) -> None:
+    def fold(self, read: ReadInput) -> None:
         """Emit the events of one interrupt."""
+        record = read.record
         if record.topic != EXTERNAL_EVENTS or record.key is None:
-            super().fold(record)
+            super().fold(read)
             return
         self._offsets[record.topic] = record.offset + 1
         self._moved = True

@@ -29,6 +29,7 @@ from bench.house import House
 from bench.wf_specs import DEFINITIONS, IDLE, wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.core.records.commands import ExternalEvent, RunWf
+from processors.fold.inputs import ReadInput
 from processors.worker.logs import configure_logging
 from tests.support.shard_rig import ShardRig
 
@@ -92,7 +93,7 @@ class Bench:
             event = ExternalEvent(this, "add", f"e{self._posted}", 1)
             self._posted += 1
             begun = time.process_time()
-            self.shard.fold(self._rig.command(event))
+            self.shard.fold(ReadInput(self._rig.command(event)))
             outputs = self.shard.take_outputs()
             self.shard.committed()
             seconds.append(time.process_time() - begun)

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from processors.core.records.errors import HalterError
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
 from processors.fold.stores import StateFiles
 
-__all__ = ["Fold", "FoldFactory", "InputRecord", "OutputRecord", "SharedDefinitions"]
+__all__ = ["Fold", "FoldFactory", "InputRecord", "OutputRecord", "ReadInput", "SharedDefinitions"]
 
 
 class Fold(Protocol):
@@ -71,21 +71,26 @@ class Fold(Protocol):
     def begin(self, offsets: Mapping[str, int]) -> None:
         """Note where every input begins, folded before or not: the next fold-positions row names them all."""
 
-    def required_definitions(self, record: InputRecord) -> int:
-        """Return the position of `definitions` that the record's producer saw; 0 if it saw none.
+    def read(self, record: InputRecord) -> ReadInput:
+        """Decode an input record. Changes nothing.
 
         Raises RegistryUnavailable, as `fold`, `check` and what makes outputs may: the runtime waits and loads anew.
-        What else it raises, `fold` raises again.
+        Whatever else it raises, `fold` raises again.
         """
         ...
 
-    def unread(self, records: Sequence[InputRecord]) -> Sequence[InputRecord]:
-        """Return those that are to be given again later, in the same order, because to fold them now would take long:
-        what is dear about them is done meanwhile. `records`: all that are at hand and not folded, in order.
+    def see_coming(self, read: ReadInput) -> None:
+        """Take note of a record of `operator-commands` as soon as it is read: it may have one before it skipped."""
+
+    def undecided(self, reads: Sequence[ReadInput]) -> Sequence[ReadInput]:
+        """Return those whose fold would take long now, in the same order: they are to be given again later.
+
+        What takes long about them is done meanwhile, beside the turns. `reads`: all that are at hand and not folded, in
+        order.
         """
         ...
 
-    def fold(self, record: InputRecord) -> None:
+    def fold(self, read: ReadInput) -> None:
         """Take one input record. An exception means a bug: the record is neither skipped nor committed."""
 
     def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:

@@ -109,6 +109,16 @@ class DeadLetter:
 InputCommand: TypeAlias = Command | DefinitionCommand | OperatorCommand
 
 
+class ReadInput(NamedTuple):
+    """An input record and what it holds. A NamedTuple, as InputRecord is."""
+
+    record: InputRecord
+    decoded: InputCommand | DeadLetter | None = None
+    """None: it is not read yet, or reading it broke. The fold then reads it, and raises what broke."""
+    definitions_position: int = 0
+    """The position of `definitions` that the producer of the record saw; 0 if it saw none."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputTopic:
     """The records that an input topic takes, and their keys."""

@@ -48,8 +48,8 @@ class OperatorFold:
             self._coming.setdefault((skip.offset, skip.timestamp_ms), _pending(skip, skip.timestamp_ms))
 
     # (rule skip-is-for-one-record)
-    def skips_at(self, record: InputRecord) -> tuple[PendingSkip | None, Sequence[PendingSkip]]:
-        """Return who wants a record passed over, None if nobody does; and what lapses because this one comes. Once.
+    def take_skip(self, record: InputRecord) -> tuple[PendingSkip | None, Sequence[PendingSkip]]:
+        """Take the skips that end because this record comes: the one for it (None if none is), and those that lapse.
 
         A skip is for the next record of its topic or for none, so no other is ever passed over. What the log does not
         have (marks of transactions, records of aborted ones) needs no rule: it does not come.

@@ -63,8 +63,8 @@ from processors.fold.inputs import (
     DeadLetter,
     DeadLetterReason,
     Headers,
-    InputCommand,
     InputRecord,
+    ReadInput,
     dead_letter_record,
     partition_key,
     read_input,
@@ -176,8 +176,6 @@ class ShardFold:
         self._timers = Timers(self._store, context.limits)
         self._outputs: list[OutputRecord] = []
         self._moved = False
-        self._read: dict[tuple[str, int], InputCommand | DeadLetter] = {}
-        """What was decoded ahead of its fold, to see which definitions it needs; by topic and offset."""
         self._glance = Glance(partition, codec, context.limits)
         self._unchecked: Iterator[tuple[str, list[Row]]] | None = None
         self._definition_rows: dict[bytes, bytes] = {}
@@ -283,42 +281,42 @@ class ShardFold:
         except DecodeError as error:
             raise self._glance.broken(row, error) from error
 
-    def required_definitions(self, record: InputRecord) -> int:
-        """The position of `definitions` that the producer of a RunWf or an ExternalEvent saw; 0 for all else.
-
-        Raises RegistryUnavailable.
-        """
-        decoded = self._read[record.topic, record.offset] = read_input(record, self._codec, self._partitions)
-        if isinstance(decoded, SkipRecord):
-            self._operators.see_coming(decoded, record.offset, self._offsets)
+    def read(self, record: InputRecord) -> ReadInput:
+        """Decode an input record. Changes nothing. Raises RegistryUnavailable."""
+        decoded = read_input(record, self._codec, self._partitions)
         # A tuple: `A | B` would be made anew for every record.
-        return (decoded.definitions_position or 0) if isinstance(decoded, (RunWf, ExternalEvent)) else 0
+        seen = decoded.definitions_position if isinstance(decoded, (RunWf, ExternalEvent)) else None
+        return ReadInput(record, decoded, seen or 0)
 
-    def unread(self, records: Sequence[InputRecord]) -> Sequence[InputRecord]:
-        """Definition commands that are being decided, and those behind them."""
-        unread: list[InputRecord] = []
+    def see_coming(self, read: ReadInput) -> None:
+        """Note a SkipRecord before its turn: it may be about an operator command that comes before it."""
+        if isinstance(read.decoded, SkipRecord):
+            self._operators.see_coming(read.decoded, read.record.offset, self._offsets)
+
+    def undecided(self, reads: Sequence[ReadInput]) -> Sequence[ReadInput]:
+        """Return the definition commands that are being decided beside the turns, and those behind them."""
+        undecided: list[ReadInput] = []
         is_next = True
-        for record in records:
-            if record.topic == DEFINITION_COMMANDS:
-                if unread or not self._can_be_folded(record, is_next=is_next):
-                    unread.append(record)
+        for read in reads:
+            if read.record.topic == DEFINITION_COMMANDS:
+                if undecided or not self._can_be_folded(read, is_next=is_next):
+                    undecided.append(read)
                 is_next = False
-        return unread
+        return undecided
 
-    def _can_be_folded(self, record: InputRecord, *, is_next: bool) -> bool:
-        decoded = self._read.get((record.topic, record.offset))
-        if self._definition_fold is None or not isinstance(decoded, DefinitionCommand):
+    def _can_be_folded(self, read: ReadInput, *, is_next: bool) -> bool:
+        if self._definition_fold is None or not isinstance(read.decoded, DefinitionCommand):
             return True
-        return self._definition_fold.can_be_folded(record.offset, decoded, is_next=is_next)
+        return self._definition_fold.can_be_folded(read.record.offset, read.decoded, is_next=is_next)
 
     # (rule order-within-a-partition)
-    def fold(self, record: InputRecord) -> None:
+    def fold(self, read: ReadInput) -> None:
         """Take one input record. Whatever is in it, it has an outcome; an exception is a bug of ours."""
-        skip, lapsed = self._operators.skips_at(record)
+        record, decoded = read.record, read.decoded
+        skip, lapsed = self._operators.take_skip(record)
         if skip is not None:
-            self._pass_over(record, skip, lapsed)
+            self._pass_over(read, skip, lapsed)
             return
-        decoded = self._read.pop((record.topic, record.offset), None)
         if decoded is None:
             decoded = read_input(record, self._codec, self._partitions)
         self._offsets[record.topic] = record.offset + 1
@@ -427,10 +425,10 @@ class ShardFold:
             run = self._runs.readable(partition_key(partition))
             self._note(run, event, self._cause(record, _command_id(decoded)), record.timestamp_ms)
 
-    def _pass_over(self, record: InputRecord, skip: PendingSkip, lapsed: Sequence[PendingSkip]) -> None:
+    def _pass_over(self, read: ReadInput, skip: PendingSkip, lapsed: Sequence[PendingSkip]) -> None:
         """Log that a record is skipped, and bury it."""
+        record, decoded = read.record, read.decoded
         try:
-            decoded = self._read.pop((record.topic, record.offset), None)
             decoded = decoded or read_input(record, self._codec, self._partitions)
         except RegistryUnavailable:
             raise  # what is logged must not depend on whether it answered

@@ -25,6 +25,6 @@ def fold_agent(app: faust.App, channel: faust.ChannelT[Any]) -> faust.types.Agen
 def fold_batch(batch: Batch) -> None:
     """Fold the records of one shard in one turn."""
     with batch:
-        for record in batch:
-            batch.fold.fold(record)
+        for read in batch:
+            batch.fold.fold(read)
         batch.hand_over(batch.fold.take_outputs())

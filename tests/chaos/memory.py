@@ -12,7 +12,7 @@ from processors.codec import Codec
 from processors.core.records.commands import ReportTaskRun, TaskStatus
 from processors.core.records.values import Value
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFolds
 from processors.kafka.partitioner import partition_of
@@ -65,7 +65,7 @@ class MemoryInstallation:
         for partition, shard in enumerate(self._shards):
             outputs = [*shard.due_timers(self.now_ms, 1_000)]
             for record in self._unfolded(partition):
-                shard.fold(record)
+                shard.fold(ReadInput(record))
                 folded += 1
             for output in [*shard.take_outputs(), *outputs]:
                 self._write(output)

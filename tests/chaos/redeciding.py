@@ -9,7 +9,7 @@ from functools import cache
 
 from processors.codec import Codec
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold, ShardFolds
 from tests.chaos.avro import decode
@@ -81,17 +81,8 @@ class Redecider:
         if record is None:
             raise LookupError("it is not there")
         self._view.move_to(definitions_position)
-        self._shard.fold(
-            InputRecord(
-                address.topic,
-                address.partition,
-                address.offset,
-                record.timestamp_ms,
-                record.key,
-                record.value,
-                record.headers,
-            )
-        )
+        read = ReadInput(InputRecord(*address, record.timestamp_ms, record.key, record.value, record.headers))
+        self._shard.fold(read)
         outputs = list(self._shard.take_outputs())
         self._requests.extend(output for output in outputs if output.topic == TASK_REQUESTS)
         return outputs
@@ -114,7 +105,7 @@ class Redecider:
             if record is None:
                 return  # the check of outcomes finds it
             self._view.position = cause["definitions_position"]
-            shard.fold(InputRecord(*address, record.timestamp_ms, record.key, record.value, record.headers))
+            shard.fold(ReadInput(InputRecord(*address, record.timestamp_ms, record.key, record.value, record.headers)))
             decided += shard.take_outputs()
         for topic in (DEFINITION_EVENTS, DEFINITIONS):
             yield from self._compare(topic, [output for output in decided if output.topic == topic])

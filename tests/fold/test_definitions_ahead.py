@@ -23,7 +23,7 @@ from processors.core.records.spec import WfSpec
 from processors.core.records.values import VariableType, to_json
 from processors.core.wf_spec.definitions import Definitions, UnreadableWfSpec
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.shard_fold import ShardFold, ShardFolds
 
 START_MS = 1_767_225_600_000
@@ -94,9 +94,9 @@ COMMANDS: list[DefinitionCommand] = [
 ]
 
 
-def folded(shard: ShardFold, records: list[InputRecord]) -> list[tuple[str, bytes | None, bytes | None]]:
+def folded(shard: ShardFold, reads: list[ReadInput]) -> list[tuple[str, bytes | None, bytes | None]]:
     """What records come to, but for the state of the shard itself."""
-    for each in records:
+    for each in reads:
         shard.fold(each)
     outputs = shard.take_outputs()
     shard.committed()
@@ -108,23 +108,21 @@ def test_what_is_decided_ahead_comes_to_the_same_however_long_it_takes(seed: int
     draw = random.Random(seed)
     records = [record(offset, draw.choice(COMMANDS)) for offset in range(40)]
     at_once = shard_with(None)
-    expected = [output for each in records for output in folded(at_once, [each])]
+    expected = [output for each in records for output in folded(at_once, [ReadInput(each)])]
 
     by_hand = ByHand()
-    shard, found, at_hand, coming = shard_with(by_hand), [], list[InputRecord](), list(records)
+    shard, found, at_hand, coming = shard_with(by_hand), [], list[ReadInput](), list(records)
     while coming or at_hand:
         polled = [coming.pop(0) for _ in range(min(len(coming), draw.randrange(6)))]
-        for each in polled:
-            shard.required_definitions(each)
-        at_hand += polled
-        unread = shard.unread(at_hand)
+        at_hand += [shard.read(each) for each in polled]
+        undecided = shard.undecided(at_hand)
         if draw.random() < 0.3:
             by_hand.work()
-        now = [each for each in at_hand if each not in unread]
-        # What there is no time for is at hand again, before what is not read.
+        now = [each for each in at_hand if each not in undecided]
+        # What there is no time for is at hand again, before what is not decided.
         folds = draw.randint(0, len(now))
         found += folded(shard, now[:folds])
-        at_hand = [*now[folds:], *unread]
+        at_hand = [*now[folds:], *undecided]
         if draw.random() < 0.5:
             by_hand.work()
     assert found == expected
@@ -134,35 +132,32 @@ def test_what_is_decided_ahead_comes_to_the_same_however_long_it_takes(seed: int
 def test_a_definition_that_is_being_read_holds_up_definitions_alone() -> None:
     by_hand = ByHand()
     shard = shard_with(by_hand)
-    task_def = record(0, PutTaskDef("charge", None, None, None, "c"))
-    first, second, behind = record(1, wf_spec("a")), record(2, wf_spec("b")), record(3, PutTaskDef("x", command_id="c"))
-    runs = [record(offset, RunWf(f"w-{offset}", "a", {})) for offset in range(2)]
+    puts = [PutTaskDef("charge", None, None, None, "c"), wf_spec("a"), wf_spec("b"), PutTaskDef("x", command_id="c")]
+    task_def, first, second, behind = [shard.read(record(offset, it)) for offset, it in enumerate(puts)]
+    runs = [shard.read(record(offset, RunWf(f"w-{offset}", "a", {}))) for offset in range(2)]
     at_hand = [runs[0], task_def, first, runs[1], second, behind]
-    for each in at_hand:
-        shard.required_definitions(each)
-    assert shard.unread(at_hand) == [first, second, behind]
+    assert shard.undecided(at_hand) == [first, second, behind]
     assert by_hand.asked == 0, "what is before it may change what it comes to"
     folded(shard, [runs[0], task_def, runs[1]])
-    assert shard.unread([first, second, behind]) == [first, second, behind]
+    assert shard.undecided([first, second, behind]) == [first, second, behind]
     assert by_hand.asked == 1
     by_hand.work()
-    assert shard.unread([first, second, behind]) == [second, behind]
+    assert shard.undecided([first, second, behind]) == [second, behind]
     assert [topic for topic, _, _ in folded(shard, [first])] == ["definition-events", "definitions"]
 
 
 def test_a_rule_that_breaks_ahead_breaks_the_fold_of_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
     by_hand = ByHand()
     shard = shard_with(by_hand)
-    broken = record(0, wf_spec("a"))
-    shard.required_definitions(broken)
+    broken = shard.read(record(0, wf_spec("a")))
 
     def breaks(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("processors.fold.definition_commands.decide_definition", breaks)
-    assert shard.unread([broken]) == [broken]
+    assert shard.undecided([broken]) == [broken]
     by_hand.work()
-    assert shard.unread([broken]) == []
+    assert shard.undecided([broken]) == []
     with pytest.raises(ZeroDivisionError):
         shard.fold(broken)
 

@@ -373,7 +373,7 @@ def test_a_release_that_breaks_can_be_skipped_and_its_wf_run_stays_in_quarantine
         skip = rig.command(skip_of(release))
         # The runtime shows the shard all records of a turn before it folds the first.
         for record in (release, skip):
-            rig.shard.required_definitions(record)
+            rig.read(record)
         assert rig.events(release, skip) == ["RecordSkipped", "SkipAccepted"]
     rig.crash()
     assert rig.shard.wf_runs["c1"].quarantined_ms is not None
@@ -565,7 +565,7 @@ def seen_ahead(items: list[Any], ends: frozenset[int], crashes: frozenset[int]) 
         if record not in shown:
             shown = records[number : min((end for end in ends if end > number), default=None)]
             for each in shown:
-                rig.shard.required_definitions(each)
+                rig.read(each)
         rig.turn(record)
         if number in crashes:
             rig.crash()

@@ -26,6 +26,7 @@ from processors.core.records.commands import (
 )
 from processors.core.records.events import Rejected
 from processors.core.records.model import ExternalEventStatus, ThreadRun, WfRun, WfRunExternalEvent
+from processors.fold.inputs import ReadInput
 from processors.fold.stores import BrokenState, MemoryStore, StatePosition
 from processors.fold.stores.remembered import Remembered
 from processors.fold.stores.rocks import DAMAGED, RocksStore, RocksStores, StoreUnusable
@@ -113,7 +114,7 @@ def test_a_registry_that_does_not_answer_breaks_no_row(rig: ShardRig, monkeypatc
         away.setattr(rig.codec, "decode", away_for_rows(rig.codec.decode))
         for item in (ExternalEvent("w1", "go", "e1"), QuarantineWfRun("w1")):
             with pytest.raises(RegistryUnavailable):
-                rig.shard.fold(rig.command(item))
+                rig.shard.fold(ReadInput(rig.command(item)))
     for method in ("decode", "peek"):
         with monkeypatch.context() as away:
             away.setattr(rig.codec, method, away_for_rows(getattr(rig.codec, method)))

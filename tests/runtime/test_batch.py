@@ -4,7 +4,7 @@ import asyncio
 import gc
 from typing import Any
 
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, ReadInput
 from processors.runtime.group.calls import Watched
 from processors.runtime.group.errors import FoldFailed
 from processors.runtime.group.steps import Steps
@@ -14,9 +14,9 @@ from tests.support.counting_fold import CountingDefinitions, CountingFold
 
 
 def batch_of(values: list[bytes], until: float = float("inf")) -> Batch:
-    records = [InputRecord("wf-commands", 0, offset, 0, b"key", value) for offset, value in enumerate(values)]
+    reads = [ReadInput(InputRecord("wf-commands", 0, offset, 0, b"key", value)) for offset, value in enumerate(values)]
     shard = OwnedShard(0, CountingFold(0, CountingDefinitions()), {})
-    return Batch(shard, records, until, Watched("fold", 60), Steps())
+    return Batch(shard, reads, until, Watched("fold", 60), Steps())
 
 
 def test_a_second_failure_of_a_turn_is_not_reported_as_one_that_nobody_saw() -> None:
@@ -27,8 +27,8 @@ def test_a_second_failure_of_a_turn_is_not_reported_as_one_that_nobody_saw() -> 
         batches = [batch_of([b'{"boom":true}']) for _ in range(2)]
         for batch in batches:
             with batch:
-                for record in batch:
-                    batch.fold.fold(record)
+                for read in batch:
+                    batch.fold.fold(read)
         assert isinstance(batches[0].outputs.exception(), FoldFailed)
         await asyncio.sleep(0)
         del batches, batch
@@ -42,7 +42,7 @@ def test_a_batch_whose_time_is_used_up_gives_one_record_all_the_same() -> None:
     async def fold() -> tuple[list[int], int]:
         batch = batch_of([b"{}", b"{}", b"{}"], until=0.0)
         with batch:
-            given = [record.offset for record in batch]
+            given = [read.record.offset for read in batch]
             batch.hand_over([])
         return given, batch.folded
 

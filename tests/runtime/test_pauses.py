@@ -1,30 +1,41 @@
 """Rules of a pause: what is admitted, what is fetched, and when a shard tries again. No Kafka."""
 
-from processors.fold.inputs import InputRecord
+from collections.abc import Iterable
+
+from processors.fold.inputs import InputRecord, ReadInput
 from processors.runtime.turn.pauses import Pause, Stage
 
 STANDS = {"wf-commands": 3, "external-events": 7, "operator-commands": 0}
 
 
-def record(topic: str, offset: int) -> InputRecord:
-    return InputRecord(topic, 0, offset, 0, b"key", b"value")
+def reads(topic: str, offsets: Iterable[int]) -> list[ReadInput]:
+    return [ReadInput(InputRecord(topic, 0, offset, 0, b"key", b"value")) for offset in offsets]
 
 
-def commands(*offsets: int) -> list[InputRecord]:
-    return [record("wf-commands", offset) for offset in offsets]
+def commands(*offsets: int) -> list[ReadInput]:
+    return reads("wf-commands", offsets)
 
 
-def events(*offsets: int) -> list[InputRecord]:
-    return [record("external-events", offset) for offset in offsets]
+def events(*offsets: int) -> list[ReadInput]:
+    return reads("external-events", offsets)
 
 
-def operator(*offsets: int) -> list[InputRecord]:
-    return [record("operator-commands", offset) for offset in offsets]
+def operator(*offsets: int) -> list[ReadInput]:
+    return reads("operator-commands", offsets)
 
 
-def broken_at(broken: InputRecord, *before: InputRecord) -> Pause:
+def records(reads: Iterable[ReadInput]) -> list[InputRecord]:
+    return [read.record for read in reads]
+
+
+def broke(pause: Pause, broken: ReadInput | None, folded: Iterable[ReadInput]) -> InputRecord | None:
+    """The record that is to blame."""
+    return pause.broke(broken.record if broken else None, records(folded))
+
+
+def broken_at(broken: ReadInput) -> Pause:
     pause = Pause()
-    assert pause.broke(broken, [*before, broken]) == broken
+    assert broke(pause, broken, [broken]) == broken.record
     pause.loaded(STANDS)
     return pause
 
@@ -53,7 +64,7 @@ def test_a_shard_that_is_loaded_at_the_record_stands_at_once() -> None:
 def test_it_tries_again_after_an_operator_command_and_goes_on_once_it_is_past_the_record() -> None:
     pause = broken_at(events(7)[0])
     assert pause.admit(operator(0)) == operator(0)
-    pause.committed(operator(0))
+    pause.committed(records(operator(0)))
     assert pause.stage is Stage.TRYING
     assert pause.to_be_fetched_anew
     assert not pause.is_over(STANDS)
@@ -64,13 +75,13 @@ def test_it_tries_again_after_an_operator_command_and_goes_on_once_it_is_past_th
 def test_an_operator_command_that_was_folded_on_the_way_counts() -> None:
     pause = broken_at(events(9)[0])
     assert pause.admit([*operator(0), *events(7)]) == [*operator(0), *events(7)]
-    pause.committed([*operator(0), *events(7)])
+    pause.committed(records([*operator(0), *events(7)]))
     assert pause.stage is Stage.TRYING
 
 
 def test_two_records_of_two_topics_that_break_it_in_turn_do_not_keep_it_loading_for_ever() -> None:
     pause = broken_at(events(9)[0])
-    pause.broke(commands(5)[0], commands(5))
+    broke(pause, commands(5)[0], commands(5))
     pause.loaded(STANDS)
     assert pause.admit([*events(9), *commands(3, 4, 5)]) == []
     assert pause.stage is Stage.STANDING
@@ -78,22 +89,22 @@ def test_two_records_of_two_topics_that_break_it_in_turn_do_not_keep_it_loading_
 
 def test_where_no_record_can_be_blamed_they_are_folded_one_at_a_time() -> None:
     pause = Pause()
-    assert pause.broke(None, [*events(7, 8), *commands(3)]) is None
+    assert broke(pause, None, [*events(7, 8), *commands(3)]) is None
     pause.loaded(STANDS)
     assert pause.one_at_a_time
     assert pause.admit(events(7, 8)) == events(7, 8)
-    assert pause.broke(None, events(8)) == events(8)[0]
+    assert broke(pause, None, events(8)) == events(8)[0].record
     pause.loaded({**STANDS, "external-events": 8})
     assert pause.stage is Stage.STANDING
 
 
 def test_timers_that_break_are_tried_again_after_an_operator_command_only() -> None:
     pause = Pause()
-    assert pause.broke(None, []) is None
+    assert broke(pause, None, []) is None
     pause.loaded(STANDS)
     assert pause.stage is Stage.STANDING
     assert not pause.fires_timers
-    pause.committed(operator(0))
+    pause.committed(records(operator(0)))
     assert pause.fires_timers
     assert not pause.is_over(STANDS)
     pause.timers_fine()
@@ -106,10 +117,10 @@ def test_behind_an_operator_command_that_breaks_it_a_newer_one_makes_it_try_all_
     assert pause.admit([]) == []
     assert pause.admit(operator(1)) == operator(0, 1)
     assert pause.stage is Stage.TRYING
-    pause.broke(operator(0)[0], operator(0))
+    broke(pause, operator(0)[0], operator(0))
     pause.loaded(STANDS)
     # One was not folded, but has been tried with: it does not bring about another try for ever.
     assert pause.admit(operator(0, 1)) == operator(0, 1)
-    pause.broke(operator(0)[0], operator(0, 1))
+    broke(pause, operator(0)[0], operator(0, 1))
     pause.loaded(STANDS)
     assert pause.admit(operator(0, 1)) == []

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, ReadInput
 from processors.runtime.group.calls import (
     FOLD_STUCK_SECONDS,
     LOOP_STUCK_SECONDS,
@@ -53,12 +53,12 @@ def test_a_fold_that_does_not_return_in_its_time_ends_the_process_with_the_recor
             watchdog.tick()
 
     async def fold() -> None:
-        records = [InputRecord("wf-commands", 3, offset, 0, b"key", b"{}") for offset in (7, 8)]
+        reads = [ReadInput(InputRecord("wf-commands", 3, offset, 0, b"key", b"{}")) for offset in (7, 8)]
         shard = OwnedShard(3, CountingFold(3, CountingDefinitions()), {})
-        batch = Batch(shard, records, float("inf"), watched, Steps())
+        batch = Batch(shard, reads, float("inf"), watched, Steps())
         with batch:
-            for record in batch:
-                ticks(FOLD_STUCK_SECONDS + record.offset - 7)
+            for read in batch:
+                ticks(FOLD_STUCK_SECONDS + read.record.offset - 7)
             batch.hand_over([])
         ticks(2 * FOLD_STUCK_SECONDS)
 

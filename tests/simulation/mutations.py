@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary, proxy
 
 from confluent_kafka import KafkaError, KafkaException
 
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import ReadInput
 from processors.fold.shard_fold import ShardFold
 from processors.runtime.group import cluster
 from processors.runtime.group.cluster import Cluster
@@ -212,11 +212,11 @@ def a_record_that_breaks_a_rule_is_passed_over() -> Any:
     """Its partition goes on as if the record had been folded."""
     fold = SimulatedFold.fold
 
-    def tolerant(self: SimulatedFold, record: InputRecord) -> None:
+    def tolerant(self: SimulatedFold, read: ReadInput) -> None:
         try:
-            fold(self, record)
+            fold(self, read)
         except RuleBroke:
-            self._offsets[record.topic] = record.offset + 1
+            self._offsets[read.record.topic] = read.record.offset + 1
             self._moved = True
 
     return patch.object(SimulatedFold, "fold", tolerant)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from processors.codec import Codec
 from processors.core.records.topic_names import OPERATOR_COMMANDS
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFolds
 from tests.chaos.avro import decode
@@ -129,7 +129,7 @@ class Again:
         for entry in order:
             address, record = entry.cause, self._inputs[entry.cause]
             view.move_to(entry.fields["cause"]["definitions_position"])
-            shard.fold(InputRecord(*address, record.timestamp_ms, record.key, record.value, record.headers))
+            shard.fold(ReadInput(InputRecord(*address, record.timestamp_ms, record.key, record.value, record.headers)))
             outputs += shard.take_outputs()
         return outputs
 

@@ -134,7 +134,7 @@ def test_a_plan_that_fails_is_made_smaller_until_nothing_can_be_left_out() -> No
     assert manner(small) == "stuck"
 
 
-@pytest.mark.parametrize("method", ["required_definitions", "fold", "take_outputs", "due_timers", "check"])
+@pytest.mark.parametrize("method", ["read", "fold", "take_outputs", "due_timers", "check"])
 def test_while_the_schema_registry_is_away_shards_wait_and_nobody_is_told_of_a_broken_rule(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

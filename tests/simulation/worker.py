@@ -14,7 +14,7 @@ from processors.codec import Codec
 from processors.core.records.commands import Command
 from processors.core.records.errors import HalterError
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold, ShardFolds
 from processors.kafka.settings import Settings
@@ -112,11 +112,11 @@ class SimulatedFold(ShardFold):
         self._process = process
         self._breaks_rows = False
 
-    def fold(self, record: InputRecord) -> None:
+    def fold(self, read: ReadInput) -> None:
         self._process.sleep(self._process.random.choice(FOLD_S))
-        if self._process.kernel.now < self._process.rules_break_until and crc32(record.value or b"") % 3 == 0:
+        if self._process.kernel.now < self._process.rules_break_until and crc32(read.record.value or b"") % 3 == 0:
             raise RuleBroke("told to")
-        super().fold(record)
+        super().fold(read)
 
     def _handle(self, record: InputRecord, command: Command) -> None:
         is_kept = self._runs.readable(command.wf_run_id).quarantined_ms is not None

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
 
 WF_COMMANDS, WF_EVENTS, WF_RUNS, TIMERS = "wf-commands", "wf-events", "wf-runs", "thread-runs"
@@ -110,14 +110,19 @@ class CountingFold:
     def begin(self, offsets: Mapping[str, int]) -> None:
         self.offsets = {**offsets, **self.offsets}
 
-    def required_definitions(self, record: InputRecord) -> int:
+    def read(self, record: InputRecord) -> ReadInput:
         value = record.value or b"{}"
-        return int(orjson.loads(value).get("requires", 0)) if b'"requires"' in value else 0
+        seen = int(orjson.loads(value).get("requires", 0)) if b'"requires"' in value else 0
+        return ReadInput(record, None, seen)
 
-    def unread(self, records: Sequence[InputRecord]) -> Sequence[InputRecord]:  # noqa: ARG002
+    def see_coming(self, read: ReadInput) -> None:
+        pass
+
+    def undecided(self, reads: Sequence[ReadInput]) -> Sequence[ReadInput]:  # noqa: ARG002
         return []
 
-    def fold(self, record: InputRecord) -> None:
+    def fold(self, read: ReadInput) -> None:
+        record = read.record
         key, fields = record.key or b"", orjson.loads(record.value or b"{}")
         if fields.get("boom"):
             raise RuleBroke("told to")

@@ -915,8 +915,7 @@ def cost_of(kind: Kind, size: int, *, timed: bool = False, other: str | None = N
     outputs: list[OutputRecord] = []
 
     def fold() -> None:
-        shard.required_definitions(record)
-        shard.fold(record)
+        shard.fold(shard.read(record))
         outputs.extend(shard.take_outputs())
 
     run = case.run

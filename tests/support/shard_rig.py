@@ -9,9 +9,10 @@ from typing import Any
 
 from processors.codec import Codec
 from processors.core.records.events import LogEntry
+from processors.core.records.topic_names import OPERATOR_COMMANDS
 from processors.core.rules.context import Limits
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.inputs import InputRecord, key_of, topic_of
+from processors.fold.inputs import InputRecord, ReadInput, key_of, topic_of
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold, ShardFolds
 from processors.fold.stores import MemoryStore, StatePosition, WfRunStore
@@ -69,14 +70,21 @@ class ShardRig:
         """A command as the record that carries it."""
         return self.record(topic_of(command), key_of(command).encode(), self.codec.encode(command))
 
+    def read(self, record: InputRecord) -> ReadInput:
+        """Read a record as the runtime does as soon as it is polled."""
+        read = self.shard.read(record)
+        if record.topic == OPERATOR_COMMANDS:
+            self.shard.see_coming(read)
+        return read
+
     def turn(self, *records: Any) -> list[Any]:
         """Fold records or commands in one turn; gives what came of them, decoded where it is ours."""
         for item in records:
             record = item if isinstance(item, InputRecord) else self.command(item)
             self.inputs.append(record)
-            required = self.shard.required_definitions(record)
-            assert required <= self.view.position or not self.awaits_definitions
-            self.shard.fold(record)
+            read = self.read(record)
+            assert read.definitions_position <= self.view.position or not self.awaits_definitions
+            self.shard.fold(read)
         written = list(self.shard.take_outputs())
         self.shard.committed()
         self.outputs.extend(written)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from processors.fold.contract import InputRecord, OutputRecord
+from processors.fold.contract import InputRecord, OutputRecord, ReadInput
 from processors.runtime.group.calls import Watched
 from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.group.errors import AgentEnded, FoldFailed, in_short
@@ -36,14 +36,14 @@ class Batch:
     def __init__(
         self,
         shard: OwnedShard,
-        records: Sequence[InputRecord],
+        reads: Sequence[ReadInput],
         until: float,
         watched: Watched,
         steps: Steps,
         clock: Clock = CLOCK,
     ) -> None:
         """`until`: when the turn's time is used up, as `clock.monotonic` tells it."""
-        self.shard, self.records = shard, records
+        self.shard, self.reads = shard, reads
         self.fold = shard.fold
         self.folded = 0
         self._until, self._watched, self._clock = until, watched, clock
@@ -53,17 +53,17 @@ class Batch:
         self._steps = steps
         self._current: InputRecord | None = None
 
-    def __iter__(self) -> Iterator[InputRecord]:
-        middle = self.records[len(self.records) // 2]
-        for record in self.records:
+    def __iter__(self) -> Iterator[ReadInput]:
+        middle = self.reads[len(self.reads) // 2]
+        for read in self.reads:
             if self.folded and self._clock.monotonic() > self._until:
                 break
-            self._current = record
-            if record is middle:
+            self._current = read.record
+            if read is middle:
                 self._steps.reached(Step.MID_FOLD)
             self.folded += 1
-            self._watched.begin(Where(record))
-            yield record
+            self._watched.begin(Where(read.record))
+            yield read
         self._current = None
 
     def hand_over(self, outputs: Sequence[OutputRecord]) -> None:
@@ -80,7 +80,8 @@ class Batch:
         if self.outputs.done():
             return True
         if isinstance(error, Exception):
-            failure = FoldFailed(self._sentence(error), self._current, self.records[: self.folded], in_short(error))
+            folded = [read.record for read in self.reads[: self.folded]]
+            failure = FoldFailed(self._sentence(error), self._current, folded, in_short(error))
             failure.__cause__ = error
             self.outputs.set_exception(failure)
             return True

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Final
 
 from processors.core.records.topic_names import OPERATOR_COMMANDS
-from processors.fold.inputs import InputRecord
+from processors.fold.contract import InputRecord, ReadInput
 
 HELD_MAX: Final = 1_000
 """How many operator commands may wait behind one that broke."""
@@ -49,7 +49,7 @@ class Pause:
     """Topic -> offset of the last record that may have been what broke the fold."""
     _cut: bool = False
     """The record was met; what came before it is still to be folded, or was."""
-    _held: list[InputRecord] = field(default_factory=list)
+    _held: list[ReadInput] = field(default_factory=list)
     """Operator commands, from the one on that broke the fold."""
     _tried_through: int = -1
     """The last operator command that was there at the last try."""
@@ -90,30 +90,31 @@ class Pause:
         """Whether its timers are to fire."""
         return self.stage is Stage.TRYING
 
-    def admit(self, records: Sequence[InputRecord]) -> list[InputRecord]:
+    def admit(self, reads: Sequence[ReadInput]) -> list[ReadInput]:
         """Return what of these is to be folded now, operator commands first; all the rest is to be fetched again.
 
         Called in every turn, also without records.
         """
         if self.stage is Stage.TRYING:
-            return list(records)
+            return list(reads)
         commands, others, met = [], [], False
-        for record in records:
+        for read in reads:
+            record = read.record
             stops = record.offset >= self._stops.get(record.topic, record.offset + 1)
             if record.topic == OPERATOR_COMMANDS:
                 if not stops:
-                    commands.append(record)
+                    commands.append(read)
                 elif len(self._held) < HELD_MAX:
-                    self._held.append(record)
+                    self._held.append(read)
             elif self.stage is Stage.APPROACHING and not met:
                 met = stops
                 if not stops:
-                    others.append(record)
+                    others.append(read)
         self._cut = self._cut or met
         if self._held:
             # Behind an operator command that breaks it nothing is done, but to pass over that one.
             self.stage, others = Stage.STANDING, []
-            if self._held[-1].offset > self._tried_through:
+            if self._held[-1].record.offset > self._tried_through:
                 commands += self._held
                 self._try()
         elif self._cut and not others:

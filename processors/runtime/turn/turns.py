@@ -20,7 +20,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from processors.codec.registry import RegistryUnavailable
 from processors.core.records.topic_names import DEFINITION_COMMANDS, OPERATOR_COMMANDS
-from processors.fold.contract import InputRecord, OutputRecord
+from processors.fold.contract import InputRecord, OutputRecord, ReadInput
 from processors.fold.inputs import HEADER_PREFIX, INPUT_TOPICS, Headers
 from processors.runtime.group.calls import KafkaCalls
 from processors.runtime.group.clock import CLOCK, Clock
@@ -95,7 +95,7 @@ class Turn:
     `outputs`: what shards' records came to and the transaction has not been handed yet.
     """
 
-    records: dict[OwnedShard, list[InputRecord]]
+    records: dict[OwnedShard, list[ReadInput]]
     timers: dict[OwnedShard, Sequence[OutputRecord]]
     slow: frozenset[OwnedShard] = frozenset()
     outputs: list[Sequence[OutputRecord]] = field(default_factory=list)
@@ -118,7 +118,7 @@ class Turn:
         return {**self.records, **self.timers}.keys()
 
     @property
-    def left(self) -> dict[OwnedShard, list[InputRecord]]:
+    def left(self) -> dict[OwnedShard, list[ReadInput]]:
         """The records that there was no time for."""
         return {shard: left for shard, records in self.records.items() if (left := records[self.folded[shard] :])}
 
@@ -127,7 +127,7 @@ class Turn:
 class Waiting:
     """The records of a shard that wait for a position of `definitions`, until a time."""
 
-    records: list[InputRecord]
+    records: list[ReadInput]
     position: int
     until: float
 
@@ -210,8 +210,8 @@ class Turns:
         self._heard_at = clock.monotonic()
         self._broken: KafkaException | None = None
         self._told_of_headers = False
-        self._left: dict[OwnedShard, list[InputRecord]] = {}
-        self._unread: dict[OwnedShard, list[InputRecord]] = {}
+        self._left: dict[OwnedShard, list[ReadInput]] = {}
+        self._unread: dict[OwnedShard, list[ReadInput]] = {}
         self._waiting: dict[OwnedShard, Waiting] = {}
         self._fetched_later: dict[OwnedShard, int] = {}
         """The offset of `definition-commands` from which on a shard has to be fetched again."""
@@ -249,12 +249,12 @@ class Turns:
             self._fetch_what_is_wanted()
             polled = self._poll()
             self._listen(polled)
-            polled = self._with_definitions(polled)
+            reads = self._with_definitions(polled)
         except (KafkaException, NotAMember) as exception:
             self._rejoin(exception)
             return None
         timers = self._due_timers()
-        records = self._without_unread(self._admitted(self._with_left(polled)))
+        records = self._without_unread(self._admitted(self._with_left(reads)))
         if not records and not timers:
             return None
         self._steps.reached(Step.AFTER_POLL)
@@ -308,7 +308,7 @@ class Turns:
         if not turn.shards and not self._transaction.is_open:
             return
         for shard, records in turn.records.items():
-            advance(shard, records[: turn.folded[shard]])
+            advance(shard, [read.record for read in records[: turn.folded[shard]]])
         self._left = turn.left
         self.hand_over(turn)
         for outputs in turn.timers.values():
@@ -326,7 +326,8 @@ class Turns:
             for shard in turn.shards:
                 shard.fold.committed()
                 if (pause := self._shards.pause_of(shard)) is not None:
-                    pause.committed(turn.records.get(shard, [])[: turn.folded.get(shard, 0)])
+                    folded = turn.records.get(shard, [])[: turn.folded.get(shard, 0)]
+                    pause.committed([read.record for read in folded])
             self._shards.count_quarantined()
             self._patience.regained()
             self._turns_gone_well += 1
@@ -423,11 +424,11 @@ class Turns:
         for number in self._shards.end_pauses():
             self._log.info("partition_goes_on", partition=number)
 
-    def _admitted(self, records: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[InputRecord]]:
+    def _admitted(self, records: dict[OwnedShard, list[ReadInput]]) -> dict[OwnedShard, list[ReadInput]]:
         """Put the operator commands of a turn before all else, and leave out what a pause does not admit."""
         for of_shard in records.values():
-            if any(record.topic == OPERATOR_COMMANDS for record in of_shard):
-                of_shard.sort(key=lambda record: record.topic != OPERATOR_COMMANDS)
+            if any(read.record.topic == OPERATOR_COMMANDS for read in of_shard):
+                of_shard.sort(key=lambda read: read.record.topic != OPERATOR_COMMANDS)
         if not self._shards.paused:
             return records
         records = {shard: of_shard for shard, of_shard in records.items() if self._shards.has(shard)}
@@ -477,21 +478,21 @@ class Turns:
                 if was_away:
                     self._transaction.renew()
 
-    def _with_left(self, polled: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[InputRecord]]:
+    def _with_left(self, polled: dict[OwnedShard, list[ReadInput]]) -> dict[OwnedShard, list[ReadInput]]:
         """Put the records that the last turn had no time for before those that were polled.
 
         Not those of a shard that was taken or loaded anew since: whoever folds it gets them again.
         """
         left, self._left = self._left, {}
         unread, self._unread = self._unread, {}
-        records: dict[OwnedShard, list[InputRecord]] = {}
+        records: dict[OwnedShard, list[ReadInput]] = {}
         for some in (left, unread, polled):
             for shard, of_shard in some.items():
                 if self._shards.has(shard):
                     records.setdefault(shard, []).extend(of_shard)
         return records
 
-    def _without_unread(self, records: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[InputRecord]]:
+    def _without_unread(self, records: dict[OwnedShard, list[ReadInput]]) -> dict[OwnedShard, list[ReadInput]]:
         """Leave out what has to be read before it can be folded without holding up the rest; it comes again.
 
         Not from a shard that is paused, which is given records one by one, and must meet the one that broke.
@@ -499,18 +500,18 @@ class Turns:
         for shard, of_shard in records.items():
             if shard.number != DEFINITION_SHARD or self._shards.pause_of(shard) is not None:
                 continue
-            unread = list(shard.fold.unread(of_shard))
+            unread = list(shard.fold.undecided(of_shard))
             if unread:
-                later = {(record.topic, record.offset) for record in unread}
-                records[shard] = [record for record in of_shard if (record.topic, record.offset) not in later]
+                later = {read.record[:3] for read in unread}
+                records[shard] = [read for read in of_shard if read.record[:3] not in later]
                 self._keep_unread(shard, unread)
         return {shard: of_shard for shard, of_shard in records.items() if of_shard}
 
-    def _keep_unread(self, shard: OwnedShard, unread: list[InputRecord]) -> None:
+    def _keep_unread(self, shard: OwnedShard, unread: list[ReadInput]) -> None:
         """Keep a few; the others are fetched again later, so that memory does not grow with what others post."""
         self._unread[shard] = unread[:UNREAD_MAX]
         if len(unread) > UNREAD_MAX:
-            self._fetched_later[shard] = unread[UNREAD_MAX].offset
+            self._fetched_later[shard] = unread[UNREAD_MAX].record.offset
 
     def _fetch_what_is_wanted(self) -> None:
         """Fetch no `definition-commands` while there are more at hand than are kept, and then from there on."""
@@ -576,26 +577,29 @@ class Turns:
         except Exception:  # noqa: BLE001  firing them will say what is wrong
             return None
 
-    def _with_definitions(self, polled: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[InputRecord]]:
+    def _with_definitions(self, polled: dict[OwnedShard, list[InputRecord]]) -> dict[OwnedShard, list[ReadInput]]:
         """Leave out the records of shards that wait for definitions which producers saw; add those that need no longer.
 
         They wait for a bounded time: the fold then sees a position below the one required and rejects the command.
         """
+        read_of: dict[OwnedShard, list[ReadInput]] = {}
         for shard, records in polled.items():
             try:
-                required = max(required_definitions(shard, record) for record in records)
+                reads = [read(shard, record) for record in records]
             except RegistryUnavailable as unavailable:
                 self._put_off(shard, unavailable)
                 continue
+            read_of[shard] = reads
+            required = max(read.definitions_position for read in reads)
             waiting = self._waiting.get(shard)
             if required > self._definitions.position and not self._definitions.will_come_to(required):
                 required = 0
             if waiting is not None:
-                waiting.records += records
+                waiting.records += reads
                 waiting.position = max(waiting.position, required)
             elif required > self._definitions.position:
-                self._waiting[shard] = Waiting(records, required, self._clock.monotonic() + WAIT_SECONDS)
-        ready = {shard: records for shard, records in polled.items() if shard not in self._waiting}
+                self._waiting[shard] = Waiting(reads, required, self._clock.monotonic() + WAIT_SECONDS)
+        ready = {shard: reads for shard, reads in read_of.items() if shard not in self._waiting}
         for shard in [shard for shard, waiting in self._waiting.items() if self._is_over(shard, waiting)]:
             ready[shard] = self._waiting.pop(shard).records
         return {shard: records for shard, records in ready.items() if self._shards.has(shard)}
@@ -620,17 +624,17 @@ class Turns:
         self._patience.lost(str(unavailable))
 
 
-def required_definitions(shard: OwnedShard, record: InputRecord) -> int:
-    """Return the position of `definitions` that a record's producer saw. Raises RegistryUnavailable.
-
-    What else breaks here breaks its fold as well.
-    """
+def read(shard: OwnedShard, record: InputRecord) -> ReadInput:
+    """Return a record with what it holds. Raises RegistryUnavailable. What else breaks here breaks its fold as well."""
     try:
-        return shard.fold.required_definitions(record)
+        found = shard.fold.read(record)
+        if record.topic == OPERATOR_COMMANDS:
+            shard.fold.see_coming(found)
     except RegistryUnavailable:
         raise
     except Exception:  # noqa: BLE001  the fold will say what is wrong
-        return 0
+        return ReadInput(record)
+    return found
 
 
 def as_input(message: Message, topic: str, partition: int) -> InputRecord:
