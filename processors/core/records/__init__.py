@@ -1,11 +1,11 @@
-"""The records: what is asked (commands), what happened (events), what is so now (model), and what they are made of.
+"""The records: commands, events, the state that follows from events, and the values that these are made of.
 
-Values only. They know no rule and no document: a rule needs them, they need nothing but Python.
+Values only. They know no rule and no document: the rules use them, and they use nothing but Python.
 
-    values, spec             what a Variable may hold; what a WfSpec is
-    commands, events, model  what is asked, what happened, what is so now
-    failures, names          names of failures and which handler catches them; what may be an id or a name
+    values, spec             the values that a Variable may hold; the parts of a WfSpec
+    commands, events, model  what is asked for, what happened, what the state is
+    failures, names          names of failures and which handler catches them; the forms of ids and names
     fold_position            how far a partition has been folded
     topic_names              the names of the topics, without the prefix
-    record, errors           how a record is declared; the class of all errors that are meant for a user
+    record, errors           how a record is declared; the class of all errors that are meant for users
 """

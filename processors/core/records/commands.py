@@ -1,6 +1,7 @@
-"""What someone asks for: one dataclass per input record, named and shaped as its schema.
+"""The commands: one dataclass for each input record, named and shaped as its schema.
 
-A command may be refused. It carries what the fold may not make itself: ids and, in its record, the time.
+A command asks for something and may be refused. It carries what the fold may not make itself: ids and, in its record,
+the time.
 """
 
 from dataclasses import field
@@ -12,7 +13,7 @@ from processors.core.records.values import Value, VariableType
 
 
 class TimerKind(StrEnum):
-    """What a timer is for."""
+    """The purpose of a timer."""
 
     EXTERNAL_EVENT_TIMEOUT = "EXTERNAL_EVENT_TIMEOUT"
     SLEEP = "SLEEP"
@@ -22,7 +23,7 @@ class TimerKind(StrEnum):
 
 
 class TaskStatus(StrEnum):
-    """How a task attempt ended. TIMEOUT is never reported: the engine's own timer says so."""
+    """The end of a task attempt. TIMEOUT is never reported: the engine's own timer brings it about."""
 
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
@@ -40,7 +41,7 @@ class RunWf:
     wf_spec_major: int | None = None
     wf_spec_revision: int | None = None
     definitions_position: int | None = None
-    """The position of `definitions` that the producer saw: a fold that is behind it waits (DESIGN 3)."""
+    """The position of `definitions` that the producer saw. A fold that is behind it waits."""
     command_id: str | None = None
 
 
@@ -64,7 +65,7 @@ class ResumeWfRun:
 
 @record
 class RescueThreadRun:
-    """Revive a ThreadRun in ERROR: run its node again or pass on from it (SEMANTICS 4.6)."""
+    """Revive a ThreadRun in ERROR: run its node again, or pass on from it."""
 
     wf_run_id: str
     thread: int = 0
@@ -82,7 +83,7 @@ class DeleteWfRun:
 
 @record
 class TimerFired:
-    """Written by the partition's owner when a timer is due. Names the timer exactly: a stale one is harmless."""
+    """A timer is due. Written by the owner of the partition; names the timer exactly: a stale one does no harm."""
 
     wf_run_id: str
     incarnation: int
@@ -102,12 +103,12 @@ class ExternalEvent:
     content: Value = None
     thread: int | None = None
     definitions_position: int | None = None
-    """As in RunWf: for an event of an ExternalEventDef that was registered just now."""
+    """As in RunWf, for an event of an ExternalEventDef that was registered just now."""
 
 
 @record
 class ReportTaskRun:
-    """A task worker's answer; it repeats the identity of the request."""
+    """The answer of a task worker; it repeats the identity of the request."""
 
     wf_run_id: str
     incarnation: int
@@ -117,17 +118,17 @@ class ReportTaskRun:
     status: TaskStatus
     output: Value = None
     failure_name: str | None = None
-    """Of a business exception (EXCEPTION)."""
+    """The name of a business exception (EXCEPTION)."""
     message: str | None = None
     content: Value = None
 
 
 class AllowedUpdate(StrEnum):
-    """How far a WfSpec may differ from the newest version of its name. One that equals it is always accepted."""
+    """The most that a WfSpec may differ from the newest version of its name. An equal one is always accepted."""
 
     ALL = "ALL"
     MINOR_REVISION = "MINOR_REVISION"
-    """Not in a way that callers of RunWf would notice: not by a new major version."""
+    """Only in ways that callers of RunWf do not notice: no new major version."""
     NONE = "NONE"
 
 
@@ -143,11 +144,11 @@ class PutWfSpec:
 
 @record
 class PutTaskDef:
-    """Register a TaskDef: the queue its requests go to and what it takes and gives."""
+    """Register a TaskDef: the queue that its requests go to, the types of its inputs and of its output."""
 
     name: str
     input: dict[str, VariableType] | None = None
-    """Name -> type, in order; None: inputs are not checked."""
+    """Input -> its type, in order; None if inputs are not checked."""
     output: VariableType | None = None
     queue: str | None = None
     command_id: str | None = None
@@ -182,7 +183,7 @@ class DefinitionKind(StrEnum):
 
 @record
 class DeleteDefinition:
-    """No new use of a definition; WfRuns that run keep theirs. Without a version: all versions of a WfSpec."""
+    """Allow no new use of a definition; WfRuns that run keep theirs. Without a version, of all versions of a WfSpec."""
 
     kind: DefinitionKind
     name: str
@@ -193,18 +194,18 @@ class DeleteDefinition:
 
 @record
 class QuarantineWfRun:
-    """Keep a WfRun's inputs without folding them, so that its partition goes on."""
+    """Keep the inputs of a WfRun without folding them, so that its partition goes on."""
 
     wf_run_id: str
     reason: str | None = None
     command_id: str | None = None
     operator: str | None = None
-    """Who asks for it, for people."""
+    """The person who asks for it, for people to read."""
 
 
 @record
 class ReleaseWfRun:
-    """End a quarantine: decide what was kept, in order."""
+    """End a quarantine: decide the inputs that were kept, in order."""
 
     wf_run_id: str
     command_id: str | None = None
@@ -214,14 +215,14 @@ class ReleaseWfRun:
 
 @record
 class SkipRecord:
-    """Pass over one input record, on the log: the next of its topic, if it has this offset and this time."""
+    """Pass over one input record, on the log: the next one of its topic, if it has this offset and this time."""
 
     topic: str
     """Without the prefix of the installation."""
     partition: int
     offset: int
     timestamp_ms: int | None = None
-    """LogAppendTime of the record: one that has another is not the one that the operator saw. None is refused."""
+    """The LogAppendTime of the record: one with another time is not the one that the operator saw. None is refused."""
     reason: str | None = None
     command_id: str | None = None
     operator: str | None = None
@@ -230,8 +231,8 @@ class SkipRecord:
 Command: TypeAlias = (
     RunWf | StopWfRun | ResumeWfRun | RescueThreadRun | DeleteWfRun | TimerFired | ExternalEvent | ReportTaskRun
 )
-"""What the fold of one partition takes."""
+"""A command that the fold of one partition takes."""
 
 DefinitionCommand: TypeAlias = PutWfSpec | PutTaskDef | PutExternalEventDef | PutWorkflowEventDef | DeleteDefinition
 OperatorCommand: TypeAlias = QuarantineWfRun | ReleaseWfRun | SkipRecord
-"""What the fold takes before all else of a turn: it gets a partition past a record that breaks a rule."""
+"""A command that the fold takes before all else of a turn: it gets a partition past a record that breaks a rule."""

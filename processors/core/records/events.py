@@ -1,7 +1,8 @@
-"""What happened: one dataclass per event of the log, named and shaped as its schema.
+"""The events of the log: one dataclass for each, named and shaped as its schema. Also the definitions and TaskRequests.
 
-`Halt`, `SpawnChild` and `Resume` are the words of the people who use it; the others are past tense. An event says
-everything that folding it needs: `evolve` looks up no rule and no WfSpec. A released event keeps its meaning for ever.
+`Halt`, `SpawnChild` and `Resume` are the words of the people who use Halter; the other names are past tense. An event
+says everything that folding it needs: `evolve` looks up no rule and no WfSpec. A released event keeps its meaning for
+ever.
 """
 
 from dataclasses import field
@@ -16,7 +17,7 @@ from processors.core.records.values import Value, VariableType
 
 # (rule rejection-codes)
 class RejectionCode(StrEnum):
-    """Why a command was refused (SEMANTICS N18)."""
+    """The reason for which a command was refused."""
 
     INVALID_ARGUMENT = "INVALID_ARGUMENT"
     NOT_FOUND = "NOT_FOUND"
@@ -28,7 +29,7 @@ class RejectionCode(StrEnum):
 # (rule event-names-its-cause)
 @record
 class Cause:
-    """The input record that made an event happen, and what was known of definitions then."""
+    """The input record that made an event happen, and the position of `definitions` at which it was folded."""
 
     topic: str
     """Without the prefix of the installation."""
@@ -50,14 +51,14 @@ class WfRunStarted:
 
 @record
 class WfRunDeleted:
-    """Nothing of the WfRun is kept but the log; its id is free."""
+    """Only the log of the WfRun is left; its id is free."""
 
     reason: str
 
 
 @record
 class ExternalEventKeyRef:
-    """Names an ExternalEvent of the WfRun."""
+    """The name and id of an ExternalEvent of the WfRun."""
 
     external_event_def: str
     external_event_id: str
@@ -65,23 +66,23 @@ class ExternalEventKeyRef:
 
 @record
 class ExternalEventPosted:
-    """An ExternalEvent was taken in, unclaimed until a `Halt`, `InterruptAccepted` or `NodeCompleted` names it."""
+    """An ExternalEvent was taken in. It is unclaimed until `Halt`, `InterruptAccepted` or `NodeCompleted` names it."""
 
     external_event_def: str
     external_event_id: str
     content: Value = None
     thread: int | None = None
     forgotten: list[ExternalEventKeyRef] = field(default_factory=list)
-    """Ids that are no longer remembered from here on: old, and more than need be."""
+    """ExternalEvents whose ids are no longer remembered from here on: they are old, and more than need be."""
     appended_ms: int | None = None
-    """When its record was appended, where the WfRun's time is ahead of that: it had later records of other topics."""
+    """The time of its record, where the WfRun's time is ahead of that because of later records of other topics."""
     keeps_outcomes: bool = False
-    """Whether its row says what becomes of it in each thread."""
+    """True if its row says what becomes of it in each thread."""
 
 
 @record
 class ExternalEventDropped:
-    """A WfRun was started whose WfSpec cannot take an ExternalEvent that came before it: nothing ever will."""
+    """A WfRun was started whose WfSpec cannot take an ExternalEvent that came before it: nothing will ever take it."""
 
     external_event_def: str
     external_event_id: str
@@ -98,7 +99,7 @@ class Halt:
 
 @record
 class ThreadHalted:
-    """HALTING became HALTED: its task is back, and nothing below it moves."""
+    """HALTING became HALTED: the thread's task is back, and nothing below the thread moves."""
 
     thread: int
 
@@ -124,7 +125,7 @@ class InterruptDropped:
 
 @record
 class InterruptSuperseded:
-    """A newer event took the place of one that still waited (policy `latest`)."""
+    """A newer event took the place of one that still waited for its handler (policy `latest`)."""
 
     thread: int
     external_event_def: str
@@ -149,14 +150,14 @@ class SpawnChild:
     external_event_def: str | None = None
     external_event_id: str | None = None
     waiter: int | None = None
-    """The thread that waits at WAIT_FOR_THREADS, for the failure handler of its failed child `parent`."""
+    """The thread that waits at WAIT_FOR_THREADS, for the failure handler of its failed child, which is `parent`."""
     halts_parent: bool = True
     """False for an INTERRUPT with `halt: false`."""
 
 
 @record
 class HaltReasonResolved:
-    """A reason no longer holds; others do."""
+    """A halt reason of a thread no longer holds; others do."""
 
     thread: int
     reason: HaltReason
@@ -164,16 +165,16 @@ class HaltReasonResolved:
 
 @record
 class Resume:
-    """The last reason is gone: HALTED became RUNNING."""
+    """The last halt reason is gone: HALTED became RUNNING."""
 
     thread: int
     reason: HaltReason | None
-    """The one that went last; None where it was gone before the thread was HALTED."""
+    """The reason that went last; None if it was gone before the thread was HALTED."""
 
 
 @record
 class VariableWrite:
-    """A Variable's new value, and the thread that stores it."""
+    """The new value of a Variable, and the thread that stores it."""
 
     thread: int
     name: str
@@ -182,7 +183,7 @@ class VariableWrite:
 
 @record
 class NodeCompleted:
-    """A node is done and the thread stands at the next one, `position` + 1."""
+    """A node is done, and the thread stands at the next one, `position` + 1."""
 
     thread: int
     position: int
@@ -190,7 +191,7 @@ class NodeCompleted:
     next_node: str
     writes: list[VariableWrite] = field(default_factory=list)
     output: Value = None
-    """Kept if an expression of the ThreadSpec refers to it; null otherwise."""
+    """The output, if an expression of the ThreadSpec refers to it; null otherwise."""
     keeps_output: bool = False
     external_event_def: str | None = None
     external_event_id: str | None = None
@@ -206,7 +207,7 @@ class NodeFailed:
     node: str
     failure: Failure
     handler: str
-    """ThreadSpec of the failure handler."""
+    """The ThreadSpec of the failure handler."""
     external_event_def: str | None = None
     external_event_id: str | None = None
     """The ExternalEvent that an EXTERNAL_EVENT node claimed before it failed on its way out."""
@@ -214,7 +215,7 @@ class NodeFailed:
 
 @record
 class TimerArmed:
-    """The current node waits for a time; replaces a timer that it had."""
+    """The current node waits for a time. The timer replaces one that the node had."""
 
     thread: int
     position: int
@@ -232,8 +233,8 @@ class TimerMatured:
 
 @record
 class ArrivalFailed:
-    """A thread that was halted came to a node that waits for a time, and the time cannot be computed. The node fails
-    with it when the thread runs.
+    """A halted thread came to a node that waits for a time, and the time cannot be computed. The node fails with this
+    failure when the thread runs.
     """
 
     thread: int
@@ -244,7 +245,7 @@ class ArrivalFailed:
 
 @record
 class TaskAttemptRequested:
-    """An attempt is out: a TaskRequest with this content goes to the task's queue."""
+    """A task attempt is out: a TaskRequest with this content goes to the queue of the task."""
 
     thread: int
     position: int
@@ -258,7 +259,7 @@ class TaskAttemptRequested:
 
 @record
 class TaskAttemptEnded:
-    """A report or the time-out ended the attempt that was out."""
+    """A report or the time-out ended the task attempt that was out."""
 
     thread: int
     position: int
@@ -269,12 +270,12 @@ class TaskAttemptEnded:
     message: str | None = None
     content: Value = None
     retry_at_ms: int | None = None
-    """When the next attempt is due; None: this one decides the node."""
+    """The time at which the next attempt is due; None if this attempt decides the node."""
 
 
 @record
 class WaitStarted:
-    """A WAIT_FOR_THREADS node knows whom it waits for."""
+    """A WAIT_FOR_THREADS node knows which threads it waits for."""
 
     thread: int
     position: int
@@ -283,7 +284,7 @@ class WaitStarted:
 
 @record
 class ChildFailureHandled:
-    """A WAIT_FOR_THREADS has dealt with failed children (handled, or ANY needed no more): EXIT overlooks them."""
+    """A WAIT_FOR_THREADS has dealt with failed children (handled, or ANY needed no more): EXIT ignores them."""
 
     thread: int
     children: list[int]
@@ -291,7 +292,7 @@ class ChildFailureHandled:
 
 @record
 class WorkflowEventThrown:
-    """A THROW_EVENT node told the outside."""
+    """A THROW_EVENT node threw an event, for consumers of the log."""
 
     thread: int
     position: int
@@ -301,7 +302,7 @@ class WorkflowEventThrown:
 
 @record
 class ThreadCompleted:
-    """A thread reached its EXIT. A child leaves the hot state, with what is left below it."""
+    """A thread passed its EXIT. A child leaves the hot state, with all that is left below it."""
 
     thread: int
     output: Value = None
@@ -320,14 +321,14 @@ class ThreadFailed:
 
 @record
 class ThreadRetired:
-    """A loser of WAIT_FOR_THREADS ANY or FIRST is still and leaves the hot state, with all below it (N15)."""
+    """A loser of WAIT_FOR_THREADS ANY or FIRST is still and leaves the hot state, with all below it."""
 
     thread: int
 
 
 @record
 class ThreadRescued:
-    """A thread in ERROR runs again: at its node anew (`position` + 1), or past it."""
+    """A thread in ERROR runs again: it runs its node anew (`position` + 1), or passes on from it."""
 
     thread: int
     skip_current_node: bool
@@ -335,9 +336,9 @@ class ThreadRescued:
 
 @record
 class WfRunEnded:
-    """Thread 0 has ended and nothing below it moves: the WfRun is kept until its retention ends.
+    """Thread 0 has ended and nothing below it moves. The WfRun is kept until its retention ends.
 
-    What is in ERROR may be rescued and keeps its threads; COMPLETED and EXCEPTION are final, all threads leave.
+    A WfRun in ERROR may be rescued and keeps its threads. COMPLETED and EXCEPTION are final: all threads leave.
     """
 
     status: Status
@@ -348,21 +349,21 @@ class WfRunEnded:
 class WfRunQuarantined:
     """From here on the inputs of the WfRun are kept and not decided, and its timers do not fire.
 
-    The WfRun's own time stands still until it is released: what is kept will be decided as of when it came.
+    The WfRun's own time stands still until it is released: each kept input will be decided with its own time.
     """
 
     at_ms: int
-    """When the operator asked for it."""
+    """The time at which the operator asked for it."""
     reason: str | None = None
     operator: str | None = None
 
 
 @record
 class InputKept:
-    """An input of a WfRun in quarantine, byte for byte; the cause says where it came from."""
+    """An input of a WfRun in quarantine was kept, byte for byte. The cause says where it came from."""
 
     timestamp_ms: int
-    """Of the record: its time when it is decided."""
+    """The time of the record, with which it will be decided."""
     key: bytes
     value: bytes
     headers: list[RecordHeader] = field(default_factory=list)
@@ -370,18 +371,18 @@ class InputKept:
 
 @record
 class WfRunReleased:
-    """The quarantine is over. What was kept is decided next, in the order in which it came, each with its own cause."""
+    """The quarantine is over. The inputs that were kept are decided next, in their order, each with its own cause."""
 
     at_ms: int
     inputs: int
-    """How many are decided now."""
+    """The number of inputs that are decided now."""
     reason: str | None = None
     operator: str | None = None
 
 
 @record
 class SkipAccepted:
-    """The record that is named is passed over, if it is the next one of its topic. Else a SkipLapsed follows."""
+    """A record is to be passed over, if it is the next one of its topic. Otherwise a SkipLapsed follows."""
 
     topic: str
     partition: int
@@ -393,23 +394,23 @@ class SkipAccepted:
 
 @record
 class SkipLapsed:
-    """What was to be passed over is not the next record of its topic: the cause is. The skip has done nothing."""
+    """The record that was to be passed over is not the next one of its topic: the cause is. Nothing was skipped."""
 
     topic: str
     partition: int
     offset: int
     timestamp_ms: int
     reason: str
-    """What came in its place."""
+    """The record that came in its place, in words."""
     operator: str | None = None
 
 
 @record
 class RecordSkipped:
-    """An operator had an input record, the cause, passed over. It is on `dead-letters`."""
+    """An operator had an input record passed over. The record is the cause, and is on `dead-letters`."""
 
     command: str | None
-    """Record name of what it asked for; None where that cannot be said."""
+    """The name of the command in that record; None if it cannot be read."""
     reason: str | None = None
     operator: str | None = None
 
@@ -426,7 +427,7 @@ class Rejected:
 # (rule no-op-is-ignored)
 @record
 class Ignored:
-    """A command had nothing to do: a no-op, a stale or an early timer."""
+    """A command had nothing to do: it was a no-op, or a stale or early timer."""
 
     command: str
     reason: str
@@ -473,12 +474,12 @@ Event: TypeAlias = (
 
 @record
 class LogEntry:
-    """One record of the log: an event, whose it is, where in that WfRun's history, when and why."""
+    """One record of the log: an event, its WfRun, its number in the WfRun's history, its time and its cause."""
 
     wf_run_id: str
     incarnation: int
     seq: int
-    """1, 2, 3 … per incarnation; 0 where no WfRun exists to count for."""
+    """The number of the event in its incarnation: 1, 2, 3 …; 0 where no WfRun exists to count for."""
     time_ms: int
     cause: Cause
     event: Event
@@ -486,17 +487,17 @@ class LogEntry:
 
 @record
 class DefinitionProblem:
-    """One thing wrong with a definition."""
+    """One thing that is wrong with a definition."""
 
     code: str
-    """Stable, from SEMANTICS 6."""
+    """One of the codes of `validate`, which keep their meaning."""
     message: str
-    """Names ThreadSpec, node and field; says what was expected and found."""
+    """A sentence: ThreadSpec, node and field, what was expected and what was found."""
 
 
 @record
 class DefinitionAccepted:
-    """A definition command was accepted. `changed` is False for one equal to what was there."""
+    """A definition command was accepted. `changed` is False if the same definition was registered before."""
 
     kind: DefinitionKind
     name: str
@@ -508,12 +509,12 @@ class DefinitionAccepted:
 
 @record
 class DefinitionRejected:
-    """A definition command was refused; all that is wrong with it."""
+    """A definition command was refused, with all that is wrong with it."""
 
     kind: DefinitionKind
     name: str
     code: str
-    """RejectionCode, or the code of the first problem where the document is at fault."""
+    """A RejectionCode, or the code of the first problem if the document is at fault."""
     message: str
     cause: Cause
     problems: list[DefinitionProblem] = field(default_factory=list)
@@ -532,31 +533,31 @@ class DefinitionVersion:
 
 @record
 class Definition:
-    """An accepted definition, as kept on `definitions` under kind/name/major.revision."""
+    """An accepted definition: a row of `definitions` under the key kind/name/major.revision."""
 
     kind: DefinitionKind
     name: str
     major: int
     revision: int
     document: str | None = None
-    """WF_SPEC: its document in canonical JSON."""
+    """WF_SPEC: its document, as the engine writes it."""
     input: dict[str, VariableType] | None = None
-    """TASK_DEF: name -> type; None: not checked."""
+    """TASK_DEF: input -> its type; None if inputs are not checked."""
     output: VariableType | None = None
-    """TASK_DEF."""
+    """TASK_DEF: the type of its output; None if it is not checked."""
     queue: str | None = None
-    """TASK_DEF: a named queue; None: `task-requests`."""
+    """TASK_DEF: a named queue; None for `task-requests`."""
     content_type: VariableType | None = None
-    """EXTERNAL_EVENT_DEF, WORKFLOW_EVENT_DEF."""
+    """EXTERNAL_EVENT_DEF, WORKFLOW_EVENT_DEF: the type of the content; None if it is not checked."""
     deleted: bool = False
     external_event_defs: dict[str, DefinitionVersion] = field(default_factory=dict)
-    """WF_SPEC: the revision of each ExternalEventDef that it names, the newest when it was accepted. Empty for one that
-    names none, and for all from before they were bound.
+    """WF_SPEC: the revision of each ExternalEventDef that it names, which was the newest when it was accepted. Empty if
+    it names none, and if it was registered before WfSpecs bound revisions.
     """
 
     @property
     def version(self) -> DefinitionVersion:
-        """Which of its versions it is."""
+        """The version of the definition."""
         return DefinitionVersion(self.major, self.revision)
 
     @property
@@ -578,4 +579,4 @@ class TaskRequest:
     input: dict[str, Value]
     requested_ms: int
     deadline_ms: int
-    """A worker skips a request that it reads after this."""
+    """A task worker skips a request that it reads after this time."""

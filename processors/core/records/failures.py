@@ -1,4 +1,4 @@
-"""Names of failures, what class a name has, and which failures a handler catches (SEMANTICS 4.1, 4.2, N1)."""
+"""The names of failures, the class of a name, and which failures a handler catches."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,6 +7,7 @@ from processors.core.records.model import Failure, FailureClass
 from processors.core.records.spec import FailureHandlerDef
 from processors.core.records.values import Value, size_of
 
+# (rule technical-names)
 CHILD_FAILED = "CHILD_FAILED"
 VAR_SUB_ERROR = "VAR_SUB_ERROR"
 VAR_MUTATION_ERROR = "VAR_MUTATION_ERROR"
@@ -20,59 +21,63 @@ USER_TASK_CANCELLED = "USER_TASK_CANCELLED"
 HAPPENING = frozenset(
     {CHILD_FAILED, VAR_SUB_ERROR, VAR_MUTATION_ERROR, VAR_ERROR, TASK_FAILURE, TASK_ERROR, TIMEOUT, INTERNAL_ERROR}
 )
-"""Technical failures that there are, or that a name for catching stands for: what people are told to choose from."""
+"""The technical failures that happen, and the umbrella names for catching them: people are told to choose from them."""
 RESERVED = HAPPENING | {
     "CHILD_FAILURE",  # LittleHorse's name for CHILD_FAILED: nobody may use it for something else
-    USER_TASK_CANCELLED,  # of LittleHorse's user tasks, which there are not: as before, it may be caught in vain
+    USER_TASK_CANCELLED,  # of LittleHorse's user tasks, which Halter does not have; it may be caught, and never happens
 }
-"""Names of technical failures; every other name is a business exception."""
+"""The names of technical failures; every other name is a business exception."""
 
+# (rule chains-are-bounded)
 LINKS_MAX = 32
-"""Of a failure's chain of causes: handlers that fail below handlers that fail cannot make it endless."""
+"""The most links in a chain of causes: handlers that fail below handlers that fail cannot make it endless."""
 MESSAGE_LENGTH_MAX = 1_000
-"""Of a message that tells a cause's, which may tell another's; and of a cause's."""
+"""The longest message, in characters, of a cause and of a failure that quotes its cause."""
 CAUSE_BYTES_MAX = 512 * 1024
-"""Of the contents in a chain of causes: beyond it they are left out, from the outside in."""
+"""The most bytes of content in a chain of causes. Contents beyond it are left out, from the outside in."""
 
 UMBRELLAS = {
     VAR_ERROR: frozenset({VAR_ERROR, VAR_SUB_ERROR, VAR_MUTATION_ERROR}),
     TASK_ERROR: frozenset({TASK_ERROR, TASK_FAILURE, TIMEOUT}),
 }
-"""Names for catching -> the names they stand for."""
+"""Name for catching -> the names that it stands for."""
 
 
+# (rule reserved-names-are-the-engines)
 def is_of_the_engine(name: str) -> bool:
-    """Whether no business exception may have this name: it is technical, or `catch` means a whole class by it (4.1)."""
+    """Return True if no business exception may have this name: it is technical, or `catch` takes it for a class."""
     return name in RESERVED or name in FailureClass.__members__
 
 
+# (rule class-by-name)
 def failure_class_of(name: str) -> FailureClass:
-    """By name: reserved names are ERRORs, all others EXCEPTIONs (4.1)."""
+    """Return the class of a failure: reserved names are ERRORs, all others are EXCEPTIONs."""
     return FailureClass.ERROR if name in RESERVED else FailureClass.EXCEPTION
 
 
 def failure_of(name: str, message: str, content: Value = None) -> Failure:
-    """A failure that has no cause below it."""
+    """Return a failure that has no cause below it."""
     return Failure(name, message, failure_class_of(name), content)
 
 
+# (rule causes-form-a-chain)
 def child_failed(message: str, thread: int, cause: Failure, failure_class: FailureClass) -> Failure:
-    """CHILD_FAILED, with the failure of the thread below as its cause (N1)."""
+    """Return CHILD_FAILED, with the failure of the thread below as its cause."""
     return Failure(CHILD_FAILED, _short(message), failure_class, cause.content, thread, _as_cause(cause))
 
 
 def passed_on(thread: int, cause: Failure) -> Failure:
-    """The failure of a thread below under its own name, with a link added to its chain (N1)."""
+    """Return the failure of a thread below under its own name, with a link added to its chain."""
     return Failure(cause.name, cause.message, cause.failure_class, cause.content, thread, _as_cause(cause))
 
 
 def size_of_failure(failure: Failure) -> int:
-    """About how many bytes a failure and its causes take."""
+    """Return about how many bytes a failure and its causes take."""
     return sum(size_of(part) for link in failure.chain() for part in (link.name, link.content, link.message))
 
 
 def without_contents(failure: Failure) -> Failure:
-    """A failure without what makes it large, in all its links."""
+    """Return a failure without contents and with short messages, in all its links."""
     return _lightened(failure, 0)
 
 
@@ -81,7 +86,7 @@ def _short(message: str) -> str:
 
 
 def _as_cause(cause: Failure) -> Failure:
-    """A cause that its consequence can carry: every one repeats what is below it."""
+    """Return a cause that is small enough for its consequence: every consequence repeats the whole chain below it."""
     return _lightened(_shortened(cause), CAUSE_BYTES_MAX)
 
 
@@ -95,7 +100,7 @@ def _lightened(failure: Failure, bytes_max: int) -> Failure:
         contents.append((link, link.content if left >= 0 else None))
     cause: Failure | None = None
     for link, content in reversed(contents):
-        # What need not change is shared with the chain it comes from, and so is what it was encoded to.
+        # A link that need not change is shared with the chain that it comes from, and so are its encoded bytes.
         if link.cause is cause and link.content is content and len(link.message) <= MESSAGE_LENGTH_MAX:
             cause = link
         else:
@@ -105,17 +110,19 @@ def _lightened(failure: Failure, bytes_max: int) -> Failure:
 
 
 def _shortened(cause: Failure) -> Failure:
-    """A cause with room above it: of a chain at its bound the second link goes, so both of its ends stay."""
+    """Return a cause with room for a link above it. A full chain loses its second link, so both of its ends stay."""
     if sum(1 for _ in cause.chain()) < LINKS_MAX or cause.cause is None:
         return cause
     return replace(cause, cause_thread=cause.cause.cause_thread, cause=cause.cause.cause)
 
 
+# (rule first-match-catches)
 def matching_handler(handlers: Iterable[FailureHandlerDef], failure: Failure) -> FailureHandlerDef | None:
-    """The first handler, in declared order, that catches the failure."""
+    """Return the first handler, in declared order, that catches the failure; None if none does."""
     return next((handler for handler in handlers if _catches(handler.catch, failure)), None)
 
 
+# (rule catch-looks-along-the-chain)
 def _catches(catch: str | None, failure: Failure) -> bool:
     if catch is None:
         return True

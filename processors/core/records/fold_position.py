@@ -1,6 +1,6 @@
-"""How far a partition has been folded: a row of the state, written in the transaction of what it speaks of.
+"""The position up to which a partition is folded: a row of the state, written in the transaction of the folded records.
 
-It wins over the consumer group's committed offsets, which brokers forget after a while.
+It wins over the committed offsets of the consumer group, which brokers forget after a while.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from processors.core.records.record import record
 
 @record
 class PendingSkip:
-    """A record that an operator wants passed over, if it is the next of its topic (which is without the prefix)."""
+    """A record that an operator wants passed over if it is the next of its topic. `topic` is without the prefix."""
 
     topic: str
     offset: int
@@ -26,10 +26,10 @@ class FoldPosition:
     partition: int
     offsets: dict[str, int] = field(default_factory=dict)
     definitions_position: int = 0
-    """The position of `definitions` at which it was folded last: nobody may go on at an earlier one."""
+    """The position of `definitions` at which the partition was folded last: nobody may go on at an earlier one."""
     skips: list[PendingSkip] = field(default_factory=list)
-    """Records to be passed over that have not come; and operator commands that were, for a SkipRecord that comes after
-    them and has not been folded.
+    """Records that are to be passed over and have not come. Also operator commands that were passed over, until the
+    SkipRecord that asked for it, and that comes after them, is folded.
     """
     operator_command_ids: list[str] = field(default_factory=list)
-    """The last operator commands decided, oldest first: a repeat is refused."""
+    """Ids of the last operator commands that were decided, oldest first: a repeat is refused."""

@@ -1,7 +1,7 @@
-"""What is so now: WfRun, ThreadRun and what hangs on them. Values only; what changes them is `evolve`.
+"""The state that follows from the events: WfRun, its ThreadRuns and ExternalEvents, and what they are made of.
 
-The classes have the fields of their schemas, so the state tables are these objects, encoded. A WfRun owns its
-ThreadRuns and ExternalEvents; they are changed in place by the fold that owns them and by nobody else.
+The classes have the fields of their schemas: a row of a state topic is one of these objects, encoded. A WfRun owns its
+ThreadRuns and ExternalEvents. The fold that owns the WfRun changes them in place, and nobody else does.
 """
 
 from bisect import bisect_left
@@ -17,7 +17,7 @@ from processors.core.records.values import Value
 
 
 class Status(StrEnum):
-    """Status of a ThreadRun; a WfRun's is a projection of its thread 0 (SEMANTICS N10)."""
+    """The status of a ThreadRun; that of a WfRun follows from its thread 0."""
 
     RUNNING = "RUNNING"
     HALTING = "HALTING"
@@ -30,6 +30,7 @@ class Status(StrEnum):
 TERMINAL = frozenset({Status.COMPLETED, Status.ERROR, Status.EXCEPTION})
 FAILED = frozenset({Status.ERROR, Status.EXCEPTION})
 
+# (rule status-changes-are-a-table)
 TRANSITION_CAUSES: Mapping[tuple[Status | None, Status], str] = {
     (None, Status.RUNNING): "spawned",
     (Status.RUNNING, Status.COMPLETED): "EXIT",
@@ -44,13 +45,13 @@ TRANSITION_CAUSES: Mapping[tuple[Status | None, Status], str] = {
     (Status.HALTED, Status.EXCEPTION): "its handler failed, or could not be started",
     (Status.ERROR, Status.RUNNING): "RescueThreadRun",
 }
-"""Every change of a ThreadRun's status that may happen, and what brings it about."""
+"""Every change of a ThreadRun's status that may happen -> what brings it about."""
 
 TRANSITIONS = frozenset(TRANSITION_CAUSES)
 
 
 class ThreadType(StrEnum):
-    """Why a ThreadRun exists."""
+    """The purpose of a ThreadRun."""
 
     ENTRYPOINT = "ENTRYPOINT"
     CHILD = "CHILD"
@@ -59,7 +60,7 @@ class ThreadType(StrEnum):
 
 
 class FailureClass(StrEnum):
-    """Technical (ERROR) or business (EXCEPTION); it becomes the status of the thread that fails with it."""
+    """The class of a failure, technical (ERROR) or business (EXCEPTION): the status of a thread that fails with it."""
 
     ERROR = "ERROR"
     EXCEPTION = "EXCEPTION"
@@ -67,18 +68,18 @@ class FailureClass(StrEnum):
 
 @record
 class Failure:
-    """Why a node or thread failed; `cause` is the failure of the thread below that brought it about (SEMANTICS N1)."""
+    """The failure of a node or thread. `cause` is the failure of the thread below that brought it about."""
 
     name: str
     message: str
     failure_class: FailureClass
     content: Value = None
     cause_thread: int | None = None
-    """The ThreadRun in which `cause` happened; None where there is no cause."""
+    """The ThreadRun in which `cause` happened; None if there is no cause."""
     cause: "Failure | None" = None
 
     def chain(self) -> "Iterator[Failure]":
-        """This failure, its cause, the cause of that, …"""
+        """Yield this failure, its cause, the cause of that, and so on."""
         failure: Failure | None = self
         while failure is not None:
             yield failure
@@ -87,7 +88,7 @@ class Failure:
 
 @record
 class PendingInterrupt:
-    """An interrupt was accepted; its handler has not started."""
+    """A halt reason: an interrupt was accepted, and its handler has not started."""
 
     external_event_def: str
     external_event_id: str
@@ -98,7 +99,7 @@ class PendingInterrupt:
 
 @record
 class Interrupted:
-    """An Interrupt Handler runs."""
+    """A halt reason: an Interrupt Handler runs."""
 
     handler: int
 
@@ -108,7 +109,7 @@ class Interrupted:
 
 @record
 class PendingFailure:
-    """The node failed; its failure handler has not started."""
+    """A halt reason: the node failed, and its failure handler has not started."""
 
     position: int
 
@@ -118,7 +119,7 @@ class PendingFailure:
 
 @record
 class HandlingFailure:
-    """A failure handler runs."""
+    """A halt reason: a failure handler runs."""
 
     handler: int
 
@@ -128,7 +129,7 @@ class HandlingFailure:
 
 @record
 class ParentHalted:
-    """The thread that this one halts and resumes with is halted, or failed."""
+    """A halt reason: the thread that this one halts and resumes with is halted, or has failed."""
 
     parent: int
 
@@ -138,7 +139,7 @@ class ParentHalted:
 
 @record
 class ManualHalt:
-    """StopWfRun; ResumeWfRun takes it off."""
+    """A halt reason: StopWfRun put it on the thread, ResumeWfRun takes it off."""
 
     def __str__(self) -> str:
         return "MANUAL_HALT"
@@ -146,7 +147,7 @@ class ManualHalt:
 
 @record
 class HaltedByParent:
-    """A loser of WAIT_FOR_THREADS ANY or FIRST; for good."""
+    """A halt reason that never goes: the thread is a loser of WAIT_FOR_THREADS ANY or FIRST."""
 
     parent: int
     position: int
@@ -162,17 +163,17 @@ HaltReason: TypeAlias = (
 
 @record
 class Timer:
-    """Armed on the current node, or on the WfRun; due at `due_ms` (epoch milliseconds)."""
+    """A timer of the current node, or of the WfRun; due at `due_ms` (epoch milliseconds)."""
 
     kind: TimerKind
     due_ms: int
 
 
 class TaskRunStatus(StrEnum):
-    """Where the TaskRun of a TASK node is."""
+    """The state of the TaskRun of a TASK node."""
 
     OUT = "OUT"
-    """An attempt is with a worker: requested, not yet reported or timed out. Only this delays halting (N12)."""
+    """An attempt is with a task worker: requested, and neither reported nor timed out. Only this delays halting."""
     RETRYING = "RETRYING"
     """The last attempt failed; the next is due at `retry_at_ms`."""
     DONE = "DONE"
@@ -181,13 +182,13 @@ class TaskRunStatus(StrEnum):
 
 @record
 class TaskRun:
-    """The attempts of one TASK node visit."""
+    """The attempts of one visit to a TASK node."""
 
     status: TaskRunStatus
     attempt: int
     task_def: str
     input: dict[str, Value]
-    """As evaluated on arrival; every attempt gets the same."""
+    """The inputs as evaluated on arrival; every attempt gets the same."""
     retry_at_ms: int | None = None
     result: TaskStatus | None = None
     output: Value = None
@@ -198,34 +199,34 @@ class TaskRun:
 
 @dataclass(slots=True)
 class ThreadWait:
-    """What a WAIT_FOR_THREADS node knows of one thread it waits for."""
+    """The knowledge that a WAIT_FOR_THREADS node has of one thread that it waits for."""
 
     thread: int
     handler: int | None = None
-    """The FAILURE_HANDLER started for it (`on_child_failure`)."""
+    """The FAILURE_HANDLER that was started for it (`on_child_failure`)."""
     handled: bool = False
-    """That handler has completed: the failed thread counts as successful."""
+    """True if that handler has completed: the failed thread counts as successful."""
 
 
 @dataclass(slots=True)
 class NodeRun:
-    """The node a ThreadRun is at. `position` counts its visits; earlier ones are history, on the log."""
+    """The node at which a ThreadRun is. `position` counts its visits to nodes; earlier visits are on the log only."""
 
     position: int
     node: str
     arrived_ms: int
     timer: Timer | None = None
     deadline_ms: int | None = None
-    """Of an EXTERNAL_EVENT with a time-out: kept after the timer is gone, to judge what came in time (N11)."""
+    """The deadline of an EXTERNAL_EVENT with a time-out. It outlives the timer, to judge what came in time."""
     matured_seq: int | None = None
-    """The seq at which the node's time was over: its timer fired, or it could not be computed; None before."""
+    """The seq at which the node's time was over, because its timer fired or could not be computed; None before."""
     task: TaskRun | None = None
     waits: list[ThreadWait] | None = None
-    """WAIT_FOR_THREADS, in the order of its list; None before arrival was recorded."""
+    """The threads that a WAIT_FOR_THREADS waits for, in the order of its list; None before `WaitStarted`."""
     failure: Failure | None = None
     failure_handled: bool = False
     arrival_failure: Failure | None = None
-    """What it fails with when its thread runs: that was halted when it came here, and the time cannot be computed."""
+    """The failure of the node once its thread runs: the thread arrived halted, and the time cannot be computed."""
 
 
 @dataclass(slots=True)
@@ -237,58 +238,61 @@ class ThreadRun:
     type: ThreadType
     thread_spec: str
     parent: int | None
-    """Scope: whose Variables it sees. None for thread 0."""
+    """The thread whose Variables it sees; None for thread 0."""
     status: Status
     node: NodeRun
     started_ms: int
     variables: dict[str, Value] = field(default_factory=dict)
     outputs: dict[str, Value] = field(default_factory=dict)
-    """Last output of each node that an expression of the ThreadSpec refers to."""
+    """Node -> its last output, of the nodes that an expression of the ThreadSpec refers to."""
     halt_reasons: list[HaltReason] = field(default_factory=list)
-    """In the order they came; it resumes when none is left."""
+    """The halt reasons in the order in which they came; the thread resumes when none is left."""
     children: list[int] = field(default_factory=list)
     """Live children, handlers included, ascending."""
     waiter: int | None = None
-    """For the failure handler of a failed child: the waiting thread it halts and resumes with (N5)."""
+    """For the failure handler of a failed child: the waiting thread, with which it halts and resumes."""
     external_event_def: str | None = None
     external_event_id: str | None = None
-    """Of an INTERRUPT thread: what triggered it."""
+    """The ExternalEvent that started an INTERRUPT thread."""
     halts_parent: bool = True
-    """False for an INTERRUPT with `halt: false`, which runs beside its parent (N14)."""
+    """False for an INTERRUPT with `halt: false`, which runs beside its parent."""
     handled_children: list[int] = field(default_factory=list)
-    """Failed children that a WAIT_FOR_THREADS has dealt with: EXIT overlooks them."""
+    """Failed children that a WAIT_FOR_THREADS has dealt with: EXIT ignores them."""
     failure: Failure | None = None
     output: Value = None
     ended_ms: int | None = None
 
+    # (rule child-handlers-halt-with-waiter)
     @property
     def holder(self) -> int | None:
-        """The thread this one halts and resumes with."""
+        """The thread that this one halts and resumes with."""
         return self.waiter if self.waiter is not None else self.parent
 
     @property
     def has_lost(self) -> bool:
-        """Whether ANY or FIRST has halted it for good (4.4)."""
+        """True if ANY or FIRST has halted it for good."""
         return HaltedByParent in map(type, self.halt_reasons)
 
+    # (rule only-tasks-delay-halting)
     @property
     def task_out(self) -> bool:
-        """Whether an attempt is with a worker, which keeps this thread from being still (N12)."""
+        """True if an attempt is with a task worker, which keeps this thread from being still."""
         task = self.node.task
         return task is not None and task.status is TaskRunStatus.OUT
 
+    # (rule node-status-follows-thread)
     @property
     def node_status(self) -> Status:
-        """Status of the current NodeRun (SEMANTICS 2.5), which follows from the thread's."""
+        """The status of the current NodeRun, which follows from its failure and the thread's status."""
         if self.node.failure is not None:
             return Status(self.node.failure.failure_class)
         if self.status is Status.HALTING and not self.task_out:
-            return Status.HALTED  # every node but a TASK whose attempt is out halts at once (2.4, N4)
+            return Status.HALTED  # every node but a TASK whose attempt is out halts at once
         return self.status
 
 
 class ExternalEventStatus(StrEnum):
-    """What became of an ExternalEvent; in the thread that something happened to it last, where several took it."""
+    """The outcome of an ExternalEvent; where several threads took it, the latest in any of them."""
 
     UNCLAIMED = "UNCLAIMED"
     CLAIMED = "CLAIMED"
@@ -298,22 +302,22 @@ class ExternalEventStatus(StrEnum):
 
 @record
 class ExternalEventOutcome:
-    """What became of an ExternalEvent in one thread."""
+    """The outcome of an ExternalEvent in one thread."""
 
     thread: int
     status: ExternalEventStatus
-    """CLAIMED: its node took it, or it accepted the interrupt, whose handler is to start or has started. SUPERSEDED and
-    DROPPED: its handler never starts.
+    """CLAIMED: the thread's node took it, or the thread accepted the interrupt; its handler will start or has started.
+    SUPERSEDED and DROPPED: the handler never starts.
     """
 
 
 OUTCOMES_MAX = 100
-"""Of an ExternalEvent, that are kept by thread."""
+"""The most outcomes of one ExternalEvent that are kept by thread."""
 
 
 @dataclass(slots=True)
 class WfRunExternalEvent:
-    """An ExternalEvent as a WfRun keeps it: its content while it may still be used, its id to know a repeat."""
+    """An ExternalEvent as its WfRun stores it: the content while it may still be used, the id to know a repeat."""
 
     wf_run_id: str
     external_event_def: str
@@ -321,17 +325,17 @@ class WfRunExternalEvent:
     status: ExternalEventStatus
     posted_ms: int
     posted_offset: int
-    """Offset of its record on `external-events`: orders the events of a WfRun by arrival."""
+    """The offset of its record on `external-events`, which orders the events of a WfRun by arrival."""
     posted_seq: int
-    """The seq that recorded it; 0 if it came before its WfRun."""
+    """The seq of its ExternalEventPosted; 0 if it came before its WfRun."""
     content: Value = None
     thread: int | None = None
     outcomes: list[ExternalEventOutcome] | None = None
-    """Of the threads that took it or were to take it, ascending by number, the first 100 to do so; None where they are
-    not kept: it was posted before they were.
+    """The outcomes in the threads that took it or were to take it, ascending by number: of the first 100 to do so.
+    None if they are not kept, because the event was posted before outcomes were.
     """
     outcomes_left_out: int = 0
-    """Of how many threads more there was an outcome."""
+    """The number of further threads in which there was an outcome."""
 
     @property
     def key(self) -> "ExternalEventKey":
@@ -340,7 +344,7 @@ class WfRunExternalEvent:
 
 
 ExternalEventKey: TypeAlias = tuple[str, str]
-"""(ExternalEventDef, event id)."""
+"""ExternalEventDef and event id."""
 
 
 @record
@@ -353,7 +357,7 @@ class RecordHeader:
 
 @record
 class KeptInput:
-    """An input record that came while its WfRun was in quarantine, byte for byte. A row of `kept-inputs`."""
+    """An input record that came while its WfRun was in quarantine, byte for byte: a row of `kept-inputs`."""
 
     wf_run_id: str
     topic: str
@@ -361,8 +365,8 @@ class KeptInput:
     partition: int
     offset: int
     number: int
-    """1, 2, 3 … in the order in which they came, over all topics. 0: the QuarantineWfRun of a WfRun whose row cannot be
-    read.
+    """1, 2, 3 … in the order in which the inputs came, over all topics. 0 for the QuarantineWfRun of a WfRun whose row
+    cannot be read.
     """
     timestamp_ms: int
     key: bytes
@@ -371,7 +375,7 @@ class KeptInput:
 
     @property
     def size(self) -> int:
-        """What it weighs, in bytes."""
+        """The bytes of key, value and headers."""
         return len(self.key) + len(self.value) + sum(len(it.name) + len(it.value) for it in self.headers)
 
     @property
@@ -382,7 +386,7 @@ class KeptInput:
 
 @record
 class AcceptedInterrupt:
-    """An accepted interrupt whose handler has not started, in the WfRun's order of arrival."""
+    """An accepted interrupt whose handler has not started."""
 
     thread: int
     external_event_def: str
@@ -411,12 +415,12 @@ class WfSpecId:
 
 
 NO_INCARNATION = -1
-"""Incarnation of a WfRun id under which nothing runs: only ExternalEvents that came early."""
+"""The incarnation of a WfRun id under which nothing was started: there are only ExternalEvents that came early."""
 
 
 @dataclass(slots=True)
 class Changes:
-    """Which rows differ from what was last written: what a turn must write, once per row."""
+    """The rows that differ from what was last written. A turn writes each of them once."""
 
     threads: set[int] = field(default_factory=set)
     external_events: set[ExternalEventKey] = field(default_factory=set)
@@ -424,16 +428,16 @@ class Changes:
     """Threads that have left the hot state: their last row is written, then a tombstone."""
     forgotten: list[ExternalEventKey] = field(default_factory=list)
     deleted: bool = False
-    """A WfRun of this id was deleted: its row goes, unless a new one was started since."""
+    """True if a WfRun of this id was deleted: its row goes, unless a new one was started since."""
     released: bool = False
-    """Its quarantine ended: the row of an id under which nothing runs goes."""
+    """True if its quarantine ended: the row of an id under which nothing was started goes."""
     kept: list[KeptInput] = field(default_factory=list)
-    """Inputs that were kept."""
+    """Inputs that were kept in quarantine."""
     decided: list[KeptInput] = field(default_factory=list)
     """Inputs that are kept no longer."""
 
     def clear(self) -> None:
-        """They have been written."""
+        """Forget the changes, which have been written."""
         self.threads.clear()
         self.external_events.clear()
         self.left.clear()
@@ -444,13 +448,13 @@ class Changes:
 
 
 MANY_REASONS = 16
-"""So many HaltReasons of a thread are not looked through; nearly always there is one."""
+"""From so many halt reasons of one thread on, they are counted by kind (`Index.reasons`) and not looked through."""
 
 
 class Ranks:
-    """Where the items of a list are: the list keeps its order, and nobody looks through it for one that is to go.
+    """The places of a list's items, so that an item can be taken out without a search, and the list keeps its order.
 
-    Each item has a rank when it is appended; ranks only grow, so they are ascending whatever is taken out.
+    Each item gets a rank when it is appended. Ranks only grow, so they are ascending whatever is taken out.
     """
 
     __slots__ = ("_next", "_ranks")
@@ -460,93 +464,95 @@ class Ranks:
         self._next = items
 
     def append(self) -> int:
-        """The rank of an item that is appended to the list."""
+        """Take note of an item that is appended to the list; return its rank."""
         rank = self._next
         self._ranks.append(rank)
         self._next = rank + 1
         return rank
 
     def take(self, rank: int) -> int:
-        """Where the item of this rank is, which is about to be taken out of the list."""
+        """Take note that the item of this rank is taken out of the list; return the place where it was."""
         at = bisect_left(self._ranks, rank)
         del self._ranks[at]
         return at
 
     def place_of(self, rank: int) -> int:
-        """Where the item of this rank is."""
+        """Return the place of the item of this rank."""
         return bisect_left(self._ranks, rank)
 
 
 @dataclass(slots=True)
 class Index:
-    """Which threads to look at when something happens. Derived from the rows, never written; may name too many."""
+    """The threads to look at when something happens. Derived from the rows and never written; it may name too many."""
 
     by_spec: dict[str, list[int]] = field(default_factory=dict)
     """ThreadSpec -> its live threads, ascending."""
     reasons: dict[int, dict[type[Any], int]] = field(default_factory=dict)
-    """Thread -> how many of each kind of HaltReason are on it, where they are many: they may be a thousand."""
+    """Thread -> kind of HaltReason -> how many are on the thread, where they are many: they may be a thousand."""
     gone_handlers: dict[int, list[int]] = field(default_factory=dict)
-    """Thread -> handlers of its own that have left, of whom a HaltReason of its still speaks."""
+    """Thread -> handlers of its own that have left, while one of its HaltReasons still names them."""
     live: int = 0
-    """How many these are."""
+    """The number of live threads."""
     pending: dict[int, dict[str, dict[str, int]]] = field(default_factory=dict)
     """Thread -> ExternalEventDef -> ids of its accepted interrupts -> their ranks, in order of arrival."""
     pending_heads: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
-    """Thread -> rank and ExternalEventDef of those that are the first of their ExternalEventDef, ascending."""
+    """Thread -> rank and ExternalEventDef of the first accepted interrupt of each ExternalEventDef, ascending."""
     pending_ranks: Ranks = field(default_factory=Ranks, compare=False)
-    """Of `WfRun.accepted_interrupts`."""
+    """The places of the items of `WfRun.accepted_interrupts`."""
     awaiting: dict["ExternalEventKey", int] = field(default_factory=dict)
-    """ExternalEvent -> how many accepted interrupts need its content yet."""
+    """ExternalEvent -> how many accepted interrupts still need its content."""
     unstarted: dict[int, list[int]] = field(default_factory=dict)
     """Thread -> ranks of its failure handlers that have not started."""
     unstarted_ranks: Ranks = field(default_factory=Ranks, compare=False)
-    """Of `WfRun.unstarted_failure_handlers`."""
+    """The places of the items of `WfRun.unstarted_failure_handlers`."""
     handling: dict[int, dict[str, int]] = field(default_factory=dict)
     """Thread -> ExternalEventDef -> how many Interrupt Handlers for it hang below the thread."""
     ended: list[int] = field(default_factory=list)
-    """Threads with which accepted interrupts may have become hopeless: to be dropped when the rule at work ends."""
+    """Threads with which accepted interrupts may have become hopeless: those are dropped when the rule at work ends."""
     waiter_handlers: dict[int, list[int]] = field(default_factory=dict)
-    """Waiting thread -> the failure handlers of failed children that halt and resume with it, also after the wait;
-    those that failed too, for what is below them.
+    """Waiting thread -> the failure handlers of failed children that halt and resume with it, also after the wait.
+    Failed ones are among them, because of the threads below them.
     """
     parked: dict["WakeKey", set[int]] = field(default_factory=dict)
-    """What a running thread's node waits for -> those threads."""
+    """What nodes of running threads wait for -> those threads."""
     crowded: list[int] = field(default_factory=list, compare=False)
     """Threads at WAIT_FOR_THREADS that found no room for a handler, ascending."""
     unclaimed: dict[str, dict[str, None]] = field(default_factory=dict)
     """ExternalEventDef -> ids of its unclaimed ExternalEvents, in order of arrival."""
     unclaimed_for: dict[tuple[str, int | None], dict[str, None]] = field(default_factory=dict)
-    """The same for each thread that they are for; None: for whoever takes them first."""
+    """ExternalEventDef and the thread that is addressed, None for no thread -> ids as in `unclaimed`."""
     unclaimed_events: int = 0
-    """How many these are."""
+    """The number of unclaimed ExternalEvents."""
     remembered: list[tuple[int, str, str]] = field(default_factory=list)
-    """(offset, ExternalEventDef, id) of those that are unclaimed no longer, in order of arrival: what is forgotten one
-    day. Some may still wait for their handler."""
+    """Offset, ExternalEventDef and id of the ExternalEvents that are unclaimed no longer, in order of arrival. They are
+    remembered, to refuse repeats, until they are old; some may still wait for their handler.
+    """
     unclaimed_bytes: int = 0
-    """About how much the contents of its unclaimed ExternalEvents take."""
+    """About how many bytes the contents of its unclaimed ExternalEvents take."""
     waits: dict[int, dict[int, ThreadWait]] = field(default_factory=dict)
     """Thread at WAIT_FOR_THREADS -> the threads that it waits for -> what it knows of them."""
     waited_for: dict[int, set[int]] = field(default_factory=dict)
     """Thread -> the threads at WAIT_FOR_THREADS that wait for it."""
     open_waits: dict[int, list[ThreadWait]] = field(default_factory=dict, compare=False)
-    """The same without those that were found COMPLETED or handled, which they stay, as of the last look."""
+    """The same without the threads that were found COMPLETED or handled at the last look: they stay so."""
     left_to_complete: dict[int, int] = field(default_factory=dict, compare=False)
     """Thread at WAIT_FOR_THREADS ALL -> how many have to complete before it is looked at again, if none fails."""
     left_to_fail: dict[int, int] = field(default_factory=dict, compare=False)
     """Thread at WAIT_FOR_THREADS ANY that handles no failures -> how many have to fail, if none completes."""
     across: set[int] = field(default_factory=set)
-    """Threads that wait for one that is no child of theirs, or have handlers of such a wait: knots need one."""
+    """Threads that wait for one that is no child of theirs, or have handlers of such a wait: each knot has one."""
     staying: set[int] = field(default_factory=set)
     """Threads that would have left, but for what others still have to do with a thread below them."""
     arrivals: set[int] = field(default_factory=set, compare=False)
-    """Threads that are halted at a node at which something may be left to do (`arrive_halted`): who restores a WfRun
-    cannot know, and looks at them with the next command. A release that let it wait may have left it."""
+    """Threads that are halted at a node at which something may be left to do (`arrive_halted`). Whoever restores a
+    WfRun cannot know that, so the next command looks at them; an earlier release may have left it undone.
+    """
     steps_left: int = field(default=2**63, compare=False)
-    """How much the command that is at work may still compute; set by the engine, spent by expressions."""
+    """The steps that the command at work may still compute; set by the engine, spent by expressions."""
 
 
 class WakeOn(StrEnum):
-    """What a waiting node depends on."""
+    """The kind of thing that a waiting node depends on."""
 
     EXTERNAL_EVENT = "EXTERNAL_EVENT"
     THREAD = "THREAD"
@@ -554,70 +560,71 @@ class WakeOn(StrEnum):
 
 
 WakeKey: TypeAlias = tuple[WakeOn, str | int]
-"""(EXTERNAL_EVENT, ExternalEventDef), (THREAD, number) or (VARIABLES, 0)."""
+"""A kind and a name: (EXTERNAL_EVENT, ExternalEventDef), (THREAD, number) or (VARIABLES, 0)."""
 
 
 @dataclass(slots=True, eq=False)
 class WfRun:
     """One run of a WfSpec, or, while `wf_spec` is None, only a place for ExternalEvents that came before it.
 
-    The fields down to `quarantined_ms` are its row. ThreadRuns, ExternalEvents and kept inputs have rows of their own;
-    finished child threads are not here any more: a number that was used and is missing means COMPLETED (N15).
+    The fields down to `quarantined_ms` are its row. ThreadRuns, ExternalEvents and kept inputs have rows of their own.
+    Child threads that have completed are not here any more: a number that was used and is missing means COMPLETED.
     """
 
     wf_run_id: str
     incarnation: int = NO_INCARNATION
-    """Offset of its RunWf: tells a WfRun from an earlier one under the same id that was deleted."""
+    """The offset of its RunWf: it tells a WfRun from an earlier one under the same id that was deleted."""
     wf_spec: WfSpecId | None = None
     definitions_position: int = 0
     """The position of `definitions` at which it was started."""
     seq: int = 0
     time_ms: int = 0
-    """Time of its newest event; never runs backwards."""
+    """The time of its newest event; it never runs backwards."""
     greatest_thread_number: int = -1
     started_ms: int | None = None
     ended_ms: int | None = None
     accepted_interrupts: list[AcceptedInterrupt] = field(default_factory=list)
-    """In order of arrival; their handlers have not started (N2)."""
+    """The accepted interrupts whose handlers have not started, in order of arrival."""
     unstarted_failure_handlers: list[UnstartedFailureHandler] = field(default_factory=list)
     command_ids: list[str] = field(default_factory=list)
-    """The last commands decided, oldest first: a repeat is refused."""
+    """Ids of the last commands that were decided, oldest first: a repeat is refused."""
     timer: Timer | None = None
     """The end of its retention."""
     final_status: Status | None = None
-    """Of a WfRun that is over and keeps no threads any more."""
+    """The status of a WfRun that is over and keeps no threads any more; None before."""
     quarantined_ms: int | None = None
-    """Since when its inputs are kept and not decided; None: they are decided."""
+    """The time since which its inputs are kept and not decided; None if they are decided."""
 
     threads: dict[int, ThreadRun] = field(default_factory=dict)
-    """Live threads and failed ones, ascending."""
+    """Number -> thread, ascending: live threads and failed ones."""
     external_events: dict[ExternalEventKey, WfRunExternalEvent] = field(default_factory=dict)
-    """In order of arrival."""
+    """The ExternalEvents, in order of arrival."""
     kept_inputs: list[KeptInput] = field(default_factory=list)
-    """What came during its quarantine, in order."""
+    """The inputs that came during its quarantine, in order."""
     changes: Changes = field(default_factory=Changes)
     index: Index = field(default_factory=Index)
     spec: WfSpec | None = None
-    """What `wf_spec` names; put here by the engine, for the rules. `evolve` does not look at it."""
+    """The WfSpec that `wf_spec` names; the engine puts it here for the rules. `evolve` does not look at it."""
 
     def spec_of(self, thread: ThreadRun) -> ThreadSpec:
-        """The ThreadSpec of a thread."""
+        """Return the ThreadSpec of a thread."""
         assert self.spec is not None, f"WfRun {self.wf_run_id!r} has no WfSpec at hand"
         return self.spec.threads[thread.thread_spec]
 
     @property
     def exists(self) -> bool:
-        """Whether a WfRun was started under this id and not deleted."""
+        """True if a WfRun was started under this id and not deleted."""
         return self.wf_spec is not None
 
+    # (rule wf-run-shows-thread-0)
     @property
     def status(self) -> Status | None:
-        """The projection of thread 0 (N10); None where nothing runs."""
+        """The status, which follows from thread 0; None where nothing was started."""
         if self.wf_spec is None or self.final_status is not None:
             return self.final_status
         entrypoint = self.threads.get(0)
         if entrypoint is None:
-            return Status.RUNNING  # in quarantine, because its row cannot be read; it is not over, as far as we know
+            return Status.RUNNING  # in quarantine because its row cannot be read; as far as we know it is not over
         if entrypoint.status in TERMINAL:
             return entrypoint.status
         if entrypoint.status is Status.HALTED and any(isinstance(r, ManualHalt) for r in entrypoint.halt_reasons):
@@ -625,32 +632,35 @@ class WfRun:
         return Status.RUNNING
 
     def is_held_by(self, thread: ThreadRun, kind: type[Any]) -> bool:
-        """Whether a HaltReason of this kind is on a thread."""
+        """Return True if a HaltReason of this kind is on a thread."""
         reasons = thread.halt_reasons
         if len(reasons) < MANY_REASONS:
             return kind in map(type, reasons)
         return kind in self.index.reasons[thread.number]
 
     def was_used(self, number: int) -> bool:
-        """Whether a thread of this number was ever spawned."""
+        """Return True if a thread of this number was ever spawned."""
         return 0 <= number <= self.greatest_thread_number
 
+    # (rule left-counts-as-completed)
     def thread_status(self, number: int) -> Status:
-        """Status of a thread that was spawned, also of one that has left: that one is COMPLETED (N15)."""
+        """Return the status of a thread that was spawned; one that has left counts as COMPLETED."""
         if number == 0 and self.final_status is not None:
             return self.final_status
         thread = self.threads.get(number)
         return Status.COMPLETED if thread is None else thread.status
 
     def ancestors(self, thread: ThreadRun) -> Iterator[ThreadRun]:
-        """Parent, its parent, … up to thread 0: the scope of a thread's Variables, without itself."""
+        """Yield the parent, its parent, … up to thread 0: the threads whose Variables a thread sees besides its own."""
         while thread.parent is not None:
             thread = self.threads[thread.parent]
             yield thread
 
     def dependents(self, thread: ThreadRun) -> Sequence[ThreadRun]:
-        """The threads that halt and resume with this one: its children, and the failure handlers of failed children
-        that it waits for, or waited for when they lost; ascending. As they are now: a rule may change them.
+        """Return the threads that halt and resume with this one, ascending: its children, and the failure handlers of
+        failed children that it waits for, or waited for when they lost.
+
+        The list is a copy, because a rule that goes through it may change who depends on the thread.
         """
         holder, numbers = thread.number, thread.children
         handlers = self.index.waiter_handlers.get(holder)

@@ -1,7 +1,7 @@
-"""What a WfSpec is: ThreadSpecs of nodes and edges, Variables, interrupts. Shaped like LittleHorse's.
+"""The parts of a WfSpec: ThreadSpecs of nodes and edges, Variables, interrupts. They have the shape of LittleHorse's.
 
-Values only. `documents` reads them from a document, `validate` says what is wrong with one, `expressions` computes.
-A WfSpec in here has been validated: every name refers to something.
+Values only. `reader` reads them from a document, `validate` says what is wrong with one, `expressions` computes. The
+rules see validated WfSpecs only: every name in them refers to something.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import TypeAlias
 from processors.core.records.values import Value, VariableType
 
 INPUT = "INPUT"
-"""The reserved Variable: an interrupt's payload, a failure's content, an item of START_MULTIPLE_THREADS."""
+"""The reserved Variable: the payload of an interrupt, the content of a failure, an item of START_MULTIPLE_THREADS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class JsonPath:
-    """`$.a.b[0]`, as the keys and indexes to follow."""
+    """A path such as `$.a.b[0]`: the keys and indexes to follow."""
 
     steps: tuple[str | int, ...]
 
@@ -46,7 +46,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_][-A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class VariableRef:
-    """The value of a Variable in scope, or what a path leads to inside it."""
+    """The value of a Variable in scope, or the value inside it that a path leads to."""
 
     name: str
     path: JsonPath | None = None
@@ -62,14 +62,14 @@ class OutputRef:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`Hello {0}` with its arguments put in."""
+    """A template such as `Hello {0}`, and its arguments."""
 
     template: str
     args: tuple["Expression", ...]
 
 
 class Operator(StrEnum):
-    """Operators of expressions, by their key in a document."""
+    """The operators of expressions, by their key in a document."""
 
     EQ = "eq"
     NE = "ne"
@@ -91,7 +91,7 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operator on its operands."""
+    """An operator and its operands."""
 
     operator: Operator
     operands: tuple["Expression", ...]
@@ -99,7 +99,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """A value as another type."""
+    """A value that is cast to another type."""
 
     operand: "Expression"
     target: VariableType
@@ -116,7 +116,7 @@ Expression: TypeAlias = Literal | VariableRef | OutputRef | Format | Operation |
 
 
 class MutationOperator(StrEnum):
-    """How an edge changes a Variable (SEMANTICS 5)."""
+    """The way in which an edge changes a Variable."""
 
     ASSIGN = "ASSIGN"
     ADD = "ADD"
@@ -134,7 +134,7 @@ class MutationOperator(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One `set` of an edge: Variable (or what `path` leads to inside it) := old `operator` value."""
+    """One `set` of an edge: Variable (or the value inside it that `path` leads to) := old `operator` value."""
 
     variable: str
     operator: MutationOperator
@@ -144,7 +144,7 @@ class Mutation:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Where to go next, when, and what to change on the way."""
+    """A way to another node: its condition, and the mutations on it."""
 
     to: str
     when: Expression | None = None
@@ -157,7 +157,7 @@ ANY_FAILURE = None
 
 @dataclass(frozen=True, slots=True)
 class FailureHandlerDef:
-    """Which failures (ERROR, EXCEPTION, a failure name; None: any) start which ThreadSpec."""
+    """The ThreadSpec that certain failures start: `catch` is ERROR, EXCEPTION, a failure's name, or None for any."""
 
     catch: str | None
     handler: str
@@ -165,7 +165,7 @@ class FailureHandlerDef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What all nodes have."""
+    """The fields that all nodes have."""
 
     name: str
     edges: tuple[Edge, ...] = ()
@@ -174,17 +174,17 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntrypointNode(Node):
-    """Where a thread starts."""
+    """The node at which a thread starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NopNode(Node):
-    """Does nothing: a place for edges."""
+    """A node that does nothing but have edges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitNode(Node):
-    """Ends the thread: plainly, with a return value, or with a failure."""
+    """A node that ends the thread: plainly, with a return value, or with a failure."""
 
     returns: Expression | None = None
     failure_name: str | None = None
@@ -195,14 +195,14 @@ class ExitNode(Node):
 # (rule back-off-between-attempts)
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Attempt n+1 waits min(base·multiplier^(n-1), max) ms."""
+    """The wait between attempts: attempt n+1 goes out min(base·multiplier^(n-1), max) ms after attempt n ended."""
 
     base_ms: int
     multiplier: float
     max_ms: int
 
     def delay_ms(self, attempts_made: int) -> int:
-        """Delay before the next attempt, in milliseconds."""
+        """Return the delay before the next attempt, in milliseconds."""
         if self.base_ms == 0:
             return 0
         try:
@@ -213,7 +213,7 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskNode(Node):
-    """A task worker does it."""
+    """A node whose task a task worker does."""
 
     task_def: str
     input: Mapping[str, Expression] = field(default_factory=dict)
@@ -224,7 +224,7 @@ class TaskNode(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalEventNode(Node):
-    """Waits for an ExternalEvent; its content is the output."""
+    """A node that waits for an ExternalEvent, whose content is its output."""
 
     external_event_def: str
     timeout_s: Expression | None = None
@@ -232,7 +232,7 @@ class ExternalEventNode(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SleepNode(Node):
-    """Waits for a time; exactly one of the three is set."""
+    """A node that waits for a time; exactly one of its three fields is set."""
 
     seconds: Expression | None = None
     until_ms: Expression | None = None
@@ -241,7 +241,7 @@ class SleepNode(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartThreadNode(Node):
-    """Spawns a child; its number is the output."""
+    """A node that spawns a child, whose number is its output."""
 
     thread: str
     input: Mapping[str, Expression] = field(default_factory=dict)
@@ -249,7 +249,7 @@ class StartThreadNode(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartMultipleThreadsNode(Node):
-    """Spawns a child for each item of an array; their numbers are the output."""
+    """A node that spawns a child for each item of an array; its output is the list of their numbers."""
 
     thread: str
     over: Expression
@@ -257,7 +257,7 @@ class StartMultipleThreadsNode(Node):
 
 
 class WaitStrategy(StrEnum):
-    """When a WAIT_FOR_THREADS is done (SEMANTICS 4.4)."""
+    """The condition on which a WAIT_FOR_THREADS passes: all, any or the first of the threads."""
 
     ALL = "ALL"
     ANY = "ANY"
@@ -266,7 +266,7 @@ class WaitStrategy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitForThreadsNode(Node):
-    """Waits for children; `threads` gives the list of their numbers."""
+    """A node that waits for threads; the expression `threads` gives the list of their numbers."""
 
     threads: Expression
     strategy: WaitStrategy = WaitStrategy.ALL
@@ -275,14 +275,14 @@ class WaitForThreadsNode(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitForConditionNode(Node):
-    """Waits until Variables make a condition true."""
+    """A node that waits until Variables make a condition true."""
 
     condition: Expression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThrowEventNode(Node):
-    """Tells the outside."""
+    """A node that writes a WorkflowEvent to the log, for consumers outside."""
 
     workflow_event_def: str
     content: Expression = Literal(None)
@@ -304,7 +304,7 @@ AnyNode: TypeAlias = (
 
 
 class InterruptPolicy(StrEnum):
-    """What a second event does while the first is pending or handled (SEMANTICS N3)."""
+    """The effect of a second event while the first is pending or handled."""
 
     PARALLEL = "parallel"
     SERIAL = "serial"
@@ -313,7 +313,7 @@ class InterruptPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InterruptDef:
-    """While a thread of this ThreadSpec is live, such an ExternalEvent starts the handler below it."""
+    """An interrupt: while a thread of this ThreadSpec is live, such an ExternalEvent starts the handler below it."""
 
     external_event_def: str
     handler: str
@@ -335,29 +335,30 @@ class VariableDef:
 
 @dataclass(frozen=True)
 class ThreadSpec:
-    """What a ThreadRun does."""
+    """The program of a ThreadRun: its Variables, interrupts and nodes."""
 
     name: str
     variables: Mapping[str, VariableDef]
     interrupts: tuple[InterruptDef, ...]
     nodes: Mapping[str, AnyNode]
 
-    # What follows from these is asked at every step of a thread, so it is found once. Not by cached_property: mypyc
-    # takes that for a property.
+    # The fields below follow from those above. Every step of a thread asks for them, so they are found once. Not by
+    # cached_property: mypyc takes that for a property.
     entrypoint: str = field(init=False, repr=False, compare=False)
-    """Name of its ENTRYPOINT node; empty in one that is refused for having none."""
+    """The name of the ENTRYPOINT node; empty in a ThreadSpec that is refused for having none."""
     interrupt_of: Mapping[str, InterruptDef] = field(init=False, repr=False, compare=False)
     """ExternalEventDef -> InterruptDef."""
     preemptive: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    """ExternalEventDefs whose earlier, unclaimed ExternalEvents interrupt a thread that starts (N14)."""
+    """The ExternalEventDefs whose earlier, unclaimed ExternalEvents interrupt a thread that starts."""
     arrivals: frozenset[str] = field(init=False, repr=False, compare=False)
-    """Nodes that do something at arrival also for a thread that is halted: that take early ExternalEvents, or whose
-    time begins to count."""
+    """The nodes that do something at arrival also for a halted thread: they take early ExternalEvents, or their time
+    begins to count.
+    """
     outputs_used: frozenset[str] = field(init=False, repr=False, compare=False)
-    """Nodes whose output some expression of this ThreadSpec refers to; no other output is kept."""
+    """The nodes whose output some expression of this ThreadSpec refers to; no other output is kept."""
 
     def __post_init__(self) -> None:
-        """Find what follows."""
+        """Find the fields that follow from the others."""
         entrypoint = next((name for name, node in self.nodes.items() if isinstance(node, EntrypointNode)), "")
         object.__setattr__(self, "entrypoint", entrypoint)
         object.__setattr__(self, "interrupt_of", {it.external_event_def: it for it in self.interrupts})
@@ -377,7 +378,7 @@ class ThreadSpec:
                 return isinstance(node, SleepNode)
 
     def expressions(self) -> Iterator[Expression]:
-        """Every expression in it, nested ones included."""
+        """Yield every expression in it, nested ones included."""
         for node in self.nodes.values():
             for expression in expressions_of(node):
                 yield from walk(expression)
@@ -385,7 +386,7 @@ class ThreadSpec:
 
 @dataclass(frozen=True)
 class WfSpec:
-    """A workflow: its ThreadSpecs and which one is the entrypoint. `document` is the canonical JSON it came from."""
+    """A workflow: its ThreadSpecs, and the one that it starts with. `document` is the JSON that the engine writes."""
 
     name: str
     entrypoint: str
@@ -395,10 +396,10 @@ class WfSpec:
     interrupting: Mapping[str, str] = field(init=False, repr=False, compare=False)
     """ExternalEventDef -> the one ThreadSpec that registers an interrupt for it."""
     external_event_defs: frozenset[str] = field(init=False, repr=False, compare=False)
-    """The ExternalEventDefs that it names: of its interrupts, and of its EXTERNAL_EVENT nodes."""
+    """The ExternalEventDefs that its interrupts and its EXTERNAL_EVENT nodes name."""
 
     def __post_init__(self) -> None:
-        """Find what follows, once."""
+        """Find the fields that follow from the others, once."""
         threads = self.threads.values()
         nodes = (node for thread in threads for node in thread.nodes.values())
         awaited = {node.external_event_def for node in nodes if isinstance(node, ExternalEventNode)}
@@ -408,7 +409,7 @@ class WfSpec:
 
 
 def walk(expression: Expression) -> Iterator[Expression]:
-    """An expression and everything inside it."""
+    """Yield an expression and all expressions inside it."""
     yield expression
     match expression:
         case Format(args=inner) | Operation(operands=inner) | ListOf(items=inner):
@@ -419,7 +420,7 @@ def walk(expression: Expression) -> Iterator[Expression]:
 
 
 def expressions_of(node: AnyNode) -> Iterator[Expression]:
-    """The outermost expressions of a node and its edges."""
+    """Yield the outermost expressions of a node and its edges."""
     for edge in node.edges:
         if edge.when is not None:
             yield edge.when

@@ -1,4 +1,4 @@
-"""What a Variable, a payload or an output may hold, and how a value becomes one of another type.
+"""The values that a Variable, a payload or an output may hold, and how a value becomes one of another type.
 
 Values are plain Python: None, bool, int (64 bit), float, str, bytes, Timestamp, and for JSON dict and list.
 They are shared between events and state and never changed in place: a mutation builds a new one.
@@ -15,11 +15,11 @@ from typing import TypeAlias
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 VALUE_BYTES_MAX = 256 * 1024
-"""The most that a computed STR, BYTES or JSON value may take: a loop of ADD or EXTEND cannot grow without end."""
+"""The largest computed STR, BYTES or JSON value: without a bound, a loop of ADD or EXTEND could grow without end."""
 TOTAL_BYTES_MAX = 1024 * 1024
-"""The most that the values of one thread, or the inputs of one task, may take together: they are one record."""
+"""The most bytes of all values of one thread, or of all inputs of one task: they are one record."""
 VALUE_DEPTH_MAX = 100
-"""How deep JSON may nest: far below what Python's recursion takes, so nothing depends on the caller's stack."""
+"""The most levels of JSON: far below what Python's recursion takes, so nothing depends on the caller's stack."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,7 +38,7 @@ Value: TypeAlias = "bool | int | float | str | bytes | Timestamp | dict[str, Val
 
 
 class VariableType(StrEnum):
-    """The declared type of a Variable, a payload or a return value (SEMANTICS 5)."""
+    """The declared type of a Variable, a payload or a return value."""
 
     INT = "INT"
     DOUBLE = "DOUBLE"
@@ -62,14 +62,14 @@ class ValueProblem(Exception):
 
 
 class TellableProblem(ValueProblem):
-    """A problem whose sentence has no value in it."""
+    """A ValueProblem whose sentence has no value in it."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence, sentence)
 
 
 class TooMuchWork(TellableProblem):
-    """A command computes more than one may. Whatever it computes from now on raises this at once."""
+    """A command computes more than it may. Everything that it computes from now on raises this at once."""
 
     def __init__(self) -> None:
         super().__init__("more steps of computing than a command may take")
@@ -89,12 +89,12 @@ _TYPE_NAMES: dict[type, VariableType] = {python: name for name, python in _PYTHO
 
 
 def type_of(value: Value) -> VariableType | None:
-    """The type a value has by itself; None for null."""
+    """Return the type that a value has by itself; None for null."""
     return None if value is None else _TYPE_NAMES[type(value)]
 
 
 def describe(value: Value) -> str:
-    """A value for an error sentence: its type and, cut short, itself."""
+    """Return a value in the words of an error sentence: its type and, cut short, its text."""
     if value is None:
         return "null"
     text = to_text(value)
@@ -102,28 +102,28 @@ def describe(value: Value) -> str:
 
 
 def kind_of(value: Value) -> str:
-    """The type of a value for an error sentence that must not show the value."""
+    """Return the type of a value, for an error sentence that must not show the value."""
     return "null" if value is None else str(type_of(value))
 
 
 # (rule int-has-64-bits)
 def checked_int(value: int) -> int:
-    """The value itself, if it fits in 64 bits; raises ValueProblem otherwise."""
+    """Return the number itself if it fits in 64 bits; raises ValueProblem otherwise."""
     if INT_MIN <= value <= INT_MAX:
         return value
     raise ValueProblem(f"{value} does not fit into a 64-bit INT")
 
 
 def is_number(value: int | float) -> bool:  # noqa: PYI041  compiled, a `float` would be made of every int
-    """Whether it can be an INT or a DOUBLE: whole ones fit in 64 bits, others are finite."""
+    """Return True if a number can be an INT or a DOUBLE: whole numbers fit in 64 bits, others are finite."""
     return math.isfinite(value) if type(value) is float else INT_MIN <= value <= INT_MAX
 
 
 # (rule double-is-finite)
 def fits(value: Value, declared: VariableType | None) -> bool:
-    """Whether a payload may be stored as the declared type as it stands: null always, INT also as DOUBLE.
+    """Return True if a payload may be stored as the declared type as it stands: null always, INT also as DOUBLE.
 
-    A DOUBLE that is no number (Avro has NaN and infinities) fits nowhere: it could not be computed with, nor be JSON.
+    A DOUBLE that is no number (Avro has NaN and infinities) fits nowhere: nothing computes with it, and JSON has none.
     """
     actual = type(value)
     if actual is float and not math.isfinite(value):  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def fits(value: Value, declared: VariableType | None) -> bool:
 
 # (rule int-comes-as-double)
 def stored(value: Value, declared: VariableType | None) -> Value:
-    """The payload as the declared type keeps it; raises ValueProblem when it does not fit."""
+    """Return the payload as the declared type stores it; raises ValueProblem if it does not fit."""
     if not fits(value, declared):
         expected = f"expected {declared or 'a value'}, found"
         raise ValueProblem(f"{expected} {describe(value)}", f"{expected} {kind_of(value)}")
@@ -146,14 +146,14 @@ def stored(value: Value, declared: VariableType | None) -> Value:
 
 # (rule mutation-keeps-the-type)
 def assigned(value: Value, declared: VariableType) -> Value:
-    """The value as an assignment keeps it: like `stored`, and anything primitive may become STR (SEMANTICS 5)."""
+    """Return the value as an assignment stores it: as `stored` does, but anything primitive may become STR."""
     if declared is VariableType.STR and value is not None and not isinstance(value, dict | list | bytes | str):
         return to_text(value)
     return stored(value, declared)
 
 
 def to_text(value: Value) -> str:
-    """The text form used by STR casts and format strings."""
+    """Return the text of a value, as casts to STR and formats have it."""
     match value:
         case None:
             return "null"
@@ -174,7 +174,7 @@ def to_text(value: Value) -> str:
 
 
 def to_json(value: Value) -> str:
-    """JSON text of a value, the same for the same value; raises ValueProblem for what JSON cannot hold."""
+    """Return the JSON text of a value, the same for the same value; raises ValueProblem for what JSON cannot hold."""
     try:
         return _TO_JSON(value)
     except (TypeError, ValueError, RecursionError) as exc:
@@ -183,7 +183,7 @@ def to_json(value: Value) -> str:
 
 # (rule value-size-bounded)
 def bounded(value: Value) -> Value:
-    """The value itself, if it is within VALUE_BYTES_MAX and VALUE_DEPTH_MAX; raises ValueProblem otherwise.
+    """Return the value itself if it is within VALUE_BYTES_MAX and VALUE_DEPTH_MAX; raises ValueProblem otherwise.
 
     The size is that of `size_of`.
     """
@@ -192,7 +192,7 @@ def bounded(value: Value) -> Value:
 
 
 class UnfitValue(TellableProblem):
-    """No record can hold a value. `path` says where in it the trouble is, `reason` what it is, without the value."""
+    """No record can hold a value. `path` is the place of the trouble, `reason` names it without the value."""
 
     def __init__(self, what: str, path: tuple[object, ...], reason: str) -> None:
         super().__init__(f"{what}{_path_text(path)}: {reason}")
@@ -221,10 +221,10 @@ def _short_key(key: str) -> str:
 
 
 def check_value(value: object, what: str, room: int = VALUE_BYTES_MAX, depth_max: int = VALUE_DEPTH_MAX) -> int:
-    """Raises UnfitValue for what no record can hold as a value, whatever Python has there; returns the room left.
+    """Check any Python object as a value; raises UnfitValue if no record can hold it. Returns the room that is left.
 
-    Asked by whoever sends a record: sent, it would be a dead letter. `room` is how many bytes are left for it; it is
-    counted from below and as it is written, so what is shared inside a value counts each time.
+    Whoever sends a record asks first: the record would be a dead letter. `room` is the number of bytes that are left
+    for the value. Its size is estimated from below, as written: what is shared inside a value counts each time.
     """
     if not isinstance(value, dict | list):
         problem = _top_problem(value)
@@ -264,7 +264,7 @@ def check_value(value: object, what: str, room: int = VALUE_BYTES_MAX, depth_max
 
 
 def check_text(value: object, what: str) -> None:
-    """Raises UnfitValue for what is no text, or no text that can be written."""
+    """Check any Python object as a text; raises UnfitValue for what is no text, or no text that can be written."""
     problem = _scalar_problem(value, "text") if isinstance(value, str) else f"expected text, found {_named(value)}"
     if problem is not None:
         raise UnfitValue(what, (), problem)
@@ -277,7 +277,7 @@ _JSON_IN_WORDS = "null, true or false, a number of 64 bits, text, an object or a
 
 @dataclass(frozen=True, slots=True)
 class _NoNumber:
-    """A number that stands in a JSON text and that no value can be."""
+    """A stand-in for a number in a JSON text that no value can be."""
 
     problem: str
 
@@ -299,7 +299,7 @@ def _top_problem(value: object) -> str | None:
 
 
 def _scalar_problem(value: object, expected: str) -> str | None:
-    """What was expected where a scalar of JSON is, and what is found, if it is none; without the value."""
+    """Return what is wrong with a scalar of JSON, without its value; None if nothing is."""
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -340,7 +340,7 @@ def _items(container: object) -> Iterable[tuple[object, object]]:
 
 
 def _path(around: list[tuple[int, object, int]], number: int) -> tuple[object, ...]:
-    """Where a container is in the one around all of them."""
+    """Return the place of a container in the one that is around all of them."""
     steps: list[object] = []
     while number > 0:
         above, step, _ = around[number]
@@ -356,11 +356,11 @@ def _room_left(room: int, what: str) -> int:
 
 
 CHARACTERS_PER_STEP = 64
-"""What is done with text takes that much less time for a character than for an item of JSON."""
+"""The number of characters of text that take as much time as one item of JSON."""
 
 
 def weighed(value: Value) -> int:
-    """How many steps of computing it takes to go through a value; raises ValueProblem as `bounded` does."""
+    """Return the steps of computing that it takes to go through a value; raises ValueProblem as `bounded` does."""
     match value:
         case str():
             size = len(value)
@@ -386,7 +386,7 @@ def _weighed_json(value: Value) -> int:
             left -= len(item.encode(errors="surrogatepass")) if isinstance(item, str) else 1
             if left < 0:
                 raise _too_large(value)
-    # Its text only now: what is shared inside a value would be written as often as it is shared.
+    # Only now is its text made: what is shared inside a value would be written as often as it is shared.
     if size_of(value) > VALUE_BYTES_MAX:
         raise _too_large(value)
     return count
@@ -400,11 +400,11 @@ _SMALL = frozenset({type(None), bool, int, float, Timestamp})
 
 
 def size_of(value: Value) -> int:
-    """How many bytes a value takes in a record: its text, or its bytes; about 8 for all else.
+    """Return the bytes that a value takes in a record: those of a text or of BYTES, and about 8 for anything else.
 
-    JSON is measured as the text that is written: escapes take six bytes, and a DOUBLE up to twenty-four.
+    JSON is measured as it is written: an escape takes six bytes, and a DOUBLE up to twenty-four.
     """
-    if type(value) in _SMALL:  # nearly all, and asked for at every event
+    if type(value) in _SMALL:  # nearly all values are, and every event asks
         return 8
     match value:
         case str():
@@ -423,17 +423,17 @@ def _utf8_length(text: str) -> int:
 
 # (rule thread-values-bounded)
 def check_total(values: Iterable[Value], what: str) -> None:
-    """Raises ValueProblem if values that are kept in one record are more than TOTAL_BYTES_MAX together."""
+    """Check the values that one record holds; raises ValueProblem if they take more than TOTAL_BYTES_MAX together."""
     total = sum(map(size_of, values))
     if total > TOTAL_BYTES_MAX:
         raise TellableProblem(f"{what}: {total} bytes are more than {TOTAL_BYTES_MAX}")
 
 
 def _levels(value: Value, items_max: int | None = None) -> Iterator[list[Value]]:
-    """What JSON holds, level by level, keys included; raises ValueProblem beyond VALUE_DEPTH_MAX levels.
+    """Yield the contents of JSON level by level, keys included; raises ValueProblem beyond VALUE_DEPTH_MAX levels.
 
-    Also beyond `items_max` items of a level, before there are many more: what is shared inside a value is one in
-    memory, and may be a billion when it is counted.
+    Raises it also as soon as a level has more than `items_max` items: what is shared inside a value exists once in
+    memory and may be counted a billion times.
     """
     containers = [value] if isinstance(value, dict | list) else []
     for _ in range(VALUE_DEPTH_MAX):
@@ -488,7 +488,7 @@ def from_json(text: str) -> Value:
     except ValueError as exc:
         raise ValueProblem(f"not JSON: {exc}") from exc
     except RecursionError as exc:
-        # As `_levels` says it: where Python's limit is depends on the caller's stack.
+        # The sentence is that of `_levels`, because Python's limit depends on the caller's stack.
         raise TellableProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep") from exc
     if text.count("[") + text.count("{") > VALUE_DEPTH_MAX:
         for _ in _levels(value):
@@ -497,11 +497,11 @@ def from_json(text: str) -> Value:
 
 
 DIGITS_READ_MAX = 1_000
-"""A whole number of more is not read: Python takes long over it, and no value has as many."""
+"""The most digits of a whole number that are read: Python takes long over more, and no value has as many."""
 
 
 class NotJson(TellableProblem):
-    """A text is no JSON at all, not even one that is out of bounds. `position`: where in it that shows, from 0."""
+    """A text is no JSON at all, not even JSON that is out of bounds. `position`: where in it that shows, from 0."""
 
     def __init__(self, position: int) -> None:
         super().__init__("not JSON")
@@ -509,9 +509,9 @@ class NotJson(TellableProblem):
 
 
 def typed_json(text: str, what: str) -> Value:
-    """A value from JSON that somebody types. Raises NotJson for what is none; UnfitValue for JSON that is no value.
+    """Return the value of JSON that somebody typed; raises NotJson, or UnfitValue for JSON that is no value.
 
-    Stricter than `from_json`: of a key that is there twice, one would be lost without a word.
+    It is stricter than `from_json`: a key that is there twice is refused, because one of the two would be lost.
     """
     twice: list[str] = []
 
@@ -553,7 +553,7 @@ def _any_float(text: str) -> object:
 
 
 def iso_of(value: Timestamp) -> str:
-    """ISO 8601 in UTC with milliseconds; the bare number of milliseconds outside the years 1 to 9999."""
+    """Return ISO 8601 in UTC with milliseconds; outside the years 1 to 9999, the bare number of milliseconds."""
     try:
         return (
             (_EPOCH + timedelta(milliseconds=value.epoch_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -563,7 +563,7 @@ def iso_of(value: Timestamp) -> str:
 
 
 def timestamp_of(text: str) -> Timestamp:
-    """Read ISO 8601; a time without a zone is UTC. Raises ValueProblem."""
+    """Return the time that an ISO 8601 text says, in UTC if it has no zone; raises ValueProblem."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
@@ -575,7 +575,7 @@ def timestamp_of(text: str) -> Timestamp:
 
 # (rule cast-is-explicit)
 def cast(value: Value, target: VariableType) -> Value:
-    """An explicit cast (SEMANTICS 5); null stays null. Raises ValueProblem where no sensible value exists."""
+    """Return the value as another type; null stays null. Raises ValueProblem where no sensible value exists."""
     if value is None or type(value) is _PYTHON_TYPES[target]:
         return value
     converter = _CASTS.get((type(value), target))
@@ -639,5 +639,5 @@ _CASTS: dict[tuple[type, VariableType], Callable[..., Value]] = {
 
 
 def castable(source: VariableType, target: VariableType) -> bool:
-    """Whether some value of the one type can be cast to the other."""
+    """Return True if some value of the one type can be cast to the other."""
     return source is target or (_PYTHON_TYPES[source], target) in _CASTS
