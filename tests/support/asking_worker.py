@@ -1,7 +1,7 @@
 """A process that asks a cluster what a worker asks its group's coordinator: `python -m … BOOTSTRAP`.
 
-In a process of its own, because a question too many may end it. Says one line for each thing done, and goes on when it
-is told a line.
+It is a process of its own, because one question too many may end it. It prints a line for each thing it did, and goes
+on when it gets a line.
 """
 
 import sys
@@ -37,7 +37,7 @@ def is_answered(question: Callable[[], Any]) -> bool:
 
 
 def say(line: str) -> None:
-    """Tell what was done, and wait to be told to go on."""
+    """Print what was done, and wait for a line."""
     print(line, flush=True)
     sys.stdin.readline()
 
@@ -52,7 +52,7 @@ def main() -> None:
         lambda: driven(cluster.members()),
         lambda: driven(cluster.group_offsets().look([place])),
     ]
-    # Connected, but not yet told who the coordinator is: it is looked for when the broker is silent.
+    # Connected, but not yet told who the coordinator is: it looks for it while the broker is silent.
     is_answered(lambda: driven(cluster.identity([place[0]])))
     say("connected")
     say(f"in silence: {[is_answered(it) for it in questions]}")

@@ -1,8 +1,8 @@
 """`halter worker` with a bug in it, for tests: python -m tests.support.breaking_worker [options]
 
-HALTER_TEST_BREAKS says what breaks, for WfRuns whose id begins with `bad`: `rule` the rules, half-way, for each command
-(task reports too) and for definitions whose name begins so; `rows` writing the state after the rules; `timers` firing
-them; nothing where it is not set. HALTER_TEST_PORT: where it answers probes.
+HALTER_TEST_BREAKS says what breaks, for WfRuns whose id begins with `bad`. `rule` breaks the rules half-way, for each
+command (task reports too) and for definitions whose name begins so. `rows` breaks writing the state after the rules,
+`timers` firing them. Without the variable nothing breaks. HALTER_TEST_PORT is the port of the probes.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def break_something(what: str) -> None:
     match what:
         case "rule":
             engine.decide = breaking(lambda command: command.wf_run_id.startswith(BAD))
-            DefinitionFold._decide = broken_definitions  # type: ignore[method-assign]  # it is a bug that we make
+            DefinitionFold._decide = broken_definitions  # type: ignore[method-assign]  # a bug that this test makes
         case "rows":
             ShardFold._write_rows = broken_rows  # type: ignore[method-assign]  # as above
         case "timers":

@@ -1,4 +1,4 @@
-"""A bug in a rule, made on purpose: it breaks on the commands that a test names, in the middle of its work."""
+"""A bug in a rule, made on purpose: it raises on the commands that a test names, in the middle of its work."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from processors.core.rules.context import Context
 
 
 class RuleBroke(Exception):
-    """What a bug in a rule would raise."""
+    """The exception that a bug in a rule raises."""
 
 
 def breaking(breaks: Callable[[Command], bool]) -> Callable[[WfRun, Command, Context, int], Iterator[Event]]:
-    """The rules, but for those commands: their first event has happened when the rule breaks."""
+    """The rules, except for those commands: when the rule raises, their first event has happened."""
     decide = engine.decide
 
     def broken(run: WfRun, command: Command, context: Context, time_ms: int) -> Iterator[Event]:
@@ -29,7 +29,7 @@ def breaking(breaks: Callable[[Command], bool]) -> Callable[[WfRun, Command, Con
 
 @contextmanager
 def broken_rule(breaks: Callable[[Command], bool]) -> Iterator[None]:
-    """Have a rule break on these commands."""
+    """Make a rule raise on these commands."""
     rules = engine.decide
     engine.decide = breaking(breaks)
     try:

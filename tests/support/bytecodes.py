@@ -1,6 +1,6 @@
 """Counts the instructions of Python's virtual machine: the same on every machine and at every load.
 
-For one minor version of Python; blind to what a call into C costs, which has to be timed beside it.
+The count holds for one minor version of Python. It does not see what a call into C costs, which has to be timed too.
 """
 
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def bytecodes(what: Callable[[], object]) -> int:
-    """Instructions that a call takes, with all that it calls."""
+    """Return the number of instructions that a call takes, with everything that it calls."""
     count = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The engine in memory with everything checked after each command: for scenarios and random commands."""
+"""The engine in memory that checks everything after each command, for scenarios and random commands."""
 
 from halter.files.scenario import Scenario
 from halter.scenarios.comparison import difference
@@ -13,14 +13,14 @@ from tests.support.invariants import Watch, check, check_rejections_change_nothi
 
 
 class CheckedEngine(MemoryEngine):
-    """Raises Violated as soon as a rule does not hold."""
+    """An engine that raises Violated as soon as an invariant does not hold."""
 
     def __init__(self, context: Context, start_ms: int) -> None:
         super().__init__(context, start_ms)
         self.watches: dict[str, Watch] = {}
 
     def put(self, command: Command) -> list[LogEntry]:
-        """Fold a command and check all that must hold now."""
+        """Fold a command, and check everything that must hold now."""
         entries = super().put(command)
         wf_run = self.runs[command.wf_run_id]
         watch = self.watches.setdefault(command.wf_run_id, Watch(new_run(command.wf_run_id), self.context))
@@ -35,7 +35,7 @@ class CheckedEngine(MemoryEngine):
 
 
 def checked(scenario: Scenario) -> Verdict:
-    """The verdict on a scenario. Raises Violated where it stands in the way of a rule."""
+    """Return the verdict on a scenario. Raises Violated if an invariant does not hold."""
     definitions, refused = register(scenario.definitions)
     engine = CheckedEngine(Context(definitions, scenario.limits), scenario.start_ms)
     return judge_definitions(scenario, refused) or run(scenario, engine, definitions)

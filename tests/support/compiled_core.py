@@ -1,4 +1,4 @@
-"""Tells the tests whether they test the core as mypyc has compiled it (`make compiled`)."""
+"""Tells the tests whether they test the core as compiled by mypyc (`make compiled`)."""
 
 import os
 from typing import Final
@@ -8,4 +8,4 @@ import pytest
 IS_COMPILED: Final = os.environ.get("HALTER_CORE") == "compiled"
 
 replaces_a_rule = pytest.mark.skipif(IS_COMPILED, reason="rules that are compiled call one another directly")
-"""Marks a test that puts another rule in the place of one."""
+"""Marks a test that replaces a rule by another."""

@@ -1,11 +1,11 @@
 """The smallest fold that can prove a runtime wrong: it counts the records of each key, over all inputs.
 
-Every record becomes one event on `wf-events`, with its cause and the key's count, and one row in `wf-runs`. A count
-that is doubled, missing or out of order therefore shows on the log, whichever way it came about. Inputs are JSON
-objects; these fields have effects:
+Every record becomes one event on `wf-events`, with its cause and the key's count, and one row in `wf-runs`. So a count
+that is doubled, missing or out of order shows on the log, whatever the reason. Inputs are JSON objects. These fields
+have effects:
 
 - `boom`: the fold raises;
-- `requires`: the position of `definitions` that the producer saw; the event tells the position that the fold saw;
+- `requires`: the position of `definitions` that the producer saw; the event has the position that the fold saw;
 - `timer_ms`: arms a timer, which comes back on `wf-commands` as a record with `fired`;
 - `slow_s`: the fold takes that long.
 """
@@ -24,11 +24,11 @@ SHARED_INPUTS = (WF_COMMANDS, "external-events", "task-reports")
 
 
 class RuleBroke(Exception):
-    """What a bug in a rule would raise."""
+    """The exception that a bug in a rule raises."""
 
 
 class CountingDefinitions:
-    """The shared view: name -> value."""
+    """The shared view of definitions: name -> value."""
 
     def __init__(self) -> None:
         self.position = 0
@@ -36,7 +36,7 @@ class CountingDefinitions:
         self._begun: dict[bytes, float] = {}
 
     def is_read(self, value: bytes | None) -> bool:
-        """After the seconds that it says itself."""
+        """Apply a definition, after the seconds that it names itself."""
         if value is None or b'"read_s"' not in value:
             return True
         begun = self._begun.setdefault(value, time.monotonic())
@@ -71,7 +71,7 @@ class CountingFactory:
 
 
 class CountingFold:
-    """Counts per key."""
+    """A fold that counts per key."""
 
     def __init__(self, partition: int, definitions: CountingDefinitions) -> None:
         self.partition = partition
@@ -176,6 +176,6 @@ class CountingFold:
 
 
 def count_of(row: bytes) -> int:
-    """Read a row of `wf-runs`."""
+    """Return a row of `wf-runs`."""
     fields: Mapping[str, int] = orjson.loads(row)
     return fields["count"]

@@ -1,8 +1,8 @@
 """A worker process with the counting fold, for tests: python -m tests.support.counting_worker [options]
 
-As `halter worker`, but for the fold. KAFKA_* and HALTER_* variables say where Kafka is. HALTER_STOP_AT=step:n makes a
-zombie: the process stops (SIGSTOP) when that step is reached for the n-th time, and may be continued.
-HALTER_RESTORE_MS_PER_ROW makes restores slow.
+It is like `halter worker`, except for the fold. KAFKA_* and HALTER_* variables say where Kafka is.
+HALTER_STOP_AT=step:n makes a zombie: the process stops (SIGSTOP) when it reaches that step for the n-th time, and may
+be continued. HALTER_RESTORE_MS_PER_ROW makes restores slow.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tests.support.counting_fold import CountingDefinitions, CountingFactory, Co
 
 
 class StopAt(Steps):
-    """Stops the process at a step, as an overloaded machine would: it believes that no time has passed."""
+    """Stops the process at a step, as an overloaded machine would: the process believes that no time has passed."""
 
     def __init__(self, text: str) -> None:
         name, _, times = text.partition(":")
@@ -34,12 +34,12 @@ class StopAt(Steps):
         if step is self._step:
             self._left -= 1
             if self._left == 0:
-                # To this thread: sent to the process, another thread may take it, and this one go on for a while.
+                # Sent to this thread: if it were sent to the process, another thread might take it and this one go on.
                 signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 class SlowToRestore(CountingFactory):
-    """Its folds take their time for every row, as a state of many millions would."""
+    """Makes folds that take time for every restored row, as a state of many millions of rows would."""
 
     def __init__(self, definitions: CountingDefinitions, seconds_per_row: float) -> None:
         super().__init__(definitions)

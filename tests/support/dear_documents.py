@@ -1,6 +1,6 @@
-"""PutWfSpec documents that are as dear as a document can be, each of a kind, in any size.
+"""PutWfSpec documents that are as expensive as a document can be, each of a kind, in any size.
 
-Nearly all are refused: what is wrong with a document takes longer to find and to tell than to read what is right.
+Nearly all are refused: finding and reporting what is wrong with a document takes longer than reading what is right.
 """
 
 import json
@@ -242,22 +242,22 @@ FAMILIES: tuple[Callable[[int], Any], ...] = (
     _valid_nodes,
     _valid_mutations,
 )
-"""The document of each kind, of a size, as plain data or as text."""
+"""Kind -> the document of a size, as plain data or as text."""
 
 
 def name_of(family: Callable[[int], Any]) -> str:
-    """What the documents of a kind are."""
+    """Return what the documents of a kind are."""
     return family.__name__.strip("_").replace("_", " ")
 
 
 def text_of(family: Callable[[int], Any], size: int) -> str:
-    """The document as it is sent."""
+    """Return the document as it is sent."""
     made = family(size)
     return made if isinstance(made, str) else json.dumps(made, separators=(",", ":"))
 
 
 def largest(family: Callable[[int], Any]) -> int:
-    """The largest size of which a document is legal, about."""
+    """Return the largest size of a legal document, about."""
     most = DOCUMENT_BYTES_MAX - 1024
     least = len(text_of(family, 1_000))
     size = 1_000 if least > most else max(1_000, 1_000 * most // max(least, 1))

@@ -1,6 +1,6 @@
-"""WfRuns for which one record is as dear as a record can be, each of a kind, in any size.
+"""WfRuns for which one record is as expensive as a record can be, each of a kind, in any size.
 
-A kind sets a WfRun up and gives the record that is then folded. What a record may cost is linear in what it says and
+A kind sets a WfRun up and gives the record that is then folded. The cost of a record must be linear in what it says and
 in what it brings about (`Cost.bound`), whatever the WfRun is like: wide or deep, with many interrupts pending, many
 ExternalEvents unclaimed, many threads that wait for one another.
 """
@@ -40,12 +40,12 @@ EVENTS = ("e", "go", "other", "next", *(f"e{number}" for number in range(200)))
 
 
 def thread(nodes: Nodes, **more: Any) -> dict[str, Any]:
-    """A ThreadSpec; its ENTRYPOINT leads to the first node, and the last one to `end`."""
+    """Return a ThreadSpec whose ENTRYPOINT leads to the first node, and whose last node leads to `end`."""
     return {**more, "nodes": {"start": {"kind": "ENTRYPOINT", "next": next(iter(nodes), "end")}, **nodes, "end": END}}
 
 
 def waits_for(event: str, then: str = "end") -> dict[str, Any]:
-    """A node."""
+    """Return a node."""
     return {"kind": "EXTERNAL_EVENT", "event": event, "next": then}
 
 
@@ -57,12 +57,12 @@ FAILING = {"nodes": {"start": {"kind": "ENTRYPOINT", "next": "end"}, "end": {"ki
 
 
 def starts(child: str, then: str) -> dict[str, Any]:
-    """A node that starts a child for each of `numbers`."""
+    """Return a node that starts a child for each of `numbers`."""
     return {"kind": "START_MULTIPLE_THREADS", "thread": child, "over": {"var": "numbers"}, "next": then}
 
 
 def waits_for_all(then: str = "end", threads: Any = None, **more: Any) -> dict[str, Any]:
-    """A node that waits for the children of the node `many`, or for others."""
+    """Return a node that waits for the children of the node `many`, or for others."""
     return {"kind": "WAIT_FOR_THREADS", "threads": threads or {"output": "many"}, "next": then, **more}
 
 
@@ -89,23 +89,23 @@ class Case:
         return self.rig.log(*commands)
 
     def event(self, name: str, thread: int | None = None, content: Any = None) -> ExternalEvent:
-        """A new ExternalEvent."""
+        """Return a new ExternalEvent."""
         self._posted += 1
         return ExternalEvent(RUN_ID, name, f"{name}-{self._posted}", content, thread)
 
     def events(self, name: str, count: int, thread: int | None = None) -> list[ExternalEvent]:
-        """So many."""
+        """Return so many new ExternalEvents."""
         return [self.event(name, thread) for _ in range(count)]
 
     def report(self, number: int, status: TaskStatus = TaskStatus.SUCCESS) -> ReportTaskRun:
-        """The report of a thread's task."""
+        """Return the report of a thread's task."""
         found: ThreadRun = self.run.threads[number]
         assert found.node.task is not None
         return ReportTaskRun(RUN_ID, self.run.incarnation, number, found.node.position, found.node.task.attempt, status)
 
 
 Kind = Callable[[int], tuple[Case, Any]]
-"""Of a size: the WfRun, and the record to fold."""
+"""Makes a WfRun of a size, and the record to fold."""
 
 
 def _interrupted(policy: str, handler: dict[str, Any], *, at: dict[str, Any], halt: bool = True) -> dict[str, Any]:
@@ -272,7 +272,7 @@ def children_that_fail_at_once(size: int) -> tuple[Case, Any]:
 
 
 def _finished(size: int, at: Nodes, rounds_of: int = 500) -> Case:
-    """So many children have ended; then the thread goes on at `at`."""
+    """So many children have ended. Then the thread goes on at `at`."""
     rounds = max(1, size // rounds_of)
     more = {"lt": [{"var": "round"}, rounds]}
     count = {"var": "round", "op": "ADD", "value": 1}
@@ -296,7 +296,7 @@ def a_wait_for_the_finished(size: int) -> tuple[Case, Any]:
 
 
 def _in_line(size: int, bottom: dict[str, Any], wait: dict[str, Any] | None = None, **more: Any) -> Case:
-    """Each thread starts the next and waits for it; the last one is another."""
+    """Each thread starts the next and waits for it. The last one is another."""
     last = {"ge": [{"var": "depth"}, 1]}
     nodes = {
         "start": {"kind": "ENTRYPOINT", "next": [{"to": "one", "when": last}, {"to": "bottom"}]},
@@ -384,7 +384,7 @@ def a_rescue_at_the_bottom(size: int) -> tuple[Case, Any]:
 
 
 def _handlers_of_handlers(size: int, at: dict[str, Any]) -> Case:
-    """Each handler is interrupted in turn; all but the last are halted."""
+    """Each handler is interrupted in turn. All but the last are halted."""
     interrupts = [{"event": "e", "handler": "handler"}]
     case = Case(
         {
@@ -413,7 +413,7 @@ def stop_of_handlers_of_handlers(size: int) -> tuple[Case, Any]:
 
 
 def the_last_handler_fails(size: int) -> tuple[Case, Any]:
-    # The last thread runs its task; those above it, halted, wait for theirs no more than for it.
+    # The last thread runs its task. Those above it are halted, and wait for theirs no longer than for it.
     at = {"kind": "WAIT_FOR_CONDITION", "condition": {"var": "no"}, "next": "end"}
     interrupts = [{"event": "e", "handler": "handler"}, {"event": "go", "handler": "failing"}]
     case = Case(
@@ -436,7 +436,7 @@ def the_last_handler_fails(size: int) -> tuple[Case, Any]:
 def _siblings_in_line(size: int, before: Nodes | None = None, **more: dict[str, Any]) -> Case:
     """Each waits for the one that came after it, and the last one for an ExternalEvent.
 
-    `before`: nodes that are passed before, where three threads are started.
+    `before` are nodes that are passed before, where three threads are started.
     """
     first = 4 if before else 1
     last = {"eq": [{"var": "INPUT"}, first + size - 1]}
@@ -553,7 +553,7 @@ def many_interrupt_defs(size: int) -> tuple[Case, Any]:
 
 
 def failures_that_wait_for_their_handlers(size: int) -> tuple[Case, Any]:
-    """Each child fails at a wait while a grandchild of it works: its failure handler has to wait."""
+    """Each child fails at a wait while a grandchild of it works, so its failure handler has to wait."""
     node = {"kind": "START_THREAD", "thread": "grandchild", "next": "fail"}
     fail = {"kind": "TASK", "task": "work", "next": "end", **HANDLED}
     child = thread({"one": node, "fail": fail})
@@ -565,13 +565,13 @@ def failures_that_wait_for_their_handlers(size: int) -> tuple[Case, Any]:
 
 
 FAILS_AT_ONCE = {"eq": [{"divide": [1, {"subtract": [1, {"var": "x"}]}]}, 5]}
-"""A condition that cannot be computed any more once x is 1."""
+"""A condition that can no longer be computed once x is 1."""
 SETS_X = [{"var": "x", "op": "ADD", "value": 1}]
 X = {"x": {"type": "INT", "default": 0}}
 
 
 def _with_unstarted_failure_handlers(size: int, main: Nodes) -> Case:
-    """The children have failed at a node; a grandchild of each works yet."""
+    """The children have failed at a node, and a grandchild of each still works."""
     node = {"kind": "START_THREAD", "thread": "grandchild", "next": "fail"}
     fail = {"kind": "TASK", "task": "work", "next": "end", **HANDLED}
     case = _wide(thread({"one": node, "fail": fail}), size, main, grandchild=thread({"at": TASK}), handler=ENDING)
@@ -606,8 +606,8 @@ def failures_that_are_handled_at_once(size: int) -> tuple[Case, Any]:
 
 
 def _waiting_for_room(size: int) -> Case:
-    """Threads wait for ANY of two children, and for room for the handler of the one that has failed; as many places are
-    those of interrupts of thread 0, whose handlers end one after the other once the first one has ended.
+    """Threads wait for ANY of two children, and for room for the handler of the one that has failed. As many places are
+    taken by interrupts of thread 0, whose handlers end one after the other once the first one has ended.
     """
     waiters, pending = min(3 * size, 300), min(size, 390)
     waiter = thread(
@@ -657,7 +657,7 @@ def a_place_that_comes_free(size: int) -> tuple[Case, Any]:
 
 
 def _handled_at(wait: str, then: str, handler: str) -> Nodes:
-    """Nodes: start a child that fails, and wait for it and for its failure handler."""
+    """Return nodes that start a child that fails, and wait for it and for its failure handler."""
     failed = {"kind": "START_THREAD", "thread": "failing", "next": wait}
     return {
         f"{wait}-failed": failed,
@@ -666,9 +666,9 @@ def _handled_at(wait: str, then: str, handler: str) -> Nodes:
 
 
 def _line_of(then: str, nodes: Nodes) -> dict[str, Any]:
-    """ThreadSpecs `line` and `other`: a thread starts the next one at `next`, but for the last, and goes on with nodes.
+    """Return the ThreadSpecs `line` and `other`: a thread starts the next one at `next`, and goes on with nodes.
 
-    No ThreadSpec starts itself: two take turns, and the name of a Variable is one ThreadSpec's.
+    The last one starts none. No ThreadSpec starts itself: two take turns, as a Variable's name is one ThreadSpec's.
     """
     line = {
         "start": {
@@ -697,7 +697,7 @@ def _starts_a_line(size: int, then: str) -> dict[str, Any]:
 
 
 def ends_beside_handlers_at_work(size: int) -> tuple[Case, Any]:
-    """Many threads end, each with one below it that had failed; in a deep line, failure handlers of others work."""
+    """Many threads end, each with one below it that had failed. In a deep line, failure handlers of others work."""
     line = _line_of("last", {"last": {"kind": "NOP", "next": "at-failed"}, **_handled_at("at", "end", "working")})
     ends = {"kind": "WAIT_FOR_CONDITION", "condition": {"ge": [{"var": "x"}, 1]}, "next": "end"}
     main = thread(
@@ -722,7 +722,7 @@ def ends_beside_handlers_at_work(size: int) -> tuple[Case, Any]:
 
 
 def _line_that_is_waited_for(size: int, *, fails: bool = False, **wait: Any) -> Case:
-    """A thread waits for all of a line; the last one of it ends, or fails, with `go`, and so do then all above."""
+    """A thread waits for all of a line. With `go` the last one of it ends or fails, and so do then all above."""
     last = {"last": waits_for("go", "bad"), "bad": {"kind": "EXIT", "fail": {"name": "no"}}}
     last = last if fails else {"last": waits_for("go")}
     line = _line_of("all", {**last, "all": waits_for_all(threads=[{"output": "next"}])})
@@ -831,36 +831,36 @@ KINDS: tuple[Kind, ...] = (
 
 
 def name_of(kind: Kind) -> str:
-    """What is dear about it."""
+    """What makes the kind expensive."""
     return kind.__name__.replace("_", " ")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a record cost, beside what it may."""
+    """The cost of a record, and the numbers that it may depend on."""
 
     bytecodes: int
-    """0: it was timed."""
+    """The cost in bytecodes; 0 if it was timed."""
     seconds: float
-    """Of processor time; 0: it was counted."""
+    """The processor time; 0 if it was counted."""
     events: int
     records: int
     written: int
-    """Bytes."""
+    """The size of the outputs in bytes."""
     read: int
-    """Bytes of the record itself."""
+    """The size of the record itself in bytes."""
     steps: int
-    """Of computing, as the limit counts them."""
+    """The steps of computing, as the limit counts them."""
     waiting: int
-    """Threads that wait for an ExternalEvent of the ExternalEventDef, where the record is one."""
+    """The threads that wait for an ExternalEvent of the ExternalEventDef, if the record is one."""
     waited_for: int
-    """Threads that WAIT_FOR_THREADS nodes wait for: one that is woken looks at all that it waits for yet."""
+    """The threads that WAIT_FOR_THREADS nodes wait for: a thread that is woken looks at all that it still waits for."""
     begun: int
-    """Threads that are waited for since this record."""
+    """The threads that are waited for since this record."""
 
     @property
     def bound(self) -> int:
-        """What it may cost in bytecodes: linear in all of these."""
+        """Return the bytecodes that it may cost: linear in all of these numbers."""
         return (
             30_000
             + 1_500 * self.events
@@ -874,7 +874,7 @@ class Cost:
 
     @property
     def units(self) -> float:
-        """How many times 10,000 events or 1 MiB, at least once: what may take 100 ms."""
+        """Return how many times 10,000 events or 1 MiB it wrote, at least 1: for each it may take 100 ms."""
         return max(1.0, self.events / 10_000, self.written / 2**20)
 
 
@@ -898,11 +898,11 @@ OTHERS: dict[str, Callable[[Case], Any]] = {
     "a failure": lambda case: _report(case, -1, TaskStatus.FAILED),
     "a rescue": lambda case: RescueThreadRun(RUN_ID, max(case.run.threads, default=0)),
 }
-"""What else may come to any WfRun."""
+"""The other records that may come to any WfRun."""
 
 
 def cost_of(kind: Kind, size: int, *, timed: bool = False, other: str | None = None) -> Cost:
-    """Fold the record of a kind, or another one."""
+    """Fold the record of a kind, or another one, and return its cost."""
     case, command = kind(size)
     if other is not None:
         command = OTHERS[other](case)

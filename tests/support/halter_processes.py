@@ -1,4 +1,4 @@
-"""A real installation for tests of what people touch: topics under a prefix, `halter worker`, the command line."""
+"""A real installation for tests of what people use: topics under a prefix, `halter worker`, the command line."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def wait_until(what: str, condition: Callable[[], Any], seconds: float = 30.0) -
 
 
 class Halter:
-    """An installation under a prefix of its own. `variables`: more of Halter's, for all that belongs to it."""
+    """An installation under a prefix of its own. `variables` are further HALTER_ variables for everything in it."""
 
     def __init__(
         self, bootstrap: str, prefix: str, folder: Path, partitions: int = 3, variables: Mapping[str, str] = NOTHING
@@ -50,9 +50,9 @@ class Halter:
 
     @contextmanager
     def started(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A Python process that ends with the block. It may not be ready yet; `NAME.ready` is its ready file."""
+        """Run a Python process that ends with the block, perhaps before it is ready. `NAME.ready` is its ready file."""
         log_file, ready_file = self.folder / f"{name}.log", self.folder / f"{name}.ready"
-        ready_file.unlink(missing_ok=True)  # that of one that was killed
+        ready_file.unlink(missing_ok=True)  # left by a process that was killed
         with log_file.open("ab") as log:
             command = [sys.executable, *arguments, "--ready-file", str(ready_file)]
             process = subprocess.Popen(
@@ -66,7 +66,7 @@ class Halter:
 
     @contextmanager
     def process(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The same, once it is ready."""
+        """Run the same, once it is ready."""
         with self.started(name, *arguments) as process:
 
             def is_ready() -> bool:
@@ -77,14 +77,14 @@ class Halter:
             yield process
 
     def worker(self, name: str = "worker") -> Any:
-        """`halter worker`."""
+        """Run `halter worker`."""
         return self.process(name, "-m", "halter", "worker", "--slot", name)
 
     def client(self) -> Client:
         return Client(self.settings, self.topics)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`halter ARGUMENTS`."""
+        """Run `halter ARGUMENTS`."""
         return subprocess.run(
             [sys.executable, "-m", "halter", *arguments],
             env=self.environment,

@@ -1,4 +1,4 @@
-"""An installation of its own on a test's Kafka: topics, inputs that are posted, worker processes, the verdict."""
+"""An installation on a test's Kafka: topics, inputs that are posted, worker processes, and the verdict."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from processors.kafka.topics import Topics
 from tests.support.ledger import Ledger
 
 SHORT_SESSIONS: Mapping[str, str] = {"KAFKA_SESSION_TIMEOUT_MS": "2000", "KAFKA_HEARTBEAT_INTERVAL_MS": "500"}
-"""Variables for workers, so that tests need not wait long for a death to be noticed."""
+"""Variables for workers, so that tests need not wait long until a death is noticed."""
 
 
 def wait_until(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> None:
@@ -46,7 +46,7 @@ class WorkerProcess:
 
     @property
     def ready(self) -> Mapping[str, Any] | None:
-        """What the ready file says, None while there is none."""
+        """The content of the ready file; None while there is none."""
         try:
             state: Mapping[str, Any] = json.loads(self.ready_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -69,7 +69,7 @@ class WorkerProcess:
         wait_until(f"{text!r} in {self.log_file}", lambda: text in self.log, seconds)
 
     def wait_end(self, seconds: float = 40.0) -> int:
-        """Return the exit code."""
+        """Wait for the end, and return the exit code."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -79,12 +79,12 @@ class WorkerProcess:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it with SIGKILL."""
+        """Kill it with SIGKILL."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> tuple[int, float]:
-        """Send SIGTERM; return exit code and the seconds that it took."""
+        """Send SIGTERM, and return the exit code and the seconds that the stop took."""
         begun = time.monotonic()
         self.send(signal.SIGTERM)
         return self.wait_end(), time.monotonic() - begun
@@ -92,7 +92,7 @@ class WorkerProcess:
 
 @dataclass
 class Installation:
-    """Topics under a prefix of their own, with `partitions` shards. Use as a context manager: it ends its workers."""
+    """Topics under a prefix of their own, with `partitions` shards: a context manager that ends its workers."""
 
     bootstrap: str
     prefix: str
@@ -126,7 +126,7 @@ class Installation:
     def worker(
         self, slot: str, *, static: bool = False, module: str = "tests.support.counting_worker", **env: str
     ) -> WorkerProcess:
-        """Start a worker process; `env` adds variables."""
+        """Start a worker process. `env` adds variables."""
         name = f"{slot}-{len(self.workers)}"
         log_file, ready_file = self.folder / f"{name}.log", self.folder / f"{name}.ready"
         variables = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))}
@@ -158,7 +158,7 @@ class Installation:
         return self.workers[-1]
 
     def post(self, topic: str, key: str, **fields: Any) -> tuple[str, int, int]:
-        """Post one record and return where it is: logical topic, partition, offset."""
+        """Post one record, and return its logical topic, partition and offset."""
         went: list[Message] = []
 
         def delivered(error: object, message: Message) -> None:
@@ -211,6 +211,6 @@ class Trickle:
 
 
 def installation(bootstrap: str, prefix: str, folder: Path, **more: Any) -> Iterator[Installation]:
-    """Be a fixture's body."""
+    """Yield an installation, as the body of a fixture."""
     with Installation(bootstrap, prefix, folder, **more) as it:
         yield it

@@ -1,6 +1,6 @@
-"""An independent verdict on what workers did: reads inputs, log and state from the topics and compares them.
+"""An independent verdict on what workers did: it reads inputs, log and state from the topics and compares them.
 
-Shares no code with the runtime but the names of topics. Made for the counting fold (`counting_fold`).
+It shares no code with the runtime except the names of topics. It is made for the counting fold (`counting_fold`).
 """
 
 import time
@@ -20,7 +20,7 @@ Cause = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Nothing wrong is what its `ok` says; the lists name what is."""
+    """The verdict: `ok` is true if nothing is wrong, and the lists name what is."""
 
     inputs: int
     lost: list[Cause]
@@ -44,7 +44,7 @@ class Verdict:
 
 @dataclass
 class Ledger:
-    """What is on the topics of one installation. Messages are those that read_committed shows."""
+    """Everything on the topics of one installation, as read_committed shows it."""
 
     settings: Settings
     topics: Topics = field(init=False)
@@ -91,7 +91,7 @@ class Ledger:
             consumer.close()
 
     def wait_for_marks(self, topics: Iterable[str], seconds: float = 60.0) -> None:
-        """Wait until no transaction is open on any partition of these topics: marks come after a commit's answer."""
+        """Wait until no transaction is open on any partition of these topics: markers come after a commit's answer."""
         consumers = [
             Consumer(self.settings.consumer(group_id="ledger", isolation_level=level))
             for level in ("read_uncommitted", "read_committed")
@@ -144,12 +144,12 @@ class Ledger:
             time.sleep(0.1)
 
     def committed_positions(self) -> dict[tuple[str, int], int]:
-        """Return how far each partition is folded, as the state says."""
+        """Return how far each partition is folded, by the state topics."""
         rows = self.rows(self.topics.fold_positions)
         return {(topic, int(key)): offset for key, row in rows.items() for topic, offset in row.items()}
 
     def wait_until_folded(self, inputs: Iterable[Cause], seconds: float = 60.0) -> None:
-        """Wait until the state says that these records are folded."""
+        """Wait until these records are folded, by the state topics."""
         wanted: dict[tuple[str, int], int] = {}
         for topic, partition, offset in inputs:
             wanted[topic, partition] = max(offset + 1, wanted.get((topic, partition), 0))

@@ -1,4 +1,4 @@
-"""A golden log: what was asked, what happened, and what the WfRun is in the end, one line each.
+"""A golden log: the commands, the events, and the WfRun at the end, one line each.
 
     C  ExternalEvent         order-1  kill k1 "out of stock"
     E  Halt                  #0  PENDING_INTERRUPT(k1)
@@ -6,25 +6,25 @@
     S  WfRun                 order-1  COMPLETED
     S  ThreadRun             #0  COMPLETED, main at done, address = "12 Harbour Street"
 
-The lines of commands and events are `halter.show.log_text`'s; those of the state show what `evolve` made of them.
+`halter.show.log_text` writes the lines of commands and events. Those of the state show what `evolve` made of them.
 """
 
 from collections.abc import Iterator
 
 from halter.scenarios.memory import MemoryEngine
 from halter.show.log_text import NAME_WIDTH, failure_text, shown, transcript
+from halter.show.times import iso
 from processors.core.records.model import ThreadRun
-from processors.core.records.values import Timestamp, iso_of
 
 
 def golden_log(engine: MemoryEngine) -> str:
-    """All of it, for all WfRuns of an engine."""
+    """Yield the golden log of all WfRuns of an engine."""
     return "\n".join([*transcript(engine.log), "", *_state(engine)]) + "\n"
 
 
 def _state(engine: MemoryEngine) -> Iterator[str]:
     for wf_run_id, run in engine.runs.items():
-        yield _line("WfRun", f"{wf_run_id}  {run.status}, {run.seq} events, {iso_of(Timestamp(run.time_ms))}")
+        yield _line("WfRun", f"{wf_run_id}  {run.status}, {run.seq} events, {iso(run.time_ms)}")
         threads = {**engine.rows[wf_run_id].finished, **run.threads}
         for number in sorted(threads):
             yield _line("ThreadRun", f"#{number}  {_thread(threads[number])}")

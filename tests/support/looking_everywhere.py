@@ -1,6 +1,6 @@
-"""Rules that look at everything, where those of the core look up in the index whom something may concern.
+"""Rules that look at every thread, where those of the core look up in the index whom something may concern.
 
-They are slow, and what they find is right by their form. What the core finds is compared with it.
+They are slow, and simple enough to be right. Tests compare the core's results with theirs.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from processors.core.rules.nodes import exits, waiting_for_threads
 
 @contextmanager
 def looking_everywhere() -> Iterator[None]:
-    """Within it, the rules look at everything."""
+    """Make the rules look at every thread during the block."""
     with (
         patch.object(advance, "launch_interrupts", _launch_interrupts),
         patch.object(advance, "launch_failure_handlers", _launch_failure_handlers),

@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""The machine that a figure was measured on."""
 
 import os
 import platform
@@ -24,12 +24,12 @@ def _line(file: Path, name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Machine:
-    """This one, without its name."""
+    """This machine, without its name."""
 
     processor: str = field(default_factory=_processor)
     cores: int = field(default_factory=lambda: os.cpu_count() or 1)
     memory_gib: int = field(default_factory=_memory_gib)
-    """0 where the system does not say."""
+    """The memory in bytes; 0 if the system does not tell."""
     system: str = field(default_factory=platform.system)
     python: str = field(default_factory=lambda: f"{platform.python_implementation()} {platform.python_version()}")
 

@@ -1,7 +1,7 @@
-"""What can come next for a WfRun in some state: the moves of a search, and what must be refused without a trace.
+"""The next commands for a WfRun in some state: the moves of a search, and those that must be refused without a trace.
 
-Bounds are read off the state where it tells: how many ExternalEvents there are, who is stopped. So two ways to one
-state go on alike, and stop, resume, failure, time-out and delete may come any number of times, anywhere.
+Bounds are read from the state if it shows them: how many ExternalEvents there are, who is stopped. So two ways to the
+same state go on alike. Stop, resume, failure, time-out and delete may come any number of times, anywhere.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,15 +25,15 @@ from processors.core.records.spec import ExternalEventNode
 
 RUN = RunWf("w1", "small")
 BEYOND = 1
-"""How far past the greatest thread number those who refuse to look go."""
+"""How far beyond the greatest thread number refused commands go."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much may come at most; all that is not in here may come without end."""
+    """The most that may come. What is not in here may come without end."""
 
     events: Mapping[str, int]
-    """ExternalEventDef -> how many of it."""
+    """ExternalEventDef -> the most ExternalEvents of it."""
     before: int = 2
     """How many of them may come before the WfRun."""
     rescues: int = 1
@@ -45,22 +45,22 @@ class Move:
 
     command: Command
     time_ms: int
-    """Of its record."""
+    """The time of its record."""
     steps: int = 1
-    """How far it takes a search: what is unusual takes it further, so the usual is seen to greater depth."""
+    """How far it takes a search. Unusual moves count more, so usual ones are searched to greater depth."""
     rescues: int = 0
-    """How many it uses up."""
+    """How many rescues it uses up."""
 
 
 def moves(run: WfRun, time_ms: int, bounds: Bounds, rescues: int) -> Iterator[Move]:
-    """All that may come next, with so many rescues left."""
+    """Yield everything that may come next, with so many rescues left."""
     if not run.exists:
         yield Move(RUN, time_ms)
         if len(run.external_events) < bounds.before:
             yield from _events(run, time_ms, bounds)
         return
     if run.final_status is not None:
-        return  # over for good: what may still come is among `refusals` and `end_of`
+        return  # over for good: `refusals` and `end_of` have what may still come
     yield from _events(run, time_ms, bounds)
     for thread in run.threads.values():
         if thread.status not in TERMINAL:
@@ -117,7 +117,7 @@ def _report(run: WfRun, thread: ThreadRun) -> ReportTaskRun:
 
 
 def _timers(run: WfRun) -> list[TimerFired]:
-    """What is armed on nodes of live threads, the next due first."""
+    """Return the armed timers of live threads' nodes, the next due first."""
     armed = [
         TimerFired(run.wf_run_id, run.incarnation, thread.number, thread.node.position, timer.kind, timer.due_ms)
         for thread in run.threads.values()
@@ -127,9 +127,9 @@ def _timers(run: WfRun) -> list[TimerFired]:
 
 
 def refusals(run: WfRun, time_ms: int) -> Iterator[tuple[Command, type[Rejected | Ignored]]]:
-    """What can come in this state and must change nothing, and how the log says so.
+    """Yield commands that must change nothing in this state, and the event by which the log says so.
 
-    Late, early and repeated records, records for what never was, and orders that are fulfilled already.
+    They are late, early and repeated records, records for what never was, and orders that are fulfilled already.
     """
     for event in run.external_events.values():
         repeat = ExternalEvent(run.wf_run_id, event.external_event_def, event.external_event_id, thread=event.thread)

@@ -1,4 +1,4 @@
-"""What Python programs may give for a value: what no record can hold, and what looks odd and is a value."""
+"""Values that Python programs may pass: some that no record can hold, and some that look odd and are values."""
 
 import datetime as dt
 import decimal
@@ -18,10 +18,10 @@ class Level(IntEnum):
 
 
 class Odd:
-    """Somebody's class."""
+    """A class of a user."""
 
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024  people have these
+Point = namedtuple("Point", "x y")  # noqa: PYI024  users have these
 
 
 def nested(depth: int) -> Any:
@@ -45,14 +45,14 @@ def laughing(layers: int) -> Any:
 
 
 SHARED = "x" * 10_000
-NAIVE = dt.datetime(2026, 1, 1)  # noqa: DTZ001  which is what is wrong with it
+NAIVE = dt.datetime(2026, 1, 1)  # noqa: DTZ001  a naive datetime is the mistake here
 BAD_SCALARS: list[Any] = [
     2**63, -(2**63) - 1, 10**5_000, float("nan"), float("inf"), float("-inf"), "\ud800", "a\udfff", {1, 2},
     frozenset(), object(), Odd(), decimal.Decimal(1), 1j, NAIVE, dt.date(2026, 1, 1),
     dt.datetime(2026, 1, 1, tzinfo=dt.UTC), dt.timedelta(1), bytearray(b"x"), memoryview(b"x"), Odd,
     range(3), iter([1]), len, Ellipsis, NotImplemented,
 ]  # fmt: skip
-"""What is no value, alone or in JSON."""
+"""Values that are none, alone or in JSON."""
 BAD_VALUES: list[Any] = [
     *BAD_SCALARS,
     *([it] for it in BAD_SCALARS),
@@ -67,4 +67,4 @@ GOOD_VALUES: list[Any] = [
     Timestamp(0), Timestamp(-(2**63)), [], {}, [1, 2.5, None, True, "x"], {"k": [{"l": 1}]}, nested(100), [Level.LOW],
     {"k": Colour.RED}, [(1, 2)], [Point(1, 2)], [OrderedDict(k=1)], [2**63 - 1, -(2**63)], "x" * 200_000,
 ]  # fmt: skip
-"""What the engine takes; tuples and enums within JSON are written as what they are kinds of."""
+"""Values that the engine takes. Tuples and enums within JSON are written as the types that they are kinds of."""

@@ -1,7 +1,7 @@
 """Commands for a WfRun, chosen by numbers: what its state allows, and everything that a producer can get wrong.
 
-A number picks one of what could come now, so a list of numbers is a history, whatever the WfSpec; Hypothesis makes the
-list shorter and its numbers smaller until a failure is plain.
+A number picks one of the commands that could come now, so a list of numbers is a history for any WfSpec. Hypothesis
+makes the list shorter and its numbers smaller until a failure is plain.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ RUN_ID = "w1"
 
 @dataclass(slots=True)
 class Producers:
-    """All who write to one WfRun, the forgetful ones too: they remember what was sent, to send it again."""
+    """All who write to one WfRun, forgetful ones too: they remember what was sent, to send it again."""
 
     external_event_defs: list[str]
     sent: list[Command] = field(default_factory=list)
@@ -36,10 +36,10 @@ class Producers:
     """Every timer that was ever armed, so that stale ones can fire."""
 
     def choose(self, run: WfRun, number: int) -> Command:
-        """The command that a number stands for, in this state."""
+        """Return the command that a number stands for, in this state."""
         self.timers.extend(timer for timer in timers_of(run) if timer not in self.timers)
         likely = list(self._likely(run))
-        # Mostly what makes sense, now and then what does not.
+        # Mostly a command that makes sense, now and then one that does not.
         kind, number = number % 6, number // 6
         choices = list(self._unlikely(run)) if kind == 5 else likely
         command = choices[number % len(choices)]
@@ -47,7 +47,7 @@ class Producers:
         return command
 
     def _likely(self, run: WfRun) -> Iterator[Command]:
-        """What moves a WfRun, the more often the further it takes it."""
+        """Return the commands that move a WfRun, more often those that take it further."""
         fresh = f"e{len(self.sent)}"
         events = [
             ExternalEvent(RUN_ID, name, fresh, content) for name in self.external_event_defs for content in (1, None)
@@ -72,7 +72,7 @@ class Producers:
             yield from self._orders(thread)
 
     def _orders(self, thread: ThreadRun) -> Iterator[Command]:
-        """What an operator may do with a thread."""
+        """Return what an operator may do with a thread."""
         if ManualHalt() in thread.halt_reasons:
             yield from [ResumeWfRun(RUN_ID, thread.number)] * 3
         elif thread.status is Status.ERROR:
@@ -116,7 +116,7 @@ class Producers:
 
 
 def _is_asked_for(run: WfRun, event_def: str) -> bool:
-    """Whether a live thread has an interrupt for an ExternalEvent, or waits for one."""
+    """Return True if a live thread has an interrupt for an ExternalEvent, or waits for one."""
     for thread in run.threads.values():
         if thread.status in TERMINAL:
             continue

@@ -1,7 +1,7 @@
 """Random small WfSpecs as documents: all kinds of node, threads below `main`, interrupts and failure handlers anywhere.
 
-A loop takes one off the Variable `n` at each round, so it ends. Some WfSpecs are refused at registration; who draws one
-skips it.
+A loop takes one off the Variable `n` in each round, so it ends. Some WfSpecs are refused at registration, and whoever
+draws one skips it.
 """
 
 from typing import Any
@@ -96,7 +96,7 @@ def _node(draw: st.DrawFn, name: str, kind: str, after: str, below: tuple[str, .
 
 @st.composite
 def _wait(draw: st.DrawFn, threads: Any) -> dict[str, Any]:
-    # By number they may be anybody's, and wait for each other.
+    # By number they may be any thread's, and wait for each other.
     numbers = st.lists(st.integers(1, 6), min_size=1, max_size=3, unique=True)
     wait = {"kind": "WAIT_FOR_THREADS", "threads": draw(st.one_of(st.just(threads), st.just(threads), numbers))}
     wait["strategy"] = draw(st.sampled_from(["ALL", "ANY", "FIRST"]))
@@ -108,7 +108,7 @@ def _wait(draw: st.DrawFn, threads: Any) -> dict[str, Any]:
 
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
-    """The definitions of a random WfSpec named `small`, as the beginning of a scenario document."""
+    """Return the definitions of a random WfSpec named `small`, as the beginning of a scenario document."""
     threads: dict[str, Any] = {}
     owners = {event: draw(st.sampled_from(("main", "main", *THREADS, None))) for event in INTERRUPTS}
     for thread in THREADS:

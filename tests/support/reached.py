@@ -1,4 +1,4 @@
-"""What a history got to: so that one can see whether random histories get anywhere."""
+"""Tells what a history reached, to see whether random histories get anywhere."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ HANDLERS = (ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER)
 
 
 def reached(engine: MemoryEngine) -> set[str]:
-    """Everything of note that happened to the WfRuns of an engine."""
+    """Yield everything of note that happened to the WfRuns of an engine."""
     types: dict[int, ThreadType] = {}
     return {what for _, entries in engine.log for entry in entries for what in _in(entry.event, types)}
 

@@ -1,6 +1,6 @@
 """Any record: Hypothesis strategies and Avro types, both derived from the type hints of the dataclasses.
 
-Two ways to the same end that share nothing with the codec: it compiles from the schemas, this reads the classes.
+They share nothing with the codec: the codec compiles from the schemas, and this module reads the classes.
 """
 
 import dataclasses
@@ -39,28 +39,28 @@ NAMES: Mapping[str, Any] = {
     name: value for module in (values, commands, events, model) for name, value in vars(module).items()
 }
 NOT_PERSISTED = {WfRun: {"threads", "external_events", "kept_inputs", "changes", "index", "spec"}}
-"""Fields of a class that are not in its schema: derived from other rows, or from definitions."""
+"""Fields of a class that are not in its schema: they are derived from other rows, or from definitions."""
 DERIVED = {"WfRun": {"status"}}
-"""Fields of a schema that a reader ignores: properties of the class."""
+"""Fields of a schema that a reader ignores: they are properties of the class."""
 
 
 def is_value(hint: Any) -> bool:
-    """Whether a type hint is `Value`, which is written as text because it refers to itself."""
+    """Return True if a type hint is `Value`, which is written as text because it refers to itself."""
     return hint == Value
 
 
 def evaluated(hint: Any) -> Any:
-    """The type that a forward reference stands for."""
+    """Return the type that a forward reference stands for."""
     return eval(hint, dict(NAMES)) if isinstance(hint, str) and not is_value(hint) else hint
 
 
 def persisted_fields(cls: type) -> list[dataclasses.Field[Any]]:
-    """The fields of a class that its schema has."""
+    """Return the fields of a class that its schema has."""
     return [field for field in dataclasses.fields(cls) if field.name not in NOT_PERSISTED.get(cls, ())]
 
 
 def avro_type(hint: Any, field_name: str) -> Any:
-    """The Avro type that a type hint asks for, named types by their full names."""
+    """Return the Avro type that a type hint asks for, named types by their full names."""
     hint = evaluated(hint)
     if is_value(hint):
         return VALUE_UNION
@@ -81,13 +81,13 @@ def avro_type(hint: Any, field_name: str) -> Any:
 
 
 def is_32_bit(cls: type, field_name: str) -> bool:
-    """Whether the schema keeps a number in 32 bits, which a type hint cannot say."""
+    """Return True if the schema keeps a number in 32 bits, which a type hint cannot say."""
     fields = {field["name"]: field["type"] for field in SCHEMAS.names[f"halter.{cls.__name__}"]["fields"]}
     return fields.get(field_name) in ("int", ["null", "int"])
 
 
 def strategy(hint: Any, integers: st.SearchStrategy[int]) -> st.SearchStrategy[Any]:
-    """Values of a type hint."""
+    """Return values of a type hint."""
     hint = evaluated(hint)
     if is_value(hint):
         return VALUES
@@ -108,7 +108,7 @@ def strategy(hint: Any, integers: st.SearchStrategy[int]) -> st.SearchStrategy[A
 
 
 def instances(cls: Any) -> st.SearchStrategy[Any]:
-    """Objects of a dataclass."""
+    """Return objects of a dataclass."""
     return st.deferred(
         lambda: st.builds(
             cls,
@@ -121,13 +121,13 @@ def instances(cls: Any) -> st.SearchStrategy[Any]:
 
 
 def log_entries(event: Any) -> st.SearchStrategy[LogEntry]:
-    """Entries of the log that hold an event of a class."""
+    """Return entries of the log that hold an event of a class."""
     return st.builds(LogEntry, TEXT, LONG, LONG, LONG, instances(Cause), instances(event))
 
 
 @st.composite
 def wf_runs(draw: st.DrawFn) -> WfRun:
-    """WfRuns with the thread 0 that their status is a projection of."""
+    """Return WfRuns with the thread 0 that gives them their status."""
     run: WfRun = draw(instances(WfRun))
     if run.wf_spec is not None:
         run.threads[0] = draw(instances(model.ThreadRun))
@@ -135,7 +135,7 @@ def wf_runs(draw: st.DrawFn) -> WfRun:
 
 
 def records(name: str) -> st.SearchStrategy[Any]:
-    """Records of a name that stands alone on a topic."""
+    """Return records of a name that stands alone on a topic."""
     if name in EVENTS:
         return log_entries(EVENTS[name])
     return wf_runs() if name == WfRun.__name__ else instances(RECORDS[name])
@@ -146,9 +146,9 @@ ANY_RECORD: st.SearchStrategy[Any] = st.sampled_from(ALL_NAMES).flatmap(records)
 
 
 def filled(hint: Any, value: str, field_name: str = "", *, inside: frozenset[type] = frozenset()) -> Any:
-    """One object of a type hint in which every field is set: each Value, message and bytes is or has `value`.
+    """Return one object of a type hint with every field set: each Value, message and bytes is or has `value`.
 
-    A class inside itself, as the cause of a Failure is, is left out.
+    A class inside itself, such as the cause of a Failure, is left out.
     """
     hint = evaluated(hint)
     if is_value(hint):
@@ -176,14 +176,14 @@ def filled(hint: Any, value: str, field_name: str = "", *, inside: frozenset[typ
 
 
 def comparable(record: Any) -> Any:
-    """What must be the same before and after: a WfRun has no equality of its own, and rows of its own."""
+    """Return what must be the same before and after: a WfRun has no equality of its own, and holds other rows."""
     if isinstance(record, WfRun):
         return {field.name: getattr(record, field.name) for field in persisted_fields(WfRun)}
     return record
 
 
 def plain(value: Any, schema: Any, tagged: bool) -> Any:
-    """A record as other Avro libraries have it: dicts; if tagged, with the branch of a union beside the value."""
+    """Return a record as other Avro libraries have it: dicts; if tagged, with the branch of a union beside it."""
     match schema:
         case list():
             branch = next(branch for branch in schema if takes(branch, value))
@@ -208,7 +208,7 @@ def plain(value: Any, schema: Any, tagged: bool) -> Any:
 
 
 def plain_record(record: Any, *, tagged: bool) -> dict[str, Any]:
-    """A record that stands alone, as other Avro libraries have it."""
+    """Return a record that stands alone, as other Avro libraries have it."""
     if not isinstance(record, LogEntry):
         found: dict[str, Any] = plain(record, f"halter.{type(record).__name__}", tagged)
         return found
@@ -228,7 +228,7 @@ PRIMITIVES = {
 
 
 def takes(branch: Any, value: Any) -> bool:
-    """Whether a branch of a union is the one for a value."""
+    """Return True if a branch of a union is the one for a value."""
     if isinstance(branch, dict):
         return isinstance(value, {"array": list, "map": dict}.get(branch["type"], int))
     if branch.startswith("halter.") and branch != "halter.Json":
@@ -237,7 +237,7 @@ def takes(branch: Any, value: Any) -> bool:
 
 
 def without_logical_types(schema: Any) -> Any:
-    """The schema with plain longs for times, as no library's idea of a date has the range of a long."""
+    """Return the schema with plain longs for times: no library's date has the range of a long."""
     if isinstance(schema, list):
         return [without_logical_types(branch) for branch in schema]
     if isinstance(schema, dict):

@@ -1,9 +1,9 @@
-"""What a released version wrote: every record of the scenarios, in and out, as bytes; recorded once, with its own code.
+"""The bytes that a released version wrote: every record of the scenarios, in and out, recorded once with its own code.
 
     python -m tests.support.released 0.2.0      records tests/released/0.2.0.jsonl.gz, when 0.2.0 is released
 
-One line of JSON for each scenario document: its name, and its turns in order, each with the records that were folded
-and those that came of them. Later versions must read all of it (`tests/fold/test_released.py`).
+Each line is a JSON object for one scenario document: its name, and its turns in order, each with the records that were
+folded and those that came of them. Later versions must read all of it (`tests/fold/test_released.py`).
 """
 
 import base64
@@ -33,7 +33,7 @@ RELEASED = TESTS / "released"
 
 @dataclass(frozen=True)
 class Output:
-    """A record that a turn wrote; `value` is None for a tombstone."""
+    """A record that a turn wrote. `value` is None for a tombstone."""
 
     topic: str
     key: bytes | None
@@ -42,7 +42,7 @@ class Output:
 
 @dataclass(frozen=True)
 class ReleasedTurn:
-    """What was folded at once, and what came of it."""
+    """The records that were folded at once, and those that came of them."""
 
     inputs: Sequence[InputRecord]
     outputs: Sequence[Output]
@@ -50,7 +50,7 @@ class ReleasedTurn:
 
 @dataclass(frozen=True)
 class ReleasedRun:
-    """One scenario, as a released version took it."""
+    """One scenario, as a released version ran it."""
 
     version: str
     scenario: str
@@ -60,7 +60,7 @@ class ReleasedRun:
 
 
 class _Timed(MemoryEngine):
-    """Notes when each command arrived."""
+    """An engine that notes when each command arrived."""
 
     def __init__(self, context: Context, start_ms: int) -> None:
         super().__init__(context, start_ms)
@@ -76,12 +76,12 @@ class _Timed(MemoryEngine):
 
 
 def versions() -> list[str]:
-    """The versions of which there is a recording."""
+    """Return the versions that have a recording."""
     return sorted(path.name.removesuffix(".jsonl.gz") for path in RELEASED.glob("*.jsonl.gz"))
 
 
 def recording(version: str) -> Iterator[ReleasedRun]:
-    """What a version wrote, scenario by scenario."""
+    """Return what a version wrote, scenario by scenario."""
     with gzip.open(RELEASED / f"{version}.jsonl.gz", "rt", encoding="utf-8") as lines:
         for line in lines:
             document = json.loads(line)
@@ -104,7 +104,7 @@ def recording(version: str) -> Iterator[ReleasedRun]:
 
 
 def record(path: Path) -> dict[str, Any] | None:
-    """Run a scenario document and give its line; None for one whose definitions are refused on purpose."""
+    """Run a scenario document, and return its line; None if its definitions are refused on purpose."""
     scenario, problems = read_scenario(read_yaml(path).data, lambda file: file)
     assert scenario is not None, problems
     definitions, refused = register(scenario.definitions)
@@ -144,7 +144,7 @@ def main(version: str) -> None:
     """Record the scenarios of this checkout as those of a version."""
     lines = [line for path in sorted((TESTS / "scenarios").glob("*.yaml")) if (line := record(path)) is not None]
     RELEASED.mkdir(exist_ok=True)
-    # No name and no time in it: recorded again, it is the same file.
+    # The file has no name and no time in it, so recording again gives the same bytes.
     with (RELEASED / f"{version}.jsonl.gz").open("wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as zipped:
         for line in lines:
             zipped.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")

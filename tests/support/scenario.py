@@ -1,4 +1,4 @@
-"""Given / when / then for the core: a history of commands, one more, exactly these events.
+"""Given / when / then for the core: a history of commands, one more command, and exactly these events.
 
     given("wait", RUN).when(event("i")).then(
         "ExternalEventPosted",
@@ -8,8 +8,8 @@
         like(NodeCompleted, thread=1),
     )
 
-What is given is a WfSpec of `small_specs` by its name, or definitions as a scenario document writes them, and commands;
-never state made by hand. After every command the WfRun is restored from its rows and from its log and compared.
+`given` takes a WfSpec of `small_specs` by its name, or definitions as a scenario document writes them, and commands. It
+never takes state made by hand. After every command the WfRun is restored from its rows and from its log, and compared.
 """
 
 import textwrap
@@ -43,7 +43,7 @@ RUN = RunWf(RUN_ID, "small")
 START_MS = 1_767_225_600_000
 
 Asked: TypeAlias = "Command | Callable[[History], Command]"
-"""A command, or what makes one when its turn has come."""
+"""A command, or a function that makes one when its turn has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Like:
 
 
 def like(event_type: type, **fields: Any) -> Like:
-    """An event with these values in these fields."""
+    """Return an event with these values in these fields."""
     return Like(event_type.__name__, fields)
 
 
@@ -69,7 +69,7 @@ Wanted: TypeAlias = Event | Like | str
 
 
 def event(name: str, content: Value = None, *, id: str | None = None, thread: int | None = None) -> Asked:  # noqa: A002
-    """An ExternalEvent; its id is its name and a number, from 1, unless given."""
+    """Return an ExternalEvent. Its default id is its name and a number, from 1."""
 
     def asked(history: "History") -> Command:
         posted = sum(isinstance(command, ExternalEvent) for command, _ in history.engine.log)
@@ -79,17 +79,17 @@ def event(name: str, content: Value = None, *, id: str | None = None, thread: in
 
 
 def report(thread: int = 0, output: Value = None) -> Asked:
-    """SUCCESS for the attempt that is out."""
+    """Report SUCCESS for the attempt that is out."""
     return _reported(thread, TaskStatus.SUCCESS, output=output)
 
 
 def failed(thread: int = 0) -> Asked:
-    """A technical failure of the attempt that is out."""
+    """Report a technical failure of the attempt that is out."""
     return _reported(thread, TaskStatus.FAILED, message="broken")
 
 
 def exception(thread: int = 0, name: str = "oops", content: Value = None) -> Asked:
-    """A business exception of the attempt that is out."""
+    """Report a business exception of the attempt that is out."""
     return _reported(thread, TaskStatus.EXCEPTION, failure_name=name, message="no", content=content)
 
 
@@ -105,22 +105,22 @@ def _reported(thread: int, status: TaskStatus, **more: Any) -> Asked:
 
 
 def stop(thread: int = 0) -> Command:
-    """StopWfRun."""
+    """Return a StopWfRun."""
     return StopWfRun(RUN_ID, thread)
 
 
 def resume(thread: int = 0) -> Command:
-    """ResumeWfRun."""
+    """Return a ResumeWfRun."""
     return ResumeWfRun(RUN_ID, thread)
 
 
 def rescue(thread: int = 0, *, skip_current_node: bool = False) -> Command:
-    """RescueThreadRun."""
+    """Return a RescueThreadRun."""
     return RescueThreadRun(RUN_ID, thread, skip_current_node)
 
 
 def given(definitions: str, *commands: Asked, limits: Limits | None = None) -> "History":
-    """What was there and what has happened."""
+    """Begin a history with these definitions and commands."""
     if definitions in NAMES:
         document: Any = document_of(definitions)
     else:
@@ -136,7 +136,7 @@ def given(definitions: str, *commands: Asked, limits: Limits | None = None) -> "
 
 
 class History:
-    """What has happened to one WfRun; `when` adds to it."""
+    """The history of one WfRun. `when` adds to it."""
 
     def __init__(self, engine: MemoryEngine) -> None:
         self.engine = engine
@@ -149,38 +149,38 @@ class History:
         return self
 
     def command(self, asked: Asked) -> Command:
-        """What is asked, as it is now."""
+        """Return the command for the present state."""
         return asked(self) if callable(asked) else asked
 
     def after(self, milliseconds: int) -> "History":
-        """Let time pass; timers fire."""
+        """Let time pass, so that timers fire."""
         self._entries = self.engine.pass_time(milliseconds)
         self.engine.crash()
         return self
 
     def then(self, *wanted: Wanted) -> "History":
-        """The events of the last command, all of them in order."""
+        """Expect exactly these events of the last command, in order."""
         assert self._is(wanted), self._shown(wanted)
         return self
 
     def then_among_others(self, *wanted: Wanted) -> "History":
-        """These are among the events of the last command, in this order."""
+        """Expect these among the events of the last command, in this order."""
         left = iter(self.events)
         assert all(any(_matches(one, event) for event in left) for one in wanted), self._shown(wanted)
         return self
 
     def then_not(self, *unwanted: Wanted) -> "History":
-        """None of these is among the events of the last command."""
+        """Expect that none of these is among the events of the last command."""
         assert not any(_matches(one, event) for one in unwanted for event in self.events), self._shown(unwanted)
         return self
 
     def then_nothing(self) -> "History":
-        """The last command had nothing to do, and says so."""
+        """Expect that the last command had nothing to do, and says so."""
         assert [type(event) for event in self.events] == [Ignored], self._shown(["Ignored"])
         return self
 
     def then_rejected(self, code: RejectionCode) -> "History":
-        """The last command was refused."""
+        """Expect that the last command was refused."""
         assert len(self.events) == 1, self._shown(["Rejected"])
         assert isinstance(self.events[0], Rejected), self._shown(["Rejected"])
         assert self.events[0].code is code, self.events[0]
@@ -188,7 +188,7 @@ class History:
 
     @property
     def events(self) -> list[Event]:
-        """What came of the last command."""
+        """The events of the last command."""
         return [entry.event for entry in self._entries]
 
     @property
@@ -197,15 +197,15 @@ class History:
         return self.engine.runs[RUN_ID]
 
     def thread(self, number: int = 0) -> ThreadRun:
-        """A ThreadRun as it is now, or as it was when it left."""
+        """Return a ThreadRun as it is now, or as it was when it left."""
         return self.run.threads.get(number) or self.engine.rows[RUN_ID].finished[number]
 
     def reasons(self, number: int = 0) -> list[str]:
-        """The halt reasons of a thread, as documents write them."""
+        """Return the halt reasons of a thread, as documents write them."""
         return [str(reason) for reason in self.thread(number).halt_reasons]
 
     def status(self, number: int = 0) -> str:
-        """The status of a thread."""
+        """Return the status of a thread."""
         return self.thread(number).status.value
 
     def _is(self, wanted: tuple[Wanted, ...]) -> bool:

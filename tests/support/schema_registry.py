@@ -1,6 +1,6 @@
 """A Schema Registry over HTTP, for tests: the part of the REST interface that clients of records use, kept in memory.
 
-It answers as Confluent's does: ids are the same for the same text, subjects have versions, one that is not
+It answers like Confluent's: ids are the same for the same text, subjects have versions, a version that is not
 compatible with those before it is refused (409), and errors have the codes by which clients tell them apart. `trouble`
 makes it misbehave.
 """
@@ -28,10 +28,10 @@ CONFLICT = 409
 
 
 class SchemaRegistry:
-    """A registry at `url`, from `with` to its end; `stop` and `start` in between keep what it has."""
+    """A registry at `url`, from `with` to its end. `stop` and `start` in between keep its contents."""
 
     def __init__(self, user: str | None = None, token: str | None = None, tls: ssl.SSLContext | None = None) -> None:
-        """`user`: `name:password` that it wants; `token`: of bearer authentication."""
+        """It requires `user` (`name:password`), or `token` of bearer authentication."""
         self.texts: list[str] = []
         self.subjects: dict[str, list[int]] = {}
         self.compatibility = "BACKWARD"
@@ -48,11 +48,11 @@ class SchemaRegistry:
 
     @property
     def url(self) -> str:
-        """Where it is, or was."""
+        """The address at which it is, or was."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Answer; at the same port as before."""
+        """Start to answer, at the same port as before."""
         registry = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -81,14 +81,14 @@ class SchemaRegistry:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def start_anew(self) -> None:
-        """Forget all, and have no trouble."""
+        """Forget everything, and end all trouble."""
         self.texts, self.subjects, self.calls = [], {}, []
         self.compatibility, self.trouble, self.read_only = "BACKWARD", None, False
         if self._server is None:
             self.start()
 
     def stop(self) -> None:
-        """Be away: connections are refused."""
+        """Stop: connections are refused."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -104,7 +104,7 @@ class SchemaRegistry:
         self.stop()
 
     def answer(self, method: str, path: str, authorization: str | None, body: Any) -> Answer:
-        """What it says to a request."""
+        """Return the answer to a request."""
         with self._lock:
             path = urlsplit(path).path
             self.calls.append(f"{method} {path}")
@@ -155,7 +155,7 @@ class SchemaRegistry:
         return wrong
 
     def put(self, text: str) -> int:
-        """The id of a text, whatever it is, under no subject."""
+        """Return the id of a text under no subject. It is not checked."""
         if text not in self.texts:
             self.texts.append(text)
         return self.texts.index(text) + 1

@@ -1,10 +1,11 @@
 """Explores every order in which inputs can reach a WfRun of one WfSpec, on the pure fold.
 
-The nearest first: each command takes it a step further, what is unusual (`moves`) several. States that differ only in
-seq, time and cause are one (`states`). Every state is restored as its rows hold it before it is moved on, so there is a
-crash between any two commands; every row that is new goes through Avro and back. After each command all that
-`invariants` knows is checked, and that the events alone give the same state; in each state, that what must be refused
-leaves no trace. The first violation comes with the shortest path to it, as a scenario document.
+The nearest states come first: each command takes a state a step further, an unusual one (`moves`) several. States that
+differ only in seq, time and cause are one (`states`). Every state is restored as its rows hold it before it is moved
+on, so there is a crash between any two commands. Every new row goes through Avro and back. After each command, the
+search checks everything that `invariants` knows, and that the events alone give the same state. In each state, it
+checks that what must be refused leaves no trace. The first violation comes with the shortest path to it, as a scenario
+document.
 """
 
 import heapq
@@ -39,22 +40,22 @@ from tests.support.states import restored, same, same_row, state_key, thread_key
 
 START_MS = 1_767_225_600_000
 NEAREST_MAX = 50_000
-"""How many states are looked at to find a shorter path to a violation."""
+"""The number of states that are searched for a shorter path to a violation."""
 
 
 @dataclass(slots=True)
 class Found:
-    """What a search covered."""
+    """The numbers of what a search covered."""
 
     states: int = 0
-    """Distinct ones, without seq, time and cause, that no earlier search of the WfSpec has seen."""
+    """Distinct states, without seq, time and cause, that no earlier search of the WfSpec has seen."""
     commands: int = 0
     refused: int = 0
     """Commands that changed nothing, as they should."""
     depth: int = 0
-    """Commands on the path to the state that is furthest away."""
+    """Commands on the path to the furthest state."""
     exhausted: bool = False
-    """Whether everything within the bounds was explored."""
+    """True if everything within the bounds was explored."""
     transitions: set[Transition] = field(default_factory=set)
 
     def __str__(self) -> str:
@@ -65,10 +66,10 @@ class Found:
 @dataclass(slots=True)
 class _Node:
     run: WfRun | None
-    """The state, as its rows hold it; None once all that follows from it has been looked at."""
+    """The state as its rows hold it; None once everything that follows from it was explored."""
     settled: dict[tuple[int, str, str], str]
     rescues: int
-    """How many are left."""
+    """The number of rescues that are left."""
     steps: int
     depth: int
     before: "_Node | None"
@@ -77,7 +78,7 @@ class _Node:
 
 
 class Violation(AssertionError):
-    """A rule does not hold; says which and carries the shortest path to where it does not, as a scenario document."""
+    """An invariant does not hold. The message says which, and has the shortest path to it as a scenario document."""
 
     def __init__(self, rule: str, document: str, depth: int) -> None:
         super().__init__(rule, document, depth)
@@ -88,7 +89,7 @@ class Violation(AssertionError):
 
 
 class Search:
-    """One WfSpec, searched within bounds; goes on where it stopped."""
+    """One WfSpec, searched within bounds. A search goes on where it stopped."""
 
     def __init__(
         self,
@@ -98,7 +99,7 @@ class Search:
         *,
         every_step_alike: bool = False,
     ) -> None:
-        """`known` are the states that other searches of the WfSpec have seen; it grows."""
+        """`known` are the states that other searches of the WfSpec have seen. It grows."""
         self._document = document
         self._known: set[int] = set() if known is None else known
         scenario, problems = read_scenario({**document, "steps": []}, lambda name: name)
@@ -113,7 +114,7 @@ class Search:
         self._frontier: list[tuple[int, int, _Node]] = [(0, 0, root)]
         self._root_key = state_key(root.run)
         self._rescues_left: dict[int, int] = {self._root_key: bounds.rescues}
-        """Each state seen -> with how many rescues left, at most."""
+        """Each state seen -> the most rescues that were left."""
         self._rows: set[int] = set()
         self._pushed = 0
         self.found = Found()
@@ -132,7 +133,7 @@ class Search:
         return self.found
 
     def _nearest(self, violation: Violation) -> Violation:
-        """The violation with the shortest path: where steps count differently, there may be one nearer."""
+        """Return the violation with the shortest path. Steps count differently, so there may be a nearer one."""
         if self._every_step_alike:
             return violation
         try:
@@ -153,7 +154,7 @@ class Search:
         node.run = None
 
     def _take(self, node: _Node, run: WfRun, move: Move) -> None:
-        """Fold a command on the restored state, check it, and keep the state it leads to if that is a new one."""
+        """Fold a command on the restored state, check it, and keep the resulting state if it is new."""
         live, copy = (attach(restored(run), self._context) for _ in range(2))
         watch = Watch(copy, self._context)
         watch.settled.update(node.settled)
@@ -190,7 +191,7 @@ class Search:
         return Cause("inputs", 0, offset, None, self._context.definitions.position)
 
     def _check_refusals(self, node: _Node, run: WfRun) -> None:
-        """What must change nothing changes nothing, and what ends the WfRun leaves nothing of it."""
+        """Check that what must change nothing changes nothing, and that what ends the WfRun leaves nothing of it."""
         scratch = attach(restored(run), self._context)
         command: Command = RUN
         try:
@@ -224,7 +225,7 @@ class Search:
                 check(len(refusal) == 1 and not scratch.exists, "nothing wakes what was deleted", (stale, refusal))
 
     def _check_avro(self, run: WfRun) -> None:
-        """Rows that were not seen yet are what they were, once they have been records of the state topics."""
+        """Check that new rows are the same after they have been records of the state topics."""
         rows: list[tuple[object, WfRun | ThreadRun | WfRunExternalEvent]] = [
             (thread_key(run.threads[number]), run.threads[number]) for number in run.changes.threads
         ]
@@ -264,19 +265,19 @@ class Search:
 
 @cache
 def _codec() -> Codec:
-    """Compiling the schemas takes longer than a thousand states."""
+    """Return the codec. Compiling the schemas takes longer than a thousand states."""
     return Codec.load()
 
 
 def _end_of(run: WfRun) -> Command:
-    """What takes a WfRun away: the end of its retention, where that has begun, or DeleteWfRun."""
+    """Return the command that takes a WfRun away: the end of its retention if that has begun, else DeleteWfRun."""
     if run.timer is None:
         return DeleteWfRun(run.wf_run_id)
     return TimerFired(run.wf_run_id, run.incarnation, 0, 0, run.timer.kind, run.timer.due_ms)
 
 
 def _yaml(key: str, value: Any) -> str:
-    """A part of a scenario document; its steps on one line each."""
+    """Return a part of a scenario document, with each step on one line."""
     if key == "steps":
         return "steps:\n" + "".join(f"  - {_flow(step)}\n" for step in value)
     flow = False if isinstance(value, str) else None
@@ -289,7 +290,7 @@ def _flow(value: Any) -> str:
 
 
 def check_rows(before: WfRun, run: WfRun) -> None:
-    """Every row that differs from what was written last is noted as changed."""
+    """Expect that every row that differs from the last written one is noted as changed."""
     for number, thread in run.threads.items():
         if number not in run.changes.threads:
             check(before.threads.get(number) == thread, "a changed ThreadRun is written", number)

@@ -1,7 +1,7 @@
 """Searches over several WfSpecs with one budget of states, on all processors.
 
-A WfSpec stays in one process; its searches, each within other bounds, share what they have seen. The budget is shared
-out in rounds: what those that are exhausted leave over goes to the others, in equal parts, until it is used up or all
+A WfSpec stays in one process. Its searches, each within other bounds, share what they have seen. The budget is given
+out in rounds: what exhausted searches leave over goes to the others, in equal parts, until it is used up or everything
 is explored.
 """
 
@@ -15,13 +15,13 @@ from tests.support.search import Bounds, Found, Search, Violation
 
 Outcome = Found | Violation
 Task = tuple[dict[str, Any], Sequence[Bounds]]
-"""The definitions of a WfSpec, and the bounds within which it is searched, one after the other."""
+"""The definitions of a WfSpec, and the bounds of its searches, one after the other."""
 SearchId = tuple[str, int]
-"""Of the WfSpec and its bounds."""
+"""The name of the WfSpec and its bounds."""
 
 
 def search_all(tasks: Mapping[str, Task], states: int, processes: int) -> dict[SearchId, Outcome]:
-    """What each search found, or the violation that ended it."""
+    """The result of each search, or the violation that ended it."""
     groups = [list(tasks)[number::processes] for number in range(min(processes, len(tasks)))]
     workers = [_Worker({name: tasks[name] for name in group}) for group in groups]
     found: dict[SearchId, Outcome] = {
@@ -61,11 +61,11 @@ class _Worker:
         other_end.close()
 
     def explore(self, states_max: dict[SearchId, int]) -> None:
-        """Have each of these explored until it has found so many states."""
+        """Let each of these searches explore until it has found so many states."""
         self._connection.send(states_max)
 
     def outcomes(self) -> dict[SearchId, Outcome]:
-        """What came of it; waits for it. Raises EOFError if the process died."""
+        """Wait for the result. Raises EOFError if the process died."""
         outcomes: dict[SearchId, Outcome] = self._connection.recv()
         return outcomes
 
@@ -76,7 +76,7 @@ class _Worker:
 
 
 def _work(connection: Connection, tasks: dict[str, Task]) -> None:
-    # Millions of objects stay, and none of them is in a cycle: looking for cycles would take half of the time.
+    # Millions of objects stay, and none of them is in a cycle. Looking for cycles would take half of the time.
     gc.disable()
     at_work: dict[SearchId, Search] = {}
     for name, (document, all_bounds) in tasks.items():

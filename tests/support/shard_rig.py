@@ -1,6 +1,6 @@
-"""A shard without Kafka: feeds it records as the runtime does, keeps what it hands out, restores it from that.
+"""A shard without Kafka: it feeds it records as the runtime does, keeps its outputs, and restores it from those.
 
-The tables are compacted as Kafka would: a key's latest value, nothing for a tombstone.
+The tables are compacted as in Kafka: the latest value of each key, and nothing for a tombstone.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,12 +22,12 @@ START_MS = 1_767_225_600_000
 
 
 CHECKPOINT_TURNS = 3
-"""A store with files is told so often where the state topics end."""
+"""How often a store with files is told where the state topics end."""
 
 
 @lru_cache
 def _codec(release: str | None) -> Codec:
-    """Compiling the schemas takes longer than most tests."""
+    """Return the codec. Compiling the schemas takes longer than most tests."""
     return Codec.load(release=release)
 
 
@@ -35,7 +35,7 @@ class ShardRig:
     """Shard 0 of an installation with one partition, and its topics."""
 
     awaits_definitions = True
-    """Whether a record that needs definitions which have not come is a mistake of the test."""
+    """True if a record that needs definitions which have not come is a mistake of the test."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class ShardRig:
         self.outputs: list[OutputRecord] = []
         self.tables: dict[str, dict[bytes, bytes]] = {topic: {} for topic, _ in self.factory.state_topics(0)}
         self.logs: dict[str, list[tuple[bytes, bytes | None]]] = {topic: [] for topic in self.tables}
-        """The state topics as they are before they are compacted."""
+        """The state topics before they are compacted."""
         self.turns = 0
         if self.shard.files is not None:
             self.shard = self.restored()
@@ -61,13 +61,13 @@ class ShardRig:
         self._ends: dict[str, int] = {}
 
     def record(self, topic: str, key: bytes | None, value: bytes | None) -> InputRecord:
-        """The next record of an input topic."""
+        """Return the next record of an input topic."""
         offset = self._ends.get(topic, 0)
         self._ends[topic] = offset + 1
         return InputRecord(topic, 0, offset, self.now_ms, key, value)
 
     def command(self, command: Any) -> InputRecord:
-        """A command as the record that carries it."""
+        """Return a command as the record that carries it."""
         return self.record(topic_of(command), key_of(command).encode(), self.codec.encode(command))
 
     def read(self, record: InputRecord) -> ReadInput:
@@ -78,7 +78,7 @@ class ShardRig:
         return read
 
     def turn(self, *records: Any) -> list[Any]:
-        """Fold records or commands in one turn; gives what came of them, decoded where it is ours."""
+        """Fold records or commands in one turn, and return what came of them, decoded if it is a record of ours."""
         for item in records:
             record = item if isinstance(item, InputRecord) else self.command(item)
             self.inputs.append(record)
@@ -109,11 +109,11 @@ class ShardRig:
         ]
 
     def log(self, *records: Any) -> list[LogEntry]:
-        """Fold records in one turn; gives the log entries."""
+        """Fold records in one turn, and return the log entries."""
         return [record for record in self.turn(*records) if isinstance(record, LogEntry)]
 
     def events(self, *records: Any) -> list[str]:
-        """Fold records in one turn; gives the names of the events."""
+        """Fold records in one turn, and return the names of the events."""
         return [type(entry.event).__name__ for entry in self.log(*records)]
 
     def fire_due(self) -> list[LogEntry]:
@@ -122,11 +122,11 @@ class ShardRig:
         return self.log(*(self.record(output.topic, output.key, output.value) for output in due))
 
     def ends(self) -> dict[str, StatePosition]:
-        """Where the state topics end."""
+        """Return where the state topics end."""
         return {topic: StatePosition(len(log)) for topic, log in self.logs.items()}
 
     def restored(self) -> ShardFold:
-        """A new shard with the state of the topics: all that is left of them, or what its files do not have."""
+        """Return a new shard with the state of the topics: everything left of them, or what its files do not have."""
         if self.shard.files is not None:
             self.shard.files.close()
         shard = self.factory.create(0)

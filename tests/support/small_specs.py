@@ -1,8 +1,8 @@
 """Small WfSpecs, each with a knot of rules in it, for searches and random commands.
 
-Every one is a document as people write them: definitions and one WfSpec named `small`, whose ExternalEventDefs, tasks
-and threads have names of one letter or word, so that a path through one reads easily. Three ThreadSpecs are so common
-that they have a short form: `nodes: wait for EVENT`, `nodes: work` (one task) and `nodes: pass` (nothing).
+Each is a document as people write it: definitions and one WfSpec named `small`. Its ExternalEventDefs, tasks and
+threads have names of one letter or word, so that a path through it is easy to read. Three common ThreadSpecs have a
+short form: `nodes: wait for EVENT`, `nodes: work` (one task) and `nodes: pass` (nothing).
 """
 
 from typing import Any, Final
@@ -879,7 +879,7 @@ _TEXTS: Final = {
 
 
 def document_of(name: str) -> dict[str, Any]:
-    """The definitions of a small WfSpec as the beginning of a scenario document."""
+    """Return the definitions of a small WfSpec as the beginning of a scenario document."""
     text: dict[str, Any] = yaml.safe_load(_TEXTS[name])
     threads = text.pop("threads")
     for thread in threads.values():

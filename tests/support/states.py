@@ -1,4 +1,4 @@
-"""WfRuns as values: a copy as restoring gives it, whether two are the same, and what tells one state from another."""
+"""WfRuns as values: a copy as restoring gives it, a test for equality, and a number that tells states apart."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -34,7 +34,7 @@ _duplicate_event = _duplicating(WfRunExternalEvent)
 
 
 def restored(run: WfRun) -> WfRun:
-    """A copy that shares no value that may change, without what is not in rows: what a crash leaves."""
+    """Return a copy that shares no mutable value, without what is not in rows: what a crash leaves."""
     copy = _duplicate_run(run)
     copy.threads = {number: _restored_thread(thread) for number, thread in run.threads.items()}
     copy.external_events = {key: _duplicate_event(event) for key, event in run.external_events.items()}
@@ -58,20 +58,20 @@ _row = attrgetter(*(item.name for item in fields(WfRun) if item.name not in _NOT
 
 
 def same(one: WfRun, other: WfRun) -> bool:
-    """Whether two WfRuns have the same rows, seq and time included."""
+    """Return True if two WfRuns have the same rows, seq and time included."""
     return bool(_state(one) == _state(other))
 
 
 def same_row(one: WfRun, other: WfRun) -> bool:
-    """Whether the rows of two WfRuns themselves are the same, their threads and events left out."""
+    """Return True if the rows of two WfRuns themselves are the same, without their threads and events."""
     return bool(_row(one) == _row(other))
 
 
 def state_key(run: WfRun) -> int:
-    """What a WfRun's future depends on, as a number: without seq, cause and time.
+    """Return a number for everything that a WfRun's future depends on: without seq, cause and time.
 
-    Of time only the order counts in which timers are due, which of them are overdue, and which unclaimed event came
-    before which deadline. Of ExternalEvents that are settled, the order does not count.
+    Of time only the order counts: in which timers are due, which of them are overdue, and which unclaimed event came
+    before which deadline. The order of remembered ExternalEvents does not count.
     """
     dues = {thread.node.timer.due_ms for thread in run.threads.values() if thread.node.timer is not None}
     ranks = {due_ms: rank if due_ms > run.time_ms else -1 for rank, due_ms in enumerate(sorted(dues))}
@@ -103,7 +103,7 @@ def _thread_key(thread: ThreadRun, ranks: dict[int, int], unclaimed: list[WfRunE
 
 
 def thread_key(thread: ThreadRun) -> tuple[object, ...]:
-    """A ThreadRun without its times."""
+    """Return a ThreadRun without its times."""
     node = thread.node
     task = node.task
     return (

@@ -1,4 +1,4 @@
-"""What a shard wrote, read as tools read it from Kafka: the client's side of a ShardRig, and commands over it."""
+"""The outputs of a shard, read as tools read them from Kafka: the client's side of a ShardRig, and commands over it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from tests.support.shard_rig import ShardRig
 
 
 class StoredRecord:
-    """As confluent_kafka's Message, as far as tools look at it."""
+    """A Message like confluent_kafka's, as far as tools use it."""
 
     def __init__(self, key: bytes | None, value: bytes | None, offset: int) -> None:
         assert key is not None
@@ -29,13 +29,13 @@ class StoredRecord:
 
 
 class RigReader:
-    """The partitions of a rig's topics. `retained_from_ms`: what is older has left the log."""
+    """The partitions of a rig's topics. Records before `retained_from_ms` have left the log."""
 
     def __init__(self, rig: ShardRig) -> None:
         self._rig = rig
         self.retained_from_ms = 0
         self.partitions: list[tuple[str, int]] = []
-        """What was read."""
+        """The partitions that were read."""
 
     def read(self, topic: str, partition: int, start: int) -> Iterator[StoredRecord]:
         self.partitions.append((topic, partition))
@@ -54,7 +54,7 @@ class RigReader:
 
 
 class RigClient:
-    """A Client of an installation that is a rig: what it posts is decided at once."""
+    """A Client of an installation that is a rig: its posts are decided at once."""
 
     def __init__(self, rig: ShardRig, partitions: int = 1) -> None:
         self.rig, self.reader = rig, RigReader(rig)
@@ -62,7 +62,7 @@ class RigClient:
         self.topics, self.codec = load_topics(None, "", partitions), rig.codec
         self.sent: list[DefinitionCommand] = []
         self.before_put: Callable[[], None] | None = None
-        """What another client does, before each."""
+        """Called before each post: what another client does."""
         self.wf_runs = WfRunReader(self.reader, self.topics, rig.codec)  # type: ignore[arg-type]
         self.show, self.history, self.ended = self.wf_runs.show, self.wf_runs.history, self.wf_runs.ended
 
@@ -73,7 +73,7 @@ class RigClient:
     external_event_def = Client.external_event_def
 
     def put(self, command: DefinitionCommand, _timeout_s: float = 0) -> Registered:
-        """As `Client.put`."""
+        """Put a definition, as `Client.put` does."""
         if self.before_put is not None:
             self.before_put()
         self.sent.append(command)
@@ -110,7 +110,7 @@ class RigClient:
 
 @contextmanager
 def connected_to(client: Any) -> Iterator[None]:
-    """Have commands use this client."""
+    """Make commands use this client."""
 
     @contextmanager
     def connected(*_: object) -> Iterator[Any]:
@@ -125,7 +125,7 @@ def connected_to(client: Any) -> Iterator[None]:
 def printed(
     client: Any, command: Callable[..., None], *arguments: Any, capsys: pytest.CaptureFixture[str], **options: Any
 ) -> str:
-    """What a command of `halter.cli` writes to stdout and stderr with this client."""
+    """Return what a command of `halter.cli` writes to stdout and stderr with this client."""
     with connected_to(client):
         command(*arguments, **options)
     out, err = capsys.readouterr()
