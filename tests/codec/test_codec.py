@@ -1,4 +1,4 @@
-"""The codec: what is written can be read, by us and by everybody else; and nothing but a record is read."""
+"""The codec: a written record can be read, by us and by other Avro libraries, and only records are read."""
 
 import io
 import json
@@ -47,7 +47,7 @@ HALT = LogEntry("order-41", 7, 2, 1_790_000_000_000, CAUSE, Halt(0, PendingInter
 
 
 def with_header(name: str, body: bytes) -> bytes:
-    """Bytes that claim to be a record."""
+    """Return bytes that claim to be a record."""
     return b"\xc3\x01" + SCHEMAS.records[name].fingerprint + body
 
 
@@ -127,7 +127,7 @@ def test_a_minimal_record_of_fastavro_takes_the_defaults() -> None:
 
 
 def expect_a_decode_error_or_a_record(data: bytes) -> None:
-    """What is taken can be kept: written and read again it is the same, and so are its bytes."""
+    """Expect a DecodeError, or a record that is the same when it is written and read again, and so are its bytes."""
     try:
         record = CODEC.decode(data)
     except DecodeError:
@@ -192,7 +192,7 @@ def test_a_huge_length_takes_no_memory(name: str, body: bytes) -> None:
         CODEC.decode(with_header(name, body))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 2_000_000  # most of it is the first compilation of the reader
+    assert peak < 2_000_000  # the first compilation of the reader takes most of it
 
 
 def test_a_full_size_record_of_the_smallest_items_takes_bounded_memory() -> None:

@@ -1,4 +1,4 @@
-"""What was released stays readable; and the check that says so finds every kind of break."""
+"""Released schemas stay readable, and the check that says so finds every kind of break."""
 
 import copy
 import io
@@ -36,10 +36,10 @@ def test_what_was_released_is_as_it_was() -> None:
         assert {name: record.fingerprint.hex() for name, record in SCHEMAS.released(version).items()} == listed
 
 
-# The check itself: an edit is made somewhere in a schema, and has to be found.
+# The check itself: a schema is edited somewhere, and the check must find it.
 
 Edit = Callable[[dict[str, Any], Callable[[list[Any]], Any]], None]
-"""Changes a schema in place; the function given chooses one of a list."""
+"""Changes a schema in place. The function that it is given chooses one item of a list."""
 
 
 def record_definitions(schema: dict[str, Any]) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def all_fields(schema: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def types_in(schema: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """Every place that holds the type of a field, items or values: (holder, key)."""
+    """Yield every place that holds the type of a field, of items or of values: (holder, key)."""
     for field in all_fields(schema):
         yield field, "type"
         inner = field["type"]
@@ -66,7 +66,7 @@ def types_in(schema: Any) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def remove_field(schema: dict[str, Any], choose: Any) -> None:
-    # What is left must still be a schema: a definition that others refer to by name stays.
+    # The rest must still be a schema: a definition that others refer to by name stays.
     definition, field = choose([
         (d, f) for d in record_definitions(schema) for f in d["fields"] if not list(definitions_in(f["type"]))
     ])  # fmt: skip
@@ -230,7 +230,7 @@ HARMLESS: list[Edit] = [change_documentation, add_field_with_default, append_sym
 
 
 def edited(data: st.DataObject, edit: Edit) -> tuple[RecordSchema, RecordSchema]:
-    """A released schema and what an edit at some place makes of it."""
+    """Return a released schema, and the same schema after an edit at some place."""
 
     def choose(items: list[Any]) -> Any:
         if not items:
@@ -284,11 +284,11 @@ def test_what_nobody_notices_is_allowed(edit: Edit) -> None:
     allowed()
 
 
-# The reader: what an older version wrote becomes the class of today, as Avro's resolution has it.
+# The reader: a record of an older version becomes an object of today's class, as Avro's resolution says.
 
 
 def drop_field_with_default(schema: dict[str, Any], choose: Any) -> None:
-    # The link of a chain stays last; everything else may have come later.
+    # The link of a chain stays last. All other fields may have come later.
     definition, field = choose([
         (d, f) for d in record_definitions(schema) for f in d["fields"]
         if "default" in f and not list(definitions_in(f["type"])) and "halter.Failure" not in f["type"]
@@ -356,7 +356,7 @@ def test_records_of_older_schemas_are_read_as_fastavro_reads_them(edit: Edit) ->
 
 
 def holds_bytes(value: Any) -> bool:
-    """Whether there are bytes anywhere in a value."""
+    """Return True if there are bytes anywhere in a value."""
     if isinstance(value, dict):
         return any(holds_bytes(item) for item in value.values())
     return isinstance(value, bytes) or (isinstance(value, list | tuple) and any(holds_bytes(item) for item in value))
@@ -408,7 +408,7 @@ def test_what_breaks_a_release_is_not_released(copied: Path) -> None:
 
 
 def test_records_of_a_release_are_read_by_their_fingerprint(copied: Path) -> None:
-    # Before its release, StopWfRun had one field more and one less.
+    # In this release StopWfRun has one field more and one field less.
     file = copied / "commands" / "StopWfRun.avsc"
     schema = json.loads(file.read_text())
     schema["fields"][2] = {"name": "note", "type": "string", "doc": "Gone.", "default": ""}

@@ -1,6 +1,6 @@
 """The Schema Registry's wire format, as a second framing behind the same codec.
 
-The client that asks is Confluent's own, over HTTP; the registry it asks is ours (support/schema_registry.py).
+The client is Confluent's own, over HTTP. The registry is ours (support/schema_registry.py).
 """
 
 import io
@@ -49,7 +49,7 @@ from tests.support.shard_rig import ShardRig
 
 
 class RegistryInMemory:
-    """What a Schema Registry does, without one: ids for texts."""
+    """A Schema Registry in memory: ids for texts."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -57,14 +57,14 @@ class RegistryInMemory:
         self.asked = 0
 
     def register(self, subject: str, schema: str) -> int:
-        """The place of the text, from 1."""
+        """Return the number of the text, from 1."""
         self.subjects.add(subject)
         if schema not in self.texts:
             self.texts.append(schema)
         return self.texts.index(schema) + 1
 
     def schema(self, schema_id: int) -> str | None:
-        """The text at a place."""
+        """Return the text with a number."""
         self.asked += 1
         return self.texts[schema_id - 1] if 0 < schema_id <= len(self.texts) else None
 
@@ -77,7 +77,7 @@ def one_server() -> Iterator[SchemaRegistry]:
 
 @pytest.fixture
 def server(one_server: SchemaRegistry) -> SchemaRegistry:
-    """Empty, and without trouble."""
+    """Return the server, empty and without trouble."""
     one_server.start_anew()
     return one_server
 
@@ -87,7 +87,7 @@ def client_of(server: SchemaRegistry, *, registers: bool = True, **more: Any) ->
 
 
 def codec_of(registry: Registry, *, writes_wire: bool = True, release: str | None = None) -> Codec:
-    """As an installation has it."""
+    """Return a codec as an installation has it."""
     framing = BothFramings(SingleObject(SCHEMAS), WireFormat(SCHEMAS, registry), writes_wire=writes_wire)
     return Codec.load(SCHEMAS, framing, release)
 
@@ -133,7 +133,7 @@ def test_a_record_is_that_of_any_client_of_the_registry(server: SchemaRegistry) 
 
 def test_a_record_of_any_producer_with_our_schema_is_one_of_ours(server: SchemaRegistry) -> None:
     registry = client_of(server)
-    text = json.dumps(SCHEMAS.records["StopWfRun"].schema, indent=4)  # as text it is another one
+    text = json.dumps(SCHEMAS.records["StopWfRun"].schema, indent=4)  # the same schema as another text
     serializer = AvroSerializer(registry.client, text, conf={"subject.name.strategy": record_subject_name_strategy})
     value = serializer(
         {"wf_run_id": "w", "thread": 3, "command_id": None}, SerializationContext("t", MessageField.VALUE)
@@ -225,7 +225,7 @@ def test_a_partition_is_restored_while_the_registry_is_away_and_goes_on(server: 
     rig.turn(PutWfSpec("cart", json.dumps(CART)))
     server.trouble = BROKEN
     assert rig.events(RunWf("c1", "cart"))[0] == "WfRunStarted"
-    # A worker that has asked for nothing yet.
+    # A worker that has not asked the registry yet.
     fresh = codec_of(client_of(server))
     rig.factory = ShardFolds(1, fresh, rig.view, None)
     rig.crash()

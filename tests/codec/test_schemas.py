@@ -1,4 +1,4 @@
-"""The schemas fit together, fit the classes, and say what a reader in another language needs to know."""
+"""The schemas fit together, fit the classes, and tell a reader in another language all it needs to know."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def field_of(cls: type, name: str) -> dataclasses.Field[Any]:
 
 
 def same_but_for_32_bits(found: Any, expected: Any) -> bool:
-    """A type hint `int` may be kept in 32 bits, where a number cannot grow beyond (Kafka's partitions)."""
+    """Compare types. An `int` may be kept in 32 bits, if it cannot grow beyond (Kafka's partitions)."""
     return json.dumps(found).replace('"int"', '"long"') == json.dumps(expected)
 
 
@@ -73,7 +73,10 @@ def test_a_field_has_the_type_and_default_of_its_class(name: str) -> None:
 
 
 def default_of(field: dataclasses.Field[Any], avro: Any) -> Any:
-    """As in the class; where the class has none, null if the schema allows it, so that producers may leave it out."""
+    """Return the default that the schema must have: that of the class, else null if the schema allows it.
+
+    With null, producers may leave the field out.
+    """
     if field.default is not dataclasses.MISSING:
         return field.default
     if field.default_factory is not dataclasses.MISSING:
@@ -115,13 +118,13 @@ def test_a_published_schema_stands_alone_in_fastavro_and_in_avro(name: str) -> N
     published = json.loads(record.text)
     fastavro.schema.parse_schema(published)
     parsed = avro.schema.parse(json.dumps(without_logical_types(published)))
-    # The avro package keeps logical types in its canonical form, against the specification: hence without.
+    # The avro package keeps logical types in its canonical form, against the specification, so they are removed.
     assert parsed.fingerprint("CRC-64-AVRO") == record.fingerprint
 
 
 def test_fingerprints_are_those_of_the_specification() -> None:
     assert fingerprint_of("int") == (0x7275D51A3F395C8F).to_bytes(8, "little")
-    # Documentation, defaults, aliases and logical types are not part of what a writer says.
+    # Documentation, defaults, aliases and logical types are not part of the writer's schema.
     bare = {"type": "record", "name": "halter.A", "fields": [{"name": "a", "type": "long"}]}
     rich = {
         "type": "record",

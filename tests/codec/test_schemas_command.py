@@ -1,4 +1,4 @@
-"""`halter schemas`: what people of every language get to see of the schemas."""
+"""`halter schemas`: the schemas for people of every language."""
 
 import json
 from pathlib import Path

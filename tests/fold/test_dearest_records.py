@@ -1,7 +1,7 @@
-"""No record is dear: what one costs is linear in what it says and in what it brings about.
+"""No record is dear: its cost is linear in its size and in the number of events that it brings about.
 
-Costs are bytecodes, the same on every machine, and processor time for what they do not see: a call into C. The largest
-records are tried with a generous time, since CI is not quiet; `make fuzz` counts them too.
+Costs are counted in bytecodes, which are the same on every machine, and in processor time, which also sees calls into
+C. The largest records may take a generous time, because CI is not quiet; `make fuzz` counts them too.
 """
 
 import os
@@ -22,21 +22,21 @@ from tests.support.dear_documents import FAMILIES, largest, name_of, text_of
 from tests.support.shard_rig import ShardRig
 
 FAR = "HALTER_DEAREST" in os.environ
-"""Whether the largest records are counted: minutes."""
+"""True if the largest records are counted, which takes minutes."""
 BYTECODES_PER_BYTE = 150
-"""Of a document. Reading one that is right takes some 50."""
+"""Limit for reading a document. A valid one takes some 50."""
 GUESSES = 300 * COMPARISONS_MAX
-"""What it takes to find what was probably meant, until nobody looks any more."""
+"""Cost of finding what was probably meant, up to the limit of the search."""
 GROWTH = 1.25
-"""How much dearer a byte, an event or a thread may be in a record that is several times as large."""
+"""Factor by which a byte, an event or a thread may cost more in a record that is several times as large."""
 LARGEST = 960
-"""Threads, or whatever there are many of: with all that comes with them the limits are near."""
+"""Number of threads, or of other things. With all that comes with them, the limits are near."""
 SECONDS = 2.0
-"""Of processor time for the largest record there can be; twenty times what it takes on a quiet machine."""
+"""Limit of processor time for the largest possible record: twenty times as much as on a quiet machine."""
 
 
 def put(document: str) -> Callable[[], object]:
-    """The fold of a PutWfSpec, ready to go."""
+    """Return the fold of a PutWfSpec, ready to be called."""
     rig = ShardRig()
     record = rig.command(PutWfSpec("w", document))
     return lambda: rig.turn(record)
@@ -64,7 +64,7 @@ REVISIONS = 20_000
 
 
 def revised() -> Definitions:
-    """An ExternalEventDef and a WfSpec with very many revisions."""
+    """Return definitions with an ExternalEventDef and a WfSpec that have very many revisions."""
     definitions = Definitions()
     document = text_of(lambda _: {"name": "w", "entrypoint": "main", "threads": {"main": {"nodes": TAKES}}}, 0)
     for revision in range(REVISIONS):

@@ -1,4 +1,4 @@
-"""Rules of definition commands that are decided ahead of their fold, with an executor that works when it is told to."""
+"""Rules of definition commands that are decided ahead of their fold. The executor works when the test tells it to."""
 
 import random
 from collections.abc import Callable
@@ -31,7 +31,7 @@ CODEC = Codec.load()
 
 
 class ByHand(Executor):
-    """Does what was asked for when it is told to."""
+    """An executor that does its tasks when it is told to."""
 
     def __init__(self) -> None:
         self._asked: list[Callable[[], None]] = []
@@ -68,7 +68,7 @@ def record(offset: int, command: DefinitionCommand | RunWf) -> InputRecord:
 
 
 def wf_spec(name: str, event: str | None = None, **variables: VariableType) -> PutWfSpec:
-    """A WfSpec that waits for an event, if one is named."""
+    """Return a WfSpec that waits for an event, if one is named."""
     nodes: dict[str, Any] = {"start": {"kind": "ENTRYPOINT", "next": "end" if event is None else "wait"}}
     if event is not None:
         nodes["wait"] = {"kind": "EXTERNAL_EVENT", "event": event, "next": "end"}
@@ -95,7 +95,7 @@ COMMANDS: list[DefinitionCommand] = [
 
 
 def folded(shard: ShardFold, reads: list[ReadInput]) -> list[tuple[str, bytes | None, bytes | None]]:
-    """What records come to, but for the state of the shard itself."""
+    """Fold records and return their outputs, without the fold's own position."""
     for each in reads:
         shard.fold(each)
     outputs = shard.take_outputs()
@@ -162,7 +162,7 @@ def test_a_rule_that_breaks_ahead_breaks_the_fold_of_its_record(monkeypatch: pyt
         shard.fold(broken)
 
 
-# The view that every worker has of the definitions.
+# The definitions that every worker knows.
 
 
 def row(put: PutWfSpec, revision: int = 0) -> tuple[bytes, bytes]:
@@ -172,7 +172,7 @@ def row(put: PutWfSpec, revision: int = 0) -> tuple[bytes, bytes]:
 
 @pytest.fixture
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[WfSpecId]:
-    """What is read of documents, in order."""
+    """Return the list of documents that are read, in order."""
     read: list[WfSpecId] = []
     parsed = Definitions._parsed
 

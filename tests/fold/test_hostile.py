@@ -1,4 +1,4 @@
-"""Whatever producers and WfSpecs do, each record has an outcome, the partition goes on, others do not notice.
+"""Whatever producers and WfSpecs do, each record has an outcome, the partition goes on, and other WfRuns do not notice.
 
 `make fuzz` tries far more than the checks do.
 """
@@ -41,11 +41,11 @@ from tests.support.shard_rig import START_MS, ShardRig
 
 EXAMPLES = int(os.environ.get("HALTER_EXAMPLES", "150"))
 MANY = int(os.environ.get("HALTER_MANY", "12000"))
-"""Of what there may be very many of."""
+"""Number of things, where there may be very many."""
 hostile = settings(max_examples=EXAMPLES, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 CODEC = Codec.load()
 BROKER_BYTES_MAX = 1_048_588
-"""What is larger does not come in uncompressed."""
+"""A larger record cannot come in uncompressed."""
 DAY_MS = 24 * 3600 * 1000
 
 SPEC: dict[str, Any] = {
@@ -97,13 +97,13 @@ def one_thread(nodes: dict[str, Any], **variables: Any) -> dict[str, Any]:
 
 
 class RigWithoutWaiting(ShardRig):
-    """As when a position of `definitions` does not come: the record is folded without it."""
+    """A rig in which a position of `definitions` never comes: the record is folded without it."""
 
     awaits_definitions = False
 
 
 class Outcomes:
-    """Folds records, and sees that each has at least one outcome."""
+    """Folds records, and checks that each has at least one outcome."""
 
     def __init__(self, rig: ShardRig) -> None:
         self.rig = rig
@@ -124,7 +124,7 @@ class Outcomes:
         assert not missing, missing
 
     def goes_on(self) -> None:
-        """A WfRun that has done nothing runs to its end, also after a restart."""
+        """Check that an innocent WfRun runs to its end, also after a restart."""
         rig = self.rig
         rig.now_ms = max(START_MS, min(rig.now_ms, TIME_MS_MAX - DAY_MS))
         assert "TaskAttemptRequested" in rig.events(RunWf("good", "s"), ExternalEvent("good", "go", "1", "x"))
@@ -190,7 +190,7 @@ times = st.just(START_MS) | st.sampled_from(TIMES)
 
 
 def record_of(rig: ShardRig, command: Any) -> InputRecord:
-    """A command as its producer sends it: to its topic, under its key."""
+    """Return a command as its producer sends it: to its topic, under its key."""
     name = type(command).__name__
     topic = next(topic for topic, takes in INPUT_TOPICS.items() if name in takes.records)
     key = INPUT_TOPICS[topic].key_of(command)
@@ -217,7 +217,7 @@ NAMES = sorted(name for takes in INPUT_TOPICS.values() for name in takes.records
 
 @st.composite
 def mutated(draw: st.DrawFn) -> tuple[str, bytes | None, bytes | None]:
-    """A record whose bytes are almost right: cut, changed, doubled; or right and of another topic or key."""
+    """Return a record whose bytes are almost right: cut, changed or doubled; or right, but for another topic or key."""
     name = draw(st.sampled_from(NAMES))
     command = draw(records(name))
     topic = draw(
@@ -327,7 +327,7 @@ def test_a_time_far_away_is_waited_for_or_over(when: int) -> None:
 
 
 def seconds_of(action: Callable[[], object]) -> float:
-    """What something costs of the processor: other processes take their time, too."""
+    """Return the processor time of a call. Other processes take time too, so a clock on the wall would not do."""
     begun = time.process_time()
     action()
     return time.process_time() - begun
@@ -523,7 +523,7 @@ def test_threads_whose_variables_are_too_much_together_start_all_or_none() -> No
 
 
 def nested(depth: int) -> dict[str, Any]:
-    """Failure handlers below failure handlers: each one's task fails, and fails its parent."""
+    """Return failure handlers below failure handlers. Each one's task fails, and fails its parent."""
     threads: dict[str, Any] = {}
     for level in range(depth):
         nodes = {
@@ -602,11 +602,11 @@ def test_a_tree_of_threads_at_the_cap_halts_and_resumes_as_a_whole() -> None:
         rig.crash()
 
 
-# What others notice.
+# Other WfRuns do not notice.
 
 
 def test_other_wf_runs_do_not_notice_what_is_hostile() -> None:
-    """The cost of their records is the same beside hostile ones (which cost their own time)."""
+    """Their records cost the same beside hostile ones, which cost time of their own."""
     nodes = {
         "start": {"kind": "ENTRYPOINT", "next": "a"},
         "a": {"kind": "NOP", "next": [{"to": "done", "when": False}, {"to": "b"}]},

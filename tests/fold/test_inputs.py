@@ -1,4 +1,4 @@
-"""What makes a record of an input topic a command, or a dead letter."""
+"""Records of input topics become commands or dead letters."""
 
 import hashlib
 from typing import Any
@@ -41,7 +41,7 @@ PARTITIONS = 8
 
 
 def as_record(topic: str, command: Any, of: str, **changes: Any) -> InputRecord:
-    """A record that is right in every respect but those that are changed."""
+    """Return a record that is right, but for what is changed."""
     partition = partition_of(of.encode(), PARTITIONS) if INPUT_TOPICS[topic].co_partitioned else 0
     if isinstance(command, SkipRecord):
         partition = command.partition
@@ -216,7 +216,7 @@ def test_a_dead_letter_keeps_the_headers_and_says_where_it_was_and_why() -> None
 
 
 def test_a_dead_letter_that_no_topic_takes_keeps_its_beginning_and_names_the_whole() -> None:
-    """Compressed, nine megabytes pass an input topic's limit."""
+    """Compressed, nine megabytes pass the limit of an input topic."""
     value = bytes(9_000_000)
     record = InputRecord("external-events", 3, 41, 1_790_000_000_000, b"k", value, (("trace", b"1"),))
     letter = dead_letter_record(record, DeadLetter(DeadLetterReason.TOO_LARGE, "too large"))

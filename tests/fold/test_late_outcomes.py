@@ -1,5 +1,6 @@
-"""Rules of who waits for an outcome that is decided in the last moment: topics in memory, and a worker that folds when
-the waiting is over.
+"""Rules of waiting for an outcome that is decided at the last moment.
+
+Topics are in memory, and the worker folds when the waiting is over.
 """
 
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ LAPSED = ("wf-commands", MEANT + 1), SkipLapsed("wf-commands", PARTITION, MEANT,
 
 
 class Topics:
-    """Takes the place of a PartitionReader. The worker folds when whoever follows the log has come to its end."""
+    """Stands in for a PartitionReader. The worker folds when the reader has come to the end of the log."""
 
     def __init__(self, entries: list[tuple[tuple[str, int], Event]]) -> None:
         self._coming = entries
@@ -65,7 +66,7 @@ class Topics:
 
 
 class NoWorker(Topics):
-    """Nobody folds."""
+    """Topics that nobody folds."""
 
     def fold(self) -> None:
         pass
@@ -77,7 +78,7 @@ def outcomes_of(topics: type[Topics], entries: list[tuple[tuple[str, int], Event
 
 
 def waited_for(entries: list[tuple[tuple[str, int], Event]], topics: type[Topics] = Topics) -> list[Event]:
-    """What somebody is told who waits for the outcome of a skip for no time."""
+    """Return the answer to a caller that waits for the outcome of a skip for no time."""
     posted = PostedSkip(COMMAND, outcomes_of(topics, entries), "partition/0", "operator-commands", PARTITION, OWN, 0)
     return [entry.event for entry in posted.outcome(0)]
 

@@ -1,4 +1,4 @@
-"""Whoever mistypes the name of a definition is told which one was probably meant, by every command that takes one."""
+"""Every command that takes the name of a definition says which one was probably meant, if the name is mistyped."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.support.shard_rig import ShardRig
 from tests.support.stored_records import RigClient, connected_to
 
 NAMES_OF_DEFINITIONS = {"SPEC", "EVENT", "NAME", "FILE|NAME"}
-"""What help texts call an argument that may be one."""
+"""Words of help texts for an argument that may be such a name."""
 
 SPEC = """
 wf_specs:
@@ -36,7 +36,7 @@ TYPED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "spec put": (("defs.yaml",), ("(did you mean go?)", "(did you mean charge?)", "(did you mean told?)")),
     "schemas show": (("RunWff",), ("did you mean 'RunWf'?",)),
 }
-"""Command -> what was typed -> what is said."""
+"""Command -> what was typed -> the message."""
 
 
 @pytest.fixture

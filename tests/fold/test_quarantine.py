@@ -62,12 +62,14 @@ def with_cart(
 
 @pytest.fixture(params=["memory", "rocksdb"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> ShardRig:
-    """On every store there is."""
+    """Return a rig with each kind of store."""
     return with_cart() if request.param == "memory" else with_cart(new_store=rocks(tmp_path))
 
 
 def fold(rig: ShardRig, item: Any) -> Any:
-    """Fold one record as the runtime does: if it breaks, the shard is loaded anew and stands before it again."""
+    """Fold one record as the runtime does. If the fold raises, the shard is loaded anew and stands before the record
+    again.
+    """
     record = item if hasattr(item, "offset") and hasattr(item, "value") else rig.command(item)
     try:
         return rig.log(record)
@@ -78,7 +80,7 @@ def fold(rig: ShardRig, item: Any) -> Any:
 
 
 def skip_of(record: InputRecord, *more: Any) -> SkipRecord:
-    """What an operator asks for who has looked at a record."""
+    """Return the command of an operator who has seen a record."""
     return SkipRecord(record.topic, record.partition, record.offset, record.timestamp_ms, *more)
 
 
@@ -93,7 +95,7 @@ def rejection(entries: list[LogEntry]) -> RejectionCode:
 
 
 def state(rig: ShardRig) -> Any:
-    """All WfRuns, without what counts the events of a log."""
+    """Return all WfRuns, without the counters of events."""
 
     def without_counts(value: Any) -> Any:
         if isinstance(value, dict):
@@ -316,7 +318,7 @@ def test_a_skipped_record_is_on_the_log_and_on_dead_letters_and_has_no_effect(ri
     assert (letter.key, letter.value) == (record.key, record.value)
     assert dict(letter.headers)["halter.reason"] == b"SKIPPED"
     rig.crash()
-    # The command was not decided: its producer may send it again.
+    # The command was not decided, so its producer may send it again.
     assert rig.events(StopWfRun("c1", 0, "s1")) == ["Halt", "ThreadHalted"]
 
 
@@ -371,7 +373,7 @@ def test_a_release_that_breaks_can_be_skipped_and_its_wf_run_stays_in_quarantine
         release = fold(rig, ReleaseWfRun("c1"))
         assert rig.shard.wf_runs["c1"].quarantined_ms is not None
         skip = rig.command(skip_of(release))
-        # The runtime shows the shard all records of a turn before it folds the first.
+        # The runtime has the fold read all records of a turn before it folds the first.
         for record in (release, skip):
             rig.read(record)
         assert rig.events(release, skip) == ["RecordSkipped", "SkipAccepted"]
@@ -389,7 +391,7 @@ def test_a_wf_run_that_was_deleted_while_in_quarantine_is_gone_after_its_release
 
 
 def through_quarantine(rig: ShardRig, turns: list[list[Any]], broken_from: int, mended_after: int) -> None:
-    """From turn `broken_from` on a rule breaks on whatever is for c1, until the code is mended."""
+    """Fold turns. From turn `broken_from` on, a rule breaks on all records for c1, until the code is mended."""
     for number, turn in enumerate(turns):
         for item in turn:
             record = rig.record("external-events", b"c1", item) if isinstance(item, bytes) else rig.command(item)
@@ -423,7 +425,7 @@ def test_after_quarantine_and_release_all_is_as_if_no_rule_had_broken(
     assert state(rough) == state(smooth)
     rough.crash()
     assert state(rough) == state(smooth)
-    # The log alone gives the same state, and has no gaps.
+    # The log alone gives the same state, without gaps.
     logs: dict[str, list[LogEntry]] = {}
     for output in rough.outputs:
         if output.topic == "wf-events" and output.value is not None:
@@ -457,7 +459,7 @@ def test_what_was_kept_is_decided_by_one_release_alone_also_if_there_are_two_in_
 
 
 def rewrite(rig: ShardRig, topic: str, key: bytes, value: bytes | None) -> None:
-    """Have somebody write a row, and a worker begin with it."""
+    """Write a row as somebody else might, and start a worker with it."""
     if value is None:
         del rig.tables[topic][key]
     else:
@@ -557,7 +559,7 @@ def test_the_log_is_the_same_however_inputs_are_grouped_into_turns(
 
 
 def seen_ahead(items: list[Any], ends: frozenset[int], crashes: frozenset[int]) -> ShardRig:
-    """Fold inputs one by one; the shard is shown those up to the next of `ends` before, as those of a poll are."""
+    """Fold inputs one by one. The fold has read those up to the next of `ends` before, as those of a poll."""
     rig = with_cart()
     shown: list[Any] = []
     records = [rig.command(item) for item in items]
@@ -581,7 +583,7 @@ SKIPS = st.builds(
     st.sampled_from([START_MS, START_MS, START_MS + 1]),
     command_id=st.sampled_from("ab"),
 )
-"""Also with an id that was used before, and with a time that no record has."""
+"""The same with an id that was used before, and with a time that no record has."""
 
 
 @settings(max_examples=300, deadline=None)
@@ -593,11 +595,11 @@ SKIPS = st.builds(
 def test_what_is_skipped_is_the_same_wherever_the_worker_crashes(
     items: list[Any], ends: frozenset[int], crashes: frozenset[int]
 ) -> None:
-    # After a crash as much is polled at once as before it: how far a shard sees ahead may change what happens.
+    # After a crash the same records are polled at once as before it: how far a fold sees ahead may change what happens.
     smooth, rough = seen_ahead(items, ends, frozenset()), seen_ahead(items, ends, crashes)
     assert rough.outputs == smooth.outputs
     position: Any = smooth.codec.decode(smooth.tables["fold-positions"][b"0"])
-    # Whoever passed a record over has been folded since, and nothing is left to be skipped.
+    # The SkipRecords that skipped a record have been folded since, and nothing is left to be skipped.
     assert position.skips == []
     assert not smooth.shard._operators._coming
 

@@ -1,6 +1,6 @@
-"""Upgrades: what a released version wrote is read, means what it meant, and goes on.
+"""Upgrades: records of a released version are read, mean what they meant, and their WfRuns go on.
 
-The recordings (`tests/released`) were made by the released code itself; see `tests/support/released.py`.
+The released code itself made the recordings (`tests/released`); see `tests/support/released.py`.
 """
 
 import json
@@ -30,8 +30,10 @@ DECIDED_OTHERWISE_SINCE: dict[tuple[str, str], str] = {
         "of early events of a `latest` interrupt only the newest is accepted; the others are superseded without it"
     ),
 }
-"""Release and scenario -> why today's rules decide other events for the same inputs. A WfRun of an old log stays as it
-was."""
+"""Release and scenario -> the reason why today's rules decide other events for the same inputs.
+
+A WfRun of an old log stays as it was.
+"""
 
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
@@ -39,17 +41,17 @@ HALTED_AT_ITS_ARRIVAL = "S3.2-a-time-that-cannot-be-computed-at-arrival-fails-th
 
 
 class Upgraded(ShardRig):
-    """Today's shard, on the topics that an old one has written."""
+    """Today's fold, on the topics that an old one has written."""
 
     def learn(self, outputs: Sequence[Output]) -> None:
-        """Take the definitions that the old version has accepted."""
+        """Take the definitions that the old version accepted."""
         for output in outputs:
             if output.topic == "definitions":
                 assert output.key is not None
                 self.view.apply(output.key, output.value, self.view.position + 1)
 
     def wrote(self, outputs: Sequence[Output]) -> None:
-        """Take what the old version wrote as the content of the state topics."""
+        """Take the outputs of the old version as the content of the state topics."""
         for output in outputs:
             assert output.key is not None
             if output.topic in self.tables:
@@ -64,11 +66,11 @@ def events_of(outputs: Sequence[Output], rig: ShardRig) -> list[LogEntry]:
 SAID_BESIDES_SINCE = {
     ("0.1.0", "ExternalEventPosted", "keeps_outcomes"): "an ExternalEvent's row has its outcome in each thread",
 }
-"""Release and field that its records did not have -> why today's records have it, whatever is decided."""
+"""Release and field that its records lack -> the reason why today's records always have it."""
 
 
 def sentences_aside(value: Any, version: str) -> Any:
-    """Records as nested tuples, without sentences for people, which may get better, and without newer fields."""
+    """Return records as nested tuples, without newer fields, and without sentences for people, which may get better."""
     if is_dataclass(value):
         kind = type(value).__name__
         names = [it.name for it in fields(value) if it.name != "message"]
@@ -98,7 +100,7 @@ SAID_OTHERWISE_SINCE: dict[tuple[str, str], str] = dict.fromkeys(
     ),
     "a sentence no longer quotes the value, which may be masked",
 )
-"""Release and scenario -> why a sentence for people is another one; all else is the same."""
+"""Release and scenario -> the reason why a sentence for people differs. All else is the same."""
 
 UNCHANGED = [run for run in RELEASED if (run.version, run.scenario) not in DECIDED_OTHERWISE_SINCE]
 
@@ -216,7 +218,7 @@ def test_what_a_release_has_no_field_for_is_refused_and_not_dropped() -> None:
 
 @pytest.mark.parametrize("release", [None, "0.1.0"])
 def test_an_event_that_a_release_does_not_know_is_not_decided_while_it_is_written(release: str | None) -> None:
-    """A thread is halted in the command in which it comes to a SLEEP whose time cannot be computed."""
+    """A thread is halted in the same command in which it comes to a SLEEP whose time cannot be computed."""
     document = read_yaml(SCENARIOS / f"{HALTED_AT_ITS_ARRIVAL}.yaml").data
     scenario, _ = read_scenario(document, lambda name: name)
     assert scenario is not None
@@ -224,7 +226,7 @@ def test_an_event_that_a_release_does_not_know_is_not_decided_while_it_is_writte
     rig.turn(*scenario.definitions)
     happened = rig.events(RunWf("w", "s"), ExternalEvent("w", "k", "1"), ExternalEvent("w", "rf", "1"))
     assert ("ArrivalFailed" in happened) == rig.codec.knows("ArrivalFailed") == (release is None)
-    # Its handler has mended the Variable by the time that the thread runs, which is when 0.1.0 looks at it.
+    # The handler has mended the Variable by the time the thread runs, which is when 0.1.0 looks at it.
     assert ("TimerArmed" in happened) == (release is not None)
 
 

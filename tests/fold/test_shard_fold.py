@@ -1,4 +1,4 @@
-"""The fold of a partition without Kafka: what every record comes to, and that state is kept."""
+"""The fold of a partition without Kafka: the outputs of every kind of record, and the state after a restart."""
 
 import json
 from collections.abc import Iterator
@@ -83,7 +83,7 @@ SIMPLE_INTERRUPT = [
 
 @pytest.fixture(params=["memory", "rocksdb"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> ShardRig:
-    """On every store there is."""
+    """Return a rig with each kind of store."""
     return with_cart(ShardRig() if request.param == "memory" else ShardRig(new_store=rocks(tmp_path)))
 
 
@@ -265,7 +265,7 @@ def test_a_timer_that_came_twice_is_ignored_the_second_time(rig: ShardRig) -> No
 
 
 def armed(rig: ShardRig) -> list[ArmedTimer]:
-    """The timers that a shard knows, in no order; each is in its heap or handed out."""
+    """Return the timers that a fold knows, in no order. Each is in its heap or handed out."""
     timers = rig.shard._timers
     in_heap = [timer for _, timer in timers._heap if timers._by_key.get((timer.wf_run_id, timer.thread)) is timer]
     both = [*in_heap, *timers._handed_out]
@@ -399,7 +399,7 @@ COMMANDS = st.one_of(
     st.binary(max_size=20),
     st.integers(1, 4_000_000),
 )
-"""A command; bytes that are none; or so many milliseconds that pass."""
+"""A command, bytes that are none, or a number of milliseconds that pass."""
 
 
 def play(rig: ShardRig, turns: list[list[Any]], crash_after: frozenset[int]) -> ShardRig:
@@ -441,7 +441,7 @@ def test_the_timers_that_are_known_are_those_that_a_restart_finds(
     rig = play(ShardRig(), turns, crash_after)
 
     def told(timer: ArmedTimer) -> ArmedTimer:
-        """ExternalEvents that come for an id put off its end; who is told of that is the timer, when it is due."""
+        """Return the timer with the time to which later ExternalEvents put it off. It learns that when it is due."""
         return timer._replace(due_ms=0) if timer.incarnation == NO_INCARNATION else timer
 
     known = sorted(map(told, armed(rig)))
@@ -463,7 +463,7 @@ def test_a_store_with_files_changes_nothing_of_it(turns: list[list[Any]], crash_
 
 
 class Forgetful(ShardRig):
-    """A shard whose WfRuns rest: after each turn, generations pass, so many as `rests` says."""
+    """A fold whose WfRuns rest: after each turn as many generations pass as `rests` says."""
 
     rests: Iterator[int] = iter(())
 

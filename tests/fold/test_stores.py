@@ -1,4 +1,4 @@
-"""Where rows are kept: what is looked at when they come, what a broken one does, and when files are believed."""
+"""Stores: the glance at rows of a load, the effect of a broken row, and when files are trusted."""
 
 import copy
 import json
@@ -75,7 +75,7 @@ def test_a_peek_sees_what_decoding_sees_of_a_thread_run(thread: ThreadRun) -> No
 
 
 def damage(rig: ShardRig, topic: str, key: bytes, how: Callable[[bytes], bytes]) -> None:
-    """Have a row written with other bytes, and a worker begin with it."""
+    """Write a row with other bytes, and start a worker with it."""
     rig.tables[topic][key] = how(rig.tables[topic][key])
     rig.crash()
 
@@ -165,7 +165,7 @@ def test_seq_goes_on_in_what_operators_do_with_a_wf_run_of_which_a_row_is_broken
         entries += rig.log(*turn)
         if len(entries) < 4:
             with pytest.raises(BrokenState):
-                rig.shard.wf_runs["w1"]  # it is held for nobody else
+                rig.shard.wf_runs["w1"]  # it is held for no other
     assert [(type(entry.event).__name__, entry.seq) for entry in entries] == [
         ("Rejected", seq + 1),
         ("Rejected", seq + 2),
@@ -207,7 +207,7 @@ HEARTBEAT = {
 
 @pytest.fixture
 def beating(rig: ShardRig) -> ShardRig:
-    """A WfRun after so many heartbeats that their number matters, which rests."""
+    """Return a rig with a resting WfRun, after so many heartbeats that their number matters."""
     definitions = PutExternalEventDef("beat"), PutExternalEventDef("early")
     rig.turn(*definitions, PutWfSpec("beats", json.dumps(HEARTBEAT)))
     rig.turn(RunWf("w3", "beats"), ExternalEvent("w3", "early", "e1"))
@@ -222,7 +222,7 @@ def rest(rig: ShardRig) -> None:
 
 
 def decoded(rig: ShardRig, wf_run_id: str) -> int:
-    """How many of its ExternalEvents are decoded."""
+    """Return the number of ExternalEvents of a WfRun that are decoded."""
     events = rig.shard.wf_runs[wf_run_id].external_events
     return events.here if isinstance(events, Remembered) else len(events)
 
@@ -248,7 +248,7 @@ def test_its_external_events_are_what_they_were(beating: ShardRig) -> None:
 
 
 def remembered(keys: int = 4) -> tuple[Remembered, dict[Any, Any]]:
-    """Nothing decoded yet, and what it is to be like."""
+    """Return a Remembered with nothing decoded yet, and the dict that it must equal."""
     plain = {
         ("beat", f"b{key}"): WfRunExternalEvent("w1", "beat", f"b{key}", ExternalEventStatus.CLAIMED, 0, key, 1)
         for key in range(keys)
@@ -333,7 +333,7 @@ def test_a_wf_run_that_rests_can_be_put_into_quarantine_and_released(beating: Sh
 
 
 def beats(rig: ShardRig, wf_run_ids: list[str]) -> list[str]:
-    """Send a heartbeat to each of these, which rest before; those of which all rows were decoded for it."""
+    """Send a heartbeat to each of these resting WfRuns. Return those for which all rows were decoded."""
     runs, decoded_all = rig.shard.wf_runs, []
     for wf_run_id in wf_run_ids:
         rest(rig)
@@ -345,7 +345,7 @@ def beats(rig: ShardRig, wf_run_ids: list[str]) -> list[str]:
 
 @pytest.fixture
 def too_many(beating: ShardRig, monkeypatch: pytest.MonkeyPatch) -> tuple[ShardRig, list[str]]:
-    """Five WfRuns that remember much, and room for the keys of four, with what is held."""
+    """Return five WfRuns that remember much, with room for the keys of four, those in memory included."""
     monkeypatch.setattr("processors.fold.stores.wf_runs.KEYS_KEPT", 158)
     ids = [f"x{number}" for number in range(5)]
     for wf_run_id in ids:
@@ -376,14 +376,14 @@ def test_keys_of_wf_runs_that_are_busy_count_as_well(beating: ShardRig, monkeypa
     beating.events(ExternalEvent("w3", "beat", "new"))
     assert (runs._keys_young, runs._keys_old, runs._keys_resting) == (keys, 0, 0)
     monkeypatch.setattr("processors.fold.stores.wf_runs.KEYS_KEPT", keys)
-    beating.turn(ExternalEvent("w3", "beat", "newer"))  # more than half of what there is room for
+    beating.turn(ExternalEvent("w3", "beat", "newer"))  # more than half of the room
     assert (runs._keys_young, runs._keys_old, runs._keys_resting) == (0, keys + 2, 0)
     beating.shard.wf_runs.drop_the_older()
-    assert (runs._keys_young, runs._keys_old, runs._keys_resting) == (0, 0, 0)  # more than there is room for
+    assert (runs._keys_young, runs._keys_old, runs._keys_resting) == (0, 0, 0)  # more than the room
 
 
 def test_what_is_held_is_bounded_in_bytes(rig: ShardRig) -> None:
-    """Held alone by their number, as many rows of 250 KB as are allowed of small ones would be a gigabyte."""
+    """If only their number counted, as many rows of 250 KB as are allowed of small ones would take a gigabyte."""
     ids, most = [f"large{number}" for number in range(150)], 2 * (ROWS_HELD * ROW_BYTES // 250_000 + 2)
     rig.turn(PutExternalEventDef("large"))
     for wf_run_id in ids:
@@ -416,7 +416,7 @@ TIMER = ArmedTimer(5, "w1", 0, 1, "RETENTION", 3)  # type: ignore[arg-type]  # w
 
 
 class Disk:
-    """A partition's folder; one store at a time."""
+    """A partition's folder, with one open store at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -430,7 +430,7 @@ class Disk:
         return self.store
 
     def loaded(self) -> RocksStore:
-        """One with a row, of which a checkpoint knows."""
+        """Return a store with a row below its checkpoint."""
         store = self.opened()
         assert store.resume(INSTALLATION, ENDS) == BEGINNING
         store.put("wf-runs", b"w1", b"row")
@@ -463,7 +463,7 @@ def test_files_are_read_on_from_their_checkpoint(disk: Disk) -> None:
 
 @pytest.fixture
 def both(disk: Disk) -> tuple[MemoryStore, RocksStore]:
-    """Stores with the same rows."""
+    """Return two stores with the same rows."""
     stores = MemoryStore(), disk.opened()
     for (topic, key), value in ROWS.items():
         for store in stores:

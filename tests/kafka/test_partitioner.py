@@ -1,4 +1,4 @@
-"""Rules of the one partitioner: it is Java's, bit for bit. That it is librdkafka's too is shown in tests/broker."""
+"""Rules of the one partitioner: it is Java's, bit for bit. tests/broker shows that it is librdkafka's too."""
 
 import pytest
 from aiokafka.partitioner import murmur2 as another_murmur2

@@ -1,4 +1,4 @@
-"""Rules of the client configuration: who overrides whom, what nobody may change, what is never printed."""
+"""Rules of the client configuration: precedence, properties that nobody may change, secrets that are never printed."""
 
 from pathlib import Path
 
@@ -175,7 +175,7 @@ def test_our_own_settings_come_from_variables_unless_a_flag_says_otherwise(tmp_p
 
 
 def reason_of_the_client(settings: Settings) -> str:
-    """The words with which librdkafka said that there is no connection, whatever they are."""
+    """Return librdkafka's words for the missing connection, whatever they are."""
     told = settings.errors.latest
     assert told is not None
     assert told.code() == KafkaError._TRANSPORT

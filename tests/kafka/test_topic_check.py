@@ -1,4 +1,4 @@
-"""Rules of asking a cluster about its topics; what is asked for is in tests/broker/test_topic_admin.py."""
+"""Rules of asking a cluster about its topics. tests/broker/test_topic_admin.py tests the answers."""
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -10,7 +10,7 @@ from processors.kafka.topic_check import PASSING, patiently
 
 @pytest.fixture
 def admin(monkeypatch: pytest.MonkeyPatch) -> AdminClient:
-    """Of a cluster that is not there."""
+    """Return a client of a cluster that is not there."""
     monkeypatch.setattr(topic_check, "ATTEMPT_S", 0.05)
     return AdminClient({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
 

@@ -1,4 +1,4 @@
-"""Rules of topics.yaml: what the engine relies on holds, and a file that breaks it is refused by line and field."""
+"""Rules of topics.yaml: it has all that the engine relies on, and a file that has not is refused by line and field."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ TOPICS = load_topics()
 
 
 def edited(tmp_path: Path, old: str, new: str) -> Path:
-    """A copy of topics.yaml in which the first `old` is `new`."""
+    """Write a copy of topics.yaml in which the first `old` is `new`."""
     assert old in TEXT, f"the test edits '{old}', which topics.yaml no longer has"
     path = tmp_path / "topics.yaml"
     path.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
@@ -60,7 +60,7 @@ def test_inputs_take_their_time_from_the_broker_and_keep_it_as_long_as_the_log()
 
 
 def test_inputs_take_the_largest_batch_that_librdkafka_makes():
-    # batch.size and message.max.bytes default to 1,000,000; a batch that is refused loses all its records.
+    # batch.size and message.max.bytes default to 1,000,000. If a batch is refused, all its records are lost.
     assert all(TOPICS[name].message_bytes_max > 1_000_000 for name in TOPICS.inputs)
 
 
