@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from halter.cli.spec import app
-from halter.files.wf_spec_files import InvalidWfSpec, check_wf_spec_file, load_wf_spec_document
-from halter.files.yaml_files import UnreadableFile, parse_yaml, read_yaml
+from halter.files.definition_files import InvalidDefinitions, check_files, only_wf_spec
+from halter.files.yaml_files import Problem, UnreadableFile, parse_yaml, read_yaml
 from processors.core.wf_spec.validate import check_document
 
 SCENARIOS = sorted((Path(__file__).parent.parent / "scenarios").glob("0[1-8]-*.yaml"))
@@ -49,6 +49,11 @@ def written(tmp_path: Path, text: str, name: str = "cart.yaml") -> Path:
     path = tmp_path / name
     path.write_text(text)
     return path
+
+
+def problems_of(path: Path) -> list[Problem]:
+    (file,) = check_files([path])
+    return file.problems
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
@@ -194,7 +199,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_nothing_special(tmp_path: P
 
 def test_json_is_yaml(tmp_path: Path):
     document = json.dumps(parse_yaml(CART, "f").data)
-    assert load_wf_spec_document(written(tmp_path, document, "cart.json")).name == "cart"
+    assert only_wf_spec(written(tmp_path, document, "cart.json")).name == "cart"
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -259,7 +264,7 @@ def test_any_text_is_read_or_refused_with_a_place(text: str):
 
 
 def test_a_valid_document_loads(tmp_path: Path):
-    wf_spec = load_wf_spec_document(written(tmp_path, CART))
+    wf_spec = only_wf_spec(written(tmp_path, CART))
     assert (wf_spec.name, list(wf_spec.threads)) == ("cart", ["main", "on-add"])
 
 
@@ -282,21 +287,21 @@ def test_a_problem_is_where_it_stands_in_the_file(tmp_path: Path, right: str, wr
     before = text[: text.index(points_at)]
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     path = written(tmp_path, text)
-    assert (line, column, code) in [(p.line, p.column, p.code) for p in check_wf_spec_file(path).problems]
-    with pytest.raises(InvalidWfSpec, match=f"cart.yaml:{line}:{column}: "):
-        load_wf_spec_document(path)
+    assert (line, column, code) in [(p.line, p.column, p.code) for p in problems_of(path)]
+    with pytest.raises(InvalidDefinitions, match=f"cart.yaml:{line}:{column}: "):
+        only_wf_spec(path)
 
 
 def test_a_problem_is_found_whether_a_list_of_one_is_written_with_brackets_or_without(tmp_path: Path):
     for edge in ("next: [{to: dnoe, set: [{var: total, op: ADD, value: 1}]}]", "next: [dnoe]"):
         path = written(tmp_path, CART.replace("next: done", edge, 1))
-        problems = check_wf_spec_file(path).problems
+        problems = problems_of(path)
         assert [(problem.line, problem.code) for problem in problems] == [(10, "EDGE_MISSING_SINK")]
 
 
 def test_problems_come_in_the_order_of_the_file(tmp_path: Path):
     text = CART.replace("INT, default: 0", "INT, default: x").replace("my", "").replace("kind: EXIT", "kind: EXTI")
-    problems = check_wf_spec_file(written(tmp_path, text.replace("name: cart", "name: my_cart"))).problems
+    problems = problems_of(written(tmp_path, text.replace("name: cart", "name: my_cart")))
     lines = [problem.line for problem in problems]
     assert lines == sorted(lines)
     assert len(lines) >= 4
