@@ -116,7 +116,7 @@ def put_all(client: "Client", written: "list[Written]", results: list[dict[str, 
 
     for index, problem in client.refusals(one.command for one in written):
         results[index]["outcome"] = "refused"
-        results[index].setdefault("problems", []).append(written[index].placed(problem))
+        results[index].setdefault("problems", []).append(written[index].located(problem))
     refused = sum(result["outcome"] == "refused" for result in results)
     if refused:
         verb = "is" if refused == 1 else "are"

@@ -1,11 +1,11 @@
-"""YAML files of definitions, as `halter spec put` and `spec check` take them: what they register, or what is wrong.
+"""Reads and checks YAML files of definitions, as `halter spec put` and `halter spec check` take them.
 
 A file is either one WfSpec document, or has some of `external_events`, `tasks`, `workflow_events` and `wf_specs`, as
-the head of a scenario does; its WfSpecs are written there in full or named by their files.
+the head of a scenario does. Its WfSpecs are written in it, or it names their files.
 
-Several files are one set: what is in one may refer to what is in another, in whatever order they are named. They are
-checked as the engine checks them, by its own code, one definition after the other; what they do not contain may be
-registered already, so that is only hinted at.
+Several files are one set: a definition in one may refer to a definition in another, whatever the order of the files.
+The engine's own code checks them, one definition after the other. A definition that they refer to and do not have may
+be registered already, so that is only a hint.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,13 +29,13 @@ from processors.core.wf_spec.registration import refusals as refused_where
 from processors.core.wf_spec.validate import check_document, hints
 
 _REFERENCES = frozenset({"TASKDEF_MISSING", "EXT_EVENT_EED_MISSING", "INTERRUPT_EED_MISSING", "WF_EVENT_DEF_MISSING"})
-"""Codes of what may be registered already."""
+"""Codes of references to definitions that may be registered already."""
 DEFINED_TWICE = "DEFINED_TWICE"
-"""The code of a name that two files define, each otherwise."""
+"""The code of a name that two files define differently."""
 
 
 class InvalidDefinitions(HalterError):
-    """Files of definitions are not valid. Their author should act; the message has one line for each problem."""
+    """Files of definitions are not valid. Their author acts; the message has one line for each problem."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -43,12 +43,12 @@ class InvalidDefinitions(HalterError):
 
 
 class OtherThanOneWfSpec(HalterError):
-    """A file of definitions has no WfSpec, or several, where one is shown. Whoever named it names another file."""
+    """A file has no WfSpec or several, and a command shows one. Whoever named the file names another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class DefinitionFile:
-    """What a file registers, in an order in which it can be: what a WfSpec refers to comes before it."""
+    """The definitions of a file, in an order in which they can be registered: WfSpecs come last."""
 
     file: str
     commands: list[DefinitionCommand]
@@ -56,47 +56,47 @@ class DefinitionFile:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A definition and where it is written."""
+    """A definition, and the file and path where it is written."""
 
     command: DefinitionCommand
     file: YamlFile
     path: tuple[str | int, ...]
 
-    def placed(self, problem: DocumentProblem) -> Problem:
-        """The problem with the line and column of the file, its place told from the top of the file."""
+    def located(self, problem: DocumentProblem) -> Problem:
+        """A problem of the definition with its line and column, and with its path from the top of the file."""
         whole = DocumentProblem(problem.code, (*self.path, *problem.path), problem.message)
         return self.file.problem(whole.path, str(whole), whole.code)
 
     def contradicts(self, other: "Written") -> Problem:
-        """The problem that another file defines the same name otherwise."""
+        """The problem that another file defines the same name differently."""
         what = f"{type(self.command).__name__.removeprefix('Put')} {self.command.name}"
-        place = other.file.problem(other.path, "", DEFINED_TWICE).place
-        return self.file.problem(self.path, f"{what} is defined twice, differently: {place}", DEFINED_TWICE)
+        location = other.file.problem(other.path, "", DEFINED_TWICE).location
+        return self.file.problem(self.path, f"{what} is defined twice, differently: {location}", DEFINED_TWICE)
 
 
 @dataclass(slots=True)
 class CheckedFile:
-    """A file of definitions and what was found in it."""
+    """A file of definitions, with its definitions and their problems."""
 
     file: str
     definitions: list[Written] = field(default_factory=list)
     wf_specs: list[WfSpec] = field(default_factory=list)
-    """Those without problems."""
+    """The WfSpecs that have no problems."""
     problems: list[Problem] = field(default_factory=list)
-    """Also of the files that this one names."""
+    """Problems of this file, and of the files that it names."""
     hints: list[Problem] = field(default_factory=list)
-    """What is probably a mistake, or has to be registered before."""
+    """Probable mistakes, and definitions that have to be registered before."""
 
 
 class Files:
-    """The YAML files that a document names, each read once."""
+    """The YAML files that a document names. Each is read once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._read: dict[str, YamlFile] = {}
 
     def load(self, name: str) -> object:
-        """What is in a file beside the document. Raises UnreadableFile."""
+        """The content of a file, named from the folder of the document. Raises UnreadableFile."""
         return self[name].data
 
     def __getitem__(self, name: str) -> YamlFile:
@@ -108,7 +108,7 @@ class Files:
 def written(
     commands: Iterable[DefinitionCommand], sources: Iterable[DefinitionSource], file: YamlFile, named: Files
 ) -> list[Written]:
-    """Definitions with where they stand: in the document, or in a file that it names."""
+    """Definitions with the file in which each is written: that of the document, or one that it names."""
     return [
         Written(command, file if source.file is None else named[source.file], source.path)
         for command, source in zip(commands, sources, strict=True)
@@ -119,14 +119,14 @@ Refusal = tuple[Written, DocumentProblem]
 
 
 def refusals(definitions: Iterable[Written]) -> Iterator[Refusal]:
-    """Register definitions where nothing is registered, one after the other: what each would be refused for."""
+    """The problems for which definitions would be refused, one after the other, where nothing is registered."""
     written = list(definitions)
     for index, problem in refused_where(Definitions(), (one.command for one in written)):
         yield written[index], problem
 
 
 def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
-    """Read and check files of definitions as one set; raises nothing for what is in them."""
+    """Read and check files of definitions as one set. Their problems are returned, not raised."""
     checked = [_read(path) for path in paths]
     home = {id(one): file for file in checked for one in file.definitions}
     definitions = in_order([one for file in checked for one in file.definitions])
@@ -137,17 +137,17 @@ def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
         file = home[id(one)]
         if problem.code not in _REFERENCES:
             wrong.add(id(one))
-            file.problems.append(one.placed(problem))
+            file.problems.append(one.located(problem))
         elif not alone and not ill_formed:
             message = f"{problem.message} in these files: it has to be registered before"
-            file.hints.append(one.placed(DocumentProblem(problem.code, problem.path, message)))
+            file.hints.append(one.located(DocumentProblem(problem.code, problem.path, message)))
     for one in definitions:
         if isinstance(one.command, PutWfSpec) and id(one) not in wrong:
             wf_spec, _ = check_document(parse_json_document(one.command.document), None)
             assert wf_spec is not None, "it was checked"
             file = home[id(one)]
             file.wf_specs.append(wf_spec)
-            file.hints += [one.placed(hint) for hint in hints(wf_spec)]
+            file.hints += [one.located(hint) for hint in hints(wf_spec)]
     for one, other in contradictions([it for it in definitions if id(it) not in wrong]):
         if home[id(one)] is not home[id(other)]:
             home[id(one)].problems.append(one.contradicts(other))
@@ -158,7 +158,7 @@ def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
 
 
 def contradictions(definitions: Iterable[Written]) -> Iterator[tuple[Written, Written]]:
-    """Each definition that says something else than the first of its kind and name, with that one."""
+    """The definitions that differ from the first of their kind and name, each with that first one."""
     first: dict[tuple[type, str], Written] = {}
     for one in definitions:
         other = first.setdefault((type(one.command), one.command.name), one)
@@ -167,7 +167,7 @@ def contradictions(definitions: Iterable[Written]) -> Iterator[tuple[Written, Wr
 
 
 def said(command: DefinitionCommand) -> DefinitionCommand | str:
-    """What a definition without problems says, however it is written."""
+    """A definition without problems in a form that does not depend on how it is written."""
     if not isinstance(command, PutWfSpec):
         return command
     wf_spec, _ = check_document(parse_json_document(command.document), None)
@@ -176,7 +176,7 @@ def said(command: DefinitionCommand) -> DefinitionCommand | str:
 
 
 def in_order(definitions: Iterable[Written]) -> list[Written]:
-    """In an order in which they can be registered: what a WfSpec refers to comes before it."""
+    """Definitions in an order in which they can be registered: WfSpecs come after all that they may refer to."""
     return sorted(definitions, key=lambda one: isinstance(one.command, PutWfSpec))
 
 
@@ -193,16 +193,16 @@ def _read(path: Path) -> CheckedFile:
         return checked
     commands, sources, problems = read_definitions(file.data, named.load)
     checked.problems += [file.problem(problem.path, str(problem), problem.code) for problem in problems]
-    # What is wrong in its form is no definition to check others by.
+    # Others are not checked against a definition whose form is wrong.
     wrong = {problem.path[:2] for problem in problems}
     checked.definitions = [it for it in written(commands, sources, file, named) if it.path[:2] not in wrong]
     return checked
 
 
 def read_definition_files(paths: Sequence[Path]) -> list[Written]:
-    """What files register, in an order in which it can be.
+    """Read the definitions of files, in an order in which they can be registered.
 
-    Raises UnreadableFile or InvalidDefinitions, with all problems of all files and where they are.
+    Raises UnreadableFile or InvalidDefinitions, with all problems of all files and their locations.
     """
     checked = check_files(paths)
     problems = [problem for file in checked for problem in file.problems]
@@ -214,12 +214,12 @@ def read_definition_files(paths: Sequence[Path]) -> list[Written]:
 
 
 def read_definition_file(path: Path) -> DefinitionFile:
-    """The commands of one file, as `read_definition_files` finds them."""
+    """Read the commands of one file, as `read_definition_files` does."""
     return DefinitionFile(str(path), [one.command for one in read_definition_files([path])])
 
 
 def only_wf_spec(path: Path) -> WfSpec:
-    """The one WfSpec of a file. Raises UnreadableFile or InvalidDefinitions; or OtherThanOneWfSpec."""
+    """Read the only WfSpec of a file. Raises UnreadableFile, InvalidDefinitions or OtherThanOneWfSpec."""
     (file,) = check_files([path])
     if file.problems:
         raise InvalidDefinitions(file.problems)

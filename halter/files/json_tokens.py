@@ -1,7 +1,7 @@
-"""The tokens of a JSON text, each with its line and column.
+"""Finds the tokens of a JSON text, each with its line and column.
 
-`json` says whether a text is JSON, quickly, but not where in it a value stands; this says where, of a text that is. Of
-one that is none it says what stands where `json` stopped.
+Python's `json` quickly says if a text is JSON, but not where its values are; this module does. If a text is no JSON, it
+says what stands where `json` stopped.
 """
 
 import json
@@ -19,7 +19,7 @@ class Token(NamedTuple):
 
 
 def is_json(text: str) -> bool:
-    """Whether it is JSON as its standard says, no deeper than our own stack, with numbers that can be looked at."""
+    """Return True if a text is standard JSON that Python can read: not too deep, and no number with too many digits."""
     try:
         json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -32,7 +32,7 @@ def _no_number(name: str) -> NoReturn:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Of a text that is JSON; without commas and colons, which say nothing that the order does not."""
+    """The tokens of a text that is JSON. Commas and colons are left out: the order of the others says as much."""
     line, line_start = 1, 0
     for match in _TOKEN.finditer(text):
         if match.lastgroup == "line":
@@ -42,7 +42,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def found_at(text: str, position: int) -> str:
-    """What stands at a position, from 0, of a text that is no JSON, and where that is, for a sentence."""
+    """Words for what stands at a position, counted from 0, of a text that is no JSON, and for where that is."""
     before = text[:position]
     line, column = before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1
     if not text[position:].strip():

@@ -1,10 +1,11 @@
-"""Reads YAML that people write, and remembers where everything stands, so that a problem has a line and a column.
+"""Reads YAML that people write, and remembers the location of every value, so that a problem has a line and a column.
 
-YAML 1.2's core schema: only true and false are booleans (`on`, `yes`, `no` are words), dates are text, `010` is ten.
-JSON is YAML, so .json files are read alike; but what is JSON is not given to the YAML parser, which knows neither the
-surrogate pairs of `json.dumps` nor keys of more than 1,024 characters nor all characters. A key said twice is an error,
-tags are not taken, and aliases count for what they stand for, in values, levels and bytes of text, so no small file
-becomes a large one.
+Scalars follow the core schema of YAML 1.2: only true and false are booleans (`on`, `yes` and `no` are text), dates are
+text, and `010` is ten. A repeated key is an error, and so is a tag. An alias counts as what it stands for, in values,
+levels and bytes of text, so that no small file becomes a large one.
+
+JSON is YAML, so .json files are read in the same way. But a text that is JSON does not go through the YAML parser: it
+refuses surrogate pairs as `json.dumps` writes them, keys of more than 1,024 characters, and some characters.
 """
 
 import json
@@ -26,18 +27,18 @@ NO_YAML = "YAML"
 FILE_BYTES_MAX = 4 * 1024 * 1024
 DEPTH_MAX = 200
 NODES_MAX = 500_000
-"""Of values in one file, those behind aliases counted each time."""
+"""Largest number of values in one file. A value behind an alias is counted each time."""
 
 Step: TypeAlias = str | int
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-"""The parser in C where PyYAML was built with it: a hundred times quicker, the same events."""
+"""The parser in C if PyYAML was built with it, which gives the same events a hundred times faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong in a file: where (line and column from 1), what, and the code of the rule if there is one.
+    """Something wrong in a file, with its line and column, counted from 1, and the code of the rule if there is one.
 
-    What is wrong with the file itself has line and column 0.
+    A problem of the file as a whole has line and column 0.
     """
 
     file: str
@@ -47,16 +48,16 @@ class Problem:
     code: str = NO_YAML
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
+        return f"{self.location}: {self.message}"
 
     @property
-    def place(self) -> str:
-        """`file:line:column`."""
+    def location(self) -> str:
+        """Where it is, as `file:line:column`."""
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
 class UnreadableFile(HalterError):
-    """A file cannot be opened, or is no YAML. Its author should act; the message names file, line and column."""
+    """A file cannot be opened, or is no YAML. Its author acts; the message names file, line and column."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -65,14 +66,14 @@ class UnreadableFile(HalterError):
 
 @dataclass(slots=True)
 class _Node:
-    """One value of a file, with where it and what is in it stand."""
+    """A value of a file, with its location and those of the values in it."""
 
     line: int
     column: int
     data: object = None
     size: int = 1
     text_bytes: int = 0
-    """Of its texts and those of all that is in it, keys included."""
+    """Size of its text and of all texts in it, keys included."""
     depth: int = 1
     children: dict[Step, "_Child"] = field(default_factory=dict)
     is_list: bool = False
@@ -88,14 +89,14 @@ class _Child:
 
 @dataclass(frozen=True, slots=True)
 class YamlFile:
-    """What is in a file: plain data, and where it stands."""
+    """The content of a file as plain data, with the location of every value."""
 
     file: str
     data: object
     _root: _Node
 
     def problem(self, path: tuple[Step, ...], message: str, code: str) -> Problem:
-        """A problem with what is at a path of the data, at the line and column of that or of what is nearest to it."""
+        """A problem with the value at a path of the data, located at that value or at the nearest above it."""
         line, column = self._root.line, self._root.column
         node = self._root
         for step in path:
@@ -111,18 +112,18 @@ def _child(node: _Node, step: Step) -> _Child | None:
     if found is not None or isinstance(step, int) == node.is_list:
         return found
     if step == 0:
-        # A list of one may be written without its brackets: `next: done`. It is the node itself.
+        # A list of one may be written without brackets, as in `next: done`. Its item is then the node itself.
         return _Child(node.line, node.column, node)
     if len(node.children) == 1 and node.is_list:
-        # And one that is written with brackets is named without.
+        # And a path may leave out the index in a list of one that is written with brackets.
         return _child(node.children[0].node, step)
     return None
 
 
 def read_yaml(path: Path, shown: str | None = None) -> YamlFile:
-    """The one document of a YAML file, or of standard input, which is named `-`.
+    """Read the document of a YAML file, or of standard input if the path is `-`.
 
-    Raises UnreadableFile with all that is wrong in its form.
+    Raises UnreadableFile with every problem of its form.
     """
     name = str(path) if shown is None else shown
     try:
@@ -147,13 +148,13 @@ def read_yaml(path: Path, shown: str | None = None) -> YamlFile:
 
 
 def parse_yaml(text: str, name: str) -> YamlFile:
-    """As `read_yaml`, from text; `name` stands for the file in messages."""
+    """Read a document from text, as `read_yaml` does from a file. Messages call the file `name`."""
     parser = _Parser(name)
     return parser.parse_json(text) if is_json(text) else parser.parse(text)
 
 
 class _Parser:
-    """Turns the parser's events into data. Keeps its own stack: nesting costs nothing of Python's."""
+    """Turns the events of the YAML parser into data. It has a stack of its own, so nesting takes none of Python's."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -161,7 +162,7 @@ class _Parser:
         self.anchors: dict[str, _Node] = {}
         self.open: list[_Node] = []
         self.keys: list[tuple[Step, int, int] | None] = []
-        """For each open mapping, the key whose value comes next."""
+        """The key whose value comes next, for each open mapping."""
         self.root: _Node | None = None
 
     def parse(self, text: str) -> YamlFile:
@@ -184,10 +185,10 @@ class _Parser:
             self._take(event)
 
     def _check_nesting(self, text: str) -> None:
-        """Report nesting in what comes before an error of the parser, which may be that it would go no deeper.
+        """Report values that are too deep, if there are any before an error of the parser.
 
-        The parser reads up to 1,024 characters ahead of its events. Where its own bound on nesting lies in them, its
-        error comes before the events that say how deep the values are. Without the rest of the text they come.
+        The error may be that the parser itself goes no deeper. It reads up to 1,024 characters ahead of its events, so
+        its error may come before the events that say how deep the values are. Without the rest of the text they come.
         """
         before = _Parser(self.file)
         try:
@@ -202,7 +203,7 @@ class _Parser:
         return len(self.open) > DEPTH_MAX
 
     def parse_json(self, text: str) -> YamlFile:
-        """As `parse`, of a text that is JSON."""
+        """Read a text that is JSON."""
         for written, line, column in tokens(text):
             match written[0]:
                 case "{":
@@ -252,7 +253,7 @@ class _Parser:
                 node = self.anchors.get(event.anchor or "")
                 if node is None or not node.finished:
                     raise self._fatal(line, column, f"expected an anchor above, found none for *{event.anchor}")
-                self._place(node, line, column)
+                self._add(node, line, column)
             case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
                 self._check_tag(event, line, column)
                 is_list = isinstance(event, yaml.SequenceStartEvent)
@@ -283,10 +284,10 @@ class _Parser:
         node.finished = True
         if anchor is not None:
             self.anchors[anchor] = node
-        self._place(node, node.line, node.column)
+        self._add(node, node.line, node.column)
 
-    def _place(self, node: _Node, line: int, column: int) -> None:
-        """Put a value where it belongs: into the list or mapping that is open, as an item, a key or a key's value."""
+    def _add(self, node: _Node, line: int, column: int) -> None:
+        """Add a value to the list or mapping that is open: as an item, a key, or the value of a key."""
         if not self.open:
             self.root = node
             return
@@ -325,7 +326,7 @@ class _Parser:
         return f"<{line}:{column}>", line, column
 
     def _scalar(self, text: str, line: int, column: int) -> object:
-        """A scalar without quotes, by the core schema of YAML 1.2."""
+        """The value of a scalar without quotes, by the core schema of YAML 1.2."""
         if text in _CONSTANTS:
             return _CONSTANTS[text]
         if _INTEGER.fullmatch(text):

@@ -80,7 +80,7 @@ class ScenarioFile:
 
 
 def _refused(one: Written, problem: DocumentProblem) -> Problem:
-    placed = one.placed(problem)
+    placed = one.located(problem)
     return replace(placed, message=f"the definitions are refused: {placed.message} [{placed.code}]")
 
 

@@ -1,1 +1,1 @@
-"""Topics on a cluster: making them what topics.yaml says (`admin`), and the rights of its services (`acls`)."""
+"""Gives a cluster the topics of topics.yaml (`admin`), and lists the rights of its services (`acls`)."""

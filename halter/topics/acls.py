@@ -1,4 +1,4 @@
-"""The rights that `services` of topics.yaml implies. Pure: computes and prints, grants nothing."""
+"""Lists the rights that `services` of topics.yaml implies. Pure: computes and prints, grants nothing."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -11,12 +11,12 @@ from processors.kafka.topics import Service, Topics
 
 
 class UnknownService(HalterError):
-    """A service was asked for that topics.yaml does not have: whoever asked chooses another or declares it."""
+    """topics.yaml does not have such a service. Whoever asked for it chooses another, or declares it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acl:
-    """One right, in Kafka's words: `resource_type` TOPIC, GROUP or TRANSACTIONAL_ID, `pattern` LITERAL or PREFIXED."""
+    """A right, in Kafka's words. `resource_type`: TOPIC, GROUP or TRANSACTIONAL_ID. `pattern`: LITERAL or PREFIXED."""
 
     service: str
     principal: str
@@ -43,7 +43,7 @@ def acls(topics: Topics, service: str | None = None) -> list[Acl]:
 
 
 def of_service(service: Service) -> Iterator[Acl]:
-    """Yield each right once, grouped by what it is a right to."""
+    """Yield each right of a service once, grouped by resource."""
     wanted = [
         *(("TOPIC", name, operation) for name in service.consumes for operation in CONSUME),
         *(("TOPIC", name, operation) for name in service.produces for operation in PRODUCE),
@@ -69,7 +69,7 @@ def of_service(service: Service) -> Iterator[Acl]:
 
 
 def commands(rights: Iterable[Acl], bootstrap: str) -> Iterator[str]:
-    """Yield a `kafka-acls` command for each principal and resource, each service headed by a comment."""
+    """Yield a `kafka-acls` command for each principal and resource, and a comment before each service."""
     for service, of_one in groupby(rights, key=lambda it: it.service):
         yield f"# {service}"
         for (principal, kind, name, pattern), group in groupby(

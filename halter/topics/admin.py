@@ -1,8 +1,8 @@
-"""Make a cluster have the topics of topics.yaml: `plan` says what would change, `apply` changes it.
+"""Gives a cluster the topics of topics.yaml: `plan` says what would change, `apply` changes it.
 
-Invariants: all or nothing (while anything is refused nothing is changed), nothing is ever deleted, no partition
-is ever added. Applying twice changes nothing the second time. What differs from topics.yaml but cannot or need
-not be changed here (copies of a partition, settings that only the cluster has) is noted and left alone.
+While a change of a plan is refused, `apply` changes nothing. Nothing is ever deleted, and no partition is ever added.
+Applying a second time changes nothing. Some differences from topics.yaml cannot or need not be changed here (the number
+of copies, settings that only the cluster has): they are noted and left as they are.
 """
 
 import time
@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-# Public names that its type hints forget.
+# These names are public, but its type hints lack them.
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -36,18 +36,18 @@ VISIBLE_SECONDS: Final = 30.0
 LOOK_AGAIN_SECONDS: Final = 0.05
 
 Replication = int | Literal["auto"] | None
-"""A number of copies for new topics; `auto`: three, or as many as there are brokers; None: topics.yaml's."""
+"""Number of copies of new topics. `auto`: three, or the number of brokers if it is smaller; None: as in topics.yaml."""
 
 
 class PlanRefused(HalterError):
-    """topics.yaml asks for what must not be done to a cluster that has records. Nothing was changed.
+    """topics.yaml asks for a change that would harm records of the cluster. Nothing was changed.
 
     Whoever runs `apply` corrects the file or the options, or sets up anew under another prefix.
     """
 
 
 class ApplyFailed(HalterError):
-    """The cluster did not take a change; the message says which and what was done before it."""
+    """The cluster did not take a change. The message says which, and what was done before it. Whoever runs it acts."""
 
 
 class Action(StrEnum):
@@ -61,7 +61,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConfigChange:
-    """A configuration to set; `before` is what the cluster has now, None if it does not know the name."""
+    """A configuration to set. `before` is its value on the cluster, or None if the cluster does not know the name."""
 
     name: str
     before: str | None
@@ -70,9 +70,9 @@ class ConfigChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be done about one topic. `topic` has the replication and configs it shall get.
+    """The change of one topic. `topic` has the replication and configs that it gets.
 
-    `reasons` say why it is refused; `notes` what differs and is left as it is.
+    `reasons` say why the change is refused, `notes` what differs and is left as it is.
     """
 
     topic: Topic
@@ -84,7 +84,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The way from the cluster as it is to topics.yaml, topic by topic in the file's order."""
+    """The changes that give a cluster the topics of topics.yaml, in the order of that file."""
 
     changes: tuple[Change, ...]
 
@@ -94,12 +94,12 @@ class Plan:
 
     @property
     def refused(self) -> bool:
-        """Whether anything in it must not be done."""
+        """Return True if any of the changes is refused."""
         return bool(self.with_action(Action.REFUSED))
 
     @property
     def pending(self) -> bool:
-        """Whether there is anything to do."""
+        """Return True if there is anything to change, or refused."""
         return any(change.action is not Action.UNCHANGED for change in self.changes)
 
 
@@ -128,7 +128,7 @@ def apply(planned: Plan, admin: AdminClient) -> None:
         ]
         raise PlanRefused("nothing was changed, because this is refused: " + " | ".join(reasons))
     created, altered = planned.with_action(Action.CREATE), planned.with_action(Action.ALTER)
-    # Once to be told of all objections (policies, rights, unknown configs) before anything is done.
+    # Once to hear all objections (policies, rights, unknown configs) before anything is done.
     for validate_only in (True, False):
         done = [] if validate_only else [change.topic.name for change in created]
         if created:
@@ -142,13 +142,13 @@ def apply(planned: Plan, admin: AdminClient) -> None:
                 for change in created
             ]
             answers = admin.create_topics(new, request_timeout=CHANGE_TIMEOUT_S, validate_only=validate_only)
-            settle("create", answers, [])
+            await_answers("create", answers, [])
         if altered:
             resources = [alteration(change) for change in altered]
             results = admin.incremental_alter_configs(
                 resources, request_timeout=CHANGE_TIMEOUT_S, validate_only=validate_only
             )
-            settle("alter", {resource.name: future for resource, future in results.items()}, done)
+            await_answers("alter", {resource.name: future for resource, future in results.items()}, done)
     wait_until_visible([*created, *altered], admin)
 
 
@@ -160,9 +160,9 @@ def make_so(topics: Topics, admin: AdminClient, replication: Replication = None)
 
 
 def with_replication(topic: Topic, replication: Replication, brokers: int) -> Topic:
-    """Return the topic with as many copies as it shall have.
+    """Return the topic with its number of copies.
 
-    `min.insync.replicas` never exceeds the copies, or nobody could write.
+    `min.insync.replicas` is at most that number, because otherwise nobody could write.
     """
     match replication:
         case None:
@@ -178,7 +178,7 @@ def with_replication(topic: Topic, replication: Replication, brokers: int) -> To
 
 
 def creation(topic: Topic, brokers: int) -> Change:
-    """Return the change that makes a topic, refused if the cluster has too few brokers for it."""
+    """Return the change that makes a topic. It is refused if the cluster has too few brokers for it."""
     if topic.replication > brokers:
         reason = (
             f"replication {topic.replication} needs as many brokers, found {brokers} alive; "
@@ -189,7 +189,7 @@ def creation(topic: Topic, brokers: int) -> Change:
 
 
 def compare(topic: Topic, found: FoundTopic, topics: Topics, admin: AdminClient) -> Change:
-    """Return what is to be done about a topic that is there. Its replication stays as it is."""
+    """Return the change of a topic that is there. Its replication stays as it is."""
     wanted = with_replication(topic, found.replication, found.replication)
     differing = tuple(
         ConfigChange(name, found.configs[name].value if name in found.configs else None, value)
@@ -239,7 +239,7 @@ def partition_reason(topic: Topic, found: FoundTopic, topics: Topics) -> str:
 
 
 def differences_left(topic: Topic, found: FoundTopic) -> Iterator[str]:
-    """Say what differs and is not ours to change."""
+    """Say what differs from topics.yaml and is not changed here."""
     if found.replication != topic.replication:
         yield (f"replication is {found.replication}, wanted {topic.replication}: kafka-reassign-partitions changes it")
     others = sorted(
@@ -250,7 +250,7 @@ def differences_left(topic: Topic, found: FoundTopic) -> Iterator[str]:
 
 
 def same(actual: str | None, wanted: str) -> bool:
-    """Whether two spellings of a config mean the same: 0.20 is 0.2."""
+    """Return True if two spellings of a config mean the same, as 0.20 and 0.2."""
     if actual is None or actual == wanted:
         return actual == wanted
     try:
@@ -260,7 +260,7 @@ def same(actual: str | None, wanted: str) -> bool:
 
 
 def has_had_records(found: FoundTopic, admin: AdminClient) -> bool:
-    """Whether anything was ever written to the topic, aborted or cut records included."""
+    """Return True if anything was ever written to a topic, even if it was aborted or deleted since."""
     partitions = [TopicPartition(found.name, number) for number in range(found.partitions)]
 
     def ends(seconds: float) -> list[int]:
@@ -272,15 +272,15 @@ def has_had_records(found: FoundTopic, admin: AdminClient) -> bool:
 
 
 def alteration(change: Change) -> ConfigResource:
-    """Return what sets the differing configs and touches no other."""
+    """Return the request that sets the differing configs and no others."""
     entries = [
         ConfigEntry(config.name, config.after, incremental_operation=AlterConfigOpType.SET) for config in change.configs
     ]
     return ConfigResource(ResourceType.TOPIC, change.topic.name, incremental_configs=entries)
 
 
-def settle(verb: str, answers: Mapping[str, "Future[Any]"], done: Iterable[str]) -> None:
-    """Wait for all answers; raise ApplyFailed with every objection there is."""
+def await_answers(verb: str, answers: Mapping[str, "Future[Any]"], done: Iterable[str]) -> None:
+    """Wait for all answers of the cluster. Raises ApplyFailed with all its objections."""
     objections = []
     for name, future in answers.items():
         try:
@@ -304,7 +304,7 @@ def settle(verb: str, answers: Mapping[str, "Future[Any]"], done: Iterable[str])
 
 
 def wait_until_visible(changes: Iterable[Change], admin: AdminClient) -> None:
-    """Return once the cluster shows what was done: the next command may run at once."""
+    """Wait until the cluster shows all changes, so that the next command can run at once."""
     missing = {change.topic.name: change for change in changes}
     deadline = time.monotonic() + VISIBLE_SECONDS
     while missing:
@@ -321,7 +321,7 @@ def wait_until_visible(changes: Iterable[Change], admin: AdminClient) -> None:
 
 
 def is_visible(change: Change, found: FoundTopic) -> bool:
-    """Whether a topic looks as the change made it."""
+    """Return True if the cluster shows a topic as the change made it."""
     return found.partitions == change.topic.partitions and all(
         config.name in found.configs and same(found.configs[config.name].value, config.after)
         for config in change.configs
