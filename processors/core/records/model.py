@@ -514,7 +514,7 @@ class Index:
     Failed ones are among them, because of the threads below them.
     """
     parked: dict["WakeKey", set[int]] = field(default_factory=dict)
-    """What nodes of running threads wait for -> those threads."""
+    """Event, thread or Variables that nodes of running threads wait for -> those threads."""
     crowded: list[int] = field(default_factory=list, compare=False)
     """Threads at WAIT_FOR_THREADS that found no room for a handler, ascending."""
     unclaimed: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -534,7 +534,7 @@ class Index:
     waited_for: dict[int, set[int]] = field(default_factory=dict)
     """Thread -> the threads at WAIT_FOR_THREADS that wait for it."""
     open_waits: dict[int, list[ThreadWait]] = field(default_factory=dict, compare=False)
-    """The same without the threads that were found COMPLETED or handled at the last look: they stay so."""
+    """`waits` without the threads that were found COMPLETED or handled at the last look: they stay so."""
     left_to_complete: dict[int, int] = field(default_factory=dict, compare=False)
     """Thread at WAIT_FOR_THREADS ALL -> how many have to complete before it is looked at again, if none fails."""
     left_to_fail: dict[int, int] = field(default_factory=dict, compare=False)

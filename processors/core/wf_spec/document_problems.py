@@ -20,7 +20,7 @@ STEP_LENGTH_MAX = 80
 """Longest key in the text of a place."""
 
 Path: TypeAlias = tuple[str | int, ...]
-"""Where something is in a document: keys and indexes from the top."""
+"""A place in a document: keys and indexes from the top."""
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_]*")
 

@@ -181,7 +181,7 @@ class Fields:
 
 
 def shown(value: object) -> str:
-    """What was found, in the words of a sentence."""
+    """Return what was found in the words of a sentence."""
     match value:
         case None:
             return "null"

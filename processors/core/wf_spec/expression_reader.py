@@ -31,7 +31,7 @@ OPERANDS: dict[Operator, tuple[int, int]] = {
     **dict.fromkeys((Operator.AND, Operator.OR, Operator.ADD, Operator.MULTIPLY), (2, OPERANDS_MAX)),
     **dict.fromkeys((Operator.NOT, Operator.SIZE_OF), (1, 1)),
 }
-"""How many operands an operator takes, at least and at most."""
+"""Operator -> the fewest and the most operands that it takes."""
 
 EXPRESSIONS: dict[str, tuple[str, ...]] = {
     "var": ("path",),
@@ -41,7 +41,7 @@ EXPRESSIONS: dict[str, tuple[str, ...]] = {
     "cast": (),
     **{operator.value: () for operator in Operator},
 }
-"""The key that makes a mapping an expression, and what may stand beside it."""
+"""The key that makes a mapping an expression -> the keys that may stand beside it."""
 
 
 def parse_json_path(text: str) -> JsonPath:
@@ -86,15 +86,15 @@ class ExpressionReader(DocumentReader):
     """A reader that knows expressions."""
 
     def expression_of(self, fields: Fields, name: str) -> Expression:
-        """The expression in a field that must be there."""
+        """Read the expression in a field that must be there."""
         return fields.required(name, self.expression, Literal(None))
 
     def named_expression(self, _name: str, value: object, path: Path) -> Expression:
-        """An expression among `Fields.entries`."""
+        """Read one expression of `Fields.entries`."""
         return self.expression(value, path)
 
     def json_path(self, fields: Fields) -> JsonPath | None:
-        """The path in the field `path`; None if there is none, or if it leads to the value itself."""
+        """Read the path in the field `path`; None if there is none, or if it leads to the value itself."""
         text = fields.optional_text("path")
         if text is None:
             return None
@@ -106,7 +106,7 @@ class ExpressionReader(DocumentReader):
         return path if path.steps else None
 
     def literal(self, value: object, path: Path) -> Value:
-        """A value that stands for itself, as JSON; None with a problem for anything else."""
+        """Read a value of JSON that stands for itself; None with a problem for anything else."""
         try:
             return bounded(self._plain(value, path, 0))
         except ValueProblem as exc:
@@ -114,7 +114,7 @@ class ExpressionReader(DocumentReader):
             return None
 
     def _plain(self, value: object, path: Path, depth: int, *step: int | str) -> Value:
-        """`step`: from `path` to the value; there may be a hundred thousand values that need no path of their own."""
+        """Read a value inside a literal. `step` leads from `path` to it: a hundred thousand values need no own path."""
         if depth > VALUE_DEPTH_MAX:
             raise ValueProblem(f"JSON that nests more than {VALUE_DEPTH_MAX} deep")
         match value:
@@ -135,7 +135,7 @@ class ExpressionReader(DocumentReader):
                 raise ValueProblem(f"expected a JSON value, found {shown(value)}")
 
     def expression(self, value: object, path: Path, depth: int = 0) -> Expression:
-        """An expression; the literal null with a problem where it is none."""
+        """Read an expression; the literal null with a problem if it is none."""
         if depth > EXPRESSION_DEPTH_MAX:
             self.problem("LIMIT", path, f"expected expressions at most {EXPRESSION_DEPTH_MAX} deep, found more")
             return Literal(None)

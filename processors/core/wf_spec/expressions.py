@@ -1,12 +1,12 @@
-"""Computes: the value of an expression, and what an edge's mutation makes of a Variable.
+"""Computes the value of an expression, and the new value that a mutation gives a Variable.
 
-Knows values and the grammar of `spec`; where Variables and node outputs are kept is the caller's, behind `Scope`.
-Whatever a WfSpec or a payload brings along, the answer is a value or a ValueProblem, never another exception, and
-no value that is given is changed: a mutation copies what it changes, along the JSON path and nothing else.
+Knows values and the grammar of `spec`. The caller knows where Variables and node outputs are kept, and gives access by
+a `Scope`. Whatever a WfSpec or a payload contains, the answer is a value or a ValueProblem, never another exception. No
+given value is changed: a mutation copies what it changes, along the JSON path and nothing else.
 
-What it takes is counted in steps and told to the scope, which puts an end to it where it is too much (Limits).
+Work is counted in steps. The scope is told of it, and ends it where it is too much (Limits).
 
-Decisions of ours, where the reference leaves it open: INT divided by INT drops the fraction (toward zero, as in Java);
+LittleHorse leaves some cases open, which we decide: INT divided by INT drops the fraction (toward zero, as in Java);
 AND and OR stop at the first operand that decides; a path that leads nowhere is a problem when it is read; EQ of two
 types is false, except that INT and DOUBLE compare as numbers, also inside JSON.
 """
@@ -53,29 +53,29 @@ from processors.core.records.values import (
 
 
 class Scope(Protocol):
-    """Where an expression finds what it refers to: one thread, and the threads above it."""
+    """The Variables and outputs that an expression may refer to: those of one thread and of the threads above it."""
 
     def variable(self, name: str) -> Value:
-        """Value of a Variable; raises ValueProblem when none of that name is in scope."""
+        """Return the value of a Variable; raises ValueProblem if none of that name is in scope."""
         ...
 
     def output(self, node: str) -> Value:
-        """Output of the most recent run of a node in this thread; raises ValueProblem if it has not run."""
+        """Return the output of the most recent run of a node in this thread; raises ValueProblem if it has not run."""
         ...
 
     def spend(self, steps: int) -> None:
-        """Be told of work that is done; raises TooMuchWork where it is more than a command may take."""
+        """Count work that is done; raises TooMuchWork if it is more than a command may do."""
         ...
 
 
 def evaluate(expression: Expression, scope: Scope) -> Value:
-    """The value of an expression. Raises ValueProblem."""
+    """Return the value of an expression; raises ValueProblem."""
     return _EVALUATORS[type(expression)](expression, scope)
 
 
 # (rule condition-is-bool)
 def condition(expression: Expression, scope: Scope) -> bool:
-    """The value of an expression that decides: a BOOL. Raises ValueProblem for anything else, null included."""
+    """Return the value of a condition, a BOOL; raises ValueProblem for anything else, null included."""
     scope.spend(1)
     value = evaluate(expression, scope)
     if value is True or value is False:
@@ -85,9 +85,9 @@ def condition(expression: Expression, scope: Scope) -> bool:
 
 
 def mutate(old: Value, mutation: Mutation, declared: VariableType, scope: Scope) -> Value:
-    """The Variable's new value, of its declared type; raises ValueProblem and leaves the old one as it was.
+    """Return the Variable's new value, of its declared type; raises ValueProblem. The old value is not changed.
 
-    With a JSON path the value there changes and keeps its type; a key that is not there yet is put (SEMANTICS 5).
+    With a JSON path the value at that path changes and keeps its type; a key that is not there yet is added.
     """
     operand = evaluate(mutation.value, scope)
     path = mutation.path
@@ -107,7 +107,7 @@ def mutate(old: Value, mutation: Mutation, declared: VariableType, scope: Scope)
 
 # (rule path-leads-somewhere)
 def follow(value: Value, path: JsonPath) -> Value:
-    """What a JSON path leads to; raises ValueProblem where a key or an index is not there."""
+    """Return the value that a JSON path leads to; raises ValueProblem if a key or an index is not there."""
     for depth, step in enumerate(path.steps):
         try:
             value = _container(value, path, depth)[step]
@@ -118,19 +118,19 @@ def follow(value: Value, path: JsonPath) -> Value:
 
 # (rule equal-by-type-and-value)
 def equal(left: Value, right: Value) -> bool:
-    """Whether two values are the same: by type and value, INT and DOUBLE by value, JSON by its parts."""
+    """Return True if two values are the same: by type and value, INT and DOUBLE by value, JSON by its parts."""
     return _compared(left, right) > 0
 
 
 def _compared(left: Value, right: Value) -> int:
-    """How many steps it took to compare two values; negative if they are not the same."""
+    """Compare two values; return the number of steps that it took, negative if they are not the same."""
     pairs, steps = [(left, right)], 0
     while pairs:
         one, other = pairs.pop()
         steps += 1
         kind = type(one)
         if kind is not type(other):
-            # Not Python's own ==, for which True is 1.
+            # Python's own == will not do: for it True is 1.
             if not (kind in _NUMBERS and type(other) in _NUMBERS and one == other):
                 return -steps
         elif isinstance(one, list) and isinstance(other, list):
@@ -173,7 +173,7 @@ def _format(expression: Format, scope: Scope) -> Value:
         text = args[part] if isinstance(part, int) else part
         parts.append(text)
         length += len(text)
-        if length > VALUE_BYTES_MAX:  # before it is joined: a small template may name a large argument often
+        if length > VALUE_BYTES_MAX:  # before it is joined, as a small template may name a large argument often
             raise ValueProblem(f"a format of more than {VALUE_BYTES_MAX} bytes")
     scope.spend(1 + len(parts) + sum(len(arg) // CHARACTERS_PER_STEP for arg in args) + length // CHARACTERS_PER_STEP)
     return bounded("".join(parts))
@@ -237,7 +237,7 @@ _PLACEHOLDER = re.compile(r"\{([0-9]{1,4})\}")
 
 @lru_cache(maxsize=4096)
 def template_parts(template: str) -> tuple[str | int, ...]:
-    """A format's text and, as numbers, the args between it. Only `{number}` is special."""
+    """Return the pieces of a format: text, and numbers of args. Only `{number}` is special."""
     parts = _PLACEHOLDER.split(template)
     return tuple(int(part) if index % 2 else part for index, part in enumerate(parts) if index % 2 or part)
 
@@ -247,7 +247,7 @@ _SIZED = frozenset({str, bytes, list, dict})
 
 
 def _weight(value: Value) -> int:
-    """How many steps it takes to copy a value, or to go through its text."""
+    """Return the number of steps that it takes to copy a value, or to go through its text."""
     if isinstance(value, str | bytes):
         return len(value) // CHARACTERS_PER_STEP
     return len(value) if isinstance(value, list | dict) else 0
@@ -331,7 +331,7 @@ def _power(left: Value, right: Value) -> Value:
     if type(left) is int and type(right) is int:
         if right < 0:
             raise ValueProblem(f"POW expected an exponent of at least 0 for an INT, found {right}")
-        # 2^64 is out of range already: look before computing a number of a billion digits.
+        # 2^64 is out of range already. Look before computing a number of a billion digits.
         if abs(left) > 1 and right > 64:
             raise ValueProblem(f"{left} to the power of {right} does not fit into a 64-bit INT")
         return checked_int(left**right)
@@ -362,7 +362,7 @@ _ORDERED = frozenset({int, float, str, Timestamp})
 
 
 def _found(item: Value, container: Value) -> int:
-    """How many steps it took to look for an item; negative if it is not there."""
+    """Look for an item; return the number of steps that it took, negative if it is not there."""
     steps = 1
     match container:
         case None:
@@ -401,7 +401,7 @@ _COMPARING: dict[Operator, Callable[[Value, Value], int]] = {
     Operator.IN: _found,
     Operator.NOT_IN: lambda left, right: -_found(left, right),
 }
-"""What they give is how many steps it took, and by its sign what it came to."""
+"""Operators whose functions return the number of steps that they took, positive for true and negative for false."""
 _BINARY: dict[Operator, Callable[[Value, Value], Value]] = {
     Operator.LT: _comparison("lt", operator.lt),
     Operator.LE: _comparison("le", operator.le),
@@ -475,7 +475,7 @@ _SHRINKING = _REMOVING | {MutationOperator.REMOVE_INDEX}
 
 # (rule mutation-at-a-path)
 def _changed_at(old: Value, path: JsonPath, depth: int, mutation_operator: MutationOperator, operand: Value) -> Value:
-    """A copy of `old`, the value at `depth` of the path, with what is at the path's end changed."""
+    """Return a copy of `old`, the value at `depth` of the path, with a new value at the end of the path."""
     if depth == len(path.steps):
         new = _operated(old, mutation_operator, operand)
         kind = type_of(old)
@@ -498,7 +498,7 @@ def _changed_at(old: Value, path: JsonPath, depth: int, mutation_operator: Mutat
 
 
 def _container(value: Value, path: JsonPath, depth: int) -> Any:
-    """The value, if the next step of the path can be taken in it."""
+    """Return the value itself if the next step of the path can be taken in it; raises ValueProblem otherwise."""
     step = path.steps[depth]
     if isinstance(step, str) if isinstance(value, dict) else (isinstance(value, list) and isinstance(step, int)):
         return value
@@ -512,7 +512,7 @@ def _nowhere(path: JsonPath, depth: int, value: Value) -> str:
 
 
 def _json_item(value: Value) -> Value:
-    """The value, if JSON can hold it."""
+    """Return the value itself if JSON can hold it; raises ValueProblem otherwise."""
     if isinstance(value, bytes | Timestamp):
         raise ValueProblem(f"JSON cannot hold {describe(value)}: cast it to STR")
     return _finite(value) if isinstance(value, float) else value

@@ -1,29 +1,29 @@
-"""What was probably meant by a name that does not exist: the `(did you mean …?)` of an error sentence.
+"""Guesses which name was meant by one that does not exist: the `(did you mean …?)` of an error sentence.
 
-Looking for it costs more than finding the error. Documents are hostile until they are checked, so there is a bound on
-how much is looked at for one document; beyond it errors are told without a guess.
+A guess costs more than finding the error. Documents are hostile until they are checked, so the comparisons for one
+document are bounded; beyond the bound errors come without a guess.
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 COMPARISONS_MAX = 10_000
-"""Of names, for one document: a fraction of a second."""
+"""The most names that are compared for one document: a fraction of a second."""
 NAME_LENGTH_MAX = 100
-"""Longer ones are nobody's typing mistake."""
+"""The longest name that counts as a typing mistake."""
 LISTED_MAX = 10
 LISTED_LENGTH_MAX = 300
-"""Of names that are listed where none is near, and of their text."""
+"""The most names that are listed where none is near, and the most characters of them together."""
 
 
 class NearNames:
-    """Suggestions for one document."""
+    """Guesses for one document; each uses up a part of its comparisons."""
 
     def __init__(self, comparisons: int | None = None) -> None:
         self._left = COMPARISONS_MAX if comparisons is None else comparisons
 
     def near(self, found: object, names: Iterable[str]) -> str | None:
-        """The name that looks most like what was found, upper and lower case alike; None if none does."""
+        """Return the name that is most like the one that was found, whatever the case; None if none is near."""
         if not isinstance(found, str) or len(found) > NAME_LENGTH_MAX:
             return None
         known = list(names)
@@ -35,12 +35,12 @@ class NearNames:
         return by_folded[matches[0]] if matches else None
 
     def meant(self, found: object, names: Iterable[str]) -> str:
-        """` (did you mean x?)`, or nothing."""
+        """Return ` (did you mean x?)`, or an empty text."""
         near = self.near(found, names)
         return "" if near is None else f" (did you mean {near}?)"
 
     def meant_or_known(self, found: object, names: Iterable[str]) -> str:
-        """As `meant`; where no name is near, the names there are, if they are few."""
+        """Return what `meant` does or, where no name is near, the list of names if they are few."""
         known = list(names)
         meant = self.meant(found, known)
         if meant or not 0 < len(known) <= LISTED_MAX:

@@ -115,7 +115,7 @@ class _Reader(ExpressionReader):
         )
 
     def default(self, fields: Fields, declared: VariableType) -> Value:
-        """A default as the type keeps it: TIMESTAMP from ISO 8601 or epoch ms, BYTES from base64."""
+        """Read a default as its type stores it: TIMESTAMP from ISO 8601 or epoch ms, BYTES from base64."""
         plain = fields.optional("default", self.literal)
         path = fields.path_of("default")
         try:
@@ -156,7 +156,7 @@ class _Reader(ExpressionReader):
         form = _KINDS.get(kind) if isinstance(kind, str) else None
         fields: Fields | None
         if form is None:
-            fields = Fields(self, data, path)  # its kind would say which fields it has
+            fields = Fields(self, data, path)  # only its kind could say which fields it has
             if fields.require("kind"):
                 self.not_one_of(fields.path_of("kind"), _KINDS, kind)
             form = _Form(lambda _reader, _fields: NopNode(name=""))
@@ -206,7 +206,7 @@ class _Reader(ExpressionReader):
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How a kind of node is read: from its fields, beside those that all nodes have."""
+    """The way to read one kind of node, and the fields that it has beside those of all nodes."""
 
     read: "Callable[[_Reader, Fields], AnyNode]"
     fields: tuple[str, ...] = ()

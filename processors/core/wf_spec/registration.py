@@ -1,4 +1,4 @@
-"""The fold of `definition-commands`: which definitions are accepted or deleted, and under which version.
+"""Decides definition commands: which definitions are accepted or deleted, and under which version.
 
 TaskDefs and WorkflowEventDefs do not change: task workers and consumers are written to them. An ExternalEventDef may be
 put again with another type; each change is a new revision. WfSpecs have rules of their own (`wf_spec_registration`).

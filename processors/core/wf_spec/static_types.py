@@ -1,7 +1,7 @@
-"""What type an expression will have, as far as that can be known before it is evaluated.
+"""The type that an expression will have, as far as it can be known before the expression is evaluated.
 
-A type is a VariableType, or None where it is not known: of null, and of what a JSON path leads to. What is not known
-passes here and is checked when it is evaluated, by `expressions`; the tables below say what that module computes.
+A type is a VariableType, or None where it is not known: for null, and for a value that a JSON path leads to. An unknown
+type passes here and is checked when the expression is evaluated. The tables below say what `expressions` computes.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,9 +26,9 @@ from processors.core.wf_spec.expressions import template_parts
 
 Type: TypeAlias = VariableType | None
 Report: TypeAlias = Callable[[str, Path, str], None]
-"""Takes a problem: code, place, sentence."""
+"""A function that takes a problem: code, place, sentence."""
 Lookup: TypeAlias = Callable[[str, Path], Type]
-"""Type of a Variable or of a node's output, by name; reports if there is none."""
+"""A function that returns the type of a Variable, or of a node's output, by name, and reports if there is none."""
 
 _INT, _DOUBLE, _STR, _BOOL = VariableType.INT, VariableType.DOUBLE, VariableType.STR, VariableType.BOOL
 _BYTES, _TIMESTAMP = VariableType.BYTES, VariableType.TIMESTAMP
@@ -36,7 +36,7 @@ _JSON_OBJ, _JSON_ARR = VariableType.JSON_OBJ, VariableType.JSON_ARR
 _NUMBERS = (_INT, _DOUBLE)
 _PRIMITIVES = (_INT, _DOUBLE, _BOOL, _STR, _TIMESTAMP)
 IN_JSON = (_INT, _DOUBLE, _BOOL, _STR, _JSON_OBJ, _JSON_ARR)
-"""Types that JSON can hold."""
+"""The types that JSON can hold."""
 
 _Results: TypeAlias = dict[tuple[VariableType, VariableType], VariableType]
 
@@ -97,12 +97,12 @@ _SIZED = (_JSON_ARR, _JSON_OBJ, _STR, _BYTES)
 
 
 def shown(found: Type) -> str:
-    """A type in a sentence."""
+    """Return a type in the words of a sentence."""
     return "a value of unknown type" if found is None else found.value
 
 
 def result_of(operator: Operator | MutationOperator, left: Type, right: Type) -> tuple[bool, Type]:
-    """Whether the operator may take these two, and the type of the result."""
+    """Say whether the operator may take these two types, and return the type of the result."""
     if isinstance(operator, MutationOperator) and operator is MutationOperator.ASSIGN:
         return True, right
     results = {
@@ -114,28 +114,28 @@ def result_of(operator: Operator | MutationOperator, left: Type, right: Type) ->
 
 
 def operands_of(operator: Operator | MutationOperator) -> str:
-    """What an operator takes, in words."""
+    """Return the operands that an operator takes, in words."""
     return _OF_OPERATOR[operator][1]
 
 
 def fits(found: Type, declared: Type) -> bool:
-    """Whether a value may be stored as the declared type as it stands: as `values.fits`."""
+    """Return True if a value may be stored as the declared type as it stands; follows `values.fits`."""
     return found is None or declared is None or found is declared or (found is _INT and declared is _DOUBLE)
 
 
 def assignable(found: Type, declared: VariableType) -> bool:
-    """Whether an assignment takes the value: as `values.assigned`."""
+    """Return True if an assignment takes the value; follows `values.assigned`."""
     return fits(found, declared) or (declared is _STR and found in _PRIMITIVES)
 
 
 class StaticTypes:
-    """Types of the expressions of one ThreadSpec; reports what can have none."""
+    """The types of the expressions of one ThreadSpec; reports expressions that can have none."""
 
     def __init__(self, variable: Lookup, output: Lookup, report: Report) -> None:
         self._variable, self._output, self._report = variable, output, report
 
     def of(self, expression: Expression, path: Path) -> Type:
-        """The type of an expression that stands at `path`."""
+        """Return the type of an expression that stands at `path`."""
         match expression:
             case Literal(value):
                 return type_of(value)
@@ -169,7 +169,7 @@ class StaticTypes:
                 return self._operation(operator, operands, (*path, operator.value))
 
     def inside(self, base: Type, json_path: JsonPath | None, path: Path) -> Type:
-        """The type of what a JSON path leads to: not known, but it has to start in JSON."""
+        """Return the type of the value at the end of a JSON path: unknown, but the path has to start in JSON."""
         if json_path is None or not json_path.steps:
             return base
         wanted = _JSON_OBJ if isinstance(json_path.steps[0], str) else _JSON_ARR

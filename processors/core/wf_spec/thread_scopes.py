@@ -1,9 +1,9 @@
-"""Which Variables a ThreadSpec can count on: its own, and those that every way to start it provides.
+"""The Variables that a ThreadSpec can rely on: its own, and those that every way to start it provides.
 
-A thread sees its Variables and those of the threads above it (SEMANTICS 5). A ThreadSpec may be started in several
-ways: by START_THREAD nodes, as an interrupt handler, as a failure handler. A Variable is in scope if *every* way
-provides it: were one way enough, the WfSpec would be accepted and the thread that was started the other way would fail
-at its first use, perhaps weeks later, as a handler of a payment. Ways that no thread can ever take do not count.
+A thread sees its Variables and those of the threads above it. A ThreadSpec may be started in several ways: by
+START_THREAD nodes, as an Interrupt Handler, as a failure handler. A Variable is in scope if *every* way provides it. If
+one way were enough, the WfSpec would be accepted, and a thread that was started the other way would fail at its first
+use, perhaps weeks later, as the handler of a payment. Ways that no thread can ever take do not count.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ _Type: TypeAlias = VariableType | None
 
 # (rule variable-in-scope-of-every-way)
 def parents_of(wf_spec: WfSpec) -> dict[str, list[str]]:
-    """ThreadSpec -> the ThreadSpecs whose threads may be its parent, as far as the entrypoint can lead to them.
+    """Return for each ThreadSpec those whose threads may be its parent, as far as the entrypoint can lead to them.
 
     A name that does not exist is left out; somebody else reports it. ThreadSpecs that nothing starts are missing.
     """
@@ -36,7 +36,7 @@ def parents_of(wf_spec: WfSpec) -> dict[str, list[str]]:
     waiting = [wf_spec.entrypoint]
     of_any: dict[str, None] = {}
     joined: set[str] = set()
-    """Those of `of_any` that hang below all in `started`."""
+    """The handlers of `of_any` that hang below all ThreadSpecs in `started`."""
     started: dict[str, None] = {}
     while waiting:
         while waiting:
@@ -44,8 +44,8 @@ def parents_of(wf_spec: WfSpec) -> dict[str, list[str]]:
             of_any.update(dict.fromkeys(_handlers_of_any(thread)))
             for child, parent in _starts(thread):
                 _add_way(wf_spec, parents, waiting, child, parent)
-        # Whatever something starts may be waited for by its number, and fail. That a handler hangs below a thread may
-        # be what starts it: then it is waited for too, and so on.
+        # Any thread that is started may be waited for by its number, and fail. Then a handler of `of_any` hangs below
+        # it. That may be what starts the handler: then it may be waited for too, and so on.
         while True:
             new = [name for name, above in parents.items() if above and name not in started]
             fresh = [handler for handler in of_any if handler not in joined]
@@ -69,7 +69,7 @@ def _add_way(wf_spec: WfSpec, parents: dict[str, dict[str, None]], waiting: list
 
 
 def _starts(thread: ThreadSpec) -> Iterator[tuple[str, str]]:
-    """What a thread starts, but for `_handlers_of_any`: (child, parent of the child)."""
+    """Yield what a thread starts, except `_handlers_of_any`, as (child, parent of the child)."""
     for interrupt in thread.interrupts:
         yield interrupt.handler, thread.name
     for node in thread.nodes.values():
@@ -79,7 +79,7 @@ def _starts(thread: ThreadSpec) -> Iterator[tuple[str, str]]:
             case StartThreadNode(thread=child) | StartMultipleThreadsNode(thread=child):
                 yield child, thread.name
             case WaitForThreadsNode(on_child_failure=handlers) if handlers:
-                # The handler of a failed child hangs below that child (SEMANTICS 4.2).
+                # The handler of a failed child hangs below that child.
                 children = _own_children(thread, node) or ()
                 for name in dict.fromkeys(handler.handler for handler in handlers):
                     for failed in children:
@@ -89,9 +89,9 @@ def _starts(thread: ThreadSpec) -> Iterator[tuple[str, str]]:
 
 
 def _handlers_of_any(thread: ThreadSpec) -> Iterator[str]:
-    """Handlers that may hang below any thread that fails: those of nodes that do not say whom they wait for.
+    """Yield the handlers that may hang below any thread that fails: those of nodes that wait for computed numbers.
 
-    A number may have come from anywhere: it need not be that of a child, nor of a child of this thread.
+    Such a number may come from anywhere: it need not be that of a child of this thread.
     """
     for node in thread.nodes.values():
         if isinstance(node, WaitForThreadsNode) and node.on_child_failure and _own_children(thread, node) is None:
@@ -100,7 +100,7 @@ def _handlers_of_any(thread: ThreadSpec) -> Iterator[str]:
 
 
 def _own_children(thread: ThreadSpec, node: WaitForThreadsNode) -> list[str] | None:
-    """The ThreadSpecs of the threads that a node waits for, if all are outputs of nodes that start them here."""
+    """Return the ThreadSpecs of the threads that a node waits for, if all are outputs of nodes that start them here."""
     parts = node.threads.items if isinstance(node.threads, ListOf) else (node.threads,)
     named = [thread.nodes.get(part.node) for part in parts if isinstance(part, OutputRef) and part.path is None]
     started = [found.thread for found in named if isinstance(found, StartThreadNode | StartMultipleThreadsNode)]
@@ -108,10 +108,11 @@ def _own_children(thread: ThreadSpec, node: WaitForThreadsNode) -> list[str] | N
 
 
 class Scope:
-    """Variable -> its type, of all that is in scope in the threads of a ThreadSpec. None where ways to start the thread
-    provide different ones (INPUT), and for a name that several ThreadSpecs declare, which is a mistake.
+    """The Variables that are in scope in the threads of a ThreadSpec, each with its type.
 
-    One bit for each name: of two hundred ThreadSpecs below each other, each sees the Variables of all above it.
+    The type is None where ways to start the thread provide different ones (INPUT), and for a name that several
+    ThreadSpecs declare, which is a mistake. A name is one bit, because two hundred ThreadSpecs may stand below each
+    other, and each sees the Variables of all above it.
     """
 
     def __init__(self, names: "_Names", bits: int, own: Mapping[str, VariableType | None], of_input: _Type) -> None:
@@ -153,9 +154,9 @@ class _Names:
 
 
 def scopes_of(wf_spec: WfSpec, types: Mapping[tuple[str, str], VariableType | None]) -> dict[str, Scope]:
-    """ThreadSpec -> what is in scope in each of its threads. ThreadSpecs that nothing starts are missing.
+    """Return the scope of each ThreadSpec; ThreadSpecs that nothing starts are missing.
 
-    `types`: (ThreadSpec, Variable) -> its type, None where that is not known.
+    `types`: (ThreadSpec, Variable) -> the type of the Variable, None where it is not known.
     """
     parents = parents_of(wf_spec)
     if not parents:
@@ -166,7 +167,8 @@ def scopes_of(wf_spec: WfSpec, types: Mapping[tuple[str, str], VariableType | No
     top = wf_spec.entrypoint  # it is started with nothing above it, whatever else starts it
     scopes = {top: Scope(names, own_bits[top], own[top], own[top].get(INPUT))}
     below = [name for name in _from_above(parents, top) if name != top]
-    # From above to below until nothing changes: a thread not yet reached says nothing, each new way can only take away.
+    # From above to below until nothing changes: a ThreadSpec that is not reached yet says nothing, and each further way
+    # can only take Variables away.
     changed = True
     while changed:
         changed = False
@@ -187,7 +189,7 @@ def scopes_of(wf_spec: WfSpec, types: Mapping[tuple[str, str], VariableType | No
 
 
 def _from_above(parents: Mapping[str, Iterable[str]], top: str) -> list[str]:
-    """ThreadSpecs so that, but for circles, each comes after all that start it."""
+    """Return the ThreadSpecs in an order in which, except in circles, each comes after all that start it."""
     children: dict[str, list[str]] = {name: [] for name in parents}
     for name, above in parents.items():
         for parent in above:

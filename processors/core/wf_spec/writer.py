@@ -1,7 +1,7 @@
-"""Writes the document of a WfSpec: the one that `documents` reads back to an equal WfSpec.
+"""Writes the document of a WfSpec; `reader` reads it back to an equal WfSpec.
 
-Defaults are left out, and what can be written in two ways is written in the shorter one, so a WfSpec has one document
-whoever wrote it and in whatever order.
+Defaults are left out, and of two ways to write something the shorter is taken. So the documents of equal WfSpecs differ
+in the order of their keys alone, whoever wrote them; `canonical` sorts the keys.
 """
 
 import base64
@@ -41,17 +41,17 @@ from processors.core.records.values import Timestamp, Value, iso_of
 
 
 def document_text(wf_spec: WfSpec) -> str:
-    """The document of a WfSpec as JSON text, in its author's order."""
+    """Return the document of a WfSpec as JSON text, in its author's order."""
     return json.dumps(document_of(wf_spec), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def canonical(wf_spec: WfSpec) -> str:
-    """A text that two WfSpecs share exactly if they are equal: the document with its keys in alphabetical order."""
+    """Return the document with its keys in alphabetical order: the same text exactly for equal WfSpecs."""
     return json.dumps(document_of(wf_spec), ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
 
 
 def document_of(wf_spec: WfSpec) -> dict[str, Any]:
-    """The document of a WfSpec as plain data: defaults left out, the shorter of two forms."""
+    """Return the document of a WfSpec as plain data."""
     return _without_defaults(
         {
             "name": wf_spec.name,
@@ -64,7 +64,7 @@ def document_of(wf_spec: WfSpec) -> dict[str, Any]:
 
 
 def _without_defaults(fields: dict[str, Any], **defaults: Any) -> dict[str, Any]:
-    """The fields that differ from their default; without a named one, null and empty containers are the default."""
+    """Return the fields that differ from their default, which is null or an empty container if none is named."""
     kept = {}
     for name, value in fields.items():
         is_default = value == defaults[name] if name in defaults else value is None or value in ({}, [])
@@ -231,7 +231,7 @@ def _mutation_document(mutation: Mutation) -> dict[str, Any]:
 
 
 def expression_document(expression: Expression) -> Any:
-    """An expression as it is written in a document."""
+    """Return an expression as it is written in a document."""
     match expression:
         case Literal(value):
             return _literal_document(value)
@@ -254,6 +254,6 @@ def _operands_document(operands: Sequence[Expression]) -> list[Any]:
 
 
 def _literal_document(value: Value) -> Any:
-    """A literal: as it stands where reading it again finds the same, else under `literal`."""
+    """Return a literal as it stands if it is read back as the same, else under `literal`."""
     nested = isinstance(value, list) and any(isinstance(item, dict | list) for item in value)
     return {"literal": value} if nested or isinstance(value, dict) else value

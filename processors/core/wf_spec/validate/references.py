@@ -10,19 +10,19 @@ class RegisteredDefs(Protocol):
     """The definitions that a WfSpec may refer to; deleted ones count as not there."""
 
     def task_def(self, name: str) -> Definition | None:
-        """The TaskDef of this name."""
+        """Return the TaskDef of this name, deleted or not."""
         ...
 
     def external_event_def(self, name: str) -> Definition | None:
-        """The ExternalEventDef of this name."""
+        """Return the ExternalEventDef of this name, deleted or not."""
         ...
 
     def workflow_event_def(self, name: str) -> Definition | None:
-        """The WorkflowEventDef of this name."""
+        """Return the WorkflowEventDef of this name, deleted or not."""
         ...
 
     def names(self, kind: DefinitionKind) -> list[str]:
-        """The names of all that are there."""
+        """Return the names of all definitions of a kind that are not deleted."""
         ...
 
 
