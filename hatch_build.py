@@ -30,6 +30,7 @@ COMPILED = (
     "processors/core/records/failures.py",
     "processors/core/rules/halting.py",
     "processors/core/rules/handlers.py",
+    "processors/core/rules/indexing.py",
     "processors/core/rules/interrupts.py",
     "processors/core/records/model.py",
     "processors/core/records/names.py",

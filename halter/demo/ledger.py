@@ -36,7 +36,7 @@ from processors.core.records.fold_position import FoldPosition
 from processors.core.records.model import NO_INCARNATION, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.records.topic_names import DEAD_LETTERS, DEFINITION_COMMANDS, WF_EVENTS
 from processors.core.rules.engine import new_run, replay
-from processors.core.rules.evolve import index_of
+from processors.core.rules.indexing import index_of
 from processors.fold.rows import RowRecord, assemble
 from processors.kafka.topics import Topics
 

@@ -18,7 +18,7 @@ from processors.core.records.errors import HalterError
 from processors.core.records.model import ExternalEventStatus, Status, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.rules.context import WfSpecLookup
 from processors.core.rules.engine import indexed
-from processors.core.rules.evolve import index_of
+from processors.core.rules.indexing import index_of
 from processors.core.rules.waiting import Held, ToRun, waits_of
 
 INTERNAL: Final = frozenset({"changes", "index", "spec", "threads", "external_events", "kept_inputs", "command_ids"})

@@ -34,7 +34,7 @@ from halter.task_worker.worker import BusinessException, Task, TaskWorker
 from processors.core.records.commands import ExternalEvent, StopWfRun, TaskStatus
 from processors.core.records.model import Status
 from processors.core.records.values import Value, VariableType
-from processors.core.rules.evolve import index_of
+from processors.core.rules.indexing import index_of
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
 from tests.support.command_line import logging_as_before

@@ -14,7 +14,7 @@ from halter.scenarios.files import run_file
 from processors.core.records import model
 from processors.core.records.events import Event, LogEntry, NodeCompleted, WfRunEnded
 from processors.core.records.model import HaltReason, Interrupted, Status, ThreadRun, WfRun
-from processors.core.rules import advance, agenda, decide, engine, evolve, halting, handlers, interrupts
+from processors.core.rules import advance, agenda, decide, engine, evolve, halting, handlers, indexing, interrupts
 from processors.core.rules.nodes import exits
 from tests.support import invariants
 from tests.support.checked_engine import checked
@@ -55,7 +55,7 @@ def _evolve_with_more(run: WfRun, entry: LogEntry) -> None:
 def _newest_first(run: WfRun, number: int, event_def: str, event_id: str) -> None:
     _accept(run, number, event_def, event_id)
     run.accepted_interrupts.insert(0, run.accepted_interrupts.pop())
-    fresh = evolve.index_of(run)
+    fresh = indexing.index_of(run)
     run.index.pending, run.index.pending_ranks = fresh.pending, fresh.pending_ranks
 
 
@@ -78,8 +78,9 @@ def _no_drops(patch: pytest.MonkeyPatch) -> None:
 
 
 def _knows_no_handlers(patch: pytest.MonkeyPatch) -> None:
-    for name in ("_list_handler", "_unlist_handler"):
-        patch.setattr(evolve, name, _nothing)
+    for name in ("list_handler", "unlist_handler"):
+        for module in _importing(name):
+            patch.setattr(module, name, _nothing)
 
 
 def _lets_all_go(patch: pytest.MonkeyPatch) -> None:

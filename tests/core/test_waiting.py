@@ -31,7 +31,7 @@ from processors.core.records.model import (
 )
 from processors.core.rules.context import Context, Limits
 from processors.core.rules.engine import attach
-from processors.core.rules.evolve import index_of
+from processors.core.rules.indexing import index_of
 from processors.core.rules.waiting import (
     ForChildren,
     ForExternalEvent,

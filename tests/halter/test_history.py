@@ -33,7 +33,7 @@ from processors.core.records.events import (
     TaskRequest,
 )
 from processors.core.records.model import Status, ThreadRun, ThreadType, WfRun, WfRunExternalEvent
-from processors.core.rules.evolve import index_of
+from processors.core.rules.indexing import index_of
 from processors.fold.rows import assemble
 from tests.support.records import filled
 from tests.support.shard_rig import ShardRig

@@ -57,8 +57,9 @@ from processors.core.records.spec import (
 )
 from processors.core.rules.advance import advance_thread
 from processors.core.rules.context import Context
-from processors.core.rules.evolve import evolve, index_of
+from processors.core.rules.evolve import evolve
 from processors.core.rules.handlers import launch_failure_handlers, launch_interrupts
+from processors.core.rules.indexing import index_of
 
 MOVING = frozenset({Status.RUNNING, Status.HALTING})
 Transition = tuple[Status | None, Status]

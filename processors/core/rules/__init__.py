@@ -3,7 +3,7 @@
 engine       the one loop that joins the other parts, and replay
 decide       what was asked: each command's own effect, or why it is refused
 advance      what the state now implies, until nothing more follows; agenda: which threads it looks at
-evolve       what an event means; total, it never refuses
+evolve       what an event means; total, it never refuses; indexing: how it keeps the index
 halting      who stands still, and who goes on
 interrupts   which threads accept an ExternalEvent; handlers: when handlers start; room: the cap on live threads
 failing      what a failure does to a node, its thread and the threads around it

@@ -1,4 +1,4 @@
-"""What the state now implies: the loop that moves a WfRun until nothing more follows.
+"""The loop that moves a WfRun until nothing more follows from its state.
 
 A pass starts handlers that may start, then takes every thread that something happened to one step further, in the order
 of their numbers. Threads that nothing happened to are not looked at, so they cost nothing. The agenda says whom to look
@@ -73,6 +73,7 @@ def _run_passes(run: WfRun, context: Context, agenda: Agenda) -> Iterator[Event]
 
 
 def _launch(run: WfRun, context: Context, agenda: Agenda, launched: set[int]) -> Iterator[Event]:
+    """Start the handlers that may start now: Interrupt Handlers first."""
     looked_at: set[int] = set()
     yield from _each(launch_interrupts(run, launched, agenda.woken, looked_at), agenda)
     if run.unstarted_failure_handlers:

@@ -57,9 +57,10 @@ from processors.core.rules.agenda import WAKERS, Agenda
 from processors.core.rules.bounds import MEASURES
 from processors.core.rules.context import Context, Limits, WfSpecLookup
 from processors.core.rules.decide import decide
-from processors.core.rules.evolve import evolve, index_of, new_run, replay
+from processors.core.rules.evolve import evolve, new_run, replay
 from processors.core.rules.failing import fail_thread
 from processors.core.rules.halting import can_resume
+from processors.core.rules.indexing import index_of
 from processors.core.rules.nodes import may_arrive_halted, note_wait, park_restored
 
 __all__ = ["attach", "handle", "indexed", "new_run", "note", "replay"]
@@ -261,6 +262,7 @@ class _Handling:
         self._events, self._bytes = events, size
 
     def _count_in_all(self, events: int, size: int, newest: Event) -> None:
+        """Add what was counted since the ExternalEvent before to the totals of the command."""
         self._events_in_all += events
         self._bytes_in_all += size
         limits = self._limits

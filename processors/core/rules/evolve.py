@@ -1,14 +1,13 @@
-"""What an event means: the only code that changes a WfRun. Total, free of rules, and quick.
+"""The meaning of events: the only code that changes the rows of a WfRun.
 
-It knows no WfSpec, no limits and no other WfRun, so replaying a log needs nothing but the log. The WfRun is changed in
-place, by the fold that owns it; every row that an arm touches is noted in `changes`. What an arm does to a released
-event never changes (STYLE): new meaning gets a new event.
+It refuses nothing and decides nothing. It knows no WfSpec, no limits and no other WfRun, so replaying a log needs
+nothing but the log. The WfRun is changed in place, by the fold that owns it; every row that an arm touches is noted in
+`changes`. What an arm makes of a released event never changes: new meaning gets a new event (docs/adr/0005).
 """
 
 import bisect
-from collections import Counter
 from collections.abc import Iterable
-from typing import Any, assert_never
+from typing import assert_never
 
 from processors.core.records.commands import TaskStatus, TimerKind
 from processors.core.records.events import (
@@ -81,11 +80,27 @@ from processors.core.records.model import (
     WfRunExternalEvent,
 )
 from processors.core.records.topic_names import WF_COMMANDS
-from processors.core.records.values import size_of
+from processors.core.rules.indexing import (
+    count_reason,
+    forget_gone_handler,
+    forget_reasons,
+    forget_threads,
+    forget_waits,
+    list_accepted,
+    list_handler,
+    list_thread,
+    list_unclaimed,
+    list_unstarted_handler,
+    list_waits,
+    remove_from,
+    unlist_handler,
+    unlist_live,
+    unlist_thread,
+    unlist_unclaimed,
+)
 
 COMMAND_IDS_REMEMBERED = 64
-"""How many decided commands of a WfRun are known again when they are repeated (DESIGN 3)."""
-"""The input topic of commands, whose ids are remembered; the workers' group shares out its partitions."""
+"""Number of decided commands of a WfRun that are known again when they are repeated."""
 
 
 def replay(history: Iterable[LogEntry], run: WfRun) -> WfRun:
@@ -106,9 +121,9 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             _complete_node(run, event)
         case Halt(thread=number, reason=reason):
             thread = _change(run, number)
-            thread.halt_reasons.append(reason)
+            thread.halt_reasons.append(reason)  # the first makes it halt (rule reasons-add-up)
             if len(thread.halt_reasons) >= MANY_REASONS:
-                _count_reason(run.index, thread, type(reason), 1)
+                count_reason(run.index, thread, type(reason), 1)
             if thread.status is Status.RUNNING:
                 thread.status = Status.HALTING
             if type(reason) is PendingInterrupt:
@@ -127,7 +142,7 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             thread = _change(run, number)
             thread.status = Status.RUNNING
             if len(thread.halt_reasons) >= MANY_REASONS or number in run.index.gone_handlers:
-                _forget_reasons(run.index, number)
+                forget_reasons(run.index, number)
             thread.halt_reasons = []
         case TaskAttemptRequested():
             node = _change(run, event.thread).node
@@ -149,15 +164,15 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
         case HaltReasonResolved(thread=number, reason=reason):
             thread = _change(run, number)
             thread.halt_reasons.remove(reason)
-            _count_reason(run.index, thread, type(reason), -1)
+            count_reason(run.index, thread, type(reason), -1)
             if isinstance(reason, Interrupted | HandlingFailure):
-                _forget_gone_handler(run.index, number, reason.handler)
+                forget_gone_handler(run.index, number, reason.handler)
         case NodeFailed():
             thread = _change(run, event.thread)
             _claim(run, event)
             _fail_node(thread, event.failure)
             run.unstarted_failure_handlers.append(UnstartedFailureHandler(event.thread, event.position, event.handler))
-            _list_unstarted_handler(run.index, event.thread)
+            list_unstarted_handler(run.index, event.thread)
         case TimerArmed(thread=number, timer=timer):
             node = _change(run, number).node
             node.timer = timer
@@ -175,7 +190,7 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             at_work = _handlers_at_work(run, number)
             waits = [ThreadWait(waited_for, at_work.get(waited_for)) for waited_for in threads]
             _change(run, number).node.waits = waits
-            _list_waits(run.index, number, waits)
+            list_waits(run.index, number, waits)
         case ChildFailureHandled(thread=number, children=children):
             _overlook(_change(run, number), children)
         case WorkflowEventThrown():
@@ -211,7 +226,7 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
 
 
 def _change(run: WfRun, number: int) -> ThreadRun:
-    """The thread, noted as changed."""
+    """Return the thread, noted as changed."""
     run.changes.threads.add(number)
     return run.threads[number]
 
@@ -244,8 +259,8 @@ def _start(run: WfRun, entry: LogEntry, event: WfRunStarted) -> None:
     )
 
 
-# (rule deleted-id-is-free)
 def _delete(run: WfRun) -> None:
+    """Leave nothing of a WfRun but its id, which is free (rule deleted-id-is-free)."""
     run.changes.left.extend(run.threads.values())
     run.changes.threads.clear()
     run.changes.forgotten.extend(run.external_events)
@@ -284,7 +299,7 @@ def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
     for old in event.forgotten:
         key = (old.external_event_def, old.external_event_id)
         forgotten = run.external_events.pop(key)
-        _remove(run.index.remembered, (forgotten.posted_offset, *key))
+        remove_from(run.index.remembered, (forgotten.posted_offset, *key))
         run.changes.forgotten.append(key)
         run.changes.external_events.discard(key)
     event_def, event_id = event.external_event_def, event.external_event_id
@@ -301,55 +316,30 @@ def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
         outcomes=[] if event.keeps_outcomes else None,
     )
     run.changes.external_events.add((event_def, event_id))
-    _list_unclaimed(run.index, run.external_events[event_def, event_id])
+    list_unclaimed(run.index, run.external_events[event_def, event_id])
 
 
 def _change_event(run: WfRun, key: ExternalEventKey) -> WfRunExternalEvent:
-    """The ExternalEvent, noted as changed; whatever is done with it, it is unclaimed no longer."""
+    """Return the ExternalEvent, noted as changed; whatever is done with it, it is unclaimed no longer."""
     run.changes.external_events.add(key)
     event = run.external_events[key]
-    unclaimed = run.index.unclaimed.get(key[0])
-    if unclaimed and key[1] in unclaimed:
-        del unclaimed[key[1]]
-        run.index.unclaimed_events -= 1
-        run.index.unclaimed_bytes -= size_of(event.content)
-        its = (key[0], event.thread)
-        del run.index.unclaimed_for[its][key[1]]
-        if not run.index.unclaimed_for[its]:
-            del run.index.unclaimed_for[its]
-        bisect.insort(run.index.remembered, (event.posted_offset, *key))
+    unlist_unclaimed(run.index, event)
     return event
-
-
-def _list_unclaimed(index: Index, event: WfRunExternalEvent) -> None:
-    event_def, event_id = event.key
-    index.unclaimed.setdefault(event_def, {})[event_id] = None
-    index.unclaimed_for.setdefault((event_def, event.thread), {})[event_id] = None
-    index.unclaimed_events += 1
-    index.unclaimed_bytes += size_of(event.content)
 
 
 def _accept(run: WfRun, number: int, event_def: str, event_id: str) -> None:
     run.accepted_interrupts.append(AcceptedInterrupt(number, event_def, event_id))
-    _list_accepted(run.index, number, event_def, event_id)
+    list_accepted(run.index, number, event_def, event_id)
     event = _change_event(run, (event_def, event_id))
     event.status = ExternalEventStatus.CLAIMED
     _note_outcome(event, number, ExternalEventStatus.CLAIMED)
 
 
-def _list_accepted(index: Index, number: int, event_def: str, event_id: str) -> None:
-    rank = index.pending_ranks.append()
-    by_def = index.pending.setdefault(number, {})
-    if event_def not in by_def:
-        by_def[event_def] = {}
-        index.pending_heads.setdefault(number, []).append((rank, event_def))
-    by_def[event_def][event_id] = rank
-    key = (event_def, event_id)
-    index.awaiting[key] = index.awaiting.get(key, 0) + 1
-
-
 def _note_outcome(event: WfRunExternalEvent, number: int, status: ExternalEventStatus, *, is_new: bool = True) -> None:
-    """Keep what became of an ExternalEvent in a thread, which is new there or takes the place of an earlier outcome."""
+    """Note what became of an ExternalEvent in a thread, for the first 100 threads (rule outcomes-per-thread).
+
+    It is new there, or takes the place of an earlier outcome.
+    """
     outcomes = event.outcomes
     if outcomes is None:
         return
@@ -372,8 +362,9 @@ def _thread_of(outcome: ExternalEventOutcome) -> int:
 
 
 def _take_off_pending(run: WfRun, number: int, key: ExternalEventKey) -> bool:
-    """Take an interrupt off the waiting list; its event's content goes with the last thread that waited for it. Return
-    whether it was on the list.
+    """Take an interrupt off the list of those that wait; return whether it was there.
+
+    The content of its event goes with the last thread that waits for it.
     """
     event_def, event_id = key
     index = run.index
@@ -385,7 +376,7 @@ def _take_off_pending(run: WfRun, number: int, key: ExternalEventKey) -> bool:
         rank = ranks.pop(event_id)
         del run.accepted_interrupts[index.pending_ranks.take(rank)]
         if rank == first:
-            _remove(heads, (rank, event_def))
+            remove_from(heads, (rank, event_def))
             if ranks:
                 bisect.insort(heads, (next(iter(ranks.values())), event_def))
             else:
@@ -401,6 +392,7 @@ def _take_off_pending(run: WfRun, number: int, key: ExternalEventKey) -> bool:
 
 
 def _discard_interrupt(run: WfRun, event: InterruptDropped | InterruptSuperseded, status: ExternalEventStatus) -> None:
+    """Take an interrupt off its thread whose handler will never start."""
     key = (event.external_event_def, event.external_event_id)
     was_accepted = _take_off_pending(run, event.thread, key)
     discarded = _change_event(run, key)
@@ -410,10 +402,11 @@ def _discard_interrupt(run: WfRun, event: InterruptDropped | InterruptSuperseded
     thread = run.threads.get(event.thread)
     if thread is not None and run.is_held_by(thread, PendingInterrupt) and reason in thread.halt_reasons:
         _change(run, event.thread).halt_reasons.remove(reason)
-        _count_reason(run.index, thread, PendingInterrupt, -1)
+        count_reason(run.index, thread, PendingInterrupt, -1)
 
 
 def _spawn(run: WfRun, event: SpawnChild) -> None:
+    """Add a thread, whose number the event says: the next one (rule numbers-in-spawning-order)."""
     parent = _change(run, event.parent)
     parent.children.append(event.thread)
     run.greatest_thread_number = event.thread
@@ -451,10 +444,11 @@ def _spawn(run: WfRun, event: SpawnChild) -> None:
         _replace(run.index, parent, pending[0], HandlingFailure(event.thread))
         for reason in pending[1:]:
             parent.halt_reasons.remove(reason)
-            _count_reason(run.index, parent, PendingFailure, -1)
+            count_reason(run.index, parent, PendingFailure, -1)
 
 
 def _replace(index: Index, thread: ThreadRun, old: HaltReason, new: HaltReason) -> None:
+    """Put the reason of a handler that has started in the place of the one that it was pending."""
     reasons = thread.halt_reasons
     if len(reasons) < MANY_REASONS:
         reasons[reasons.index(old)] = new
@@ -462,35 +456,8 @@ def _replace(index: Index, thread: ThreadRun, old: HaltReason, new: HaltReason) 
         # Handlers start in order: nearly always those that run stand before those that wait.
         first = len(reasons) - index.reasons[thread.number][type(old)]
         reasons[first if reasons[first] == old else reasons.index(old)] = new
-        _count_reason(index, thread, type(old), -1)
-        _count_reason(index, thread, type(new), 1)
-
-
-def _count_reason(index: Index, thread: ThreadRun, kind: type[Any], more: int) -> None:
-    """Note that a thread has one more HaltReason of a kind, or one less, if these are many."""
-    kinds = index.reasons.get(thread.number)
-    if len(thread.halt_reasons) < MANY_REASONS:
-        if kinds is not None:
-            del index.reasons[thread.number]
-    elif kinds is None:
-        index.reasons[thread.number] = dict(Counter(map(type, thread.halt_reasons)))
-    elif kinds.get(kind, 0) + more:
-        kinds[kind] = kinds.get(kind, 0) + more
-    else:
-        del kinds[kind]
-
-
-def _forget_reasons(index: Index, number: int) -> None:
-    index.reasons.pop(number, None)
-    index.gone_handlers.pop(number, None)
-
-
-def _forget_gone_handler(index: Index, number: int, handler: int) -> None:
-    gone = index.gone_handlers.get(number)
-    if gone is not None and handler in gone:
-        gone.remove(handler)
-        if not gone:
-            del index.gone_handlers[number]
+        count_reason(index, thread, type(old), -1)
+        count_reason(index, thread, type(new), 1)
 
 
 def _complete_node(run: WfRun, event: NodeCompleted) -> None:
@@ -501,12 +468,12 @@ def _complete_node(run: WfRun, event: NodeCompleted) -> None:
         thread.outputs[event.node] = event.output
     _claim(run, event)
     if thread.node.waits is not None:
-        _forget_waits(run.index, event.thread)
+        forget_waits(run.index, event.thread)
     thread.node = NodeRun(position=event.position + 1, node=event.next_node, arrived_ms=run.time_ms)
 
 
 def _claim(run: WfRun, event: NodeCompleted | NodeFailed | ThreadFailed) -> None:
-    """What an EXTERNAL_EVENT node claimed is used up, also if the node failed on its way out (2.5)."""
+    """Use up what an EXTERNAL_EVENT node has claimed, also if the node failed on its way out."""
     if event.external_event_def is not None and event.external_event_id is not None:
         claimed = _change_event(run, (event.external_event_def, event.external_event_id))
         claimed.status = ExternalEventStatus.CLAIMED
@@ -515,6 +482,7 @@ def _claim(run: WfRun, event: NodeCompleted | NodeFailed | ThreadFailed) -> None
 
 
 def _fail_node(thread: ThreadRun, failure: Failure) -> None:
+    """Note that the node failed: it waits for no time any more."""
     thread.node.failure = failure
     thread.node.failure_handled = False
     thread.node.timer = None
@@ -544,34 +512,19 @@ def _end_attempt(node: NodeRun, event: TaskAttemptEnded, time_ms: int) -> None:
 
 
 def _handlers_at_work(run: WfRun, waiter: int) -> dict[int | None, int]:
-    """Failed child -> the failure handler that an earlier wait of this thread, before a rescue, has started for it."""
+    """Return, by failed child, the failure handler that an earlier wait of this thread started, before a rescue."""
     handlers = [run.threads[number] for number in run.index.waiter_handlers.get(waiter, ())]
     return {it.parent: it.number for it in reversed(handlers) if it.status not in TERMINAL}
 
 
-def _list_waits(index: Index, number: int, waits: list[ThreadWait]) -> None:
-    index.waits[number] = {wait.thread: wait for wait in waits}
-    for wait in waits:
-        index.waited_for.setdefault(wait.thread, set()).add(number)
-
-
-def _forget_waits(index: Index, number: int) -> None:
-    index.open_waits.pop(number, None)
-    index.left_to_complete.pop(number, None)
-    index.left_to_fail.pop(number, None)
-    for waited_for in index.waits.pop(number, ()):
-        waiters = index.waited_for[waited_for]
-        waiters.discard(number)
-        if not waiters:
-            del index.waited_for[waited_for]
-
-
 def _overlook(thread: ThreadRun, children: Iterable[int]) -> None:
+    """Have the EXIT of a thread overlook these failed children: they were dealt with."""
     known = dict.fromkeys(thread.handled_children)
     thread.handled_children.extend(child for child in dict.fromkeys(children) if child not in known)
 
 
 def _complete_thread(run: WfRun, event: ThreadCompleted) -> None:
+    """Complete a thread; all but thread 0 leave (rule completed-threads-leave)."""
     thread = _change(run, event.thread)
     thread.status = Status.COMPLETED
     thread.output = event.output
@@ -580,13 +533,13 @@ def _complete_thread(run: WfRun, event: ThreadCompleted) -> None:
         _note_handled(run, thread)
     if thread.number == 0:
         run.ended_ms = run.time_ms
-        _unlist(run.index, thread)
+        unlist_thread(run.index, thread)
     else:
         _leave(run, thread)
 
 
 def _note_handled(run: WfRun, handler: ThreadRun) -> None:
-    """A failure handler has completed: what it handled counts as successful from here on."""
+    """Count what a failure handler has handled as successful, now that the handler has completed."""
     assert handler.parent is not None
     if handler.waiter is not None:
         waiter = _change(run, handler.waiter)
@@ -607,25 +560,23 @@ def _fail_thread(run: WfRun, thread: ThreadRun, failure: Failure) -> None:
     thread.failure = failure
     thread.ended_ms = run.time_ms
     thread.halt_reasons = []
-    _forget_reasons(run.index, thread.number)
+    forget_reasons(run.index, thread.number)
     _fail_node(thread, failure)
     _forget_unstarted_handler(run, thread.number)
-    _unlist_live(run.index, thread)
+    unlist_live(run.index, thread)
     run.index.ended.append(thread.number)
     if thread.number == 0:
         run.ended_ms = run.time_ms
 
 
-def _list_unstarted_handler(index: Index, number: int) -> None:
-    index.unstarted.setdefault(number, []).append(index.unstarted_ranks.append())
-
-
 def _forget_unstarted_handler(run: WfRun, number: int) -> None:
+    """Take the failure handlers of a thread off the list of those that are to start."""
     for rank in run.index.unstarted.pop(number, ()):
         del run.unstarted_failure_handlers[run.index.unstarted_ranks.take(rank)]
 
 
 def _rescue(run: WfRun, event: ThreadRescued) -> None:
+    """Revive a thread at its node, at a new position, or past it (rule rescue-runs-the-node-again)."""
     thread = _change(run, event.thread)
     thread.status = Status.RUNNING
     thread.failure = None
@@ -633,35 +584,23 @@ def _rescue(run: WfRun, event: ThreadRescued) -> None:
     if event.skip_current_node:
         thread.node.failure_handled = True
     else:
-        _forget_waits(run.index, event.thread)
+        forget_waits(run.index, event.thread)
         thread.node = NodeRun(position=thread.node.position + 1, node=thread.node.node, arrived_ms=run.time_ms)
-    _list(run.index, thread)
+    list_thread(run.index, thread)
     if thread.number == 0:
         run.ended_ms = None
         run.timer = None
 
 
-# (rule ended-wf-run-keeps-a-row)
 def _end(run: WfRun, event: WfRunEnded) -> None:
+    """End a WfRun; its threads leave unless it is in ERROR (rule ended-wf-run-keeps-a-row)."""
     run.timer = Timer(TimerKind.RETENTION, event.delete_at_ms)
     if event.status is not Status.ERROR:
         run.final_status = event.status
         run.changes.left.extend(run.threads.values())
         run.changes.threads.clear()
         run.threads = {}
-        run.index.by_spec.clear()
-        run.index.live = 0
-        run.index.handling.clear()
-        run.index.reasons.clear()
-        run.index.gone_handlers.clear()
-        run.index.waits.clear()
-        run.index.waited_for.clear()
-        run.index.open_waits.clear()
-        run.index.left_to_complete.clear()
-        run.index.left_to_fail.clear()
-        run.index.waiter_handlers.clear()
-        run.index.parked.clear()
-        run.index.crowded.clear()
+        forget_threads(run.index)
 
 
 def _keep(run: WfRun, entry: LogEntry, event: InputKept) -> None:
@@ -691,15 +630,15 @@ def _release(run: WfRun) -> None:
 def _add_thread(run: WfRun, thread: ThreadRun) -> None:
     run.threads[thread.number] = thread
     run.changes.threads.add(thread.number)
-    _list(run.index, thread)
-    _list_handler(run.index, thread)
+    list_thread(run.index, thread)
+    list_handler(run.index, thread)
 
 
 def _leave(run: WfRun, thread: ThreadRun) -> None:
     """Take a thread and all that is left below it out of the hot state."""
     assert thread.parent is not None
     parent = _change(run, thread.parent)
-    _remove(parent.children, thread.number)
+    remove_from(parent.children, thread.number)
     if thread.status in FAILED and thread.number in parent.handled_children:
         parent.handled_children.remove(thread.number)
     if thread.halts_parent and thread.waiter is None and thread.type is not ThreadType.CHILD and parent.halt_reasons:
@@ -716,98 +655,20 @@ def _leave(run: WfRun, thread: ThreadRun) -> None:
         del run.threads[number]
         run.changes.threads.discard(number)
         run.changes.left.append(left)
-        _unlist(index, left)
-        _unlist_handler(index, left)
+        unlist_thread(index, left)
+        unlist_handler(index, left)
         if number in index.waits:
-            _forget_waits(index, number)
-        _forget_reasons(index, number)
+            forget_waits(index, number)
+        forget_reasons(index, number)
         if number in index.pending:
             index.ended.append(number)
 
 
-def _list_handler(index: Index, thread: ThreadRun) -> None:
-    if thread.type is ThreadType.INTERRUPT and thread.parent is not None and thread.external_event_def is not None:
-        handling = index.handling.setdefault(thread.parent, {})
-        handling[thread.external_event_def] = handling.get(thread.external_event_def, 0) + 1
-
-
-def _unlist_handler(index: Index, thread: ThreadRun) -> None:
-    if thread.type is ThreadType.INTERRUPT and thread.parent is not None and thread.external_event_def is not None:
-        handling = index.handling[thread.parent]
-        handling[thread.external_event_def] -= 1
-        if not handling[thread.external_event_def]:
-            del handling[thread.external_event_def]
-            if not handling:
-                del index.handling[thread.parent]
-
-
-def _list(index: Index, thread: ThreadRun) -> None:
-    bisect.insort(index.by_spec.setdefault(thread.thread_spec, []), thread.number)
-    index.live += 1
-    if thread.waiter is not None:
-        bisect.insort(index.waiter_handlers.setdefault(thread.waiter, []), thread.number)
-
-
-def _unlist_live(index: Index, thread: ThreadRun) -> None:
-    if _remove(index.by_spec.get(thread.thread_spec, []), thread.number):
-        index.live -= 1
-
-
-def _unlist(index: Index, thread: ThreadRun) -> None:
-    _unlist_live(index, thread)
-    if thread.waiter is not None:
-        _remove(index.waiter_handlers.get(thread.waiter, []), thread.number)
-
-
-def _remove(items: list[Any], item: Any) -> bool:
-    """Take an item out of an ascending list, if it is there; whether it was."""
-    at = bisect.bisect_left(items, item)
-    if at == len(items) or items[at] != item:
-        return False
-    del items[at]
-    return True
-
-
-def index_of(run: WfRun, known: Index | None = None) -> Index:
-    """The index of a WfRun that was restored from its rows (what threads are parked on is the engine's to add).
-
-    `known`: one that says of its ExternalEvents what is true; it may not be used any more.
-    """
-    index = Index()
-    for thread in run.threads.values():
-        _list(index, thread)
-        _list_handler(index, thread)
-        if len(thread.halt_reasons) >= MANY_REASONS:
-            index.reasons[thread.number] = dict(Counter(map(type, thread.halt_reasons)))
-        for reason in thread.halt_reasons:
-            if isinstance(reason, Interrupted | HandlingFailure) and reason.handler not in run.threads:
-                index.gone_handlers.setdefault(thread.number, []).append(reason.handler)
-        if thread.node.waits is not None:
-            _list_waits(index, thread.number, thread.node.waits)
-        if thread.status in TERMINAL:
-            _unlist_live(index, thread)
-    for accepted in run.accepted_interrupts:
-        _list_accepted(index, accepted.thread, accepted.external_event_def, accepted.external_event_id)
-    for unstarted in run.unstarted_failure_handlers:
-        _list_unstarted_handler(index, unstarted.thread)
-    if known is not None:
-        index.unclaimed, index.unclaimed_for, index.remembered = known.unclaimed, known.unclaimed_for, known.remembered
-        index.unclaimed_events, index.unclaimed_bytes = known.unclaimed_events, known.unclaimed_bytes
-        return index
-    for event in run.external_events.values():
-        if event.status is ExternalEventStatus.UNCLAIMED:
-            _list_unclaimed(index, event)
-        else:
-            index.remembered.append((event.posted_offset, *event.key))
-    index.remembered.sort()
-    return index
-
-
 def new_run(wf_run_id: str) -> WfRun:
-    """What a fold starts from: nothing is known under this id."""
+    """Return what a fold starts from: nothing is known under this id."""
     run = WfRun(wf_run_id)
     assert run.incarnation == NO_INCARNATION
     return run
 
 
-__all__ = ["evolve", "index_of", "new_run", "replay"]
+__all__ = ["evolve", "new_run", "replay"]

@@ -1,4 +1,4 @@
-"""What a failure does: to the node, to its thread, to the threads around it.
+"""Failures: what one does to the node, to its thread, and to the threads around it.
 
 Both functions are generators of events. When one goes on after a `yield`, that event has happened.
 """

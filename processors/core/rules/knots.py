@@ -20,9 +20,9 @@ from processors.core.rules.nodes.waiting_for_threads import open_waits
 from processors.core.rules.retiring import Stays, retire, stays_for_handlers, stays_for_waiters
 
 NAMED_MAX = 16
-"""How many threads of a circle the failure's message names: the last ones."""
+"""Number of threads of a circle that the failure's message names: the last ones."""
 _Needs = list[list[int]]
-"""What a thread cannot move without: one thread that moves, out of each of these lists."""
+"""The threads that a thread cannot move without: one that moves, out of each of these lists."""
 
 
 def untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
@@ -60,6 +60,7 @@ def untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
 
 
 def _waiters_for(run: WfRun, failed: set[int]) -> Iterator[int]:
+    """Yield the threads at WAIT_FOR_THREADS that wait for one of these."""
     for number in failed:
         yield from run.index.waited_for.get(number, ())
 
@@ -125,6 +126,7 @@ def _needs_of_all(run: WfRun, numbers: Iterable[int], *, with_stays: bool) -> di
 
 
 def _needs(run: WfRun, thread: ThreadRun, stays: Stays, with_stays: bool) -> _Needs:
+    """Return what has to move before a thread can: for one that can never resume, before it can leave."""
     if thread.status is Status.RUNNING:
         return _needs_at_node(run, thread, stays, with_stays)
     if thread.status in TERMINAL:
@@ -165,6 +167,7 @@ def _needs_at_node(run: WfRun, thread: ThreadRun, stays: Stays, with_stays: bool
 
 
 def _needs_to_leave(run: WfRun, thread: ThreadRun, stays: Stays, with_stays: bool) -> _Needs:
+    """Return what has to move before a thread may leave: those for which it must stay."""
     needs: _Needs = [[handler] for handler in stays.handlers(thread)]
     if with_stays and not needs:
         needs += [[waiter.number] for waiter in stays_for_waiters(run, thread)]

@@ -1,4 +1,4 @@
-"""A thread's Variables: what it sees, where a write goes, what it starts with (SEMANTICS 5)."""
+"""A thread's Variables: what it sees, where a write goes, what it starts with."""
 
 from collections.abc import Mapping
 
@@ -18,10 +18,10 @@ from processors.core.records.values import (
 
 
 class ThreadScope:
-    """What an expression of a thread may read: its Variables up to thread 0, and outputs of its nodes.
+    """The values that an expression of a thread may read: Variables up to thread 0, and outputs of its own nodes.
 
-    Writes are kept aside until the edge they belong to is taken, and later reads see them: an edge's mutations
-    happen together or not at all (4.5).
+    Writes are kept aside until the edge that they belong to is taken, because the mutations of an edge happen together
+    or not at all. Later reads see them (rule later-mutation-sees-earlier).
     """
 
     __slots__ = ("_output", "_reads", "_run", "_thread_run", "writes")
@@ -34,17 +34,15 @@ class ThreadScope:
         self._reads: list[str] = []
         """The Variables whose values may come to stand in a sentence."""
 
-    # (rule computing-is-counted)
     def spend(self, steps: int) -> None:
-        """Note work that is done; raises TooMuchWork where it is more than a command may take."""
+        """Count steps of work; raises TooMuchWork if a command takes too many of them (rule computing-is-counted)."""
         index = self._run.index
         index.steps_left -= steps
         if index.steps_left < 0:
             raise TooMuchWork
 
-    # (rule masked-value-not-told)
     def tell(self, problem: ValueProblem) -> str:
-        """A problem for a sentence of a failure, which everybody may read."""
+        """Return a problem as a sentence of a failure, which everybody may read (rule masked-value-not-told)."""
         if any(self._is_masked(name) for name in self._reads):
             return f"{problem.unquoted} (values of masked Variables are not shown)"
         return str(problem)
@@ -53,17 +51,18 @@ class ThreadScope:
         owner = self._thread_run if name in self._thread_run.variables else self._above(name)[0]
         return self._run.spec_of(owner).variables[name].masked
 
-    # (rule later-mutation-sees-earlier)
     def variable(self, name: str) -> Value:
-        """The value in the nearest thread that stores it; raises ValueProblem."""
+        """Return the value in the nearest thread that stores it; raises ValueProblem."""
         owner = self.owner(name)
         self._reads.append(name)
         key = (owner.number, name)
         return self.writes[key] if key in self.writes else owner.variables[name]
 
-    # (rules scope-goes-upward, nearest-input-is-read)
     def owner(self, name: str) -> ThreadRun:
-        """The nearest thread that stores a Variable of this name; raises ValueProblem."""
+        """Return the nearest thread that stores a Variable of this name; raises ValueProblem.
+
+        That holds for INPUT too, which several of them may have (rules scope-goes-upward, nearest-input-is-read).
+        """
         thread = self._thread_run
         if name in thread.variables:
             return thread
@@ -78,10 +77,10 @@ class ThreadScope:
         raise TellableProblem(f"Variable {name!r} is not in scope of thread {self._thread_run.number}")
 
     def check_room(self, *, keeps_output: bool) -> None:
-        """Raises ValueProblem if the writes, and the node's output if the thread keeps it, make what a thread stores
-        larger than one record may be.
+        """Raise ValueProblem if a thread would store more than one record may hold.
 
-        Values that could not, however many of them the thread has, are not counted out.
+        What counts are the writes, and the node's output if the thread keeps that. A thread is not summed up if the
+        values are so small that they could not be too much, however many the thread has.
         """
         suspects = set()
         for (number, _), value in self.writes.items():
@@ -106,9 +105,8 @@ class ThreadScope:
             self.spend(size // CHARACTERS_PER_STEP)
         return size * (len(owner.variables) + len(owner.outputs) + 1) > TOTAL_BYTES_MAX
 
-    # (rule latest-output-of-a-node)
     def output(self, node: str) -> Value:
-        """The output of the node's most recent run in this thread; raises ValueProblem."""
+        """Return the output of the node's most recent run here; raises ValueProblem (rule latest-output-of-a-node)."""
         if self._output is not None and self._output[0] == node:
             return self._output[1]
         try:
@@ -117,11 +115,11 @@ class ThreadScope:
             raise TellableProblem(f"node {node!r} has no output in thread {self._thread_run.number} yet") from None
 
 
-# (rules variable-starts-with, given-variables-checked)
 def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str, Value]:
-    """All Variables of a new thread: what is given, else the default, else null; given null means the default.
+    """Return all Variables of a new thread: what is given, else the default, else null (rule variable-starts-with).
 
-    Raises ValueProblem for an unknown name, a missing required one, or a value of the wrong type.
+    A null that is given means the default. Raises ValueProblem for an unknown name, a missing required one, or a value
+    of the wrong type (rule given-variables-checked).
     """
     if not given.keys() <= spec.variables.keys():
         unknown = min(given.keys() - spec.variables.keys())
@@ -146,9 +144,9 @@ def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str
 
 
 def handler_variables(spec: ThreadSpec, content: Value) -> tuple[dict[str, Value], ValueProblem | None]:
-    """The Variables of a handler: `INPUT` is the content, if the handler declares it.
+    """Return the Variables of a handler: `INPUT` is the content, if the handler declares it (rule payload-is-input).
 
-    A content that does not fit comes back as the problem: the handler exists and fails at its first node (N13).
+    A content that does not fit comes back as the problem: the handler exists and fails at its first node.
     """
     given = {INPUT: content} if INPUT in spec.variables else {}
     try:

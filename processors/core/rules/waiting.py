@@ -1,8 +1,9 @@
-"""What a thread waits for, as values: which ExternalEvent, task, time, condition or threads, and what holds it.
+"""Waits of a thread, as values: which ExternalEvent, task, time, condition or threads, and what holds it.
 
-The rules park a thread and go away; this looks at where they left it and says what has to happen for it to go on. It
-changes nothing and decides nothing. Tools call it on rows that they read, which may be of neighbouring moments: a
-thread that another one speaks of may be missing, and then less is said.
+The rules park a thread; this looks at where they left it and says what has to happen for it to go on. It changes
+nothing and decides nothing. Tools call it on rows that they read, which may be of neighbouring moments: a thread that
+another one speaks of may be missing, and then less is said. `knots` asks a narrower question of the same kind: which
+threads have to move before this one can. It works with bare numbers, because it asks that of all threads at once.
 """
 
 from collections.abc import Iterator
@@ -64,13 +65,13 @@ class ForExternalEvent:
 
 @record
 class ForReport:
-    """The report of a task attempt that a worker has; until it times out."""
+    """The report of a task attempt that is out; until it times out."""
 
     task_def: str
     attempt: int
     attempts: int
     since_ms: int | None
-    """None where it is not on the rows when the attempt was requested."""
+    """None where the rows do not say when the attempt was requested."""
     until_ms: int | None
 
 
@@ -86,7 +87,7 @@ class ForRetry:
 
 @record
 class ForTime:
-    """A time; `until_ms` is None where an earlier release left it to be computed when the thread runs."""
+    """A time. `until_ms` is None where an earlier release left it to be computed when the thread runs."""
 
     since_ms: int
     until_ms: int | None
@@ -102,7 +103,7 @@ class ForCondition:
 
 @record
 class ForThreads:
-    """Threads to come to their ends: those that are open yet, or the failure handlers that run for them."""
+    """Threads to end: those that are still open, or the failure handlers that run for them."""
 
     strategy: WaitStrategy
     threads: tuple[int, ...]
@@ -111,14 +112,14 @@ class ForThreads:
 
 @record
 class ForRoom:
-    """Fewer live threads: there is no room for the failure handlers of these (N15)."""
+    """Fewer live threads: there is no room for the failure handlers of these."""
 
     threads: tuple[int, ...]
 
 
 @record
 class ForChildren:
-    """EXIT: all children that can still come to an end."""
+    """At EXIT: all children that can still end."""
 
     threads: tuple[int, ...]
     since_ms: int
@@ -126,7 +127,7 @@ class ForChildren:
 
 @record
 class ForHandlersBeside:
-    """EXIT: accepted interrupts whose handlers will start beside the thread."""
+    """At EXIT: accepted interrupts whose handlers will start beside the thread."""
 
     external_events: tuple[tuple[str, str], ...]
     since_ms: int
@@ -134,29 +135,30 @@ class ForHandlersBeside:
 
 @record
 class ForOthers:
-    """To leave: threads elsewhere that have still to do with a thread that would leave too."""
+    """To leave: threads elsewhere that still have to do with a thread that would leave too."""
 
     threads: tuple[int, ...]
 
 
 @record
 class ForStillness:
-    """To be HALTED: what moves below it."""
+    """To be HALTED: the threads below it that move, to be still."""
 
     threads: tuple[int, ...]
 
 
 @record
 class ToRun:
-    """Only to run: its node waits for nothing, or what it waited for is there. With a failure, the node then fails: its
-    time could not be computed when the thread came there.
+    """Only to run: its node waits for nothing, or what it waited for is there.
+
+    With a failure, the node then fails: its time could not be computed when the thread came there.
     """
 
     failure: Failure | None
 
 
 class FreedBy(StrEnum):
-    """What takes a halt reason off a thread, or lets its handler start."""
+    """The thing that takes a halt reason off a thread, or lets its handler start."""
 
     HANDLER_ENDS = "HANDLER_ENDS"
     """The handler of `threads` completes."""
@@ -165,11 +167,11 @@ class FreedBy(StrEnum):
     EARLIER_HANDLER_ENDS = "EARLIER_HANDLER_ENDS"
     """The handler of `threads`, of an ExternalEvent before it, completes: then its own starts."""
     OTHER_REASONS_GONE = "OTHER_REASONS_GONE"
-    """Nothing else holds the thread any more: then the handler starts (N7, N5)."""
+    """Nothing else holds the thread any more: then the handler starts."""
     HOLDER_RUNS = "HOLDER_RUNS"
     """The thread of `threads`, with which it is halted, runs again."""
     HOLDER_RESCUED = "HOLDER_RESCUED"
-    """The same, but that one has failed: only a rescue revives it."""
+    """The thread of `threads`, with which it is halted, has failed: only a rescue revives that one."""
     RESUME = "RESUME"
     """ResumeWfRun."""
     NEVER = "NEVER"
@@ -203,9 +205,9 @@ Wait: TypeAlias = (
 
 
 def waits_of(run: WfRun, thread: ThreadRun) -> list[Wait]:
-    """What has to happen for a thread to go on; empty if it is over.
+    """Return what has to happen for a thread to go on; empty if it has ended.
 
-    Of a thread that is halted: what holds it, and then what it will wait for where it stands.
+    For a halted thread these are what holds it, and then what it will wait for where it stands.
     """
     if thread.status in TERMINAL:
         return []
@@ -225,7 +227,7 @@ def waits_of(run: WfRun, thread: ThreadRun) -> list[Wait]:
 
 
 def moving_below(run: WfRun, thread: ThreadRun) -> list[int]:
-    """The nearest threads below that are not still, ascending (N17)."""
+    """Return the nearest threads below that are not still, ascending."""
     moving: list[int] = []
     above_and_below = [(thread, dependent) for dependent in run.dependents(thread)]
     while above_and_below:
@@ -240,6 +242,7 @@ def moving_below(run: WfRun, thread: ThreadRun) -> list[int]:
 
 
 def _held(run: WfRun, thread: ThreadRun, reason: HaltReason) -> Held:
+    """Return a halt reason with what frees the thread of it."""
     match reason:
         case Interrupted(handler=handler) | HandlingFailure(handler=handler):
             return Held(reason, FreedBy.HANDLER_ENDS, (handler,))
@@ -262,7 +265,7 @@ def _held(run: WfRun, thread: ThreadRun, reason: HaltReason) -> Held:
 
 
 def _earlier_handler(run: WfRun, thread: ThreadRun, event_def: str) -> tuple[int, ...]:
-    """The running handler for which the next one of its InterruptDef waits (N3)."""
+    """Return the running handler for which the next one of its InterruptDef waits, if its policy has it wait."""
     interrupt = None if run.spec is None else run.spec_of(thread).interrupt_of.get(event_def)
     if interrupt is None or interrupt.policy is InterruptPolicy.PARALLEL:
         return ()
@@ -274,7 +277,7 @@ def _earlier_handler(run: WfRun, thread: ThreadRun, event_def: str) -> tuple[int
 
 
 def _others(run: WfRun, thread: ThreadRun) -> tuple[int, ...]:
-    """Those that keep a thread from leaving (N15)."""
+    """Return the threads for which a thread must stay."""
     if not thread.children and not run.index.waiter_handlers.get(thread.number):
         return ()
     handlers = {it.number for it in stays_for_handlers(run, thread)}
@@ -282,7 +285,7 @@ def _others(run: WfRun, thread: ThreadRun) -> tuple[int, ...]:
 
 
 def _at_node(run: WfRun, thread: ThreadRun) -> Iterator[Wait]:
-    """What it waits for where it stands."""
+    """Yield what a thread waits for where it stands."""
     state = thread.node
     if state.task is not None:
         yield from _task(run, thread)
@@ -318,7 +321,7 @@ def _at_node(run: WfRun, thread: ThreadRun) -> Iterator[Wait]:
 
 
 def _crowded(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode) -> Iterator[int]:
-    """Failed threads whose failure handlers have not started: there was no room for them."""
+    """Yield the failed threads whose failure handlers have not started: there was no room for them."""
     for wait in thread.node.waits or ():
         failed = run.threads.get(wait.thread)
         if failed is None or failed.failure is None or wait.handler is not None or wait.handled:
@@ -341,7 +344,7 @@ def _task(run: WfRun, thread: ThreadRun) -> Iterator[Wait]:
 
 
 def _requested_ms(thread: ThreadRun, node: AnyNode | None, until_ms: int | None) -> int | None:
-    """When an attempt went out: so long before its deadline as its time-out takes, if that is a constant."""
+    """Return when an attempt went out: as long before its deadline as its time-out takes, if that is a constant."""
     if isinstance(node, TaskNode) and until_ms is not None and isinstance(node.timeout_s, Literal):
         seconds = node.timeout_s.value
         if isinstance(seconds, int | float):

@@ -1,4 +1,4 @@
-"""What was asked: each command's own effect, or why it is refused.
+"""Commands: the effect of each, or why it is refused.
 
 `decide` yields the command's first events; what follows from them is for `advance`. Every command has an outcome: an
 effect, `Rejected` (code and sentence) or `Ignored`. Nothing outside imports the modules in here, only this package:

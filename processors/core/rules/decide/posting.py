@@ -12,7 +12,7 @@ from processors.core.rules.decide.refusals import Refusal, check_definitions
 from processors.core.rules.external_events import misfit
 
 FORGETTABLE_LOOKED_AT_MAX = 64
-"""How many of the oldest remembered ExternalEvents are looked at when a new one comes: some may wait long for their
+"""Number of the oldest remembered ExternalEvents that are looked at when a new one comes. Some may wait long for their
 handler.
 """
 

@@ -1,4 +1,4 @@
-"""What each kind of node does for a thread that stands at it.
+"""Nodes: what each kind does for a thread that stands at it.
 
 A node is looked at when its thread runs and something it depends on may have changed. It either yields events or parks
 the thread on what it waits for. It is never arrived at twice, whatever happens to the thread in between.
