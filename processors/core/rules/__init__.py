@@ -21,8 +21,8 @@ Who may change what:
 - Rows: the own fields of a WfRun, its ThreadRuns and its ExternalEvents. Only `evolve` changes them, for an event. The
   engine sets the WfRun's time ahead, to that of the command, and puts its WfSpec at hand.
 - The index, which follows from the rows. `evolve` keeps it with each event. Between two events the rules change only
-  their notes in it: who is parked on what, who found no room, who has to stay, who waits across threads, with whom
-  interrupts became hopeless, and how many steps of computing are left. Few functions do that.
+  their notes in it: threads that are parked, that found no room, that have to stay, that wait across the tree, or whose
+  interrupts became hopeless; and the steps of computing that are left. Few functions do that.
 - A function that answers a question changes nothing.
 
 `tests/core/test_who_changes_what.py` names the functions that change something, and checks all of this.

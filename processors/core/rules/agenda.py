@@ -1,4 +1,4 @@
-"""The agenda: which threads `advance` looks at, and whom an event that has just happened may concern.
+"""The agenda: which threads `advance` looks at, and which of them an event wakes.
 
 Naming one thread too many does no harm: it is looked at and has nothing to do. Naming one too few leaves something
 undone, so an event is either in `WAKERS` or in `WAKES_NOBODY`, and a test holds them against the union of all events.
@@ -52,7 +52,7 @@ from processors.core.rules.halting import HANDLER_REASONS, INTERRUPT_REASONS, on
 from processors.core.rules.nodes.parking import VARIABLES
 
 _BETWEEN_PASSES = 2**63
-"""Above every thread number: whoever is woken then is looked at in the next pass."""
+"""Above every thread number: a thread that is woken between passes is looked at in the next one."""
 
 
 class Agenda:
@@ -63,7 +63,7 @@ class Agenda:
     def __init__(self) -> None:
         self.is_closed = False
         self.failed: set[int] = set()
-        """The threads that failed, and what is left below them: these can never end."""
+        """The threads that failed, and the threads below them, which can never end."""
         self.revived: set[int] = set()
         """The threads that were woken because they, or one above them, were rescued."""
         self.touched: set[int] = set()
@@ -138,7 +138,7 @@ class Agenda:
                 self.wake(waiter)
 
     def wake_for_failed(self, run: WfRun, number: int) -> None:
-        """Wake the threads that wait for one that can never complete now, except those to whom others are left.
+        """Wake the threads that wait for one that can never complete now, except those that have others to wait for.
 
         The exceptions stay parked on it: once it is rescued, it may complete.
         """
@@ -261,10 +261,10 @@ def _on_node_completed(agenda: Agenda, run: WfRun, event: NodeCompleted) -> None
 
 
 def _on_ended(agenda: Agenda, run: WfRun, event: ThreadCompleted | ThreadFailed | ThreadRetired) -> None:
-    """Wake whoever waits for the thread: at WAIT_FOR_THREADS, at EXIT, or to be still or to resume.
+    """Wake the threads that wait for this one: at WAIT_FOR_THREADS, at EXIT, or to be still or to resume.
 
-    Wake also whoever waits for a thread that left with it, or for one below a thread that failed: that one stays there
-    for good.
+    Wake also those that wait for a thread that left with it, or for a thread below a failed one, which stays there for
+    good.
     """
     if run.index.crowded:
         agenda.wake_for_room(run)

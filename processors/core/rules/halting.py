@@ -39,8 +39,8 @@ def halt(run: WfRun, thread: ThreadRun, reason: HaltReason) -> Iterator[Event]:
     Threads that have ended are passed over, with all below them (rules halting-reaches-all-below,
     ended-threads-do-not-halt, parent-halted-is-there-once). The thread's own Interrupt Handlers go on when the reason
     is a handler of this thread; for any other reason they halt, with `halt: false` too (rules
-    own-interrupt-handlers-go-on, halt-false-halts-like-a-child). At the end, whoever is still already becomes HALTED,
-    from the lowest upward.
+    own-interrupt-handlers-go-on, halt-false-halts-like-a-child). At the end, those that are still already become
+    HALTED, from the lowest upward.
     """
     asked: list[ThreadRun] = []
     todo: list[tuple[ThreadRun, HaltReason]] = [(thread, reason)]

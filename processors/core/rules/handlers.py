@@ -1,6 +1,6 @@
 """Handlers: when an Interrupt Handler and a failure handler start, and with what.
 
-Whoever accepts an ExternalEvent (`interrupts`), or has a node that fails (`failing`), only gets a handler that is
+A thread that accepts an ExternalEvent (`interrupts`), or whose node fails (`failing`), only gets a handler that is
 pending. Here handlers start, once their threads are still. That is also where there may be no room for one.
 
 Functions that bring something about are generators of events. When one goes on after a `yield`, that event has
@@ -34,7 +34,7 @@ def launch_interrupts(
     thread, and the next is dropped.
 
     Looks only at the threads in `woken`: something has happened to these since they were looked at. The set may grow
-    meanwhile. Whoever comes too late for its place in the order is left there for the next pass. While there are
+    meanwhile. A thread that comes too late for its place in the order stays there for the next pass. While there are
     failure handlers to start, `looked_at` gets all that were in it.
     """
     pending_heads = run.index.pending_heads

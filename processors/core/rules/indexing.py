@@ -1,7 +1,8 @@
 """Keeping the index of a WfRun: what `evolve` notes there with each event, and how it is made from the rows.
 
 Only `evolve` calls these functions, with an event; `index_of` makes the index anew for a WfRun that was restored. Both
-come to the same, which the tests compare. What the rules note for themselves is not made here: whom to wake, for one.
+come to the same, which the tests compare. The notes that rules make for themselves, such as which threads to wake, are
+not made here.
 """
 
 import bisect
@@ -128,7 +129,7 @@ def forget_gone_handler(index: Index, number: int, handler: int) -> None:
 
 
 def list_waits(index: Index, number: int, waits: list[ThreadWait]) -> None:
-    """Note whom a thread at WAIT_FOR_THREADS waits for."""
+    """Note the threads that a thread at WAIT_FOR_THREADS waits for."""
     index.waits[number] = {wait.thread: wait for wait in waits}
     for wait in waits:
         index.waited_for.setdefault(wait.thread, set()).add(number)

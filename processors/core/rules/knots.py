@@ -29,15 +29,15 @@ def untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
     """Fail the thread that came last among those that wait for each other in a circle (rule circles-are-ended).
 
     It came last by the WfRun's clock, and has the greatest number of those with the same time. So the replay of a log
-    and a restored WfRun come to the same. A wait is blamed rather than an EXIT, which did not choose whom it waits for.
+    and a restored WfRun come to the same. A wait is blamed rather than an EXIT, which did not choose what it waits for.
     A thread that only stays for others to see that one below it failed has done nothing wrong: it leaves (rule
     stays-in-circles-leave).
 
     `touched` are the threads that this command has looked at. Whatever closes a circle wakes a thread in it, with one
     exception: the failure of one of several threads that another waits for. Nobody looks at that other one until it
     runs, or until none is left to it. So `failed` is looked at as well: the threads that failed by this command, and
-    what is left below them. Those that must stay are looked at by every command, because whom they stay for may be
-    anywhere.
+    what is left below them. Those that must stay are looked at by every command, because the threads that they stay for
+    may be anywhere.
     """
     across = run.index.across
     across.difference_update([number for number in touched if number in across and not _has_to_do(run, number)])
@@ -140,7 +140,7 @@ def _needs(run: WfRun, thread: ThreadRun, stays: Stays, with_stays: bool) -> _Ne
 def _lost_with(run: WfRun, thread: ThreadRun) -> ThreadRun | None:
     """Return the loser with which a thread leaves; None if there is none.
 
-    There is none either where a thread above it has ended: whoever waits for it sees that.
+    There is none either where a thread above it has ended: a thread that waits for it sees that.
     """
     lost = None
     for it in (thread, *(run.threads[number] for number in holders(run, thread))):

@@ -59,7 +59,7 @@ def _is_below(run: WfRun, thread: ThreadRun, other: ThreadRun) -> bool:
 def must_stay(run: WfRun, thread: ThreadRun) -> bool:
     """Say whether a thread may not leave yet, because of others that have to do with a thread that would leave too.
 
-    Whoever lets it stay for that notes it (`note_stay`).
+    A caller that lets it stay notes that (`note_stay`).
     """
     if not thread.children and not run.index.waiter_handlers.get(thread.number):
         return False  # it leaves alone

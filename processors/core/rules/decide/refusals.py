@@ -64,7 +64,7 @@ def named_thread(run: WfRun, command: StopWfRun | ResumeWfRun | RescueThreadRun)
 def check_definitions(command: RunWf | ExternalEvent, context: Context) -> None:
     """Raise Refusal if the definitions are not at the position that the producer saw.
 
-    Whoever feeds the fold has waited for that position, if there is such a position.
+    The caller has waited for that position before it folds the command, unless no such position exists.
     """
     wanted, reached = command.definitions_position, context.definitions.position
     if wanted is not None and wanted > reached:

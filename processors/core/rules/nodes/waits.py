@@ -93,7 +93,7 @@ def _timeout(thread: ThreadRun, timeout_s: Expression, scope: ThreadScope) -> Ti
 
 
 def _claimable(run: WfRun, thread: ThreadRun, event_def: str) -> ExternalEventKey | None:
-    """Return the oldest event that is for this thread or for whoever takes it.
+    """Return the oldest event that names this thread or no thread.
 
     Only what came in time counts (rules oldest-event-claimed, claim-respects-the-address).
     """

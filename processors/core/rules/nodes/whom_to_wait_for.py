@@ -1,4 +1,4 @@
-"""The threads that a WAIT_FOR_THREADS names, and whom it may not wait for."""
+"""The threads that a WAIT_FOR_THREADS names, and those that it may not wait for."""
 
 from processors.core.records.model import TERMINAL, ThreadRun, ThreadType, WfRun
 from processors.core.records.values import Value, ValueProblem, describe
