@@ -11,8 +11,7 @@ import pytest
 from processors.core.records.events import Event
 from processors.core.records.spec import AnyNode
 from processors.core.rules.agenda import WAKERS, WAKES_NOBODY
-from processors.core.rules.bounds import MEASURES, WEIGHS_NOTHING
-from processors.core.rules.engine import TAKE_EVENTS, TAKE_NO_EVENT
+from processors.core.rules.bounds import MEASURES, TAKE_EVENTS, TAKE_NO_EVENT, WEIGHS_NOTHING
 from processors.core.rules.nodes import RUNNERS
 
 

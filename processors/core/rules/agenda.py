@@ -183,10 +183,10 @@ class Agenda:
         return True
 
     def wake_holders(self, run: WfRun, thread: ThreadRun) -> None:
-        """Wake the threads above that become HALTED, or start a handler, only when this thread is still.
+        """Wake the threads above that become HALTED, start a handler or leave only when this thread is still.
 
-        It stops at a RUNNING thread: nothing above that is still. It stops too at a thread that is HALTING, or halted
-        for its own handlers alone: what is above waits for that one.
+        The climb ends at a thread that moves, RUNNING or HALTING: nothing above that is still. It ends too at a thread
+        that is halted for its own handlers alone: no thread above has asked that one to be still.
         """
         holder = thread.holder
         while (

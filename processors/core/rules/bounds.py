@@ -1,6 +1,6 @@
-"""The payload of an event in bytes: it is what keeps one command from writing without end.
+"""The bounds of a command: how much an event counts against them, and which events begin the count anew.
 
-Only the payload values are counted, because they are what can be large. The rest of an event is some hundred bytes.
+Only the payload values are measured, because they are what can be large. The rest of an event is some hundred bytes.
 """
 
 from collections.abc import Callable, Iterable
@@ -88,3 +88,25 @@ WEIGHS_NOTHING: frozenset[type[Event]] = frozenset(
     }
 )
 """The other events. They carry no payload, or one that comes from a single record and is bounded there."""
+
+TAKE_EVENTS: frozenset[type[Event]] = frozenset(
+    {
+        *(ExternalEventDropped, NodeCompleted, NodeFailed, ThreadFailed),
+        *(Halt, InterruptAccepted, InterruptSuperseded, InterruptDropped, SpawnChild),
+    }
+)
+"""Events that may take an ExternalEvent: claim it for a node; accept, supersede, drop or handle it as an interrupt.
+
+A thread takes each ExternalEvent once, so no command does so without end. The limits count anew at each, and bound the
+work between two (rule bounds-count-anew).
+"""
+
+TAKE_NO_EVENT: frozenset[type[Event]] = frozenset(
+    {
+        *(WfRunStarted, WfRunDeleted, WfRunEnded, ExternalEventPosted, ThreadHalted, HaltReasonResolved, Resume),
+        *(TimerArmed, TimerMatured, ArrivalFailed, TaskAttemptRequested, TaskAttemptEnded, WaitStarted),
+        *(ChildFailureHandled, WorkflowEventThrown, ThreadCompleted, ThreadRetired, ThreadRescued),
+        *(WfRunQuarantined, InputKept, WfRunReleased, SkipAccepted, SkipLapsed, RecordSkipped, Rejected, Ignored),
+    }
+)
+"""The other events."""

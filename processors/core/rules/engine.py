@@ -10,51 +10,20 @@ from typing import Any
 
 from processors.core.records.commands import Command
 from processors.core.records.events import (
-    ArrivalFailed,
     Cause,
-    ChildFailureHandled,
     Event,
-    ExternalEventDropped,
-    ExternalEventPosted,
     Halt,
-    HaltReasonResolved,
     Ignored,
-    InputKept,
-    InterruptAccepted,
-    InterruptDropped,
-    InterruptSuperseded,
     LogEntry,
-    NodeCompleted,
-    NodeFailed,
-    RecordSkipped,
     Rejected,
-    Resume,
-    SkipAccepted,
-    SkipLapsed,
-    SpawnChild,
-    TaskAttemptEnded,
-    TaskAttemptRequested,
-    ThreadCompleted,
-    ThreadFailed,
-    ThreadHalted,
-    ThreadRescued,
-    ThreadRetired,
-    TimerArmed,
-    TimerMatured,
-    WaitStarted,
-    WfRunDeleted,
-    WfRunEnded,
-    WfRunQuarantined,
-    WfRunReleased,
     WfRunStarted,
-    WorkflowEventThrown,
 )
 from processors.core.records.failures import INTERNAL_ERROR, failure_of
 from processors.core.records.model import NO_INCARNATION, TERMINAL, Index, PendingInterrupt, Status, ThreadRun, WfRun
 from processors.core.records.spec import ExitNode
 from processors.core.rules.advance import advance
 from processors.core.rules.agenda import WAKERS, Agenda
-from processors.core.rules.bounds import MEASURES
+from processors.core.rules.bounds import MEASURES, TAKE_EVENTS
 from processors.core.rules.context import Context, Limits, WfSpecLookup
 from processors.core.rules.decide import decide
 from processors.core.rules.evolve import evolve, new_run, replay
@@ -129,28 +98,6 @@ def _may_have_to_stay(run: WfRun, thread: ThreadRun) -> bool:
         return isinstance(run.spec_of(thread).nodes[thread.node.node], ExitNode)
     return thread.has_lost
 
-
-TAKE_EVENTS: frozenset[type[Event]] = frozenset(
-    {
-        *(ExternalEventDropped, NodeCompleted, NodeFailed, ThreadFailed),
-        *(Halt, InterruptAccepted, InterruptSuperseded, InterruptDropped, SpawnChild),
-    }
-)
-"""Events that may take an ExternalEvent: claim it for a node; accept, supersede, drop or handle it as an interrupt.
-
-A thread takes each ExternalEvent once, so no command does so without end. The limits count anew at each, and bound the
-work between two (rule bounds-count-anew).
-"""
-
-TAKE_NO_EVENT: frozenset[type[Event]] = frozenset(
-    {
-        *(WfRunStarted, WfRunDeleted, WfRunEnded, ExternalEventPosted, ThreadHalted, HaltReasonResolved, Resume),
-        *(TimerArmed, TimerMatured, ArrivalFailed, TaskAttemptRequested, TaskAttemptEnded, WaitStarted),
-        *(ChildFailureHandled, WorkflowEventThrown, ThreadCompleted, ThreadRetired, ThreadRescued),
-        *(WfRunQuarantined, InputKept, WfRunReleased, SkipAccepted, SkipLapsed, RecordSkipped, Rejected, Ignored),
-    }
-)
-"""The other events."""
 
 _UNDECIDED = (Rejected, Ignored)
 """Outcomes after which nothing follows."""

@@ -47,9 +47,9 @@ def run_wait_for_threads(run: WfRun, context: Context, thread: ThreadRun, node: 
     - *failed*: it, its handler, or a thread above it below which it can never resume;
     - *open*: anything else.
 
-    ANY and FIRST stop at what decides them: FIRST at the first that is done, ALL and FIRST at the first that failed.
-    Then `_verdict` says what these add up to. If the wait is over, losers are halted and the thread takes an edge. If
-    it failed, so does the node. If it goes on, the thread is parked until one of the open threads ends.
+    FIRST stops at the first that is done, ALL and FIRST stop at the first that failed. Then `_verdict` says what these
+    add up to. If the wait is over, losers are halted and the thread takes an edge. If it failed, so does the node. If
+    it goes on, the thread is parked until one of the open threads ends.
     """
     if thread.node.waits is None:
         scope = ThreadScope(run, thread)
@@ -115,7 +115,8 @@ def _park(
 ) -> None:
     """Have the thread woken when one of those it still waits for ends, or enough of them have.
 
-    When one completes, nothing follows for ALL before the others have completed too. Likewise for ANY when one fails.
+    When one completes, nothing follows for ALL before the others have completed too. When one fails, nothing follows
+    for ANY before the others have failed too.
     """
     run.index.open_waits[thread.number] = still_open
     if node.strategy is WaitStrategy.ALL:
@@ -233,8 +234,8 @@ def _propagated(number: int, failure: Failure) -> Failure:
 def _halt_losers(run: WfRun, thread: ThreadRun, node: WaitForThreadsNode, waits: list[ThreadWait]) -> Iterator[Event]:
     """Halt for good what ANY or FIRST needs no more; what failed meanwhile counts as dealt with.
 
-    A handler is no loser, because the thread it works for goes on only when it has completed. The exception are the
-    handlers that this wait itself has started (rules losers-are-not-needed, handler-is-no-loser).
+    A handler is no loser, because the thread it works for goes on only when the handler has completed. The handlers
+    that this wait itself has started do lose (rules losers-are-not-needed, handler-is-no-loser).
     """
     if node.strategy is WaitStrategy.ALL:
         return
