@@ -1,4 +1,4 @@
-"""A task worker: takes task attempts from a queue, runs a handler for each, reports what came of it.
+"""A task worker: takes task attempts from a queue, runs a handler for each, and reports the result.
 
 `TaskWorker`, `Task` and `BusinessException` are importable from here.
 """

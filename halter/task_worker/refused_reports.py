@@ -1,10 +1,11 @@
-"""Says which reports of a task worker had no effect: one is posted and not waited for, and may be refused or skipped.
+"""Logs the reports of a task worker that had no effect: each is sent without waiting, and may be refused or skipped.
 
-Follows `wf-events` in a thread of its own, of those partitions alone in which reports are undecided, and lets go of a
-partition when it has seen what became of them: reports of one partition are folded in order, so one outcome tells that
-all before it are decided. Of most records it looks at the first ten bytes. Nothing waits for it, and nothing that it
-runs into harms the worker: brokers that come and go are asked again, and without the right to read `wf-events` it says
-so once and ends.
+A thread of its own follows `wf-events`, but only in partitions that have undecided reports. It leaves a partition when
+all its reports are decided; reports of one partition are folded in order, so an outcome shows that all reports before
+are decided too. Of most records it reads only the first ten bytes.
+
+The task worker does not wait for this thread, and no error of it harms the task worker. If brokers come and go, it asks
+them again. Without the right to read `wf-events` it says so once and ends.
 """
 
 import threading
@@ -29,11 +30,11 @@ BATCH: Final = 1_000
 REQUEST_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 1.0
-"""So long its thread may take to end; one that asks a cluster that is away ends with the process."""
+"""Time to wait for the end of the thread. If it waits for an answer of the cluster, it ends with the process."""
 CLOCKS_DIFFER_MS: Final = 10_000
-"""So much two brokers' clocks may differ: the log is read from that long before the first report."""
+"""Largest difference between the clocks of two brokers. The log is read from that long before the first report."""
 UNDECIDED_MAX: Final = 10_000
-"""So many reports of a partition are kept in mind; when nobody folds, the oldest are let go."""
+"""Largest number of undecided reports of a partition. If nobody folds, the oldest are forgotten."""
 UNDECIDED_SECONDS_MAX: Final = 600.0
 FATAL: Final = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -49,16 +50,16 @@ PASSING: Final = SILENCE | {
     KafkaError.NETWORK_EXCEPTION,
     KafkaError.KAFKA_STORAGE_ERROR,
 }
-"""What is answered while brokers come and go."""
+"""Errors that occur while brokers come and go."""
 WITHOUT_EFFECT: Final = frozenset({Rejected.__name__, RecordSkipped.__name__})
 """Events that say that a record changed nothing. Ignored is left out: no report is ever ignored."""
 OUTCOMES: Final = WITHOUT_EFFECT | {TaskAttemptEnded.__name__}
-"""What becomes of a report; each is the first event that it causes."""
+"""The outcomes of a report. Each is the first event that it causes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """A report that Kafka has."""
+    """A report that Kafka has and whose outcome is not known."""
 
     partition: int
     offset: int
@@ -68,21 +69,21 @@ class Undecided:
 
 
 class RefusedReports:
-    """Takes what was reported, and logs what had no effect. Starts its thread at the first report."""
+    """Waits for the outcomes of reports, and logs those that had no effect. Starts its thread at the first report."""
 
     def __init__(self, settings: Settings, codec: Codec, topic: str, group: str, log: Any) -> None:
-        """`topic`: wf-events as the cluster names it."""
+        """`topic` is the name of wf-events on the cluster."""
         self._settings, self._codec, self._topic, self._group, self._log = settings, codec, topic, group, log
         self._new: deque[Undecided] = deque(maxlen=UNDECIDED_MAX)
         self._undecided: dict[int, deque[Undecided]] = {}
-        """Partition -> reports, in order."""
+        """Reports of each partition, in order."""
         self._unread: dict[int, int] = {}
-        """Partition that is to be read -> time from which on."""
+        """The time from which on to read, for each partition that is not read yet."""
         self._wake, self._closed = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     def expect(self, report: Message, request: TaskRequest) -> None:
-        """A report was delivered. Costs its worker nothing more than this."""
+        """Note a report that was delivered. The thread does the rest."""
         partition, offset = report.partition(), report.offset()
         if self._closed.is_set() or partition is None or offset is None:
             return
@@ -93,7 +94,7 @@ class RefusedReports:
             self._thread.start()
 
     def close(self) -> None:
-        """Look no further."""
+        """End the thread."""
         self._closed.set()
         self._wake.set()
         if self._thread is not None:
@@ -104,7 +105,7 @@ class RefusedReports:
         try:
             consumer = Consumer(self._settings.consumer(group_id=self._group, fetch_wait_max_ms=500))
             while not self._closed.is_set():
-                self._turn(consumer)
+                self._follow(consumer)
         except (KafkaException, HalterError) as error:
             self._log.warning("refused_reports_not_seen", topic=self._topic, reason=str(error))
         finally:
@@ -113,8 +114,8 @@ class RefusedReports:
             if consumer is not None:
                 consumer.close()
 
-    def _turn(self, consumer: Consumer) -> None:
-        self._keep_in_mind()
+    def _follow(self, consumer: Consumer) -> None:
+        self._remember()
         if not self._undecided:
             self._wake.wait()
             self._wake.clear()
@@ -125,14 +126,14 @@ class RefusedReports:
         for message in consumer.consume(BATCH, POLL_SECONDS):
             error = message.error()
             if error is None:
-                with suppress(CodecError):  # what a later release writes is not ours to judge
+                with suppress(CodecError):  # a record of a later release
                     self._take(message)
             elif error.code() in FATAL or error.fatal():
                 raise KafkaException(error)
-        self._let_go(consumer)
+        self._leave_decided(consumer)
 
-    def _keep_in_mind(self) -> None:
-        """Note what was reported meanwhile."""
+    def _remember(self) -> None:
+        """Take over the reports that were delivered meanwhile."""
         while self._new:
             report = self._new.popleft()
             if report.partition not in self._undecided:
@@ -141,7 +142,7 @@ class RefusedReports:
             self._undecided[report.partition].append(report)
 
     def _begins(self, consumer: Consumer) -> bool:
-        """Read the partitions in which something is undecided; return whether Kafka has said from where on."""
+        """Begin to read partitions that are not read yet. Return False if Kafka has not said from where on."""
         try:
             consumer.incremental_assign(self._starts(consumer))
         except KafkaException as exception:
@@ -152,8 +153,8 @@ class RefusedReports:
         return True
 
     def _starts(self, consumer: Consumer) -> list[TopicPartition]:
-        """From where on partitions are to be read. Raises KafkaException."""
-        # Asked first: where no record is as late, those that come after this answer are read, none of them passed over.
+        """The offsets from which on to read partitions. Raises KafkaException."""
+        # Ask for the ends first: if no record is late enough yet, all that come after this answer must be read.
         ends = {
             partition: consumer.get_watermark_offsets(
                 TopicPartition(self._topic, partition), REQUEST_SECONDS, cached=False
@@ -197,8 +198,8 @@ class RefusedReports:
             case RecordSkipped():
                 self._log.warning("report_skipped", **whose, operator=event.operator, reason=event.reason)
 
-    def _let_go(self, consumer: Consumer) -> None:
-        """Read no partition in which nothing is undecided, or nothing that was posted lately."""
+    def _leave_decided(self, consumer: Consumer) -> None:
+        """Leave the partitions that have no undecided reports, or only old ones."""
         long_ago = time.monotonic() - UNDECIDED_SECONDS_MAX
         over = [
             partition for partition, reports in self._undecided.items() if not reports or reports[-1].since < long_ago

@@ -1,4 +1,4 @@
-"""A task worker: takes task attempts from a queue, runs a handler for each, reports what came of it.
+"""A task worker: takes task attempts from a queue, runs a handler for each, and reports the result.
 
     def charge(task: Task) -> Value:
         if task.input["amount"] > 500:
@@ -8,14 +8,14 @@
     with Client(settings) as client, TaskWorker(client, {"charge": charge}) as worker:
         worker.run()
 
-An attempt may be handed out twice (a worker that dies, a group that is rebalanced): handlers are to be idempotent, and
-the engine refuses a second report of the same attempt. Attempts past their deadline are skipped: the engine has timed
-them out, or is about to.
+An attempt may be handed out twice, when a task worker dies or its group is rebalanced. Handlers must therefore be
+idempotent; the engine refuses a second report of the same attempt. Attempts past their deadline are not run: the engine
+has timed them out, or is about to.
 
-Requests are taken one by one, and each report is sent as its handler returns: what a slow handler has finished does not
-wait for what is behind it, and the group hears from us between two tasks. Only a handler that takes longer than
-`max.poll.interval.ms` (5 minutes, unless set) loses its partitions to another worker. Offsets follow in groups: an
-offset is committed after Kafka has the reports of all before it.
+Requests are taken one by one, and each report is sent when its handler returns. So a result does not wait for the
+handlers behind it, and the group hears from the task worker between two tasks. Only a handler that takes longer than
+`max.poll.interval.ms` (5 minutes, unless set) loses its partitions to another task worker. Offsets are committed for
+many requests at once, after Kafka has the reports of all of them.
 """
 
 import time
@@ -39,10 +39,10 @@ from processors.core.records.names import NAME_LENGTH_MAX, check_exception_name,
 from processors.core.records.values import TellableProblem, Value, check_text
 
 POLL_SECONDS: Final = 0.1
-UNSETTLED_MAX: Final = 500
-"""So many requests may be done and their offsets not committed; whoever takes over after a death does them again."""
-SETTLE_SECONDS: Final = 0.5
-"""And for so long, where handlers are slow."""
+UNCOMMITTED_MAX: Final = 500
+"""Largest number of requests that are done and not committed. After a death another task worker does them again."""
+COMMIT_SECONDS: Final = 0.5
+"""Longest time between two commits, apart from the time that a handler takes."""
 MESSAGE_LENGTH_MAX: Final = 2_000
 FRAMES_MAX: Final = 50
 TRACEBACK_LENGTH_MAX: Final = 20_000
@@ -51,14 +51,14 @@ NEEDED: Final = frozenset({TaskRequest.__name__, ReportTaskRun.__name__})
 
 
 class BadExceptionName(HalterError, ValueError):
-    """No business exception may have this name. Whoever wrote the handler chooses another."""
+    """A business exception cannot have this name. Whoever wrote the handler chooses another."""
 
 
 class BusinessException(Exception):
-    """Raised by a handler for what is no fault of the machinery: the task ends in EXCEPTION, under this name.
+    """Raised by a handler when the business says no: the task ends in EXCEPTION with this name, and is not retried.
 
-    The WfSpec says what is to happen then; it is not retried. A name has up to 128 letters, digits, `-` and `_`, and is
-    not one of the engine's, such as TIMEOUT: BadExceptionName is raised for others, which fails the attempt.
+    The WfSpec says what happens then. A name has up to 128 letters, digits, `-` and `_`, and is none of the engine's,
+    such as TIMEOUT. For other names BadExceptionName is raised, which fails the attempt.
     """
 
     def __init__(self, name: str, message: str = "", content: Value = None) -> None:
@@ -76,19 +76,19 @@ def _check_exception_name(name: object) -> None:
 
 
 class WorkerNotStarted(HalterError):
-    """A task worker has no handlers, or what it was given are none. Whoever wrote it gives it some."""
+    """A task worker was given no handlers, or things that are no handlers. Whoever wrote it gives it handlers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a handler gets: one attempt of one task."""
+    """One attempt of one task, as a handler gets it."""
 
     input: Mapping[str, Value]
     request: TaskRequest
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt of this visit of the node, and for nothing else."""
+        """A key that is the same for every attempt of this visit of the node, and different for everything else."""
         it = self.request
         return f"{it.wf_run_id}/{it.incarnation}/{it.thread}/{it.position}"
 
@@ -97,7 +97,7 @@ Handler = Callable[[Task], Value]
 
 
 def _check_handlers(handlers: object) -> None:
-    """Raises WorkerNotStarted for what cannot be the handlers of a task worker."""
+    """Raise WorkerNotStarted for things that cannot be the handlers of a task worker."""
     if not isinstance(handlers, Mapping):
         raise WorkerNotStarted(
             f"expected handlers as a mapping of a TaskDef's name to what is called, found {_kind(handlers)}"
@@ -121,7 +121,7 @@ def _kind(thing: object) -> str:
 
 
 def report_of(request: TaskRequest, **result: Any) -> ReportTaskRun:
-    """The report of an attempt: it repeats the identity of the request."""
+    """The report of an attempt, which repeats the identity of the request."""
     return ReportTaskRun(
         wf_run_id=request.wf_run_id,
         incarnation=request.incarnation,
@@ -133,7 +133,7 @@ def report_of(request: TaskRequest, **result: Any) -> ReportTaskRun:
 
 
 def named(request: TaskRequest) -> dict[str, Any]:
-    """What a line of the log says of the attempt that it is about."""
+    """The fields that name an attempt in a line of our log."""
     return {
         "task_def": request.task_def,
         "wf_run_id": request.wf_run_id,
@@ -143,7 +143,7 @@ def named(request: TaskRequest) -> dict[str, Any]:
 
 
 def text_of(exception: Exception) -> str:
-    """Name and text of what somebody has raised, whose class may have no text to give."""
+    """The class and the text of an exception. Only the class, if making the text raises as well."""
     try:
         return f"{type(exception).__name__}: {exception}"
     except Exception:  # noqa: BLE001  as above
@@ -151,19 +151,19 @@ def text_of(exception: Exception) -> str:
 
 
 def traceback_of(exception: Exception) -> str:
-    """Where an exception comes from, as text of a bounded size.
+    """The traceback of an exception, as text of a bounded size.
 
-    Made here and not by the log: its own tracebacks show the values of variables, masked ones too, and take minutes
-    over a long message.
+    It is made here, because the tracebacks of the logging library show the values of variables, also of masked ones,
+    and take minutes for a long message.
     """
     lines = traceback.TracebackException.from_exception(exception, limit=-FRAMES_MAX).format()
     return "".join(lines)[:TRACEBACK_LENGTH_MAX].rstrip()
 
 
 class TaskWorker:
-    """Runs the tasks of one queue for which it has handlers, one after the other; several share the queue.
+    """Runs the tasks of one queue for which it has handlers, one after the other. Several task workers share a queue.
 
-    Requests for other tasks are left alone: another group's workers may have handlers for them.
+    It passes over requests for other tasks: task workers of another group may have handlers for them.
     """
 
     def __init__(
@@ -177,17 +177,17 @@ class TaskWorker:
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`group`: workers with the same handlers share one; needed where two kinds of workers share a queue.
+        """Task workers with the same handlers share a `group`. Name one if others with other handlers use the queue.
 
-        `follow_reports`: read on `wf-events` what becomes of reports, and log which are refused.
+        With `follow_reports`, the task worker reads on `wf-events` what becomes of its reports, and logs refused ones.
         """
         _check_handlers(handlers)
         self._client, self._handlers, self._clock_ms, self._monotonic = client, dict(handlers), clock_ms, monotonic
         self._reports: list[tuple[TaskRequest, Sending] | None] = []
-        """Of requests whose offsets are not committed; None where nothing is to be reported."""
+        """Requests and reports whose offsets are not committed. None stands for a request without a report."""
         self._done: dict[tuple[str, int], int] = {}
-        """(topic, partition) -> the offset behind the last of them."""
-        self._settle_at = 0.0
+        """The offset after the last of them, for each topic and partition."""
+        self._commit_at = 0.0
         self._topic = client.topics.task_queue(queue)
         self._group = client.topics.task_group if group is None else f"{client.topics.task_group}-{group}"
         self._stopped = False
@@ -200,36 +200,39 @@ class TaskWorker:
         self._consumer = Consumer(
             client.settings.consumer(
                 group_id=self._group,
-                # The first worker of a group begins at the oldest request: none is older than its deadline for long.
+                # A new group begins at the oldest request. Requests past their deadline are passed over.
                 auto_offset_reset="earliest",
                 fetch_wait_max_ms=50,
             )
         )
 
     def run(self) -> None:
-        """Take and run tasks until `stop`. Raises KafkaUnavailable if the cluster refuses us, TopicMissing or
-        PartitionsDiffer if its topics are not as we believe."""
+        """Take and run tasks until `stop`.
+
+        Raises KafkaUnavailable if the cluster refuses us, TopicMissing or PartitionsDiffer if its topics are not as we
+        believe.
+        """
         with self._client.settings.explaining(f"taking tasks from '{self._topic}'", self._consumer):
             for topic in (self._topic, self._client.topics.task_reports):
                 self._client.reader.expect(topic)
-            # A report that cannot be written would be a task done in vain.
+            # If the report cannot be written, the task is done in vain.
             until_prepared(self._client.codec, self._log, NEEDED, lambda: self._stopped)
             self._consumer.subscribe([self._topic], on_revoke=self._revoked)
             while not self._stopped:
-                self._turn()
-            self._settle()
+                self._take_next()
+            self._commit_reported()
 
     def stop(self) -> None:
-        """Let `run` return after what it is doing; safe from a signal handler or another thread."""
+        """Let `run` return after the present task. Signal handlers and other threads may call it."""
         self._stopped = True
 
-    def _turn(self) -> None:
-        """One request, if there is one; and what was done before is settled, if it is time."""
+    def _take_next(self) -> None:
+        """Take a request if there is one, and commit what was done before if it is time."""
         message = self._consumer.poll(POLL_SECONDS)
         if message is not None:
             self._take(message)
-        if message is None or len(self._reports) >= UNSETTLED_MAX or self._monotonic() >= self._settle_at:
-            self._settle()
+        if message is None or len(self._reports) >= UNCOMMITTED_MAX or self._monotonic() >= self._commit_at:
+            self._commit_reported()
 
     def _take(self, message: Message) -> None:
         error = message.error()
@@ -240,7 +243,7 @@ class TaskWorker:
         value, codec = message.value() or b"", self._client.codec
         record = until_answered(lambda: codec.decode(value), self._log, lambda: self._stopped)
         if record is None:
-            return  # told to stop: it stays in the queue
+            return  # told to stop: the request stays in the queue
         request = self._request(record)
         if request is None:
             self._reports.append(None)
@@ -253,8 +256,8 @@ class TaskWorker:
         assert offset is not None
         self._done[topic, partition] = offset + 1
 
-    def _settle(self) -> None:
-        """Have all reports delivered, then commit."""
+    def _commit_reported(self) -> None:
+        """Wait until Kafka has all reports, and then commit their offsets."""
         if self._done:
             reported = [it for it in self._reports if it is not None]
             self._client.until_delivered(sending for _, sending in reported)
@@ -265,12 +268,12 @@ class TaskWorker:
             for request, sending in reported:
                 if self._refused is not None and sending.message is not None:
                     self._refused.expect(sending.message, request)
-        self._settle_at = self._monotonic() + SETTLE_SECONDS
+        self._commit_at = self._monotonic() + COMMIT_SECONDS
 
     def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
-        """Whoever gets our partitions shall not do again what we have done."""
+        """Commit before another task worker gets our partitions, so that it does not run the same requests again."""
         try:
-            self._settle()
+            self._commit_reported()
         except (HalterError, KafkaException) as error:
             self._log.warning("offsets_not_committed", reason=str(error))
 
@@ -278,11 +281,11 @@ class TaskWorker:
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as exception:
-            # The group moved on: its new owner gets these again, and the engine refuses their second reports.
+            # Others have our partitions now. They run these requests again, and the engine refuses the second reports.
             self._log.warning("offsets_not_committed", reason=str(exception.args[0]))
 
     def _request(self, request: Record) -> TaskRequest | None:
-        """What is to be done; None for what is others' or too late."""
+        """The request in a record; None if it is for others or past its deadline."""
         if not isinstance(request, TaskRequest) or request.task_def not in self._handlers:
             return None
         if request.deadline_ms <= self._clock_ms():
@@ -291,24 +294,24 @@ class TaskWorker:
         return request
 
     def _attempt(self, request: TaskRequest) -> tuple[ReportTaskRun, bytes]:
-        """Run the handler; the report of it, and its bytes."""
+        """Run the handler of a request. Returns the report and its bytes."""
         result: dict[str, Any]
         try:
             output = self._handlers[request.task_def](Task(request.input, request))
             result = {"status": TaskStatus.SUCCESS, "output": output}
-        except Exception as exception:  # noqa: BLE001  whatever a handler raises is the attempt's failure, not ours
+        except Exception as exception:  # noqa: BLE001  all that a handler raises fails the attempt, and not the worker
             result = self._raised(request, exception)
         try:
             if result["status"] is TaskStatus.EXCEPTION:
-                _check_exception_name(result["failure_name"])  # a class of its own may have set it since
+                _check_exception_name(result["failure_name"])  # a subclass may have set it since
             return self._checked(report_of(request, **result))
-        except (HalterError, TypeError) as error:  # TypeError: where the core is compiled, its classes check as well
+        except (HalterError, TypeError) as error:  # TypeError: from the classes of a compiled core
             self._log.warning("result_unfit", **named(request), error=str(error))
             message = f"its result cannot be reported: {error}"[:MESSAGE_LENGTH_MAX]
             return self._checked(report_of(request, status=TaskStatus.FAILED, message=message))
 
     def _raised(self, request: TaskRequest, exception: Exception) -> dict[str, Any]:
-        """What is to be reported of what a handler has raised."""
+        """The fields of the report about an exception of a handler."""
         if isinstance(exception, BusinessException):
             try:
                 return {
@@ -317,10 +320,10 @@ class TaskWorker:
                     "message": exception.message,
                     "content": exception.content,
                 }
-            except Exception as incomplete:  # noqa: BLE001  a class of its own that has not called ours
+            except Exception as incomplete:  # noqa: BLE001  a subclass that has not called our __init__
                 exception = incomplete
         text = text_of(exception)
-        # Whoever wrote the handler looks here for the line at fault: the report has the sentence alone.
+        # The log has the line at fault, for whoever wrote the handler. The report has only the sentence.
         self._log.warning("attempt_failed", **named(request), error=text, stack=traceback_of(exception))
         return {"status": TaskStatus.FAILED, "message": text[:MESSAGE_LENGTH_MAX]}
 

@@ -15,7 +15,7 @@ from halter.client import NotDelivered, Sending, registry
 from halter.client.arguments import Arguments
 from halter.task_worker import worker as task_worker
 from halter.task_worker.worker import (
-    UNSETTLED_MAX,
+    UNCOMMITTED_MAX,
     BadExceptionName,
     BusinessException,
     Task,
@@ -141,14 +141,14 @@ class World:
         handlers = {"t": handle or self.handle}
         clocks: dict[str, Any] = {"clock_ms": lambda: self.now_ms, "monotonic": lambda: self.now_ms / 1000}
         with TaskWorker(self, handlers, **clocks) as self.worker:  # type: ignore[arg-type]
-            turn = self.worker._turn
+            take = self.worker._take_next
 
-            def turns() -> None:
-                turn()
+            def take_all() -> None:
+                take()
                 if self.next == self.left and not self.in_flight:
                     self.worker.stop()  # type: ignore[union-attr]
 
-            monkeypatch.setattr(self.worker, "_turn", turns)
+            monkeypatch.setattr(self.worker, "_take_next", take_all)
             self.worker.run()
         return self
 
@@ -170,10 +170,10 @@ def test_offsets_of_slow_tasks_follow_each_report(monkeypatch: pytest.MonkeyPatc
 
 
 def test_reports_of_quick_tasks_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(2 * UNSETTLED_MAX + 1).run(monkeypatch)
+    world = World(2 * UNCOMMITTED_MAX + 1).run(monkeypatch)
     commits = [did for did in world.done if did.startswith("commit")]
     # The first is alone: nobody knows yet how quick the handlers are.
-    assert commits == ["commit 1", f"commit {UNSETTLED_MAX + 1}", f"commit {2 * UNSETTLED_MAX + 1}"]
+    assert commits == ["commit 1", f"commit {UNCOMMITTED_MAX + 1}", f"commit {2 * UNCOMMITTED_MAX + 1}"]
 
 
 def test_a_worker_that_is_told_to_stop_begins_no_other_task(monkeypatch: pytest.MonkeyPatch) -> None:
