@@ -134,14 +134,17 @@ def load_settings(
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Turn KafkaSilent into a KafkaNotThere that says how to wait longer. Ctrl-C ends the process meanwhile."""
+    """Turn KafkaSilent into a KafkaNotThere that says what to do. Ctrl-C ends the process meanwhile."""
     from processors.kafka.errors import KafkaSilent
 
     with ends_at_once():
         try:
             yield
         except KafkaSilent as silent:
-            raise KafkaNotThere(f"{silent} (--connect-timeout SECONDS waits longer)") from silent
+            raise KafkaNotThere(
+                f"{silent}; start it (`halter broker`), name another with --bootstrap, or wait longer with "
+                "--connect-timeout SECONDS"
+            ) from silent
 
 
 def reach(settings: "Settings", seconds: float) -> None:
