@@ -1,6 +1,6 @@
-"""What people touch: client, worker, history, command line and the embedded broker.
+"""The tools around the engine: client, task worker, histories, command line and the embedded broker.
 
-May import `processors`; nothing in `processors` imports this.
+May import `processors`. Nothing in `processors` imports `halter`.
 """
 
 import sys
@@ -12,7 +12,7 @@ DISTRIBUTION = "halter-kafka"
 try:
     expect_our_own()
 except NameTaken as taken:
-    # While Python looks for what `python -m halter` names: whoever types a command gets a sentence, no stack.
+    # `python -m halter` imports this first. Whoever types a command gets a sentence, and no traceback.
     if sys.argv[:1] == ["-m"]:
         sys.exit(f"halter: {taken}")
     raise

@@ -77,7 +77,7 @@ class Client:
         """Raises InvalidArgument if `settings` is something else."""
         if not isinstance(settings, Settings):
             raise InvalidArgument(
-                "Client: expected Settings (processors.kafka.settings.Settings.load(…)), found "
+                "Client: expected Settings (halter.client.Settings.load(…)), found "
                 f"{'None' if settings is None else type(settings).__name__}"
             )
         self.settings = settings

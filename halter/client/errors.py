@@ -1,4 +1,4 @@
-"""What the client raises. Each error says in its sentence what was expected and found, and here who should act."""
+"""All errors of the client. The message of each says what was expected and found; its docstring says who acts."""
 
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
@@ -69,14 +69,14 @@ class CommandRejected(HalterError):
 
 
 class CommandSkipped(HalterError):
-    """An operator skipped a record, so that nobody decides it. Send it again once what broke on it is mended."""
+    """An operator skipped a record, so that it is not decided. Send it again once the error that it caused is fixed."""
 
     def __init__(self, record: str, entry: LogEntry, skipped: RecordSkipped) -> None:
         by = f" by {skipped.operator}" if skipped.operator else ""
         why = f" ({skipped.reason})" if skipped.reason else ""
         super().__init__(
-            f"{record} was skipped{by}{why} and has no effect: it is on dead-letters; once what broke on it is mended, "
-            "send it again"
+            f"{record} was skipped{by}{why} and has no effect. It is on dead-letters: send it again once the error "
+            "that it caused is fixed"
         )
         self.entry = entry
 
@@ -110,7 +110,7 @@ class DeadLettered(HalterError):
 
 
 class NoOutcome(HalterError):
-    """Kafka has the record, and nobody has decided it yet. It will be decided: look whether a worker runs."""
+    """Kafka has the record, and no worker has decided it yet. It will be decided: check that a worker runs."""
 
 
 class NotEnded(HalterError):

@@ -55,7 +55,7 @@ def expect_folded(
         position = folded(reader, topics, codec, partition).get(topic, 0)
     except (KafkaException, HalterError) as error:
         raise NoOutcome(
-            f"{what}, and how far the workers are cannot be read ({error}): is a worker running? (`halter worker` "
+            f"{what}, and the position of the workers cannot be read ({error}): is a worker running? (`halter worker` "
             f"starts one). {comes}"
         ) from error
     if position <= offset:

@@ -1,4 +1,4 @@
-"""What became of a record: follows the log from where it ended before the record was sent.
+"""Waits for what became of a record: follows the log from where it ended before the record was sent.
 
 Every event names its cause: the record that made it happen. The outcome of a command is the entries of `wf-events` that
 name its record; the outcome of a definition command is one record of `definition-events`. If neither topic has it,
@@ -152,7 +152,7 @@ class Outcomes:
         caused: list[LogEntry] = []
         for entry in self._entries(posted, timeout_s):
             if entry is None:
-                # What a record caused is one transaction, and that is visible as a whole.
+                # The events of a record are written in one transaction, which becomes visible as a whole.
                 if caused:
                     break
             elif isinstance(entry.event, SkipLapsed):
@@ -207,12 +207,12 @@ class Outcomes:
         if len(outcome.entries) == 2:
             return outcome.entries
         raise NoOutcome(
-            f"{skipped} is to be skipped, and its partition "
-            f"has not come to it within {timeout_s:g} s: look in the worker's log what else it waits for"
+            f"{skipped} is to be skipped, and its partition has not reached it within {timeout_s:g} s: the worker's "
+            "log says what it waits for"
         )
 
     def _skip_seen(self, posted: PostedSkip, timeout_s: float) -> SkipOutcome:
-        """What the log says of a skip: all that it ever will, or what is there when the time is over.
+        """Gather the outcome of a skip from the log until it is complete, or until the time is over.
 
         Raises CommandRejected, CommandSkipped and NotSkipped.
         """
@@ -264,7 +264,10 @@ class Outcomes:
         return late
 
     def _accepted(self, message: Message, offset: int) -> DefinitionAccepted | None:
-        """What a record of definition-events says of the command at an offset. Raises DefinitionRefused."""
+        """The acceptance in a record of definition-events, if it is about the command at an offset.
+
+        Raises DefinitionRefused.
+        """
         outcome = self._codec.decode(message.value() or b"")
         assert isinstance(outcome, DefinitionAccepted | DefinitionRejected)
         if (outcome.cause.topic, outcome.cause.offset) != (DEFINITION_COMMANDS, offset):
@@ -292,12 +295,13 @@ class Outcomes:
         waited_s: float,
         comes: str | None = None,
     ) -> list[Found]:
-        """The outcome of a record for which somebody waited in vain, if it was folded in the last moment.
+        """Look for the outcome of a record once more when the time is over: it may have been folded in the last moment.
 
-        `comes`: what will become of it otherwise, where that is more than a decision. Raises NoOutcome or DeadLettered.
+        `comes` is a sentence about what will become of it, if that is more than a decision. Raises NoOutcome or
+        DeadLettered.
         """
         expect_folded(self._reader, self._topics, self._codec, address, waited_s, comes)
-        # Partitions of one transaction do not become visible at the same moment.
+        # A transaction does not become visible in all its partitions at the same moment.
         deadline = time.monotonic() + VISIBLE_SECONDS
         while True:
             is_last = time.monotonic() > deadline
@@ -308,14 +312,14 @@ class Outcomes:
             if is_last:
                 topic, partition, offset = address
                 raise NoOutcome(
-                    f"{topic}[{partition}]@{offset} is folded, and neither wf-events nor dead-letters has what became "
-                    "of it: was the topic emptied?"
+                    f"{topic}[{partition}]@{offset} is folded, and neither wf-events nor dead-letters has its outcome: "
+                    "was the topic emptied?"
                 )
 
     def _entries(self, posted: Posted, timeout_s: float) -> Iterator[LogEntry | None]:
         """The entries of the log that may be about a record; None each time that there are no more for the moment.
 
-        A record that was skipped because nobody could read it is known by its partition alone.
+        Entries about a record that was skipped because it could not be read have the key of its partition.
         """
         keys = posted.wf_run_id.encode(), partition_key(posted.partition).encode()
         for message in self._messages(posted, timeout_s):

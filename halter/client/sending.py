@@ -25,7 +25,7 @@ BY_KEY: Final = -1
 
 @dataclass(slots=True)
 class Sending:
-    """A record on its way; `Client.until_delivered` waits for its arrival."""
+    """A record on its way to Kafka. `Client.until_delivered` waits for its arrival."""
 
     topic: str
     what: str
@@ -65,7 +65,7 @@ class Sender:
         if offset is None:
             raise PlaceUnknown(
                 f"{sending.what} is on '{sending.topic}', partition {found}, but Kafka has not said at which offset: "
-                "what becomes of it will be on the log, and cannot be waited for"
+                "its outcome will be on the log, and cannot be waited for"
             )
         return found, offset
 

@@ -48,7 +48,7 @@ def time_to_skip(
         raise CannotSkip(f"{record} is folded already: the next offset to fold is {following}")
     if offset < begin:
         raise CannotSkip(
-            f"there is no record {record} any more: the first that is left has offset {begin} or a later one"
+            f"there is no record {record} any more: the first one that is left has offset {begin} or a later one"
         )
     found = _first(reader, name, partition, offset if topic == OPERATOR_COMMANDS else following)
     stands_at = None if found is None else found.offset()
@@ -56,12 +56,11 @@ def time_to_skip(
         return found.timestamp()[1]
     if stands_at is not None and stands_at < offset:
         raise CannotSkip(
-            f"{topic}[{partition}] does not stand at offset {offset}: it stands at {stands_at}, which comes before"
+            f"{topic}[{partition}] does not stand at offset {offset}: it stands at {stands_at}, which comes first"
         )
     there = f"{topic}[{partition}] stands at {stands_at}" if stands_at is not None else "no record comes after it yet"
     raise CannotSkip(
-        f"there is no record {record}: a mark of a transaction has that offset, or a record of one that was aborted; "
-        f"{there}"
+        f"there is no record {record}: that offset has the end of a transaction, or a record of an aborted one; {there}"
     )
 
 

@@ -52,7 +52,7 @@ class Problem:
 
     @property
     def location(self) -> str:
-        """Where it is, as `file:line:column`."""
+        """File, line and column, as `file:line:column`."""
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 

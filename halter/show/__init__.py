@@ -1,4 +1,4 @@
-"""What people read: histories, WfRuns, waits and WfSpecs as text or as plain data, with masked values taken out.
+"""Shows histories, WfRuns, waits and WfSpecs as text or as plain data, with masked values taken out.
 
-Reads nothing from Kafka itself: it is given what `halter.client` has read.
+Reads nothing from Kafka itself: `halter.client` does.
 """

@@ -141,7 +141,7 @@ def _thread(run: WfRun, thread: ThreadRun, now_ms: int) -> Iterator[Line]:
 
 
 def data_with_waits(run: WfRun) -> dict[str, Any]:
-    """What `data` returns, and for each ThreadRun what it waits for."""
+    """The data of a WfRun, and what each ThreadRun waits for."""
     told = data(run)
     for number, thread in run.threads.items():
         told["threads"][str(number)]["waits_for"] = [wait_data(wait) for wait in waits_of(run, thread)]

@@ -51,7 +51,7 @@ class ApplyFailed(HalterError):
 
 
 class Action(StrEnum):
-    """What `apply` would do to a topic."""
+    """The ways in which `apply` treats a topic."""
 
     CREATE = "create"
     ALTER = "alter"
@@ -314,7 +314,7 @@ def wait_until_visible(changes: Iterable[Change], admin: AdminClient) -> None:
         if missing and time.monotonic() > deadline:
             raise ApplyFailed(
                 f"done, but not visible after {VISIBLE_SECONDS:.0f} s: {', '.join(missing)}. "
-                "Look at the brokers, then plan again"
+                "Check the brokers, then plan again"
             )
         if missing:
             time.sleep(LOOK_AGAIN_SECONDS)

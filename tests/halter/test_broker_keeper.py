@@ -19,7 +19,7 @@ POLICY = RestartPolicy(first_wait=1.0, wait_max=15.0, steady=10.0, deaths_max=5)
 
 
 class Brokers:
-    """What the keeper asks of a Kafka."""
+    """A Kafka, as far as the keeper uses it."""
 
     def __init__(self, brokers: int) -> None:
         self.brokers = brokers
@@ -165,7 +165,7 @@ LOG = """\
 
 
 def failure_after(tmp_path: Path, script: str, log: str) -> list[str]:
-    """What is told of a broker whose process ended so, by line."""
+    """The lines about a broker whose process ended so."""
     node = Node(BrokerPorts(0, (1,), (2,)), tmp_path, [])
     (tmp_path / "broker-0.log").write_text(log)
     node._process = subprocess.Popen(["sh", "-c", script])

@@ -1,4 +1,4 @@
-"""Whatever somebody gives to the client: it is refused at once with a sentence, or the engine takes the very bytes."""
+"""The client refuses an argument at once with a sentence, or the engine takes its bytes, whatever the argument is."""
 
 import json
 import os
@@ -84,7 +84,7 @@ anything = st.one_of(
 
 
 def dead_letters(sent: Sent) -> list[str]:
-    """What an engine of one partition makes of a record."""
+    """The headers of the dead letters that an engine of one partition makes of a record."""
     rig = ShardRig()
     rig.awaits_definitions = False
     before = len(rig.outputs)
@@ -93,7 +93,7 @@ def dead_letters(sent: Sent) -> list[str]:
 
 
 def made(kind: type, arguments: dict[str, Any]) -> Any:
-    """A command with whatever is in it, also where its class would check."""
+    """A command with any arguments, made without the checks of its class."""
     command = kind.__new__(kind)
     for field in fields(kind):
         setattr(command, field.name, arguments[field.name])
@@ -102,7 +102,7 @@ def made(kind: type, arguments: dict[str, Any]) -> Any:
 
 @st.composite
 def any_commands(draw: st.DrawFn) -> Any:
-    """Mostly right, so that each field is the only one that is wrong often enough."""
+    """Commands with at most two wrong fields, so that each field is often the only wrong one."""
     kind = draw(st.sampled_from(COMMANDS))
     right = draw(records(kind.__name__))
     wrong = draw(st.sets(st.sampled_from([field.name for field in fields(kind)]), max_size=2))
@@ -128,7 +128,7 @@ def test_any_command_with_any_arguments_is_refused_at_once_or_is_no_dead_letter(
 
 
 def as_json(value: Any) -> str:
-    """A text that tells 1, 1.0 and True apart, and a list from no tuple."""
+    """A text that differs for 1, 1.0 and True, and is the same for a list and a tuple."""
     return json.dumps(value, default=repr, sort_keys=True)
 
 
@@ -279,7 +279,7 @@ def test_a_client_is_made_of_settings(found: Any) -> None:
     with pytest.raises(InvalidArgument) as refused:
         Client(found)
     assert str(refused.value) == (
-        f"Client: expected Settings (processors.kafka.settings.Settings.load(…)), found "
+        f"Client: expected Settings (halter.client.Settings.load(…)), found "
         f"{'None' if found is None else type(found).__name__}"
     )
 

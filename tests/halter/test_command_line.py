@@ -1,4 +1,4 @@
-"""What the command line says of how it is used, with nothing running."""
+"""The command line explains how it is used, with nothing running."""
 
 import io
 import json

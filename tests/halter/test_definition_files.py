@@ -1,4 +1,4 @@
-"""Files of definitions: `halter spec check` says what `halter spec put` would be refused for."""
+"""`halter spec check` names the problems for which `halter spec put` would be refused."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rules of what people see of a WfRun: its history, its state, with masked values left out."""
+"""People see the history and the state of a WfRun, with masked values left out."""
 
 import json
 from dataclasses import replace
@@ -64,7 +64,7 @@ class CartRig(ShardRig):
         return self.turn(ExternalEvent("c1", name, event_id, content))
 
     def to_its_end(self) -> None:
-        """Checkout, charge, done."""
+        """Check out, charge the card, and end."""
         self.post("slot-chosen", "s1", "tomorrow")
         request = next(it for it in self.post("checkout", "k1") if isinstance(it, TaskRequest))
         identity = (request.wf_run_id, request.incarnation, request.thread, request.position, request.attempt)
@@ -180,7 +180,7 @@ def test_every_event_can_be_told_to_programs_as_json(rig: CartRig) -> None:
 
 
 def everything_shown(rig: CartRig) -> str:
-    """All that tools print of the WfRun, redacted."""
+    """Everything that tools print of the WfRun, redacted."""
     redactor = Redactor(rig.view)
     entries = redactor.entries(rig.written)
     state = redactor.run(rig.history.final_state())
@@ -254,7 +254,7 @@ def test_where_the_wf_spec_is_not_known_all_values_are_left_out(rig: CartRig) ->
 
 
 def told(rig: CartRig) -> str:
-    """What `show` prints of it, a minute after its start."""
+    """The text of `halter show`, a minute after the start."""
     run = wf_run_text.understood(rig.history.state(), rig.view)
     return "\n".join(wf_run_text.text(run, now_ms=rig.now_ms + 60_000))
 

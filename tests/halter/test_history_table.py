@@ -1,4 +1,4 @@
-"""What `halter history` prints: a table that fits a terminal, or a whole line for each event where nobody looks."""
+"""`halter history` prints a table that fits a terminal, or else one whole line for each event."""
 
 import io
 import json
@@ -49,14 +49,14 @@ def table(client: RigClient, width: int, wf_run_id: str = "c1") -> list[str]:
 
 
 def cells(lines: list[str], heading: str) -> list[str]:
-    """All that stands below a heading of the last table."""
+    """The lines below a heading of the last table."""
     at = max(index for index, line in enumerate(lines) if line.startswith("time (UTC)"))
     head = lines[at]
     seq_ends = head.index("seq") + 3
     starts = [0, TIME_WIDTH, *(seq_ends + match.start(1) for match in re.finditer(r" (\S+)", head[seq_ends:])), None]
     assert head.split("(UTC)")[1].split() == ["seq", "event", head.split()[4], "what", "cause"]
     column = {"time": 0, "seq": 1, "event": 2, "what": 4, "cause": 5}[heading]
-    # A character of two cells is made two, so that a place in a line is a place on the screen.
+    # A character of two cells is made two characters, so that an index in a line is a column on the screen.
     on_screen = ["".join(it + "\0" * (cell_len(it) - 1) for it in line) for line in lines[at + 1 :]]
     return [line[starts[column] : starts[column + 1]].replace("\0", "").strip() for line in on_screen]
 

@@ -36,7 +36,7 @@ def instructions(image: DockerfileParser, name: str) -> list[str]:
 
 
 def is_pinned(reference: str) -> bool:
-    """Whether an image is named by its digest, or by a version to the last digit."""
+    """Return True if an image is named by its digest, or by a complete version."""
     return re.search(r"@sha256:[0-9a-f]{64}$|:v?\d+\.\d+\.\d+(-[a-z0-9.-]+)?$", reference) is not None
 
 

@@ -1,4 +1,4 @@
-"""What every command does where Kafka is not: it says why, in time, and Ctrl-C ends it at once."""
+"""Without Kafka, every command says why it fails, in time, and Ctrl-C ends it at once."""
 
 import os
 import select
@@ -58,9 +58,9 @@ ASKS_NOBODY = {"topics acls"}
 
 PATIENCE_S = 0.3
 MORE_S = 1.0
-"""What a command may take beside its patience, and after Ctrl-C."""
+"""Time that a command may take beside its patience, and after Ctrl-C."""
 BUSY_S = 1.5
-"""What a machine with other work may add to that."""
+"""Time that a busy machine may add to that."""
 
 
 def commands(group: TyperGroup, name: str = "") -> Iterator[tuple[str, set[str]]]:

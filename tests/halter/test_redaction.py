@@ -1,4 +1,4 @@
-"""A masked value, sent through every kind of node, in what commands print without --unmask."""
+"""Commands print no masked value without --unmask, through whatever nodes it goes."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ FORMS: dict[str, Any] = {
 
 
 def nodes(kind: str, secret: Any) -> dict[str, Spec]:
-    """One or a few nodes that the secret goes through; what fails is handled where that is possible."""
+    """One or a few nodes that the secret goes through. Failures are handled where that is possible."""
     handled = [{"handler": "soothe"}]
     match kind:
         case "NOP":
@@ -185,7 +185,7 @@ def report_tasks(client: RigClient) -> None:
 
 
 def everything_printed(client: RigClient, capsys: pytest.CaptureFixture[str]) -> Iterator[str]:
-    """What the commands print of a WfRun from its start to its end."""
+    """The outputs of the commands about a WfRun, from its start to its end."""
     values = [f"card={SECRET}"]
     yield printed(client, runs.run, "leak", "w", values, as_json=True, capsys=capsys)
     for as_json in (False, True):
@@ -248,7 +248,7 @@ CLEAR: dict[type, set[str]] = {
     TaskAttemptEnded: {"message"},
     InputKept: {"key"},
 }
-"""Event -> its fields that are shown as they are: sentences of the engine or a task worker, the id of a WfRun."""
+"""Fields of events that are shown as they are: sentences of the engine or a task worker, and the id of a WfRun."""
 
 
 @pytest.mark.parametrize("event", get_args(Event), ids=lambda event: event.__name__)

@@ -1,4 +1,4 @@
-"""Rules of who follows what becomes of reports, over a log in memory whose broker answers as it is told to."""
+"""Reports without effect are found on a log in memory, whose broker answers as a test tells it to."""
 
 import time
 from collections.abc import Callable, Iterator

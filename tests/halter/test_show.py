@@ -1,4 +1,4 @@
-"""What `halter show` and `halter run --wait` say of WfRuns that are over, as far as the log still has them."""
+"""`halter show` and `halter run --wait` show WfRuns: what they wait for, and how they ended if the log still has it."""
 
 import json
 import re

@@ -69,7 +69,7 @@ def client() -> Iterator[RigClient]:
 
 
 class Answer:
-    """What a command printed and how it ended."""
+    """The output of a command and its exit code."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err

@@ -58,7 +58,7 @@ class Request:
 
 
 class World:
-    """A queue with so many requests, a client, and what was done in which order."""
+    """A queue of requests, a client, and a record of what was done in which order."""
 
     def __init__(self, requests: int, handler_ms: int = 0) -> None:
         self.now_ms, self.left, self.next = 0, requests, 0
@@ -172,7 +172,7 @@ def test_offsets_of_slow_tasks_follow_each_report(monkeypatch: pytest.MonkeyPatc
 def test_reports_of_quick_tasks_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(2 * UNCOMMITTED_MAX + 1).run(monkeypatch)
     commits = [did for did in world.done if did.startswith("commit")]
-    # The first is alone: nobody knows yet how quick the handlers are.
+    # The first report is committed alone: the time for a commit has come already.
     assert commits == ["commit 1", f"commit {UNCOMMITTED_MAX + 1}", f"commit {2 * UNCOMMITTED_MAX + 1}"]
 
 
@@ -257,7 +257,7 @@ class WithoutText(Exception):
 
 
 class Incomplete(BusinessException):
-    """Somebody's class, which forgets to call ours."""
+    """A subclass that does not call our __init__."""
 
     def __init__(self) -> None:
         pass
@@ -302,7 +302,7 @@ WHOSE = {"task_def": "t", "wf_run_id": "w0", "thread": 0, "attempt": 1}
 
 
 def logged(monkeypatch: pytest.MonkeyPatch, handle: Callable[[Task], Value]) -> list[dict[str, Any]]:
-    """The lines about one attempt, all of which say whose it is."""
+    """The lines of the log about one attempt. Each names the attempt."""
     with capture_logs() as logs:
         World(1).run(monkeypatch, handle)
     lines: list[dict[str, Any]] = [dict(it) for it in logs if it.get("task_def")]

@@ -1,4 +1,4 @@
-"""docs/wf-spec.md and docs/scenarios.md say what is so."""
+"""docs/wf-spec.md and docs/scenarios.md agree with the code."""
 
 import re
 import runpy

@@ -38,7 +38,7 @@ READERS: dict[str, Callable[[str], object]] = {"yaml_files": as_file, "topics.ya
 
 
 def outcome(read: Callable[[str], object], text: str) -> Any:
-    """What is read; None if it is refused as people are told."""
+    """The data that is read; None if the text is refused with a sentence."""
     try:
         return read(text)
     except (UnreadableFile, TopicsFileError):
@@ -46,7 +46,7 @@ def outcome(read: Callable[[str], object], text: str) -> Any:
 
 
 def steps_of(read: Callable[[str], object], text: str) -> int:
-    """How many functions are called, which is the same at each run."""
+    """The number of function calls, which is the same in every run."""
     count = 0
 
     def called(*_: object) -> None:
@@ -95,7 +95,7 @@ def test_what_a_file_becomes_is_bounded(name: str) -> None:
 
 
 def written_out(data: Any) -> tuple[int, int]:
-    """How many values and characters there are, shared ones each time; it ends where there are far too many."""
+    """The numbers of values and characters, shared ones counted each time. Counting ends at far too many."""
     values = text = 0
     left = [data]
     while left and values < 10_000_000:
