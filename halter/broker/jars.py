@@ -202,7 +202,7 @@ def fetch(jar: Jar, repository: str, staging: Path, folder: Path) -> None:
 
 
 def expect_hash(path: Path, sha256: str) -> None:
-    """Raise JarsMissing if a file has not the pinned hash."""
+    """Raise JarsMissing if a file does not have the pinned hash."""
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         raise JarsMissing(f"expected a file with SHA-256 {sha256}, found one with {found}")

@@ -33,7 +33,7 @@ WfRunId = Annotated[
 
 
 class NotAnAssignment(UsageMistake):
-    """A --var has not the form NAME=VALUE. Whoever typed it corrects it."""
+    """A --var does not have the form NAME=VALUE. Whoever typed it corrects it."""
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def terminal_width() -> int | None:
 
 
 class BadVersion(UsageMistake):
-    """A version has not the form MAJOR or MAJOR.REVISION. Whoever typed it corrects it."""
+    """A version does not have the form MAJOR or MAJOR.REVISION. Whoever typed it corrects it."""
 
 
 def parsed_version(text: str | None) -> tuple[int | None, int | None]:

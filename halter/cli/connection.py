@@ -160,4 +160,4 @@ class KafkaNotThere(HalterError):
 
 
 class BadProperty(UsageMistake):
-    """A --property has not the form KEY=VALUE. Whoever typed it corrects it."""
+    """A --property does not have the form KEY=VALUE. Whoever typed it corrects it."""

@@ -9,7 +9,7 @@ from processors.core.records.commands import Command
 from processors.core.records.events import LogEntry
 from processors.core.rules.context import Context
 from processors.core.rules.engine import new_run
-from tests.support.invariants import Watch, check, check_rejections_change_nothing, check_settled
+from tests.support.invariants import Watch, check, check_between_commands, check_rejections_change_nothing
 
 
 class CheckedEngine(MemoryEngine):
@@ -30,7 +30,7 @@ class CheckedEngine(MemoryEngine):
         check_rejections_change_nothing(entries)
         differs = difference(wf_run, watch.run)
         check(differs is None, "replaying the log gives the same state", differs)
-        check_settled(wf_run, self.context)
+        check_between_commands(wf_run, self.context)
         return entries
 
 

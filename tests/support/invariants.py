@@ -1,6 +1,6 @@
-"""Statements that hold of a WfRun whenever a command has been folded: rules of docs/rules, written a second time.
+"""Invariants of a WfRun that hold after every command: the rules of docs/rules, written a second time.
 
-Nothing in here shares code with the rules under test, except where it asks them whether they have anything left to do.
+This module shares no code with the rules under test, except that it asks them whether they have anything left to do.
 """
 
 from collections import Counter
@@ -71,15 +71,15 @@ _OUTCOMES = {
     "dropped": ExternalEventStatus.DROPPED,
     "superseded": ExternalEventStatus.SUPERSEDED,
 }
-"""What became of an accepted interrupt -> what its ExternalEvent says of the thread."""
+"""The end of an accepted interrupt -> the outcome that its ExternalEvent has in the thread."""
 
 
 class Violated(AssertionError):
-    """A rule does not hold; the message names it and what was found."""
+    """An invariant does not hold. The message names it, and what was found."""
 
 
 def check(holds: bool, rule: str, found: object) -> None:
-    """Raise Violated unless the rule holds."""
+    """Raise Violated unless the invariant holds."""
     if not holds:
         raise Violated(f"{rule}: {brief(found) if isinstance(found, ThreadRun) else found}")
 
@@ -89,7 +89,7 @@ class Watch:
 
     def __init__(self, run: WfRun, context: Context) -> None:
         self.run = run
-        """Its own copy, moved by `evolve` alone."""
+        """A copy of the WfRun that `evolve` alone moves."""
         self._context = context
         self.seen: set[Transition] = set()
         self.settled: dict[tuple[int, str, str], str] = {}
@@ -98,11 +98,11 @@ class Watch:
             key: {outcome.thread: outcome.status for outcome in event.outcomes or ()}
             for key, event in run.external_events.items()
         }
-        """ExternalEvent -> thread -> what became of it there, in the order in which they got to it."""
+        """ExternalEvent -> thread -> its outcome there, in the order in which the threads got it."""
         self._settling: set[ExternalEventKey] = set()
-        """Of the command that is being folded: to which ExternalEvents something happened."""
+        """The ExternalEvents that the present command has affected."""
         self._accepting: list[tuple[int, str, str]] = []
-        """Of the command that is being folded: who must accept its ExternalEvent."""
+        """The threads that must accept the ExternalEvent of the present command."""
 
     def see(self, entries: list[LogEntry]) -> None:
         """Fold the outcome of one command."""
@@ -155,7 +155,7 @@ class Watch:
                 check(not self.run.threads[number].task_out, "a thread is HALTED only when its task is back", number)
 
     def _before_leaving(self, thread: ThreadRun) -> None:
-        """A thread is about to leave with all below it: they could not go on, and who waits for them knows."""
+        """A thread is about to leave with all threads below it: they cannot go on, and their waiters know it."""
         moving = [other.number for other in live_below(self.run, thread) if other.status in MOVING]
         rule = "nothing moves below a thread that leaves: EXIT waits for losers too (rule exit-waits-for-children)"
         check(not moving, rule, moving)
@@ -167,13 +167,13 @@ class Watch:
         check(not going_on, rule, (thread.number, going_on))
         failed = {n for n in leaving if self.run.threads[n].status in FAILED}
         for waiter in _unaware(self.run, failed):
-            # But not if it could never be seen: who waits for it is held until this thread has left.
+            # Unless it could never be seen: its waiter is held until this thread has left.
             held = thread.number in _reached(self.run, waiter)
             rule = "whoever waits for a failed thread sees that it failed (rule stays-until-failure-seen)"
             check(held, rule, (thread.number, brief(waiter)))
 
     def _before_handler(self, event: SpawnChild) -> None:
-        """An Interrupt Handler is about to start: its thread is still, its policy lets it, and it is its turn."""
+        """An Interrupt Handler is about to start: its thread is still, its policy allows it, and it is its turn."""
         parent = self.run.threads[event.parent]
         interrupts = self.run.spec_of(parent).interrupt_of
         assert event.external_event_def is not None
@@ -207,7 +207,7 @@ class Watch:
             check(not overtaken, "handlers start in the order of arrival", (older_id, event.external_event_id))
 
     def _pending(self) -> list[tuple[int, str, str]]:
-        """Accepted interrupts whose handlers have not started, in the order in which they were accepted."""
+        """Return the accepted interrupts whose handlers have not started, in the order in which they were accepted."""
         return [key for key, what in self.settled.items() if what == "pending"]
 
     def _after(self, entry: LogEntry, before: dict[int, Status]) -> None:
@@ -262,7 +262,7 @@ class Watch:
         self._settle(number, event_def, event_id, "pending")
 
     def _arrival(self, event_def: str, event_id: str) -> int:
-        """Where an event of the WfRun stands in the order of arrival; before all others if it is forgotten."""
+        """Return the position of an ExternalEvent in the order of arrival; before all others if it is forgotten."""
         event = self.run.external_events.get((event_def, event_id))
         return -1 if event is None else event.posted_offset
 
@@ -290,7 +290,7 @@ class Watch:
         self._settling.clear()
 
     def end_of_command(self) -> None:
-        """Between commands: what is pending is what the WfRun says is pending."""
+        """Between commands, the pending interrupts are those that the WfRun says are pending."""
         self._check_outcomes()
         accepting, self._accepting = self._accepting, []
         if not self.run.exists:
@@ -312,7 +312,7 @@ class Watch:
 
 
 def below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
-    """All threads in whose scope a thread is: those that leave with it."""
+    """Yield all threads in whose scope a thread is: those that leave with it."""
     for other in run.threads.values():
         if other.parent == thread.number:
             yield other
@@ -320,7 +320,7 @@ def below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
 
 
 def _unaware(run: WfRun, failed: Collection[int]) -> Iterator[ThreadRun]:
-    """Threads that wait for one of these, can go on, and have not dealt with its failure."""
+    """Yield the threads that wait for one of these, can go on, and have not dealt with its failure."""
     for waiter in run.threads.values():
         if waiter.node.failure is None and not ended_or_final(run, waiter):
             open_waits = {wait.thread for wait in waiter.node.waits or () if not wait.handled}
@@ -329,7 +329,7 @@ def _unaware(run: WfRun, failed: Collection[int]) -> Iterator[ThreadRun]:
 
 
 def _reached(run: WfRun, thread: ThreadRun) -> set[int]:
-    """All that a thread may depend on, in one way or another."""
+    """Return everything that a thread may depend on, in any way."""
     reached: set[int] = set()
     todo = [thread]
     while todo:
@@ -346,25 +346,25 @@ def _reached(run: WfRun, thread: ThreadRun) -> set[int]:
 
 
 def _keeping(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
-    """Those that have still to do with a thread that would leave with this one: handlers below it, and who waits."""
+    """Return the threads that depend on a thread that would leave with this one: handlers below it, and waiters."""
     leaving = list(below(run, thread))
     handlers = [other for other in leaving if not ended_or_final(run, other)]
     return handlers or list(_unaware(run, {other.number for other in leaving if other.status in FAILED}))
 
 
 def ended_or_final(run: WfRun, thread: ThreadRun) -> bool:
-    """Whether a thread has ended, or is HALTED for good."""
+    """Return True if a thread has ended, or is HALTED for good."""
     return thread.status in TERMINAL or _final(run, thread)
 
 
 def brief(thread: ThreadRun) -> str:
-    """A thread for a message."""
+    """Return a thread as text for a message."""
     reasons = ", ".join(map(str, thread.halt_reasons))
     return f"#{thread.number} {thread.type} {thread.status} at {thread.node.node} [{reasons}]"
 
 
 def line(run: WfRun, thread: ThreadRun) -> Iterator[int]:
-    """The thread and those it hangs below, upward."""
+    """Yield the thread and those above it."""
     current: ThreadRun | None = thread
     while current is not None:
         yield current.number
@@ -373,7 +373,7 @@ def line(run: WfRun, thread: ThreadRun) -> Iterator[int]:
 
 
 def hanging(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
-    """The threads that halt and resume with this one."""
+    """Return the threads that halt and resume with this one."""
     return [
         other
         for other in run.threads.values()
@@ -382,7 +382,7 @@ def hanging(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
 
 
 def live_below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
-    """All that halts with a thread, or with one that does, at any depth, but for what one that failed has left."""
+    """Yield all threads that halt with a thread, at any depth, except those that a failed thread has left behind."""
     for other in hanging(run, thread):
         if other.status not in TERMINAL:
             yield other
@@ -390,7 +390,7 @@ def live_below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
 
 
 def moving_below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
-    """All that moves below a thread, at any depth; handlers with `halt: false` only where they were asked to halt."""
+    """Yield all threads that move below a thread, at any depth; handlers with `halt: false` only if asked to halt."""
     for other in hanging(run, thread):
         if not other.halts_parent and ParentHalted(thread.number) not in other.halt_reasons:
             continue
@@ -400,7 +400,7 @@ def moving_below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
 
 
 def live_handlers(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
-    """Handlers of a thread that keep it halted."""
+    """Return the handlers of a thread that keep it halted."""
     return [
         other
         for other in hanging(run, thread)
@@ -410,8 +410,8 @@ def live_handlers(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
     ]
 
 
-def check_settled(run: WfRun, context: Context) -> None:
-    """All that must hold between two commands."""
+def check_between_commands(run: WfRun, context: Context) -> None:
+    """Check everything that must hold between two commands."""
     if not run.exists:
         return
     for thread in run.threads.values():
@@ -452,7 +452,7 @@ def _check_thread(run: WfRun, thread: ThreadRun) -> None:
             check(len(listed) == 1, "PENDING_INTERRUPT has its accepted interrupt", thread)
     if thread.status is Status.HALTED:
         handlers = {r.handler for r in reasons if isinstance(r, Interrupted | HandlingFailure)}
-        # One that runs beside the thread may be asked to halt when the thread is HALTED already.
+        # A handler that runs beside the thread may be asked to halt when the thread is already HALTED.
         handlers |= {other.number for other in hanging(run, thread) if not other.halts_parent}
         moving = [t.number for t in moving_below(run, thread) if not (set(line(run, t)) & handlers)]
         check(not moving, "nothing moves below a HALTED thread but its handlers", (thread.number, moving))
@@ -492,7 +492,7 @@ def _is_kept_waiting(run: WfRun, thread: ThreadRun) -> bool:
 
 
 def _check_entrypoint(run: WfRun, thread: ThreadRun) -> None:
-    """What came before a thread was started is its own from then on, also while it is halted at its first node."""
+    """Events before the start of a thread count for it from then on, even while it is halted at its first node."""
     spec = run.spec_of(thread)
     is_leaving = thread.node.failure_handled
     if ended_or_final(run, thread) or is_leaving or not isinstance(spec.nodes[thread.node.node], EntrypointNode):
@@ -509,7 +509,7 @@ def _check_entrypoint(run: WfRun, thread: ThreadRun) -> None:
 
 
 def _check_time(run: WfRun, thread: ThreadRun) -> None:
-    """Whoever stands at a node that waits for a time has it from arrival on, also where it was halted then."""
+    """The time of a node counts from the arrival at it, even if the thread was halted there then."""
     node, state = run.spec_of(thread).nodes[thread.node.node], thread.node
     if state.failure is not None or state.failure_handled or ended_or_final(run, thread):
         return
@@ -548,7 +548,7 @@ def _check_tree(run: WfRun) -> None:
 
 
 def _check_index(run: WfRun) -> None:
-    """What was noted event by event is what the rows say."""
+    """The numbers noted event by event are those of the rows."""
     live, fresh = (_index_key(index) for index in (run.index, index_of(run)))
     check(live == fresh, "the index says what the rows say", (live, fresh))
 
@@ -572,7 +572,7 @@ def _index_key(index: Index) -> tuple[object, ...]:
 
 
 def _check_nothing_to_do(run: WfRun, context: Context) -> None:
-    """The agenda missed nothing: looking at everything finds nothing more."""
+    """The agenda missed nothing: rules that look at every thread find nothing more to do."""
     for number in sorted(run.threads):
         event = next(iter(advance_thread(run, context, run.threads[number])), None)
         check(event is None, "nothing is left to do after a command", (number, event))
@@ -583,11 +583,7 @@ def _check_nothing_to_do(run: WfRun, context: Context) -> None:
 
 
 def stuck_threads(run: WfRun) -> set[int]:
-    """Live threads that nothing can ever move: neither the outside, nor an operator, nor what they wait for.
-
-    A least fixed point: a thread can move if what keeps it from moving can. Threads that are HALTED for good (losers,
-    and what is left below a thread that failed) are not stuck: that is their end.
-    """
+    """Return live threads that nothing can ever move: not the outside, not an operator, not what they wait for."""
     live = {n for n, thread in run.threads.items() if thread.status not in TERMINAL}
     final = {n for n in live if _final(run, run.threads[n])}
     movable: set[int] = set()
@@ -644,11 +640,11 @@ def _node_can_move(run: WfRun, thread: ThreadRun, movable: set[int]) -> bool:
             live = live or [other.number for other in _keeping(run, thread)]
             return bool(live) and all(number in movable for number in live)
         case _:
-            return False  # it is done within the command that reaches it
+            return False  # it ends within the command that reaches it
 
 
 def _reason_can_go(run: WfRun, thread: ThreadRun, reason: HaltReason, movable: set[int]) -> bool:
-    """Whether something that can happen takes a reason off; what should have taken it off already does not count."""
+    """Return True if something that can happen resolves a halt reason. What should have resolved it does not count."""
     match reason:
         case ManualHalt():
             return True  # an operator holds it
@@ -667,7 +663,7 @@ def _reason_can_go(run: WfRun, thread: ThreadRun, reason: HaltReason, movable: s
             held_by = _not_handlers(thread)
             if held_by:
                 return _all_can_go(run, thread, held_by, movable)
-            # Its policy has it wait for another handler, or what is below a failure handler is not at rest yet.
+            # Its policy makes it wait for another handler, or the threads below a failure handler still move.
             waits_for = [*live_handlers(run, thread), *moving_below(run, thread)]
             return any(other.number in movable for other in waits_for)
         case PendingFailure():
@@ -677,7 +673,7 @@ def _reason_can_go(run: WfRun, thread: ThreadRun, reason: HaltReason, movable: s
 
 
 def _all_can_go(run: WfRun, thread: ThreadRun, reasons: list[HaltReason], movable: set[int]) -> bool:
-    """Whether there is something to wait for, and it can all happen."""
+    """Return True if there is something to wait for, and all of it can happen."""
     return bool(reasons) and all(_reason_can_go(run, thread, reason, movable) for reason in reasons)
 
 
@@ -696,6 +692,6 @@ def _is_own_handler(parent: ThreadRun, thread: ThreadRun) -> bool:
 
 
 def check_rejections_change_nothing(entries: list[LogEntry]) -> None:
-    """A refusal stands alone."""
+    """A refusal is the only event of its command."""
     if any(isinstance(entry.event, Rejected) for entry in entries):
         check(len(entries) == 1, "a command that is refused brings nothing else about", entries)

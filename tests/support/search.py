@@ -34,7 +34,14 @@ from processors.core.records.events import Cause, WfRunDeleted
 from processors.core.records.model import Changes, Index, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach, handle, new_run
-from tests.support.invariants import Transition, Violated, Watch, check, check_rejections_change_nothing, check_settled
+from tests.support.invariants import (
+    Transition,
+    Violated,
+    Watch,
+    check,
+    check_between_commands,
+    check_rejections_change_nothing,
+)
 from tests.support.moves import RUN, Bounds, Move, moves, refusals
 from tests.support.states import restored, same, same_row, state_key, thread_key
 
@@ -175,7 +182,7 @@ class Search:
                 return
             check_rows(run, live)
             if key not in self._known:
-                check_settled(live, self._context)
+                check_between_commands(live, self._context)
                 self._check_avro(live)
         except Exception as problem:
             raise self._violation(problem, [*_path(node), after]) from problem
