@@ -1,8 +1,8 @@
-"""Tells whether `halter` and `processors` are Halter's packages, and starts the command `halter`.
+"""Checks that `halter` and `processors` are Halter's packages, and starts the command `halter`.
 
-Others use these two names as well: a folder `processors/` in the working directory, a distribution that installed into
-the same place. Python then imports theirs, and what fails is something else, later. This module has the distribution's
-own name, which is nobody else's; it lies beside both packages and imports neither before it knows where it is.
+Others use these two names too: a folder `processors/` in the working directory, or another distribution in the same
+place. Python then imports the other package, and something fails later. This module has the name of the distribution,
+which nobody else uses. It lies beside both packages, and imports neither before it has found where they are.
 """
 
 import sys
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 DISTRIBUTION: Final = "halter-kafka"
-"""The name of what pip installs. Both packages carry it, so that they can be told from others of their names."""
+"""The name of the distribution. Both packages have it as DISTRIBUTION, to tell them from others of the same names."""
 PACKAGES: Final = ("halter", "processors")
 COMMAND: Final = (sys.executable, "-P", "-m", "halter")
-"""Starts the command in a process of its own. The working directory, which is the user's, stays off its path."""
+"""Starts the command in a new process. The working directory, which is the user's, stays off Python's path."""
 
 
 class NameTaken(ImportError):
@@ -41,7 +41,7 @@ def expect_our_own() -> None:
 
 
 def main() -> None:
-    """Run the command line. A name that is taken is told in one sentence, without a stack."""
+    """Run the command line. If a name is taken, the error is one sentence without a traceback."""
     try:
         expect_our_own()
     except NameTaken as taken:
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _place(name: str) -> Path | None:
-    """Where a package or module is, or would be imported from; nothing is imported."""
+    """Return the place of a package or module, or where it would be imported from. Nothing is imported."""
     module = sys.modules.get(name)
     spec = find_spec(name) if module is None else module.__spec__
     if spec is None:

@@ -1,6 +1,6 @@
 """The tools around the engine: client, task worker, histories, command line and the embedded broker.
 
-May import `processors`. Nothing in `processors` imports `halter`.
+This package imports `processors`, and nothing in `processors` imports it.
 """
 
 import sys
@@ -12,7 +12,7 @@ DISTRIBUTION = "halter-kafka"
 try:
     expect_our_own()
 except NameTaken as taken:
-    # `python -m halter` imports this first. Whoever types a command gets a sentence, and no traceback.
+    # `python -m halter` imports this module first. The user of a command gets a sentence and no traceback.
     if sys.argv[:1] == ["-m"]:
         sys.exit(f"halter: {taken}")
     raise

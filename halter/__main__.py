@@ -1,4 +1,4 @@
-"""`python -m halter`: the command line, also where the console script is not on the PATH."""
+"""`python -m halter`: the command line, even if the console script is not on the PATH."""
 
 from halter_kafka import main
 

@@ -211,7 +211,7 @@ def rescue(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Revive a thread that is in ERROR: it runs the node that failed again.
+    """Revive a thread that is in ERROR: it runs its failed node again.
 
     - `halter rescue cart-1 --thread 2 --skip`
 
