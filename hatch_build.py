@@ -41,6 +41,7 @@ COMPILED = (
     "processors/core/records/spec.py",
     "processors/core/wf_spec/thread_scopes.py",
     "processors/core/records/topic_names.py",
+    "processors/core/records/value_checks.py",
     "processors/core/records/values.py",
 )
 """What an interrupt passes through. Not what reads definitions: nothing of it is hot."""

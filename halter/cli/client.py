@@ -67,7 +67,8 @@ def typed_value(text: str, declared: "VariableType | None" = None, what: str = "
     for BYTES base64. For all other types it is JSON if it is valid JSON, else the text itself. A text that begins like
     a JSON object, array or string and is not valid JSON is a mistake.
     """
-    from processors.core.records.values import NotJson, UnfitValue, ValueProblem, VariableType, timestamp_of, typed_json
+    from processors.core.records.value_checks import NotJson, UnfitValue, typed_json
+    from processors.core.records.values import ValueProblem, VariableType, timestamp_of
 
     try:
         match declared:

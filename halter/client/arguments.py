@@ -12,7 +12,8 @@ from processors.codec import Codec
 from processors.core.records.commands import Command, OperatorCommand
 from processors.core.records.names import check_names
 from processors.core.records.spec import WfSpec
-from processors.core.records.values import OversizedValue, TellableProblem, check_value, to_json
+from processors.core.records.value_checks import OversizedValue, check_value
+from processors.core.records.values import TellableProblem, to_json
 from processors.core.wf_spec.json_document import DOCUMENT_DEPTH_MAX
 from processors.core.wf_spec.writer import document_text
 from processors.fold.inputs import VALUE_BYTES_MAX, InputCommand, check_command

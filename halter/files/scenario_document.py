@@ -43,16 +43,8 @@ from processors.core.records.commands import (
 )
 from processors.core.records.events import Event, RejectionCode
 from processors.core.records.model import Status, ThreadType
-from processors.core.records.values import (
-    VALUE_DEPTH_MAX,
-    OversizedValue,
-    TooDeepValue,
-    UnfitValue,
-    Value,
-    ValueProblem,
-    check_value,
-    timestamp_of,
-)
+from processors.core.records.value_checks import OversizedValue, TooDeepValue, UnfitValue, check_value
+from processors.core.records.values import VALUE_DEPTH_MAX, Value, ValueProblem, timestamp_of
 from processors.core.rules.context import Limits
 from processors.core.wf_spec.document_problems import DocumentProblem, Path
 from processors.core.wf_spec.document_reader import Fields

@@ -36,7 +36,8 @@ from processors.core.records.commands import ReportTaskRun, TaskStatus
 from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
 from processors.core.records.names import NAME_LENGTH_MAX, check_exception_name, is_name
-from processors.core.records.values import TellableProblem, Value, check_text
+from processors.core.records.value_checks import check_text
+from processors.core.records.values import TellableProblem, Value
 
 POLL_SECONDS: Final = 0.1
 UNCOMMITTED_MAX: Final = 500

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from processors.codec.records import ENUMS, JSON
 from processors.codec.schemas import NAMESPACE, Schema, short_name, type_name
-from processors.core.records.values import VALUE_BYTES_MAX, UnfitValue, check_text, check_value
+from processors.core.records.value_checks import UnfitValue, check_text, check_value
+from processors.core.records.values import VALUE_BYTES_MAX
 
 _BITS: Final = {"int": 32, "long": 64}
 

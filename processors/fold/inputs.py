@@ -26,7 +26,7 @@ from processors.core.records.topic_names import (
     TASK_REPORTS,
     WF_COMMANDS,
 )
-from processors.core.records.values import OversizedValue, UnfitValue
+from processors.core.records.value_checks import OversizedValue, UnfitValue
 from processors.kafka.partitioner import partition_of
 
 VALUE_BYTES_MAX: Final = 256 * 1024

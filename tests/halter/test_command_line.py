@@ -17,7 +17,8 @@ from halter.cli.client import BadValue, typed_value, typed_values
 from halter.cli.usage import UsageMistake
 from halter.files.json_tokens import is_json
 from halter.scenarios.files import FileVerdict
-from processors.core.records.values import VariableType, check_value, from_json
+from processors.core.records.value_checks import check_value
+from processors.core.records.values import VariableType, from_json
 from tests.support.command_line import halter
 
 ROOT = Path(__file__).parents[2]
