@@ -23,7 +23,8 @@ from processors.core.records.topic_names import EXTERNAL_EVENTS
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import ShardFold, ShardFolds
+from processors.fold.shard_fold import ShardFold
+from processors.fold.shard_folds import ShardFolds
 from processors.kafka.settings import Settings
 from processors.runtime import Slot
 from processors.worker import app

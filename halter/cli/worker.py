@@ -159,7 +159,7 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
     from halter.client.registry import until_prepared
     from processors.core.rules.context import Limits
     from processors.fold.definitions_view import DefinitionsView
-    from processors.fold.shard_fold import ShardFolds
+    from processors.fold.shard_folds import ShardFolds
     from processors.fold.stores.choice import chosen
     from processors.runtime import CrashAt, Slot
     from processors.worker import app
@@ -206,7 +206,7 @@ def run_scenarios(settings: "Settings") -> None:
 
     from processors.codec import Codec
     from processors.fold.definitions_view import DefinitionsView
-    from processors.fold.shard_fold import ShardFolds
+    from processors.fold.shard_folds import ShardFolds
     from processors.runtime import Slot
     from processors.worker import app
     from processors.worker.scenario_worker import PARTITIONS, SLOT, Assignment, ScenarioClock, ScenarioFold, topics_for

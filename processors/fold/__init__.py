@@ -1,13 +1,18 @@
 """The fold of a partition: input records in; log entries, state rows, task requests and dead letters out.
 
-Joins the pure core to bytes. Knows no Kafka client, no clock and no transaction: `runtime` feeds it and writes what it
-hands out.
+Joins the pure core to bytes. Knows no Kafka client, no clock and no transaction: `runtime` feeds it and writes its
+outputs.
 
-    contract                              what the runtime asks of a fold
-    shard_fold                            the fold itself
-    inputs, outputs                       what makes a record a command or a dead letter; what a fold hands out
-    operator_commands, definition_commands   the two inputs that are about no WfRun
-    definitions_view                      what a worker knows of the definitions
-    timers                                which timer is due next
-    stores                                where the rows of a partition are
+    contract                   the contract between the runtime and a fold
+    shard_fold, shard_folds    the fold of one shard; the folds of a worker
+    inputs                     from a record to a command or a dead letter
+    outputs, output_encoder    the records that a fold hands out; how they are encoded
+    rows                       from a WfRun to the rows that changed, and from rows to a WfRun
+    operator_commands          commands of operators: quarantine, release, skip
+    kept_inputs                inputs of a WfRun in quarantine
+    definition_commands        commands that put or delete definitions
+    definitions_view           the definitions that a worker knows
+    timers                     the timers in the order in which they are due
+    restoration                the load of a shard's state
+    stores                     the rows of a partition, in memory or on disk
 """

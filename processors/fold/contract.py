@@ -1,7 +1,12 @@
-"""What the runtime asks of a fold. The runtime moves records and keeps them exactly once; it knows no rule.
+"""The contract between the runtime and a fold. The runtime moves records, each exactly once, and knows no rule.
 
-A fold is one source partition's state and rules: plain Python, no Kafka, no clock, the same outputs for the same
-records in the same order. All calls for a fold come one at a time, though not always from the same thread.
+A fold has the state and the rules of one source partition. It is plain Python: no Kafka, no clock, and the same outputs
+for the same records in the same order. Calls of a fold come one at a time, though not always from the same thread.
+
+    restore, check, restored, begin     a load: rows come, are looked at, and the inputs have their positions
+    read, see_coming, undecided         each record is read once, when it is polled
+    fold, take_outputs, committed       a turn
+    due_timers, next_timer_ms           between turns
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,65 +33,63 @@ class Fold(Protocol):
 
     @property
     def offsets(self) -> Mapping[str, int]:
-        """The next offset to fold of each input topic: part of the state (fold-positions), moved by `fold`.
+        """The next offset to fold of each input topic, named without the prefix. Part of the state; `fold` moves it.
 
-        Empty if the state has no such row; otherwise a topic that is absent is new to the shard. Topics are named
-        without the prefix.
+        Empty if the state has no row of `fold-positions`. Otherwise a topic that is absent is new to the shard.
         """
         ...
 
     @property
     def definitions_position(self) -> int:
-        """The position of `definitions` at which the shard was folded last, part of the state; 0 if it never was.
+        """The position of `definitions` at which the shard was folded last; 0 if it never was. Part of the state.
 
-        The runtime folds at no earlier one.
+        The runtime never folds at an earlier one.
         """
         ...
 
     @property
     def files(self) -> StateFiles | None:
-        """What of the state outlives the process; None if nothing does, and all rows have to come."""
+        """The files of the state, which outlive the process; None if there are none, so that all rows have to come."""
         ...
 
     @property
     def quarantined(self) -> int:
-        """How many WfRuns are in quarantine, those of the turn that lasts included."""
+        """The number of WfRuns in quarantine, with the current turn."""
         ...
 
     @property
     def broken(self) -> Sequence[HalterError]:
-        """What `check` and `restored` found wrong with rows of single keys; the others are fine."""
+        """The errors of single rows that `check` and `restored` found. All other rows are fine."""
         ...
 
     def restore(self, topic: str, key: bytes, value: bytes | None) -> None:
         """Take a record of a state topic: a row, or None for a row that is gone. The last one of a key counts."""
 
     def check(self, at_most: int) -> bool:
-        """Look at so many of the rows, once all have come; return whether there are more to look at."""
+        """Look at the rows of so many WfRuns, once all rows have come. Return True if there may be more to look at."""
         ...
 
     def restored(self) -> None:
-        """All rows have come; look at those that `check` has not."""
+        """Look at the rows that `check` has not. All rows have come."""
 
     def begin(self, offsets: Mapping[str, int]) -> None:
-        """Note where every input begins, folded before or not: the next fold-positions row names them all."""
+        """Note where every input begins, folded before or not. The next row of `fold-positions` names them all."""
 
     def read(self, record: InputRecord) -> ReadInput:
         """Decode an input record. Changes nothing.
 
-        Raises RegistryUnavailable, as `fold`, `check` and what makes outputs may: the runtime waits and loads anew.
-        Whatever else it raises, `fold` raises again.
+        Raises RegistryUnavailable, as `fold`, `check` and the methods that make outputs may. The runtime then waits and
+        loads the shard anew. Any other error, `fold` raises again.
         """
         ...
 
     def see_coming(self, read: ReadInput) -> None:
-        """Take note of a record of `operator-commands` as soon as it is read: it may have one before it skipped."""
+        """Note a record of `operator-commands` as soon as it is read: it may ask to skip one before it."""
 
     def undecided(self, reads: Sequence[ReadInput]) -> Sequence[ReadInput]:
-        """Return those whose fold would take long now, in the same order: they are to be given again later.
+        """Return the reads that would take long to fold now, in the same order. They are to be given again later.
 
-        What takes long about them is done meanwhile, beside the turns. `reads`: all that are at hand and not folded, in
-        order.
+        Meanwhile the long part is done beside the turns. `reads` are all that are at hand and not folded, in order.
         """
         ...
 
@@ -94,9 +97,9 @@ class Fold(Protocol):
         """Take one input record. An exception means a bug: the record is neither skipped nor committed."""
 
     def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:
-        """Return TimerFired records for this shard's `wf-commands`, each handed out once.
+        """Return timers that are due, as records for this shard's `wf-commands`.
 
-        It is handed out again after a restore, or when its record was folded as being early.
+        Each is returned once, and again after a restore, or if its record was folded as being early.
         """
         ...
 
@@ -105,46 +108,49 @@ class Fold(Protocol):
         ...
 
     def take_outputs(self) -> Sequence[OutputRecord]:
-        """Return what the folded records came to, state rows and the fold's position included, and forget it."""
+        """Return the outputs of the folded records, with the rows that changed and the fold's position, and forget
+        them.
+        """
         ...
 
     def committed(self) -> None:
-        """All outputs that were taken are committed."""
+        """Note that all outputs which were taken are committed."""
 
 
 class FoldFactory(Protocol):
     """Makes the folds of a worker, and says which topics belong to a shard. Names are without the prefix."""
 
     def input_topics(self, partition: int) -> Sequence[tuple[str, int]]:
-        """Return the topics and partitions whose records the shard folds; `wf-commands` is among them."""
+        """Return the topics and partitions whose records a shard folds. `wf-commands` is among them."""
         ...
 
     def state_topics(self, partition: int) -> Sequence[tuple[str, int]]:
-        """Return the compacted topics and partitions that the shard is restored from."""
+        """Return the compacted topics and partitions that a shard is restored from."""
         ...
 
     def create(self, partition: int) -> Fold:
-        """Return a fold with no state yet."""
+        """Return a fold that has no state yet."""
         ...
 
     def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
-        """Return what a record is about, as an operator names it, and what it asks for; None: unknown. Never raises."""
+        """Return the WfRun or name that a record is about and its command, each None if unknown. Never raises."""
         ...
 
 
 class SharedDefinitions(Protocol):
-    """The worker's view of the compacted `definitions` topic, shared by its folds. It stands still during a turn."""
+    """The definitions that a worker knows, which its folds share. They do not change during a turn."""
 
     position: int
-    """Offset up to which the topic is known. The runtime also moves it past records that carry no definition,
-    such as the marks that end transactions."""
+    """Offset up to which `definitions` is known. The runtime also moves it past offsets without a record, such as the
+    marks of transactions.
+    """
 
     def is_read(self, value: bytes | None) -> bool:
-        """Say whether the next record can be applied without making a fold wait; asked again until it can."""
+        """Return True if the next record can be applied without making a fold wait. Asked again until it can."""
         ...
 
     def read_newest(self) -> None:
-        """All that was there at the start is applied: begin to read what folds are likely to ask for."""
+        """Begin to read what folds are likely to ask for. All records that were there at the start are applied."""
 
     def apply(self, key: bytes, value: bytes | None, next_position: int) -> None:
-        """Take one record, and `next_position` as the position after it."""
+        """Take one record. `next_position` is the position after it."""

@@ -100,7 +100,7 @@ class DeadLetterReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that cannot be taken, and why. The message says what was expected and what was found."""
+    """The reason why a record cannot be taken. The message says what was expected and what was found."""
 
     reason: DeadLetterReason
     message: str
@@ -110,13 +110,13 @@ InputCommand: TypeAlias = Command | DefinitionCommand | OperatorCommand
 
 
 class ReadInput(NamedTuple):
-    """An input record and what it holds. A NamedTuple, as InputRecord is."""
+    """An input record and the command or dead letter that it holds. A NamedTuple, as InputRecord is."""
 
     record: InputRecord
     decoded: InputCommand | DeadLetter | None = None
-    """None: it is not read yet, or reading it broke. The fold then reads it, and raises what broke."""
+    """None: the record is not read yet, or reading it raised. The fold then reads it, and raises the same."""
     definitions_position: int = 0
-    """The position of `definitions` that the producer of the record saw; 0 if it saw none."""
+    """The position of `definitions` that the record's producer saw; 0 if it saw none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,20 @@ def topic_of(command: InputCommand) -> str:
 def key_of(command: InputCommand) -> str:
     """Return the key of the record that carries a command."""
     return INPUT_TOPICS[topic_of(command)].key_of(command)
+
+
+SHARD_INPUTS: Final = tuple(name for name, topic in INPUT_TOPICS.items() if topic.co_partitioned)
+"""The inputs of every shard, from the partition with its number."""
+
+
+def wf_run_id_of(decoded: object) -> str | None:
+    """Return the id of the WfRun that a command is about; None if it is about none, or is no command."""
+    return getattr(decoded, "wf_run_id", None)
+
+
+def command_id_of(decoded: object) -> str | None:
+    """Return the id by which its producer knows a command; None if it has none, or is no command."""
+    return getattr(decoded, "command_id", None) or getattr(decoded, "external_event_id", None)
 
 
 _LENGTHS: Final = {

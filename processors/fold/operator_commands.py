@@ -1,17 +1,18 @@
-"""What operators ask of a partition: to keep the inputs of a WfRun, to decide them again, to pass over a record.
+"""Decides the commands of operators: to keep the inputs of a WfRun, to decide them again, to skip a record.
 
-The shard folds these commands before the other inputs of a turn, and alone while it is paused, so that they get past
-the record that breaks a rule. Knows what is to be skipped and which commands were decided before; both are part of the
-partition's FoldPosition.
+The shard folds these commands before the other inputs of a turn, and no others while it is paused, so that they get
+past the record that breaks a rule. Knows which records are to be skipped and which commands were decided before. Both
+are part of the partition's FoldPosition.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from processors.codec import Codec
 from processors.core.records.commands import OperatorCommand, QuarantineWfRun, ReleaseWfRun, SkipRecord
 from processors.core.records.errors import HalterError
 from processors.core.records.events import Event, Rejected, RejectionCode, SkipAccepted
-from processors.core.records.fold_position import PendingSkip
+from processors.core.records.fold_position import FoldPosition, PendingSkip
 from processors.core.records.model import WfRun
 from processors.core.records.topic_names import OPERATOR_COMMANDS
 from processors.core.records.values import Timestamp, iso_of
@@ -24,35 +25,38 @@ from processors.fold.inputs import InputRecord
 
 @dataclass(slots=True)
 class OperatorFold:
-    """Decides the operator commands of one partition. `inputs`: the topics whose records it can have skipped."""
+    """Decides the operator commands of one partition. `inputs`: the topics whose records may be skipped."""
 
     inputs: Collection[str]
     limits: Limits
     can_be_written: bool = True
-    """Whether the state can say what operators ask for: that of an earlier release, during an upgrade, cannot."""
+    """True if the state can say what operators ask for. During an upgrade, that of an earlier release cannot."""
     skips: list[PendingSkip] = field(default_factory=list)
-    """What is to be skipped, each until the next record of its topic; and operator commands that were skipped, for a
-    SkipRecord that comes after them: those have an offset that is folded.
+    """The records to skip, each until the next record of its topic comes.
+
+    Also the operator commands that were skipped for a SkipRecord after them, until that is folded. Their offsets are
+    folded.
     """
     command_ids: list[str] = field(default_factory=list)
     _coming: dict[tuple[int, int], PendingSkip] = field(default_factory=dict)
-    """By offset and time: operator commands that are to be skipped, as SkipRecords after them say."""
+    """(offset, time) -> the skip of an operator command, for which a SkipRecord after it asks."""
 
     def see_coming(self, skip: SkipRecord, offset: int, offsets: Mapping[str, int]) -> None:
-        """Take note of a SkipRecord ahead of its turn, if what it is about is an operator command before it.
+        """Note a SkipRecord ahead of its turn, if it asks to skip an operator command that comes before it.
 
-        `offset`: its own; `offsets`: what is folded next of each input.
+        `offset` is its own; `offsets` are the next to fold of each input.
         """
         is_before_it = skip.topic == OPERATOR_COMMANDS and offsets.get(skip.topic, 0) <= skip.offset < offset
         if is_before_it and self.can_be_written and skip.timestamp_ms is not None:
             self._coming.setdefault((skip.offset, skip.timestamp_ms), _pending(skip, skip.timestamp_ms))
 
-    # (rule skip-is-for-one-record)
     def take_skip(self, record: InputRecord) -> tuple[PendingSkip | None, Sequence[PendingSkip]]:
-        """Take the skips that end because this record comes: the one for it (None if none is), and those that lapse.
+        """Take the skips that end because this record comes: the one for it (None if there is none), and those that
+        lapse.
 
-        A skip is for the next record of its topic or for none, so no other is ever passed over. What the log does not
-        have (marks of transactions, records of aborted ones) needs no rule: it does not come.
+        A skip is for the next record of its topic or for none, so no other is ever skipped (rule
+        skip-is-for-one-record). Offsets without a record, such as marks of transactions, need no rule: no record comes
+        for them.
         """
         if record.topic == OPERATOR_COMMANDS:
             return self._skip_that_comes(record), ()
@@ -69,20 +73,20 @@ class OperatorFold:
         if not self._coming:
             return None
         coming = self._coming.get((record.offset, record.timestamp_ms))
-        self._coming = {place: skip for place, skip in self._coming.items() if place[0] > record.offset}
+        self._coming = {key: skip for key, skip in self._coming.items() if key[0] > record.offset}
         if coming is not None:
-            # So that whoever folds the SkipRecord, also after a crash, knows what it has done.
+            # The fold of the SkipRecord, perhaps after a crash, must know what it has done.
             self.skips.append(coming)
         return coming
 
     def passed_over(self, command: SkipRecord, offsets: Mapping[str, int]) -> None:
-        """A SkipRecord was skipped itself, or refused: nobody comes for what it had passed over."""
+        """Forget the skip of an operator command, because its SkipRecord was skipped itself, or refused."""
         skip = self._skip_of(command)
         if skip is not None and skip.offset < offsets.get(skip.topic, 0):
             self.skips.remove(skip)
 
     def _skip_of(self, command: SkipRecord) -> PendingSkip | None:
-        return next((skip for skip in self.skips if _place(skip) == _place(command)), None)
+        return next((skip for skip in self.skips if _address(skip) == _address(command)), None)
 
     def decide(
         self,
@@ -92,8 +96,9 @@ class OperatorFold:
         offsets: Mapping[str, int],
         broken: HalterError | None = None,
     ) -> Event:
-        """Return what comes of a command. `run`: of its WfRun; `offsets`: what is folded next of each input; `broken`:
-        what keeps the WfRun from being read as a whole.
+        """Return the event of a command. `run` is its WfRun. `offsets` are the next to fold of each input.
+
+        `broken` is the reason why the WfRun cannot be read as a whole; None if it can.
         """
         name = type(command).__name__
         try:
@@ -170,18 +175,23 @@ class OperatorFold:
         return SkipAccepted(topic, command.partition, offset, time_ms, command.reason, command.operator)
 
 
+def can_be_operated(codec: Codec) -> bool:
+    """Return True if rows can say what operators ask for. During an upgrade those of an earlier release may not."""
+    return codec.writes(FoldPosition.__name__, "operator_command_ids")
+
+
 def what_came(record: InputRecord) -> str:
-    """Why a skip lapses at a record, for people."""
+    """Return the reason why a skip lapses at a record, for people."""
     time = iso_of(Timestamp(record.timestamp_ms))
     return f"the next record is {record.topic}[{record.partition}]@{record.offset} of {time}"
 
 
-def _place(skip: PendingSkip | SkipRecord) -> tuple[str, int, int | None]:
+def _address(skip: PendingSkip | SkipRecord) -> tuple[str, int, int | None]:
     return skip.topic, skip.offset, skip.timestamp_ms
 
 
 def _is(skip: PendingSkip, record: InputRecord) -> bool:
-    return _place(skip) == (record.topic, record.offset, record.timestamp_ms)
+    return _address(skip) == (record.topic, record.offset, record.timestamp_ms)
 
 
 def _pending(command: SkipRecord, time_ms: int) -> PendingSkip:
@@ -189,7 +199,7 @@ def _pending(command: SkipRecord, time_ms: int) -> PendingSkip:
 
 
 def _check_whole(broken: HalterError | None) -> None:
-    """A release decides inputs, which nobody can while rows are broken. Raises Refusal."""
+    """Refuse a release while rows are broken, because it decides inputs. Raises Refusal."""
     if broken is not None:
         raise Refusal(
             RejectionCode.FAILED_PRECONDITION,

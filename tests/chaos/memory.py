@@ -14,7 +14,7 @@ from processors.core.records.values import Value
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import ShardFolds
+from processors.fold.shard_folds import ShardFolds
 from processors.kafka.partitioner import partition_of
 from tests.chaos.avro import decode, row
 from tests.chaos.script import Posting, Script, definition_commands, posting

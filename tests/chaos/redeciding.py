@@ -11,7 +11,8 @@ from processors.codec import Codec
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import ShardFold, ShardFolds
+from processors.fold.shard_fold import ShardFold
+from processors.fold.shard_folds import ShardFolds
 from tests.chaos.avro import decode
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.outcomes import Block

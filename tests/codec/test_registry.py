@@ -37,7 +37,7 @@ from processors.codec.registry import (
 )
 from processors.core.records.commands import PutExternalEventDef, PutTaskDef, PutWfSpec, RunWf, StopWfRun
 from processors.fold.inputs import DeadLetter, DeadLetterReason, InputRecord, read_input
-from processors.fold.shard_fold import ShardFolds
+from processors.fold.shard_folds import ShardFolds
 from processors.kafka.errors import SettingsError
 from processors.kafka.settings import Settings
 from processors.kafka.topics_file import load_topics

@@ -24,7 +24,8 @@ from processors.core.records.values import VariableType, to_json
 from processors.core.wf_spec.definitions import Definitions, UnreadableWfSpec
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord, ReadInput
-from processors.fold.shard_fold import ShardFold, ShardFolds
+from processors.fold.shard_fold import ShardFold
+from processors.fold.shard_folds import ShardFolds
 
 START_MS = 1_767_225_600_000
 CODEC = Codec.load()

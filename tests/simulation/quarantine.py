@@ -16,7 +16,7 @@ from processors.codec import Codec
 from processors.core.records.topic_names import OPERATOR_COMMANDS
 from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import ShardFolds
+from processors.fold.shard_folds import ShardFolds
 from tests.chaos.avro import decode
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.redeciding import RecordedDefinitions, as_record, names, same

@@ -16,7 +16,8 @@ from processors.core.records.errors import HalterError
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import ShardFold, ShardFolds
+from processors.fold.shard_fold import ShardFold
+from processors.fold.shard_folds import ShardFolds
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 from processors.runtime.assembly import turns_of

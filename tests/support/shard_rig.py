@@ -14,7 +14,8 @@ from processors.core.rules.context import Limits
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord, ReadInput, key_of, topic_of
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import ShardFold, ShardFolds
+from processors.fold.shard_fold import ShardFold
+from processors.fold.shard_folds import ShardFolds
 from processors.fold.stores import MemoryStore, StatePosition, WfRunStore
 
 START_MS = 1_767_225_600_000

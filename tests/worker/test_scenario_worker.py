@@ -8,7 +8,7 @@ import pytest
 from processors.core.records.commands import PutWfSpec, RunWf
 from processors.core.rules.context import Context, Limits
 from processors.fold.outputs import OutputRecord
-from processors.fold.shard_fold import ShardFolds
+from processors.fold.shard_folds import ShardFolds
 from processors.kafka.topic_check import FoundConfig, FoundTopic, problems
 from processors.kafka.topics import Topic
 from processors.kafka.topics_file import load_topics

@@ -1,0 +1,57 @@
+"""Makes the output records of a shard: log entries and task requests, state rows, timers, dead letters."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, get_args
+
+from processors.codec import Codec, Record
+from processors.core.records.commands import TimerFired
+from processors.core.records.events import Event, LogEntry, TaskAttemptRequested, TaskRequest
+from processors.core.records.topic_names import DEAD_LETTERS, WF_COMMANDS, WF_EVENTS, task_requests_of
+from processors.fold.inputs import DeadLetter, Headers, InputRecord, dead_letter_record
+from processors.fold.outputs import OutputRecord
+
+_EVENT_HEADERS: Final[Mapping[type, Headers]] = {
+    event: (("event", event.__name__.encode()),) for event in get_args(Event)
+}
+"""Event -> headers of its record on the log. A reader sees from them which event it is, without decoding it."""
+
+
+class OutputEncoder:
+    """Encodes what one shard writes."""
+
+    def __init__(self, partition: int, codec: Codec) -> None:
+        self._partition, self._codec = partition, codec
+
+    def log(self, wf_run_id: str, entries: Sequence[LogEntry]) -> Iterator[OutputRecord]:
+        """Yield the entries of one command for the log, and the requests for the task attempts among them."""
+        key, partition = wf_run_id.encode(), self._partition
+        for entry, value in zip(entries, self._codec.encode_log(entries), strict=True):
+            event = entry.event
+            yield OutputRecord(WF_EVENTS, partition, key, value, _EVENT_HEADERS[type(event)], entry.time_ms)
+            if isinstance(event, TaskAttemptRequested):
+                request = TaskRequest(
+                    wf_run_id=wf_run_id,
+                    incarnation=entry.incarnation,
+                    thread=event.thread,
+                    position=event.position,
+                    attempt=event.attempt,
+                    task_def=event.task_def,
+                    input=event.input,
+                    requested_ms=entry.time_ms,
+                    deadline_ms=event.deadline_ms,
+                )
+                yield OutputRecord(task_requests_of(event.queue), partition, key, self._codec.encode(request))
+
+    def row(self, topic: str, key: str, record: Record | None) -> OutputRecord:
+        """Return a row of a state topic; None for a row that is gone."""
+        value = None if record is None else self._codec.encode(record)
+        return OutputRecord(topic, self._partition, key.encode(), value)
+
+    def timer(self, fired: TimerFired) -> OutputRecord:
+        """Return a timer that is due, as the record that it becomes."""
+        return OutputRecord(WF_COMMANDS, self._partition, fired.wf_run_id.encode(), self._codec.encode(fired))
+
+    def dead_letter(self, record: InputRecord, dead_letter: DeadLetter) -> OutputRecord:
+        """Return a record that cannot be taken, for `dead-letters`."""
+        letter = dead_letter_record(record, dead_letter)
+        return OutputRecord(DEAD_LETTERS, self._partition, letter.key, letter.value, letter.headers)

@@ -1,0 +1,107 @@
+"""The load of a shard's state: takes rows as they come, looks at them, and finds what follows from them.
+
+Rows of WfRuns go into the store and are only looked at (`Glance`). The partition's own row and the definitions are
+decoded. Wrong rows of a WfRun are noted: they are its own trouble, and the partition goes on (docs/adr/0007).
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final
+
+from processors.codec import Codec, DecodeError, Record
+from processors.core.records.events import Definition
+from processors.core.records.fold_position import FoldPosition
+from processors.core.records.topic_names import DEFINITIONS, FOLD_POSITIONS
+from processors.core.rules.context import Limits
+from processors.fold.definition_commands import DefinitionFold
+from processors.fold.stores import BrokenState, Glance, Row, WfRunStore
+from processors.fold.timers import Timers
+
+WF_RUNS_AT_ONCE: Final = 1_000
+
+
+class Restoration:
+    """The load of one shard. Used once: `take` for each row, `check` until there is nothing left, `finish`."""
+
+    def __init__(
+        self,
+        partition: int,
+        codec: Codec,
+        limits: Limits,
+        store: WfRunStore,
+        timers: Timers,
+        definitions: DefinitionFold | None,
+        note_quarantine: Callable[[str, bool], None],
+    ) -> None:
+        """`timers` and `definitions` are filled. `note_quarantine` is told of a WfRun whether it is in quarantine."""
+        self._partition, self._codec, self._store = partition, codec, store
+        self._timers, self._definitions, self._note_quarantine = timers, definitions, note_quarantine
+        self._glance = Glance(partition, codec, limits)
+        self._unchecked: Iterator[tuple[str, list[Row]]] | None = None
+        self._definition_rows: dict[bytes, bytes] = {}
+        self.broken: list[BrokenState] = []
+        """The errors of rows that are wrong. A command for such a WfRun raises it again."""
+
+    def take(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """Take a record of a state topic."""
+        if topic != DEFINITIONS:
+            self._store.put(topic, key, value)
+        elif value is not None:
+            self._definition_rows[key] = value
+
+    def check(self, at_most: int) -> bool:
+        """Look at the rows of so many WfRuns. Return True if there may be more to look at."""
+        if self._unchecked is None:
+            self._unchecked = self._store.news()
+        checked = 0
+        for wf_run_id, rows in islice(self._unchecked, at_most):
+            checked += 1
+            try:
+                timers, quarantined = self._glance.at(wf_run_id, rows)
+            except BrokenState as error:
+                self.broken.append(error)
+                quarantined = self._glance.is_quarantined(rows)
+            else:
+                self._timers.add(timers)
+            if quarantined:
+                self._note_quarantine(wf_run_id, True)
+        return checked == at_most
+
+    def finish(self) -> FoldPosition | None:
+        """Look at the rest, and return the position up to which the partition was folded; None if it never was.
+
+        Raises BrokenState if the partition's own row, or a definition, cannot be read.
+        """
+        while self.check(WF_RUNS_AT_ONCE):
+            pass
+        self._timers.add(self._store.timers(), journaled=True)
+        for wf_run_id in self._store.quarantined():
+            self._note_quarantine(wf_run_id, self._glance.is_quarantined(self._store.rows(wf_run_id)))
+        position = self._position()
+        for key, value in self._definition_rows.items():
+            row = Row(DEFINITIONS, key, value)
+            definition = self._decoded(row)
+            if self._definitions is None or not isinstance(definition, Definition):
+                raise self._misplaced(row, definition)
+            self._definitions.restore(definition)
+        self._definition_rows.clear()
+        return position
+
+    def _position(self) -> FoldPosition | None:
+        value = self._store.position()
+        if value is None:
+            return None
+        row = Row(FOLD_POSITIONS, str(self._partition).encode(), value)
+        position = self._decoded(row)
+        if not isinstance(position, FoldPosition):
+            raise self._misplaced(row, position)
+        return position
+
+    def _decoded(self, row: Row) -> Record:
+        try:
+            return self._codec.decode(row.value)
+        except DecodeError as error:
+            raise self._glance.broken(row, error) from error
+
+    def _misplaced(self, row: Row, found: Record) -> BrokenState:
+        return self._glance.broken(row, f"a {type(found).__name__} does not belong there")

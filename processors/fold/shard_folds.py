@@ -1,0 +1,86 @@
+"""Makes the folds of a worker's shards, and knows which topics belong to a shard. Implements `FoldFactory`."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Final
+
+from processors.codec import Codec
+from processors.core.records.commands import Command, DefinitionCommand, OperatorCommand
+from processors.core.records.events import ArrivalFailed, Definition, ExternalEventPosted
+from processors.core.records.topic_names import DEFINITION_COMMANDS, DEFINITIONS, OPERATOR_COMMANDS, SHARD_STATE
+from processors.core.rules.context import Context, Limits
+from processors.fold.definition_commands import DefinitionFold
+from processors.fold.definitions_view import DefinitionsView
+from processors.fold.inputs import SHARD_INPUTS, InputRecord, read_input, wf_run_id_of
+from processors.fold.operator_commands import can_be_operated
+from processors.fold.shard_fold import ShardFold
+from processors.fold.stores import MemoryStore, WfRunStore
+
+DEFINITION_PARTITION: Final = 0
+"""The owner of this partition folds `definition-commands` as well."""
+
+
+class ShardFolds:
+    """Makes the folds of a worker's partitions. They share the definitions, the codec and the limits."""
+
+    def __init__(
+        self,
+        partitions: int,
+        codec: Codec,
+        definitions: DefinitionsView,
+        limits: Limits | None = None,
+        task_queues: Sequence[str] = (),
+        new_fold: Callable[..., ShardFold] = ShardFold,
+        new_store: Callable[[int], WfRunStore] = lambda _: MemoryStore(),
+        ahead: Executor | None = None,
+    ) -> None:
+        """`new_fold` takes what ShardFold takes: a scenario has its own, whose timers are not the clock's. `new_store`
+        makes the store of a partition. `ahead` decides about definitions while other records are folded.
+        """
+        self._ahead = ahead
+        self._partitions = partitions
+        self._codec = codec
+        self._context = Context(
+            definitions,
+            limits or Limits(),
+            append_times=codec.writes(ExternalEventPosted.__name__, "appended_ms"),
+            arrival_failures=codec.knows(ArrivalFailed.__name__),
+            binds_event_defs=codec.writes(Definition.__name__, "external_event_defs"),
+            keeps_outcomes=codec.writes(ExternalEventPosted.__name__, "keeps_outcomes"),
+        )
+        self._inputs = [it for it in SHARD_INPUTS if it != OPERATOR_COMMANDS or can_be_operated(codec)]
+        self._task_queues = frozenset(task_queues)
+        self._new_fold = new_fold
+        self._new_store = new_store
+
+    def input_topics(self, partition: int) -> Sequence[tuple[str, int]]:
+        """Return the co-partitioned inputs, and for one shard `definition-commands`.
+
+        During an upgrade the state is written with the schemas of an earlier release. If these have no field for what
+        operators ask for, `operator-commands` is not among the inputs.
+        """
+        inputs = [(topic, partition) for topic in self._inputs]
+        return [*inputs, (DEFINITION_COMMANDS, 0)] if partition == DEFINITION_PARTITION else inputs
+
+    def state_topics(self, partition: int) -> Sequence[tuple[str, int]]:
+        """Return the topics and partitions that a shard is restored from."""
+        state = [(topic, partition) for topic in SHARD_STATE]
+        return [*state, (DEFINITIONS, 0)] if partition == DEFINITION_PARTITION else state
+
+    def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
+        """Return the WfRun that a record is about and the command that it holds, as far as known. Never raises."""
+        try:
+            decoded = read_input(record, self._codec, self._partitions)
+        except Exception:  # noqa: BLE001  the decoder itself may be what breaks
+            decoded = None
+        wf_run_id = wf_run_id_of(decoded) or (record.key or b"").decode(errors="backslashreplace")
+        named = isinstance(decoded, Command | DefinitionCommand | OperatorCommand)
+        return wf_run_id or None, type(decoded).__name__ if named else None
+
+    def create(self, partition: int) -> ShardFold:
+        """Return a fold that has no state yet."""
+        definition_fold = None
+        if partition == DEFINITION_PARTITION:
+            definition_fold = DefinitionFold(self._codec, self._task_queues, self._ahead)
+        store = self._new_store(partition)
+        return self._new_fold(partition, self._partitions, self._codec, self._context, definition_fold, store)
