@@ -95,7 +95,7 @@ def test_json_that_is_longer_as_it_is_written_than_as_it_came_is_refused():
 
 
 def test_a_record_that_no_topic_takes_is_not_handed_out():
-    """Bounds of the core that a bug has passed over: the partition waits, and says for what."""
+    """Where a bug lets a record pass the bounds of the core, the partition waits and names the record."""
     rig = ShardRig(Limits(output_bytes=150_000))
     hold = {"start": {"kind": "ENTRYPOINT", "next": "hold"}, "done": {"kind": "EXIT"}}
     hold["hold"] = {"kind": "SLEEP", "seconds": 5, "next": "done"}

@@ -1,7 +1,8 @@
-"""Which core is tested: `make compiled` runs these tests with the modules that mypyc has compiled.
+"""The core that is tested is the one that was asked for: `make compiled` tests the modules that mypyc has compiled.
 
-Without `test_search_finds.py`: it breaks the engine from outside, which compiled modules do not let happen. What makes
-up records by the types of their fields (`support/records.py`) needs Python's modules, too: compiled ones have none.
+It leaves out `test_search_finds.py`, which breaks the engine from outside: compiled modules do not let that happen. It
+also leaves out tests that make up records by the types of their fields (`support/records.py`): compiled modules do not
+have those types.
 """
 
 import importlib

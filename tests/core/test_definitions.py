@@ -1,4 +1,4 @@
-"""Which definitions are accepted, and under which version: the page docs/rules/definitions.md, case by case."""
+"""Definitions that are accepted or refused, and their versions: the page docs/rules/definitions.md, case by case."""
 
 import copy
 import json
@@ -35,7 +35,7 @@ CAUSE = Cause("definition-commands", 0, 7, "c1", 0)
 
 
 def wf_spec(name: str = "cart", task: str | None = None, **variables: Any) -> dict[str, Any]:
-    """A WfSpec document: Variables of the entrypoint as name -> type, `!` for required."""
+    """Return a WfSpec document with Variables of the entrypoint, given as name -> type, `!` for required."""
     nodes: dict[str, Any] = {"start": {"kind": "ENTRYPOINT", "next": "done"}, "done": {"kind": "EXIT"}}
     if task is not None:
         nodes["start"]["next"] = "it"
@@ -48,7 +48,7 @@ def wf_spec(name: str = "cart", task: str | None = None, **variables: Any) -> di
 
 
 class Fold:
-    """The fold of definition-commands, with what it stores."""
+    """The fold of definition-commands, with the definitions that it stores."""
 
     def __init__(self) -> None:
         self.definitions = Definitions()
@@ -63,7 +63,7 @@ class Fold:
         return outcome
 
     def put(self, document: dict[str, Any], allowed: AllowedUpdate = AllowedUpdate.ALL) -> str:
-        """The version of a WfSpec that was put, or the code with which it was refused."""
+        """Put a WfSpec; return its version, or the code with which it was refused."""
         outcome = self.take(PutWfSpec(document["name"], json.dumps(document), allowed_update=allowed))
         if isinstance(outcome, DefinitionAccepted):
             return f"{outcome.major}.{outcome.revision}{'' if outcome.changed else ' as before'}"
@@ -303,7 +303,7 @@ def test_each_change_of_an_external_event_def_is_a_revision_with_a_key_of_its_ow
 
 
 def naming(*events: str, **more: Any) -> dict[str, Any]:
-    """A WfSpec document that waits for these ExternalEvents, the first as an interrupt whose handler takes an INT."""
+    """Return a WfSpec that waits for these ExternalEvents; the first is an interrupt whose handler takes an INT."""
     document = wf_spec()
     threads = document["threads"]
     threads["on-event"] = copy.deepcopy(threads["main"])

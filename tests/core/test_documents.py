@@ -1,4 +1,4 @@
-"""How a WfSpec is read from its document and written back (SCENARIOS: WfSpec document)."""
+"""A WfSpec is read from its document and written back, and all that is wrong with a document is reported."""
 
 import copy
 import json
@@ -82,7 +82,7 @@ def read(document: object) -> WfSpec:
 
 
 def node(**fields: Any) -> dict[str, Any]:
-    """A WfSpec document with one node under examination, named `it`."""
+    """Return a WfSpec document with one node under examination, named `it`."""
     nodes = {"start": {"kind": "ENTRYPOINT", "next": "it"}, "it": fields, "done": {"kind": "EXIT"}}
     return {"name": "a", "entrypoint": "main", "threads": {"main": {"nodes": nodes}}}
 

@@ -1,4 +1,4 @@
-"""How expressions compute and mutations change Variables: the page docs/rules/variables.md, case by case."""
+"""Expressions compute, and mutations change Variables: the page docs/rules/variables.md, case by case."""
 
 import copy
 import math

@@ -33,7 +33,7 @@ USES: dict[str, dict[str, Any]] = {
 
 
 def interrupting(declared: VariableType | None, **interrupt: Any) -> History:
-    """A WfSpec whose handler writes its INPUT to a Variable of the same type, if it has one."""
+    """Return a WfSpec whose handler writes its INPUT to a Variable of the same type, if it has one."""
     event = "{}" if declared is None else f"{{type: {declared}}}"
     variable = f"variables: {{seen: {{type: {declared or 'INT'}}}}}"
     handler = "" if declared is None else f"variables: {{INPUT: {{type: {declared}}}}}"
@@ -63,7 +63,7 @@ def interrupting(declared: VariableType | None, **interrupt: Any) -> History:
 
 
 def awaiting(declared: VariableType | None) -> History:
-    """A WfSpec that waits for the event and returns its content."""
+    """Return a WfSpec that waits for the event and returns its content."""
     event = "{}" if declared is None else f"{{type: {declared}}}"
     return given(
         f"""

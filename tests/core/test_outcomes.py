@@ -63,7 +63,7 @@ def test_what_becomes_of_it_later_in_a_thread_that_was_left_out_is_not_counted_a
 
 
 def test_of_what_was_posted_before_outcomes_were_kept_there_are_none_and_not_no_outcomes() -> None:
-    """The log says of each ExternalEvent whether they are kept: what was released is folded as it was."""
+    """Each ExternalEvent on the log says whether outcomes are kept: those of earlier releases are folded as before."""
     history = given("wait", RUN)
     old = Context(history.engine.context.definitions, keeps_outcomes=False)
     run = new_run("w1")

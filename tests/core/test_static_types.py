@@ -1,4 +1,4 @@
-"""What registration says of types is what evaluation does: the tables of both are compared."""
+"""Registration says of types what evaluation does: the tables of both are compared."""
 
 from collections.abc import Callable
 from itertools import product
@@ -32,9 +32,9 @@ VALUES: dict[VariableType, list[Value]] = {
 PAIRS = list(product(VariableType, repeat=2))
 UNARY = (Operator.NOT, Operator.SIZE_OF)
 STOPPING = (Operator.AND, Operator.OR, MutationOperator.AND, MutationOperator.OR)
-"""The first operand may decide: then the second is not looked at."""
+"""Operators whose first operand may decide: then the second is not looked at."""
 BY_VALUE = ("exponent", "index below")
-"""Problems of a value, not of its type."""
+"""Words in the sentences of problems that the value has, not its type."""
 
 
 class Values:
@@ -54,7 +54,7 @@ class Values:
 
 
 def outcome(function: Callable[..., Value], *given: object) -> tuple[Value, str | None]:
-    """The value, or why there is none."""
+    """Return the value, or the problem."""
     try:
         return function(*given), None
     except ValueProblem as problem:
@@ -62,7 +62,7 @@ def outcome(function: Callable[..., Value], *given: object) -> tuple[Value, str 
 
 
 def static(expression: Expression, x: VariableType, y: VariableType) -> tuple[bool, Type]:
-    """Whether it is accepted, and as what."""
+    """Say whether it is accepted, and return the type of the result."""
     reported: list[str] = []
     types = StaticTypes(
         lambda name, _path: {"x": x, "y": y}[name],

@@ -1,4 +1,4 @@
-"""What is refused when a WfSpec is registered: one case at least for each code (rule wf-spec-is-checked)."""
+"""WfSpecs that are refused when they are registered: at least one case for each code (rule wf-spec-is-checked)."""
 
 # ruff: noqa: E501  documents in tables read best a row a line
 
@@ -25,7 +25,7 @@ from processors.core.wf_spec.validate import CODES, check_document, hints
 
 @dataclass
 class Registered:
-    """Definitions that a WfSpec may refer to."""
+    """The definitions that the WfSpecs may refer to."""
 
     tasks: dict[str, Definition] = field(default_factory=dict)
     events: dict[str, Definition] = field(default_factory=dict)
@@ -78,7 +78,7 @@ EXIT = {"kind": "EXIT"}
 
 
 def thread(*, next: Any = "done", variables: Any = None, interrupts: Any = None, **nodes: Any) -> dict[str, Any]:  # noqa: A002
-    """A ThreadSpec: start, the given nodes, done."""
+    """Return a ThreadSpec: start, the given nodes, done."""
     given = {"variables": variables, "interrupts": interrupts}
     return {
         **{name: value for name, value in given.items() if value is not None},
@@ -95,12 +95,12 @@ def wf(name: str = "cart", entrypoint: str = "main", **threads: Any) -> dict[str
 
 
 def one(**node: Any) -> dict[str, Any]:
-    """A WfSpec with one node under examination, and Variables of all types."""
+    """Return a WfSpec with one node under examination, and Variables of all types."""
     return wf(main=thread(next="it", variables=VARIABLES, it={"next": "done", **node}), child=CHILD)
 
 
 def on_edge(*mutations: dict[str, Any], when: Any = None) -> dict[str, Any]:
-    """A WfSpec with one edge under examination."""
+    """Return a WfSpec with one edge under examination."""
     edge = {"to": "done", "set": list(mutations), **({} if when is None else {"when": when})}
     return wf(main=thread(next=edge, variables=VARIABLES))
 
@@ -500,7 +500,7 @@ def test_what_cannot_be_read_hides_no_other_problem_and_makes_none_of_its_own(wh
 
 
 def places_in(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Every place in a document, from the top."""
+    """Yield every place in a document, from the top."""
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(place for step, part in parts for place in places_in(part, (*path, step)))]
 
@@ -637,7 +637,7 @@ def test_a_name_that_is_not_registered_gets_the_one_that_was_meant_within_bounds
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 NO_TYPES: list[Any] = ["Int", "", 5, None]
-"""What stands for the type of a Variable and is none."""
+"""Values in place of the type of a Variable that are none."""
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SCENARIOS.glob("[!V]*.yaml")))
