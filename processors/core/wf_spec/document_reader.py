@@ -57,14 +57,14 @@ class DocumentReader:
     # The values.
 
     def text(self, value: object, path: Path) -> str:
-        """Text; empty with a problem otherwise."""
+        """Read a text; empty with a problem otherwise."""
         if not isinstance(value, str):
             self.wrong(path, "text", value)
             return ""
         return value
 
     def one_of(self, value: object, path: Path, choices: type[Enumeration], stand_in: StandIn) -> Enumeration | StandIn:
-        """The member of an enumeration that has this value; the stand-in with a problem if none has."""
+        """Read a member of an enumeration by its value; the stand-in with a problem if none has this value."""
         chosen = next((choice for choice in choices if choice.value == value), None)
         if chosen is not None:
             return chosen
@@ -72,7 +72,7 @@ class DocumentReader:
         return stand_in
 
     def mapping(self, value: object, path: Path) -> dict[str, object] | None:
-        """The entries of a mapping whose keys are text; None with a problem for anything but a mapping."""
+        """Read a mapping whose keys are text; None with a problem for anything but a mapping."""
         if not isinstance(value, Mapping):
             self.wrong(path, "a mapping", value)
             return None
@@ -83,7 +83,7 @@ class DocumentReader:
         return texts
 
     def fields(self, value: object, path: Path, what: str, known: Iterable[str]) -> "Fields | None":
-        """The fields of a mapping that may have those that are `known`; None with a problem if it is no mapping."""
+        """Read the fields of a mapping that may have the `known` ones; None with a problem if it is no mapping."""
         data = self.mapping(value, path)
         if data is None:
             return None
@@ -105,7 +105,7 @@ class Fields:
         return name in self.data
 
     def path_of(self, name: str) -> Path:
-        """The place of a field."""
+        """Return the place of a field."""
         return (*self.path, name)
 
     def require(self, name: str) -> bool:
@@ -116,23 +116,23 @@ class Fields:
         return False
 
     def required(self, name: str, read: Callable[[object, Path], Item], stand_in: StandIn) -> Item | StandIn:
-        """A field that must be there."""
+        """Read a field that must be there."""
         return read(self.data[name], self.path_of(name)) if self.require(name) else stand_in
 
     def optional(self, name: str, read: Callable[[object, Path], Item]) -> Item | None:
-        """A field that may be there."""
+        """Read a field that may be there; None if it is not."""
         return read(self.data[name], self.path_of(name)) if self.has(name) else None
 
     def text(self, name: str) -> str:
-        """A text that must be there."""
+        """Read a text that must be there."""
         return self.required(name, self.reader.text, "")
 
     def optional_text(self, name: str) -> str | None:
-        """A text that may be there."""
+        """Read a text that may be there; None if it is not."""
         return self.optional(name, self.reader.text)
 
     def flag(self, name: str, default: bool) -> bool:
-        """True or false."""
+        """Read true or false."""
         value = self.data.get(name, default)
         if not isinstance(value, bool):
             self.reader.wrong(self.path_of(name), "true or false", value)
@@ -140,7 +140,7 @@ class Fields:
         return value
 
     def integer(self, name: str, default: int, lowest: int, highest: int) -> int:
-        """A whole number within bounds."""
+        """Read a whole number within bounds."""
         if not self.has(name):
             return default
         value = self.data[name]
@@ -150,7 +150,7 @@ class Fields:
         return value
 
     def number(self, name: str, default: float, lowest: float, highest: float) -> float:
-        """A number within bounds."""
+        """Read a number within bounds."""
         value = self.data.get(name, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
             self.reader.wrong(self.path_of(name), f"a number from {lowest:g} to {highest:g}", value)
@@ -158,20 +158,20 @@ class Fields:
         return float(value)
 
     def one_of(self, name: str, choices: type[Enumeration], default: StandIn) -> Enumeration | StandIn:
-        """A member of an enumeration."""
+        """Read a member of an enumeration."""
         return self.reader.one_of(self.data[name], self.path_of(name), choices, default) if self.has(name) else default
 
     def entries(
         self, name: str, read: Callable[[str, object, Path], Item], *, required: bool = False
     ) -> dict[str, Item]:
-        """A mapping of names that the author chose; empty if it is not there."""
+        """Read a mapping of names that the author chose; empty if it is not there."""
         path = self.path_of(name)
         given = self.require(name) if required else self.has(name)
         data = self.reader.mapping(self.data[name], path) if given else None
         return {key: read(key, item, (*path, key)) for key, item in (data or {}).items()}
 
     def items(self, name: str, read: Callable[[object, Path], Item]) -> tuple[Item, ...]:
-        """A list; empty if it is not there."""
+        """Read a list; empty if it is not there."""
         path = self.path_of(name)
         value = self.data.get(name, [])
         if not isinstance(value, list):
@@ -202,7 +202,7 @@ def shown(value: object) -> str:
 
 
 def listed(names: Iterable[str], word: str = "or") -> str:
-    """`a, b or c`; `none` if there are none."""
+    """Return `a, b or c`; `none` if there are no names."""
     texts = [str(name) for name in names]
     if not texts:
         return "none"

@@ -1,4 +1,4 @@
-"""Why a definition command is refused, on its way to the one place that says so."""
+"""The refusal of a definition command, on its way to the one place that reports it."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from processors.core.wf_spec.document_problems import DocumentProblem
 
 
 class Refused(Exception):
-    """Carries why a command is refused to the one place that says so."""
+    """A definition command is refused; `registration` makes a DefinitionRejected of it. It never leaves the core."""
 
     def __init__(self, code: str, message: str, problems: Iterable[DocumentProblem] = ()) -> None:
         super().__init__(message)
@@ -15,4 +15,5 @@ class Refused(Exception):
 
 
 def invalid(message: str) -> Refused:
+    """Return the refusal of a command that is wrong by itself."""
     return Refused(RejectionCode.INVALID_ARGUMENT, message)
