@@ -226,7 +226,7 @@ def test_unclaimed_events_have_a_bound() -> None:
 
 
 # (rule event-id-remembered)
-def test_settled_events_are_forgotten_beyond_their_number_and_time_and_unclaimed_ones_never() -> None:
+def test_remembered_events_are_forgotten_beyond_their_number_and_time_and_unclaimed_ones_never() -> None:
     limits = Limits(remembered_events=3, remembered_ms=1_000)
     history = given("wait", event("go", id="kept", thread=7), RUN, limits=limits)
     for number in range(10):
@@ -237,7 +237,7 @@ def test_settled_events_are_forgotten_beyond_their_number_and_time_and_unclaimed
     assert (remembered[0], remembered[-1]) == ("kept", "i9")
 
 
-def test_events_that_nobody_claims_do_not_keep_settled_ones_from_being_forgotten() -> None:
+def test_events_that_nobody_claims_do_not_keep_remembered_ones_from_being_forgotten() -> None:
     limits = Limits(remembered_events=3, remembered_ms=1_000)
     history = given("wait", *(event("go", id=f"kept{n}", thread=7) for n in range(20)), RUN, limits=limits)
     for number in range(100):

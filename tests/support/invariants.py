@@ -92,14 +92,14 @@ class Watch:
         """A copy of the WfRun that `evolve` alone moves."""
         self._context = context
         self.seen: set[Transition] = set()
-        self.settled: dict[tuple[int, str, str], str] = {}
+        self.became: dict[tuple[int, str, str], str] = {}
         """(thread, ExternalEventDef, event id) of each accepted interrupt -> what became of it."""
         self._outcomes: dict[ExternalEventKey, dict[int, ExternalEventStatus]] = {
             key: {outcome.thread: outcome.status for outcome in event.outcomes or ()}
             for key, event in run.external_events.items()
         }
         """ExternalEvent -> thread -> its outcome there, in the order in which the threads got it."""
-        self._settling: set[ExternalEventKey] = set()
+        self._touched: set[ExternalEventKey] = set()
         """The ExternalEvents that the present command has affected."""
         self._accepting: list[tuple[int, str, str]] = []
         """The threads that must accept the ExternalEvent of the present command."""
@@ -208,7 +208,7 @@ class Watch:
 
     def _pending(self) -> list[tuple[int, str, str]]:
         """Return the accepted interrupts whose handlers have not started, in the order in which they were accepted."""
-        return [key for key, what in self.settled.items() if what == "pending"]
+        return [key for key, what in self.became.items() if what == "pending"]
 
     def _after(self, entry: LogEntry, before: dict[int, Status]) -> None:
         for number, thread in self.run.threads.items():
@@ -241,64 +241,64 @@ class Watch:
             case SpawnChild(type=ThreadType.INTERRUPT) as event:
                 assert event.external_event_def is not None
                 assert event.external_event_id is not None
-                self._settle(event.parent, event.external_event_def, event.external_event_id, "handled")
+                self._note_fate(event.parent, event.external_event_def, event.external_event_id, "handled")
             case InterruptDropped(thread=number) as event:
-                self._settle(number, event.external_event_def, event.external_event_id, "dropped")
+                self._note_fate(number, event.external_event_def, event.external_event_id, "dropped")
             case InterruptSuperseded(thread=number) as event:
                 newer = self._arrival(event.external_event_def, event.by_external_event_id)
                 older = self._arrival(event.external_event_def, event.external_event_id)
                 check(older < newer, "an event is superseded by one that came later", (number, event))
-                self._settle(number, event.external_event_def, event.external_event_id, "superseded")
+                self._note_fate(number, event.external_event_def, event.external_event_id, "superseded")
 
     def _accept(self, number: int, event_def: str, event_id: str) -> None:
         arrival = self._arrival(event_def, event_id)
         later = [
             other_id
-            for other, other_def, other_id in self.settled
+            for other, other_def, other_id in self.became
             if (other, other_def) == (number, event_def) and self._arrival(other_def, other_id) > arrival
         ]
         rule = "a thread takes events of an ExternalEventDef in the order of arrival (rule handlers-in-arrival-order)"
         check(not later, rule, (number, event_def, event_id, later))
-        self._settle(number, event_def, event_id, "pending")
+        self._note_fate(number, event_def, event_id, "pending")
 
     def _arrival(self, event_def: str, event_id: str) -> int:
         """Return the position of an ExternalEvent in the order of arrival; before all others if it is forgotten."""
         event = self.run.external_events.get((event_def, event_id))
         return -1 if event is None else event.posted_offset
 
-    def _settle(self, number: int, event_def: str, event_id: str, what: str) -> None:
+    def _note_fate(self, number: int, event_def: str, event_id: str, what: str) -> None:
         key = (number, event_def, event_id)
-        old = self.settled.get(key)
+        old = self.became.get(key)
         not_handled = {"dropped", "superseded"}
         allowed = {None: {"pending", *not_handled}, "pending": {"handled", *not_handled}}.get(old, set())
         check(what in allowed, "an accepted interrupt gets one handler, or is dropped, or superseded", (key, old, what))
-        self.settled[key] = what
+        self.became[key] = what
         self._note_outcome((event_def, event_id), number, _OUTCOMES[what])
 
     def _note_outcome(self, key: ExternalEventKey, number: int, outcome: ExternalEventStatus) -> None:
         self._outcomes.setdefault(key, {})[number] = outcome
-        self._settling.add(key)
+        self._touched.add(key)
 
     def _check_outcomes(self) -> None:
-        for key in self._settling:
+        for key in self._touched:
             event, outcomes = self.run.external_events.get(key), self._outcomes[key]
             if event is not None and event.outcomes is not None:
                 kept = sorted(list(outcomes.items())[:100])
                 found = [(outcome.thread, outcome.status) for outcome in event.outcomes]
                 rule = "the row of an ExternalEvent says what became of it in each thread, or how many are left out"
                 check((found, event.outcomes_left_out) == (kept, len(outcomes) - len(kept)), rule, (event, outcomes))
-        self._settling.clear()
+        self._touched.clear()
 
     def end_of_command(self) -> None:
         """Between commands, the pending interrupts are those that the WfRun says are pending."""
         self._check_outcomes()
         accepting, self._accepting = self._accepting, []
         if not self.run.exists:
-            self.settled.clear()
+            self.became.clear()
             self._outcomes.clear()
             return
         for key in accepting:
-            check(key in self.settled, "who registered for an ExternalEvent and can go on accepts it", key)
+            check(key in self.became, "who registered for an ExternalEvent and can go on accepts it", key)
         pending = sorted(self._pending())
         listed = sorted((a.thread, a.external_event_def, a.external_event_id) for a in self.run.accepted_interrupts)
         check(

@@ -74,7 +74,7 @@ class Found:
 class _Node:
     run: WfRun | None
     """The state as its rows hold it; None once everything that follows from it was explored."""
-    settled: dict[tuple[int, str, str], str]
+    became: dict[tuple[int, str, str], str]
     rescues: int
     """The number of rescues that are left."""
     steps: int
@@ -164,10 +164,10 @@ class Search:
         """Fold a command on the restored state, check it, and keep the resulting state if it is new."""
         live, copy = (attach(restored(run), self._context) for _ in range(2))
         watch = Watch(copy, self._context)
-        watch.settled.update(node.settled)
+        watch.became.update(node.became)
         rescues = node.rescues - move.rescues
         steps = node.steps + (1 if self._every_step_alike else move.steps)
-        after = _Node(live, watch.settled, rescues, steps, node.depth + 1, node, move.command, move.time_ms)
+        after = _Node(live, watch.became, rescues, steps, node.depth + 1, node, move.command, move.time_ms)
         self.found.commands += 1
         try:
             entries = handle(live, move.command, self._cause(node.depth), move.time_ms, self._context)

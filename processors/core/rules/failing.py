@@ -81,6 +81,6 @@ def fail_thread(
                 failing, failure = parent, child_failed(message, number, failure, failure.failure_class)
             case ThreadType.FAILURE_HANDLER if failing.waiter is None:
                 failing, failure = parent, passed_on(number, failure)
-            case _:
+            case ThreadType.FAILURE_HANDLER | ThreadType.CHILD | ThreadType.ENTRYPOINT:
                 failing = None
     yield from drop_hopeless_interrupts(run)
