@@ -69,7 +69,7 @@ def list_thread(index: Index, thread: ThreadRun) -> None:
 
 
 def unlist_live(index: Index, thread: ThreadRun) -> None:
-    """Note that a thread lives no longer; what hangs below it is still found by it."""
+    """Note that a thread lives no longer; it may stay, for the threads below it."""
     if remove_from(index.by_spec.get(thread.thread_spec, []), thread.number):
         index.live -= 1
 

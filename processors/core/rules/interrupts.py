@@ -17,9 +17,10 @@ from processors.core.rules.room import room_for
 def offer(run: WfRun, context: Context, event: WfRunExternalEvent) -> Iterator[Event]:
     """Offer a new ExternalEvent to the threads that registered an interrupt for it, ascending by number.
 
-    All that can ever run again accept it, or the one that it names (rules all-threads-accept, addressed-to-one-thread).
-    One that nobody accepts stays unclaimed. Threads for whose handler there is no room come last: otherwise the first
-    thing to happen to the event could be that it is dropped, with its content (rule no-room-drops-the-interrupt).
+    Every thread that can ever run again accepts it (rule all-threads-accept); if the event names a thread, only that
+    one does (rule addressed-to-one-thread). An event that no thread accepts stays unclaimed. Threads for whose handler
+    there is no room come last: otherwise the first thing to happen to the event could be that it is dropped, with its
+    content (rule no-room-drops-the-interrupt).
     """
     assert run.spec is not None
     thread_spec = run.spec.interrupting.get(event.external_event_def)

@@ -66,7 +66,7 @@ def _waiters_for(run: WfRun, failed: set[int]) -> Iterator[int]:
 
 
 def _let_go(run: WfRun) -> Iterator[Event]:
-    """Let the first thread leave that stays for others to see a failure, and that they wait for."""
+    """Let the first thread in a circle leave that only stays until others have seen a failure."""
     needs = _needs_of_all(run, sorted(run.index.staying), with_stays=True)
     stuck = _stuck(needs)
     for number in stuck:
