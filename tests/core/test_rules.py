@@ -14,6 +14,11 @@ def test_every_citation_names_a_rule_and_every_id_is_there_once() -> None:
     assert not problems, "\n".join(problems)
 
 
+def test_one_module_or_two_implement_every_rule() -> None:
+    known, _ = CITATIONS.cited_rules()
+    assert not CITATIONS.without_module(known)
+
+
 def test_a_scenario_document_or_a_test_shows_every_rule() -> None:
     known, _ = CITATIONS.cited_rules()
     assert not CITATIONS.not_shown(known)
@@ -21,6 +26,15 @@ def test_a_scenario_document_or_a_test_shows_every_rule() -> None:
 
 def test_every_scenario_document_says_which_rules_it_shows() -> None:
     assert not CITATIONS.documents_without_rules()
+
+
+def test_the_pages_say_who_cites_the_rules() -> None:
+    known, _ = CITATIONS.cited_rules()
+    assert not CITATIONS.stale_pages(known)
+
+
+def test_rules_are_cited_by_their_ids_alone() -> None:
+    assert not CITATIONS.cited_otherwise()
 
 
 def test_the_pages_link_only_to_rules_that_there_are() -> None:

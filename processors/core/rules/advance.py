@@ -24,7 +24,7 @@ RETENTION_S = 7 * 24 * 3600
 
 
 def advance(run: WfRun, context: Context, agenda: Agenda) -> Iterator[Event]:
-    """Move a WfRun by pass after pass, until one finds nothing to do (rule one-command-settles).
+    """Move a WfRun by pass after pass, until one finds nothing to do (rule all-follows-in-one-command).
 
     Then threads that wait for each other in a circle are looked for, and the end of the WfRun. A generator of events:
     when it goes on after a `yield`, that event has happened.
