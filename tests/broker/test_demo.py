@@ -16,7 +16,8 @@ from halter.demo.ledger import Ledger, LedgerReader
 from processors.codec import Record
 from processors.core.records.commands import ExternalEvent, StopWfRun
 from processors.core.records.events import Cause, LogEntry, Rejected, RejectionCode, TaskRequest, ThreadHalted
-from tests.support.halter_processes import Halter, wait_until
+from tests.support.halter_processes import Halter
+from tests.support.waiting import wait_until
 
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,8 @@ from processors.core.records.model import Status
 from processors.core.rules.engine import new_run, replay
 from processors.kafka.partitioner import partition_of
 from tests.fold.test_shard_fold import CART
-from tests.support.installation import Installation, WorkerProcess, wait_until
+from tests.support.installation import Installation, WorkerProcess
+from tests.support.waiting import wait_until
 
 PARTITIONS = 4
 BAD = "bad-1"

@@ -19,8 +19,9 @@ from processors.core.records.model import Status
 from processors.core.rules.engine import new_run, replay
 from processors.kafka.settings import Settings
 from tests.fold.test_shard_fold import CART
-from tests.support.installation import Installation, WorkerProcess, wait_until
+from tests.support.installation import Installation, WorkerProcess
 from tests.support.schema_registry import SchemaRegistry
+from tests.support.waiting import wait_until
 
 MODULE = "tests.support.breaking_worker"
 """With nothing in it that breaks: `halter worker`, with the options that tests give."""

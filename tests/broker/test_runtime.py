@@ -14,7 +14,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from processors.kafka.partitioner import partition_of
 from processors.runtime.group.steps import Step
-from tests.support.installation import Installation, wait_until
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

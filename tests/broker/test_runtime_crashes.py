@@ -13,7 +13,8 @@ from itertools import cycle
 import pytest
 
 from processors.runtime.group.steps import KILLED, Step
-from tests.support.installation import Installation, wait_until
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
 
 # The first commit of a worker is its claim, so these are reached there and in a turn.
 IN_CLAIM = [f"{step}:1" for step in (Step.AFTER_FLUSH, Step.AFTER_SEND_OFFSETS)]

@@ -24,7 +24,8 @@ from processors.runtime.group.steps import Steps
 from processors.runtime.group.transaction import Transaction
 from processors.runtime.loading.settlement import Settlement
 from tests.support.counting_fold import CountingDefinitions, CountingFactory
-from tests.support.installation import Installation, WorkerProcess, wait_until
+from tests.support.installation import Installation, WorkerProcess
+from tests.support.waiting import wait_until
 
 LONG = "HALTER_LONG_OUTAGES" in os.environ
 

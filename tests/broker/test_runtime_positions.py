@@ -12,7 +12,8 @@ from processors.runtime.group.clients import Clients, Slot
 from processors.runtime.group.cluster import Cluster
 from processors.runtime.loading.load import until_known
 from tests.support.counting_fold import CountingDefinitions
-from tests.support.installation import Installation, wait_until
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

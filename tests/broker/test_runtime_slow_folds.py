@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from processors.runtime.turn.turns import TurnSize
-from tests.support.installation import Installation, wait_until
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

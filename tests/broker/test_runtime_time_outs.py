@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from processors.kafka.partitioner import partition_of
-from tests.support.installation import SHORT_SESSIONS, Installation, wait_until
+from tests.support.installation import SHORT_SESSIONS, Installation
+from tests.support.waiting import wait_until
 
 TRANSACTION_S, SLOW_S = 5, 8.0
 POLL_INTERVAL_MS, RESTORE_MS_PER_ROW, ROWS = 6_000, 2, 4_500

@@ -18,7 +18,8 @@ from confluent_kafka.admin import AdminClient
 from halter.scenarios.files import in_memory, read_file, run_file
 from halter.scenarios.kafka.judge import KafkaJudge, workers_needed
 from processors.kafka.settings import Settings
-from tests.support.halter_processes import ROOT, wait_until
+from tests.support.halter_processes import ROOT
+from tests.support.waiting import wait_until
 
 SCENARIOS = ROOT / "tests" / "scenarios"
 SAMPLES = sorted(SCENARIOS.glob("0*.yaml"))

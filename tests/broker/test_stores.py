@@ -15,7 +15,8 @@ from processors.codec import Codec
 from processors.core.records.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
 from processors.fold.stores.rocks import RocksStore
 from processors.runtime.group.steps import KILLED
-from tests.support.halter_processes import ROOT, Halter, wait_until
+from tests.support.halter_processes import ROOT, Halter
+from tests.support.waiting import wait_until
 
 WF_SPEC = {
     "name": "counts",

@@ -13,7 +13,8 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # a pu
 from halter.client import Client
 from halter.topics import admin as topic_admin
 from processors.core.records.commands import PutExternalEventDef
-from tests.support.installation import Installation, wait_until
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
 
 RELEASE = "0.1.0"
 LATER = "kept-inputs"

@@ -5,7 +5,6 @@ engine's own fold (`processors.fold.shard_fold`) decides them again, and its out
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 
 from processors.codec import Codec
 from processors.fold.definitions_view import DefinitionsView
@@ -27,6 +26,7 @@ from tests.chaos.tape import (
     TapeRecord,
     source_of,
 )
+from tests.support.compiled_codec import the_codec
 
 
 class RecordedDefinitions(DefinitionsView):
@@ -146,13 +146,7 @@ def names(records: Sequence[TapeRecord]) -> str:
     return ", ".join(decode(record.value or b"")[0] for record in records) or "nothing"
 
 
-@cache
-def codec() -> Codec:
-    """Return the codec. Compiling it takes longer than judging a small tape."""
-    return Codec.load()
-
-
 def check_decisions(tape: Tape, blocks: Sequence[Block]) -> Iterator[Finding]:
     """Decide all partitions again."""
     for partition in range(tape.partitions):
-        yield from Redecider(tape, codec(), partition).check([b for b in blocks if b.partition == partition])
+        yield from Redecider(tape, the_codec(), partition).check([b for b in blocks if b.partition == partition])

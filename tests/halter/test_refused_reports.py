@@ -25,7 +25,7 @@ from processors.core.records.events import (
     TaskAttemptEnded,
     TaskRequest,
 )
-from tests.support.halter_processes import wait_until
+from tests.support.waiting import wait_until
 
 CODEC = Codec.load()
 REQUEST = TaskRequest("w", 1, 0, 1, 1, "charge", {}, 0, 0)

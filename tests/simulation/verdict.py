@@ -9,7 +9,8 @@ from tests.chaos.redeciding import Redecider
 from tests.chaos.tape import entries
 from tests.chaos.timers import check_requests, check_timers
 from tests.simulation.quarantine import findings_with_operators
-from tests.simulation.world import World, the_codec
+from tests.simulation.world import World
+from tests.support.compiled_codec import the_codec
 
 
 def findings_of(world: World) -> list[Finding]:

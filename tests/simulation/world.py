@@ -9,7 +9,6 @@ from functools import lru_cache, partial
 from typing import Any, Final
 from zlib import crc32
 
-from processors.codec import Codec
 from processors.core.records.commands import ReportTaskRun, TaskStatus
 from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
@@ -30,6 +29,7 @@ from tests.simulation.plan import STATIC, Fault, Happening, Plan, Post
 from tests.simulation.process import Process, Strike
 from tests.simulation.quarantine import KEPT_INPUTS
 from tests.simulation.worker import SimulatedWorker
+from tests.support.compiled_codec import the_codec
 
 ALLOWED_ENDS: Final = (Fenced, TurnCannotCommit)
 """Reasons for which a worker may end by itself: it lost what it was started with, or Kafka was away too long."""
@@ -41,12 +41,6 @@ LOOK_S: Final = 0.5
 
 class WentWrong(Exception):
     """The simulation found something. The message says what."""
-
-
-@lru_cache
-def the_codec() -> Codec:
-    """Return the codec. Compiling the schemas takes longer than a simulation."""
-    return Codec.load()
 
 
 @lru_cache

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -15,17 +14,10 @@ from confluent_kafka.admin import AdminClient
 from halter.client import Client
 from halter.topics import admin as topic_admin
 from processors.kafka.settings import Settings
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-def wait_until(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> None:
-    """Wait for a condition, not for a time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.02)
 
 
 class Halter:

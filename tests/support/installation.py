@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -19,17 +19,10 @@ from halter.topics import admin as topic_admin
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 from tests.support.ledger import Ledger
+from tests.support.waiting import wait_until
 
 SHORT_SESSIONS: Mapping[str, str] = {"KAFKA_SESSION_TIMEOUT_MS": "2000", "KAFKA_HEARTBEAT_INTERVAL_MS": "500"}
 """Variables for workers, so that tests need not wait long until a death is noticed."""
-
-
-def wait_until(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    """Wait for a condition, not for a time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.02)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
+from tests.support.waiting import wait_until
 
 Cause = tuple[str, int, int]
 
@@ -107,7 +108,7 @@ class Ledger:
                 return False  # a broker that has just come back
 
         try:
-            self.wait_for("marks of all transactions", marked, seconds)
+            wait_until("markers of all transactions", marked, seconds, every_s=0.1)
         finally:
             for it in consumers:
                 it.close()
@@ -136,13 +137,6 @@ class Ledger:
                 rows[key] = orjson.loads(value)
         return rows
 
-    def wait_for(self, what: str, condition: Any, seconds: float = 60.0) -> None:
-        """Wait until `condition` holds."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
-            time.sleep(0.1)
-
     def committed_positions(self) -> dict[tuple[str, int], int]:
         """Return how far each partition is folded, by the state topics."""
         rows = self.rows(self.topics.fold_positions)
@@ -158,7 +152,7 @@ class Ledger:
             positions = self.committed_positions()
             return all(positions.get(place, 0) >= offset for place, offset in wanted.items())
 
-        self.wait_for("folding all inputs", folded, seconds)
+        wait_until("folding all inputs", folded, seconds, every_s=0.1)
 
     def verdict(self) -> Verdict:
         """Compare inputs, log and state, once no transaction is open on them."""

@@ -11,14 +11,12 @@ document.
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import yaml
 
 from halter.files.scenario_document import read_scenario
 from halter.scenarios.definitions import register
-from processors.codec import Codec
 from processors.core.records.commands import (
     Command,
     DeleteWfRun,
@@ -34,6 +32,7 @@ from processors.core.records.events import Cause, WfRunDeleted
 from processors.core.records.model import Changes, Index, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach, handle, new_run
+from tests.support.compiled_codec import the_codec
 from tests.support.invariants import (
     Transition,
     Violated,
@@ -247,7 +246,7 @@ class Search:
             if number in self._rows:
                 continue
             self._rows.add(number)
-            codec = _codec()
+            codec = the_codec()
             decoded = codec.decode(codec.encode(row))
             if isinstance(row, WfRun):
                 check(isinstance(decoded, WfRun) and same_row(row, decoded), "a row survives Avro", row.wf_run_id)
@@ -268,12 +267,6 @@ class Search:
             now = node.time_ms
         document = {**self._document, "name": name.splitlines()[0], "steps": [*steps, {"crash": {}}]}
         return "\n".join(_yaml(key, value) for key, value in document.items())
-
-
-@cache
-def _codec() -> Codec:
-    """Return the codec. Compiling the schemas takes longer than a thousand states."""
-    return Codec.load()
 
 
 def _end_of(run: WfRun) -> Command:

@@ -4,7 +4,6 @@ The tables are compacted as in Kafka: the latest value of each key, and nothing 
 """
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any
 
 from processors.codec import Codec
@@ -17,6 +16,7 @@ from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold
 from processors.fold.shard_folds import ShardFolds
 from processors.fold.stores import MemoryStore, StatePosition, WfRunStore
+from tests.support.compiled_codec import the_codec
 
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""
@@ -24,12 +24,6 @@ START_MS = 1_767_225_600_000
 
 CHECKPOINT_TURNS = 3
 """How often a store with files is told where the state topics end."""
-
-
-@lru_cache
-def _codec(release: str | None) -> Codec:
-    """Return the codec. Compiling the schemas takes longer than most tests."""
-    return Codec.load(release=release)
 
 
 class ShardRig:
@@ -46,7 +40,7 @@ class ShardRig:
         new_store: Callable[[int], WfRunStore] = lambda _: MemoryStore(),
         codec: Codec | None = None,
     ) -> None:
-        self.codec = codec or _codec(release)
+        self.codec = codec or the_codec(release)
         self.view = DefinitionsView(self.codec)
         self.factory = ShardFolds(1, self.codec, self.view, limits, tuple(queues), new_store=new_store)
         self.shard: ShardFold = self.factory.create(0)
