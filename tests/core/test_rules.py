@@ -38,6 +38,11 @@ def test_the_pages_link_only_to_rules_that_there_are() -> None:
     assert not CITATIONS.broken_links()
 
 
+def test_the_log_of_an_interrupt_is_one_that_was_recorded() -> None:
+    told = (CITATIONS.PAGES / "interrupts.md").read_text(encoding="utf-8").split("```\n")[1]
+    assert told in (CITATIONS.TESTS / "golden" / "duplicate-event.log").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("text", "cited"),
     [
