@@ -191,7 +191,7 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
         definitions,
         slot=own_slot,
         # For tests of what a crash does.
-        steps=CrashAt.parse(crash_at) if crash_at else None,
+        crash_points=CrashAt.parse(crash_at) if crash_at else None,
         readiness=readiness,
     )
     app.run(built, ready)

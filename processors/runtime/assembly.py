@@ -1,5 +1,7 @@
-"""Puts the parts of the runtime together. No I/O: clients are made when the runtime starts, except the admin's,
-which connects when it is first asked."""
+"""Puts the parts of the runtime together, from the outside in: what is made last is what is called first.
+
+No I/O: clients are made when the runtime starts, except the admin's, which connects when it is first asked.
+"""
 
 from typing import Any
 
@@ -12,10 +14,10 @@ from processors.runtime.group.calls import KafkaCalls
 from processors.runtime.group.clients import Clients, Slot
 from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.group.cluster import Cluster
+from processors.runtime.group.crash_points import CrashPoints
 from processors.runtime.group.membership import Membership
 from processors.runtime.group.names import ShardTopics
 from processors.runtime.group.readiness import Readiness
-from processors.runtime.group.steps import Steps
 from processors.runtime.group.transaction import Transaction
 from processors.runtime.loading.checkpoints import Checkpoints
 from processors.runtime.loading.definitions import DefinitionsReader
@@ -23,7 +25,20 @@ from processors.runtime.loading.load import Loader
 from processors.runtime.loading.settlement import Settlement
 from processors.runtime.loading.vacancies import Vacancies
 from processors.runtime.service import Runtime
+from processors.runtime.turn.arrivals import Arrivals
+from processors.runtime.turn.awaiting import AwaitingDefinitions
+from processors.runtime.turn.committing import Committing
+from processors.runtime.turn.due_timers import DueTimers
+from processors.runtime.turn.figures import Figures
+from processors.runtime.turn.held_back import HeldBack
+from processors.runtime.turn.joining import Joining
+from processors.runtime.turn.listening import Listening
+from processors.runtime.turn.patience import Patience
+from processors.runtime.turn.pauses import Pauses
+from processors.runtime.turn.pausing import Pausing
+from processors.runtime.turn.polling import Polling
 from processors.runtime.turn.shards import Shards
+from processors.runtime.turn.turn_size import TurnSize
 from processors.runtime.turn.turns import Turns
 
 
@@ -35,15 +50,17 @@ def assemble(
     factory: FoldFactory,
     definitions: SharedDefinitions,
     slot: Slot,
-    steps: Steps,
+    crash_points: CrashPoints,
     readiness: Readiness,
     clock: Clock = CLOCK,
 ) -> Runtime:
     """Return a runtime that is ready to be started."""
     calls = KafkaCalls(readiness, clock)
     clients = Clients(settings, topics, slot)
-    turns = turns_of(clients, ShardTopics(topics.prefix, factory), factory, definitions, calls, readiness, steps, clock)
-    return Runtime(app, channel, turns, calls, readiness, steps, clock)
+    turns = turns_of(
+        clients, ShardTopics(topics.prefix, factory), factory, definitions, calls, readiness, crash_points, clock
+    )
+    return Runtime(app, channel, turns, calls, readiness, crash_points, clock)
 
 
 def turns_of(
@@ -53,25 +70,48 @@ def turns_of(
     definitions: SharedDefinitions,
     calls: KafkaCalls,
     readiness: Readiness,
-    steps: Steps,
+    crash_points: CrashPoints,
     clock: Clock,
 ) -> Turns:
     """Return what a worker's Kafka thread does, with these clients and this clock."""
     membership = Membership(clients, names, clock)
-    transaction = Transaction(clients, names, membership, calls, steps)
+    transaction = Transaction(clients, names, membership, calls, crash_points)
     cluster = Cluster(clients, clock)
     settlement = Settlement(cluster, names, transaction, clients.transactional_id, clock)
-    loader = Loader(clients, names, factory, definitions, cluster, settlement, transaction, steps, clock)
-    shards = Shards(names, membership, loader.load, readiness, Checkpoints(cluster, names, clock), clock)
+    loader = Loader(clients, names, factory, definitions, cluster, settlement, transaction, crash_points, clock)
+    reader = DefinitionsReader(clients, names, definitions, calls, clock)
+    pauses, figures, size, patience = Pauses(), Figures(), TurnSize(), Patience(clock=clock)
+    shards = Shards(names, membership, loader.load, readiness, Checkpoints(cluster, names, clock), pauses, clock)
+    pausing = Pausing(shards, pauses, patience, figures, names.describe)
+    listening = Listening(membership, transaction, calls, clock)
+    vacancies = Vacancies(clients, cluster, names.wf_commands, clock)
     return Turns(
-        names=names,
-        membership=membership,
-        shards=shards,
+        joining=Joining(membership, vacancies, shards, calls, readiness, patience),
         transaction=transaction,
-        definitions=DefinitionsReader(clients, names, definitions, calls, clock),
+        definitions=reader,
+        shards=shards,
+        polling=Polling(
+            arrivals=Arrivals(membership, shards, figures, clock),
+            listening=listening,
+            awaiting=AwaitingDefinitions(reader, shards, clock),
+            timers=DueTimers(shards, pauses, pausing, clock),
+            held_back=HeldBack(membership, shards, pauses, names.definition_commands),
+            pausing=pausing,
+            shards=shards,
+            size=size,
+        ),
+        committing=Committing(
+            transaction=transaction,
+            shards=shards,
+            pausing=pausing,
+            patience=patience,
+            listening=listening,
+            crash_points=crash_points,
+            figures=figures,
+            clock=clock,
+        ),
         calls=calls,
-        readiness=readiness,
-        steps=steps,
-        vacancies=Vacancies(clients, cluster, names.wf_commands, clock),
-        clock=clock,
+        crash_points=crash_points,
+        size=size,
+        figures=figures,
     )

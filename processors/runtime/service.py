@@ -1,8 +1,7 @@
-"""The service under the Faust app: the event loop's side of the runtime.
+"""The service under the Faust app: it runs turns from start to stop, and ends the worker when one of them cannot go on.
 
-Turns alternate between two threads, never at once in both: the Kafka thread commits and polls (`turns`), the event
-loop folds (the agents). While one shard's outputs are handed to librdkafka the next shard is folded already, unless
-they are few or the worker has reason to be cautious (`Turns.cautious`).
+Turns alternate between two threads. The Kafka thread commits and polls (`turn.turns`), the event loop folds
+(`turn.folding`).
 """
 
 import asyncio
@@ -24,24 +23,17 @@ from processors.runtime.group.calls import (
     Watched,
 )
 from processors.runtime.group.clock import CLOCK, Clock
-from processors.runtime.group.errors import FoldFailed, KafkaFailed, in_short
+from processors.runtime.group.crash_points import CrashPoints
+from processors.runtime.group.errors import KafkaFailed, in_short
 from processors.runtime.group.readiness import Readiness, State
-from processors.runtime.group.steps import Step, Steps
-from processors.runtime.turn.batch import Batch
-from processors.runtime.turn.turns import Figures, Turn, Turns
+from processors.runtime.turn.figures import Figures
+from processors.runtime.turn.folding import Folding
+from processors.runtime.turn.turn import Turn
+from processors.runtime.turn.turns import Turns
 
 T = TypeVar("T")
 
-TURN_SECONDS: Final = 2.0
-"""When a turn has been folded for this long, the rest of its records is left to the next one: a transaction must end
-long before transaction.timeout.ms, or its worker is taken for dead."""
-
-
 BEAT_SECONDS: Final = 1.0
-
-WORTH_THE_WAY: Final = 1_000
-"""So many outputs are handed over while the next shard is folded; fewer wait for the end of the turn, because the way
-to the other thread and back takes longer than they do."""
 
 
 class Runtime(mode.Service):
@@ -54,20 +46,19 @@ class Runtime(mode.Service):
         turns: Turns,
         calls: KafkaCalls,
         readiness: Readiness,
-        steps: Steps,
+        crash_points: CrashPoints,
         clock: Clock = CLOCK,
     ) -> None:
         super().__init__()
         self.readiness = readiness
         self.failure: HalterError | None = None
         self.ended = asyncio.Event()
-        self._app, self._channel, self._turns, self._calls, self._steps = app, channel, turns, calls, steps
-        self._clock = clock
+        self._app, self._turns, self._calls = app, turns, calls
         self._kafka = ThreadPoolExecutor(1, thread_name_prefix="kafka")
         self._begun = False
-        self._folding = Watched("fold", FOLD_STUCK_SECONDS)
-        self._looping = Watched("event_loop", LOOP_STUCK_SECONDS)
-        self._watchdog = Watchdog([calls.watched, self._folding, self._looping], readiness)
+        fold, self._looping = Watched("fold", FOLD_STUCK_SECONDS), Watched("event_loop", LOOP_STUCK_SECONDS)
+        self._folding = Folding(channel, turns, self._in_kafka_thread, fold, crash_points, clock)
+        self._watchdog = Watchdog([calls.watched, fold, self._looping], readiness)
         self._log = structlog.get_logger("halter.runtime")
 
     @property
@@ -120,35 +111,7 @@ class Runtime(mode.Service):
         while not self._calls.stopping.is_set() or folded is not None:
             folded = await self._in_kafka_thread(self._turns.next, folded)
             if folded is not None:
-                await self._fold(folded)
-
-    async def _fold(self, turn: Turn) -> None:
-        """Have the agents fold a turn's records, and hand what comes of them to the transaction."""
-        begun = self._clock.monotonic()
-        until = begun + TURN_SECONDS
-        batches = [
-            Batch(
-                shard, records, begun if turn.one_at_a_time(shard) else until, self._folding, self._steps, self._clock
-            )
-            for shard, records in turn.records.items()
-        ]
-        for batch in batches:
-            await self._channel.put(batch)  # type: ignore[arg-type]  # any object may go through
-        for batch in batches:
-            try:
-                outputs = await batch.outputs
-            except FoldFailed as failure:
-                # A rule broke. Nothing of this shard's was handed to the transaction: the others go on.
-                turn.broken[batch.shard] = failure
-                continue
-            turn.folded[batch.shard] = batch.folded
-            turn.outputs.append(outputs)
-            if not self._turns.cautious and sum(map(len, turn.outputs)) >= WORTH_THE_WAY:
-                await self._in_kafka_thread(self._turns.hand_over, turn)
-        self._steps.reached(Step.AFTER_FOLD)
-        seconds = self._clock.monotonic() - begun
-        self._turns.figures.fold_s += seconds
-        self._turns.size.folded(sum(turn.folded.values()), seconds)
+                await self._folding.fold(folded)
 
     async def _end(self) -> None:
         self._calls.stopping.set()

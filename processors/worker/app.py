@@ -64,7 +64,7 @@ def build(
     definitions: SharedDefinitions,
     *,
     slot: runtime.Slot,
-    steps: runtime.Steps | None = None,
+    crash_points: runtime.CrashPoints | None = None,
     readiness: runtime.Readiness | None = None,
     clock: Clock = CLOCK,
 ) -> App:
@@ -87,7 +87,7 @@ def build(
         factory,
         definitions,
         slot,
-        steps or runtime.Steps(),
+        crash_points or runtime.CrashPoints(),
         readiness or runtime.Readiness(),
         clock,
     )

@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from processors.kafka.partitioner import partition_of
-from processors.runtime.group.steps import Step
+from processors.runtime.group.crash_points import CrashPoint
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
 
@@ -71,7 +71,9 @@ def test_when_one_of_two_workers_is_killed_the_other_takes_its_shards(installati
     assert verdict.ok, verdict
 
 
-@pytest.mark.parametrize("stop_at", [Step.AFTER_POLL, Step.AFTER_PRODUCE, f"{Step.AFTER_SEND_OFFSETS}:2"])
+@pytest.mark.parametrize(
+    "stop_at", [CrashPoint.AFTER_POLL, CrashPoint.AFTER_PRODUCE, f"{CrashPoint.AFTER_SEND_OFFSETS}:2"]
+)
 def test_a_zombie_cannot_commit_what_it_held_when_its_shards_moved(installation: Installation, stop_at: str) -> None:
     """Both believe that they own the shards: the zombie sleeps through its session in the middle of a turn."""
     zombie = installation.worker("zombie", HALTER_STOP_AT=stop_at)

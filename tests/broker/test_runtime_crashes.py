@@ -1,6 +1,6 @@
-"""kill -9 between any two steps of a worker: after a restart the log has no gap, no repeat and nothing lost.
+"""kill -9 at any crash point of a worker: after a restart the log has no gap, no repeat and nothing lost.
 
-The worker ends itself with os._exit at the step, which is what SIGKILL does to it at that moment. The counting fold
+The worker ends itself with os._exit there, which is what SIGKILL does to it at that moment. The counting fold
 shows on the log whatever goes wrong; the ledger compares inputs, log and state without using the runtime.
 """
 
@@ -12,18 +12,18 @@ from itertools import cycle
 
 import pytest
 
-from processors.runtime.group.steps import KILLED, Step
+from processors.runtime.group.crash_points import KILLED, CrashPoint
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
 
 # The first commit of a worker is its claim, so these are reached there and in a turn.
-IN_CLAIM = [f"{step}:1" for step in (Step.AFTER_FLUSH, Step.AFTER_SEND_OFFSETS)]
-IN_LOAD = [Step.AFTER_SETTLE, Step.AFTER_CLAIM, Step.AFTER_RESTORE]
-IN_TURN = [f"{step}:3" for step in Step if step not in IN_LOAD]
+IN_CLAIM = [f"{point}:1" for point in (CrashPoint.AFTER_FLUSH, CrashPoint.AFTER_SEND_OFFSETS)]
+IN_LOAD = [CrashPoint.AFTER_SETTLE, CrashPoint.AFTER_CLAIM, CrashPoint.AFTER_RESTORE]
+IN_TURN = [f"{point}:3" for point in CrashPoint if point not in IN_LOAD]
 
 
 RESTARTED = [*IN_LOAD, *IN_CLAIM, *IN_TURN]
-TAKEN_OVER = [f"{Step.MID_FOLD}:3", f"{Step.AFTER_FLUSH}:3", f"{Step.AFTER_SEND_OFFSETS}:3"]
+TAKEN_OVER = [f"{CrashPoint.MID_FOLD}:3", f"{CrashPoint.AFTER_FLUSH}:3", f"{CrashPoint.AFTER_SEND_OFFSETS}:3"]
 LANES = 3
 
 
@@ -85,12 +85,12 @@ def outcomes(
 
 
 @pytest.mark.parametrize("crash_at", RESTARTED)
-def test_a_worker_killed_at_any_step_loses_and_doubles_nothing_when_restarted(
+def test_a_worker_killed_at_any_crash_point_loses_and_doubles_nothing_when_restarted(
     outcomes: Outcomes, crash_at: str
 ) -> None:
     outcomes[restarted, crash_at].result()
 
 
 @pytest.mark.parametrize("crash_at", TAKEN_OVER)
-def test_the_shards_of_a_worker_killed_at_any_step_are_taken_over_by_another(outcomes: Outcomes, crash_at: str) -> None:
+def test_the_shards_of_a_worker_killed_anywhere_are_taken_over_by_another(outcomes: Outcomes, crash_at: str) -> None:
     outcomes[taken_over, crash_at].result()

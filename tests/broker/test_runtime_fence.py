@@ -16,11 +16,11 @@ from processors.fold.outputs import OutputRecord
 from processors.runtime.group.calls import KafkaCalls
 from processors.runtime.group.clients import Clients, Slot
 from processors.runtime.group.cluster import Cluster
+from processors.runtime.group.crash_points import CrashPoint, CrashPoints
 from processors.runtime.group.errors import Fenced, KafkaFailed
 from processors.runtime.group.membership import Membership
 from processors.runtime.group.names import ShardTopics
 from processors.runtime.group.readiness import Readiness
-from processors.runtime.group.steps import Step, Steps
 from processors.runtime.group.transaction import Transaction
 from processors.runtime.loading.load import Load, Loader
 from processors.runtime.loading.settlement import Settlement
@@ -60,7 +60,7 @@ class Member:
         names = ShardTopics(installation.prefix, CountingFactory(CountingDefinitions()))
         self.clients = clients = CountingClients(installation.settings, installation.topics, Slot(slot))
         self.names, self.membership, self.owned = names, Credulous(clients, names), set[int]()
-        self.transaction = Transaction(clients, names, self.membership, KafkaCalls(Readiness()), Steps())
+        self.transaction = Transaction(clients, names, self.membership, KafkaCalls(Readiness()), CrashPoints())
         self.membership.assigned = self.owned.update
         self.membership.revoked = self.owned.difference_update
         self.transaction.open()
@@ -143,38 +143,38 @@ def test_a_record_that_is_too_large_is_named(installation: Installation, join: C
     member.transaction.close()
 
 
-class UntilClaim(Steps):
+class UntilClaim(CrashPoints):
     """Notes what a load has done."""
 
     def __init__(self) -> None:
-        self.done: list[Step] = []
+        self.done: list[CrashPoint] = []
 
-    def reached(self, step: Step) -> None:
-        self.done.append(step)
+    def reached(self, point: CrashPoint) -> None:
+        self.done.append(point)
 
 
-def load_of_shard_0(member: Member, steps: Steps) -> Load:
+def load_of_shard_0(member: Member, crash_points: CrashPoints) -> Load:
     definitions, cluster = CountingDefinitions(), Cluster(member.clients)
     settlement = Settlement(cluster, member.names, member.transaction, member.clients.transactional_id)
     factory = CountingFactory(definitions)
     return Loader(
-        member.clients, member.names, factory, definitions, cluster, settlement, member.transaction, steps
+        member.clients, member.names, factory, definitions, cluster, settlement, member.transaction, crash_points
     ).load({0})
 
 
 def test_a_claim_that_waits_for_membership_makes_no_producers(
     installation: Installation, join: Callable[[str], Member]
 ) -> None:
-    member, steps = join("one"), UntilClaim()
-    load = load_of_shard_0(member, steps)
+    member, crash_points = join("one"), UntilClaim()
+    load = load_of_shard_0(member, crash_points)
     deadline = time.monotonic() + 20
-    while Step.AFTER_SETTLE not in steps.done:
+    while CrashPoint.AFTER_SETTLE not in crash_points.done:
         assert time.monotonic() < deadline
         load.advance()
     until = time.monotonic() + 1
     while time.monotonic() < until:
         load.advance()
-    assert (steps.done, member.clients.writers) == ([Step.AFTER_SETTLE], 1)
+    assert (crash_points.done, member.clients.writers) == ([CrashPoint.AFTER_SETTLE], 1)
     poll_until(lambda: 0 in member.owned, member)
     while load.advance() is None:
         assert time.monotonic() < deadline

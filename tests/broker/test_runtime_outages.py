@@ -16,11 +16,11 @@ from halter.broker import EmbeddedBroker
 from processors.runtime.group.calls import KafkaCalls
 from processors.runtime.group.clients import Clients, Slot
 from processors.runtime.group.cluster import Cluster
+from processors.runtime.group.crash_points import CrashPoints
 from processors.runtime.group.errors import NotSettled
 from processors.runtime.group.membership import Membership
 from processors.runtime.group.names import ShardTopics
 from processors.runtime.group.readiness import Readiness
-from processors.runtime.group.steps import Steps
 from processors.runtime.group.transaction import Transaction
 from processors.runtime.loading.settlement import Settlement
 from tests.support.counting_fold import CountingDefinitions, CountingFactory
@@ -141,7 +141,7 @@ def test_a_transaction_that_nobody_ends_ends_the_worker_with_its_partition_and_t
         names = ShardTopics(installation.prefix, CountingFactory(CountingDefinitions()))
         clients = Clients(installation.settings, installation.topics, Slot("one"))
         membership = Membership(clients, names)
-        transaction = Transaction(clients, names, membership, KafkaCalls(Readiness()), Steps())
+        transaction = Transaction(clients, names, membership, KafkaCalls(Readiness()), CrashPoints())
         settlement = Settlement(Cluster(clients), names, transaction, clients.transactional_id, hanging_seconds=1.0)
         work = settlement.settle({0})
         with pytest.raises(NotSettled, match=r"wf-runs\[0\]: expected its last stable offset .* --start-offset 0`"):

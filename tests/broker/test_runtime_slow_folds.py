@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.runtime.turn.turns import TurnSize
+from processors.runtime.turn.turn_size import TurnSize
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
 

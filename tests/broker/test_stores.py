@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from processors.codec import Codec
 from processors.core.records.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
 from processors.fold.stores.rocks import RocksStore
-from processors.runtime.group.steps import KILLED
+from processors.runtime.group.crash_points import KILLED
 from tests.support.halter_processes import ROOT, Halter
 from tests.support.waiting import wait_until
 

@@ -6,17 +6,18 @@ from typing import Any
 
 from processors.fold.inputs import InputRecord, ReadInput
 from processors.runtime.group.calls import Watched
+from processors.runtime.group.crash_points import CrashPoints
 from processors.runtime.group.errors import FoldFailed
-from processors.runtime.group.steps import Steps
 from processors.runtime.turn.batch import Batch
 from processors.runtime.turn.shards import OwnedShard
+from processors.runtime.turn.turn import ShardTurn
 from tests.support.counting_fold import CountingDefinitions, CountingFold
 
 
 def batch_of(values: list[bytes], until: float = float("inf")) -> Batch:
     reads = [ReadInput(InputRecord("wf-commands", 0, offset, 0, b"key", value)) for offset, value in enumerate(values)]
-    shard = OwnedShard(0, CountingFold(0, CountingDefinitions()), {})
-    return Batch(shard, reads, until, Watched("fold", 60), Steps())
+    shard = OwnedShard(0, CountingFold(0, CountingDefinitions()), ("wf-commands", 0))
+    return Batch(ShardTurn(shard, reads), until, Watched("fold", 60), CrashPoints())
 
 
 def test_a_second_failure_of_a_turn_is_not_reported_as_one_that_nobody_saw() -> None:
@@ -44,6 +45,6 @@ def test_a_batch_whose_time_is_used_up_gives_one_record_all_the_same() -> None:
         with batch:
             given = [read.record.offset for read in batch]
             batch.hand_over([])
-        return given, batch.folded
+        return given, batch.part.folded
 
     assert asyncio.run(fold()) == ([0], 1)

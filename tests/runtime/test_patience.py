@@ -4,7 +4,7 @@ import pytest
 
 from processors.runtime.group.clock import Clock
 from processors.runtime.group.errors import TurnCannotCommit
-from processors.runtime.turn.turns import Patience
+from processors.runtime.turn.patience import Patience
 
 
 def test_failures_in_a_row_are_given_up_with_the_last_reason() -> None:

@@ -18,11 +18,12 @@ from processors.runtime.group.calls import (
     Watchdog,
     Watched,
 )
+from processors.runtime.group.crash_points import CrashPoints
 from processors.runtime.group.readiness import Readiness
-from processors.runtime.group.steps import Steps
 from processors.runtime.service import Runtime
 from processors.runtime.turn.batch import Batch
 from processors.runtime.turn.shards import OwnedShard
+from processors.runtime.turn.turn import ShardTurn
 from tests.support.counting_fold import CountingDefinitions, CountingFold
 
 
@@ -54,8 +55,8 @@ def test_a_fold_that_does_not_return_in_its_time_ends_the_process_with_the_recor
 
     async def fold() -> None:
         reads = [ReadInput(InputRecord("wf-commands", 3, offset, 0, b"key", b"{}")) for offset in (7, 8)]
-        shard = OwnedShard(3, CountingFold(3, CountingDefinitions()), {})
-        batch = Batch(shard, reads, float("inf"), watched, Steps())
+        shard = OwnedShard(3, CountingFold(3, CountingDefinitions()), ("wf-commands", 3))
+        batch = Batch(ShardTurn(shard, reads), float("inf"), watched, CrashPoints())
         with batch:
             for read in batch:
                 ticks(FOLD_STUCK_SECONDS + read.record.offset - 7)
@@ -89,7 +90,7 @@ def test_a_process_in_which_nothing_moves_any_more_ends_with_the_stacks_of_its_t
 def test_an_event_loop_that_turns_no_more_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("processors.runtime.service.BEAT_SECONDS", 0.0)
     readiness, exit_codes, nothing = Readiness(), list[int](), cast("Any", None)
-    runtime = Runtime(nothing, nothing, nothing, KafkaCalls(readiness), readiness, Steps())
+    runtime = Runtime(nothing, nothing, nothing, KafkaCalls(readiness), readiness, CrashPoints())
     watchdog = runtime._watchdog
     monkeypatch.setattr(watchdog, "_leave", exit_codes.append)
 

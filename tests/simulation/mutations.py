@@ -23,8 +23,8 @@ from processors.runtime.loading.load import Load
 from processors.runtime.loading.restore import Restore
 from processors.runtime.loading.settlement import Settled, Settlement
 from processors.runtime.loading.vacancies import Vacancies
+from processors.runtime.turn.arrivals import Arrivals
 from processors.runtime.turn.shards import Shards
-from processors.runtime.turn.turns import Turns
 from tests.simulation.group import GroupMetadata
 from tests.simulation.worker import RuleBroke, SimulatedFold
 
@@ -145,20 +145,20 @@ def the_member_id_is_noted_by_every_poll() -> Any:
     """A static member whom the group gave up joins again in the background. Its new name is noted before the callback
     comes that takes its shards.
     """
-    poll = Turns._poll
+    poll = Arrivals.poll
 
-    def noted(self: Turns) -> Any:
-        polled = poll(self)
+    def noted(self: Arrivals, *arguments: Any) -> Any:
+        polled = poll(self, *arguments)
         self._membership._member_id = self._membership.consumer.memberid()
         return polled
 
-    return patch.object(Turns, "_poll", noted)
+    return patch.object(Arrivals, "poll", noted)
 
 
 @mutation
 def what_was_kept_under_another_name_is_folded_on() -> Any:
     """Another worker may have folded it in between."""
-    return patch.object(Membership, "_kept_under_another_name", lambda _: [])
+    return patch.object(Membership, "_still_ours_under_another_name", lambda _: [])
 
 
 @mutation

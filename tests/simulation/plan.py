@@ -13,7 +13,7 @@ from functools import cache
 from typing import Final
 
 from processors.core.records.commands import PutWfSpec
-from processors.runtime.group.steps import Step as RuntimeStep
+from processors.runtime.group.crash_points import CrashPoint
 from tests.chaos.script import Posting, Script, definition_commands, posting
 from tests.simulation.operators import Poison, poison_of
 from tests.simulation.process import Kind, Phase, Strike
@@ -28,7 +28,7 @@ CALLS: Final = (
     "memberid", "consumer_group_metadata", "list_offsets", "committed", "describe_consumer_groups",
     "join_group", "join_group", "sync_group", "heartbeat",
     "consume", "incremental_assign", "incremental_unassign", "get_watermark_offsets", "purge", "sleep", "close",
-    *(str(step) for step in RuntimeStep),
+    *(str(point) for point in CrashPoint),
 )  # fmt: skip
 REQUESTS: Final = frozenset(
     {"send_offsets_to_transaction", "txn_offset_commit", "commit_transaction", "init_transactions",

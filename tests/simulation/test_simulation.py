@@ -13,7 +13,7 @@ import pytest
 
 from processors.codec.registry import RegistryUnavailable
 from processors.runtime.loading.garbage import GARBAGE
-from processors.runtime.turn.turns import Turns
+from processors.runtime.turn.pausing import Pausing
 from tests.simulation.attacks import ATTACKS
 from tests.simulation.mutations import broken
 from tests.simulation.plan import Fault, Happening, Plan, Post, definitions, plan_of
@@ -147,11 +147,11 @@ def test_while_the_schema_registry_is_away_shards_wait_and_nobody_is_told_of_a_b
             raise RegistryUnavailable("cannot ask for schema 7")
         return answered(shard, *arguments)
 
-    def told(self: Turns, *_: Any) -> None:
+    def told(self: Pausing, *_: Any) -> None:
         raise AssertionError("a partition is paused")
 
     monkeypatch.setattr(SimulatedFold, method, asking)
-    monkeypatch.setattr(Turns, "_say_where_it_stands", told)
+    monkeypatch.setattr(Pausing, "_say_where_it_stands", told)
     result = simulate(small_plan(Fault(5.0, "a", Happening.KILL), Fault(6.0, "c", Happening.KILL)))
     assert not result.problem
     assert refused[method] > 0

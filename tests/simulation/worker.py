@@ -24,9 +24,9 @@ from processors.runtime.assembly import turns_of
 from processors.runtime.group.calls import KafkaCalls
 from processors.runtime.group.clients import ClientLibrary, Clients, Slot
 from processors.runtime.group.clock import Clock
+from processors.runtime.group.crash_points import CrashPoint, CrashPoints
 from processors.runtime.group.names import ShardTopics
 from processors.runtime.group.readiness import Readiness
-from processors.runtime.group.steps import Step, Steps
 from processors.runtime.service import Runtime
 from processors.runtime.turn.batch import Batch
 from processors.runtime.turn.turns import Turns
@@ -67,14 +67,14 @@ class SimulatedClock(Clock):
         self._process.sleep(seconds)
 
 
-class PausePoints(Steps):
-    """Makes every step of the runtime a place where a fault may strike."""
+class PausePoints(CrashPoints):
+    """Makes every crash point of the runtime a place where a fault may strike."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    def reached(self, step: Step) -> None:
-        self._process.pause_point(str(step))
+    def reached(self, point: CrashPoint) -> None:
+        self._process.pause_point(str(point))
 
 
 class RuleBroke(Exception):
@@ -188,13 +188,13 @@ class SimulatedWorker:
         factory = ShardFolds(
             topics.partitions, codec, definitions, new_fold=partial(SimulatedFold, process), ahead=Readers()
         )
-        clock, steps = SimulatedClock(process, skew_ms), PausePoints(process)
+        clock, points = SimulatedClock(process, skew_ms), PausePoints(process)
         self.calls = KafkaCalls(self.readiness, clock)
         clients = clients_class(settings, topics, slot, library(process, broker))
         names = ShardTopics(topics.prefix, factory)
-        self.turns: Turns = turns_of(clients, names, factory, definitions, self.calls, self.readiness, steps, clock)
+        self.turns: Turns = turns_of(clients, names, factory, definitions, self.calls, self.readiness, points, clock)
         self.runtime = OneThread(
-            cast("Any", None), cast("Any", FoldingChannel()), self.turns, self.calls, self.readiness, steps, clock
+            cast("Any", None), cast("Any", FoldingChannel()), self.turns, self.calls, self.readiness, points, clock
         )
 
     @property

@@ -1,8 +1,8 @@
 """A worker process with the counting fold, for tests: python -m tests.support.counting_worker [options]
 
 It is like `halter worker`, except for the fold. KAFKA_* and HALTER_* variables say where Kafka is.
-HALTER_STOP_AT=step:n makes a zombie: the process stops (SIGSTOP) when it reaches that step for the n-th time, and may
-be continued. HALTER_RESTORE_MS_PER_ROW makes restores slow.
+HALTER_STOP_AT=point:n makes a zombie: the process stops (SIGSTOP) when it reaches that crash point for the n-th time,
+and may be continued. HALTER_RESTORE_MS_PER_ROW makes restores slow.
 """
 
 import argparse
@@ -16,22 +16,22 @@ from pathlib import Path
 
 from processors.core.records.errors import HalterError
 from processors.kafka.settings import Settings
-from processors.runtime import CrashAt, Slot, Step, Steps
+from processors.runtime import CrashAt, CrashPoint, CrashPoints, Slot
 from processors.worker import app
 from processors.worker.logs import configure_logging
 from processors.worker.ready_file import ReadyFile
 from tests.support.counting_fold import CountingDefinitions, CountingFactory, CountingFold
 
 
-class StopAt(Steps):
-    """Stops the process at a step, as an overloaded machine would: the process believes that no time has passed."""
+class StopAt(CrashPoints):
+    """Stops the process at a crash point, as an overloaded machine would: the process believes that no time passed."""
 
     def __init__(self, text: str) -> None:
         name, _, times = text.partition(":")
-        self._step, self._left = Step(name), int(times or 1)
+        self._point, self._left = CrashPoint(name), int(times or 1)
 
-    def reached(self, step: Step) -> None:
-        if step is self._step:
+    def reached(self, point: CrashPoint) -> None:
+        if point is self._point:
             self._left -= 1
             if self._left == 0:
                 # Sent to this thread: if it were sent to the process, another thread might take it and this one go on.
@@ -57,7 +57,7 @@ class SlowToRestore(CountingFactory):
         return fold
 
 
-def steps_from_variables() -> Steps | None:
+def crash_points_from_variables() -> CrashPoints | None:
     if text := os.environ.get("HALTER_CRASH_AT"):
         return CrashAt.parse(text)
     if text := os.environ.get("HALTER_STOP_AT"):
@@ -84,7 +84,7 @@ def main() -> None:
             SlowToRestore(definitions, int(os.environ.get("HALTER_RESTORE_MS_PER_ROW", "0")) / 1_000),
             definitions,
             slot=Slot(options.slot or f"{socket.gethostname()}-{os.getpid()}", options.static),
-            steps=steps_from_variables(),
+            crash_points=crash_points_from_variables(),
         )
         app.run(worker, ReadyFile(options.ready_file) if options.ready_file else None)
     except HalterError as error:

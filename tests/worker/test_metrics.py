@@ -14,7 +14,7 @@ def test_metrics_say_for_each_partition_whether_it_is_paused_and_how_many_wf_run
     readiness.lives(State.FOLDING)
     readiness.owns((1, 2), {5: 0.5})
     readiness.pauses({2: "a rule broke"})
-    readiness.keeps({1: 3})
+    readiness.note_quarantined({1: 3})
     lines = Metrics(lambda: readiness.snapshot).text().decode().splitlines()
     samples = [line for line in lines if not line.startswith("#")]
     assert samples == [

@@ -21,13 +21,18 @@ from processors.runtime.group.names import Place, ShardTopics
 ShardNumbers = list[int]
 LEADERS_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 0.5
+ASK_SECONDS: Final = 1.0
 
 
 class NotAMember(Exception):
     """The group has given up on this process; nothing it folded since may be committed. Sessions do end."""
 
 
-ASK_SECONDS: Final = 1.0
+def reason_of(exception: KafkaException | NotAMember) -> str:
+    """Return why a turn or a membership came to its end, in one line."""
+    if isinstance(exception, NotAMember):
+        return str(exception)
+    return f"{exception.args[0].name()}: {exception.args[0].str()}"
 
 
 class Membership:
@@ -137,11 +142,11 @@ class Membership:
         if member_id and member_id != self._member_id:
             # What is folded from here on is folded in this name.
             self._member_id = member_id
-            shards = sorted({*shards, *self._kept_under_another_name()})
+            shards = sorted({*shards, *self._still_ours_under_another_name()})
         self._given.update(shards)
         self.assigned(shards)
 
-    def _kept_under_another_name(self) -> ShardNumbers:
+    def _still_ours_under_another_name(self) -> ShardNumbers:
         """Drop what a former membership had and no callback took.
 
         The group may give a static member up while it joins, or while a callback of it is still to come. The client
@@ -156,12 +161,12 @@ class Membership:
         return shards
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._give_up(consumer, partitions, "revoked")
+        self._hand_back(consumer, partitions, "revoked")
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._give_up(consumer, partitions, "lost")
+        self._hand_back(consumer, partitions, "lost")
 
-    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], how: str) -> None:
+    def _hand_back(self, consumer: Consumer, partitions: list[TopicPartition], how: str) -> None:
         shards = sorted(partition.partition for partition in partitions)
         places = {place for shard in shards for place in self._names.inputs(shard)} & self._assigned
         self._assigned -= places

@@ -1,8 +1,8 @@
-"""Which topics and partitions belong to a shard, by their names on the cluster."""
+"""Names: the topics and partitions of a shard as the cluster knows them, and how people write them."""
 
 from collections.abc import Iterable
 
-from processors.core.records.topic_names import DEFINITIONS, WF_COMMANDS
+from processors.core.records.topic_names import DEFINITION_COMMANDS, DEFINITIONS, WF_COMMANDS
 from processors.fold.contract import FoldFactory, InputRecord
 
 Place = tuple[str, int]
@@ -16,6 +16,7 @@ class ShardTopics:
         self._prefix, self._factory = prefix, factory
         self.wf_commands = self.on_cluster(WF_COMMANDS)
         self.definitions: Place = (self.on_cluster(DEFINITIONS), 0)
+        self.definition_commands: Place = (self.on_cluster(DEFINITION_COMMANDS), 0)
 
     def on_cluster(self, logical: str) -> str:
         """Return a topic's name on the cluster."""
@@ -43,6 +44,18 @@ class ShardTopics:
 
     def _places(self, logical: Iterable[tuple[str, int]]) -> list[Place]:
         return [(self.on_cluster(topic), partition) for topic, partition in logical]
+
+
+class RecordAddress:
+    """The topic, partition and offset of a record. It becomes text only when somebody asks for it."""
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: InputRecord) -> None:
+        self._record = record
+
+    def __str__(self) -> str:
+        return f"{self._record.topic}[{self._record.partition}]@{self._record.offset}"
 
 
 def spelled(place: Place) -> str:

@@ -83,7 +83,7 @@ class Readiness:
         """Report which shards are not folded on, because a rule broke, and what that was."""
         self._tell(paused=tuple(sorted(paused.items())))
 
-    def keeps(self, quarantined: Mapping[int, int]) -> None:
+    def note_quarantined(self, quarantined: Mapping[int, int]) -> None:
         """Report how many WfRuns of which shards are in quarantine."""
         found = tuple(sorted(quarantined.items()))
         if found != self.snapshot.quarantined:

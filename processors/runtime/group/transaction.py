@@ -14,10 +14,10 @@ from processors.fold.contract import OutputRecord
 from processors.fold.inputs import Headers
 from processors.runtime.group.calls import CALL_SECONDS, KafkaCalls, is_fatal, may_pass
 from processors.runtime.group.clients import Clients
+from processors.runtime.group.crash_points import CrashPoint, CrashPoints
 from processors.runtime.group.errors import Fenced, KafkaFailed
 from processors.runtime.group.membership import Membership
 from processors.runtime.group.names import Place, ShardTopics
-from processors.runtime.group.steps import Step, Steps
 from processors.runtime.group.waiting import Waiting
 
 FLUSH_SECONDS: Final = 10.0
@@ -59,10 +59,10 @@ class Transaction:
     """
 
     def __init__(
-        self, clients: Clients, names: ShardTopics, membership: Membership, calls: KafkaCalls, steps: Steps
+        self, clients: Clients, names: ShardTopics, membership: Membership, calls: KafkaCalls, crash_points: CrashPoints
     ) -> None:
         self._clients, self._names, self._membership = clients, names, membership
-        self._calls, self._steps = calls, steps
+        self._calls, self._crash_points = calls, crash_points
         self._topics: dict[str, str] = {}
         self._listed = Listed()
         self._producer: Producer | None = None
@@ -134,16 +134,16 @@ class Transaction:
         """Make the transaction visible together with the offsets up to which its shards are folded."""
         # Flushed first: send_offsets with records in flight costs the broker's back-off, 90 ms for 3.
         self._flush()
-        self._steps.reached(Step.AFTER_FLUSH)
+        self._crash_points.reached(CrashPoint.AFTER_FLUSH)
         metadata = self._membership.metadata()
         partitions = [
             TopicPartition(*place, offset, self._clients.transactional_id) for place, offset in offsets.items()
         ]
         self._try(self.producer.send_offsets_to_transaction, partitions, metadata, END_SECONDS)
-        self._steps.reached(Step.AFTER_SEND_OFFSETS)
+        self._crash_points.reached(CrashPoint.AFTER_SEND_OFFSETS)
         self._try(self.producer.commit_transaction, END_SECONDS)
         self.is_open = False
-        self._steps.reached(Step.AFTER_COMMIT)
+        self._crash_points.reached(CrashPoint.AFTER_COMMIT)
 
     def abort(self) -> None:
         """Undo the transaction that is open, if one is. The folds that it came from must be loaded anew.

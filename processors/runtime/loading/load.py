@@ -25,11 +25,11 @@ from processors.fold.stores import BrokenState, StatePosition
 from processors.runtime.group.clients import Clients
 from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.group.cluster import Cluster
+from processors.runtime.group.crash_points import CrashPoint, CrashPoints
 from processors.runtime.group.errors import PositionLost, StateLost
 from processors.runtime.group.group_offsets import Committed
 from processors.runtime.group.membership import NotAMember
 from processors.runtime.group.names import Place, ShardTopics, spelled
-from processors.runtime.group.steps import Step, Steps
 from processors.runtime.group.transaction import Transaction
 from processors.runtime.group.waiting import Waiting, pause
 from processors.runtime.loading.garbage import GARBAGE
@@ -62,7 +62,7 @@ class Loader:
     cluster: Cluster
     settlement: Settlement
     transaction: Transaction
-    steps: Steps
+    crash_points: CrashPoints
     clock: Clock = CLOCK
 
     def load(self, shards: set[int]) -> "Load":
@@ -119,14 +119,14 @@ class Load:
             begun = self._clock.monotonic()
             self.waits = True
             settled = yield from self._loader.settlement.settle(self.shards)
-            self._loader.steps.reached(Step.AFTER_SETTLE)
+            self._loader.crash_points.reached(CrashPoint.AFTER_SETTLE)
             yield from self._claim(settled)
-            self._loader.steps.reached(Step.AFTER_CLAIM)
+            self._loader.crash_points.reached(CrashPoint.AFTER_CLAIM)
             self.waits = False
             settled_after = self._clock.monotonic() - begun
             try:
                 folds = yield from self._restored(settled)
-                self._loader.steps.reached(Step.AFTER_RESTORE)
+                self._loader.crash_points.reached(CrashPoint.AFTER_RESTORE)
                 self.waits = True
                 loaded = yield from self._with_positions(folds, settled.committed)
                 required = max((fold.definitions_position for fold in folds), default=0)

@@ -1,4 +1,7 @@
-"""What an agent gets: the records of one shard in one turn, and the way to hand over what became of them."""
+"""A batch: what an agent gets. It gives the records of one shard in one turn, and takes what came of them.
+
+Knows nothing of transactions: what an agent hands over is committed by somebody else.
+"""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -8,61 +11,49 @@ from typing import Self
 from processors.fold.contract import InputRecord, OutputRecord, ReadInput
 from processors.runtime.group.calls import Watched
 from processors.runtime.group.clock import CLOCK, Clock
+from processors.runtime.group.crash_points import CrashPoint, CrashPoints
 from processors.runtime.group.errors import AgentEnded, FoldFailed, in_short
-from processors.runtime.group.steps import Step, Steps
-from processors.runtime.turn.shards import OwnedShard
-
-
-class Where:
-    """A record's place, written out only when it is needed."""
-
-    __slots__ = ("_record",)
-
-    def __init__(self, record: InputRecord) -> None:
-        self._record = record
-
-    def __str__(self) -> str:
-        return f"{self._record.topic}[{self._record.partition}]@{self._record.offset}"
+from processors.runtime.group.names import RecordAddress
+from processors.runtime.turn.turn import ShardTurn
 
 
 class Batch:
-    """`with batch:` tells the runtime how the fold of these records ended; iterating gives the records in order.
+    """One shard's part of a turn, in the hands of an agent. Iterating gives the records in order.
 
-    Iterating ends early when the turn's time is used up, though never before the first record; `folded` says how many
-    were given. An exception inside the `with` is the runtime's from then on, with the record that it met; the agent
-    goes on.
+    Iterating ends early when the time of the turn is used up, but never before the first record. `with batch:` tells
+    the runtime how the fold ended: the runtime takes an exception inside the block, with the record that was being
+    folded, and the agent goes on.
     """
 
     def __init__(
         self,
-        shard: OwnedShard,
-        reads: Sequence[ReadInput],
+        part: ShardTurn,
         until: float,
         watched: Watched,
-        steps: Steps,
+        crash_points: CrashPoints,
         clock: Clock = CLOCK,
     ) -> None:
         """`until`: when the turn's time is used up, as `clock.monotonic` tells it."""
-        self.shard, self.reads = shard, reads
-        self.fold = shard.fold
-        self.folded = 0
+        self.part = part
+        self.fold = part.shard.fold
         self._until, self._watched, self._clock = until, watched, clock
         self.outputs: asyncio.Future[Sequence[OutputRecord]] = asyncio.get_running_loop().create_future()
-        # The worker may end with a failure of another batch of the turn; nobody asks for this one's then.
+        # The worker may end with a failure of another batch of the turn. Then nobody asks for the failure of this one.
         self.outputs.add_done_callback(lambda outputs: outputs.cancelled() or outputs.exception())
-        self._steps = steps
+        self._crash_points = crash_points
         self._current: InputRecord | None = None
 
     def __iter__(self) -> Iterator[ReadInput]:
-        middle = self.reads[len(self.reads) // 2]
-        for read in self.reads:
-            if self.folded and self._clock.monotonic() > self._until:
+        part, reads = self.part, self.part.reads
+        middle = reads[len(reads) // 2]
+        for read in reads:
+            if part.folded and self._clock.monotonic() > self._until:
                 break
             self._current = read.record
             if read is middle:
-                self._steps.reached(Step.MID_FOLD)
-            self.folded += 1
-            self._watched.begin(Where(read.record))
+                self._crash_points.reached(CrashPoint.MID_FOLD)
+            part.folded += 1
+            self._watched.begin(RecordAddress(read.record))
             yield read
         self._current = None
 
@@ -80,17 +71,17 @@ class Batch:
         if self.outputs.done():
             return True
         if isinstance(error, Exception):
-            folded = [read.record for read in self.reads[: self.folded]]
-            failure = FoldFailed(self._sentence(error), self._current, folded, in_short(error))
+            failure = FoldFailed(self._sentence(error), self._current, self.part.records, in_short(error))
             failure.__cause__ = error
             self.outputs.set_exception(failure)
             return True
         # The agent is cancelled, or forgot to hand over: either way there is nothing to commit.
-        self.outputs.set_exception(AgentEnded(f"shard {self.shard.number}: the agent ended without outputs"))
+        self.outputs.set_exception(AgentEnded(f"shard {self.part.shard.number}: the agent ended without outputs"))
         return False
 
     def _sentence(self, error: Exception) -> str:
         record = self._current
         if record is None:
-            return f"shard {self.shard.number}: its outputs cannot be made: {in_short(error)}"
-        return f"{Where(record)} (key {record.key!r}) cannot be folded: {in_short(error)}; nothing of it was committed"
+            return f"shard {self.part.shard.number}: its outputs cannot be made: {in_short(error)}"
+        address = RecordAddress(record)
+        return f"{address} (key {record.key!r}) cannot be folded: {in_short(error)}; nothing of it was committed"

@@ -1,11 +1,12 @@
-"""Partitions that wait because a rule of ours broke on one of their records: what may be folded, when to try again.
+"""Pauses: what a shard folds, fetches and fires after a rule of ours broke on it, and when it tries again.
 
-A pause begins when a fold raises. The shard is loaded anew and goes its way again up to the record that broke it, or,
-if no record can be blamed yet, one record at a time until it breaks again. There it stands: nothing is fetched for it
-but `operator-commands`, and its timers do not fire. After each operator command that it folds it tries again; once it
-is past the record the pause is over. A record is never passed over, unless an operator says so.
+A pause begins when a fold raises. The shard is loaded anew and goes its way again up to the record that broke it. If
+no record can be blamed yet, it folds one record in each turn until it breaks again. There it stands: nothing is fetched
+for it but `operator-commands`, and its timers do not fire. After each operator command that it folds it tries again.
+Once it is past the record the pause is over. A record is never passed over, unless an operator says so.
 
-Bookkeeping only: no Kafka, no clock. A new owner of the partition knows nothing of this and finds out by itself.
+Bookkeeping only: no Kafka, no clock (`pausing` acts on it). A new owner of the partition knows nothing of this and
+finds out by itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from processors.core.records.topic_names import OPERATOR_COMMANDS
 from processors.fold.contract import InputRecord, ReadInput
 
 HELD_MAX: Final = 1_000
-"""How many operator commands may wait behind one that broke."""
+"""The number of operator commands that may wait behind one that broke."""
 
 
 class Stage(Enum):
@@ -28,31 +29,31 @@ class Stage(Enum):
     STANDING = auto()
     """It takes operator commands, and nothing else."""
     TRYING = auto()
-    """It folds as if nothing had been."""
+    """It folds as if nothing had happened."""
 
 
-# (rule broken-rule-pauses-partition)
 @dataclass(slots=True)
 class Pause:
-    """One shard's. `sentence`: what broke, for people."""
+    """The pause of one shard."""
 
     sentence: str = ""
+    """What broke, for people."""
     stage: Stage = Stage.APPROACHING
     one_at_a_time: bool = False
-    """What broke was no record's fold: the records are folded one by one, to see whose it is."""
+    """No record's fold broke, so each turn folds one record, to find the one that is to blame."""
     to_be_fetched_anew: bool = False
-    """It has begun to try: all inputs are wanted from where the shard stands."""
+    """The shard has begun to try: all its inputs are to be fetched from where it stands."""
     _timers_broke: bool = False
     _stops: dict[str, int] = field(default_factory=dict)
-    """Topic -> offset of the record that broke the fold. At most one of a topic, so that the search for it ends."""
+    """Topic -> offset of the record that broke the fold. At most one per topic, so that the search for it ends."""
     _through: dict[str, int] = field(default_factory=dict)
-    """Topic -> offset of the last record that may have been what broke the fold."""
+    """Topic -> offset of the last record that may have broken the fold."""
     _cut: bool = False
-    """The record was met; what came before it is still to be folded, or was."""
+    """The record was met. What came before it is folded, or still to be folded."""
     _held: list[ReadInput] = field(default_factory=list)
     """Operator commands, from the one on that broke the fold."""
     _tried_through: int = -1
-    """The last operator command that was there at the last try."""
+    """The offset of the last operator command that was there at the last try."""
 
     def broke(self, record: InputRecord | None, records: Sequence[InputRecord]) -> InputRecord | None:
         """Note that a fold raised: at a record, or after all of these, or at none, in its timers.
@@ -74,7 +75,7 @@ class Pause:
         return record
 
     def loaded(self, offsets: Mapping[str, int]) -> None:
-        """Be told where the shard stands after it was loaded anew; `offsets`: topic -> next to fold."""
+        """Note where the shard stands after it was loaded anew. `offsets`: topic -> next to fold."""
         self._held.clear()
         self._cut = self.to_be_fetched_anew = False
         reached = any(offsets.get(topic, 0) >= offset for topic, offset in self._stops.items())
@@ -82,16 +83,16 @@ class Pause:
             self.stage = Stage.STANDING
 
     def fetches(self, topic: str) -> bool:
-        """Whether records of an input are wanted."""
+        """Say whether records of an input are wanted."""
         return topic == OPERATOR_COMMANDS or not (self._cut or self.stage is Stage.STANDING)
 
     @property
     def fires_timers(self) -> bool:
-        """Whether its timers are to fire."""
+        """Say whether the shard's timers are to fire."""
         return self.stage is Stage.TRYING
 
     def admit(self, reads: Sequence[ReadInput]) -> list[ReadInput]:
-        """Return what of these is to be folded now, operator commands first; all the rest is to be fetched again.
+        """Return the records that are to be folded now, operator commands first. All others are to be fetched again.
 
         Called in every turn, also without records.
         """
@@ -112,7 +113,7 @@ class Pause:
                     others.append(read)
         self._cut = self._cut or met
         if self._held:
-            # Behind an operator command that breaks it nothing is done, but to pass over that one.
+            # Behind an operator command that breaks it the shard does nothing, except pass over that command.
             self.stage, others = Stage.STANDING, []
             if self._held[-1].record.offset > self._tried_through:
                 commands += self._held
@@ -128,17 +129,50 @@ class Pause:
         self.to_be_fetched_anew = True
 
     def timers_fine(self) -> None:
-        """Be told that the timers did not break it."""
+        """Note that the timers did not break it."""
         self._timers_broke = False
 
     def committed(self, records: Iterable[InputRecord]) -> None:
-        """Be told what was folded and committed: after an operator command it tries again."""
+        """Note that these were folded and committed. After an operator command the shard tries again."""
         if self.stage is not Stage.TRYING and any(record.topic == OPERATOR_COMMANDS for record in records):
             self._try()
 
     def is_over(self, offsets: Mapping[str, int]) -> bool:
-        """Whether the shard is past what broke it; `offsets`: topic -> next to fold, all before is committed."""
+        """Say whether the shard is past what broke it. `offsets`: topic -> next to fold, all before is committed."""
         if self.stage is not Stage.TRYING or self._timers_broke:
             return False
         marks = (*self._stops.items(), *self._through.items())
         return all(offsets.get(topic, 0) > offset for topic, offset in marks)
+
+
+NOT_PAUSED: Final = Pause(stage=Stage.TRYING)
+"""Stands for a shard that was never paused: it fetches everything, fires its timers, and admits every record."""
+
+
+class Pauses:
+    """The pauses of all shards of this process. A pause outlives the loads of its shard."""
+
+    def __init__(self) -> None:
+        self._by_shard: dict[int, Pause] = {}
+
+    def __contains__(self, shard: int) -> bool:
+        """Say whether a shard is paused."""
+        return shard in self._by_shard
+
+    def of(self, shard: int) -> Pause:
+        """Return a shard's pause, NOT_PAUSED if it has none."""
+        return self._by_shard.get(shard, NOT_PAUSED)
+
+    def begin(self, shard: int) -> Pause:
+        """Return a shard's pause, a new one if it has none."""
+        return self._by_shard.setdefault(shard, Pause())
+
+    def end(self, shards: Iterable[int]) -> None:
+        """Forget the pauses of shards: they go on, or are no longer ours."""
+        for shard in shards:
+            self._by_shard.pop(shard, None)
+
+    @property
+    def sentences(self) -> Mapping[int, str]:
+        """What broke, by shard."""
+        return {shard: pause.sentence for shard, pause in self._by_shard.items()}

@@ -1,13 +1,11 @@
 """The shards that this process owns, and those that it is loading.
 
-A shard is in one of them, or it is not ours. `Shards` hears from the group what comes and goes, and is driven
-between turns; it never waits.
+A shard is in one of them, or it is not ours. `Shards` hears from the group which shards come and go, and is driven
+between turns. It never waits.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-
-import structlog
 
 from processors.core.records.topic_names import WF_COMMANDS
 from processors.fold.contract import Fold
@@ -17,25 +15,26 @@ from processors.runtime.group.names import Place, ShardTopics
 from processors.runtime.group.readiness import Readiness, State
 from processors.runtime.loading.checkpoints import Checkpoints
 from processors.runtime.loading.load import Load, Loaded
-from processors.runtime.turn.pauses import Pause
+from processors.runtime.turn.pauses import Pauses
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, frozen=True, slots=True)
 class OwnedShard:
-    """A shard that folds. `next_offsets`: what is to be folded next of each input, by logical name."""
+    """A shard that folds. Its fold alone counts the offsets: `fold.offsets` are those of the records to fold next."""
 
     number: int
     fold: Fold
-    next_offsets: dict[str, int]
+    place: Place
+    """The partition that the group has given to us: owning it means owning the shard."""
 
     @property
-    def commands_offset(self) -> int:
-        """The offset of `wf-commands` up to which it is folded."""
-        return self.next_offsets[WF_COMMANDS]
+    def offset(self) -> int:
+        """The offset up to which that partition is folded: the group's coordinator gets it with each commit."""
+        return self.fold.offsets[WF_COMMANDS]
 
 
 class Shards:
-    """Owns folds from the moment they are loaded until the group takes the shard, or a turn of it was aborted."""
+    """Owns folds from the moment they are loaded until the group takes the shard, or a turn of it is aborted."""
 
     def __init__(
         self,
@@ -44,36 +43,47 @@ class Shards:
         new_load: Callable[[set[int]], Load],
         readiness: Readiness,
         checkpoints: Checkpoints,
+        pauses: Pauses,
         clock: Clock = CLOCK,
     ) -> None:
         self._names, self._membership, self._new_load, self._readiness = names, membership, new_load, readiness
-        self._checkpoints, self._clock = checkpoints, clock
-        self._log = structlog.get_logger("halter.runtime")
+        self._checkpoints, self._pauses, self._clock = checkpoints, pauses, clock
         self._owned: dict[int, OwnedShard] = {}
         self._by_place: dict[Place, tuple[OwnedShard, str]] = {}
         self._loads: list[Load] = []
-        self._pauses: dict[int, Pause] = {}
         self._unreadable: dict[int, str] = {}
         membership.assigned = self._given
         membership.revoked = self._taken
+
+    # The shards that fold.
 
     @property
     def owned(self) -> Collection[OwnedShard]:
         """The shards that fold."""
         return self._owned.values()
 
-    @property
-    def loading(self) -> bool:
-        """Whether there is a load to drive."""
-        return bool(self._loads)
-
     def at(self, topic: str, partition: int) -> tuple[OwnedShard, str] | None:
         """Return the shard that folds a partition, and the topic's logical name; None if it is not ours."""
         return self._by_place.get((topic, partition))
 
     def has(self, shard: OwnedShard) -> bool:
-        """Whether this very shard is still ours: not taken, and not loaded anew."""
+        """Say whether this very shard is still ours: not taken, and not loaded anew."""
         return self._owned.get(shard.number) is shard
+
+    def fetch_anew(self, shard: OwnedShard) -> None:
+        """Fetch all inputs of a shard again, from where its fold stands."""
+        places = self._names.inputs(shard.number)
+        self._membership.unassign(places)
+        self._membership.assign({it: shard.fold.offsets[self._names.logical(it[0])] for it in places})
+
+    def fetch_less(self, shard: OwnedShard) -> None:
+        """Stop fetching the inputs that the shard's pause does not want."""
+        fetches = self._pauses.of(shard.number).fetches
+        self._membership.unassign(
+            [it for it in self._names.inputs(shard.number) if not fetches(self._names.logical(it[0]))]
+        )
+
+    # Those that come and go.
 
     def _given(self, shards: Iterable[int]) -> None:
         self.load(shards)  # first: a worker that folds, and has nothing to load, is ready
@@ -81,52 +91,11 @@ class Shards:
 
     def _taken(self, shards: Iterable[int]) -> None:
         shards = set(shards)
-        for number in shards:
-            self._pauses.pop(number, None)  # its next owner finds out by itself
+        self._pauses.end(shards)  # the next owner finds out by itself
         self.forget(shards)
 
-    @property
-    def paused(self) -> Mapping[int, Pause]:
-        """Shards on which a rule broke."""
-        return self._pauses
-
-    def pause_of(self, shard: OwnedShard) -> Pause | None:
-        """The pause of a shard; None for one that goes on."""
-        return self._pauses.get(shard.number)
-
-    def pause(self, shard: OwnedShard) -> Pause:
-        """Load a shard anew on which a rule broke, to go on as far as its pause says."""
-        pause = self._pauses.setdefault(shard.number, Pause())
-        self.reload([shard])
-        return pause
-
-    def end_pauses(self) -> list[int]:
-        """Between turns: fetch what pauses want, and forget those that are over. Returns the shards that go on."""
-        over = []
-        for number, pause in list(self._pauses.items()):
-            shard = self._owned.get(number)
-            if shard is None:
-                continue
-            if pause.is_over(shard.next_offsets):
-                del self._pauses[number]
-                over.append(number)
-            if pause.to_be_fetched_anew:
-                pause.to_be_fetched_anew = False
-                places = self._names.inputs(number)
-                self._membership.unassign(places)
-                self._membership.assign({it: shard.next_offsets[self._names.logical(it[0])] for it in places})
-        if over:
-            self.report()
-        return over
-
-    def fetch_less(self, shard: OwnedShard, pause: Pause) -> None:
-        """Fetch no longer what its pause does not want."""
-        self._membership.unassign(
-            [it for it in self._names.inputs(shard.number) if not pause.fetches(self._names.logical(it[0]))]
-        )
-
     def load(self, shards: Iterable[int]) -> None:
-        """Begin to load shards, which the group has given to us."""
+        """Begin to load shards that the group has given to us."""
         wanted = set(shards)
         if wanted:
             self.forget(wanted)
@@ -140,7 +109,7 @@ class Shards:
         self.load(numbers)
 
     def forget(self, shards: Iterable[int]) -> None:
-        """Drop shards: state, and loads on the way."""
+        """Drop shards: their state, and their loads."""
         for number in set(shards):
             self._unreadable.pop(number, None)
             shard = self._owned.pop(number, None)
@@ -156,8 +125,16 @@ class Shards:
 
     def forget_all(self) -> None:
         """Drop everything."""
-        self._pauses.clear()
-        self.forget([*self._owned, *(number for load in self._loads for number in load.shards)])
+        numbers = [*self._owned, *(number for load in self._loads for number in load.shards)]
+        self._pauses.end(self._pauses.sentences)
+        self.forget(numbers)
+
+    # Those that are loaded.
+
+    @property
+    def loading(self) -> bool:
+        """Say whether there is a load to drive."""
+        return bool(self._loads)
 
     def drive(self, seconds: float) -> None:
         """Go on with loads for about that time. Raises what ends a load for good."""
@@ -177,31 +154,28 @@ class Shards:
         positions: dict[Place, int] = {}
         self._unreadable |= loaded.unreadable
         for fold, starts in loaded.folds:
-            offsets = {self._names.logical(place[0]): offset for place, offset in starts.items()}
-            shard = OwnedShard(fold.partition, fold, offsets)
-            self._owned[shard.number] = shard
-            for place in starts:
-                self._by_place[place] = shard, self._names.logical(place[0])
-            pause = self._pauses.get(shard.number)
-            if pause is not None:
-                pause.loaded(shard.next_offsets)
-            positions |= {
-                place: offset
-                for place, offset in starts.items()
-                if pause is None or pause.fetches(self._names.logical(place[0]))
-            }
+            number = fold.partition
+            shard = self._owned[number] = OwnedShard(number, fold, self._names.commands(number))
+            pause = self._pauses.of(number)
+            pause.loaded(fold.offsets)
+            for place, offset in starts.items():
+                topic = self._names.logical(place[0])
+                self._by_place[place] = shard, topic
+                if pause.fetches(topic):
+                    positions[place] = offset
         self._membership.assign(positions)
         self.report()
 
+    # What others are told.
+
     def report(self) -> None:
-        """Tell readiness."""
+        """Tell readiness which shards fold, load or are paused."""
         restoring = {number: load.progress(number) for load in self._loads for number in load.shards}
         self._readiness.owns(tuple(sorted(self._owned)), restoring)
-        pauses = {number: pause.sentence for number, pause in self._pauses.items()}
-        self._readiness.pauses({**self._unreadable, **pauses})
+        self._readiness.pauses({**self._unreadable, **self._pauses.sentences})
         self.count_quarantined()
 
     def count_quarantined(self) -> None:
-        """Tell readiness how many WfRuns are in quarantine; after each turn."""
+        """Tell readiness the number of WfRuns in quarantine; after each turn."""
         counts = ((number, shard.fold.quarantined) for number, shard in self._owned.items())
-        self._readiness.keeps({number: count for number, count in counts if count})
+        self._readiness.note_quarantined({number: count for number, count in counts if count})

@@ -1,0 +1,62 @@
+"""Shards that wait for definitions: a producer saw a position of `definitions` that this worker has not reached yet."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from processors.fold.contract import ReadInput
+from processors.runtime.group.clock import Clock
+from processors.runtime.loading.definitions import WAIT_SECONDS, DefinitionsReader
+from processors.runtime.turn.shards import OwnedShard, Shards
+from processors.runtime.turn.turn import Reads
+
+
+@dataclass(slots=True)
+class Awaiting:
+    """The records of a shard that wait for a position of `definitions`, until a time."""
+
+    reads: list[ReadInput]
+    position: int
+    until: float
+
+
+class AwaitingDefinitions:
+    """Lets the records of a shard wait together. The other shards go on.
+
+    They wait for a bounded time. After that the fold sees a position below the one required and rejects the command.
+    """
+
+    def __init__(self, definitions: DefinitionsReader, shards: Shards, clock: Clock) -> None:
+        self._definitions, self._shards, self._clock = definitions, shards, clock
+        self._awaiting: dict[OwnedShard, Awaiting] = {}
+        self._log = structlog.get_logger("halter.runtime")
+
+    def __bool__(self) -> bool:
+        """Say whether a shard waits."""
+        return bool(self._awaiting)
+
+    def ready(self, reads: Reads) -> Reads:
+        """Return records without those of shards that wait, and with those of shards that have stopped waiting."""
+        for shard, of_shard in reads.items():
+            required = max(read.definitions_position for read in of_shard)
+            awaiting = self._awaiting.get(shard)
+            if required > self._definitions.position and not self._definitions.will_come_to(required):
+                required = 0
+            if awaiting is not None:
+                awaiting.reads += of_shard
+                awaiting.position = max(awaiting.position, required)
+            elif required > self._definitions.position:
+                self._awaiting[shard] = Awaiting(of_shard, required, self._clock.monotonic() + WAIT_SECONDS)
+        ready = {shard: of_shard for shard, of_shard in reads.items() if shard not in self._awaiting}
+        for shard in [shard for shard, awaiting in self._awaiting.items() if self._is_over(shard, awaiting)]:
+            ready[shard] = self._awaiting.pop(shard).reads
+        return {shard: of_shard for shard, of_shard in ready.items() if self._shards.has(shard)}
+
+    def _is_over(self, shard: OwnedShard, awaiting: Awaiting) -> bool:
+        position = self._definitions.position
+        if position >= awaiting.position or not self._shards.has(shard):
+            return True
+        if self._clock.monotonic() < awaiting.until:
+            return False
+        self._log.warning("definitions_behind", required=awaiting.position, position=position, waited_s=WAIT_SECONDS)
+        return True
