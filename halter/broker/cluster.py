@@ -335,7 +335,9 @@ def choose_ports(count: int, apart_from: tuple[int, ...] = ()) -> tuple[int, ...
             _chosen_before.add(port)
         if len(chosen) == count:
             return tuple(chosen)
-    raise PortTaken(f"found no free port between {CHOSEN_PORTS.start} and {CHOSEN_PORTS.stop}")
+    raise PortTaken(
+        f"expected a free port between {CHOSEN_PORTS.start} and {CHOSEN_PORTS.stop}, found none; choose a port yourself"
+    )
 
 
 def becomes_free(port: int) -> bool:

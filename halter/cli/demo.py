@@ -80,7 +80,7 @@ def demo(
             typer.echo(line)
         result.client.close()
         if not result.ledger.holds:
-            raise CheckFailed("the check failed, see above")
+            raise CheckFailed("the check failed, see above; report it with this output")
         if keep:
             typer.echo("\n".join(how_to_go_on(result, stage)))
 

@@ -355,9 +355,9 @@ def as_it_ended(client: "Client", row: "WfRun") -> "WfRun":
 
 
 def searched_at(client: "Client") -> str:
-    """Return the place that was searched, for a sentence that says that nothing was found."""
+    """Return the place that was searched and what to check, for a sentence that says that nothing was found."""
     prefix = f", prefix '{client.settings.prefix}'" if client.settings.prefix else ""
-    return f" at {client.settings.bootstrap}{prefix}"
+    return f" at {client.settings.bootstrap}{prefix}; check the id, and --prefix"
 
 
 def outcome_of(posted: "Posted", timeout_s: float, *, as_json: bool) -> "list[LogEntry]":

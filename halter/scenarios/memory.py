@@ -30,6 +30,7 @@ from processors.fold.inputs import topic_of
 from processors.fold.timers import WHOLE_WF_RUN
 
 TIMERS_PER_STEP_MAX = 100_000
+REPORT_IT = "a bug of the engine, report it with the scenario"
 """The topics of commands that do not go to `wf-commands`."""
 
 
@@ -133,7 +134,7 @@ class MemoryEngine:
                 return entries
             self.time_ms = max(self.time_ms, due.due_ms)
             entries.extend(self.put(due))
-        raise TooManyTimers(f"expected at most {TIMERS_PER_STEP_MAX} timers in {milliseconds} ms, found more")
+        raise too_many_timers(TIMERS_PER_STEP_MAX, milliseconds)
 
     def timers(self) -> list[TimerFired]:
         """Return all armed timers, as the commands that are put when they are due."""
@@ -179,6 +180,13 @@ def timers_of(run: WfRun) -> Iterator[TimerFired]:
         yield TimerFired(run.wf_run_id, run.incarnation, WHOLE_WF_RUN, 0, run.timer.kind, run.timer.due_ms)
 
 
+def too_many_timers(most: int, milliseconds: int) -> TooManyTimers:
+    """Return the error for more timers within one step of the clock."""
+    return TooManyTimers(
+        f"expected at most {most} timers in {milliseconds} ms, found more: look for a loop of timers in the WfSpec"
+    )
+
+
 def firing_order(timer: TimerFired) -> tuple[int, str, int, int, str]:
     """Return the key by which timers are ordered to fire."""
     return timer.due_ms, timer.wf_run_id, timer.thread, timer.position, timer.kind
@@ -187,4 +195,7 @@ def firing_order(timer: TimerFired) -> tuple[int, str, int, int, str]:
 def _compare(lost: WfRun, restored: WfRun, source: str) -> None:
     differs = difference(lost, restored)
     if differs is not None:
-        raise RestoredStateDiffers(f"WfRun {lost.wf_run_id!r} restored from {source} is not what it was: {differs}")
+        raise RestoredStateDiffers(
+            f"expected WfRun {lost.wf_run_id!r} restored from {source} to be as before the crash, found a difference "
+            f"({differs}): {REPORT_IT}"
+        )

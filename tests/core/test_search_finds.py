@@ -208,7 +208,7 @@ def test_an_engine_is_found_out_that(wrong: str, monkeypatch: pytest.MonkeyPatch
     path.write_text(found.value.document, encoding="utf-8")
     if rule == "a changed ThreadRun is written":
         # The rows are not what they should be: that is seen when the engine is restored from them.
-        assert "restored from its rows is not what it was" in str(run_file(path).problems)
+        assert "restored from its rows to be as before the crash" in str(run_file(path).problems)
         return
     with pytest.raises(Violated, match=rule):
         run_file(path, checked)

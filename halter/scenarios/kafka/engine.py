@@ -17,7 +17,7 @@ from halter.scenarios.comparison import difference
 from halter.scenarios.found import WfRunFound
 from halter.scenarios.kafka.view import Attempt, RecordAddress, View
 from halter.scenarios.kafka.workers import WorkerProcess
-from halter.scenarios.memory import RestoredStateDiffers, TooManyTimers, firing_order, timers_of
+from halter.scenarios.memory import REPORT_IT, RestoredStateDiffers, firing_order, timers_of, too_many_timers
 from halter.scenarios.runner import Turn
 from processors.core.records.commands import (
     Command,
@@ -109,7 +109,7 @@ class KafkaEngine:
                 return
             self.time_ms = max(self.time_ms, due.due_ms)
             self._fire(due)
-        raise TooManyTimers(f"expected at most {TIMERS_PER_STEP_MAX} timers in {milliseconds} ms, found more")
+        raise too_many_timers(TIMERS_PER_STEP_MAX, milliseconds)
 
     def crash(self) -> None:
         """Kill the worker with kill -9, and start another one in its place. It has restored when this returns.
@@ -178,7 +178,7 @@ class KafkaEngine:
         self._until(lambda: len(fired) > before, f"the timer {due}")
         offset, timer = fired[before]
         if timer != due:
-            raise StateDisagrees(f"by the rows {due} is next, the worker fired {timer}")
+            raise StateDisagrees(f"expected {due} to fire next, by the rows; the worker fired {timer}: {REPORT_IT}")
         self._note_outcome(timer, (WF_COMMANDS, offset))
 
     def _catch_up(self) -> None:
@@ -208,7 +208,10 @@ class KafkaEngine:
         restored = attach(self._view.wf_run(wf_run_id) or new_run(wf_run_id), self._context)
         differs = difference(replayed, restored)
         if differs is not None:
-            raise RestoredStateDiffers(f"the rows of WfRun {wf_run_id!r} differ from a replay of its log: {differs}")
+            raise RestoredStateDiffers(
+                f"expected the rows of WfRun {wf_run_id!r} to be what a replay of its log gives, found a difference "
+                f"({differs}): {REPORT_IT}"
+            )
 
     def _expect_requests(self, run: WfRun) -> None:
         """Expect a TaskRequest for every task that is out, on a topic that task workers read. Raises StateDisagrees."""
@@ -220,7 +223,9 @@ class KafkaEngine:
             request = self._view.requests.get(attempt)
             # Compared as text: a NaN is not equal to itself.
             if request is None or repr((request.task_def, request.input)) != repr((task.task_def, task.input)):
-                raise StateDisagrees(f"{attempt} is out by its row; task-requests have {request}")
+                raise StateDisagrees(
+                    f"expected a request for {attempt}, which is out by its row, found {request}: {REPORT_IT}"
+                )
 
 
 def _batches(commands: Iterable[Command]) -> Iterator[list[Command]]:
