@@ -300,7 +300,7 @@ def test_a_refused_report_is_logged_with_the_sentence_of_the_engine(client: Clie
 
 
 def eventually(look: Callable[[], Any], seconds: float = 20) -> Any:
-    """The state of a WfRun, once there is one."""
+    """The answer of `look`, once it has one."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline
