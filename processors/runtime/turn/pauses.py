@@ -3,7 +3,8 @@
 A pause begins when a fold raises. The shard is loaded anew and goes its way again up to the record that broke it. If
 no record can be blamed yet, it folds one record in each turn until it breaks again. There it stands: nothing is fetched
 for it but `operator-commands`, and its timers do not fire. After each operator command that it folds it tries again.
-Once it is past the record the pause is over. A record is never passed over, unless an operator says so.
+Once it is past the record the pause is over. A record is never passed over, unless an operator says so
+(rule broken-rule-pauses-partition).
 
 Bookkeeping only: no Kafka, no clock (`pausing` acts on it). A new owner of the partition knows nothing of this and
 finds out by itself.
