@@ -1,6 +1,6 @@
-"""What every test may ask for.
+"""The fixtures of all tests.
 
-`prefix`: a name no other test uses. `bootstrap` (in `tests/broker`): a real Kafka.
+`prefix` is a name that no other test uses. `bootstrap` (in `tests/broker`) is a real Kafka.
 """
 
 import signal
@@ -10,12 +10,12 @@ from typing import Any
 import hypothesis
 import pytest
 
-# How long an example takes says how busy the machine is.
+# The time that an example takes depends on how busy the machine is.
 hypothesis.settings.register_profile("halter", deadline=None)
 hypothesis.settings.load_profile("halter")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # Who runs the tests in the background has them ignore Ctrl-C. The processes that they start would inherit that.
+    # A shell that runs the tests in the background makes them ignore Ctrl-C, and their children would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ABOUT_TIME = (
@@ -25,12 +25,12 @@ ABOUT_TIME = (
     "tests/broker/test_simulation_is_faithful",
     "tests/broker/test_stores",
 )
-"""Tests that attack workers, or whose outcome depends on how long things take: no two of them at the same time."""
+"""Tests that attack workers, or that depend on how long things take. No two of them run at the same time."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where two processes test (`make test`), each takes a file at a time, and one of them takes all ABOUT_TIME."""
+    """With two test processes (`make test`), each takes a file at a time, and one of them takes all of ABOUT_TIME."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
@@ -42,5 +42,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture
 def prefix() -> str:
-    """A prefix for topics, groups and transactional ids that no other test uses, also on a shared cluster."""
+    """Return a prefix for topics, groups and transactional ids that no other test uses, even on a shared cluster."""
     return f"test-{uuid.uuid4().hex[:12]}-"

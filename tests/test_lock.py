@@ -1,4 +1,4 @@
-"""The lock in requirements/: what pyproject.toml asks for, exact versions with hashes, and nobody's address."""
+"""The lock files in requirements/: what pyproject.toml asks for, exact versions with hashes, and no private address."""
 
 import re
 import shutil
@@ -61,7 +61,7 @@ ASKED = {"run": RUNTIME, "dev": RUNTIME + EXTRAS + OF_HOOKS}
 
 
 def environments() -> Iterator[Environment]:
-    """Those that the project is for, as markers see them."""
+    """Yield the environments that the project is for, as markers see them."""
     for python, (platform, system) in product(PYTHONS, PLATFORMS.items()):
         yield default_environment() | {  # type: ignore[misc]  # of a typed dictionary, with a part of it
             "python_version": python,
@@ -104,7 +104,7 @@ def test_what_the_project_no_longer_asks_for_is_not_in_the_lock_for_its_sake(loc
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_the_lock_is_closed(lock: str) -> None:
-    """What a distribution needs is locked too, extras included: pip would refuse the rest, which has no hashes."""
+    """Everything that a distribution needs is locked too, extras included: pip refuses anything without hashes."""
     here = default_environment()
     looked_at: set[tuple[str, str]] = set()
     waiting = [(it, "") for it in map(Requirement, ASKED[lock])]
@@ -154,7 +154,7 @@ def test_the_classifiers_name_pythons_that_the_lock_is_for_and_none_too_old() ->
 
 
 def steps(*arguments: str) -> str:
-    """The commands that make would run, in a checkout without environments."""
+    """Return the commands that make would run in a checkout without environments."""
     command = ["make", "--dry-run", "--always-make", "--no-print-directory", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

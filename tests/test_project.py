@@ -24,7 +24,7 @@ from processors.kafka.topics_file import load_topics
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-# `datetime` to read and write times; asking it for the present one is forbidden by ruff (pyproject.toml).
+# `datetime` reads and writes times. ruff forbids asking it for the present time (pyproject.toml).
 PURE_STANDARD_LIBRARY = {
     "abc", "base64", "binascii", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal",
     "difflib", "enum", "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "re",
@@ -33,7 +33,7 @@ PURE_STANDARD_LIBRARY = {
 
 
 def files_of_the_project() -> list[Path]:
-    """What git tracks or would; without git, what a source archive holds."""
+    """Return the files that git tracks or would track; without git, those of a source archive."""
     if (ROOT / ".git").exists() and shutil.which("git"):
         command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -87,7 +87,7 @@ def test_the_tree_names_no_machine_and_no_registry(pattern: str, what: str) -> N
 
 
 def test_the_core_imports_itself_its_errors_and_what_is_pure_of_the_standard_library() -> None:
-    """An allow-list beside the contract of import-linter, which can only forbid what somebody thought of."""
+    """This is an allow-list. The contract of import-linter can only forbid what somebody thought of."""
     found = set()
     for path in (ROOT / "processors" / "core").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -146,7 +146,7 @@ def test_the_version_is_that_of_the_project() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, unpacked: what an installation would put into site-packages."""
+    """Yield the unpacked wheel: what an installation puts into site-packages."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -246,7 +246,7 @@ def test_every_variable_that_the_compose_file_gives_our_services_is_known() -> N
 
 
 def test_compose_and_the_embedded_broker_agree_on_release_and_settings() -> None:
-    """Whoever develops on one and tests on the other meets the same Kafka."""
+    """Developers and tests meet the same Kafka, whichever they use."""
     embedded = properties(BrokerPorts(0, (1, 2, 3), (4, 5, 6)), Path("unused"))
     shared = 0
     for name in ("kafka-1", "kafka-2", "kafka-3"):

@@ -1,4 +1,4 @@
-"""`halter` and `processors` are names that others have too: a clash is told in one sentence."""
+"""Others use the names `halter` and `processors` too: a clash is one clear sentence."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ THEIRS = "print('their code ran')\n"
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Path:
-    """A folder of somebody's project, without a package of their own as yet."""
+    """Return the folder of a project without a package."""
     folder = tmp_path / "their project"
     folder.mkdir()
     return folder
@@ -27,7 +27,7 @@ def theirs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Path:
-    """A copy of our packages, as a wheel puts them into one folder."""
+    """Return a copy of our packages, laid out as a wheel does."""
     folder = tmp_path / "site-packages"
     for name in PACKAGES:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -38,7 +38,7 @@ def ours(tmp_path: Path) -> Path:
 
 
 def package(folder: Path, name: str) -> Path:
-    """A package of theirs, which says so when it is imported."""
+    """Make another project's package, which prints a line when it is imported."""
     (folder / name).mkdir()
     (folder / name / "__init__.py").write_text(THEIRS)
     return folder / name

@@ -1,4 +1,4 @@
-"""A real Kafka for tests: the one that is named, else Docker's, else the embedded one.
+"""A real Kafka for tests: the one that is named, else one in Docker, else the embedded one.
 
 Every test below this folder is marked `broker`.
 """
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def why_no_docker() -> str | None:
-    """Why no Docker engine can be used; None when one answers. The client alone says nothing about an engine."""
+    """Return why no Docker engine can be used; None if one answers. The installed client alone proves nothing."""
     if shutil.which("docker") is None:
         return "no docker client is installed"
     try:
@@ -36,7 +36,7 @@ def why_no_docker() -> str | None:
 
 @pytest.fixture(scope="session")
 def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`bootstrap.servers` of a Kafka for the whole session; tests keep apart by their `prefix`."""
+    """`bootstrap.servers` of a Kafka for the whole session. Tests keep apart by their `prefix`."""
     if named := os.environ.get("HALTER_BOOTSTRAP"):
         yield named
     elif why_no_docker() is None:
@@ -49,7 +49,7 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def docker_bootstrap() -> Iterator[str]:
-    """`bootstrap.servers` of a Kafka in Docker; skips with the reason where no engine answers."""
+    """`bootstrap.servers` of a Kafka in Docker. The test is skipped, with the reason, if no engine answers."""
     if reason := why_no_docker():
         pytest.skip(reason)
     with kafka_in_docker() as address:

@@ -1,4 +1,4 @@
-"""Rules of `halter demo`: it does the main job on a Kafka of its own, and its check finds what is wrong."""
+"""Rules of `halter demo`: it runs its example on a Kafka of its own, and its check finds what is wrong."""
 
 import os
 import re
@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KAFKA_")}
-    # What is set for other clusters must not reach the demo's processes.
+    # Variables for other clusters must not reach the demo's processes.
     environment |= {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "COLUMNS": "200"}
     return subprocess.run(
         [sys.executable, "-m", "halter", "demo", *arguments],
@@ -36,7 +36,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def processes_naming(text: str) -> list[int]:
-    """Process ids whose command line has this text."""
+    """Return the ids of processes whose command line has this text."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -121,7 +121,7 @@ def problems(client: Client) -> str:
 
 
 def write(client: Client, topic: str, record: Record, key: str = "c1") -> None:
-    """Write what no worker would have written."""
+    """Write records that no worker would have written."""
     producer = Producer(client.settings.producer())
     producer.produce(client.topics.prefix + topic, key=key.encode(), value=client.codec.encode(record), partition=0)
     assert producer.flush(20) == 0

@@ -45,7 +45,7 @@ def create_topic(bootstrap: str, topic: str, replication: int = 1) -> None:
 
 
 def produce(bootstrap: str, topic: str, values: list[bytes]) -> None:
-    """Produce with acks=all and return when every record is acknowledged."""
+    """Produce with acks=all, and return when every record is acknowledged."""
     outcomes: list[object] = []
     producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
     for value in values:
@@ -55,9 +55,9 @@ def produce(bootstrap: str, topic: str, values: list[bytes]) -> None:
 
 
 def consume(bootstrap: str, topic: str, count: int) -> list[bytes]:
-    """The first committed records of a topic; fewer when the deadline comes first."""
+    """Return the first committed records of a topic; fewer if the deadline comes first."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "none", "isolation.level": "read_committed"})
-    # Assigned, not subscribed: a group is not what these tests are about, and takes seconds to form.
+    # Assigned, not subscribed: these tests are not about groups, and a group takes seconds to form.
     consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
     values: list[bytes] = []
     deadline = time.monotonic() + DEADLINE_SECONDS
@@ -110,7 +110,7 @@ def test_kafka_in_docker_does_the_same(docker_bootstrap: str, prefix: str) -> No
 
 @contextmanager
 def halter_broker(data: Path, ready_file: Path, port: int, *more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`halter broker` as a process of its own, ready; what it says is beside its ready file."""
+    """Run `halter broker` in a process of its own until it is ready. Its output is beside its ready file."""
     command = [sys.executable, "-m", "halter", "broker", "--data", str(data), "--port", str(port)]
     with said_beside(ready_file).open("w") as said:
         process = subprocess.Popen([*command, "--ready-file", str(ready_file), *more], stderr=said)
@@ -143,7 +143,7 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A killed child that nobody has waited for yet still has a process id.
+    # A killed child that nobody has waited for still has a process id.
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return bool(state.stdout.strip()) and not state.stdout.strip().startswith("Z")
 
@@ -156,11 +156,11 @@ def test_kill_9_of_the_command_ends_java_and_keeps_every_acknowledged_record(tmp
         create_topic(ready["bootstrap"], "kept")
         produce(ready["bootstrap"], "kept", [b"1", b"2"])
 
-        # The folder is taken, and whoever comes second is told by whom.
+        # The folder is taken, and the second process is told by which one.
         with pytest.raises(DataFolderInUse, match=f"process {process.pid} "):
             EmbeddedBroker(data).start()
 
-        # A broker alone is started again as well, and ends with the command like the first.
+        # A single broker is started again too, and ends with the command like the first.
         [java] = ready["broker_pids"]
         os.kill(java, signal.SIGKILL)
         wait_until(lambda: java_of(ready_file) != [java], "another Java")
@@ -245,7 +245,7 @@ def test_a_broker_that_keeps_ending_is_given_up_with_what_its_log_says(tmp_path:
 
 
 def choose_ports_in_a_row(count: int) -> int:
-    """The first of some free ports beside one another."""
+    """Return the first of some consecutive free ports."""
     while True:
         port = free_port()
         if port + count < 65_536 and all(map(is_free, range(port, port + count))):
@@ -261,7 +261,7 @@ def test_a_taken_port_is_explained_before_java_starts(tmp_path: Path) -> None:
 
 
 class Robbed(Node):
-    """A broker whose port is taken by another between our look and its start, the first time."""
+    """A broker whose port another process takes between our check and its start, the first time."""
 
     robber: ClassVar[socket.socket | None] = None
 
@@ -286,7 +286,7 @@ def test_a_port_lost_at_the_last_moment_is_replaced_by_another(tmp_path: Path) -
 
 
 class MavenRepository(SimpleHTTPRequestHandler):
-    """A Maven repository of one folder that counts what it is asked for."""
+    """A Maven repository in one folder that notes the files it is asked for."""
 
     def __init__(self, requests: list[str], *args: object, **settings: object) -> None:
         self.requests = requests

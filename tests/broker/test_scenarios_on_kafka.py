@@ -1,6 +1,6 @@
-"""A scenario gets the same verdict through Kafka and a real worker as in memory, and leaves nothing behind.
+"""A scenario gets the same verdict on Kafka with a real worker as in memory, and leaves nothing behind.
 
-`halter scenario run --bootstrap` runs every document of tests/scenarios; here are those that need most of it: timers,
+`halter scenario run --bootstrap` runs every document of tests/scenarios. The ones here need most of it: timers,
 crashes, retries, limits, task queues, refusals, hundreds of rounds.
 """
 
@@ -106,7 +106,7 @@ MANY_ROUNDS = f"""
 
 @pytest.fixture(scope="module")
 def judge(bootstrap: str) -> Iterator[KafkaJudge]:
-    """One for all, as one call of the command has."""
+    """Yield one judge for all scenarios, as one call of the command has."""
     settings = Settings.load(None, {}, {"bootstrap.servers": bootstrap}, prefix="test-")
     scenarios = [read.scenario for read in map(read_file, DOCUMENTS) if read.scenario is not None]
     with KafkaJudge(settings, sum(map(workers_needed, scenarios)) + 6) as it:
@@ -139,14 +139,14 @@ def test_hundreds_of_rounds_are_folded_by_one_worker(judge: KafkaJudge, tmp_path
 
 
 def left_behind(bootstrap: str, prefix: str) -> list[str]:
-    """Topics and groups of a prefix."""
+    """Return the topics and groups of a prefix."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
     return [name for name in (*admin.list_topics(timeout=10).topics, *groups) if name.startswith(prefix)]
 
 
 def wait_until_nothing_is_left(bootstrap: str, prefix: str) -> None:
-    """The controller has removed the topics when the command ends; each broker hears of it a little later."""
+    """The controller has removed the topics when the command ends, and each broker hears of it a little later."""
     wait_until("no topic and no group", lambda: not left_behind(bootstrap, prefix), 10)
 
 

@@ -31,7 +31,7 @@ def no_files(name: str) -> object:
 
 
 def problems_of(*steps: Any, **head: Any) -> list[tuple[str, str]]:
-    """Code and place of each problem, with a head that is in order."""
+    """Return code and place of each problem, with a valid head."""
     scenario, problems = read_scenario({"name": "s", "steps": list(steps), **head}, no_files)
     assert (scenario is None) == bool(problems)
     return [(problem.code, path_text(problem.path)) for problem in problems]
@@ -209,7 +209,7 @@ def test_a_scenario_with_any_part_changed_is_read_or_each_of_its_problems_has_a_
 
 
 def verdict_of(*steps: Any) -> Verdict:
-    """How steps end in which the WfRun `gone` does not exist."""
+    """Return the verdict on steps in which the WfRun `gone` does not exist."""
     scenario, problems = read_scenario({"name": "s", "external_events": {"e": {}}, "steps": list(steps)}, no_files)
     assert scenario is not None, problems
     definitions, _ = register(scenario.definitions)
@@ -236,7 +236,7 @@ WRONG_EXPECTATION: dict[str, Any] = {"expect": {"wf": "gone", "status": "RUNNING
     ],
 )
 def test_a_refusal_that_nothing_expects_is_told_at_its_step(following: list[Any]) -> None:
-    """Also where an expectation comes next that does not hold because of it."""
+    """This holds even if the next expectation fails because of the refusal."""
     verdict = verdict_of(ACCEPTED, REFUSED, *following)
     assert verdict.path == ("steps", 1, "stop")
     assert verdict.steps == 1

@@ -1,4 +1,4 @@
-"""Rules of who keeps the brokers running, with brokers that live and die by hand and a clock that is turned by hand."""
+"""Rules of the keeper of the brokers, with brokers that live and die by hand and a clock that is turned by hand."""
 
 import errno
 import signal
@@ -53,13 +53,13 @@ class Brokers:
             self.keeper.look()
 
     def lose(self, *indices: int) -> None:
-        """Brokers end, and that is seen."""
+        """End brokers, and let the keeper see it."""
         for index in indices:
             self.running[index] = False
         self.keeper.look()
 
     def wait_for(self, index: int) -> float:
-        """Let time pass until a broker is started; how long that took."""
+        """Let time pass until a broker is started, and return how long that took."""
         began, starts = self.now, len(self.starts)
         while len(self.starts) == starts:
             self.pass_seconds(0.2)
@@ -151,7 +151,7 @@ def test_a_ready_file_that_one_left_who_was_killed_is_gone_before_kafka_is_start
         raise BrokerFailed("it is not started here")
 
     monkeypatch.setattr(EmbeddedBroker, "start", start)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # those of the tests stay
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the handlers of the tests stay
     with pytest.raises(BrokerFailed):
         broker(data=tmp_path / "data", ready_file=ready_file)
     assert found == [False]
@@ -165,7 +165,7 @@ LOG = """\
 
 
 def failure_after(tmp_path: Path, script: str, log: str) -> list[str]:
-    """The lines about a broker whose process ended so."""
+    """Return the lines about a broker whose process ended so."""
     node = Node(BrokerPorts(0, (1,), (2,)), tmp_path, [])
     (tmp_path / "broker-0.log").write_text(log)
     node._process = subprocess.Popen(["sh", "-c", script])

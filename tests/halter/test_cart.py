@@ -1,4 +1,4 @@
-"""The example: its file of events is what its generator writes, and its definitions are in order."""
+"""The example: its file of events is what its generator writes, and its definitions are valid."""
 
 import json
 import subprocess

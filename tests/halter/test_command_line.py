@@ -214,7 +214,7 @@ def test_ctrl_c_between_two_scenarios_removes_what_they_have_made(
     def interrupted(_: FileVerdict) -> list[str]:
         raise KeyboardInterrupt
 
-    held = verdicts()  # as a traceback holds it, until a process ends that waits for nobody
+    held = verdicts()  # a traceback holds it like this, until a process ends that waits for nothing
     monkeypatch.setattr(scenario, "in_memory", lambda _: held)
     monkeypatch.setattr(scenario, "lines", interrupted)
     code, _, _ = halter(capsys, "scenario", "run", "a.yaml")

@@ -1,4 +1,4 @@
-"""The image and docker-compose.yml, as far as they can be read: nothing here builds or starts a container."""
+"""The image and docker-compose.yml, as far as they can be read: no test here builds or starts a container."""
 
 import json
 import re
@@ -25,7 +25,7 @@ WORKERS = {name: it for name, it in COMPOSE["services"].items() if it.get("comma
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> DockerfileParser:
-    # The parser writes to the file that it reads, if one asks it to.
+    # The parser can write to the file that it reads.
     copy = tmp_path_factory.mktemp("docker") / "Dockerfile"
     copy.write_bytes((ROOT / "docker" / "Dockerfile").read_bytes())
     return DockerfileParser(str(copy))
@@ -78,7 +78,7 @@ def test_compose_waits_until_its_workers_are_ready(image: DockerfileParser) -> N
     assert len(WORKERS) >= 2
     for service in WORKERS.values():
         assert service["healthcheck"]["test"] == ["CMD", "python", installed_at(image), "ready"]
-    # By this everybody starts it, and `--wait` is what waits.
+    # Everybody starts it with this command, and `--wait` is what waits.
     assert "docker compose up --build --wait" in (ROOT / "docker-compose.yml").read_text()
 
 
@@ -87,7 +87,7 @@ def installed_at(image: DockerfileParser) -> str:
     return shlex.split(place)[1] + "healthcheck.py"
 
 
-# What the health check says, of the probes that workers answer.
+# The health check, by the probes that workers answer.
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def healthcheck() -> ModuleType:
 
 @pytest.fixture
 def ports() -> tuple[int, int]:
-    """Two free ports, one above the other."""
+    """Return two free ports, one directly above the other."""
     import socket
 
     while True:
@@ -121,7 +121,7 @@ Check = Callable[..., tuple[int, int]]
 
 @pytest.fixture
 def check(healthcheck: ModuleType, tmp_path: Path, ports: tuple[int, int]) -> Check:
-    """Exit codes for (live, ready) in a container with these processes, while workers answer as told at the ports."""
+    """Return the exit codes for (live, ready) in a container with these processes and these answers of workers."""
 
     def check(*commands: str, answering: tuple[State, ...] = ()) -> tuple[int, int]:
         for number, command in enumerate(commands, 1):

@@ -50,21 +50,21 @@ ARGUMENTS = {
     "release": ["w"],
     "skip": ["external-events", "0", "0"],
 }
-"""Every command that asks Kafka once, as `NAME` -> what it cannot do without."""
+"""Every command that asks Kafka once -> what it cannot do without Kafka."""
 WAITS = {"worker": list[str]()}
-"""And those that wait for as long as it takes."""
+"""The commands that wait as long as it takes."""
 ASKS_NOBODY = {"topics acls"}
-"""And those that only want to know what the address is."""
+"""The commands that only use the address."""
 
 PATIENCE_S = 0.3
 MORE_S = 1.0
-"""Time that a command may take beside its patience, and after Ctrl-C."""
+"""Seconds that a command may take beyond its patience, and after Ctrl-C."""
 BUSY_S = 1.5
-"""Time that a busy machine may add to that."""
+"""Seconds that a busy machine may add to that."""
 
 
 def commands(group: TyperGroup, name: str = "") -> Iterator[tuple[str, set[str]]]:
-    """Every command below a group, with the options it has."""
+    """Yield every command below a group, with its options."""
     for part, command in group.commands.items():
         if isinstance(command, TyperGroup):
             yield from commands(command, f"{name}{part} ")
@@ -73,7 +73,7 @@ def commands(group: TyperGroup, name: str = "") -> Iterator[tuple[str, set[str]]
 
 
 def all_commands() -> dict[str, set[str]]:
-    """Every command that `halter` has."""
+    """Return every command of `halter`."""
     found = {}
     for name in cli.COMMANDS:
         command = cli.load(name)
@@ -86,7 +86,7 @@ def all_commands() -> dict[str, set[str]]:
 
 @dataclass
 class Nobody:
-    """An address where no Kafka answers, and what a sentence about it has to tell."""
+    """An address where no Kafka answers, and what an error about it must say."""
 
     address: str
     tells: tuple[str, ...]
@@ -94,7 +94,7 @@ class Nobody:
 
 @pytest.fixture(scope="module", params=["nothing listens", "no such host", "silence", "no Kafka"])
 def nobody(request: pytest.FixtureRequest) -> Iterator[Nobody]:
-    """Each way not to be there."""
+    """Yield each way in which no Kafka answers."""
     match request.param:
         case "nothing listens":
             yield Nobody("127.0.0.1:1", ("within 0.3 s",))
@@ -110,7 +110,7 @@ def nobody(request: pytest.FixtureRequest) -> Iterator[Nobody]:
 
 
 def silent_server() -> socket.socket:
-    """It accepts connections, as the system does for it, and says nothing."""
+    """Accept connections, as the system does for a listening socket, and say nothing."""
     return socket.create_server(("127.0.0.1", 0), backlog=100)
 
 
@@ -119,7 +119,7 @@ def address(server: socket.socket) -> str:
 
 
 def speak_http(server: socket.socket) -> None:
-    """Answer everybody as a web server does, until the socket is closed."""
+    """Answer every connection as a web server does, until the socket is closed."""
     try:
         while True:
             connection, _ = server.accept()
@@ -182,7 +182,7 @@ def test_ctrl_c_ends_a_command_that_waits_for_kafka_at_once(command: str) -> Non
         )
         try:
             server.settimeout(60)
-            connection, _ = server.accept()  # it has come to wait
+            connection, _ = server.accept()  # it is waiting by now
             with connection:
                 process.send_signal(signal.SIGINT)
                 begun = time.monotonic()
@@ -283,7 +283,7 @@ def test_a_worker_goes_on_once_kafka_answers_and_says_now_and_then_that_it_does_
             time.sleep(0.01)
         assert waiting.is_alive()
         assert readiness.snapshot.state is State.WAITING_FOR_KAFKA
-        # From now on what comes is passed on to a Kafka.
+        # From now on connections are passed on to a Kafka.
         threading.Thread(target=pass_on, args=(server, (broker.host, broker.port)), daemon=True).start()
         waiting.join(60)
         assert not waiting.is_alive()
@@ -291,7 +291,7 @@ def test_a_worker_goes_on_once_kafka_answers_and_says_now_and_then_that_it_does_
 
 
 def pass_on(server: socket.socket, to: tuple[str, int]) -> None:
-    """Connect whoever comes with another address."""
+    """Connect every client with another address."""
     try:
         while True:
             connection, _ = server.accept()

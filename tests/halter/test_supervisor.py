@@ -1,4 +1,4 @@
-"""Rules of the supervisor, with small programs in the workers' place."""
+"""Rules of the supervisor, with small programs in place of the workers."""
 
 import json
 import os
@@ -35,7 +35,7 @@ except CrashLoop as error:
     sys.exit(f"halter: {error}")
 """
 
-# What a well-behaved worker does: it says that it is there, and goes when it is told to.
+# A well-behaved worker: it says that it is ready, and ends when it is told to.
 OBEDIENT = """
 import os, signal, sys
 from pathlib import Path
@@ -78,7 +78,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 def last_words(stderr: str) -> str:
-    """The last line that says something: two processes write there, and one may end a line that the other began."""
+    """Return the last line that is not empty. Two processes write there, and one may end a line of the other."""
     return [line for line in stderr.splitlines() if line.strip()][-1]
 
 
@@ -96,7 +96,7 @@ class Supervised:
     def __init__(self, folder: Path, code: str) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            # Whoever does not hear is not waited for long.
+            # A process that ignores the signal is not waited for long.
             [sys.executable, "-c", SUPERVISE, str(folder), code, "1" if code is DEAF else "20"],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -113,7 +113,7 @@ class Supervised:
         return self.pids(slot)[times - 1]
 
     def end(self) -> tuple[int, str]:
-        """Wait for the end; return exit code and stderr."""
+        """Wait for the end, and return exit code and stderr."""
         _, stderr = self.process.communicate(timeout=60)
         return self.process.returncode, stderr
 
@@ -229,7 +229,7 @@ def test_workers_that_are_given_up_at_the_same_time_give_one_reason(
 ) -> None:
     supervised = supervise(WRONG_OPTION_WHEN_TOLD)
     pids = [supervised.wait_started(slot) for slot in "ab"]
-    # It is away while both end, and so learns of both at once.
+    # The supervisor is stopped while both end, so it learns of both at once.
     supervised.process.send_signal(signal.SIGSTOP)
     (supervised.folder / "go").touch()
     wait_until(lambda: not any(map(is_alive, pids)))
@@ -241,7 +241,7 @@ def test_workers_that_are_given_up_at_the_same_time_give_one_reason(
 
 
 def test_a_crash_loop_is_given_up_however_long_each_try_takes(supervise: Callable[[str], Supervised]) -> None:
-    """The process lives longer than a spell of readiness lasts that would excuse it, but is never ready."""
+    """The process lives longer than a spell of readiness that would excuse it, but it is never ready."""
     slow = "import threading; threading.Event().wait(0.7)\n" + DYING
     exit_code, stderr = supervise(slow).end()
     assert exit_code == 1

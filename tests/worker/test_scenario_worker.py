@@ -1,4 +1,4 @@
-"""A scenario's worker fires timers when it is told to, one at a time, and works on no topics but a scenario's."""
+"""A scenario's worker fires timers only when told to, one at a time, and works only on a scenario's topics."""
 
 import json
 from functools import partial
@@ -47,7 +47,7 @@ def clock() -> ScenarioClock:
 
 @pytest.fixture
 def rig(clock: ScenarioClock) -> ShardRig:
-    """A shard of a scenario with three naps: two until the same time, one longer."""
+    """Return a shard of a scenario with three naps: two until the same time, one longer."""
     rig = ShardRig()
     rig.factory = ShardFolds(1, rig.codec, rig.view, new_fold=partial(ScenarioFold, clock))
     rig.shard = rig.factory.create(0)
@@ -74,7 +74,7 @@ def test_one_timer_fires_at_a_time_and_its_record_has_the_scenarios_time(rig: Sh
     assert first.timestamp_ms == START_MS + 1_500
     assert due(rig) == []
     fold(rig, first)
-    assert due(rig) == []  # the next one needs a word of its own
+    assert due(rig) == []  # the next one needs its own permission
     clock.until_ms = START_MS + 1_500
     (second,) = due(rig)
     assert second.value != first.value
@@ -93,7 +93,7 @@ def test_a_timer_that_was_let_fire_fires_after_a_turn_that_was_undone(rig: Shard
 def test_a_worker_with_armed_timers_looks_often_and_one_without_does_not(rig: ShardRig, clock: ScenarioClock) -> None:
     looks_at_ms = rig.shard.next_timer_ms()
     assert looks_at_ms is not None
-    assert looks_at_ms > START_MS + 2_000  # no time of the scenario
+    assert looks_at_ms > START_MS + 2_000  # a time that is not the scenario's
     assert ScenarioFold(clock, 0, 1, rig.codec, Context(rig.view)).next_timer_ms() is None
 
 
