@@ -262,18 +262,18 @@ class LedgerReader:
         return check
 
     def _differs(self, wf_run_id: str) -> str | None:
-        kept = assemble(wf_run_id, self._rows.get(wf_run_id, []))
+        from_rows = assemble(wf_run_id, self._rows.get(wf_run_id, []))
         try:
             replayed = replay(self._ledger.histories.get(wf_run_id, []), new_run(wf_run_id))
-        except Exception as error:  # noqa: BLE001  a log that is wrong may break it anywhere
+        except Exception as error:  # noqa: BLE001  a wrong log may break the replay anywhere
             return f"its log cannot be replayed: {error!r}"
-        if kept is None:
+        if from_rows is None:
             return None if not replayed.exists and not replayed.external_events else "it has no rows"
-        kept.index, replayed.index = index_of(kept), index_of(replayed)
-        if not kept.exists:
+        from_rows.index, replayed.index = index_of(from_rows), index_of(replayed)
+        if not from_rows.exists:
             # A WfRun that was not started has no row of its own: only its ExternalEvents have rows.
-            return None if kept.external_events == replayed.external_events else "its ExternalEvents differ"
-        return difference(replayed, kept)
+            return None if from_rows.external_events == replayed.external_events else "its ExternalEvents differ"
+        return difference(replayed, from_rows)
 
     def _folded_to_the_end(self) -> Check:
         check = Check("all inputs are folded to their ends")

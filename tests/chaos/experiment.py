@@ -32,7 +32,7 @@ PREFIX: Final = "chaos-"
 RECOVERED_SECONDS: Final = 180.0
 STILL_SECONDS: Final = 6.0
 """Longer than any timer of the load: whoever is still for so long waits only for events."""
-SETTLED_SECONDS: Final = 300.0
+STILLNESS_WITHIN_SECONDS: Final = 300.0
 SAY_SECONDS: Final = 15.0
 BROKERS_SESSION_SECONDS: Final = 6.0
 """Under KIP-848 the broker sets the session time-out (halter/broker/configuration.py)."""
@@ -257,7 +257,7 @@ class Experiment:
             return watcher.open == 0 and watcher.still_for > STILL_SECONDS
 
         try:
-            wait_for("stillness", still, SETTLED_SECONDS)
+            wait_for("stillness", still, STILLNESS_WITHIN_SECONDS)
         except TimeoutError as error:
             raise TimeoutError(
                 f"{watcher.open} inputs have no outcome, such as {', '.join(watcher.some_open())}: {error}"
