@@ -297,7 +297,7 @@ def history(
 
     from rich.console import Console
 
-    from halter.client.inspection import History
+    from halter.client.history import History
     from halter.show import history as history_text
     from halter.show.history_table import WIDTH_MIN, print_table
     from halter.show.redaction import Redactor

@@ -24,7 +24,7 @@ from halter.client.errors import (
     TopicMissing,
     UpgradeNotOver,
 )
-from halter.client.inspection import History
+from halter.client.history import History
 from halter.client.outcomes import Posted, PostedSkip, Registered
 from halter.client.sending import Sending
 from processors.core.records.commands import DefinitionKind

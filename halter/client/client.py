@@ -8,7 +8,7 @@
 
 When a call returns, Kafka has the record on enough brokers. What became of it is on the log, and `outcome` waits for it
 there. This module puts the parts together: `halter.client.arguments` makes commands, `halter.client.sending` sends
-them, `halter.client.outcomes` waits for what became of them, and `halter.client.inspection` reads WfRuns.
+them, `halter.client.outcomes` waits for what became of them, and `halter.client.wf_run_reader` reads WfRuns.
 """
 
 import time
@@ -20,13 +20,14 @@ from typing import Any, Self, TypeAlias, TypeVar
 from halter.client.arguments import Arguments
 from halter.client.definitions_seen import DefinitionsSeen
 from halter.client.errors import InvalidArgument, UpgradeNotOver
+from halter.client.history import History
 from halter.client.ids import new_id
-from halter.client.inspection import History, WfRunReader
 from halter.client.lost_outcomes import folded
 from halter.client.outcomes import OUTCOME_SECONDS, Outcomes, Posted, PostedSkip, Registered
 from halter.client.reading import PartitionReader
 from halter.client.sending import BY_KEY, Sender, Sending
 from halter.client.skipping import check_partition, time_to_skip
+from halter.client.wf_run_reader import WfRunReader
 from processors.codec import Codec
 from processors.core.records.commands import (
     Command,

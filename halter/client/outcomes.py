@@ -21,10 +21,10 @@ from halter.client.errors import (
     NotEnded,
     TopicMissing,
 )
-from halter.client.inspection import WfRunReader
 from halter.client.lost_outcomes import expect_folded, raise_if_dead_letter
 from halter.client.reading import VISIBLE_SECONDS, PartitionReader, follow_until
 from halter.client.skipping import SkipOutcome
+from halter.client.wf_run_reader import WfRunReader
 from processors.codec import Codec
 from processors.core.records.commands import SkipRecord
 from processors.core.records.events import (

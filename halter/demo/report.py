@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from halter.client.inspection import History
+from halter.client.history import History
 from halter.demo.feed import RecordAddress
 from halter.demo.ledger import Ledger, Refusal, spelled
 from halter.demo.script import Figures, Result

@@ -11,7 +11,7 @@ The demo and failing tests print them without the time. `halter.show.history_tab
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from halter.client.inspection import History, Incarnation
+from halter.client.history import History, Incarnation
 from halter.show.log_text import event_line
 from halter.show.plain import plain
 from halter.show.times import iso

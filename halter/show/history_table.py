@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from halter.client.inspection import History, Incarnation
+from halter.client.history import History, Incarnation
 from halter.show.history import cause_text, seq_text, started_by
 from halter.show.log_text import thread_of, what_happened
 from halter.show.times import iso

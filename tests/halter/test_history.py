@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from halter.client.inspection import History, external_events_needed_by
+from halter.client.history import History, external_events_needed_by
 from halter.files.definition_files import read_definition_file
 from halter.scenarios.comparison import difference
 from halter.show import history, wf_run_text

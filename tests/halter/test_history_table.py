@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from halter.cli import runs
-from halter.client.inspection import History
+from halter.client.history import History
 from halter.files.definition_files import read_definition_file
 from halter.show.history_table import CHUNK, LINES_MAX, ROOMY, WIDTH_MIN, print_table, rows_of
 from halter.show.wrapping import wrapped

@@ -10,7 +10,7 @@ import pytest
 from halter.cli import definitions, runs, spec
 from halter.client import Client, CommandRejected, DefinitionRefused, Registered
 from halter.client.ids import new_id
-from halter.client.inspection import WfRunReader
+from halter.client.wf_run_reader import WfRunReader
 from processors.core.records.commands import DefinitionCommand, ExternalEvent, RunWf
 from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, Rejected
 from processors.fold.outputs import OutputRecord

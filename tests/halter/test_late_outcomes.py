@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from halter.client import CommandRejected, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
-from halter.client.inspection import WfRunReader
 from halter.client.outcomes import Outcomes
+from halter.client.wf_run_reader import WfRunReader
 from processors.codec import Codec
 from processors.core.records.commands import SkipRecord
 from processors.core.records.events import (
