@@ -53,10 +53,10 @@ class DefinitionFold:
         """Take a row of `definitions`."""
         self._definitions.apply(definition)
 
-    def can_be_folded(self, offset: int, command: DefinitionCommand, *, is_next: bool) -> bool:
-        """Return True if folding a command now will not hold up other records.
+    def decide_ahead(self, offset: int, command: DefinitionCommand, *, is_next: bool) -> bool:
+        """Begin to decide a dear command, if all before it are folded (`is_next`).
 
-        `is_next`: all commands before it are folded. If it is dear, it then begins to be decided.
+        Return True as soon as folding the command will not hold up other records. Called again until then.
         """
         if self._executor is None or not isinstance(command, DEAR):
             return True

@@ -175,15 +175,15 @@ class ShardFold:
         is_next = True
         for read in reads:
             if read.record.topic == DEFINITION_COMMANDS:
-                if undecided or not self._can_be_folded(read, is_next=is_next):
+                if undecided or not self._decide_ahead(read, is_next=is_next):
                     undecided.append(read)
                 is_next = False
         return undecided
 
-    def _can_be_folded(self, read: ReadInput, *, is_next: bool) -> bool:
+    def _decide_ahead(self, read: ReadInput, *, is_next: bool) -> bool:
         if self._definition_fold is None or not isinstance(read.decoded, DefinitionCommand):
             return True
-        return self._definition_fold.can_be_folded(read.record.offset, read.decoded, is_next=is_next)
+        return self._definition_fold.decide_ahead(read.record.offset, read.decoded, is_next=is_next)
 
     def fold(self, read: ReadInput) -> None:
         """Take the next input record of a topic (rule order-within-a-partition).
