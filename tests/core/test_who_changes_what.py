@@ -56,8 +56,8 @@ NOTES = frozenset(
 )
 """The fields of the index that rules change between two events; the others change with an event alone."""
 
-_ROOTS = frozenset({"run", "thread", "index", "node", "event", "state"})
-"""Names under which a WfRun and what hangs on it comes into a function."""
+_TYPES = frozenset({"WfRun", "ThreadRun", "NodeRun", "TaskRun", "WfRunExternalEvent", "Index"})
+"""Types of what hangs on a WfRun. A parameter with one of them in its type hint brings it into a function."""
 _MUTATORS = frozenset(
     {
         *("add", "append", "clear", "difference_update", "discard", "extend", "insert", "pop", "popitem", "remove"),
@@ -69,7 +69,8 @@ _MUTATORS = frozenset(
 class _Changes(ast.NodeVisitor):
     """Finds the functions of a module that change what hangs on a WfRun, by how their statements look.
 
-    What a name stands for is followed through assignments within the function: `crowded = run.index.crowded`.
+    A name is followed through assignments within the function, `crowded = run.index.crowded`, and through loops: what a
+    loop takes out of anything that hangs on a WfRun hangs there too, copies of lists included.
     """
 
     def __init__(self) -> None:
@@ -79,8 +80,8 @@ class _Changes(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         outer = self._function, self._hanging
-        arguments = {it.arg for it in (*node.args.args, *node.args.kwonlyargs)}
-        self._function, self._hanging = node.name, arguments & _ROOTS
+        parameters = (*node.args.args, *node.args.kwonlyargs)
+        self._function, self._hanging = node.name, {it.arg for it in parameters if _names_in(it.annotation) & _TYPES}
         for statement in node.body:
             self.visit(statement)
         self._function, self._hanging = outer
@@ -104,7 +105,8 @@ class _Changes(ast.NodeVisitor):
         self._assign(node.target, node.value)
 
     def visit_For(self, node: ast.For) -> None:
-        self._assign(node.target, node.iter)
+        if any(isinstance(it, ast.expr) and self._is_hanging(it) for it in ast.walk(node.iter)):
+            self._hanging.update(it.id for it in ast.walk(node.target) if isinstance(it, ast.Name))
         self.generic_visit(node)
 
     def visit_Delete(self, node: ast.Delete) -> None:
@@ -157,6 +159,10 @@ class _Changes(ast.NodeVisitor):
                 return False
 
 
+def _names_in(hint: ast.expr | None) -> set[str]:
+    return set() if hint is None else {it.id for it in ast.walk(hint) if isinstance(it, ast.Name)}
+
+
 def changing(source: str) -> set[str]:
     """Return the functions in a source that change what hangs on a WfRun."""
     found = _Changes()
@@ -176,16 +182,19 @@ def test_only_evolve_and_those_that_are_named_change_a_wf_run() -> None:
 @pytest.mark.parametrize(
     ("source", "changes"),
     [
-        ("def f(run, thread): thread.status = 1", True),
-        ("def f(run): run.index.parked[1] = 2", True),
-        ("def f(run):\n crowded = run.index.crowded\n crowded.insert(0, 1)", True),
-        ("def f(run):\n for thread in run.threads.values(): thread.children.append(1)", True),
-        ("def f(run):\n if (left := run.index.left) is not None: left.pop(3)", True),
-        ("def f(run): del run.threads[3]", True),
-        ("def f(run): bisect.insort(run.index.crowded, 3)", True),
-        ("def f(run): return len(run.threads)", False),
-        ("def f(run):\n found = list(run.threads)\n found.append(3)", False),
-        ("def f(run, thread):\n todo = [thread]\n todo.pop()", False),
+        ("def f(loser: ThreadRun): loser.status = 1", True),
+        ("def f(thread: ThreadRun | None): thread.node.position += 1", True),
+        ("def f(run: WfRun, it: ThreadRun):\n for below in run.dependents(it): below.status = 1", True),
+        ("def f(self):\n for thread in list(self._run.threads.values()): thread.status = 1", True),
+        ("def f(run: WfRun): run.index.parked[1] = 2", True),
+        ("def f(run: WfRun):\n crowded = run.index.crowded\n crowded.insert(0, 1)", True),
+        ("def f(run: WfRun):\n for thread in run.threads.values(): thread.children.append(1)", True),
+        ("def f(run: WfRun):\n if (left := run.index.left) is not None: left.pop(3)", True),
+        ("def f(run: WfRun): del run.threads[3]", True),
+        ("def f(run: WfRun): bisect.insort(run.index.crowded, 3)", True),
+        ("def f(run: WfRun): return len(run.threads)", False),
+        ("def f(run: WfRun):\n found = list(run.threads)\n found.append(3)", False),
+        ("def f(run: WfRun, thread: ThreadRun):\n todo = [thread]\n todo.pop()", False),
     ],
 )
 def test_what_is_seen_as_a_change(source: str, changes: bool) -> None:
