@@ -117,11 +117,14 @@ class Fields:
 
     def required(self, name: str, read: Callable[[object, Path], Item], stand_in: StandIn) -> Item | StandIn:
         """Read a field that must be there."""
-        return read(self.data[name], self.path_of(name)) if self.require(name) else stand_in
+        if name in self.data:
+            return read(self.data[name], (*self.path, name))
+        self.reader.missing(self.path, name)
+        return stand_in
 
     def optional(self, name: str, read: Callable[[object, Path], Item]) -> Item | None:
         """Read a field that may be there; None if it is not."""
-        return read(self.data[name], self.path_of(name)) if self.has(name) else None
+        return read(self.data[name], (*self.path, name)) if name in self.data else None
 
     def text(self, name: str) -> str:
         """Read a text that must be there."""
@@ -159,7 +162,9 @@ class Fields:
 
     def one_of(self, name: str, choices: type[Enumeration], default: StandIn) -> Enumeration | StandIn:
         """Read a member of an enumeration."""
-        return self.reader.one_of(self.data[name], self.path_of(name), choices, default) if self.has(name) else default
+        if name not in self.data:
+            return default
+        return self.reader.one_of(self.data[name], (*self.path, name), choices, default)
 
     def entries(
         self, name: str, read: Callable[[str, object, Path], Item], *, required: bool = False
