@@ -37,7 +37,7 @@ BEAT_SECONDS: Final = 1.0
 
 
 class Runtime(mode.Service):
-    """Runs turns from start to stop. `failure` is why it ended by itself, if it did; `ended` is set in any case."""
+    """Runs turns from start to stop. `failure` is the reason if it ended by itself; `ended` is set in any case."""
 
     def __init__(
         self,
@@ -63,12 +63,12 @@ class Runtime(mode.Service):
 
     @property
     def ready(self) -> bool:
-        """Whether this worker folds everything that is its to fold."""
+        """Say whether this worker folds all its shards."""
         return self.readiness.ready
 
     @property
     def figures(self) -> Figures:
-        """What was done since the start."""
+        """The figures of what was done since the start."""
         return self._turns.figures
 
     async def on_start(self) -> None:
@@ -78,7 +78,7 @@ class Runtime(mode.Service):
         self._begun = True
 
     async def on_stop(self) -> None:
-        """Let the turn in progress end: mode cancels what still runs right after this returns."""
+        """Let the turn in progress end. mode cancels every task right after this returns."""
         self.readiness.lives(State.STOPPING)
         self._calls.stopping.set()
         if self._begun:
@@ -86,7 +86,7 @@ class Runtime(mode.Service):
 
     @mode.Service.task
     async def _beat(self) -> None:
-        """Tell the watchdog that the loop turns, whatever it is that may keep it from turning."""
+        """Tell the watchdog again and again that the event loop turns."""
         while True:
             self._looping.begin("no turn")
             await asyncio.sleep(BEAT_SECONDS)
@@ -99,7 +99,7 @@ class Runtime(mode.Service):
             self._log.info("stopped_while_waiting_for_kafka")
         except HalterError as failure:
             self.failure = failure
-        except Exception as error:  # noqa: BLE001  whatever it is, the worker ends with a sentence
+        except Exception as error:  # noqa: BLE001  the worker ends with a sentence in any case
             self.failure = KafkaFailed(f"unexpected {in_short(error)}")
             self.failure.__cause__ = error
         finally:

@@ -1,7 +1,7 @@
-"""The Faust agent of a worker: takes a batch, has it folded record after record, hands over what came of it.
+"""The Faust agent of a worker: it takes a batch, folds it record after record, and hands over what came of it.
 
-No rules here and no Kafka: the fold has the ones, the runtime the other. An exception of a fold is reported by the
-batch; anything else that ends the agent ends the worker, for a restarted agent would have lost its batch.
+It knows no rule, which the fold does, and no Kafka, which the runtime does. The batch reports an exception of a fold.
+Anything else that ends the agent ends the worker, because a restarted agent would have lost its batch.
 """
 
 from typing import Any

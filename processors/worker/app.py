@@ -1,8 +1,7 @@
-"""The Faust application of a worker, built from settings; and the way to run it until a signal. Nothing happens at
-import.
+"""The Faust application of a worker: builds it from settings and runs it until a signal. Nothing happens at import.
 
-Faust has the application, its agents and its lifecycle. Its Kafka clients, tables and web stay off: what may not
-lose or double anything is done by the runtime, a service of the app.
+Faust has the application, its agents and its lifecycle. Its Kafka clients, tables and web stay off: the runtime, a
+service of the app, does everything that may lose or double nothing.
 """
 
 import asyncio
@@ -32,9 +31,9 @@ STOP_SECONDS: Final = 4.5
 PROBLEMS_SHOWN: Final = 3
 FIRST_WORD_SECONDS: Final = 2.0
 WORD_SECONDS: Final = 10.0
-"""A worker that waits for Kafka says so after the first, and each time after the second."""
+"""A worker that waits for Kafka says so after the first time, and again each time after the second."""
 FORCED_EXIT_CODE: Final = 75
-"""The worker was told to stop and Kafka did not answer in time. Nothing is lost; what was open is aborted later."""
+"""The worker was told to stop and Kafka did not answer in time. Nothing is lost: what was open is aborted later."""
 
 
 class TopicsUnfit(HalterError):
@@ -42,7 +41,7 @@ class TopicsUnfit(HalterError):
 
 
 class WorkerCrashed(HalterError):
-    """A part of the worker ended that never should: a bug. Developers act."""
+    """A part of the worker ended that never should end: a bug. Developers act."""
 
 
 class App(faust.App):
@@ -51,7 +50,7 @@ class App(faust.App):
     runtime: runtime.Runtime
 
     class BootStrategy(FaustBootStrategy):
-        """Faust's own Kafka clients, tables and web are not started."""
+        """Keeps Faust's own Kafka clients, tables and web from starting."""
 
         enable_kafka = False
         enable_web = False
@@ -75,7 +74,7 @@ def build(
         autodiscover=False,
         topic_allow_declare=False,
         web_enabled=False,
-        # Faust makes this folder whether or not it keeps anything there.
+        # Faust makes this folder even if it keeps nothing there.
         datadir=Path(tempfile.gettempdir()) / f"halter-faust-{os.getuid()}",
     )
     channel = app.channel()
@@ -97,7 +96,7 @@ def build(
 
 
 def await_kafka(settings: Settings, topics: Topics, readiness: runtime.Readiness) -> None:
-    """Return once Kafka answers, however long that takes; log and readiness say so. Raises KafkaUnavailable."""
+    """Wait until Kafka answers. Log and readiness say so meanwhile. Raises KafkaUnavailable."""
     from confluent_kafka.admin import AdminClient
 
     log, admin, seconds = structlog.get_logger("halter.worker"), AdminClient(settings.admin()), FIRST_WORD_SECONDS
@@ -114,7 +113,7 @@ def await_kafka(settings: Settings, topics: Topics, readiness: runtime.Readiness
 
 
 def expect_topics(settings: Settings, topics: Topics) -> None:
-    """Raises TopicsUnfit or KafkaUnavailable if a worker cannot run on this cluster."""
+    """Raise TopicsUnfit or KafkaUnavailable if a worker cannot run on this cluster."""
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient(settings.admin())
@@ -139,7 +138,7 @@ def run(app: App, ready_file: ReadyFile | None = None) -> None:
 
 
 class Life:
-    """One worker from start to stop."""
+    """The life of one worker, from start to stop."""
 
     def __init__(self, app: App, ready_file: ReadyFile | None) -> None:
         self._app, self._ready_file = app, ready_file
@@ -168,7 +167,7 @@ class Life:
         self._told_to_stop.set()
 
     async def _until_the_end(self) -> None:
-        """Wait for whichever comes first: a signal, the runtime's end, a crash of any part of the app."""
+        """Wait for the first of these: a signal, the runtime's end, a crash of a part of the app."""
         ends = [
             asyncio.create_task(self._told_to_stop.wait()),
             asyncio.create_task(self._app.runtime.ended.wait()),
@@ -182,8 +181,8 @@ class Life:
         try:
             await asyncio.wait_for(asyncio.shield(self._app.stop()), STOP_SECONDS)
         except TimeoutError:
-            # A thread that waits for Kafka cannot be interrupted. An end by force is an end like any other: what the
-            # transaction held is aborted by the broker, or by whoever takes the shards over.
+            # A thread that waits for Kafka cannot be interrupted. An end by force loses nothing: the broker aborts the
+            # transaction, or the next owner of the shards does.
             self._log.error("stop_forced", after_s=STOP_SECONDS, exit_code=FORCED_EXIT_CODE)
             if self._ready_file is not None:
                 self._ready_file.remove()

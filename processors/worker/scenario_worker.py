@@ -1,9 +1,9 @@
-"""What is different about a worker that runs a scenario (`halter scenario run --bootstrap`): its time and its topics.
+"""The parts of a worker that runs a scenario (`halter scenario run --bootstrap`): its time and its topics.
 
-The fold, the transactions and the restore are those of every worker. But the records of its inputs bring their own
-time (CreateTime), so that the scenario sets it; a timer fires only when it is told to, one at a time; and limits and
-task queues are the scenario's. All of that comes on standard input: one line of JSON that says what to work for, then
-one line for each timer that may fire. When standard input ends, whoever ran the scenario is gone.
+The fold, the transactions and the restore are those of every worker. These differ: its input records bring their own
+time (CreateTime), which the scenario sets; timers fire one at a time, each when the scenario lets it; limits and task
+queues are the scenario's. All of that comes on standard input: one line of JSON that says what to work for, then one
+line for each timer that may fire. When standard input ends, the process that ran the scenario is gone.
 
 Such a worker refuses the topics of a real installation, since those keep the broker's time.
 """
@@ -25,36 +25,36 @@ from processors.runtime.group.clock import CLOCK
 
 SLOT: Final = "scenario"
 PARTITIONS: Final = 1
-"""One shard: what a scenario's records bring about has one order."""
+"""One shard, so that all outputs of a scenario have one order."""
 
 LOOK_AGAIN_MS: Final = 5
-"""How long a worker with armed timers waits for records before it looks whether one may fire."""
+"""The time that a worker with armed timers waits for records before it looks whether a timer may fire."""
 
 UNLIMITED: Final = "9223372036854775807"
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker is to work for: the first line of its standard input."""
+    """The scenario that a worker works for: the first line of its standard input."""
 
     prefix: str
     queues: tuple[str, ...]
     limits: Limits
 
     def line(self) -> bytes:
-        """Itself as one line."""
+        """Return it as one line."""
         fields = {"prefix": self.prefix, "queues": list(self.queues), "limits": asdict(self.limits)}
         return json.dumps(fields).encode() + b"\n"
 
     @classmethod
     def read(cls, line: bytes) -> "Assignment":
-        """What `line` made."""
+        """Return the assignment of which `line` made a line."""
         fields: Mapping[str, Any] = json.loads(line)
         return cls(fields["prefix"], tuple(fields["queues"]), Limits(**fields["limits"]))
 
 
 def topics_for(topics: Topics, queues: Iterable[str]) -> Topics:
-    """The topics of a scenario: inputs keep the time that a record says, nothing is too old, queues are added."""
+    """Return the topics of a scenario: inputs keep the time of their records, nothing is too old, queues are added."""
     requests = topics[topics.task_requests]
     added = {queue: topics.prefix + QUEUE_PREFIX + queue for queue in queues if queue not in topics.task_queues}
     everything = [
@@ -74,18 +74,18 @@ def topics_for(topics: Topics, queues: Iterable[str]) -> Topics:
 
 
 class ScenarioClock:
-    """Until when one timer may fire; None: none may. Set by the thread that reads standard input."""
+    """The time up to which one timer may fire; None: none may. The thread that reads standard input sets it."""
 
     def __init__(self) -> None:
         self.until_ms: int | None = None
 
     @staticmethod
     def line(until_ms: int) -> bytes:
-        """The line that lets one timer fire that is due by then."""
+        """Return the line that lets one timer fire that is due by then."""
         return json.dumps({"fire_until_ms": until_ms}).encode() + b"\n"
 
     def follow(self, lines: Iterable[bytes]) -> None:
-        """Take line after line; their end is the end of the process."""
+        """Take line after line. The process ends with them."""
         for line in lines:
             self.until_ms = json.loads(line)["fire_until_ms"]
         os._exit(0)
@@ -99,8 +99,8 @@ class ScenarioFold(ShardFold):
         self._clock = clock
         self._is_fired = False
 
-    def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:  # noqa: ARG002  what time it is, it is told
-        """At most one; no other before that one is folded, so that each finds what the one before has left."""
+    def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:  # noqa: ARG002  the scenario tells the time
+        """Return one timer at most, and no other before that one is folded: each finds what the one before has left."""
         until_ms = self._clock.until_ms
         if until_ms is None or self._is_fired:
             return []
@@ -109,7 +109,7 @@ class ScenarioFold(ShardFold):
         return timers
 
     def next_timer_ms(self) -> int | None:
-        """When to look again: no time of a timer is a time of the clock on the wall."""
+        """Return when to look again: the times of timers are not those of the clock on the wall."""
         return None if super().next_timer_ms() is None else CLOCK.now_ms() + LOOK_AGAIN_MS
 
     def _after_timer(self, fired: TimerFired, outcome: LogEntry, record_ms: int) -> None:

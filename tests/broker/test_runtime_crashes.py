@@ -16,13 +16,13 @@ from processors.runtime.group.crash_points import KILLED, CrashPoint
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
 
-# The first commit of a worker is its claim, so these are reached there and in a turn.
-IN_CLAIM = [f"{point}:1" for point in (CrashPoint.AFTER_FLUSH, CrashPoint.AFTER_SEND_OFFSETS)]
+# The first commit of a worker signs its shards, so these are reached there and in a turn.
+IN_SIGNING = [f"{point}:1" for point in (CrashPoint.AFTER_FLUSH, CrashPoint.AFTER_SEND_OFFSETS)]
 IN_LOAD = [CrashPoint.AFTER_SETTLE, CrashPoint.AFTER_CLAIM, CrashPoint.AFTER_RESTORE]
 IN_TURN = [f"{point}:3" for point in CrashPoint if point not in IN_LOAD]
 
 
-RESTARTED = [*IN_LOAD, *IN_CLAIM, *IN_TURN]
+RESTARTED = [*IN_LOAD, *IN_SIGNING, *IN_TURN]
 TAKEN_OVER = [f"{CrashPoint.MID_FOLD}:3", f"{CrashPoint.AFTER_FLUSH}:3", f"{CrashPoint.AFTER_SEND_OFFSETS}:3"]
 LANES = 3
 

@@ -143,7 +143,7 @@ def test_a_record_that_is_too_large_is_named(installation: Installation, join: C
     member.transaction.close()
 
 
-class UntilClaim(CrashPoints):
+class UntilSigning(CrashPoints):
     """Notes what a load has done."""
 
     def __init__(self) -> None:
@@ -162,10 +162,10 @@ def load_of_shard_0(member: Member, crash_points: CrashPoints) -> Load:
     ).load({0})
 
 
-def test_a_claim_that_waits_for_membership_makes_no_producers(
+def test_a_load_that_waits_for_membership_makes_no_producers(
     installation: Installation, join: Callable[[str], Member]
 ) -> None:
-    member, crash_points = join("one"), UntilClaim()
+    member, crash_points = join("one"), UntilSigning()
     load = load_of_shard_0(member, crash_points)
     deadline = time.monotonic() + 20
     while CrashPoint.AFTER_SETTLE not in crash_points.done:

@@ -1,4 +1,4 @@
-"""What the runtime asks of the cluster: every question has an answer, and an offset that nobody has told is none."""
+"""Rules of questions to the cluster: each has an answer, and an answer without an offset is no offset."""
 
 import gc
 import socket
@@ -18,12 +18,12 @@ from processors.runtime.group.names import Place
 
 PLACES: list[Place] = [("thread-runs", 3), ("wf-runs", 3)]
 UNKNOWN = -1001
-"""What librdkafka gives, as a success, for a partition whose leader died while it was asked."""
+"""The answer that librdkafka gives, as a success, for a partition whose leader died while it was asked."""
 
 
 @dataclass
 class Info:
-    """Of list_offsets."""
+    """Answers of list_offsets."""
 
     offset: int
     leader_epoch: int | None = 1

@@ -11,8 +11,8 @@ from tests.support.shard_rig import ShardRig
 def test_the_collector_is_off_while_any_load_is_on_its_way_and_never_sees_what_was_loaded() -> None:
     assert gc.isenabled()
     try:
-        with GARBAGE.left_alone():
-            with GARBAGE.left_alone():
+        with GARBAGE.paused():
+            with GARBAGE.paused():
                 assert not gc.isenabled()
             assert not gc.isenabled()
             rows = [[row] for row in range(1_000)]
@@ -37,11 +37,11 @@ class Ring:
 
 def test_what_a_former_load_left_is_collected_by_the_next() -> None:
     try:
-        with GARBAGE.left_alone():
+        with GARBAGE.paused():
             Ring()
         gc.collect()
         assert Ring.left == 1
-        with GARBAGE.left_alone():
+        with GARBAGE.paused():
             assert Ring.left == 0
     finally:
         gc.unfreeze()

@@ -1,4 +1,4 @@
-"""What a group has committed is told as it is while something is pending, and for good once nothing is."""
+"""Rules of the group's offsets: the latest are told while something is pending, the settled ones once nothing is."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future

@@ -50,7 +50,7 @@ class Passing(Clock):
 
 
 class Clients:
-    """Of which the reader gives what the test says, and then nothing."""
+    """Clients whose reader gives what the test says, and then nothing."""
 
     def __init__(self, *told: Told) -> None:
         self._told = deque(told)

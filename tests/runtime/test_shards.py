@@ -1,4 +1,4 @@
-"""What a worker says of itself while shards come to it."""
+"""Rules of what a worker says of itself while shards come to it."""
 
 from collections.abc import Iterable
 from types import SimpleNamespace

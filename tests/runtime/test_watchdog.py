@@ -92,7 +92,7 @@ def test_an_event_loop_that_turns_no_more_ends_the_process(monkeypatch: pytest.M
     readiness, exit_codes, nothing = Readiness(), list[int](), cast("Any", None)
     runtime = Runtime(nothing, nothing, nothing, KafkaCalls(readiness), readiness, CrashPoints())
     watchdog = runtime._watchdog
-    monkeypatch.setattr(watchdog, "_leave", exit_codes.append)
+    monkeypatch.setattr(watchdog, "_exit", exit_codes.append)
 
     async def live() -> None:
         beat = asyncio.create_task(Runtime._beat.fun(runtime))

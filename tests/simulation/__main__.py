@@ -87,5 +87,5 @@ def tell(result: Result) -> None:
 
 if __name__ == "__main__":
     # Garbage is collected between simulations, not within: see `simulate`.
-    with GARBAGE.left_alone():
+    with GARBAGE.paused():
         main()

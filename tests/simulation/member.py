@@ -26,7 +26,7 @@ from tests.simulation.process import Process
 AGAIN_S: Final = 0.1
 AT_ONCE: Final = 0.5
 SHARES_OUT_S: Final = (0.0, 0.0, 0.01, 0.3)
-"""How long the leader takes to share out partitions: it asks for metadata first."""
+"""The time that the leader takes to share out partitions: it asks for metadata first."""
 
 
 class What(StrEnum):

@@ -111,13 +111,13 @@ def answers_are_waited_for_without_end() -> Any:
 
 
 @mutation
-def shards_are_not_claimed() -> Any:
+def shards_are_not_signed() -> Any:
     """A follower does not know whom to fence."""
 
-    def claim(*_: Any) -> Waiting[None]:
+    def sign(*_: Any) -> Waiting[None]:
         yield from ()
 
-    return patch.object(Load, "_claim", claim)
+    return patch.object(Load, "_sign", sign)
 
 
 @mutation

@@ -37,7 +37,7 @@ REQUESTS: Final = frozenset(
 POISONED: Final = 0.3
 """The share of plans with a bug that only an operator, or mended code, gets past."""
 SECONDS: Final = (0.05, 0.05, 0.2, 0.5, 0.5, 1.5, 3.0, 3.0, 7.0, 11.0, 16.0)
-"""How long a fault lasts: the last three exceed the session time-out, the last two that of transactions."""
+"""The seconds that a fault lasts: the last three exceed the session time-out, the last two that of transactions."""
 
 
 class Happening(StrEnum):
@@ -112,7 +112,7 @@ class Plan:
     partitions: int = 4
     poison: Poison | None = None
     stuck_s: float = 400.0
-    """How long after the last fault everything must be folded."""
+    """The seconds after the last fault in which everything must be folded."""
 
     def without(self, *, faults: Sequence[Fault] = (), posts: Sequence[Post] = ()) -> "Plan":
         """Return the plan with fewer faults or posts."""

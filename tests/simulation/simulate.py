@@ -25,7 +25,7 @@ def simulate(plan: Plan, clients_class: type[Clients] = Clients) -> Result:
     """Run a plan, and judge the result."""
     silence()
     # No garbage collection while it runs: freed objects make calls, and these would come at another moment every time.
-    with GARBAGE.left_alone(), world_of(plan, clients_class) as world:
+    with GARBAGE.paused(), world_of(plan, clients_class) as world:
         problem = _problem(world)
         return Result(plan, problem, world.figures, world.history)
 

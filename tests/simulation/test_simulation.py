@@ -32,7 +32,7 @@ SEEDS_OF_AN_ATTACK = range(1, 31)
 def uncollected() -> Iterator[None]:
     """Garbage is collected between tests, and not by every load."""
     gc.collect()
-    with GARBAGE.left_alone():
+    with GARBAGE.paused():
         yield
 
 

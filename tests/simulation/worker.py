@@ -44,7 +44,7 @@ TICK_S: Final = 1e-6
 FOLD_S: Final = (0.0, 0.0, 0.0005, 0.002, 0.002, 0.01, 0.1)
 """The seconds that the fold of a record may take."""
 READING_LOOKS: Final = (0, 1, 3, 30)
-"""How many turns a definition command may be read before it can be folded."""
+"""The number of turns for which a definition command may be decided before it can be folded."""
 
 
 class SimulatedClock(Clock):

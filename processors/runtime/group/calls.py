@@ -1,8 +1,8 @@
-"""Blocking Kafka calls, made so that none fails, waits or hangs unnoticed.
+"""Blocking Kafka calls. None of them fails, waits or hangs unnoticed.
 
 A call that fails with an error that may pass is made again until it succeeds or the worker stops. While Kafka does
-not answer, readiness says so. A call that ignores its own time-out (librdkafka's send_offsets_to_transaction may,
-when a coordinator dies) is seen by the Watchdog, which ends the process: a restarted worker loses nothing. So is the
+not answer, readiness says so. A call may ignore its own time-out: librdkafka's send_offsets_to_transaction does when a
+coordinator dies. The Watchdog sees that and ends the process, and a restarted worker loses nothing. It also sees the
 fold of a record that does not return.
 """
 
@@ -21,18 +21,18 @@ from processors.runtime.group.readiness import Readiness, State
 T = TypeVar("T")
 
 CALL_SECONDS: Final = 5.0
-"""The time-out given to one call; short, so that a worker that is told to stop does."""
+"""The time-out of one call. It is short, so that a worker stops soon when it is told to."""
 
 AGAIN_SECONDS: Final = 0.05
 STUCK_SECONDS: Final = 15
 FOLD_STUCK_SECONDS: Final = 60
 LOOP_STUCK_SECONDS: Final = 120
-"""The event loop may stand still for so long: more than the fold of a record may take, which is named when it does."""
+"""The time that the event loop may stand still. It is longer than a fold may take, so a slow fold is named first."""
 STUCK_EXIT_CODE: Final = 70
 FROZEN_SECONDS: Final = 60
-"""After so long without a tick of the watchdog the interpreter stands still: a call of a client waits for ever and lets
-no other thread run (`Membership.leave` knows one). A process that was stopped for so long ends as well when it goes on:
-others have its shards by then."""
+"""After this time without a tick of the watchdog the interpreter stands still: a call of a client waits for ever and
+lets no other thread run (`Membership.leave` knows one). A process that was stopped for this time ends as well when it
+goes on: others have its shards by then."""
 STDERR: Final = 2
 
 
@@ -52,30 +52,30 @@ AWAY: Final = frozenset(
         KafkaError.KAFKA_STORAGE_ERROR,
     }
 )
-"""What a question is answered with while brokers come and go. Only transactional calls say themselves whether they
-may be made again; for questions these are the reasons to ask again."""
+"""Errors that answer a question while brokers come and go: reasons to ask again. Transactional calls need no such list,
+because their errors say whether the call may be made again."""
 
 
 class Stopping(Exception):
-    """The worker is told to stop while Kafka does not answer. No error: the way out of a call."""
+    """The worker is told to stop while Kafka does not answer. It is no error: it leads out of a call."""
 
 
 def may_pass(exception: KafkaException) -> bool:
-    """Whether the same call may succeed if it is made again."""
+    """Say whether the same call may succeed if it is made again."""
     error = exception.args[0]
     return isinstance(error, KafkaError) and error.retriable()
 
 
 def is_fatal(exception: KafkaException) -> bool:
-    """Whether the client that raised it is of no further use."""
+    """Say whether the client that raised it is of no further use."""
     error = exception.args[0]
     return isinstance(error, KafkaError) and error.fatal()
 
 
 class Watched:
-    """What one thread is busy with, one thing after the other; written by it, read by the watchdog's.
+    """The work of one thread, one thing after the other. The thread writes it, and the watchdog's thread reads it.
 
-    `limit`: how many seconds one thing may take. `current` is written out (`str`) only when it took longer.
+    `limit`: the seconds that one thing may take. `current` becomes text (`str`) only when it took longer.
     """
 
     def __init__(self, what: str, limit: int) -> None:
@@ -97,11 +97,11 @@ class KafkaCalls:
         self.watched = Watched("kafka_call", STUCK_SECONDS)
         self._readiness, self._clock = readiness, clock
         self.away = False
-        """Whether Kafka did not answer when it was asked for nothing but that."""
+        """True: Kafka did not answer when it was asked whether it is there."""
         self._log = structlog.get_logger("halter.runtime")
 
     def once(self, call: Callable[..., T], *arguments: Any) -> T:
-        """Make a call under the eyes of the watchdog."""
+        """Make a call while the watchdog watches."""
         self.watched.begin(call.__name__)
         try:
             return call(*arguments)
@@ -114,7 +114,7 @@ class KafkaCalls:
     def until_answered(self, call: Callable[..., T], *arguments: Any, again_for: frozenset[int] = frozenset()) -> T:
         """Make a call until it succeeds. Raises KafkaException if it cannot, Stopping if there is no time left.
 
-        `again_for`: errors that are a reason to make it again, beside those that say so.
+        `again_for`: further errors that are a reason to make it again.
         """
         waiting = False
         while True:
@@ -123,7 +123,7 @@ class KafkaCalls:
             except KafkaException as exception:
                 if not may_pass(exception) and exception.args[0].code() not in again_for:
                     if waiting:
-                        self._readiness.waits_for_kafka(False)  # it answers: no
+                        self._readiness.waits_for_kafka(False)  # its answer is no
                     raise
                 if self.stopping.is_set():
                     raise Stopping from exception
@@ -139,7 +139,7 @@ class KafkaCalls:
                 return result
 
     def answers(self, call: Callable[..., object], *arguments: Any) -> bool:
-        """Make a call once, to learn whether Kafka is there, and say so in the readiness when that has changed."""
+        """Make a call once to learn whether Kafka is there. Readiness hears of it when that has changed."""
         try:
             self.once(call, *arguments)
         except KafkaException as exception:
@@ -156,19 +156,19 @@ class KafkaCalls:
 
 
 class Watchdog:
-    """Ends the process when one thing that is watched takes longer than it may, or when nothing of it moves any more.
+    """Ends the process when one thing that is watched takes longer than it may, or when nothing moves any more.
 
-    Counts its own ticks and not the clock, so that a process that was stopped and continued is not taken for stuck.
+    It counts its own ticks and reads no clock, so a process that was stopped and continued is not taken for stuck.
     """
 
     def __init__(
         self,
         watched: Sequence[Watched],
         readiness: Readiness,
-        leave: Callable[[int], None] = os._exit,
+        exit_process: Callable[[int], None] = os._exit,
         frozen_seconds: float = FROZEN_SECONDS,
     ) -> None:
-        self._watched, self._readiness, self._leave = watched, readiness, leave
+        self._watched, self._readiness, self._exit = watched, readiness, exit_process
         self._frozen_seconds = frozen_seconds
         self._seen = [(0, 0)] * len(watched)
         self._over = threading.Event()
@@ -183,7 +183,7 @@ class Watchdog:
         self._over.set()
 
     def _watch(self) -> None:
-        # A thread of C's writes the stacks of all threads then, and ends the process with exit code 1.
+        # When the time is over, a thread of C writes the stacks of all threads and ends the process with exit code 1.
         while True:
             faulthandler.dump_traceback_later(self._frozen_seconds, exit=True, file=STDERR)
             if self._over.wait(1.0):
@@ -192,7 +192,7 @@ class Watchdog:
             self.tick()
 
     def tick(self) -> None:
-        """Look once; called every second."""
+        """Look once. Called every second."""
         for index, watched in enumerate(self._watched):
             number, ticks = self._seen[index]
             current = watched.current
@@ -205,4 +205,4 @@ class Watchdog:
                     f"{watched.what}_stuck", at=str(current), seconds=ticks + 1, exit_code=STUCK_EXIT_CODE
                 )
                 self._readiness.lives(State.STOPPED, f"{watched.what} did not return: {current}")
-                self._leave(STUCK_EXIT_CODE)
+                self._exit(STUCK_EXIT_CODE)

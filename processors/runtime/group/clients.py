@@ -1,5 +1,7 @@
-"""The runtime's Kafka clients: which there are and how they are set. Whatever the user set wins over what is only
-a default here; what correctness rests on is set by `processors.kafka.property_checks` for everybody.
+"""The runtime's Kafka clients and their settings.
+
+A setting of the user wins over a default of this module. `processors.kafka.property_checks` has the settings that
+correctness needs, for all clients.
 """
 
 from collections.abc import Callable
@@ -21,14 +23,14 @@ MEMBER: Final[Conf] = {
     # A killed worker's shards move after this time; lower is false alarms, and brokers refuse less than 6 s.
     "session.timeout.ms": 6_000,
     "heartbeat.interval.ms": 1_000,
-    # A turn takes a second or two and loads happen between polls: who takes longer is stuck, not slow.
+    # A turn takes a second or two, and loads happen between polls. A worker that takes longer is stuck, not slow.
     "max.poll.interval.ms": 60_000,
     **ALWAYS_MEMBER,
     "fetch.wait.max.ms": 100,
     "queued.max.messages.kbytes": 65_536,
 }
 SET_BY_THE_BROKER: Final = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
-"""Under KIP-848 (group.protocol=consumer) the broker has these, and a client that names them is refused."""
+"""Settings that the broker has under KIP-848 (group.protocol=consumer). It refuses a client that names them."""
 
 READER: Final[Conf] = {
     "enable.partition.eof": True,
@@ -39,8 +41,8 @@ ASKER: Final[Conf] = {
     # A group whose offsets are pending is asked again after this time.
     "retry.backoff.ms": 10,
     "retry.backoff.max.ms": 50,
-    # A question to a broker that is gone without a word must end before whoever asked has lost patience. And this much
-    # more than a fetch, which there is none of.
+    # A question to a broker that vanished must end before its asker loses patience. It must also be longer than a fetch
+    # may wait, although these consumers never fetch.
     "socket.timeout.ms": 4_000,
     "fetch.wait.max.ms": 100,
 }
@@ -59,10 +61,10 @@ WRITER: Final[Conf] = {
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of a worker among workers: a name that no two living workers of a group share.
+    """The name of a worker among its fellows. No two living workers of a group share one.
 
-    A worker with a `static` slot is a static member of the group: killed and started again within the session
-    time-out it goes on with its shards, and no other worker is disturbed.
+    A worker with a `static` slot is a static member of the group: if it is killed and started again within the session
+    time-out, it goes on with its shards, and no other worker is disturbed.
     """
 
     name: str
@@ -71,7 +73,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class ClientLibrary:
-    """What makes clients out of their configurations: confluent_kafka, or what stands for it in a simulation."""
+    """Makes clients out of their configurations: confluent_kafka, or the model of it in a simulation."""
 
     consumer: Callable[[Conf], Consumer] = Consumer
     producer: Callable[[Conf], Producer] = Producer
@@ -97,7 +99,7 @@ class Clients:
 
     @property
     def is_static(self) -> bool:
-        """Whether the member is a static one under the classic protocol, where the members share out by themselves."""
+        """Say whether the worker is a static member under the classic protocol, where members share out the shards."""
         return self._slot.static and not self._broker_shares_out
 
     @property
@@ -122,15 +124,15 @@ class Clients:
         return more
 
     def reader(self, fetch_wait_ms: int) -> Consumer:
-        """Return a consumer for partitions that are assigned by hand; it tells the end of a partition.
+        """Return a consumer for partitions that are assigned by hand. It reports the end of a partition.
 
-        A broker that has nothing new lets a fetch wait for `fetch_wait_ms`, ends of partitions included.
+        A broker that has nothing new lets a fetch wait for `fetch_wait_ms`. The reports of ends wait with it.
         """
         more = {"group.id": self.group, **self._defaults({**READER, "fetch.wait.max.ms": fetch_wait_ms})}
         return self._library.consumer(self._settings.consumer(**self._named(more)))
 
     def group_offsets(self, clock: Clock) -> GroupOffsets:
-        """Return what asks for the group's offsets, by consumers that never join."""
+        """Return a GroupOffsets. Its consumers never join the group."""
         return GroupOffsets(self._asker("read_uncommitted"), self._asker("read_committed"), clock)
 
     def _asker(self, isolation_level: str) -> Asker:
@@ -155,5 +157,5 @@ class Clients:
         return {key: value for key, value in defaults.items() if key not in self._settings.properties}
 
     def _named(self, more: Conf) -> dict[str, Any]:
-        # By its client id a member of the group is recognised as the owner of a transactional id (settlement).
+        # The settlement recognises a member by its client id as the owner of a transactional id.
         return {**more, "client.id": self.transactional_id}

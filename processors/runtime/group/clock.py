@@ -1,6 +1,6 @@
-"""The time as a worker has it: the only place where the runtime asks for it or lets it pass.
+"""The clock of a worker. The runtime asks for the time and waits only here.
 
-Tests put another in its place (`tests/simulation`), in which hours are over at once and come the same way again.
+A simulation (`tests/simulation`) has a clock of its own: its hours pass at once, and in the same way each time.
 """
 
 import time

@@ -1,14 +1,14 @@
 """Questions to the cluster: where partitions begin and end, who committed what, who is in the group.
 
-Every answer is waited for without blocking. An AdminClient may go on repeating an error after a broker has been
-restarted (list_offsets keeps a stale leader epoch), so `renew` makes a new one. Whoever still waits for an answer of
-the old one holds it until then: a client that is let go of takes its questions along, never to be answered. Should an
-answer not come for any other reason, the question fails after a while, and whoever asked asks again.
+No question blocks. An AdminClient may go on repeating an error after a broker was restarted (list_offsets keeps a stale
+leader epoch), so `renew` makes a new one. A question that still waits for an answer of the old client holds it until
+then: a client that is dropped takes its questions along, and nobody answers them. If an answer does not come for any
+other reason, the question fails after a while and is asked again.
 
 Two questions to an AdminClient can end the process (librdkafka 2.16, ADR 11). list_consumer_group_offsets does when a
-broker says that it is not the group's coordinator, so that is asked of a Consumer (`group_offsets`). Whatever goes to a
-coordinator does when it times out before that is found, so describe_consumer_groups must never time out: its client is
-let go of.
+broker says that it is not the group's coordinator, so a Consumer asks that (`group_offsets`). Any question to a
+coordinator does when it times out before the coordinator is found, so describe_consumer_groups must never time out: its
+client is dropped instead.
 """
 
 from collections.abc import Collection
@@ -33,19 +33,19 @@ from processors.runtime.group.names import Place
 from processors.runtime.group.waiting import ANSWER_SECONDS, PATIENCE_SECONDS, Waiting, unanswered
 
 NEVER_SECONDS: Final = 3_600.0
-"""The longest time-out that there is: for questions that must not time out by themselves."""
+"""The longest possible time-out, for questions that must not time out by themselves."""
 EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # as above
 
 
 class Cluster:
-    """Asks; changes nothing. Raises KafkaException from the generators."""
+    """Asks the cluster and changes nothing there. Its generators raise KafkaException."""
 
     def __init__(self, clients: Clients, clock: Clock = CLOCK) -> None:
         self._clients, self._clock = clients, clock
         self._admin: AdminClient | None = None
 
     def renew(self) -> None:
-        """Forget the client, and with it what it has learnt of the cluster. The next question makes another."""
+        """Drop the client, and with it what it knows of the cluster. The next question makes another."""
         self._admin = None
 
     @property
@@ -55,11 +55,11 @@ class Cluster:
         return self._admin
 
     def low(self, places: Collection[Place]) -> Waiting[dict[Place, int]]:
-        """Return the offsets of the first records that are still there."""
+        """Return the offset of the first record that is still there, for each partition."""
         return self._offsets(places, EARLIEST, IsolationLevel.READ_UNCOMMITTED)
 
     def high(self, places: Collection[Place]) -> Waiting[dict[Place, int]]:
-        """Return the high watermarks: the offset after the last record, transactions that are open included."""
+        """Return the high watermarks: the offsets after the last records, those of open transactions included."""
         return self._offsets(places, LATEST, IsolationLevel.READ_UNCOMMITTED)
 
     def positions(self, places: Collection[Place]) -> Waiting[dict[Place, StatePosition]]:
@@ -68,7 +68,7 @@ class Cluster:
         return {place: StatePosition(info.offset, info.leader_epoch) for place, info in found.items()}
 
     def identity(self, topics: Collection[str]) -> Waiting[dict[str, str]]:
-        """Return what is another after a cluster, or one of these topics, was made anew: ids by `cluster` and topic."""
+        """Return ids of the cluster (as `cluster`) and of topics. One that was deleted and made anew has another."""
         admin = self._client
         cluster = yield from self._answer(admin, admin.describe_cluster(request_timeout=ANSWER_SECONDS))
         futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=ANSWER_SECONDS)
@@ -78,7 +78,7 @@ class Cluster:
         return ids
 
     def last_stable(self, places: Collection[Place]) -> Waiting[dict[Place, int]]:
-        """Return the last stable offsets: before the first record of any open transaction."""
+        """Return the last stable offsets: those of the first records of open transactions, or the high watermarks."""
         return self._offsets(places, LATEST, IsolationLevel.READ_COMMITTED)
 
     def _offsets(self, places: Collection[Place], spec: OffsetSpec, level: IsolationLevel) -> Waiting[dict[Place, int]]:
@@ -99,7 +99,7 @@ class Cluster:
         return found
 
     def group_offsets(self) -> GroupOffsets:
-        """Return what asks what the group has committed."""
+        """Return a GroupOffsets, which asks what the group has committed."""
         return self._clients.group_offsets(self._clock)
 
     def given(self, topic: str) -> Waiting[frozenset[int] | None]:
@@ -122,7 +122,7 @@ class Cluster:
             return (yield from self._answer(admin, future, ANSWER_SECONDS))
         finally:
             if not future.done() and admin is self._admin:
-                self.renew()  # also when whoever asked is let go of
+                self.renew()  # also when the load that asked is dropped
 
     def _answer(self, admin: AdminClient, future: "Future[Any]", seconds: float | None = None) -> Waiting[Any]:
         """Wait for an answer of a client, and hold the client meanwhile. Returns or raises what the answer is.
@@ -134,15 +134,15 @@ class Cluster:
             if self._clock.monotonic() > until:
                 raise unanswered()
             yield
-        admin.poll(0)  # what it has to tell beside answers would else be kept
+        admin.poll(0)  # otherwise it would keep everything that it has to tell beside answers
         return future.result()
 
 
 def told(partition: TopicPartition, info: Any) -> Any:
-    """Return an answer of list_offsets if it is one. Raises KafkaException.
+    """Return an answer of list_offsets. Raises KafkaException if it has no offset.
 
-    A partition whose leader has just died comes back without an error and with an offset that says nothing (-1001).
-    Taken for an end, it would let a shard be loaded without the rows of that partition.
+    A partition whose leader has just died comes back without an error, and with -1001 as its offset. If that were taken
+    for an end, a shard would be loaded without the rows of that partition.
     """
     if info.offset < 0:
         where = f"{partition.topic}[{partition.partition}]"

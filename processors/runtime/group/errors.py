@@ -1,4 +1,4 @@
-"""What ends a worker. Each message is one line that says what was expected, what was found, and where."""
+"""The errors of the runtime. Each message is one line that says what was expected, what was found, and where."""
 
 import traceback
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from processors.fold.inputs import InputRecord
 class FoldFailed(HalterError):
     """A rule broke: a bug. Its partition waits. An operator gets it going, developers act on the record named.
 
-    `record`: the one that was folded, None if it was after or between them; `records`: those that may be to blame, none
-    if it was in the fold's timers.
+    `record`: the one that was being folded, None if the fold broke after or between records. `records`: those that may
+    be to blame, none if the fold's timers broke.
     """
 
     def __init__(
@@ -22,7 +22,7 @@ class FoldFailed(HalterError):
 
 
 class AgentEnded(HalterError):
-    """An agent ended without outputs: the worker is being stopped, or a bug of ours. Nothing is lost."""
+    """An agent ended without outputs: the worker is being stopped, or it is a bug of ours. Nothing is lost."""
 
 
 class PositionLost(HalterError):
@@ -47,9 +47,9 @@ class Fenced(HalterError):
 
 
 class NotSettled(HalterError):
-    """A transaction stays open on a shard, long after its time-out: what the coordinator wrote of its end was lost.
+    """A transaction stays open on a shard, long after its time-out: the coordinator's marks of its end were lost.
 
-    Whoever runs Kafka ends it by hand; the message names the partition and the command. Nothing of ours is lost.
+    Whoever runs Kafka ends it by hand. The message names the partition and the command. Nothing of ours is lost.
     """
 
 
@@ -58,7 +58,7 @@ class TurnCannotCommit(HalterError):
 
 
 class KafkaFailed(HalterError):
-    """A Kafka client reported what cannot pass by itself. Whoever runs Kafka or set the client up acts."""
+    """A Kafka client reported an error that cannot pass by itself. Whoever runs Kafka or set the client up acts."""
 
 
 class OutOfOrder(HalterError):
@@ -66,7 +66,7 @@ class OutOfOrder(HalterError):
 
 
 def in_short(error: BaseException) -> str:
-    """Say what an exception of a rule was and where it came from, in one line."""
+    """Describe an exception of a rule in one line: what it was and where it came from."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{where}" if str(error) else f"{type(error).__name__}{where}"

@@ -1,7 +1,7 @@
-"""What the group has committed, asked of its coordinator without blocking: as it is, and once nothing is pending.
+"""The offsets of the group: asks its coordinator without blocking, for the latest ones and for the settled ones.
 
-Knows consumers that are never in the group, and threads that wait for them: the one call of confluent_kafka that asks
-this safely waits for its answer (ADR 11). Knows nothing of what the answers are for.
+Knows consumers that never join the group, and threads that wait for them: the one call of confluent_kafka that is safe
+blocks until it has its answer (ADR 11). Knows nothing of what the answers are for.
 """
 
 import threading
@@ -17,27 +17,27 @@ from processors.runtime.group.names import Place
 from processors.runtime.group.waiting import ANSWER_SECONDS, PATIENCE_SECONDS, Waiting, unanswered
 
 Asker = Callable[[list[TopicPartition], float], "Future[list[TopicPartition]]"]
-"""Asks what is committed for partitions, for so many seconds at most."""
+"""Asks what is committed for partitions. The seconds are its time-out."""
 
 PENDING_SECONDS: Final = 0.5
-"""What else but pending offsets keeps one question from its answer for so long when the other has its own?"""
+"""When one question has its answer and the other has none after this time, offsets are pending."""
 
 
 def committed_in_background(
     consumer: Consumer, partitions: list[TopicPartition], seconds: float
 ) -> "Future[list[TopicPartition]]":
-    """Ask in a thread of its own. The thread, and with it the consumer, are gone when the answer has come."""
+    """Ask in a thread of its own. The thread and its hold on the consumer end when the answer has come."""
     future: Future[list[TopicPartition]] = Future()
 
     def ask() -> None:
         try:
             future.set_result(consumer.committed(partitions, timeout=seconds))
         except KafkaException as exception:
-            # What the consumer could not do at all, as to find the coordinator, it tells whoever polls.
+            # If the consumer could not even find the coordinator, only a poll tells it.
             message = consumer.poll(0)
             error = None if message is None else message.error()
             future.set_exception(exception if error is None else KafkaException(error))
-        except BaseException as error:  # noqa: BLE001  whoever waits for the answer hears of it
+        except BaseException as error:  # noqa: BLE001  the future passes it on
             future.set_exception(error)
 
     threading.Thread(target=ask, name="group-offsets", daemon=True).start()
@@ -46,7 +46,7 @@ def committed_in_background(
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What the group has committed for a partition. `owner`: the transactional id of the worker that did it."""
+    """The offset that the group has committed for a partition. `owner`: the transactional id of who committed it."""
 
     offset: int | None
     owner: str
@@ -54,14 +54,14 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """`committed`: what was committed last; `is_settled`: no transaction is open that commits something else."""
+    """An answer: what was committed last, and whether no transaction is open that commits something else."""
 
     committed: Mapping[Place, Committed]
     is_settled: bool
 
 
 class GroupOffsets:
-    """For one load: connections that rest for long may be dead, and nobody sees it."""
+    """Asks for the offsets of one load. Each load has its own, because idle connections may be dead unnoticed."""
 
     def __init__(self, as_it_is: Asker, once_settled: Asker, clock: Clock = CLOCK) -> None:
         self._as_it_is, self._once_settled, self._clock = as_it_is, once_settled, clock
@@ -70,10 +70,10 @@ class GroupOffsets:
         self._asked_at = 0.0
 
     def look(self, places: Collection[Place]) -> Waiting[Look]:
-        """Return what is committed, and whether for good. Raises KafkaException.
+        """Return what is committed, and whether that is settled. Raises KafkaException.
 
-        For good is what is known within PENDING_SECONDS of the other answer; Kafka that is slow with the one and quick
-        with the other looks as if something were pending.
+        It is settled if the second answer comes within PENDING_SECONDS of the first. If Kafka is slow with the second
+        alone, it looks as if something were pending.
         """
         if not places:
             return Look({}, is_settled=True)
@@ -99,7 +99,7 @@ class GroupOffsets:
         return Look(self._told(latest), is_settled=False)
 
     def _settled(self, places: list[Place]) -> "Future[list[TopicPartition]]":
-        """Return the question that is under way, or a new one."""
+        """Return the question that still waits for its answer, or a new one."""
         now = self._clock.monotonic()
         question = self._question
         if question is None or self._places != places or now - self._asked_at > PATIENCE_SECONDS:

@@ -1,7 +1,7 @@
 """This process as a member of the workers' group. The only module that calls the member's Consumer.
 
-The group shares out the partitions of `wf-commands`; what else belongs to a shard is assigned and taken away beside
-them. A partition that the group gives is not fetched from before `assign` says where to begin, so its shard can be
+The group shares out the partitions of `wf-commands`. The other inputs of a shard are assigned and taken away beside
+them. Nothing is fetched from a partition that the group gives before `assign` says where to begin, so its shard can be
 loaded between turns, while other shards go on.
 
 Every callback comes out of `poll` or `leave`, in the Kafka thread, and never while a transaction is open.
@@ -25,7 +25,7 @@ ASK_SECONDS: Final = 1.0
 
 
 class NotAMember(Exception):
-    """The group has given up on this process; nothing it folded since may be committed. Sessions do end."""
+    """The group has given up this process, because its session ended. Nothing that it folded since may be committed."""
 
 
 def reason_of(exception: KafkaException | NotAMember) -> str:
@@ -36,7 +36,7 @@ def reason_of(exception: KafkaException | NotAMember) -> str:
 
 
 class Membership:
-    """Joins, polls, leaves; tells `assigned` and `revoked` which shards the group gives and takes."""
+    """Joins, polls and leaves. Tells `assigned` and `revoked` which shards the group gives and takes."""
 
     def __init__(self, clients: Clients, names: ShardTopics, clock: Clock = CLOCK) -> None:
         self._clients, self._names, self._clock = clients, names, clock
@@ -65,30 +65,30 @@ class Membership:
         )
 
     def leave(self) -> None:
-        """Leave the group; what was ours is revoked. A static member is only gone, and expected back.
+        """Leave the group. Our shards are revoked; those of a static member stay its own until its session ends.
 
         Callbacks that are due come first. A client that is closed while it has a callback to make may lose the answer
-        to the next one, and waits for it for ever, and all of the interpreter with it (librdkafka 2.16).
+        to the next one. It then waits for ever, and the whole interpreter with it (librdkafka 2.16).
         """
         if self._consumer is not None:
             until = self._clock.monotonic() + LEAVE_SECONDS
             with suppress(KafkaException):  # it is over anyway
                 while self._consumer.poll(0) is not None and self._clock.monotonic() < until:
-                    pass  # what is read now is folded by whoever comes next
+                    pass  # the next owner folds what is read now
             consumer, self._consumer = self._consumer, None
             consumer.close()
             self._assigned.clear()
             self._given.clear()
 
     def poll(self, wait_seconds: float) -> Message | None:
-        """Return the next record. One at a time: a record returned after a callback is never older than that.
+        """Return the next record. One at a time: a record that is returned after a callback is never older than it.
 
         Raises KafkaException.
         """
         message = self.consumer.poll(wait_seconds)
         if message is not None and (error := message.error()) is not None:
             if error.code() == KafkaError._MAX_POLL_EXCEEDED:
-                # The partitions are lost: the callback that says so comes with a next poll.
+                # The partitions are lost. The callback that says so comes with a later poll.
                 self._log.warning("poll_interval_exceeded", reason=error.str())
                 return None
             raise KafkaException(error)
@@ -99,12 +99,12 @@ class Membership:
         self.consumer.list_topics(self._names.wf_commands, ASK_SECONDS)
 
     def metadata(self) -> Any:
-        """Return what fences a commit. Raises NotAMember if it would not.
+        """Return the metadata that fences a commit. Raises NotAMember if they would not fence it.
 
-        A commit of offsets without member and generation passes the broker's fence. So does one of a member that was
-        lost and has joined again in the background, while the callback that takes its shards away is still to come:
-        others own them by then. It has another id than when the group last gave shards. The id is asked for after
-        the metadata, so it vouches for them.
+        The broker's fence lets two commits pass that must not. One has offsets without member and generation. The other
+        is that of a member that was lost and has joined again in the background, while the callback that takes its
+        shards away is still to come: others own them by then. Its id differs from the one under which the group last
+        gave shards. The id is asked for after the metadata, so it vouches for them.
         """
         metadata = self.consumer.consumer_group_metadata()
         member_id = self.consumer.memberid()
@@ -113,20 +113,20 @@ class Membership:
         return metadata
 
     def assign(self, positions: Mapping[Place, int]) -> None:
-        """Begin to fetch, each partition from its offset."""
+        """Begin to fetch each partition from its offset."""
         self._learn_leaders({topic for topic, _ in positions})
         self.consumer.incremental_assign([TopicPartition(*place, offset) for place, offset in positions.items()])
         self._assigned.update(positions)
 
     def _learn_leaders(self, topics: set[str]) -> None:
-        """Ask who leads topics that are new to the client; by itself it would ask up to a second later."""
+        """Ask for the leaders of topics that are new to the client. By itself it would ask up to a second later."""
         for topic in topics - self._heard_of:
-            with suppress(KafkaException):  # it will find out by itself
+            with suppress(KafkaException):  # the client will find out by itself
                 self.consumer.list_topics(topic, LEADERS_SECONDS)
         self._heard_of |= topics
 
     def unassign(self, places: Collection[Place]) -> None:
-        """Fetch no longer; what was fetched already is not returned any more."""
+        """Stop fetching. Records that were fetched already are not returned any more."""
         mine = [place for place in places if place in self._assigned]
         self._assigned.difference_update(mine)
         if mine:
@@ -140,18 +140,18 @@ class Membership:
         shards = sorted(partition.partition for partition in partitions)
         self._log.info("assigned", shards=shards)
         if member_id and member_id != self._member_id:
-            # What is folded from here on is folded in this name.
+            # Records are folded under this name from here on.
             self._member_id = member_id
             shards = sorted({*shards, *self._still_ours_under_another_name()})
         self._given.update(shards)
         self.assigned(shards)
 
     def _still_ours_under_another_name(self) -> ShardNumbers:
-        """Drop what a former membership had and no callback took.
+        """Drop the shards that a former membership had and no callback took.
 
         The group may give a static member up while it joins, or while a callback of it is still to come. The client
-        then joins anew and says what it has; what nobody else has by that time it keeps, and nobody is told. But others
-        may have had it in between.
+        then joins anew and says which partitions it has. It keeps those that nobody else has by that time, and nobody
+        is told. But others may have had them in between.
         """
         shards = sorted(self._given)
         if shards:
@@ -171,7 +171,7 @@ class Membership:
         places = {place for shard in shards for place in self._names.inputs(shard)} & self._assigned
         self._assigned -= places
         self._given.difference_update(shards)
-        # Also with nothing in it: the call is the answer that the group waits for.
+        # Also with an empty list: the call is the answer that the group waits for.
         consumer.incremental_unassign([TopicPartition(*place) for place in sorted(places)])
         self._log.info(how, shards=shards)
         self.revoked(shards)

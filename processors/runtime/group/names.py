@@ -27,15 +27,15 @@ class ShardTopics:
         return topic[len(self._prefix) :]
 
     def commands(self, shard: int) -> Place:
-        """Return the partition that owning the shard means."""
+        """Return the partition of `wf-commands` whose owner owns the shard."""
         return self.wf_commands, shard
 
     def inputs(self, shard: int) -> list[Place]:
-        """Return what the shard folds."""
+        """Return the partitions whose records the shard folds."""
         return self._places(self._factory.input_topics(shard))
 
     def state(self, shard: int) -> list[Place]:
-        """Return what the shard is restored from."""
+        """Return the partitions that the shard is restored from."""
         return self._places(self._factory.state_topics(shard))
 
     def describe(self, record: InputRecord) -> tuple[str | None, str | None]:

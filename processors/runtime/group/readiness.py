@@ -1,6 +1,6 @@
-"""What a worker is doing, for whoever decides whether to wait for it, to route to it or to restart it.
+"""Readiness: what a worker is doing, for people and programs that wait for it, route to it or restart it.
 
-Written by the Kafka thread and the event loop, read from anywhere: every change makes a new Snapshot.
+The Kafka thread and the event loop write it. Any thread may read it, because every change makes a new Snapshot.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class State(StrEnum):
-    """What a worker is doing at the moment."""
+    """The stages of a worker's life."""
 
     STARTING = "starting"
     JOINING = "joining"
@@ -24,8 +24,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of a worker at one moment. `restoring`: shard -> share of its state that has been read, 0 to 1;
-    `paused`: shard -> what broke on it; `quarantined`: shard -> WfRuns in quarantine, where there are any.
+    """The state of a worker at one moment.
+
+    `restoring`: shard -> share of its state that has been read, 0 to 1. `paused`: shard -> what broke on it.
+    `quarantined`: shard -> WfRuns in quarantine, where there are any.
     """
 
     state: State = State.STARTING
@@ -37,12 +39,12 @@ class Snapshot:
 
     @property
     def ready(self) -> bool:
-        """Whether it folds everything that is its to fold. A worker without shards is ready to get some."""
+        """Say whether the worker folds all its shards. A worker without shards is ready to get some."""
         return self.state is State.FOLDING
 
     @property
     def live(self) -> bool:
-        """Say whether its work is not over: then the process ends, or should."""
+        """Say whether the worker still works. When its work is over the process ends, or should."""
         return self.state is not State.STOPPED
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,7 +54,7 @@ class Snapshot:
 
 
 class Readiness:
-    """Puts together what its parts report, and tells `on_change` when the sum of it is another."""
+    """Puts together what the parts of a worker report, and calls `on_change` when the sum changes."""
 
     def __init__(self, on_change: Callable[[Snapshot], None] = lambda _: None) -> None:
         self.snapshot = Snapshot()
@@ -62,16 +64,16 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
-        """Whether the worker folds everything that is its to fold."""
+        """Say whether the worker folds all its shards."""
         return self.snapshot.ready
 
     def lives(self, state: State, reason: str = "") -> None:
-        """Report a stage of life: starting, joining, folding (that is: joined), stopping or stopped."""
+        """Report a stage of life: starting, joining, folding (it has joined), stopping or stopped."""
         self._life = state
         self._tell(reason=reason)
 
     def owns(self, shards: tuple[int, ...], restoring: dict[int, float]) -> None:
-        """Report which shards are folded, and which are being restored and how far that is."""
+        """Report which shards fold, and how much of the others is restored."""
         self._tell(shards=shards, restoring=tuple(sorted(restoring.items())))
 
     def waits_for_kafka(self, waits: bool) -> None:
@@ -80,11 +82,11 @@ class Readiness:
         self._tell()
 
     def pauses(self, paused: Mapping[int, str]) -> None:
-        """Report which shards are not folded on, because a rule broke, and what that was."""
+        """Report which shards are paused, and what broke on each."""
         self._tell(paused=tuple(sorted(paused.items())))
 
     def note_quarantined(self, quarantined: Mapping[int, int]) -> None:
-        """Report how many WfRuns of which shards are in quarantine."""
+        """Report the number of WfRuns in quarantine, by shard."""
         found = tuple(sorted(quarantined.items()))
         if found != self.snapshot.quarantined:
             self._tell(quarantined=found)

@@ -1,7 +1,7 @@
 """The one transactional producer of a worker, and the order of calls by which a turn becomes visible at once.
 
 A transaction takes effect only together with offsets of `wf-commands` that the group's coordinator accepts from
-this member in its present generation. That is the fence: who is no longer the owner cannot commit.
+this member in its present generation. That is the fence: a worker that is no longer the owner cannot commit.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -39,11 +39,11 @@ FENCED: Final = frozenset(
 ABOUT_THE_RECORD: Final = frozenset(
     {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 )
-"""What `produce` refuses because of this record's size or destination, whatever the state of the transaction."""
+"""Errors by which `produce` refuses one record for its size or destination, in any state of the transaction."""
 
 
 class Listed(dict[Headers, list[tuple[str, bytes]]]):
-    """Headers -> the list that the client wants; most records have one of few."""
+    """Headers -> the list that the client wants. Most records have one of a few, so the lists are kept."""
 
     def __missing__(self, headers: Headers) -> list[tuple[str, bytes]]:
         listed = list(headers)
@@ -53,9 +53,9 @@ class Listed(dict[Headers, list[tuple[str, bytes]]]):
 
 
 class Transaction:
-    """Begin, produce, and commit or abort. All in the Kafka thread.
+    """Begins, produces, and commits or aborts, all in the Kafka thread.
 
-    A failure that an abort mends raises KafkaException; one that ends this producer raises Fenced or KafkaFailed.
+    A failure that an abort mends raises KafkaException. One that ends this producer raises Fenced or KafkaFailed.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Transaction:
 
     @property
     def producer(self) -> Producer:
-        """The producer, once `open` was called."""
+        """The producer. `open` makes it."""
         assert self._producer is not None, "the transactional producer is used before it was opened"
         return self._producer
 
     def open(self) -> None:
-        """Take the transactional id. Whatever an earlier holder of it left open is aborted by that."""
+        """Take the transactional id. That aborts what an earlier holder of the id left open."""
         self._producer = self._clients.writer()
         try:
             self._calls.until_answered(self.producer.init_transactions, CALL_SECONDS)
@@ -83,9 +83,9 @@ class Transaction:
             raise self._ended(exception) from exception
 
     def end_transactions_of(self, transactional_id: str) -> Waiting[None]:
-        """Abort what a dead worker left open, and let it commit nothing any more should it live after all.
+        """Abort what a dead worker left open. If it lives after all, it can commit nothing any more.
 
-        Tried for a moment at a time: its coordinator may be away though ours is not. Raises KafkaException.
+        Each try is short: its coordinator may be away although ours is not. Raises KafkaException.
         """
         structlog.get_logger("halter.runtime").info("fencing_dead_owner", owner=transactional_id)
         other = self._clients.writer(transactional_id)
@@ -100,11 +100,11 @@ class Transaction:
                 return
 
     def expect_membership(self) -> None:
-        """Raises NotAMember if a commit would be refused for that anyway."""
+        """Raise NotAMember if a commit would be refused for that anyway."""
         self._membership.metadata()
 
     def begin(self) -> None:
-        """Open a transaction. Only a note of the client's; the broker hears of it with the first record."""
+        """Open a transaction. The client only notes it: the broker hears of it with the first record."""
         self.is_open = True  # also if it fails: then an abort makes a new producer
         self._try(self.producer.begin_transaction)
 
@@ -116,12 +116,12 @@ class Transaction:
             topic = topics.get(name)
             if topic is None:
                 topic = topics[name] = self._names.on_cluster(name)
-            # By position, because by name takes half as long again: no callbacks, then time and headers.
+            # By position, because naming them takes half as long again: no callbacks, then time and headers.
             more: tuple[Any, ...] = (None, None, timestamp_ms or 0, listed[headers] if headers else None)
             try:
                 produce(topic, value, key, partition, *more)
             except BufferError:
-                # Its queue is full: nothing is lost by letting it run empty first.
+                # Its queue is full. Nothing is lost by letting it run empty first.
                 self._flush()
                 produce(topic, value, key, partition, *more)
             except KafkaException as exception:
@@ -132,7 +132,7 @@ class Transaction:
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Make the transaction visible together with the offsets up to which its shards are folded."""
-        # Flushed first: send_offsets with records in flight costs the broker's back-off, 90 ms for 3.
+        # Flushed first: send_offsets with records in flight takes 90 ms (the broker backs off) instead of 3.
         self._flush()
         self._crash_points.reached(CrashPoint.AFTER_FLUSH)
         metadata = self._membership.metadata()
@@ -148,9 +148,9 @@ class Transaction:
     def abort(self) -> None:
         """Undo the transaction that is open, if one is. The folds that it came from must be loaded anew.
 
-        By a new producer: taking the transactional id anew aborts what the old one left open, and completes what it
-        had got as far as committing; the state that is loaded then shows which. The old one is not asked, because
-        after the death of a coordinator its abort may fail for good, and a send_offsets made again may hang for ever.
+        A new producer does it: taking the transactional id anew aborts what the old one left open, or completes it if
+        its commit had begun. The state that is loaded then shows which. The old producer is not asked, because after
+        the death of a coordinator its abort may fail for good, and another send_offsets may hang for ever.
         """
         if self.is_open:
             self.is_open = False
@@ -159,15 +159,13 @@ class Transaction:
             self.open()
 
     def renew(self) -> None:
-        """Go on with a new producer, after Kafka was away: the old one's send_offsets may hang for ever, as after an
-        abort.
-        """
+        """Go on with a new producer after Kafka was away. As after an abort, the old one's send_offsets may hang."""
         if not self.is_open:
             self._producer = None
             self.open()
 
     def close(self) -> None:
-        """Abort what is open, for good: readers need not wait for its time-out."""
+        """Abort what is open, so that readers need not wait for its time-out."""
         if self.is_open:
             self.is_open = False
             self._try(self.producer.abort_transaction, CALL_SECONDS)
@@ -179,7 +177,7 @@ class Transaction:
             )
 
     def _try(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Make a call once: whatever fails is aborted, which is always right, and never made again."""
+        """Make a call once. A call that fails is never made again: an abort follows, which is always right."""
         try:
             return self._calls.once(call, *arguments)
         except KafkaException as exception:
@@ -187,14 +185,14 @@ class Transaction:
             raise
 
     def _raise_if_over(self, exception: KafkaException) -> None:
-        """Raises Fenced or KafkaFailed if no abort mends it."""
+        """Raise Fenced or KafkaFailed if no abort mends it."""
         if is_fatal(exception) or exception.args[0].code() in {*FENCED, KafkaError._FATAL}:
             raise self._ended(exception) from exception
 
     def _ended(self, exception: KafkaException) -> Fenced | KafkaFailed:
         error = exception.args[0]
         if error.code() == KafkaError._FATAL:
-            # `produce` says only that something was fatal before; a transactional call says what.
+            # `produce` says only that an error was fatal before. A transactional call says which one.
             try:
                 self._calls.once(self.producer.abort_transaction, CALL_SECONDS)
             except KafkaException as reason:

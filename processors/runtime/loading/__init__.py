@@ -1,4 +1,12 @@
-"""From a shard that the group has given us to one that can be folded: settle, claim, restore, begin.
+"""From a shard that the group has given us to one that can be folded: settle, sign, restore, begin.
 
-Stands on `group`; the turns are above it.
+- `load`          the four steps, in this order
+- `settlement`    settle: nothing of a former owner is open
+- `restore`       restore: read the state topics to a known end
+- `definitions`   the worker's view of `definitions`
+- `checkpoints`   tells stores with files how far the state topics go
+- `vacancies`     shards of nobody
+- `garbage`       keeps Python's collector away from restored state
+
+Stands on `group`. The turns stand above it.
 """

@@ -1,8 +1,8 @@
-"""Tells stores with files, every few seconds, where the state topics end, so that a restart reads little.
+"""Checkpoints: every few seconds stores with files are told where the state topics end. So a restart reads little.
 
-Asked and answered between turns. Whatever the end was while the question was on its way, at the time of the answer
-every turn that had begun by then is committed, and its rows were put, or it was aborted, and its shard is another now.
-An open turn cannot be: nobody else writes these partitions, and we do not between turns.
+The question and its answer both come between turns. By the time of the answer, every turn that had begun before is
+committed and its rows are in the store, or it was aborted and its shard is loaded anew. No turn is open: nobody else
+writes these partitions, and we do not write them between turns.
 """
 
 from collections.abc import Callable, Collection
@@ -30,7 +30,7 @@ class Checkpoints:
         self._log = structlog.get_logger("halter.runtime")
 
     def drive(self, folds: Callable[[], Collection[Fold]]) -> None:
-        """Go on between turns, without waiting. `folds` returns those that are owned at the moment."""
+        """Go on between turns, without waiting. `folds` returns the folds that we own at the moment."""
         if self._asking is None:
             if self._clock.monotonic() < self._next_at:
                 return
@@ -41,7 +41,7 @@ class Checkpoints:
         except StopIteration:
             self._asking = None
         except KafkaException as exception:
-            # The next one will do; a restart reads a little more until then.
+            # The next one will do. Until then a restart reads a little more.
             self._asking = None
             self._log.warning("no_checkpoint", reason=exception.args[0].str())
             self._cluster.renew()

@@ -1,9 +1,9 @@
 """Keeps the worker's view of `definitions` up to date, between turns only: a turn sees one position.
 
-Reads the whole topic before the first turn. What comes later is applied when it is read, so that no fold has to. A
-command may name a position that its producer saw; where the worker is behind, its shard's records wait for that
-(`turns`). A position that the topic does not have is not waited for: the fold then sees a position below the one
-required and rejects the command.
+Reads the whole topic before the first turn. A definition that comes later is applied when a thread beside the turns has
+read its document, so that no fold has to. A command may name a position that its producer saw. While the worker is
+behind that, the records of the shard wait (`turn.awaiting`). They do not wait for a position that the topic does not
+have: the fold then sees a position below the one required and rejects the command.
 """
 
 from collections import deque
@@ -23,12 +23,12 @@ WAIT_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.1
 FETCH_WAIT_MS: Final = 100
 COMING_MAX: Final = 8
-"""So many records may be at hand and wait to be read."""
+"""The number of records that may be at hand and wait to be read."""
 
 
 # (rule seen-definitions-waited-for)
 class DefinitionsReader:
-    """Reads `definitions` for the folds, which share what is known."""
+    """Reads `definitions` for the folds, which share one view of it."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class DefinitionsReader:
         self._place = names.definitions
         self._consumer: Consumer | None = None
         self._coming: deque[Message] = deque()
-        """Records that have come and are not read."""
+        """Records that have come and are not applied yet."""
         self._log = structlog.get_logger("halter.runtime")
 
     def open(self) -> None:
-        """Read all that is there."""
+        """Read everything that is there."""
         self._consumer = self._clients.reader(FETCH_WAIT_MS)
         low, _ = self._calls.until_answered(self._watermarks, again_for=AWAY)
         self._consumer.assign([TopicPartition(*self._place, low)])
@@ -72,7 +72,7 @@ class DefinitionsReader:
         return self._definitions.position
 
     def catch_up(self) -> None:
-        """Take what has come since and is read, without waiting."""
+        """Apply what has come since and is read, without waiting."""
         while len(self._coming) < COMING_MAX and (message := self._poll(0)) is not None:
             self._coming.append(message)
         while self._coming and self._is_read(self._coming[0]):
@@ -82,7 +82,7 @@ class DefinitionsReader:
         return message.error() is not None or self._definitions.is_read(message.value())
 
     def will_come_to(self, position: int) -> bool:
-        """Say whether a position that is not reached yet is there."""
+        """Say whether the topic has a position that is not reached yet."""
         _, high = self._calls.until_answered(self._watermarks, again_for=AWAY)
         if position > high:
             self._log.info("definitions_position_unknown", required=position, topic_ends_at=high)
@@ -97,7 +97,7 @@ class DefinitionsReader:
         return self._consumer.poll(seconds)
 
     def _take(self, message: Message | None) -> bool:
-        """Apply one message; return whether it was the end of the topic for now."""
+        """Apply one message. Returns True if it was the end of the topic for now."""
         if message is None:
             return False
         error = message.error()
@@ -107,6 +107,6 @@ class DefinitionsReader:
             return False
         if error.code() != KafkaError._PARTITION_EOF:
             raise KafkaException(error)
-        # Marks of transactions are no records, but positions count them.
+        # The marks of transactions are no records, but positions count them.
         self._definitions.position = max(self._definitions.position, offset)
         return True

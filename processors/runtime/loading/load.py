@@ -1,13 +1,13 @@
-"""Loading shards: settle, claim, restore, check where to begin. In this order; any other loses records.
+"""Loading shards: settle, sign, restore, begin. In this order: any other loses records.
 
-- settle: nothing of a former owner can appear any more in what we are about to read (`settlement`);
-- claim: our transactional id goes into the metadata of the group's offsets, before our first record can be open
-  anywhere, so that whoever follows us can fence us;
-- restore: read the state topics to the end that settling found;
+- settle: wait until nothing of a former owner can appear any more in what we are about to read (`settlement`);
+- sign: commit the group's offsets as they are, with our transactional id in their metadata. This comes before our
+  first record can be open anywhere, so that the next owner can fence us;
+- restore: read the state topics to the end that settling found (`restore`);
 - begin: at the folded offsets that the state holds, if the records from there on still exist, and not before the
   worker knows the definitions that the shard was folded with.
 
-Loads run between turns in small steps (`advance`), so they neither delay other shards nor the group's callbacks.
+Loads run between turns in small steps (`advance`), so they delay neither other shards nor the group's callbacks.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,15 +36,16 @@ from processors.runtime.loading.garbage import GARBAGE
 from processors.runtime.loading.restore import ROWS_AT_ONCE, Restore, Take
 from processors.runtime.loading.settlement import Settled, Settlement
 
-CLAIM_SECONDS: Final = 30.0
-CLAIM_AGAIN_SECONDS: Final = 0.05
+SIGN_SECONDS: Final = 30.0
+SIGN_AGAIN_SECONDS: Final = 0.05
 DEFINITIONS_WARN_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Folds with their state, each with the offsets at which its inputs begin; and shards whose state cannot be read,
-    each with the reason.
+    """The result of a load: folds with their state, each with the offsets at which its inputs begin.
+
+    `unreadable`: shards whose state cannot be read, each with the reason.
     """
 
     folds: Sequence[tuple[Fold, Mapping[Place, int]]]
@@ -53,7 +54,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """What every load needs."""
+    """Makes loads, and has what every load needs."""
 
     clients: Clients
     names: ShardTopics
@@ -71,7 +72,7 @@ class Loader:
 
 
 class Load:
-    """The loading of shards that were given to us together. `shards` shrinks when some are taken back."""
+    """The load of shards that were given to us together. `shards` shrinks when some are taken back."""
 
     def __init__(self, loader: Loader, shards: set[int]) -> None:
         self.shards = set(shards)
@@ -79,14 +80,14 @@ class Load:
         self._loader, self._names, self._clock = loader, loader.names, loader.clock
         self._restore: Restore | None = None
         self._folds: dict[int, Fold] = {}
-        """Those that are not handed over yet: their files are open."""
+        """The folds that are not handed over yet: their files are open."""
         self._takers: dict[Place, Take] = {}
         self._unreadable: dict[int, str] = {}
         self._log = structlog.get_logger("halter.runtime")
         self._work = self._run()
 
     def advance(self) -> Loaded | None:
-        """Do a small step; return the result after the last one."""
+        """Do a small step. Returns the result after the last one."""
         try:
             next(self._work)
         except StopIteration as end:
@@ -95,7 +96,7 @@ class Load:
         return None
 
     def drop(self, shard: int) -> None:
-        """Load it no longer."""
+        """Stop loading a shard."""
         self.shards.discard(shard)
         self._let_go([shard])
         if not self.shards:
@@ -111,7 +112,7 @@ class Load:
                 self._takers[place] = nobody
 
     def progress(self, shard: int) -> float:
-        """Return how much of a shard's state has been read."""
+        """Return the share of a shard's state that has been read, from 0 to 1."""
         return self._restore.progress(set(self._names.state(shard))) if self._restore else 0.0
 
     def _run(self) -> Waiting[Loaded]:
@@ -120,7 +121,7 @@ class Load:
             self.waits = True
             settled = yield from self._loader.settlement.settle(self.shards)
             self._loader.crash_points.reached(CrashPoint.AFTER_SETTLE)
-            yield from self._claim(settled)
+            yield from self._sign(settled)
             self._loader.crash_points.reached(CrashPoint.AFTER_CLAIM)
             self.waits = False
             settled_after = self._clock.monotonic() - begun
@@ -153,13 +154,13 @@ class Load:
             for fold, _ in loaded.folds:
                 del self._folds[fold.partition]
             self._let_go(list(self._folds))
-            self._loader.cluster.renew()  # a client that rests for long is of no use, and keeps what it logs
+            self._loader.cluster.renew()  # a client that is idle for long is of no use, and keeps what it logs
             return loaded
 
-    def _claim(self, settled: Settled) -> Waiting[None]:
-        """Commit the offsets as they are, with our name. Raises NotAMember if the group keeps refusing."""
+    def _sign(self, settled: Settled) -> Waiting[None]:
+        """Commit the offsets as they are, with our name. Raises NotAMember if the group keeps refusing them."""
         transaction = self._loader.transaction
-        until = self._clock.monotonic() + CLAIM_SECONDS
+        until = self._clock.monotonic() + SIGN_SECONDS
         low = yield from self._retried_low()
         while True:
             offsets = {}
@@ -168,7 +169,7 @@ class Load:
                 committed = settled.committed[place].offset
                 offsets[place] = low[place] if committed is None else committed
             try:
-                # Asked first: an abort costs a new producer, and there is nothing to abort yet.
+                # Checked first, because an abort costs a new producer, and there is nothing to abort yet.
                 transaction.expect_membership()
                 transaction.begin()
                 transaction.commit(offsets)
@@ -178,8 +179,8 @@ class Load:
                 if self._clock.monotonic() > until:
                     reason = exception if isinstance(exception, NotAMember) else exception.args[0].str()
                     raise NotAMember(f"the group does not accept this worker as owner: {reason}") from exception
-            # A new generation that has not reached us yet, most often: polling brings it.
-            yield from pause(self._clock, CLAIM_AGAIN_SECONDS)
+            # Most often a new generation has not reached us yet. Polling brings it.
+            yield from pause(self._clock, SIGN_AGAIN_SECONDS)
 
     def _retried_low(self) -> Waiting[dict[Place, int]]:
         has_complained = False
@@ -205,7 +206,7 @@ class Load:
         ends = yield from self._ends_for_files(settled_ends)
         starts = yield from self._resumed(ends)
         self._restore = Restore(self._loader.clients, starts, settled_ends, self._takers, self._clock)
-        with GARBAGE.left_alone():
+        with GARBAGE.paused():
             try:
                 yield from self._restore.read()
             except KafkaException as exception:
@@ -226,7 +227,7 @@ class Load:
         try:
             fold.restored()
         except BrokenState as error:
-            # An owner that ended for it would be followed by another that does, and its other shards would stand still.
+            # If the worker ended for it, the next owner would end too, and their other shards would stand still.
             self._unreadable[fold.partition] = str(error)
             self._log.error(
                 "state_unreadable",
@@ -240,7 +241,7 @@ class Load:
                 fold.files.checkpoint(self._of_shard(fold.partition, ends))
 
     def _ends_for_files(self, settled_ends: Mapping[Place, int]) -> Waiting[Mapping[Place, StatePosition]]:
-        """Return the settled ends with their leaders' epochs, if any fold has files that can use them."""
+        """Return the settled ends with the epochs of their leaders, if a fold has files that can use them."""
         if all(fold.files is None for fold in self._folds.values()):
             return {}
         found = yield from self._loader.cluster.positions(settled_ends.keys())
@@ -251,7 +252,7 @@ class Load:
         }
 
     def _resumed(self, ends: Mapping[Place, StatePosition]) -> Waiting[Mapping[Place, StatePosition]]:
-        """Ask files from where the topics are to be read."""
+        """Return where files say that reading the topics is to begin."""
         starts: dict[Place, StatePosition] = {}
         if not ends:
             return starts
@@ -273,13 +274,13 @@ class Load:
         return {self._names.logical(place[0]): ends[place] for place in self._names.state(shard)}
 
     def _wipe(self, place: Place | None, starts: Mapping[Place, StatePosition], exception: KafkaException) -> None:
-        """Have files wiped if what they said where to begin is not there."""
+        """Have files wiped if the topic has no record at the offset at which they said to begin."""
         fold = self._folds.get(place[1]) if place is not None and place in starts else None
         if place is not None and fold is not None and fold.files is not None:
             fold.files.wipe(f"{spelled(place)} cannot be read from its checkpoint on: {exception.args[0].str()}")
 
     def _with_positions(self, folds: list[Fold], committed: Mapping[Place, Committed]) -> Waiting[Loaded]:
-        """Find where each input begins. Raises PositionLost, StateLost."""
+        """Find the offset at which each input begins. Raises PositionLost, StateLost."""
         places = [place for shard in self.shards for place in self._names.inputs(shard)]
         low = yield from self._loader.cluster.low(places)
         high = yield from self._loader.cluster.high(places)
@@ -312,10 +313,11 @@ class Load:
         return Loaded(result, {shard: why for shard, why in self._unreadable.items() if shard in self.shards})
 
     def _expect_state(self, fold: Fold, committed: Mapping[Place, Committed], low: Mapping[Place, int]) -> None:
-        """Every turn commits the group's offset with the state, so a state behind it was lost, whole or in part.
+        """Raise StateLost if the state is behind the group's offset. Every turn commits both, so some state was lost.
 
-        In part: Kafka may leave a committed transaction without its marks in some partitions (a coordinator that
-        restarts takes partitions without a leader for deleted ones). What has no mark is dropped with the next abort.
+        A part of it is lost if Kafka leaves a committed transaction without its marks in some partitions: a coordinator
+        that restarts takes partitions without a leader for deleted ones. Records without a mark are dropped with the
+        next abort.
         """
         place = self._names.commands(fold.partition)
         group_offset, folded = committed[place].offset, fold.offsets.get(WF_COMMANDS)
@@ -330,7 +332,7 @@ class Load:
 
 
 def nobody(_key: bytes, _value: bytes | None) -> None:
-    """Take a row of a shard that is not loaded any more."""
+    """Take a row of a shard that is not loaded any more, and drop it."""
 
 
 def until_known(
@@ -338,8 +340,8 @@ def until_known(
 ) -> Waiting[None]:
     """Wait until the worker knows `definitions` up to the position that shards were folded with.
 
-    It exists, because it was committed, and the reader takes it between turns; a former owner was faster with that.
-    Raises PositionLost if it does not exist.
+    The position exists, because it was committed: a former owner had read further. The reader catches up between turns.
+    Raises PositionLost if the topic does not have it.
     """
     if required > definitions.position:
         end = (yield from cluster.high([place]))[place]

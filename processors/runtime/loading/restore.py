@@ -1,9 +1,10 @@
-"""Reading state topics to a known end, row by row into whoever wants them.
+"""Restoring: reads state topics to a known end and gives each row to its fold.
 
-Under read_committed the end of a partition is reported at the last stable offset; the caller has settled the
-topics, so that is the high watermark it names as the end, and reading stops nowhere before it: a partition whose leader
-is new may report an earlier end for a moment. One that comes to its end no more (it was truncated) is given up, loudly,
-and settled anew. A topic is not compacted in its newest part: a key may come several times, and the last time counts.
+Under read_committed the end of a partition is reported at the last stable offset. The caller has settled the topics, so
+that is the high watermark, which it names as the end. Reading stops nowhere before it: a partition whose leader is new
+may report an earlier end for a moment. If a partition never comes to its end (it was truncated), the restore fails and
+the shard is settled anew. The newest part of a topic is not compacted: a key may come several times, the last one
+counts.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,17 +24,17 @@ RECORDS_AT_ONCE: Final = 10_000
 READ_SECONDS: Final = 0.02
 FETCH_WAIT_MS: Final = 10
 ROWS_AT_ONCE: Final = 500
-"""A slow store may take a millisecond for each: whoever drives a load is asked that often whether to go on."""
+"""The rows between two pauses of a load: a slow store may take a millisecond for each."""
 TELL_SECONDS: Final = 2.0
 STALLED_SECONDS: Final = 60.0
-"""For so long without a record a partition may be on its way to its end."""
+"""The time without a record after which a partition is taken to be without its end."""
 
 Take = Callable[[bytes, bytes | None], None]
-"""Takes the key and the value of a row; no value: there is no such row any more."""
+"""Takes the key and the value of a row. Without a value the row is gone."""
 
 
 class Restore:
-    """Reads partitions once. `records`: how many records were read; `failed_at`: the partition that could not be."""
+    """Reads partitions once. `records`: the number of records read; `failed_at`: the partition that cannot be read."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class Restore:
         takers: Mapping[Place, Take],
         clock: Clock = CLOCK,
     ) -> None:
-        """`starts`: from where, where not from the beginning; `takers`: who takes the rows of each partition."""
+        """`starts`: where partitions begin that are not read from their beginning; `takers`: take the rows of each."""
         self.records = 0
         self.failed_at: Place | None = None
         self._clients, self._ends, self._takers, self._clock = clients, ends, takers, clock
@@ -52,7 +53,7 @@ class Restore:
         self._log = structlog.get_logger("halter.runtime")
 
     def progress(self, places: AbstractSet[Place] | None = None) -> float:
-        """Return how much of these partitions has been read, or of all, from 0 to 1."""
+        """Return the share of these partitions, or of all, that has been read, from 0 to 1."""
         places = self._ends.keys() if places is None else places & self._ends.keys()
         total = sum(self._ends[place] - self._starts[place].offset for place in places)
         read = sum(self._read[place] - self._starts[place].offset for place in places)
@@ -96,7 +97,7 @@ class Restore:
             consumer.close()
 
     def _is_read(self, place: Place, offset: int) -> bool:
-        """Whether an end that is reported is the end, or one after it."""
+        """Say whether a reported end is the expected one, or after it."""
         return offset >= self._ends[place]
 
     def _stalled(self, place: Place) -> KafkaException:
@@ -113,13 +114,13 @@ class Restore:
 
 
 def assignment(place: Place, start: StatePosition) -> TopicPartition:
-    """Return what tells a consumer where to begin; with an epoch it finds out whether the log was cut since."""
+    """Return a partition with where to begin. With an epoch the consumer finds out whether the log was cut since."""
     if start.epoch is None:
         return TopicPartition(*place, start.offset)
     return TopicPartition(*place, start.offset, leader_epoch=start.epoch)
 
 
 def where(message: Message) -> tuple[Place, int]:
-    """Return partition and offset: of a record, or of the end that a message reports."""
+    """Return the partition and the offset of a record, or of the end that a message reports."""
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     return (topic, partition), offset  # type: ignore[return-value]  # such messages have all three

@@ -1,13 +1,13 @@
-"""Before a shard's state may be read: nothing of a former owner is still on its way.
+"""Settlement: makes sure that nothing of a former owner is still open before a shard's state is read.
 
-We have joined, so an older generation commits offsets no more. What it committed before is final once no
-transaction with offsets of the shard is pending; its records in the state topics are final once no transaction is
-open there, that is when the last stable offset equals the high watermark in *all* of them. Reading any of them
-earlier could show one topic before and another after the same transaction.
+We have joined, so an older generation can commit no more offsets. Those that it committed before are final once no
+transaction with offsets of the shard is pending. Its records in the state topics are final once no transaction is open
+there, that is when the last stable offset equals the high watermark in *all* of them. Reading any of them earlier could
+show one topic before and another after the same transaction.
 
-A living owner lets go between transactions, so what stays open is a dead one's (or a zombie's): whoever committed
-the shard's offsets last and is no longer a member of the group. Its transactional id stands in the metadata of that
-commit; taking that id over aborts what it left and shuts it out.
+A living owner hands shards over between transactions, so an open transaction is that of a dead owner or a zombie: the
+worker that committed the shard's offsets last and is no longer a member of the group. Its transactional id stands in
+the metadata of that commit. Taking that id over aborts what the owner left and shuts it out.
 """
 
 from collections.abc import Mapping
@@ -29,13 +29,13 @@ from processors.runtime.group.waiting import Waiting, pause
 LOOK_AGAIN_SECONDS: Final = 0.02
 WARN_SECONDS: Final = 15.0
 HANGING_SECONDS: Final = 75.0
-"""A transaction that is open for so long, while Kafka answers, is one that nobody will end: brokers end them after
-transaction.timeout.ms, which is 10 s, and 60 at most."""
+"""A transaction that is open for this time while Kafka answers will never end by itself: brokers end transactions after
+transaction.timeout.ms, which is 10 s by default and 60 s at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What holds once a shard is settled: what the group has committed of its commands, and where its state ends."""
+    """The facts about settled shards: what the group has committed of their commands, and where their state ends."""
 
     committed: Mapping[Place, Committed]
     state_ends: Mapping[Place, int]
@@ -60,7 +60,7 @@ class Settlement:
         self._log = structlog.get_logger("halter.runtime")
 
     def settle(self, shards: AbstractSet[int]) -> Waiting[Settled]:
-        """Return once nothing of former owners is open. `shards` may shrink meanwhile. Raises NotSettled."""
+        """Return when nothing of former owners is open. `shards` may shrink meanwhile. Raises NotSettled."""
         fenced: set[str] = set()
         open_since: float | None = None
         reason, has_complained = "", False
@@ -73,8 +73,8 @@ class Settlement:
                 look = yield from offsets.look(commands)
                 ends = yield from self._cluster.high(state)
                 if look.is_settled and ends == (yield from self._cluster.last_stable(state)):
-                    # Timers are the one thing that an owner writes without a row of state. A transaction with
-                    # nothing else is not in the way of the state, but it would keep the commands from being read.
+                    # Only timers are written without a row of state. A transaction with nothing else leaves the state
+                    # alone, but would keep the commands from being read.
                     if not (yield from self._fence_dead_owners_of_commands(commands, look.committed, fenced)):
                         return Settled(look.committed, ends)
                     open_since = None
@@ -86,7 +86,7 @@ class Settlement:
                         raise (yield from self._hanging(commands, state))
                     yield from self._fence_dead(look.committed, fenced)
             except KafkaException as exception:
-                open_since = None  # Kafka has other troubles: it is not known what is open
+                open_since = None  # Kafka has other troubles, so nobody knows what is open
                 reason = exception.args[0].str()
                 if not has_complained:
                     has_complained = True
@@ -124,20 +124,20 @@ class Settlement:
     def _fence_dead_owners_of_commands(
         self, commands: list[Place], committed: Mapping[Place, Committed], fenced: set[str]
     ) -> Waiting[bool]:
-        """Fence the dead owners of partitions where something is open: it may also be a client's, then nothing is."""
+        """Fence the dead owners of partitions where a transaction is open. If it is a client's, nobody is fenced."""
         high = yield from self._cluster.high(commands)
         stable = yield from self._cluster.last_stable(commands)
         unsettled = {place: committed[place] for place in commands if stable[place] < high[place]}
         return (yield from self._fence_dead(unsettled, fenced)) if unsettled else False
 
     def _fence_dead(self, committed: Mapping[Place, Committed], fenced: set[str]) -> Waiting[bool]:
-        """Fence owners that have left the group, each once. Returns whether there was one."""
+        """Fence owners that have left the group, each once. Returns True if there was one."""
         suspects = {it.owner for it in committed.values() if it.owner} - {self._me} - fenced
         if not suspects:
             return False
         members = yield from self._cluster.members()
         if self._me not in members:
-            return False  # a group that does not know us is not asked who else is dead
+            return False  # a group that does not know us cannot say who else is dead
         dead = suspects - members
         for owner in sorted(dead):
             yield from self._transaction.end_transactions_of(owner)

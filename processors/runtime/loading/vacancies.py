@@ -1,11 +1,12 @@
-"""Shards that the group has given to nobody.
+"""Vacancies: shards that the group has given to nobody.
 
-A static member that is started again takes the place of the one before without a rebalance. If that one had just been
-told to give shards up, it owed the group the rebalance in which others would have got them. Nobody asks for it then,
-and these shards belong to no member until somebody joins or leaves. (So do brokers of 4.3 under the classic protocol.)
+A static member that is started again takes the place of the one before without a rebalance. The one before may just
+have been told to give shards up: then it owed the group the rebalance in which others would have got them. Nobody asks
+for it any more, and these shards belong to no member until somebody joins or leaves. (Brokers of 4.3 do that under the
+classic protocol.)
 
-So a static worker that has joined looks whether all shards are somebody's. If some are not, and were not a while ago,
-it has the group share out anew: by a member that joins and leaves, which costs the others nothing they notice.
+So a static worker that has joined looks whether every shard has an owner. If some have none, and had none a while ago,
+it has the group share out anew: a member joins and leaves, which the others do not notice.
 """
 
 from typing import Final
@@ -19,12 +20,12 @@ from processors.runtime.group.cluster import Cluster
 from processors.runtime.group.waiting import Waiting, pause
 
 LOOK_AGAIN_SECONDS: Final = 3.0
-"""Shards that move belong to nobody as long as their owner takes to let them go: a turn."""
+"""The time between two looks. Shards that move belong to nobody until their owner has let them go: for a turn."""
 JOIN_SECONDS: Final = 5.0
 
 
 class Vacancies:
-    """Looks for shards of nobody after each time that this worker has begun to join. Driven between turns."""
+    """Looks for shards of nobody after this worker has begun to join. Driven between turns."""
 
     def __init__(self, clients: Clients, cluster: Cluster, wf_commands: str, clock: Clock) -> None:
         self._clients, self._cluster, self._wf_commands, self._clock = clients, cluster, wf_commands, clock
@@ -59,7 +60,7 @@ class Vacancies:
                 self._cluster.renew()
                 continue
             if given is None:
-                continue  # it is being shared out
+                continue  # the group is sharing out
             vacant = everything - given
             if not vacant:
                 self._cluster.renew()

@@ -51,7 +51,7 @@ class Committing:
         self._listening, self._crash_points, self._figures, self._clock = listening, crash_points, figures, clock
         self._breath = Breath(clock)
         self._failure: KafkaException | None = None
-        """What went wrong while outputs were handed over: the turn will be aborted."""
+        """The failure of handing outputs over, if there was one: the turn will be aborted."""
         self._turns_gone_well = 0
         self._log = structlog.get_logger("halter.runtime")
 

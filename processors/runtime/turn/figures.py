@@ -7,7 +7,7 @@ from statistics import median
 
 @dataclass(slots=True)
 class Figures:
-    """What this worker did since its start. The seconds are those spent in polling, folding and committing."""
+    """Counts of the work of this worker since its start. The seconds are those of polling, folding and committing."""
 
     turns: int = 0
     records: int = 0

@@ -1,4 +1,4 @@
-"""Whether Kafka is there, for a worker that hears nothing of it. A poll that gives no record does not say so."""
+"""Listening for Kafka: a poll that gives no record does not say whether Kafka is there."""
 
 from typing import Final
 

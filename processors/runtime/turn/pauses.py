@@ -23,7 +23,7 @@ HELD_MAX: Final = 1_000
 
 
 class Stage(Enum):
-    """What a shard does about what broke it."""
+    """The stages of a pause."""
 
     APPROACHING = auto()
     """It folds what comes before the record."""
@@ -38,7 +38,7 @@ class Pause:
     """The pause of one shard."""
 
     sentence: str = ""
-    """What broke, for people."""
+    """A sentence for people about what broke."""
     stage: Stage = Stage.APPROACHING
     one_at_a_time: bool = False
     """No record's fold broke, so each turn folds one record, to find the one that is to blame."""
@@ -175,5 +175,5 @@ class Pauses:
 
     @property
     def sentences(self) -> Mapping[int, str]:
-        """What broke, by shard."""
+        """The sentences about what broke, by shard."""
         return {shard: pause.sentence for shard, pause in self._by_shard.items()}

@@ -1,4 +1,4 @@
-"""What follows when a rule breaks: the partition is paused, an operator is told, and the other partitions go on.
+"""Pausing: when a rule breaks, its partition is paused, an operator is told, and the other partitions go on.
 
 Acts on the bookkeeping of `pauses`: loads shards anew, fetches less or from another offset, and says what to do.
 """

@@ -1,4 +1,4 @@
-"""What the Kafka thread does, turn after turn.
+"""The work of the Kafka thread, turn after turn.
 
 A turn: poll records, fix one position of `definitions`, fold the records of all shards (the agents do, in the event
 loop), and write outputs, due timers and offsets in one transaction, which begins with the first outputs. `next`
