@@ -4,6 +4,7 @@
     python docs/house.py --engine         the tools in `halter` count as one room
     python docs/house.py --tree FOLDER    another checkout, such as an earlier version
     python docs/house.py --write          renew the table in docs/architecture.md
+    python docs/house.py --check          is that table current, and is there no circle? Exit code 1 if not
 
 The packages `processors` and `halter` are houses, and so is a folder in them that holds nothing but folders. A room
 is a folder or a module that stands directly in a house. An arrow leads from a room to one that it imports. A room
@@ -89,7 +90,9 @@ class House:
     def rows(self) -> list[tuple[int, str, list[str]]]:
         """Floor, room and what it imports; the highest floor first."""
         by_floor = sorted(self.floors.items(), key=lambda it: (-it[1], it[0]))
-        return [(floor, room, sorted(self.arrows[room], key=lambda it: -self.floors[it])) for room, floor in by_floor]
+        return [
+            (floor, room, sorted(self.arrows[room], key=lambda it: (-self.floors[it], it))) for room, floor in by_floor
+        ]
 
 
 def house(closed: frozenset[str] = frozenset()) -> House:
@@ -123,11 +126,19 @@ def main() -> None:
     parser.add_argument("--engine", action="store_true", help="count the tools in `halter` as one room")
     parser.add_argument("--tree", default=str(Path(__file__).parents[1]), help="the checkout to look at")
     parser.add_argument("--write", action="store_true", help="renew the table in docs/architecture.md")
+    parser.add_argument("--check", action="store_true", help="compare that table with the code; look for circles")
     options = parser.parse_args()
     sys.path.insert(0, options.tree)
-    if options.write:
+    if options.write or options.check:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        was, _, after = rest.partition(END)
+        current = f"\n{table()}\n"
+        if options.write:
+            PAGE.write_text(f"{before}{BEGIN}{current}{END}{after}", encoding="utf-8")
+        elif was != current:
+            sys.exit(f"{PAGE.name}: the table of rooms is not current; run python docs/house.py --write")
+        elif circles := house().circles:
+            sys.exit(f"rooms that import one another: {'; '.join(map(' '.join, circles))}")
         return
     drawn = house(frozenset({"halter"} if options.engine else ()))
     for floor, room, imported in drawn.rows():
