@@ -4,7 +4,7 @@ A fold has the state and the rules of one source partition. It is plain Python: 
 for the same records in the same order. Calls of a fold come one at a time, though not always from the same thread.
 
     restore, check, restored, begin     a load: rows come, are looked at, and the inputs have their positions
-    read, see_coming, undecided         each record is read once, when it is polled
+    read, see_coming, decide_ahead      each record is read once, when it is polled
     fold, take_outputs, committed       a turn
     due_timers, next_timer_ms           between turns
 """
@@ -86,10 +86,11 @@ class Fold(Protocol):
     def see_coming(self, read: ReadInput) -> None:
         """Note a record of `operator-commands` as soon as it is read: it may ask to skip one before it."""
 
-    def undecided(self, reads: Sequence[ReadInput]) -> Sequence[ReadInput]:
-        """Return the reads that would take long to fold now, in the same order. They are to be given again later.
+    def decide_ahead(self, reads: Sequence[ReadInput]) -> Sequence[ReadInput]:
+        """Begin to decide, beside the turns, records that would take long to fold.
 
-        Meanwhile the long part is done beside the turns. `reads` are all that are at hand and not folded, in order.
+        `reads` are all that are at hand and not folded, in order. Returns those that are to be given again later, in
+        the same order.
         """
         ...
 
@@ -145,8 +146,11 @@ class SharedDefinitions(Protocol):
     marks of transactions.
     """
 
-    def is_read(self, value: bytes | None) -> bool:
-        """Return True if the next record can be applied without making a fold wait. Asked again until it can."""
+    def prepare(self, value: bytes | None) -> bool:
+        """Begin to read the next record, if applying it now would make a fold wait.
+
+        Returns True as soon as it can be applied. Called again until then.
+        """
         ...
 
     def read_newest(self) -> None:

@@ -34,8 +34,8 @@ class DefinitionsView:
         self._definitions = Definitions()
         self.position = 0
 
-    def is_read(self, value: bytes | None) -> bool:
-        """Return True if the next record can be applied so that no fold has to read it. Otherwise begin to read it."""
+    def prepare(self, value: bytes | None) -> bool:
+        """Begin to read the next record, so that no fold has to. Return True as soon as it can be applied."""
         if self._executor is None or value is None:
             return True
         if self._reading is None or self._reading[0] != value:

@@ -169,18 +169,20 @@ class ShardFold:
         if isinstance(read.decoded, SkipRecord):
             self._operators.see_coming(read.decoded, read.record.offset, self._offsets)
 
-    def undecided(self, reads: Sequence[ReadInput]) -> Sequence[ReadInput]:
-        """Return the definition commands that are being decided beside the turns, and those behind them."""
+    def decide_ahead(self, reads: Sequence[ReadInput]) -> Sequence[ReadInput]:
+        """Begin to decide dear definition commands beside the turns. Return those that are not decided, and those
+        behind them.
+        """
         undecided: list[ReadInput] = []
         is_next = True
         for read in reads:
             if read.record.topic == DEFINITION_COMMANDS:
-                if undecided or not self._decide_ahead(read, is_next=is_next):
+                if undecided or not self._decide_one_ahead(read, is_next=is_next):
                     undecided.append(read)
                 is_next = False
         return undecided
 
-    def _decide_ahead(self, read: ReadInput, *, is_next: bool) -> bool:
+    def _decide_one_ahead(self, read: ReadInput, *, is_next: bool) -> bool:
         if self._definition_fold is None or not isinstance(read.decoded, DefinitionCommand):
             return True
         return self._definition_fold.decide_ahead(read.record.offset, read.decoded, is_next=is_next)

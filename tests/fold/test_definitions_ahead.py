@@ -116,7 +116,7 @@ def test_what_is_decided_ahead_comes_to_the_same_however_long_it_takes(seed: int
     while coming or at_hand:
         polled = [coming.pop(0) for _ in range(min(len(coming), draw.randrange(6)))]
         at_hand += [shard.read(each) for each in polled]
-        undecided = shard.undecided(at_hand)
+        undecided = shard.decide_ahead(at_hand)
         if draw.random() < 0.3:
             by_hand.work()
         now = [each for each in at_hand if each not in undecided]
@@ -137,13 +137,13 @@ def test_a_definition_that_is_being_read_holds_up_definitions_alone() -> None:
     task_def, first, second, behind = [shard.read(record(offset, it)) for offset, it in enumerate(puts)]
     runs = [shard.read(record(offset, RunWf(f"w-{offset}", "a", {}))) for offset in range(2)]
     at_hand = [runs[0], task_def, first, runs[1], second, behind]
-    assert shard.undecided(at_hand) == [first, second, behind]
+    assert shard.decide_ahead(at_hand) == [first, second, behind]
     assert by_hand.asked == 0, "what is before it may change what it comes to"
     folded(shard, [runs[0], task_def, runs[1]])
-    assert shard.undecided([first, second, behind]) == [first, second, behind]
+    assert shard.decide_ahead([first, second, behind]) == [first, second, behind]
     assert by_hand.asked == 1
     by_hand.work()
-    assert shard.undecided([first, second, behind]) == [second, behind]
+    assert shard.decide_ahead([first, second, behind]) == [second, behind]
     assert [topic for topic, _, _ in folded(shard, [first])] == ["definition-events", "definitions"]
 
 
@@ -156,9 +156,9 @@ def test_a_rule_that_breaks_ahead_breaks_the_fold_of_its_record(monkeypatch: pyt
         raise ZeroDivisionError
 
     monkeypatch.setattr("processors.fold.definition_commands.decide_definition", breaks)
-    assert shard.undecided([broken]) == [broken]
+    assert shard.decide_ahead([broken]) == [broken]
     by_hand.work()
-    assert shard.undecided([broken]) == []
+    assert shard.decide_ahead([broken]) == []
     with pytest.raises(ZeroDivisionError):
         shard.fold(broken)
 
@@ -190,12 +190,12 @@ def test_a_wf_spec_that_comes_is_read_before_a_fold_can_ask_for_it(readings: lis
     view = DefinitionsView(CODEC, by_hand)
     wf_spec_id = WfSpecId("a", 0, 0)
     key, value = row(wf_spec("a", total=VariableType.INT))
-    assert not view.is_read(value)
-    assert not view.is_read(value)
+    assert not view.prepare(value)
+    assert not view.prepare(value)
     assert view.latest_wf_spec("a") is None, "its position is not reached"
     by_hand.work()
     assert readings == [wf_spec_id]
-    assert view.is_read(value)
+    assert view.prepare(value)
     view.apply(key, value, 1)
     assert (view.position, view.latest_wf_spec("a")) == (1, wf_spec_id)
     assert "total" in view.wf_spec(wf_spec_id).threads["main"].variables
@@ -231,9 +231,9 @@ def test_a_wf_spec_that_cannot_be_read_is_the_matter_of_the_fold_that_asks_for_i
     by_hand = ByHand()
     view = DefinitionsView(CODEC, by_hand)
     key, value = row(wf_spec("a"))
-    assert not view.is_read(value)
+    assert not view.prepare(value)
     by_hand.work()
-    assert view.is_read(value)
+    assert view.prepare(value)
     view.apply(key, value, 1)
     view.read_newest()
     by_hand.work()
@@ -245,6 +245,6 @@ def test_what_is_no_wf_spec_is_applied_at_once() -> None:
     by_hand = ByHand()
     view = DefinitionsView(CODEC, by_hand)
     task_def = Definition(DefinitionKind.TASK_DEF, "charge", 0, 0)
-    assert view.is_read(CODEC.encode(task_def))
-    assert view.is_read(None)
+    assert view.prepare(CODEC.encode(task_def))
+    assert view.prepare(None)
     assert by_hand.asked == 0

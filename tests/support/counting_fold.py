@@ -35,7 +35,7 @@ class CountingDefinitions:
         self.values: dict[bytes, bytes | None] = {}
         self._begun: dict[bytes, float] = {}
 
-    def is_read(self, value: bytes | None) -> bool:
+    def prepare(self, value: bytes | None) -> bool:
         """Apply a definition, after the seconds that it names itself."""
         if value is None or b'"read_s"' not in value:
             return True
@@ -118,7 +118,7 @@ class CountingFold:
     def see_coming(self, read: ReadInput) -> None:
         pass
 
-    def undecided(self, reads: Sequence[ReadInput]) -> Sequence[ReadInput]:  # noqa: ARG002
+    def decide_ahead(self, reads: Sequence[ReadInput]) -> Sequence[ReadInput]:  # noqa: ARG002
         return []
 
     def fold(self, read: ReadInput) -> None:

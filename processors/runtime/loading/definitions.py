@@ -75,11 +75,11 @@ class DefinitionsReader:
         """Apply what has come since and is read, without waiting."""
         while len(self._coming) < COMING_MAX and (message := self._poll(0)) is not None:
             self._coming.append(message)
-        while self._coming and self._is_read(self._coming[0]):
+        while self._coming and self._prepare(self._coming[0]):
             self._take(self._coming.popleft())
 
-    def _is_read(self, message: Message) -> bool:
-        return message.error() is not None or self._definitions.is_read(message.value())
+    def _prepare(self, message: Message) -> bool:
+        return message.error() is not None or self._definitions.prepare(message.value())
 
     def will_come_to(self, position: int) -> bool:
         """Say whether the topic has a position that is not reached yet."""

@@ -44,7 +44,7 @@ class HeldBack:
         for shard, of_shard in reads.items():
             if shard.number != DEFINITION_SHARD or shard.number in self._pauses:
                 continue
-            undecided = list(shard.fold.undecided(of_shard))
+            undecided = list(shard.fold.decide_ahead(of_shard))
             if undecided:
                 later = {read.record[:3] for read in undecided}
                 reads[shard] = [read for read in of_shard if read.record[:3] not in later]
