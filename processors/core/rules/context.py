@@ -55,8 +55,8 @@ class Limits:
     bytes_in_all: int = 64 * 1024 * 1024
     """Payload of a command, however many ExternalEvents it takes. Beyond this the WfRun fails likewise."""
     steps_per_command: int = 1_000_000
-    """Steps of computing in all expressions of a command: some tenths of a second. An operator is one step, and so are
-    an item that is compared or copied, and every 64 characters. Beyond this the WfRun fails likewise.
+    """Steps of computing in all expressions of a command: some tenths of a second. An operand is one step, and so
+    are an item that is compared or copied, and every 64 characters. Beyond this the WfRun fails likewise.
     """
     live_threads: int = 1_000
     """Live threads of a WfRun: thread 0 and handlers included, failed threads not."""

@@ -26,7 +26,7 @@ from processors.core.rules.scope import handler_variables
 def launch_interrupts(
     run: WfRun, launched: set[int], woken: set[int], looked_at: set[int]
 ) -> Iterator[Iterator[Event]]:
-    """Start Interrupt Handlers in the order in which their events arrived (rule handlers-in-arrival-order).
+    """Start Interrupt Handlers in the order in which their events were accepted (rule handlers-in-arrival-order).
 
     Each start is a rule by itself. `launched` holds the threads for which one was started in this pass or the passes
     before, and grows. None is started for them: the next handler of a thread starts when what the one before brought
