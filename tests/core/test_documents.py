@@ -233,6 +233,18 @@ def test_every_problem_is_reported_with_its_place():
     ]
 
 
+def test_problems_come_in_the_order_of_the_fields_as_they_are_described():
+    """The first gives a refusal its code."""
+    edge = {"when": {"gt": [1]}, "set": [{}]}
+    assert problems_of(node(kind="NOP", next=edge)) == [
+        ("FIELD_MISSING", "threads.main.nodes.it.next.to"),
+        ("FIELD_VALUE", "threads.main.nodes.it.next.when.gt"),
+        ("FIELD_MISSING", "threads.main.nodes.it.next.set[0].op"),
+        ("FIELD_MISSING", "threads.main.nodes.it.next.set[0].var"),
+        ("FIELD_MISSING", "threads.main.nodes.it.next.set[0].value"),
+    ]
+
+
 def test_an_unknown_field_names_the_one_that_was_probably_meant():
     _, problems = read_wf_spec(node(kind="TASK", task="t", retrys=2, next="done"))
     assert "has no field retrys (did you mean retries?)" in str(problems[0])

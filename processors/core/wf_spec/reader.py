@@ -182,8 +182,8 @@ class _Reader(ExpressionReader):
             return Edge("")
         fields = self.fields(value, path, "an edge", ("to", "when", "set"))
         assert fields is not None
-        when = fields.optional("when", self.expression)
-        return Edge(fields.text("to"), when, fields.items("set", self.mutation))
+        to = fields.text("to")
+        return Edge(to, fields.optional("when", self.expression), fields.items("set", self.mutation))
 
     def mutation(self, value: object, path: Path) -> Mutation:
         fields = self.fields(value, path, "a mutation", ("var", "path", "op", "value"))
