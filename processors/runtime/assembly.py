@@ -82,7 +82,7 @@ def turns_of(
     reader = DefinitionsReader(clients, names, definitions, calls, clock)
     pauses, figures, size, patience = Pauses(), Figures(), TurnSize(), Patience(clock=clock)
     shards = Shards(names, membership, loader.load, readiness, Checkpoints(cluster, names, clock), pauses, clock)
-    pausing = Pausing(shards, pauses, patience, figures, names.describe)
+    pausing = Pausing(shards, pauses, membership, names, patience, figures)
     listening = Listening(membership, transaction, calls, clock)
     vacancies = Vacancies(clients, cluster, names.wf_commands, clock)
     return Turns(

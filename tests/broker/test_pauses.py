@@ -224,7 +224,7 @@ def test_readiness_says_what_is_wrong_and_a_record_that_is_skipped_lets_the_part
     assert (answered.value.code, state["state"]) == (503, "degraded")
     assert f"wf-commands[{PARTITION}]@{bad.offset}" in state["paused"][str(PARTITION)]
     assert urllib.request.urlopen(f"http://127.0.0.1:{port}/live").status == 200
-    assert f'halter_partition_paused{{partition="{PARTITION}"}} 1' in metrics(port)
+    assert f'halter_partition_paused{{partition="{PARTITION}"}} 1.0' in metrics(port)
     for place, sentence in (
         (("wf-commands", PARTITION, behind.offset), f"it stands at {bad.offset}"),
         (("wf-commands", PARTITION, behind.offset + 1), "no record"),
@@ -254,9 +254,9 @@ def test_readiness_says_what_is_wrong_and_a_record_that_is_skipped_lets_the_part
     assert "folded already" in again.stderr
     broken.wait_ready()
     assert paused(broken) == 1
-    assert f'halter_partition_paused{{partition="{PARTITION}"}} 0' in metrics(port)
+    assert f'halter_partition_paused{{partition="{PARTITION}"}} 0.0' in metrics(port)
     assert names(client.quarantine(BAD)) == ["WfRunQuarantined"]
-    wait_until("the count", lambda: f'halter_quarantined_wf_runs{{partition="{PARTITION}"}} 1' in metrics(port))
+    wait_until("the count", lambda: f'halter_quarantined_wf_runs{{partition="{PARTITION}"}} 1.0' in metrics(port))
 
 
 def test_a_release_that_breaks_again_can_be_passed_over(installation: Installation, client: Client) -> None:

@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 
 from processors.runtime.group.clients import Clients, Slot
 from processors.runtime.group.cluster import Cluster
-from processors.runtime.loading.load import until_known
+from processors.runtime.loading.beginning import until_known
 from tests.support.counting_fold import CountingDefinitions
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until

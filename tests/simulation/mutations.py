@@ -19,9 +19,9 @@ from processors.runtime.group.membership import Membership
 from processors.runtime.group.names import Place
 from processors.runtime.group.transaction import Transaction
 from processors.runtime.group.waiting import Waiting
-from processors.runtime.loading.load import Load
 from processors.runtime.loading.restore import Restore
 from processors.runtime.loading.settlement import Settled, Settlement
+from processors.runtime.loading.signing import Signing
 from processors.runtime.loading.vacancies import Vacancies
 from processors.runtime.turn.arrivals import Arrivals
 from processors.runtime.turn.shards import Shards
@@ -117,7 +117,7 @@ def shards_are_not_signed() -> Any:
     def sign(*_: Any) -> Waiting[None]:
         yield from ()
 
-    return patch.object(Load, "_sign", sign)
+    return patch.object(Signing, "sign", sign)
 
 
 @mutation

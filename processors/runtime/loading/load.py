@@ -1,11 +1,9 @@
 """Loading shards: settle, sign, restore, begin. In this order: any other loses records.
 
 - settle: wait until nothing of a former owner can appear any more in what we are about to read (`settlement`);
-- sign: commit the group's offsets as they are, with our transactional id in their metadata. This comes before our
-  first record can be open anywhere, so that the next owner can fence us;
+- sign: commit the group's offsets as they are, with our transactional id in their metadata (`signing`);
 - restore: read the state topics to the end that settling found (`restore`);
-- begin: at the folded offsets that the state holds, if the records from there on still exist, and not before the
-  worker knows the definitions that the shard was folded with.
+- begin: at the folded offsets that the state holds (`beginning`).
 
 Loads run between turns in small steps (`advance`), so they delay neither other shards nor the group's callbacks.
 """
@@ -13,32 +11,25 @@ Loads run between turns in small steps (`advance`), so they delay neither other 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import structlog
 from confluent_kafka import KafkaException
 
 from processors.codec.registry import RegistryUnavailable
-from processors.core.records.topic_names import WF_COMMANDS
 from processors.fold.contract import Fold, FoldFactory, SharedDefinitions
 from processors.fold.stores import BrokenState, StatePosition
 from processors.runtime.group.clients import Clients
 from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.group.cluster import Cluster
 from processors.runtime.group.crash_points import CrashPoint, CrashPoints
-from processors.runtime.group.errors import PositionLost, StateLost
-from processors.runtime.group.group_offsets import Committed
-from processors.runtime.group.membership import NotAMember
 from processors.runtime.group.names import Place, ShardTopics, spelled
 from processors.runtime.group.transaction import Transaction
 from processors.runtime.group.waiting import Waiting, pause
+from processors.runtime.loading.beginning import Beginning, Begun
 from processors.runtime.loading.garbage import GARBAGE
 from processors.runtime.loading.restore import ROWS_AT_ONCE, Restore, Take
 from processors.runtime.loading.settlement import Settled, Settlement
-
-SIGN_SECONDS: Final = 30.0
-SIGN_AGAIN_SECONDS: Final = 0.05
-DEFINITIONS_WARN_SECONDS: Final = 1.0
+from processors.runtime.loading.signing import Signing
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +39,7 @@ class Loaded:
     `unreadable`: shards whose state cannot be read, each with the reason.
     """
 
-    folds: Sequence[tuple[Fold, Mapping[Place, int]]]
+    folds: Sequence[Begun]
     unreadable: Mapping[int, str]
 
 
@@ -78,6 +69,8 @@ class Load:
         self.shards = set(shards)
         self.waits = False
         self._loader, self._names, self._clock = loader, loader.names, loader.clock
+        self._signing = Signing(loader.names, loader.cluster, loader.transaction, loader.clock)
+        self._beginning = Beginning(loader.names, loader.cluster, loader.definitions, loader.clock)
         self._restore: Restore | None = None
         self._folds: dict[int, Fold] = {}
         """The folds that are not handed over yet: their files are open."""
@@ -121,7 +114,7 @@ class Load:
             self.waits = True
             settled = yield from self._loader.settlement.settle(self.shards)
             self._loader.crash_points.reached(CrashPoint.AFTER_SETTLE)
-            yield from self._sign(settled)
+            yield from self._signing.sign(self.shards, settled.committed)
             self._loader.crash_points.reached(CrashPoint.AFTER_CLAIM)
             self.waits = False
             settled_after = self._clock.monotonic() - begun
@@ -129,11 +122,8 @@ class Load:
                 folds = yield from self._restored(settled)
                 self._loader.crash_points.reached(CrashPoint.AFTER_RESTORE)
                 self.waits = True
-                loaded = yield from self._with_positions(folds, settled.committed)
-                required = max((fold.definitions_position for fold in folds), default=0)
-                yield from until_known(
-                    self._loader.definitions, required, self._loader.cluster, self._names.definitions, self._clock
-                )
+                begun_folds = yield from self._beginning.begin(self.shards, folds, settled.committed)
+                yield from self._beginning.await_definitions(folds)
             except (KafkaException, RegistryUnavailable) as exception:
                 is_kafka = isinstance(exception, KafkaException)
                 reason = exception.args[0].str() if is_kafka else str(exception)
@@ -145,55 +135,18 @@ class Load:
                 continue
             self._log.info(
                 "restored",
-                shards=sorted(fold.partition for fold, _ in loaded.folds),
+                shards=sorted(fold.partition for fold, _ in begun_folds),
                 records=self._restore.records if self._restore else 0,
                 settle_s=round(settled_after, 3),
                 restore_s=round(self._clock.monotonic() - begun - settled_after, 3),
             )
             self._restore = None
-            for fold, _ in loaded.folds:
+            for fold, _ in begun_folds:
                 del self._folds[fold.partition]
             self._let_go(list(self._folds))
             self._loader.cluster.renew()  # a client that is idle for long is of no use, and keeps what it logs
-            return loaded
-
-    def _sign(self, settled: Settled) -> Waiting[None]:
-        """Commit the offsets as they are, with our name. Raises NotAMember if the group keeps refusing them."""
-        transaction = self._loader.transaction
-        until = self._clock.monotonic() + SIGN_SECONDS
-        low = yield from self._retried_low()
-        while True:
-            offsets = {}
-            for shard in self.shards:
-                place = self._names.commands(shard)
-                committed = settled.committed[place].offset
-                offsets[place] = low[place] if committed is None else committed
-            try:
-                # Checked first, because an abort costs a new producer, and there is nothing to abort yet.
-                transaction.expect_membership()
-                transaction.begin()
-                transaction.commit(offsets)
-                return
-            except (KafkaException, NotAMember) as exception:
-                transaction.abort()
-                if self._clock.monotonic() > until:
-                    reason = exception if isinstance(exception, NotAMember) else exception.args[0].str()
-                    raise NotAMember(f"the group does not accept this worker as owner: {reason}") from exception
-            # Most often a new generation has not reached us yet. Polling brings it.
-            yield from pause(self._clock, SIGN_AGAIN_SECONDS)
-
-    def _retried_low(self) -> Waiting[dict[Place, int]]:
-        has_complained = False
-        while True:
-            try:
-                return (yield from self._loader.cluster.low([self._names.commands(shard) for shard in self.shards]))
-            except KafkaException as exception:
-                if not has_complained:
-                    has_complained = True
-                    reason = exception.args[0].str()
-                    self._log.warning("claiming_again", shards=sorted(self.shards), reason=reason)
-                self._loader.cluster.renew()
-                yield from pause(self._clock, 0.1)
+            unreadable = {shard: why for shard, why in self._unreadable.items() if shard in self.shards}
+            return Loaded(begun_folds, unreadable)
 
     def _restored(self, settled: Settled) -> Waiting[list[Fold]]:
         """Read the state of all shards side by side into their folds. Raises KafkaException."""
@@ -279,82 +232,6 @@ class Load:
         if place is not None and fold is not None and fold.files is not None:
             fold.files.wipe(f"{spelled(place)} cannot be read from its checkpoint on: {exception.args[0].str()}")
 
-    def _with_positions(self, folds: list[Fold], committed: Mapping[Place, Committed]) -> Waiting[Loaded]:
-        """Find the offset at which each input begins. Raises PositionLost, StateLost."""
-        places = [place for shard in self.shards for place in self._names.inputs(shard)]
-        low = yield from self._loader.cluster.low(places)
-        high = yield from self._loader.cluster.high(places)
-        result = []
-        for fold in folds:
-            if fold.partition not in self.shards:
-                continue
-            starts: dict[Place, int] = {}
-            self._expect_state(fold, committed, low)
-            was_folded = bool(fold.offsets)
-            for place in self._names.inputs(fold.partition):
-                folded = fold.offsets.get(self._names.logical(place[0]))
-                start = low[place] if folded is None else folded
-                if folded is None and was_folded:
-                    # The state names every input that the shard has ever had.
-                    self._log.warning("new_input", shard=fold.partition, topic=place[0], begins_at=start)
-                if start < low[place]:
-                    raise PositionLost(
-                        f"{spelled(place)}: expected the record at offset {start}, which is the next to fold, "
-                        f"found that the topic begins at {low[place]}: {low[place] - start} offsets were deleted unread"
-                    )
-                if start > high[place]:
-                    raise PositionLost(
-                        f"{spelled(place)}: expected offset {start}, which is the next to fold, found that the "
-                        f"topic ends at {high[place]}: it was truncated, or deleted and made anew"
-                    )
-                starts[place] = start
-            fold.begin({self._names.logical(topic): start for (topic, _), start in starts.items()})
-            result.append((fold, starts))
-        return Loaded(result, {shard: why for shard, why in self._unreadable.items() if shard in self.shards})
-
-    def _expect_state(self, fold: Fold, committed: Mapping[Place, Committed], low: Mapping[Place, int]) -> None:
-        """Raise StateLost if the state is behind the group's offset. Every turn commits both, so some state was lost.
-
-        A part of it is lost if Kafka leaves a committed transaction without its marks in some partitions: a coordinator
-        that restarts takes partitions without a leader for deleted ones. Records without a mark are dropped with the
-        next abort.
-        """
-        place = self._names.commands(fold.partition)
-        group_offset, folded = committed[place].offset, fold.offsets.get(WF_COMMANDS)
-        if group_offset is None or group_offset <= (low[place] if folded is None else folded):
-            return
-        found = "none" if folded is None else f"state up to offset {folded}"
-        raise StateLost(
-            f"shard {fold.partition}: expected state, because the group has folded {spelled(place)} up to offset "
-            f"{group_offset}, found {found} in its state topics: folding "
-            "would repeat what has happened"
-        )
-
 
 def nobody(_key: bytes, _value: bytes | None) -> None:
     """Take a row of a shard that is not loaded any more, and drop it."""
-
-
-def until_known(
-    definitions: SharedDefinitions, required: int, cluster: Cluster, place: Place, clock: Clock = CLOCK
-) -> Waiting[None]:
-    """Wait until the worker knows `definitions` up to the position that shards were folded with.
-
-    The position exists, because it was committed: a former owner had read further. The reader catches up between turns.
-    Raises PositionLost if the topic does not have it.
-    """
-    if required > definitions.position:
-        end = (yield from cluster.high([place]))[place]
-        if required > end:
-            raise PositionLost(
-                f"{spelled(place)}: expected offset {required}, up to which its definitions were used, found that the "
-                f"topic ends at {end}: it was truncated, or deleted and made anew"
-            )
-    warn_at = clock.monotonic() + DEFINITIONS_WARN_SECONDS
-    while required > definitions.position:
-        if clock.monotonic() > warn_at:
-            warn_at = float("inf")
-            structlog.get_logger("halter.runtime").warning(
-                "waiting_for_definitions", required=required, position=definitions.position
-            )
-        yield

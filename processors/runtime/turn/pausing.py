@@ -3,7 +3,6 @@
 Acts on the bookkeeping of `pauses`: loads shards anew, fetches less or from another offset, and says what to do.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -13,7 +12,8 @@ from processors.core.records.topic_names import DEFINITION_COMMANDS, OPERATOR_CO
 from processors.fold.contract import InputRecord
 from processors.fold.inputs import INPUT_TOPICS
 from processors.runtime.group.errors import FoldFailed
-from processors.runtime.group.names import RecordAddress
+from processors.runtime.group.membership import Membership
+from processors.runtime.group.names import RecordAddress, ShardTopics
 from processors.runtime.turn.figures import Figures
 from processors.runtime.turn.patience import Patience
 from processors.runtime.turn.pauses import Pause, Pauses
@@ -23,18 +23,21 @@ from processors.runtime.turn.turn import Reads, ShardTurn
 QUARANTINED: Final = INPUT_TOPICS.keys() - {DEFINITION_COMMANDS, OPERATOR_COMMANDS}
 """The inputs from which a quarantine keeps what is for a WfRun."""
 
-Describe = Callable[[InputRecord], tuple[str | None, str | None]]
-"""Says what a record is about and what it asks for, as far as folds know."""
-
 
 class Pausing:
     """Pauses shards on which a rule broke, decides what they fold meanwhile, and lets them go on."""
 
     def __init__(
-        self, shards: Shards, pauses: Pauses, patience: Patience, figures: Figures, describe: Describe
+        self,
+        shards: Shards,
+        pauses: Pauses,
+        membership: Membership,
+        names: ShardTopics,
+        patience: Patience,
+        figures: Figures,
     ) -> None:
-        self._shards, self._pauses, self._patience = shards, pauses, patience
-        self._figures, self._describe = figures, describe
+        self._shards, self._pauses, self._membership, self._names = shards, pauses, membership, names
+        self._patience, self._figures = patience, figures
         self._log = structlog.get_logger("halter.runtime")
 
     def broke(self, shard: OwnedShard, failure: FoldFailed) -> None:
@@ -74,7 +77,7 @@ class Pausing:
         self._patience.lost(str(unavailable))
 
     def _say_where_it_stands(self, pause: Pause, record: InputRecord, reason: str) -> None:
-        about, command = self._describe(record)
+        about, command = self._names.describe(record)
         address = str(RecordAddress(record))
         pause.sentence = f"{address}, {command or 'a record'} for {about or 'nobody'}: {reason}"
         skip = f"`halter skip {record.topic} {record.partition} {record.offset}` passes over this one record"
@@ -99,7 +102,7 @@ class Pausing:
                 of_shard.sort(key=lambda read: read.record.topic != OPERATOR_COMMANDS)
         for shard in self._paused:
             reads[shard] = self._pauses.of(shard.number).admit(reads.get(shard, []))
-            self._shards.fetch_less(shard)
+            self._fetch_less(shard)
         return [
             ShardTurn(shard, of_shard, self._pauses.of(shard.number).one_at_a_time)
             for shard, of_shard in reads.items()
@@ -119,7 +122,7 @@ class Pausing:
                 over.append(shard.number)
             if pause.to_be_fetched_anew:
                 pause.to_be_fetched_anew = False
-                self._shards.fetch_anew(shard)
+                self._fetch_anew(shard)
                 anew.append(shard)
         if over:
             self._pauses.end(over)
@@ -127,6 +130,19 @@ class Pausing:
         for number in over:
             self._log.info("partition_goes_on", partition=number)
         return anew
+
+    def _fetch_less(self, shard: OwnedShard) -> None:
+        """Stop fetching the inputs that the shard's pause does not want."""
+        fetches = self._pauses.of(shard.number).fetches
+        self._membership.unassign(
+            [it for it in self._names.inputs(shard.number) if not fetches(self._names.logical(it[0]))]
+        )
+
+    def _fetch_anew(self, shard: OwnedShard) -> None:
+        """Fetch all inputs of a shard again, from where its fold stands."""
+        places = self._names.inputs(shard.number)
+        self._membership.unassign(places)
+        self._membership.assign({it: shard.fold.offsets[self._names.logical(it[0])] for it in places})
 
     @property
     def _paused(self) -> list[OwnedShard]:

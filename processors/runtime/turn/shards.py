@@ -70,19 +70,6 @@ class Shards:
         """Say whether this very shard is still ours: not taken, and not loaded anew."""
         return self._owned.get(shard.number) is shard
 
-    def fetch_anew(self, shard: OwnedShard) -> None:
-        """Fetch all inputs of a shard again, from where its fold stands."""
-        places = self._names.inputs(shard.number)
-        self._membership.unassign(places)
-        self._membership.assign({it: shard.fold.offsets[self._names.logical(it[0])] for it in places})
-
-    def fetch_less(self, shard: OwnedShard) -> None:
-        """Stop fetching the inputs that the shard's pause does not want."""
-        fetches = self._pauses.of(shard.number).fetches
-        self._membership.unassign(
-            [it for it in self._names.inputs(shard.number) if not fetches(self._names.logical(it[0]))]
-        )
-
     # Those that come and go.
 
     def _given(self, shards: Iterable[int]) -> None:
