@@ -1,4 +1,4 @@
-"""When stores with files are told where the state topics end: between turns, of the shards that are owned then."""
+"""Rules of checkpoints: stores hear between turns where the state topics end, for the shards that are owned then."""
 
 from collections.abc import Collection
 from typing import Any

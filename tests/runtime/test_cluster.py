@@ -47,7 +47,7 @@ class Admin:
 
 
 def wait_for(work: Any, seconds: float) -> None:
-    """Go on with work that waits, for so long."""
+    """Drive work that waits, for these seconds."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         next(work)

@@ -62,7 +62,7 @@ class Group(Clock):
         return work
 
     def told(self, work: Any) -> tuple[Look, float]:
-        """Wait for the answer. Returns it, and for how long that was."""
+        """Wait for the answer. Returns it with the seconds that it took."""
         begun = self.now
         while True:
             try:

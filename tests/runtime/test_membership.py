@@ -1,4 +1,4 @@
-"""Who may commit: a member that is still the one to whom the group gave its shards."""
+"""Rules of who may commit: a member that is still the one to which the group gave its shards."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who is taken for dead: an owner that the group does not know, told by a group that knows us."""
+"""Rules of who is taken for dead: an owner that the group does not know, if the group knows us."""
 
 from types import SimpleNamespace
 from typing import Any

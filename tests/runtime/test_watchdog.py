@@ -1,4 +1,4 @@
-"""Rules of the runtime's watchdog. What it would do to the process is taken away; its seconds are ticks by hand."""
+"""Rules of the runtime's watchdog. It cannot end the test's process, and the test makes its ticks by hand."""
 
 import asyncio
 import re

@@ -53,7 +53,7 @@ class Pausing:
         self._figures.pauses += 1
         self._log.debug("broke_there", exc_info=failure)
         if record is None and failure.records:
-            pause.sentence = f"{failure}; which record it is, is being looked for"
+            pause.sentence = f"{failure}; the worker looks for the record that breaks it"
             self._log.warning("rule_broke", partition=shard.number, reason=pause.sentence)
         elif record is None:
             pause.sentence = f"{failure}"
