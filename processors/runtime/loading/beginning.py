@@ -12,7 +12,7 @@ import structlog
 
 from processors.core.records.topic_names import WF_COMMANDS
 from processors.fold.contract import Fold, SharedDefinitions
-from processors.runtime.group.clock import Clock
+from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.group.cluster import Cluster
 from processors.runtime.group.errors import PositionLost, StateLost
 from processors.runtime.group.group_offsets import Committed
@@ -97,7 +97,7 @@ class Beginning:
 
 
 def until_known(
-    definitions: SharedDefinitions, required: int, cluster: Cluster, place: Place, clock: Clock
+    definitions: SharedDefinitions, required: int, cluster: Cluster, place: Place, clock: Clock = CLOCK
 ) -> Waiting[None]:
     """Wait until the worker knows `definitions` up to a position.
 
