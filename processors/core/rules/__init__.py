@@ -6,6 +6,7 @@ advance      what the state now implies, until nothing more follows; agenda: whi
 evolve       what an event means; total, it never refuses; indexing: how it keeps the index
 halting      who stands still, and who goes on
 interrupts   which threads accept an ExternalEvent; handlers: when handlers start; room: the cap on live threads
+external_events  how a WfRun reads ExternalEvents that came before it
 failing      what a failure does to a node, its thread and the threads around it
 dropping     accepted interrupts that no handler can start for any more
 retiring     what leaves the state with a thread, and what has to stay
