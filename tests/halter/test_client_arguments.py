@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any, NamedTuple, get_args
 
 import pytest
@@ -31,6 +32,7 @@ from processors.core.records.commands import (
 from processors.core.records.events import Rejected, RejectionCode, TaskRequest
 from processors.core.records.values import Timestamp, VariableType
 from processors.fold.inputs import key_of, topic_of
+from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from tests.support.odd_values import BAD_VALUES, GOOD_VALUES, NAIVE, Odd, circle, nested
 from tests.support.records import records
@@ -51,15 +53,15 @@ class Sent(NamedTuple):
 class Sender(Client):
     """A client that keeps what it would hand to Kafka."""
 
-    def __init__(self) -> None:
-        super().__init__(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}, partitions=1))
+    def __init__(self, partitions: int = 1) -> None:
+        super().__init__(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}, partitions=partitions))
         self.sent: list[Sent] = []
         self.reader.end = lambda *_: 0  # type: ignore[method-assign]
         self._sender.send = self._keep  # type: ignore[method-assign]
 
     def _keep(self, command: Any, value: bytes, partition: int = 0) -> tuple[int, int]:
         self.sent.append(Sent(topic_of(command), key_of(command), value, max(partition, 0)))
-        return 0, 0
+        return max(partition, 0), 0
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +270,22 @@ def test_an_id_that_the_client_refuses_is_one_that_the_engine_refuses(sender: Se
         return
     (sent,) = sender.sent
     assert rig.events(rig.record(sent.topic, sent.key.encode(), sent.value)) == ["ExternalEventPosted"]
+
+
+def test_operator_commands_go_to_the_partition_that_they_are_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = SimpleNamespace(offset=lambda: 7, timestamp=lambda: (1, 1_000))
+    with Sender(partitions=4) as sender:
+        monkeypatch.setattr(sender.reader, "bounds", lambda *_: (0, 10))
+        monkeypatch.setattr(sender.reader, "read", lambda topic, *_: [] if "fold" in topic else iter([record]))
+        monkeypatch.setattr("halter.client.client.folded", lambda *_: {"external-events": 7})
+        skip = sender.skip("external-events", 2, 7, "it breaks", "ann")
+        released, quarantined = sender.release("w"), sender.quarantine("w")
+    of_w = partition_of(b"w", 4)
+    assert [(it.topic, it.key, it.partition) for it in sender.sent] == [
+        ("operator-commands", "partition/2", 2), ("operator-commands", "w", of_w), ("operator-commands", "w", of_w),
+    ]  # fmt: skip
+    assert (skip.command.timestamp_ms, skip.partition, skip.wf_run_id) == (1_000, 2, "partition/2")
+    assert [it.partition for it in (released, quarantined)] == [of_w, of_w]
 
 
 def defined(sender: Sender) -> Sent:
