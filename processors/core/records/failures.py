@@ -34,7 +34,7 @@ LINKS_MAX = 32
 MESSAGE_LENGTH_MAX = 1_000
 """The longest message, in characters, of a cause and of a failure that quotes its cause."""
 CAUSE_BYTES_MAX = 512 * 1024
-"""The most bytes of content in a chain of causes. Contents beyond it are left out, from the outside in."""
+"""The most bytes of content in a chain of causes, counted from the outermost on. Contents beyond it are left out."""
 
 UMBRELLAS = {
     VAR_ERROR: frozenset({VAR_ERROR, VAR_SUB_ERROR, VAR_MUTATION_ERROR}),

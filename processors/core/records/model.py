@@ -584,7 +584,7 @@ class WfRun:
     started_ms: int | None = None
     ended_ms: int | None = None
     accepted_interrupts: list[AcceptedInterrupt] = field(default_factory=list)
-    """The accepted interrupts whose handlers have not started, in order of arrival."""
+    """The accepted interrupts whose handlers have not started, in the order in which they were accepted."""
     unstarted_failure_handlers: list[UnstartedFailureHandler] = field(default_factory=list)
     command_ids: list[str] = field(default_factory=list)
     """Ids of the last commands that were decided, oldest first: a repeat is refused."""

@@ -7,10 +7,10 @@ from processors.core.records.model import FAILED, TERMINAL, WfRun
 
 
 def drop_hopeless_interrupts(run: WfRun) -> Iterator[Event]:
-    """Record as dropped every accepted interrupt whose thread has ended or can never resume, in order of arrival.
+    """Record as dropped every accepted interrupt whose thread has ended or can never resume, in their order.
 
-    None is lost silently (rule hopeless-interrupts-are-dropped). `evolve` notes in `index.ended` the threads that ended
-    or lost. This rule looks below them, and empties the note.
+    The log shows each (rule hopeless-interrupts-are-dropped). `evolve` notes in `index.ended` the threads that ended or
+    lost. This rule looks below them, and empties the note.
     """
     ended, pending = run.index.ended, run.index.pending
     if not ended:
