@@ -19,7 +19,7 @@ import random
 import re
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,10 +30,11 @@ TESTS = ROOT / "tests"
 SCENARIOS = TESTS / "scenarios"
 MODULES_MAX = 2
 """The most modules that may implement one rule: whoever looks for it opens no more."""
-SHOWN_MAX = 12
-"""The most documents and tests that a page names for one rule; it says how many more there are."""
 
 MARK = "<!-- citations -->"
+SHOWN = "what-shows-each-rule"
+"""The anchor of the table of a page."""
+TABLE = "<!-- the rest is made by docs/rules_citations.py -->"
 _HEADING = re.compile(r"^### (.+)$", re.MULTILINE)
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+){1,6}")
 _IDS = r"[a-z0-9-]+(?:,\s+(?:#\s*)?[a-z0-9-]+)*"
@@ -41,6 +42,7 @@ _IN_PYTHON = re.compile(rf"\(rules?\s+(?:#\s*)?({_IDS})\)")
 _IN_SCENARIO = re.compile(r"\A# Rules:(.*(?:\n#   .*)*)")
 _OTHERWISE = re.compile(r"\b(?:SEMANTICS|DESIGN)\b|\bN\d{1,2}\b(?!-)|\((?:S|section )?[1-9]\.\d(?:[,;][^()]*)?\)")
 """What the rules were cited by before they were in the repository."""
+_SENTENCE = re.compile(r"^name: (?:>-\n)?(.*(?:\n  .*)*)", re.MULTILINE)
 _LINK = re.compile(r"\]\((?:([\w-]+\.md))?#([a-z0-9-]+)\)")
 
 
@@ -187,9 +189,9 @@ def _said_in(source: str) -> Iterator[tuple[int, str]]:
 
 def broken_links() -> list[str]:
     """Return the links between the pages that lead nowhere."""
-    anchors: dict[str, set[str]] = {}
+    anchors: dict[str, set[str]] = {page.name: {SHOWN} for page in pages()}
     for rule in rules():
-        anchors.setdefault(rule.page.name, set()).add(rule.id)
+        anchors[rule.page.name].add(rule.id)
     problems = []
     for page in PAGES.glob("*.md"):
         for other, anchor in _LINK.findall(page.read_text(encoding="utf-8")):
@@ -199,10 +201,7 @@ def broken_links() -> list[str]:
 
 
 def _links(files: list[Path], page: Path) -> str:
-    links = [f"[{_name(path)}]({_way(path, page)})" for path in files[:SHOWN_MAX]]
-    if len(files) > SHOWN_MAX:
-        links.append(f"and {len(files) - SHOWN_MAX} more")
-    return ", ".join(links) or "nothing yet"
+    return ", ".join(f"[{_name(path)}]({_way(path, page)})" for path in files) or "nothing yet"
 
 
 def _way(path: Path, page: Path) -> str:
@@ -210,17 +209,21 @@ def _way(path: Path, page: Path) -> str:
 
 
 def _name(path: Path) -> str:
+    """Return what a link to a file says: of a scenario document the sentence that it shows, else the path."""
     if path.suffix == ".yaml":
-        return path.stem
+        name = _SENTENCE.search(path.read_text(encoding="utf-8"))
+        assert name is not None, path
+        return " ".join(name[1].split()).strip("\"'").replace("|", "\\|")
     return f"`{path.relative_to(ROOT).as_posix()}`"
 
 
 def written(page: Path, known: dict[str, Rule]) -> str:
-    """Return the text of a page with the lines that the citations give it."""
+    """Return the text of a page with what the citations give it: a line below each rule, a table at the end."""
     lines = []
     rule: Rule | None = None
     is_old = False
-    for line in page.read_text(encoding="utf-8").split("\n"):
+    text, _, _ = page.read_text(encoding="utf-8").partition(TABLE)
+    for line in text.rstrip().split("\n"):
         heading = _HEADING.fullmatch(line)
         if heading is not None:
             rule = known[heading[1].strip()]
@@ -230,9 +233,21 @@ def written(page: Path, known: dict[str, Rule]) -> str:
         is_old = False
         lines.append(line)
         if line == MARK and rule is not None:
-            lines.append(f"Code: {_links(rule.code, page)} · Shown by: {_links(rule.shown_by, page)}")
+            lines.append(f"Code: {_links(rule.code, page)} · [shown by {len(rule.shown_by)}](#{SHOWN})")
             is_old = True
-    return "\n".join(lines)
+    return "\n".join([*lines, "", TABLE, "", *_table(page, known.values()), ""])
+
+
+def _table(page: Path, known: Iterable[Rule]) -> Iterator[str]:
+    """Yield the lines of a page's table: what shows each rule."""
+    yield from ("## What shows each rule", "", "| Rule | Scenario document, or test |", "|---|---|")
+    for rule in known:
+        if rule.page != page:
+            continue
+        first = f"[{rule.id}](#{rule.id})"
+        for path in rule.shown_by:
+            yield f"| {first} | {_links([path], page)} |"
+            first = ""
 
 
 def stale_pages(known: list[Rule]) -> list[str]:
