@@ -151,10 +151,6 @@ class Edge:
     mutations: tuple[Mutation, ...] = ()
 
 
-ANY_FAILURE = None
-"""`catch` left out: any failure."""
-
-
 @dataclass(frozen=True, slots=True)
 class FailureHandlerDef:
     """The ThreadSpec that certain failures start: `catch` is ERROR, EXCEPTION, a failure's name, or None for any."""

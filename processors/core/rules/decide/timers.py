@@ -63,10 +63,10 @@ def unstarted_until_ms(run: WfRun, limits: Limits) -> int:
     return latest.posted_ms + limits.unstarted_ms
 
 
-def _never_started(run: WfRun, fired: TimerFired, context: Context, time_ms: int) -> Event:
+def _never_started(run: WfRun, timer_fired: TimerFired, context: Context, time_ms: int) -> Event:
     """Return the deletion of ExternalEvents whose WfRun was never started (rule unstarted-events-end)."""
     due_ms = unstarted_until_ms(run, context.limits)
-    if fired.kind is not TimerKind.RETENTION or fired.due_ms != due_ms:
+    if timer_fired.kind is not TimerKind.RETENTION or timer_fired.due_ms != due_ms:
         return Ignored(TimerFired.__name__, "the timer is not armed any more")
     if time_ms < due_ms:
         return Ignored(TimerFired.__name__, EARLY)
