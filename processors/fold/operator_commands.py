@@ -51,7 +51,7 @@ class OperatorFold:
             self._coming.setdefault((skip.offset, skip.timestamp_ms), _pending(skip, skip.timestamp_ms))
 
     def take_skip(self, record: InputRecord) -> tuple[PendingSkip | None, Sequence[PendingSkip]]:
-        """Take the skips that end because this record comes: the one for it (None if there is none), and those that
+        """Take the skips that end because this record comes. Return the one for it, None without one, and those that
         lapse.
 
         A skip is for the next record of its topic or for none, so no other is ever skipped (rule

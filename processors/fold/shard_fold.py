@@ -170,8 +170,9 @@ class ShardFold:
             self._operators.see_coming(read.decoded, read.record.offset, self._offsets)
 
     def decide_ahead(self, reads: Sequence[ReadInput]) -> Sequence[ReadInput]:
-        """Begin to decide dear definition commands beside the turns. Return those that are not decided, and those
-        behind them.
+        """Begin to decide dear definition commands beside the turns.
+
+        Returns those that are not decided yet, and those behind them.
         """
         undecided: list[ReadInput] = []
         is_next = True
@@ -213,7 +214,7 @@ class ShardFold:
             self._outputs.extend(self._definition_fold.fold(decoded, self._cause(record, decoded.command_id)))
 
     def _decoded(self, read: ReadInput) -> InputCommand | DeadLetter:
-        """Return what a record holds. Raises if it cannot be read, which it could not be before."""
+        """Return what a record holds. If reading it raised before, this raises the same."""
         return read.decoded or read_input(read.record, self._codec, self._partitions)
 
     def _cause(self, record: InputRecord, command_id: str | None) -> Cause:
