@@ -58,7 +58,7 @@ def print_table(history: History, console: Console) -> None:
     for number, incarnation in enumerate(history.incarnations):
         if number:
             console.print()
-        console.print(_printable(_title(history.wf_run_id, incarnation)), style="bold", overflow="fold")
+        console.print(Text(_printable(_title(history.wf_run_id, incarnation))), style="bold", overflow="fold")
         console.print()
         _print_rows(list(rows_of(incarnation.entries)), console)
 

@@ -115,7 +115,9 @@ def test_a_character_that_would_give_the_terminal_an_order_is_shown_as_its_escap
 
 def test_square_brackets_are_no_markup(client: RigClient) -> None:
     client.rig.turn(ExternalEvent("c1", "page-seen", "[bold]x[/bold]", "/"))
+    client.rig.turn(RunWf("[/bold]", "cart"))  # an id that is refused stands on the log as well
     assert "page-seen [bold]x[/bold]" in "\n".join(table(client, 200))
+    assert table(client, 200, "[/bold]")[0].startswith("[/bold], while there was no WfRun")
 
 
 def test_a_long_history_has_one_heading_and_every_event(client: RigClient) -> None:
