@@ -8,7 +8,8 @@
 
 The packages `processors` and `halter` are houses, and so is a folder in them that holds nothing but folders. A room
 is a folder or a module that stands directly in a house. An arrow leads from a room to one that it imports. A room
-stands one floor above the highest room that it imports; rooms in a circle share a floor.
+stands one floor above the highest room that it imports; rooms in a circle share a floor. Old names, which only point
+to where a module has moved, are left out.
 """
 
 import argparse
@@ -23,6 +24,8 @@ import grimp
 
 PACKAGES = ("processors", "halter")
 PAGE = Path(__file__).parent / "architecture.md"
+MOVED = '"""Moved to '
+"""Begins the file of an old name."""
 BEGIN, END = "<!-- made by docs/house.py -->\n", "<!-- end -->\n"
 
 
@@ -97,15 +100,25 @@ class House:
 
 def house(closed: frozenset[str] = frozenset()) -> House:
     """Return the house of the packages that Python finds."""
-    return House(grimp.build_graph(*PACKAGES, cache_dir=None), closed)
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    for module in [it for it in graph.modules if source(it).read_text(encoding="utf-8").startswith(MOVED)]:
+        graph.remove_module(module)
+    return House(graph, closed)
+
+
+def source(module: str) -> Path:
+    """Return the file of a module of ours."""
+    package, *names = module.split(".")
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).parent.joinpath(*names)
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def first_line(room: str) -> str:
     """Return the first line of a room's docstring: what it is."""
-    spec = find_spec(room)
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).read_text(encoding="utf-8").split('"""')[1].splitlines()[0]
+    return source(room).read_text(encoding="utf-8").split('"""')[1].splitlines()[0]
 
 
 def table() -> str:

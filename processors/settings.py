@@ -8,5 +8,7 @@ from processors.kafka.settings import Settings
 __all__ = ["KafkaUnavailable", "Settings", "SettingsError"]
 
 warnings.warn(
-    "processors.settings is now processors.kafka.settings; the old name goes in 0.3.0", DeprecationWarning, stacklevel=2
+    "processors.settings is now processors.kafka.settings, and halter.client has Settings; the old name goes in 0.3.0",
+    DeprecationWarning,
+    stacklevel=2,
 )

@@ -89,7 +89,8 @@ def test_the_tree_names_no_machine_and_no_registry(pattern: str, what: str) -> N
 def test_the_core_imports_itself_its_errors_and_what_is_pure_of_the_standard_library() -> None:
     """This is an allow-list. The contract of import-linter can only forbid what somebody thought of."""
     found = set()
-    for path in (ROOT / "processors" / "core").rglob("*.py"):
+    core = ROOT / "processors" / "core"
+    for path in set(core.rglob("*.py")) - {core / "values.py"}:  # an old name, which warns
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
             if isinstance(node, ast.Import):

@@ -12,11 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from halter.client import Client
+from halter.client import Client, HalterError, Settings, Value
 from halter.task_worker import BusinessException, Task, TaskWorker
-from processors.core.records.errors import HalterError
-from processors.core.records.values import Value
-from processors.kafka.settings import Settings
 
 DECLINED_CARD = "card-00000002"
 SECONDS_TO_CHARGE = 0.002

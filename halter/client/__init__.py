@@ -1,6 +1,6 @@
 """The client: posts commands and ExternalEvents, says what became of them, and reads WfRuns and their logs.
 
-`Client`, what its calls return and what they raise are importable from here.
+`Client`, what its calls take, return and raise are importable from here.
 """
 
 from halter.client.client import Client
@@ -28,6 +28,8 @@ from halter.client.history import History
 from halter.client.outcomes import Posted, PostedSkip, Registered
 from halter.client.sending import Sending
 from processors.core.records.commands import DefinitionKind
+from processors.core.records.errors import HalterError
+from processors.core.records.values import Timestamp, Value
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
 
@@ -41,6 +43,7 @@ __all__ = [
     "DeadLettered",
     "DefinitionKind",
     "DefinitionRefused",
+    "HalterError",
     "History",
     "InvalidArgument",
     "KafkaUnavailable",
@@ -57,6 +60,8 @@ __all__ = [
     "Registered",
     "Sending",
     "Settings",
+    "Timestamp",
     "TopicMissing",
     "UpgradeNotOver",
+    "Value",
 ]

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from halter import task_worker
-from processors.kafka import settings
+from halter import client, task_worker
 
 
 def test_halter_worker_is_the_task_worker_and_warns() -> None:
@@ -17,11 +16,17 @@ def test_halter_worker_is_the_task_worker_and_warns() -> None:
     assert all(getattr(old, name) is getattr(task_worker, name) for name in old.__all__)
 
 
-def test_processors_settings_has_the_settings_and_warns() -> None:
-    sys.modules.pop("processors.settings", None)
-    with pytest.warns(DeprecationWarning, match=r"processors\.kafka\.settings"):
-        old = importlib.import_module("processors.settings")
-    assert old.Settings is settings.Settings
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("processors.settings", "Settings"), ("processors.errors", "HalterError"), ("processors.core.values", "Value")],
+)
+def test_what_the_readme_and_the_example_of_0_1_0_import_is_what_the_client_has(module: str, name: str) -> None:
+    sys.modules.pop(module, None)
+    with pytest.warns(DeprecationWarning, match=rf"{module} is now .* halter\.client has {name}") as warned:
+        old = importlib.import_module(module)
+    assert len(warned) == 1
+    assert getattr(old, name) is getattr(client, name)
+    assert all(hasattr(old, it) for it in old.__all__)
 
 
 def test_processors_compatibility_is_a_command_and_warns() -> None:
