@@ -173,6 +173,10 @@ class Pauses:
         for shard in shards:
             self._by_shard.pop(shard, None)
 
+    def end_all(self) -> None:
+        """Forget every pause: no shard is ours any more."""
+        self._by_shard.clear()
+
     @property
     def sentences(self) -> Mapping[int, str]:
         """The sentences about what broke, by shard."""

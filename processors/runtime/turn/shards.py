@@ -112,9 +112,8 @@ class Shards:
 
     def forget_all(self) -> None:
         """Drop everything."""
-        numbers = [*self._owned, *(number for load in self._loads for number in load.shards)]
-        self._pauses.end(self._pauses.sentences)
-        self.forget(numbers)
+        self._pauses.end_all()
+        self.forget([*self._owned, *(number for load in self._loads for number in load.shards)])
 
     # Those that are loaded.
 
