@@ -111,7 +111,8 @@ class Pausing:
 
     def committed(self, part: ShardTurn) -> None:
         """Note what was committed: after an operator command a paused shard tries again."""
-        self._pauses.of(part.shard.number).committed(part.records)
+        if part.shard.number in self._pauses:
+            self._pauses.of(part.shard.number).committed(part.records)
 
     def go_on(self) -> list[OwnedShard]:
         """End the pauses that are over, and have shards that try again fetch anew. Returns those that fetch anew."""
