@@ -18,13 +18,15 @@ from processors.core.rules.nodes import RUNNERS
 @pytest.mark.parametrize(
     ("table", "others"),
     [
-        pytest.param(WAKERS, WAKES_NOBODY, id="whom it wakes"),
-        pytest.param(MEASURES, WEIGHS_NOTHING, id="what it weighs"),
-        pytest.param(TAKE_EVENTS, TAKE_NO_EVENT, id="whether it takes an ExternalEvent"),
+        pytest.param(WAKERS, WAKES_NOBODY, id="agenda.WAKERS and WAKES_NOBODY"),
+        pytest.param(MEASURES, WEIGHS_NOTHING, id="bounds.MEASURES and WEIGHS_NOTHING"),
+        pytest.param(TAKE_EVENTS, TAKE_NO_EVENT, id="bounds.TAKE_EVENTS and TAKE_NO_EVENT"),
     ],
 )
 def test_every_event_is_judged_once(table: Collection[type[Any]], others: Collection[type[Any]]) -> None:
-    assert sorted(kind.__name__ for kind in (*table, *others)) == sorted(kind.__name__ for kind in get_args(Event))
+    judged = [kind.__name__ for kind in (*table, *others)]
+    assert {kind.__name__ for kind in get_args(Event)} == set(judged), "each event stands in one of the two tables"
+    assert len(judged) == len(set(judged)), "no event stands in both"
 
 
 def test_every_kind_of_node_is_run() -> None:

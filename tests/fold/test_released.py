@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -18,7 +18,7 @@ from halter.scenarios.comparison import difference
 from processors.codec import Codec, Unencodable, UnknownRelease
 from processors.codec.dropped import is_default
 from processors.core.records.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf, TaskStatus
-from processors.core.records.events import LogEntry
+from processors.core.records.events import Event, LogEntry
 from processors.core.records.values import VariableType
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach, new_run, replay
@@ -134,6 +134,26 @@ def test_what_is_said_besides_is_in_no_field_of_the_release(version: str) -> Non
     codec = Codec.load(release=version)
     newer = [(record, field) for release, record, field in SAID_BESIDES_SINCE if release == version]
     assert [it for it in newer if codec.writes(*it)] == []
+
+
+NOT_EMITTED_BESIDE: dict[str, dict[str, str]] = {
+    "0.1.0": {
+        "ArrivalFailed": "Context.arrival_failures",
+        "ExternalEventDropped": "Context.binds_event_defs",
+        **dict.fromkeys(
+            ("WfRunQuarantined", "InputKept", "WfRunReleased", "SkipAccepted", "SkipLapsed", "RecordSkipped"),
+            "operator commands are not read",
+        ),
+    }
+}
+"""Release -> the events that it does not know, and what keeps them off the log while its workers run."""
+
+
+@pytest.mark.parametrize("version", versions())
+def test_no_event_is_emitted_that_a_release_beside_does_not_know(version: str) -> None:
+    codec = Codec.load(release=version)
+    unknown = {event.__name__ for event in get_args(Event) if not codec.knows(event.__name__)}
+    assert unknown == NOT_EMITTED_BESIDE.get(version, {}).keys()
 
 
 @pytest.mark.parametrize("run", cases(UNCHANGED))
