@@ -69,9 +69,9 @@ class Limits:
     unstarted_ms: int = 7 * 24 * 60 * 60 * 1000
     """Time for which ExternalEvents of an id under which nothing was started are kept after the latest of them came."""
     remembered_events: int = 10_000
-    """Number of ExternalEvents whose ids are remembered at least, once they are taken or dropped."""
+    """ExternalEvents of a WfRun, unclaimed ones included: no id is forgotten until there are more."""
     remembered_ms: int = 24 * 60 * 60 * 1000
-    """Time for which these are remembered at least."""
+    """Time after its posting for which the id of an ExternalEvent is remembered at least."""
     kept_inputs: int = 1_000
     """Kept inputs of a WfRun in quarantine: what comes beyond them goes to `dead-letters`."""
     kept_bytes: int = 16 * 1024 * 1024

@@ -1,7 +1,8 @@
 """The ExternalEvents of a WfRun by their keys, each decoded on first use.
 
-A WfRun remembers ExternalEvents for a day after they were taken or dropped, to refuse repeats. With heartbeats these
-are thousands. A repeat is known by its key, so a WfRun that rests and comes back needs only the keys.
+A WfRun remembers the ids of ExternalEvents that were taken or dropped, to refuse repeats: each for at least a day after
+it was posted. With heartbeats these are thousands. A repeat is known by its key, so a WfRun that rests and comes back
+needs only the keys.
 """
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, ValuesView
