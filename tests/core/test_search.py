@@ -1,4 +1,4 @@
-"""Every order of a few inputs, on small WfSpecs with knots in them: no state in which a rule does not hold.
+"""Every order of a few inputs, on small WfSpecs with tangles in them: no state in which a rule does not hold.
 
 make search STATES=1000000      a long search, and what it covered
 """

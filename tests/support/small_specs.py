@@ -1,4 +1,4 @@
-"""Small WfSpecs, each with a knot of rules in it, for searches and random commands.
+"""Small WfSpecs, each with a tangle of rules in it, for searches and random commands.
 
 Each is a document as people write it: definitions and one WfSpec named `small`. Its ExternalEventDefs, tasks and
 threads have names of one letter or word, so that a path through it is easy to read. Three common ThreadSpecs have a

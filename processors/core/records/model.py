@@ -540,7 +540,7 @@ class Index:
     left_to_fail: dict[int, int] = field(default_factory=dict, compare=False)
     """Thread at WAIT_FOR_THREADS ANY that handles no failures -> how many have to fail, if none completes."""
     across: set[int] = field(default_factory=set)
-    """Threads that wait for one that is no child of theirs, or have handlers of such a wait: each knot has one."""
+    """Threads that wait for one that is no child of theirs, or have handlers of such a wait: each circle has one."""
     staying: set[int] = field(default_factory=set)
     """Threads that would have left, but for what others still have to do with a thread below them."""
     arrivals: set[int] = field(default_factory=set, compare=False)

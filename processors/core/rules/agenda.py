@@ -111,7 +111,7 @@ class Agenda:
         self._at = _BETWEEN_PASSES
 
     def wake(self, number: int) -> None:
-        """Look at a thread: in this pass if its turn is still to come, in the next otherwise."""
+        """Look at a thread: in this pass if the pass has not come past it, in the next otherwise."""
         self.woken.add(number)
         if number <= self._at:
             self._next.add(number)
@@ -158,7 +158,7 @@ class Agenda:
         """Wake the threads that found no room for a handler, because fewer threads live than before.
 
         They are woken one after the other while there is room (rule room-is-waited-for): the next in this pass, and the
-        first in the pass that follows. Those between have had their turn.
+        first in the pass that follows. This pass has come past those between.
         """
         crowded = run.index.crowded
         if crowded:
@@ -174,7 +174,7 @@ class Agenda:
             self.wake(crowded[at])
 
     def take_crowded(self, run: WfRun, number: int) -> bool:
-        """Take a thread whose turn has come off the list of those that found no room; return whether it was there."""
+        """Take a thread that is looked at now off the list of those that found no room; return whether it was there."""
         crowded = run.index.crowded
         at = bisect_left(crowded, number)
         if at == len(crowded) or crowded[at] != number:
