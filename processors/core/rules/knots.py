@@ -33,11 +33,11 @@ def untie(run: WfRun, touched: set[int], failed: set[int]) -> Iterator[Event]:
     A thread that only stays for others to see that one below it failed has done nothing wrong: it leaves (rule
     stays-in-circles-leave).
 
-    `touched` are the threads that this command has looked at. Whatever closes a circle wakes a thread in it, with one
-    exception: the failure of one of several threads that another waits for. Nobody looks at that other one until it
-    runs, or until none is left to it. So `failed` is looked at as well: the threads that failed by this command, and
-    what is left below them. Those that must stay are looked at by every command, because the threads that they stay for
-    may be anywhere.
+    `touched` are the threads that this command has looked at. Closing a circle wakes a thread in it, with one
+    exception: if T waits for several threads and one of them fails, T is not looked at before it runs, or before none
+    of them is left to it. So the search also begins at the threads that wait for one in `failed`: those that failed by
+    this command, and what is left below them. Every command searches from the threads that must stay as well, because
+    the threads that they stay for may be anywhere.
     """
     across = run.index.across
     across.difference_update([number for number in touched if number in across and not _has_to_do(run, number)])

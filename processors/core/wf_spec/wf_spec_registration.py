@@ -2,8 +2,8 @@
 
 A WfSpec that equals the newest version registers nothing. A breaking change is a new major version, any other a new
 revision. A change is breaking if a caller of RunWf would notice it: a Variable of the entrypoint that it could pass is
-gone or has another type, or other Variables are required. The type of a Variable that some version required never
-changes (VAR_FROZEN_TYPE).
+gone or has another type, or the set of required Variables differs. The type of a Variable that some version required
+never changes (VAR_FROZEN_TYPE).
 
 A WfSpec binds the revisions of ExternalEventDefs that are the newest when it is accepted, and its WfRuns read their
 ExternalEvents by those (ADR 12).

@@ -59,8 +59,9 @@ __all__ = ["RUNNERS", "VARIABLES", "arrive_halted", "may_arrive_halted", "note_w
 def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterable[Event]:
     """Do what a node does at arrival also for a halted thread, if that can go on one day.
 
-    A thread that can never go on waits for no time (rule loser-waits-for-no-time). All this is done once, when the
-    thread is looked at: in the command that took it there.
+    So its time counts from arrival (rule time-counts-from-arrival). A thread that can never go on waits for no time
+    (rule loser-waits-for-no-time). All this is done once, when the thread is looked at: in the command that took it
+    there.
     """
     if not may_arrive_halted(run, thread) or not can_resume(run, thread):
         return ()
