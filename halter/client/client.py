@@ -313,7 +313,7 @@ class Client:
 
     def post(self, command: Command) -> Posted:
         """Send a command, and return when Kafka has it on enough brokers."""
-        return Posted(*self._post(command))
+        return Posted(*self._post(command), repeat_id_of(command))
 
     def _post(self, command: Command | OperatorCommand, partition: int | None = None) -> PostedParts:
         """Note where the log ends, and then send a command: by its key, or to a partition."""
@@ -384,3 +384,14 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def repeat_id_of(command: Command) -> str | None:
+    """Return the id with which a command may be sent again without a second effect; None if it has none."""
+    match command:
+        case ExternalEvent():
+            return command.external_event_id
+        case RunWf():
+            return command.wf_run_id
+        case _:
+            return None

@@ -4,6 +4,9 @@ Reads fold positions and dead letters, for which a principal needs rights of its
 sentences say less, but never something untrue.
 """
 
+import shlex
+from typing import Final
+
 from confluent_kafka import KafkaException
 
 from halter.client.errors import DeadLettered, NoOutcome
@@ -11,10 +14,10 @@ from halter.client.reading import FROM_THE_START, PartitionReader
 from processors.codec import Codec
 from processors.core.records.errors import HalterError
 from processors.core.records.fold_position import FoldPosition
-from processors.core.records.topic_names import EXTERNAL_EVENTS
 from processors.fold.inputs import HEADER_PREFIX
 from processors.kafka.topics import Topics
 
+DECIDED: Final = "Kafka has the record, and it is decided as soon as a worker comes to it"
 DEAD_LETTERS_LOOKED_AT_MAX = 10_000
 """Number of the newest dead letters of a partition that are searched."""
 
@@ -29,10 +32,12 @@ def folded(reader: PartitionReader, topics: Topics, codec: Codec, partition: int
     return offsets
 
 
-def what_comes(topic: str) -> str:
-    """A sentence about what will become of a record that nobody has decided yet."""
-    again = "; sending it again with the same id (--id) is safe" if topic == EXTERNAL_EVENTS else ""
-    return f"Kafka has the record, and it is decided as soon as a worker comes to it{again}"
+def what_comes(repeat_id: str | None) -> str:
+    """A sentence about what will become of a record that nobody has decided yet.
+
+    `repeat_id` is the id with which it may be sent again; None if there is none.
+    """
+    return DECIDED if repeat_id is None else f"{DECIDED}; to send it again safely, add `--id {shlex.quote(repeat_id)}`"
 
 
 def expect_folded(
@@ -41,15 +46,14 @@ def expect_folded(
     codec: Codec,
     address: tuple[str, int, int],
     waited_s: float,
-    comes: str | None = None,
+    comes: str = DECIDED,
 ) -> None:
     """Raise NoOutcome unless a record is folded.
 
     `address` is the topic without the prefix, the partition and the offset of the record. `comes` is a sentence about
-    what will become of it, if that is more than a decision.
+    what will become of it.
     """
     topic, partition, offset = address
-    comes = what_comes(topic) if comes is None else comes
     what = f"no outcome yet of {topic}[{partition}]@{offset} within {waited_s:g} s"
     try:
         position = folded(reader, topics, codec, partition).get(topic, 0)

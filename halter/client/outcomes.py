@@ -21,7 +21,7 @@ from halter.client.errors import (
     NotEnded,
     TopicMissing,
 )
-from halter.client.lost_outcomes import expect_folded, raise_if_dead_letter
+from halter.client.lost_outcomes import DECIDED, expect_folded, raise_if_dead_letter, what_comes
 from halter.client.reading import VISIBLE_SECONDS, PartitionReader, follow_until
 from halter.client.skipping import SkipOutcome
 from halter.client.wf_run_reader import WfRunReader
@@ -54,11 +54,21 @@ class Posted:
     """A record that Kafka has. `topic` is without the prefix."""
 
     def __init__(
-        self, outcomes: "Outcomes", wf_run_id: str, topic: str, partition: int, offset: int, log_end: int
+        self,
+        outcomes: "Outcomes",
+        wf_run_id: str,
+        topic: str,
+        partition: int,
+        offset: int,
+        log_end: int,
+        repeat_id: str | None = None,
     ) -> None:
-        """`log_end`: the offset at which its partition of the log ended before the record was sent."""
+        """`log_end`: the offset at which its partition of the log ended before the record was sent.
+
+        `repeat_id`: the id with which the record may be sent again, because only the first of the two takes effect.
+        """
         self.wf_run_id, self.topic, self.partition, self.offset = wf_run_id, topic, partition, offset
-        self.log_end = log_end
+        self.log_end, self.repeat_id = log_end, repeat_id
         self._outcomes = outcomes
 
     def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> list[LogEntry]:
@@ -142,7 +152,9 @@ class Outcomes:
         """Wait for the outcome of a command."""
         caused = self._caused(posted, timeout_s)
         if not caused:
-            caused = self._late(lambda: self._caused(posted, 0), _address(posted), timeout_s)
+            caused = self._late(
+                lambda: self._caused(posted, 0), _address(posted), timeout_s, what_comes(posted.repeat_id)
+            )
         self._remember(caused[-1])
         _raise_if_without_effect(posted, caused[0])
         return caused
@@ -293,12 +305,11 @@ class Outcomes:
         look: Callable[[], list[Found]],
         address: tuple[str, int, int],
         waited_s: float,
-        comes: str | None = None,
+        comes: str = DECIDED,
     ) -> list[Found]:
         """Look for the outcome of a record once more when the time is over: it may have been folded in the last moment.
 
-        `comes` is a sentence about what will become of it, if that is more than a decision. Raises NoOutcome or
-        DeadLettered.
+        `comes` is a sentence about what will become of it. Raises NoOutcome or DeadLettered.
         """
         expect_folded(self._reader, self._topics, self._codec, address, waited_s, comes)
         # A transaction does not become visible in all its partitions at the same moment.

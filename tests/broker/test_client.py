@@ -321,7 +321,8 @@ def test_without_a_worker_the_client_says_so(bootstrap: str, prefix: str, tmp_pa
     alone = Halter(bootstrap, prefix, tmp_path, partitions=1)
     with alone.client() as client:
         posted = client.post_external_event("c1", "page-seen", "/")
-        with pytest.raises(NoOutcome, match=r"external-events\[0\]@0 within 0\.5 s.*up to 0, the record is at 0"):
+        behind = r"external-events\[0\]@0 within 0\.5 s.*up to 0, the record is at 0"
+        with pytest.raises(NoOutcome, match=f"{behind}.* add `--id {posted.repeat_id}`$"):
             posted.outcome(0.5)
         with pytest.raises(NoOutcome, match="Is a worker running"):
             client.put_external_event_def("page-seen", timeout_s=0.5)

@@ -9,11 +9,21 @@ from typing import Any
 
 import pytest
 
-from halter.client import CommandRejected, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
+from halter.client import (
+    Client,
+    CommandRejected,
+    CommandSkipped,
+    HalterError,
+    NoOutcome,
+    NotSkipped,
+    Posted,
+    PostedSkip,
+    Settings,
+)
 from halter.client.outcomes import Outcomes
 from halter.client.wf_run_reader import WfRunReader
 from processors.codec import Codec
-from processors.core.records.commands import SkipRecord
+from processors.core.records.commands import RunWf, SkipRecord
 from processors.core.records.events import (
     Cause,
     Event,
@@ -72,6 +82,15 @@ class NoWorker(Topics):
         pass
 
 
+class NoRights(NoWorker):
+    """Topics of which the client may not read the positions of the workers."""
+
+    def read(self, topic: str, *place: int) -> Iterator[Any]:
+        if topic == TOPICS.fold_positions:
+            raise HalterError("no right to read it")
+        yield from super().read(topic, *place)
+
+
 def outcomes_of(topics: type[Topics], entries: list[tuple[tuple[str, int], Event]]) -> Outcomes:
     reader: Any = topics(entries)
     return Outcomes(reader, TOPICS, CODEC, WfRunReader(reader, TOPICS, CODEC))
@@ -114,10 +133,34 @@ def test_who_waits_for_a_skip_in_vain_hears_that_it_will_be_done() -> None:
         waited_for([], NoWorker)
 
 
-@pytest.mark.parametrize("topic", ["wf-commands", "external-events", "task-reports", "operator-commands"])
-def test_who_waits_for_another_record_in_vain_hears_that_it_will_be_decided(topic: str) -> None:
-    posted = Posted(outcomes_of(NoWorker, []), "w", topic, PARTITION, OWN, 0)
+@pytest.mark.parametrize(
+    ("repeat_id", "again"),
+    [
+        (None, ""),
+        ("e7", "; to send it again safely, add `--id e7`"),
+        ("order 7", "; to send it again safely, add `--id 'order 7'`"),
+    ],
+)
+@pytest.mark.parametrize("topics", [NoWorker, NoRights])
+def test_who_waits_for_another_record_in_vain_hears_that_it_will_be_decided(
+    topics: type[Topics], repeat_id: str | None, again: str
+) -> None:
+    posted = Posted(outcomes_of(topics, []), "w", "external-events", PARTITION, OWN, 0, repeat_id)
     with pytest.raises(NoOutcome) as told:
         posted.outcome(0)
-    assert "Kafka has the record, and it is decided as soon as a worker comes to it" in str(told.value)
-    assert ("with the same id (--id) is safe" in str(told.value)) == (topic == "external-events")
+    assert str(told.value).endswith(f". Kafka has the record, and it is decided as soon as a worker comes to it{again}")
+
+
+def test_only_a_record_with_an_id_that_is_taken_once_may_be_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    def post(command: Any) -> tuple[Any, ...]:
+        sent.append(command)
+        return None, command.wf_run_id, "a topic", PARTITION, OWN, 0
+
+    with Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}, partitions=1)) as client:
+        monkeypatch.setattr(client, "_post", post)
+        assert client.post_external_event("w", "page-seen", event_id="e7").repeat_id == "e7"
+        assert client.post_external_event("w", "page-seen").repeat_id == sent[-1].external_event_id
+        assert client.post(RunWf("w", "cart")).repeat_id == "w"
+        assert [it.repeat_id for it in (client.stop("w"), client.rescue("w"), client.delete("w"))] == [None] * 3
