@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -129,8 +129,11 @@ def print_json(data: Any) -> None:
 
 
 def note(sentence: str) -> None:
-    """Print a sentence that is not part of the result, on stderr."""
-    typer.echo(f"halter: {sentence}", err=True)
+    """Print a sentence that is not part of the result, on stderr. On a terminal it is wrapped."""
+    from halter.show.wrapping import wrapped
+
+    said, width = f"halter: {sentence}", terminal_width(sys.stderr)
+    typer.echo(said if width is None else "\n".join(wrapped(said, width)), err=True)
 
 
 def styled(text: str, **style: Any) -> str:
@@ -138,9 +141,9 @@ def styled(text: str, **style: Any) -> str:
     return typer.style(text, **style) if sys.stdout.isatty() else text
 
 
-def terminal_width() -> int | None:
-    """Return how wide a line may be; None if stdout is no terminal, where lines are not cut."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def terminal_width(stream: TextIO | None = None) -> int | None:
+    """Return how wide a line may be; None if the stream (default: stdout) is no terminal, where lines are not cut."""
+    return shutil.get_terminal_size().columns if (stream or sys.stdout).isatty() else None
 
 
 class BadVersion(UsageMistake):

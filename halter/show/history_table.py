@@ -7,9 +7,12 @@
     00:00:04.210    2  ExternalEventPosted          address-changed e1         external-events[0]@0 e1
     00:00:04.210    3  Halt                 #0      PENDING_INTERRUPT(e1)
 
+    An empty cause is the same as the one above it.
+
 Time, seq, event and thread are as wide as they must be. What happened and the cause share the rest, and are wrapped. A
-cause stands only at the first of the events that it caused. A cell of more than LINES_MAX lines is cut with a `…`;
-`halter.show.history` has the whole lines.
+cause stands only at the first of the events that it caused; the last line says so. Where the whole causes do not fit
+their column, each long id in it is cut with a `…`. So is a cell of more than LINES_MAX lines. `halter.show.history` has
+the whole lines.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,6 +34,11 @@ WIDTH_MIN: Final = 60
 """The narrowest terminal that has room for six columns."""
 ROOMY: Final = 100
 """The width from which on columns stand two spaces apart, and `thread` has room for its heading."""
+ID_LENGTH_MAX: Final = 20
+"""Length of the longest id that is shown whole in a cause, where causes do not fit their column."""
+ID_LENGTH_CUT: Final = 8
+"""Number of characters that are shown of a longer id."""
+SAME_CAUSE: Final = "An empty cause is the same as the one above it."
 LINES_MAX: Final = 8
 """Largest number of lines of one row."""
 CHUNK: Final = 200
@@ -54,13 +62,19 @@ class Row(NamedTuple):
 
 
 def print_table(history: History, console: Console) -> None:
-    """Print all of a history: for each incarnation a title and its rows."""
+    """Print all of a history: for each incarnation a title and its rows, and at the end what an empty cause means."""
+    same_cause = False
     for number, incarnation in enumerate(history.incarnations):
         if number:
             console.print()
         console.print(Text(_printable(_title(history.wf_run_id, incarnation))), style="bold", overflow="fold")
         console.print()
-        _print_rows(list(rows_of(incarnation.entries)), console)
+        rows = list(rows_of(incarnation.entries))
+        _print_rows(rows, console)
+        same_cause = same_cause or any(row.event and not row.cause for row in rows)
+    if same_cause:
+        console.print()
+        console.print(Text(SAME_CAUSE), style="dim")
 
 
 def _title(wf_run_id: str, incarnation: Incarnation) -> str:
@@ -101,7 +115,11 @@ def _print_rows(rows: Sequence[Row], console: Console) -> None:
     gap = 2 if roomy else 1
     headings = Row("time (UTC)", "seq", "event", "thread" if roomy else "#", "what", "cause")
     rows = [Row(*map(_printable, row)) for row in rows]
-    widths = _widths([headings, *rows], console.width - gap * (len(headings) - 1))
+    room = console.width - gap * (len(headings) - 1)
+    widths = _widths([headings, *rows], room)
+    if max(cell_len(row.cause) for row in rows) > widths[-1]:
+        rows = [row._replace(cause=_with_short_id(row.cause)) for row in rows]
+        widths = _widths([headings, *rows], room)
     for start in range(0, len(rows), CHUNK):
         table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=start == 0, header_style="bold")
         for heading, width in zip(headings, widths, strict=True):
@@ -119,6 +137,12 @@ def _widths(rows: Sequence[Row], width: int) -> list[int]:
     if what + cause > rest:
         cause = min(cause, max(rest * 2 // 5, rest - what))
     return [*fixed, rest - cause if what + cause > rest else what, cause]
+
+
+def _with_short_id(cause: str) -> str:
+    """The cause with no more than the beginning of its id, if the id is long."""
+    place, space, id_ = cause.partition(" ")
+    return f"{place}{space}{id_[:ID_LENGTH_CUT]}…" if len(id_) > ID_LENGTH_MAX else cause
 
 
 def _cause_lines(cause: str, width: int) -> list[str]:

@@ -12,10 +12,20 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from halter.cli import client as client_options
 from halter.cli import runs
 from halter.client.history import History
 from halter.files.definition_files import read_definition_file
-from halter.show.history_table import CHUNK, LINES_MAX, ROOMY, WIDTH_MIN, print_table, rows_of
+from halter.show.history_table import (
+    CHUNK,
+    ID_LENGTH_MAX,
+    LINES_MAX,
+    ROOMY,
+    SAME_CAUSE,
+    WIDTH_MIN,
+    print_table,
+    rows_of,
+)
 from halter.show.wrapping import wrapped
 from processors.core.records.commands import ExternalEvent, RunWf, StopWfRun
 from processors.core.records.events import LogEntry
@@ -25,6 +35,7 @@ from tests.support.stored_records import RigClient, printed
 CART = Path(__file__).parents[2] / "examples" / "cart" / "cart.yaml"
 TIME_WIDTH = len("00:00:00.000")
 LONG_ID = "7b1c9a0e5f7d4b6d8c1b2a3f4e5d6c7b"
+SHORT_ID = "7b1c9a0e…"
 DAY_MS = 24 * 60 * 60 * 1000
 
 
@@ -50,6 +61,7 @@ def table(client: RigClient, width: int, wf_run_id: str = "c1") -> list[str]:
 
 def cells(lines: list[str], heading: str) -> list[str]:
     """The lines below a heading of the last table."""
+    lines = lines[: lines.index(SAME_CAUSE) - 1] if SAME_CAUSE in lines else lines
     at = max(index for index, line in enumerate(lines) if line.startswith("time (UTC)"))
     head = lines[at]
     seq_ends = head.index("seq") + 3
@@ -76,12 +88,31 @@ def test_the_table_fits_the_terminal_and_has_every_column(client: RigClient, wid
     assert set(cells(lines, "time")) == {"00:00:00.000", "00:00:04.210", ""}
 
 
-@pytest.mark.parametrize("width", [80, 120, 200])
-def test_a_cause_stands_at_the_first_of_its_events_and_is_whole(client: RigClient, width: int) -> None:
+@pytest.mark.parametrize(("width", "event_id"), [(80, SHORT_ID), (120, SHORT_ID), (200, LONG_ID)])
+def test_a_cause_stands_at_the_first_of_its_events_and_its_id_is_whole_if_there_is_room(
+    client: RigClient, width: int, event_id: str
+) -> None:
     causes = "".join(cells(table(client, width), "cause")).replace(" ", "")
     assert causes == (
-        f"wf-commands[0]@0external-events[0]@1{LONG_ID}external-events[0]@2{LONG_ID}wf-commands[0]@1wf-commands[0]@2"
+        f"wf-commands[0]@0external-events[0]@1{event_id}external-events[0]@2{event_id}wf-commands[0]@1wf-commands[0]@2"
     )
+
+
+def test_an_id_that_is_not_long_is_never_cut(client: RigClient) -> None:
+    longest, longer = "a" * ID_LENGTH_MAX, "b" * (ID_LENGTH_MAX + 1)
+    for event_id in (longest, longer):
+        client.rig.turn(ExternalEvent("c1", "page-seen", event_id, "/"))
+    causes = "".join(cells(table(client, WIDTH_MIN), "cause"))
+    assert longest in causes
+    assert f"{longer[:8]}…" in causes
+    assert longer[:9] not in causes
+
+
+@pytest.mark.parametrize("width", [WIDTH_MIN, 80, 200])
+def test_the_last_line_says_what_an_empty_cause_means(client: RigClient, width: int) -> None:
+    assert table(client, width)[-2:] == ["", SAME_CAUSE]
+    client.rig.turn(RunWf("never", "no-such-wf-spec"))
+    assert SAME_CAUSE not in table(client, width, "never"), "no cause is empty"
 
 
 def test_what_happened_is_wrapped_and_what_is_longer_than_a_few_lines_is_cut(client: RigClient) -> None:
@@ -143,13 +174,18 @@ def test_rows_keep_the_order_of_the_log(client: RigClient) -> None:
 def history_printed(client: RigClient, width: int | None, capsys: pytest.CaptureFixture[str], **options: Any) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "terminal_width", lambda: width)
+        patch.setattr(client_options, "terminal_width", lambda _: width)
         return printed(client, runs.history, "c1", capsys=capsys, **options)
 
 
 def test_a_terminal_gets_the_table(client: RigClient, capsys: pytest.CaptureFixture[str]) -> None:
     lines = history_printed(client, 80, capsys).splitlines()
     assert lines[2].split() == ["time", "(UTC)", "seq", "event", "#", "what", "cause"]
-    assert max(map(cell_len, lines[:-1])) <= 80, "the last one is a note on stderr"
+    assert max(map(cell_len, lines)) <= 80
+    assert lines[-2:] == [
+        "halter: earlier WfRuns with this id, if there were any, are left out;",
+        "--from-start reads the whole log",
+    ], "a note on stderr"
     assert "4711" not in "\n".join(lines)
     assert "[redacted]" in "\n".join(lines)
     assert '"4711"' in history_printed(client, 200, capsys, unmask=True)
@@ -175,7 +211,8 @@ def iso_of(entry: LogEntry) -> str:
 def test_a_terminal_too_narrow_for_the_columns_gets_the_lines(
     client: RigClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert history_printed(client, WIDTH_MIN - 1, capsys) == history_printed(client, None, capsys)
+    narrow, piped = (history_printed(client, it, capsys, from_start=True) for it in (WIDTH_MIN - 1, None))
+    assert narrow == piped
 
 
 def test_json_is_the_same_whatever_the_terminal_is(client: RigClient, capsys: pytest.CaptureFixture[str]) -> None:
