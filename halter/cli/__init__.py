@@ -109,7 +109,7 @@ def show_version(wanted: bool) -> None:
 
 
 @app.callback(
-    epilog="Start with `halter demo`. Commands find Kafka at --bootstrap, else at KAFKA_BOOTSTRAP_SERVERS, else at "
+    epilog="Start with 'halter demo'. Commands find Kafka at --bootstrap, else at KAFKA_BOOTSTRAP_SERVERS, else at "
     "localhost:9092."
 )
 def halter(

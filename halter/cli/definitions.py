@@ -66,7 +66,7 @@ def put(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="WfSpec documents or files of definitions, YAML or JSON. `-` reads standard input."
+            metavar="FILE...", help="WfSpec documents or files of definitions, YAML or JSON. '-' reads standard input."
         ),
     ],
     timeout: Timeout = 30.0,
@@ -79,10 +79,10 @@ def put(
 ) -> None:
     """Register the definitions in files.
 
-    A file is a WfSpec document, or has the fields `external_events`, `tasks`, `workflow_events` and `wf_specs`.
+    A file is a WfSpec document, or has the fields 'external_events', 'tasks', 'workflow_events' and 'wf_specs'.
 
     All files are checked first, by the engine's own rules and against what is registered. If any definition would be
-    refused, nothing is registered. The result says for each definition: `new`, `new version` or `unchanged`.
+    refused, nothing is registered. The result says for each definition: 'new', 'new version' or 'unchanged'.
 
     If another client registers something in between, a definition may be refused all the same. The command then ends
     and does not send the rest.

@@ -38,7 +38,7 @@ def quarantine(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Keep a WfRun's records aside, unhandled, until `halter release`.
+    """Keep a WfRun's records aside, unhandled, until 'halter release'.
 
     Use it when a rule raises an exception for this WfRun and its partition stands still: the other WfRuns of the
     partition go on.
@@ -93,7 +93,7 @@ def skip(
 ) -> None:
     """Pass over the one record at which a partition stands still, for good.
 
-    The record goes to the topic dead-letters, and whoever waits for its outcome is told. Prefer `halter quarantine`
+    The record goes to the topic dead-letters, and whoever waits for its outcome is told. Prefer 'halter quarantine'
     if the WfRun can wait.
 
     - `halter skip external-events 3 1041 --reason "breaks the decoder, see #213"`

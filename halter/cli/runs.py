@@ -166,7 +166,7 @@ def stop(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Stop a WfRun, or one of its threads, until `halter resume`. The threads below it stop too.
+    """Stop a WfRun, or one of its threads, until 'halter resume'. The threads below it stop too.
 
     - `halter stop cart-1 --thread 1`
 
@@ -187,7 +187,7 @@ def resume(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Resume a WfRun, or one of its threads, that `halter stop` stopped.
+    """Resume a WfRun, or one of its threads, that was stopped with 'halter stop'.
 
     - `halter resume cart-1`
 
@@ -286,7 +286,10 @@ def history(
 
     With --json, each line is one event.
 
-    On a terminal this is a table, in which what is long is wrapped or cut with a `…`. Elsewhere each event is one line.
+    On a terminal this is a table, in which what is long is wrapped or cut with '…'.
+
+    Piped, each event is one line: its time, its number, and a letter. E is an event, R a refusal, and I an input that
+    changed nothing. (C is a command, in the logs of scenarios.)
 
     - `halter history cart-1`
     - `halter history cart-1 --from-start --json`

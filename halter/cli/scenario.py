@@ -62,9 +62,10 @@ def run(
     By default each scenario runs in memory, on an engine of its own, in milliseconds. It needs no Kafka and no clock.
 
     With --bootstrap the scenarios run on that Kafka, with a real worker, and get the same verdicts. Each gets topics
-    of its own under a prefix of its own, which are removed afterwards. A `crash` is then a kill -9 of the worker.
+    of its own under a prefix of its own, which are removed afterwards. The step 'crash' is then a kill -9 of the
+    worker.
 
-    Each file gets one line: `ok`, or `FAILED` with what was expected and what was found. A failure also shows the log
+    Each file gets one line: 'ok', or 'FAILED' with what was expected and what was found. A failure also shows the log
     up to there.
     """
     if bootstrap is None:

@@ -86,7 +86,7 @@ def export_schemas(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to. It is created if needed.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write even if the folder has files.")] = False,
 ) -> None:
-    """Write every schema to a folder, as DIR/<record>.avsc, and their fingerprints as DIR/fingerprints.json."""
+    """Write every schema to a folder, as DIR/RECORD.avsc, and their fingerprints as DIR/fingerprints.json."""
     from processors.codec import Schemas
 
     schemas = Schemas.load()

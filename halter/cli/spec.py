@@ -34,15 +34,17 @@ def check(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="WfSpec documents or files of definitions, YAML or JSON. `-` reads standard input."
+            metavar="FILE...", help="WfSpec documents or files of definitions, YAML or JSON. '-' reads standard input."
         ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Check files for `spec put`, and print every problem with file, line and column, what was expected and found.
+    """Check files as 'halter spec put' would, and print every problem.
 
-    The files are checked together, by the same rules as when they are registered. This needs no Kafka. Only `spec put`
-    can check names that the files use and do not define, against what is registered.
+    Each problem comes with its file, line and column, what was expected and what was found.
+
+    The files are checked together, by the same rules as when they are registered. This needs no Kafka. Names that the
+    files use and do not define are not checked: only 'halter spec put' can look them up among what is registered.
     """
     from halter.files.definition_files import check_files
 
@@ -102,7 +104,7 @@ def show(
         str,
         typer.Argument(
             metavar="FILE|NAME",
-            help="A file with one WfSpec (`-` reads standard input), or the name of a registered WfSpec.",
+            help="A file with one WfSpec ('-' reads standard input), or the name of a registered WfSpec.",
         ),
     ],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid diagram.")] = False,

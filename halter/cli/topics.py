@@ -129,7 +129,10 @@ def show_acls(
     prefix: Prefix = None,
     topics_file: TopicsFile = None,
 ) -> None:
-    """Print the rights that each service needs, as kafka-acls commands. `services` in topics.yaml lists them."""
+    """Print the rights that each service needs, as kafka-acls commands.
+
+    The section 'services' of topics.yaml lists them.
+    """
     from halter.topics.acls import acls, commands
 
     settings = load_settings(bootstrap, properties_file, properties, prefix, topics_file=topics_file)
@@ -189,7 +192,8 @@ def lines(planned: "Plan") -> Iterator[str]:
     yield from together("! refused", {it.topic.name: it.reasons for it in planned.changes})
     yield from together("  note", {it.topic.name: it.notes for it in planned.changes})
     same = sum(change.action == "unchanged" for change in planned.changes)
-    yield f"= {same} of {counted(len(planned.changes), 'topic')} need no change"
+    if same:
+        yield f"= {same} of {counted(len(planned.changes), 'topic')} need no change"
 
 
 def together(mark: str, sentences: Mapping[str, Iterable[str]]) -> Iterator[str]:

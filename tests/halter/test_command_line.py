@@ -5,20 +5,25 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from halter.cli import scenario
+from halter import cli
+from halter.cli import scenario, topics
 from halter.cli.client import BadValue, typed_value, typed_values
 from halter.cli.usage import UsageMistake
 from halter.files.json_tokens import is_json
 from halter.scenarios.files import FileVerdict
+from halter.topics.admin import Action, Change, Plan
 from processors.core.records.value_checks import check_value
 from processors.core.records.values import VariableType, from_json
+from processors.kafka.topics_file import load_topics
 from tests.support.command_line import halter
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +56,59 @@ def test_a_file_has_no_version(capsys: pytest.CaptureFixture[str]) -> None:
         f"halter: --version: expected the name of a registered WfSpec with it, found the file {CART}; a file has no "
         "version, leave --version out\n"
     )
+
+
+# Help.
+
+
+def every_command(command: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield a command and all commands below it, each with the words that call it."""
+    yield words, command
+    for name in getattr(command, "commands", ()):
+        yield from every_command(command.commands[name] if words else cli.load(name), *words, name)
+
+
+EVERY_COMMAND = dict(every_command(typer.main.get_command(cli.app)))
+
+
+@pytest.mark.parametrize("words", EVERY_COMMAND, ids=lambda it: " ".join(("halter", *it)))
+def test_help_shows_all_that_is_written_for_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    code, out, _ = halter(capsys, *words, "--help")
+    command = EVERY_COMMAND[words]
+    options = [it.help or "" for it in command.params if not getattr(it, "hidden", False)]
+    written = [command.help or "", *options]
+    without_examples = re.sub(r"(?m)^ *- `.+`$", "", "\n".join(written))
+    assert "`" not in without_examples, "help does not show them: quote a command in a sentence with '…'"
+    examples = command.epilog or ""
+    assert "`" not in examples or examples.startswith("Example"), "as above"
+    lost = [it for it in f"{' '.join(written)} {examples}".replace("`", "").split() if it != "-" and it not in out]
+    assert (code, lost) == (0, []), "is it taken for markup?"
+    assert re.findall(r"\(\)|\[\]|<>|''|\"\"|``|DIR/\.", out) == []
+    assert re.sub(r"(?<=\w)'(?=\w)", "", out).count("'") % 2 == 0
+    assert out.count('"') % 2 == 0
+
+
+# halter topics.
+
+
+@pytest.mark.parametrize(
+    ("actions", "last"),
+    [
+        ((Action.UNCHANGED, Action.UNCHANGED), ["= 2 of 2 topics need no change"]),
+        ((Action.CREATE, Action.UNCHANGED), ["= 1 of 2 topics need no change"]),
+        ((Action.CREATE, Action.CREATE), []),
+    ],
+)
+def test_a_plan_counts_the_topics_that_stay_as_they_are_if_there_are_any(
+    actions: tuple[Action, ...], last: list[str]
+) -> None:
+    some = load_topics().all[: len(actions)]
+    lines = list(topics.lines(Plan(tuple(map(Change, some, actions)))))
+    assert [line for line in lines if not line.startswith("+ ")] == last
+    assert len(lines) == actions.count(Action.CREATE) + len(last)
 
 
 # Wrong use.
