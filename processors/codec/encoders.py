@@ -158,7 +158,7 @@ class EncoderCompiler:
             "join": b"".join,
         }
         self.functions: dict[str, str] = {}
-        """What a compiled function or table writes -> its name in `space`."""
+        """Each compiled function or table, by what it writes -> its name in `space`."""
         self.fresh = 0
 
     def record(self, name: str, header: bytes) -> Callable[[Any], bytes]:

@@ -1,4 +1,4 @@
-"""What librdkafka says beside its calls: the reasons of its errors, in words for people, and its log."""
+"""Takes what librdkafka reports beside its calls: the reasons of errors, in words for people, and its log."""
 
 import time
 from collections.abc import Callable

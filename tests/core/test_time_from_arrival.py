@@ -31,7 +31,7 @@ KID = 2
 DURATION_S = 10
 ARRIVAL_MS = START_MS + 3_000
 DUE_MS = ARRIVAL_MS + DURATION_S * 1000
-"""Of what is written as a duration, and of the moments."""
+"""The bound on durations, and on the moments that follow from them."""
 MOMENT = "2026-01-01T00:00:13Z"
 
 TIMED: dict[str, dict[str, Any]] = {
