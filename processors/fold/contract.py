@@ -10,14 +10,25 @@ for the same records in the same order. Calls of a fold come one at a time, thou
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from processors.core.records.errors import HalterError
 from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
 from processors.fold.stores import StateFiles
 
-__all__ = ["Fold", "FoldFactory", "InputRecord", "OutputRecord", "ReadInput", "SharedDefinitions"]
+__all__ = [
+    "DEFINITION_SHARD",
+    "Fold",
+    "FoldFactory",
+    "InputRecord",
+    "OutputRecord",
+    "ReadInput",
+    "SharedDefinitions",
+]
+
+DEFINITION_SHARD: Final = 0
+"""The shard that takes `definition-commands` as well: whoever owns it folds them."""
 
 
 class Fold(Protocol):

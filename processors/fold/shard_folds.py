@@ -2,22 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Final
 
 from processors.codec import Codec
 from processors.core.records.commands import Command, DefinitionCommand, OperatorCommand
 from processors.core.records.events import ArrivalFailed, Definition, ExternalEventPosted
 from processors.core.records.topic_names import DEFINITION_COMMANDS, DEFINITIONS, OPERATOR_COMMANDS, SHARD_STATE
 from processors.core.rules.context import Context, Limits
+from processors.fold.contract import DEFINITION_SHARD
 from processors.fold.definition_commands import DefinitionFold
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import SHARD_INPUTS, InputRecord, read_input, wf_run_id_of
 from processors.fold.operator_commands import can_be_operated
 from processors.fold.shard_fold import ShardFold
 from processors.fold.stores import MemoryStore, WfRunStore
-
-DEFINITION_PARTITION: Final = 0
-"""The owner of this partition folds `definition-commands` as well."""
 
 
 class ShardFolds:
@@ -60,12 +57,12 @@ class ShardFolds:
         operators ask for, `operator-commands` is not among the inputs.
         """
         inputs = [(topic, partition) for topic in self._inputs]
-        return [*inputs, (DEFINITION_COMMANDS, 0)] if partition == DEFINITION_PARTITION else inputs
+        return [*inputs, (DEFINITION_COMMANDS, 0)] if partition == DEFINITION_SHARD else inputs
 
     def state_topics(self, partition: int) -> Sequence[tuple[str, int]]:
         """Return the topics and partitions that a shard is restored from."""
         state = [(topic, partition) for topic in SHARD_STATE]
-        return [*state, (DEFINITIONS, 0)] if partition == DEFINITION_PARTITION else state
+        return [*state, (DEFINITIONS, 0)] if partition == DEFINITION_SHARD else state
 
     def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
         """Return the WfRun that a record is about and the command that it holds, as far as known. Never raises."""
@@ -80,7 +77,7 @@ class ShardFolds:
     def create(self, partition: int) -> ShardFold:
         """Return a fold that has no state yet."""
         definition_fold = None
-        if partition == DEFINITION_PARTITION:
+        if partition == DEFINITION_SHARD:
             definition_fold = DefinitionFold(self._codec, self._task_queues, self._ahead)
         store = self._new_store(partition)
         return self._new_fold(partition, self._partitions, self._codec, self._context, definition_fold, store)

@@ -5,14 +5,13 @@ Few of them are kept at hand. The others are fetched again later, so that memory
 
 from typing import Final
 
-from processors.fold.contract import ReadInput
+from processors.fold.contract import DEFINITION_SHARD, ReadInput
 from processors.runtime.group.membership import Membership
 from processors.runtime.group.names import Place
 from processors.runtime.turn.pauses import Pauses
 from processors.runtime.turn.shards import OwnedShard, Shards
 from processors.runtime.turn.turn import Reads
 
-DEFINITION_SHARD: Final = 0
 HELD_BACK_MAX: Final = 3
 """The number of records that are kept at hand."""
 
