@@ -1,9 +1,10 @@
-"""Runs all benchmarks against the embedded broker: python -m bench [--full] [--write]
+"""Runs all benchmarks against the embedded broker: python -m bench [--full] [--former FOLDER] [--write]
 
-The short run (the default) takes five minutes at most on two cores. The full run has more partitions, more WfRuns, two
-workers and restarts, and takes half an hour. The figures go to stdout. With --write they also go to
-docs/performance-*.json and into the table of docs/performance.md. Each figure is measured several times: a difference
-between two versions counts only if it is larger than the spread.
+The short run (the default) takes six minutes on two cores. The full run has more partitions, more WfRuns, two workers,
+three brokers and restarts, and takes an hour. With `--former` the code of another checkout is measured beside this one;
+that takes half as long again. The figures go to stdout. With --write they also go to docs/performance-*.json and into
+the tables of docs/performance.md. Each figure is measured several times: a difference between two versions counts only
+if it is larger than the spread.
 """
 
 import argparse
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import capabilities, latency, throughput
-from bench.figures import Figures, circumstances, core_is_compiled, in_words
+from bench.figures import Figures, circumstances, commit_of, core_is_compiled, in_words
+from bench.sides import Sides
 from halter.broker import EmbeddedBroker
 from tests.support.machine import Machine
 
@@ -37,6 +39,10 @@ class Extent:
     runs: int
     latencies: dict[int, float]
     """Posts per second -> for how many seconds."""
+    latency_partitions: tuple[int, ...]
+    """The numbers of partitions on which latencies are measured."""
+    three_brokers: bool
+    """True: throughput and latency are measured on three brokers as well."""
     others: int
     """The number of WfRuns for each of the other capabilities."""
     live: tuple[int, ...]
@@ -45,7 +51,7 @@ class Extent:
     """The number of live WfRuns of a worker that is killed and started again; 0 if that is not measured."""
 
 
-SHORT = Extent("short", ((8, 1_000, 30_000, 1),), 5, {100: 10.0}, 2_000, (1_000, 100_000), 0)
+SHORT = Extent("short", ((8, 1_000, 30_000, 1),), 3, {100: 8.0, 1_000: 8.0}, (8,), False, 2_000, (1_000, 100_000), 0)
 FULL = Extent(
     "full",
     (
@@ -59,6 +65,8 @@ FULL = Extent(
     ),
     5,
     {1: 20.0, 100: 10.0, 1_000: 10.0},
+    (8, 16, 32),
+    True,
     5_000,
     (1_000, 100_000, 1_000_000),
     100_000,
@@ -113,50 +121,72 @@ def run_program(*command: str) -> dict[str, Any]:
     return found
 
 
-def measure(extent: Extent) -> Figures:
-    """Measure everything of an extent."""
-    figures = Figures()
+def measure(extent: Extent, former: Path | None) -> tuple[Sides, Figures]:
+    """Measure everything of an extent. Return what has sides, and the other figures."""
+    sides, figures = Sides(Figures()), Figures()
     capabilities.measure_starting(figures, extent.runs)
     fold(figures, extent.runs)
     growth(figures, extent.live, extent.runs)
     resting(figures, extent.runs)
     if extent.restarts:
         restarts(figures, extent.restarts, extent.runs)
-    for partitions, wf_runs, interrupts, workers in extent.throughput:
+    for what in extent.throughput:
         on_a_broker(
-            lambda kafka, folder, it=(partitions, wf_runs, interrupts, workers): throughput.measure(
-                figures, kafka, folder, *it, runs=extent.runs
+            lambda kafka, folder, it=what: throughput.measure(
+                sides, kafka, folder, *it, runs=extent.runs, former=former
             )
         )
-    on_a_broker(
-        lambda kafka, folder: latency.measure(
-            figures, kafka, folder, 8, extent.latencies, runs=extent.runs, near_the_maximum=extent is FULL
+    for partitions in extent.latency_partitions:
+        on_a_broker(
+            lambda kafka, folder, it=partitions: latency.measure(
+                sides,
+                kafka,
+                folder,
+                it,
+                extent.latencies,
+                extent.runs,
+                former=former,
+                near_the_maximum=extent is FULL and it == extent.latency_partitions[0],
+            )
         )
-    )
+    if extent.three_brokers:
+        on_a_broker(
+            lambda kafka, folder: throughput.measure(
+                sides, kafka, folder, *extent.throughput[0], runs=extent.runs, former=former
+            ),
+            brokers=3,
+        )
+        on_a_broker(
+            lambda kafka, folder: latency.measure(
+                sides, kafka, folder, 8, extent.latencies, extent.runs, former=former
+            ),
+            brokers=3,
+        )
     on_a_broker(lambda kafka, folder: capabilities.measure(figures, kafka, folder, 8, extent.others, extent.runs))
-    return figures
+    return sides, figures
 
 
-def on_a_broker(measure_there: Callable[[EmbeddedBroker, Path], None]) -> None:
-    """Measure on a new broker, which nothing else has used."""
+def on_a_broker(measure_there: Callable[[EmbeddedBroker, Path], None], brokers: int = 1) -> None:
+    """Measure on a new broker, or on three, which nothing else has used."""
     with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
         folder = Path(name)
-        with EmbeddedBroker(folder / "kafka", report=lambda _: None) as kafka:
+        with EmbeddedBroker(folder / "kafka", brokers, report=lambda _: None) as kafka:
             measure_there(kafka, folder)
 
 
-def page(table: str, extent: Extent, minutes: float) -> str:
-    """Return the page with this table in place of the one between the marks."""
+def page(tables: str, extent: Extent, former: Path | None, minutes: float) -> str:
+    """Return the page with these tables in place of those between the marks."""
     now = circumstances()
     versions = in_words(f"{name} {number}" for name, number in now["versions"].items())
-    command = f"python -m bench{' --full' if extent is FULL else ''}"
+    command = f"python -m bench{' --full' * (extent is FULL)}"
+    before = f"; the former code is commit {commit_of(former)}" if former else ""
     sentence = (
-        f"{now['date']}, commit {now['commit']}, `{command}` in {minutes:.0f} minutes; {Machine()}; "
+        f"{now['date']}, commit {now['commit']}, `{command}` in {minutes:.0f} minutes{before}; {Machine()}; "
         f"{versions}; the core {now['core']}. Broker, worker and whoever measures share the machine."
     )
     begin, end = f"<!-- {variant(extent)}: computed -->", f"<!-- {variant(extent)}: end -->"
     marked = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-    return marked.sub(lambda _: f"{begin}\n\n{sentence}\n\n{table}\n\n{end}", PAGE.read_text(encoding="utf-8"))
+    return marked.sub(lambda _: f"{begin}\n\n{sentence}\n\n{tables}\n\n{end}", PAGE.read_text(encoding="utf-8"))
 
 
 def variant(extent: Extent) -> str:
@@ -167,17 +197,21 @@ def variant(extent: Extent) -> str:
 def main() -> None:
     """Measure, print, and write the figures if asked to."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--full", action="store_true", help="half an hour instead of five minutes")
+    parser.add_argument("--full", action="store_true", help="an hour instead of six minutes")
+    parser.add_argument("--former", type=Path, help="a checkout of the former code, with an environment in its .venv")
     parser.add_argument("--write", action="store_true", help="to docs/performance.md and its JSON, too")
     given = parser.parse_args()
     extent = FULL if given.full else SHORT
+    former = given.former.resolve() if given.former else None
     begun = time.monotonic()
-    figures = measure(extent)
+    sides, figures = measure(extent, former)
     minutes = (time.monotonic() - begun) / 60
-    print(f"\n{figures.table()}\n\n{minutes:.1f} minutes")
+    tables = f"{sides.table()}\n\n{figures.table()}"
+    print(f"\n{tables}\n\n{minutes:.1f} minutes")
     if given.write:
-        figures.write(PAGE.with_name(f"performance-{variant(extent)}.json"), f"python -m bench, {variant(extent)}")
-        PAGE.write_text(page(figures.table(), extent, minutes), encoding="utf-8")
+        file = PAGE.with_name(f"performance-{variant(extent)}.json")
+        sides.figures.join(figures).write(file, f"python -m bench, {variant(extent)}")
+        PAGE.write_text(page(tables, extent, former, minutes), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from processors.core.rules import engine
 from tests.support.machine import Machine
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass
@@ -39,13 +41,15 @@ class Figure:
 class Figures:
     """All figures of one run, in the order in which they were measured."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self.all: dict[str, Figure] = {}
+        self._quiet = quiet
 
     def add(self, name: str, unit: str, value: float, target: str = "") -> None:
-        """Note one measurement, and print it."""
+        """Note one measurement, and print it unless we are quiet."""
         self.all.setdefault(name, Figure(name, unit, target=target)).values.append(value)
-        print(f"  {name}: {shown(value)} {unit}", flush=True)
+        if not self._quiet:
+            print(f"  {name}: {shown(value)} {unit}", flush=True)
 
     def table(self) -> str:
         """Return the figures as a Markdown table."""
@@ -55,6 +59,11 @@ class Figures:
             + ["|---|---|---|---|---|"]
             + ["| " + " | ".join(row) + " |" for row in rows[1:]]
         )
+
+    def join(self, others: "Figures") -> Self:
+        """Add all figures of another collection."""
+        self.all |= others.all
+        return self
 
     def write(self, path: Path, what: str) -> None:
         """Write the figures as JSON, with machine, versions and date."""
@@ -75,10 +84,9 @@ def circumstances() -> dict[str, Any]:
 
     machine = asdict(Machine())
     del machine["python"]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit.strip(),
+        "commit": commit_of(ROOT),
         "machine": machine,
         "versions": {
             "python": platform.python_version(),
@@ -88,6 +96,12 @@ def circumstances() -> dict[str, Any]:
         },
         "core": "compiled by mypyc" if core_is_compiled() else "as Python",
     }
+
+
+def commit_of(checkout: Path) -> str:
+    """Return the commit that a checkout stands at; nothing if git does not know."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def core_is_compiled() -> bool:

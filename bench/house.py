@@ -8,17 +8,20 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from bench.figures import core_is_compiled
 from bench.wf_specs import DEFINITIONS, wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.codec import Codec
 from processors.core.records.commands import RunWf
+from processors.core.records.errors import HalterError
 from processors.core.records.events import LogEntry
 from processors.core.records.fold_position import FoldPosition
 from tests.support.halter_processes import NOTHING, Halter
@@ -43,6 +46,8 @@ class Cost:
 
 class House(Halter):
     """An installation under a prefix of its own, on the broker of the benchmark."""
+
+    kind = "present"
 
     def __init__(
         self, kafka: EmbeddedBroker, folder: Path, partitions: int, variables: Mapping[str, str] = NOTHING
@@ -84,6 +89,15 @@ class House(Halter):
             self.post("wf-commands", wf_run_id(number), self.run_wf(wf_run_id(number), wf_spec))
         self.producer.flush()
         self.wait_for_positions(self.ends("wf-commands"))
+
+    def written_topics(self) -> list[str]:
+        """Return the topics with a partition per shard that workers write, without their prefix."""
+        prefix, found = self.topics.prefix, AdminClient(self.settings.admin()).list_topics(timeout=10).topics
+        return [
+            name.removeprefix(prefix)
+            for name, topic in found.items()
+            if name.startswith(prefix) and name not in self.topics.inputs and len(topic.partitions) == self.partitions
+        ]
 
     def _position_behind_all_definitions(self) -> int:
         consumer = self.consumer("definitions", 1)
@@ -188,6 +202,67 @@ class House(Halter):
         names = tuple(f"{self.topics.prefix}{topic}-" for topic in topics)
         logs = [path for path in self._kafka.data.rglob("*.log") if path.parent.name.startswith(names)]
         return sum(path.stat().st_size for path in logs)
+
+
+class FloorHouse(House):
+    """An installation whose worker is the floor (bench/floor_worker.py). It needs no WfRuns."""
+
+    kind = "floor"
+
+    @contextmanager
+    def running(self, slot: str = "bench-0", ceiling: bool = False) -> Iterator[int]:
+        """Run the floor, and yield its process id."""
+        assert not ceiling
+        with self.process(slot, "-m", "bench.floor_worker", "--slot", slot) as process:
+            yield process.pid
+
+    def prepare(self, wf_spec: str | None = None, wf_runs: int = 0) -> int:  # noqa: ARG002  as of every House
+        """Do nothing: the floor answers for every WfRun."""
+        return 0
+
+
+class FormerHouse(House):
+    """An installation whose topics and workers are made by another checkout, with the environment in its `.venv`.
+
+    What is posted is encoded by this checkout, as by a client that is newer than the workers.
+    """
+
+    kind = "former"
+
+    def __init__(self, kafka: EmbeddedBroker, folder: Path, partitions: int, checkout: Path) -> None:
+        self.root, self.python = checkout, str(checkout / ".venv" / "bin" / "python")
+        if not Path(self.python).exists():
+            raise NoFormer(f"expected an environment in {checkout / '.venv'}, found none; run `make setup` there")
+        super().__init__(kafka, folder, partitions)
+
+    def make_topics(self) -> None:
+        """Create the topics as the other checkout has them."""
+        for name in ("PYTHONPATH", "PYTHONSAFEPATH"):
+            self.environment.pop(name, None)
+        self.environment |= paths_of(self.root)
+        done = self.command("topics", "apply", "--yes", "--replication", "auto")
+        assert done.returncode == 0, done.stderr
+
+    def running(self, slot: str = "bench-0", ceiling: bool = False) -> AbstractContextManager[int]:
+        """Run a worker of the other checkout, and yield its process id."""
+        assert not ceiling, "the ceiling is that of this checkout"
+        return super().running(slot)
+
+
+class NoFormer(HalterError):
+    """The former checkout cannot be run. Whoever measures prepares it."""
+
+
+def paths_of(checkout: Path) -> dict[str, str]:
+    """Return the variables with which a Python imports a checkout: its compiled core, if ours is compiled."""
+    if not core_is_compiled():
+        return {}
+    built = checkout / ".venv" / "compiled"
+    if not built.exists():
+        raise NoFormer(
+            f"this core is compiled; expected a compiled core in {built}, found none; run `make compiled` there"
+        )
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{built}:{checkout}"}
 
 
 class AtOnce:

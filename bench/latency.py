@@ -1,22 +1,28 @@
 """Measures the latency of an interrupt: from its post until a read_committed consumer has the `Resume`.
 
-    python -m bench.latency [--partitions 8] [--rates 1 100 1000] [--seconds 20]
+    python -m bench.latency [--partitions 8 16 32] [--rates 1 100 1000] [--seconds 10] [--runs 3] [--former FOLDER]
 
-Posts come at a steady rate whatever the answers do, so slow answers do not lower the load.
+Posts come at a steady rate whatever the answers do, so slow answers do not lower the load. The floor
+(bench/floor_worker.py), the former code (a checkout that `--former` names) and the present one are measured in turn, on
+one broker, each on topics of its own. All workers run all the time; those that are not measured are idle.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer
 
 from bench.figures import Figures, percentile
-from bench.house import House
+from bench.house import FloorHouse, FormerHouse, House
+from bench.sides import FLOOR, Sides, Target, Targets
 from bench.wf_specs import wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.core.records.commands import ExternalEvent, RunWf
@@ -34,6 +40,16 @@ AT_ONCE = 1_000
 """The most records that are read along with the one that was waited for."""
 PATIENCE_SECONDS = 30.0
 """Seconds without any answer after which the benchmark fails."""
+FEW_PARTITIONS = 8
+TARGETS: Mapping[int, Mapping[str, Targets]] = {
+    100: {"p50": [Target(12, 1.3)], "p99": [Target(45)]},
+    1_000: {"p50": [Target(30, 1.5)], "p99": [Target(120)]},
+}
+"""Posts per second -> what must be reached on 8 partitions."""
+TARGETS_WITH_MORE_PARTITIONS: Mapping[int, Mapping[str, Targets]] = {
+    1_000: {"p50": [Target(45, 1.5)], "p99": [Target(180)]},
+}
+TARGETS_NEAR_THE_MAXIMUM: Mapping[str, Targets] = {"p99": [Target(500)]}
 
 
 class Unanswered(HalterError):
@@ -47,40 +63,39 @@ class Latency:
         self._house = house
         self._posted = 0
 
-    def at(self, per_second: int, seconds: float) -> list[float]:
+    def at(self, per_second: int, seconds: float, warm_up_seconds: float = WARM_UP_SECONDS) -> list[float]:
         """Post at a rate, and return the milliseconds of every interrupt after the warm-up."""
+        count, warm = int(per_second * seconds), max(5, int(per_second * warm_up_seconds))
+        # Encoded before the clock starts: whoever posts and reads takes the processor from broker and worker.
+        posts = [self._post(self._posted + number) for number in range(count + warm)]
+        self._posted += len(posts)
         consumer = self._house.consumer("wf-events", from_the_end=True)
         # Linger as Halter's client while somebody waits, and librdkafka's default where one process posts so much.
         producer = Producer(self._house.settings.producer(linger_ms=0 if per_second < MANY else 5))
-        count, warm = int(per_second * seconds), max(5, int(per_second * WARM_UP_SECONDS))
-        posted: dict[int, float] = {}
-        first = self._posted
-        self._posted += count + warm
+        topic = self._house.topics.prefix + "external-events"
+        posted: list[float] = []
 
         def post() -> None:
             begun = time.monotonic()
-            for number in range(count + warm):
+            for number, (key, value) in enumerate(posts):
                 time.sleep(max(0.0, begun + number / per_second - time.monotonic()))
-                # Each post goes to another WfRun, so the answers of a WfRun come in the order of its posts.
-                this = wf_run_id((first + number) * 7_919 % WF_RUNS)
-                posted[number] = time.monotonic()
-                self._house.post(
-                    "external-events", this, ExternalEvent(this, "add", f"{first + number:08}", 1), producer
-                )
+                posted.append(time.monotonic())
+                producer.produce(topic, value, key)
                 producer.poll(0)
             producer.flush()
 
-        waiting: dict[str, deque[int]] = {}
-        for number in range(count + warm):
-            waiting.setdefault(wf_run_id((first + number) * 7_919 % WF_RUNS), deque()).append(number)
+        # Each post goes to another WfRun, so the answers of a WfRun come in the order of its posts.
+        waiting: dict[bytes, deque[int]] = {}
+        for number, (key, _) in enumerate(posts):
+            waiting.setdefault(key, deque()).append(number)
         thread = threading.Thread(target=post)
         thread.start()
         try:
-            took = self._answers(consumer, waiting, posted, count + warm)
+            took = self._answers(consumer, waiting, posted, len(posts))
         finally:
             thread.join()
             consumer.close()
-        return [took[number] for number in range(warm, count + warm)]
+        return [took[number] for number in range(warm, len(posts))]
 
     def most(self) -> float:
         """Post more than can be answered, and return the answers per second."""
@@ -88,30 +103,39 @@ class Latency:
         took = self.at(TOO_MANY, TOO_MANY_SECONDS)
         return (len(took) + WARM_UP_SECONDS * TOO_MANY) / (time.monotonic() - begun)
 
+    def _post(self, number: int) -> tuple[bytes, bytes]:
+        wf_run = wf_run_id(number * 7_919 % WF_RUNS)
+        return wf_run.encode(), self._house.codec.encode(ExternalEvent(wf_run, "add", f"{number:08}", 1))
+
     def _answers(
-        self, consumer: Consumer, waiting: dict[str, deque[int]], posted: dict[int, float], count: int
+        self, consumer: Consumer, waiting: dict[bytes, deque[int]], posted: list[float], count: int
     ) -> dict[int, float]:
         took: dict[int, float] = {}
         last = time.monotonic()
         while len(took) < count:
             first = consumer.poll(1)
+            if first is None:
+                if time.monotonic() - last > PATIENCE_SECONDS:
+                    raise self._unanswered(waiting, posted)
+                continue
+            messages = [first, *consumer.consume(AT_ONCE, 0)]
             now = time.monotonic()
-            if first is None and now - last > PATIENCE_SECONDS:
-                raise self._unanswered(waiting, posted)
-            for message in [first, *consumer.consume(AT_ONCE, 0)] if first is not None else ():
-                if message.error() is None and dict(message.headers() or ()).get("event") == RESUME:
-                    wf_run = (message.key() or b"").decode()
-                    if not waiting.get(wf_run):
-                        raise Unanswered(f"expected one `Resume` per post, found one too many: {self._tell(wf_run)}")
-                    number = waiting[wf_run].popleft()
+            for message in messages:
+                if (headers := message.headers()) and headers[0][1] == RESUME:
+                    key = message.key() or b""
+                    if not waiting.get(key):
+                        raise Unanswered(
+                            f"expected one `Resume` per post, found one too many: {self._tell(key.decode())}"
+                        )
+                    number = waiting[key].popleft()
                     took[number] = 1_000 * (now - posted[number])
                     last = now
         return took
 
-    def _unanswered(self, waiting: dict[str, deque[int]], posted: dict[int, float]) -> "Unanswered":
-        left = sorted((number, wf_run) for wf_run, numbers in waiting.items() for number in numbers)
+    def _unanswered(self, waiting: dict[bytes, deque[int]], posted: list[float]) -> "Unanswered":
+        left = sorted((number, key.decode()) for key, numbers in waiting.items() for number in numbers)
         number, wf_run = left[0]
-        when = f"{time.monotonic() - posted[number]:.0f} s ago" if number in posted else "not even yet"
+        when = f"{time.monotonic() - posted[number]:.0f} s ago" if number < len(posted) else "not even yet"
         return Unanswered(
             f"expected a `Resume` for each post, found none for {PATIENCE_SECONDS:.0f} s with {len(left)} to come; "
             f"the first was posted {when}: {self._tell(wf_run)}"
@@ -133,70 +157,100 @@ class Latency:
         return f"WfRun {wf_run}: {', '.join(told)}; its log of {len(events)} events ends with {last}"
 
 
+def houses(kafka: EmbeddedBroker, folder: Path, partitions: int, former: Path | None) -> list[House]:
+    """Return an installation for each side, in the order in which they are measured."""
+    for kind in ("floor", "former", "present"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    return [
+        FloorHouse(kafka, folder / "floor", partitions),
+        *([FormerHouse(kafka, folder / "former", partitions, former)] if former is not None else []),
+        House(kafka, folder / "present", partitions),
+    ]
+
+
 def measure(
-    figures: Figures,
+    sides: Sides,
     kafka: EmbeddedBroker,
     folder: Path,
     partitions: int,
-    rates: dict[int, float],
+    rates: Mapping[int, float],
     runs: int,
     *,
+    former: Path | None = None,
     near_the_maximum: bool = False,
 ) -> None:
     """Measure latencies. `rates` gives posts per second, and for how many seconds.
 
     The maximum rate is that of posts that come one by one, while the poster and reader uses the same machine.
     """
-    house = House(kafka, folder, partitions)
-    with house.running():
-        house.prepare("interrupt", WF_RUNS)
-        bench = Latency(house)
+    where = f"{partitions} partition{'s' * (partitions > 1)}"
+    if kafka.brokers > 1:
+        where += f", {kafka.brokers} brokers"
+    targets = TARGETS if partitions <= FEW_PARTITIONS else TARGETS_WITH_MORE_PARTITIONS
+    with ExitStack() as stack:
+        benches = []
+        for house in houses(kafka, folder, partitions, former):
+            stack.enter_context(house.running())
+            house.prepare("interrupt", WF_RUNS)
+            benches.append((house.kind, Latency(house)))
         for _ in range(runs):
             for rate, seconds in rates.items():
-                add(figures, f"latency at {rate:,}/s, {partitions} partitions", bench.at(rate, seconds), rate == 100)
-            if near_the_maximum:
-                most = bench.most()
-                figures.add(f"posts one by one, {partitions} partitions: answered", "/s", most)
-                share = f"{SHARE_OF_THE_MAXIMUM:.0%}"
-                took = bench.at(int(SHARE_OF_THE_MAXIMUM * most), 10.0)
-                add(figures, f"latency at {share} of that, {partitions} partitions", took)
+                for side, bench in benches:
+                    name = f"latency at {rate:,}/s, {where}"
+                    took = figures_of(bench.at(rate, seconds))
+                    sides.add_all(name, side, took, "ms", targets.get(rate, {}))
+            for side, bench in benches:
+                if near_the_maximum and side != FLOOR:
+                    most = bench.most()
+                    sides.add(f"posts one by one, {where}: answered", "/s", side, most)
+                    took = figures_of(bench.at(int(SHARE_OF_THE_MAXIMUM * most), 10.0))
+                    name = f"latency at {SHARE_OF_THE_MAXIMUM:.0%} of that, {where}"
+                    sides.add_all(name, side, took, "ms", TARGETS_NEAR_THE_MAXIMUM)
 
 
-def add(figures: Figures, name: str, took: list[float], asked: bool = False) -> None:
+def figures_of(took: Sequence[float]) -> dict[str, float]:
     """Return the figures of a run from its milliseconds."""
-    figures.add(f"{name}: p50", "ms", percentile(took, 50), "≤ 15" if asked else "")
-    figures.add(f"{name}: p99", "ms", percentile(took, 99), "≤ 60" if asked else "")
-    figures.add(f"{name}: p99.9", "ms", percentile(took, 99.9))
-    figures.add(f"{name}: max", "ms", max(took))
+    return {
+        "p50": percentile(took, 50),
+        "p99": percentile(took, 99),
+        "p99.9": percentile(took, 99.9),
+        "max": max(took),
+    }
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--partitions", type=int, nargs="*", default=[8])
     parser.add_argument("--rates", type=int, nargs="*", default=[1, 100, 1_000])
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--former", type=Path, help="a checkout of the former code, with an environment in its .venv")
+    parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
     parser.add_argument("--near-the-maximum", action="store_true", help="find it, and post at 80 %% of it as well")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_args()
-    figures = Figures()
-    with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
-        folder = Path(name)
-        with EmbeddedBroker(folder / "kafka") as kafka:
-            rates = dict.fromkeys(given.rates, given.seconds)
-            try:
-                measure(
-                    figures,
-                    kafka,
-                    folder,
-                    given.partitions,
-                    rates,
-                    given.runs,
-                    near_the_maximum=given.near_the_maximum,
-                )
-            except Unanswered as error:
-                sys.exit(f"latency: {error}")
-    print(figures.table())
+    former = given.former.resolve() if given.former else None
+    sides = Sides(Figures(quiet=given.json))
+    rates = dict.fromkeys(given.rates, given.seconds)
+    try:
+        for partitions in given.partitions:
+            with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
+                folder = Path(name)
+                with EmbeddedBroker(folder / "kafka", given.brokers) as kafka:
+                    measure(
+                        sides,
+                        kafka,
+                        folder,
+                        partitions,
+                        rates,
+                        given.runs,
+                        former=former,
+                        near_the_maximum=given.near_the_maximum,
+                    )
+    except HalterError as error:
+        sys.exit(f"latency: {error}")
+    print(json.dumps(sides.as_dict(), indent=2) if given.json else sides.table())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Measures interrupts per second, end to end: from records on `external-events` until they are handled and committed.
 
-    python -m bench.throughput [--partitions 8] [--wf-runs 1000] [--interrupts 30000] [--runs 5]
+    python -m bench.throughput [--partitions 8] [--wf-runs 1000] [--interrupts 30000] [--runs 5] [--former FOLDER]
 
 The WfRuns wait before the measurement begins. Their interrupts are in one transaction, so all become visible to the
 worker at the same moment. The clock starts when that transaction is committed, and stops when a read_committed
-consumer sees all of them folded. The ceiling (bench/ceiling_worker.py) runs in turn with the real worker, on the same
-broker and on topics of its own.
+consumer sees all of them folded. The ceiling (bench/ceiling_worker.py) and the former code (a checkout that `--former`
+names) run in turn with the real worker, on the same broker and on topics of their own.
 """
 
 import argparse
@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.figures import Figures
-from bench.house import AtOnce, House
+from bench.figures import Figures, core_is_compiled
+from bench.house import AtOnce, FormerHouse, House
+from bench.sides import CEILING, FORMER, PRESENT, Sides, Target
 from bench.wf_specs import wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.core.records.commands import ExternalEvent
 
-OUTPUT_TOPICS = ("wf-events", "wf-runs", "thread-runs", "wf-run-external-events", "fold-positions")
+LOG = "wf-events"
 EVENTS_PER_INTERRUPT = 7
 
 
@@ -45,9 +46,9 @@ class Throughput:
         with self._house.running():
             self._house.prepare("interrupt", self._wf_runs)
 
-    def run(self, figures: Figures, name: str, workers: int, ceiling: bool) -> float:
-        """Interrupt the WfRuns, and return interrupts per second."""
-        house = self._house
+    def run(self, sides: Sides, name: str, side: str, workers: int) -> None:
+        """Interrupt the WfRuns, and note interrupts per second and what they cost."""
+        house, ceiling = self._house, side == CEILING
         with house.all_running(workers, ceiling) as pids, house.watching() as watch:
             self._interrupt(self._interrupts // 5, watch)  # until caches and Java are warm
             waiting = AtOnce(house)
@@ -60,21 +61,17 @@ class Throughput:
         grown = [now - then for now, then in zip(after.log, before.log, strict=True)]
         assert sum(grown) >= EVENTS_PER_INTERRUPT * n, "not all of them were interrupts"
         assert all(grown), f"not every partition has events: {grown}"
-        rate = n / cost.seconds
-        figures.add(f"{name}: rate", "interrupts/s", rate, "" if ceiling else "≥ 6,000")
-        if not ceiling:
-            micros = 1e6 / n
-            figures.add(f"{name}: CPU, worker", "µs each", cost.worker * micros)
-            figures.add(f"{name}: CPU, broker", "µs each", cost.broker * micros)
-            both = (cost.worker + cost.broker) * micros
-            figures.add(f"{name}: CPU, both", "µs each", both, "≤ 250")
-            figures.add(f"{name}: records out", "each", (after.records - before.records) / n)
-            figures.add(f"{name}: bytes out", "each", (after.bytes - before.bytes) / n)
-        return rate
+        sides.add(f"{name}: rate", "/s", side, n / cost.seconds, *rate_targets())
+        micros = 1e6 / n
+        sides.add(f"{name}: CPU, worker", "µs", side, cost.worker * micros)
+        sides.add(f"{name}: CPU, broker", "µs", side, cost.broker * micros)
+        sides.add(f"{name}: CPU, both", "µs", side, (cost.worker + cost.broker) * micros, Target(most=250))
+        sides.add(f"{name}: records out of an interrupt", "", side, (after.records - before.records) / n)
+        sides.add(f"{name}: bytes out of an interrupt", "", side, (after.bytes - before.bytes) / n)
 
     def _written(self) -> "Written":
-        ends = {topic: tuple(self._house.ends(topic).values()) for topic in OUTPUT_TOPICS}
-        return Written(self._house.bytes_of(*OUTPUT_TOPICS), sum(map(sum, ends.values())), ends["wf-events"])
+        ends = {topic: tuple(self._house.ends(topic).values()) for topic in self._house.written_topics()}
+        return Written(self._house.bytes_of(*ends), sum(map(sum, ends.values())), ends[LOG])
 
     def _interrupt(self, count: int, watch: object) -> None:
         waiting = AtOnce(self._house)
@@ -89,8 +86,14 @@ class Throughput:
             waiting.post("external-events", this, ExternalEvent(this, "add", f"{self._posted:08}", 1))
 
 
+def rate_targets() -> list[Target]:
+    """Return what the rate must reach."""
+    compiled = [Target(least=8_000)] if core_is_compiled() else []
+    return [*compiled, Target(times_former=1), Target(share_of_the_ceiling=0.3)]
+
+
 def measure(
-    figures: Figures,
+    sides: Sides,
     kafka: EmbeddedBroker,
     folder: Path,
     partitions: int,
@@ -98,21 +101,32 @@ def measure(
     interrupts: int,
     workers: int,
     runs: int,
+    *,
+    former: Path | None = None,
 ) -> None:
-    """Measure the real worker and the ceiling in turn, so that other work on the machine affects both."""
-    benches = []
-    for name in ("real", "ceiling"):
-        (folder / name).mkdir()
-        benches.append(Throughput(House(kafka, folder / name, partitions), wf_runs, interrupts))
-        benches[-1].prepare()
-    real, ceiling = benches
+    """Measure the sides in turn, so that other work on the machine affects all of them."""
     name = f"{partitions} partition{'s' * (partitions > 1)}, {wf_runs:,} WfRuns"
     if workers > 1:
         name = f"{workers} workers, {name}"
+    if kafka.brokers > 1:
+        name += f", {kafka.brokers} brokers"
+    benches = []
+    for side in (PRESENT, FORMER, CEILING):
+        place = folder / side
+        place.mkdir()
+        if side != FORMER:
+            house = House(kafka, place, partitions)
+        elif former is not None:
+            house = FormerHouse(kafka, place, partitions, former)
+        else:
+            continue
+        benches.append((side, Throughput(house, wf_runs, interrupts)))
+        benches[-1][1].prepare()
     for _ in range(runs):
-        rate = real.run(figures, name, workers, ceiling=False)
-        most = ceiling.run(figures, f"{name}, ceiling", workers, ceiling=True)
-        figures.add(f"{name}: share of the ceiling", "%", 100 * rate / most, "≥ 35")
+        for side, bench in benches:
+            bench.run(sides, name, side, workers)
+        # The first of a pair comes second in the next one.
+        benches.reverse()
 
 
 def main() -> None:
@@ -123,15 +137,17 @@ def main() -> None:
     parser.add_argument("--interrupts", type=int, default=30_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--former", type=Path, help="a checkout of the former code, with an environment in its .venv")
+    parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
     given = parser.parse_args()
-    figures = Figures()
+    former = given.former.resolve() if given.former else None
+    sides = Sides(Figures())
     with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
         folder = Path(name)
-        with EmbeddedBroker(folder / "kafka") as kafka:
-            measure(
-                figures, kafka, folder, given.partitions, given.wf_runs, given.interrupts, given.workers, given.runs
-            )
-    print(figures.table())
+        with EmbeddedBroker(folder / "kafka", given.brokers) as kafka:
+            extent = given.partitions, given.wf_runs, given.interrupts, given.workers, given.runs
+            measure(sides, kafka, folder, *extent, former=former)
+    print(sides.table())
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 class Halter:
     """An installation under a prefix of its own. `variables` are further HALTER_ variables for everything in it."""
 
+    python, root = sys.executable, ROOT
+    """The interpreter and the checkout of its processes."""
+
     def __init__(
         self, bootstrap: str, prefix: str, folder: Path, partitions: int = 3, variables: Mapping[str, str] = NOTHING
     ) -> None:
@@ -38,6 +41,10 @@ class Halter:
             "COLUMNS": "200",
             **variables,
         }
+        self.make_topics()
+
+    def make_topics(self) -> None:
+        """Create the topics."""
         topic_admin.make_so(self.topics, AdminClient(self.settings.admin()), replication="auto")
 
     @contextmanager
@@ -46,9 +53,9 @@ class Halter:
         log_file, ready_file = self.folder / f"{name}.log", self.folder / f"{name}.ready"
         ready_file.unlink(missing_ok=True)  # left by a process that was killed
         with log_file.open("ab") as log:
-            command = [sys.executable, *arguments, "--ready-file", str(ready_file)]
+            command = [self.python, *arguments, "--ready-file", str(ready_file)]
             process = subprocess.Popen(
-                command, env=self.environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command, env=self.environment, cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
             yield process
@@ -78,9 +85,9 @@ class Halter:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `halter ARGUMENTS`."""
         return subprocess.run(
-            [sys.executable, "-m", "halter", *arguments],
+            [self.python, "-m", "halter", *arguments],
             env=self.environment,
-            cwd=ROOT,
+            cwd=self.root,
             capture_output=True,
             text=True,
             check=False,
