@@ -23,7 +23,7 @@ ARGS ?=
 CORE ?=
 # As many processes as the smallest machine that CI has may have cores; which takes what: tests/conftest.py
 IN_TWO := --numprocesses 2 --dist loadscope
-# The folder of the checkout is not put before the compiled core, for any process of a benchmark.
+# CORE=compiled. The folder of the checkout is not put before the compiled core, for any process that is started.
 MEASURED := $(if $(filter compiled,$(CORE)),$(COMPILED)/.built,$(DEV))
 WITH_CORE := $(if $(filter compiled,$(CORE)),PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR))
 
@@ -37,8 +37,8 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
 		printf '  make %-10s %s\n' "$$name" "$$what"; done
 
-demo: $(RUN) ## Run the main job on a real Kafka: halt, handle, resume; kill -9 included
-	@$(BIN)/halter demo $(ARGS)
+demo: $(if $(CORE),$(MEASURED),$(RUN)) ## Run the main job on a real Kafka: halt, handle, resume; kill -9 included
+	@$(WITH_CORE) $(BIN)/halter demo $(ARGS)
 
 broker: $(RUN) ## Run the embedded Kafka until Ctrl-C
 	@$(BIN)/halter broker $(ARGS)
@@ -53,11 +53,11 @@ compiled: $(COMPILED)/.built ## Test the core as mypyc compiles it: two minutes 
 	@HALTER_CORE=compiled $(BIN)/pytest $(IN_TWO) -o pythonpath=$(COMPILED) -p no:cacheprovider tests/core tests/fold/test_released.py \
 		--ignore tests/core/test_search_finds.py
 
-simulate: $(DEV) ## Simulate workers over a model of Kafka, thousands of faults a minute (MINUTES=10 SEED=1)
-	@$(BIN)/python -m tests.simulation --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1) $(ARGS)
+simulate: $(MEASURED) ## Simulate workers over a model of Kafka, thousands of faults a minute (MINUTES=10 SEED=1)
+	@$(WITH_CORE) $(BIN)/python -m tests.simulation --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1) $(ARGS)
 
-chaos: $(DEV) ## Attack real workers and brokers, then judge (TIME=120 SEED=1 FAULTS=kill,zombie BROKERS=1)
-	@$(BIN)/python -m tests.chaos --seconds $(or $(TIME),120) --brokers $(or $(BROKERS),3) \
+chaos: $(MEASURED) ## Attack real workers and brokers, then judge (TIME=120 SEED=1 FAULTS=kill,zombie BROKERS=1)
+	@$(WITH_CORE) $(BIN)/python -m tests.chaos --seconds $(or $(TIME),120) --brokers $(or $(BROKERS),3) \
 		--faults $(or $(FAULTS),all) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 outages: $(DEV) ## Overload a worker for a minute, take its broker away for two: a quarter of an hour
@@ -104,12 +104,14 @@ newest: ## Run `make test` on the newest releases that pyproject.toml allows, in
 lock: | $(BIN)/python ## Write the lock for pyproject.toml, keeping versions (ARGS=--upgrade: take the newest)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m venv "$$folder" && \
 	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check $(UV) && \
-	compile() { $(BIN)/python -c 'import tomllib; \
-		print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
-		"$$folder/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-			--no-emit-find-links --custom-compile-command "make lock" "$$@" pyproject.toml -; } && \
-	compile --all-extras --output-file requirements/dev.txt $(ARGS) && \
-	compile --constraint requirements/dev.txt --output-file requirements/run.txt $(ARGS)
+	listed() { $(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))$$1, sep='\n')"; } && \
+	builders() { listed "['build-system']['requires']"; } && \
+	compilers() { listed "['tool']['hatch']['build']['targets']['wheel']['hooks']['custom']['compiler']"; } && \
+	compile() { "$$folder/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS) "$$@" -; } && \
+	builders | compile --all-extras --output-file requirements/dev.txt pyproject.toml && \
+	builders | compile --constraint requirements/dev.txt --output-file requirements/run.txt pyproject.toml && \
+	{ builders; compilers; } | compile --constraint requirements/dev.txt --output-file requirements/build.txt
 
 clean: ## Remove the virtual environments and caches
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
@@ -132,7 +134,7 @@ $(BIN)/python:
 $(COMPILED)/.built: hatch_build.py $(shell find processors halter schemas -name '*.py' -o -name '*.avsc') $(DEV)
 	@echo "halter: compiling the core (two minutes)"
 	@rm -rf $(COMPILED)
-	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(PIP_INSTALL) --quiet --no-deps --no-build-isolation --target $(COMPILED) .
+	@HALTER_CORE=compiled $(PIP_INSTALL) --quiet --no-deps --no-build-isolation --target $(COMPILED) .
 	@touch $@
 
 ifeq ($(LOCKED),yes)

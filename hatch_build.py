@@ -1,17 +1,30 @@
-"""The optional build: the modules that move WfRuns, compiled by mypyc. Same source, same tests, same bytes.
+"""The build of a wheel: mypyc compiles the modules that move WfRuns, where a C compiler works. Same source, same bytes.
 
-    HATCH_BUILD_HOOK_ENABLE_CUSTOM=true pip install .
+`HALTER_CORE` says what the wheel gets:
 
-needs a C compiler and takes two minutes. Without it, and wherever a wheel has no compiled modules, the same files run
-as Python. Not hatch-mypyc: it compiles into the source tree, where an editable installation would find the result.
+    (not set)   the compiled core; where it cannot be compiled, the core as Python, and a line that says why
+    compiled    the compiled core, or no wheel: for whoever publishes wheels
+    python      the core as Python: the wheel is for every platform and is built at once
+
+A compiled wheel has the Python files too, and is for one platform and one minor version of Python. An editable
+installation compiles nothing: it runs the checkout, and a compiled module would hide what is edited there.
+
+Not hatch-mypyc: it compiles into the source tree, where an editable installation would find the result.
 """
 
 import os
+import shutil
+import sys
+import sysconfig
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+SETTING: Final = "HALTER_CORE"
+WANTED: Final = ("", "compiled", "python")
+"""The values of the setting; empty: compiled if possible."""
 
 COMPILED = (
     "processors/core/rules/advance.py",
@@ -47,27 +60,82 @@ COMPILED = (
 """What an interrupt passes through. Not what reads definitions: nothing of it is hot."""
 
 
+class CannotCompile(Exception):
+    """Nothing can be compiled on this machine. Whoever builds the wheel may install what is missing."""
+
+
 class CompiledCore(BuildHookInterface):  # type: ignore[type-arg]  # of no configuration of its own
-    """Adds extension modules to a wheel; the wheel is then for one platform and one Python."""
+    """Adds extension modules to a wheel, if they can be compiled."""
+
+    def dependencies(self) -> list[str]:
+        """Return what compiling needs. Nothing where nothing is compiled: an installation may not fail for it."""
+        tries = wanted() == "compiled" or (wanted() == "" and why_not_here() is None)
+        return list(self.config["compiler"]) if tries else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, and say where in the wheel the results belong. An editable installation runs the checkout."""
+        """Compile, and say where in the wheel the results belong."""
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         if version != "standard":
             return
+        if wanted() == "python":
+            say(f"the core stays Python, as {SETTING}=python asks")
+            return
         self._folder = tempfile.TemporaryDirectory(prefix="halter-build-")
-        for extension in compile_into(Path(self.root), Path(self._folder.name)):
-            build_data["force_include"][str(extension)] = str(extension.relative_to(Path(self._folder.name) / "lib"))
+        folder = Path(self._folder.name)
+        try:
+            extensions = compile_into(Path(self.root), folder)
+        except (Exception, SystemExit) as error:  # mypyc ends the process; an installation must not fail for speed
+            if wanted() == "compiled":
+                raise
+            say(
+                f"the core stays Python, which is slower: it could not be compiled ({SETTING}=compiled makes this an "
+                f"error, {SETTING}=python does not try): {error}"
+            )
+            return
+        for extension in extensions:
+            build_data["force_include"][str(extension)] = str(extension.relative_to(folder / "lib"))
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
+        say("the core is compiled")
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Remove what was compiled: it is in the wheel."""
-        if version == "standard":
+        if self._folder is not None:
             self._folder.cleanup()
+
+
+def say(sentence: str) -> None:
+    """Tell whoever builds. pip shows it with `--verbose`; without, the name of the wheel says as much."""
+    print(f"halter: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def wanted() -> str:
+    """Return the setting."""
+    value = os.environ.get(SETTING, "")
+    if value not in WANTED:
+        raise SystemExit(f"halter: {SETTING}: expected 'compiled', 'python' or nothing, found {value!r}")
+    return value
+
+
+def why_not_here() -> str | None:
+    """Return why nothing can be compiled on this machine, as far as a look tells; None if it is worth a try."""
+    if sys.implementation.name != "cpython":
+        return f"expected CPython, found {sys.implementation.name}"
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return "expected a Python with the global lock, found a free-threaded one, on which it was not tried"
+    if os.name == "nt":
+        return None  # where Visual Studio lies is known to setuptools only
+    compiler, *_ = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
+    if shutil.which(compiler) is None:
+        return f"expected the C compiler {compiler}, found none on the PATH"
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    return None if header.is_file() else f"expected the headers of Python, found no {header}"
 
 
 def compile_into(root: Path, folder: Path) -> list[Path]:
     """Compile the modules of `COMPILED` below `root`; return the extension modules, laid out under `folder`/lib."""
+    if why := why_not_here():
+        raise CannotCompile(why)
     from mypyc.build import mypycify
     from setuptools import Distribution
 

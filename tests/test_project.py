@@ -47,6 +47,7 @@ def files_of_the_project() -> list[Path]:
     [
         "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", "topics.yaml",
         "docker-compose.yml", "docs/architecture.md", "requirements/run.txt", "requirements/dev.txt",
+        "requirements/build.txt", "docker/Dockerfile", "hatch_build.py",
         ".ci/run", "examples/cart/events.jsonl",
     ],
 )  # fmt: skip
@@ -138,8 +139,8 @@ def test_an_error_is_one_sentence_on_stderr_and_exit_code_1() -> None:
     assert answer.stderr == f"halter: {expected}\n"
 
 
-def test_the_version_is_that_of_the_project() -> None:
-    assert halter("--version").stdout == f"halter {PYPROJECT['project']['version']}\n"
+def test_the_version_is_that_of_the_project_and_says_that_a_checkout_runs_its_python_files() -> None:
+    assert halter("--version").stdout == f"halter {PYPROJECT['project']['version']} (core in Python)\n"
 
 
 # The wheel.
@@ -150,7 +151,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Yield the unpacked wheel: what an installation puts into site-packages."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ | {"HALTER_CORE": "python"}
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     assert built.returncode == 0, built.stderr
     [path] = folder.glob("*.whl")
     with zipfile.ZipFile(path) as archive:

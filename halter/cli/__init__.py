@@ -104,8 +104,17 @@ def show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"halter {version(DISTRIBUTION)}")
+        typer.echo(f"halter {version(DISTRIBUTION)} ({the_core()})")
         raise typer.Exit
+
+
+def the_core() -> str:
+    """Return whether the rules of this installation are compiled (hatch_build.py). It imports none of them."""
+    from importlib.util import find_spec
+
+    spec = find_spec("processors.core.rules.engine")
+    assert spec is not None
+    return "core in Python" if str(spec.origin).endswith(".py") else "compiled core"
 
 
 @app.callback(

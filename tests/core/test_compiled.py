@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import processors
 from hatch_build import COMPILED
 from tests.support.compiled_core import IS_COMPILED
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(processors.__file__).resolve().parent.parent
+"""The checkout, or where the wheel is installed."""
 MODULES = sorted(
     str(path.relative_to(ROOT).with_suffix("")).replace("/", ".").removesuffix(".__init__")
     for pattern in COMPILED

@@ -35,6 +35,17 @@ def instructions(image: DockerfileParser, name: str) -> list[str]:
     return [it["value"] for it in image.structure if it["instruction"] == name]
 
 
+def stages(image: DockerfileParser) -> list[list[tuple[str, str]]]:
+    """Return what is copied and run in each image that is built."""
+    found: list[list[tuple[str, str]]] = []
+    for it in image.structure:
+        if it["instruction"] == "FROM":
+            found.append([])
+        elif it["instruction"] in {"COPY", "RUN"}:
+            found[-1].append((it["instruction"], it["value"]))
+    return found
+
+
 def is_pinned(reference: str) -> bool:
     """Return True if an image is named by its digest, or by a complete version."""
     return re.search(r"@sha256:[0-9a-f]{64}$|:v?\d+\.\d+\.\d+(-[a-z0-9.-]+)?$", reference) is not None
@@ -49,16 +60,26 @@ def test_every_image_is_pinned(image: DockerfileParser) -> None:
 
 
 def test_dependencies_are_a_layer_that_the_code_does_not_touch(image: DockerfileParser) -> None:
-    steps = [(it["instruction"], it["value"]) for it in image.structure if it["instruction"] in {"COPY", "RUN"}]
-    [locked] = [at for at, (_, value) in enumerate(steps) if "--require-hashes" in value]
-    assert shlex.split(steps[locked][1])[-2:] == ["--requirement", "requirements/run.txt"]
-    assert [value for kind, value in steps[:locked] if kind == "COPY"] == ["requirements/run.txt requirements/"]
-    [installed] = [value for kind, value in steps[locked + 1 :] if kind == "RUN" and "pip install" in value]
-    assert {"--no-deps", "--no-build-isolation"} <= set(shlex.split(installed))
+    for steps, lock in zip(stages(image), ("build", "run"), strict=True):
+        [locked] = [at for at, (_, value) in enumerate(steps) if "--require-hashes" in value]
+        assert shlex.split(steps[locked][1])[-2:] == ["--requirement", f"requirements/{lock}.txt"]
+        assert [value for kind, value in steps[:locked] if kind == "COPY"] == [f"requirements/{lock}.txt requirements/"]
+        [ours] = [value for kind, value in steps[locked + 1 :] if kind == "RUN" and "pip " in value]
+        assert "--no-deps" in shlex.split(ours)
+
+
+def test_the_image_has_the_compiled_core_and_not_what_compiled_it(image: DockerfileParser) -> None:
+    built, shipped = stages(image)
+    [wheel] = [value for kind, value in built if kind == "RUN" and "pip wheel" in value]
+    assert wheel.startswith("HALTER_CORE=compiled ")
+    assert "--no-build-isolation" in shlex.split(wheel)
+    assert [value for kind, value in shipped if kind == "COPY" and "--from" in value] == ["--from=wheel /wheel /wheel"]
+    assert image.parent_images[-1].endswith("-slim-bookworm")
 
 
 def test_the_context_has_what_is_copied_and_not_what_changes_by_itself(image: DockerfileParser) -> None:
-    copied = {name for value in instructions(image, "COPY") for name in shlex.split(value)[:-1]}
+    copies = [shlex.split(value) for value in instructions(image, "COPY") if not value.startswith("--from")]
+    copied = {name for words in copies for name in words[:-1]}
     ignored, *allowed = [it for it in (ROOT / ".dockerignore").read_text().splitlines() if not it.startswith("#")]
     assert ignored == "*"
     assert {it.removeprefix("!") for it in allowed if it.startswith("!")} == copied
