@@ -3,7 +3,8 @@
 A fold has the state and the rules of one source partition. It is plain Python: no Kafka, no clock, and the same outputs
 for the same records in the same order. Calls of a fold come one at a time, though not always from the same thread.
 
-    restore, check, restored, begin     a load: rows come, are looked at, and the inputs have their positions
+    restore, check, restored            a load: rows come and are looked at;
+    replay, replayed, begin             the tail of the log comes behind them, and the inputs have their positions
     read, see_coming, decide_ahead      each record is read once, when it is polled
     fold, take_outputs, committed       a turn
     due_timers, next_timer_ms           between turns
@@ -83,6 +84,23 @@ class Fold(Protocol):
     def restored(self) -> None:
         """Look at the rows that `check` has not. All rows have come."""
 
+    @property
+    def log_position(self) -> int | None:
+        """The offset of the log from which its records are to be replayed; None if the rows have everything.
+
+        Known after `restored`.
+        """
+        ...
+
+    def replay(self, key: bytes, value: bytes | None) -> None:
+        """Take the next record of the log, from `log_position` on."""
+
+    def replayed(self) -> None:
+        """Go on where the log ends. All its records have come."""
+
+    def logged(self, position: int) -> None:
+        """Note that the log has, before this offset, every record that was taken before now and is committed."""
+
     def begin(self, offsets: Mapping[str, int]) -> None:
         """Note where every input begins, folded before or not. The next row of `fold-positions` names them all."""
 
@@ -119,9 +137,16 @@ class Fold(Protocol):
         """Return when the next timer that was not handed out is due, in ms since 1970; None without one."""
         ...
 
-    def take_outputs(self) -> Sequence[OutputRecord]:
-        """Return the outputs of the folded records, with the rows that changed and the fold's position, and forget
-        them.
+    @property
+    def unwritten(self) -> int:
+        """The number of WfRuns whose rows are behind the log."""
+        ...
+
+    def take_outputs(self, *, rows: bool) -> Sequence[OutputRecord]:
+        """Return the outputs of the folded records, and forget them.
+
+        `rows`: with all rows that have changed and the fold's position, which are committed together. They come
+        anyway if the log alone does not tell what was folded.
         """
         ...
 
@@ -138,6 +163,10 @@ class FoldFactory(Protocol):
 
     def state_topics(self, partition: int) -> Sequence[tuple[str, int]]:
         """Return the compacted topics and partitions that a shard is restored from."""
+        ...
+
+    def log(self, partition: int) -> tuple[str, int]:
+        """Return the topic and partition of a shard's log. What its rows do not have yet is replayed from there."""
         ...
 
     def create(self, partition: int) -> Fold:

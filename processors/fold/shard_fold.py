@@ -4,13 +4,14 @@ It joins the pure core to bytes. It knows no Kafka client, no clock and no trans
 its outputs, those of a turn in one transaction. The same inputs in the same order, at the same positions of
 `definitions`, give the same output bytes (rule same-records-same-bytes).
 
-A record goes through `read`, which decodes it, and `fold`, which decides it and appends to the outputs. `take_outputs`
-adds the state: each row that the turn touched, once. The fold of partition 0 decides about definitions too.
+A record goes through `read`, which decodes it, and `fold`, which decides it and appends to the outputs. The rows follow
+the log: `take_outputs` adds them when it is told to, each row that has changed since the last time, once. The fold of
+partition 0 decides about definitions too.
 """
 
 from collections.abc import Mapping, Sequence
 
-from processors.codec import Codec
+from processors.codec import Codec, DecodeError
 from processors.codec.registry import RegistryUnavailable
 from processors.core.records.commands import (
     Command,
@@ -33,10 +34,12 @@ from processors.core.records.events import (
 )
 from processors.core.records.fold_position import FoldPosition, PendingSkip
 from processors.core.records.model import KeptInput, WfRun
-from processors.core.records.topic_names import DEFINITION_COMMANDS, FOLD_POSITIONS
+from processors.core.records.topic_names import DEFINITION_COMMANDS, FOLD_POSITIONS, WF_EVENTS
 from processors.core.rules.context import Context
 from processors.core.rules.decide import EARLY
-from processors.core.rules.engine import attach, handle, note
+from processors.core.rules.engine import attach, handle, new_run, note
+from processors.core.rules.evolve import evolve
+from processors.core.rules.indexing import index_of
 from processors.fold.definition_commands import DefinitionFold
 from processors.fold.inputs import (
     SHARD_INPUTS,
@@ -51,6 +54,7 @@ from processors.fold.inputs import (
     wf_run_id_of,
 )
 from processors.fold.kept_inputs import kept_of, quarantine_full, quarantine_note, record_of
+from processors.fold.log_tail import LogTail
 from processors.fold.operator_commands import OperatorFold, can_be_operated, what_came
 from processors.fold.output_encoder import OutputEncoder
 from processors.fold.outputs import OutputRecord, check_sizes
@@ -84,10 +88,23 @@ class ShardFold:
         self._store = store or MemoryStore()
         self._runs = WfRuns(partition, self._store, codec, lambda run, index: attach(run, context, index))
         self._touched: dict[str, None] = {}
+        """The WfRuns that were changed since `take_outputs`."""
+        self._unwritten: dict[str, None] = {}
+        """The WfRuns whose rows are behind."""
+        self._rows_follow = rows_may_follow(codec)
+        self._has_position = False
+        """True once the state has a row of `fold-positions`."""
+        self._untold = False
+        """True if something was folded that the log alone does not tell, so that the rows must not follow later."""
+        self._tail: LogTail | None = None
+        self._log_position = 0
         self._quarantined: set[str] = set()
         self._timers = Timers(self._store, context.limits)
         self._outputs: list[OutputRecord] = []
         self._moved = False
+        """True if records were folded since `take_outputs`."""
+        self._behind = False
+        """True if records were folded since rows were taken."""
         self._encoder = OutputEncoder(partition, codec)
         self._restoration = Restoration(
             partition, codec, context.limits, self._store, self._timers, definition_fold, self._note_quarantine
@@ -150,10 +167,61 @@ class ShardFold:
         """Look at the rest; all rows have come. Raises BrokenState if the partition's own rows cannot be read."""
         position = self._restoration.finish()
         if position is not None:
+            self._has_position = True
+            if position.log_position is not None:
+                self._tail = LogTail(position)
+                self._log_position = position.log_position
             self._offsets = dict(position.offsets)
             self._definitions_position = position.definitions_position
             self._operators.skips = list(position.skips)
             self._operators.command_ids = list(position.operator_command_ids)
+
+    @property
+    def log_position(self) -> int | None:
+        """The offset from which the log is to be replayed; None if the rows have everything."""
+        return None if self._tail is None else self._log_position
+
+    def replay(self, key: bytes, value: bytes | None) -> None:
+        """Take the next record of the log from `log_position` on. Raises BrokenState."""
+        assert self._tail is not None, "the rows have everything"
+        entry = self._log_entry(key, value)
+        if not self._tail.takes(entry.cause):
+            return
+        wf_run_id = entry.wf_run_id
+        run = self._runs.get(wf_run_id)
+        if run is None:
+            run = new_run(wf_run_id)
+            self._runs.hold(run)
+        elif wf_run_id not in self._unwritten:
+            run.index = index_of(run)
+        if run.exists and entry.seq != run.seq + 1:
+            raise BrokenState(
+                f"{WF_EVENTS}[{self._partition}], key {key!r}: expected the entry with seq {run.seq + 1} after the "
+                f"rows, found {entry.seq}"
+            )
+        evolve(run, entry)
+        self._unwritten[wf_run_id] = None
+
+    def _log_entry(self, key: bytes, value: bytes | None) -> LogEntry:
+        try:
+            entry = self._codec.decode(value or b"")
+        except DecodeError as error:
+            raise BrokenState(f"{WF_EVENTS}[{self._partition}], key {key!r}: {error}") from error
+        assert isinstance(entry, LogEntry), f"{WF_EVENTS}[{self._partition}], key {key!r}: no entry of a log"
+        return entry
+
+    def replayed(self) -> None:
+        """Go on where the log ends: all records of its tail have come."""
+        tail, self._tail = self._tail, None
+        if tail is not None:
+            self._offsets, self._definitions_position = tail.offsets, tail.definitions_position
+            self._behind = bool(self._unwritten)
+            for wf_run_id in self._unwritten:
+                self._timers.follow(self._runs[wf_run_id])
+
+    def logged(self, position: int) -> None:
+        """Note that the log has, before this offset, every entry that was taken before now."""
+        self._log_position = position
 
     # Reading and folding inputs.
 
@@ -211,6 +279,7 @@ class ShardFold:
         else:
             assert self._definition_fold is not None, f"{record.topic} is not an input of partition {self._partition}"
             assert isinstance(decoded, DefinitionCommand), f"{record.topic} is not folded"
+            self._untold = True
             self._outputs.extend(self._definition_fold.fold(decoded, self._cause(record, decoded.command_id)))
 
     def _decoded(self, read: ReadInput) -> InputCommand | DeadLetter:
@@ -223,6 +292,7 @@ class ShardFold:
         return Cause(record.topic, record.partition, record.offset, command_id, position)
 
     def _bury(self, record: InputRecord, dead_letter: DeadLetter) -> None:
+        self._untold = True
         self._outputs.append(self._encoder.dead_letter(record, dead_letter))
 
     def _handle(self, record: InputRecord, command: Command) -> None:
@@ -239,6 +309,7 @@ class ShardFold:
 
     def _keep(self, run: WfRun, record: InputRecord, command: Command, cause: Cause) -> None:
         """Keep an input of a WfRun in quarantine (rule quarantine-keeps-inputs). Bury it if too much would be kept."""
+        self._untold = True
         kept = kept_of(record)
         full = quarantine_full(run, kept, self._context.limits)
         if full is None:
@@ -264,6 +335,7 @@ class ShardFold:
             run.changes.kept.append(quarantine_note(run, record))
 
     def _note(self, run: WfRun, event: Event, cause: Cause, time_ms: int) -> None:
+        self._untold = True
         self._write(run, [note(run, event, cause, time_ms)])
         # A WfRun that cannot be read as a whole is held too, or the next event would have the same seq.
         if run.exists or isinstance(event, WfRunQuarantined):
@@ -330,7 +402,7 @@ class ShardFold:
 
         Each is returned once, and again after a restore, or if it was early.
         """
-        if not self._touched:
+        if not self._behind:
             self._runs.age(now_ms)
         due = self._timers.take_due(now_ms, limit, self._runs)
         return [self._encoder.timer(_fired(timer)) for timer in due]
@@ -348,50 +420,72 @@ class ShardFold:
 
     # Handing out.
 
-    def take_outputs(self) -> Sequence[OutputRecord]:
-        """Return the outputs of the records since the last call: first the log, then the rows that changed.
+    @property
+    def unwritten(self) -> int:
+        """The number of WfRuns whose rows are behind."""
+        return len(self._unwritten)
 
-        Raises OutputTooLarge.
+    def take_outputs(self, *, rows: bool = True) -> Sequence[OutputRecord]:
+        """Return the outputs of the records since the last call: first the log, then the rows that have changed.
+
+        `rows`: whether they are wanted. They come anyway if they must not follow later. Raises OutputTooLarge.
         """
         outputs, self._outputs = self._outputs, []
         first_row = len(outputs)
-        for wf_run_id in self._touched:
-            self._write_rows(self._runs[wf_run_id], outputs)
-        self._touched.clear()
         if self._moved:
-            self._moved = False
+            self._moved, self._behind = False, True
             self._definitions_position = self._context.definitions.position
-            position = FoldPosition(
-                self._partition,
-                dict(self._offsets),
-                self._definitions_position,
-                list(self._operators.skips),
-                list(self._operators.command_ids),
-            )
-            outputs.append(self._encoder.row(FOLD_POSITIONS, str(self._partition), position))
+            for wf_run_id in self._touched:
+                self._timers.follow(self._runs[wf_run_id])
+            self._unwritten.update(self._touched)
+            self._touched.clear()
+        if self._behind and (rows or self._untold or not self._has_position or not self._rows_follow):
+            self._take_rows(outputs)
         check_sizes(outputs, self._context.limits.output_bytes)
         put = self._runs.put
         for row in outputs[first_row:]:
             put(row.topic, row.key or b"", row.value)
         return outputs
 
+    def _take_rows(self, outputs: list[OutputRecord]) -> None:
+        """Append the rows that have changed, and the position that they stand for."""
+        for wf_run_id in self._unwritten:
+            self._take_rows_of(self._runs[wf_run_id], outputs)
+        self._unwritten.clear()
+        self._behind = self._untold = False
+        self._has_position = True
+        position = FoldPosition(
+            self._partition,
+            dict(self._offsets),
+            self._definitions_position,
+            list(self._operators.skips),
+            list(self._operators.command_ids),
+            self._log_position if self._rows_follow else None,
+        )
+        outputs.append(self._encoder.row(FOLD_POSITIONS, str(self._partition), position))
+
     def committed(self) -> None:
         """Note that all outputs which were taken are committed, so that resting WfRuns may be dropped."""
         self._store.committed()
-        self._runs.rest()
+        if not self._behind:
+            self._runs.rest()
 
-    def _write_rows(self, run: WfRun, outputs: list[OutputRecord]) -> None:
-        """Write the rows that a turn changed, each once, and drop the WfRun if it has none any more."""
+    def _take_rows_of(self, run: WfRun, outputs: list[OutputRecord]) -> None:
+        """Append the rows of a WfRun that have changed, each once, and drop the WfRun if it has none any more."""
         wf_run_id = run.wf_run_id
         for topic, key, record in changed_rows(run, own_row_is_lost=self._runs.has_lost_its_row(run)):
             outputs.append(self._encoder.row(topic, key, record))
-        self._timers.follow(run)
         run.changes.clear()
         if (run.quarantined_ms is not None) != (wf_run_id in self._quarantined):
             self._note_quarantine(wf_run_id, run.quarantined_ms is not None)
         is_broken = self._runs.broken(wf_run_id) is not None
         if not has_rows(run) or (is_broken and run.quarantined_ms is None):
             self._runs.remove(wf_run_id)
+
+
+def rows_may_follow(codec: Codec) -> bool:
+    """Return True if rows may be written later than the log. During an upgrade those of an earlier release may not."""
+    return codec.writes(FoldPosition.__name__, "log_position")
 
 
 def _fired(timer: ArmedTimer) -> TimerFired:

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from processors.codec import Codec
 from processors.core.records.commands import Command, DefinitionCommand, OperatorCommand
 from processors.core.records.events import ArrivalFailed, Definition, ExternalEventPosted
-from processors.core.records.topic_names import DEFINITION_COMMANDS, DEFINITIONS, OPERATOR_COMMANDS, SHARD_STATE
+from processors.core.records.topic_names import DEFINITION_COMMANDS, DEFINITIONS, OPERATOR_COMMANDS, SHARD_STATE, WF_EVENTS
 from processors.core.rules.context import Context, Limits
 from processors.fold.contract import DEFINITION_SHARD
 from processors.fold.definition_commands import DefinitionFold
@@ -63,6 +63,10 @@ class ShardFolds:
         """Return the topics and partitions that a shard is restored from."""
         state = [(topic, partition) for topic in SHARD_STATE]
         return [*state, (DEFINITIONS, 0)] if partition == DEFINITION_SHARD else state
+
+    def log(self, partition: int) -> tuple[str, int]:
+        """Return the topic and partition of a shard's log."""
+        return WF_EVENTS, partition
 
     def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
         """Return the WfRun that a record is about and the command that it holds, as far as known. Never raises."""

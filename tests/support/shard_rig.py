@@ -4,11 +4,13 @@ The tables are compacted as in Kafka: the latest value of each key, and nothing 
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from processors.codec import Codec
 from processors.core.records.events import LogEntry
-from processors.core.records.topic_names import OPERATOR_COMMANDS
+from processors.core.records.fold_position import FoldPosition
+from processors.core.records.topic_names import FOLD_POSITIONS, OPERATOR_COMMANDS, WF_EVENTS
 from processors.core.rules.context import Limits
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord, ReadInput, key_of, topic_of
@@ -49,6 +51,8 @@ class ShardRig:
         self.tables: dict[str, dict[bytes, bytes]] = {topic: {} for topic, _ in self.factory.state_topics(0)}
         self.logs: dict[str, list[tuple[bytes, bytes | None]]] = {topic: [] for topic in self.tables}
         """The state topics before they are compacted."""
+        self.log_records: list[tuple[bytes, bytes | None]] = []
+        """The records of `wf-events`."""
         self.turns = 0
         if self.shard.files is not None:
             self.shard = self.restored()
@@ -72,16 +76,21 @@ class ShardRig:
             self.shard.see_coming(read)
         return read
 
-    def turn(self, *records: Any) -> list[Any]:
-        """Fold records or commands in one turn, and return what came of them, decoded if it is a record of ours."""
+    def turn(self, *records: Any, rows: bool = True) -> list[Any]:
+        """Fold records or commands in one turn, and return what came of them, decoded if it is a record of ours.
+
+        Without `rows` the rows follow with a later turn.
+        """
         for item in records:
             record = item if isinstance(item, InputRecord) else self.command(item)
             self.inputs.append(record)
             read = self.read(record)
             assert read.definitions_position <= self.view.position or not self.awaits_definitions
             self.shard.fold(read)
-        written = list(self.shard.take_outputs())
+        written = list(self.shard.take_outputs(rows=rows))
         self.shard.committed()
+        self.log_records += [(it.key or b"", it.value) for it in written if it.topic == WF_EVENTS]
+        self.shard.logged(len(self.log_records))
         self.outputs.extend(written)
         for output in written:
             if output.topic == "definitions":
@@ -135,7 +144,21 @@ class ShardRig:
                 for key, latest in log[starts.get(topic, StatePosition(0)).offset :]:
                     shard.restore(topic, key, latest)
         shard.restored()
+        if shard.log_position is not None:
+            for key, value in self.log_records[shard.log_position :]:
+                shard.replay(key, value)
+            shard.replayed()
+        shard.logged(len(self.log_records))
         return shard
+
+    def position(self) -> FoldPosition | None:
+        """Return the position of the rows, without where the log was when they were written; None if there are none."""
+        value = self.tables[FOLD_POSITIONS].get(b"0")
+        if value is None:
+            return None
+        position = self.codec.decode(value)
+        assert isinstance(position, FoldPosition)
+        return replace(position, log_position=None)
 
     def crash(self) -> None:
         """Go on with a shard that knows only the tables."""

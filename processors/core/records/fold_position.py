@@ -1,6 +1,7 @@
-"""The position up to which a partition is folded: a row of the state, written in the transaction of the folded records.
+"""The position up to which a partition is folded: a row of the state, written together with the other rows.
 
-It wins over the committed offsets of the consumer group, which brokers forget after a while.
+It wins over the committed offsets of the consumer group, which brokers forget after a while. The rows follow the log:
+what was folded since is on the log behind `log_position`.
 """
 
 from dataclasses import dataclass, field
@@ -33,3 +34,7 @@ class FoldPosition:
     """
     operator_command_ids: list[str] = field(default_factory=list)
     """Ids of the last operator commands that were decided, oldest first: a repeat is refused."""
+    log_position: int | None = None
+    """An offset of the log, at or before the first entry that is not in the rows. None: the rows have everything, as
+    releases before 0.3.0 write them.
+    """

@@ -1,0 +1,148 @@
+"""Rows follow the log: whenever they are written, and wherever a worker crashes in between, nothing else differs."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.core.records.commands import (
+    DeleteWfRun,
+    ExternalEvent,
+    QuarantineWfRun,
+    ReleaseWfRun,
+    RunWf,
+    SkipRecord,
+    StopWfRun,
+)
+from processors.core.records.topic_names import FOLD_POSITIONS, SHARD_STATE
+from processors.fold.rows import has_rows
+from processors.fold.stores import BrokenState
+from tests.fold.test_quarantine import OPERATED, state
+from tests.fold.test_shard_fold import COMMANDS, armed, with_cart
+from tests.fold.test_shard_fold import rocks
+from tests.support.shard_rig import START_MS, ShardRig
+
+TURNS = st.lists(st.tuples(st.lists(COMMANDS | OPERATED, max_size=5), st.booleans(), st.booleans()), max_size=10)
+"""What comes in a turn, whether rows are written with it, and whether the worker crashes after it."""
+
+
+def records_of(rig: ShardRig, items: list[Any]) -> list[Any]:
+    """Return the records of a turn. A number lets time pass."""
+    records: list[Any] = []
+    for item in items:
+        if isinstance(item, int):
+            rig.now_ms += item
+        else:
+            records.append(rig.record("external-events", b"c1", item) if isinstance(item, bytes) else rig.command(item))
+    return records
+
+
+def play(rig: ShardRig, turns: list[tuple[list[Any], bool, bool]], *, follow: bool) -> ShardRig:
+    """Fold turns. If rows follow, they are written where the turns say so, otherwise with each turn."""
+    with_cart(rig)
+    for items, rows, crashes in turns:
+        rig.turn(*records_of(rig, items), rows=rows or not follow)
+        due = rig.shard.due_timers(rig.now_ms, 100)
+        timers = [rig.record(it.topic, it.key, it.value) for it in due]
+        rig.turn(*timers, rows=rows or not follow)
+        if crashes:
+            rig.crash()
+    return rig
+
+
+def nothing_but_rows_differs(late: ShardRig, at_once: ShardRig) -> None:
+    assert late.inputs == at_once.inputs
+    logs = [[it for it in rig.outputs if it.topic not in SHARD_STATE] for rig in (late, at_once)]
+    assert logs[0] == logs[1]
+    assert sorted(armed(late)) == sorted(armed(at_once))
+    there = {wf_run_id for wf_run_id, run in late.shard.wf_runs.items() if has_rows(run)}
+    assert {wf_run_id: run for wf_run_id, run in state(late).items() if wf_run_id in there} == state(at_once)
+    late.turn()
+    for topic in set(SHARD_STATE) - {FOLD_POSITIONS}:
+        assert late.tables[topic] == at_once.tables[topic]
+    assert late.position() == at_once.position()
+
+
+# (rule same-records-same-bytes)
+@settings(max_examples=300, deadline=None)
+@given(TURNS)
+def test_whenever_rows_are_written_and_whenever_a_worker_crashes_nothing_else_differs(
+    turns: list[tuple[list[Any], bool, bool]],
+) -> None:
+    nothing_but_rows_differs(play(ShardRig(), turns, follow=True), play(ShardRig(), turns, follow=False))
+
+
+@settings(max_examples=15, deadline=None)
+@given(TURNS)
+def test_a_store_with_files_changes_nothing_of_it(turns: list[tuple[list[Any], bool, bool]]) -> None:
+    with TemporaryDirectory() as folder:
+        late = play(ShardRig(new_store=rocks(Path(folder))), turns, follow=True)
+        nothing_but_rows_differs(late, play(ShardRig(), turns, follow=False))
+        assert late.shard.files is not None
+        late.shard.files.close()
+
+
+@pytest.fixture
+def rig() -> ShardRig:
+    return with_cart(ShardRig())
+
+
+def state_topics_of(rig: ShardRig, *records: Any) -> set[str]:
+    """Fold records in a turn whose rows may follow later; return the state topics that it writes."""
+    before = len(rig.outputs)
+    rig.turn(*records, rows=False)
+    return {it.topic for it in rig.outputs[before:]} & {*SHARD_STATE}
+
+
+def test_a_turn_of_ordinary_commands_writes_the_log_alone(rig: ShardRig) -> None:
+    assert state_topics_of(rig, RunWf("c1", "cart"), ExternalEvent("c1", "add", "e1", 1)) == set()
+    assert rig.shard.unwritten == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        QuarantineWfRun("c1"),
+        ReleaseWfRun("c1"),
+        SkipRecord("wf-commands", 0, 99, START_MS),
+        b"nothing that can be decoded",
+    ],
+)
+def test_what_the_log_alone_does_not_tell_comes_with_all_rows(rig: ShardRig, command: Any) -> None:
+    rig.turn(RunWf("c1", "cart"), RunWf("c2", "cart"), rows=False)
+    written = state_topics_of(rig, *records_of(rig, [command]))
+    assert written >= {"wf-runs", "thread-runs", FOLD_POSITIONS}
+    assert rig.tables["wf-runs"].keys() == {b"c1", b"c2"}
+    assert rig.shard.unwritten == 0
+
+
+def test_a_shard_writes_its_position_before_anything_may_follow() -> None:
+    rig = ShardRig()
+    assert state_topics_of(rig, StopWfRun("c1", 0)) == {FOLD_POSITIONS}
+
+
+def test_rows_are_written_at_once_where_an_earlier_release_may_read_them() -> None:
+    rig = with_cart(ShardRig(release="0.2.0"))
+    assert state_topics_of(rig, RunWf("c1", "cart")) >= {"wf-runs", FOLD_POSITIONS}
+    assert rig.restored().log_position is None
+
+
+def test_a_wf_run_that_is_deleted_before_its_rows_are_written_leaves_nothing(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"))
+    rig.turn(StopWfRun("c1", 0), rows=False)
+    rig.turn(DeleteWfRun("c1"), rows=False)
+    rig.crash()
+    rig.turn()
+    assert {key for key in rig.tables["wf-runs"]} | {key for key in rig.tables["thread-runs"]} == set()
+
+
+def test_a_log_that_does_not_fit_its_rows_is_told(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"))
+    rig.turn(StopWfRun("c1", 0), rows=False)
+    lost = rig.log_records.pop(-2)
+    with pytest.raises(BrokenState, match="expected the entry with seq"):
+        rig.crash()
+    assert lost
