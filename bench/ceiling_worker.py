@@ -75,14 +75,20 @@ class CeilingFold(ShardFold):
         self._outputs += [output._replace(partition=self.partition, key=key) for output in self._events]
         self._answered[key] = None
 
-    def take_outputs(self) -> Sequence[OutputRecord]:
-        """Add the rows of each WfRun once, and return all outputs."""
-        for key in self._answered:
-            self._outputs += [
-                output._replace(partition=self.partition, key=key + rest) for output, rest in self._kept_rows
-            ]
-        self._answered.clear()
-        return super().take_outputs()
+    @property
+    def unwritten(self) -> int:
+        """The number of WfRuns whose rows are behind."""
+        return len(self._answered) or super().unwritten
+
+    def take_outputs(self, *, rows: bool = True) -> Sequence[OutputRecord]:
+        """Add the rows of each WfRun once if they are wanted, and return all outputs."""
+        if rows:
+            for key in self._answered:
+                self._outputs += [
+                    output._replace(partition=self.partition, key=key + rest) for output, rest in self._kept_rows
+                ]
+            self._answered.clear()
+        return super().take_outputs(rows=rows)
 
 
 def main() -> None:

@@ -6,7 +6,13 @@ from concurrent.futures import Executor
 from processors.codec import Codec
 from processors.core.records.commands import Command, DefinitionCommand, OperatorCommand
 from processors.core.records.events import ArrivalFailed, Definition, ExternalEventPosted
-from processors.core.records.topic_names import DEFINITION_COMMANDS, DEFINITIONS, OPERATOR_COMMANDS, SHARD_STATE, WF_EVENTS
+from processors.core.records.topic_names import (
+    DEFINITION_COMMANDS,
+    DEFINITIONS,
+    OPERATOR_COMMANDS,
+    SHARD_STATE,
+    WF_EVENTS,
+)
 from processors.core.rules.context import Context, Limits
 from processors.fold.contract import DEFINITION_SHARD
 from processors.fold.definition_commands import DefinitionFold

@@ -37,6 +37,7 @@ from processors.runtime.turn.patience import Patience
 from processors.runtime.turn.pauses import Pauses
 from processors.runtime.turn.pausing import Pausing
 from processors.runtime.turn.polling import Polling
+from processors.runtime.turn.rows_due import RowsDue
 from processors.runtime.turn.shards import Shards
 from processors.runtime.turn.turn_size import TurnSize
 from processors.runtime.turn.turns import Turns
@@ -97,6 +98,7 @@ def turns_of(
             timers=DueTimers(shards, pauses, pausing, clock),
             held_back=HeldBack(membership, shards, pauses, names.definition_commands),
             pausing=pausing,
+            rows_due=RowsDue(shards, pauses, clock),
             shards=shards,
             size=size,
         ),

@@ -27,4 +27,4 @@ def fold_batch(batch: Batch) -> None:
     with batch:
         for read in batch:
             batch.fold.fold(read)
-        batch.hand_over(batch.fold.take_outputs())
+        batch.hand_over(batch.fold.take_outputs(rows=batch.part.rows))

@@ -132,10 +132,10 @@ class SimulatedFold(ShardFold):
             raise RuleBroke(BUG)
         self._breaks_rows = True
 
-    def take_outputs(self) -> Sequence[OutputRecord]:
+    def take_outputs(self, *, rows: bool = True) -> Sequence[OutputRecord]:
         if self._breaks_rows:
             raise RuleBroke(BUG)
-        return super().take_outputs()
+        return super().take_outputs(rows=rows)
 
 
 class FoldingChannel:

@@ -63,6 +63,9 @@ class CountingFactory:
         own = [(DEFINITIONS, 0)] if partition == 0 else []
         return [*((topic, partition) for topic in (WF_RUNS, TIMERS, FOLD_POSITIONS)), *own]
 
+    def log(self, partition: int) -> tuple[str, int]:
+        return WF_EVENTS, partition
+
     def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
         return (record.key or b"").decode() or None, None
 
@@ -160,7 +163,19 @@ class CountingFold:
     def next_timer_ms(self) -> int | None:
         return min((due for key, due in self._timers.items() if key not in self._handed_out), default=None)
 
-    def take_outputs(self) -> Sequence[OutputRecord]:
+    unwritten = 0
+    log_position = None
+
+    def replay(self, key: bytes, value: bytes | None) -> None:  # noqa: ARG002  it has nothing to replay
+        raise AssertionError("the rows have everything")
+
+    def replayed(self) -> None:
+        pass
+
+    def logged(self, position: int) -> None:
+        pass
+
+    def take_outputs(self, *, rows: bool) -> Sequence[OutputRecord]:
         rows = [OutputRecord(WF_RUNS, self.partition, key, self._row(key)) for key in self._changed]
         self.definitions_position = self._definitions.position
         position = orjson.dumps({**self.offsets, DEFINITIONS: self.definitions_position})

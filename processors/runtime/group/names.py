@@ -38,6 +38,15 @@ class ShardTopics:
         """Return the partitions that the shard is restored from."""
         return self._places(self._factory.state_topics(shard))
 
+    def log(self, shard: int) -> Place:
+        """Return the partition of the shard's log."""
+        topic, partition = self._factory.log(shard)
+        return self.on_cluster(topic), partition
+
+    def loaded_from(self, shard: int) -> list[Place]:
+        """Return all partitions that a load reads: those of the state, and the log."""
+        return [*self.state(shard), self.log(shard)]
+
     def describe(self, record: InputRecord) -> tuple[str | None, str | None]:
         """Return what a record is about and what it asks for, as far as folds know."""
         return self._factory.describe(record)

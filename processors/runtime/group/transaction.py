@@ -4,12 +4,13 @@ A transaction takes effect only together with offsets of `wf-commands` that the 
 this member in its present generation. That is the fence: a worker that is no longer the owner cannot commit.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from processors.core.records.topic_names import WF_EVENTS
 from processors.fold.contract import OutputRecord
 from processors.fold.inputs import Headers
 from processors.runtime.group.calls import CALL_SECONDS, KafkaCalls, is_fatal, may_pass
@@ -65,6 +66,7 @@ class Transaction:
         self._calls, self._crash_points = calls, crash_points
         self._topics: dict[str, str] = {}
         self._listed = Listed()
+        self._log_ends: dict[int, int] = {}
         self._producer: Producer | None = None
         self.is_open = False
 
@@ -108,16 +110,18 @@ class Transaction:
         self.is_open = True  # also if it fails: then an abort makes a new producer
         self._try(self.producer.begin_transaction)
 
-    def produce(self, outputs: Iterable[OutputRecord]) -> None:
-        """Hand records to librdkafka, which sends them in the background."""
+    def produce(self, outputs: Sequence[OutputRecord]) -> None:
+        """Hand records to librdkafka, which sends them in the background. They are of one shard."""
         produce, topics, listed = self.producer.produce, self._topics, self._listed
+        last_of_log = next((output for output in reversed(outputs) if output.topic == WF_EVENTS), None)
         for output in outputs:
             name, partition, key, value, headers, timestamp_ms = output
             topic = topics.get(name)
             if topic is None:
                 topic = topics[name] = self._names.on_cluster(name)
             # By position, because naming them takes half as long again: no callbacks, then time and headers.
-            more: tuple[Any, ...] = (None, None, timestamp_ms or 0, listed[headers] if headers else None)
+            delivered = self._delivered if output is last_of_log else None
+            more: tuple[Any, ...] = (None, delivered, timestamp_ms or 0, listed[headers] if headers else None)
             try:
                 produce(topic, value, key, partition, *more)
             except BufferError:
@@ -129,6 +133,15 @@ class Transaction:
                     raise self._about(output, topic, exception) from exception
                 self._raise_if_over(exception)
                 raise
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        """Note where the log of a shard ends. Called while the producer is flushed."""
+        if error is None:
+            self._log_ends[message.partition()] = message.offset() + 1  # type: ignore[index,operator]  # it has both
+
+    def take_log_end(self, shard: int) -> int | None:
+        """Return the offset behind the last record of a shard's log that was delivered since the last call."""
+        return self._log_ends.pop(shard, None)
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Make the transaction visible together with the offsets up to which its shards are folded."""
@@ -154,6 +167,7 @@ class Transaction:
         """
         if self.is_open:
             self.is_open = False
+            self._log_ends.clear()
             self._calls.once(self.producer.purge)
             self._producer = None
             self.open()

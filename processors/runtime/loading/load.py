@@ -1,8 +1,9 @@
-"""Loading shards: settle, sign, restore, begin. In this order: any other loses records.
+"""Loading shards: settle, sign, restore, replay, begin. In this order: any other loses records.
 
 - settle: wait until nothing of a former owner can appear any more in what we are about to read (`settlement`);
 - sign: commit the group's offsets as they are, with our transactional id in their metadata (`signing`);
 - restore: read the state topics to the end that settling found (`restore`);
+- replay: read the log from where the rows end to the end that settling found (`restore`);
 - begin: at the folded offsets that the state holds (`beginning`).
 
 Loads run between turns in small steps (`advance`), so they delay neither other shards nor the group's callbacks.
@@ -22,6 +23,7 @@ from processors.runtime.group.clients import Clients
 from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.group.cluster import Cluster
 from processors.runtime.group.crash_points import CrashPoint, CrashPoints
+from processors.runtime.group.errors import StateLost
 from processors.runtime.group.names import Place, ShardTopics, spelled
 from processors.runtime.group.transaction import Transaction
 from processors.runtime.group.waiting import Waiting, pause
@@ -76,6 +78,7 @@ class Load:
         """The folds that are not handed over yet: their files are open."""
         self._takers: dict[Place, Take] = {}
         self._unreadable: dict[int, str] = {}
+        self._replayed = 0
         self._log = structlog.get_logger("halter.runtime")
         self._work = self._run()
 
@@ -137,6 +140,7 @@ class Load:
                 "restored",
                 shards=sorted(fold.partition for fold, _ in begun_folds),
                 records=self._restore.records if self._restore else 0,
+                replayed=self._replayed,
                 settle_s=round(settled_after, 3),
                 restore_s=round(self._clock.monotonic() - begun - settled_after, 3),
             )
@@ -155,7 +159,7 @@ class Load:
             fold = self._folds[shard] = self._loader.factory.create(shard)
             for place in self._names.state(shard):
                 self._takers[place] = partial(fold.restore, self._names.logical(place[0]))
-        settled_ends = {place: settled.state_ends[place] for place in self._takers}
+        settled_ends = {place: settled.ends[place] for place in self._takers}
         ends = yield from self._ends_for_files(settled_ends)
         starts = yield from self._resumed(ends)
         self._restore = Restore(self._loader.clients, starts, settled_ends, self._takers, self._clock)
@@ -171,24 +175,50 @@ class Load:
                 if fold.partition in self._folds:
                     self._finish(fold, ends)
                 yield
+        yield from self._replay(settled)
         folds = list(self._folds.values())
         for error in (error for fold in folds for error in fold.broken):
             self._log.error("broken_state", reason=str(error))
         return folds
 
+    def _replay(self, settled: Settled) -> Waiting[None]:
+        """Give folds the records of the log that their rows do not have. Raises KafkaException, StateLost."""
+        behind = {self._names.log(shard): fold for shard, fold in self._folds.items() if fold.log_position is not None}
+        low = (yield from self._loader.cluster.low(behind.keys())) if behind else {}
+        starts = {place: StatePosition(start_of_tail(fold, place, low, settled)) for place, fold in behind.items()}
+        takers = {place: partial(self._replay_one, fold) for place, fold in behind.items()}
+        tails = Restore(
+            self._loader.clients, starts, {place: settled.ends[place] for place in behind}, takers, self._clock
+        )
+        yield from tails.read()
+        self._replayed = tails.records
+        for shard, fold in list(self._folds.items()):
+            fold.replayed()
+            fold.logged(settled.ends[self._names.log(shard)])
+
+    def _replay_one(self, fold: Fold, key: bytes, value: bytes | None) -> None:
+        if fold.partition in self._folds:
+            try:
+                fold.replay(key, value)
+            except BrokenState as error:
+                self._cannot_be_read(fold, error)
+
+    def _cannot_be_read(self, fold: Fold, error: BrokenState) -> None:
+        # If the worker ended for it, the next owner would end too, and their other shards would stand still.
+        self._unreadable[fold.partition] = str(error)
+        self._log.error(
+            "state_unreadable",
+            shard=fold.partition,
+            reason=str(error),
+            to_go_on="have the row written again as it was, and start the workers again",
+        )
+        self._let_go([fold.partition])
+
     def _finish(self, fold: Fold, ends: Mapping[Place, StatePosition]) -> None:
         try:
             fold.restored()
         except BrokenState as error:
-            # If the worker ended for it, the next owner would end too, and their other shards would stand still.
-            self._unreadable[fold.partition] = str(error)
-            self._log.error(
-                "state_unreadable",
-                shard=fold.partition,
-                reason=str(error),
-                to_go_on="have the row written again as it was, and start the workers again",
-            )
-            self._let_go([fold.partition])
+            self._cannot_be_read(fold, error)
         else:
             if fold.files is not None:
                 fold.files.checkpoint(self._of_shard(fold.partition, ends))
@@ -231,6 +261,18 @@ class Load:
         fold = self._folds.get(place[1]) if place is not None and place in starts else None
         if place is not None and fold is not None and fold.files is not None:
             fold.files.wipe(f"{spelled(place)} cannot be read from its checkpoint on: {exception.args[0].str()}")
+
+
+def start_of_tail(fold: Fold, place: Place, low: Mapping[Place, int], settled: Settled) -> int:
+    """Return where to begin to read a log for what the rows do not have. Raises StateLost."""
+    assert fold.log_position is not None
+    if fold.log_position > settled.ends[place]:
+        raise StateLost(
+            f"{spelled(place)}: expected offset {fold.log_position}, up to which the rows of shard {fold.partition} "
+            f"have the log, found that it ends at {settled.ends[place]}: it was truncated, or deleted and made anew"
+        )
+    # What was deleted is old: rows follow the log within seconds, and a log is kept for days.
+    return max(fold.log_position, low[place])
 
 
 def nobody(_key: bytes, _value: bytes | None) -> None:

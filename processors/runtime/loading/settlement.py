@@ -1,9 +1,9 @@
 """Settlement: makes sure that nothing of a former owner is still open before a shard's state is read.
 
 We have joined, so an older generation can commit no more offsets. Those that it committed before are final once no
-transaction with offsets of the shard is pending. Its records in the state topics are final once no transaction is open
-there, that is when the last stable offset equals the high watermark in *all* of them. Reading any of them earlier could
-show one topic before and another after the same transaction.
+transaction with offsets of the shard is pending. Its records in the state topics and the log are final once no
+transaction is open there, that is when the last stable offset equals the high watermark in *all* of them. Reading any
+of them earlier could show one topic before and another after the same transaction.
 
 A living owner hands shards over between transactions, so an open transaction is that of a dead owner or a zombie: the
 worker that committed the shard's offsets last and is no longer a member of the group. Its transactional id stands in
@@ -35,10 +35,10 @@ transaction.timeout.ms, which is 10 s by default and 60 s at most."""
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The facts about settled shards: what the group has committed of their commands, and where their state ends."""
+    """The facts about settled shards: what the group has committed of their commands, and where state and log end."""
 
     committed: Mapping[Place, Committed]
-    state_ends: Mapping[Place, int]
+    ends: Mapping[Place, int]
 
 
 class Settlement:
@@ -69,7 +69,7 @@ class Settlement:
         while True:
             try:
                 commands = [self._names.commands(shard) for shard in sorted(shards)]
-                state = [place for shard in sorted(shards) for place in self._names.state(shard)]
+                state = [place for shard in sorted(shards) for place in self._names.loaded_from(shard)]
                 look = yield from offsets.look(commands)
                 ends = yield from self._cluster.high(state)
                 if look.is_settled and ends == (yield from self._cluster.last_stable(state)):

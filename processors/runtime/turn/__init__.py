@@ -7,6 +7,7 @@ In the order in which a record passes them:
 - `arrivals`    polls records and places them with their shards; `listening` sees that Kafka is there
 - `awaiting`    lets records wait for the definitions that their producers saw
 - `due_timers`  adds the timers that are due
+- `rows_due`    says whose rows are to be written: rows follow the log
 - `held_back`   keeps definition commands out that are not decided yet
 - `turn`        the turn as a value
 - `folding`     the event loop's half: it gives each shard's records to an agent, as a `batch`

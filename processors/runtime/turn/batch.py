@@ -45,7 +45,7 @@ class Batch:
 
     def __iter__(self) -> Iterator[ReadInput]:
         part, reads = self.part, self.part.reads
-        middle = reads[len(reads) // 2]
+        middle = reads[len(reads) // 2] if reads else None
         for read in reads:
             if part.folded and self._clock.monotonic() > self._until:
                 break
@@ -71,7 +71,10 @@ class Batch:
         if self.outputs.done():
             return True
         if isinstance(error, Exception):
-            failure = FoldFailed(self._sentence(error), self._current, self.part.records, in_short(error))
+            # If the rows cannot be made, no record of this turn is to blame: they are of many turns.
+            rows_broke = self._current is None and self.part.rows
+            records = [] if rows_broke else self.part.records
+            failure = FoldFailed(self._sentence(error), self._current, records, in_short(error))
             failure.__cause__ = error
             self.outputs.set_exception(failure)
             return True

@@ -111,6 +111,9 @@ class Committing:
         shards = turn.shards
         for shard in shards:
             shard.fold.committed()
+            log_end = self._transaction.take_log_end(shard.number)
+            if log_end is not None:
+                shard.fold.logged(log_end)
         for part in turn.parts:
             self._pausing.committed(part)
         self._shards.count_quarantined()

@@ -45,6 +45,7 @@ class Pause:
     to_be_fetched_anew: bool = False
     """The shard has begun to try: all its inputs are to be fetched from where it stands."""
     _timers_broke: bool = False
+    """No record is to blame: the timers broke, or the rows."""
     _stops: dict[str, int] = field(default_factory=dict)
     """Topic -> offset of the record that broke the fold. At most one per topic, so that the search for it ends."""
     _through: dict[str, int] = field(default_factory=dict)
@@ -57,7 +58,7 @@ class Pause:
     """The offset of the last operator command that was there at the last try."""
 
     def broke(self, record: InputRecord | None, records: Sequence[InputRecord]) -> InputRecord | None:
-        """Note that a fold raised: at a record, or after all of these, or at none, in its timers.
+        """Note that a fold raised: at a record, or after all of these, or at none, in its timers or its rows.
 
         Returns the record that is to blame, None if that cannot be said yet.
         """
@@ -86,6 +87,11 @@ class Pause:
     def fetches(self, topic: str) -> bool:
         """Say whether records of an input are wanted."""
         return topic == OPERATOR_COMMANDS or not (self._cut or self.stage is Stage.STANDING)
+
+    @property
+    def writes_rows(self) -> bool:
+        """Say whether rows that are behind are to be written. Not if it was they, or the timers, that broke."""
+        return not self._timers_broke
 
     @property
     def fires_timers(self) -> bool:

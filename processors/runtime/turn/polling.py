@@ -2,7 +2,8 @@
 
 Records are polled and placed with their shards (`arrivals`), decoded, and wait for the definitions that their producers
 saw (`awaiting`). Due timers are taken. Records that earlier turns could not fold come first. Definition commands that
-are not decided yet are held back (`held_back`), and paused shards get only what their pauses admit (`pausing`).
+are not decided yet are held back (`held_back`), and paused shards get only what their pauses admit (`pausing`). Rows
+that are due are written with the turn (`rows_due`).
 
 All of it runs in the Kafka thread, between two transactions.
 """
@@ -19,8 +20,9 @@ from processors.runtime.turn.due_timers import DueTimers
 from processors.runtime.turn.held_back import HeldBack
 from processors.runtime.turn.listening import Listening
 from processors.runtime.turn.pausing import Pausing
+from processors.runtime.turn.rows_due import RowsDue
 from processors.runtime.turn.shards import OwnedShard, Shards
-from processors.runtime.turn.turn import Reads, Turn
+from processors.runtime.turn.turn import Reads, ShardTurn, Turn
 from processors.runtime.turn.turn_size import TurnSize
 
 IDLE_SECONDS: Final = 0.25
@@ -41,11 +43,13 @@ class Polling:
         timers: DueTimers,
         held_back: HeldBack,
         pausing: Pausing,
+        rows_due: RowsDue,
         shards: Shards,
         size: TurnSize,
     ) -> None:
         self._arrivals, self._listening, self._awaiting, self._timers = arrivals, listening, awaiting, timers
-        self._held_back, self._pausing, self._shards, self._size = held_back, pausing, shards, size
+        self._held_back, self._pausing, self._rows_due = held_back, pausing, rows_due
+        self._shards, self._size = shards, size
         self._not_folded: Reads = {}
         """Records for which the last turn had no time."""
 
@@ -72,8 +76,8 @@ class Polling:
             return LOADING_SECONDS
         if not self._shards.owned:
             return JOINING_SECONDS
-        seconds = self._timers.seconds_to_next()
-        return IDLE_SECONDS if seconds is None else min(IDLE_SECONDS, seconds)
+        times = (self._timers.seconds_to_next(), self._rows_due.seconds_to_next())
+        return min(IDLE_SECONDS, *(seconds for seconds in times if seconds is not None))
 
     def _read(self, polled: dict[OwnedShard, list[InputRecord]]) -> Reads:
         """Decode records. A shard whose Schema Registry does not answer is put off."""
@@ -91,7 +95,17 @@ class Polling:
         not_folded, self._not_folded = self._not_folded, {}
         reads = self._joined((not_folded, self._held_back.take(), ready))
         parts = self._pausing.admitted(self._held_back.hold_back(reads))
+        self._add_rows(parts, along=bool(parts or timers))
         return Turn(parts, timers) if parts or timers else None
+
+    def _add_rows(self, parts: list[ShardTurn], *, along: bool) -> None:
+        """Have the rows written that are due, with the shard's part of the turn or with one of their own."""
+        due = {*self._rows_due.take(along=along)}
+        for part in parts:
+            if part.shard in due:
+                part.rows = True
+                due.discard(part.shard)
+        parts += [ShardTurn(shard, (), rows=True) for shard in due]
 
     def _joined(self, all_reads: Iterable[Reads]) -> Reads:
         """Put records of each shard together, in this order.

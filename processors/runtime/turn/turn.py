@@ -23,6 +23,8 @@ class ShardTurn:
     reads: Sequence[ReadInput]
     one_at_a_time: bool = False
     """Only the first record is to be folded in this turn."""
+    rows: bool = False
+    """The shard's rows are to be written. There may be no records then."""
     folded: int = 0
     """The number of records that the fold was given. There may be no time for the others."""
     failure: FoldFailed | None = None
