@@ -77,7 +77,7 @@ class Polling:
         if not self._shards.owned:
             return JOINING_SECONDS
         times = (self._timers.seconds_to_next(), self._rows_due.seconds_to_next())
-        return min(IDLE_SECONDS, *(seconds for seconds in times if seconds is not None))
+        return min((seconds for seconds in times if seconds is not None and seconds < IDLE_SECONDS), default=IDLE_SECONDS)
 
     def _read(self, polled: dict[OwnedShard, list[InputRecord]]) -> Reads:
         """Decode records. A shard whose Schema Registry does not answer is put off."""
