@@ -76,8 +76,8 @@ class Polling:
             return LOADING_SECONDS
         if not self._shards.owned:
             return JOINING_SECONDS
-        times = (self._timers.seconds_to_next(), self._rows_due.seconds_to_next())
-        return min((seconds for seconds in times if seconds is not None and seconds < IDLE_SECONDS), default=IDLE_SECONDS)
+        nexts = (self._timers.seconds_to_next(), self._rows_due.seconds_to_next())
+        return min(IDLE_SECONDS if seconds is None else min(IDLE_SECONDS, seconds) for seconds in nexts)
 
     def _read(self, polled: dict[OwnedShard, list[InputRecord]]) -> Reads:
         """Decode records. A shard whose Schema Registry does not answer is put off."""
