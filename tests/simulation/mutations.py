@@ -11,7 +11,9 @@ from weakref import WeakKeyDictionary, proxy
 
 from confluent_kafka import KafkaError, KafkaException
 
+from processors.core.records.events import Cause
 from processors.fold.inputs import ReadInput
+from processors.fold.log_tail import LogTail
 from processors.fold.shard_fold import ShardFold
 from processors.runtime.group import cluster
 from processors.runtime.group.cluster import Cluster
@@ -205,6 +207,47 @@ def records_of_a_shard_that_was_taken_are_folded() -> Any:
 def shards_of_nobody_are_not_looked_for() -> Any:
     """A static member that died owing a rebalance leaves some."""
     return patch.object(Vacancies, "look", lambda _: None)
+
+
+@mutation
+def the_log_behind_the_rows_is_not_replayed() -> Any:
+    """The state is then that of the rows, as it was a moment before."""
+    return patch.object(ShardFold, "replay", lambda *_: None)
+
+
+@mutation
+def a_tail_begins_where_the_log_is_read() -> Any:
+    """The rows have its first entries already."""
+    takes = LogTail.takes
+
+    def all_of_it(self: LogTail, cause: Cause) -> bool:
+        self._begun = True
+        return takes(self, cause)
+
+    return patch.object(LogTail, "takes", all_of_it)
+
+
+@mutation
+def a_position_says_that_the_log_was_further() -> Any:
+    """Entries that the rows do not have are not read."""
+    return patch.object(ShardFold, "logged", lambda self, position: setattr(self, "_log_position", position + 20))
+
+
+@mutation
+def what_the_log_does_not_tell_may_follow_later() -> Any:
+    """Such as a dead letter: whoever replays the log folds its record again."""
+    return patch.object(ShardFold, "_untold", property(lambda _: False, lambda *_: None), create=True)
+
+
+@mutation
+def what_rests_is_dropped_while_its_rows_are_behind() -> Any:
+    """It comes back as its rows are."""
+
+    def committed(self: ShardFold) -> None:
+        self._store.committed()
+        self._runs.drop_the_older()
+
+    return patch.object(ShardFold, "committed", committed)
 
 
 @mutation

@@ -76,6 +76,23 @@ def test_a_runtime_without_one_of_its_precautions_is_caught(precaution: str) -> 
         assert simulate(SHORT_ATTACKS[precaution]).problem
 
 
+KILLS = tuple(Fault(float(at), slot, Happening.KILL) for at in range(3, 20, 2) for slot in "ac")
+WHERE_ROWS_ARE_BEHIND = {
+    "the log behind the rows is not replayed": small_plan(*KILLS),
+    "a tail begins where the log is read": small_plan(*KILLS),
+    "what rests is dropped while its rows are behind": small_plan(*KILLS),
+    "a position says that the log was further": plan_of(1),
+    "what the log does not tell may follow later": plan_of(1),
+}
+
+
+@pytest.mark.parametrize("precaution", WHERE_ROWS_ARE_BEHIND)
+def test_a_load_that_takes_the_rows_for_the_whole_state_is_caught(precaution: str) -> None:
+    assert not simulate(WHERE_ROWS_ARE_BEHIND[precaution]).problem
+    with broken(precaution):
+        assert simulate(WHERE_ROWS_ARE_BEHIND[precaution]).problem
+
+
 @pytest.mark.parametrize("precaution", ATTACKS)
 def test_an_attack_finds_its_precaution_missing_by_some_seed_and_else_nothing(precaution: str) -> None:
     attack = ATTACKS[precaution]
@@ -134,18 +151,18 @@ def test_a_plan_that_fails_is_made_smaller_until_nothing_can_be_left_out() -> No
     assert manner(small) == "stuck"
 
 
-@pytest.mark.parametrize("method", ["read", "fold", "take_outputs", "due_timers", "check"])
+@pytest.mark.parametrize("method", ["read", "fold", "take_outputs", "due_timers", "check", "replay"])
 def test_while_the_schema_registry_is_away_shards_wait_and_nobody_is_told_of_a_broken_rule(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered = getattr(SimulatedFold, method)
     refused: Counter[str] = Counter()
 
-    def asking(shard: SimulatedFold, *arguments: Any) -> Any:
+    def asking(shard: SimulatedFold, *arguments: Any, **named: Any) -> Any:
         if 4.0 < shard._process.kernel.now < 20.0:
             refused[method] += 1
             raise RegistryUnavailable("cannot ask for schema 7")
-        return answered(shard, *arguments)
+        return answered(shard, *arguments, **named)
 
     def told(self: Pausing, *_: Any) -> None:
         raise AssertionError("a partition is paused")
