@@ -95,12 +95,12 @@ class Polling:
         not_folded, self._not_folded = self._not_folded, {}
         reads = self._joined((not_folded, self._held_back.take(), ready))
         parts = self._pausing.admitted(self._held_back.hold_back(reads))
-        self._add_rows(parts, along=bool(parts or timers))
+        self._add_rows(parts, busy=bool(parts or timers))
         return Turn(parts, timers) if parts or timers else None
 
-    def _add_rows(self, parts: list[ShardTurn], *, along: bool) -> None:
+    def _add_rows(self, parts: list[ShardTurn], *, busy: bool) -> None:
         """Have the rows written that are due, with the shard's part of the turn or with one of their own."""
-        due = {*self._rows_due.take(along=along)}
+        due = {*self._rows_due.take(busy=busy)}
         for part in parts:
             if part.shard in due:
                 part.rows = True

@@ -1,8 +1,8 @@
 """The shards whose rows are to be written with the next turn.
 
 Rows follow the log. Writing them with each turn would make it wait for four partitions more per shard, and would write
-again and again what is soon changed. So a turn takes the rows of few shards along, those that have waited longest, and
-a turn of rows alone comes when nothing else does.
+again and again what is soon changed. So rows wait until the worker is quiet for a moment. While it is not, a turn takes
+along the rows of few shards, those that have waited longest.
 """
 
 from collections.abc import Collection
@@ -12,10 +12,10 @@ from processors.runtime.group.clock import Clock
 from processors.runtime.turn.pauses import Pauses
 from processors.runtime.turn.shards import OwnedShard, Shards
 
-ALONE_SECONDS: Final = 0.1
-"""Rows wait for this long at most while nothing else is to be folded."""
-ALONG_SECONDS: Final = 0.05
-"""Rows that have waited for this long go along with a turn that has records."""
+QUIET_SECONDS: Final = 0.05
+"""If nothing was folded for this long, rows are written that are behind."""
+BUSY_SECONDS: Final = 0.5
+"""Rows that have waited for this long go along with the next turn. A WfRun that is busy is written less often."""
 SHARDS_PER_TURN: Final = 16
 """A turn takes the rows of one shard along for each so many that the worker has: at least of one."""
 LATE_SECONDS: Final = 1.0
@@ -30,17 +30,20 @@ class RowsDue:
     def __init__(self, shards: Shards, pauses: Pauses, clock: Clock) -> None:
         self._shards, self._pauses, self._clock = shards, pauses, clock
         self._since: dict[OwnedShard, float] = {}
+        self._busy_at = clock.monotonic()
 
-    def take(self, *, along: bool) -> Collection[OwnedShard]:
-        """Return the shards whose rows are to be written now. `along`: with a turn that has records or timers."""
+    def take(self, *, busy: bool) -> Collection[OwnedShard]:
+        """Return the shards whose rows are to be written now. `busy`: the turn has records or timers."""
         now = self._clock.monotonic()
+        if busy:
+            self._busy_at = now
         self._look(now)
-        least = ALONG_SECONDS if along else ALONE_SECONDS
-        due = [shard for shard, since in self._since.items() if now - since >= least]
-        due.sort(key=self._since.__getitem__)
+        longest = sorted(self._since.items(), key=lambda item: item[1])
+        quiet = now - self._busy_at >= QUIET_SECONDS
+        due = [shard for shard, since in longest if quiet or now - since >= BUSY_SECONDS]
         few = max(1, len(self._shards.owned) // SHARDS_PER_TURN)
-        late = {shard for shard, since in self._since.items() if now - since >= LATE_SECONDS}
-        many = {shard for shard in self._since if shard.fold.unwritten >= MANY_WF_RUNS}
+        late = [shard for shard, since in longest if now - since >= LATE_SECONDS]
+        many = [shard for shard in self._since if shard.fold.unwritten >= MANY_WF_RUNS]
         return {*due[:few], *late, *many}
 
     def seconds_to_next(self) -> float | None:
@@ -49,7 +52,7 @@ class RowsDue:
         self._look(now)
         if not self._since:
             return None
-        return max(0.0, min(self._since.values()) + ALONE_SECONDS - now)
+        return max(0.0, min(self._busy_at + QUIET_SECONDS, min(self._since.values()) + BUSY_SECONDS) - now)
 
     def _look(self, now: float) -> None:
         """Note which shards are behind now, and since when."""
