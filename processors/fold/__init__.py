@@ -14,5 +14,6 @@ outputs.
     definitions_view           the definitions that a worker knows
     timers                     the timers in the order in which they are due
     restoration                the load of a shard's state
+    log_tail                   the entries of the log that are not in the rows yet
     stores                     the rows of a partition, in memory or on disk
 """
