@@ -354,7 +354,7 @@ class Client:
         return self._arguments.encoded(command)
 
     def show(self, wf_run_id: str) -> WfRun | None:
-        """The state of a WfRun, read from its rows; None if there is nothing under that id.
+        """The state of a WfRun, from its rows and the log behind them; None if there is nothing under that id.
 
         It is at least as new as every outcome that this client has waited for.
         """

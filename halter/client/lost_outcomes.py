@@ -1,7 +1,7 @@
 """Finds out why a sender has not seen the outcome of a record: it is not folded yet, or it is a dead letter.
 
-Reads fold positions and dead letters, for which a principal needs rights of its own (topics.yaml). Without them the
-sentences say less, but never something untrue.
+Reads fold positions, the log and dead letters, for which a principal needs rights of its own (topics.yaml). Without
+them the sentences say less, but never something untrue.
 """
 
 import shlex
@@ -13,8 +13,10 @@ from halter.client.errors import DeadLettered, NoOutcome
 from halter.client.reading import FROM_THE_START, PartitionReader
 from processors.codec import Codec
 from processors.core.records.errors import HalterError
+from processors.core.records.events import LogEntry
 from processors.core.records.fold_position import FoldPosition
 from processors.fold.inputs import HEADER_PREFIX
+from processors.fold.log_tail import LogTail
 from processors.kafka.topics import Topics
 
 DECIDED: Final = "Kafka has the record, and it is decided as soon as a worker comes to it"
@@ -23,13 +25,21 @@ DEAD_LETTERS_LOOKED_AT_MAX = 10_000
 
 
 def folded(reader: PartitionReader, topics: Topics, codec: Codec, partition: int) -> dict[str, int]:
-    """The offset that is folded next, for each input topic of a partition."""
-    offsets: dict[str, int] = {}
+    """The offset that is folded next, for each input topic of a partition: by its FoldPosition and the log behind."""
+    newest: bytes | None = None
     for message in reader.read(topics.fold_positions, partition, FROM_THE_START):
-        row = codec.decode(message.value() or b"")
-        assert isinstance(row, FoldPosition)
-        offsets = dict(row.offsets)
-    return offsets
+        newest = message.value()
+    if newest is None:
+        return {}
+    position = codec.decode(newest)
+    assert isinstance(position, FoldPosition)
+    tail = LogTail(position)
+    if position.log_position is not None:
+        for message in reader.read(topics.wf_events, partition, position.log_position):
+            entry = codec.decode(message.value() or b"")
+            assert isinstance(entry, LogEntry)
+            tail.takes(entry.cause)
+    return tail.offsets
 
 
 def what_comes(repeat_id: str | None) -> str:

@@ -6,9 +6,10 @@ the number of partitions. So whoever reads or writes asks here first whether a t
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from typing import Final, Literal, NoReturn
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -27,6 +28,7 @@ VISIBLE_SECONDS: Final = 5.0
 REPORT_SECONDS: Final = 2.0
 REQUEST_SECONDS: Final = 10.0
 BATCH: Final = 1_000
+Isolation = Literal["read_committed", "read_uncommitted"]
 POLL_SECONDS: Final = 0.05
 MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
@@ -44,7 +46,7 @@ class PartitionReader:
 
     def __init__(self, settings: Settings, topics: Topics) -> None:
         self._settings, self._topics = settings, topics
-        self._idle: list[Consumer] = []
+        self._idle: defaultdict[Isolation, list[Consumer]] = defaultdict(list)
         self._is_closed = False
         self._as_expected: set[str] = set()
         self.report: Callable[[str], None] = lambda _: None
@@ -70,7 +72,7 @@ class PartitionReader:
             consumer.assign([TopicPartition(topic, partition, max(low, start))])
             heard, at_end = time.monotonic(), False
             while True:
-                messages = self._some(consumer)
+                messages = some(consumer)
                 for message in messages:
                     error = message.error()
                     heard, at_end = time.monotonic(), False
@@ -80,24 +82,17 @@ class PartitionReader:
                         at_end = True
                         yield None
                     else:
-                        self._raise(KafkaException(error), topic)
+                        self.raise_about(KafkaException(error), topic)
                 if not messages and at_end:
                     yield None
                 elif not messages and time.monotonic() - heard > SILENCE_SECONDS:
-                    raise KafkaUnavailable(self._silence(topic, partition))
+                    raise KafkaUnavailable(self.silence(f"{topic}[{partition}]"))
 
-    @staticmethod
-    def _some(consumer: Consumer) -> list[Message]:
-        """Wait for one record, and take what is there: `consume` alone waits until it has a whole batch."""
-        first = consumer.poll(POLL_SECONDS)
-        return [] if first is None else [first, *consumer.consume(BATCH, 0)]
-
-    def _silence(self, topic: str, partition: int) -> str:
+    def silence(self, what: str) -> str:
+        """A sentence about a broker that does not answer whoever reads `what`."""
         latest = self._settings.errors.latest
         reason = "" if latest is None else f": {self._settings.errors.sentence(latest)}"
-        return (
-            f"reading {topic}[{partition}] at {self._settings.bootstrap}: no answer in {SILENCE_SECONDS:.0f} s{reason}"
-        )
+        return f"reading {what} at {self._settings.bootstrap}: no answer in {SILENCE_SECONDS:.0f} s{reason}"
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The first offset that is still there, and the lowest offset that the next record can have."""
@@ -115,7 +110,7 @@ class PartitionReader:
                 return consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_SECONDS, cached=False)
             except KafkaException as exception:
                 if exception.args[0].code() not in LEADER_CHANGES or time.monotonic() > deadline:
-                    self._raise(exception, topic)
+                    self.raise_about(exception, topic)
                 consumer.list_topics(topic, REQUEST_SECONDS)  # hears who leads now
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
@@ -123,14 +118,31 @@ class PartitionReader:
         with self._consumer_of(topic, f"asking for offsets of {topic}") as consumer:
             found = consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], REQUEST_SECONDS)[0]
         if found.error is not None:
-            self._raise(KafkaException(found.error), topic)
+            self.raise_about(KafkaException(found.error), topic)
         return found.offset if found.offset >= 0 else self.end(topic, partition)
+
+    @contextmanager
+    def side_by_side(self, topics: Collection[str], partition: int) -> Iterator["SideBySide"]:
+        """Read a partition of several topics with one consumer, from the beginning."""
+        doing = f"reading partition {partition} of {', '.join(topics)}"
+        with self._consumer() as consumer, self._settings.explaining(doing, consumer):
+            for topic in topics:
+                if topic not in self._as_expected:
+                    self._expect(consumer, topic)
+                self._watermarks(consumer, topic, partition)  # as in `follow`
+            yield SideBySide(self, consumer, topics, partition)
+
+    def high(self, topics: Collection[str], partition: int) -> dict[str, int]:
+        """The end of a partition in each topic, records of open transactions included."""
+        with self._consumer("read_uncommitted") as consumer, self._settings.explaining("asking for offsets", consumer):
+            return {topic: self._watermarks(consumer, topic, partition)[1] for topic in topics}
 
     def close(self) -> None:
         """Close the consumers. From now on every call that asks Kafka raises ClientClosed."""
         self._is_closed = True
-        while self._idle:
-            self._idle.pop().close()
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()
 
     def expect(self, topic: str) -> None:
         """Raise TopicMissing or PartitionsDiffer if a topic is not as we believe. Kafka is asked once."""
@@ -150,7 +162,7 @@ class PartitionReader:
         deadline = time.monotonic() + REQUEST_SECONDS
         while (error := (found := consumer.list_topics(topic, REQUEST_SECONDS).topics[topic]).error) is not None:
             if error.code() not in LEADER_CHANGES or time.monotonic() > deadline:
-                self._raise(KafkaException(error), topic)
+                self.raise_about(KafkaException(error), topic)
             time.sleep(POLL_SECONDS)
         wanted = self._topics[topic]
         if len(found.partitions) != wanted.partitions:
@@ -158,15 +170,17 @@ class PartitionReader:
         self._as_expected.add(topic)
 
     @contextmanager
-    def _consumer(self) -> Iterator[Consumer]:
+    def _consumer(self, isolation: Isolation = "read_committed") -> Iterator[Consumer]:
         if self._is_closed:
             raise ClientClosed("this Client is closed")
+        idle = self._idle[isolation]
         try:
-            consumer = self._idle.pop()
+            consumer = idle.pop()
         except IndexError:
             consumer = Consumer(
                 self._settings.consumer(
                     group_id=self._topics.reader_group,
+                    isolation_level=isolation,
                     enable_partition_eof=True,
                     # Only an answer of the broker tells where a partition ends: it must not wait long with it.
                     fetch_wait_max_ms=10,
@@ -176,12 +190,75 @@ class PartitionReader:
             yield consumer
         finally:
             consumer.unassign()
-            self._idle.append(consumer)
+            idle.append(consumer)
 
-    def _raise(self, exception: KafkaException, topic: str) -> NoReturn:
+    def raise_about(self, exception: KafkaException, topic: str) -> NoReturn:
+        """Raise what an error of Kafka about a topic means."""
         if exception.args[0].code() in MISSING:
             raise missing(topic, self._settings) from exception
         raise exception
+
+
+class SideBySide:
+    """A partition of several topics, which one consumer reads: committed records, from the beginning."""
+
+    def __init__(self, reader: PartitionReader, consumer: Consumer, topics: Collection[str], partition: int) -> None:
+        self._reader, self._consumer, self._topics, self._partition = reader, consumer, topics, partition
+        self._read_up_to = dict.fromkeys(topics, 0)
+        self._at_end: set[str] = set()
+        self._told = time.monotonic()
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic in topics])
+
+    def ends(self) -> dict[str, int]:
+        """The ends of the partitions now, records of open transactions included."""
+        return self._reader.high(self._topics, self._partition)
+
+    def has_read(self, ends: Mapping[str, int]) -> bool:
+        """Say whether everything before these ends was read. Then no transaction before them is open."""
+        return all(self._read_up_to[topic] >= end for topic, end in ends.items())
+
+    def read_to(self, ends: Mapping[str, int]) -> Iterator[Message]:
+        """Read on until everything before these ends is read.
+
+        Gives up if a transaction stays open for so long that nothing of it can be visible anywhere (VISIBLE_SECONDS).
+        """
+        heard = time.monotonic()
+        while not self.has_read(ends):
+            messages = some(self._consumer)
+            if messages:
+                heard = time.monotonic()
+            for message in messages:
+                topic, offset, error = message.topic() or "", message.offset() or 0, message.error()
+                if error is None:
+                    self._at_end.discard(topic)
+                    self._read_up_to[topic] = offset + 1
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    self._at_end.add(topic)
+                    self._read_up_to[topic] = offset
+                else:
+                    self._reader.raise_about(KafkaException(error), topic)
+            silent_s = time.monotonic() - heard
+            if len(self._at_end) == len(self._topics):
+                if silent_s > VISIBLE_SECONDS:
+                    return
+            elif silent_s > SILENCE_SECONDS:
+                raise KafkaUnavailable(self._reader.silence(f"partition {self._partition} of {sorted(self._topics)}"))
+            self._report(ends)
+
+    def _report(self, ends: Mapping[str, int]) -> None:
+        if time.monotonic() - self._told > REPORT_SECONDS:
+            self._told = time.monotonic()
+            topic = max(ends, key=lambda it: ends[it] - self._read_up_to[it])
+            self._reader.report(
+                f"reading {topic}[{self._partition}]: at {self._read_up_to[topic]:,} of {ends[topic]:,}"
+            )
+
+
+def some(consumer: Consumer) -> list[Message]:
+    """Wait for one record, and take what is there: `consume` alone waits until it has a whole batch."""
+    first = consumer.poll(POLL_SECONDS)
+    return [] if first is None else [first, *consumer.consume(BATCH, 0)]
 
 
 def missing(topic: str, settings: Settings) -> TopicMissing:

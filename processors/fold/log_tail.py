@@ -8,8 +8,16 @@ alone does not tell (a dead letter, a decision of an operator, a definition) wri
 is ever in a tail.
 """
 
-from processors.core.records.events import Cause
+from collections.abc import Iterable
+
+from processors.core.records.errors import HalterError
+from processors.core.records.events import Cause, LogEntry
 from processors.core.records.fold_position import FoldPosition
+from processors.core.records.model import WfRun
+from processors.core.records.topic_names import WF_EVENTS
+from processors.core.rules.evolve import evolve
+from processors.core.rules.indexing import index_of
+from processors.fold.rows import RowRecord, has_rows, wf_run_of
 
 
 class LogTail:
@@ -34,3 +42,30 @@ class LogTail:
         self.offsets[cause.topic] = max(self.offsets.get(cause.topic, 0), cause.offset + 1)
         self.definitions_position = max(self.definitions_position, cause.definitions_position)
         return True
+
+
+class LogBroken(HalterError):
+    """Entries of the log are missing behind the rows: records were deleted, or the topic was made anew."""
+
+
+def wf_run_at_end(
+    wf_run_id: str, rows: Iterable[RowRecord], position: FoldPosition | None, log: Iterable[LogEntry]
+) -> WfRun | None:
+    """Return the WfRun as it is at the end of the log; None if there is nothing under the id.
+
+    `rows` are its rows at `position`, in any order. `log` has its entries from the position's `log_position` on. Raises
+    LogBroken.
+    """
+    run = wf_run_of(wf_run_id, rows)
+    tail = LogTail(position or FoldPosition(0))
+    behind = [entry for entry in log if tail.takes(entry.cause)]
+    if behind:
+        run.index = index_of(run)
+    for entry in behind:
+        if run.exists and entry.seq != run.seq + 1:
+            raise LogBroken(
+                f"{WF_EVENTS}, WfRun '{wf_run_id}': expected the entry with seq {run.seq + 1} after the rows, found "
+                f"{entry.seq}"
+            )
+        evolve(run, entry)
+    return run if has_rows(run) else None

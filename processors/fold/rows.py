@@ -93,12 +93,6 @@ def wf_run_of(wf_run_id: str, records: Iterable[RowRecord]) -> WfRun:
     return run
 
 
-def assemble(wf_run_id: str, records: Iterable[RowRecord]) -> WfRun | None:
-    """Return the WfRun that has these rows; None if there is nothing under the id."""
-    run = wf_run_of(wf_run_id, records)
-    return run if has_rows(run) else None
-
-
 def has_rows(run: WfRun) -> bool:
     """Return True if there is something under the id of this WfRun: the WfRun, ExternalEvents or a quarantine."""
     return run.exists or bool(run.external_events) or run.quarantined_ms is not None

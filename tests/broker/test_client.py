@@ -28,12 +28,14 @@ from halter.client import (
     TopicMissing,
 )
 from halter.client.ids import new_id
+from halter.client.wf_run_rows import WfRunRows
 from halter.files.definition_files import read_definition_file
 from halter.scenarios.comparison import difference
 from halter.task_worker.worker import BusinessException, Task, TaskWorker
 from processors.core.records.commands import ExternalEvent, StopWfRun, TaskStatus
-from processors.core.records.model import Status
+from processors.core.records.model import Status, WfRun
 from processors.core.records.values import Value, VariableType
+from processors.core.rules.evolve import new_run, replay
 from processors.core.rules.indexing import index_of
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
@@ -214,6 +216,57 @@ def test_show_is_as_new_as_the_outcome_and_equals_the_replayed_history(client: C
         assert difference(replayed, rows) is None
     entries = history.entries
     assert [entry.seq for entry in entries] == [0, *range(1, len(entries))]
+
+
+def expect_replayed(client: Client, shown: WfRun) -> None:
+    """Check that a WfRun is what a replay of its log gives, up to the event that it has last."""
+    replayed = new_run(shown.wf_run_id)
+    replay((entry for entry in client.history(shown.wf_run_id).entries if entry.seq <= shown.seq), replayed)
+    replayed.index, shown.index = index_of(replayed), index_of(shown)
+    assert difference(replayed, shown) is None
+
+
+def test_show_is_right_while_a_wf_run_and_its_neighbours_are_busy(client: Client) -> None:
+    wf_run_id, neighbours = start(client), [start(client) for _ in range(5)]
+    is_over = threading.Event()
+
+    def be_busy() -> None:
+        number = 0
+        while not is_over.is_set():
+            number += 1
+            for it in (wf_run_id, *neighbours):
+                client.post_external_event(it, "page-seen", f"/{number}")
+
+    busy = threading.Thread(target=be_busy)
+    busy.start()
+    try:
+        seqs = []
+        for _ in range(25):
+            shown = client.show(wf_run_id)
+            assert shown is not None
+            expect_replayed(client, shown)
+            seqs.append(shown.seq)
+    finally:
+        is_over.set()
+        busy.join()
+    assert seqs == sorted(seqs)
+    assert len(set(seqs)) > 5, "it was busy"
+
+
+def test_show_is_right_if_the_worker_died_before_the_rows_followed(bootstrap: str, prefix: str, tmp_path: Path) -> None:
+    halter = Halter(bootstrap, prefix, tmp_path, partitions=1)
+    with halter.worker() as worker, halter.client() as client:
+        client.put_external_event_def("seen")
+        for number in range(100):
+            posted = client.post_external_event("w", "seen", event_id=f"e{number}")
+        posted.outcome()
+        worker.kill()
+        worker.wait()
+        shown = client.show("w")
+        assert shown is not None
+        assert [event_id for _, event_id in shown.external_events] == [f"e{number}" for number in range(100)]
+        rows, _ = WfRunRows(client.reader, client.topics, client.codec).of("w", 0)
+        assert len(rows) < 100, "the rows are behind"
 
 
 def test_history_from_the_start_has_earlier_incarnations(client: Client) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from processors.core.records.model import ExternalEventStatus, KeptInput, WfRunExternalEvent
 from processors.core.records.topic_names import KEPT_INPUTS, OPERATOR_COMMANDS, WF_COMMANDS, WF_RUNS
 from processors.core.rules.engine import new_run
-from processors.fold.rows import RowRecord, assemble, changed_rows, has_rows, wf_run_of
+from processors.fold.rows import RowRecord, changed_rows, has_rows, wf_run_of
 
 EVENTS = [WfRunExternalEvent("w", "add", f"e{it}", ExternalEventStatus.UNCLAIMED, it, it, 0) for it in range(3)]
 KEPT = [KeptInput("w", WF_COMMANDS, 0, it, it, 5, b"w", b"") for it in (1, 2)]
@@ -24,15 +24,14 @@ def test_a_wf_run_has_its_rows_whatever_their_order(rows: list[RowRecord]) -> No
 
 def test_a_wf_run_that_is_put_together_again_has_only_the_rows_of_now() -> None:
     own = replace(new_run("w"), quarantined_ms=5)
-    assert assemble("w", [own, *EVENTS, *KEPT]) is own
-    assert assemble("w", [own, EVENTS[1], KEPT[1]]) is own
+    assert wf_run_of("w", [own, *EVENTS, *KEPT]) is own
+    assert wf_run_of("w", [own, EVENTS[1], KEPT[1]]) is own
     assert list(own.external_events) == [EVENTS[1].key]
     assert own.kept_inputs == [KEPT[1]]
 
 
 def test_there_is_no_wf_run_without_a_row() -> None:
-    assert assemble("w", []) is None
-    assert not has_rows(new_run("w"))
+    assert not has_rows(wf_run_of("w", []))
 
 
 def test_a_lost_row_is_never_written_and_its_quarantine_is_known_from_another() -> None:

@@ -34,7 +34,7 @@ from processors.core.records.events import (
 )
 from processors.core.records.model import Status, ThreadRun, ThreadType, WfRun, WfRunExternalEvent
 from processors.core.rules.indexing import index_of
-from processors.fold.rows import assemble
+from processors.fold.rows import wf_run_of
 from tests.support.records import filled
 from tests.support.shard_rig import ShardRig
 
@@ -76,7 +76,8 @@ class CartRig(ShardRig):
 
     def rows(self) -> WfRun | None:
         rows = [self.codec.decode(value) for table in self.tables.values() for value in table.values()]
-        return assemble("c1", [row for row in rows if isinstance(row, WfRun | ThreadRun | WfRunExternalEvent)])
+        own = [row for row in rows if isinstance(row, WfRun | ThreadRun | WfRunExternalEvent)]
+        return wf_run_of("c1", own) if own else None
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_the_history_of_a_partition_is_read_from_that_partition(client: RigClien
     for number in range(8):
         apart.history(f"partition/{number}")
     log = [partition for topic, partition in apart.reader.partitions if topic == "wf-events"]
-    assert log == list(range(8))
+    assert list(dict.fromkeys(log)) == list(range(8))
 
 
 def test_the_history_of_a_partition_has_what_was_skipped_in_it(

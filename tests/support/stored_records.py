@@ -1,6 +1,6 @@
 """The outputs of a shard, read as tools read them from Kafka: the client's side of a ShardRig, and commands over it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,9 @@ from processors.core.records.commands import DefinitionCommand, ExternalEvent, R
 from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, Rejected
 from processors.fold.outputs import OutputRecord
 from processors.kafka.topics_file import load_topics
+from tests.simulation.partition_log import PartitionLog
 from tests.support.shard_rig import ShardRig
+from tests.support.side_by_side import LogsSideBySide
 
 
 class StoredRecord:
@@ -43,6 +45,15 @@ class RigReader:
             retained = topic != "wf-events" or (_time_of(output)) >= self.retained_from_ms
             if offset >= start and retained and output.partition == partition:
                 yield StoredRecord(output.key, output.value, offset)
+
+    @contextmanager
+    def side_by_side(self, topics: Collection[str], partition: int) -> Iterator[LogsSideBySide]:
+        logs = {topic: PartitionLog((topic, partition)) for topic in topics}
+        for topic, log in logs.items():
+            for output in self._outputs(topic):
+                if output.partition == partition:
+                    log.append(0, output.key, output.value)
+        yield LogsSideBySide(logs)
 
     def offset_at(self, topic: str, _partition: int, time_ms: int) -> int:
         outputs = self._outputs(topic)
