@@ -7,10 +7,11 @@
     replay = rows   a replay of the log gives exactly the rows of the state topics
     folded to the end   the fold's positions are at the ends of its inputs
 
-This module uses nothing that was counted while the demo ran. It knows the topics and
-`processors.core.rules.engine.replay`, and none of the code that wrote the topics.
+Rows follow the log, so this waits for them first. It uses nothing that was counted while the demo ran. It knows the
+topics and `processors.core.rules.engine.replay`, and none of the code that wrote the topics.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -37,10 +38,14 @@ from processors.core.records.model import NO_INCARNATION, ThreadRun, WfRun, WfRu
 from processors.core.records.topic_names import DEAD_LETTERS, DEFINITION_COMMANDS, WF_EVENTS
 from processors.core.rules.engine import new_run, replay
 from processors.core.rules.indexing import index_of
-from processors.fold.rows import RowRecord, assemble
+from processors.fold.log_tail import LogTail
+from processors.fold.rows import RowRecord, wf_run_of
 from processors.kafka.topics import Topics
 
 PROBLEMS_KEPT: Final = 20
+ROWS_SECONDS: Final = 10.0
+"""Time that rows may take to follow the log, once nothing else is to be folded: many times what a worker takes."""
+LOOK_SECONDS: Final = 0.1
 TWICE: Final = "{} has a second outcome at {}"
 
 Attempt = tuple[str, int, int, int, int]
@@ -147,6 +152,30 @@ class LedgerReader:
         ]
         return self._ledger
 
+    def wait_for_rows(self, seconds: float = ROWS_SECONDS) -> None:
+        """Wait until the rows have followed the log. If they have not in time, the checks say what is missing."""
+        deadline = time.monotonic() + seconds
+        for partition in range(self._topics.partitions):
+            while self._rows_are_behind(partition) and time.monotonic() < deadline:
+                time.sleep(LOOK_SECONDS)
+
+    def _rows_are_behind(self, partition: int) -> bool:
+        newest: FoldPosition | None = None
+        for message in self._reader.read(self._topics.fold_positions, partition, FROM_THE_START):
+            row = self._codec.decode(message.value() or b"")
+            assert isinstance(row, FoldPosition)
+            newest = row
+        if newest is None or newest.log_position is None:
+            return False
+        tail = LogTail(newest)
+        log = self._reader.read(self._topics.wf_events, partition, newest.log_position)
+        return any(tail.takes(self._entry(message).cause) for message in log)
+
+    def _entry(self, message: Message) -> LogEntry:
+        entry = self._codec.decode(message.value() or b"")
+        assert isinstance(entry, LogEntry)
+        return entry
+
     def _messages(self, topic: str) -> Iterator[Message]:
         for partition in range(self._topics[topic].partitions):
             yield from self._reader.read(topic, partition, FROM_THE_START)
@@ -163,8 +192,7 @@ class LedgerReader:
         check = self._together = Check("what one input caused stands together on the log, once")
         previous: tuple[int, RecordAddress] | None = None
         for message in self._messages(self._topics.wf_events):
-            entry = self._codec.decode(message.value() or b"")
-            assert isinstance(entry, LogEntry)
+            entry = self._entry(message)
             cause = (entry.cause.topic, entry.cause.partition, entry.cause.offset)
             entries = self._ledger.outcomes.setdefault(cause, [])
             here = (message.partition() or 0, cause)
@@ -262,12 +290,13 @@ class LedgerReader:
         return check
 
     def _differs(self, wf_run_id: str) -> str | None:
-        from_rows = assemble(wf_run_id, self._rows.get(wf_run_id, []))
+        rows = self._rows.get(wf_run_id, [])
+        from_rows = wf_run_of(wf_run_id, rows)
         try:
             replayed = replay(self._ledger.histories.get(wf_run_id, []), new_run(wf_run_id))
         except Exception as error:  # noqa: BLE001  a wrong log may break the replay anywhere
             return f"its log cannot be replayed: {error!r}"
-        if from_rows is None:
+        if not rows:
             return None if not replayed.exists and not replayed.external_events else "it has no rows"
         from_rows.index, replayed.index = index_of(from_rows), index_of(replayed)
         if not from_rows.exists:

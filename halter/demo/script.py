@@ -114,7 +114,9 @@ class Demo:
         figures = Play(stage, watcher, Feeder(settings, topics), self._say).run(records, options.per_second)
         watcher.stop()
         self._say("reading all topics again, and checking")
-        ledger = LedgerReader(client.reader, topics, self._codec).read()
+        reader = LedgerReader(client.reader, topics, self._codec)
+        reader.wait_for_rows()
+        ledger = reader.read()
         figures.total_s = time.perf_counter() - self._begun
         return Result(ledger, figures, settings, client)
 

@@ -114,10 +114,11 @@ class KafkaEngine:
     def crash(self) -> None:
         """Kill the worker with kill -9, and start another one in its place. It has restored when this returns.
 
-        Raises RestoredStateDiffers if the rows, which the new worker restores from, differ from a replay of the log.
+        Raises RestoredStateDiffers if the rows and the log behind them, which the new worker restores from, differ from
+        a replay of the log.
         """
         self._worker.kill()
-        self._catch_up()
+        self._read_to_the_ends()
         for wf_run_id in {command.wf_run_id: None for command, _ in self.log}:
             self._compare(wf_run_id)
         self._worker = self._restart()
@@ -182,9 +183,13 @@ class KafkaEngine:
         self._note_outcome(timer, (WF_COMMANDS, offset))
 
     def _catch_up(self) -> None:
-        """Read all topics to where they end now. An outcome is visible a moment before its rows are."""
+        """Read all topics to where they end once the rows have followed the log."""
+        self._until(self._view.rows_have_followed, "the rows")
+        self._read_to_the_ends()
+
+    def _read_to_the_ends(self) -> None:
         ends = self._view.ends()
-        self._until(lambda: self._view.has_read(ends), "the rows")
+        self._until(lambda: self._view.has_read(ends), "the ends of the topics")
 
     def _until(self, condition: Callable[[], object], what: RecordAddress | str) -> None:
         """Read records until a condition holds. `what` is waited for: a record's outcome, or words for a message."""
@@ -202,7 +207,7 @@ class KafkaEngine:
                 )
 
     def _compare(self, wf_run_id: str) -> None:
-        """Compare the rows of a WfRun with a replay of its log. Raises RestoredStateDiffers."""
+        """Compare the rows of a WfRun and the log behind them with a replay of its log. Raises RestoredStateDiffers."""
         entries = [entry for command, entries in self.log if command.wf_run_id == wf_run_id for entry in entries]
         replayed = attach(replay(entries, new_run(wf_run_id)), self._context)
         restored = attach(self._view.wf_run(wf_run_id) or new_run(wf_run_id), self._context)

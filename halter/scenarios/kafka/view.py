@@ -15,10 +15,11 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from processors.codec import Codec
 from processors.core.records.commands import TimerFired
 from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, TaskRequest
+from processors.core.records.fold_position import FoldPosition
 from processors.core.records.model import ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.records.topic_names import DEFINITION_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, WF_COMMANDS
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.rows import assemble
+from processors.fold.log_tail import wf_run_at_end
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 
@@ -60,6 +61,11 @@ class View:
         """Address of a record on dead-letters -> why it is there."""
         self._outcomes: dict[RecordAddress, list[LogEntry]] = {}
         self._newest: RecordAddress | None = None
+        self._log: dict[str, list[tuple[int, LogEntry]]] = {}
+        """WfRun id -> its entries, each with its offset."""
+        self._decided: dict[str, int] = {}
+        """Topic without the prefix -> the last offset whose outcome is on the log."""
+        self._position: FoldPosition | None = None
         self._rows: dict[str, WfRun] = {}
         self._threads: dict[str, dict[int, ThreadRun]] = {}
         self._external_events: dict[str, dict[bytes, WfRunExternalEvent]] = {}
@@ -72,10 +78,11 @@ class View:
             topics.wf_runs: self._take_wf_run,
             topics.thread_runs: self._take_thread_run,
             topics.wf_run_external_events: self._take_external_event,
+            topics.fold_positions: self._take_position,
             topics.dead_letters: self._take_dead_letter,
             **dict.fromkeys((topics.task_requests, *topics.task_queues.values()), self._take_request),
         }
-        self._log = topics.wf_events
+        self._log_topic = topics.wf_events
         self._log_is_at_end = False
         self._read = dict.fromkeys(self._taking, 0)
         self._admin = AdminClient(settings.admin())
@@ -97,10 +104,10 @@ class View:
             if error is None:
                 self._taking[topic](message)
                 self._read[topic] = offset + 1
-                self._log_is_at_end = self._log_is_at_end and topic != self._log
+                self._log_is_at_end = self._log_is_at_end and topic != self._log_topic
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._read[topic] = offset
-                self._log_is_at_end = self._log_is_at_end or topic == self._log
+                self._log_is_at_end = self._log_is_at_end or topic == self._log_topic
             else:
                 raise self._settings.explain(KafkaException(error), f"reading '{topic}'")
 
@@ -120,6 +127,11 @@ class View:
         """Return True if everything before those ends was read."""
         return all(self._read[topic] >= end for topic, end in ends.items())
 
+    def rows_have_followed(self) -> bool:
+        """Return True if the rows have everything that the log has, as far as it was read."""
+        folded = {} if self._position is None else self._position.offsets
+        return all(folded.get(topic, 0) > offset for topic, offset in self._decided.items())
+
     def outcome(self, address: RecordAddress) -> list[LogEntry] | None:
         """Return the entries that a record caused; None as long as they are not known, or not all of them."""
         if address == self._newest and not self._log_is_at_end:
@@ -127,18 +139,22 @@ class View:
         return self._outcomes.get(address)
 
     def wf_run(self, wf_run_id: str) -> WfRun | None:
-        """Return a WfRun assembled from its rows; None if there are none."""
+        """Return a WfRun assembled from its rows and the log behind them; None if there is nothing under its id.
+
+        Right if the rows have followed, or nothing is written any more.
+        """
         own = self._rows.get(wf_run_id)
         threads = self._threads.get(wf_run_id, {}).values()
         events = self._external_events.get(wf_run_id, {}).values()
-        return assemble(wf_run_id, [*([] if own is None else [own]), *threads, *events])
+        behind = None if self._position is None else self._position.log_position
+        log = [] if behind is None else self._log.get(wf_run_id, [])
+        tail = (entry for offset, entry in log if offset >= (behind or 0))
+        return wf_run_at_end(wf_run_id, [*([] if own is None else [own]), *threads, *events], self._position, tail)
 
     def wf_runs(self) -> Iterable[WfRun]:
-        """Yield all WfRuns."""
-        for wf_run_id in list(self._rows):
-            run = self.wf_run(wf_run_id)
-            assert run is not None
-            yield run
+        """Return all WfRuns."""
+        runs = (self.wf_run(wf_run_id) for wf_run_id in dict.fromkeys((*self._rows, *self._log)))
+        return (run for run in runs if run is not None)
 
     def finished(self, wf_run_id: str) -> dict[int, ThreadRun]:
         """Return the last rows of the threads that have left the hot state."""
@@ -154,6 +170,8 @@ class View:
 
     def _take_entry(self, message: Message) -> None:
         entry: LogEntry = self._decoded(message)
+        self._log.setdefault(entry.wf_run_id, []).append((message.offset() or 0, entry))
+        self._decided[entry.cause.topic] = max(self._decided.get(entry.cause.topic, 0), entry.cause.offset)
         self._newest = (entry.cause.topic, entry.cause.offset)
         self._outcomes.setdefault(self._newest, []).append(entry)
 
@@ -200,6 +218,9 @@ class View:
             rows.pop(key, None)
         else:
             rows[key] = row
+
+    def _take_position(self, message: Message) -> None:
+        self._position = self._decoded(message)
 
     def _take_request(self, message: Message) -> None:
         request: TaskRequest = self._decoded(message)
