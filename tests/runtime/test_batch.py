@@ -48,3 +48,31 @@ def test_a_batch_whose_time_is_used_up_gives_one_record_all_the_same() -> None:
         return given, batch.part.folded
 
     assert asyncio.run(fold()) == ([0], 1)
+
+
+def test_rows_that_cannot_be_made_are_no_fault_of_a_record_of_the_turn() -> None:
+    async def fold(*, rows: bool) -> FoldFailed:
+        batch = batch_of([b"{}", b"{}"])
+        batch.part.rows = rows
+        with batch:
+            for read in batch:
+                batch.fold.fold(read)
+            raise ValueError("too large")
+        failure = batch.outputs.exception()
+        assert isinstance(failure, FoldFailed)
+        return failure
+
+    assert asyncio.run(fold(rows=True)).records == []
+    assert len(asyncio.run(fold(rows=False)).records) == 2
+
+
+def test_a_batch_of_rows_alone_has_no_records() -> None:
+    async def fold() -> list[ReadInput]:
+        batch = batch_of([])
+        with batch:
+            given = list(batch)
+            batch.hand_over(batch.fold.take_outputs(rows=True))
+        assert batch.outputs.exception() is None
+        return given
+
+    assert asyncio.run(fold()) == []
