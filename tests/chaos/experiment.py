@@ -252,15 +252,17 @@ class Experiment:
             if time.monotonic() > say_at:
                 say_at += SAY_SECONDS
                 self._say(
-                    f"{watcher.inputs} inputs, {watcher.open} without outcome, still for {watcher.still_for:.1f} s"
+                    f"{watcher.inputs} inputs, {watcher.open} without outcome, still for {watcher.still_for:.1f} s; "
+                    f"the rows of {len(watcher.behind)} partitions are behind"
                 )
-            return watcher.open == 0 and watcher.still_for > STILL_SECONDS
+            return watcher.open == 0 and watcher.still_for > STILL_SECONDS and not watcher.behind
 
         try:
             wait_for("stillness", still, STILLNESS_WITHIN_SECONDS)
         except TimeoutError as error:
             raise TimeoutError(
-                f"{watcher.open} inputs have no outcome, such as {', '.join(watcher.some_open())}: {error}"
+                f"{watcher.open} inputs have no outcome, such as {', '.join(watcher.some_open())}; the rows of "
+                f"partitions {watcher.behind} have not followed: {error}"
             ) from None
 
     def _judge(self, brokers: Brokers, load: Load, reporter: Reporter, fleet: Fleet) -> Verdict:

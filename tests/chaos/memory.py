@@ -6,6 +6,7 @@ It is for tests of the verdict, on a right tape and on one that was changed afte
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from random import Random
 from typing import Final
 
 from processors.codec import Codec
@@ -18,13 +19,15 @@ from processors.fold.shard_folds import ShardFolds
 from processors.kafka.partitioner import partition_of
 from tests.chaos.avro import decode, row
 from tests.chaos.script import Posting, Script, definition_commands, posting
-from tests.chaos.tape import INPUTS, TASK_REQUESTS, TOPICS, Tape, TapeRecord
+from tests.chaos.tape import INPUTS, LOG, TASK_REQUESTS, TOPICS, Tape, TapeRecord
 from tests.chaos.timers import attempt_of
 
 START_MS: Final = 1_767_225_600_000
 STEP_MS: Final = 40
 """The time between two turns: as much as between two steps of the load."""
 OUTPUTS: Final[Mapping[str, Value]] = {"charge": "a receipt", "load": 7, "compute": 3}
+ROWS_SHARE: Final = 0.4
+"""How often rows are written with records. They are written with each turn that has none."""
 TASK_MS: Final = 800
 """How long an attempt takes, so that others interrupt it."""
 
@@ -40,6 +43,7 @@ class MemoryInstallation:
         self._view = DefinitionsView(codec)
         factory = ShardFolds(partitions, codec, self._view)
         self._shards = [factory.create(partition) for partition in range(partitions)]
+        self._random = Random(partitions)
         self._folded: dict[tuple[str, int], int] = defaultdict(int)
         self._requested: dict[int, int] = defaultdict(int)
 
@@ -67,8 +71,11 @@ class MemoryInstallation:
             for record in self._unfolded(partition):
                 shard.fold(ReadInput(record))
                 folded += 1
-            for output in [*shard.take_outputs(), *outputs]:
+            written = [*shard.take_outputs(rows=self._random.random() < ROWS_SHARE or not folded), *outputs]
+            for output in written:
                 self._write(output)
+            if log := self.tape.topics[LOG][partition]:
+                shard.logged(log[-1].offset + 1)
         return folded
 
     def _reports(self) -> Iterator[tuple[bytes, bytes]]:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from tests.chaos.tape import (
     DEAD_LETTERS,
     DEFINITION_EVENTS,
     DEFINITIONS,
+    FOLD_POSITIONS,
     INPUTS,
     LOG,
     TOPICS,
@@ -113,7 +114,7 @@ OnOutcome = Callable[[int, int], None]
 
 
 class Watcher:
-    """Follows inputs and outcomes live, and knows which inputs have none yet."""
+    """Follows inputs, outcomes and positions live. Knows the inputs without an outcome, and whose rows are behind."""
 
     def __init__(self, bootstrap: str, prefix: str, partitions: int, on_outcome: OnOutcome) -> None:
         self.inputs = 0
@@ -122,6 +123,10 @@ class Watcher:
         self._on_outcome = on_outcome
         self._open: set[RecordAddress] = set()
         self._answered: set[RecordAddress] = set()
+        self._folded: dict[int, Mapping[str, int]] = {}
+        """Partition -> the offsets that its rows stand for."""
+        self._newest: dict[tuple[int, str], int] = {}
+        """Partition and topic -> the last offset that has an outcome."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
         self._thread.start()
@@ -130,6 +135,12 @@ class Watcher:
     def open(self) -> int:
         """The number of inputs without an outcome."""
         return len(self._open)
+
+    @property
+    def behind(self) -> list[int]:
+        """The partitions whose rows have not followed the log."""
+        newest = list(self._newest.items())
+        return sorted({at for (at, topic), offset in newest if self._folded.get(at, {}).get(topic, 0) <= offset})
 
     @property
     def still_for(self) -> float:
@@ -147,7 +158,8 @@ class Watcher:
 
     def _run(self) -> None:
         reader = consumer(self._bootstrap, **{"enable.partition.eof": False})
-        reader.assign(partitions_of((*INPUTS, LOG, DEAD_LETTERS, DEFINITION_EVENTS), self._prefix, self._partitions))
+        topics = (*INPUTS, LOG, DEAD_LETTERS, DEFINITION_EVENTS, FOLD_POSITIONS)
+        reader.assign(partitions_of(topics, self._prefix, self._partitions))
         while not self._over.is_set():
             for message in reader.consume(500, 0.1):
                 if message.error() is None:
@@ -155,9 +167,12 @@ class Watcher:
         reader.close()
 
     def _take(self, message: Message) -> None:
-        self.changed_at = time.monotonic()
         record, partition = record_of(message), message.partition() or 0
         topic = (message.topic() or "").removeprefix(self._prefix)
+        if topic == FOLD_POSITIONS:
+            self._folded[partition] = decode(record.value or b"")[1]["offsets"]
+            return
+        self.changed_at = time.monotonic()
         if topic in INPUTS:
             self.inputs += 1
             address = RecordAddress(topic, partition, record.offset)
@@ -172,6 +187,8 @@ class Watcher:
             it = fields["cause"]
             cause = RecordAddress(it["topic"], it["partition"], it["offset"])
             time_ms = fields.get("time_ms", 0)
+        line = cause.partition, cause.topic
+        self._newest[line] = max(self._newest.get(line, 0), cause.offset)
         if cause not in self._answered:
             self._answered.add(cause)
             self._open.discard(cause)

@@ -191,6 +191,56 @@ def test_a_row_of_an_earlier_turn_is_found(tape: Tape) -> None:
     assert named(judge(tape), Kind.STATE, "wf-runs", key, "differs")
 
 
+def written_again(tape: Tape, topic: str) -> tuple[list[TapeRecord], list[int]]:
+    """Return the rows of a partition, and the indexes of a key whose row was written with other values."""
+    for records in tape.topics[topic].values():
+        for key in {record.key for record in records}:
+            indexes = [index for index, record in enumerate(records) if record.key == key]
+            if len({records[index].value for index in indexes} - {None}) > 3:
+                return records, indexes
+    raise AssertionError(f"no row of {topic} was written again")
+
+
+@pytest.mark.parametrize("topic", STATE[:2])
+def test_a_row_that_is_ahead_of_its_position_is_found(tape: Tape, topic: str) -> None:
+    records, (first, second, *_) = written_again(tape, topic)
+    records[first] = records[second]
+    assert named(judge(tape), Kind.STATE, topic, records[first].key, "at the position")
+
+
+@pytest.mark.parametrize("topic", STATE[:2])
+def test_a_row_that_is_not_written_with_its_position_is_found(tape: Tape, topic: str) -> None:
+    records, (_, second, *_) = written_again(tape, topic)
+    key = records.pop(second).key
+    assert named(judge(tape), Kind.STATE, topic, key, "at the position")
+
+
+def test_rows_that_stand_for_another_position_than_the_others_of_their_partition_are_found(tape: Tape) -> None:
+    positions = tape.topics["fold-positions"][0]
+    del positions[1:-1:2]
+    assert named(judge(tape), Kind.STATE, "at the position fold-positions[0]")
+
+
+def test_a_finished_thread_without_a_last_row_is_found(tape: Tape) -> None:
+    threads = tape.topics["thread-runs"][0]
+    last = next(index for index, record in enumerate(threads[1:]) if record.value is None)
+    key = threads.pop(last).key
+    assert named(judge(tape), Kind.STATE, "thread-runs[0]", key, "of a thread that has finished is missing")
+
+
+def test_a_position_that_says_that_the_rows_have_more_of_the_log_than_they_do_is_found(tape: Tape) -> None:
+    positions = tape.topics["fold-positions"][0]
+    half = len(positions) // 2
+    positions[half] = rewritten(positions[half], log_position=log_of(tape)[-1].offset + 1)
+    assert named(judge(tape), Kind.STATE, f"fold-positions[0]@{positions[half].offset}", "the rows do not have")
+
+
+def test_rows_that_have_not_followed_the_log_to_its_end_are_found(tape: Tape) -> None:
+    records = max(tape.topics["wf-runs"].items(), key=lambda it: len(it[1]))[1]
+    key = records.pop().key
+    assert named(judge(tape), Kind.STATE, "wf-runs", key)
+
+
 def test_folded_offsets_that_lag_behind_are_found(tape: Tape) -> None:
     positions = tape.topics["fold-positions"][0]
     positions.append(positions[-4])

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.folding import FoldedLog, check_positions
+from tests.chaos.following import check_rows_follow
 from tests.chaos.outcomes import blocks_of, check_aborted, check_outcomes, check_seq
 from tests.chaos.redeciding import check_decisions
 from tests.chaos.tape import DEAD_LETTERS, INPUTS, TASK_REQUESTS, Tape, entries
@@ -71,6 +72,7 @@ def judge(tape: Tape, *, decide_again: bool = True) -> Verdict:
         *check_seq(log),
         *folded.findings,
         *folded.check_rows(tape),
+        *check_rows_follow(tape, log),
         *check_positions(tape, log),
         *(check_decisions(tape, blocks) if decide_again else ()),
         *check_requests(tape, log),

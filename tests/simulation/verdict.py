@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.folding import FoldedLog, check_positions
+from tests.chaos.following import check_rows_follow
 from tests.chaos.outcomes import blocks_of, check_aborted, check_outcomes, check_seq
 from tests.chaos.redeciding import Redecider
 from tests.chaos.tape import entries
@@ -20,7 +21,8 @@ def findings_of(world: World) -> list[Finding]:
     blocks = blocks_of(log)
     folded = FoldedLog(log)
     if world.operator is not None:
-        common = [*check_seq(log), *folded.findings, *folded.check_rows(tape), *check_requests(tape, log)]
+        common = [*check_seq(log), *folded.findings, *folded.check_rows(tape), *check_rows_follow(tape, log)]
+        common += check_requests(tape, log)
         ours = findings_with_operators(tape, log, the_codec(), world.operator.skipped)
         return [*common, *ours, *check_aborted(tape), *check_positions(tape, log), *check_group(world)]
     found = [
@@ -29,6 +31,7 @@ def findings_of(world: World) -> list[Finding]:
         *check_seq(log),
         *folded.findings,
         *folded.check_rows(tape),
+        *check_rows_follow(tape, log),
         *check_positions(tape, log),
         *check_requests(tape, log),
         *check_timers(tape, blocks),
