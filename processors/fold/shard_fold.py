@@ -402,8 +402,7 @@ class ShardFold:
 
         Each is returned once, and again after a restore, or if it was early.
         """
-        if not self._behind:
-            self._runs.age(now_ms)
+        self._runs.age(now_ms, self._unwritten)
         due = self._timers.take_due(now_ms, limit, self._runs)
         return [self._encoder.timer(_fired(timer)) for timer in due]
 
@@ -467,8 +466,7 @@ class ShardFold:
     def committed(self) -> None:
         """Note that all outputs which were taken are committed, so that resting WfRuns may be dropped."""
         self._store.committed()
-        if not self._behind:
-            self._runs.rest()
+        self._runs.rest(self._unwritten)
 
     def _take_rows_of(self, run: WfRun, outputs: list[OutputRecord]) -> None:
         """Append the rows of a WfRun that have changed, each once, and drop the WfRun if it has none any more."""

@@ -9,7 +9,7 @@ If a WfRun remembers many ExternalEvents, decoding them all would cost milliseco
 rests, their keys stay, and its index with them (`Rested`). All else of it is dropped as usual.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, cast
@@ -27,6 +27,8 @@ ROWS_HELD: Final = 4_096
 """Limit on the rows of a generation, decoded or written: 2,000 small WfRuns, about 8 MB. A large row counts as many."""
 ROW_BYTES: Final = 2_048
 """A row counts as one more for each so many bytes. Decoded, it takes no less than its bytes."""
+ROWS_OF_UNWRITTEN: Final = 4
+"""Number of rows by which that limit is higher for each WfRun whose rows are behind: it cannot be dropped."""
 GENERATION_MS: Final = 30_000
 MANY_EXTERNAL_EVENTS: Final = 16
 """Number of ExternalEvents that are decoded in the time of half an interrupt."""
@@ -236,19 +238,24 @@ class WfRuns(Mapping[str, WfRun]):
         self._broken.pop(wf_run_id, None)
         self._large.pop(wf_run_id, None)
 
-    def rest(self) -> None:
-        """Drop resting WfRuns if much is held. Only between turns, when the store has every change."""
-        if self._rows > self._rows_held or self._keys_young > KEYS_KEPT // 2:
-            self.drop_the_older()
+    def rest(self, unwritten: Collection[str]) -> None:
+        """Drop resting WfRuns if much is held. Only between turns.
 
-    def age(self, now_ms: int) -> None:
+        `unwritten`: the WfRuns of which the store does not have every change. They stay, in the younger generation.
+        """
+        held = self._rows_held + ROWS_OF_UNWRITTEN * len(unwritten)
+        if self._rows > held or self._keys_young > KEYS_KEPT // 2:
+            self.drop_the_older(unwritten)
+
+    def age(self, now_ms: int, unwritten: Collection[str]) -> None:
         """Drop WfRuns that have rested for long. Only between turns, as `rest`."""
         if now_ms - self._aged_ms >= GENERATION_MS:
             self._aged_ms = now_ms
-            self.drop_the_older()
+            self.drop_the_older(unwritten)
 
-    def drop_the_older(self) -> None:
+    def drop_the_older(self, unwritten: Collection[str] = ()) -> None:
         """Drop the older generation. Only between turns, as `rest`."""
+        staying = self._taken(unwritten)
         older, self._old = self._old, self._young
         for run in self._old.values():
             if len(run.external_events) > MANY_EXTERNAL_EVENTS:
@@ -261,7 +268,20 @@ class WfRuns(Mapping[str, WfRun]):
         self._attached.difference_update(older)
         for wf_run_id in self._broken.keys() & older.keys():
             del self._broken[wf_run_id]
-        self._large = {wf_run_id: rows for wf_run_id, rows in self._large.items() if wf_run_id in self._old}
+        self._large = {
+            wf_run_id: rows for wf_run_id, rows in self._large.items() if wf_run_id in self._old or wf_run_id in staying
+        }
+        for wf_run_id, run in staying.items():
+            self._hold(wf_run_id, run)
+
+    def _taken(self, wf_run_ids: Iterable[str]) -> dict[str, WfRun]:
+        """Take these WfRuns out of their generations."""
+        taken = {}
+        for wf_run_id in wf_run_ids:
+            run = self._young.pop(wf_run_id, None) or self._taken_from_old(wf_run_id)
+            if run is not None:
+                taken[wf_run_id] = run
+        return taken
 
     def _hold(self, wf_run_id: str, run: WfRun) -> None:
         self._young[wf_run_id] = run
