@@ -74,7 +74,7 @@ fuzz: $(DEV) ## Try random WfSpecs, commands and bytes for long (EXAMPLES=20000 
 		tests/fold/test_hostile.py --timeout 0 $(ARGS)
 	@HALTER_DEAREST=1 $(BIN)/python -m pytest tests/fold/test_dearest_records.py --timeout 0 $(ARGS)
 
-bench: $(MEASURED) ## Measure on a real Kafka: six minutes (CORE=compiled FORMER=FOLDER; ARGS=--write: to docs/performance.md)
+bench: $(MEASURED) ## Measure on a real Kafka: ten minutes (CORE=compiled FORMER=FOLDER; ARGS=--write: to docs/performance.md)
 	@$(WITH_CORE) $(BIN)/python -m bench $(BESIDE) $(ARGS)
 
 bench-full: $(MEASURED) ## Measure far: more partitions, WfRuns, workers and brokers, restarts; an hour

@@ -1,15 +1,17 @@
-"""Runs all benchmarks against the embedded broker: python -m bench [--full] [--former FOLDER] [--write]
+"""Runs the benchmarks against the embedded broker: python -m bench [--full] [--only PART] [--former FOLDER] [--write]
 
-The short run (the default) takes six minutes on two cores. The full run has more partitions, more WfRuns, two workers,
-three brokers and restarts, and takes an hour. With `--former` the code of another checkout is measured beside this one;
-that takes half as long again. The figures go to stdout. With --write they also go to docs/performance-*.json and into
-the tables of docs/performance.md. Each figure is measured several times: a difference between two versions counts only
-if it is larger than the spread.
+There are two parts. `sides` measures latency and throughput side by side: the floor, the former code (a checkout that
+`--former` names), this code and the ceiling. `alone` measures the rest: the fold, restoring, other capabilities. The
+short run (the default) takes some ten minutes on two cores. The full run has more partitions, more WfRuns, two workers,
+three brokers and restarts; its sides take 40 minutes and the rest 20.
+
+The figures go to stdout. With --write they also go to docs/performance-*.json and into the tables of
+docs/performance.md. Each figure is measured several times: a difference between two versions counts only if it is
+larger than the spread.
 """
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import capabilities, latency, throughput
-from bench.figures import Figures, circumstances, commit_of, core_is_compiled, in_words
+from bench.figures import Figures, core_is_compiled
+from bench.page import PAGE, circumstances_in_words, write
 from bench.sides import Sides
 from halter.broker import EmbeddedBroker
-from tests.support.machine import Machine
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "performance.md"
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,8 @@ class Extent:
     throughput: tuple[tuple[int, int, int, int], ...]
     """(partitions, WfRuns, interrupts, workers) of each measurement."""
     runs: int
-    latencies: dict[int, float]
-    """Posts per second -> for how many seconds."""
-    latency_partitions: tuple[int, ...]
-    """The numbers of partitions on which latencies are measured."""
+    latencies: dict[int, dict[int, float]]
+    """Partitions -> posts per second -> for how many seconds. Near the maximum it is measured on the first of them."""
     three_brokers: bool
     """True: throughput and latency are measured on three brokers as well."""
     others: int
@@ -51,26 +50,30 @@ class Extent:
     """The number of live WfRuns of a worker that is killed and started again; 0 if that is not measured."""
 
 
-SHORT = Extent("short", ((8, 1_000, 30_000, 1),), 3, {100: 8.0, 1_000: 8.0}, (8,), False, 2_000, (1_000, 100_000), 0)
+SHORT = Extent("short", ((8, 1_000, 30_000, 1),), 3, {8: {100: 8.0, 1_000: 8.0}}, False, 2_000, (1_000, 100_000), 0)
 FULL = Extent(
     "full",
     (
-        (1, 1_000, 30_000, 1),
-        (4, 1_000, 30_000, 1),
-        (16, 1_000, 30_000, 1),
         (8, 1_000, 30_000, 1),
+        (1, 1_000, 30_000, 1),
+        (16, 1_000, 30_000, 1),
+        (32, 1_000, 30_000, 1),
         (8, 10_000, 30_000, 1),
         (8, 100_000, 30_000, 1),
         (8, 1_000, 30_000, 2),
     ),
-    5,
-    {1: 20.0, 100: 10.0, 1_000: 10.0},
-    (8, 16, 32),
+    3,
+    {
+        8: {1: 10.0, 100: 10.0, 1_000: 10.0},
+        16: {100: 10.0, 1_000: 10.0},
+        32: {100: 10.0, 1_000: 10.0},
+    },
     True,
     5_000,
     (1_000, 100_000, 1_000_000),
     100_000,
 )
+PARTS = ("sides", "alone")
 
 
 def fold(figures: Figures, runs: int) -> None:
@@ -121,49 +124,45 @@ def run_program(*command: str) -> dict[str, Any]:
     return found
 
 
-def measure(extent: Extent, former: Path | None) -> tuple[Sides, Figures]:
-    """Measure everything of an extent. Return what has sides, and the other figures."""
-    sides, figures = Sides(Figures()), Figures()
+def measure_alone(extent: Extent) -> Figures:
+    """Measure what has no other side."""
+    figures = Figures()
     capabilities.measure_starting(figures, extent.runs)
     fold(figures, extent.runs)
     growth(figures, extent.live, extent.runs)
     resting(figures, extent.runs)
     if extent.restarts:
         restarts(figures, extent.restarts, extent.runs)
-    for what in extent.throughput:
-        on_a_broker(
-            lambda kafka, folder, it=what: throughput.measure(
-                sides, kafka, folder, *it, runs=extent.runs, former=former
-            )
-        )
-    for partitions in extent.latency_partitions:
-        on_a_broker(
-            lambda kafka, folder, it=partitions: latency.measure(
-                sides,
-                kafka,
-                folder,
-                it,
-                extent.latencies,
-                extent.runs,
-                former=former,
-                near_the_maximum=extent is FULL and it == extent.latency_partitions[0],
-            )
-        )
-    if extent.three_brokers:
-        on_a_broker(
-            lambda kafka, folder: throughput.measure(
-                sides, kafka, folder, *extent.throughput[0], runs=extent.runs, former=former
-            ),
-            brokers=3,
-        )
+    on_a_broker(lambda kafka, folder: capabilities.measure(figures, kafka, folder, 8, extent.others, extent.runs))
+    return figures
+
+
+def measure_sides(extent: Extent, former: Path | None) -> Sides:
+    """Measure latency and throughput, side by side."""
+    sides = Sides(Figures())
+
+    def latencies(partitions: int, brokers: int = 1) -> None:
+        rates, near = extent.latencies[partitions], brokers == 1 and partitions == next(iter(extent.latencies))
         on_a_broker(
             lambda kafka, folder: latency.measure(
-                sides, kafka, folder, 8, extent.latencies, extent.runs, former=former
+                sides, kafka, folder, partitions, rates, extent.runs, former=former, near_the_maximum=near
             ),
-            brokers=3,
+            brokers,
         )
-    on_a_broker(lambda kafka, folder: capabilities.measure(figures, kafka, folder, 8, extent.others, extent.runs))
-    return sides, figures
+
+    def throughputs(what: tuple[int, int, int, int], brokers: int = 1) -> None:
+        on_a_broker(
+            lambda kafka, folder: throughput.measure(sides, kafka, folder, *what, extent.runs, former=former), brokers
+        )
+
+    for partitions in extent.latencies:
+        latencies(partitions)
+    for what in extent.throughput:
+        throughputs(what)
+    if extent.three_brokers:
+        latencies(next(iter(extent.latencies)), brokers=3)
+        throughputs(extent.throughput[0], brokers=3)
+    return sides
 
 
 def on_a_broker(measure_there: Callable[[EmbeddedBroker, Path], None], brokers: int = 1) -> None:
@@ -174,44 +173,36 @@ def on_a_broker(measure_there: Callable[[EmbeddedBroker, Path], None], brokers: 
             measure_there(kafka, folder)
 
 
-def page(tables: str, extent: Extent, former: Path | None, minutes: float) -> str:
-    """Return the page with these tables in place of those between the marks."""
-    now = circumstances()
-    versions = in_words(f"{name} {number}" for name, number in now["versions"].items())
-    command = f"python -m bench{' --full' * (extent is FULL)}"
-    before = f"; the former code is commit {commit_of(former)}" if former else ""
-    sentence = (
-        f"{now['date']}, commit {now['commit']}, `{command}` in {minutes:.0f} minutes{before}; {Machine()}; "
-        f"{versions}; the core {now['core']}. Broker, worker and whoever measures share the machine."
-    )
-    begin, end = f"<!-- {variant(extent)}: computed -->", f"<!-- {variant(extent)}: end -->"
-    marked = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-    return marked.sub(lambda _: f"{begin}\n\n{sentence}\n\n{tables}\n\n{end}", PAGE.read_text(encoding="utf-8"))
-
-
-def variant(extent: Extent) -> str:
+def variant(extent: Extent, part: str) -> str:
     """Return the name of a run. The compiled core and the interpreted one have figures of their own."""
-    return f"{extent.name}-compiled" if core_is_compiled() else extent.name
+    return f"{extent.name}-{part}-compiled" if core_is_compiled() else f"{extent.name}-{part}"
 
 
 def main() -> None:
     """Measure, print, and write the figures if asked to."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--full", action="store_true", help="an hour instead of six minutes")
+    parser.add_argument("--full", action="store_true", help="an hour instead of ten minutes")
+    parser.add_argument("--only", choices=PARTS, help="one part of it")
     parser.add_argument("--former", type=Path, help="a checkout of the former code, with an environment in its .venv")
     parser.add_argument("--write", action="store_true", help="to docs/performance.md and its JSON, too")
     given = parser.parse_args()
     extent = FULL if given.full else SHORT
     former = given.former.resolve() if given.former else None
-    begun = time.monotonic()
-    sides, figures = measure(extent, former)
-    minutes = (time.monotonic() - begun) / 60
-    tables = f"{sides.table()}\n\n{figures.table()}"
-    print(f"\n{tables}\n\n{minutes:.1f} minutes")
-    if given.write:
-        file = PAGE.with_name(f"performance-{variant(extent)}.json")
-        sides.figures.join(figures).write(file, f"python -m bench, {variant(extent)}")
-        PAGE.write_text(page(tables, extent, former, minutes), encoding="utf-8")
+    for part in [given.only] if given.only else PARTS:
+        begun = time.monotonic()
+        if part == "sides":
+            sides = measure_sides(extent, former)
+            figures, table = sides.figures, sides.table()
+        else:
+            figures = measure_alone(extent)
+            table = figures.table()
+        minutes = (time.monotonic() - begun) / 60
+        print(f"\n{table}\n\n{minutes:.1f} minutes\n", flush=True)
+        if given.write:
+            named = variant(extent, part)
+            command = f"python -m bench{' --full' * given.full} --only {part}"
+            figures.write(PAGE.with_name(f"performance-{named}.json"), f"{command}, {named}")
+            write(named, circumstances_in_words(command, former, minutes), table)
 
 
 if __name__ == "__main__":

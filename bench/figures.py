@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from processors.core.rules import engine
 from tests.support.machine import Machine
@@ -59,11 +59,6 @@ class Figures:
             + ["|---|---|---|---|---|"]
             + ["| " + " | ".join(row) + " |" for row in rows[1:]]
         )
-
-    def join(self, others: "Figures") -> Self:
-        """Add all figures of another collection."""
-        self.all |= others.all
-        return self
 
     def write(self, path: Path, what: str) -> None:
         """Write the figures as JSON, with machine, versions and date."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -44,14 +44,20 @@ class Cost:
     broker: float
 
 
+class Kafka(Protocol):
+    """A running Kafka. The costs of an embedded one can be measured."""
+
+    @property
+    def bootstrap(self) -> str:
+        """`bootstrap.servers`."""
+
+
 class House(Halter):
     """An installation under a prefix of its own, on the broker of the benchmark."""
 
     kind = "present"
 
-    def __init__(
-        self, kafka: EmbeddedBroker, folder: Path, partitions: int, variables: Mapping[str, str] = NOTHING
-    ) -> None:
+    def __init__(self, kafka: Kafka, folder: Path, partitions: int, variables: Mapping[str, str] = NOTHING) -> None:
         super().__init__(kafka.bootstrap, f"bench-{uuid.uuid4().hex[:8]}-", folder, partitions, variables)
         self.partitions = partitions
         self.codec = Codec.load()
@@ -190,6 +196,7 @@ class House(Halter):
     @contextmanager
     def costing(self, workers: Sequence[int]) -> Iterator[list[Cost]]:
         """Measure a block. The list has the result after it."""
+        assert isinstance(self._kafka, EmbeddedBroker)
         brokers = [pid for pid in self._kafka.pids if pid is not None]
         before = time.monotonic(), sum(map(cpu_seconds, workers)), sum(map(cpu_seconds, brokers))
         result: list[Cost] = []
@@ -199,6 +206,7 @@ class House(Halter):
 
     def bytes_of(self, *topics: str) -> int:
         """Return the bytes that topics take on the broker's disk, all partitions."""
+        assert isinstance(self._kafka, EmbeddedBroker)
         names = tuple(f"{self.topics.prefix}{topic}-" for topic in topics)
         logs = [path for path in self._kafka.data.rglob("*.log") if path.parent.name.startswith(names)]
         return sum(path.stat().st_size for path in logs)
@@ -229,7 +237,7 @@ class FormerHouse(House):
 
     kind = "former"
 
-    def __init__(self, kafka: EmbeddedBroker, folder: Path, partitions: int, checkout: Path) -> None:
+    def __init__(self, kafka: Kafka, folder: Path, partitions: int, checkout: Path) -> None:
         self.root, self.python = checkout, str(checkout / ".venv" / "bin" / "python")
         if not Path(self.python).exists():
             raise NoFormer(f"expected an environment in {checkout / '.venv'}, found none; run `make setup` there")

@@ -14,9 +14,10 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, Producer
 
@@ -34,7 +35,7 @@ WF_RUNS = 20_000
 WARM_UP_SECONDS = 5.0
 RESUME = b"Resume"
 MANY = 1_000
-TOO_MANY, TOO_MANY_SECONDS = 6_000, 3.0
+IN_FLIGHT, POSTS = 2_000, 24_000
 SHARE_OF_THE_MAXIMUM = 0.8
 AT_ONCE = 1_000
 """The most records that are read along with the one that was waited for."""
@@ -56,29 +57,58 @@ class Unanswered(HalterError):
     """Posts and answers do not match. Whoever measures inspects the WfRun that the message names."""
 
 
+class Answer(NamedTuple):
+    """One `Resume`: the number of the post that it answers, when it came, and how long that took, in seconds."""
+
+    number: int
+    at: float
+    took: float
+
+
 class Latency:
     """An installation with WfRuns that wait, and a worker."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, house: House, wf_runs: int = WF_RUNS) -> None:
+        self._house, self._wf_runs = house, wf_runs
         self._posted = 0
 
     def at(self, per_second: int, seconds: float, warm_up_seconds: float = WARM_UP_SECONDS) -> list[float]:
         """Post at a rate, and return the milliseconds of every interrupt after the warm-up."""
         count, warm = int(per_second * seconds), max(5, int(per_second * warm_up_seconds))
-        # Encoded before the clock starts: whoever posts and reads takes the processor from broker and worker.
-        posts = [self._post(self._posted + number) for number in range(count + warm)]
-        self._posted += len(posts)
-        consumer = self._house.consumer("wf-events", from_the_end=True)
+        begun = 0.0
+
+        def pace(number: int) -> None:
+            nonlocal begun
+            begun = begun or time.monotonic()
+            time.sleep(max(0.0, begun + number / per_second - time.monotonic()))
+
         # Linger as Halter's client while somebody waits, and librdkafka's default where one process posts so much.
-        producer = Producer(self._house.settings.producer(linger_ms=0 if per_second < MANY else 5))
+        answers = self._run(count + warm, 0 if per_second < MANY else 5, pace, lambda: None)
+        return [1_000 * answer.took for answer in answers if answer.number >= warm]
+
+    def most(self) -> float:
+        """Return the answers per second while IN_FLIGHT posts are always under way: each answer lets one more go."""
+        room = threading.Semaphore(IN_FLIGHT)
+        answers = self._run(POSTS, 5, lambda _: room.acquire(), room.release)
+        # Not counted: the warm-up, and the end, where nothing is posted any more.
+        counted = answers[POSTS // 3 : -IN_FLIGHT]
+        return (len(counted) - 1) / (counted[-1].at - counted[0].at)
+
+    def _run(
+        self, count: int, linger_ms: int, pace: Callable[[int], object], answered: Callable[[], object]
+    ) -> list["Answer"]:
+        """Post so often, each time when `pace` returns. Return the answers in the order in which they came."""
+        # Encoded before the clock starts: whoever posts and reads takes the processor from broker and worker.
+        posts = [self._post(self._posted + number) for number in range(count)]
+        self._posted += count
+        consumer = self._house.consumer("wf-events", from_the_end=True)
+        producer = Producer(self._house.settings.producer(linger_ms=linger_ms))
         topic = self._house.topics.prefix + "external-events"
         posted: list[float] = []
 
         def post() -> None:
-            begun = time.monotonic()
             for number, (key, value) in enumerate(posts):
-                time.sleep(max(0.0, begun + number / per_second - time.monotonic()))
+                pace(number)
                 posted.append(time.monotonic())
                 producer.produce(topic, value, key)
                 producer.poll(0)
@@ -88,31 +118,30 @@ class Latency:
         waiting: dict[bytes, deque[int]] = {}
         for number, (key, _) in enumerate(posts):
             waiting.setdefault(key, deque()).append(number)
-        thread = threading.Thread(target=post)
+        thread = threading.Thread(target=post, daemon=True)
         thread.start()
         try:
-            took = self._answers(consumer, waiting, posted, len(posts))
+            answers = self._answers(consumer, waiting, posted, count, answered)
         finally:
-            thread.join()
             consumer.close()
-        return [took[number] for number in range(warm, len(posts))]
-
-    def most(self) -> float:
-        """Post more than can be answered, and return the answers per second."""
-        begun = time.monotonic()
-        took = self.at(TOO_MANY, TOO_MANY_SECONDS)
-        return (len(took) + WARM_UP_SECONDS * TOO_MANY) / (time.monotonic() - begun)
+        thread.join()
+        return answers
 
     def _post(self, number: int) -> tuple[bytes, bytes]:
-        wf_run = wf_run_id(number * 7_919 % WF_RUNS)
+        wf_run = wf_run_id(number * 7_919 % self._wf_runs)
         return wf_run.encode(), self._house.codec.encode(ExternalEvent(wf_run, "add", f"{number:08}", 1))
 
     def _answers(
-        self, consumer: Consumer, waiting: dict[bytes, deque[int]], posted: list[float], count: int
-    ) -> dict[int, float]:
-        took: dict[int, float] = {}
+        self,
+        consumer: Consumer,
+        waiting: dict[bytes, deque[int]],
+        posted: list[float],
+        count: int,
+        answered: Callable[[], object],
+    ) -> list["Answer"]:
+        answers: list[Answer] = []
         last = time.monotonic()
-        while len(took) < count:
+        while len(answers) < count:
             first = consumer.poll(1)
             if first is None:
                 if time.monotonic() - last > PATIENCE_SECONDS:
@@ -128,9 +157,10 @@ class Latency:
                             f"expected one `Resume` per post, found one too many: {self._tell(key.decode())}"
                         )
                     number = waiting[key].popleft()
-                    took[number] = 1_000 * (now - posted[number])
+                    answers.append(Answer(number, now, now - posted[number]))
+                    answered()
                     last = now
-        return took
+        return answers
 
     def _unanswered(self, waiting: dict[bytes, deque[int]], posted: list[float]) -> "Unanswered":
         left = sorted((number, key.decode()) for key, numbers in waiting.items() for number in numbers)
@@ -181,7 +211,7 @@ def measure(
 ) -> None:
     """Measure latencies. `rates` gives posts per second, and for how many seconds.
 
-    The maximum rate is that of posts that come one by one, while the poster and reader uses the same machine.
+    The maximum rate is that of posts of which 2,000 are always under way; the poster and reader uses the same machine.
     """
     where = f"{partitions} partition{'s' * (partitions > 1)}"
     if kafka.brokers > 1:
@@ -202,7 +232,7 @@ def measure(
             for side, bench in benches:
                 if near_the_maximum and side != FLOOR:
                     most = bench.most()
-                    sides.add(f"posts one by one, {where}: answered", "/s", side, most)
+                    sides.add(f"{IN_FLIGHT:,} posts under way, {where}: answered", "/s", side, most)
                     took = figures_of(bench.at(int(SHARE_OF_THE_MAXIMUM * most), 10.0))
                     name = f"latency at {SHARE_OF_THE_MAXIMUM:.0%} of that, {where}"
                     sides.add_all(name, side, took, "ms", TARGETS_NEAR_THE_MAXIMUM)

@@ -34,21 +34,28 @@ class Target:
         ]
         return " or ".join(filter(None, ways))
 
-    def is_met(self, row: "Row") -> bool:
-        """Say whether a row reaches it."""
-        present = row.median(PRESENT)
+    def verdict(self, row: "Row") -> str:
+        """Return `met` or `missed`; nothing if what it asks for was not measured."""
         to_floor, to_former, to_ceiling = (row.ratio(side) for side in (FLOOR, FORMER, CEILING))
-        return (
-            (self.most is not None and present <= self.most)
-            or (self.times_floor is not None and to_floor is not None and to_floor <= self.times_floor)
-            or (self.least is not None and present >= self.least)
-            or (self.times_former is not None and to_former is not None and to_former >= self.times_former)
-            or (
-                self.share_of_the_ceiling is not None
-                and to_ceiling is not None
-                and to_ceiling >= self.share_of_the_ceiling
-            )
-        )
+        present = row.median(PRESENT) if PRESENT in row.values else None
+        reached = [
+            *at_most(present, self.most),
+            *at_most(to_floor, self.times_floor),
+            *at_least(present, self.least),
+            *at_least(to_former, self.times_former),
+            *at_least(to_ceiling, self.share_of_the_ceiling),
+        ]
+        return "" if not reached else "met" if any(reached) else "missed"
+
+
+def at_most(found: float | None, wanted: float | None) -> list[bool]:
+    """Compare, if both are there."""
+    return [] if found is None or wanted is None else [found <= wanted]
+
+
+def at_least(found: float | None, wanted: float | None) -> list[bool]:
+    """Compare, if both are there."""
+    return [] if found is None or wanted is None else [found >= wanted]
 
 
 Targets = Sequence[Target]
@@ -113,7 +120,7 @@ class Sides:
                     *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
                     str(max(map(len, row.values.values()))),
                     "; ".join(target.text(row.unit) for target in row.targets),
-                    "; ".join("met" if target.is_met(row) else "missed" for target in row.targets),
+                    "; ".join(filter(None, (target.verdict(row) for target in row.targets))),
                 ]
             )
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -123,4 +130,4 @@ class Sides:
         if not (values := row.values.get(side)):
             return ""
         spread = f" ({shown(min(values))} … {shown(max(values))})" if len(values) > 1 else ""
-        return f"{shown(row.median(side))} {row.unit}{spread}"
+        return f"{shown(row.median(side))} {row.unit}".rstrip() + spread

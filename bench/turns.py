@@ -1,6 +1,6 @@
 """Makes a picture of a turn: the share of each phase, how far the threads overlap, how large turns are, at three loads.
 
-    python -m bench.turns [--partitions 8] [--rates 100 1000] [--seconds 8] [--former FOLDER] [--json]
+    python -m bench.turns [--partitions 8] [--rates 100 1000] [--seconds 8] [--former FOLDER] [--json] [--write]
 
 A real worker process folds interrupts that are posted at these rates, and then as many as are there at once.
 `bench/timed_worker.py` notes in it when a thread goes from one phase to the next. Notes cost about 1 µs each, some 40 a
@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.figures import circumstances, in_words, percentile, shown
+from bench.figures import core_is_compiled, in_words, percentile, shown
 from bench.house import TICKS_PER_SECOND, AtOnce, FormerHouse, House, cpu_seconds
 from bench.latency import Latency
+from bench.page import circumstances_in_words, write
 from bench.wf_specs import wf_run_id
 from halter.broker import EmbeddedBroker
 from processors.core.records.commands import ExternalEvent
 from processors.core.records.errors import HalterError
-from tests.support.machine import Machine
 
 LAUNCHER = Path(__file__).with_name("timed_worker.py")
 WF_RUNS = 20_000
@@ -259,8 +259,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--former", type=Path, help="a checkout of the former code, with an environment in its .venv")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--write", action="store_true", help="to docs/performance.md, too")
     given = parser.parse_args()
     former = given.former.resolve() if given.former else None
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="halter-bench-") as name:
         folder = Path(name)
         try:
@@ -276,10 +278,10 @@ def main() -> None:
     if given.json:
         print(json.dumps(columns, indent=2, ensure_ascii=False))
         return
-    now = circumstances()
-    versions = in_words(f"{name} {number}" for name, number in now["versions"].items())
-    print(f"{given.partitions} partitions; {now['date']}, commit {now['commit']}; {Machine()}; {versions}.\n")
-    print(table(columns))
+    sentence = circumstances_in_words("python -m bench.turns", former, (time.monotonic() - begun) / 60)
+    print(f"{sentence}\n\n{table(columns)}")
+    if given.write:
+        write("turns-compiled" if core_is_compiled() else "turns", sentence, table(columns))
     for side, (_, notes) in found.items():
         if notes["missing"]:
             print(f"\nNot found in the {side} code, so not timed: {in_words(notes['missing'])}")
