@@ -62,6 +62,25 @@ class GroupOffsets:
     committed: dict[Place, Offset] = field(default_factory=dict)
     pending: dict[int, dict[Place, Offset]] = field(default_factory=dict)
     """Producer id -> the offsets that its transaction would commit."""
+    _written: int = 0
+    _numbers: dict[tuple[int, Place], int] = field(default_factory=dict)
+    """Producer id and partition -> the number of the record with the offset that is pending."""
+    _committed_numbers: dict[Place, int] = field(default_factory=dict)
+
+    def append(self, producer: int, offsets: Mapping[Place, Offset]) -> None:
+        """Write offsets that a transaction would commit."""
+        self.pending.setdefault(producer, {}).update(offsets)
+        for place in offsets:
+            self._written += 1
+            self._numbers[producer, place] = self._written
+
+    def mark(self, producer: int, *, commit: bool) -> None:
+        """End a transaction. Of two offsets that are committed the one that was written later counts."""
+        for place, offset in self.pending.pop(producer, {}).items():
+            number = self._numbers.pop((producer, place))
+            if commit and number > self._committed_numbers.get(place, 0):
+                self.committed[place] = offset
+                self._committed_numbers[place] = number
 
     def is_pending(self, place: Place) -> bool:
         """Return True if an open transaction commits an offset of this partition."""
@@ -199,10 +218,7 @@ class Transactions:
         self._marked(it, commit=commit)
 
     def _mark_offsets(self, it: Transactional, group: str, *, commit: bool) -> None:
-        offsets = self._offsets_of(group)
-        pending: Mapping[Place, Offset] = offsets.pending.pop(it.producer, {})
-        if commit:
-            offsets.committed.update(pending)
+        self._offsets_of(group).mark(it.producer, commit=commit)
         self._marked(it, commit=commit)
 
     def _marked(self, it: Transactional, *, commit: bool) -> None:

@@ -240,6 +240,21 @@ def offsets_are_pending_until_the_transaction_ends(laboratory: Laboratory) -> An
 
 
 @experiment
+def of_two_offsets_the_one_that_was_written_later_counts_whichever_is_marked_later(laboratory: Laboratory) -> Any:
+    member = Member(laboratory, "one")
+    poll_until(laboratory, lambda: len(member.owned) == 4, member)
+    one, two = producer(laboratory), producer(laboratory, "two")
+    for offset, it in ((5, one), (7, two)):
+        it.begin_transaction()
+        it.send_offsets_to_transaction([at(laboratory, offset)], member.metadata, CALL_S)
+    for it in (two, one):
+        it.commit_transaction(CALL_S)
+    seen = eventually(laboratory, lambda: committed(laboratory, 0, stable=True), lambda it: isinstance(it, tuple))
+    member.close()
+    return seen
+
+
+@experiment
 def an_older_generation_cannot_commit(laboratory: Laboratory) -> Any:
     first = Member(laboratory, "first")
     poll_until(laboratory, lambda: len(first.owned) == 4, first)

@@ -203,7 +203,7 @@ class Group:
             if code == NO_ERROR and metadata.generation != self.generation:
                 code = KafkaError.ILLEGAL_GENERATION
         if code == NO_ERROR:
-            self.offsets.pending.setdefault(producer, {}).update(offsets)
+            self.offsets.append(producer, offsets)
         return code
 
     def rebalance(self) -> None:
