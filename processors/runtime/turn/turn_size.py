@@ -13,7 +13,7 @@ class TurnSize:
     records: int = 64
     least: int = 16
     most: int = 4_000
-    aim_s: float = 0.5
+    aim_s: float = 0.1
 
     def folded(self, records: int, seconds: float) -> None:
         """Learn from a turn."""
