@@ -86,6 +86,17 @@ def turns_of(
     pausing = Pausing(shards, pauses, membership, names, patience, figures)
     listening = Listening(membership, transaction, calls, clock)
     vacancies = Vacancies(clients, cluster, names.wf_commands, clock)
+    committing = Committing(
+        transaction=transaction,
+        shards=shards,
+        pausing=pausing,
+        patience=patience,
+        listening=listening,
+        crash_points=crash_points,
+        figures=figures,
+        clock=clock,
+    )
+    membership.interrupted = committing.commit
     return Turns(
         joining=Joining(membership, vacancies, shards, calls, readiness, patience),
         transaction=transaction,
@@ -94,7 +105,7 @@ def turns_of(
         polling=Polling(
             arrivals=Arrivals(membership, shards, figures, clock),
             listening=listening,
-            awaiting=AwaitingDefinitions(reader, shards, clock),
+            awaiting=AwaitingDefinitions(reader, shards, clock, committing.commit),
             timers=DueTimers(shards, pauses, pausing, clock),
             held_back=HeldBack(membership, shards, pauses, names.definition_commands),
             pausing=pausing,
@@ -102,16 +113,7 @@ def turns_of(
             shards=shards,
             size=size,
         ),
-        committing=Committing(
-            transaction=transaction,
-            shards=shards,
-            pausing=pausing,
-            patience=patience,
-            listening=listening,
-            crash_points=crash_points,
-            figures=figures,
-            clock=clock,
-        ),
+        committing=committing,
         calls=calls,
         crash_points=crash_points,
         size=size,

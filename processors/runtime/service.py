@@ -5,7 +5,7 @@ Turns alternate between two threads. The Kafka thread commits and polls (`turn.t
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -109,9 +109,15 @@ class Runtime(mode.Service):
         await self._in_kafka_thread(self._turns.open)
         folded: Turn | None = None
         while not self._calls.stopping.is_set() or folded is not None:
-            folded = await self._in_kafka_thread(self._turns.next, folded)
-            if folded is not None:
-                await self._folding.fold(folded)
+            turn = await self._in_kafka_thread(self._turns.next, folded)
+            if turn is not None:
+                committed = self._in_kafka_thread(self._turns.commit) if self._turns.is_open else None
+                try:
+                    await self._folding.fold(turn)
+                finally:
+                    if committed is not None:
+                        await committed
+            folded = turn
 
     async def _end(self) -> None:
         self._calls.stopping.set()
@@ -127,5 +133,6 @@ class Runtime(mode.Service):
             self._log.info("stopped", **self.figures.as_dict())
             self.ended.set()
 
-    async def _in_kafka_thread(self, call: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._kafka, call, *arguments)
+    def _in_kafka_thread(self, call: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        """Begin a call behind those that were begun before, and return its result once awaited."""
+        return asyncio.get_running_loop().run_in_executor(self._kafka, call, *arguments)

@@ -34,6 +34,9 @@ def installation(bootstrap: str, prefix: str, tmp_path: Path) -> Iterator[Instal
         yield it
 
 
+PRODUCERS = 2
+
+
 class Credulous(Membership):
     """Presents the metadata that it remembers, whatever has happened since."""
 
@@ -48,7 +51,7 @@ class CountingClients(Clients):
 
     writers = 0
 
-    def writer(self, transactional_id: str | None = None) -> Producer:
+    def writer(self, transactional_id: str) -> Producer:
         self.writers += 1
         return super().writer(transactional_id)
 
@@ -135,6 +138,25 @@ def test_a_producer_whose_id_was_taken_over_blames_that_and_no_record(
     assert events(installation) == ["before"]
 
 
+@pytest.mark.parametrize("committed", [1, 2])
+def test_a_dead_owners_transaction_is_ended_whichever_of_its_producers_it_is_of(
+    installation: Installation, join: Callable[[str], Member], committed: int
+) -> None:
+    """Producers take turns, so it depends on how many transactions came before. Long before any time-out."""
+    dead, other = join("dead"), join("other")
+    poll_until(lambda: 0 in dead.owned, dead)
+    for _ in range(committed):
+        dead.write(b'"before"')
+    dead.transaction.begin()
+    dead.transaction.produce([OutputRecord("wf-events", 0, b"key", b'"never"')])
+    assert dead.transaction.producer.flush(10) == 0
+    for _ in other.transaction.end_transactions_of(dead.clients.transactional_id):
+        time.sleep(0.01)
+    with pytest.raises(Fenced, match="another process took over"):
+        dead.transaction.commit({dead.names.commands(0): 0})
+    assert events(installation) == ["before"] * committed
+
+
 def test_a_record_that_is_too_large_is_named(installation: Installation, join: Callable[[str], Member]) -> None:
     member = join("one")
     member.transaction.begin()
@@ -174,8 +196,8 @@ def test_a_load_that_waits_for_membership_makes_no_producers(
     until = time.monotonic() + 1
     while time.monotonic() < until:
         load.advance()
-    assert (crash_points.done, member.clients.writers) == ([CrashPoint.AFTER_SETTLE], 1)
+    assert (crash_points.done, member.clients.writers) == ([CrashPoint.AFTER_SETTLE], PRODUCERS)
     poll_until(lambda: 0 in member.owned, member)
     while load.advance() is None:
         assert time.monotonic() < deadline
-    assert member.clients.writers == 1
+    assert member.clients.writers == PRODUCERS

@@ -16,6 +16,8 @@ from tests.simulation.process import Kind, Phase, Strike
 Attack = Callable[[random.Random], tuple[tuple[str, ...], list[Fault]]]
 ATTACKS: Final[dict[str, Callable[[int], Plan]]] = {}
 SECONDS: Final = 24.0
+LATE_RECORDS: Final = 20
+"""About as many as a turn has."""
 STUCK_S: Final = 60.0
 """Shorter than for plans with any fault: after these attacks a worker is stuck sooner or not at all."""
 
@@ -146,6 +148,32 @@ def two_loads_share_a_client(draw: random.Random) -> tuple[tuple[str, ...], list
             Fault(at + draw.uniform(0.0, 1.0), "a", Happening.LEADERS_GONE, draw.uniform(0.5, 3.0)),
             Fault(at + draw.uniform(0.0, 1.5), "a", before(Kind.LATE, "list_offsets", 3.0)),
         ]
+    return ("a", "c"), faults
+
+
+@against("a callback finds a turn open")
+def a_shard_moves_while_a_turn_is_open(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
+    """The worker stands still behind a turn whose records arrive late, until it has to give up shards."""
+    faults = []
+    for at in (4.0, 14.0):
+        faults += [Fault(at, "a", before(Kind.LATE, "produce", draw.uniform(5.0, 7.0))) for _ in range(LATE_RECORDS)]
+        faults.append(Fault(at, "a", before(Kind.STALL, "after-produce", draw.uniform(1.2, 2.0))))
+        faults.append(Fault(at + draw.uniform(0.0, 0.5), "a", Happening.SHUFFLE))
+    return ("a", "c"), faults
+
+
+@against("a turn is kept that was folded on top of one that failed")
+@against("a turn is committed with the offsets of the next")
+@against("a turn begins before the one before it has ended")
+def a_commit_fails_while_the_next_turn_is_folded(draw: random.Random) -> tuple[tuple[str, ...], list[Fault]]:
+    """It is refused, or its worker dies behind it."""
+    faults = []
+    for step in range(20):
+        at, slot = 3.0 + step, draw.choice(("a", "c"))
+        if draw.random() < 0.5:
+            faults.append(Fault(at, slot, before(Kind.REFUSED, "txn_offset_commit", skip=draw.randrange(3))))
+        else:
+            faults.append(Fault(at, slot, before(Kind.CRASH, "after-commit", skip=draw.randrange(3))))
     return ("a", "c"), faults
 
 

@@ -26,7 +26,9 @@ from processors.runtime.loading.settlement import Settled, Settlement
 from processors.runtime.loading.signing import Signing
 from processors.runtime.loading.vacancies import Vacancies
 from processors.runtime.turn.arrivals import Arrivals
+from processors.runtime.turn.committing import Committing
 from processors.runtime.turn.shards import Shards
+from processors.runtime.turn.turn import Turn
 from tests.simulation.group import GroupMetadata
 from tests.simulation.worker import RuleBroke, SimulatedFold
 
@@ -195,6 +197,78 @@ def a_commit_that_is_not_answered_counts_as_done() -> Any:
             self.abort()
 
     return patch.object(Transaction, "commit", hopeful)
+
+
+@mutation
+def a_callback_finds_a_turn_open() -> Any:
+    """It is committed when the shards that it names may be another worker's."""
+
+    def init(self: Membership, *arguments: Any) -> None:
+        made(self, *arguments)
+        self.__dict__["_interrupted"] = lambda: None
+
+    made = Membership.__init__
+    stack = ExitStack()
+    stack.enter_context(patch.object(Membership, "__init__", init))
+    never = property(lambda _: lambda: None, lambda *_: None)
+    stack.enter_context(patch.object(Membership, "interrupted", never, create=True))
+    return stack
+
+
+@mutation
+def a_turn_is_kept_that_was_folded_on_top_of_one_that_failed() -> Any:
+    """Its folds have what Kafka does not have."""
+    settle = Committing.settle
+
+    def kept(self: Committing, following: Turn | None = None) -> bool:
+        settle(self)
+        return True
+
+    return patch.object(Committing, "settle", kept)
+
+
+@mutation
+def a_turn_is_committed_with_the_offsets_of_the_next() -> Any:
+    """The folds stand there by now."""
+    commit = Committing.commit
+
+    def late(self: Committing) -> None:
+        written = self._written
+        if written is not None and not written.is_over:
+            written.offsets = {shard.place: shard.offset for shard in written.turn.shards}
+        commit(self)
+
+    return patch.object(Committing, "commit", late)
+
+
+@mutation
+def a_turn_begins_before_the_one_before_it_has_ended() -> Any:
+    """The commit of one turn waits until the next one is committed by the other producer."""
+    commit = Transaction.commit
+
+    def late(self: Transaction, offsets: Mapping[Place, int]) -> None:
+        producer = self.producer
+        ends = producer.commit_transaction
+        before = left.pop(self, None)
+
+        def put_off(_seconds: float) -> None:
+            left[self] = ends
+
+        if before is None:
+            with patch.object(producer, "commit_transaction", put_off):
+                commit(self, offsets)
+        else:
+            commit(self, offsets)
+            before(10.0)
+
+    left = WeakKeyDictionary[Transaction, Any]()
+    return patch.object(Transaction, "commit", late)
+
+
+@mutation
+def only_one_id_of_a_dead_owner_is_taken() -> Any:
+    """Its other transaction stays open until its time is over."""
+    return patch.object(Transaction, "end_transactions_of", Transaction._end_transaction_of)
 
 
 @mutation

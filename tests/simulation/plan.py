@@ -129,6 +129,10 @@ class Plan:
         return "\n".join(lines)
 
 
+IN_BURSTS: Final = (0.01, 0.01, 0.01, 0.05, 0.05, 5.0)
+"""The factors of the times between two posts in plans whose posts come in bursts: then turns overlap."""
+
+
 def plan_of(seed: int, faults: int = 60, seconds: float = 60.0, posts_a_second: float = 2.0) -> Plan:
     """Return the plan of a seed."""
     randomness = random.Random(f"plan {seed}")
@@ -137,9 +141,10 @@ def plan_of(seed: int, faults: int = 60, seconds: float = 60.0, posts_a_second: 
     drawn = [_fault(randomness, randomness.uniform(0.5, seconds), among) for _ in range(faults)]
     strikes = tuple(sorted(drawn, key=lambda it: it.at))
     posts = [Post(0.0, definitions())]
-    at = 1.0
+    at, pace = 1.0, random.Random(f"pace {seed}")
+    bursts = pace.random() < 0.5
     for step in Script(seed):
-        at += randomness.expovariate(posts_a_second)
+        at += randomness.expovariate(posts_a_second) * (pace.choice(IN_BURSTS) if bursts else 1.0)
         if at > seconds:
             break
         transaction_s = None

@@ -73,6 +73,8 @@ class Process:
         self.breaks_where = ""
         self.calls = 0
         self.last_call = ""
+        self.beside: Callable[[], None] = lambda: None
+        """Called while its main thread works: what its other thread has to do may happen now."""
         self.struck: Callable[[Strike, str], None] = lambda *_: None
         """Called with each fault that strikes, and with its call."""
         self._strikes: list[tuple[Strike, int]] = []
@@ -100,6 +102,8 @@ class Process:
     def disarm(self) -> None:
         """Drop all faults that wait."""
         self._strikes.clear()
+        self._late_writes.clear()
+        self._late_answers.clear()
 
     # What its background threads do.
 

@@ -1,7 +1,7 @@
 """A worker on a simulated process: the whole runtime without the event loop's thread switches, with the real fold."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
 from itertools import cycle
@@ -43,6 +43,8 @@ T = TypeVar("T")
 TICK_S: Final = 1e-6
 FOLD_S: Final = (0.0, 0.0, 0.0005, 0.002, 0.002, 0.01, 0.1)
 """The seconds that the fold of a record may take."""
+MEANWHILE: Final = 0.4
+"""The chance that a commit happens before the next record is folded."""
 READING_LOOKS: Final = (0, 1, 3, 30)
 """The number of turns for which a definition command may be decided before it can be folded."""
 
@@ -114,6 +116,7 @@ class SimulatedFold(ShardFold):
         self._breaks_rows = False
 
     def fold(self, read: ReadInput) -> None:
+        self._process.beside()
         self._process.sleep(self._process.random.choice(FOLD_S))
         if self._process.kernel.now < self._process.rules_break_until and crc32(read.record.value or b"") % 3 == 0:
             raise RuleBroke("told to")
@@ -146,10 +149,43 @@ class FoldingChannel:
 
 
 class OneThread(Runtime):
-    """The runtime with the event loop and the Kafka thread in one."""
+    """The runtime with the event loop and the Kafka thread in one.
 
-    async def _in_kafka_thread(self, call: Callable[..., T], *arguments: Any) -> T:
-        return call(*arguments)
+    A commit beside a fold comes before it, between two of its records, or after it.
+    """
+
+    def __init__(self, process: Process, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._process = process
+        self._waiting: Callable[[], None] | None = None
+        process.beside = self._beside
+
+    def _in_kafka_thread(self, call: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        self._do_what_waits()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def do() -> None:
+            try:
+                done.set_result(call(*arguments))
+            except BaseException as error:  # noqa: BLE001  whoever awaits it gets it, as from a thread
+                done.set_exception(error)
+
+        self._waiting = do
+        if call == self._turns.commit:
+            loop.call_soon(self._do_what_waits)
+        else:
+            self._do_what_waits()
+        return done
+
+    def _beside(self) -> None:
+        if self._waiting is not None and self._process.random.random() < MEANWHILE:
+            self._do_what_waits()
+
+    def _do_what_waits(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting()
 
     async def live(self) -> None:
         """Run from start to end, without Faust."""
@@ -194,7 +230,14 @@ class SimulatedWorker:
         names = ShardTopics(topics.prefix, factory)
         self.turns: Turns = turns_of(clients, names, factory, definitions, self.calls, self.readiness, points, clock)
         self.runtime = OneThread(
-            cast("Any", None), cast("Any", FoldingChannel()), self.turns, self.calls, self.readiness, points, clock
+            process,
+            cast("Any", None),
+            cast("Any", FoldingChannel()),
+            self.turns,
+            self.calls,
+            self.readiness,
+            points,
+            clock,
         )
 
     @property

@@ -4,7 +4,7 @@ Knows Kafka's protocol and no fold: loads and turns stand above it.
 
 - `clients`        the Kafka clients and their settings
 - `membership`     this process as a member of the workers' group
-- `transaction`    the one transactional producer, and the fence
+- `transaction`    the two transactional producers, and the fence
 - `cluster`        questions to the cluster; `group_offsets` asks what the group has committed
 - `calls`          blocking calls that are watched and made again; the watchdog
 - `waiting`        work that waits for Kafka while the Kafka thread does something else

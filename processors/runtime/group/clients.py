@@ -13,6 +13,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from processors.core.records.errors import HalterError
 from processors.kafka.property_checks import ALWAYS_MEMBER, Conf
 from processors.kafka.settings import Settings
 from processors.kafka.topics import RECORD_OVERHEAD_BYTES, Topics
@@ -29,6 +30,9 @@ MEMBER: Final[Conf] = {
     "fetch.wait.max.ms": 100,
     "queued.max.messages.kbytes": 65_536,
 }
+SECOND: Final = "/2"
+"""Ends the id of a worker's second producer. No slot's name ends so."""
+
 SET_BY_THE_BROKER: Final = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
 """Settings that the broker has under KIP-848 (group.protocol=consumer). It refuses a client that names them."""
 
@@ -70,6 +74,14 @@ class Slot:
     name: str
     static: bool = False
 
+    def __post_init__(self) -> None:
+        if self.name.endswith(SECOND):
+            raise BadSlot(f"slot '{self.name}': expected a name that does not end with '{SECOND}'")
+
+
+class BadSlot(HalterError):
+    """A slot's name would stand for the second producer of another slot. Whoever starts the worker chooses another."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClientLibrary:
@@ -84,6 +96,11 @@ class ClientLibrary:
 
 
 CONFLUENT_KAFKA: Final = ClientLibrary()
+
+
+def transactional_ids(worker: str) -> tuple[str, str]:
+    """Return the ids of a worker's two transactional producers. The first is the name of the worker itself."""
+    return worker, f"{worker}{SECOND}"
 
 
 class Clients:
@@ -139,13 +156,13 @@ class Clients:
         more = {"group.id": self.group, "isolation.level": isolation_level, **ASKER}
         return partial(self._library.committed, self._library.consumer(self._settings.consumer(**self._named(more))))
 
-    def writer(self, transactional_id: str | None = None) -> Producer:
-        """Return the transactional producer of this worker, or of another whose transactions are to be ended."""
+    def writer(self, transactional_id: str) -> Producer:
+        """Return a transactional producer of this worker, or of another whose transactions are to be ended."""
         more = {
             **self._defaults(WRITER),
             # librdkafka counts headers and framing, too.
             "message.max.bytes": self._topics.message_bytes_max + RECORD_OVERHEAD_BYTES,
-            "transactional.id": transactional_id or self.transactional_id,
+            "transactional.id": transactional_id,
         }
         return self._library.producer(self._settings.producer(**self._named(more)))
 

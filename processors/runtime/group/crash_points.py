@@ -20,6 +20,8 @@ class CrashPoint(StrEnum):
     AFTER_CLAIM = "after-claim"
     AFTER_RESTORE = "after-restore"
     AFTER_POLL = "after-poll"
+    OVERLAPPING = "overlapping"
+    """As AFTER_POLL, while the transaction of the turn before is open."""
     MID_FOLD = "mid-fold"
     AFTER_BEGIN = "after-begin"
     AFTER_FOLD = "after-fold"

@@ -4,7 +4,7 @@ The group shares out the partitions of `wf-commands`. The other inputs of a shar
 them. Nothing is fetched from a partition that the group gives before `assign` says where to begin, so its shard can be
 loaded between turns, while other shards go on.
 
-Every callback comes out of `poll` or `leave`, in the Kafka thread, and never while a transaction is open.
+Every callback comes out of `poll` or `leave`, in the Kafka thread. If a transaction is open, it is ended first.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -46,6 +46,8 @@ class Membership:
         self._given: set[int] = set()
         self._assigned: set[Place] = set()
         self._heard_of: set[str] = set()
+        self.interrupted: Callable[[], None] = lambda: None
+        """Called first in every callback: nothing may change while a transaction is open."""
         self.assigned: Callable[[ShardNumbers], None] = lambda _: None
         self.revoked: Callable[[ShardNumbers], None] = lambda _: None
 
@@ -133,6 +135,7 @@ class Membership:
             self.consumer.incremental_unassign([TopicPartition(*place) for place in mine])
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.interrupted()
         # Asked first: the client cannot join again before it has the answer.
         member_id = consumer.memberid()
         # Without this call the client would begin to fetch by itself, at offsets that are not the state's.
@@ -167,6 +170,7 @@ class Membership:
         self._hand_back(consumer, partitions, "lost")
 
     def _hand_back(self, consumer: Consumer, partitions: list[TopicPartition], how: str) -> None:
+        self.interrupted()
         shards = sorted(partition.partition for partition in partitions)
         places = {place for shard in shards for place in self._names.inputs(shard)} & self._assigned
         self._assigned -= places

@@ -1,7 +1,11 @@
-"""The one transactional producer of a worker, and the order of calls by which a turn becomes visible at once.
+"""The transactional producers of a worker, and the order of calls by which a turn becomes visible at once.
 
 A transaction takes effect only together with offsets of `wf-commands` that the group's coordinator accepts from
 this member in its present generation. That is the fence: a worker that is no longer the owner cannot commit.
+
+There are two producers, which take turns: while the broker still writes the marks of one producer's transaction, the
+other's begins at once. A transaction begins only after the one before it has ended, so they have an order, and at most
+one is open (ADR 16).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +18,7 @@ from processors.core.records.topic_names import WF_EVENTS
 from processors.fold.contract import OutputRecord
 from processors.fold.inputs import Headers
 from processors.runtime.group.calls import CALL_SECONDS, KafkaCalls, is_fatal, may_pass
-from processors.runtime.group.clients import Clients
+from processors.runtime.group.clients import Clients, transactional_ids
 from processors.runtime.group.crash_points import CrashPoint, CrashPoints
 from processors.runtime.group.errors import Fenced, KafkaFailed
 from processors.runtime.group.membership import Membership
@@ -67,29 +71,44 @@ class Transaction:
         self._topics: dict[str, str] = {}
         self._listed = Listed()
         self._log_ends: dict[int, int] = {}
-        self._producer: Producer | None = None
+        self._producers: dict[str, Producer] = {}
+        self._id, self._other_id = transactional_ids(clients.transactional_id)
+        """The id of the producer whose turn it is, and the other one."""
         self.is_open = False
 
     @property
     def producer(self) -> Producer:
-        """The producer. `open` makes it."""
-        assert self._producer is not None, "the transactional producer is used before it was opened"
-        return self._producer
+        """The producer whose turn it is. `open` makes it."""
+        assert self._id in self._producers, "the transactional producer is used before it was opened"
+        return self._producers[self._id]
 
     def open(self) -> None:
-        """Take the transactional id. That aborts what an earlier holder of the id left open."""
-        self._producer = self._clients.writer()
+        """Take both transactional ids. That aborts what an earlier holder of them left open."""
+        for _ in range(2):
+            self._take()
+            self._pass_on()
+
+    def _take(self) -> None:
+        """Make the producer whose turn it is anew."""
+        self._producers[self._id] = self._clients.writer(self._id)
         try:
             self._calls.until_answered(self.producer.init_transactions, CALL_SECONDS)
         except KafkaException as exception:
             raise self._ended(exception) from exception
 
-    def end_transactions_of(self, transactional_id: str) -> Waiting[None]:
+    def _pass_on(self) -> None:
+        self._id, self._other_id = self._other_id, self._id
+
+    def end_transactions_of(self, owner: str) -> Waiting[None]:
         """Abort what a dead worker left open. If it lives after all, it can commit nothing any more.
 
         Each try is short: its coordinator may be away although ours is not. Raises KafkaException.
         """
-        structlog.get_logger("halter.runtime").info("fencing_dead_owner", owner=transactional_id)
+        structlog.get_logger("halter.runtime").info("fencing_dead_owner", owner=owner)
+        for transactional_id in transactional_ids(owner):
+            yield from self._end_transaction_of(transactional_id)
+
+    def _end_transaction_of(self, transactional_id: str) -> Waiting[None]:
         other = self._clients.writer(transactional_id)
         while True:
             try:
@@ -139,12 +158,15 @@ class Transaction:
         if error is None:
             self._log_ends[message.partition()] = message.offset() + 1  # type: ignore[index,operator]  # it has both
 
-    def take_log_end(self, shard: int) -> int | None:
-        """Return the offset behind the last record of a shard's log that was delivered since the last call."""
-        return self._log_ends.pop(shard, None)
+    def take_log_ends(self) -> Mapping[int, int]:
+        """Return the offset behind the last record of each shard's log that was delivered since the last call."""
+        ends, self._log_ends = self._log_ends, {}
+        return ends
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Make the transaction visible together with the offsets up to which its shards are folded."""
+        # Asked first as well: flushing may take its time, and be in vain.
+        self.expect_membership()
         # Flushed first: send_offsets with records in flight takes 90 ms (the broker backs off) instead of 3.
         self._flush()
         self._crash_points.reached(CrashPoint.AFTER_FLUSH)
@@ -156,6 +178,7 @@ class Transaction:
         self._crash_points.reached(CrashPoint.AFTER_SEND_OFFSETS)
         self._try(self.producer.commit_transaction, END_SECONDS)
         self.is_open = False
+        self._pass_on()
         self._crash_points.reached(CrashPoint.AFTER_COMMIT)
 
     def abort(self) -> None:
@@ -169,13 +192,11 @@ class Transaction:
             self.is_open = False
             self._log_ends.clear()
             self._calls.once(self.producer.purge)
-            self._producer = None
-            self.open()
+            self._take()
 
     def renew(self) -> None:
-        """Go on with a new producer after Kafka was away. As after an abort, the old one's send_offsets may hang."""
+        """Go on with new producers after Kafka was away. As after an abort, an old one's send_offsets may hang."""
         if not self.is_open:
-            self._producer = None
             self.open()
 
     def close(self) -> None:
@@ -211,7 +232,7 @@ class Transaction:
                 self._calls.once(self.producer.abort_transaction, CALL_SECONDS)
             except KafkaException as reason:
                 error = reason.args[0]
-        me = self._clients.transactional_id
+        me = self._id
         if error.code() in FENCED:
             return Fenced(
                 f"'{me}' may not write any more: another process took over, because this worker was taken for dead or "

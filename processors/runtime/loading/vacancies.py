@@ -37,6 +37,11 @@ class Vacancies:
         if self._clients.is_static:
             self._work = self._look()
 
+    @property
+    def is_looking(self) -> bool:
+        """Say whether it has not ended."""
+        return self._work is not None
+
     def drive(self) -> None:
         """Do a small step."""
         if self._work is not None:

@@ -2,7 +2,7 @@
 
 In the order in which a record passes them:
 
-- `turns`       commits one turn and begins the next: what the Kafka thread does
+- `turns`       writes one turn and begins the next: what the Kafka thread does
 - `polling`     gathers the records of a turn
 - `arrivals`    polls records and places them with their shards; `listening` sees that Kafka is there
 - `awaiting`    lets records wait for the definitions that their producers saw
@@ -11,7 +11,7 @@ In the order in which a record passes them:
 - `held_back`   keeps definition commands out that are not decided yet
 - `turn`        the turn as a value
 - `folding`     the event loop's half: it gives each shard's records to an agent, as a `batch`
-- `committing`  hands over, commits or aborts; `breath` is the shortest time between two transactions
+- `committing`  hands over, commits or aborts
 
 Beside them:
 

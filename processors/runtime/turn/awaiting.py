@@ -1,5 +1,6 @@
 """Shards that wait for definitions: a producer saw a position of `definitions` that this worker has not reached yet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -26,8 +27,12 @@ class AwaitingDefinitions:
     They wait for a bounded time. After that the fold sees a position below the one required and rejects the command.
     """
 
-    def __init__(self, definitions: DefinitionsReader, shards: Shards, clock: Clock) -> None:
+    def __init__(
+        self, definitions: DefinitionsReader, shards: Shards, clock: Clock, before_asking: Callable[[], None]
+    ) -> None:
+        """`before_asking`: called before Kafka is asked something, for which it may take its time."""
         self._definitions, self._shards, self._clock = definitions, shards, clock
+        self._before_asking = before_asking
         self._awaiting: dict[OwnedShard, Awaiting] = {}
         self._log = structlog.get_logger("halter.runtime")
 
@@ -40,7 +45,7 @@ class AwaitingDefinitions:
         for shard, of_shard in reads.items():
             required = max(read.definitions_position for read in of_shard)
             awaiting = self._awaiting.get(shard)
-            if required > self._definitions.position and not self._definitions.will_come_to(required):
+            if required > self._definitions.position and not self._will_come_to(required):
                 required = 0
             if awaiting is not None:
                 awaiting.reads += of_shard
@@ -51,6 +56,10 @@ class AwaitingDefinitions:
         for shard in [shard for shard, awaiting in self._awaiting.items() if self._is_over(shard, awaiting)]:
             ready[shard] = self._awaiting.pop(shard).reads
         return {shard: of_shard for shard, of_shard in ready.items() if self._shards.has(shard)}
+
+    def _will_come_to(self, position: int) -> bool:
+        self._before_asking()
+        return self._definitions.will_come_to(position)
 
     def _is_over(self, shard: OwnedShard, awaiting: Awaiting) -> bool:
         position = self._definitions.position

@@ -38,6 +38,11 @@ class Joining:
         """Go on with looking for shards of nobody, between turns."""
         self._vacancies.drive()
 
+    @property
+    def is_busy(self) -> bool:
+        """Say whether it still looks."""
+        return self._vacancies.is_looking
+
     def join_again(self, exception: KafkaException | NotAMember) -> None:
         """Forget everything and begin anew, or raise what ends the worker."""
         if isinstance(exception, KafkaException):

@@ -166,6 +166,10 @@ class Pauses:
         """Say whether a shard is paused."""
         return shard in self._by_shard
 
+    def __bool__(self) -> bool:
+        """Say whether any shard is paused."""
+        return bool(self._by_shard)
+
     def of(self, shard: int) -> Pause:
         """Return a shard's pause, NOT_PAUSED if it has none."""
         return self._by_shard.get(shard, NOT_PAUSED)

@@ -62,13 +62,16 @@ class Polling:
         for shard in self._pausing.go_on():
             self._not_folded.pop(shard, None)
 
-    def poll(self) -> Reads:
-        """Return records that have what they need to be folded, by shard. Raises KafkaException, TurnCannotCommit."""
+    def poll(self, *, may_wait: bool) -> Reads:
+        """Return records that have what they need to be folded, by shard. Raises KafkaException, TurnCannotCommit.
+
+        `may_wait`: no turn is open that would wait along.
+        """
         self._held_back.fetch()
         waiting = sum(map(len, self._not_folded.values()))
-        wait_seconds = 0.0 if waiting else self._wait_seconds()
+        wait_seconds = self._wait_seconds() if may_wait and not waiting else 0.0
         polled = self._arrivals.poll(max(1, self._size.records - waiting), wait_seconds)
-        self._listening.listen(heard=bool(polled), may_ask=not self._shards.loading)
+        self._listening.listen(heard=bool(polled), may_ask=may_wait and not self._shards.loading)
         return self._awaiting.ready(self._read(polled))
 
     def _wait_seconds(self) -> float:

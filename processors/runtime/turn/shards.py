@@ -91,6 +91,7 @@ class Shards:
 
     def reload(self, shards: Iterable[OwnedShard]) -> None:
         """Load shards anew whose memory is ahead of Kafka. Those that are no longer ours stay forgotten."""
+        self._membership.interrupted()
         numbers = {shard.number for shard in shards if self.has(shard)}
         self._membership.unassign([place for number in numbers for place in self._names.inputs(number)])
         self.load(numbers)
@@ -121,6 +122,11 @@ class Shards:
     def loading(self) -> bool:
         """Say whether there is a load to drive."""
         return bool(self._loads)
+
+    @property
+    def are_unsteady(self) -> bool:
+        """Say whether something beside the turns needs to know that none is open: a load, a pause, files."""
+        return bool(self._loads or self._pauses) or any(it.fold.files is not None for it in self._owned.values())
 
     def drive(self, seconds: float) -> None:
         """Go on with loads for about that time. Raises what ends a load for good."""

@@ -2,8 +2,11 @@
 
 A turn: poll records, fix one position of `definitions`, fold the records of all shards (the agents do, in the event
 loop), and write outputs, due timers and offsets in one transaction, which begins with the first outputs. `next`
-commits the turn that was folded and begins another. Nothing of a turn starts before the one before it was committed or
-aborted. The group's callbacks come out of poll alone, and so never meet an open transaction.
+writes the turn that was folded and begins another.
+
+Turns overlap while all goes its usual way: a turn is polled while the records of the one before are on their way, and
+folded while that is committed. Nothing of it is written before the one before has ended. Whatever is unusual, a load, a
+pause, a callback of the group, finds no turn open: it is ended first.
 """
 
 from typing import Final
@@ -55,28 +58,56 @@ class Turns:
         self._joining.join()
 
     def next(self, folded: Turn | None) -> Turn | None:
-        """Commit the turn that was folded, then begin another. Returns None if there is nothing to fold.
+        """Write the turn that was folded, then begin another. Returns None if there is nothing to fold.
 
-        Raises HalterError when the worker has to end.
+        The turn may stay open: `commit` is then to be called while the other one is folded. Raises HalterError when the
+        worker has to end.
         """
-        if folded is not None:
-            self._committing.finish(folded)
+        if self._committing.settle(folded) and folded is not None:
+            self._committing.write(folded)
             self._polling.put_back(folded.not_folded)
+        if not self._may_overlap:
+            self._committing.settle()
         if self._calls.stopping.is_set():
             return None
+        turn = self._begun()
+        if turn is None and self._committing.is_open:
+            self._committing.settle()
+            turn = self._begun()
+        if turn is not None:
+            self._crash_points.reached(CrashPoint.OVERLAPPING if self.is_open else CrashPoint.AFTER_POLL)
+        return turn
+
+    @property
+    def _may_overlap(self) -> bool:
+        """Say whether another turn may be polled and folded before the last one has ended."""
+        is_unusual = self._joining.is_busy or self._committing.breaks or self._shards.are_unsteady
+        return not (is_unusual or self._calls.stopping.is_set())
+
+    def _begun(self) -> Turn | None:
+        """Poll another turn."""
         try:
             self._polling.go_on()
             self._shards.drive(LOAD_SLICE_SECONDS)
             self._joining.drive()
             self._definitions.catch_up()
-            ready = self._polling.poll()
+            ready = self._polling.poll(may_wait=not self._committing.is_open)
         except (KafkaException, NotAMember) as exception:
+            self._committing.settle()
             self._joining.join_again(exception)
             return None
-        turn = self._polling.turn_of(ready)
-        if turn is not None:
-            self._crash_points.reached(CrashPoint.AFTER_POLL)
-        return turn
+        if not self._committing.is_open:
+            self._committing.settle()  # a callback has ended it
+        return self._polling.turn_of(ready)
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether there is a turn to `commit`."""
+        return self._committing.is_open
+
+    def commit(self) -> None:
+        """Commit the turn before, while another one is folded."""
+        self._committing.commit()
 
     @property
     def cautious(self) -> bool:
@@ -89,6 +120,7 @@ class Turns:
 
     def close(self) -> None:
         """Abort what is open, leave the group."""
+        self._committing.drop()
         try:
             self._transaction.close()
         except Exception as exception:  # noqa: BLE001  the broker will abort it when its time is over
