@@ -11,9 +11,7 @@ from weakref import WeakKeyDictionary, proxy
 
 from confluent_kafka import KafkaError, KafkaException
 
-from processors.core.records.events import Cause
 from processors.fold.inputs import ReadInput
-from processors.fold.log_tail import LogTail
 from processors.fold.shard_fold import ShardFold
 from processors.runtime.group import cluster
 from processors.runtime.group.cluster import Cluster
@@ -287,18 +285,6 @@ def shards_of_nobody_are_not_looked_for() -> Any:
 def the_log_behind_the_rows_is_not_replayed() -> Any:
     """The state is then that of the rows, as it was a moment before."""
     return patch.object(ShardFold, "replay", lambda *_: None)
-
-
-@mutation
-def a_tail_begins_where_the_log_is_read() -> Any:
-    """The rows have its first entries already."""
-    takes = LogTail.takes
-
-    def all_of_it(self: LogTail, cause: Cause) -> bool:
-        self._begun = True
-        return takes(self, cause)
-
-    return patch.object(LogTail, "takes", all_of_it)
 
 
 @mutation
