@@ -139,7 +139,7 @@ class Fold(Protocol):
 
     @property
     def unwritten(self) -> int:
-        """The number of WfRuns whose rows are behind the log."""
+        """The number of WfRuns whose rows are behind the log; 1 if the position alone has to be written."""
         ...
 
     def take_outputs(self, *, rows: bool) -> Sequence[OutputRecord]:

@@ -215,7 +215,8 @@ class ShardFold:
         tail, self._tail = self._tail, None
         if tail is not None:
             self._offsets, self._definitions_position = tail.offsets, tail.definitions_position
-            self._behind = bool(self._unwritten)
+            # A worker of an earlier release cannot read a position that names one of the log.
+            self._behind = bool(self._unwritten) or not self._rows_follow
             for wf_run_id in self._unwritten:
                 self._timers.follow(self._runs[wf_run_id])
 
@@ -421,8 +422,8 @@ class ShardFold:
 
     @property
     def unwritten(self) -> int:
-        """The number of WfRuns whose rows are behind."""
-        return len(self._unwritten)
+        """The number of WfRuns whose rows are behind; 1 if the position alone has to be written."""
+        return len(self._unwritten) or int(self._behind and not self._rows_follow)
 
     def take_outputs(self, *, rows: bool = True) -> Sequence[OutputRecord]:
         """Return the outputs of the records since the last call: first the log, then the rows that have changed.

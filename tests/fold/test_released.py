@@ -15,13 +15,23 @@ from _pytest.mark import ParameterSet
 from halter.files.scenario_document import read_scenario
 from halter.files.yaml_files import read_yaml
 from halter.scenarios.comparison import difference
-from processors.codec import Codec, Unencodable, UnknownRelease
+from halter.show.wf_run_text import data
+from processors.codec import Codec, Schemas, Unencodable, UnknownRelease
 from processors.codec.dropped import is_default
-from processors.core.records.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf, TaskStatus
+from processors.codec.schemas import RecordSchema
+from processors.core.records.commands import (
+    ExternalEvent,
+    PutExternalEventDef,
+    PutWfSpec,
+    RunWf,
+    StopWfRun,
+    TaskStatus,
+)
 from processors.core.records.events import Event, LogEntry
 from processors.core.records.values import VariableType
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach, new_run, replay
+from processors.fold.stores import BrokenState
 from tests.support.released import Output, ReleasedRun, recording, versions
 from tests.support.shard_rig import ShardRig
 
@@ -178,6 +188,75 @@ def test_told_to_write_a_release_a_worker_writes_what_that_release_did_byte_for_
         rig.turn(*turn.inputs)
         assert [Output(it.topic, it.key, it.value) for it in rig.outputs[written:]] == turn.outputs
         rig.wrote(turn.outputs)
+
+
+class AsOf(Schemas):
+    """The schemas that a release knows."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(Schemas.load().folder)
+        self._known = {
+            schema.fingerprint
+            for earlier in self.versions[: self.versions.index(version) + 1]
+            for schema in self.released(earlier).values()
+        }
+
+    def find(self, fingerprint: bytes) -> RecordSchema | None:
+        return super().find(fingerprint) if fingerprint in self._known else None
+
+
+def taken_over(rig: ShardRig, other: ShardRig) -> ShardRig:
+    """Return the other rig with a shard that is loaded from the topics of the first."""
+    other.tables, other.logs, other.log_records, other._ends = rig.tables, rig.logs, rig.log_records, rig._ends
+    for position, value in enumerate(rig.tables["definitions"].items(), 1):
+        other.view.apply(*value, position)
+    other.crash()
+    return other
+
+
+def nap_with_rows_behind() -> ShardRig:
+    """Return a rig with a WfRun and an early ExternalEvent, whose rows have only the WfRun's beginning."""
+    nodes = {"a": {"kind": "ENTRYPOINT", "next": "b"}, "b": {"kind": "SLEEP", "seconds": 9, "next": "c"}}
+    threads = {"main": {"nodes": {**nodes, "c": {"kind": "EXIT"}}}}
+    rig = ShardRig()
+    document = json.dumps({"name": "nap", "entrypoint": "main", "threads": threads})
+    rig.turn(PutExternalEventDef("add"), PutWfSpec("nap", document))
+    rig.turn(RunWf("w", "nap"))
+    rig.turn(StopWfRun("w"), ExternalEvent("early", "add", "e1"), rows=False)
+    assert rig.shard.unwritten == 2
+    return rig
+
+
+LAST_WITH_ALL_ROWS = "0.2.0"
+"""The last release whose rows have everything that the log has."""
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_a_worker_of_a_release_does_not_go_on_from_rows_that_follow_the_log(behind: bool) -> None:
+    rig = nap_with_rows_behind()
+    if not behind:
+        rig.turn()
+    with pytest.raises(BrokenState, match=r"fold-positions\[0\].*fingerprint"):
+        taken_over(rig, old_rig())
+
+
+def old_rig() -> ShardRig:
+    return ShardRig(codec=Codec.load(AsOf(LAST_WITH_ALL_ROWS), release=LAST_WITH_ALL_ROWS))
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_rows_that_follow_the_log_are_made_whole_for_a_worker_of_a_release(behind: bool) -> None:
+    rig = nap_with_rows_behind()
+    state = {wf_run_id: data(run) for wf_run_id, run in rig.shard.wf_runs.items()}
+    if not behind:
+        rig.turn()
+    beside = taken_over(rig, ShardRig(release=LAST_WITH_ALL_ROWS))
+    assert beside.shard.unwritten, "without anything to fold"
+    beside.turn()
+    assert not beside.shard.unwritten
+    old = taken_over(beside, old_rig())
+    assert {wf_run_id: data(run) for wf_run_id, run in old.shard.wf_runs.items()} == state
+    assert old.shard.offsets == rig.shard.offsets
 
 
 def test_a_wf_run_of_a_release_keeps_the_external_event_defs_that_there_were_at_the_upgrade() -> None:
