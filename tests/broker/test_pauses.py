@@ -355,20 +355,22 @@ def test_a_task_worker_is_told_of_a_report_that_was_skipped(installation: Instal
     assert (told["wf_run_id"], told["task_def"], told["operator"]) == (BAD, "charge", "ann")
 
 
-def test_where_no_record_is_named_the_worker_finds_out_which_it_is(installation: Installation, client: Client) -> None:
+def test_rows_that_cannot_be_made_pause_their_partition_after_the_log_has_what_they_would_say(
+    installation: Installation, client: Client
+) -> None:
     broken = worker(installation, "one", "rows")
     broken.wait_ready()
     put_cart(client)
-    broken.kill()
-    posted = [client.run_wf("cart", wf_run_id=NEIGHBOUR), client.run_wf("cart", wf_run_id=BAD)]
-    posted += [add(client, NEIGHBOUR, number) for number in range(5)]
-    broken = worker(installation, "one", "rows")
+    posted = [client.run_wf("cart", wf_run_id=it) for it in (NEIGHBOUR, BAD)]
     wait_until("the pause", lambda: paused(broken), 60)
-    assert f"halter quarantine {BAD}" in broken.log
-    assert names(posted[0])[0] == "WfRunStarted"
+    assert f"cannot write the rows of {BAD}" in broken.log
+    assert [names(it)[0] for it in posted] == ["WfRunStarted", "WfRunStarted"]
+    shown = client.show(BAD)
+    assert shown is not None
+    assert shown.status is Status.RUNNING, "no row says so"
     assert names(client.quarantine(BAD)) == ["WfRunQuarantined"]
-    assert names(posted[-1])[0] == "ExternalEventPosted"
-    assert names(posted[1]) == ["InputKept"]
+    assert names(add(client, NEIGHBOUR, 1))[0] == "ExternalEventPosted"
+    assert names(add(client, BAD, 1)) == ["InputKept"]
     broken.wait_ready()
 
 

@@ -68,13 +68,13 @@ class Upgrade:
         yield "topics"
         yield from self._workers(fleet, Program(f"today's, beside {self.release}", variables={SCHEMAS: self.release}))
         shapes = [topic.name for topic in today.all if topic not in beside.all]
-        for future in admin.delete_topics(shapes).values():
+        for future in admin.delete_topics(shapes).values() if shapes else ():
             future.result()
         wait_for(
             "the end of topics", lambda: admin.list_topics(timeout=10).topics.keys().isdisjoint(shapes), GONE_SECONDS
         )
         topic_admin.make_so(today, admin, replication="auto")
-        yield f"anew: {', '.join(shapes)}"
+        yield f"anew: {', '.join(shapes) or 'no topic'}"
         yield from self._workers(fleet, Program())
 
     @staticmethod

@@ -1,8 +1,8 @@
 """`halter worker` with a bug in it, for tests: python -m tests.support.breaking_worker [options]
 
 HALTER_TEST_BREAKS says what breaks, for WfRuns whose id begins with `bad`. `rule` breaks the rules half-way, for each
-command (task reports too) and for definitions whose name begins so. `rows` breaks writing the state after the rules,
-`timers` firing them. Without the variable nothing breaks. HALTER_TEST_PORT is the port of the probes.
+command (task reports too) and for definitions whose name begins so. `rows` breaks writing the rows, which follow the
+log, `timers` firing them. Without the variable nothing breaks. HALTER_TEST_PORT is the port of the probes.
 """
 
 import argparse
@@ -31,7 +31,7 @@ BAD = "bad"
 
 def break_something(what: str) -> None:
     """Put the bug in."""
-    write_rows, due_timers, decide_definition = ShardFold._write_rows, ShardFold.due_timers, DefinitionFold._decide
+    take_rows_of, due_timers, decide_definition = ShardFold._take_rows_of, ShardFold.due_timers, DefinitionFold._decide
 
     def broken_definitions(
         fold: DefinitionFold, command: DefinitionCommand, cause: Cause
@@ -44,7 +44,7 @@ def break_something(what: str) -> None:
     def broken_rows(shard: ShardFold, run: WfRun, outputs: list[OutputRecord]) -> None:
         if run.wf_run_id.startswith(BAD) and run.quarantined_ms is None:
             raise RuleBroke(f"cannot write the rows of {run.wf_run_id}")
-        write_rows(shard, run, outputs)
+        take_rows_of(shard, run, outputs)
 
     def broken_timers(shard: ShardFold, now_ms: int, limit: int) -> Sequence[OutputRecord]:
         fired = due_timers(shard, now_ms, limit)
@@ -57,7 +57,7 @@ def break_something(what: str) -> None:
             engine.decide = breaking(lambda command: command.wf_run_id.startswith(BAD))
             DefinitionFold._decide = broken_definitions  # type: ignore[method-assign]  # a bug that this test makes
         case "rows":
-            ShardFold._write_rows = broken_rows  # type: ignore[method-assign]  # as above
+            ShardFold._take_rows_of = broken_rows  # type: ignore[method-assign]  # as above
         case "timers":
             ShardFold.due_timers = broken_timers  # type: ignore[method-assign]  # as above
 
