@@ -1,20 +1,21 @@
 """A real installation to measure: topics, `halter worker` processes, producers, and what they cost.
 
-Times are taken from committed records. The positions to which shards are folded are in the same transaction as
-everything that the records caused, so everything is visible at the moment a read_committed consumer sees them.
+Times are taken from what is committed. Rows say to which positions shards are folded, but they follow the log, so they
+come late. What the clock stops at is the moment at which the log of a read_committed reader has grown for the last time
+before them.
 """
 
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from bench.figures import core_is_compiled
 from bench.wf_specs import DEFINITIONS, wf_run_id
@@ -162,7 +163,10 @@ class House(Halter):
         return places
 
     def wait_for_positions(self, wanted: Mapping[tuple[str, int], int], seconds: float = 600) -> float:
-        """Wait until shards are folded to these offsets, markers at the end aside. Return when that was seen."""
+        """Wait until shards are folded to these offsets, markers at the end aside.
+
+        Return when the last of it was committed: when the end of the log was last seen to move.
+        """
         with self.watching() as watch:
             return watch(wanted, seconds)
 
@@ -171,13 +175,18 @@ class House(Halter):
         """Do as `wait_for_positions`, with a consumer made before."""
         consumer = self.consumer("fold-positions")
         found: dict[tuple[str, int], int] = {}
+        end_of_log = self._end_of_log_seen()
 
         def wait(wanted: Mapping[tuple[str, int], int], seconds: float = 600) -> float:
             left = {place: offset for place, offset in wanted.items() if found.get(place, 0) < offset and offset}
             until = time.monotonic() + seconds
+            end, moved = -1, 0.0
             while left:
                 assert time.monotonic() < until, f"not folded within {seconds:.0f} s: {left}, found {found}"
-                for message in consumer.consume(100, 0.05):
+                now = end_of_log()
+                if now != end:
+                    end, moved = now, time.monotonic()
+                for message in consumer.consume(100, 0.02):
                     assert message.error() is None, message.error()
                     row = self.codec.decode(message.value() or b"")
                     assert isinstance(row, FoldPosition)
@@ -186,12 +195,24 @@ class House(Halter):
                         found[place] = offset
                         if offset >= left.get(place, offset + 1):
                             del left[place]
-            return time.monotonic()
+            return moved or time.monotonic()
 
         try:
             yield wait
         finally:
             consumer.close()
+
+    def _end_of_log_seen(self) -> Callable[[], int]:
+        """Return a function that asks where the log ends for a read_committed reader, all partitions in one number."""
+        admin = AdminClient(self.settings.admin())
+        places = [TopicPartition(self.topics.prefix + "wf-events", it) for it in range(self.partitions)]
+        wanted = dict.fromkeys(places, OffsetSpec.latest())
+
+        def end() -> int:
+            answers = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=10)
+            return sum(int(answer.result().offset) for answer in answers.values())
+
+        return end
 
     @contextmanager
     def costing(self, workers: Sequence[int]) -> Iterator[list[Cost]]:

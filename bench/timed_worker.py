@@ -21,16 +21,24 @@ from typing import Any
 
 TURN = "processors.runtime.turn."
 GROUP = "processors.runtime.group."
+AFTER = "before and after a commit"
 PHASES = {
     TURN + "turns:Turns.next": "between the phases",
     TURN + "turns:Turns.hand_over": "between the phases",
+    TURN + "turns:Turns.commit": "between the phases",
     TURN + "arrivals:Arrivals.poll": "poll",
     TURN + "polling:Polling._read": "decode",
-    TURN + "committing:Committing.finish": "after a commit",
+    TURN + "committing:Committing.finish": AFTER,
+    TURN + "committing:Committing.write": AFTER,
+    TURN + "committing:Committing.commit": AFTER,
+    TURN + "committing:Committing.settle": AFTER,
     TURN + "breath:Breath.take": "breath",
     "processors.fold.shard_fold:ShardFold.take_outputs": "rows, positions",
 }
-"""Method -> the phase that its calls are. A phase within another one is not counted to that one."""
+"""Method -> the phase that its calls are. A phase within another one is not counted to that one.
+
+Some methods are those of other releases. What is missing is a phase without any of its methods.
+"""
 CALLS = {
     "begin_transaction": "begin",
     "flush": "flush",
@@ -47,7 +55,8 @@ class Times:
     def __init__(self) -> None:
         self.switches: list[tuple[float, int, str | None]] = []
         self.turns: list[tuple[float, str, list[int]]] = []
-        self.missing: list[str] = []
+        self.found: dict[str, bool] = {}
+        """Phase, or method that is not a phase -> whether it was found."""
         self.written: dict[int, list[Any]] = {}
         """Transaction -> the number of its records, and the partitions that they are on."""
         self._threads = threading.local()
@@ -86,22 +95,25 @@ class Times:
 
     def write(self, path: Path) -> None:
         """Write everything as JSON."""
-        notes = {"switches": self.switches, "turns": self.turns, "missing": self.missing, "loop": os.getpid()}
+        missing = [name for name, found in self.found.items() if not found]
+        notes = {"switches": self.switches, "turns": self.turns, "missing": missing, "loop": os.getpid()}
         path.write_text(json.dumps(notes), encoding="utf-8")
 
 
 TIMES = Times()
 
 
-def replace(where: str, by: Callable[[Method], Method]) -> None:
-    """Put another method in place of one. Notes that it is missing if it is."""
+def replace(where: str, by: Callable[[Method], Method], phase: str | None = None) -> None:
+    """Put another method in place of one, and note whether it was there."""
     module, _, name = where.partition(":")
     owner, _, method = name.partition(".")
     try:
         holder = getattr(importlib.import_module(module), owner)
         setattr(holder, method, by(holder.__dict__[method]))
+        found = True
     except (ImportError, AttributeError, KeyError):
-        TIMES.missing.append(name)
+        found = False
+    TIMES.found[phase or name] = found or TIMES.found.get(phase or name, False)
 
 
 def idle_when_it_waits(poll: Method) -> Method:
@@ -215,7 +227,7 @@ def main() -> None:
     times = Path(sys.argv[1])
     sys.argv[1:2] = []
     for where, phase in PHASES.items():
-        replace(where, functools.partial(TIMES.around, phase))
+        replace(where, functools.partial(TIMES.around, phase), phase)
     for where, by in SPECIAL.items():
         replace(where, by)
     try:

@@ -47,7 +47,7 @@ PHASES = (
     "flush",
     "offsets",
     "commit",
-    "after a commit",
+    "before and after a commit",
     "between the phases",
 )
 OVERLAPS = ("Kafka thread alone", "event loop alone", "both", "neither: on the way between them", "idle")
@@ -192,7 +192,8 @@ class Measuring:
                     watch(waiting.show("external-events"))
                     continue
                 with self.load("all at once"):
-                    watch(waiting.show("external-events"))
+                    ended = watch(waiting.show("external-events"))
+                self.loads[-1].end = ended
 
 
 def measure(
