@@ -11,7 +11,7 @@ is ever in a tail.
 from collections.abc import Iterable
 
 from processors.core.records.errors import HalterError
-from processors.core.records.events import Cause, LogEntry
+from processors.core.records.events import Cause, LogEntry, WfRunStarted
 from processors.core.records.fold_position import FoldPosition
 from processors.core.records.model import WfRun
 from processors.core.records.topic_names import WF_EVENTS
@@ -48,6 +48,21 @@ class LogBroken(HalterError):
     """Entries of the log are missing behind the rows: records were deleted, or the topic was made anew."""
 
 
+def misfit(run: WfRun, entry: LogEntry) -> str | None:
+    """Return why an entry cannot be the next one of a WfRun; None if it may be.
+
+    What comes for an id under which nothing runs has no number.
+    """
+    if run.exists:
+        expected = f"the entry with seq {run.seq + 1} of incarnation {run.incarnation}"
+        fits = entry.seq == run.seq + 1 and entry.incarnation == run.incarnation
+    else:
+        expected = "an entry with which something begins"
+        fits = entry.seq == (1 if type(entry.event) is WfRunStarted else 0)
+    found = f"the one with seq {entry.seq} of incarnation {entry.incarnation}"
+    return None if fits else f"expected {expected} after the rows, found {found}"
+
+
 def wf_run_at_end(
     wf_run_id: str, rows: Iterable[RowRecord], position: FoldPosition | None, log: Iterable[LogEntry]
 ) -> WfRun | None:
@@ -62,10 +77,8 @@ def wf_run_at_end(
     if behind:
         run.index = index_of(run)
     for entry in behind:
-        if run.exists and entry.seq != run.seq + 1:
-            raise LogBroken(
-                f"{WF_EVENTS}, WfRun '{wf_run_id}': expected the entry with seq {run.seq + 1} after the rows, found "
-                f"{entry.seq}"
-            )
+        why = misfit(run, entry)
+        if why is not None:
+            raise LogBroken(f"{WF_EVENTS}, WfRun '{wf_run_id}': {why}")
         evolve(run, entry)
     return run if has_rows(run) else None

@@ -54,7 +54,7 @@ from processors.fold.inputs import (
     wf_run_id_of,
 )
 from processors.fold.kept_inputs import kept_of, quarantine_full, quarantine_note, record_of
-from processors.fold.log_tail import LogTail
+from processors.fold.log_tail import LogTail, misfit
 from processors.fold.operator_commands import OperatorFold, can_be_operated, what_came
 from processors.fold.output_encoder import OutputEncoder
 from processors.fold.outputs import OutputRecord, check_sizes
@@ -92,8 +92,8 @@ class ShardFold:
         self._unwritten: dict[str, None] = {}
         """The WfRuns whose rows are behind."""
         self._rows_follow = rows_may_follow(codec)
-        self._has_position = False
-        """True once the state has a row of `fold-positions`."""
+        self._names_the_log = False
+        """True once the state has a row of `fold-positions` that says from where its log is to be replayed."""
         self._untold = False
         """True if something was folded that the log alone does not tell, so that the rows must not follow later."""
         self._tail: LogTail | None = None
@@ -167,8 +167,8 @@ class ShardFold:
         """Look at the rest; all rows have come. Raises BrokenState if the partition's own rows cannot be read."""
         position = self._restoration.finish()
         if position is not None:
-            self._has_position = True
             if position.log_position is not None:
+                self._names_the_log = True
                 self._tail = LogTail(position)
                 self._log_position = position.log_position
             self._offsets = dict(position.offsets)
@@ -194,11 +194,9 @@ class ShardFold:
             self._runs.hold(run)
         elif wf_run_id not in self._unwritten:
             run.index = index_of(run)
-        if run.exists and entry.seq != run.seq + 1:
-            raise BrokenState(
-                f"{WF_EVENTS}[{self._partition}], key {key!r}: expected the entry with seq {run.seq + 1} after the "
-                f"rows, found {entry.seq}"
-            )
+        why = misfit(run, entry)
+        if why is not None:
+            raise BrokenState(f"{WF_EVENTS}[{self._partition}], key {key!r}: {why}")
         evolve(run, entry)
         self._unwritten[wf_run_id] = None
 
@@ -207,7 +205,10 @@ class ShardFold:
             entry = self._codec.decode(value or b"")
         except DecodeError as error:
             raise BrokenState(f"{WF_EVENTS}[{self._partition}], key {key!r}: {error}") from error
-        assert isinstance(entry, LogEntry), f"{WF_EVENTS}[{self._partition}], key {key!r}: no entry of a log"
+        if not isinstance(entry, LogEntry):
+            raise BrokenState(
+                f"{WF_EVENTS}[{self._partition}], key {key!r}: a {type(entry).__name__} does not belong there"
+            )
         return entry
 
     def replayed(self) -> None:
@@ -439,7 +440,7 @@ class ShardFold:
                 self._timers.follow(self._runs[wf_run_id])
             self._unwritten.update(self._touched)
             self._touched.clear()
-        if self._behind and (rows or self._untold or not self._has_position or not self._rows_follow):
+        if self._behind and (rows or self._untold or not self._names_the_log or not self._rows_follow):
             self._take_rows(outputs)
         check_sizes(outputs, self._context.limits.output_bytes)
         put = self._runs.put
@@ -453,7 +454,7 @@ class ShardFold:
             self._take_rows_of(self._runs[wf_run_id], outputs)
         self._unwritten.clear()
         self._behind = self._untold = False
-        self._has_position = True
+        self._names_the_log = self._rows_follow
         position = FoldPosition(
             self._partition,
             dict(self._offsets),

@@ -259,6 +259,18 @@ def test_rows_that_follow_the_log_are_made_whole_for_a_worker_of_a_release(behin
     assert old.shard.offsets == rig.shard.offsets
 
 
+def test_after_an_upgrade_the_first_turn_writes_all_rows() -> None:
+    """The position of the release does not name the log, so nothing may be on the log alone."""
+    beside = taken_over(nap_with_rows_behind(), ShardRig(release=LAST_WITH_ALL_ROWS))
+    beside.turn()
+    rig = taken_over(beside, ShardRig())
+    rig.turn(StopWfRun("w"), rows=False)
+    state, offsets = {wf_run_id: data(run) for wf_run_id, run in rig.shard.wf_runs.items()}, rig.shard.offsets
+    rig.crash()
+    assert rig.shard.offsets == offsets
+    assert {wf_run_id: data(run) for wf_run_id, run in rig.shard.wf_runs.items()} == state
+
+
 def test_a_wf_run_of_a_release_keeps_the_external_event_defs_that_there_were_at_the_upgrade() -> None:
     threads = {
         "main": {

@@ -159,13 +159,23 @@ def test_a_wf_run_that_is_deleted_before_its_rows_are_written_leaves_nothing(rig
     assert not rig.tables["thread-runs"]
 
 
-def test_a_log_that_does_not_fit_its_rows_is_told(rig: ShardRig) -> None:
-    rig.turn(RunWf("c1", "cart"))
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [
+        (lambda log: log[:-2] + log[-1:], "the entry with seq"),
+        (lambda log: log[-1:], "an entry with which something begins"),
+    ],
+    ids=["within a WfRun", "its beginning"],
+)
+def test_a_log_that_does_not_fit_its_rows_is_told(rig: ShardRig, lost: Any, expected: str) -> None:
+    rig.turn(RunWf("c0", "cart"))
+    before = len(rig.log_records)
+    rig.turn(RunWf("c1", "cart"), rows=False)
     rig.turn(StopWfRun("c1", 0), rows=False)
-    lost = rig.log_records.pop(-2)
-    with pytest.raises(BrokenState, match="expected the entry with seq"):
+    rest = rig.log_records[before:]
+    rig.log_records = [*rig.log_records[:before], *lost(rest)]
+    with pytest.raises(BrokenState, match=f"expected {expected}"):
         rig.crash()
-    assert lost
 
 
 def test_what_is_held_is_bounded_though_some_rows_are_always_behind(rig: ShardRig) -> None:
