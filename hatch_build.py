@@ -12,6 +12,7 @@ installation compiles nothing: it runs the checkout, and a compiled module would
 Not hatch-mypyc: it compiles into the source tree, where an editable installation would find the result.
 """
 
+import ast
 import os
 import shutil
 import sys
@@ -58,6 +59,10 @@ COMPILED = (
     "processors/core/records/values.py",
 )
 """What an interrupt passes through. Not what reads definitions: nothing of it is hot."""
+INWARD: Final = "-fvisibility=hidden"
+"""Functions of one module that another calls are found when the extension is linked, and not at each call."""
+RECORDS: Final = ("record", "dataclass(slots=True)", "dataclass(slots=True, eq=False)")
+"""Decorators of classes that get a constructor of their own. The others are frozen, or belong to definitions."""
 
 
 class CannotCompile(Exception):
@@ -140,8 +145,13 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
     from setuptools import Distribution
 
     modules = sorted(str(path.relative_to(root)) for pattern in COMPILED for path in root.glob(pattern))
+    source = folder / "source"
+    shutil.copytree(root / "processors", source / "processors", ignore=shutil.ignore_patterns("__pycache__"))
+    for module in modules:
+        path = source / module
+        path.write_text(with_constructors(path.read_text(encoding="utf-8")), encoding="utf-8")
     before = Path.cwd()
-    os.chdir(root)
+    os.chdir(source)
     try:
         extensions = mypycify(
             ["--config-file=", "--always-true=COMPILED", f"--cache-dir={folder / 'cache'}", *modules],
@@ -150,6 +160,9 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
             group_name="halter",
             target_dir=str(folder / "c"),
         )
+        if os.name != "nt":
+            for extension in extensions:
+                extension.extra_compile_args.append(INWARD)
         distribution = Distribution({"name": "halter-kafka", "ext_modules": extensions})
         build = distribution.get_command_obj("build_ext")
         build.build_lib, build.build_temp = str(folder / "lib"), str(folder / "temp")  # type: ignore[attr-defined]
@@ -158,3 +171,48 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
     finally:
         os.chdir(before)
     return sorted((folder / "lib").rglob("*.so")) + sorted((folder / "lib").rglob("*.pyd"))
+
+
+def with_constructors(source: str) -> str:
+    """Return the source of a module with an `__init__` in each record, as `dataclass` would make it.
+
+    mypyc compiles what it finds in the class. `dataclass` makes its `__init__` when the module is imported, so that one
+    stays Python, and an interrupt makes some thirty records: it was a tenth of everything. Each takes the place of an
+    empty line, so that the lines of tracebacks stay those of the source.
+    """
+    lines = source.splitlines()
+    for it in ast.parse(source).body:
+        if isinstance(it, ast.ClassDef) and any(ast.unparse(by) in RECORDS for by in it.decorator_list):
+            assert it.end_lineno is not None
+            if it.end_lineno == len(lines):
+                lines.append("")
+            assert not lines[it.end_lineno], f"{it.name}: expected an empty line behind it"
+            lines[it.end_lineno] = "    " + constructor(it)
+    return "\n".join(lines) + "\n"
+
+
+def constructor(record: ast.ClassDef) -> str:
+    """Return the `__init__` of a record as one line."""
+    arguments, assignments = ["self"], []
+    for it in record.body:
+        if not isinstance(it, ast.AnnAssign):
+            continue
+        assert isinstance(it.target, ast.Name)
+        name, default = it.target.id, it.value
+        text = isinstance(it.annotation, ast.Constant)
+        kind = it.annotation.value if isinstance(it.annotation, ast.Constant) else ast.unparse(it.annotation)
+        argument, value = f"{name}: {kind!r}" if text else f"{name}: {kind}", name
+        if isinstance(default, ast.Call) and ast.unparse(default.func) == "field":
+            options = {str(option.arg): ast.unparse(option.value) for option in default.keywords}
+            if "default_factory" in options:
+                argument, value = (
+                    f"{name}: {kind} | None = None",
+                    f"{options['default_factory']}() if {name} is None else {name}",
+                )
+            else:
+                argument += f" = {options['default']}"
+        elif default is not None:
+            argument += f" = {ast.unparse(default)}"
+        arguments.append(argument)
+        assignments.append(f"self.{name} = {value}")
+    return f"def __init__({', '.join(arguments)}) -> None: {'; '.join(assignments) or 'pass'}"

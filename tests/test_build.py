@@ -8,9 +8,14 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+from dataclasses import MISSING, Field, fields
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from hatch_build import COMPILED, with_constructors
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_COMPILER = {"CC": "/nowhere/cc"}
@@ -104,3 +109,56 @@ def test_a_published_wheel_is_compiled_and_tested_with_files_that_exist() -> Non
     assert "tests/core/test_compiled.py" in tests
     assert [name for name in (*tests, *published["test-sources"]) if not (ROOT / name).exists()] == []
     assert {"processors", "halter"}.isdisjoint(published["test-sources"])
+
+
+# What is compiled: the source, with constructors for mypyc.
+
+MODULES = sorted(str(path.relative_to(ROOT)) for pattern in COMPILED for path in ROOT.glob(pattern))
+WITH_RECORDS = [name for name in MODULES if with_constructors((ROOT / name).read_text()) != (ROOT / name).read_text()]
+
+
+def test_hot_records_get_constructors() -> None:
+    assert {f"processors/core/records/{name}.py" for name in ("commands", "events", "model")} <= set(WITH_RECORDS)
+
+
+@pytest.mark.parametrize("module", WITH_RECORDS)
+def test_constructors_are_added_where_lines_are_empty(module: str) -> None:
+    source = (ROOT / module).read_text()
+    before, after = source.splitlines(), with_constructors(source).splitlines()
+    added = [line for line in after if line not in before]
+    assert added
+    assert all(line.startswith("    def __init__(self") for line in added)
+    assert [new for old, new in zip(before, after, strict=False) if old] == [line for line in before if line]
+
+
+@pytest.mark.parametrize("module", WITH_RECORDS)
+def test_constructors_do_what_those_of_dataclasses_do(module: str) -> None:
+    name = module.removesuffix(".py").replace("/", ".")
+    original = import_module(name)
+    space: dict[str, Any] = {"__name__": name}
+    exec(compile(with_constructors((ROOT / module).read_text()), module, "exec"), space)
+    mine = {
+        it: made
+        for it, made in space.items()
+        if hasattr(made, "__dataclass_fields__") and made.__init__.__code__.co_filename == module
+    }
+    assert mine
+    for it, made in mine.items():
+        theirs = getattr(original, it)
+        required = [object() for field in fields(theirs) if is_required(field)]
+        assert contents(made(*required)) == contents(theirs(*required))
+        named = {field.name: object() for field in fields(theirs)}
+        assert contents(made(**named)) == contents(made(*named.values())) == named
+
+
+def is_required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def contents(record: Any) -> dict[str, Any]:
+    """Return the fields of a record. Another module's records in it are known by their names."""
+    values = {it.name: getattr(record, it.name) for it in fields(record)}
+    return {
+        name: type(value).__name__ if type(value).__module__.startswith("processors.") else value
+        for name, value in values.items()
+    }

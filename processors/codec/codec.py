@@ -137,7 +137,7 @@ class Codec:
         writers = self._event_writers
         try:
             head, tail = self._write_head(log[0])
-            return [writers[type(entry.event)](entry.event, head, LONGS[entry.seq], tail) for entry in log]
+            return [writers[type(event := entry.event)](event, head, LONGS[entry.seq], tail) for entry in log]
         except encoders.ERRORS:
             # A writer is not compiled yet, or an entry does not fit its schema. `encode` compiles it, or raises the
             # error.
