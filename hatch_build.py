@@ -177,42 +177,39 @@ def with_constructors(source: str) -> str:
     """Return the source of a module with an `__init__` in each record, as `dataclass` would make it.
 
     mypyc compiles what it finds in the class. `dataclass` makes its `__init__` when the module is imported, so that one
-    stays Python, and an interrupt makes some thirty records: it was a tenth of everything. Each takes the place of an
-    empty line, so that the lines of tracebacks stay those of the source.
+    stays Python, and an interrupt makes some forty records. Pickle makes an object without arguments, which a compiled
+    `__init__` refuses, so each record also says how it is made. Both methods take the places of empty lines, so that
+    the lines of tracebacks stay those of the source.
     """
     lines = source.splitlines()
     for it in ast.parse(source).body:
         if isinstance(it, ast.ClassDef) and any(ast.unparse(by) in RECORDS for by in it.decorator_list):
-            assert it.end_lineno is not None
-            if it.end_lineno == len(lines):
-                lines.append("")
-            assert not lines[it.end_lineno], f"{it.name}: expected an empty line behind it"
-            lines[it.end_lineno] = "    " + constructor(it)
+            end = it.end_lineno or 0
+            assert not any(lines[end : end + 2]), f"{it.name}: expected two empty lines behind it"
+            fields = [argument(field) for field in it.body if isinstance(field, ast.AnnAssign)]
+            lines[end : end + 2] = [f"    {constructor(fields)}", f"    {reduction(it.name, fields)}"]
     return "\n".join(lines) + "\n"
 
 
-def constructor(record: ast.ClassDef) -> str:
+def constructor(fields: list[tuple[str, str, str]]) -> str:
     """Return the `__init__` of a record as one line."""
-    arguments, assignments = ["self"], []
-    for it in record.body:
-        if not isinstance(it, ast.AnnAssign):
-            continue
-        assert isinstance(it.target, ast.Name)
-        name, default = it.target.id, it.value
-        text = isinstance(it.annotation, ast.Constant)
-        kind = it.annotation.value if isinstance(it.annotation, ast.Constant) else ast.unparse(it.annotation)
-        argument, value = f"{name}: {kind!r}" if text else f"{name}: {kind}", name
-        if isinstance(default, ast.Call) and ast.unparse(default.func) == "field":
-            options = {str(option.arg): ast.unparse(option.value) for option in default.keywords}
-            if "default_factory" in options:
-                argument, value = (
-                    f"{name}: {kind} | None = None",
-                    f"{options['default_factory']}() if {name} is None else {name}",
-                )
-            else:
-                argument += f" = {options['default']}"
-        elif default is not None:
-            argument += f" = {ast.unparse(default)}"
-        arguments.append(argument)
-        assignments.append(f"self.{name} = {value}")
-    return f"def __init__({', '.join(arguments)}) -> None: {'; '.join(assignments) or 'pass'}"
+    arguments = ", ".join(["self", *(text for _, text, _ in fields)])
+    body = "; ".join(f"self.{name} = {value}" for name, _, value in fields)
+    return f"def __init__({arguments}) -> None: {body or 'pass'}"
+
+
+def reduction(record: str, fields: list[tuple[str, str, str]]) -> str:
+    """Return a `__reduce__` as one line."""
+    values = "".join(f"self.{name}, " for name, _, _ in fields)
+    return f"def __reduce__(self) -> tuple[object, ...]: return {record}, ({values})"
+
+
+def argument(field: ast.AnnAssign) -> tuple[str, str, str]:
+    """Return the name of a field, its argument of `__init__`, and the value that it gets."""
+    name, kind, default = ast.unparse(field.target), ast.unparse(field.annotation), field.value
+    if not (isinstance(default, ast.Call) and ast.unparse(default.func) == "field"):
+        return name, f"{name}: {kind}" + (f" = {ast.unparse(default)}" if default else ""), name
+    options = {option.arg: ast.unparse(option.value) for option in default.keywords}
+    if "default_factory" not in options:
+        return name, f"{name}: {kind} = {options['default']}", name
+    return name, f"{name}: {kind} | None = None", f"{options['default_factory']}() if {name} is None else {name}"

@@ -127,7 +127,7 @@ def test_constructors_are_added_where_lines_are_empty(module: str) -> None:
     before, after = source.splitlines(), with_constructors(source).splitlines()
     added = [line for line in after if line not in before]
     assert added
-    assert all(line.startswith("    def __init__(self") for line in added)
+    assert all(line.startswith(("    def __init__(self", "    def __reduce__(self")) for line in added)
     assert [new for old, new in zip(before, after, strict=False) if old] == [line for line in before if line]
 
 
@@ -149,6 +149,7 @@ def test_constructors_do_what_those_of_dataclasses_do(module: str) -> None:
         assert contents(made(*required)) == contents(theirs(*required))
         named = {field.name: object() for field in fields(theirs)}
         assert contents(made(**named)) == contents(made(*named.values())) == named
+        assert made(**named).__reduce__() == (made, tuple(named.values()))
 
 
 def is_required(field: Field[Any]) -> bool:

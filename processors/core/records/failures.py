@@ -2,41 +2,42 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from processors.core.records.model import Failure, FailureClass
 from processors.core.records.spec import FailureHandlerDef
 from processors.core.records.values import Value, size_of
 
 # (rule technical-names)
-CHILD_FAILED = "CHILD_FAILED"
-VAR_SUB_ERROR = "VAR_SUB_ERROR"
-VAR_MUTATION_ERROR = "VAR_MUTATION_ERROR"
-VAR_ERROR = "VAR_ERROR"
-TASK_FAILURE = "TASK_FAILURE"
-TASK_ERROR = "TASK_ERROR"
-TIMEOUT = "TIMEOUT"
-INTERNAL_ERROR = "INTERNAL_ERROR"
-USER_TASK_CANCELLED = "USER_TASK_CANCELLED"
+CHILD_FAILED: Final = "CHILD_FAILED"
+VAR_SUB_ERROR: Final = "VAR_SUB_ERROR"
+VAR_MUTATION_ERROR: Final = "VAR_MUTATION_ERROR"
+VAR_ERROR: Final = "VAR_ERROR"
+TASK_FAILURE: Final = "TASK_FAILURE"
+TASK_ERROR: Final = "TASK_ERROR"
+TIMEOUT: Final = "TIMEOUT"
+INTERNAL_ERROR: Final = "INTERNAL_ERROR"
+USER_TASK_CANCELLED: Final = "USER_TASK_CANCELLED"
 
-HAPPENING = frozenset(
+HAPPENING: Final = frozenset(
     {CHILD_FAILED, VAR_SUB_ERROR, VAR_MUTATION_ERROR, VAR_ERROR, TASK_FAILURE, TASK_ERROR, TIMEOUT, INTERNAL_ERROR}
 )
 """The technical failures that happen, and the umbrella names for catching them: people are told to choose from them."""
-RESERVED = HAPPENING | {
+RESERVED: Final = HAPPENING | {
     "CHILD_FAILURE",  # LittleHorse's name for CHILD_FAILED: nobody may use it for something else
     USER_TASK_CANCELLED,  # of LittleHorse's user tasks, which Halter does not have; it may be caught, and never happens
 }
 """The names of technical failures; every other name is a business exception."""
 
 # (rule chains-are-bounded)
-LINKS_MAX = 32
+LINKS_MAX: Final = 32
 """The most links in a chain of causes: handlers that fail below handlers that fail cannot make it endless."""
-MESSAGE_LENGTH_MAX = 1_000
+MESSAGE_LENGTH_MAX: Final = 1_000
 """The longest message, in characters, of a cause and of a failure that quotes its cause."""
-CAUSE_BYTES_MAX = 512 * 1024
+CAUSE_BYTES_MAX: Final = 512 * 1024
 """The most bytes of content in a chain of causes, counted from the outermost on. Contents beyond it are left out."""
 
-UMBRELLAS = {
+UMBRELLAS: Final = {
     VAR_ERROR: frozenset({VAR_ERROR, VAR_SUB_ERROR, VAR_MUTATION_ERROR}),
     TASK_ERROR: frozenset({TASK_ERROR, TASK_FAILURE, TIMEOUT}),
 }

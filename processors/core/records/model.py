@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from processors.core.records.commands import TaskStatus, TimerKind
 from processors.core.records.record import record
@@ -27,11 +27,11 @@ class Status(StrEnum):
     EXCEPTION = "EXCEPTION"
 
 
-TERMINAL = frozenset({Status.COMPLETED, Status.ERROR, Status.EXCEPTION})
-FAILED = frozenset({Status.ERROR, Status.EXCEPTION})
+TERMINAL: Final = frozenset({Status.COMPLETED, Status.ERROR, Status.EXCEPTION})
+FAILED: Final = frozenset({Status.ERROR, Status.EXCEPTION})
 
 # (rule status-changes-are-a-table)
-TRANSITION_CAUSES: Mapping[tuple[Status | None, Status], str] = {
+TRANSITION_CAUSES: Final[Mapping[tuple[Status | None, Status], str]] = {
     (None, Status.RUNNING): "spawned",
     (Status.RUNNING, Status.COMPLETED): "EXIT",
     (Status.RUNNING, Status.HALTING): "a first halt reason",
@@ -47,7 +47,7 @@ TRANSITION_CAUSES: Mapping[tuple[Status | None, Status], str] = {
 }
 """Every change of a ThreadRun's status that may happen -> what brings it about."""
 
-TRANSITIONS = frozenset(TRANSITION_CAUSES)
+TRANSITIONS: Final = frozenset(TRANSITION_CAUSES)
 
 
 class ThreadType(StrEnum):
@@ -311,7 +311,7 @@ class ExternalEventOutcome:
     """
 
 
-OUTCOMES_MAX = 100
+OUTCOMES_MAX: Final = 100
 """The most outcomes of one ExternalEvent that are kept by thread."""
 
 
@@ -414,7 +414,7 @@ class WfSpecId:
         return f"{self.name}:{self.major}.{self.revision}"
 
 
-NO_INCARNATION = -1
+NO_INCARNATION: Final = -1
 """The incarnation of a WfRun id under which nothing was started: there are only ExternalEvents that came early."""
 
 
@@ -447,7 +447,7 @@ class Changes:
         self.decided.clear()
 
 
-MANY_REASONS = 16
+MANY_REASONS: Final = 16
 """From so many halt reasons of one thread on, they are counted by kind (`Index.reasons`) and not looked through."""
 
 
@@ -634,9 +634,12 @@ class WfRun:
     def is_held_by(self, thread: ThreadRun, kind: type[Any]) -> bool:
         """Return True if a HaltReason of this kind is on a thread."""
         reasons = thread.halt_reasons
-        if len(reasons) < MANY_REASONS:
-            return kind in map(type, reasons)
-        return kind in self.index.reasons[thread.number]
+        if len(reasons) >= MANY_REASONS:
+            return kind in self.index.reasons[thread.number]
+        for reason in reasons:  # noqa: SIM110  `any` makes a generator, for what is nearly always one reason
+            if type(reason) is kind:
+                return True
+        return False
 
     def was_used(self, number: int) -> bool:
         """Return True if a thread of this number was ever spawned."""

@@ -5,6 +5,7 @@ depends on definitions or on the WfRun, `decide` says.
 """
 
 import re
+from typing import Final
 
 from processors.core.records.commands import (
     Command,
@@ -21,15 +22,15 @@ from processors.core.records.commands import (
 from processors.core.records.failures import is_of_the_engine
 from processors.core.records.values import TellableProblem
 
-NAME_LENGTH_MAX = 128
+NAME_LENGTH_MAX: Final = 128
 """Longest id of a WfRun and longest name, in characters. Every link of a chain of causes repeats a failure's name."""
-EVENT_ID_LENGTH_MAX = 256
-NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
+EVENT_ID_LENGTH_MAX: Final = 256
+NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
 """The form of what is seen outside: ids of WfRuns, names of definitions, names that an EXIT fails with."""
-NAME_IN_WORDS = f"a name of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last)"
-INNER_NAME = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_]*")
+NAME_IN_WORDS: Final = f"a name of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last)"
+INNER_NAME: Final = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_]*")
 """The form of what is seen inside a WfSpec: names of ThreadSpecs, nodes, Variables and inputs."""
-EXCEPTION_NAME = re.compile(r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?")
+EXCEPTION_NAME: Final = re.compile(r"[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?")
 """The form of business exceptions that task workers report: `_` too, since their names are those of programs."""
 
 

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from processors.core.records.values import Value, VariableType
 
-INPUT = "INPUT"
+INPUT: Final = "INPUT"
 """The reserved Variable: the payload of an interrupt, the content of a failure, an item of START_MULTIPLE_THREADS."""
 
 
@@ -41,7 +41,7 @@ class JsonPath:
         )
 
 
-_PLAIN_KEY = re.compile(r"[A-Za-z_][-A-Za-z0-9_]*")
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][-A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)

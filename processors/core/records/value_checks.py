@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from processors.core.records.values import (
     INT_MAX,
@@ -37,8 +38,8 @@ class TooDeepValue(UnfitValue):
     """JSON nests deeper than it may."""
 
 
-PATH_STEPS_SHOWN_MAX = 8
-KEY_LENGTH_SHOWN_MAX = 40
+PATH_STEPS_SHOWN_MAX: Final = 8
+KEY_LENGTH_SHOWN_MAX: Final = 40
 
 
 def _path_text(path: tuple[object, ...]) -> str:
@@ -100,9 +101,9 @@ def check_text(value: object, what: str) -> None:
         raise UnfitValue(what, (), problem)
 
 
-_VALUES_IN_WORDS = "None, a bool, an int, a float, text, bytes, a Timestamp, a dict or a list"
-_KEYS_IN_WORDS = "keys that are text"
-_JSON_IN_WORDS = "null, true or false, a number of 64 bits, text, an object or a list"
+_VALUES_IN_WORDS: Final = "None, a bool, an int, a float, text, bytes, a Timestamp, a dict or a list"
+_KEYS_IN_WORDS: Final = "keys that are text"
+_JSON_IN_WORDS: Final = "null, true or false, a number of 64 bits, text, an object or a list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def _room_left(room: int, what: str) -> int:
     return room
 
 
-DIGITS_READ_MAX = 1_000
+DIGITS_READ_MAX: Final = 1_000
 """The most digits of a whole number that are read: Python takes long over more, and no value has as many."""
 
 

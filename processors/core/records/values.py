@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-INT_MIN, INT_MAX = -(2**63), 2**63 - 1
-VALUE_BYTES_MAX = 256 * 1024
+INT_MIN: Final = -(2**63)
+INT_MAX: Final = 2**63 - 1
+VALUE_BYTES_MAX: Final = 256 * 1024
 """The largest computed STR, BYTES or JSON value: without a bound, a loop of ADD or EXTEND could grow without end."""
-TOTAL_BYTES_MAX = 1024 * 1024
+TOTAL_BYTES_MAX: Final = 1024 * 1024
 """The most bytes of all values of one thread, or of all inputs of one task: they are one record."""
-VALUE_DEPTH_MAX = 100
+VALUE_DEPTH_MAX: Final = 100
 """The most levels of JSON: far below what Python's recursion takes, so nothing depends on the caller's stack."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,7 +76,7 @@ class TooMuchWork(TellableProblem):
         super().__init__("more steps of computing than a command may take")
 
 
-_PYTHON_TYPES: dict[VariableType, type] = {
+_PYTHON_TYPES: Final[dict[VariableType, type]] = {
     VariableType.INT: int,
     VariableType.DOUBLE: float,
     VariableType.BOOL: bool,
@@ -85,7 +86,7 @@ _PYTHON_TYPES: dict[VariableType, type] = {
     VariableType.JSON_ARR: list,
     VariableType.TIMESTAMP: Timestamp,
 }
-TYPE_NAMES: dict[type, VariableType] = {python: name for name, python in _PYTHON_TYPES.items()}
+TYPE_NAMES: Final[dict[type, VariableType]] = {python: name for name, python in _PYTHON_TYPES.items()}
 
 
 def type_of(value: Value) -> VariableType | None:
@@ -191,7 +192,7 @@ def bounded(value: Value) -> Value:
     return value
 
 
-CHARACTERS_PER_STEP = 64
+CHARACTERS_PER_STEP: Final = 64
 """The number of characters of text that take as much time as one item of JSON."""
 
 
@@ -232,7 +233,7 @@ def _too_large(value: Value) -> ValueProblem:
     return TellableProblem(f"{type_of(value)} of more than {VALUE_BYTES_MAX} bytes")
 
 
-_SMALL = frozenset({type(None), bool, int, float, Timestamp})
+_SMALL: Final = frozenset({type(None), bool, int, float, Timestamp})
 
 
 def size_of(value: Value) -> int:
@@ -260,7 +261,9 @@ def _utf8_length(text: str) -> int:
 # (rule thread-values-bounded)
 def check_total(values: Iterable[Value], what: str) -> None:
     """Check the values that one record holds; raises ValueProblem if they take more than TOTAL_BYTES_MAX together."""
-    total = sum(map(size_of, values))
+    total = 0
+    for value in values:
+        total += size_of(value)
     if total > TOTAL_BYTES_MAX:
         raise TellableProblem(f"{what}: {total} bytes are more than {TOTAL_BYTES_MAX}")
 
@@ -310,8 +313,8 @@ def _json_constant(text: str) -> float:
 
 
 # Made once: `json.dumps` and `json.loads` would make a coder per call, which costs more than most values.
-_TO_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_FROM_JSON = json.JSONDecoder(parse_int=_json_int, parse_float=_json_float, parse_constant=_json_constant).decode
+_TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_FROM_JSON: Final = json.JSONDecoder(parse_int=_json_int, parse_float=_json_float, parse_constant=_json_constant).decode
 
 
 def from_json(text: str) -> Value:
@@ -372,8 +375,8 @@ def _float_to_int(value: float) -> int:
     return checked_int(int(value))
 
 
-_INT_TEXT = re.compile(r"[+-]?[0-9]{1,20}")
-_DOUBLE_TEXT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_INT_TEXT: Final = re.compile(r"[+-]?[0-9]{1,20}")
+_DOUBLE_TEXT: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def _text_to_int(value: str) -> int:
@@ -402,7 +405,7 @@ def _text_to_json(value: str, wanted: type) -> Value:
     return parsed
 
 
-_CASTS: dict[tuple[type, VariableType], Callable[..., Value]] = {
+_CASTS: Final[dict[tuple[type, VariableType], Callable[..., Value]]] = {
     (int, VariableType.DOUBLE): float,
     (int, VariableType.TIMESTAMP): Timestamp,
     (float, VariableType.INT): _float_to_int,

@@ -7,6 +7,7 @@ at; looking at one too many changes nothing.
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import Final
 
 from processors.core.records.events import Event, WfRunEnded
 from processors.core.records.model import TERMINAL, HaltedByParent, Status, ThreadRun, WfRun
@@ -19,7 +20,7 @@ from processors.core.rules.nodes import arrive_halted, run_node
 from processors.core.rules.retiring import must_stay, retire_where_still
 from processors.core.rules.room import room_for
 
-RETENTION_S = 7 * 24 * 3600
+RETENTION_S: Final = 7 * 24 * 3600
 """Seconds for which a WfRun is kept after its end, where its WfSpec does not say."""
 
 

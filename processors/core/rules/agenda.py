@@ -7,7 +7,7 @@ undone, so an event is either in `WAKERS` or in `WAKES_NOBODY`, and a test holds
 import heapq
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from processors.core.records.events import (
     ArrivalFailed,
@@ -51,7 +51,7 @@ from processors.core.records.model import TERMINAL, HandlingFailure, Status, Thr
 from processors.core.rules.halting import HANDLER_REASONS, INTERRUPT_REASONS, only_handlers_hold
 from processors.core.rules.nodes.parking import VARIABLES
 
-_BETWEEN_PASSES = 2**63
+_BETWEEN_PASSES: Final = 2**63
 """Above every thread number: a thread that is woken between passes is looked at in the next one."""
 
 
@@ -87,8 +87,11 @@ class Agenda:
         self._at = -1
         if not self._next:
             return False
-        self._now.extend(sorted(self._next))
-        self._next.clear()
+        if len(self._next) == 1 and not self._now:
+            self._now.append(self._next.pop())
+        else:
+            self._now.extend(sorted(self._next))
+            self._next.clear()
         return True
 
     def end_passes(self) -> None:
@@ -310,7 +313,7 @@ def _on_rescued(agenda: Agenda, run: WfRun, event: ThreadRescued) -> None:
             revived.extend(run.dependents(thread))
 
 
-WAKERS: dict[type[Event], Callable[[Agenda, WfRun, Any], None]] = {
+WAKERS: Final[dict[type[Event], Callable[[Agenda, WfRun, Any], None]]] = {
     WfRunStarted: _on_started,
     ExternalEventPosted: _on_posted,
     Halt: _wake_thread,
@@ -332,7 +335,7 @@ WAKERS: dict[type[Event], Callable[[Agenda, WfRun, Any], None]] = {
 }
 """By class of an event that has just happened: what wakes the threads that it may concern."""
 
-WAKES_NOBODY: frozenset[type[Event]] = frozenset(
+WAKES_NOBODY: Final[frozenset[type[Event]]] = frozenset(
     {
         *(TaskAttemptRequested, TimerArmed, WaitStarted, ArrivalFailed),  # the thread at work, which waits from here on
         *(ChildFailureHandled, WorkflowEventThrown),  # the thread at work goes on with the same rule

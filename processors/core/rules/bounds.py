@@ -4,7 +4,7 @@ Only the payload values are measured, because they are what can be large. The re
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from processors.core.records.events import (
     ArrivalFailed,
@@ -60,11 +60,14 @@ def _of_failure(event: NodeFailed | ThreadFailed | ArrivalFailed) -> int:
 
 
 def _of_all(values: Iterable[Value]) -> int:
-    return sum(map(size_of, values))
+    size = 0
+    for value in values:
+        size += size_of(value)
+    return size
 
 
 # Asked at every event, so each has a function of its own instead of a list of its values.
-MEASURES: dict[type[Event], Callable[[Any], int]] = {
+MEASURES: Final[dict[type[Event], Callable[[Any], int]]] = {
     ArrivalFailed: _of_failure,
     ExternalEventPosted: lambda event: size_of(event.content),
     NodeCompleted: _of_writes,
@@ -79,7 +82,7 @@ MEASURES: dict[type[Event], Callable[[Any], int]] = {
 }
 """By class of an event: a function that says about how many bytes of payload it carries."""
 
-WEIGHS_NOTHING: frozenset[type[Event]] = frozenset(
+WEIGHS_NOTHING: Final[frozenset[type[Event]]] = frozenset(
     {
         *(WfRunDeleted, WfRunEnded, ExternalEventDropped, InterruptAccepted, InterruptDropped, InterruptSuperseded),
         *(Halt, ThreadHalted, HaltReasonResolved, Resume, TimerArmed, TimerMatured, WaitStarted, ChildFailureHandled),
@@ -89,7 +92,7 @@ WEIGHS_NOTHING: frozenset[type[Event]] = frozenset(
 )
 """The other events. They carry no payload, or one that comes from a single record and is bounded there."""
 
-TAKE_EVENTS: frozenset[type[Event]] = frozenset(
+TAKE_EVENTS: Final[frozenset[type[Event]]] = frozenset(
     {
         *(ExternalEventDropped, NodeCompleted, NodeFailed, ThreadFailed),
         *(Halt, InterruptAccepted, InterruptSuperseded, InterruptDropped, SpawnChild),
@@ -101,7 +104,7 @@ A thread takes each ExternalEvent once, so no command does so without end. The l
 work between two (rule bounds-count-anew).
 """
 
-TAKE_NO_EVENT: frozenset[type[Event]] = frozenset(
+TAKE_NO_EVENT: Final[frozenset[type[Event]]] = frozenset(
     {
         *(WfRunStarted, WfRunDeleted, WfRunEnded, ExternalEventPosted, ThreadHalted, HaltReasonResolved, Resume),
         *(TimerArmed, TimerMatured, ArrivalFailed, TaskAttemptRequested, TaskAttemptEnded, WaitStarted),

@@ -6,7 +6,7 @@ searches all call `handle`.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from processors.core.records.commands import Command
 from processors.core.records.events import (
@@ -99,9 +99,9 @@ def _may_have_to_stay(run: WfRun, thread: ThreadRun) -> bool:
     return thread.has_lost
 
 
-_UNDECIDED = (Rejected, Ignored)
+_UNDECIDED: Final = (Rejected, Ignored)
 """Outcomes after which nothing follows."""
-_NO_LIMITS = Limits(
+_NO_LIMITS: Final = Limits(
     events_per_command=2**63,
     bytes_per_event=2**63,
     bytes_per_command=2**63,

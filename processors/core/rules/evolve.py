@@ -7,7 +7,7 @@ nothing but the log. The WfRun is changed in place, by the fold that owns it; ev
 
 import bisect
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Final, assert_never
 
 from processors.core.records.commands import TaskStatus, TimerKind
 from processors.core.records.events import (
@@ -99,7 +99,7 @@ from processors.core.rules.indexing import (
     unlist_unclaimed,
 )
 
-COMMAND_IDS_REMEMBERED = 64
+COMMAND_IDS_REMEMBERED: Final = 64
 """Number of decided commands of a WfRun that are known again when they are repeated."""
 
 
@@ -271,7 +271,7 @@ def _delete(run: WfRun) -> None:
         setattr(run, name, getattr(fresh, name))
 
 
-_OWN_FIELDS = (
+_OWN_FIELDS: Final = (
     "incarnation",
     "wf_spec",
     "definitions_position",

@@ -6,13 +6,14 @@ a content of a type that it was not written for (docs/adr/0012).
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from processors.core.records.events import Definition, Event, ExternalEventDropped
 from processors.core.records.model import WfRun, WfRunExternalEvent
 from processors.core.records.values import Value, fits, kind_of, stored
 from processors.core.rules.context import Context
 
-BEFORE_ITS_WF_RUN = 0
+BEFORE_ITS_WF_RUN: Final = 0
 """The `posted_seq` of an ExternalEvent that came before its WfRun."""
 
 

@@ -4,6 +4,7 @@ Both functions are generators of events. When one goes on after a `yield`, that 
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from processors.core.records.events import Event, NodeFailed, ThreadFailed
 from processors.core.records.failures import (
@@ -26,7 +27,7 @@ from processors.core.records.model import (
 from processors.core.rules.dropping import drop_hopeless_interrupts
 from processors.core.rules.halting import halt
 
-CLIMB_BYTES_MAX = 4 * 1024 * 1024
+CLIMB_BYTES_MAX: Final = 4 * 1024 * 1024
 """Size of all failures that handlers pass up in one command; those after it lose their contents (rule
 chains-are-bounded).
 """

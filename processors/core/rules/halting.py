@@ -7,6 +7,7 @@ happened. The other functions answer a question and change nothing.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from processors.core.records.events import Event, Halt, HaltReasonResolved, Resume, ThreadHalted
 from processors.core.records.model import (
@@ -26,11 +27,11 @@ from processors.core.records.model import (
     WfRun,
 )
 
-INTERRUPT_REASONS = (PendingInterrupt, Interrupted)
-FAILURE_REASONS = (PendingFailure, HandlingFailure)
-HANDLER_REASONS = INTERRUPT_REASONS + FAILURE_REASONS
+INTERRUPT_REASONS: Final = (PendingInterrupt, Interrupted)
+FAILURE_REASONS: Final = (PendingFailure, HandlingFailure)
+HANDLER_REASONS: Final = INTERRUPT_REASONS + FAILURE_REASONS
 """Reasons that are a handler of the thread itself, running or pending."""
-_HANDLER_REASONS = frozenset(HANDLER_REASONS)
+_HANDLER_REASONS: Final = frozenset(HANDLER_REASONS)
 
 
 def halt(run: WfRun, thread: ThreadRun, reason: HaltReason) -> Iterator[Event]:
@@ -107,7 +108,10 @@ def is_still_but_for_interrupts(run: WfRun, thread: ThreadRun) -> bool:
 
 def held_by_handlers_only(thread: ThreadRun) -> bool:
     """Say whether every reason on the thread is a handler of its own, running or pending."""
-    return _HANDLER_REASONS.issuperset(map(type, thread.halt_reasons))
+    for reason in thread.halt_reasons:  # noqa: SIM110  as in `WfRun.is_held_by`
+        if type(reason) not in _HANDLER_REASONS:
+            return False
+    return True
 
 
 def only_handlers_hold(run: WfRun, thread: ThreadRun) -> bool:
@@ -135,8 +139,10 @@ def _resolved(run: WfRun, thread: ThreadRun) -> list[HaltReason]:
         gone = run.index.gone_handlers.get(thread.number, ())
         if not gone and thread.halt_reasons:
             return []
-        if len(gone) == 1 and (reason := thread.halt_reasons[0]) == Interrupted(gone[0]):
-            return [reason]  # nearly always so, and there may be a thousand behind it
+        if len(gone) == 1:
+            first = thread.halt_reasons[0]
+            if type(first) is Interrupted and first.handler == gone[0]:
+                return [first]  # nearly always so, and there may be a thousand behind it
     return [reason for reason in thread.halt_reasons if _is_resolved(run, thread, reason)]
 
 

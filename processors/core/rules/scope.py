@@ -121,7 +121,9 @@ def starting_variables(spec: ThreadSpec, given: Mapping[str, Value]) -> dict[str
     A null that is given means the default. Raises ValueProblem for an unknown name, a missing required one, or a value
     of the wrong type (rule given-variables-checked).
     """
-    if not given.keys() <= spec.variables.keys():
+    for name in given:
+        if name in spec.variables:
+            continue
         unknown = min(given.keys() - spec.variables.keys())
         known = ", ".join(sorted(spec.variables)) or "none"
         raise TellableProblem(f"ThreadSpec {spec.name!r} has no Variable {unknown!r}; it has {known}")

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from processors.core.records.commands import (
     DefinitionKind,
@@ -33,6 +33,10 @@ from processors.core.wf_spec.reader import read_wf_spec
 
 Version: TypeAlias = tuple[int, int]
 """Major version and revision."""
+
+
+BOUND_MAX: Final = 16_384
+"""Number of answers about ExternalEventDefs and WfSpecs that are remembered."""
 
 
 class UnreadableWfSpec(HalterError):
@@ -81,6 +85,8 @@ class Definitions:
         self._versions: dict[tuple[DefinitionKind, str], _Versions] = {}
         self._wf_specs: dict[WfSpecId, WfSpec] = {}
         self._named: dict[WfSpecId, frozenset[tuple[DefinitionKind, str]]] = {}
+        self._bound: dict[tuple[str, str, int, int], Definition] = {}
+        """What `external_event_def` found for a WfSpec. Every ExternalEvent asks, so it is not looked for each time."""
 
     def copy(self) -> "Definitions":
         """Return the same definitions again, to try a command on them."""
@@ -92,6 +98,7 @@ class Definitions:
 
     def apply(self, definition: Definition) -> None:
         """Take in an accepted definition, or a deletion, which is the same definition with `deleted`."""
+        self._bound.clear()
         before = self._versions.setdefault((definition.kind, definition.name), _Versions()).apply(definition)
         if before is not None and before.document != definition.document:
             wf_spec_id = WfSpecId(definition.name, definition.major, definition.revision)
@@ -146,12 +153,20 @@ class Definitions:
         It is the revision that the WfSpec `bound_by` binds, if one is given and names the ExternalEventDef; else the
         newest.
         """
-        versions = self._of(DefinitionKind.EXTERNAL_EVENT_DEF, name)
-        if not versions.known:
-            return None
-        newest = versions.known[-1]
-        bound = None if bound_by is None else self._binding(bound_by, name, newest)
-        return versions.by_version[newest if bound is None else bound]
+        if bound_by is None:
+            return self.newest(DefinitionKind.EXTERNAL_EVENT_DEF, name)
+        asked = (name, bound_by.name, bound_by.major, bound_by.revision)
+        found = self._bound.get(asked)
+        if found is None:
+            versions = self._of(DefinitionKind.EXTERNAL_EVENT_DEF, name)
+            if not versions.known:
+                return None
+            newest = versions.known[-1]
+            found = versions.by_version[self._binding(bound_by, name, newest) or newest]
+            if len(self._bound) >= BOUND_MAX:
+                self._bound.clear()
+            self._bound[asked] = found
+        return found
 
     def _binding(self, wf_spec_id: WfSpecId, name: str, newest: Version) -> Version | None:
         """Return the revision of an ExternalEventDef that a WfSpec binds; None if it does not name it."""

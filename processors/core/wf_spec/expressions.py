@@ -16,7 +16,7 @@ import operator
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from processors.core.records.spec import (
     Cast,
@@ -222,7 +222,7 @@ def _operation(expression: Operation, scope: Scope) -> Value:
     return value
 
 
-_EVALUATORS: dict[type, Callable[[Any, Scope], Value]] = {
+_EVALUATORS: Final[dict[type, Callable[[Any, Scope], Value]]] = {
     Literal: _literal,
     VariableRef: _variable,
     OutputRef: _output,
@@ -232,7 +232,7 @@ _EVALUATORS: dict[type, Callable[[Any, Scope], Value]] = {
     Operation: _operation,
 }
 
-_PLACEHOLDER = re.compile(r"\{([0-9]{1,4})\}")
+_PLACEHOLDER: Final = re.compile(r"\{([0-9]{1,4})\}")
 
 
 @lru_cache(maxsize=4096)
@@ -242,8 +242,8 @@ def template_parts(template: str) -> tuple[str | int, ...]:
     return tuple(int(part) if index % 2 else part for index, part in enumerate(parts) if index % 2 or part)
 
 
-_NUMBERS = frozenset({int, float})
-_SIZED = frozenset({str, bytes, list, dict})
+_NUMBERS: Final = frozenset({int, float})
+_SIZED: Final = frozenset({str, bytes, list, dict})
 
 
 def _weight(value: Value) -> int:
@@ -358,7 +358,7 @@ def _comparison(name: str, compare: Callable[[Any, Any], bool]) -> Callable[[Val
     return compared
 
 
-_ORDERED = frozenset({int, float, str, Timestamp})
+_ORDERED: Final = frozenset({int, float, str, Timestamp})
 
 
 def _found(item: Value, container: Value) -> int:
@@ -393,16 +393,16 @@ def _size_of(value: Value) -> int:
     raise _unfit("size_of", "JSON_ARR, JSON_OBJ, STR or BYTES", value)
 
 
-_DECIDING: dict[Operator, bool] = {Operator.AND: False, Operator.OR: True}
-_UNARY: dict[Operator, Callable[[Value], Value]] = {Operator.NOT: _not, Operator.SIZE_OF: _size_of}
-_COMPARING: dict[Operator, Callable[[Value, Value], int]] = {
+_DECIDING: Final[dict[Operator, bool]] = {Operator.AND: False, Operator.OR: True}
+_UNARY: Final[dict[Operator, Callable[[Value], Value]]] = {Operator.NOT: _not, Operator.SIZE_OF: _size_of}
+_COMPARING: Final[dict[Operator, Callable[[Value, Value], int]]] = {
     Operator.EQ: _compared,
     Operator.NE: lambda left, right: -_compared(left, right),
     Operator.IN: _found,
     Operator.NOT_IN: lambda left, right: -_found(left, right),
 }
 """Operators whose functions return the number of steps that they took, positive for true and negative for false."""
-_BINARY: dict[Operator, Callable[[Value, Value], Value]] = {
+_BINARY: Final[dict[Operator, Callable[[Value, Value], Value]]] = {
     Operator.LT: _comparison("lt", operator.lt),
     Operator.LE: _comparison("le", operator.le),
     Operator.GT: _comparison("gt", operator.gt),
@@ -454,7 +454,7 @@ def _remove_key(old: Value, operand: Value) -> Value:
     return {key: item for key, item in old.items() if key != operand}
 
 
-_MUTATORS: dict[MutationOperator, Callable[[Value, Value], Value]] = {
+_MUTATORS: Final[dict[MutationOperator, Callable[[Value, Value], Value]]] = {
     MutationOperator.ASSIGN: lambda _old, operand: operand,
     MutationOperator.ADD: _add,
     MutationOperator.EXTEND: _extend,
@@ -469,8 +469,8 @@ _MUTATORS: dict[MutationOperator, Callable[[Value, Value], Value]] = {
     MutationOperator.REMOVE_KEY: _remove_key,
 }
 
-_REMOVING = frozenset({MutationOperator.REMOVE_IF_PRESENT, MutationOperator.REMOVE_KEY})
-_SHRINKING = _REMOVING | {MutationOperator.REMOVE_INDEX}
+_REMOVING: Final = frozenset({MutationOperator.REMOVE_IF_PRESENT, MutationOperator.REMOVE_KEY})
+_SHRINKING: Final = _REMOVING | {MutationOperator.REMOVE_INDEX}
 
 
 # (rule mutation-at-a-path)

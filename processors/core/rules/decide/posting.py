@@ -1,6 +1,7 @@
 """ExternalEvent: taken in, or refused."""
 
 from itertools import islice
+from typing import Final
 
 from processors.core.records.commands import ExternalEvent
 from processors.core.records.events import ExternalEventKeyRef, ExternalEventPosted, RejectionCode
@@ -11,7 +12,7 @@ from processors.core.rules.context import Context
 from processors.core.rules.decide.refusals import Refusal, check_definitions
 from processors.core.rules.external_events import misfit
 
-FORGETTABLE_LOOKED_AT_MAX = 64
+FORGETTABLE_LOOKED_AT_MAX: Final = 64
 """Number of the oldest remembered ExternalEvents that are looked at when a new one comes. Some may wait long for their
 handler.
 """

@@ -1,5 +1,7 @@
 """Why a command is refused: the checks that several commands share."""
 
+from typing import Final
+
 from processors.core.records.commands import (
     Command,
     ExternalEvent,
@@ -16,7 +18,7 @@ from processors.core.records.names import check_wf_run_id
 from processors.core.records.values import TellableProblem
 from processors.core.rules.context import Context
 
-_HAVE_IDENTITIES = (ExternalEvent, ReportTaskRun, TimerFired)
+_HAVE_IDENTITIES: Final = (ExternalEvent, ReportTaskRun, TimerFired)
 """Commands that are known again by what they say, not by a command id."""
 
 

@@ -1,6 +1,7 @@
 """RescueThreadRun: which failed threads can be revived, and who is revived with them."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from processors.core.records.commands import RescueThreadRun
 from processors.core.records.events import Event, RejectionCode, ThreadRescued
@@ -9,7 +10,7 @@ from processors.core.records.spec import ExitNode, WaitForThreadsNode
 from processors.core.rules.decide.refusals import Refusal, named_thread
 from processors.core.rules.halting import halt
 
-_HANDLERS = frozenset({ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER})
+_HANDLERS: Final = frozenset({ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER})
 
 
 def rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:

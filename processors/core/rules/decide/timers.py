@@ -1,5 +1,7 @@
 """TimerFired: what a timer that is due does to a thread, to a WfRun that is over, and to ExternalEvents of no WfRun."""
 
+from typing import Final
+
 from processors.core.records.commands import TaskStatus, TimerFired, TimerKind
 from processors.core.records.events import Event, Ignored, TaskAttemptEnded, TimerMatured, WfRunDeleted
 from processors.core.records.model import TERMINAL, Timer, WfRun
@@ -7,7 +9,7 @@ from processors.core.records.values import Timestamp, iso_of
 from processors.core.rules.context import Context, Limits
 from processors.core.rules.decide.reports import retry_at
 
-EARLY = "early: by the WfRun's time the timer is not due yet"
+EARLY: Final = "early: by the WfRun's time the timer is not due yet"
 """Why a `TimerFired` is ignored although its timer stays armed: its owner fires it again."""
 
 

@@ -18,7 +18,7 @@ parking              what a thread waits for, so that it is woken
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from processors.core.records.events import Event
 from processors.core.records.model import ThreadRun, WfRun
@@ -91,13 +91,13 @@ def run_node(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[Event]
     return RUNNERS[type(node)](run, context, thread, node)
 
 
-_ARRIVALS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {
+_ARRIVALS: Final[dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]]] = {
     EntrypointNode: arrive_at_entrypoint,
     ExternalEventNode: arrive_at_external_event,
     SleepNode: arrive_at_sleep,
 }
 
-RUNNERS: dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]] = {
+RUNNERS: Final[dict[type[AnyNode], Callable[[WfRun, Context, ThreadRun, Any], Iterator[Event]]]] = {
     EntrypointNode: run_entrypoint,
     NopNode: run_nop,
     ExitNode: run_exit,

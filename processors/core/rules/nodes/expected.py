@@ -1,8 +1,10 @@
 """Checks of what a node's expressions give, where the type alone does not say what is expected."""
 
+from typing import Final
+
 from processors.core.records.values import Value, ValueProblem, describe, kind_of
 
-DURATION_S_MAX = 1_000 * 366 * 24 * 3600
+DURATION_S_MAX: Final = 1_000 * 366 * 24 * 3600
 """A thousand years: longer times are a mistake, and the sum with a date still fits everywhere."""
 
 

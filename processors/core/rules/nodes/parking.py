@@ -1,6 +1,7 @@
 """Noting what a thread at a node waits for: the node is looked at again when that happens."""
 
 from bisect import bisect_left
+from typing import Final
 
 from processors.core.records.model import ThreadRun, WakeKey, WakeOn, WfRun
 from processors.core.records.spec import (
@@ -17,7 +18,7 @@ from processors.core.records.spec import (
     WaitForThreadsNode,
 )
 
-VARIABLES: WakeKey = (WakeOn.VARIABLES, 0)
+VARIABLES: Final[WakeKey] = (WakeOn.VARIABLES, 0)
 
 
 def park(run: WfRun, thread: ThreadRun, *keys: WakeKey) -> None:
