@@ -7,7 +7,6 @@ A command takes the options and loads its Settings from them:
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,18 +101,15 @@ def load_settings(
     *,
     partitions: int | None = None,
     topics_file: Path | None = None,
+    logs: bool = False,
 ) -> "Settings":
-    """Return the settings for a command. Its options override variables, which override the properties file."""
-    import structlog
+    """Return the settings for a command. Its options override variables, which override the properties file.
 
+    stdout is for results, and a command reports errors of Kafka in the sentence it ends with. So its Kafka clients log
+    nothing, unless it has a log (`logs`).
+    """
     from processors.kafka.settings import Settings
 
-    if not structlog.is_configured():
-        # stdout is for results. A command reports errors of Kafka in the sentence it ends with.
-        structlog.configure(
-            wrapper_class=structlog.make_filtering_bound_logger(50),
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        )
     overrides: dict[str, str | None] = {}
     for item in properties or ():
         key, equals, value = item.partition("=")
@@ -129,6 +125,7 @@ def load_settings(
         prefix=prefix,
         partitions=partitions,
         topics_file=topics_file,
+        logs=logs,
     )
 
 

@@ -67,9 +67,10 @@ def demo(
     from halter.demo.script import Demo, Options
     from halter.demo.stage import Stage
 
-    settings = load_settings(bootstrap)  # sets up logging as all commands have it
+    settings = load_settings(bootstrap)
     if bootstrap is not None:
         reach(settings, connect_timeout)
+    log_what_is_critical()
     options = Options(keep, bootstrap, prefix, partitions, events, records, rate)
     exit_on_sigterm()  # so that the processes of the demo are stopped too
     with Stage(say, keep=keep) as stage:
@@ -88,6 +89,18 @@ def demo(
 def say(sentence: str) -> None:
     """Print progress on stderr."""
     typer.echo(f"halter: {sentence}", err=True)
+
+
+def log_what_is_critical() -> None:
+    """Keep the log of the task worker and of the Kafka clients out of what the demo prints."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def how_to_go_on(result: "Result", stage: "Stage") -> list[str]:

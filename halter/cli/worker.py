@@ -125,7 +125,7 @@ def worker(
         raise BadOptions("--health-host (HALTER_HEALTH_HOST): expected a --health-port with it, found none")
     configure_logging(log_format, log_level, None if processes > 1 else slot)
     settings = load_settings(
-        bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file
+        bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file, logs=True
     )
     if scenario:
         run_scenarios(settings)

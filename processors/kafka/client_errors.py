@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-import structlog
 from confluent_kafka import KafkaError
 
 REFUSALS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
@@ -21,14 +20,15 @@ class ClientErrors:
     """Receives the errors that librdkafka reports beside its calls. Otherwise they would show only as time-outs.
 
     Logs each kind of error at most once a minute, and keeps the latest one that explains something for
-    `Settings.explaining`. librdkafka calls it in the thread that polls the client.
+    `Settings.explaining`. librdkafka calls it in the thread that polls the client. With `logs=False`, nothing is
+    logged, neither by it nor by the clients' ClientLog.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, logs: bool = True) -> None:
         self.latest: KafkaError | None = None
+        self.logs = logs
         self._clock = clock
         self._logged: dict[int, float] = {}
-        self._log = structlog.get_logger("halter.kafka")
 
     def __call__(self, error: KafkaError) -> None:
         """Take one error; this is a client's `error_cb`."""
@@ -36,10 +36,11 @@ class ClientErrors:
         # "All brokers down" follows another error, which says more.
         if self.latest is None or code != KafkaError._ALL_BROKERS_DOWN:
             self.latest = error
-        if now - self._logged.get(code, -REPEAT_SECONDS) < REPEAT_SECONDS:
+        if not self.logs or now - self._logged.get(code, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return
         self._logged[code] = now
-        self._log.error("kafka_client_error", error=error.name(), reason=self.sentence(error), fatal=error.fatal())
+        reason = self.sentence(error)
+        _log("halter.kafka").error("kafka_client_error", error=error.name(), reason=reason, fatal=error.fatal())
 
     @staticmethod
     def sentence(error: KafkaError) -> str:
@@ -67,13 +68,21 @@ class ClientErrors:
 class ClientLog:
     """Writes librdkafka's log lines to our log; otherwise they would go to stderr in another form.
 
-    Leaves out those that go to `error_cb` as well: a broker that is away would fill the log with them.
+    Leaves out those that go to `error_cb` as well: a broker that is away would fill the log with them. With
+    `logs=False`, leaves out all.
     """
 
-    def __init__(self) -> None:
-        self._log = structlog.get_logger("librdkafka")
+    def __init__(self, *, logs: bool = True) -> None:
+        self._logs = logs
 
     def log(self, level: int, message: str, facility: str, *arguments: object) -> None:
         """Take one line; this is a client's `logger`."""
-        if facility not in {"FAIL", "ERROR"}:
-            self._log.log(level, message % (facility, *arguments))
+        if self._logs and facility not in {"FAIL", "ERROR"}:
+            _log("librdkafka").log(level, message % (facility, *arguments))
+
+
+def _log(name: str) -> Any:
+    """Return a logger. A process that has nothing to say does not import structlog, which takes a tenth of a second."""
+    import structlog
+
+    return structlog.get_logger(name)
