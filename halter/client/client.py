@@ -56,7 +56,6 @@ from processors.core.records.spec import WfSpec
 from processors.core.records.values import Value, VariableType
 from processors.core.wf_spec.definitions import Definitions
 from processors.core.wf_spec.document_problems import DocumentProblem
-from processors.core.wf_spec.registration import refusals
 from processors.fold.inputs import InputCommand, key_of, topic_of
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
@@ -93,7 +92,7 @@ class Client:
 
     def reach(self, seconds: float) -> None:
         """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then."""
-        self._sender.reach(seconds)
+        self.reader.reach(seconds)
 
     def put_wf_spec(
         self, document: WfSpec | Mapping[str, Any] | str, name: str | None = None, timeout_s: float = OUTCOME_SECONDS
@@ -138,6 +137,8 @@ class Client:
         Each problem comes with the index of its command. The rules are the engine's own, and nothing is sent. If the
         list is empty, all would be accepted, unless somebody registers something in between.
         """
+        from processors.core.wf_spec.registration import refusals  # most clients put no definition
+
         return list(refusals(self.definitions(), commands, frozenset(self.topics.task_queues)))
 
     def put(self, command: DefinitionCommand, timeout_s: float = OUTCOME_SECONDS) -> Registered:

@@ -56,7 +56,7 @@ from processors.core.records.model import (
     ThreadType,
     WfRun,
 )
-from processors.core.rules.engine import new_run, replay
+from processors.core.rules.evolve import new_run, replay
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from processors.core.records.errors import HalterError
 from processors.core.records.topic_names import OPERATOR_COMMANDS
-from processors.kafka.topic_check import OPERATOR_COMMANDS_HINT, RELIED_ON, FoundTopic, find, patiently
-from processors.kafka.topics import Topic, Topics
+from processors.kafka.topic_check import RELIED_ON, FoundTopic, find, patiently
+from processors.kafka.topics import OPERATOR_COMMANDS_HINT, Topic, Topics
 
 REPLICATION_AUTO_MAX: Final = 3
 CHANGE_TIMEOUT_S: Final = 30.0

@@ -13,9 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-import fastavro.schema
-from fastavro.schema import SchemaParseException
-
 from processors.codec.errors import SchemaProblem
 from processors.codec.resources import resource
 
@@ -56,8 +53,13 @@ class RecordSchema:
 
 
 def fingerprint_of(schema: Schema) -> bytes:
-    """Return the CRC-64-AVRO of a self-contained schema: 8 bytes, little-endian."""
-    canonical = fastavro.schema.to_parsing_canonical_form(schema)
+    """Return the CRC-64-AVRO of a self-contained schema: 8 bytes, little-endian. Raises SchemaProblem."""
+    import fastavro.schema  # here: the names of commands and topics are known without it
+
+    try:
+        canonical = fastavro.schema.to_parsing_canonical_form(schema)
+    except (fastavro.schema.SchemaParseException, KeyError, TypeError) as error:
+        raise SchemaProblem(f"{type_name(schema)}: expected an Avro schema: {error}") from error
     return bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
 
 
@@ -163,10 +165,6 @@ class Schemas:
     def _self_contained(self, name: str) -> dict[str, Any]:
         schema = self._inlined(name, set(), name)
         assert isinstance(schema, dict)
-        try:
-            fastavro.parse_schema(schema, _force=True)
-        except (SchemaParseException, KeyError, TypeError) as error:
-            raise SchemaProblem(f"{name}: expected an Avro schema: {error}") from error
         return schema
 
     def _inlined(self, schema: Schema, seen: set[str], where: str) -> Schema:
@@ -214,14 +212,17 @@ class Schemas:
         }
 
     def find(self, fingerprint: bytes) -> RecordSchema | None:
-        """Return the current or released schema with this fingerprint (8 bytes); None if there is none."""
-        current = self._current_by_fingerprint.get(fingerprint)
-        if current is not None:
-            return current
+        """Return the current or released schema with this fingerprint (8 bytes); None if there is none.
+
+        The lists of the releases come first: to find a record that is in them, only one fingerprint has to be computed.
+        """
         place = self._released_by_fingerprint.get(fingerprint)
         if place is None:
-            return None
+            return self._current_by_fingerprint.get(fingerprint)
         version, name = place
+        current = self.records.get(name)
+        if current is not None and current.fingerprint == fingerprint:
+            return current
         return self.released(version)[name]
 
     def export(self, folder: Path) -> None:

@@ -15,7 +15,7 @@ from processors.core.records.topic_names import (
     WF_RUN_EXTERNAL_EVENTS,
     WF_RUNS,
 )
-from processors.core.rules.engine import new_run
+from processors.core.rules.evolve import new_run
 
 T = TypeVar("T")
 RowRecord: TypeAlias = WfRun | ThreadRun | WfRunExternalEvent | KeptInput

@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient
 
 from processors.codec import Codec, Schemas
 from processors.codec.framing import BothFramings, SingleObject
@@ -43,6 +42,9 @@ from processors.kafka.property_checks import (
 )
 from processors.kafka.topics import Topics
 from processors.kafka.topics_file import load_topics
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
 
 DEFAULT_BOOTSTRAP: Final = "localhost:9092"
 LOOK_SECONDS: Final = 3.0
@@ -79,11 +81,13 @@ class Settings:
         prefix: str | None = None,
         partitions: int | None = None,
         topics_file: Path | None = None,
+        logs: bool = True,
     ) -> "Settings":
         """Put file, variables and flags together and have librdkafka check them. Raises SettingsError.
 
-        `overrides` are properties from flags, None for a flag that was not given. The keyword arguments are flags
-        for Halter's own settings; where one is not given, its variable counts.
+        `overrides` are properties from flags, None for a flag that was not given. The next keyword arguments are flags
+        for Halter's own settings; where one is not given, its variable counts. With `logs=False`, the clients that are
+        made of these settings log nothing.
         """
         check_own_variables(env)
         if properties_file is None and env.get("HALTER_PROPERTIES"):
@@ -115,6 +119,7 @@ class Settings:
             schemas=env.get("HALTER_SCHEMAS") or None,
             framing=framing,
             registers_schemas=registers,
+            errors=ClientErrors(logs=logs),
         )
 
     @property
@@ -177,11 +182,11 @@ class Settings:
             **own,
             **always,
             "error_cb": self.errors,
-            "logger": ClientLog(),
+            "logger": ClientLog(logs=self.errors.logs),
             **more,
         }
 
-    def reach(self, client: AdminClient | Producer | Consumer, topic: str, seconds: float) -> None:
+    def reach(self, client: "AdminClient | Producer | Consumer", topic: str, seconds: float) -> None:
         """Return as soon as Kafka answers a client. `topic` need not exist.
 
         Raises KafkaSilent if it does not answer within these seconds, KafkaUnavailable as soon as it refuses us.
@@ -211,7 +216,7 @@ class Settings:
         return f"{self.bootstrap} (from {self.sources['bootstrap.servers']})"
 
     @contextmanager
-    def explaining(self, doing: str, client: AdminClient | Producer | Consumer | None = None) -> Iterator[None]:
+    def explaining(self, doing: str, client: "AdminClient | Producer | Consumer | None" = None) -> Iterator[None]:
         """Turn a KafkaException of the block into KafkaUnavailable, which says what was done, where, and why it failed.
 
         `client`, which the block uses, is polled for reasons that it has not reported yet.

@@ -16,14 +16,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 # Public names that its type hints forget.
 from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, ResourceType  # type: ignore[attr-defined]
 
-from processors.core.records.topic_names import OPERATOR_COMMANDS
-from processors.kafka.topics import Topic, Topics
+from processors.kafka.topics import Topic, Topics, other_partitions
 
 RELIED_ON: Final = ("cleanup.policy", "message.timestamp.type")
-OPERATOR_COMMANDS_HINT: Final = (
-    ": if it is of version 0.1.0, which did not read it, delete it (kafka-topics --delete) "
-    "and run `halter topics apply`"
-)
 TIMEOUT_S: Final = 30.0
 ATTEMPT_S: Final = 5.0
 PASSING: Final = frozenset(
@@ -127,16 +122,6 @@ def check(topics: Topics, admin: AdminClient) -> list[str]:
     """
     found = find((topic.name for topic in topics.all), admin)
     return [sentence for topic in topics.all for sentence in problems(topic, found.get(topic.name), topics)]
-
-
-def other_partitions(topic: Topic, found: int, topics: Topics) -> str:
-    """Return a sentence for a topic with another number of partitions than is wanted, and what to do."""
-    hint = ""
-    if topic.declared_name == OPERATOR_COMMANDS:
-        hint = OPERATOR_COMMANDS_HINT
-    elif topic.partitions == topics.partitions:
-        hint = f"; if the cluster was set up so, set HALTER_PARTITIONS={found}"
-    return f"topic '{topic.name}': expected {topic.partitions} partitions, found {found}{hint}"
 
 
 def problems(topic: Topic, found: FoundTopic | None, topics: Topics) -> list[str]:

@@ -71,6 +71,10 @@ ROLES: Final[Mapping[str, Role]] = {
     TASK_REQUESTS: Role(Kind.TASKS, "delete"),
     DEAD_LETTERS: Role(Kind.DEAD_LETTERS, "delete"),
 }
+OPERATOR_COMMANDS_HINT: Final = (
+    ": if it is of version 0.1.0, which did not read it, delete it (kafka-topics --delete) "
+    "and run `halter topics apply`"
+)
 TASK_QUEUE: Final = Role(Kind.TASKS, "delete")
 OF_ANOTHER_SHAPE: Final[Mapping[str, tuple[str, ...]]] = {"0.1.0": (OPERATOR_COMMANDS,)}
 """Release -> topics that it does not read and wants in another shape than today's.
@@ -212,3 +216,13 @@ class Topics:
         """The size in bytes of the largest value that fits into every topic which workers write to, inputs aside."""
         outputs = (topic.message_bytes_max for topic in self.all if topic.kind is not Kind.INPUT)
         return min(outputs) - RECORD_OVERHEAD_BYTES
+
+
+def other_partitions(topic: Topic, found: int, topics: Topics) -> str:
+    """Return a sentence for a topic with another number of partitions than is wanted, and what to do."""
+    hint = ""
+    if topic.declared_name == OPERATOR_COMMANDS:
+        hint = OPERATOR_COMMANDS_HINT
+    elif topic.partitions == topics.partitions:
+        hint = f"; if the cluster was set up so, set HALTER_PARTITIONS={found}"
+    return f"topic '{topic.name}': expected {topic.partitions} partitions, found {found}{hint}"
