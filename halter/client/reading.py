@@ -16,8 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from halter.client.errors import ClientClosed, PartitionsDiffer, TopicMissing
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
-from processors.kafka.topic_check import other_partitions
-from processors.kafka.topics import Topics
+from processors.kafka.topics import Topics, other_partitions
 
 FROM_THE_START: Final = OFFSET_BEGINNING
 SILENCE_SECONDS: Final = 30.0
@@ -30,6 +29,11 @@ REQUEST_SECONDS: Final = 10.0
 BATCH: Final = 1_000
 Isolation = Literal["read_committed", "read_uncommitted"]
 POLL_SECONDS: Final = 0.05
+READS_MS: Final = 1
+FOLLOWS_MS: Final = 10
+"""How long the broker may wait with its answer that a partition has no more records. Only that answer tells where a
+partition ends, so whoever reads to the end waits for it. Whoever follows a partition gets that answer again and again.
+"""
 MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
 LEADER_CHANGES: Final = (
@@ -46,47 +50,61 @@ class PartitionReader:
 
     def __init__(self, settings: Settings, topics: Topics) -> None:
         self._settings, self._topics = settings, topics
-        self._idle: defaultdict[Isolation, list[Consumer]] = defaultdict(list)
+        self._idle: defaultdict[tuple[int, Isolation], list[Consumer]] = defaultdict(list)
         self._is_closed = False
         self._as_expected: set[str] = set()
         self.report: Callable[[str], None] = lambda _: None
         """Called with a sentence every few seconds while a long partition is read."""
 
+    def reach(self, seconds: float) -> None:
+        """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then."""
+        with self._consumer() as consumer:
+            self._settings.reach(consumer, self._topics.wf_events, seconds)
+
     def read(self, topic: str, partition: int, start: int) -> Iterator[Message]:
         """Read records from an offset, or FROM_THE_START, to the last one that is committed now."""
-        told = time.monotonic()
-        for message in self.follow(topic, partition, start):
-            if message is None:
+        with self._consumer_of(topic, f"reading {topic}[{partition}]") as consumer:
+            low, end = self._watermarks(consumer, topic, partition)
+            if max(low, start) >= end:
                 return
-            if time.monotonic() - told > REPORT_SECONDS:
-                told = time.monotonic()
-                self.report(f"reading {topic}[{partition}]: at {message.offset():,} of {self.end(topic, partition):,}")
-            yield message
+            consumer.assign([TopicPartition(topic, partition, max(low, start))])
+            told = time.monotonic()
+            for message in self._arriving(consumer, topic, partition):
+                if message is None:
+                    return
+                if time.monotonic() - told > REPORT_SECONDS:
+                    told = time.monotonic()
+                    self.report(f"reading {topic}[{partition}]: at {message.offset():,} of {end:,}")
+                yield message
 
     def follow(self, topic: str, partition: int, start: int) -> Iterator[Message | None]:
         """Read records from an offset on, for ever. Yields None each time that there are no more for the moment."""
-        with self._consumer_of(topic, f"reading {topic}[{partition}]") as consumer:
+        with self._consumer_of(topic, f"reading {topic}[{partition}]", FOLLOWS_MS) as consumer:
             # Asking first is quick, and the client then knows the leader of the partition. If it has to find out while
             # it fetches, it takes half a second.
             low, _ = self._watermarks(consumer, topic, partition)
             consumer.assign([TopicPartition(topic, partition, max(low, start))])
-            heard, at_end = time.monotonic(), False
-            while True:
-                messages = some(consumer)
-                for message in messages:
-                    error = message.error()
-                    heard, at_end = time.monotonic(), False
-                    if error is None:
-                        yield message
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        at_end = True
-                        yield None
-                    else:
-                        self.raise_about(KafkaException(error), topic)
-                if not messages and at_end:
+            yield from self._arriving(consumer, topic, partition)
+
+    def _arriving(self, consumer: Consumer, topic: str, partition: int) -> Iterator[Message | None]:
+        """The records of the partition that a consumer is assigned; None each time that there are no more."""
+        heard, at_end = time.monotonic(), False
+        while True:
+            messages = some(consumer)
+            for message in messages:
+                error = message.error()
+                heard, at_end = time.monotonic(), False
+                if error is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    at_end = True
                     yield None
-                elif not messages and time.monotonic() - heard > SILENCE_SECONDS:
-                    raise KafkaUnavailable(self.silence(f"{topic}[{partition}]"))
+                else:
+                    self.raise_about(KafkaException(error), topic)
+            if not messages and at_end:
+                yield None
+            elif not messages and time.monotonic() - heard > SILENCE_SECONDS:
+                raise KafkaUnavailable(self.silence(f"{topic}[{partition}]"))
 
     def silence(self, what: str) -> str:
         """A sentence about a broker that does not answer whoever reads `what`."""
@@ -134,7 +152,10 @@ class PartitionReader:
 
     def high(self, topics: Collection[str], partition: int) -> dict[str, int]:
         """The end of a partition in each topic, records of open transactions included."""
-        with self._consumer("read_uncommitted") as consumer, self._settings.explaining("asking for offsets", consumer):
+        with (
+            self._consumer(isolation="read_uncommitted") as consumer,
+            self._settings.explaining("asking for offsets", consumer),
+        ):
             return {topic: self._watermarks(consumer, topic, partition)[1] for topic in topics}
 
     def close(self) -> None:
@@ -151,9 +172,9 @@ class PartitionReader:
                 pass
 
     @contextmanager
-    def _consumer_of(self, topic: str, what: str) -> Iterator[Consumer]:
+    def _consumer_of(self, topic: str, what: str, waits_ms: int = READS_MS) -> Iterator[Consumer]:
         """A consumer for a topic that is as we believe. `what` says what it is for, in sentences about errors."""
-        with self._consumer() as consumer, self._settings.explaining(what, consumer):
+        with self._consumer(waits_ms) as consumer, self._settings.explaining(what, consumer):
             if topic not in self._as_expected:
                 self._expect(consumer, topic)
             yield consumer
@@ -170,10 +191,10 @@ class PartitionReader:
         self._as_expected.add(topic)
 
     @contextmanager
-    def _consumer(self, isolation: Isolation = "read_committed") -> Iterator[Consumer]:
+    def _consumer(self, waits_ms: int = READS_MS, isolation: Isolation = "read_committed") -> Iterator[Consumer]:
         if self._is_closed:
             raise ClientClosed("this Client is closed")
-        idle = self._idle[isolation]
+        idle = self._idle[waits_ms, isolation]
         try:
             consumer = idle.pop()
         except IndexError:
@@ -182,8 +203,7 @@ class PartitionReader:
                     group_id=self._topics.reader_group,
                     isolation_level=isolation,
                     enable_partition_eof=True,
-                    # Only an answer of the broker tells where a partition ends: it must not wait long with it.
-                    fetch_wait_max_ms=10,
+                    fetch_wait_max_ms=waits_ms,
                 )
             )
         try:

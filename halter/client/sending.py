@@ -52,10 +52,6 @@ class Sender:
             raise ClientClosed("this Client is closed")
         return self._open
 
-    def reach(self, seconds: float) -> None:
-        """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then."""
-        self._settings.reach(self._producer, self._topics.wf_events, seconds)
-
     def send(self, command: InputCommand, value: bytes, partition: int = BY_KEY) -> tuple[int, int]:
         """Produce one record and wait for its delivery report: partition and offset. Raises PlaceUnknown."""
         sending = self.begin(command, value, partition=partition)
