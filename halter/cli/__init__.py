@@ -134,13 +134,13 @@ def fail(sentence: str, exit_code: int = 1) -> NoReturn:
 
 
 def command() -> None:
-    """Run the program `halter`; if it fails, end the process without waiting for threads or Kafka clients."""
+    """Run the program `halter`, and end the process without waiting for threads or Kafka clients."""
+    exit_code: int | str | None = 0
     try:
         main()
     except SystemExit as end:
-        if end.code:
-            exit_at_once(end.code if isinstance(end.code, int) else 1)
-        raise
+        exit_code = end.code
+    exit_at_once(exit_code if isinstance(exit_code, int) else bool(exit_code))
 
 
 def main() -> None:
