@@ -43,13 +43,18 @@ def connected(
     properties: list[str] | None,
     prefix: str | None,
     connect_timeout: float,
+    *,
+    to_send: bool = True,
 ) -> "Iterator[Client]":
-    """Yield a Client of the installation that the options name, once Kafka answers."""
+    """Yield a Client of the installation that the options name, once Kafka answers.
+
+    `to_send=False`: the command only reads.
+    """
     from halter.client import Client
 
     settings = load_settings(bootstrap, properties_file, properties, prefix)
     with patience(), Client(settings) as client:
-        client.reach(connect_timeout)
+        client.reach(connect_timeout, to_send=to_send)
         if sys.stderr.isatty():
             client.reader.report = note
         yield client

@@ -258,7 +258,7 @@ def show(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
         found = client.show(wf_run_id)
         if found is None:
             raise NoSuchWfRun(
@@ -305,7 +305,7 @@ def history(
     from halter.show.history_table import WIDTH_MIN, print_table
     from halter.show.redaction import Redactor
 
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
         found = client.history(wf_run_id, from_start=from_start)
         if not found.incarnations:
             raise NoSuchWfRun(f"the log has no event of a WfRun '{wf_run_id}'{searched_at(client)}")

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from halter.client.arguments import Arguments
 from halter.client.definitions_seen import DefinitionsSeen
@@ -62,6 +62,8 @@ from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 
 Made = TypeVar("Made")
+READ_BY_ALL: Final = ("WfRun", "ThreadRun", "FoldPosition", "Definition")
+"""Rows are in single-object encoding, so no registry is asked for them."""
 PostedParts: TypeAlias = tuple[Outcomes, str, str, int, int, int]
 """The arguments of a Posted."""
 
@@ -90,9 +92,21 @@ class Client:
         self._outcomes = Outcomes(self.reader, self.topics, self.codec, self.wf_runs)
         self._definitions = DefinitionsSeen(self.reader, self.topics, self.codec)
 
-    def reach(self, seconds: float) -> None:
-        """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then."""
+    def reach(self, seconds: float, *, to_send: bool = True) -> None:
+        """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then.
+
+        `to_send=False`: the caller will only read, so nothing is connected for sending yet.
+        """
+        # Each client of librdkafka lets 50 ms pass between its first two connections. So both that are needed first
+        # begin at once, and what nearly every caller reads is prepared meanwhile.
+        self.reader.connect("read_committed")
+        if to_send:
+            self._sender.connect()
+        else:
+            self.reader.connect("read_uncommitted")
+        self.codec.prepare_to_read(READ_BY_ALL)
         self.reader.reach(seconds)
+        self.reader.connect("read_uncommitted")
 
     def put_wf_spec(
         self, document: WfSpec | Mapping[str, Any] | str, name: str | None = None, timeout_s: float = OUTCOME_SECONDS

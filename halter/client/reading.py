@@ -56,6 +56,11 @@ class PartitionReader:
         self.report: Callable[[str], None] = lambda _: None
         """Called with a sentence every few seconds while a long partition is read."""
 
+    def connect(self, isolation: Isolation) -> None:
+        """Begin to connect a consumer, unless there is one, and wait for nothing. Rows take one of each isolation."""
+        with self._consumer(isolation=isolation):
+            pass
+
     def reach(self, seconds: float) -> None:
         """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then."""
         with self._consumer() as consumer:

@@ -5,12 +5,13 @@ Knows topics and keys, and not what becomes of a record.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
 from halter.client.errors import ClientClosed, NotDelivered, PlaceUnknown
-from halter.client.reading import PartitionReader
+from halter.client.reading import REQUEST_SECONDS, PartitionReader
 from processors.fold.inputs import InputCommand, key_of, topic_of
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
@@ -42,15 +43,26 @@ class Sender:
 
     def __init__(self, settings: Settings, topics: Topics, reader: PartitionReader) -> None:
         self._settings, self._topics, self._reader = settings, topics, reader
-        self._open: Producer | None = Producer(
-            settings.producer(linger_ms=0, message_timeout_ms=int(DELIVERY_SECONDS * 1000))  # a person may be waiting
-        )
+        self._open: Producer | None = None
+        self._is_closed = False
+        self._is_known = False
+        """True once the producer knows a broker."""
+        self._opening = Lock()
 
     @property
     def _producer(self) -> Producer:
-        if self._open is None:
-            raise ClientClosed("this Client is closed")
-        return self._open
+        with self._opening:
+            if self._is_closed:
+                raise ClientClosed("this Client is closed")
+            if self._open is None:
+                # A person may be waiting.
+                timeout_ms = int(DELIVERY_SECONDS * 1000)
+                self._open = Producer(self._settings.producer(linger_ms=0, message_timeout_ms=timeout_ms))
+            return self._open
+
+    def connect(self) -> None:
+        """Begin to connect, and wait for nothing. Who does not call it waits when the first record is sent."""
+        _ = self._producer
 
     def send(self, command: InputCommand, value: bytes, partition: int = BY_KEY) -> tuple[int, int]:
         """Produce one record and wait for its delivery report: partition and offset. Raises PlaceUnknown."""
@@ -73,6 +85,10 @@ class Sender:
         self._reader.expect(topic)
         sending = Sending(topic, f"{type(command).__name__} of {key!r}")
         with self._settings.explaining(f"writing to '{topic}'", self._producer):
+            if not self._is_known:
+                # A new producer that is given a record before it knows a broker takes half a second for it.
+                self._producer.list_topics(topic, REQUEST_SECONDS)
+                self._is_known = True
             while True:
                 try:
                     self._producer.produce(
@@ -102,6 +118,7 @@ class Sender:
 
     def close(self) -> None:
         """Send what is on its way, and let go of Kafka. A second time does nothing."""
-        if self._open is not None:
-            self._open.flush(DELIVERY_SECONDS)
-            self._open = None
+        with self._opening:
+            self._is_closed, producer, self._open = True, self._open, None
+        if producer is not None:
+            producer.flush(DELIVERY_SECONDS)

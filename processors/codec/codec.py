@@ -69,6 +69,13 @@ class Codec:
             if names is None or name in names:
                 self.framing.header(self._released.get(name, schema))
 
+    def prepare_to_read(self, names: Collection[str]) -> None:
+        """Compile the decoders of these records now, for the current schemas. Raises RegistryUnavailable."""
+        for name in names:
+            header = self.framing.header(self.schemas.records[name])
+            with self._compiling:
+                self._readers[header] = name, self._decoders.record(name), len(header)
+
     def _schemas_of(self, release: str | None) -> dict[str, RecordSchema]:
         """Return the schemas of a release that differ from the current ones, by name of the record."""
         if release is None:

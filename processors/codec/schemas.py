@@ -218,7 +218,7 @@ class Schemas:
         """
         place = self._released_by_fingerprint.get(fingerprint)
         if place is None:
-            return self._current_by_fingerprint.get(fingerprint)
+            return next((it for it in self.records.values() if it.fingerprint == fingerprint), None)
         version, name = place
         current = self.records.get(name)
         if current is not None and current.fingerprint == fingerprint:
@@ -231,10 +231,6 @@ class Schemas:
             (folder / f"{name}.avsc").write_text(record.text, encoding="utf-8")
         fingerprints = {name: record.fingerprint.hex() for name, record in sorted(self.records.items())}
         (folder / FINGERPRINTS_FILE).write_text(json.dumps(fingerprints, indent=2) + "\n", encoding="utf-8")
-
-    @cached_property
-    def _current_by_fingerprint(self) -> Mapping[bytes, RecordSchema]:
-        return {record.fingerprint: record for record in self.records.values()}
 
     @cached_property
     def _released_by_fingerprint(self) -> Mapping[bytes, tuple[str, str]]:
