@@ -38,7 +38,7 @@ from halter.cli.usage import in_utf8
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
-    from halter.client import Client, Posted
+    from halter.client import Client, History, Posted
     from processors.core.records.events import LogEntry
     from processors.core.records.model import WfRun
     from processors.core.records.values import VariableType
@@ -298,11 +298,8 @@ def history(
     """
     import json
 
-    from rich.console import Console
-
     from halter.client.history import History
     from halter.show import history as history_text
-    from halter.show.history_table import WIDTH_MIN, print_table
     from halter.show.redaction import Redactor
 
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
@@ -317,13 +314,23 @@ def history(
             typer.echo(json.dumps(history_text.entry_data(entry), ensure_ascii=False))
         return
     width = terminal_width()
-    if width is None or width < WIDTH_MIN:
+    if width is None or not printed_as_table(found, width):
         for line in history_text.text(found, times=True):
             typer.echo(line)
-    else:
-        print_table(found, Console(width=width, highlight=False))
     if not found.complete:
         note("earlier WfRuns with this id, if there were any, are left out; --from-start reads the whole log")
+
+
+def printed_as_table(history: "History", width: int) -> bool:
+    """Print a history as a table. Return False, and print nothing, if the terminal is too narrow for it."""
+    from rich.console import Console
+
+    from halter.show.history_table import WIDTH_MIN, print_table
+
+    if width < WIDTH_MIN:
+        return False
+    print_table(history, Console(width=width, highlight=False))
+    return True
 
 
 def declared_variables(
