@@ -48,9 +48,22 @@ def ends_at_once() -> Iterator[None]:
     os.set_blocking(told, False)
     before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     threading.Thread(target=_end_when_told, args=(heard,), daemon=True).start()
+    interrupted = False
+
+    def interrupt(*_: object) -> NoReturn:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    handler = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
+    except Exception as error:
+        if interrupted:  # a Kafka client that is being made loses the KeyboardInterrupt and raises a TypeError
+            raise KeyboardInterrupt from error
+        raise
     finally:
+        signal.signal(signal.SIGINT, handler)
         signal.set_wakeup_fd(before)
         os.close(told)
 
