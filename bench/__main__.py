@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import capabilities, latency, throughput
+from bench import capabilities, command_line, latency, throughput
 from bench.figures import Figures, core_is_compiled
 from bench.page import PAGE, circumstances_in_words, write
 from bench.sides import Sides
@@ -134,6 +134,7 @@ def measure_alone(extent: Extent) -> Figures:
     if extent.restarts:
         restarts(figures, extent.restarts, extent.runs)
     on_a_broker(lambda kafka, folder: capabilities.measure(figures, kafka, folder, 8, extent.others, extent.runs))
+    on_a_broker(lambda kafka, folder: command_line.measure(figures, kafka, folder, 8, 2 * extent.runs))
     return figures
 
 

@@ -20,6 +20,7 @@ from halter.broker.jars import KAFKA_VERSION
 from halter.cli import COMMANDS, load
 from processors.kafka.own_variables import VARIABLES
 from processors.kafka.topics_file import load_topics
+from tests.support.command_line import slow_imports
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -121,14 +122,12 @@ def test_every_command_that_is_listed_can_be_called(name: str) -> None:
     assert f"halter {name}" in answer.stdout
 
 
-def test_help_needs_neither_kafka_nor_avro_nor_faust() -> None:
-    program = (
-        "import sys, runpy; sys.argv = ['halter', '--help']\n"
-        "try: runpy.run_module('halter', run_name='__main__')\n"
-        "except SystemExit: print([m for m in ('confluent_kafka', 'fastavro', 'faust', 'jgo') if m in sys.modules])"
-    )
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert answer.stdout.splitlines()[-1] == "[]"
+def test_help_imports_nothing_that_is_slow_but_what_lays_it_out() -> None:
+    assert slow_imports("--help") <= {"rich.console"}
+
+
+def test_a_check_of_a_wf_spec_imports_nothing_that_is_slow() -> None:
+    assert slow_imports("spec", "check", "examples/cart/cart.yaml") == set()
 
 
 def test_an_error_is_one_sentence_on_stderr_and_exit_code_1() -> None:

@@ -6,7 +6,7 @@ command is called, so `halter --help` and shell completion need neither Kafka no
 To add a command, write its module and add one line to COMMANDS: the name, `module:attribute`, one sentence for the
 list, and the panel that lists it. The attribute is a `typer.Typer` (a group of commands, or one) or a plain function
 with Typer's annotations. Modules keep slow imports (confluent_kafka, faust, fastavro, rich) inside their functions
-where `--help` would pay for them.
+where other commands would pay for them.
 
 Every command may rely on this: a HalterError ends the process with one sentence on stderr and exit code 1, Ctrl-C
 ends it with 130, a wrong option with 2. Results go to stdout, everything else to stderr.

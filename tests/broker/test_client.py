@@ -39,7 +39,7 @@ from processors.core.rules.evolve import new_run, replay
 from processors.core.rules.indexing import index_of
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
-from tests.support.command_line import logging_as_before
+from tests.support.command_line import logging_as_before, slow_imports
 from tests.support.halter_processes import Halter
 
 CART = Path(__file__).parents[2] / "examples" / "cart"
@@ -429,6 +429,14 @@ def commands() -> Iterator[str]:
 
 def test_every_command_knows_whether_partitions_matter_to_it() -> None:
     assert set(commands()) <= set(ELSEWHERE), "say how it is called, or why they do not"
+
+
+@pytest.mark.parametrize("command", ["show", "send", "history"])
+def test_a_command_that_people_wait_for_imports_nothing_that_is_slow(
+    halter: Halter, client: Client, command: str
+) -> None:
+    more = ("page-seen", "/") if command == "send" else ()
+    assert slow_imports(command, start(client), *more, environment=halter.environment) == set()
 
 
 @pytest.mark.parametrize("command", [name for name, call in ELSEWHERE.items() if isinstance(call, tuple)])

@@ -1,7 +1,9 @@
-"""Calls the command line in the process of the tests."""
+"""Calls the command line: in the process of the tests, or in a new one to see what it imports."""
 
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -37,3 +39,42 @@ def halter(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     out, err = capsys.readouterr()
     assert isinstance(code, int)
     return code, out, err
+
+
+SLOW = frozenset(
+    {
+        "avro",
+        "confluent_kafka.schema_registry",
+        "faust",
+        "halter.scenarios",
+        "halter.task_worker",
+        "jgo",
+        "mode",
+        "processors.core.rules.decide",
+        "processors.runtime",
+        "processors.worker",
+        "prometheus_client",
+        "pydantic",
+        "rich.console",
+        "rocksdict",
+        "structlog",
+        "uvloop",
+    }
+)
+"""Modules that take long to import, or that bring many others, and that few commands need."""
+
+
+def slow_imports(*arguments: str, environment: Mapping[str, str] = os.environ) -> set[str]:
+    """Run a command that succeeds in a new process, and return the slow modules that it imported.
+
+    Python itself reports imports, because a command ends its process before a test could look at `sys.modules`.
+    """
+    command = [sys.executable, "-X", "importtime", "-m", "halter", *arguments]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, timeout=90, stdin=subprocess.DEVNULL
+    )
+    assert ended.returncode == 0, ended.stderr[-2_000:]
+    lines = (line for line in ended.stderr.splitlines() if line.startswith("import time:"))
+    imported = {line.rpartition("|")[2].strip() for line in lines}
+    assert "halter.cli" in imported
+    return imported & SLOW

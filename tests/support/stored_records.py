@@ -124,7 +124,7 @@ def connected_to(client: Any) -> Iterator[None]:
     """Make commands use this client."""
 
     @contextmanager
-    def connected(*_: object) -> Iterator[Any]:
+    def connected(*_: object, **_options: object) -> Iterator[Any]:
         yield client
 
     with pytest.MonkeyPatch.context() as patch:
