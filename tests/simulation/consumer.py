@@ -33,7 +33,7 @@ class SimulatedMessage:
     __slots__ = ("_entry", "_error", "_offset", "_place")
 
     def __init__(
-        self, place: Place, offset: int, entry: Entry | None = None, problem: KafkaError | None = None
+        self, place: Place, offset: int | None, entry: Entry | None = None, problem: KafkaError | None = None
     ) -> None:
         self._place, self._offset, self._entry, self._error = place, offset, entry, problem
 
@@ -46,7 +46,7 @@ class SimulatedMessage:
     def partition(self) -> int:
         return self._place[1]
 
-    def offset(self) -> int:
+    def offset(self) -> int | None:
         return self._offset
 
     def key(self) -> bytes | None:

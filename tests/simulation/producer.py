@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from tests.simulation.broker import Broker
+from tests.simulation.consumer import SimulatedMessage
 from tests.simulation.coordinators import NO_ERROR
 from tests.simulation.errors import error, timed_out
 from tests.simulation.group import GroupMetadata
@@ -20,7 +21,10 @@ from tests.simulation.process import Process
 
 CONCURRENT_S: Final = 0.02
 LINGER_S: Final = 0.0005
+REPORTS_WITH_OFFSET: Final = 7
+"""After so many delivery reports with an offset comes one without, as after an answer that was lost."""
 Record = tuple[bytes | None, bytes | None, Headers, int | None]
+Report = Callable[[KafkaError | None, SimulatedMessage], None]
 
 FENCED: Final = frozenset({KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 
@@ -47,7 +51,10 @@ class SimulatedProducer:
         self._state = State.NEW
         self._producer, self._epoch = -1, -1
         self._error: KafkaError | None = None
-        self._queue: list[tuple[Place, Record]] = []
+        self._queue: list[tuple[Place, Record, Report | None]] = []
+        self._reports: list[Callable[[], None]] = []
+        """Delivery reports that the next flush makes."""
+        self._reported = 0
         self._in_flight = 0
         self._is_sending = False
         self._announced: set[Place] = set()
@@ -88,8 +95,8 @@ class SimulatedProducer:
         value: bytes | None = None,
         key: bytes | None = None,
         partition: int = -1,
-        callback: None = None,  # noqa: ARG002  by position, as the next
-        on_delivery: None = None,  # noqa: ARG002  nobody asks for it
+        callback: None = None,  # noqa: ARG002  nobody asks for it, on_delivery is the same
+        on_delivery: Report | None = None,
         timestamp: int = 0,
         headers: Sequence[tuple[str, bytes]] | None = None,
     ) -> None:
@@ -98,7 +105,8 @@ class SimulatedProducer:
             raise KafkaException(error(KafkaError._FATAL, "a fatal error happened before"))
         if self._state is not State.IN:
             raise KafkaException(error(KafkaError._STATE, f"the transaction is {self._state}"))
-        self._queue.append(((topic, partition), (key, value, tuple(headers or ()), timestamp or None)))
+        record = key, value, tuple(headers or ()), timestamp or None
+        self._queue.append(((topic, partition), record, on_delivery))
         if not self._is_sending:
             self._is_sending = True
             self._process.later(LINGER_S, self._send)
@@ -108,6 +116,9 @@ class SimulatedProducer:
         until = self._process.kernel.now + timeout
         while (left := len(self._queue) + self._in_flight) and (now := self._process.kernel.now) < until:
             self._rest(until - now)
+        reports, self._reports = self._reports, []
+        for report in reports:
+            report()
         if self._is_untold:
             self._raise_if_over()
         return left
@@ -115,6 +126,7 @@ class SimulatedProducer:
     def purge(self) -> None:
         self._process.pause_point("purge")
         self._queue.clear()
+        self._reports.clear()
         self._in_flight = 0
 
     def send_offsets_to_transaction(
@@ -182,9 +194,9 @@ class SimulatedProducer:
             self._is_sending = False
             self._woken()
             return
-        batches: dict[Place, list[Record]] = {}
-        for place, record in queue:
-            batches.setdefault(place, []).append(record)
+        batches: dict[Place, list[tuple[Record, Report | None]]] = {}
+        for place, record, report in queue:
+            batches.setdefault(place, []).append((record, report))
         self._in_flight += len(queue)
         new = set(batches) - self._announced
         if new:
@@ -211,20 +223,23 @@ class SimulatedProducer:
 
         self._process.send(arrived, away_until=self._away())
 
-    def _write(self, batches: Mapping[Place, list[Record]]) -> None:
+    def _write(self, batches: Mapping[Place, list[tuple[Record, Report | None]]]) -> None:
         left = len(batches)
 
-        def arrived(place: Place, records: list[Record]) -> None:
-            code = self._broker.write(place, records, (self._producer, self._epoch))
-            self._process.deliver(lambda: answered(code, len(records)), self._process.answer_delay())
+        def arrived(place: Place, records: list[tuple[Record, Report | None]]) -> None:
+            code = self._broker.write(place, [record for record, _ in records], (self._producer, self._epoch))
+            first = self._broker.log(place).high - len(records) if code == NO_ERROR else 0
+            self._process.deliver(lambda: answered(code, place, first, records), self._process.answer_delay())
 
-        def answered(code: int, count: int) -> None:
+        def answered(code: int, place: Place, first: int, records: list[tuple[Record, Report | None]]) -> None:
             nonlocal left
             left -= 1
-            self._in_flight = max(0, self._in_flight - count)
+            self._in_flight = max(0, self._in_flight - len(records))
             if code != NO_ERROR:
                 self._failed(code)
                 self._is_untold = self._state is State.FATAL
+            else:
+                self._note_reports(place, first, [report for _, report in records])
             if left == 0:
                 self._round_over()
 
@@ -234,6 +249,13 @@ class SimulatedProducer:
                 late_s=self._process.write_delay(),
                 away_until=self._broker.log(place).away_until,
             )
+
+    def _note_reports(self, place: Place, first: int, reports: Sequence[Report | None]) -> None:
+        for offset, report in enumerate(reports, first):
+            if report is not None:
+                self._reported += 1
+                known = None if self._reported % (REPORTS_WITH_OFFSET + 1) == 0 else offset
+                self._reports.append(partial(report, None, SimulatedMessage(place, known)))
 
     def _round_over(self) -> None:
         if self._state in {State.FATAL, State.ABORTABLE}:

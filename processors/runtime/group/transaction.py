@@ -154,12 +154,17 @@ class Transaction:
                 raise
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        """Note where the log of a shard ends. Called while the producer is flushed."""
-        if error is None:
-            self._log_ends[message.partition()] = message.offset() + 1  # type: ignore[index,operator]  # it has both
+        """Note where the log of a shard ends. Called while the producer is flushed.
+
+        The offset is unknown if the answer was lost, and the client knows by a later answer that the record is there.
+        Then the fold knows an earlier end of its log, and a load reads more of it.
+        """
+        offset = message.offset()
+        if error is None and offset is not None:
+            self._log_ends[message.partition()] = offset + 1  # type: ignore[index]  # it has one
 
     def take_log_ends(self) -> Mapping[int, int]:
-        """Return the offset behind the last record of each shard's log that was delivered since the last call."""
+        """Return the offset behind the last record of each shard's log since the last call, where it is known."""
         ends, self._log_ends = self._log_ends, {}
         return ends
 
