@@ -7,6 +7,7 @@ from processors.fold.outputs import OutputRecord
 from processors.runtime.group.errors import FoldFailed, OutOfOrder
 from processors.runtime.turn.shards import OwnedShard
 from processors.runtime.turn.turn import ShardTurn, Turn
+from processors.runtime.turn.turn_size import TurnSize
 from tests.support.counting_fold import CountingDefinitions, CountingFold
 
 TOPIC = "wf-commands"
@@ -63,3 +64,9 @@ def test_nothing_of_a_shard_on_which_a_rule_broke_stays_in_the_turn() -> None:
     assert turn.drop_broken() == [broken]
     assert (turn.parts, turn.shards, list(turn.timers)) == ([sound], [sound.shard], [sound.shard])
     assert turn.not_folded == {sound.shard: [read(6)]}
+
+
+def test_a_turn_of_rows_alone_says_nothing_about_the_number_of_records() -> None:
+    size = TurnSize(records=500)
+    size.folded(0, 10 * size.aim_s)
+    assert size.records == 500

@@ -5,7 +5,7 @@ saw (`awaiting`). Due timers are taken. Records that earlier turns could not fol
 are not decided yet are held back (`held_back`), and paused shards get only what their pauses admit (`pausing`). Rows
 that are due are written with the turn (`rows_due`).
 
-All of it runs in the Kafka thread, between two transactions.
+All of it runs in the Kafka thread, while nothing is folded. The turn before may still be open.
 """
 
 from collections.abc import Iterable

@@ -16,7 +16,9 @@ class TurnSize:
     aim_s: float = 0.1
 
     def folded(self, records: int, seconds: float) -> None:
-        """Learn from a turn."""
+        """Learn from a turn, unless it had no records: that of rows takes as long as there are rows."""
+        if not records:
+            return
         if seconds > 2 * self.aim_s:
             self.records = max(self.least, min(self.most, int(records * self.aim_s / seconds)))
         elif records >= self.records and seconds < self.aim_s:

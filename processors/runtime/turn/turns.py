@@ -66,9 +66,10 @@ class Turns:
         if self._committing.settle(folded) and folded is not None:
             self._committing.write(folded)
             self._polling.put_back(folded.not_folded)
-        if not self._may_overlap:
+        is_stopping = self._calls.stopping.is_set()  # asked once: the event loop sets it at any time
+        if is_stopping or not self._may_overlap:
             self._committing.settle()
-        if self._calls.stopping.is_set():
+        if is_stopping:
             return None
         turn = self._begun()
         if turn is None and self._committing.is_open:
@@ -81,8 +82,7 @@ class Turns:
     @property
     def _may_overlap(self) -> bool:
         """Say whether another turn may be polled and folded before the last one has ended."""
-        is_unusual = self._joining.is_busy or self._committing.breaks or self._shards.are_unsteady
-        return not (is_unusual or self._calls.stopping.is_set())
+        return not (self._joining.is_busy or self._committing.breaks or self._shards.are_unsteady)
 
     def _begun(self) -> Turn | None:
         """Poll another turn."""
