@@ -72,7 +72,7 @@ class Installation(Halter):
         self.posted += 1
         self.post(*(ExternalEvent(wf_run_id, "add", f"e{self.posted}", 1) for wf_run_id in WF_RUNS))
 
-    def has_definitions(self, how_many: int = 3) -> bool:
+    def has_definitions(self, how_many: int) -> bool:
         consumer = Consumer(self.settings.consumer(group_id="test"))
         place = TopicPartition(f"{self.settings.prefix}definitions", 0)
         _, end = consumer.get_watermark_offsets(place, timeout=20)
@@ -128,9 +128,11 @@ def installation(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> In
     """One for all: each test adds to the history that the next one must keep."""
     it = Installation(bootstrap, tmp_path_factory.mktemp("stores"))
     with it.worker("w"):
-        it.post(PutExternalEventDef("add"), PutExternalEventDef("go"), PutWfSpec("counts", json.dumps(WF_SPEC)))
-        wait_until("the definitions", it.has_definitions)
-        it.post(*(RunWf(wf_run_id, "counts", definitions_position=3) for wf_run_id in WF_RUNS))
+        with it.client() as client:
+            client.put(PutExternalEventDef("add"))
+            client.put(PutExternalEventDef("go"))
+            position = client.put(PutWfSpec("counts", json.dumps(WF_SPEC))).position
+        it.post(*(RunWf(wf_run_id, "counts", definitions_position=position) for wf_run_id in WF_RUNS))
         it.interrupt_all()
         it.wait_for_totals()
     return it
