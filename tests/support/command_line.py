@@ -50,7 +50,6 @@ SLOW = frozenset(
         "halter.task_worker",
         "jgo",
         "mode",
-        "processors.core.rules.decide",
         "processors.runtime",
         "processors.worker",
         "prometheus_client",
