@@ -184,7 +184,9 @@ class Load:
     def _replay(self, settled: Settled) -> Waiting[None]:
         """Give folds the records of the log that their rows do not have. Raises KafkaException, StateLost."""
         behind = {self._names.log(shard): fold for shard, fold in self._folds.items() if fold.log_position is not None}
+        self.waits = True
         low = (yield from self._loader.cluster.low(behind.keys())) if behind else {}
+        self.waits = False
         starts = {place: StatePosition(start_of_tail(fold, place, low, settled)) for place, fold in behind.items()}
         takers = {place: partial(self._replay_one, fold) for place, fold in behind.items()}
         tails = Restore(
