@@ -20,6 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 ABOUT_TIME = (
     "tests/chaos/",
+    "tests/broker/test_latency",
     "tests/broker/test_runtime",
     "tests/broker/test_pauses",
     "tests/broker/test_simulation_is_faithful",
