@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +35,7 @@ WF_RUNS = 20_000
 WARM_UP_SECONDS = 5.0
 RESUME = b"Resume"
 MANY = 1_000
-IN_FLIGHT, POSTS = 2_000, 24_000
+TOO_MANY, TOO_MANY_SECONDS = 8_000, 9.0
 SHARE_OF_THE_MAXIMUM = 0.8
 AT_ONCE = 1_000
 """The most records that are read along with the one that was waited for."""
@@ -75,40 +75,33 @@ class Latency:
     def at(self, per_second: int, seconds: float, warm_up_seconds: float = WARM_UP_SECONDS) -> list[float]:
         """Post at a rate, and return the milliseconds of every interrupt after the warm-up."""
         count, warm = int(per_second * seconds), max(5, int(per_second * warm_up_seconds))
-        begun = 0.0
-
-        def pace(number: int) -> None:
-            nonlocal begun
-            begun = begun or time.monotonic()
-            time.sleep(max(0.0, begun + number / per_second - time.monotonic()))
-
-        # Linger as Halter's client while somebody waits, and librdkafka's default where one process posts so much.
-        answers = self._run(count + warm, 0 if per_second < MANY else 5, pace, lambda: None)
+        answers, _ = self._run(count + warm, per_second)
         return [1_000 * answer.took for answer in answers if answer.number >= warm]
 
     def most(self) -> float:
-        """Return the answers per second while IN_FLIGHT posts are always under way: each answer lets one more go."""
-        room = threading.Semaphore(IN_FLIGHT)
-        answers = self._run(POSTS, 5, lambda _: room.acquire(), room.release)
-        # Not counted: the warm-up, and the end, where nothing is posted any more.
-        counted = answers[POSTS // 3 : -IN_FLIGHT]
-        return (len(counted) - 1) / (counted[-1].at - counted[0].at)
+        """Return the answers per second while more posts come, one by one, than can be answered.
 
-    def _run(
-        self, count: int, linger_ms: int, pace: Callable[[int], object], answered: Callable[[], object]
-    ) -> list["Answer"]:
-        """Post so often, each time when `pace` returns. Return the answers in the order in which they came."""
+        With a fixed number of posts under way more would be answered: those come in bursts, which cost the broker less.
+        """
+        answers, posted = self._run(int(TOO_MANY * TOO_MANY_SECONDS), TOO_MANY)
+        first, last = posted[0] + TOO_MANY_SECONDS / 3, posted[-1]
+        return sum(first <= answer.at <= last for answer in answers) / (last - first)
+
+    def _run(self, count: int, per_second: int) -> tuple[list["Answer"], list[float]]:
+        """Post so often, at a rate. Return the answers in the order in which they came, and the times of the posts."""
         # Encoded before the clock starts: whoever posts and reads takes the processor from broker and worker.
         posts = [self._post(self._posted + number) for number in range(count)]
         self._posted += count
         consumer = self._house.consumer("wf-events", from_the_end=True)
-        producer = Producer(self._house.settings.producer(linger_ms=linger_ms))
+        # Linger as Halter's client while somebody waits, and librdkafka's default where one process posts so much.
+        producer = Producer(self._house.settings.producer(linger_ms=0 if per_second < MANY else 5))
         topic = self._house.topics.prefix + "external-events"
         posted: list[float] = []
 
         def post() -> None:
+            begun = time.monotonic()
             for number, (key, value) in enumerate(posts):
-                pace(number)
+                time.sleep(max(0.0, begun + number / per_second - time.monotonic()))
                 posted.append(time.monotonic())
                 producer.produce(topic, value, key)
                 producer.poll(0)
@@ -121,11 +114,11 @@ class Latency:
         thread = threading.Thread(target=post, daemon=True)
         thread.start()
         try:
-            answers = self._answers(consumer, waiting, posted, count, answered)
+            answers = self._answers(consumer, waiting, posted, count)
         finally:
             consumer.close()
         thread.join()
-        return answers
+        return answers, posted
 
     def _post(self, number: int) -> tuple[bytes, bytes]:
         wf_run = wf_run_id(number * 7_919 % self._wf_runs)
@@ -137,7 +130,6 @@ class Latency:
         waiting: dict[bytes, deque[int]],
         posted: list[float],
         count: int,
-        answered: Callable[[], object],
     ) -> list["Answer"]:
         answers: list[Answer] = []
         last = time.monotonic()
@@ -158,7 +150,6 @@ class Latency:
                         )
                     number = waiting[key].popleft()
                     answers.append(Answer(number, now, now - posted[number]))
-                    answered()
                     last = now
         return answers
 
@@ -211,7 +202,7 @@ def measure(
 ) -> None:
     """Measure latencies. `rates` gives posts per second, and for how many seconds.
 
-    The maximum rate is that of posts of which 2,000 are always under way; the poster and reader uses the same machine.
+    The maximum rate is that of posts that come one by one, while the poster and reader uses the same machine.
     """
     where = f"{partitions} partition{'s' * (partitions > 1)}"
     if kafka.brokers > 1:
@@ -232,7 +223,7 @@ def measure(
             for side, bench in benches:
                 if near_the_maximum and side != FLOOR:
                     most = bench.most()
-                    sides.add(f"{IN_FLIGHT:,} posts under way, {where}: answered", "/s", side, most)
+                    sides.add(f"posts one by one, {where}: answered at most", "/s", side, most)
                     took = figures_of(bench.at(int(SHARE_OF_THE_MAXIMUM * most), 10.0))
                     name = f"latency at {SHARE_OF_THE_MAXIMUM:.0%} of that, {where}"
                     sides.add_all(name, side, took, "ms", TARGETS_NEAR_THE_MAXIMUM)

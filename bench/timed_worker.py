@@ -230,6 +230,14 @@ def main() -> None:
         replace(where, functools.partial(TIMES.around, phase), phase)
     for where, by in SPECIAL.items():
         replace(where, by)
+    exit_at_once = os._exit
+
+    def write_and_exit(code: int) -> None:
+        TIMES.write(times)
+        exit_at_once(code)
+
+    # A command that is done does not wait for Python's own exit.
+    os._exit = write_and_exit
     try:
         runpy.run_module("halter", run_name="__main__", alter_sys=True)
     finally:

@@ -5,7 +5,7 @@ worker, and a worker that is slower on purpose are measured on one broker, in sh
 of neighbouring windows are judged.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -21,7 +21,7 @@ WF_RUNS = 1_000
 PER_SECOND = 100
 WARM_UP_SECONDS, WINDOW_SECONDS = 1.5, 1.5
 WINDOWS = 3
-MOST_TIMES_THE_FLOOR = 2.2
+MOST_TIMES_THE_FLOOR = 2.5
 """Measured: 1.2 to 1.6 for the worker, with a second test process beside it as well; 2.5 to 3.5 before turns
 overlapped."""
 
@@ -54,6 +54,15 @@ class Windows:
             for side, bench in self._benches.items():
                 self.p50[side].append(percentile(bench.at(PER_SECOND, WINDOW_SECONDS, 0), 50))
 
+    def settled(self, side: str, judge: Callable[[float], bool]) -> bool:
+        """Judge a side. If the verdict is not the expected one, measure as much again, once, and judge by all windows.
+
+        Something else may have had the machine for a second.
+        """
+        if not judge(self.times_the_floor(side)) and len(self.p50[side]) == WINDOWS:
+            self.add()
+        return judge(self.times_the_floor(side))
+
     def times_the_floor(self, side: str) -> float:
         pairs = zip(self.p50[side], self.p50["floor"], strict=True)
         return median(mine / floor for mine, floor in pairs)
@@ -74,10 +83,8 @@ def windows(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_a_worker_is_within_reach_of_a_bare_loop(windows: Windows) -> None:
-    if windows.times_the_floor("present") > MOST_TIMES_THE_FLOOR:
-        windows.add()  # once: something else may have had the machine; then all windows count
-    assert windows.times_the_floor("present") <= MOST_TIMES_THE_FLOOR, windows.p50
+    assert windows.settled("present", lambda times: times <= MOST_TIMES_THE_FLOOR), windows.p50
 
 
 def test_a_worker_that_stands_still_for_20_ms_in_each_turn_is_not(windows: Windows) -> None:
-    assert windows.times_the_floor("slow") > MOST_TIMES_THE_FLOOR, windows.p50
+    assert windows.settled("slow", lambda times: times > MOST_TIMES_THE_FLOOR), windows.p50
