@@ -22,8 +22,7 @@ PER_SECOND = 100
 WARM_UP_SECONDS, WINDOW_SECONDS = 1.5, 1.5
 WINDOWS = 3
 MOST_TIMES_THE_FLOOR = 2.5
-"""Measured: 1.2 to 1.6 for the worker, with a second test process beside it as well; 2.5 to 3.5 before turns
-overlapped."""
+"""At a quiet time the worker has 0.9 times the p50 of the floor, and 0.2.0, whose turns did not overlap, has 3.1."""
 
 
 @dataclass(frozen=True)
