@@ -85,5 +85,5 @@ def test_a_worker_is_within_reach_of_a_bare_loop(windows: Windows) -> None:
     assert windows.settled("present", lambda times: times <= MOST_TIMES_THE_FLOOR), windows.p50
 
 
-def test_a_worker_that_stands_still_for_20_ms_in_each_turn_is_not(windows: Windows) -> None:
+def test_a_worker_that_stands_still_in_each_turn_is_not(windows: Windows) -> None:
     assert windows.settled("slow", lambda times: times > MOST_TIMES_THE_FLOOR), windows.p50

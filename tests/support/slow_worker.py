@@ -18,7 +18,8 @@ from processors.worker import app
 from processors.worker.logs import configure_logging
 from processors.worker.ready_file import ReadyFile
 
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.2
+"""So long that a busy machine does not hide it."""
 
 
 class Pauses(CrashPoints):
