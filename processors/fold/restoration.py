@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from processors.codec import Codec, DecodeError, Record
-from processors.core.records.events import Definition
+from processors.core.records.events import Definition, LogEntry
 from processors.core.records.fold_position import FoldPosition
 from processors.core.records.topic_names import DEFINITIONS, FOLD_POSITIONS
 from processors.core.rules.context import Limits
@@ -96,6 +96,17 @@ class Restoration:
         if not isinstance(position, FoldPosition):
             raise self._misplaced(row, position)
         return position
+
+    def log_entry(self, row: Row) -> LogEntry:
+        """Return the entry that a record of the log holds. Raises BrokenState."""
+        entry = self._decoded(row)
+        if not isinstance(entry, LogEntry):
+            raise self._misplaced(row, entry)
+        return entry
+
+    def broken_row(self, row: Row, why: object) -> BrokenState:
+        """Return the error that names a row, or a record of the log."""
+        return self._glance.broken(row, why)
 
     def _decoded(self, row: Row) -> Record:
         try:

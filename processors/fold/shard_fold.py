@@ -11,7 +11,7 @@ partition 0 decides about definitions too.
 
 from collections.abc import Mapping, Sequence
 
-from processors.codec import Codec, DecodeError
+from processors.codec import Codec
 from processors.codec.registry import RegistryUnavailable
 from processors.core.records.commands import (
     Command,
@@ -60,7 +60,7 @@ from processors.fold.output_encoder import OutputEncoder
 from processors.fold.outputs import OutputRecord, check_sizes
 from processors.fold.restoration import Restoration
 from processors.fold.rows import changed_rows, has_rows
-from processors.fold.stores import BrokenState, MemoryStore, StateFiles, WfRuns, WfRunStore
+from processors.fold.stores import BrokenState, MemoryStore, Row, StateFiles, WfRuns, WfRunStore
 from processors.fold.timers import ArmedTimer, Timers
 
 
@@ -184,7 +184,8 @@ class ShardFold:
     def replay(self, key: bytes, value: bytes | None) -> None:
         """Take the next record of the log from `log_position` on. Raises BrokenState."""
         assert self._tail is not None, "the rows have everything"
-        entry = self._log_entry(key, value)
+        row = Row(WF_EVENTS, key, value or b"")
+        entry = self._restoration.log_entry(row)
         if not self._tail.takes(entry.cause):
             return
         wf_run_id = entry.wf_run_id
@@ -196,20 +197,9 @@ class ShardFold:
             run.index = index_of(run)
         why = misfit(run, entry)
         if why is not None:
-            raise BrokenState(f"{WF_EVENTS}[{self._partition}], key {key!r}: {why}")
+            raise self._restoration.broken_row(row, why)
         evolve(run, entry)
         self._unwritten[wf_run_id] = None
-
-    def _log_entry(self, key: bytes, value: bytes | None) -> LogEntry:
-        try:
-            entry = self._codec.decode(value or b"")
-        except DecodeError as error:
-            raise BrokenState(f"{WF_EVENTS}[{self._partition}], key {key!r}: {error}") from error
-        if not isinstance(entry, LogEntry):
-            raise BrokenState(
-                f"{WF_EVENTS}[{self._partition}], key {key!r}: a {type(entry).__name__} does not belong there"
-            )
-        return entry
 
     def replayed(self) -> None:
         """Go on where the log ends: all records of its tail have come."""
