@@ -103,7 +103,7 @@ class Polling:
 
     def _add_rows(self, parts: list[ShardTurn], *, busy: bool) -> None:
         """Have the rows written that are due, with the shard's part of the turn or with one of their own."""
-        due = {*self._rows_due.take(busy=busy)}
+        due = self._rows_due.take(busy=busy)
         for part in parts:
             if part.shard in due:
                 part.rows = True

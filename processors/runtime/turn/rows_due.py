@@ -5,7 +5,6 @@ again and again what is soon changed. So rows wait until the worker is quiet for
 along the rows of few shards, those that have waited longest.
 """
 
-from collections.abc import Collection
 from typing import Final
 
 from processors.runtime.group.clock import Clock
@@ -32,7 +31,7 @@ class RowsDue:
         self._since: dict[OwnedShard, float] = {}
         self._busy_at = clock.monotonic()
 
-    def take(self, *, busy: bool) -> Collection[OwnedShard]:
+    def take(self, *, busy: bool) -> set[OwnedShard]:
         """Return the shards whose rows are to be written now. `busy`: the turn has records or timers."""
         now = self._clock.monotonic()
         if busy:
