@@ -63,6 +63,7 @@ class Glance:
                 if row.topic == WF_RUN_EXTERNAL_EVENTS:
                     events.append(row)
                 noted = noted or notes_quarantine(row)
+        quarantined = quarantined or noted
         if events and not started:
             posted_ms, _ = max((self._look(row, _OF_EVENT) for row in events), key=itemgetter(1))
             due_ms = posted_ms + self._unstarted_ms
@@ -73,7 +74,7 @@ class Glance:
             timer = node.timer
             if timer is not None and status not in TERMINAL:
                 timers.append(ArmedTimer(timer.due_ms, wf_run_id, number, node.position, timer.kind, incarnation))
-        return Seen(timers, quarantined or noted)
+        return Seen([] if quarantined else timers, quarantined)  # (rule quarantine-stops-time)
 
     def is_quarantined(self, rows: Iterable[Row]) -> bool:
         """Return True if a WfRun is in quarantine, as far as its rows can be read."""
