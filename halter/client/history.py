@@ -4,7 +4,7 @@ Pure: is given the events that `halter.client.wf_run_reader` has read from the l
 keeps the log for a time, so a history may lack its beginning. Replaying it would give a wrong state: that is an error.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -116,16 +116,34 @@ class History:
         Earlier WfRuns of the id left nothing behind, so their beginning may be missing.
         """
         entries = self.entries
-        started = [index for index, entry in enumerate(entries) if isinstance(entry.event, WfRunStarted)]
-        before = entries[: started[-1]] if started else entries
-        deleted = [index for index, entry in enumerate(before) if isinstance(entry.event, WfRunDeleted)]
-        last = entries[deleted[-1] + 1 :] if deleted else entries
-        if not _is_whole(last):
+        start, end = lives(entries)[-1]
+        last = entries[start:end]
+        if not is_whole(last):
             raise BeginningMissing(self.wf_run_id)
         return last
 
 
-def _is_whole(entries: list[LogEntry]) -> bool:
+def lives(entries: Sequence[LogEntry]) -> list[tuple[int, int]]:
+    """Divide the events of a WfRun id by its WfRuns: where those of each begin, and where they end.
+
+    ExternalEvents that came before a WfRun belong to it. What came for the id after the WfRun was deleted belongs to it
+    too, as long as no other was started. Behind a deletion of which the log has no beginning, another life begins.
+    """
+    starts = [0]
+    started, behind_deletion = False, 0
+    for index, entry in enumerate(entries):
+        if isinstance(entry.event, WfRunStarted):
+            if started and behind_deletion:
+                starts.append(behind_deletion)
+            started, behind_deletion = True, 0
+        elif isinstance(entry.event, WfRunDeleted):
+            behind_deletion = index + 1
+            if not started:
+                starts.append(index + 1)
+    return [*zip(starts, [*starts[1:], len(entries)], strict=True)]
+
+
+def is_whole(entries: Sequence[LogEntry]) -> bool:
     """Return True if events begin with the first of their WfRun and have every ExternalEvent that they name."""
     posted: set[tuple[str, str]] = set()
     started = False

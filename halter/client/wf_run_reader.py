@@ -6,7 +6,10 @@ keeps it. Both look for one key in one partition. The state of a WfRun says from
 """
 
 import time
+from collections.abc import Iterable, Iterator
 from typing import Final
+
+from confluent_kafka import Message
 
 from halter.client.errors import BeginningMissing
 from halter.client.history import History
@@ -56,13 +59,16 @@ class WfRunReader:
 
     def _entries(self, key: bytes, start: int) -> list[LogEntry]:
         """The entries of the log about an id, from an offset on."""
-        entries = []
-        for message in self._reader.read(self._topics.wf_events, self._number(key), start):
+        messages = self._reader.read(self._topics.wf_events, self._number(key), start)
+        return [entry for _, entry in self._decoded(key, messages)]
+
+    def _decoded(self, key: bytes, messages: Iterable[Message]) -> Iterator[tuple[int, LogEntry]]:
+        """The entries about an id among records of the log, each with its offset."""
+        for message in messages:
             if message.key() == key:
                 entry = self._codec.decode(message.value() or b"")
                 assert isinstance(entry, LogEntry)
-                entries.append(entry)
-        return entries
+                yield message.offset() or 0, entry
 
     def _number(self, key: bytes) -> int:
         """The partition of a WfRun id; or of `partition/n`, the key of what an operator did to a whole partition."""
@@ -72,9 +78,20 @@ class WfRunReader:
 
     def history(self, wf_run_id: str, *, from_start: bool = False) -> History:
         """The events of a WfRun id: from the beginning of its present WfRun, or all that the log has."""
-        start = FROM_THE_START if from_start else self._beginning(wf_run_id)
+        start = FROM_THE_START if from_start else self.beginning(wf_run_id)
         entries = self._entries(wf_run_id.encode(), start)
         return History.of(wf_run_id, entries, complete=start == FROM_THE_START)
+
+    def log(self, wf_run_id: str, start: int) -> Iterator[tuple[int, LogEntry]]:
+        """Yield the events of a WfRun id from an offset of its partition on, each with its offset, as they are read."""
+        key = wf_run_id.encode()
+        return self._decoded(key, self._reader.read(self._topics.wf_events, self._number(key), start))
+
+    def follow(self, wf_run_id: str, start: int) -> Iterator[tuple[int, LogEntry]]:
+        """Do the same as `log`, and go on for ever with what comes."""
+        key = wf_run_id.encode()
+        messages = self._reader.follow(self._topics.wf_events, self._number(key), start)
+        return self._decoded(key, (message for message in messages if message is not None))
 
     def ended(self, wf_run_id: str) -> WfRun:
         """The state of a WfRun when it ended, replayed from the log. Raises BeginningMissing."""
@@ -87,7 +104,7 @@ class WfRunReader:
         # An ExternalEvent that it took may have come long before it. The row that would say when is gone.
         return self.history(wf_run_id, from_start=True).final_state()
 
-    def _beginning(self, wf_run_id: str) -> int:
+    def beginning(self, wf_run_id: str) -> int:
         """The offset from which on the log can have events of the present WfRun: none is older than its first."""
         run = self._state(wf_run_id)
         if run is None or run.started_ms is None:

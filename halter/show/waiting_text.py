@@ -90,9 +90,9 @@ def wait_text(wait: Wait, run: WfRun, thread: ThreadRun, now_ms: int) -> str:
             assert_never(wait)
 
 
-def wait_data(wait: Wait) -> dict[str, Any]:
-    """A wait as plain JSON data. `for` has its kind."""
-    data = {"for": KINDS[type(wait)], **plain(wait)}
+def wait_data(wait: Wait, *, times: bool = True) -> dict[str, Any]:
+    """A wait as plain JSON data, with or without its times. `for` has its kind."""
+    data = {"for": KINDS[type(wait)], **plain(wait, times=times)}
     if isinstance(wait, ForCondition):
         data["condition"] = expression_text(wait.condition)
     if isinstance(wait, ForHandlersBeside):

@@ -1,0 +1,11 @@
+"""The library for debugging: reads what happened to WfRuns, and tells it. It decides nothing and writes no topic.
+
+    logged              `Logged`: an event and its place on the log
+    source              `Source`: what an analysis may ask for, wherever the records are
+    live                a Source that reads Kafka
+    moments             the states of a WfRun along its log, by seq, by time and step by step
+    difference          what differs between two states
+
+An analysis takes events and definitions. It does not know where they come from, so it works the same for Kafka and for
+a file.
+"""

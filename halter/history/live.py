@@ -1,0 +1,125 @@
+"""A Source that reads Kafka, by a Client. Commits nothing and joins no group."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
+from typing import Final
+
+from halter.client.client import Client
+from halter.client.reading import FROM_THE_START
+from halter.history.logged import Logged
+from halter.history.source import Place
+from processors.core.records.events import Definition
+from processors.core.rules.context import Limits
+from processors.core.wf_spec.definitions import Definitions
+from processors.fold.inputs import INPUT_TOPICS, InputRecord
+from processors.runtime.turn.arrivals import as_input
+
+GAP_MAX: Final = 200
+"""Records between two that are asked for, up to which reading on is quicker than asking again."""
+
+
+class Live:
+    """What Kafka has about WfRuns."""
+
+    limits = Limits()
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._definitions: list[tuple[int, Definition]] = []
+        self._read_up_to = FROM_THE_START
+
+    @property
+    def where(self) -> str:
+        """Where it looks, for sentences."""
+        prefix = f", prefix '{self.client.settings.prefix}'" if self.client.settings.prefix else ""
+        return f"at {self.client.settings.bootstrap}{prefix}"
+
+    def events(self, wf_run_id: str, *, previous: bool = False) -> Iterator[Logged]:
+        """Yield the events of a WfRun id in the order of the log, as they are read."""
+        runs = self.client.wf_runs
+        start = FROM_THE_START if previous else runs.beginning(wf_run_id)
+        return (Logged(offset, entry) for offset, entry in runs.log(wf_run_id, start))
+
+    def follow(self, wf_run_id: str, start: int) -> Iterator[Logged]:
+        """Yield the events of a WfRun id from an offset on, and go on for ever with what comes."""
+        return (Logged(offset, entry) for offset, entry in self.client.wf_runs.follow(wf_run_id, start))
+
+    def wf_run_ids(self) -> Iterator[str]:
+        """Yield the id of every WfRun that has a row: live ones, and those whose retention has not ended."""
+        topics = self.client.topics
+        for partition in range(topics.partitions):
+            ids: dict[bytes, None] = {}
+            for message in self.client.reader.read(topics.wf_runs, partition, FROM_THE_START):
+                key = message.key() or b""
+                if message.value() is None:
+                    ids.pop(key, None)
+                else:
+                    ids[key] = None
+            yield from (key.decode() for key in ids)
+
+    def definitions(self, position: int | None = None) -> Definitions:
+        """Return all definitions, or those that were registered before a position of `definitions`.
+
+        The topic is compacted. What was deleted later may be there only as deleted: at an earlier position it counts as
+        it was before.
+        """
+        self._read_definitions()
+        found, seen = Definitions(), set()
+        for offset, definition in self._definitions:
+            if position is None or offset < position:
+                found.apply(definition)
+                seen.add(definition.key)
+        if position is not None:
+            for _, definition in self._definitions:
+                if definition.deleted and definition.key not in seen:
+                    found.apply(replace(definition, deleted=False))
+        return found
+
+    def _read_definitions(self) -> None:
+        for message in self.client.reader.read(self.client.topics.definitions, 0, self._read_up_to):
+            offset = message.offset() or 0
+            self._read_up_to = offset + 1
+            if (value := message.value()) is not None:
+                definition = self.client.codec.decode(value)
+                assert isinstance(definition, Definition)
+                self._definitions.append((offset, definition))
+
+    def record(self, topic: str, partition: int, offset: int) -> InputRecord | None:
+        """Return an input record; None if it is not there any more."""
+        return self.records([(topic, partition, offset)]).get((topic, partition, offset))
+
+    def records(self, places: Iterable[Place]) -> dict[Place, InputRecord]:
+        """Return many input records at once. Those that are not there any more are left out."""
+        found: dict[Place, InputRecord] = {}
+        for (topic, partition), those in groupby(sorted({*places}), itemgetter(0, 1)):
+            if topic in INPUT_TOPICS:
+                for offsets in _runs([offset for _, _, offset in those]):
+                    found |= {(topic, partition, it.offset): it for it in self._read(topic, partition, offsets)}
+        return found
+
+    def _read(self, topic: str, partition: int, offsets: list[int]) -> Iterator[InputRecord]:
+        """Read the records at some ascending offsets of a partition, up to the last of them."""
+        reader, wanted = self.client.reader, set(offsets)
+        name = self.client.topics.prefix + topic
+        low, end = reader.bounds(name, partition)
+        if offsets[-1] < low or offsets[0] >= end:
+            return
+        for message in reader.read(name, partition, offsets[0]):
+            offset = message.offset() or 0
+            if offset in wanted:
+                yield as_input(message, topic, partition)
+            if offset >= offsets[-1]:
+                return
+
+
+def _runs(offsets: list[int]) -> Iterator[list[int]]:
+    """Divide ascending offsets where the gap between two is too large to read over it."""
+    run = [offsets[0]]
+    for offset in offsets[1:]:
+        if offset - run[-1] > GAP_MAX:
+            yield run
+            run = []
+        run.append(offset)
+    yield run
