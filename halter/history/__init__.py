@@ -5,6 +5,11 @@
     live                a Source that reads Kafka
     moments             the states of a WfRun along its log, by seq, by time and step by step
     difference          what differs between two states
+    origins             since when a WfRun is as it is, and because of which record
+    why                 what holds each thread of a WfRun, down to what would free it
+    writers             who could make a condition true
+    why_text            the same in words, and as JSON
+    record_text         the name of an input record in a sentence
 
 An analysis takes events and definitions. It does not know where they come from, so it works the same for Kafka and for
 a file.

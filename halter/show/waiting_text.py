@@ -69,19 +69,19 @@ def wait_text(wait: Wait, run: WfRun, thread: ThreadRun, now_ms: int) -> str:
             return f"waits until {expression_text(wait.condition)}{_times(now_ms, wait.since_ms)}"
         case ForThreads():
             which = f"{wait.strategy} of " if len(wait.threads) > 1 else ""
-            return f"waits for {which}{_named(run, wait.threads)}{_times(now_ms, wait.since_ms)}"
+            return f"waits for {which}{named_threads(run, wait.threads)}{_times(now_ms, wait.since_ms)}"
         case ForRoom():
-            return f"waits for room for the failure handlers of {_named(run, wait.threads)}"
+            return f"waits for room for the failure handlers of {named_threads(run, wait.threads)}"
         case ForChildren():
-            return f"waits for {_named(run, wait.threads)} to end{_times(now_ms, wait.since_ms)}"
+            return f"waits for {named_threads(run, wait.threads)} to end{_times(now_ms, wait.since_ms)}"
         case ForHandlersBeside():
             events = _listed(f"{name} {event_id}" for name, event_id in wait.external_events)
             return f"waits for the handlers of {events}{_times(now_ms, wait.since_ms)}"
         case ForOthers():
-            return f"stays while threads below it concern {_named(run, wait.threads)}"
+            return f"stays while threads below it concern {named_threads(run, wait.threads)}"
         case ForStillness():
             still = "stands still" if len(wait.threads) == 1 else "stand still"
-            return f"{'leaves' if thread.has_lost else 'halts'} when {_named(run, wait.threads)} {still}"
+            return f"{'leaves' if thread.has_lost else 'halts'} when {named_threads(run, wait.threads)} {still}"
         case ToRun():
             return "goes on" if wait.failure is None else f"fails: {failure_text(wait.failure)}"
         case Held():
@@ -107,27 +107,27 @@ def _freed(held: Held, run: WfRun, thread: ThreadRun) -> str:
     match held.freed_by:
         case FreedBy.HANDLER_ENDS:
             kind = "Interrupt Handler" if isinstance(held.reason, Interrupted) else "failure handler"
-            return f"until {kind} {_named(run, held.threads)} has ended"
+            return f"until {kind} {named_threads(run, held.threads)} has ended"
         case FreedBy.STILLNESS:
-            return f"{_handler(held, run, thread)} starts when the thread stands still"
+            return f"{handler_text(held, run, thread)} starts when the thread stands still"
         case FreedBy.EARLIER_HANDLER_ENDS:
             ended = "has ended" if len(held.threads) == 1 else "have ended"
-            return f"{_handler(held, run, thread)} starts when {_named(run, held.threads)} {ended}"
+            return f"{handler_text(held, run, thread)} starts when {named_threads(run, held.threads)} {ended}"
         case FreedBy.OTHER_REASONS_GONE:
-            return f"{_handler(held, run, thread)} starts when nothing else holds the thread"
+            return f"{handler_text(held, run, thread)} starts when nothing else holds the thread"
         case FreedBy.HOLDER_RUNS:
-            return f"until {_named(run, held.threads)} runs again"
+            return f"until {named_threads(run, held.threads)} runs again"
         case FreedBy.HOLDER_RESCUED:
             (number,) = held.threads
             rescued = f" --thread {number}" if number else ""
-            return f"{_named(run, held.threads)} has failed; `halter rescue {run.wf_run_id}{rescued}` revives it"
+            return f"{named_threads(run, held.threads)} has failed; `halter rescue {run.wf_run_id}{rescued}` revives it"
         case FreedBy.RESUME:
             return f"until `halter resume {run.wf_run_id}{option}`"
         case FreedBy.NEVER:
             return "for good: nobody waits for it any more"
 
 
-def _handler(held: Held, run: WfRun, thread: ThreadRun) -> str:
+def handler_text(held: Held, run: WfRun, thread: ThreadRun) -> str:
     """The words for the handler that is to start, with its name if that is known."""
     names = [it.handler_spec for it in run.unstarted_failure_handlers if it.thread == thread.number]
     if isinstance(held.reason, PendingInterrupt):
@@ -136,7 +136,7 @@ def _handler(held: Held, run: WfRun, thread: ThreadRun) -> str:
     return f"handler {names[0]}" if names else "its handler"
 
 
-def _named(run: WfRun, numbers: Sequence[int]) -> str:
+def named_threads(run: WfRun, numbers: Sequence[int]) -> str:
     """Threads as `#3 on-cancel, #4 ship`, or if they are many as `#1 to #27, #30`."""
     if len(numbers) > NAMES_MAX:
         return _listed(_ranges(sorted(numbers)))
