@@ -1,4 +1,4 @@
-"""The library for debugging: reads what happened to WfRuns, and tells it. It decides nothing and writes no topic.
+"""The library for debugging: reads what happened to WfRuns, and tells it. It writes no topic.
 
     logged              `Logged`: an event and its place on the log
     source              `Source`: what an analysis may ask for, wherever the records are
@@ -10,6 +10,13 @@
     writers             who could make a condition true
     why_text            the same in words, and as JSON
     record_text         the name of an input record in a sentence
+    deciding            decides recorded inputs again, as a worker does
+    recording           what was recorded of a partition
+    blocks              divides the log of a partition into the entries of one input each
+    state_of_log        the rows that follow from the log, by `evolve` alone
+    verifying           compares what was recorded with what deciding again gives
+    found               what verifying finds
+    checking_state      compares the rows of a partition with those that follow from its log
 
 An analysis takes events and definitions. It does not know where they come from, so it works the same for Kafka and for
 a file.

@@ -1,0 +1,93 @@
+"""What verifying finds: differences between the recorded log and the one decided again, and what cannot be verified."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from processors.core.records.events import Cause
+
+
+class Kind(StrEnum):
+    """The kind of a difference."""
+
+    OTHER_EVENT = "another event"
+    OTHER_VALUE = "another value in the event"
+    OTHER_BYTES = "other bytes for the same event"
+    """No release writes it so."""
+    MORE = "an event that was not recorded"
+    FEWER = "an event that was recorded is not decided"
+    RAISED = "a rule raises"
+    NOT_RECORDED = "an input without outcome"
+    """It is no dead letter, and has nothing on the log though later inputs have."""
+    NO_INPUT = "an event of an input that was never there"
+    UNREADABLE = "a record of the log that cannot be read"
+    OUT_OF_ORDER = "an event behind those of later inputs"
+    EARLIER_DEFINITIONS = "an event decided at earlier definitions than those before it"
+
+
+class Reason(StrEnum):
+    """Why a WfRun was not verified, or not to its end."""
+
+    BEGINNING_GONE = "its first events are gone from the log"
+    MAYBE_OLDER = "it differs, but began so soon behind the cut of the log that something of it may be older"
+    INPUT_GONE = "one of its inputs is gone"
+    DEFINITION_GONE = "a definition that it needs is gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first event of a WfRun that differs."""
+
+    wf_run_id: str
+    kind: Kind
+    partition: int
+    offset: int | None
+    """The offset of the recorded event on the log; None if there is none."""
+    cause: Cause | None
+    recorded: bytes | None
+    decided: bytes | None
+    before: int
+    """The number of entries of the same input before it, which are the same."""
+    message: str | None = None
+    """The error that a rule raised."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found. Reports of several partitions add up."""
+
+    inputs: int = 0
+    events: int = 0
+    """The number of events that are the same."""
+    wf_runs: int = 0
+    """The number of WfRuns that were started in what was verified."""
+    dead_letters: int = 0
+    by_older_schemas: int = 0
+    """The number of events that another release wrote: the same when they are decoded."""
+    taken_over: int = 0
+    """The number of events that were taken as they are, because inputs are gone."""
+    assumed: int = 0
+    """The number of definitions that were deleted since, so that nothing says when they were registered."""
+    differences: dict[str, Difference] = field(default_factory=dict)
+    """WfRun id -> its first difference."""
+    unverified: dict[str, Reason] = field(default_factory=dict)
+    ends: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How the WfRuns end that differ: as recorded, and as decided again."""
+
+    def add(self, other: "Report") -> None:
+        """Add what was found in another partition."""
+        self.inputs += other.inputs
+        self.events += other.events
+        self.wf_runs += other.wf_runs
+        self.dead_letters += other.dead_letters
+        self.by_older_schemas += other.by_older_schemas
+        self.taken_over += other.taken_over
+        self.assumed = max(self.assumed, other.assumed)
+        self.differences |= other.differences
+        self.unverified |= other.unverified
+        self.ends += other.ends
+
+    @property
+    def kinds(self) -> Counter[Kind]:
+        """The number of WfRuns by the kind of their first difference."""
+        return Counter(difference.kind for difference in self.differences.values())
