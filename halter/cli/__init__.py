@@ -40,6 +40,7 @@ class LazyCommand:
 TRY = "Try it"
 DEFINE = "Definitions"
 USE = "WfRuns"
+DEBUG = "Debugging"
 OPERATE = "Operations"
 MEND = "When a rule raises an exception"
 COMMANDS = {
@@ -50,11 +51,14 @@ COMMANDS = {
     "run": LazyCommand("halter.cli.runs:run", "Start a WfRun of a WfSpec.", USE),
     "send": LazyCommand("halter.cli.runs:send", "Post an ExternalEvent to a WfRun.", USE),
     "show": LazyCommand("halter.cli.runs:show", "Show a WfRun: threads, what they wait for, Variables.", USE),
-    "history": LazyCommand("halter.cli.runs:history", "Show every event of a WfRun, each with its cause.", USE),
     "stop": LazyCommand("halter.cli.runs:stop", "Stop a WfRun, or one of its threads.", USE),
     "resume": LazyCommand("halter.cli.runs:resume", "Resume a WfRun, or one of its threads.", USE),
     "rescue": LazyCommand("halter.cli.runs:rescue", "Revive a thread that is in ERROR.", USE),
     "delete": LazyCommand("halter.cli.runs:delete", "Delete a WfRun and free its id.", USE),
+    "history": LazyCommand("halter.cli.history:history", "Show every event of a WfRun, each with its cause.", DEBUG),
+    "state": LazyCommand("halter.cli.history:state", "Show a WfRun as it was at any event or time.", DEBUG),
+    "diff": LazyCommand("halter.cli.history:differing", "Show what differs between two moments, or two WfRuns.", DEBUG),
+    "export": LazyCommand("halter.cli.history:export", "Write WfRuns into one file, to look at anywhere.", DEBUG),
     "topics": LazyCommand("halter.cli.topics:app", "Compare the cluster with topics.yaml, and create topics.", OPERATE),
     "worker": LazyCommand("halter.cli.worker:worker", "Run workers: the processes that handle the records.", OPERATE),
     "schemas": LazyCommand("halter.cli.schemas:app", "List, print and register the Avro schemas.", OPERATE),

@@ -1,11 +1,11 @@
-"""`halter run | send | stop | resume | rescue | delete | show | history`: WfRuns from the command line.
+"""`halter run | send | stop | resume | rescue | delete | show`: WfRuns from the command line.
 
 This module parses options and prints results; the Client does the work. A refused command ends with the engine's code
 and message.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,8 +20,6 @@ from halter.cli.client import (
     note,
     parsed_version,
     print_json,
-    styled,
-    terminal_width,
     typed_value,
     typed_values,
 )
@@ -34,18 +32,14 @@ from halter.cli.connection import (
     PropertiesFile,
 )
 from halter.cli.definitions import suggesting
+from halter.cli.states import print_state, shown_state
 from halter.cli.usage import in_utf8
-from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
-    from halter.client import Client, History, Posted
+    from halter.client import Client, Posted
     from processors.core.records.events import LogEntry
     from processors.core.records.model import WfRun
     from processors.core.records.values import VariableType
-
-
-class NoSuchWfRun(HalterError):
-    """No WfRun has this id. Whoever typed it checks the id, and --prefix."""
 
 
 def run(
@@ -261,76 +255,14 @@ def show(
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
         found = client.show(wf_run_id)
         if found is None:
+            from halter.history.source import NoSuchWfRun
+
             raise NoSuchWfRun(
                 f"there is no WfRun '{wf_run_id}' and no ExternalEvent that waits for it{searched_at(client)}"
             )
         if found.final_status is not None:
             found = as_it_ended(client, found)
         print_wf_run(client, found, as_json=as_json, unmask=unmask)
-
-
-def history(
-    wf_run_id: WfRunId,
-    from_start: Annotated[
-        bool, typer.Option("--from-start", help="Read the whole log, with earlier WfRuns of the same id.")
-    ] = False,
-    unmask: Unmask = False,
-    as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
-) -> None:
-    """Show every event of a WfRun in order, each with the record that caused it.
-
-    With --json, each line is one event.
-
-    On a terminal this is a table, in which what is long is wrapped or cut with '…'.
-
-    Piped, each event is one line: its time, its number, and a letter. E is an event, R a refusal, and I an input that
-    changed nothing. (C is a command, in the logs of scenarios.)
-
-    - `halter history cart-1`
-    - `halter history cart-1 --from-start --json`
-
-    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
-    """
-    import json
-
-    from halter.client.history import History
-    from halter.show import history as history_text
-    from halter.show.redaction import Redactor
-
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
-        found = client.history(wf_run_id, from_start=from_start)
-        if not found.incarnations:
-            raise NoSuchWfRun(f"the log has no event of a WfRun '{wf_run_id}'{searched_at(client)}")
-        if not unmask:
-            shown = Redactor(client.definitions()).entries(found.entries)
-            found = History.of(wf_run_id, shown, complete=found.complete)
-    if as_json:
-        for entry in found.entries:
-            typer.echo(json.dumps(history_text.entry_data(entry), ensure_ascii=False))
-        return
-    width = terminal_width()
-    if width is None or not printed_as_table(found, width):
-        for line in history_text.text(found, times=True):
-            typer.echo(line)
-    if not found.complete:
-        note("earlier WfRuns with this id, if there were any, are left out; --from-start reads the whole log")
-
-
-def printed_as_table(history: "History", width: int) -> bool:
-    """Print a history as a table. Return False, and print nothing, if the terminal is too narrow for it."""
-    from rich.console import Console
-
-    from halter.show.history_table import WIDTH_MIN, print_table
-
-    if width < WIDTH_MIN:
-        return False
-    print_table(history, Console(width=width, highlight=False))
-    return True
 
 
 def declared_variables(
@@ -412,18 +344,10 @@ def print_outcome(posted: "Posted", entries: "Iterable[LogEntry]") -> None:
 
 def print_wf_run(client: "Client", wf_run: "WfRun", *, as_json: bool, unmask: bool = False) -> None:
     """Print a WfRun, as JSON or as text."""
-    from halter.show.redaction import Redactor
-    from halter.show.wf_run_text import data_with_waits, text, understood
+    from halter.show.wf_run_text import data_with_waits
 
-    definitions = client.definitions()
-    shown = understood(wf_run if unmask else Redactor(definitions).run(wf_run), definitions)
+    shown = shown_state(wf_run, client.definitions(), unmask=unmask)
     if as_json:
         print_json(data_with_waits(shown))
-        return
-    colours = {"RUNNING": "green", "COMPLETED": "blue", "HALTED": "yellow", "ERROR": "red", "EXCEPTION": "red"}
-
-    def status(word: str, **more: Any) -> str:
-        return styled(word, fg=colours.get(word.strip()), **more)
-
-    for line in text(shown, status, width=terminal_width()):
-        typer.echo(line)
+    else:
+        print_state(shown)

@@ -5,6 +5,10 @@
     live                a Source that reads Kafka
     moments             the states of a WfRun along its log, by seq, by time and step by step
     difference          what differs between two states
+    difference_text     the same as lines
+    export, tokens      write WfRuns into one file, with tokens in the place of masked values
+    export_form         the form of that file
+    export_file         a Source that reads it
     origins             since when a WfRun is as it is, and because of which record
     why                 what holds each thread of a WfRun, down to what would free it
     writers             who could make a condition true

@@ -1,7 +1,6 @@
 """A Source that reads Kafka, by a Client. Commits nothing and joins no group."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -9,7 +8,8 @@ from typing import Final
 from halter.client.client import Client
 from halter.client.reading import FROM_THE_START
 from halter.history.logged import Logged
-from halter.history.source import Place
+from halter.history.source import Place, definitions_at
+from processors.codec import Codec
 from processors.core.records.events import Definition
 from processors.core.rules.context import Limits
 from processors.core.wf_spec.definitions import Definitions
@@ -29,6 +29,16 @@ class Live:
         self.client = client
         self._definitions: list[tuple[int, Definition]] = []
         self._read_up_to = FROM_THE_START
+
+    @property
+    def codec(self) -> Codec:
+        """Decodes the values of input records."""
+        return self.client.codec
+
+    @property
+    def partitions(self) -> int:
+        """The number of shards."""
+        return self.client.topics.partitions
 
     @property
     def where(self) -> str:
@@ -60,22 +70,13 @@ class Live:
             yield from (key.decode() for key in ids)
 
     def definitions(self, position: int | None = None) -> Definitions:
-        """Return all definitions, or those that were registered before a position of `definitions`.
+        """Return all definitions, or those that were registered before a position of `definitions`."""
+        return definitions_at(self.definition_records(), position)
 
-        The topic is compacted. What was deleted later may be there only as deleted: at an earlier position it counts as
-        it was before.
-        """
+    def definition_records(self) -> Iterator[tuple[int, Definition]]:
+        """Yield the records of `definitions` that there are, each with its offset."""
         self._read_definitions()
-        found, seen = Definitions(), set()
-        for offset, definition in self._definitions:
-            if position is None or offset < position:
-                found.apply(definition)
-                seen.add(definition.key)
-        if position is not None:
-            for _, definition in self._definitions:
-                if definition.deleted and definition.key not in seen:
-                    found.apply(replace(definition, deleted=False))
-        return found
+        return iter(self._definitions)
 
     def _read_definitions(self) -> None:
         for message in self.client.reader.read(self.client.topics.definitions, 0, self._read_up_to):

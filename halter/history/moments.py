@@ -14,19 +14,22 @@ from halter.client.errors import BeginningMissing
 from halter.client.history import is_whole, lives
 from halter.history.difference import Change, external_event_changes, own_changes, thread_changes
 from halter.history.logged import Logged
+from halter.history.source import NoSuchWfRun, Source
 from halter.show.times import iso
 from processors.core.records.errors import HalterError
-from processors.core.records.events import LogEntry
+from processors.core.records.events import LogEntry, WfRunEnded, WfRunStarted
 from processors.core.records.model import (
     Changes,
     ExternalEventKey,
     Index,
+    Status,
     ThreadRun,
     WfRun,
     WfRunExternalEvent,
 )
 from processors.core.rules.evolve import evolve, new_run
 from processors.core.rules.indexing import index_of
+from processors.fold.log_tail import LogBroken
 
 SNAPSHOTS_MAX: Final = 64
 SNAPSHOT_DISTANCE_MIN: Final = 64
@@ -87,12 +90,23 @@ class Moments:
         """The index of the newest moment."""
         return len(self.log) - 1
 
+    @property
+    def end(self) -> int:
+        """The index of the last moment at which the WfRun has its threads: they leave when it ends, unless in ERROR."""
+        for index in range(len(self.log) - 1, -1, -1):
+            event = self.log[index].entry.event
+            if isinstance(event, WfRunEnded) and event.status is not Status.ERROR:
+                return index - 1
+            if isinstance(event, WfRunStarted):
+                break
+        return self.last
+
     def state(self, index: int) -> WfRun:
         """Return the state after the event of this index. It is the caller's own."""
         snapshot = min((index + 1) // self._distance, len(self._snapshots) - 1)
         run = self._snapshots[snapshot].restored()
         for number in range(snapshot * self._distance, index + 1):
-            evolve(run, self.log[number].entry)
+            self._fold(run, number)
             if (number + 1) == len(self._snapshots) * self._distance:
                 # The changes so far are those since the snapshot before: the rows that cannot be shared with it.
                 self._snapshots.append(self._snapshots[-1].later(run))
@@ -104,10 +118,21 @@ class Moments:
         run = self.state(start - 1)
         rows = _Rows.of(run)
         for index in range(start, len(self.log)):
-            evolve(run, self.log[index].entry)
+            self._fold(run, index)
             after = rows.later(run)
             yield Step(index, self.log[index], run, _changes(rows, after, run.changes))
             run.changes, rows = Changes(), after
+
+    def _fold(self, run: WfRun, index: int) -> None:
+        entry = self.log[index].entry
+        try:
+            evolve(run, entry)
+        except (LookupError, ValueError, TypeError, AttributeError, AssertionError) as error:
+            # `evolve` is total for what the engine wrote. A file can have anything.
+            raise LogBroken(
+                f"the log of WfRun '{self.wf_run_id}' cannot be replayed: event {entry.seq}, "
+                f"{type(entry.event).__name__}, does not fit the state before it"
+            ) from error
 
     def by_seq(self, seq: int) -> int:
         """Return the index of the event with this seq; for 0, of the moment before the first. Raises NoSuchMoment."""
@@ -276,6 +301,23 @@ def _changes(before: _Rows, after: _Rows, touched: Changes) -> list[Change]:
     for key in _events_in(touched):
         found += external_event_changes(key, before.external_events.get(key), after.external_events.get(key))
     return found
+
+
+def moments_of(source: Source, wf_run_id: str, incarnation: int | None = None) -> Moments:
+    """Read the log of a WfRun and return its moments: of the last WfRun of the id, or of an incarnation.
+
+    Raises NoSuchWfRun, NoSuchMoment and BeginningMissing.
+    """
+    log = list(source.events(wf_run_id, previous=incarnation is not None))
+    if not log:
+        raise NoSuchWfRun(f"there is no event of a WfRun '{wf_run_id}' {source.where}")
+    try:
+        return Moments.of(wf_run_id, log, incarnation)
+    except BeginningMissing:
+        if incarnation is not None or not any(isinstance(it.entry.event, WfRunStarted) for it in log):
+            raise
+    # An ExternalEvent that it took may have come long before it.
+    return Moments.of(wf_run_id, source.events(wf_run_id, previous=True))
 
 
 def entries_of(log: Iterable[Logged]) -> list[LogEntry]:

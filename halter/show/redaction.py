@@ -4,11 +4,12 @@
 is not known, all values that would be secret in any thread.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import Final, TypeAlias, TypeVar, assert_never
 
 from halter.show.masking import UNKNOWN, Secrets
+from processors.core.records.commands import ExternalEvent, ReportTaskRun, RunWf
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     ArrivalFailed,
@@ -56,48 +57,87 @@ from processors.core.rules.context import WfSpecLookup
 REDACTED: Final = "[redacted]"
 
 
-def redacted(value: Value, secret: bool) -> Value:
-    """The value, or REDACTED if it is secret. A null is no secret."""
-    return REDACTED if secret and value is not None else value
+Hide: TypeAlias = Callable[[Value], Value]
+"""Returns what stands in the place of a masked value."""
+Command_ = TypeVar("Command_", bound=object)
+
+
+def hidden(_: Value) -> Value:
+    """Return REDACTED for any value."""
+    return REDACTED
+
+
+class Numbered:
+    """Hides values and tells different ones apart: `[redacted 1]`, `[redacted 2]`; equal values get the same number.
+
+    For outputs that say whether a masked value has changed. The numbers are in order of appearance.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, value: Value) -> Value:
+        number = self._numbers.setdefault(repr(value), len(self._numbers) + 1)
+        return f"{REDACTED[:-1]} {number}]"
+
+
+def redacted(value: Value, secret: bool, hide: Hide = hidden) -> Value:
+    """The value, or what hides it if it is secret. A null is no secret."""
+    return hide(value) if secret and value is not None else value
 
 
 class Redactor:
     """Takes masked values out of the log and the state of WfRuns."""
 
-    def __init__(self, wf_specs: WfSpecLookup) -> None:
-        self._wf_specs = wf_specs
+    def __init__(self, wf_specs: WfSpecLookup, hide: Hide = hidden) -> None:
+        """`hide` says what stands in the place of a masked value."""
+        self._wf_specs, self._hide = wf_specs, hide
         self._known: dict[WfSpecId, Secrets] = {}
 
     def entries(self, entries: Iterable[LogEntry]) -> list[LogEntry]:
         """The events of one WfRun id without their masked values. They must be in the order of the log."""
-        entries = list(entries)
-        log = _Log(UNKNOWN)
-        shown = []
-        incarnation: int | None = None
-        for index, entry in enumerate(entries):
-            if entry.incarnation != incarnation:
-                incarnation = entry.incarnation
-                log = _Log(self._secrets_of(entries[index:]))
-            shown.append(replace(entry, event=log.redact(entry.event)))
-        return shown
+        return list(self.stream(entries))
+
+    def stream(self, entries: Iterable[LogEntry], *, following: bool = False) -> Iterator[LogEntry]:
+        """The events of one WfRun id without their masked values, one after the other, in the order of the log.
+
+        ExternalEvents that came before their WfRun are held back until it starts: its WfSpec says what is masked.
+        `following`: they may have to wait for long, so they are not held back, and all their values are taken out.
+        """
+        for entry, log in self.judged(entries, following=following):
+            yield replace(entry, event=log.redact(entry.event))
+
+    def judged(
+        self, entries: Iterable[LogEntry], *, following: bool = False
+    ) -> Iterator[tuple[LogEntry, "RedactedLog"]]:
+        """The events of one WfRun id, each with what takes the masked values out of it and out of its cause.
+
+        Redact each before you ask for the next. If the beginning of a WfRun is missing, everything is secret.
+        """
+        early: list[LogEntry] = []
+        incarnation, log = NO_INCARNATION, RedactedLog(UNKNOWN, self._hide)
+        for entry in entries:
+            if entry.incarnation == NO_INCARNATION and not following:
+                early.append(entry)
+                continue
+            if entry.incarnation != incarnation or early:
+                secrets = self._secrets(entry.event.wf_spec) if isinstance(entry.event, WfRunStarted) else UNKNOWN
+                before = RedactedLog(secrets, self._hide)
+                yield from ((it, before) for it in early)
+                if entry.incarnation != incarnation:
+                    incarnation, log = entry.incarnation, RedactedLog(secrets, self._hide)
+                early = []
+            yield entry, log
+        log = RedactedLog(UNKNOWN, self._hide)
+        yield from ((it, log) for it in early)
 
     def entries_of(self, run: WfRun | None, entries: Iterable[LogEntry]) -> list[LogEntry]:
         """The newest events of a WfRun whose state is known, without their masked values."""
         secrets = UNKNOWN if run is None else self._secrets(run.wf_spec)
-        log = _Log(secrets, {} if run is None else {it.number: it.thread_spec for it in run.threads.values()})
+        log = RedactedLog(
+            secrets, self._hide, {} if run is None else {it.number: it.thread_spec for it in run.threads.values()}
+        )
         return [replace(entry, event=log.redact(entry.event)) for entry in entries]
-
-    def _secrets_of(self, entries: list[LogEntry]) -> Secrets:
-        """The secrets of the incarnation of the first of these entries.
-
-        ExternalEvents that came before their WfRun are judged by the WfSpec that it was then started with. If the
-        beginning of the incarnation is missing, everything is secret.
-        """
-        start = next((entry for entry in entries if isinstance(entry.event, WfRunStarted)), None)
-        if start is None or entries[0].incarnation not in (NO_INCARNATION, start.incarnation):
-            return UNKNOWN
-        assert isinstance(start.event, WfRunStarted)
-        return self._secrets(start.event.wf_spec)
 
     def _secrets(self, wf_spec: WfSpecId | None) -> Secrets:
         if wf_spec is None:
@@ -112,94 +152,61 @@ class Redactor:
     def run(self, run: WfRun) -> WfRun:
         """Take the masked values out of the state of a WfRun: out of the object that is given, which is returned."""
         secrets = self._secrets(run.wf_spec)
-        log = _Log(secrets, {it.number: it.thread_spec for it in run.threads.values()})
+        log = RedactedLog(secrets, self._hide, {it.number: it.thread_spec for it in run.threads.values()})
         for thread in run.threads.values():
-            _redact_thread(thread, secrets, log)
+            log.thread(thread)
         for event in run.external_events.values():
-            event.content = redacted(
-                event.content, secrets.everything or event.external_event_def in secrets.external_events
-            )
+            event.content = log.hide(event.content, log.is_secret(event.external_event_def))
         run.kept_inputs = [replace(kept, value=REDACTED.encode(), headers=[]) for kept in run.kept_inputs]
         return run
 
 
-def _redact_thread(thread: ThreadRun, secrets: Secrets, log: "_Log") -> None:
-    spec, node = thread.thread_spec, thread.node
-    thread.variables = _redact_variables(thread.variables, spec, secrets)
-    thread.outputs = {name: redacted(value, secrets.output(spec, name)) for name, value in thread.outputs.items()}
-    thread.output = redacted(thread.output, secrets.returned(spec))
-    if thread.failure is not None:
-        thread.failure = log.failure(thread.failure, thread.number, node.node)
-    if node.failure is not None:
-        node.failure = log.failure(node.failure, thread.number, node.node)
-    if node.arrival_failure is not None:
-        node.arrival_failure = log.failure(node.arrival_failure, thread.number, node.node)
-    if node.task is not None:
-        node.task = replace(
-            node.task,
-            input=_redact_input(node.task.input, node.node, secrets),
-            output=redacted(node.task.output, secrets.output(spec, node.node)),
-            content=redacted(node.task.content, secrets.content(spec, node.node)),
-        )
-
-
-def _redact_variables(values: Mapping[str, Value], thread_spec: str, secrets: Secrets) -> dict[str, Value]:
-    return {name: redacted(value, secrets.variable(thread_spec, name)) for name, value in values.items()}
-
-
-def _redact_input(values: Mapping[str, Value], node: str, secrets: Secrets) -> dict[str, Value]:
-    return {
-        name: redacted(value, secrets.everything or (node, name) in secrets.task_inputs)
-        for name, value in values.items()
-    }
-
-
-class _Log:
+class RedactedLog:
     """Knows from the events of one WfRun, in their order, the ThreadSpec of each thread and the task it is at."""
 
-    def __init__(self, secrets: Secrets, thread_specs: dict[int, str] | None = None) -> None:
-        self.secrets = secrets
+    def __init__(self, secrets: Secrets, hide: Hide, thread_specs: dict[int, str] | None = None) -> None:
+        self.secrets, self._hide = secrets, hide
         self._thread_specs = {} if thread_specs is None else thread_specs
         self._tasks: dict[int, str] = {}
 
     def redact(self, event: Event) -> Event:
+        """An event without its masked values."""
         secrets = self.secrets
         match event:
             case WfRunStarted():
                 self._thread_specs[0] = event.thread_spec
-                return replace(event, variables=_redact_variables(event.variables, event.thread_spec, secrets))
+                return replace(event, variables=self._variables(event.variables, event.thread_spec))
             case SpawnChild():
                 self._thread_specs[event.thread] = event.spec
-                return replace(event, variables=_redact_variables(event.variables, event.spec, secrets))
+                return replace(event, variables=self._variables(event.variables, event.spec))
             case ExternalEventPosted():
-                secret = secrets.everything or event.external_event_def in secrets.external_events
-                return replace(event, content=redacted(event.content, secret))
+                return replace(event, content=self.hide(event.content, self.is_secret(event.external_event_def)))
             case NodeCompleted():
                 writes = [
-                    replace(write, value=redacted(write.value, secrets.variable(self._spec(write.thread), write.name)))
+                    replace(write, value=self.hide(write.value, secrets.variable(self._spec(write.thread), write.name)))
                     for write in event.writes
                 ]
                 secret = secrets.output(self._spec(event.thread), event.node)
-                return replace(event, writes=writes, output=redacted(event.output, secret))
+                return replace(event, writes=writes, output=self.hide(event.output, secret))
             case TaskAttemptRequested():
                 self._tasks[event.thread] = event.node
-                return replace(event, input=_redact_input(event.input, event.node, secrets))
+                return replace(event, input=self._input(event.input, event.node))
             case TaskAttemptEnded():
                 at = self._spec(event.thread), self._tasks.get(event.thread)
                 return replace(
                     event,
-                    output=redacted(event.output, secrets.output(*at)),
-                    content=redacted(event.content, secrets.content(*at)),
+                    output=self.hide(event.output, secrets.output(*at)),
+                    content=self.hide(event.content, secrets.content(*at)),
                 )
             case NodeFailed() | ArrivalFailed():
                 return replace(event, failure=self.failure(event.failure, event.thread, event.node))
             case ThreadFailed():
                 return replace(event, failure=self.failure(event.failure, event.thread))
             case ThreadCompleted():
-                return replace(event, output=redacted(event.output, secrets.returned(self._spec(event.thread))))
+                return replace(event, output=self.hide(event.output, secrets.returned(self._spec(event.thread))))
             case WorkflowEventThrown():
                 secret = secrets.everything or event.workflow_event_def in secrets.thrown
-                return replace(event, content=redacted(event.content, secret))
+                return replace(event, content=self.hide(event.content, secret))
             case InputKept():
                 # Only decoding would tell what is in a whole record.
                 return replace(event, value=REDACTED.encode(), headers=[])
@@ -232,6 +239,66 @@ class _Log:
             case _:
                 assert_never(event)
 
+    def hide(self, value: Value, secret: bool) -> Value:
+        """The value, or what hides it if it is secret."""
+        return redacted(value, secret, self._hide)
+
+    def thread(self, thread: ThreadRun) -> None:
+        """Take the masked values out of a row of a thread: out of the object that is given."""
+        spec, node, secrets = thread.thread_spec, thread.node, self.secrets
+        thread.variables = self._variables(thread.variables, spec)
+        thread.outputs = {name: self.hide(value, secrets.output(spec, name)) for name, value in thread.outputs.items()}
+        thread.output = self.hide(thread.output, secrets.returned(spec))
+        if thread.failure is not None:
+            thread.failure = self.failure(thread.failure, thread.number, node.node)
+        if node.failure is not None:
+            node.failure = self.failure(node.failure, thread.number, node.node)
+        if node.arrival_failure is not None:
+            node.arrival_failure = self.failure(node.arrival_failure, thread.number, node.node)
+        if node.task is not None:
+            node.task = replace(
+                node.task,
+                input=self._input(node.task.input, node.node),
+                output=self.hide(node.task.output, secrets.output(spec, node.node)),
+                content=self.hide(node.task.content, secrets.content(spec, node.node)),
+            )
+
+    def command(self, command: Command_, thread_spec: str | None) -> Command_:
+        """A command without its masked values, before the first of the events that it caused is redacted.
+
+        `thread_spec` is the one that a RunWf started; None if it started nothing: then all its Variables are secret.
+        """
+        match command:
+            case RunWf() if thread_spec is not None:
+                return replace(command, variables=self._variables(command.variables, thread_spec))
+            case RunWf():
+                return replace(command, variables={name: self.hide(it, True) for name, it in command.variables.items()})
+            case ExternalEvent():
+                return replace(command, content=self.hide(command.content, self.is_secret(command.external_event_def)))
+            case ReportTaskRun():
+                at = self._spec(command.thread), self._tasks.get(command.thread)
+                return replace(
+                    command,
+                    output=self.hide(command.output, self.secrets.output(*at)),
+                    content=self.hide(command.content, self.secrets.content(*at)),
+                )
+            case _:
+                return command  # has no values
+
+    def is_secret(self, external_event_def: str) -> bool:
+        """Say whether the contents of these ExternalEvents are secret."""
+        return self.secrets.everything or external_event_def in self.secrets.external_events
+
+    def _variables(self, values: Mapping[str, Value], thread_spec: str) -> dict[str, Value]:
+        return {name: self.hide(value, self.secrets.variable(thread_spec, name)) for name, value in values.items()}
+
+    def _input(self, values: Mapping[str, Value], node: str) -> dict[str, Value]:
+        secrets = self.secrets
+        return {
+            name: self.hide(value, secrets.everything or (node, name) in secrets.task_inputs)
+            for name, value in values.items()
+        }
+
     def failure(self, failure: Failure, thread: int | None, node: str | None = None) -> Failure:
         """A failure of a thread, at a node if it is known, without what is secret in it.
 
@@ -239,12 +306,19 @@ class _Log:
         """
         spec = self._spec(thread)
         cause = None if failure.cause is None else self.failure(failure.cause, failure.cause_thread)
-        quotes = self.secrets.quotes(failure.name, spec, node) or (cause is not None and cause.message == REDACTED)
-        secret = quotes or self.secrets.content(spec, node) or (cause is not None and cause.content == REDACTED)
+        below = failure.cause
+        quotes = self.secrets.quotes(failure.name, spec, node) or (
+            cause is not None and below is not None and cause.message != below.message
+        )
+        secret = (
+            quotes
+            or self.secrets.content(spec, node)
+            or (cause is not None and below is not None and cause.content is not below.content)
+        )
         return replace(
             failure,
-            message=REDACTED if quotes and failure.message else failure.message,
-            content=redacted(failure.content, secret),
+            message=str(self.hide(failure.message, bool(failure.message) and quotes)),
+            content=self.hide(failure.content, secret),
             cause=cause,
         )
 

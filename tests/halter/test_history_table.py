@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from halter.cli import client as client_options
-from halter.cli import runs
+from halter.cli import history
 from halter.client.history import History
 from halter.files.definition_files import read_definition_file
 from halter.show.history_table import (
@@ -173,9 +173,9 @@ def test_rows_keep_the_order_of_the_log(client: RigClient) -> None:
 
 def history_printed(client: RigClient, width: int | None, capsys: pytest.CaptureFixture[str], **options: Any) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "terminal_width", lambda: width)
+        patch.setattr(history, "terminal_width", lambda: width)
         patch.setattr(client_options, "terminal_width", lambda _: width)
-        return printed(client, runs.history, "c1", capsys=capsys, **options)
+        return printed(client, history.history, "c1", capsys=capsys, **options)
 
 
 def test_a_terminal_gets_the_table(client: RigClient, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from halter.cli import runs
+from halter.cli import history, runs
 from halter.show.redaction import Redactor
 from processors.core.records.commands import (
     DeleteWfRun,
@@ -194,9 +194,14 @@ def everything_printed(client: RigClient, capsys: pytest.CaptureFixture[str]) ->
     report_tasks(client)
     yield printed(client, runs.send, "w", "go", None, "e2", None, as_json=False, capsys=capsys)
     report_tasks(client)
-    for command in (runs.show, runs.history):
+    for command in (runs.show, history.history):
         for as_json in (False, True):
             yield printed(client, command, "w", as_json=as_json, capsys=capsys)
+    newest = client.history("w").entries[-1].seq
+    for as_json in (False, True):
+        for seq in range(1, newest + 1, newest // 4 + 1):
+            yield printed(client, history.state, "w", str(seq), as_json=as_json, capsys=capsys)
+            yield printed(client, history.diff, "w", str(seq - 1), str(newest - 1), as_json=as_json, capsys=capsys)
 
 
 steps_of = st.tuples(st.sampled_from(KINDS), st.sampled_from(sorted(FORMS)))
@@ -214,7 +219,7 @@ def test_a_masked_value_is_left_out_whatever_is_done_with_it(
     client = client_for(document(steps, end))
     for text in everything_printed(client, capsys):
         assert SECRET not in text
-    clear = printed(client, runs.history, "w", unmask=True, as_json=True, capsys=capsys)
+    clear = printed(client, history.history, "w", unmask=True, as_json=True, capsys=capsys)
     assert SECRET in clear, "and --unmask shows it"
 
 
@@ -238,7 +243,7 @@ def test_a_tail_of_a_former_wf_run_is_not_judged_by_the_wf_spec_of_the_next(caps
     client.rig.turn(DeleteWfRun("w"))
     client.rig.now_ms += minute_ms
     client.rig.turn(RunWf("w", "open", {}))
-    assert SECRET not in printed(client, runs.history, "w", as_json=True, capsys=capsys)
+    assert SECRET not in printed(client, history.history, "w", as_json=True, capsys=capsys)
 
 
 # Where the WfSpec is not known: each event and row by itself, so that none can be forgotten.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from halter.cli import runs
+from halter.cli import history, runs, states
 from halter.files.definition_files import read_definition_file
 from halter.show.waiting_text import NO_BREAK, wait_text
 from processors.core.records.commands import DeleteWfRun, ExternalEvent, QuarantineWfRun, RunWf, SkipRecord, StopWfRun
@@ -125,7 +125,7 @@ def test_the_history_of_a_partition_has_what_was_skipped_in_it(
     client: RigClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.rig.turn(SkipRecord("wf-commands", 0, 7, client.rig.now_ms, "bad", "s1", "Ann"))
-    shown = printed(client, runs.history, "partition/0", capsys=capsys)
+    shown = printed(client, history.history, "partition/0", capsys=capsys)
     assert "SkipAccepted" in shown
     assert "wf-commands[0]@7" in shown
 
@@ -232,7 +232,7 @@ def many(tmp_path: Path) -> RigClient:
 def test_what_each_of_thirty_threads_waits_for_is_read_in_eighty_columns(
     many: RigClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "terminal_width", lambda: 80)
+    monkeypatch.setattr(states, "terminal_width", lambda: 80)
     shown = printed(many, runs.show, "w", capsys=capsys)
     assert max(map(len, shown.splitlines())) <= 80
     assert shown.count("RUNNING  ") == 31
@@ -240,14 +240,14 @@ def test_what_each_of_thirty_threads_waits_for_is_read_in_eighty_columns(
     assert shown.count("until 2026-01-02T01:01:01.000Z (") == 27
     assert "until 2026-01-01T00:00:30.000Z (" in shown
     whole = printed(many, runs.show, "w", capsys=capsys)
-    monkeypatch.setattr(runs, "terminal_width", lambda: None)
+    monkeypatch.setattr(states, "terminal_width", lambda: None)
     assert " ".join(whole.split()) == " ".join(printed(many, runs.show, "w", capsys=capsys).split())
 
 
 def test_long_words_and_characters_of_two_cells_fit_the_terminal_too(
     client: RigClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "terminal_width", lambda: 80)
+    monkeypatch.setattr(states, "terminal_width", lambda: 80)
     later(client, 0, RunWf("w", "s", {"seen": "東京都" * 30}))
     later(client, 1, StopWfRun("w"))
     later(client, 1, ExternalEvent("w", "go", "g" * 200, None))
@@ -308,7 +308,7 @@ def test_how_long_a_wf_run_that_is_over_is_kept_is_told(client: RigClient, capsy
 
 def test_every_time_in_json_is_iso_8601(many: RigClient, capsys: pytest.CaptureFixture[str]) -> None:
     later(many, 1, StopWfRun("w"))
-    lines = printed(many, runs.history, "w", as_json=True, capsys=capsys).splitlines()
+    lines = printed(many, history.history, "w", as_json=True, capsys=capsys).splitlines()
     documents = [json.loads(printed(many, runs.show, "w", as_json=True, capsys=capsys)), *map(json.loads, lines)]
     numbers = re.findall(r"\b1767\d{9}\b", json.dumps(documents))
     assert numbers == [], "a time as a number"

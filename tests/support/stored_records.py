@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from halter.cli import definitions, runs, spec
+from halter.cli import definitions, runs, source, spec
 from halter.client import Client, CommandRejected, DefinitionRefused, Registered
 from halter.client.ids import new_id
 from halter.client.wf_run_reader import WfRunReader
@@ -128,7 +128,7 @@ def connected_to(client: Any) -> Iterator[None]:
         yield client
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (runs, definitions, spec):
+        for module in (runs, definitions, spec, source):
             patch.setattr(module, "connected", connected)
         yield
 

@@ -231,10 +231,10 @@ class Definitions:
         """Yield the newest live version of each WfSpec, if that version names the definition; sorted by name."""
         for wf_spec_name in self.names(DefinitionKind.WF_SPEC):
             latest = self.latest_wf_spec(wf_spec_name)
-            if latest is not None and (kind, name) in self._named_by(latest):
+            if latest is not None and (kind, name) in self.named_by(latest):
                 yield latest
 
-    def _named_by(self, wf_spec_id: WfSpecId) -> frozenset[tuple[DefinitionKind, str]]:
+    def named_by(self, wf_spec_id: WfSpecId) -> frozenset[tuple[DefinitionKind, str]]:
         """Return the definitions that a WfSpec names; found once for each WfSpec."""
         named = self._named.get(wf_spec_id)
         if named is None:

@@ -1,0 +1,366 @@
+"""`halter history | state | diff | export`: what happened to WfRuns.
+
+This module parses options and prints; `halter.history` finds out. Each command reads Kafka or an export (--file).
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from halter.cli.client import Json, Unmask, note, print_json, styled, terminal_width
+from halter.cli.connection import (
+    CONNECT_SECONDS,
+    Bootstrap,
+    ConnectTimeout,
+    Prefix,
+    Properties,
+    PropertiesFile,
+)
+from halter.cli.source import File, WfRun, chosen, no_such, source
+from halter.cli.states import print_state, shown_state
+from halter.cli.usage import in_utf8
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from halter.client import History
+    from halter.history.moments import Moments
+    from halter.history.source import Source
+    from processors.core.records.model import WfRun as State
+
+Incarnation = Annotated[
+    int | None,
+    typer.Option(
+        "--incarnation",
+        metavar="OFFSET",
+        min=0,
+        help="The WfRun that this RunWf started, if several had the id: 'halter history --previous' names them. "
+        "Default: the last.",
+    ),
+]
+Utc = Annotated[bool, typer.Option("--utc", help="Read and show times in UTC. Default: the zone of this machine.")]
+MOMENT: Final = "the seq of an event (57), a number of events back (-3), or a time (12:03:11, 2026-01-31T12:03:11Z)"
+
+
+@contextmanager
+def explaining(found: "Source", wf_run_id: str) -> Iterator[None]:
+    """Say in errors about a WfRun what can be looked at instead."""
+    from halter.client.errors import BeginningMissing
+    from halter.history.source import NoSuchWfRun
+
+    try:
+        yield
+    except NoSuchWfRun:
+        raise no_such(found, wf_run_id) from None
+    except BeginningMissing as missing:
+        raise NoSuchWfRun(f"{missing}; `halter history {wf_run_id}` shows the events that are left") from missing
+
+
+def state(
+    wf_run_id: WfRun = None,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            metavar="SEQ|TIME|-N",
+            help=f"The moment: {MOMENT}. It is the state after that event, or after the last one up to then. 0 is the "
+            "moment before the first event. Default: after the last.",
+            callback=in_utf8,
+        ),
+    ] = "-0",
+    incarnation: Incarnation = None,
+    utc: Utc = False,
+    unmask: Unmask = False,
+    as_json: Json = False,
+    file: File = None,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+) -> None:
+    """Show a WfRun as it was: threads, halt reasons, Variables, and what each thread waited for.
+
+    - `halter state cart-1 --at 57`
+    - `halter state cart-1 --at 12:03:11`
+    - `halter state --file incident.halter --at -3 --json`
+
+    Exit codes: 0 done, 1 an error, 2 wrong options.
+    """
+    from halter.history.moments import moments_of
+    from halter.show.wf_run_text import data_with_waits
+
+    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+        wf_run_id = chosen(found, wf_run_id)
+        with explaining(found, wf_run_id):
+            moments = moments_of(found, wf_run_id, incarnation)
+            index = moments.at(at, zone_of(utc=utc))
+            run = moments.state(index)
+        definitions = found.definitions()
+    ended = run.final_status is not None and not run.threads
+    shown = shown_state(run, definitions, unmask=unmask)
+    if as_json:
+        print_json({"at": moment_data(moments, index), "state": data_with_waits(shown)})
+        return
+    typer.echo(styled(moment_text(moments, index, zone_of(utc=utc)), dim=True))
+    print_state(shown, run.time_ms)
+    if ended:
+        note(f"its threads left when it ended; --at {seq_of(moments, moments.end)} shows them")
+
+
+differing = typer.Typer(add_completion=False)
+"""`halter diff`, which takes `-3` for a moment and not for an option."""
+
+
+@differing.command("diff", context_settings={"ignore_unknown_options": True})
+def diff(
+    wf_run_id: WfRun = None,
+    first: Annotated[
+        str | None,
+        typer.Argument(metavar="A", help=f"A moment: {MOMENT}.", show_default=False, callback=in_utf8),
+    ] = None,
+    second: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="B", help="A later or an earlier moment. Default: the last.", show_default=False, callback=in_utf8
+        ),
+    ] = None,
+    other: Annotated[
+        str | None,
+        typer.Option(
+            "--with",
+            metavar="WF_RUN",
+            help="Compare with another WfRun: A is a moment of the first, B of this one. Default of both: "
+            "before its threads leave.",
+            callback=in_utf8,
+        ),
+    ] = None,
+    incarnation: Incarnation = None,
+    utc: Utc = False,
+    unmask: Unmask = False,
+    as_json: Json = False,
+    file: File = None,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+) -> None:
+    """Show what differs between two moments of a WfRun, or between two WfRuns.
+
+    Threads, what holds them, what they wait for, Variables by the path of what differs in them, ExternalEvents. Of a
+    masked value it says whether it is another one.
+
+    - `halter diff cart-1 12 57`
+    - `halter diff cart-1 -3`
+    - `halter diff cart-1 --with cart-2`
+
+    Exit codes: 0 done, 1 an error, 2 wrong options.
+    """
+    from halter.history import difference_text
+    from halter.history.difference import differences
+    from halter.history.moments import moments_of
+    from halter.show.redaction import Numbered, Redactor
+    from halter.show.wf_run_text import understood
+
+    zone = zone_of(utc=utc)
+    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+        if file is not None and second is None and wf_run_id not in (ids := list(found.wf_run_ids())) and len(ids) == 1:
+            wf_run_id, first, second = None, wf_run_id, first  # only moments are given
+        wf_run_id = chosen(found, wf_run_id)
+        with explaining(found, wf_run_id):
+            before = after = moments_of(found, wf_run_id, incarnation)
+        if other is not None:
+            with explaining(found, other):
+                after = moments_of(found, other)
+        start = before.at(first, zone) if first is not None else before.end if other is not None else -1
+        end = after.at(second, zone) if second is not None else after.end if other is not None else after.last
+        states = [before.state(start), after.state(end)]
+        definitions = found.definitions()
+    if not unmask:
+        redactor = Redactor(definitions, Numbered())
+        states = [redactor.run(it) for it in states]
+    old, new = (understood(it, definitions) for it in states)
+    changes = differences(old, new, times=other is None, waits=True)
+    if as_json:
+        moments_data = {"before": moment_data(before, start), "after": moment_data(after, end)}
+        print_json({**moments_data, "changes": list(map(difference_text.change_data, changes))})
+        return
+    typer.echo(styled(moment_text(before, start, zone), dim=True))
+    typer.echo(styled(moment_text(after, end, zone), dim=True))
+    typer.echo()
+    for line in difference_lines(changes, old, new):
+        typer.echo(line)
+
+
+def difference_lines(changes: "list[Any]", old: "State", new: "State") -> Iterator[str]:
+    """Yield the lines of a difference, coloured and wrapped on a terminal."""
+    from halter.history import difference_text as told
+    from halter.show.wrapping import wrapped
+
+    colours = {told.NEW: "green", told.GONE: "red", told.OTHER: "yellow"}
+    width = terminal_width()
+    for indent, sign, words in told.lines(changes, old, new):
+        line = f"{indent}{sign} {words}" if sign != told.HEADING else f"{indent}{words}"
+        parts = [line] if width is None else wrapped(line, max(width, 20), hanging=f"{indent}    ")
+        yield from (styled(part, fg=colours[sign]) if sign in colours else styled(part, bold=True) for part in parts)
+
+
+def export(
+    wf_run_ids: Annotated[
+        list[str], typer.Argument(metavar="WF_RUN...", help="Ids of WfRuns.", show_default=False, callback=in_utf8)
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.", show_default=False)
+    ],
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Leave masked values in it. Give it to nobody who may not read the topics.")
+    ] = False,
+    previous: Annotated[bool, typer.Option("--previous", help="Also earlier WfRuns of the same ids.")] = False,
+    file: File = None,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+) -> None:
+    """Write WfRuns into one file: events, the records that caused them, definitions and schemas.
+
+    Every command that shows what happened reads the file with --file. Instead of masked values it has tokens, which are
+    equal where the values are.
+
+    - `halter export cart-1 cart-2 -o incident.halter`
+
+    Exit codes: 0 done, 1 an error, 2 wrong options.
+    """
+    from halter.history.export import export as write
+    from halter.history.source import NoSuchWfRun
+
+    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+        now_ms = time.time_ns() // 1_000_000
+        try:
+            written = write(found, wf_run_ids, output, now_ms, clear=clear, previous=previous)
+        except NoSuchWfRun as none:
+            raise (no_such(found, none.wf_run_id) if none.wf_run_id else none) from None
+    note(
+        f"wrote {counted(written.events, 'event')} of {counted(written.wf_runs, 'WfRun')} to {output}, with "
+        f"{counted(written.inputs, 'input')} and {counted(written.definitions, 'definition')}"
+    )
+    if written.inputs_gone:
+        note(f"{counted(written.inputs_gone, 'record')} that caused events are not on their topics any more")
+    if written.masked:
+        note(f"{counted(written.masked, 'masked value')} became tokens; --clear leaves them as they are")
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def zone_of(*, utc: bool) -> "tzinfo | None":
+    """Return the zone of times: UTC, or None for that of this machine."""
+    return UTC if utc else None
+
+
+def seq_of(moments: "Moments", index: int) -> int:
+    """Return the seq by which a moment is named."""
+    return 0 if index < 0 else moments.log[index].entry.seq
+
+
+def moment_text(moments: "Moments", index: int, zone: "tzinfo | None") -> str:
+    """Return the words for a moment: `cart-1 after event 57 of 93, 2026-01-31 12:03:11.210`."""
+    from halter.show.times import local
+
+    if index < 0:
+        return f"{moments.wf_run_id} before its first event"
+    entry, last = moments.log[index].entry, moments.log[-1].entry
+    event = f"event {entry.seq} of {last.seq}" if entry.seq else "an event without number"
+    return f"{moments.wf_run_id} after {event}, {type(entry.event).__name__}, {local(entry.time_ms, zone)}"
+
+
+def moment_data(moments: "Moments", index: int) -> dict[str, Any]:
+    """Return a moment as plain JSON data: the event after which it is."""
+    from halter.show.times import iso
+
+    told = {"wf_run_id": moments.wf_run_id, "seq": seq_of(moments, index)}
+    if index < 0:
+        return told
+    entry = moments.log[index].entry
+    return told | {
+        "incarnation": entry.incarnation,
+        "time": iso(entry.time_ms),
+        "event": type(entry.event).__name__,
+        "offset": moments.log[index].offset,
+    }
+
+
+def history(
+    wf_run_id: WfRun = None,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Read the whole log, with earlier WfRuns of the same id.")
+    ] = False,
+    unmask: Unmask = False,
+    as_json: Json = False,
+    file: File = None,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+) -> None:
+    """Show every event of a WfRun in order, each with the record that caused it.
+
+    With --json, each line is one event.
+
+    On a terminal this is a table, in which what is long is wrapped or cut with '…'.
+
+    Piped, each event is one line: its time, its number, and a letter. E is an event, R a refusal, and I an input that
+    changed nothing. (C is a command, in the logs of scenarios.)
+
+    - `halter history cart-1`
+    - `halter history cart-1 --from-start --json`
+
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
+    """
+    import json
+
+    from halter.client.history import History
+    from halter.history.moments import entries_of
+    from halter.show import history as history_text
+    from halter.show.redaction import Redactor
+
+    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+        wf_run_id = chosen(found, wf_run_id)
+        entries = entries_of(found.events(wf_run_id, previous=from_start))
+        if not entries:
+            raise no_such(found, wf_run_id)
+        if not unmask:
+            entries = Redactor(found.definitions()).entries(entries)
+    shown = History.of(wf_run_id, entries, complete=from_start)
+    if as_json:
+        for entry in shown.entries:
+            typer.echo(json.dumps(history_text.entry_data(entry), ensure_ascii=False))
+        return
+    width = terminal_width()
+    if width is None or not printed_as_table(shown, width):
+        for line in history_text.text(shown, times=True):
+            typer.echo(line)
+    if not shown.complete and file is None:
+        note("earlier WfRuns with this id, if there were any, are left out; --from-start reads the whole log")
+
+
+def printed_as_table(history: "History", width: int) -> bool:
+    """Print a history as a table. Return False, and print nothing, if the terminal is too narrow for it."""
+    from rich.console import Console
+
+    from halter.show.history_table import WIDTH_MIN, print_table
+
+    if width < WIDTH_MIN:
+        return False
+    print_table(history, Console(width=width, highlight=False))
+    return True

@@ -1,0 +1,108 @@
+"""The option by which a command reads an export instead of Kafka, and the Source that its options name.
+
+def state(wf_run_id: WfRun = None, ..., file: File = None, bootstrap: Bootstrap = None, ...) -> None:
+    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+        wf_run_id = chosen(found, wf_run_id)
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from halter.cli.client import connected
+from halter.cli.connection import PANEL
+from halter.cli.usage import BadOptions, UsageMistake, in_utf8
+
+if TYPE_CHECKING:
+    from halter.history.source import NoSuchWfRun, Source
+
+File = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", metavar="FILE", help="Read this export ('halter export') instead of Kafka.", rich_help_panel=PANEL
+    ),
+]
+WfRun = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="WF_RUN",
+        help="Id of the WfRun. May be left out with --file if the export has one WfRun.",
+        show_default=False,
+        callback=in_utf8,
+    ),
+]
+LOOKED_AT_MAX: Final = 50_000
+LOOK_SECONDS: Final = 1.0
+"""How much to look at for an id like the one that there is not."""
+NAMED_MAX: Final = 5
+
+
+@contextmanager
+def source(
+    file: Path | None,
+    bootstrap: str | None,
+    properties_file: Path | None,
+    properties: list[str] | None,
+    prefix: str | None,
+    connect_timeout: float,
+) -> "Iterator[Source]":
+    """Yield what the options name: an export, or the Kafka of an installation once it answers."""
+    if file is None:
+        with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
+            from halter.history.live import Live
+
+            yield Live(client)
+        return
+    given = {"--bootstrap": bootstrap, "--properties": properties_file, "--property": properties, "--prefix": prefix}
+    for option, value in given.items():
+        if value:
+            raise BadOptions(f"--file reads an export and no Kafka: expected no {option} beside it")
+    from halter.history.export_file import ExportFile
+
+    with ExportFile(file) as export:
+        yield export
+
+
+def chosen(found: "Source", wf_run_id: str | None) -> str:
+    """Return the WfRun that is meant: the one that was named, or the only one of an export."""
+    if wf_run_id is not None:
+        return wf_run_id
+    from halter.history.export_file import ExportFile
+
+    ids = list(found.wf_run_ids()) if isinstance(found, ExportFile) else []
+    if len(ids) == 1:
+        return ids[0]
+    if not ids:
+        raise UsageMistake("expected WF_RUN, the id of a WfRun")
+    raise UsageMistake(f"expected WF_RUN, one of {_named(ids)}")
+
+
+def no_such(found: "Source", wf_run_id: str) -> "NoSuchWfRun":
+    """Return the error that says that there is no event of a WfRun, with ids like it, if a short look finds some."""
+    from halter.history.source import NoSuchWfRun
+
+    until = time.monotonic() + LOOK_SECONDS
+    near = []
+    for it in islice(found.wf_run_ids(), LOOKED_AT_MAX):
+        if _alike(it, wf_run_id):
+            near.append(it)
+        if len(near) > NAMED_MAX or time.monotonic() > until:
+            break
+    meant = f"; did you mean {_named(near)}?" if near else "; check the id, and --prefix"
+    return NoSuchWfRun(f"there is no event of a WfRun '{wf_run_id}' {found.where}{meant}")
+
+
+def _alike(known: str, typed: str) -> bool:
+    """Return True if one id begins like the other."""
+    known, typed = known.lower(), typed.lower()
+    return known.startswith(typed) or typed.startswith(known) or (len(typed) > 3 and known.startswith(typed[:-1]))
+
+
+def _named(ids: list[str]) -> str:
+    more = ", …" if len(ids) > NAMED_MAX else ""
+    return ", ".join(f"'{it}'" for it in ids[:NAMED_MAX]) + more

@@ -1,0 +1,122 @@
+"""`halter history | state | diff` on an export: what they print, and what bad input gets."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from halter.history.export import export
+from processors.core.records.commands import ExternalEvent, RunWf
+from tests.halter.test_export import CARD, cart
+from tests.support import recorded
+from tests.support.command_line import halter
+from tests.support.memory_source import MemorySource
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An export, in clear, of a cart that was interrupted: its card is masked."""
+    source = cart()
+    source.engine.put(RunWf("c2", "cart", {"customer": "Bob", "card": "another card"}))
+    source.engine.put(ExternalEvent("c2", "address-changed", "a1", "3 Mill Lane"))
+    path = tmp_path_factory.mktemp("exports") / "x"
+    export(MemorySource(source.engine), ["c1", "c2"], path, recorded.START_MS, clear=True)
+    return str(path)
+
+
+def asked(capsys: Captured, *words: str) -> Any:
+    code, out, err = halter(capsys, words[0], "--json", *words[1:])
+    assert (code, CARD in out) == (0, False), err
+    return json.loads(out)
+
+
+def refused(capsys: Captured, *words: str) -> str:
+    code, out, err = halter(capsys, *words)
+    assert (code in (1, 2), out) == (True, ""), out
+    assert err.startswith("halter: ")
+    assert err.count("\n") == 1, "one sentence"
+    return err
+
+
+def test_the_state_at_a_moment_is_shown_as_halter_show_would_have_shown_it(capsys: Captured, file: str) -> None:
+    first = asked(capsys, "state", "c1", "--at", "1", "--file", file)
+    assert (first["at"]["seq"], first["at"]["event"]) == (1, "WfRunStarted")
+    assert list(first["state"]["threads"]) == ["0"]
+    assert first["state"]["threads"]["0"]["variables"]["card"] == "[redacted]"
+    before = asked(capsys, "state", "c1", "--at", "0", "--file", file)
+    assert (before["at"]["seq"], before["state"]["status"], before["state"]["threads"]) == (0, None, {})
+    code, out, err = halter(capsys, "state", "c1", "--file", file)
+    assert (code, "COMPLETED" in out) == (0, True)
+    assert "its threads left when it ended; --at" in err
+
+
+def test_unmask_shows_masked_values(capsys: Captured, file: str) -> None:
+    assert CARD in halter(capsys, "state", "c1", "--at", "1", "--file", file, "--unmask")[1]
+    assert CARD in halter(capsys, "history", "c1", "--file", file, "--unmask")[1]
+
+
+def test_a_difference_says_what_is_new_gone_and_another(capsys: Captured, file: str) -> None:
+    code, out, _ = halter(capsys, "diff", "c2", "1", "--file", file)
+    assert code == 0
+    assert "~ address" in out or "+ address" in out, out
+    assert "3 Mill Lane" in out
+    told = asked(capsys, "diff", "c2", "1", "1", "--file", file)
+    assert told["changes"] == []
+    assert "nothing differs" in halter(capsys, "diff", "c2", "1", "1", "--file", file)[1]
+
+
+def test_two_wf_runs_are_compared_without_their_times_and_a_masked_value_by_whether_it_is_another(
+    capsys: Captured, file: str
+) -> None:
+    told = asked(capsys, "diff", "c1", "1", "1", "--with", "c2", "--file", file)
+    changed = {tuple(it["path"]): (it.get("before"), it.get("after")) for it in told["changes"]}
+    assert changed == {
+        ("threads", 0, "variables", "card"): ("[redacted 1]", "[redacted 2]"),
+        ("threads", 0, "variables", "customer"): ("Ann", "Bob"),
+    }
+    assert asked(capsys, "diff", "c1", "1", "1", "--with", "c1", "--file", file)["changes"] == []
+
+
+def test_a_moment_before_the_newest_is_named_from_the_end(capsys: Captured, file: str) -> None:
+    told = asked(capsys, "diff", "--file", file, "c2", "-2")
+    assert told["after"]["seq"] - told["before"]["seq"] == 2
+
+
+def test_the_only_wf_run_of_an_export_need_not_be_named(capsys: Captured, file: str, tmp_path: Path) -> None:
+    one = str(tmp_path / "one")
+    assert halter(capsys, "export", "c2", "-o", one, "--file", file)[0] == 0
+    assert asked(capsys, "state", "--at", "1", "--file", one)["at"]["wf_run_id"] == "c2"
+    assert asked(capsys, "diff", "--file", one, "1", "3")["after"]["seq"] == 3
+    assert "expected WF_RUN, one of 'c1', 'c2'" in refused(capsys, "state", "--file", file)
+
+
+BAD: list[tuple[list[str], str]] = [
+    (["state", "c"], "did you mean 'c1', 'c2'?"),
+    (["history", "c11"], "did you mean 'c1'?"),
+    (["state", "other"], "there is no event of a WfRun 'other' in "),
+    (["state", "c1", "--at", "4711"], "has no event 4711: there are 1 to "),
+    (["state", "c1", "--at", "-4711"], "has no moment 4711 events back"),
+    (["state", "c1", "--at", "1999-12-31"], "has no event up to 1999-12-31"),
+    (["state", "c1", "--at", "noon"], "expected a seq (57)"),
+    (["state", "c1", "--incarnation", "4711"], "of incarnation 4711"),
+    (["diff", "c1", "1", "--with", "c3"], "'c3'"),
+    (["state", "c1", "--prefix", "p"], "--file reads an export and no Kafka"),
+    (["export", "c1", "c3", "-o", "x"], "'c3'"),
+    (["export", "c1", "-o", "no/such/folder/x"], "expected to write no/such/folder/x"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_bad_input_gets_a_sentence(
+    words: list[str], said: str, capsys: Captured, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(capsys, *words, "--file", file)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_file_gets_a_sentence(capsys: Captured, tmp_path: Path) -> None:
+    assert "cannot read" in refused(capsys, "history", "c1", "--file", str(tmp_path / "none"))
