@@ -51,6 +51,7 @@ check: lint types contracts ## Run what needs no Kafka: a few minutes
 
 compiled: $(COMPILED)/.built ## Test the core as mypyc compiles it: two minutes to build, one to test
 	@HALTER_CORE=compiled $(BIN)/pytest $(IN_TWO) -o pythonpath=$(COMPILED) -p no:cacheprovider tests/core tests/fold/test_released.py \
+		tests/codec/test_encoder_module.py \
 		--ignore tests/core/test_search_finds.py
 
 simulate: $(MEASURED) ## Simulate workers over a model of Kafka, thousands of faults a minute (MINUTES=10 SEED=1)

@@ -15,6 +15,7 @@ Not hatch-mypyc: it compiles into the source tree, where an editable installatio
 import ast
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -28,6 +29,7 @@ WANTED: Final = ("", "compiled", "python")
 """The values of the setting; empty: compiled if possible."""
 
 COMPILED = (
+    "processors/codec/log_writer.py",
     "processors/core/rules/advance.py",
     "processors/core/rules/agenda.py",
     "processors/core/rules/bounds.py",
@@ -59,6 +61,8 @@ COMPILED = (
     "processors/core/records/values.py",
 )
 """What an interrupt passes through. Not what reads definitions: nothing of it is hot."""
+ENCODERS: Final = "processors/codec/compiled_encoders.py"
+"""A module that the build writes from the schemas, and compiles."""
 INWARD: Final = "-fvisibility=hidden"
 """Functions of one module that another calls are found when the extension is linked, and not at each call."""
 RECORDS: Final = ("record", "dataclass(slots=True)", "dataclass(slots=True, eq=False)")
@@ -150,6 +154,8 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
     for module in modules:
         path = source / module
         path.write_text(with_constructors(path.read_text(encoding="utf-8")), encoding="utf-8")
+    modules.append(ENCODERS)
+    (source / ENCODERS).write_text(encoders(root), encoding="utf-8")
     before = Path.cwd()
     os.chdir(source)
     try:
@@ -171,6 +177,13 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
     finally:
         os.chdir(before)
     return sorted((folder / "lib").rglob("*.so")) + sorted((folder / "lib").rglob("*.pyd"))
+
+
+def encoders(root: Path) -> str:
+    """Return the source of the encoders of the log. The codec writes it, in a process of its own."""
+    program = "import sys; sys.path[:0] = sys.argv[2:]; from processors.codec.encoder_module import main; main()"
+    command = [sys.executable, "-B", "-c", program, str(root / "schemas"), str(root)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8").stdout
 
 
 def with_constructors(source: str) -> str:

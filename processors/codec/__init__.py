@@ -5,6 +5,8 @@
     framing              how bytes name their schema: single-object encoding
     registry             the other framing: a Schema Registry's wire format
     encoders, decoders   compile one function per record from its schema
+    encoder_module       writes the log's encoders as a module for mypyc
+    log_writer           writes the log with these, where the core is compiled
     codec                `Codec`, which joins them
     arguments, dropped   checks before a record is made, and before an older schema would lose a field
     compatibility        checks that released schemas change only in ways that nobody notices

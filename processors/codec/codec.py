@@ -1,7 +1,9 @@
 """`Codec`: records to bytes and back, in either framing."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from threading import RLock
+from types import ModuleType
 from typing import Any, TypeAlias
 
 from processors.codec import decoders, encoders
@@ -11,6 +13,7 @@ from processors.codec.dropped import Dropped
 from processors.codec.encoders import LONGS, TEXTS, EncoderCompiler
 from processors.codec.errors import Undecodable, Unencodable, UnknownRelease
 from processors.codec.framing import LENGTH_MAX, Framing, SingleObject
+from processors.codec.log_writer import EventWriter, write_log
 from processors.codec.records import EVENTS, RECORDS, Record
 from processors.codec.schemas import RecordSchema, Schemas
 from processors.core.records.events import Cause, LogEntry
@@ -40,6 +43,7 @@ class Codec:
         self._write_cause = self._encoders.part(Cause.__name__)
         self._writers: dict[type, Callable[[Any], bytes]] = {LogEntry: self._write_log_entry}
         self._event_writers: dict[type, Callable[[Any, bytes, bytes, bytes], bytes]] = {}
+        self._compiled_writers: dict[type, tuple[bytes, EventWriter]] = {}
         self._readers: dict[bytes, Reader] = {}
         """Header -> reader. Most headers have the full length and are found at the first try."""
         self._peeks: dict[tuple[bytes, tuple[str, ...]], tuple[Callable[[bytes, int], tuple[Any, ...]], int]] = {}
@@ -50,6 +54,13 @@ class Codec:
         """Return the codec of this installation. Its framing is single-object encoding unless another is given."""
         schemas = Schemas.load() if schemas is None else schemas
         return Codec(schemas, SingleObject(schemas) if framing is None else framing, release)
+
+    @cached_property
+    def _compiled(self) -> ModuleType | None:
+        """The encoders of the log that mypyc compiled. None in a checkout, and for schemas of an earlier release."""
+        from processors.codec.encoder_module import compiled_encoders  # here: only who folds writes a log
+
+        return compiled_encoders(self.schemas.names) if self._release is None else None
 
     def writes(self, record: str, field: str) -> bool:
         """Return True if the schema that a record is written with has a field. An earlier release's may lack it."""
@@ -143,6 +154,8 @@ class Codec:
         """
         writers = self._event_writers
         try:
+            if self._compiled is not None:
+                return write_log(log, self._compiled_writers, writers, self._compiled.write_cause)
             head, tail = self._write_head(log[0])
             return [writers[type(event := entry.event)](event, head, LONGS[entry.seq], tail) for entry in log]
         except encoders.ERRORS:
@@ -165,6 +178,9 @@ class Codec:
         if EVENTS.get(event.__name__) is not event:
             raise Unencodable(f"expected an event of the log, found {event.__name__}")
         with self._compiling:
+            if self._compiled is not None and event in self._compiled.WRITERS:
+                header = self.framing.header(self.schemas.records[event.__name__])
+                self._compiled_writers[event] = header, self._compiled.WRITERS[event]
             writer = self._event_writers[event] = self._writer(event.__name__, EncoderCompiler.event)
         return writer
 

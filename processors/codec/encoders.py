@@ -11,7 +11,7 @@ type raises one of `ERRORS`.
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from processors.codec.errors import SchemaProblem
 from processors.codec.records import CLASSES, ENUMS, HEADER, JSON
@@ -148,6 +148,12 @@ class Encoded(dict[int, tuple[object, bytes]]):
 class EncoderCompiler:
     """Writes and compiles the functions of a set of schemas. Functions of parts are shared between records."""
 
+    LONG: ClassVar = "LONGS[{}]"
+    INT: ClassVar = "INTS[{}]"
+    TEXT: ClassVar = "TEXTS[{}]"
+    JOIN: ClassVar = "join({})"
+    """How the code encodes a number and a text, and joins byte strings. `encoder_module` has other ways."""
+
     def __init__(self, names: Mapping[str, Mapping[str, Any]]) -> None:
         """`names`: full name -> definition of every record and enum that occurs."""
         self.names = names
@@ -166,26 +172,37 @@ class EncoderCompiler:
     def record(self, name: str, header: bytes) -> Callable[[Any], bytes]:
         """Return a function from a record of that name to its bytes, which begin with this header of the framing."""
         parts = self._parts_of_fields(self._definition(f"{NAMESPACE}.{name}")["fields"], "it")
-        return self._compile(f"write_{name}", "it", repr(header), *parts)
+        return self._compile(f"write_{name}", {"it": f"{NAMESPACE}.{name}"}, repr(header), *parts)
 
     def event(self, name: str, header: bytes) -> Callable[[Any, bytes, bytes, bytes], bytes]:
         """Return a function from an event and the encoded fields of its LogEntry (head, seq, tail) to bytes."""
+        arguments = {"it": f"{NAMESPACE}.{name}", "head": "bytes", "seq": "bytes", "tail": "bytes"}
+        return self._compile(
+            f"write_{name}", arguments, repr(header), "head", "seq", "tail", *self._parts_of_event(name)
+        )
+
+    def _parts_of_event(self, name: str) -> Iterator[str]:
         fields = self._definition(f"{NAMESPACE}.{name}")["fields"]
         found = tuple(field["name"] for field in fields[: len(HEADER)])
         if found != HEADER:
             raise SchemaProblem(f"{name}: expected the first fields to be {HEADER}, found {found}")
-        parts = self._parts_of_fields(fields[len(HEADER) :], "it")
-        return self._compile(f"write_{name}", "it, head, seq, tail", repr(header), "head", "seq", "tail", *parts)
+        return self._parts_of_fields(fields[len(HEADER) :], "it")
 
     def part(self, name: str) -> Callable[[Any], bytes]:
         """Return a function from a part of a record, such as a Cause, to its bytes."""
         function: Callable[[Any], bytes] = self.space[self._record_function(f"{NAMESPACE}.{name}")]
         return function
 
-    def _compile(self, name: str, arguments: str, *parts: str) -> Callable[..., bytes]:
-        return self._execute(name, f"def {name}({arguments}):\n    return join(({''.join(f'{p}, ' for p in parts)}))\n")
+    def _compile(self, name: str, arguments: Mapping[str, Schema], *parts: str) -> Callable[..., bytes]:
+        return self._execute(name, arguments, f"    return {self._joined(*parts)}\n")
 
-    def _execute(self, name: str, source: str) -> Callable[..., bytes]:
+    def _joined(self, *parts: str) -> str:
+        """Return an expression that joins byte strings."""
+        return self.JOIN.format(f"({''.join(f'{part}, ' for part in parts)})")
+
+    def _execute(self, name: str, arguments: Mapping[str, Schema], body: str) -> Callable[..., bytes]:
+        """Make a function. `arguments`: the names of its arguments -> their schemas."""
+        source = f"def {name}({', '.join(arguments)}):\n{body}"
         # The code comes from our own schema files, never from input. `dataclasses` makes its methods in the same way.
         exec(compile(source, f"<encoder {name}>", "exec"), self.space)  # noqa: S102
         function: Callable[..., bytes] = self.space[name]
@@ -209,16 +226,16 @@ class EncoderCompiler:
             case "boolean":
                 yield f"(b'\\1' if {value} else b'\\0')"
             case "int":
-                yield f"INTS[{value}]"
+                yield self.INT.format(value)
             case "long":
-                yield f"LONGS[{value}]"
+                yield self.LONG.format(value)
             case "double":
                 yield f"pack_double({value})"
             case "string":
-                yield f"TEXTS[{value}]"
+                yield self.TEXT.format(value)
             case "bytes":
                 data = self._name("data")
-                yield f"LONGS[len({data} := {value})]"
+                yield self.LONG.format(f"len({data} := {value})")
                 yield data
             case str() if self._definition(schema)["type"] == "enum":
                 yield f"{self._symbols(schema)}[{value}._value_]"
@@ -236,10 +253,10 @@ class EncoderCompiler:
                 yield self._optional(inner, value)
             case ["null", *_]:
                 item = self._name("item")
-                yield f"(b'\\0' if ({item} := {value}) is None else {self._branches(schema)}[type({item})]({item}))"
+                yield f"(b'\\0' if ({item} := {value}) is None else {self._branch(schema, item, item)})"
             case list():
                 item = self._name("item")
-                yield f"{self._branches(schema)}[type({item} := {value})]({item})"
+                yield self._branch(schema, f"{item} := {value}", item)
             case _:
                 raise SchemaProblem(f"a schema that the codec does not know: {schema}")
 
@@ -249,7 +266,7 @@ class EncoderCompiler:
     def _parts_of_record(self, name: str, value: str) -> Iterator[str]:
         if short_name(name) == JSON:
             text = self._name("json")
-            yield f"LONGS[len({text} := to_json({value}).encode())]"
+            yield self.LONG.format(f"len({text} := to_json({value}).encode())")
             yield text
             return
         definition = self._definition(name)
@@ -269,7 +286,7 @@ class EncoderCompiler:
     def _optional(self, inner: Schema, value: str) -> str:
         item = self._name("item")
         parts = list(self._parts(inner, item))
-        written = " + ".join(["b'\\2'", *parts]) if len(parts) < 3 else f"join((b'\\2', {', '.join(parts)}))"
+        written = " + ".join(["b'\\2'", *parts]) if len(parts) < 3 else self._joined("b'\\2'", *parts)
         return f"(b'\\0' if ({item} := {value}) is None else {written})"
 
     def _symbols(self, name: str) -> str:
@@ -290,7 +307,7 @@ class EncoderCompiler:
         definition = self._definition(name)
         link = chain_field(definition)
         if link is None:
-            self._compile(function, "it", *self._parts_of_fields(definition["fields"], "it"))
+            self._compile(function, {"it": name}, *self._parts_of_fields(definition["fields"], "it"))
             return function
         # A chain, such as one of failures, is written in a loop, because it may be longer than Python's stack is deep.
         # A link that was encoded lately is not encoded again: each failure that climbs is in several records, and in
@@ -300,7 +317,7 @@ class EncoderCompiler:
         self.space[known] = Encoded()
         self._execute(
             function,
-            f"def {function}(it):\n"
+            {"it": name},
             "    links = []\n"
             "    rest = b'\\0'\n"
             "    while it is not None:\n"
@@ -324,12 +341,12 @@ class EncoderCompiler:
             parts = "".join(f"{part}, " for part in self._parts(items, "item"))
             self._execute(
                 function,
-                f"def {function}(it):\n"
-                "    written = [LONGS[len(it)]]\n"
+                {"it": {"type": "array", "items": items}},
+                f"    written = [{self.LONG.format('len(it)')}]\n"
                 "    for item in it:\n"
                 f"        written += ({parts})\n"
                 "    written.append(b'\\0')\n"
-                "    return join(written)\n",
+                f"    return {self.JOIN.format('written')}\n",
             )
         return self.functions[key]
 
@@ -340,14 +357,18 @@ class EncoderCompiler:
             parts = "".join(f"{part}, " for part in [*self._parts("string", "key"), *self._parts(values, "item")])
             self._execute(
                 function,
-                f"def {function}(it):\n"
-                "    written = [LONGS[len(it)]]\n"
+                {"it": {"type": "map", "values": values}},
+                f"    written = [{self.LONG.format('len(it)')}]\n"
                 "    for key, item in it.items():\n"
                 f"        written += ({parts})\n"
                 "    written.append(b'\\0')\n"
-                "    return join(written)\n",
+                f"    return {self.JOIN.format('written')}\n",
             )
         return self.functions[key]
+
+    def _branch(self, union: list[Schema], value: str, again: str) -> str:
+        """Return an expression for a value as its branch of a union. `value` is evaluated first, then `again`."""
+        return f"{self._branches(union)}[type({value})]({again})"
 
     def _branches(self, union: list[Schema]) -> str:
         key = f"union of {union}"
@@ -357,21 +378,19 @@ class EncoderCompiler:
         branches = self.space[table] = Branches()
         for index, branch in enumerate(union):
             name = type_name(branch)
-            function = self._compile(
-                self._name(f"write_branch_{short_name(name)}"),
-                "it",
-                repr(varint(index << 1)),
-                *(self._own_text("it") if name == "string" else self._parts(branch, "it")),
-            )
+            function = self._name(f"write_branch_{short_name(name)}")
+            written = self._compile(function, {"it": branch}, *self._parts_of_branch(index, branch))
             for python_type in self._python_types(name):
-                branches[python_type] = function
+                branches[python_type] = written
         return table
 
-    @staticmethod
-    def _own_text(value: str) -> Iterator[str]:
-        """Yield the parts of a text that is a value: it may be long, and occurs once."""
-        yield f"LONGS[len(text := {value}.encode())]"
-        yield "text"
+    def _parts_of_branch(self, index: int, branch: Schema) -> Iterator[str]:
+        yield repr(varint(index << 1))
+        if type_name(branch) == "string":  # a text that is a value: it may be long, and occurs once
+            yield self.LONG.format("len(text := it.encode())")
+            yield "text"
+        else:
+            yield from self._parts(branch, "it")
 
     @staticmethod
     def _python_types(branch: str) -> tuple[type, ...]:

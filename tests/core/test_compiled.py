@@ -12,6 +12,8 @@ import pytest
 
 import processors
 from hatch_build import COMPILED
+from processors.codec import Schemas
+from processors.codec.encoder_module import compiled_encoders
 from tests.support.compiled_core import IS_COMPILED
 
 ROOT = Path(processors.__file__).resolve().parent.parent
@@ -27,6 +29,10 @@ MODULES = sorted(
 def test_the_core_is_the_one_that_was_asked_for(module: str) -> None:
     file = importlib.import_module(module).__file__ or ""
     assert file.endswith(".py") is (not IS_COMPILED)
+
+
+def test_the_encoders_of_the_log_are_compiled_with_the_core_from_the_schemas_that_it_has() -> None:
+    assert (compiled_encoders(Schemas.load().names) is not None) is IS_COMPILED
 
 
 def test_every_pattern_of_what_is_compiled_finds_something() -> None:
