@@ -37,6 +37,8 @@ class LazyCommand:
     panel: str
 
 
+PIPE_CLOSED = 128 + 13
+"""Exit code where the reader of a pipe has ended, as a shell gives it to SIGPIPE."""
 TRY = "Try it"
 DEFINE = "Definitions"
 USE = "WfRuns"
@@ -158,6 +160,8 @@ def main() -> None:
         fail(str(error))
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        raise SystemExit(PIPE_CLOSED) from None  # whoever read the output has enough of it
     except Exception as error:  # noqa: BLE001  the user gets a sentence for every error
         if os.environ.get("HALTER_TRACEBACK"):
             traceback.print_exc()

@@ -3,6 +3,7 @@
 This module parses options and prints; `halter.history` finds out. Each command reads Kafka or an export (--file).
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,14 +24,16 @@ from halter.cli.connection import (
 )
 from halter.cli.source import File, WfRun, chosen, no_such, source
 from halter.cli.states import print_state, shown_state
-from halter.cli.usage import in_utf8
+from halter.cli.usage import BadOptions, in_utf8
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from halter.client import History
     from halter.history.moments import Moments
+    from halter.history.selection import Bound
     from halter.history.source import Source
+    from halter.show.redaction import Redactor
+    from processors.core.records.events import LogEntry
     from processors.core.records.model import WfRun as State
 
 Incarnation = Annotated[
@@ -301,9 +304,40 @@ def moment_data(moments: "Moments", index: int) -> dict[str, Any]:
 
 def history(
     wf_run_id: WfRun = None,
-    from_start: Annotated[
-        bool, typer.Option("--from-start", help="Read the whole log, with earlier WfRuns of the same id.")
+    threads: Annotated[
+        list[int] | None,
+        typer.Option("--thread", metavar="N", min=0, help="Only events of this ThreadRun. May be repeated."),
+    ] = None,
+    events: Annotated[
+        list[str] | None,
+        typer.Option("--event", metavar="NAME", help="Only events of this name, such as Halt. May be repeated."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="SEQ|TIME|-N", help="Begin with this event. -20: the last 20.", callback=in_utf8
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="SEQ|TIME|-N", help="End with this event. -20: without the last 20.", callback=in_utf8
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C or --to.")
     ] = False,
+    previous: Annotated[
+        bool,
+        typer.Option(
+            "--previous", "--from-start", help="Also earlier WfRuns of the same id, as far back as the log goes."
+        ),
+    ] = False,
+    utc: Annotated[
+        bool,
+        typer.Option("--utc", help="Read and show times in UTC. Default: in the zone of this machine, piped in UTC."),
+    ] = False,
+    legend: Annotated[bool, typer.Option("--legend", help="Say first what columns and colours mean.")] = False,
     unmask: Unmask = False,
     as_json: Json = False,
     file: File = None,
@@ -323,44 +357,132 @@ def history(
     changed nothing. (C is a command, in the logs of scenarios.)
 
     - `halter history cart-1`
-    - `halter history cart-1 --from-start --json`
+    - `halter history cart-1 --thread 4 --from 12:03`
+    - `halter history cart-1 --event Halt --event Resume`
+    - `halter history cart-1 --from -20 --follow`
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    import json
-
-    from halter.client.history import History
-    from halter.history.moments import entries_of
-    from halter.show import history as history_text
+    from halter.history.selection import Selection, event_names
+    from halter.show.history import chunks
     from halter.show.redaction import Redactor
 
+    if follow and file is not None:
+        raise BadOptions("--follow waits for what happens, which no export has: expected one of --follow and --file")
+    if follow and end is not None and end.startswith("-"):
+        raise BadOptions("--to -N counts from the last event, and with --follow there is none: give a seq or a time")
+    names = event_names(events or ())
+    zone = zone_of(utc=utc)
+    show = Shown(terminal_width(), zone, as_json=as_json, legend=legend)
     with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
         wf_run_id = chosen(found, wf_run_id)
-        entries = entries_of(found.events(wf_run_id, previous=from_start))
-        if not entries:
+        first, entries = begun(entries_of(found, wf_run_id, follow=follow, previous=previous))
+        if first is None and not follow:
             raise no_such(found, wf_run_id)
+        if first is None:
+            note(f"there is no event of a WfRun '{wf_run_id}' {found.where} yet: waiting for one, until Ctrl-C")
+        bounds, entries = bounded(start, end, zone, entries, follow=follow)
         if not unmask:
-            entries = Redactor(found.definitions()).entries(entries)
-    shown = History.of(wf_run_id, entries, complete=from_start)
-    if as_json:
-        for entry in shown.entries:
-            typer.echo(json.dumps(history_text.entry_data(entry), ensure_ascii=False))
+            entries = masked(entries, Redactor(found.definitions()), follow=follow)
+        selection = Selection(frozenset(threads or ()), names, *bounds)
+        for chunk in chunks(selection.of(entries), CHUNK):
+            show.chunk(chunk)
+        show.end()
+        if not (previous or as_json or file or first is None):
+            note("earlier WfRuns with this id, if there were any, are left out; --previous shows them")
+
+
+CHUNK: Final = 200
+"""Events that are shown at once."""
+
+
+def entries_of(found: "Source", wf_run_id: str, *, follow: bool, previous: bool) -> "Iterator[LogEntry | None]":
+    """Yield the events of a WfRun. If they are followed, yield None when there is no more for the moment."""
+    if not follow:
+        yield from (logged.entry for logged in found.events(wf_run_id, previous=previous))
         return
-    width = terminal_width()
-    if width is None or not printed_as_table(shown, width):
-        for line in history_text.text(shown, times=True):
-            typer.echo(line)
-    if not shown.complete and file is None:
-        note("earlier WfRuns with this id, if there were any, are left out; --from-start reads the whole log")
+    from halter.history.live import Live
+
+    assert isinstance(found, Live)
+    for logged in found.follow(wf_run_id, previous=previous):
+        yield None if logged is None else logged.entry
 
 
-def printed_as_table(history: "History", width: int) -> bool:
-    """Print a history as a table. Return False, and print nothing, if the terminal is too narrow for it."""
-    from rich.console import Console
+def begun(entries: "Iterator[LogEntry | None]") -> "tuple[LogEntry | None, Iterator[LogEntry | None]]":
+    """Return the first event, None if there is none yet, and all events."""
+    from itertools import chain
 
-    from halter.show.history_table import WIDTH_MIN, print_table
+    first = next(entries, None)
+    return first, chain([first], entries)
 
-    if width < WIDTH_MIN:
-        return False
-    print_table(history, Console(width=width, highlight=False))
-    return True
+
+def bounded(
+    start: str | None, end: str | None, zone: "tzinfo | None", entries: "Iterator[LogEntry | None]", *, follow: bool
+) -> "tuple[tuple[Bound | None, Bound | None], Iterator[LogEntry | None]]":
+    """Return the bounds of a selection, and the events.
+
+    A time of day is on the day of the newest event. Only then all events are read first; if they are followed, it is
+    today.
+    """
+    from halter.history.moments import is_clock
+    from halter.history.selection import Bound
+
+    newest_ms = time.time_ns() // 1_000_000
+    if not follow and any(bound is not None and is_clock(bound) for bound in (start, end)):
+        read = [entry for entry in entries if entry is not None]
+        newest_ms, entries = read[-1].time_ms, iter(read)
+    return (
+        None if start is None else Bound.of(start, zone, newest_ms, first=True),
+        None if end is None else Bound.of(end, zone, newest_ms, first=False),
+    ), entries
+
+
+def masked(entries: "Iterator[LogEntry | None]", redactor: "Redactor", *, follow: bool) -> "Iterator[LogEntry | None]":
+    """Yield the events without their masked values."""
+    if not follow:
+        yield from redactor.stream(entry for entry in entries if entry is not None)
+        return
+    redact = redactor.following()
+    for entry in entries:
+        yield None if entry is None else redact(entry)
+
+
+class Shown:
+    """Prints events chunk by chunk: as JSON, as lines, or on a terminal that is wide enough as a table."""
+
+    def __init__(self, width: int | None, zone: "tzinfo | None", *, as_json: bool, legend: bool) -> None:
+        from halter.show.history import Lines
+        from halter.show.history_table import WIDTH_MIN, HistoryTable, print_legend
+
+        self._as_json, self._lines = as_json, Lines(times=True)
+        self._table: HistoryTable | None = None
+        if width is not None and width >= WIDTH_MIN and not as_json:
+            from rich.console import Console
+
+            console = Console(width=width, highlight=False)
+            self._table = HistoryTable(console, zone)
+            if legend:
+                print_legend(console)
+        elif legend:
+            note("--legend explains the table, which needs a terminal of at least 60 columns and no --json")
+
+    def chunk(self, entries: "list[LogEntry]") -> None:
+        """Print events."""
+        import json
+
+        from halter.show.history import entry_data
+
+        if self._table is not None:
+            self._table.add(entries)
+        elif self._as_json:
+            for entry in entries:
+                typer.echo(json.dumps(entry_data(entry), ensure_ascii=False))
+        else:
+            for line in self._lines.of(entries):
+                typer.echo(line)
+        sys.stdout.flush()
+
+    def end(self) -> None:
+        """Print what stands below all events."""
+        if self._table is not None:
+            self._table.end()

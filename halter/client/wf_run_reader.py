@@ -87,11 +87,11 @@ class WfRunReader:
         key = wf_run_id.encode()
         return self._decoded(key, self._reader.read(self._topics.wf_events, self._number(key), start))
 
-    def follow(self, wf_run_id: str, start: int) -> Iterator[tuple[int, LogEntry]]:
-        """Do the same as `log`, and go on for ever with what comes."""
+    def follow(self, wf_run_id: str, start: int) -> Iterator[tuple[int, LogEntry] | None]:
+        """Do the same as `log`, and go on for ever with what comes. None stands for: no more for the moment."""
         key = wf_run_id.encode()
-        messages = self._reader.follow(self._topics.wf_events, self._number(key), start)
-        return self._decoded(key, (message for message in messages if message is not None))
+        for message in self._reader.follow(self._topics.wf_events, self._number(key), start):
+            yield from [None] if message is None else self._decoded(key, [message])
 
     def ended(self, wf_run_id: str) -> WfRun:
         """The state of a WfRun when it ended, replayed from the log. Raises BeginningMissing."""

@@ -3,6 +3,7 @@
     logged              `Logged`: an event and its place on the log
     source              `Source`: what an analysis may ask for, wherever the records are
     live                a Source that reads Kafka
+    selection           events of some threads and kinds, from one moment to another
     moments             the states of a WfRun along its log, by seq, by time and step by step
     difference          what differs between two states
     difference_text     the same as lines

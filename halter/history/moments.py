@@ -7,7 +7,7 @@ so a long log can be stepped through in both directions. A row that no event has
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from halter.client.errors import BeginningMissing
@@ -34,7 +34,7 @@ from processors.fold.log_tail import LogBroken
 SNAPSHOTS_MAX: Final = 64
 SNAPSHOT_DISTANCE_MIN: Final = 64
 """Fewest events between two snapshots: to fold them anew takes about a millisecond."""
-CLOCK_MINUTE: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d{1,3})?)?")
+CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d{1,3})?)?")
 NOTHING: Final = -1
 """The index of the moment before the first event."""
 
@@ -177,11 +177,7 @@ class Moments:
 
     def _time_of(self, when: str, zone: tzinfo | None) -> int:
         """Return the time that people have written: of a time of day, that of the newest event's day."""
-        newest = datetime.fromtimestamp(self.log[-1].entry.time_ms / 1000 if self.log else 0, UTC).astimezone(zone)
-        text = when.strip().replace(",", ".")
-        if CLOCK_MINUTE.fullmatch(text):
-            text = f"{newest.date()}T{text.zfill(5) if text.count(':') == 1 else text}"
-        return time_of(text, zone)
+        return time_of(when, zone, self.log[-1].entry.time_ms if self.log else 0)
 
     def _extent(self) -> str:
         if not self.log:
@@ -190,26 +186,43 @@ class Moments:
         return f"there are {first.seq} to {last.seq}, from {iso(first.time_ms)} to {iso(last.time_ms)}"
 
 
-def time_of(text: str, zone: tzinfo | None) -> int:
-    """Return the time that a text in ISO 8601 means, in milliseconds. Raises NoSuchMoment.
+def is_clock(text: str) -> bool:
+    """Return True if a text is a time of day, without a date."""
+    return CLOCK.fullmatch(text.strip()) is not None
 
-    The last digit counts as a whole: `12:03` is the last millisecond of that minute, so that what happened then is in.
+
+def time_of(text: str, zone: tzinfo | None, newest_ms: int = 0, *, first: bool = False) -> int:
+    """Return the time that people have written, in milliseconds. Raises NoSuchMoment.
+
+    A time of day is on the day of `newest_ms`. The last digit counts as a whole: `12:03` is the last millisecond of
+    that minute, so that what happened then is in; or the first, if a range is to begin with it.
     """
+    written = text.strip().replace(",", ".")
+    if is_clock(written):
+        newest = datetime.fromtimestamp(newest_ms / 1000, UTC).astimezone(zone)
+        written = f"{newest.date()}T{written:0>{2 + len(written) - written.index(':')}}"
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = datetime.fromisoformat(written)
+        if moment.tzinfo is None:
+            moment = moment.astimezone() if zone is None else moment.replace(tzinfo=zone)
+        begin = round(moment.timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
         raise NoSuchMoment(
             "expected a seq (57), a number of events back (-3) or a time (12:03:11, 2026-01-31T12:03:11Z), found "
             f"'{text}'"
         ) from None
-    if moment.tzinfo is None:
-        moment = moment.astimezone() if zone is None else moment.replace(tzinfo=zone)
-    _, _, clock = text.partition("T")
+    return begin if first else begin + _whole_ms(written) - 1
+
+
+def _whole_ms(written: str) -> int:
+    """Return how long the last digit of a written time lasts."""
+    _, _, clock = written.replace(" ", "T").partition("T")
     clock = re.split(r"Z|[+-]\d", clock)[0]
     digits = len(clock.partition(".")[2])
-    spans = {0: timedelta(days=1), 1: timedelta(hours=1), 2: timedelta(minutes=1), 3: timedelta(seconds=1)}
-    whole = timedelta(milliseconds=10 ** max(0, 3 - digits)) if digits else spans[len(clock.split(":")) if clock else 0]
-    return round(moment.timestamp() * 1000) + round(whole / timedelta(milliseconds=1)) - 1
+    if digits:
+        return int(10 ** max(0, 3 - digits))
+    parts = clock.count(":") + 1 if ":" in clock else (len(clock) + 1) // 2
+    return (86_400_000, 3_600_000, 60_000, 1_000)[parts]
 
 
 @dataclass(slots=True)

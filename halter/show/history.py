@@ -8,10 +8,11 @@ Each event is worded as in `halter.show.log_text`. The command line prints these
 The demo and failing tests print them without the time. `halter.show.history_table` makes a table for a terminal.
 """
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from halter.client.history import History, Incarnation
+from halter.client.history import History
 from halter.show.log_text import event_line
 from halter.show.plain import plain
 from halter.show.times import iso
@@ -39,13 +40,27 @@ def lines(entries: Iterable[LogEntry], width: int | None = None, *, times: bool 
 
     With `width`, longer texts of events are cut. With `times`, each line begins with the time of its event.
     """
-    rows = [(iso(it.time_ms), seq_text(it), cut(event_line(it.event), width), cause_text(it.cause)) for it in entries]
-    seq_width = max([3, *(len(seq) for _, seq, _, _ in rows)])
-    event_width = min(max([5, *(len(event) for _, _, event, _ in rows)]), EVENT_WIDTH_MAX)
-    return [
-        (f"{time:<{TIME_WIDTH}}  " if times else "") + f"{seq:>{seq_width}}  {event:<{event_width}}  {cause}"
-        for time, seq, event, cause in [("time", "seq", "event", "cause"), *rows]
-    ]
+    return list(Columns().lines(entries, width, times=times))
+
+
+class Columns:
+    """The widths of columns. They only grow, so that what comes in chunks stands in the same columns where it can."""
+
+    def __init__(self) -> None:
+        self._seq, self._event = len("seq"), len("event")
+
+    def lines(
+        self, entries: Iterable[LogEntry], width: int | None, *, times: bool, heading: bool = True
+    ) -> Iterator[str]:
+        """A line per event, and if wanted a heading above them."""
+        rows = [
+            (iso(it.time_ms), seq_text(it), cut(event_line(it.event), width), cause_text(it.cause)) for it in entries
+        ]
+        self._seq = max([self._seq, *(len(seq) for _, seq, _, _ in rows)])
+        self._event = min(max([self._event, *(len(event) for _, _, event, _ in rows)]), EVENT_WIDTH_MAX)
+        for time, seq, event, cause in [*([("time", "seq", "event", "cause")] * heading), *rows]:
+            told = f"{time:<{TIME_WIDTH}}  " if times else ""
+            yield f"{told}{seq:>{self._seq}}  {event:<{self._event}}  {cause}"
 
 
 def cut(line: str, width: int | None) -> str:
@@ -55,24 +70,49 @@ def cut(line: str, width: int | None) -> str:
 
 def text(history: History, width: int | None = None, *, times: bool = False) -> Iterator[str]:
     """The lines of a whole history: for each incarnation a title, and then its events."""
-    for number, incarnation in enumerate(history.incarnations):
-        if number:
-            yield ""
-        yield _title(history.wf_run_id, incarnation)
-        yield from lines(incarnation.entries, width, times=times)
+    lines_ = Lines(width, times=times)
+    for chunk in chunks(history.entries, sys.maxsize):
+        yield from lines_.of(chunk)
 
 
-def _title(wf_run_id: str, incarnation: Incarnation) -> str:
-    times = [entry.time_ms for entry in incarnation.entries]
-    span = f"{iso(min(times))} to {iso(max(times))}"
-    return f"{wf_run_id}, {started_by(incarnation)}: {span}"
+class Lines:
+    """Makes lines of a history that comes in chunks: for each incarnation a title, and then its events."""
+
+    def __init__(self, width: int | None = None, *, times: bool = False) -> None:
+        self._width, self._times = width, times
+        self._incarnation: int | None = None
+        self._columns = Columns()
+
+    def of(self, chunk: Sequence[LogEntry]) -> Iterator[str]:
+        """The lines of events of one incarnation. Those of the next chunk go on below them."""
+        first = chunk[0]
+        begins = first.incarnation != self._incarnation
+        if begins:
+            if self._incarnation is not None:
+                yield ""
+            self._incarnation, self._columns = first.incarnation, Columns()
+            yield f"{first.wf_run_id}, {started_by(first)}, from {iso(first.time_ms)}"
+        yield from self._columns.lines(chunk, self._width, times=self._times, heading=begins)
 
 
-def started_by(incarnation: Incarnation) -> str:
-    """The command that started a WfRun, for a title."""
-    if incarnation.number == NO_INCARNATION:
+def chunks(entries: Iterable[LogEntry | None], size: int) -> Iterator[list[LogEntry]]:
+    """Divide events into chunks, each of one incarnation. None among them ends a chunk: show what has come so far."""
+    chunk: list[LogEntry] = []
+    for entry in entries:
+        if chunk and (entry is None or entry.incarnation != chunk[0].incarnation or len(chunk) >= size):
+            yield chunk
+            chunk = []
+        if entry is not None:
+            chunk.append(entry)
+    if chunk:
+        yield chunk
+
+
+def started_by(entry: LogEntry) -> str:
+    """The command that started the WfRun of an event, for a title."""
+    if entry.incarnation == NO_INCARNATION:
         return "while there was no WfRun"
-    return f"started by wf-commands@{incarnation.number}"
+    return f"started by wf-commands@{entry.incarnation}"
 
 
 def entry_data(entry: LogEntry) -> dict[str, Any]:

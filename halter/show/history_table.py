@@ -9,6 +9,9 @@
 
     An empty cause is the same as the one above it.
 
+The name of an event has the colour of its kind (KINDS). A history may come in chunks: then columns may become wider
+from one to the next, and where another day begins a row has its date.
+
 Time, seq, event and thread are as wide as they must be. What happened and the cause share the rest, and are wrapped. A
 cause stands only at the first of the events that it caused; the last line says so. Where the whole causes do not fit
 their column, each long id in it is cut with a `…`. So is a cell of more than LINES_MAX lines. `halter.show.history` has
@@ -16,6 +19,7 @@ the whole lines.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, tzinfo
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -23,12 +27,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from halter.client.history import History, Incarnation
-from halter.show.history import cause_text, seq_text, started_by
+from halter.client.history import History
+from halter.show.history import cause_text, chunks, seq_text, started_by
 from halter.show.log_text import thread_of, what_happened
-from halter.show.times import iso
+from halter.show.times import local
 from halter.show.wrapping import wrapped
-from processors.core.records.events import Ignored, LogEntry, Rejected
+from processors.core.records.events import Cause, Ignored, LogEntry, Rejected
 
 WIDTH_MIN: Final = 60
 """The narrowest terminal that has room for six columns."""
@@ -42,7 +46,39 @@ SAME_CAUSE: Final = "An empty cause is the same as the one above it."
 LINES_MAX: Final = 8
 """Largest number of lines of one row."""
 CHUNK: Final = 200
-"""Number of rows that are laid out at once, so that a long history appears before all of it is laid out."""
+"""Number of rows that are laid out at once, so that a long history appears before all of it is read."""
+DAY, TIME = slice(0, 10), slice(11, 23)
+"""Where day and time of day are in the text of a time."""
+
+
+KINDS: Final[dict[str, tuple[str, frozenset[str]]]] = {
+    "begins and ends": (
+        "green",
+        frozenset({"WfRunStarted", "WfRunEnded", "WfRunDeleted", "SpawnChild", "ThreadCompleted", "ThreadRetired"}),
+    ),
+    "ExternalEvents and interrupts": (
+        "cyan",
+        frozenset({"ExternalEventPosted", "ExternalEventDropped", "InterruptAccepted", "InterruptDropped",
+                   "InterruptSuperseded", "WorkflowEventThrown"}),
+    ),
+    "halts and resumes": ("yellow", frozenset({"Halt", "ThreadHalted", "HaltReasonResolved", "Resume"})),
+    "nodes, tasks and timers": (
+        "blue",
+        frozenset({"NodeCompleted", "TaskAttemptRequested", "TaskAttemptEnded", "TimerArmed", "TimerMatured",
+                   "WaitStarted"}),
+    ),
+    "failures, and what was done about them": (
+        "red",
+        frozenset({"NodeFailed", "ArrivalFailed", "ThreadFailed", "ChildFailureHandled", "ThreadRescued", "Rejected"}),
+    ),
+    "operators": (
+        "magenta",
+        frozenset({"WfRunQuarantined", "InputKept", "WfRunReleased", "SkipAccepted", "SkipLapsed", "RecordSkipped"}),
+    ),
+    "nothing to do": ("dim", frozenset({"Ignored"})),
+}  # fmt: skip
+"""What an event is about -> the colour of its name, and the events."""
+_STYLES: Final = {event: style for style, events in KINDS.values() for event in events}
 
 
 class Row(NamedTuple):
@@ -61,78 +97,116 @@ class Row(NamedTuple):
         return {Rejected.__name__: "red", Ignored.__name__: "dim", "": "bold"}.get(self.event, "")
 
 
-def print_table(history: History, console: Console) -> None:
-    """Print all of a history: for each incarnation a title and its rows, and at the end what an empty cause means."""
-    same_cause = False
-    for number, incarnation in enumerate(history.incarnations):
-        if number:
-            console.print()
-        console.print(Text(_printable(_title(history.wf_run_id, incarnation))), style="bold", overflow="fold")
-        console.print()
-        rows = list(rows_of(incarnation.entries))
-        _print_rows(rows, console)
-        same_cause = same_cause or any(row.event and not row.cause for row in rows)
-    if same_cause:
-        console.print()
-        console.print(Text(SAME_CAUSE), style="dim")
+def print_table(history: History, console: Console, zone: tzinfo | None = UTC) -> None:
+    """Print all of a history."""
+    table = HistoryTable(console, zone)
+    for chunk in chunks(history.entries, CHUNK):
+        table.add(chunk)
+    table.end()
 
 
-def _title(wf_run_id: str, incarnation: Incarnation) -> str:
-    days = sorted({_day(entry) for entry in incarnation.entries})
-    when = f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
-    return f"{wf_run_id}, {started_by(incarnation)}, {when}"
+def print_legend(console: Console) -> None:
+    """Print what columns and colours mean."""
+    console.print(Text("time, seq and event: when, which event of the WfRun, and its name, in the colour of its kind:"))
+    for kind, (style, _) in KINDS.items():
+        console.print(Text(f"  {kind}", style=style))
+    for line in (
+        "thread: the ThreadRun. what: what is different now.",
+        "cause: the record that caused the event: topic[partition]@offset, and its id.",
+        SAME_CAUSE,
+    ):
+        console.print(Text(line))
+    console.print()
 
 
-def rows_of(entries: Sequence[LogEntry]) -> Iterator[Row]:
-    """The rows of events in their order; if they are of several days, each day begins with a row that has its date."""
-    tells_days = len({_day(entry) for entry in entries}) > 1
-    day, cause = None, None
-    for entry in entries:
-        if tells_days and _day(entry) != day:
-            day, cause = _day(entry), None
-            yield Row(day, "", "", "", "", "")
-        yield _row(entry, "" if entry.cause == cause else cause_text(entry.cause))
-        cause = entry.cause
+class HistoryTable:
+    """Prints a history that comes in chunks: for each incarnation a title and its rows, in columns that only grow."""
 
+    def __init__(self, console: Console, zone: tzinfo | None = UTC) -> None:
+        """Times are shown in `zone`; None is the zone of this machine."""
+        self._console, self._zone = console, zone
+        self._incarnation: int | None = None
+        self._day = ""
+        self._cause: Cause | None = None
+        self._same_cause = False
+        self._widest: list[int] = []
+        self._short_ids = False
 
-def _row(entry: LogEntry, cause: str) -> Row:
-    event, what = entry.event, what_happened(entry.event)
-    if isinstance(event, Rejected | Ignored):
-        what = f"{event.command}: {what}"
-    return Row(_time(entry), seq_text(entry), type(event).__name__, thread_of(event), what, cause)
+    def add(self, chunk: Sequence[LogEntry]) -> None:
+        """Print events of one incarnation, below those of the chunk before."""
+        first = chunk[0]
+        begins = first.incarnation != self._incarnation
+        if begins:
+            if self._incarnation is not None:
+                self._console.print()
+            self._incarnation, self._day, self._cause = first.incarnation, self._day_of(first), None
+            self._widest, self._short_ids = [], False
+            title = f"{first.wf_run_id}, {started_by(first)}, on {self._day}"
+            self._console.print(Text(_printable(title)), style="bold", overflow="fold")
+            self._console.print()
+        rows = list(self.rows_of(chunk))
+        self._same_cause = self._same_cause or any(row.event and not row.cause for row in rows)
+        self._print_rows(rows, heading=begins)
 
+    def end(self) -> None:
+        """Print what an empty cause means, if there was one."""
+        if self._same_cause:
+            self._console.print()
+            self._console.print(Text(SAME_CAUSE), style="dim")
 
-def _day(entry: LogEntry) -> str:
-    return iso(entry.time_ms).partition("T")[0]
+    def rows_of(self, entries: Sequence[LogEntry]) -> Iterator[Row]:
+        """The rows of events in their order. Where another day begins, a row has its date."""
+        for entry in entries:
+            day = self._day_of(entry)
+            if day != self._day:
+                self._day, self._cause = day, None
+                yield Row(day, "", "", "", "", "")
+            yield self._row(entry, "" if entry.cause == self._cause else cause_text(entry.cause))
+            self._cause = entry.cause
 
+    def _row(self, entry: LogEntry, cause: str) -> Row:
+        event, what = entry.event, what_happened(entry.event)
+        if isinstance(event, Rejected | Ignored):
+            what = f"{event.command}: {what}"
+        time = local(entry.time_ms, self._zone)[TIME]
+        return Row(time, seq_text(entry), type(event).__name__, thread_of(event), what, cause)
 
-def _time(entry: LogEntry) -> str:
-    return iso(entry.time_ms).partition("T")[2].removesuffix("Z")
+    def _day_of(self, entry: LogEntry) -> str:
+        return local(entry.time_ms, self._zone)[DAY]
 
-
-def _print_rows(rows: Sequence[Row], console: Console) -> None:
-    roomy = console.width >= ROOMY
-    gap = 2 if roomy else 1
-    headings = Row("time (UTC)", "seq", "event", "thread" if roomy else "#", "what", "cause")
-    rows = [Row(*map(_printable, row)) for row in rows]
-    room = console.width - gap * (len(headings) - 1)
-    widths = _widths([headings, *rows], room)
-    if max(cell_len(row.cause) for row in rows) > widths[-1]:
-        rows = [row._replace(cause=_with_short_id(row.cause)) for row in rows]
-        widths = _widths([headings, *rows], room)
-    for start in range(0, len(rows), CHUNK):
-        table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=start == 0, header_style="bold")
-        for heading, width in zip(headings, widths, strict=True):
-            table.add_column(heading, width=width, justify="right" if heading == "seq" else "left", no_wrap=True)
-        for row in rows[start : start + CHUNK]:
+    def _print_rows(self, rows: Sequence[Row], *, heading: bool) -> None:
+        roomy = self._console.width >= ROOMY
+        gap = 2 if roomy else 1
+        zone = "UTC" if self._zone is UTC else "local"
+        headings = Row(f"time ({zone})", "seq", "event", "thread" if roomy else "#", "what", "cause")
+        rows = [Row(*map(_printable, row)) for row in rows]
+        short = [row._replace(cause=_with_short_id(row.cause)) for row in rows]
+        room = self._console.width - gap * (len(headings) - 1)
+        widths = self._widths([headings, *(short if self._short_ids else rows)], room)
+        if not self._short_ids and max(cell_len(row.cause) for row in rows) > widths[-1]:
+            self._short_ids, self._widest = True, []
+            widths = self._widths([headings, *short], room)
+        rows = short if self._short_ids else rows
+        table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=heading, header_style="bold")
+        for name, width in zip(headings, widths, strict=True):
+            table.add_column(name, width=width, justify="right" if name == "seq" else "left", no_wrap=True)
+        for row in rows:
             what, cause = wrapped(row.what, widths[-2]), _cause_lines(row.cause, widths[-1])
-            table.add_row(*map(Text, row[:-2]), _cut(what, widths[-2]), _cut(cause, widths[-1]), style=row.style)
-        console.print(table)
+            cells = list(map(Text, row[:-2]))
+            if not row.style:
+                cells[2].stylize(_STYLES.get(row.event, ""))
+            table.add_row(*cells, _cut(what, widths[-2]), _cut(cause, widths[-1]), style=row.style)
+        self._console.print(table)
+
+    def _widths(self, rows: Sequence[Row], width: int) -> list[int]:
+        widest = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+        self._widest = [max(pair) for pair in zip(widest, self._widest or widest, strict=True)]
+        return _widths(self._widest, width)
 
 
-def _widths(rows: Sequence[Row], width: int) -> list[int]:
+def _widths(widest: Sequence[int], width: int) -> list[int]:
     """The width of each column: of the last two, what the others leave, and as much of it as they need."""
-    *fixed, what, cause = (max(map(cell_len, column)) for column in zip(*rows, strict=True))
+    *fixed, what, cause = widest
     rest = width - sum(fixed)
     if what + cause > rest:
         cause = min(cause, max(rest * 2 // 5, rest - what))

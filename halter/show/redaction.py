@@ -98,18 +98,15 @@ class Redactor:
         """The events of one WfRun id without their masked values. They must be in the order of the log."""
         return list(self.stream(entries))
 
-    def stream(self, entries: Iterable[LogEntry], *, following: bool = False) -> Iterator[LogEntry]:
+    def stream(self, entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
         """The events of one WfRun id without their masked values, one after the other, in the order of the log.
 
         ExternalEvents that came before their WfRun are held back until it starts: its WfSpec says what is masked.
-        `following`: they may have to wait for long, so they are not held back, and all their values are taken out.
         """
-        for entry, log in self.judged(entries, following=following):
+        for entry, log in self.judged(entries):
             yield replace(entry, event=log.redact(entry.event))
 
-    def judged(
-        self, entries: Iterable[LogEntry], *, following: bool = False
-    ) -> Iterator[tuple[LogEntry, "RedactedLog"]]:
+    def judged(self, entries: Iterable[LogEntry]) -> Iterator[tuple[LogEntry, "RedactedLog"]]:
         """The events of one WfRun id, each with what takes the masked values out of it and out of its cause.
 
         Redact each before you ask for the next. If the beginning of a WfRun is missing, everything is secret.
@@ -117,19 +114,37 @@ class Redactor:
         early: list[LogEntry] = []
         incarnation, log = NO_INCARNATION, RedactedLog(UNKNOWN, self._hide)
         for entry in entries:
-            if entry.incarnation == NO_INCARNATION and not following:
+            if entry.incarnation == NO_INCARNATION:
                 early.append(entry)
                 continue
             if entry.incarnation != incarnation or early:
-                secrets = self._secrets(entry.event.wf_spec) if isinstance(entry.event, WfRunStarted) else UNKNOWN
-                before = RedactedLog(secrets, self._hide)
+                before = self._log_from(entry)
                 yield from ((it, before) for it in early)
                 if entry.incarnation != incarnation:
-                    incarnation, log = entry.incarnation, RedactedLog(secrets, self._hide)
+                    incarnation, log = entry.incarnation, self._log_from(entry)
                 early = []
             yield entry, log
         log = RedactedLog(UNKNOWN, self._hide)
         yield from ((it, log) for it in early)
+
+    def following(self) -> Callable[[LogEntry], LogEntry]:
+        """Return what takes masked values out of one event after the other, while they happen.
+
+        Nothing is held back. So all values of ExternalEvents that come before their WfRun are taken out.
+        """
+        incarnation, log = NO_INCARNATION, RedactedLog(UNKNOWN, self._hide)
+
+        def redact(entry: LogEntry) -> LogEntry:
+            nonlocal incarnation, log
+            if entry.incarnation != incarnation:
+                incarnation, log = entry.incarnation, self._log_from(entry)
+            return replace(entry, event=log.redact(entry.event))
+
+        return redact
+
+    def _log_from(self, first: LogEntry) -> "RedactedLog":
+        secrets = self._secrets(first.event.wf_spec) if isinstance(first.event, WfRunStarted) else UNKNOWN
+        return RedactedLog(secrets, self._hide)
 
     def entries_of(self, run: WfRun | None, entries: Iterable[LogEntry]) -> list[LogEntry]:
         """The newest events of a WfRun whose state is known, without their masked values."""

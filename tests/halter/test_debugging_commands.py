@@ -120,3 +120,48 @@ def test_bad_input_gets_a_sentence(
 
 def test_no_file_gets_a_sentence(capsys: Captured, tmp_path: Path) -> None:
     assert "cannot read" in refused(capsys, "history", "c1", "--file", str(tmp_path / "none"))
+
+
+# halter history: what it selects.
+
+
+def seqs(capsys: Captured, file: str, *words: str) -> list[int]:
+    code, out, err = halter(capsys, "history", "c1", "--file", file, "--json", *words)
+    assert code == 0, err
+    return [json.loads(line)["seq"] for line in out.splitlines()]
+
+
+def test_a_history_is_cut_at_both_ends_by_seq_by_time_or_from_the_newest(capsys: Captured, file: str) -> None:
+    whole = seqs(capsys, file)
+    assert whole == list(range(1, len(whole) + 1))
+    assert seqs(capsys, file, "--from", "3", "--to", "5") == [3, 4, 5]
+    assert seqs(capsys, file, "--from", "-2") == whole[-2:]
+    assert seqs(capsys, file, "--to", "-2") == whole[:-2]
+    assert seqs(capsys, file, "--from", f"-{len(whole) + 5}") == whole
+    assert seqs(capsys, file, "--from", "4711") == []
+    for begin, end in (("2026-01-01T00:00:00Z", "2026-01-01"), ("00:00", "00:00"), ("2026-01-01", "00:00:00.000")):
+        assert seqs(capsys, file, "--utc", "--from", begin, "--to", end) == whole, (begin, end)
+    assert seqs(capsys, file, "--utc", "--from", "00:00:00.001") == []
+    assert seqs(capsys, file, "--utc", "--to", "2025-12-31T23:59:59.999") == []
+
+
+def test_a_history_is_that_of_some_threads_and_some_events(capsys: Captured, file: str) -> None:
+    _, out, _ = halter(capsys, "history", "c1", "--file", file, "--json")
+    entries = list(map(json.loads, out.splitlines()))
+    of_thread = [it["seq"] for it in entries if it["fields"].get("thread") == 0 or it["event"] == "WfRunStarted"]
+    assert seqs(capsys, file, "--thread", "0") == of_thread
+    assert seqs(capsys, file, "--thread", "99") == []
+    named = [it["seq"] for it in entries if it["event"] in ("NodeCompleted", "WfRunEnded")]
+    assert seqs(capsys, file, "--event", "nodecompleted", "--event", "WfRunEnded") == named
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--event", "Halted"], "did you mean"),
+        (["--follow"], "--follow waits for what happens"),
+        (["--from", "noon"], "expected a seq (57)"),
+    ],
+)
+def test_a_selection_that_cannot_be_gets_a_sentence(words: list[str], said: str, capsys: Captured, file: str) -> None:
+    assert said in refused(capsys, "history", "c1", "--file", file, *words)

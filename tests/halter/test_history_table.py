@@ -3,8 +3,9 @@
 import io
 import json
 import re
+from datetime import timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import example, given, settings
@@ -19,16 +20,18 @@ from halter.files.definition_files import read_definition_file
 from halter.show.history_table import (
     CHUNK,
     ID_LENGTH_MAX,
+    KINDS,
     LINES_MAX,
     ROOMY,
     SAME_CAUSE,
     WIDTH_MIN,
+    HistoryTable,
+    print_legend,
     print_table,
-    rows_of,
 )
 from halter.show.wrapping import wrapped
 from processors.core.records.commands import ExternalEvent, RunWf, StopWfRun
-from processors.core.records.events import LogEntry
+from processors.core.records.events import Event, LogEntry
 from tests.support.shard_rig import ShardRig
 from tests.support.stored_records import RigClient, printed
 
@@ -130,9 +133,9 @@ def test_the_date_is_said_once_or_where_a_day_begins(client: RigClient) -> None:
     client.rig.now_ms += DAY_MS
     client.rig.turn(ExternalEvent("c1", "page-seen", "p1", "/"))
     lines = table(client, 80)
-    assert "c1, started by wf-commands@0, from 2026-01-01 to 2026-01-02" in lines
+    assert "c1, started by wf-commands@0, on 2026-01-01" in lines
     times = [it for it in cells(lines, "time") if it]
-    assert times[0] == "2026-01-01"
+    assert times[0] == "00:00:00.000"
     assert times[-3:] == ["2026-01-02", "00:00:04.210", "00:00:04.210"]
 
 
@@ -163,9 +166,41 @@ def test_a_long_history_has_one_heading_and_every_event(client: RigClient) -> No
 
 def test_rows_keep_the_order_of_the_log(client: RigClient) -> None:
     entries = client.history("c1").entries
-    rows = list(rows_of(entries))
+    rows = list(HistoryTable(Console(file=io.StringIO())).rows_of(entries))
+    assert rows.pop(0).time == "2026-01-01"
     assert [row.event for row in rows] == [type(entry.event).__name__ for entry in entries]
     assert [row.style for row in rows if row.event in ("Rejected", "Ignored")] == ["red", "dim"]
+
+
+def test_a_history_that_comes_in_chunks_is_the_same_but_for_wider_columns(client: RigClient) -> None:
+    entries = client.history("c1", from_start=True).entries
+    out = io.StringIO()
+    one_by_one = HistoryTable(Console(file=out, width=900, highlight=False))
+    for entry in entries:
+        one_by_one.add([entry])
+    one_by_one.end()
+    told = [line.split() for line in out.getvalue().splitlines()]
+    assert told == [line.split() for line in table(client, 900)]
+
+
+def test_times_are_those_of_a_zone_and_a_day_begins_when_it_begins_there(client: RigClient) -> None:
+    tokyo = timezone(timedelta(hours=9))
+    client.rig.now_ms += 16 * 60 * 60 * 1000
+    client.rig.turn(ExternalEvent("c1", "page-seen", "p1", "/"))
+    out = io.StringIO()
+    print_table(client.history("c1", from_start=True), Console(file=out, width=120, highlight=False), tokyo)
+    text = out.getvalue()
+    assert "time (local)" in text
+    assert "09:00:04.210" in text
+    assert re.search(r"\n2026-01-02 +\n01:00:04.210", text)
+
+
+def test_every_event_has_one_colour_and_the_legend_names_each() -> None:
+    coloured = [event for _, events in KINDS.values() for event in events]
+    assert sorted(coloured) == sorted(event.__name__ for event in get_args(Event))
+    out = io.StringIO()
+    print_legend(Console(file=out, width=80))
+    assert [kind for kind in KINDS if kind not in out.getvalue()] == []
 
 
 # The command.
@@ -175,7 +210,7 @@ def history_printed(client: RigClient, width: int | None, capsys: pytest.Capture
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(history, "terminal_width", lambda: width)
         patch.setattr(client_options, "terminal_width", lambda _: width)
-        return printed(client, history.history, "c1", capsys=capsys, **options)
+        return printed(client, history.history, "c1", capsys=capsys, utc=True, **options)
 
 
 def test_a_terminal_gets_the_table(client: RigClient, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,8 +218,8 @@ def test_a_terminal_gets_the_table(client: RigClient, capsys: pytest.CaptureFixt
     assert lines[2].split() == ["time", "(UTC)", "seq", "event", "#", "what", "cause"]
     assert max(map(cell_len, lines)) <= 80
     assert lines[-2:] == [
-        "halter: earlier WfRuns with this id, if there were any, are left out;",
-        "--from-start reads the whole log",
+        "halter: earlier WfRuns with this id, if there were any, are left out; --previous",
+        "shows them",
     ], "a note on stderr"
     assert "4711" not in "\n".join(lines)
     assert "[redacted]" in "\n".join(lines)
@@ -194,9 +229,9 @@ def test_a_terminal_gets_the_table(client: RigClient, capsys: pytest.CaptureFixt
 def test_a_pipe_gets_every_event_on_one_line_with_its_time(
     client: RigClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    printed_lines = history_printed(client, None, capsys, from_start=True).splitlines()
+    printed_lines = history_printed(client, None, capsys, previous=True).splitlines()
     title, head, *lines = printed_lines[printed_lines.index("") + 1 :]
-    assert title == "c1, started by wf-commands@0: 2026-01-01T00:00:00.000Z to 2026-01-01T00:00:04.210Z"
+    assert title == "c1, started by wf-commands@0, from 2026-01-01T00:00:00.000Z"
     assert head.split() == ["time", "seq", "event", "cause"]
     entries = client.history("c1").incarnations[-1].entries
     assert [line.split()[:2] for line in lines] == [[iso_of(it), str(it.seq)] for it in entries]
@@ -211,7 +246,7 @@ def iso_of(entry: LogEntry) -> str:
 def test_a_terminal_too_narrow_for_the_columns_gets_the_lines(
     client: RigClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    narrow, piped = (history_printed(client, it, capsys, from_start=True) for it in (WIDTH_MIN - 1, None))
+    narrow, piped = (history_printed(client, it, capsys, previous=True) for it in (WIDTH_MIN - 1, None))
     assert narrow == piped
 
 
