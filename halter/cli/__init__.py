@@ -50,6 +50,9 @@ COMMANDS = {
     "broker": LazyCommand("halter.cli.broker:broker", "Run a real Apache Kafka without Docker or Java.", TRY),
     "spec": LazyCommand("halter.cli.spec:app", "Check, draw and register WfSpecs and other definitions.", DEFINE),
     "scenario": LazyCommand("halter.cli.scenario:app", "Test WfSpecs with scenarios, in memory or on Kafka.", DEFINE),
+    "explore": LazyCommand(
+        "halter.cli.explore:explore", "Try every order of inputs on a WfSpec, and say what can go wrong.", DEFINE
+    ),
     "run": LazyCommand("halter.cli.runs:run", "Start a WfRun of a WfSpec.", USE),
     "send": LazyCommand("halter.cli.runs:send", "Post an ExternalEvent to a WfRun.", USE),
     "show": LazyCommand("halter.cli.runs:show", "Show a WfRun: threads, what they wait for, Variables.", USE),

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from halter.explore.states import restored
 from halter.scenarios.files import run_file
 from processors.core.records.events import LogEntry
 from processors.core.records.model import Index, WfRun
 from processors.core.rules import engine
 from tests.support.compiled_core import replaces_a_rule
-from tests.support.states import restored, same
+from tests.support.states import same
 
 RULES = Path(__file__).parents[2] / "processors" / "core" / "rules"
 SCENARIOS = Path(__file__).parents[1] / "scenarios"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from halter.client.lost_outcomes import folded
 from halter.client.wf_run_reader import WfRunReader
+from halter.explore.states import restored
 from processors.core.records.commands import ExternalEvent, RunWf, StopWfRun
 from processors.core.records.model import WfRun
 from processors.core.records.topic_names import FOLD_POSITIONS, SHARD_STATE, WF_EVENTS
@@ -23,7 +24,7 @@ from tests.fold.test_shard_fold import with_cart
 from tests.simulation.partition_log import PartitionLog
 from tests.support.shard_rig import ShardRig
 from tests.support.side_by_side import LogsSideBySide, PartitionMessage
-from tests.support.states import restored, same
+from tests.support.states import same
 
 TOPICS = load_topics(None, "", 1)
 IDS = ("c1", "c2")

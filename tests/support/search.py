@@ -13,19 +13,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
+from halter.explore.documents import step_of, text_of
+from halter.explore.states import restored
 from halter.files.scenario_document import read_scenario
 from halter.scenarios.definitions import register
 from processors.core.records.commands import (
     Command,
     DeleteWfRun,
-    ExternalEvent,
     ReportTaskRun,
-    RescueThreadRun,
-    ResumeWfRun,
-    RunWf,
-    StopWfRun,
     TimerFired,
 )
 from processors.core.records.events import Cause, WfRunDeleted
@@ -42,7 +37,7 @@ from tests.support.invariants import (
     check_rejections_change_nothing,
 )
 from tests.support.moves import RUN, Bounds, Move, moves, refusals
-from tests.support.states import restored, same, same_row, state_key, thread_key
+from tests.support.states import same, same_row, state_key, thread_key
 
 START_MS = 1_767_225_600_000
 NEAREST_MAX = 50_000
@@ -263,10 +258,11 @@ class Search:
         steps: list[dict[str, Any]] = []
         for node in path:
             assert node.command is not None
-            steps.append(_step(node.command, node.time_ms - now))
+            timed = isinstance(node.command, TimerFired)
+            steps.append({"clock": f"+{node.time_ms - now}ms"} if timed else step_of(node.command))
             now = node.time_ms
         document = {**self._document, "name": name.splitlines()[0], "steps": [*steps, {"crash": {}}]}
-        return "\n".join(_yaml(key, value) for key, value in document.items())
+        return text_of(document)
 
 
 def _end_of(run: WfRun) -> Command:
@@ -274,19 +270,6 @@ def _end_of(run: WfRun) -> Command:
     if run.timer is None:
         return DeleteWfRun(run.wf_run_id)
     return TimerFired(run.wf_run_id, run.incarnation, 0, 0, run.timer.kind, run.timer.due_ms)
-
-
-def _yaml(key: str, value: Any) -> str:
-    """Return a part of a scenario document, with each step on one line."""
-    if key == "steps":
-        return "steps:\n" + "".join(f"  - {_flow(step)}\n" for step in value)
-    flow = False if isinstance(value, str) else None
-    return yaml.safe_dump({key: value}, sort_keys=False, width=110, default_flow_style=flow).rstrip()
-
-
-def _flow(value: Any) -> str:
-    text: str = yaml.safe_dump(value, sort_keys=False, default_flow_style=True, width=10_000)
-    return text.strip()[1:-1]
 
 
 def check_rows(before: WfRun, run: WfRun) -> None:
@@ -309,29 +292,3 @@ def _path(node: _Node) -> Iterable[_Node]:
         nodes.append(current)
         current = current.before
     return nodes[::-1]
-
-
-def _step(command: Command, wait_ms: int) -> dict[str, Any]:
-    wf = {"wf": command.wf_run_id}
-    match command:
-        case RunWf():
-            return {"run": {"id": command.wf_run_id, "spec": command.wf_spec_name}}
-        case ExternalEvent():
-            event = wf | {"name": command.external_event_def, "id": command.external_event_id}
-            return {"event": event | ({} if command.thread is None else {"thread": command.thread})}
-        case ReportTaskRun():
-            report = wf | {"thread": command.thread, "status": command.status.value, "attempt": command.attempt}
-            return {"report": report | ({} if command.failure_name is None else {"name": command.failure_name})}
-        case StopWfRun():
-            return {"stop": wf | {"thread": command.thread}}
-        case ResumeWfRun():
-            return {"resume": wf | {"thread": command.thread}}
-        case RescueThreadRun():
-            skipped = {"skip_current_node": True} if command.skip_current_node else {}
-            return {"rescue": wf | {"thread": command.thread} | skipped}
-        case DeleteWfRun():
-            return {"delete": wf}
-        case TimerFired():
-            return {"clock": f"+{wait_ms}ms"}
-        case _:
-            raise AssertionError(command)

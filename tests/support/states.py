@@ -1,56 +1,14 @@
-"""WfRuns as values: a copy as restoring gives it, a test for equality, and a number that tells states apart."""
+"""WfRuns as values: a test for equality, and a number that tells states apart, times and values included."""
 
-from collections.abc import Callable
 from dataclasses import fields
 from operator import attrgetter
-from typing import TypeVar
 
 from processors.core.records.model import (
-    Changes,
     ExternalEventStatus,
-    Index,
-    NodeRun,
     ThreadRun,
-    ThreadWait,
     WfRun,
     WfRunExternalEvent,
 )
-
-Row = TypeVar("Row", WfRun, ThreadRun, NodeRun, ThreadWait, WfRunExternalEvent)
-
-
-def _duplicating(row_type: type[Row]) -> Callable[[Row], Row]:
-    """Makes another row of the same values, with lists and dictionaries of its own."""
-    values = attrgetter(*(item.name for item in fields(row_type)))
-    return lambda row: row_type(*(value.copy() if type(value) in _CHANGING else value for value in values(row)))
-
-
-_CHANGING = frozenset({list, dict})
-_duplicate_run = _duplicating(WfRun)
-_duplicate_thread = _duplicating(ThreadRun)
-_duplicate_node = _duplicating(NodeRun)
-_duplicate_wait = _duplicating(ThreadWait)
-_duplicate_event = _duplicating(WfRunExternalEvent)
-
-
-def restored(run: WfRun) -> WfRun:
-    """Return a copy that shares no mutable value, without what is not in rows: what a crash leaves."""
-    copy = _duplicate_run(run)
-    copy.threads = {number: _restored_thread(thread) for number, thread in run.threads.items()}
-    copy.external_events = {key: _duplicate_event(event) for key, event in run.external_events.items()}
-    copy.changes = Changes()
-    copy.index = Index()
-    copy.spec = None
-    return copy
-
-
-def _restored_thread(thread: ThreadRun) -> ThreadRun:
-    copy = _duplicate_thread(thread)
-    copy.node = _duplicate_node(thread.node)
-    if thread.node.waits is not None:
-        copy.node.waits = [_duplicate_wait(wait) for wait in thread.node.waits]
-    return copy
-
 
 _state = attrgetter(*(item.name for item in fields(WfRun) if item.name not in {"changes", "index", "spec"}))
 _NOT_IN_THE_ROW = {"changes", "index", "spec", "threads", "external_events", "kept_inputs"}

@@ -1,0 +1,302 @@
+"""`halter explore`: tries every order of inputs on a WfSpec, within bounds, and prints what it found."""
+
+import gc
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from processors.core.records.errors import HalterError
+
+if TYPE_CHECKING:
+    from halter.explore.claims import Claims
+    from halter.explore.findings import Finding
+    from halter.explore.inputs import Bounds, Input
+    from halter.explore.samples import Given, Samples
+    from halter.explore.search import Covered, Report, Tell
+    from halter.explore.subject import Subject
+    from halter.show.masking import Secrets
+
+
+class WrongClaims(HalterError):
+    """A document of claims is not valid. Its author corrects it; the message has one line for each problem."""
+
+
+class FolderInUse(HalterError):
+    """The folder for scenario documents has other files in it. Whoever named it names another one."""
+
+
+def explore(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="The WfSpec and its definitions, YAML or JSON; '-' is standard input."),
+    ],
+    spec: Annotated[
+        str | None, typer.Option("--spec", metavar="NAME", help="The WfSpec to explore, if there are several.")
+    ] = None,
+    claims: Annotated[
+        Path | None,
+        typer.Option("--claims", metavar="FILE", help="What must never, always or eventually be so; values to try."),
+    ] = None,
+    events: Annotated[
+        int, typer.Option("--events", metavar="K", min=0, max=100, help="How often each ExternalEvent may come.")
+    ] = 1,
+    before: Annotated[
+        int, typer.Option("--before", metavar="N", min=0, max=100, help="How many may come before the WfRun starts.")
+    ] = 0,
+    stops: Annotated[
+        int, typer.Option("--stops", metavar="N", min=0, max=100, help="How many threads may be stopped and resumed.")
+    ] = 0,
+    states: Annotated[
+        int, typer.Option("--states", metavar="N", min=1, help="Stop after this number of states.")
+    ] = 100_000,
+    depth: Annotated[
+        int | None, typer.Option("--depth", metavar="N", min=1, help="Look at paths of at most this many inputs.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="Write each finding there as a scenario document."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Try every order of inputs on a WfSpec, and print what can go wrong.
+
+    It runs the rules of the engine in memory, with no Kafka. From each state it tries every ExternalEvent, every result
+    of every task attempt, and the next timer, within the bounds. It finds the shortest way to each thing that it
+    reports.
+
+    Problems are: a claim that does not hold, a thread that can never go on, a Variable that is read before anything
+    wrote it, and what never happens: ThreadSpecs, nodes, interrupts, conditions. Notes are ends that may be meant: a
+    failure that ends the WfRun, an interrupt that is dropped, an ExternalEvent that nothing takes.
+
+    Exit code 1 if there is a problem, 0 if there are only notes. 'halter scenario run' confirms what -o wrote.
+    """
+    from halter.explore.documents import document_of, text_of
+    from halter.explore.inputs import Bounds
+    from halter.explore.samples import samples_of
+    from halter.explore.search import Search
+    from halter.explore.subject import subject_of
+    from halter.files.definition_files import read_definition_files
+    from halter.show.masking import Secrets
+
+    subject = subject_of([written.command for written in read_definition_files(files)], spec)
+    claimed, given = _read(claims, subject)
+    if folder is not None:
+        _make(folder)
+    bounds = Bounds(events, before, stops)
+    samples = samples_of(subject.spec, subject.context.definitions, given)
+    search = Search(subject, samples, bounds, claimed)
+    began = time.monotonic()
+    # Millions of objects stay, and none of them is in a cycle. Looking for cycles would take a third of the time.
+    gc.disable()
+    with _progress(states) as tell:
+        report = search.explore(states, depth, tell)
+    gc.enable()
+    seconds = time.monotonic() - began
+    names = _names(report.findings)
+    written: dict[str, Path] = {}
+    if folder is not None:
+        head = subject.head()
+        for finding in report.findings:
+            document = document_of(finding, head)
+            if document is not None:
+                written[finding.name] = folder / f"{names[finding.name]}.yaml"
+                written[finding.name].write_text(text_of(document), encoding="utf-8")
+    secrets = Secrets.of(subject.spec)
+    if as_json:
+        data = _as_data(subject, bounds, report, seconds, written, secrets)
+        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        for line in _lines(subject, bounds, report, seconds, written, _Words(subject, samples, secrets)):
+            typer.echo(line)
+    if any(finding.is_problem for finding in report.findings):
+        raise typer.Exit(1)
+
+
+def _read(file: Path | None, subject: "Subject") -> "tuple[Claims, Given]":
+    from halter.explore.claims import Claims
+    from halter.explore.claims_document import read_claims
+    from halter.explore.samples import Given
+    from halter.files.yaml_files import read_yaml
+
+    if file is None:
+        return Claims(), Given()
+    document = read_yaml(file)
+    found, given, problems = read_claims(document.data, subject)
+    if problems:
+        raise WrongClaims("\n".join(str(document.problem(it.path, str(it), it.code)) for it in problems))
+    return found, given
+
+
+def _make(folder: Path) -> None:
+    """Make the folder; findings of an earlier run in it would be taken for findings of this one."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FolderInUse(f"-o: expected a folder that is new or empty, found {folder}: remove it, or name another one")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _progress(states_max: int) -> "Iterator[Tell | None]":
+    """Show what is covered so far on stderr, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("the first states", total=states_max)
+
+        def tell(covered: "Covered", findings: int) -> None:
+            ahead = f"{covered.waiting:,} to look at, depth {covered.depth}"
+            words = f"{covered.states:,} states, {ahead}, {findings} found"
+            progress.update(bar, completed=covered.states, description=words)
+
+        yield tell
+
+
+def _names(findings: "Sequence[Finding]") -> dict[str, str]:
+    """Return a name of a file for each finding, in the order in which they are listed."""
+    return {
+        finding.name: f"{number:02}-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", finding.name)[:80].strip("-.")
+        for number, finding in enumerate(findings, 1)
+    }
+
+
+def _lines(
+    subject: "Subject",
+    bounds: "Bounds",
+    report: "Report",
+    seconds: float,
+    written: Mapping[str, Path],
+    words: "_Words",
+) -> Iterator[str]:
+    covered = report.covered
+    yield f"WfSpec {subject.spec.name}: {_extent(covered)}"
+    rate = f", {covered.states / seconds:,.0f} states/s" if seconds > 0.5 else ""
+    yield f"  {covered.states:,} states, {covered.inputs:,} inputs, paths of up to {covered.depth} inputs{rate}"
+    yield f"  Bounds: {_bounds(bounds)}"
+    if subject.assumed:
+        yield f"  Assumed without a type, because the files do not define them: {', '.join(subject.assumed)}"
+    if covered.unprobed:
+        yield f"  Not known to be able to go on: the threads in {covered.unprobed} kinds of waiting states"
+    for title, chosen in (("Problems", True), ("Notes", False)):
+        findings = [finding for finding in report.findings if finding.is_problem is chosen]
+        yield ""
+        yield f"{title}: {len(findings) or 'none'}"
+        for finding in findings:
+            yield f"  {finding.kind}: {finding.sentence}{_reservation(finding, covered)}"
+            if finding.path is not None:
+                yield "      " + " → ".join(map(words.of, finding.path))
+            if finding.name in written:
+                yield f"      {written[finding.name]}"
+
+
+def _extent(covered: "Covered") -> str:
+    match covered.cut_by:
+        case None:
+            return "everything within the bounds was explored"
+        case "depth":
+            return f"every path of up to {covered.depth} inputs was explored; {covered.waiting:,} states lead further"
+        case _:
+            return f"the nearest states were explored; {covered.waiting:,} more were seen and not looked at (--states)"
+
+
+def _bounds(bounds: "Bounds") -> str:
+    return (
+        f"each ExternalEvent up to {bounds.events} times (--events), {bounds.before} of them before the WfRun "
+        f"(--before), {bounds.stops} stops (--stops)"
+    )
+
+
+def _reservation(finding: "Finding", covered: "Covered") -> str:
+    """Return what limits a finding that something never happens: a search that was cut may have missed it."""
+    return " (as far as was explored)" if finding.path is None and covered.cut_by is not None else ""
+
+
+class _Words:
+    """Inputs in a few words each. Values that come to stand in masked Variables do not stand in them."""
+
+    def __init__(self, subject: "Subject", samples: "Samples", secrets: "Secrets") -> None:
+        self._thread = subject.spec.entrypoint
+        self._usual, self._secrets = samples.starts[0], secrets
+
+    def of(self, taken: "Input") -> str:
+        """Return one input."""
+        if taken.command is None:
+            return f"clock +{taken.wait_ms / 1000:g}s"
+        [(kind, fields)] = _step(taken, self._thread, self._secrets).items()
+        match kind:
+            case "run":
+                given = getattr(taken.command, "variables", {})
+                special = [name for name, value in given.items() if self._usual.get(name) != value]
+                return " ".join(["run", *(f"{name}={_short(fields['variables'][name])}" for name in special)])
+            case "event":
+                content = [_short(fields["content"])] if "content" in fields else []
+                return " ".join(["event", fields["name"], *content])
+            case "report":
+                what = fields.get("name") or fields["status"]
+                output = [_short(fields["output"])] if "output" in fields else []
+                return " ".join([f"thread {fields['thread']}'s task:", what, *output])
+            case _:
+                return f"{kind} thread {fields['thread']}"
+
+
+def _step(taken: "Input", entrypoint: str, secrets: "Secrets") -> dict[str, Any]:
+    """Return an input as the step of a scenario, without values that come to stand in masked Variables."""
+    from halter.explore.documents import steps_of
+    from halter.show.redaction import redacted
+
+    [step] = steps_of([taken])
+    [(kind, fields)] = step.items()
+    if kind == "run" and "variables" in fields:
+        given = fields["variables"].items()
+        fields["variables"] = {name: redacted(value, secrets.variable(entrypoint, name)) for name, value in given}
+    elif kind == "event" and "content" in fields:
+        secret = secrets.everything or fields["name"] in secrets.external_events
+        fields["content"] = redacted(fields["content"], secret)
+    elif kind == "report" and "output" in fields:
+        fields["output"] = redacted(fields["output"], bool(secrets.outputs) or secrets.everything)
+    return step
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _as_data(
+    subject: "Subject",
+    bounds: "Bounds",
+    report: "Report",
+    seconds: float,
+    written: Mapping[str, Path],
+    secrets: "Secrets",
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    entrypoint = subject.spec.entrypoint
+    return {
+        "wf_spec": subject.spec.name,
+        "bounds": asdict(bounds),
+        "covered": {**asdict(report.covered), "seconds": round(seconds, 3)},
+        "assumed": list(subject.assumed),
+        "findings": [
+            {
+                "kind": finding.kind.value,
+                "problem": finding.is_problem,
+                "where": list(finding.where),
+                "sentence": finding.sentence,
+                "path": None if finding.path is None else [_step(taken, entrypoint, secrets) for taken in finding.path],
+                "scenario": str(written[finding.name]) if finding.name in written else None,
+            }
+            for finding in report.findings
+        ],
+    }

@@ -1,0 +1,159 @@
+"""The inputs that may come next in a state, within the bounds of a search.
+
+Everything comes at once, or right after a timer: time passes only to the next timer that is due, as the step `clock` of
+a scenario lets it pass. ExternalEvents come to the WfRun, not to one of its threads. Task attempts succeed with each
+sample output, fail, or end with each exception that the WfSpec catches, or with one that it does not. Their time-outs
+are timers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+from halter.explore.samples import Samples
+from halter.explore.states import State, over
+from halter.explore.subject import WF_RUN_ID, Subject
+from halter.scenarios.memory import firing_order, timers_of
+from processors.core.records.commands import (
+    Command,
+    ExternalEvent,
+    ReportTaskRun,
+    ResumeWfRun,
+    RunWf,
+    StopWfRun,
+    TaskStatus,
+)
+from processors.core.records.events import Cause, LogEntry
+from processors.core.records.failures import is_of_the_engine
+from processors.core.records.model import TERMINAL, ManualHalt, ThreadRun, WfRun
+from processors.core.records.spec import FailureHandlerDef, WaitForThreadsNode, WfSpec
+from processors.core.rules.context import Context
+from processors.core.rules.engine import handle
+
+OTHER_EXCEPTION = "other-exception"
+"""The exception of a task that no handler catches by its name."""
+TIMERS_MAX = 1_000
+"""The most timers that may fire at one moment: more are a loop of the WfSpec, which the engine bounds by command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most that may come on one path."""
+
+    events: int = 1
+    """ExternalEvents of each ExternalEventDef."""
+    before: int = 0
+    """How many of them may come before the WfRun."""
+    stops: int = 0
+    """How many StopWfRun, of any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input: a command, or, without one, time that passes until the next timer is due."""
+
+    command: Command | None
+    wait_ms: int = 0
+    stops: int = 0
+    posted: int | None = None
+    """The place of its ExternalEventDef in `Inputs.event_defs`."""
+
+
+class TooManyTimers(Exception):
+    """Timers fire at one moment without end."""
+
+
+class Inputs:
+    """What may come in any state of a WfRun."""
+
+    def __init__(self, subject: Subject, samples: Samples, bounds: Bounds) -> None:
+        self._subject, self._spec, self._samples, self.bounds = subject, subject.spec, samples, bounds
+        self.event_defs = tuple(samples.events)
+        self._exceptions = (*exceptions_of(subject.spec), OTHER_EXCEPTION)
+
+    def of(self, state: State) -> Iterator[Input]:
+        """Yield everything that may come next, in a fixed order."""
+        run = state.run
+        if not run.exists:
+            for start in self._samples.starts:
+                yield Input(RunWf(WF_RUN_ID, self._spec.name, dict(start)))
+            if sum(state.posted) < self.bounds.before:
+                yield from self._events(state)
+            return
+        if over(run):
+            return
+        is_timed = False
+        for thread in run.threads.values():
+            if thread.status in TERMINAL:
+                continue
+            is_timed = is_timed or thread.node.timer is not None
+            if thread.task_out:
+                yield from self._reports(run, thread)
+            if ManualHalt() in thread.halt_reasons:
+                yield Input(ResumeWfRun(WF_RUN_ID, thread.number))
+            elif state.stops < self.bounds.stops:
+                yield Input(StopWfRun(WF_RUN_ID, thread.number), stops=1)
+        yield from self._events(state)
+        if is_timed:
+            due_ms = min(timer.due_ms for timer in timers_of(run))
+            yield Input(None, max(0, due_ms - state.now_ms))
+
+    def up_to(self, events: int) -> "Inputs":
+        """Return the same with at least this number of ExternalEvents of each ExternalEventDef."""
+        return Inputs(self._subject, self._samples, replace(self.bounds, events=max(events, self.bounds.events)))
+
+    def posted(self, state: State, taken: Input) -> tuple[int, ...]:
+        """Return how many ExternalEvents of each ExternalEventDef have come after an input."""
+        if taken.posted is None:
+            return state.posted
+        return tuple([number + (place == taken.posted) for place, number in enumerate(state.posted)])
+
+    def _events(self, state: State) -> Iterator[Input]:
+        for place, name in enumerate(self.event_defs):
+            posted = state.posted[place]
+            if posted < self.bounds.events:
+                number = 1 + sum(name == known for known, _ in state.run.external_events)
+                for content in self._samples.events[name]:
+                    yield Input(ExternalEvent(WF_RUN_ID, name, f"{name}-{number}", content), posted=place)
+
+    def _reports(self, run: WfRun, thread: ThreadRun) -> Iterator[Input]:
+        node = thread.node
+        assert node.task is not None
+        attempt = (WF_RUN_ID, run.incarnation, thread.number, node.position, node.task.attempt)
+        for output in self._samples.outputs[thread.thread_spec, node.node]:
+            yield Input(ReportTaskRun(*attempt, TaskStatus.SUCCESS, output))
+        yield Input(ReportTaskRun(*attempt, TaskStatus.FAILED))
+        for name in self._exceptions:
+            yield Input(ReportTaskRun(*attempt, TaskStatus.EXCEPTION, failure_name=name))
+
+
+def exceptions_of(spec: WfSpec) -> Sequence[str]:
+    """Return the names of exceptions that some failure handler of a WfSpec catches by name, sorted."""
+    caught: set[str] = set()
+    for thread in spec.threads.values():
+        for node in thread.nodes.values():
+            handlers: list[FailureHandlerDef] = [*node.failure_handlers]
+            if isinstance(node, WaitForThreadsNode):
+                handlers += node.on_child_failure
+            caught.update(it.catch for it in handlers if it.catch is not None and not is_of_the_engine(it.catch))
+    return sorted(caught)
+
+
+def take(run: WfRun, taken: Input, offset: int, now_ms: int, context: Context) -> tuple[list[LogEntry], int]:
+    """Let an input come to a WfRun that may be changed; return the log entries and the time afterwards.
+
+    `offset` orders it after all that came before. When time passes, every timer fires that is due then.
+    """
+    cause = Cause("inputs", 0, offset, None, context.definitions.position)
+    if taken.command is not None:
+        return handle(run, taken.command, cause, now_ms, context), now_ms
+    until_ms = now_ms + taken.wait_ms
+    entries: list[LogEntry] = []
+    for fired in count():
+        due = min(timers_of(run), key=firing_order, default=None)
+        if due is None or due.due_ms > until_ms:
+            return entries, until_ms
+        if fired == TIMERS_MAX:
+            break
+        entries += handle(run, due, cause, max(now_ms, due.due_ms), context)
+    raise TooManyTimers

@@ -1,0 +1,168 @@
+"""Says whether threads that wait can ever go on.
+
+A state is quiet if nothing is on its way: no task attempt, no timer, nothing that was stopped. Only ExternalEvents can
+move it. Whether they can is tried out from there: first by some long walks, on which every ExternalEvent comes again
+and again. Threads that no walk has moved are looked at in every order of inputs, with as many ExternalEvents of each
+ExternalEventDef as there are live threads, or as the bounds allow if that is more.
+
+To go on is to leave a node or to fail at it. A thread that only fails because its Interrupt Handler did, or whose WfRun
+fails, does not go on. Threads below one that has failed are left out: their end is decided.
+"""
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+from halter.explore.inputs import Inputs, TooManyTimers, take
+from halter.explore.states import Keys, State, Workbench, over, restored
+from halter.explore.subject import Subject
+from processors.core.records.events import (
+    LogEntry,
+    NodeCompleted,
+    NodeFailed,
+    ThreadCompleted,
+    ThreadFailed,
+    ThreadRetired,
+    WfRunEnded,
+)
+from processors.core.records.model import (
+    FAILED,
+    TERMINAL,
+    Changes,
+    Failure,
+    ManualHalt,
+    Status,
+    ThreadRun,
+    ThreadType,
+    WfRun,
+)
+from processors.core.records.spec import VariableRef, WaitForConditionNode, WfSpec, walk
+from processors.core.rules.engine import attach
+
+WALKS = 8
+WALK_STEPS = 60
+
+
+def is_quiet(run: WfRun) -> bool:
+    """Return True if only an ExternalEvent can move a WfRun that is not over."""
+    if not run.exists or over(run):
+        return False
+    for thread in run.threads.values():
+        if thread.status not in TERMINAL and (
+            thread.node.timer is not None or thread.task_out or ManualHalt() in thread.halt_reasons
+        ):
+            return False
+    return True
+
+
+def quiet_kind(spec: WfSpec, run: WfRun) -> object:
+    """Return what quiet states have in common of which one is probed: where threads stand, and what conditions see."""
+    kinds: set[object] = set()
+    for thread in run.threads.values():
+        node = spec.threads[thread.thread_spec].nodes[thread.node.node]
+        seen: object = None
+        if isinstance(node, WaitForConditionNode):
+            names = sorted({it.name for it in walk(node.condition) if isinstance(it, VariableRef)})
+            seen = repr([_seen(run, thread, name) for name in names])
+        held = tuple(type(reason).__name__ for reason in thread.halt_reasons)
+        kinds.add((thread.thread_spec, thread.node.node, thread.status, held, seen))
+    return frozenset(kinds)
+
+
+def _seen(run: WfRun, thread: ThreadRun, name: str) -> object:
+    for above in (thread, *run.ancestors(thread)):
+        if name in above.variables:
+            return above.variables[name]
+    return None
+
+
+@dataclass(slots=True)
+class Unmoved:
+    """The threads that nothing has moved so far."""
+
+    numbers: set[int]
+    """Their numbers."""
+    may_fail: bool = False
+    """True if the WfRun can end with a failure."""
+
+    def see(self, run: WfRun, entries: list[LogEntry]) -> None:
+        """Take out the threads that an input has moved."""
+        for entry in entries:
+            event = entry.event
+            match event:
+                case NodeCompleted() | NodeFailed() | ThreadCompleted() | ThreadRetired():
+                    self.numbers.discard(event.thread)
+                case ThreadFailed() if not _failed_by_handler(run, event.failure):
+                    self.numbers.discard(event.thread)
+                case WfRunEnded():
+                    self.may_fail = self.may_fail or event.status is not Status.COMPLETED
+        if run.final_status in (None, Status.COMPLETED):
+            self.numbers.difference_update(thread.number for thread in run.changes.left)
+
+
+def unmoved(subject: Subject, inputs: Inputs, quiet: State, states_max: int) -> Unmoved | None:
+    """Return the threads that cannot go on from a quiet state; None if that is more than can be looked through."""
+    left = Unmoved({number for number, thread in quiet.run.threads.items() if _counts(quiet.run, thread)})
+    start = replace(quiet, posted=(0,) * len(inputs.event_defs), stops=inputs.bounds.stops)
+    for number in range(WALKS):
+        _walk(subject, inputs, start, left, number)
+        if not left.numbers:
+            return left
+    live = sum(thread.status not in TERMINAL for thread in quiet.run.threads.values())
+    return left if _every_order(subject, inputs.up_to(live), start, left, states_max) else None
+
+
+def _counts(run: WfRun, thread: ThreadRun) -> bool:
+    return thread.status not in TERMINAL and not any(above.status in FAILED for above in run.ancestors(thread))
+
+
+def _failed_by_handler(run: WfRun, failure: Failure) -> bool:
+    """Return True if a thread failed because its Interrupt Handler did."""
+    rows = {thread.number: thread for thread in run.changes.left} | run.threads
+    culprit = None if failure.cause_thread is None else rows.get(failure.cause_thread)
+    return culprit is not None and culprit.type is ThreadType.INTERRUPT
+
+
+def _walk(subject: Subject, inputs: Inputs, start: State, left: Unmoved, number: int) -> None:
+    """Take one input after the other. Each walk steps through the choices at a pace of its own."""
+    run, now_ms = attach(restored(start.run), subject.context), start.now_ms
+    for step in range(WALK_STEPS):
+        choices = list(inputs.of(replace(start, run=run, now_ms=now_ms)))
+        if not choices or not left.numbers:
+            return
+        taken = choices[(step * (number + 1) + number) % len(choices)]
+        try:
+            entries, now_ms = take(run, taken, start.depth + step, now_ms, subject.context)
+        except TooManyTimers:
+            return
+        left.see(run, entries)
+        run.changes = Changes()
+
+
+def _every_order(subject: Subject, inputs: Inputs, start: State, left: Unmoved, states_max: int) -> bool:
+    """Search on from a quiet state; return True if that came to an end."""
+    keys = Keys(subject.spec, tells_numbers=True)
+    start = replace(start, keys={number: keys.of_thread(thread) for number, thread in start.run.threads.items()})
+    seen = {keys.of(start.run, start.keys, start.now_ms, start.posted)}
+    waiting = deque([start])
+    while waiting:
+        state = waiting.popleft()
+        bench = Workbench(state, subject.context, keys)
+        for taken in inputs.of(state):
+            run = bench.lend()
+            try:
+                entries, now_ms = take(run, taken, state.depth, state.now_ms, subject.context)
+            except TooManyTimers:
+                return False
+            left.see(run, entries)
+            if not left.numbers:
+                return True
+            parts = bench.settle(run)
+            run.changes = Changes()
+            posted = inputs.posted(state, taken)
+            key = keys.of(run, parts, now_ms, posted)
+            if key not in seen:
+                seen.add(key)
+                waiting.append(replace(start, run=run, now_ms=now_ms, keys=parts, posted=posted, depth=state.depth + 1))
+        if len(seen) > states_max:
+            return False
+    return True
