@@ -74,7 +74,7 @@ class Glance:
             timer = node.timer
             if timer is not None and status not in TERMINAL:
                 timers.append(ArmedTimer(timer.due_ms, wf_run_id, number, node.position, timer.kind, incarnation))
-        return Seen([] if quarantined else timers, quarantined)  # (rule quarantine-stops-time)
+        return Seen([] if quarantined else timers, quarantined)  # then none is armed, as `fold.timers` says
 
     def is_quarantined(self, rows: Iterable[Row]) -> bool:
         """Return True if a WfRun is in quarantine, as far as its rows can be read."""
