@@ -49,8 +49,11 @@ STEPS_MAX: Final = 6
 """Most threads that a sentence goes through on the way to a leaf. Those between the first and the last are counted."""
 
 
-def sentences(told: Why, run: WfRun, now_ms: int) -> Iterator[tuple[int, str]]:
-    """The sentence of each thread that does not move. Words that belong together are joined by NO_BREAK."""
+def sentences(told: Why, run: WfRun, now_ms: int | None) -> Iterator[tuple[int, str]]:
+    """The sentence of each thread that does not move. Words that belong together are joined by NO_BREAK.
+
+    Without `now_ms` it has the times, and not how long ago they are.
+    """
     words = _Words(told, run, now_ms)
     return ((number, words.sentence(finding)) for number, finding in told.findings.items())
 
@@ -89,7 +92,7 @@ def stage_text(told: Why, run: WfRun) -> str:
 class _Words:
     """The words for the findings of one WfRun at one moment."""
 
-    def __init__(self, told: Why, run: WfRun, now_ms: int) -> None:
+    def __init__(self, told: Why, run: WfRun, now_ms: int | None) -> None:
         self._told, self._run, self._now_ms = told, run, now_ms
 
     def sentence(self, finding: Finding) -> str:
@@ -148,8 +151,9 @@ class _Words:
         return words
 
     def _ended(self, finding: Finding) -> str:
-        """The words for a thread that has failed."""
-        assert finding.failure is not None
+        """The words for a thread that has failed, or, between two events of one record, for one that goes on."""
+        if finding.failure is None:
+            return "goes on"
         since = finding.since
         at = "" if since is None else f" at {iso(since.time_ms)} because of {record_text(since)}"
         failed = f"failed{at}: {failure_text(finding.failure)}"
@@ -222,7 +226,8 @@ class _Words:
         """The words ` since … (12 s)`; none if nobody knows."""
         if origin is None:
             return ""
-        words = f"since {iso(origin.time_ms)} ({span(max(0, self._now_ms - origin.time_ms))})"
+        ago = "" if self._now_ms is None else f" ({span(max(0, self._now_ms - origin.time_ms))})"
+        words = f"since {iso(origin.time_ms)}{ago}"
         return " " + words.replace(" ", NO_BREAK)
 
     def _record(self, origin: Origin | None) -> str:

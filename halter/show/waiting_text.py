@@ -51,8 +51,8 @@ NO_BREAK: Final = "\u00a0"
 """A space at which no line is broken. Whoever prints the words replaces it by a plain space."""
 
 
-def wait_text(wait: Wait, run: WfRun, thread: ThreadRun, now_ms: int) -> str:
-    """The words for a wait, with since when and until when."""
+def wait_text(wait: Wait, run: WfRun, thread: ThreadRun, now_ms: int | None) -> str:
+    """The words for a wait, with since when and until when; if now is given, also how long ago and in how long."""
     match wait:
         case ForExternalEvent():
             times = _times(now_ms, wait.since_ms, wait.until_ms)
@@ -159,12 +159,14 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(listed[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
-def _times(now_ms: int, since_ms: int | None, until_ms: int | None = None) -> str:
+def _times(now_ms: int | None, since_ms: int | None, until_ms: int | None = None) -> str:
     """The words ` since … (12 s), until … (in 9 min)`. A line is not broken inside either of the two."""
     parts = []
     if since_ms is not None:
-        parts.append(f"since {iso(since_ms)} ({span(max(0, now_ms - since_ms))})")
+        ago = "" if now_ms is None else f" ({span(max(0, now_ms - since_ms))})"
+        parts.append(f"since {iso(since_ms)}{ago}")
     if until_ms is not None:
-        left = until_ms - now_ms
-        parts.append(f"until {iso(until_ms)} ({f'in {span(left)}' if left >= 0 else f'{span(-left)} ago'})")
+        left = 0 if now_ms is None else until_ms - now_ms
+        away = "" if now_ms is None else f" ({f'in {span(left)}' if left >= 0 else f'{span(-left)} ago'})"
+        parts.append(f"until {iso(until_ms)}{away}")
     return "".join(f"{',' * bool(index)} {part.replace(' ', NO_BREAK)}" for index, part in enumerate(parts))
