@@ -63,6 +63,7 @@ COMMANDS = {
     "history": LazyCommand("halter.cli.history:history", "Show every event of a WfRun, each with its cause.", DEBUG),
     "state": LazyCommand("halter.cli.history:state", "Show a WfRun as it was at any event or time.", DEBUG),
     "diff": LazyCommand("halter.cli.history:differing", "Show what differs between two moments, or two WfRuns.", DEBUG),
+    "timeline": LazyCommand("halter.cli.timeline:timeline", "Write a page to step through a WfRun's history.", DEBUG),
     "export": LazyCommand("halter.cli.history:export", "Write WfRuns into one file, to look at anywhere.", DEBUG),
     "topics": LazyCommand("halter.cli.topics:app", "Compare the cluster with topics.yaml, and create topics.", OPERATE),
     "worker": LazyCommand("halter.cli.worker:worker", "Run workers: the processes that handle the records.", OPERATE),

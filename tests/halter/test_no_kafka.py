@@ -45,6 +45,7 @@ ARGUMENTS = {
     "state": ["w"],
     "diff": ["w"],
     "export": ["w", "-o", "w.halter"],
+    "timeline": ["w", "-o", "w.html"],
     "stop": ["w"],
     "resume": ["w"],
     "rescue": ["w"],
