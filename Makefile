@@ -19,6 +19,8 @@ INSTALL_HALTER := $(PIP_INSTALL) --quiet --no-deps --no-build-isolation --editab
 # Empty: the newest releases that pyproject.toml allows are installed, and not those of the lock.
 LOCKED := yes
 UV := uv==0.13.9
+# The type checker of the scripts of a page, where npm is there to install it.
+TSC := $(if $(shell command -v npm 2>/dev/null),$(VENV)/node/node_modules/.bin/tsc)
 ARGS ?=
 CORE ?=
 # As many processes as the smallest machine that CI has may have cores; which takes what: tests/conftest.py
@@ -89,8 +91,9 @@ format: $(DEV) ## Format the code and repair what ruff can repair
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-types: $(DEV) ## Check types (mypy, strict)
+types: $(DEV) $(TSC) ## Check types (mypy, strict; with npm also those of the scripts in halter/timeline)
 	@$(BIN)/mypy
+	@$(if $(TSC),$(TSC) --project tests/page_types)
 
 contracts: $(DEV) ## Check that dependencies point one way and the core is pure
 	@$(BIN)/lint-imports --no-logo
@@ -138,6 +141,11 @@ $(COMPILED)/.built: hatch_build.py $(shell find processors halter schemas -name 
 	@HALTER_CORE=compiled $(PIP_INSTALL) --quiet --no-deps --no-build-isolation --target $(COMPILED) .
 	@touch $@
 
+$(VENV)/node/node_modules/.bin/tsc: tests/page_types/package.json tests/page_types/package-lock.json | $(BIN)/python
+	@echo "halter: installing the type checker of scripts, once (about 10 MB)"
+	@mkdir -p $(VENV)/node && cp $^ $(VENV)/node && cd $(VENV)/node && npm ci --silent --no-audit --no-fund
+	@touch $@
+
 ifeq ($(LOCKED),yes)
 $(RUN): requirements/run.txt pyproject.toml | $(BIN)/python
 	@echo "halter: installing what Halter runs on, once (about 65 MB)"
@@ -146,7 +154,7 @@ $(RUN): requirements/run.txt pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(DEV): requirements/dev.txt $(RUN)
-	@echo "halter: installing the tools for development, once (about 35 MB)"
+	@echo "halter: installing the tools for development, once (about 90 MB)"
 	@$(PIP_INSTALL) --require-hashes --requirement $<
 	@touch $@
 else
