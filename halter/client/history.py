@@ -143,6 +143,11 @@ def lives(entries: Sequence[LogEntry]) -> list[tuple[int, int]]:
     return [*zip(starts, [*starts[1:], len(entries)], strict=True)]
 
 
+def beginning_of_last(entries: Sequence[LogEntry]) -> int:
+    """Return the index of the first event of the last WfRun of an id, whether it was deleted or not."""
+    return next((start for start, end in reversed(lives(entries)) if start < end), 0)
+
+
 def is_whole(entries: Sequence[LogEntry]) -> bool:
     """Return True if events begin with the first of their WfRun and have every ExternalEvent that they name."""
     posted: set[tuple[str, str]] = set()

@@ -2,7 +2,7 @@
 
     #0 cart
       ~ status  RUNNING → HALTED
-      + halted by INTERRUPTED(4)
+      + held by INTERRUPTED(4): until Interrupt Handler #4 on-item-added has ended
       ~ items[2].quantity  1 → 2
     + #4 on-item-added, INTERRUPT of #0, RUNNING at add
 
@@ -11,11 +11,11 @@ and the like, which follow from the threads, are in the data alone.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from halter.history.difference import ABSENT, EXTERNAL_EVENTS, VARIABLES, WAITS, Change, path_text
-from halter.show.waiting_text import NO_BREAK, wait_text
+from halter.show.waiting_text import NO_BREAK, wait_data, wait_text
 from processors.core.records.model import ThreadRun, WfRun
 from processors.core.rules.waiting import waits_of
 
@@ -25,8 +25,9 @@ Line = tuple[str, str, str]
 
 INDENT: Final = "  "
 VALUE_WIDTH_MAX: Final = 200
-FOLLOWS: Final = frozenset({"children", "handled_children", "greatest_thread_number", "final_status", "halts_parent",
-                            "external_event_def", "external_event_id"})  # fmt: skip
+FOLLOWS: Final = frozenset({"accepted_interrupts", "children", "external_event_def", "external_event_id",
+                            "final_status", "greatest_thread_number", "handled_children", "halts_parent",
+                            "unstarted_failure_handlers"})  # fmt: skip
 """Fields that follow from what else is told."""
 OF_A_VISIT: Final = "node"
 SAME: Final = "nothing differs"
@@ -58,23 +59,24 @@ def _thread(number: int, changes: Sequence[Change], before: WfRun, after: WfRun)
         if new is not None:
             variables = changes[0].after[VARIABLES].items()
             yield from ((INDENT, NEW, f"{name} = {_shown(value)}") for name, value in variables)
-            yield from ((INDENT, NEW, words) for words in _waits(run, thread))
+            yield from ((INDENT, NEW, words) for words in _waits(run, thread).values())
         return
     yield "", HEADING, _title(new, after, whole=False)
     moved = old.node.position != new.node.position
+    by_name: dict[str | int, list[Change]] = {}
+    for change in changes:
+        by_name.setdefault(change.path[2], []).append(change)
+    yield from (_line(INDENT, it, it.place) for it in by_name.pop("status", ()))
     if moved:
         yield INDENT, OTHER, f"at {old.node.node} ({old.node.position}) → {new.node.node} ({new.node.position})"
-    for gone, come, words in (
-        (*_apart(map(str, old.halt_reasons), map(str, new.halt_reasons)), "held by "),
-        (*_apart(_waits(before, old), _waits(after, new)), ""),
-    ):
-        yield from ((INDENT, GONE, f"{words}{it}") for it in gone)
-        yield from ((INDENT, NEW, f"{words}{it}") for it in come)
-    for change in changes:
-        name = change.path[2]
-        if name in FOLLOWS or name in ("halt_reasons", WAITS) or (name == OF_A_VISIT and moved):
-            continue
-        yield _line(INDENT, change, change.place)
+        by_name.pop(OF_A_VISIT, None)
+    if by_name.pop(WAITS, None) is not None:
+        gone, come = _waits(before, old), _waits(after, new)
+        yield from ((INDENT, GONE, words) for told, words in gone.items() if told not in come)
+        yield from ((INDENT, NEW, words) for told, words in come.items() if told not in gone)
+        by_name.pop("halt_reasons", None)  # each is among the waits, with what takes it off
+    for name, those in by_name.items():
+        yield from (_line(INDENT, it, it.place) for it in those if name not in FOLLOWS)
 
 
 def _title(thread: ThreadRun, run: WfRun, *, whole: bool) -> str:
@@ -86,14 +88,12 @@ def _title(thread: ThreadRun, run: WfRun, *, whole: bool) -> str:
     return f"{title}{kind}{by}, {run.thread_status(thread.number)} at {thread.node.node}"
 
 
-def _waits(run: WfRun, thread: ThreadRun) -> list[str]:
-    """The words for what a thread waits for, without spans of time up to a moment that nobody asked about."""
-    return [wait_text(it, run, thread, run.time_ms).replace(NO_BREAK, " ") for it in waits_of(run, thread)]
-
-
-def _apart(before: Iterable[str], after: Iterable[str]) -> tuple[list[str], list[str]]:
-    old, new = list(before), list(after)
-    return [it for it in old if it not in new], [it for it in new if it not in old]
+def _waits(run: WfRun, thread: ThreadRun) -> dict[str, str]:
+    """The words for what a thread waits for, by what tells one wait from another."""
+    return {
+        json.dumps(wait_data(it)): wait_text(it, run, thread, run.time_ms).replace(NO_BREAK, " ")
+        for it in waits_of(run, thread)
+    }
 
 
 def _external_event(change: Change) -> Iterator[Line]:

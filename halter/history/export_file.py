@@ -14,7 +14,7 @@ from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Any, Final, Self, TypeVar
 
-from halter.client.history import lives
+from halter.client.history import beginning_of_last
 from halter.history import export_form as form
 from halter.history.logged import Logged
 from halter.history.source import Place, definitions_at
@@ -95,7 +95,7 @@ class ExportFile:
             return
         start = 0
         if not previous:
-            start = lives([self._logged(place, wf_run_id).entry for place in found])[-1][0]
+            start = beginning_of_last([self._logged(place, wf_run_id).entry for place in found])
         for place in found[start:]:
             yield self._logged(place, wf_run_id)
 

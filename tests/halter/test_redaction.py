@@ -1,16 +1,28 @@
 """Commands print no masked value without --unmask, through whatever nodes it goes."""
 
+import base64
+import gzip
+import io
 import json
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from halter.cli import history, runs
+from halter.client.history import History
+from halter.history.export import export
+from halter.history.export_file import ExportFile
+from halter.history.logged import Logged
+from halter.show.history import Lines, entry_data
+from halter.show.history_table import print_table
 from halter.show.redaction import Redactor
+from processors.codec import Codec
 from processors.core.records.commands import (
     DeleteWfRun,
     PutExternalEventDef,
@@ -24,6 +36,8 @@ from processors.core.records.commands import (
 from processors.core.records.events import Cause, Event, InputKept, LogEntry, Rejected, TaskAttemptEnded, TaskRequest
 from processors.core.records.model import KeptInput, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.records.values import VariableType
+from processors.core.rules.context import Limits
+from processors.core.wf_spec.definitions import Definitions
 from tests.support.records import filled
 from tests.support.shard_rig import ShardRig
 from tests.support.stored_records import RigClient, printed
@@ -263,6 +277,48 @@ def test_no_event_shows_a_value(event: type) -> None:
     (shown,) = redactor.entries([entry])
     told = {field.name for field in fields(event) if SECRET in repr(getattr(shown.event, field.name))}
     assert told == CLEAR.get(event, set())
+
+
+@pytest.mark.parametrize("event", get_args(Event), ids=lambda event: event.__name__)
+def test_no_output_shows_a_value_of_an_event(event: type, tmp_path: Path) -> None:
+    shown_as_they_are = {name: b"w" if name == "key" else "clear" for name in CLEAR.get(event, ())}
+    entry = LogEntry("w", 1, 1, 0, filled(Cause, "cause"), replace(filled(event, SECRET), **shown_as_they_are))
+    export(OneEvent(entry), ["w"], tmp_path / "x", 0)  # type: ignore[arg-type]
+    with ExportFile(tmp_path / "x") as found:
+        (exported,) = found.events("w")
+    lines = [json.loads(line) for line in gzip.decompress((tmp_path / "x").read_bytes()).splitlines()]
+    values = [base64.b64decode(line["value"]) for line in lines if line["kind"] == "event"]
+    redactor = Redactor(Definitions())
+    shown = [*redactor.entries([entry]), redactor.following()(entry), exported.entry]
+    printed = io.StringIO()
+    for it in shown:
+        print_table(History.of("w", [it]), Console(file=printed, width=4_000))
+        print(*Lines(times=True).of([it]), json.dumps(entry_data(it)), file=printed)
+    assert len(values) == 1
+    assert SECRET.encode() not in values[0]
+    assert SECRET not in printed.getvalue()
+
+
+class OneEvent:
+    """A Source that has one event, and no WfSpec that would say what is masked."""
+
+    where, partitions, limits, codec = "in a test", 1, Limits(), Codec.load()
+
+    def __init__(self, entry: LogEntry) -> None:
+        self._entry = entry
+
+    def events(self, _wf_run_id: str, *, previous: bool) -> Iterator[Logged]:
+        assert not previous
+        yield Logged(0, self._entry)
+
+    def definitions(self) -> Definitions:
+        return Definitions()
+
+    def definition_records(self) -> Iterator[Any]:
+        return iter(())
+
+    def records(self, _places: object) -> dict[Any, Any]:
+        return {}
 
 
 def test_an_event_that_nobody_has_judged_is_not_shown_as_it_is() -> None:
