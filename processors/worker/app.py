@@ -132,7 +132,7 @@ def run(app: App, ready_file: ReadyFile | None = None) -> None:
         loop_factory = None
     else:
         loop_factory = uvloop.new_event_loop
-    GARBAGE.look_seldom()
+    GARBAGE.is_of_a_worker()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(Life(app, ready_file).live())
 

@@ -1,10 +1,13 @@
 """Rules of the collector while shards are loaded."""
 
 import gc
+from collections.abc import Iterator
+
+import pytest
 
 from bench.wf_specs import DEFINITIONS, INTERRUPT
 from processors.core.records.commands import ExternalEvent, RunWf
-from processors.runtime.loading.garbage import GARBAGE, SELDOM
+from processors.runtime.loading.garbage import GARBAGE, SELDOM, Garbage
 from tests.support.shard_rig import ShardRig
 
 
@@ -62,10 +65,54 @@ def test_an_interrupt_leaves_nothing_that_only_the_collector_frees() -> None:
         gc.enable()
 
 
-def test_so_a_worker_has_the_collector_look_seldom() -> None:
+@pytest.fixture
+def garbage() -> Iterator[Garbage]:
+    """That of a worker's process."""
     before = gc.get_threshold()
+    garbage = Garbage()
     try:
-        GARBAGE.look_seldom()
-        assert gc.get_threshold() == SELDOM
+        yield garbage
     finally:
         gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def test_so_a_worker_has_the_collector_look_seldom(garbage: Garbage) -> None:
+    garbage.is_of_a_worker()
+    assert gc.get_threshold() == SELDOM
+
+
+def test_after_a_turn_the_collector_never_sees_again_what_the_turn_left(garbage: Garbage) -> None:
+    garbage.is_of_a_worker()
+    rig = ShardRig()
+    rig.turn(*DEFINITIONS)
+    garbage.look_after_a_turn()
+    seen = len(gc.get_objects())
+    for number in range(100):
+        rig.turn(RunWf(f"w{number}", INTERRUPT.name))
+        rig.turn(ExternalEvent(f"w{number}", "add", f"{number}", 1))
+        garbage.look_after_a_turn()
+    assert len(gc.get_objects()) <= seen
+
+
+def test_what_a_turn_leaves_in_a_cycle_is_collected_after_it(garbage: Garbage) -> None:
+    garbage.is_of_a_worker()
+    Ring()
+    assert Ring.left == 1
+    garbage.look_after_a_turn()
+    assert Ring.left == 0
+
+
+def test_a_turn_leaves_the_collector_alone_while_a_load_is_on_its_way(garbage: Garbage) -> None:
+    garbage.is_of_a_worker()
+    with garbage.paused():
+        rows = [[row] for row in range(1_000)]
+        garbage.look_after_a_turn()
+        assert any(it is rows for it in gc.get_objects())
+    assert not any(it is rows for it in gc.get_objects())
+
+
+def test_a_turn_leaves_the_collector_of_any_other_process_alone(garbage: Garbage) -> None:
+    rows = [[row] for row in range(1_000)]
+    garbage.look_after_a_turn()
+    assert any(it is rows for it in gc.get_objects())

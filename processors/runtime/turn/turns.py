@@ -19,6 +19,7 @@ from processors.runtime.group.crash_points import CrashPoint, CrashPoints
 from processors.runtime.group.membership import NotAMember
 from processors.runtime.group.transaction import Transaction
 from processors.runtime.loading.definitions import DefinitionsReader
+from processors.runtime.loading.garbage import GARBAGE
 from processors.runtime.turn.committing import Committing
 from processors.runtime.turn.figures import Figures
 from processors.runtime.turn.joining import Joining
@@ -66,6 +67,7 @@ class Turns:
         if self._committing.settle(folded) and folded is not None:
             self._committing.write(folded)
             self._polling.put_back(folded.not_folded)
+            GARBAGE.look_after_a_turn()  # now: nothing is folded, the outputs are gone, and brokers are at work
         is_stopping = self._calls.stopping.is_set()  # asked once: the event loop sets it at any time
         if is_stopping or not self._may_overlap:
             self._committing.settle()
