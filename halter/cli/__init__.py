@@ -42,8 +42,8 @@ PIPE_CLOSED = 128 + 13
 TRY = "Try it"
 DEFINE = "Definitions"
 USE = "WfRuns"
-DEBUG = "Debugging"
 OPERATE = "Operations"
+DEBUG = "Debugging"
 MEND = "When a rule raises an exception"
 COMMANDS = {
     "demo": LazyCommand("halter.cli.demo:demo", "Run an example on a real Kafka, and check the result.", TRY),
@@ -68,6 +68,8 @@ COMMANDS = {
     "topics": LazyCommand("halter.cli.topics:app", "Compare the cluster with topics.yaml, and create topics.", OPERATE),
     "worker": LazyCommand("halter.cli.worker:worker", "Run workers: the processes that handle the records.", OPERATE),
     "schemas": LazyCommand("halter.cli.schemas:app", "List, print and register the Avro schemas.", OPERATE),
+    "verify": LazyCommand("halter.cli.verify:verify", "Decide recorded inputs again, and compare with the log.", DEBUG),
+    "check-state": LazyCommand("halter.cli.verify:check_state", "Compare the rows of a partition with its log.", DEBUG),
     "quarantine": LazyCommand(
         "halter.cli.operations:quarantine", "Keep a WfRun's records aside, so that its partition goes on.", MEND
     ),

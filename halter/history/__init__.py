@@ -21,6 +21,14 @@
     state_of_log        the rows that follow from the log, by `evolve` alone
     verifying           compares what was recorded with what deciding again gives
     found               what verifying finds
+    recorded_in_kafka   a recording that Kafka has
+    recorded_in_source  a recording of some WfRuns of a Source
+    other_rules         decides with another version of Halter
+    changed_spec        definitions with another WfSpec
+    verify              verifies partitions side by side
+    explaining          explains a difference by the states after it
+    verify_text         what was found, in words and as JSON
+    rows_in_kafka       reads the rows of a partition
     checking_state      compares the rows of a partition with those that follow from its log
 
 An analysis takes events and definitions. It does not know where they come from, so it works the same for Kafka and for

@@ -46,6 +46,8 @@ ARGUMENTS = {
     "diff": ["w"],
     "export": ["w", "-o", "w.halter"],
     "timeline": ["w", "-o", "w.html"],
+    "verify": ["w"],
+    "check-state": ["--partition", "0"],
     "stop": ["w"],
     "resume": ["w"],
     "rescue": ["w"],

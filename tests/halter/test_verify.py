@@ -3,6 +3,8 @@
 import os
 import random
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -11,8 +13,13 @@ from hypothesis import strategies as st
 
 from halter.files.scenario_document import read_scenario
 from halter.history.checking_state import RowsRead, StateReport, check_state
+from halter.history.export import export
+from halter.history.export_file import ExportFile
 from halter.history.found import Reason
+from halter.history.recorded_in_source import recordings
 from halter.history.recording import Recorded
+from halter.history.source import NoSuchWfRun
+from halter.history.verify import verified as by_source
 from processors.core.records.commands import TimerFired
 from processors.core.records.events import LogEntry
 from processors.core.records.fold_position import FoldPosition
@@ -31,10 +38,12 @@ from tests.core.test_search_finds import BROKEN
 from tests.fold.test_quarantine import OPERATED, seen_ahead
 from tests.fold.test_rows_follow import TURNS, Turn, play
 from tests.support import random_specs
+from tests.support.compiled_codec import the_codec
 from tests.support.compiled_core import replaces_a_rule
 from tests.support.random_commands import RUN_ID, Producers
-from tests.support.recordings import log_of, recorded, verified, with_another_byte
-from tests.support.shard_rig import ShardRig
+from tests.support.recordings import RigSource, log_of, of_release, recorded, verified, with_another_byte
+from tests.support.released import ReleasedRun, recording
+from tests.support.shard_rig import START_MS, ShardRig
 from tests.support.small_specs import document_of
 
 EXAMPLES = int(os.environ.get("HALTER_EXAMPLES", "20"))
@@ -182,3 +191,26 @@ def test_a_rule_that_is_changed_is_found_in_a_history_that_exercises_it(
     assert any(report.differences for report in reports)
     for report in reports:
         assert sum(report.ends.values()) == len(report.differences)
+
+
+@some
+@given(TURNS, st.booleans())
+def test_wf_runs_of_a_source_verify_and_those_of_its_export(turns: list[Turn], clear: bool) -> None:
+    source = RigSource(play(ShardRig(), turns, follow=True))
+    ids = list(source.wf_run_ids())
+    if not ids:
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "w.halter"
+        export(source, ids, file, START_MS, clear=clear)
+        with ExportFile(file) as exported:
+            for it in (source, exported):
+                for recording in recordings(it, ids, NoSuchWfRun):
+                    report = by_source(recording, it.codec, limits=it.limits)
+                    assert (report.differences, report.unverified) == ({}, {})
+
+
+@pytest.mark.parametrize("run", list(recording("0.2.0")), ids=lambda run: run.scenario)
+def test_what_a_release_wrote_verifies_with_its_schemas(run: ReleasedRun) -> None:
+    report = by_source(of_release(run), the_codec(), limits=run.limits)
+    assert (report.differences, report.unverified) == ({}, {})

@@ -1,12 +1,21 @@
 """Makes a recording of what a ShardRig folded and wrote."""
 
+from collections.abc import Iterable, Iterator
+
+from halter.client.history import lives
 from halter.history.deciding import Deciding, Row
 from halter.history.found import Report
+from halter.history.logged import Logged
 from halter.history.recording import InMemory, Recorded
+from halter.history.source import Place, definitions_at
 from halter.history.verifying import Verifying
 from processors.core.records.commands import SkipRecord
-from processors.core.records.topic_names import DEAD_LETTERS, DEFINITIONS, OPERATOR_COMMANDS
+from processors.core.records.events import Definition, LogEntry
+from processors.core.records.topic_names import DEAD_LETTERS, DEFINITIONS, OPERATOR_COMMANDS, WF_EVENTS
 from processors.core.rules.context import Limits
+from processors.core.wf_spec.definitions import Definitions
+from processors.fold.inputs import InputRecord
+from tests.support.released import ReleasedRun
 from tests.support.shard_rig import ShardRig
 
 
@@ -59,3 +68,62 @@ def with_another_byte(record: Recorded, at: int) -> Recorded:
     value = bytearray(record.value)
     value[at % len(value)] ^= 1
     return record._replace(value=bytes(value))
+
+
+def of_release(run: ReleasedRun) -> InMemory:
+    """Return the recording of a scenario that a release ran."""
+    outputs = [it for turn in run.turns for it in turn.outputs]
+    log = [it for it in outputs if it.topic == WF_EVENTS]
+    return InMemory(
+        0,
+        1,
+        [Recorded(offset, it.key or b"", it.value or b"") for offset, it in enumerate(log)],
+        [it for turn in run.turns for it in turn.inputs],
+        [
+            (offset, Row(it.key or b"", it.value))
+            for offset, it in enumerate(it for it in outputs if it.topic == DEFINITIONS)
+        ],
+    )
+
+
+class RigSource:
+    """A Source of what a rig has folded."""
+
+    where = "in a rig"
+    partitions = 1
+    limits = Limits()
+
+    def __init__(self, rig: ShardRig) -> None:
+        self.codec = rig.codec
+        self._rig = rig
+        self._log = [
+            Logged(offset, entry)
+            for offset, (_, value) in enumerate(rig.log_records)
+            if isinstance(entry := rig.codec.decode(value or b""), LogEntry)
+        ]
+        self._records = {(it.topic, it.partition, it.offset): it for it in rig.inputs}
+
+    def events(self, wf_run_id: str, *, previous: bool = False) -> Iterator[Logged]:
+        its = [it for it in self._log if it.entry.wf_run_id == wf_run_id]
+        start = 0 if previous or not its else lives([it.entry for it in its])[-1][0]
+        yield from its[start:]
+
+    def wf_run_ids(self) -> Iterator[str]:
+        ids = dict.fromkeys(it.entry.wf_run_id for it in self._log)
+        return (it for it in ids if "/" not in it)
+
+    def definitions(self, position: int | None = None) -> Definitions:
+        return definitions_at(self.definition_records(), position)
+
+    def definition_records(self) -> Iterator[tuple[int, Definition]]:
+        written = [it for it in self._rig.outputs if it.topic == DEFINITIONS]
+        for offset, it in enumerate(written):
+            definition = self.codec.decode(it.value or b"")
+            assert isinstance(definition, Definition)
+            yield offset, definition
+
+    def record(self, topic: str, partition: int, offset: int) -> InputRecord | None:
+        return self._records.get((topic, partition, offset))
+
+    def records(self, places: Iterable[Place]) -> dict[Place, InputRecord]:
+        return {place: self._records[place] for place in places if place in self._records}

@@ -1,0 +1,246 @@
+"""`halter verify | check-state`: decides the recorded inputs again, or folds the log again, and compares."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from halter.cli.client import Json, Unmask, connected, note, print_json, styled
+from halter.cli.connection import (
+    CONNECT_SECONDS,
+    Bootstrap,
+    ConnectTimeout,
+    Prefix,
+    Properties,
+    PropertiesFile,
+    load_settings,
+)
+from halter.cli.source import File, no_such, source
+from halter.cli.usage import BadOptions
+
+if TYPE_CHECKING:
+    from halter.history.explaining import Explained
+    from halter.history.found import Difference, Report
+    from halter.history.source import Source
+    from halter.history.verify import How
+
+
+def verify(
+    wf_runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WF_RUN]...",
+            help="Ids of WfRuns. With --file and without ids: all that the export has.",
+            show_default=False,
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Verify everything that the topics have.")] = False,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            "--rules",
+            metavar="PATH",
+            help="Decide with another version of Halter: a checkout, an environment, or the Python of one.",
+        ),
+    ] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option(
+            "--spec",
+            metavar="FILE",
+            help="Decide as if the WfSpec in this file had been there in place of every version of it.",
+        ),
+    ] = None,
+    show: Annotated[
+        int, typer.Option("--show", metavar="N", min=0, help="How many WfRuns that differ are told in full.")
+    ] = 3,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, help="With --all: partitions side by side. Default: one per processor."),
+    ] = None,
+    unmask: Unmask = False,
+    as_json: Json = False,
+    file: File = None,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+) -> None:
+    """Decide recorded inputs again and compare the events with the log.
+
+    The log has every input of a partition in the order in which it was decided. With the same rules and the same
+    WfSpecs the same events must come of them, byte for byte. With others you see what would have come.
+
+    - `halter verify --all`
+    - `halter verify --all --rules ../halter-next`
+    - `halter verify --all --spec cart.yaml`
+    - `halter verify order-41`
+    - `halter verify --file incident.halter --rules ../halter-next`
+
+    For the first WfRuns that differ, the first event that differs is shown with the states after it. What came later
+    in them is not compared, because it follows from that.
+
+    Exit codes: 0 the same, 1 something differs or an error, 2 wrong options.
+    """
+    from halter.files.definition_files import read_definition_file
+    from halter.history.verify import How
+
+    if everything and (wf_runs or file is not None):
+        raise BadOptions(f"--all: expected no {'ids of WfRuns' if wf_runs else '--file'} beside it")
+    if not everything and not wf_runs and file is None:
+        raise BadOptions("expected ids of WfRuns, --all or --file, found none of them")
+    if not everything and processes is not None:
+        raise BadOptions("--processes: only with --all")
+    changes = () if spec is None else tuple(read_definition_file(spec).commands)
+    how = How(None if rules is None else rules.absolute(), changes)
+    begun = time.monotonic()
+    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+        if everything:
+            loaded = partial(load_settings, bootstrap, properties_file, properties, prefix)
+            report = _all(found, loaded, how, processes or os.cpu_count() or 1)
+        else:
+            report = _some(found, list(dict.fromkeys(wf_runs or found.wf_run_ids())), how)
+        seconds = time.monotonic() - begun
+        told = [_explained(it, found, unmask=unmask) for it in _first(report, show)]
+        notes = _notes(report, found)
+    if as_json:
+        from halter.history.verify_text import report_data
+
+        print_json(report_data(report, told, seconds) | {"notes": notes})
+    else:
+        _print(report, told, seconds, unmask=unmask)
+        for sentence in notes:
+            note(sentence)
+    if report.differences:
+        raise typer.Exit(1)
+
+
+def _all(found: "Source", loaded: Callable[[], Any], how: "How", processes: int) -> "Report":
+    """Verify all partitions of an installation."""
+    from halter.history.live import Live
+    from halter.history.verify import all_verified
+
+    assert isinstance(found, Live)
+    topics, reader = found.client.topics, found.client.reader
+    bounds = [reader.bounds(topics.wf_events, number) for number in range(topics.partitions)]
+    with progress(sum(end - begin for begin, end in bounds)) as told:
+        return all_verified(loaded, range(topics.partitions), how, processes, told)
+
+
+def _some(found: "Source", wf_run_ids: list[str], how: "How") -> "Report":
+    """Verify some WfRuns."""
+    from halter.history.found import Report
+    from halter.history.recorded_in_source import recordings
+    from halter.history.verify import verified
+
+    report = Report()
+    for recording in recordings(found, wf_run_ids, partial(no_such, found)):
+        report.add(verified(recording, found.codec, how, limits=found.limits))
+    return report
+
+
+def _notes(report: "Report", found: "Source") -> list[str]:
+    """Return what to know about differences."""
+    from halter.history.export_file import ExportFile
+
+    if not (report.differences and isinstance(found, ExportFile) and found.is_masked):
+        return []
+    tokens = "this export has tokens in place of masked values, and a rule that looks at one may decide otherwise"
+    return [f"{tokens}: `halter export --clear` keeps the values"]
+
+
+def _first(report: "Report", number: int) -> "list[Difference]":
+    """Return the first differences of each partition, in turn."""
+    by_partition: dict[int, list[Difference]] = {}
+    for difference in report.differences.values():
+        by_partition.setdefault(difference.partition, []).append(difference)
+    in_turn = sorted(
+        (rank, partition, difference)
+        for partition, those in by_partition.items()
+        for rank, difference in enumerate(those)
+    )
+    return [difference for _, _, difference in in_turn[:number]]
+
+
+def _explained(difference: "Difference", found: "Source", *, unmask: bool) -> "Explained":
+    from halter.history.explaining import explained
+
+    return explained(difference, found, found.definitions(), found.codec, unmask=unmask)
+
+
+def _print(report: "Report", told: "list[Explained]", seconds: float, *, unmask: bool) -> None:
+    from halter.history.verify_text import explained_lines, summary, totals, verdict
+
+    typer.echo(styled(verdict(report), bold=True, fg="red" if report.differences else None))
+    for line in [*totals(report), *summary(report, seconds)]:
+        typer.echo(line)
+    for one in told:
+        typer.echo("")
+        for line in explained_lines(one, unmask=unmask):
+            typer.echo(line)
+
+
+@contextmanager
+def progress(total: int) -> "Iterator[Callable[[int], None]]":
+    """Yield a function that is told of progress, and show it on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("deciding again"), BarColumn(), MofNCompleteColumn(), TextColumn("events"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda entries: bar.advance(task, entries)
+
+
+def check_state(
+    partition: Annotated[
+        int, typer.Option("--partition", metavar="N", min=0, help="Number of the partition.", show_default=False)
+    ],
+    show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="How many rows that differ are told.")] = 10,
+    unmask: Unmask = False,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+) -> None:
+    """Compare the rows of a partition with those that follow from its log.
+
+    The rows are the state that workers go on with and that 'halter show' reads. No rule is run. Workers may run
+    meanwhile: what they write in that moment is left out. A WfRun is left out too if the log has lost its first events.
+
+    The values of rows may be secret. They are shown with --unmask only.
+
+    - `halter check-state --partition 3`
+
+    Exit codes: 0 the same, 1 something differs or an error, 2 wrong options.
+    """
+    from halter.history.checking_state import check_state as checked
+    from halter.history.recorded_in_kafka import RecordedInKafka
+    from halter.history.rows_in_kafka import rows_in_kafka
+    from halter.history.verify_text import state_data, state_lines
+
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
+        if partition >= client.topics.partitions:
+            raise BadOptions(f"--partition: expected 0 to {client.topics.partitions - 1}, found {partition}")
+        rows = rows_in_kafka(client, partition)
+        recording = RecordedInKafka(client, partition)
+        report = checked(partition, rows, recording.log(), client.codec, is_cut=recording.is_cut)
+        if as_json:
+            print_json(state_data(report))
+        else:
+            for line in state_lines(report, client.codec, show, unmask=unmask):
+                typer.echo(line)
+    if report.differences:
+        raise typer.Exit(1)

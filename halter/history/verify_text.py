@@ -1,0 +1,196 @@
+"""What verifying found, in words and as JSON."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from halter.history.checking_state import StateReport
+from halter.history.difference import ABSENT, Change, path_text, value_changes
+from halter.history.explaining import Explained
+from halter.history.found import Report
+from halter.show.history import cause_text, entry_data
+from halter.show.log_text import event_line
+from halter.show.plain import plain
+from processors.codec import Codec, DecodeError
+from processors.core.records.events import LogEntry
+from processors.core.records.topic_names import WF_EVENTS
+
+CHANGES_SHOWN: Final = 12
+VALUE_WIDTH_MAX: Final = 60
+
+
+def verdict(report: Report) -> str:
+    """Return the verdict in a sentence."""
+    if report.differences:
+        return f"{_wf_runs(len(report.differences))} {'differs' if len(report.differences) == 1 else 'differ'}"
+    return "every event is as it was recorded" if report.events else "nothing was verified"
+
+
+def summary(report: Report, seconds: float) -> Iterator[str]:
+    """Yield the lines that say what was verified, and what was not."""
+    speed = f", {report.events / seconds:,.0f} events/s" if seconds >= 1 else ""
+    letters = f", {report.dead_letters:,} of them dead letters" if report.dead_letters else ""
+    yield (
+        f"{report.events:,} events are the same, of {report.inputs:,} inputs{letters}; {_wf_runs(report.wf_runs)} "
+        f"started among them ({seconds:.1f} s{speed})"
+    )
+    if report.taken_over:
+        yield f"{report.taken_over:,} events before these were taken as they are: their inputs are gone"
+    if report.by_older_schemas:
+        yield f"{report.by_older_schemas:,} events have the schema of another release, and the same values"
+    if report.assumed:
+        yield (
+            f"{report.assumed:,} definitions were deleted since, and when they were registered is not known any more: "
+            "a WfSpec counts from its first WfRun on, another one from the beginning"
+        )
+    reasons: dict[str, list[str]] = {}
+    for wf_run_id, reason in report.unverified.items():
+        reasons.setdefault(reason.value, []).append(wf_run_id)
+    for why, ids in reasons.items():
+        some = ", ".join(sorted(ids)[:3]) + (", …" if len(ids) > 3 else "")
+        yield f"not verified: {_wf_runs(len(ids))} ({some}): {why}"
+
+
+def totals(report: Report) -> Iterator[str]:
+    """Yield the lines that count the differences."""
+    for kind, number in report.kinds.most_common():
+        yield f"{number:>7,}  {kind.value}"
+    ends = {pair: number for pair, number in report.ends.items() if pair[0] != pair[1]}
+    for (recorded, decided), number in sorted(ends.items()):
+        yield f"{number:>7,}  ended with {recorded}, and would end with {decided}"
+
+
+def explained_lines(it: Explained, *, unmask: bool = False) -> Iterator[str]:
+    """Yield the lines that tell one difference."""
+    difference = it.difference
+    entry = it.recorded or it.decided
+    told = [
+        "" if entry is None or not entry.seq else f"event {entry.seq}",
+        "" if difference.offset is None else f"{WF_EVENTS}[{difference.partition}]@{difference.offset}",
+        "" if difference.cause is None else f"because of {cause_text(difference.cause)}",
+    ]
+    yield f"{difference.wf_run_id}, {', '.join(filter(None, told))}: {difference.kind.value}"
+    if difference.message is not None:
+        yield f"  raised    {difference.message if unmask else difference.message.partition(':')[0]}"
+    yield f"  recorded  {_event(it.recorded)}"
+    yield f"  decided   {_event(it.decided)}"
+    yield from _changes("event", it.fields)
+    yield from _changes("state", it.state)
+    for note in it.notes:
+        yield f"  {note}"
+
+
+def _event(entry: LogEntry | None) -> str:
+    return "nothing" if entry is None else event_line(entry.event)
+
+
+def _changes(what: str, changes: Sequence[Change]) -> Iterator[str]:
+    for change in changes[:CHANGES_SHOWN]:
+        yield f"  {what:<8}  {_place(change)}: {_value(change.before)} recorded, {_value(change.after)} decided"
+    if len(changes) > CHANGES_SHOWN:
+        yield f"  {what:<8}  and {len(changes) - CHANGES_SHOWN} more"
+
+
+def _place(change: Change) -> str:
+    if change.path[:1] == ("threads",) and len(change.path) > 1:
+        return f"#{change.path[1]} {path_text(change.path[2:])}".strip()
+    return path_text(change.path)
+
+
+def _value(value: Any) -> str:
+    text = "nothing" if value is ABSENT else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= VALUE_WIDTH_MAX else text[: VALUE_WIDTH_MAX - 1] + "…"
+
+
+def _wf_runs(number: int) -> str:
+    return "1 WfRun" if number == 1 else f"{number:,} WfRuns"
+
+
+def report_data(report: Report, explained: list[Explained], seconds: float) -> dict[str, Any]:
+    """Return what was found as JSON data."""
+    return {
+        "same": not report.differences,
+        "events": report.events,
+        "inputs": report.inputs,
+        "wf_runs_started": report.wf_runs,
+        "dead_letters": report.dead_letters,
+        "taken_as_they_are": report.taken_over,
+        "by_older_schemas": report.by_older_schemas,
+        "definitions_assumed": report.assumed,
+        "seconds": round(seconds, 3),
+        "wf_runs_that_differ": len(report.differences),
+        "kinds": {kind.value: number for kind, number in report.kinds.items()},
+        "ends": [
+            {"recorded": recorded, "decided": decided, "wf_runs": number}
+            for (recorded, decided), number in sorted(report.ends.items())
+        ],
+        "not_verified": {wf_run_id: reason.value for wf_run_id, reason in sorted(report.unverified.items())},
+        "differences": [_explained_data(it) for it in explained],
+    }
+
+
+def _explained_data(it: Explained) -> dict[str, Any]:
+    difference = it.difference
+    return {
+        "wf_run_id": difference.wf_run_id,
+        "kind": difference.kind.value,
+        "partition": difference.partition,
+        "offset": difference.offset,
+        "cause": None if difference.cause is None else plain(difference.cause),
+        "recorded": None if it.recorded is None else entry_data(it.recorded),
+        "decided": None if it.decided is None else entry_data(it.decided),
+        "fields": [_change_data(change) for change in it.fields],
+        "state": [_change_data(change) for change in it.state],
+        "notes": list(it.notes),
+    }
+
+
+def _change_data(change: Change) -> dict[str, Any]:
+    sides = {"recorded": change.before, "decided": change.after}
+    return {"path": list(change.path), **{side: value for side, value in sides.items() if value is not ABSENT}}
+
+
+def state_lines(report: StateReport, codec: Codec, show: int, *, unmask: bool = False) -> Iterator[str]:
+    """Yield the lines that tell what checking the rows of a partition found."""
+    found = len(report.differences)
+    yield f"{found:,} {'row is' if found == 1 else 'rows are'} not as the log says" if found else "rows and log agree"
+    for kind, number in report.kinds.most_common():
+        yield f"{number:>7,}  {kind.value}"
+    yield f"{report.rows:,} rows of {_wf_runs(report.wf_runs)} are as {report.events:,} events say"
+    if report.unsettled:
+        yield f"not compared: {_wf_runs(report.unsettled)}, written meanwhile"
+    if report.beginning_gone:
+        yield f"not compared: {_wf_runs(report.beginning_gone)}, of which the log does not have everything"
+    for difference in report.differences[:show]:
+        yield ""
+        key = difference.key.decode(errors="backslashreplace")
+        yield f"{difference.topic} {key}: {difference.kind.value}"
+        expected, actual = (_row(value, codec) for value in (difference.expected, difference.found))
+        for change in list(value_changes((), expected, actual))[:CHANGES_SHOWN]:
+            place = path_text(change.path)
+            values = f": {_value(change.before)} by the log, {_value(change.after)} in the row" if unmask else ""
+            yield f"  {place or 'the row'}{values}"
+
+
+def state_data(report: StateReport) -> dict[str, Any]:
+    """Return the same as JSON data, without values."""
+    return {
+        "same": not report.differences,
+        "rows": report.rows,
+        "wf_runs": report.wf_runs,
+        "events": report.events,
+        "wf_runs_written_meanwhile": report.unsettled,
+        "wf_runs_without_beginning": report.beginning_gone,
+        "kinds": {kind.value: number for kind, number in report.kinds.items()},
+        "differences": [
+            {"topic": it.topic, "key": it.key.decode(errors="backslashreplace"), "kind": it.kind.value}
+            for it in report.differences
+        ],
+    }
+
+
+def _row(value: bytes | None, codec: Codec) -> Any:
+    try:
+        return ABSENT if value is None else plain(codec.decode(value))
+    except DecodeError as error:
+        return str(error)

@@ -1,0 +1,84 @@
+"""`halter verify` and `halter check-state` with a real Kafka and what a real worker wrote."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from halter.files.definition_files import read_definition_file
+from processors.kafka.partitioner import partition_of
+from tests.support.halter_processes import Halter
+from tests.support.waiting import wait_until
+
+CART = Path(__file__).parents[2] / "examples" / "cart"
+CARD = "card-12345678"
+MUG = {"sku": "mug", "name": "Mug", "quantity": 2, "price_cents": 1450}
+WF_RUNS = [f"cart-{number}" for number in range(6)]
+
+
+@pytest.fixture(scope="module")
+def recorded(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halter]:
+    """An installation where carts ran, one was in quarantine, and one record was a dead letter."""
+    halter = Halter(bootstrap, f"test-{uuid.uuid4().hex[:12]}-", tmp_path_factory.mktemp("verify"))
+    with halter.worker(), halter.client() as client:
+        for command in read_definition_file(CART / "cart.yaml").commands:
+            client.put(command)
+        for wf_run_id in WF_RUNS:
+            client.run_wf("cart", {"customer": "Ann", "card": CARD}, wf_run_id=wf_run_id).outcome()
+            client.post_external_event(wf_run_id, "item-added", MUG).outcome()
+        client.quarantine("cart-0", "to see", "ann").outcome()
+        kept = client.post_external_event("cart-0", "page-seen", "mugs")
+        kept.outcome()
+        client.release("cart-0", None, "ann").outcome()
+        producer = Producer(halter.settings.producer())
+        partition = partition_of(b"cart-1", halter.topics.partitions)
+        producer.produce(halter.topics.external_events, b"rubbish", b"cart-1", partition=partition)
+        producer.flush(10)
+        for wf_run_id in WF_RUNS:
+            for event, content in (("slot-chosen", "monday"), ("checkout", None), ("address-changed", "12 Harbour St")):
+                client.post_external_event(wf_run_id, event, content).outcome()
+        yield halter
+
+
+def verify(halter: Halter, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run `halter verify … --json`."""
+    done = halter.command("verify", *arguments, "--json")
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_all_that_a_worker_wrote_verifies_partition_by_partition(recorded: Halter) -> None:
+    code, found = verify(recorded, "--all", "--processes", "2")
+    assert (code, found["same"], found["not_verified"]) == (0, True, {})
+    assert found["wf_runs_started"] == len(WF_RUNS)
+    assert found["dead_letters"] == 1
+    with recorded.client() as client:
+        ends = [client.reader.bounds(recorded.topics.wf_events, number)[1] for number in range(3)]
+    assert 0 < found["events"] <= sum(ends)
+
+
+def test_one_wf_run_verifies_too(recorded: Halter) -> None:
+    code, found = verify(recorded, "cart-0", "cart-3")
+    assert (code, found["same"], found["wf_runs_started"]) == (0, True, 2)
+    text = recorded.command("verify", "cart-3").stdout
+    assert "every event is as it was recorded" in text
+
+
+def test_rows_are_what_the_log_says(recorded: Halter) -> None:
+    def agree() -> bool:
+        done = [recorded.command("check-state", "--partition", str(number), "--json") for number in range(3)]
+        states = [json.loads(it.stdout) for it in done]
+        assert all(state["same"] for state in states), states
+        return sum(state["wf_runs"] for state in states) == len(WF_RUNS)
+
+    wait_until("rows of all WfRuns", agree, 30)
+
+
+def test_a_partition_that_is_not_there_gets_a_sentence(recorded: Halter) -> None:
+    done = recorded.command("check-state", "--partition", "99")
+    assert done.returncode == 2
+    assert "expected 0 to 2, found 99" in " ".join(done.stderr.split())
