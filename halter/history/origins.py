@@ -72,6 +72,8 @@ class Origins:
         self.ended: Origin | None = None
         """What ended the WfRun, or failed or completed its thread 0."""
         self.quarantined: Origin | None = None
+        self.deleted: Origin | None = None
+        """What deleted the last WfRun of the id, while nothing has come for a new one."""
         self._first: Logged | None = None
         self._statuses: dict[int, Origin] = {}
         self._halting: set[int] = set()
@@ -108,6 +110,7 @@ class Origins:
                 self._spawned[number] = self._arrivals[number] = self._statuses[number] = origin
             case WfRunStarted():
                 self.started = self._arrivals[0] = self._statuses[0] = origin
+                self.deleted = None
             case TaskAttemptRequested(thread=number):
                 self._requests[number] = origin
             case TaskAttemptEnded(thread=number):
@@ -142,6 +145,7 @@ class Origins:
                 self.quarantined = None
             case WfRunDeleted():
                 self._forget()
+                self.deleted = origin
 
     def _leave(self, number: int) -> None:
         """Forget a thread that has left the state."""

@@ -191,6 +191,8 @@ class Stage(StrEnum):
 
     NOTHING = "NOTHING"
     """Nothing is known under its id."""
+    DELETED = "DELETED"
+    """It was deleted, or the ExternalEvents that came for it were, and nothing has come since."""
     NOT_STARTED = "NOT_STARTED"
     """ExternalEvents came for it, and it was not started."""
     RUNNING = "RUNNING"
@@ -330,7 +332,9 @@ def _stage(run: WfRun, origins: Origins) -> tuple[Stage, Origin | None, tuple[Fr
     if run.quarantined_ms is not None:
         return Stage.QUARANTINED, origins.quarantined, (Release(),)
     if run.wf_spec is None:
-        return (Stage.NOT_STARTED if run.external_events else Stage.NOTHING), None, (Start(),)
+        if run.external_events:
+            return Stage.NOT_STARTED, None, (Start(),)
+        return (Stage.NOTHING if origins.deleted is None else Stage.DELETED), origins.deleted, (Start(),)
     if run.status in TERMINAL:
         return Stage.ENDED, origins.ended, ()
     return Stage.RUNNING, origins.started, ()

@@ -71,6 +71,9 @@ def stage_text(told: Why, run: WfRun) -> str:
     match told.stage:
         case Stage.NOTHING:
             return f"{name}: nothing is known under this id"
+        case Stage.DELETED:
+            at = "" if since is None else f" at {iso(since.time_ms)}"
+            return f"{name} was deleted{at}{by}: its id is free"
         case Stage.NOT_STARTED:
             number = len(run.external_events)
             events = "1 ExternalEvent waits" if number == 1 else f"{number} ExternalEvents wait"

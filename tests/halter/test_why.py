@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from halter.explore.states import restored
 from halter.files.scenario_document import read_scenario
 from halter.files.yaml_files import read_yaml
 from halter.history.logged import Logged
@@ -64,7 +65,6 @@ from processors.core.rules.halting import can_resume
 from processors.core.rules.waiting import FreedBy, Held, ToRun, Wait
 from tests.support import random_specs, small_specs
 from tests.support.random_commands import RUN_ID, Producers
-from tests.support.states import restored
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 DOCUMENTS = sorted(SCENARIOS.glob("*.yaml"))
@@ -252,8 +252,7 @@ class Telling(MemoryEngine):
             origins.see(Logged(None, entry))
         told = why(wf_run, origins)
         self.told |= {told.stage, *map(type, told.frees)}
-        if told.stage is not Stage.NOTHING:
-            check(wf_run, told)
+        check(wf_run, told)
         self._note(wf_run, told)
         return entries
 
