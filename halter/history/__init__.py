@@ -14,6 +14,13 @@
     why                 what holds each thread of a WfRun, down to what would free it
     writers             who could make a condition true
     why_text            the same in words, and as JSON
+    why_not             what became of an ExternalEvent, and what stands in its way
+    why_not_text        the same in words, and as JSON
+    causes              from a record to what it caused, and back
+    tracing             follows a record through a Source
+    cause_text          the same as lines, and as JSON
+    outside             reads what lies outside of the log: dead letters, records that are not folded yet
+    present             the present state of a WfRun with what led to it
     record_text         the name of an input record in a sentence
     deciding            decides recorded inputs again, as a worker does
     recording           what was recorded of a partition

@@ -1,0 +1,116 @@
+"""Reads what lies outside of the log: records that are not folded yet, dead letters, and single records of any topic.
+
+Kafka only: an export has what was decided. Commits nothing and joins no group.
+"""
+
+from collections.abc import Iterator
+
+from halter.client.client import Client
+from halter.client.reading import FROM_THE_START
+from halter.client.wf_run_rows import WfRunRows
+from halter.history.causes import origin_of_dead_letter
+from halter.history.why_not import Outside, Seen
+from processors.codec import CodecError
+from processors.core.records.commands import ExternalEvent
+from processors.core.records.errors import HalterError
+from processors.core.records.events import LogEntry
+from processors.core.records.topic_names import DEAD_LETTERS, EXTERNAL_EVENTS
+from processors.fold.inputs import HEADER_PREFIX, InputRecord
+from processors.kafka.partitioner import partition_of
+
+
+class NoSuchTopic(HalterError):
+    """A topic is none of this installation's, or has no such partition. Whoever typed it corrects it."""
+
+
+def outside_of(client: Client, wf_run_id: str, external_event_id: str) -> Outside:
+    """Return the records with an ExternalEvent id that the log has nothing about.
+
+    Reads the WfRun's partition of `external-events`, as far as Kafka still has it, and `dead-letters`.
+    """
+    partition = partition_of(wf_run_id.encode(), client.topics.partitions)
+    return Outside(
+        dead_letters=tuple(_dead_letters(client, wf_run_id, external_event_id)),
+        records=tuple(_records(client, partition, wf_run_id, external_event_id)),
+        folded=folded_up_to(client, partition, wf_run_id),
+        end=client.reader.end(client.topics.external_events, partition),
+    )
+
+
+def folded_up_to(client: Client, partition: int, wf_run_id: str) -> int | None:
+    """Return the next offset of `external-events` that a partition folds; None if it has folded nothing."""
+    topics, reader = client.topics, client.reader
+    _, position = WfRunRows(reader, topics, client.codec).of(wf_run_id, partition)
+    folded = None if position is None else position.offsets.get(EXTERNAL_EVENTS)
+    behind = FROM_THE_START if position is None else position.log_position
+    if behind is None:
+        return folded
+    # The rows follow the log: what was folded since is behind them.
+    for message in reader.read(topics.wf_events, partition, behind):
+        entry = client.codec.decode(message.value() or b"")
+        assert isinstance(entry, LogEntry)
+        if entry.cause.topic == EXTERNAL_EVENTS:
+            folded = max(folded or 0, entry.cause.offset + 1)
+    return folded
+
+
+def _records(client: Client, partition: int, wf_run_id: str, external_event_id: str) -> Iterator[Seen]:
+    key = wf_run_id.encode()
+    for message in client.reader.read(client.topics.external_events, partition, FROM_THE_START):
+        if message.key() == key:
+            event = _decoded(client, message.value())
+            if isinstance(event, ExternalEvent) and event.external_event_id == external_event_id:
+                at = message.offset() or 0, message.timestamp()[1]
+                yield Seen(EXTERNAL_EVENTS, partition, *at, event.external_event_def)
+
+
+def _dead_letters(client: Client, wf_run_id: str, external_event_id: str) -> Iterator[Seen]:
+    """Yield the dead letters with an id; of those that cannot be decoded, those with its text in them."""
+    from processors.runtime.turn.arrivals import as_input  # which takes a second to import
+
+    for partition in range(client.topics.partitions):
+        for message in client.reader.read(client.topics.dead_letters, partition, FROM_THE_START):
+            letter = as_input(message, DEAD_LETTERS, partition)
+            place = origin_of_dead_letter(letter.headers)
+            if place is None or place[0] != EXTERNAL_EVENTS:
+                continue
+            event = _decoded(client, letter.value)
+            if isinstance(event, ExternalEvent):
+                is_it = event.external_event_id == external_event_id and event.wf_run_id == wf_run_id
+            else:
+                is_it = letter.key == wf_run_id.encode() and external_event_id.encode() in (letter.value or b"")
+            if is_it:
+                ours = {name.removeprefix(HEADER_PREFIX): value.decode(errors="replace")
+                        for name, value in letter.headers if name.startswith(HEADER_PREFIX)}  # fmt: skip
+                name = event.external_event_def if isinstance(event, ExternalEvent) else None
+                at = letter.offset, letter.timestamp_ms
+                yield Seen(DEAD_LETTERS, partition, *at, name, ours.get("reason"), ours.get("message"))
+
+
+def _decoded(client: Client, value: bytes | None) -> object:
+    """Return a record that was decoded; None if it cannot be."""
+    try:
+        return None if value is None else client.codec.decode(value)
+    except CodecError:
+        return None
+
+
+def record_at(client: Client, topic: str, partition: int, offset: int) -> InputRecord | None:
+    """Return a record of any topic of the installation; None if it is not there any more. Raises NoSuchTopic."""
+    from processors.runtime.turn.arrivals import as_input  # which takes a second to import
+
+    names = {it.declared_name: it for it in client.topics.all}
+    found = names.get(topic) or next((it for it in client.topics.all if it.name == topic), None)
+    if found is None:
+        raise NoSuchTopic(f"expected one of the topics {', '.join(sorted(names))}, found '{topic}'")
+    if not 0 <= partition < found.partitions:
+        raise NoSuchTopic(f"{topic} has the partitions 0 to {found.partitions - 1}, found {partition}")
+    low, end = client.reader.bounds(found.name, partition)
+    if offset >= end:
+        raise NoSuchTopic(f"{topic}[{partition}] ends at {end}: no record has the offset {offset} yet")
+    if offset < low:
+        return None
+    for message in client.reader.read(found.name, partition, offset):
+        # Of a compacted topic the record may be gone, and a later one comes first.
+        return as_input(message, found.declared_name, partition) if message.offset() == offset else None
+    return None
