@@ -7,7 +7,7 @@ the number of partitions. So whoever reads or writes asks here first whether a t
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal, NoReturn
 
@@ -33,6 +33,10 @@ READS_MS: Final = 1
 FOLLOWS_MS: Final = 10
 """How long the broker may wait with its answer that a partition has no more records. Only that answer tells where a
 partition ends, so whoever reads to the end waits for it. Whoever follows a partition gets that answer again and again.
+"""
+QUEUE_BACKOFF_MS: Final = 1
+"""Time after which a consumer looks again whether its queue has room for more. By default it is a second, in which
+whoever reads a long partition has read all that is in the queue, and waits.
 """
 MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
@@ -68,19 +72,30 @@ class PartitionReader:
 
     def read(self, topic: str, partition: int, start: int) -> Iterator[Message]:
         """Read records from an offset, or FROM_THE_START, to the last one that is committed now."""
+        for records in self.batches(topic, partition, start):
+            yield from records
+
+    def batches(
+        self, topic: str, partition: int, start: int, stop: int | None = None
+    ) -> Generator[list[Message], None, None]:
+        """Read the same, many records at a time. With `stop`, read up to this offset."""
         with self._consumer_of(topic, f"reading {topic}[{partition}]") as consumer:
             low, end = self._watermarks(consumer, topic, partition)
-            if max(low, start) >= end:
+            stop = end if stop is None else min(stop, end)
+            if max(low, start) >= stop:
                 return
             consumer.assign([TopicPartition(topic, partition, max(low, start))])
             told = time.monotonic()
-            for message in self._arriving(consumer, topic, partition):
-                if message is None:
+            for records in self._arriving(consumer, topic, partition):
+                if records is None:
                     return
+                position = offset_of(records[-1]) + 1
                 if time.monotonic() - told > REPORT_SECONDS:
                     told = time.monotonic()
-                    self.report(f"reading {topic}[{partition}]: at {message.offset():,} of {end:,}")
-                yield message
+                    self.report(f"reading {topic}[{partition}]: at {position:,} of {end:,}")
+                yield records if position <= stop else [it for it in records if offset_of(it) < stop]
+                if position >= stop:
+                    return
 
     def follow(self, topic: str, partition: int, start: int) -> Iterator[Message | None]:
         """Read records from an offset on, for ever. Yields None each time that there are no more for the moment."""
@@ -89,27 +104,42 @@ class PartitionReader:
             # it fetches, it takes half a second.
             low, _ = self._watermarks(consumer, topic, partition)
             consumer.assign([TopicPartition(topic, partition, max(low, start))])
-            yield from self._arriving(consumer, topic, partition)
+            for records in self._arriving(consumer, topic, partition):
+                yield from (None,) if records is None else records
 
-    def _arriving(self, consumer: Consumer, topic: str, partition: int) -> Iterator[Message | None]:
-        """The records of the partition that a consumer is assigned; None each time that there are no more."""
+    def _arriving(self, consumer: Consumer, topic: str, partition: int) -> Iterator[list[Message] | None]:
+        """Records of the partition that a consumer is assigned, many at a time; None whenever there are no more."""
         heard, at_end = time.monotonic(), False
         while True:
-            messages = some(consumer)
-            for message in messages:
-                error = message.error()
-                heard, at_end = time.monotonic(), False
-                if error is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    at_end = True
-                    yield None
-                else:
-                    self.raise_about(KafkaException(error), topic)
-            if not messages and at_end:
-                yield None
-            elif not messages and time.monotonic() - heard > SILENCE_SECONDS:
+            records, ends = self.some(consumer)
+            if records or ends:
+                heard, at_end = time.monotonic(), bool(ends)
+            elif not at_end and time.monotonic() - heard > SILENCE_SECONDS:
                 raise KafkaUnavailable(self.silence(f"{topic}[{partition}]"))
+            if records:
+                yield records
+            if at_end:
+                yield None
+
+    def some(self, consumer: Consumer) -> tuple[list[Message], dict[str, int]]:
+        """Wait for a record, and take what is there: records, and the topics whose end was reached, with the offset.
+
+        `consume` alone waits until it has a whole batch.
+        """
+        first = consumer.poll(POLL_SECONDS)
+        messages = [] if first is None else [first, *consumer.consume(BATCH, 0)]
+        if not any(map(Message.error, messages)):
+            return messages, {}
+        records, ends = [], {}
+        for message in messages:
+            topic, error = message.topic() or "", message.error()
+            if error is None:
+                records.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ends[topic] = offset_of(message)
+            else:
+                self.raise_about(KafkaException(error), topic)
+        return records, ends
 
     def silence(self, what: str) -> str:
         """A sentence about a broker that does not answer whoever reads `what`."""
@@ -137,8 +167,11 @@ class PartitionReader:
                 consumer.list_topics(topic, REQUEST_SECONDS)  # hears who leads now
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
-        """The first offset whose record is not older than a time; the end if all records are older."""
-        with self._consumer_of(topic, f"asking for offsets of {topic}") as consumer:
+        """The first offset whose record is not older than a time; the end if all records are older.
+
+        Another reads meanwhile, so this takes a consumer that does not.
+        """
+        with self._consumer_of(topic, f"asking for offsets of {topic}", isolation="read_uncommitted") as consumer:
             found = consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], REQUEST_SECONDS)[0]
         if found.error is not None:
             self.raise_about(KafkaException(found.error), topic)
@@ -177,9 +210,11 @@ class PartitionReader:
                 pass
 
     @contextmanager
-    def _consumer_of(self, topic: str, what: str, waits_ms: int = READS_MS) -> Iterator[Consumer]:
+    def _consumer_of(
+        self, topic: str, what: str, waits_ms: int = READS_MS, isolation: Isolation = "read_committed"
+    ) -> Iterator[Consumer]:
         """A consumer for a topic that is as we believe. `what` says what it is for, in sentences about errors."""
-        with self._consumer(waits_ms) as consumer, self._settings.explaining(what, consumer):
+        with self._consumer(waits_ms, isolation) as consumer, self._settings.explaining(what, consumer):
             if topic not in self._as_expected:
                 self._expect(consumer, topic)
             yield consumer
@@ -209,6 +244,7 @@ class PartitionReader:
                     isolation_level=isolation,
                     enable_partition_eof=True,
                     fetch_wait_max_ms=waits_ms,
+                    fetch_queue_backoff_ms=QUEUE_BACKOFF_MS,
                 )
             )
         try:
@@ -228,48 +264,51 @@ class SideBySide:
     """A partition of several topics, which one consumer reads: committed records, from the beginning."""
 
     def __init__(self, reader: PartitionReader, consumer: Consumer, topics: Collection[str], partition: int) -> None:
-        self._reader, self._consumer, self._topics, self._partition = reader, consumer, topics, partition
+        self._reader, self._consumer, self._partition = reader, consumer, partition
         self._read_up_to = dict.fromkeys(topics, 0)
-        self._at_end: set[str] = set()
+        self._ended_at = dict.fromkeys(topics, -1)
         self._told = time.monotonic()
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic in topics])
 
     def ends(self) -> dict[str, int]:
         """The ends of the partitions now, records of open transactions included."""
-        return self._reader.high(self._topics, self._partition)
+        return self._reader.high(self._read_up_to, self._partition)
 
     def has_read(self, ends: Mapping[str, int]) -> bool:
         """Say whether everything before these ends was read. Then no transaction before them is open."""
         return all(self._read_up_to[topic] >= end for topic, end in ends.items())
 
-    def read_to(self, ends: Mapping[str, int]) -> Iterator[Message]:
-        """Read on until everything before these ends is read.
+    def read_to(self, ends: Mapping[str, int]) -> Iterator[list[Message]]:
+        """Read on until everything before these ends is read. Yields many records at a time.
 
         Gives up if a transaction stays open for so long that nothing of it can be visible anywhere (VISIBLE_SECONDS).
         """
         heard = time.monotonic()
         while not self.has_read(ends):
-            messages = some(self._consumer)
-            if messages:
+            records, ended_at = self._reader.some(self._consumer)
+            if records or ended_at:
                 heard = time.monotonic()
-            for message in messages:
-                topic, offset, error = message.topic() or "", message.offset() or 0, message.error()
-                if error is None:
-                    self._at_end.discard(topic)
-                    self._read_up_to[topic] = offset + 1
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    self._at_end.add(topic)
-                    self._read_up_to[topic] = offset
-                else:
-                    self._reader.raise_about(KafkaException(error), topic)
+            yield records
+            self._note(records, ended_at)
             silent_s = time.monotonic() - heard
-            if len(self._at_end) == len(self._topics):
+            if all(self._ended_at[topic] >= offset for topic, offset in self._read_up_to.items()):
                 if silent_s > VISIBLE_SECONDS:
                     return
             elif silent_s > SILENCE_SECONDS:
-                raise KafkaUnavailable(self._reader.silence(f"partition {self._partition} of {sorted(self._topics)}"))
+                what = f"partition {self._partition} of {sorted(self._read_up_to)}"
+                raise KafkaUnavailable(self._reader.silence(what))
             self._report(ends)
+
+    def _note(self, records: Sequence[Message], ended_at: Mapping[str, int]) -> None:
+        """Note how far partitions were read, by the last record. That of others is noted when they end, at the latest.
+
+        To look at every record would take a tenth of the time that it takes to read them.
+        """
+        if records:
+            self._read_up_to[records[-1].topic() or ""] = offset_of(records[-1]) + 1
+        for topic, offset in ended_at.items():
+            self._ended_at[topic] = offset
+            self._read_up_to[topic] = max(self._read_up_to[topic], offset)
 
     def _report(self, ends: Mapping[str, int]) -> None:
         if time.monotonic() - self._told > REPORT_SECONDS:
@@ -280,10 +319,14 @@ class SideBySide:
             )
 
 
-def some(consumer: Consumer) -> list[Message]:
-    """Wait for one record, and take what is there: `consume` alone waits until it has a whole batch."""
-    first = consumer.poll(POLL_SECONDS)
-    return [] if first is None else [first, *consumer.consume(BATCH, 0)]
+def offset_of(record: Message) -> int:
+    """Return the offset of a record that was read: it has one."""
+    return record.offset() or 0
+
+
+def with_key(records: Iterable[Message], key: bytes) -> list[Message]:
+    """Return the records that have this key."""
+    return [it for it in records if it.key() == key]
 
 
 def missing(topic: str, settings: Settings) -> TopicMissing:

@@ -9,8 +9,10 @@ was not committed yet. Two rounds without news of the WfRun prove that its rows 
 wrote one of them also wrote the position that is known now; the second, that nothing of that position is missing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Final
+
+from confluent_kafka import Message
 
 from halter.client.reading import PartitionReader, SideBySide
 from processors.codec import Codec
@@ -33,7 +35,7 @@ class WfRunRows:
     def of(self, wf_run_id: str, partition: int) -> tuple[list[RowRecord], FoldPosition | None]:
         """Return the rows of a WfRun at some position, and this position; None if the partition was never folded."""
         with self._reader.side_by_side((self._wf_runs, *self._below, self._positions), partition) as topics:
-            rows = _Rows(wf_run_id.encode(), topics, self._wf_runs, self._positions)
+            rows = _Rows(wf_run_id.encode(), topics, self._wf_runs, self._positions, str(partition).encode())
             rows.read()
         return [self._row(value) for value in rows.values.values() if value is not None], self._position(rows.position)
 
@@ -53,9 +55,9 @@ class WfRunRows:
 class _Rows:
     """The rows of a WfRun, and the position of its partition, as far as they were read."""
 
-    def __init__(self, wf_run_id: bytes, topics: SideBySide, wf_runs: str, positions: str) -> None:
+    def __init__(self, wf_run_id: bytes, topics: SideBySide, wf_runs: str, positions: str, position_key: bytes) -> None:
         self._own, self._below, self._topics = wf_run_id, wf_run_id + b"/", topics
-        self._wf_runs, self._positions = wf_runs, positions
+        self._wf_runs, self._positions, self._position_key = wf_runs, positions, position_key
         self.values: dict[tuple[str, bytes], bytes | None] = {}
         self.position: bytes | None = None
 
@@ -81,14 +83,17 @@ class _Rows:
     def _round(self, ends: dict[str, int]) -> bool:
         """Read to these ends. Return True if there was anything of the WfRun."""
         news = False
-        for topic, key, value in self._records(ends):
-            if topic == self._positions:
-                self.position = value
-            elif key == self._own if topic == self._wf_runs else key.startswith(self._below):
-                self.values[topic, key] = value
-                news = True
+        for records in self._topics.read_to(ends):
+            for record in self._looked_for(records):
+                topic, key = record.topic() or "", record.key() or b""
+                if topic == self._positions:
+                    self.position = record.value()
+                elif key == self._own if topic == self._wf_runs else key.startswith(self._below):
+                    self.values[topic, key] = record.value()
+                    news = True
         return news
 
-    def _records(self, ends: dict[str, int]) -> Iterator[tuple[str, bytes, bytes | None]]:
-        for message in self._topics.read_to(ends):
-            yield message.topic() or "", message.key() or b"", message.value()
+    def _looked_for(self, records: Iterable[Message]) -> list[Message]:
+        """Return the records that may be of the WfRun, or its position. Of others, only the key is looked at."""
+        own, position = self._own, self._position_key
+        return [it for it in records if (key := it.key()) is not None and (key == position or key.startswith(own))]

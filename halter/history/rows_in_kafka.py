@@ -1,5 +1,7 @@
 """Reads all rows of a partition, while workers may write them."""
 
+from itertools import chain
+
 from halter.client.client import Client
 from halter.history.checking_state import RowKey, RowsRead
 from processors.core.records.errors import HalterError
@@ -31,7 +33,7 @@ def rows_in_kafka(client: Client, partition: int) -> RowsRead:
     with client.reader.side_by_side(topics, partition) as side_by_side:
         position: bytes | None = None
         for is_first in (True, False):
-            for message in side_by_side.read_to(side_by_side.ends()):
+            for message in chain.from_iterable(side_by_side.read_to(side_by_side.ends())):
                 topic, key, value = (message.topic() or "").removeprefix(prefix), message.key() or b"", message.value()
                 if topic == FOLD_POSITIONS:
                     position = value

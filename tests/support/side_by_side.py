@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from confluent_kafka import TIMESTAMP_CREATE_TIME
+
 from tests.simulation.partition_log import Entry, PartitionLog
 
 PATIENCE = 50
@@ -26,6 +28,9 @@ class PartitionMessage:
     def value(self) -> bytes | None:
         return self._entry.value
 
+    def timestamp(self) -> tuple[int, int]:
+        return TIMESTAMP_CREATE_TIME, self._entry.timestamp_ms
+
 
 class LogsSideBySide:
     """Reads logs, while they go on."""
@@ -45,7 +50,7 @@ class LogsSideBySide:
     def has_read(self, ends: Mapping[str, int]) -> bool:
         return all(self._read_up_to[topic] >= end for topic, end in ends.items())
 
-    def read_to(self, ends: Mapping[str, int]) -> Iterator[PartitionMessage]:
+    def read_to(self, ends: Mapping[str, int]) -> Iterator[list[PartitionMessage]]:
         """Read on until everything before these ends is read, or a transaction stays open."""
         before, still = self._state(), 0
         while not self.has_read(ends) and still < PATIENCE:
@@ -53,9 +58,8 @@ class LogsSideBySide:
             for topic, log in self._logs.items():
                 self._go_on()
                 end = log.last_stable
-                for entry in log.entries[self._read_up_to[topic] : end]:
-                    if not entry.is_mark and not entry.is_aborted:
-                        yield PartitionMessage(topic, entry)
+                entries = log.entries[self._read_up_to[topic] : end]
+                yield [PartitionMessage(topic, it) for it in entries if not it.is_mark and not it.is_aborted]
                 self._read_up_to[topic] = end
 
     def _state(self) -> list[tuple[int, int]]:
