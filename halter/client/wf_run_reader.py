@@ -2,21 +2,21 @@
 
 `show` reads the compacted state topics, which have every live WfRun whatever its age. Rows follow the log, so it folds
 what the log has behind them: it is right whether a worker runs or not. `history` reads the log, as far back as Kafka
-keeps it. Both look for one key in one partition. The state of a WfRun says from when on to read the log.
+keeps it. Both look for one key in one partition. The state of a WfRun says from when on to read the log, and to which
+times to leap (docs/adr/0017).
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
-from confluent_kafka import Message
-
 from halter.client.errors import BeginningMissing
+from halter.client.events_of_wf_run import EventsOfWfRun, Placed
 from halter.client.history import History
 from halter.client.reading import FROM_THE_START, PartitionReader
 from halter.client.wf_run_rows import WfRunRows
 from processors.codec import Codec
-from processors.core.records.events import LogEntry, WfRunStarted
+from processors.core.records.events import WfRunStarted
 from processors.core.records.model import NO_INCARNATION, WfRun
 from processors.fold.inputs import partition_key
 from processors.fold.log_tail import wf_run_at_end
@@ -52,23 +52,14 @@ class WfRunReader:
         return (NO_INCARNATION, 0) if run is None else (run.incarnation, run.seq)
 
     def _state(self, wf_run_id: str) -> WfRun | None:
-        key = wf_run_id.encode()
-        rows, position = self._rows.of(wf_run_id, self._number(key))
+        rows, position = self._rows.of(wf_run_id, self._number(wf_run_id.encode()))
         behind = None if position is None else position.log_position
-        return wf_run_at_end(wf_run_id, rows, position, [] if behind is None else self._entries(key, behind))
+        log = [] if behind is None else [entry for _, entry in self._events(wf_run_id).since(behind)]
+        return wf_run_at_end(wf_run_id, rows, position, log)
 
-    def _entries(self, key: bytes, start: int) -> list[LogEntry]:
-        """The entries of the log about an id, from an offset on."""
-        messages = self._reader.read(self._topics.wf_events, self._number(key), start)
-        return [entry for _, entry in self._decoded(key, messages)]
-
-    def _decoded(self, key: bytes, messages: Iterable[Message]) -> Iterator[tuple[int, LogEntry]]:
-        """The entries about an id among records of the log, each with its offset."""
-        for message in messages:
-            if message.key() == key:
-                entry = self._codec.decode(message.value() or b"")
-                assert isinstance(entry, LogEntry)
-                yield message.offset() or 0, entry
+    def _events(self, wf_run_id: str) -> EventsOfWfRun:
+        key = wf_run_id.encode()
+        return EventsOfWfRun(self._reader, self._codec, self._topics.wf_events, self._number(key), key)
 
     def _number(self, key: bytes) -> int:
         """The partition of a WfRun id; or of `partition/n`, the key of what an operator did to a whole partition."""
@@ -78,20 +69,34 @@ class WfRunReader:
 
     def history(self, wf_run_id: str, *, from_start: bool = False) -> History:
         """The events of a WfRun id: from the beginning of its present WfRun, or all that the log has."""
-        start = FROM_THE_START if from_start else self.beginning(wf_run_id)
-        entries = self._entries(wf_run_id.encode(), start)
-        return History.of(wf_run_id, entries, complete=start == FROM_THE_START)
+        complete, events = self._found(wf_run_id, from_start=from_start)
+        return History.of(wf_run_id, (entry for _, entry in events), complete=complete)
 
-    def log(self, wf_run_id: str, start: int) -> Iterator[tuple[int, LogEntry]]:
-        """Yield the events of a WfRun id from an offset of its partition on, each with its offset, as they are read."""
-        key = wf_run_id.encode()
-        return self._decoded(key, self._reader.read(self._topics.wf_events, self._number(key), start))
+    def events(self, wf_run_id: str, *, from_start: bool = False) -> Iterator[Placed]:
+        """Yield the events that `history` has, each with its offset, as they are read."""
+        return self._found(wf_run_id, from_start=from_start)[1]
 
-    def follow(self, wf_run_id: str, start: int) -> Iterator[tuple[int, LogEntry] | None]:
-        """Do the same as `log`, and go on for ever with what comes. None stands for: no more for the moment."""
-        key = wf_run_id.encode()
-        for message in self._reader.follow(self._topics.wf_events, self._number(key), start):
-            yield from [None] if message is None else self._decoded(key, [message])
+    def _found(self, wf_run_id: str, *, from_start: bool) -> tuple[bool, Iterator[Placed]]:
+        """Return the events, and whether they are all that the log has."""
+        run = None if from_start else self._state(wf_run_id)
+        if run is None or run.started_ms is None:
+            return True, self._events(wf_run_id).since(FROM_THE_START)
+        return False, self._events(wf_run_id).of(run, self._beginning(run))
+
+    def _beginning(self, run: WfRun) -> int:
+        """The offset from which on the log can have events of a WfRun: none is older than its first."""
+        first_ms = min([run.started_ms or 0, *(event.posted_ms for event in run.external_events.values())])
+        start_ms = first_ms - CLOCKS_DIFFER_MS
+        return self._reader.offset_at(self._topics.wf_events, self._number(run.wf_run_id.encode()), start_ms)
+
+    def follow(self, wf_run_id: str, *, from_start: bool = False) -> Iterator[Placed | None]:
+        """Yield the same, and go on for ever with what comes. None stands for: no more for the moment."""
+        # What comes after this moment may not be in the state by which events are found.
+        position = self._reader.end(self._topics.wf_events, self._number(wf_run_id.encode()))
+        for offset, entry in self.events(wf_run_id, from_start=from_start):
+            yield offset, entry
+            position = max(position, offset + 1)
+        yield from self._events(wf_run_id).follow(position)
 
     def ended(self, wf_run_id: str) -> WfRun:
         """The state of a WfRun when it ended, replayed from the log. Raises BeginningMissing."""
@@ -103,12 +108,3 @@ class WfRunReader:
                 raise
         # An ExternalEvent that it took may have come long before it. The row that would say when is gone.
         return self.history(wf_run_id, from_start=True).final_state()
-
-    def beginning(self, wf_run_id: str) -> int:
-        """The offset from which on the log can have events of the present WfRun: none is older than its first."""
-        run = self._state(wf_run_id)
-        if run is None or run.started_ms is None:
-            return FROM_THE_START
-        first_ms = min([run.started_ms, *(event.posted_ms for event in run.external_events.values())])
-        start_ms = first_ms - CLOCKS_DIFFER_MS
-        return self._reader.offset_at(self._topics.wf_events, self._number(wf_run_id.encode()), start_ms)

@@ -48,15 +48,13 @@ class Live:
 
     def events(self, wf_run_id: str, *, previous: bool = False) -> Iterator[Logged]:
         """Yield the events of a WfRun id in the order of the log, as they are read."""
-        runs = self.client.wf_runs
-        start = FROM_THE_START if previous else runs.beginning(wf_run_id)
-        return (Logged(offset, entry) for offset, entry in runs.log(wf_run_id, start))
+        events = self.client.wf_runs.events(wf_run_id, from_start=previous)
+        return (Logged(offset, entry) for offset, entry in events)
 
     def follow(self, wf_run_id: str, *, previous: bool = False) -> Iterator[Logged | None]:
         """Do the same as `events`, and go on for ever with what comes. None stands for: no more for the moment."""
-        runs = self.client.wf_runs
-        start = FROM_THE_START if previous else runs.beginning(wf_run_id)
-        return (None if it is None else Logged(*it) for it in runs.follow(wf_run_id, start))
+        events = self.client.wf_runs.follow(wf_run_id, from_start=previous)
+        return (None if it is None else Logged(*it) for it in events)
 
     def wf_run_ids(self) -> Iterator[str]:
         """Yield the id of every WfRun that has a row: live ones, and those whose retention has not ended."""

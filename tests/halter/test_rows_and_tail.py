@@ -142,15 +142,19 @@ class Reader:
     def side_by_side(self, topics: Collection[str], _partition: int) -> Iterator[LogsSideBySide]:
         yield LogsSideBySide({topic: self._installation.logs[topic] for topic in topics}, self._go_on)
 
-    def read(self, topic: str, _partition: int, start: int) -> Iterator[PartitionMessage]:
+    def read(self, topic: str, partition: int, start: int) -> Iterator[PartitionMessage]:
+        for records in self.batches(topic, partition, start):
+            yield from records
+
+    def batches(
+        self, topic: str, _partition: int, start: int, _stop: int | None = None
+    ) -> Iterator[list[PartitionMessage]]:
         self._go_on()
         log = self._installation.logs[topic]
         if topic == WF_EVENTS:
             self.log_start, self.log_end = start, log.last_stable
             self.turn = max((entry.transaction or 0 for entry in log.records()), default=0)
-        for entry in list(log.records()):
-            if entry.offset >= start:
-                yield PartitionMessage(topic, entry)
+        yield [PartitionMessage(topic, entry) for entry in log.records() if entry.offset >= start]
 
 
 def play(turns: list[tuple[list[Any], bool, bool]]) -> Play:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import TIMESTAMP_CREATE_TIME
 
 from halter.cli import definitions, runs, source, spec
 from halter.client import Client, CommandRejected, DefinitionRefused, Registered
@@ -23,11 +24,12 @@ from tests.support.side_by_side import LogsSideBySide
 class StoredRecord:
     """A Message like confluent_kafka's, as far as tools use it."""
 
-    def __init__(self, key: bytes | None, value: bytes | None, offset: int) -> None:
-        assert key is not None
-        self.key = lambda: key
-        self.value = lambda: value
+    def __init__(self, output: OutputRecord, offset: int) -> None:
+        assert output.key is not None
+        self.key = lambda: output.key
+        self.value = lambda: output.value
         self.offset = lambda: offset
+        self.timestamp = lambda: (TIMESTAMP_CREATE_TIME, output.timestamp_ms or 0)
 
 
 class RigReader:
@@ -40,11 +42,16 @@ class RigReader:
         """The partitions that were read."""
 
     def read(self, topic: str, partition: int, start: int) -> Iterator[StoredRecord]:
+        for records in self.batches(topic, partition, start):
+            yield from records
+
+    def batches(self, topic: str, partition: int, start: int, stop: int | None = None) -> Iterator[list[StoredRecord]]:
         self.partitions.append((topic, partition))
+        stop = len(self._outputs(topic)) if stop is None else stop
         for offset, output in enumerate(self._outputs(topic)):
             retained = topic != "wf-events" or (_time_of(output)) >= self.retained_from_ms
-            if offset >= start and retained and output.partition == partition:
-                yield StoredRecord(output.key, output.value, offset)
+            if start <= offset < stop and retained and output.partition == partition:
+                yield [StoredRecord(output, offset)]
 
     @contextmanager
     def side_by_side(self, topics: Collection[str], partition: int) -> Iterator[LogsSideBySide]:
