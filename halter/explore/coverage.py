@@ -8,6 +8,8 @@ from processors.core.records.events import LogEntry, NodeCompleted, SpawnChild, 
 from processors.core.records.model import ThreadRun, ThreadType
 from processors.core.records.spec import Edge, ExternalEventNode, ThreadSpec, WaitForConditionNode, WfSpec
 
+_REACHES = frozenset({NodeCompleted, SpawnChild, WfRunStarted})
+
 
 @dataclass(slots=True)
 class Coverage:
@@ -28,7 +30,10 @@ class Coverage:
         started: dict[int, str] = {}
         for entry in entries:
             event = entry.event
-            if type(event) is NodeCompleted:
+            kind = type(event)
+            if kind not in _REACHES:
+                continue
+            if isinstance(event, NodeCompleted):
                 number = event.thread
                 name = started[number] if number in started else before[number].thread_spec
                 if (name, event.node) in self.ambiguous:
@@ -36,7 +41,7 @@ class Coverage:
                     self.edges.add((name, event.node, event.next_node, *written))
                 self.edges.add((name, event.node, event.next_node))
                 self.nodes.add((name, event.next_node))
-            elif type(event) is SpawnChild:
+            elif isinstance(event, SpawnChild):
                 started[event.thread] = event.spec
                 self.threads.add(event.spec)
                 self.nodes.add((event.spec, event.node))
@@ -44,7 +49,7 @@ class Coverage:
                     parent = event.parent
                     above = started[parent] if parent in started else before[parent].thread_spec
                     self.handlers.add((above, event.external_event_def))
-            elif type(event) is WfRunStarted:
+            elif isinstance(event, WfRunStarted):
                 started[0] = event.thread_spec
                 self.threads.add(event.thread_spec)
                 self.nodes.add((event.thread_spec, event.node))

@@ -69,6 +69,8 @@ class Inputs:
     def __init__(self, subject: Subject, samples: Samples, bounds: Bounds) -> None:
         self._subject, self._spec, self._samples, self.bounds = subject, subject.spec, samples, bounds
         self.event_defs = tuple(samples.events)
+        self._made: dict[tuple[object, ...], list[Input]] = {}
+        """Inputs that were made before: a search asks for the same ones again and again, and keeps millions."""
         self._exceptions = (*exceptions_of(subject.spec), OTHER_EXCEPTION)
 
     def of(self, state: State) -> Iterator[Input]:
@@ -112,19 +114,26 @@ class Inputs:
         for place, name in enumerate(self.event_defs):
             posted = state.posted[place]
             if posted < self.bounds.events:
-                number = 1 + sum(name == known for known, _ in state.run.external_events)
-                for content in self._samples.events[name]:
-                    yield Input(ExternalEvent(WF_RUN_ID, name, f"{name}-{number}", content), posted=place)
+                number = 1 + sum([name == known for known, _ in state.run.external_events])
+                made = self._made.get((place, number))
+                if made is None:
+                    event_id, contents = f"{name}-{number}", self._samples.events[name]
+                    events = [ExternalEvent(WF_RUN_ID, name, event_id, content) for content in contents]
+                    made = self._made[place, number] = [Input(event, posted=place) for event in events]
+                yield from made
 
     def _reports(self, run: WfRun, thread: ThreadRun) -> Iterator[Input]:
         node = thread.node
         assert node.task is not None
         attempt = (WF_RUN_ID, run.incarnation, thread.number, node.position, node.task.attempt)
-        for output in self._samples.outputs[thread.thread_spec, node.node]:
-            yield Input(ReportTaskRun(*attempt, TaskStatus.SUCCESS, output))
-        yield Input(ReportTaskRun(*attempt, TaskStatus.FAILED))
-        for name in self._exceptions:
-            yield Input(ReportTaskRun(*attempt, TaskStatus.EXCEPTION, failure_name=name))
+        made = self._made.get((thread.thread_spec, node.node, *attempt))
+        if made is None:
+            outputs = self._samples.outputs[thread.thread_spec, node.node]
+            reports = [ReportTaskRun(*attempt, TaskStatus.SUCCESS, output) for output in outputs]
+            reports.append(ReportTaskRun(*attempt, TaskStatus.FAILED))
+            reports += [ReportTaskRun(*attempt, TaskStatus.EXCEPTION, failure_name=it) for it in self._exceptions]
+            made = self._made[(thread.thread_spec, node.node, *attempt)] = [Input(report) for report in reports]
+        yield from made
 
 
 def exceptions_of(spec: WfSpec) -> Sequence[str]:

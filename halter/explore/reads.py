@@ -83,6 +83,9 @@ class Suspects:
                 if names:
                     self._left[thread.name, node.name] = names
 
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
     def confirmed(self, where: Where) -> None:
         """Look for this no longer."""
         spec, node, name = where
@@ -96,8 +99,6 @@ class Suspects:
         self, before: WfRun, after: WfRun, entries: Sequence[LogEntry], started: Mapping[int, str]
     ) -> Iterator[Where]:
         """Yield what may have been read by one input."""
-        if not self._left:
-            return
         for entry in entries:
             event: Any = entry.event
             if type(event) not in _COMPUTES:

@@ -67,6 +67,9 @@ Tell = Callable[[Covered, int], None]
 TELL_EVERY = 200
 
 
+_LOOKED_AT = frozenset({ThreadFailed, InterruptDropped, ExternalEventDropped, WfRunEnded})
+
+
 class Search:
     """A search of one WfSpec within bounds."""
 
@@ -187,17 +190,20 @@ class Search:
         for entry in entries:
             event = entry.event
             kind = type(event)
-            if isinstance(event, ThreadFailed) and event.thread == 0:
-                self._failed(state, taken, run, event.failure)
-            elif kind is InterruptDropped or kind is ExternalEventDropped:
-                self._dropped(state, taken, event)
-            elif kind is WfRunEnded:
-                self._unclaimed(state, taken, run)
-        for suspect in self._suspects.among(state.run, run, entries, started):
-            tries = self._tries.get(suspect, 0)
-            if tries < READ_TRIES_MAX:
-                self._tries[suspect] = tries + 1
-                self._read(state, taken)
+            if kind in _LOOKED_AT:
+                if isinstance(event, ThreadFailed):
+                    if event.thread == 0:
+                        self._failed(state, taken, run, event.failure)
+                elif isinstance(event, WfRunEnded):
+                    self._unclaimed(state, taken, run)
+                else:
+                    self._dropped(state, taken, event)
+        if self._suspects:
+            for suspect in self._suspects.among(state.run, run, entries, started):
+                tries = self._tries.get(suspect, 0)
+                if tries < READ_TRIES_MAX:
+                    self._tries[suspect] = tries + 1
+                    self._read(state, taken)
 
     def _failed(self, state: State, taken: Input, run: WfRun, failure: Failure) -> None:
         root, number = failure, 0
@@ -224,13 +230,16 @@ class Search:
 
     def _dropped(self, state: State, taken: Input, event: Any) -> None:
         name = event.external_event_def
+        if (Kind.DROPPED, (name,)) in self._findings:
+            return
         expected = {"external_event_def": name, "external_event_id": event.external_event_id}
         shows = [{"expect_events": {"contains": [{type(event).__name__: expected}]}}]
         sentence = f"ExternalEvent {name} is dropped: {event.reason}"
         self._find(Kind.DROPPED, (name,), sentence, state, taken, shows)
 
     def _unclaimed(self, state: State, taken: Input, run: WfRun) -> None:
-        left = [name for name, ids in run.index.unclaimed.items() if ids]
+        unclaimed = [name for name, ids in run.index.unclaimed.items() if ids]
+        left = [name for name in unclaimed if (Kind.UNCLAIMED, (name,)) not in self._findings]
         if not left:
             return
         events = run.external_events.values()

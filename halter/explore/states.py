@@ -14,20 +14,25 @@ key leaves out
 - the numbers of threads, except for their order, if the WfSpec cannot see numbers (`sees_numbers`).
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
-from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any
 
 from processors.core.records.model import (
     Changes,
     ExternalEventStatus,
     Failure,
+    HaltedByParent,
+    HaltReason,
+    HandlingFailure,
     Index,
+    Interrupted,
     NodeRun,
+    ParentHalted,
     PendingInterrupt,
-    Status,
+    TaskRun,
     ThreadRun,
     ThreadWait,
     WfRun,
@@ -48,50 +53,109 @@ from processors.core.records.spec import (
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach
 
-Row = TypeVar("Row", WfRun, ThreadRun, NodeRun, ThreadWait, WfRunExternalEvent)
-
-
-def _duplicating(row_type: type[Row]) -> Callable[[Row], Row]:
-    """Return a function that makes another row of the same values, with lists and dictionaries of its own."""
-    values = attrgetter(*(item.name for item in fields(row_type)))
-    return lambda row: row_type(*[value.copy() if type(value) in _CHANGING else value for value in values(row)])
-
-
-_CHANGING = frozenset({list, dict})
-_duplicate_run = _duplicating(WfRun)
-_duplicate_thread = _duplicating(ThreadRun)
-_duplicate_node = _duplicating(NodeRun)
-_duplicate_wait = _duplicating(ThreadWait)
-_duplicate_event = _duplicating(WfRunExternalEvent)
+_NO_INDEX = Index()
+"""The index of a WfRun that has none. Nobody writes to it: `attach` and `evolve` put another one in its place."""
 
 
 def restored(run: WfRun) -> WfRun:
     """Return a copy that shares no mutable value, without what is not in rows: what a crash leaves."""
     copy = _own_row(run)
     copy.threads = {number: _copied_thread(thread) for number, thread in run.threads.items()}
-    copy.external_events = {key: _duplicate_event(event) for key, event in run.external_events.items()}
+    copy.external_events = {key: _copied_event(event) for key, event in run.external_events.items()}
+    copy.index = Index()
     return copy
+
+
+# These name every field, in order: a search makes ten copies for each input, and going through the fields of a class
+# would take three times as long. A test compares copies field by field.
 
 
 def _own_row(run: WfRun) -> WfRun:
-    copy = _duplicate_run(run)
-    copy.changes = Changes()
-    copy.index = Index()
-    copy.spec = None
-    return copy
+    """Return a copy of the row alone: without threads, ExternalEvents, index and changes."""
+    return WfRun(
+        run.wf_run_id,
+        run.incarnation,
+        run.wf_spec,
+        run.definitions_position,
+        run.seq,
+        run.time_ms,
+        run.greatest_thread_number,
+        run.started_ms,
+        run.ended_ms,
+        run.accepted_interrupts.copy(),
+        run.unstarted_failure_handlers.copy(),
+        run.command_ids.copy(),
+        run.timer,
+        run.final_status,
+        run.quarantined_ms,
+        {},
+        {},
+        run.kept_inputs.copy(),
+        Changes(),
+        _NO_INDEX,
+    )
 
 
 def _copied_thread(thread: ThreadRun) -> ThreadRun:
-    copy = _duplicate_thread(thread)
-    copy.node = _duplicate_node(thread.node)
-    if thread.node.waits is not None:
-        copy.node.waits = [_duplicate_wait(wait) for wait in thread.node.waits]
-    return copy
+    node = thread.node
+    return ThreadRun(
+        thread.wf_run_id,
+        thread.number,
+        thread.type,
+        thread.thread_spec,
+        thread.parent,
+        thread.status,
+        NodeRun(
+            node.position,
+            node.node,
+            node.arrived_ms,
+            node.timer,
+            node.deadline_ms,
+            node.matured_seq,
+            node.task,
+            None if node.waits is None else [ThreadWait(it.thread, it.handler, it.handled) for it in node.waits],
+            node.failure,
+            node.failure_handled,
+            node.arrival_failure,
+        ),
+        thread.started_ms,
+        thread.variables.copy(),
+        thread.outputs.copy(),
+        thread.halt_reasons.copy(),
+        thread.children.copy(),
+        thread.waiter,
+        thread.external_event_def,
+        thread.external_event_id,
+        thread.halts_parent,
+        thread.handled_children.copy(),
+        thread.failure,
+        thread.output,
+        thread.ended_ms,
+    )
 
 
-_Refs = tuple[int | None, ...]
-_ThreadKey = tuple[int, _Refs]
-"""A number for a thread without the threads that it names, and those."""
+def _copied_event(event: WfRunExternalEvent) -> WfRunExternalEvent:
+    return WfRunExternalEvent(
+        event.wf_run_id,
+        event.external_event_def,
+        event.external_event_id,
+        event.status,
+        event.posted_ms,
+        event.posted_offset,
+        event.posted_seq,
+        event.content,
+        event.thread,
+        None if event.outcomes is None else event.outcomes.copy(),
+        event.outcomes_left_out,
+    )
+
+
+NOBODY = -1
+"""Stands in a key where no thread is named."""
+GONE = -2
+"""Stands in a key for a thread that has left: whichever it was, it has completed."""
+_ThreadKey = tuple[int, tuple[int, ...], bool]
+"""A number for a thread without the threads that it names, those, and whether circles may go through it."""
 
 
 @dataclass(slots=True)
@@ -120,7 +184,6 @@ class Keys:
 
     def __init__(self, spec: WfSpec, *, tells_numbers: bool = False) -> None:
         """With `tells_numbers`, states are told apart by the numbers of their threads too."""
-        self._spec = spec
         self._renames = not (tells_numbers or sees_numbers(spec))
         self._starting = {
             name: frozenset(
@@ -130,26 +193,28 @@ class Keys:
             )
             for name, thread in spec.threads.items()
         }
+        self._arrivals = {name: thread.arrivals for name, thread in spec.threads.items()}
         self._numbers: dict[tuple[object, ...], int] = {}
 
     def of_thread(self, thread: ThreadRun) -> _ThreadKey:
         """Return the part of a key that depends on nothing but one thread's row."""
-        node, task = thread.node, thread.node.task
-        refs: list[int | None] = [thread.number, thread.parent, thread.waiter]
-        refs += thread.children
-        reasons = []
-        for reason in thread.halt_reasons:
-            reasons.append(type(reason).__name__)
-            number = getattr(reason, "handler", None)
-            refs.append(getattr(reason, "parent", None) if number is None else number)
+        node, task, failure = thread.node, thread.node.task, thread.failure
+        parent, waiter, children = thread.parent, thread.waiter, thread.children
+        refs = [thread.number, NOBODY if parent is None else parent, NOBODY if waiter is None else waiter]
+        refs += children
         refs += thread.handled_children
-        waits: list[object] | None = None
+        reasons: tuple[object, ...] = ()
+        if thread.halt_reasons:
+            reasons = tuple([type(reason).__name__ for reason in thread.halt_reasons])
+            refs += [_named(reason) for reason in thread.halt_reasons]
+        waits: tuple[object, ...] | None = None
+        is_across = waiter is not None
         if node.waits is not None:
-            waits = [len(node.waits)]
+            waits = tuple([wait.handled for wait in node.waits])
             for wait in node.waits:
                 refs.append(wait.thread)
-                refs.append(wait.handler)
-                waits.append(wait.handled)
+                refs.append(NOBODY if wait.handler is None else wait.handler)
+                is_across = is_across or wait.thread not in children
         outputs: dict[str, Any] = thread.outputs
         if outputs and self._renames:
             outputs = {}
@@ -166,107 +231,109 @@ class Keys:
             thread.status._value_,
             thread.external_event_def,
             thread.halts_parent,
-            (len(thread.children), len(thread.handled_children)),
+            len(children),
+            len(thread.handled_children),
             node.node,
             None if node.failure is None else _failure(node.failure),
             node.failure_handled,
             None if node.arrival_failure is None else _failure(node.arrival_failure),
             None if node.timer is None else node.timer.kind._value_,
-            None
-            if task is None
-            else (
-                task.status._value_,
-                task.attempt,
-                None if task.result is None else task.result._value_,
-                task.failure_name,
-                repr((task.input, task.output, task.content)),
-            ),
-            None if waits is None else tuple(waits),
+            None if task is None else _task(task),
+            waits,
             repr(thread.variables) if thread.variables else "",
             repr(outputs) if outputs else "",
-            tuple(reasons),
-            None if thread.failure is None else _failure(thread.failure),
+            reasons,
+            None if failure is None else _failure(failure),
         )
         number = self._numbers.get(alone)
         if number is None:
-            # The same in every process, which Python's own hash of a text is not.
-            digest = blake2b(repr(alone).encode(errors="surrogatepass"), digest_size=8).digest()
-            number = self._numbers[alone] = int.from_bytes(digest)
-        return number, tuple(refs)
+            number = self._numbers[alone] = _hashed(repr(alone))
+        return number, tuple(refs), is_across
 
     def of(self, run: WfRun, keys: dict[int, _ThreadKey], now_ms: int, *more: object) -> int:
         """Return the key of a state, of the parts of its threads and of whatever else counts."""
-        alive, unclaimed = self._events(run)
-        names: dict[int | None, int] | None = None
-        if self._renames:
-            names = {number: rank for rank, number in enumerate(run.threads)}
-            names[None] = -1
-        parts: list[object] = []
-        for number, thread in run.threads.items():
-            own, refs = keys[number]
+        parts: list[object] = [*more, run.exists, run.timer is not None, run.final_status is not None]
+        names: dict[int, int] | None = None
+        if not self._renames:
+            parts.append(run.greatest_thread_number)
+        elif run.greatest_thread_number >= len(keys):
+            names = {NOBODY: NOBODY}
+            for number in keys:
+                names[number] = len(names) - 1
+        unclaimed = [it for it in run.external_events.values() if it.status is ExternalEventStatus.UNCLAIMED]
+        is_across = False
+        threads = run.threads
+        for number, (own, refs, across) in keys.items():
             parts.append(own)
-            # A number that no thread has any more stands for one that has completed.
-            parts.append(refs if names is None else tuple([names.get(ref, -2) for ref in refs]))
+            parts.append(refs if names is None else tuple([names.get(ref, GONE) for ref in refs]))
+            is_across = is_across or across
+            thread = threads[number]
             node = thread.node
             if node.timer is not None or node.matured_seq is not None or node.deadline_ms is not None:
                 parts.append(_times(node, now_ms, unclaimed))
-            elif node.node in self._spec.threads[thread.thread_spec].arrivals:
+            elif node.node in self._arrivals[thread.thread_spec]:
                 parts.append(now_ms - node.arrived_ms)
+        if unclaimed or run.accepted_interrupts:
+            self._add_events(parts, run, unclaimed, names)
+        for unstarted in run.unstarted_failure_handlers:
+            parts.append(unstarted.thread if names is None else names.get(unstarted.thread, GONE))
+            parts.append(_hashed(unstarted.handler_spec))
+        if is_across and len(threads) > 1:
+            # Who came last in a circle is blamed for it.
+            arrived = sorted({thread.node.arrived_ms for thread in threads.values()})
+            parts.append(tuple([arrived.index(thread.node.arrived_ms) for thread in threads.values()]))
+        return hash(tuple(parts))
+
+    def _add_events(
+        self, parts: list[object], run: WfRun, unclaimed: list[WfRunExternalEvent], names: dict[int, int] | None
+    ) -> None:
+        """Add the ExternalEvents that a rule may still ask for: by their order, not by their ids."""
+        accepted = {(it.external_event_def, it.external_event_id) for it in run.accepted_interrupts}
+        alive: dict[tuple[str, str], int] = {}
+        for key, event in run.external_events.items():
+            if event.status is ExternalEventStatus.UNCLAIMED or key in accepted:
+                alive[key] = len(alive)
+        if unclaimed:
+            said = [(alive[it.key], it.external_event_def, it.content, it.thread) for it in unclaimed]
+            parts.append(_hashed(repr(said)))
+        for it in run.accepted_interrupts:
+            key = it.external_event_def, it.external_event_id
+            parts.append(it.thread if names is None else names.get(it.thread, GONE))
+            parts.append(alive[key])
+            parts.append(_hashed(repr((it.external_event_def, run.external_events[key].content))))
+        for thread in run.threads.values():
             if thread.halt_reasons:
                 parts += [alive[it.external_event_def, it.external_event_id] for it in _pending(thread)]
-        if unclaimed:
-            parts.append(_hashed(repr([(it.external_event_def, it.content, it.thread) for it in unclaimed])))
-        parts.append(len(unclaimed))
-        for accepted in run.accepted_interrupts:
-            event_key = accepted.external_event_def, accepted.external_event_id
-            parts.append(accepted.thread if names is None else names.get(accepted.thread, -2))
-            parts.append(alive[event_key])
-            parts.append(_hashed(repr((accepted.external_event_def, run.external_events[event_key].content))))
-        for unstarted in run.unstarted_failure_handlers:
-            parts.append(unstarted.thread if names is None else names.get(unstarted.thread, -2))
-            parts.append(_hashed(unstarted.handler_spec))
-        if names is None:
-            parts.append(run.greatest_thread_number)
-        if run.final_status is not None:
-            parts.append(_hashed(run.final_status._value_))
-        parts.append(run.exists)
-        parts.append(run.timer is not None)
-        if len(run.threads) > 1 and self._waits_across(run):
-            arrived = sorted({thread.node.arrived_ms for thread in run.threads.values()})
-            parts.append(tuple(arrived.index(thread.node.arrived_ms) for thread in run.threads.values()))
-        return hash((*parts, *more))
 
-    def _events(self, run: WfRun) -> tuple[dict[tuple[str, str], int], list[WfRunExternalEvent]]:
-        """Return ranks, in the order of arrival, of the ExternalEvents that a rule may still ask for."""
-        alive: dict[tuple[str, str], int] = {}
-        unclaimed: list[WfRunExternalEvent] = []
-        accepted = {(it.external_event_def, it.external_event_id) for it in run.accepted_interrupts}
-        for key, event in run.external_events.items():
-            if event.status is ExternalEventStatus.UNCLAIMED:
-                unclaimed.append(event)
-                alive[key] = len(alive)
-            elif key in accepted:
-                alive[key] = len(alive)
-        return alive, unclaimed
 
-    def _waits_across(self, run: WfRun) -> bool:
-        """Say whether some thread may wait for one that is no child of its own: circles look at arrival times."""
-        for thread in run.threads.values():
-            if thread.waiter is not None:
-                return True
-            if thread.node.waits is not None:
-                children = thread.children
-                for wait in thread.node.waits:
-                    if wait.thread in run.threads and wait.thread not in children:
-                        return True
-        return False
+def _named(reason: HaltReason) -> int:
+    """Return the thread that a halt reason names."""
+    match reason:
+        case Interrupted() | HandlingFailure():
+            return reason.handler
+        case ParentHalted() | HaltedByParent():
+            return reason.parent
+        case _:
+            return NOBODY
+
+
+def _task(task: TaskRun) -> tuple[object, ...]:
+    return (
+        task.status._value_,
+        task.attempt,
+        None if task.result is None else task.result._value_,
+        task.failure_name,
+        repr((task.input, task.output, task.content)),
+    )
 
 
 def _pending(thread: ThreadRun) -> Iterator[PendingInterrupt]:
     return (reason for reason in thread.halt_reasons if type(reason) is PendingInterrupt)
 
 
+@lru_cache(maxsize=100_000)
 def _hashed(text: str) -> int:
+    """Return a number for a text: the same in every process, which Python's own hash is not."""
     return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest())
 
 
@@ -320,7 +387,7 @@ class Workbench:
     def __init__(self, state: State, context: Context, keys: Keys) -> None:
         self._state, self._context, self._keys = state, context, keys
         self._threads = {number: _copied_thread(thread) for number, thread in state.run.threads.items()}
-        self._events = {key: _duplicate_event(event) for key, event in state.run.external_events.items()}
+        self._events = {key: _copied_event(event) for key, event in state.run.external_events.items()}
 
     def lend(self) -> WfRun:
         """Return the WfRun, ready for the engine. It has to come back by `settle` before the next is lent."""
@@ -335,34 +402,42 @@ class Workbench:
         Rows that did not change become those of the state before. The engine has noted which did.
         """
         before, changes = self._state.run, run.changes
+        changed, kept = changes.threads, self._state.keys
         keys: dict[int, _ThreadKey] = {}
+        threads: dict[int, ThreadRun] = {}
         for number, thread in run.threads.items():
-            if number in changes.threads:
+            if number in changed:
                 keys[number] = self._keys.of_thread(thread)
+                threads[number] = thread
             else:
-                run.threads[number] = before.threads[number]
-                keys[number] = self._state.keys[number]
-        for key in run.external_events:
-            if key not in changes.external_events:
-                run.external_events[key] = before.external_events[key]
-        for number in (*changes.threads, *[thread.number for thread in changes.left]):
-            if number in before.threads:
-                self._threads[number] = _copied_thread(before.threads[number])
-        for key in (*changes.external_events, *changes.forgotten):
-            if key in before.external_events:
-                self._events[key] = _duplicate_event(before.external_events[key])
-        run.index = Index()
+                keys[number] = kept[number]
+                threads[number] = before.threads[number]
+        run.threads = threads
+        for number in changed:
+            self._take_back(number)
+        for thread in changes.left:
+            self._take_back(thread.number)
+        events = before.external_events
+        if not changes.external_events and not changes.forgotten:
+            run.external_events = events
+        else:
+            touched = changes.external_events
+            run.external_events = {
+                key: event if key in touched else events[key] for key, event in run.external_events.items()
+            }
+            for key in (*touched, *changes.forgotten):
+                if key in events:
+                    self._events[key] = _copied_event(events[key])
+        run.index = _NO_INDEX
         return keys
+
+    def _take_back(self, number: int) -> None:
+        """Make a new working copy of a thread whose last one is used up."""
+        thread = self._state.run.threads.get(number)
+        if thread is not None:
+            self._threads[number] = _copied_thread(thread)
 
 
 def over(run: WfRun) -> bool:
     """Return True if a WfRun is over: thread 0 has ended and nothing moves."""
     return run.timer is not None or (run.status is not None and run.final_status is not None)
-
-
-def is_live(thread: ThreadRun) -> bool:
-    """Return True if a thread can still end."""
-    return thread.status not in _TERMINAL
-
-
-_TERMINAL = frozenset({Status.COMPLETED, Status.ERROR, Status.EXCEPTION})
