@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from halter.cli.usage import UsageMistake
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ def explore(
     depth: Annotated[
         int | None, typer.Option("--depth", metavar="N", min=1, help="Look at paths of at most this many inputs.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", min=1, max=256, help="Search in this number of processes.")
+    ] = 1,
     folder: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FOLDER", help="Write each finding there as a scenario document."),
@@ -82,9 +86,13 @@ def explore(
     from halter.explore.samples import samples_of
     from halter.explore.search import Search
     from halter.explore.subject import subject_of
+    from halter.explore.workers import can_fork
+    from halter.explore.workers import explore as in_processes
     from halter.files.definition_files import read_definition_files
     from halter.show.masking import Secrets
 
+    if workers > 1 and not can_fork():
+        raise UsageMistake("--workers: expected a system that can fork processes, found one that cannot; leave it out")
     subject = subject_of([written.command for written in read_definition_files(files)], spec)
     claimed, given = _read(claims, subject)
     if folder is not None:
@@ -96,7 +104,10 @@ def explore(
     # Millions of objects stay, and none of them is in a cycle. Looking for cycles would take a third of the time.
     gc.disable()
     with _progress(states) as tell:
-        report = search.explore(states, depth, tell)
+        if workers == 1:
+            report = search.explore(states, depth, tell)
+        else:
+            report = in_processes(search, workers, states, depth, tell)
     gc.enable()
     seconds = time.monotonic() - began
     names = _names(report.findings)

@@ -9,6 +9,7 @@ claims, claims_document
 inputs     the inputs that may come next in a state
 states     states as values that share what did not change, and the key that tells them apart
 search     goes from state to state, the nearest first
+workers    the same search in several processes
 coverage   what was reached on the way, so that what never was can be told
 reads      which Variables a path read before anything wrote them
 probing    whether threads that wait can ever go on

@@ -4,7 +4,7 @@ Each state is visited once. What is found first is therefore found by a shortest
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from halter.explore.reads import Suspects, first_reads
 from halter.explore.samples import Samples
 from halter.explore.states import Keys, State, Workbench, over
 from halter.explore.subject import WF_RUN_ID, Subject
+from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     ExternalEventDropped,
     InterruptDropped,
@@ -70,6 +71,10 @@ TELL_EVERY = 200
 _LOOKED_AT = frozenset({ThreadFailed, InterruptDropped, ExternalEventDropped, WfRunEnded})
 
 
+class RuleBroke(HalterError):
+    """A rule of the engine raised an exception: a bug of ours, to be reported with the path that it names."""
+
+
 class Search:
     """A search of one WfSpec within bounds."""
 
@@ -80,38 +85,45 @@ class Search:
         self._inputs = Inputs(subject, samples, bounds)
         self._suspects = Suspects(subject.spec)
         self._tries: dict[tuple[str, str, str], int] = {}
-        self._came: dict[int, tuple[int, Input] | None] = {}
+        self.came: dict[int, tuple[int, Input] | None] = {}
         """Each state seen -> the state before it, and the input between them."""
-        self._frontier: deque[State] = deque()
-        self._quiet: dict[object, State] = {}
+        self.frontier: deque[State] = deque()
+        """The states from which nothing was tried yet, the nearest first."""
+        self.quiet: dict[object, State] = {}
         """The nearest quiet state of each kind."""
-        self._findings: dict[tuple[object, ...], Finding] = {}
+        self.findings: dict[tuple[Kind, tuple[str, ...]], Finding] = {}
         self.coverage = Coverage(ambiguous(subject.spec))
         self.covered = Covered()
         root = State(new_run(WF_RUN_ID), START_MS, {}, (0,) * len(self._inputs.event_defs), 0, 0, 0, 0)
-        self._came[root.key] = None
-        self._frontier.append(root)
+        self.came[root.key] = None
+        self.frontier.append(root)
         self.covered.states = 1
 
     def explore(self, states_max: int, depth_max: int | None = None, tell: Tell | None = None) -> Report:
         """Search until everything is covered, or so many states, or so deep; return what was found."""
         covered = self.covered
-        expanded = 0
-        deeper: list[State] = []
-        while self._frontier and covered.states < states_max:
-            state = self._frontier.popleft()
-            if depth_max is not None and state.depth >= depth_max:
-                deeper.append(state)
-                continue
-            self.expand(state)
-            expanded += 1
-            if tell is not None and expanded % TELL_EVERY == 0:
-                covered.waiting = len(self._frontier)
-                tell(covered, len(self._findings))
-        covered.waiting = len(self._frontier) + len(deeper)
-        covered.cut_by = "states" if self._frontier else "depth" if deeper else None
-        self._probe()
-        return Report(covered, sorted_findings([*self._findings.values(), *self._never()]))
+        for number, state in enumerate(self.nearest(states_max, depth_max), 1):
+            self.frontier.extend(self.expand(state))
+            if tell is not None and number % TELL_EVERY == 0:
+                covered.waiting = len(self.frontier)
+                tell(covered, len(self.findings))
+        covered.waiting = len(self.frontier)
+        if self.frontier:
+            covered.cut_by = "states" if covered.states >= states_max else "depth"
+        self.probe(self.quiet)
+        return self.report()
+
+    def nearest(self, states_max: int, depth_max: int | None = None) -> Iterator[State]:
+        """Take the nearest state that waits, again and again, while there are not so many states, nor so deep ones."""
+        while self.frontier and self.covered.states < states_max:
+            if depth_max is not None and self.frontier[0].depth >= depth_max:
+                return
+            yield self.frontier.popleft()
+
+    def report(self) -> Report:
+        """Return what was found so far, and what was not reached."""
+        never = (Finding(Kind(it.kind), it.where, it.sentence) for it in self.coverage.never(self._subject.spec))
+        return Report(self.covered, sorted_findings([*self.findings.values(), *never]))
 
     def expand(self, state: State) -> list[State]:
         """Try every input in a state; return the states that are new."""
@@ -125,13 +137,15 @@ class Search:
                 self._find(Kind.FAILURE, ("endless-timers",), "timers fire at one moment without end", state, taken)
                 bench = Workbench(state, self._context, self._keys)
                 continue
+            except Exception as error:
+                path = ", ".join(map(_brief, [*self.path(state.key), taken]))
+                raise RuleBroke(f"a rule raised {type(error).__name__}: {error}; report it with {path}") from error
             self.covered.inputs += 1
             started = self.coverage.see(state.run.threads, entries)
             self._look(state, taken, run, entries, started)
             after = self._settled(bench, state, taken, run, now_ms)
             if after is not None:
                 new.append(after)
-        self._frontier.extend(new)
         return new
 
     def _settled(self, bench: Workbench, state: State, taken: Input, run: WfRun, now_ms: int) -> State | None:
@@ -146,17 +160,17 @@ class Search:
         if self._claims and run.exists:
             promised, broken = self._claims.judge(Scene(run, run.threads.get(0) or last), promised, over(run))
         key = self._keys.of(run, parts, now_ms, posted, stops, promised, ended)
-        if key in self._came:
+        if key in self.came:
             return None
         run.changes = Changes()
         after = State(run, now_ms, parts, posted, stops, promised, key, state.depth + 1, last)
-        self._came[key] = state.key, taken
+        self.came[key] = state.key, taken
         self.covered.states += 1
         self.covered.depth = max(self.covered.depth, after.depth)
         for claim in broken:
             self._find(Kind.CLAIM, (claim.form, claim.name), claim.sentence, state, taken, claim.shown(run, last))
         if is_quiet(run):
-            self._quiet.setdefault(quiet_kind(self._subject.spec, run), after)
+            self.quiet.setdefault(quiet_kind(self._subject.spec, run), after)
         return after
 
     # What is found on the way.
@@ -170,18 +184,18 @@ class Search:
         taken: Input | None,
         shows: Sequence[dict[str, Any]] = (),
     ) -> None:
-        if (kind, where) not in self._findings:
+        if (kind, where) not in self.findings:
             path = [*self.path(state.key), *([] if taken is None else [taken])]
-            self._findings[kind, where] = Finding(kind, where, sentence, path, shows)
+            self.findings[kind, where] = Finding(kind, where, sentence, path, shows)
 
     def path(self, key: int) -> list[Input]:
         """Return the inputs that lead to a state."""
         path: list[Input] = []
-        came = self._came[key]
+        came = self.came[key]
         while came is not None:
             key, taken = came
             path.append(taken)
-            came = self._came[key]
+            came = self.came[key]
         return path[::-1]
 
     def _look(
@@ -213,7 +227,7 @@ class Search:
         rows = {thread.number: thread for thread in run.changes.left} | run.threads
         row = rows.get(number)
         where = (root.name,) if row is None else (root.name, row.thread_spec, row.node.node)
-        if (Kind.FAILURE, where) in self._findings:
+        if (Kind.FAILURE, where) in self.findings:
             return
         place = "" if row is None else f" at node {row.node.node} of ThreadSpec {row.thread_spec}"
         status = failure.failure_class.value
@@ -230,7 +244,7 @@ class Search:
 
     def _dropped(self, state: State, taken: Input, event: Any) -> None:
         name = event.external_event_def
-        if (Kind.DROPPED, (name,)) in self._findings:
+        if (Kind.DROPPED, (name,)) in self.findings:
             return
         expected = {"external_event_def": name, "external_event_id": event.external_event_id}
         shows = [{"expect_events": {"contains": [{type(event).__name__: expected}]}}]
@@ -239,7 +253,7 @@ class Search:
 
     def _unclaimed(self, state: State, taken: Input, run: WfRun) -> None:
         unclaimed = [name for name, ids in run.index.unclaimed.items() if ids]
-        left = [name for name in unclaimed if (Kind.UNCLAIMED, (name,)) not in self._findings]
+        left = [name for name in unclaimed if (Kind.UNCLAIMED, (name,)) not in self.findings]
         if not left:
             return
         events = run.external_events.values()
@@ -260,13 +274,10 @@ class Search:
 
     # What is found at the end.
 
-    def _never(self) -> Iterator[Finding]:
-        for never in self.coverage.never(self._subject.spec):
-            yield Finding(Kind(never.kind), never.where, never.sentence)
-
-    def _probe(self) -> None:
-        """Find out, of each kind of quiet state, whether its threads can go on."""
-        for state in list(self._quiet.values())[:PROBES_MAX]:
+    def probe(self, kinds: Iterable[object]) -> None:
+        """Find out, of kinds of quiet states, whether their threads can go on."""
+        probed = list(kinds)
+        for state in [self.quiet[kind] for kind in probed[:PROBES_MAX]]:
             left = unmoved(self._subject, self._inputs, state, PROBED_MAX)
             if left is None:
                 self.covered.unprobed += 1
@@ -276,7 +287,7 @@ class Search:
             # Those that are held wait for the others. If only such are left, whoever holds them can only fail.
             for thread in running or ([] if left.may_fail else threads):
                 self._stuck(state, thread, left.may_fail)
-        self.covered.unprobed += max(0, len(self._quiet) - PROBES_MAX)
+        self.covered.unprobed += max(0, len(probed) - PROBES_MAX)
 
     def _stuck(self, state: State, thread: ThreadRun, may_fail: bool) -> None:
         node = thread.node.node
@@ -294,6 +305,15 @@ class Search:
             _expect(threads={str(thread.number): expected}),
         ]
         self._find(Kind.STUCK, (thread.thread_spec, node), sentence, state, None, shows)
+
+
+def _brief(taken: Input) -> str:
+    """Return an input without its values, some of which may be masked."""
+    command = taken.command
+    if command is None:
+        return f"clock +{taken.wait_ms}ms"
+    said = (getattr(command, name, None) for name in ("external_event_def", "thread", "status", "failure_name"))
+    return " ".join([type(command).__name__, *(str(it) for it in said if it is not None)])
 
 
 def _expect(**expected: Any) -> dict[str, Any]:

@@ -344,9 +344,9 @@ def _failure(failure: Failure) -> tuple[object, ...]:
 def _times(node: NodeRun, now_ms: int, unclaimed: list[WfRunExternalEvent]) -> tuple[object, ...]:
     deadline_ms, matured_seq = node.deadline_ms, node.matured_seq
     return (
-        None if node.timer is None else node.timer.due_ms - now_ms,
-        None if deadline_ms is None else tuple([event.posted_ms < deadline_ms for event in unclaimed]),
-        None if matured_seq is None else tuple([event.posted_seq > matured_seq for event in unclaimed]),
+        -1 if node.timer is None else node.timer.due_ms - now_ms,
+        -1 if deadline_ms is None else tuple([event.posted_ms < deadline_ms for event in unclaimed]),
+        -1 if matured_seq is None else tuple([event.posted_seq > matured_seq for event in unclaimed]),
     )
 
 

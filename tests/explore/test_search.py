@@ -5,11 +5,15 @@ from itertools import count
 
 import pytest
 
+from halter.explore import workers
 from halter.explore.inputs import Bounds, take
-from halter.explore.search import START_MS, Search
+from halter.explore.search import START_MS, RuleBroke, Search
 from halter.explore.states import Keys, State, restored, sees_numbers
 from halter.explore.subject import WF_RUN_ID
+from halter.explore.workers import can_fork
+from processors.core.rules import decide
 from processors.core.rules.engine import attach, new_run
+from tests.support.compiled_core import replaces_a_rule
 from tests.support.explored import search_of, subject_in, wf_spec
 from tests.support.small_specs import NAMES
 from tests.support.small_specs import document_of as small
@@ -44,7 +48,7 @@ def _explored(name: str, *, merges: bool, depth: int) -> Search:
 def test_merging_states_loses_no_finding(name: str) -> None:
     merging, other = (_explored(name, merges=merges, depth=DEPTH) for merges in (True, False))
     assert merging.coverage == other.coverage
-    ways = [{key: len(finding.path or ()) for key, finding in search._findings.items()} for search in (merging, other)]
+    ways = [{key: len(finding.path or ()) for key, finding in search.findings.items()} for search in (merging, other)]
     assert ways[0] == ways[1]
     assert merging.covered.states <= other.covered.states
 
@@ -81,10 +85,10 @@ def test_numbers_count_where_the_wf_spec_can_see_them() -> None:
 
 
 def _states(search: Search, states: int) -> Iterator[State]:
-    while search._frontier and search.covered.states < states:
-        state = search._frontier.popleft()
+    while search.frontier and search.covered.states < states:
+        state = search.frontier.popleft()
         yield state
-        search.expand(state)
+        search.frontier.extend(search.expand(state))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,8 +114,8 @@ def test_the_parts_of_a_key_that_are_kept_are_those_that_would_be_made_anew(name
 
 def test_what_is_found_first_is_nearest() -> None:
     search = _explored("task-and-child", merges=True, depth=5)
-    assert all(len(finding.path or ()) <= 5 for finding in search._findings.values())
-    depths = [len(search.path(key)) for key in search._came]
+    assert all(len(finding.path or ()) <= 5 for finding in search.findings.values())
+    depths = [len(search.path(key)) for key in search.came]
     assert depths == sorted(depths)
 
 
@@ -126,3 +130,42 @@ def test_a_search_that_is_cut_says_so() -> None:
     assert (by_states.cut_by, by_states.waiting > 0) == ("states", True)
     by_depth = search_of(subject, Bounds()).explore(100_000, 3).covered
     assert (by_depth.cut_by, by_depth.depth) == ("depth", 3)
+
+
+@pytest.mark.skipif(not can_fork(), reason="this system cannot fork")
+@pytest.mark.parametrize("name", ["task-and-child", "timers", "failure-handler-and-interrupt"])
+def test_workers_find_what_one_process_finds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SEEDS", 10)
+    monkeypatch.setattr(workers, "AT_ONCE", 7)
+    bounds = Bounds(1, 1, 0)
+    alone = search_of(subject_in(small(name)), bounds)
+    together = search_of(subject_in(small(name)), bounds)
+    expected, found = alone.explore(2_000), workers.explore(together, 3, 2_000)
+    assert expected.covered.cut_by is None
+    assert found.covered == expected.covered
+    assert together.coverage == alone.coverage
+    assert [(it.kind, it.where, len(it.path or ())) for it in found.findings] == [
+        (it.kind, it.where, len(it.path or ())) for it in expected.findings
+    ]
+
+
+@pytest.mark.skipif(not can_fork(), reason="this system cannot fork")
+def test_workers_keep_to_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SEEDS", 10)
+    subject = subject_in(small("beside"))
+    by_states = workers.explore(search_of(subject, Bounds(2)), 2, 1_000).covered
+    assert by_states.cut_by == "states"
+    assert by_states.states >= 1_000
+    by_depth = workers.explore(search_of(subject, Bounds(2)), 2, 100_000, 5).covered
+    assert by_depth == search_of(subject, Bounds(2)).explore(100_000, 5).covered
+    assert (by_depth.cut_by, by_depth.depth) == ("depth", 5)
+
+
+@replaces_a_rule
+def test_a_rule_that_raises_is_told_with_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise LookupError("broken")
+
+    monkeypatch.setattr(decide, "reported", broken)
+    with pytest.raises(RuleBroke, match=r"raised LookupError: broken; report it with RunWf, ReportTaskRun 0 SUCCESS"):
+        search_of(subject_in(small("task-and-child")), Bounds()).explore(1_000)
