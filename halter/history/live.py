@@ -14,7 +14,6 @@ from processors.core.records.events import Definition
 from processors.core.rules.context import Limits
 from processors.core.wf_spec.definitions import Definitions
 from processors.fold.inputs import INPUT_TOPICS, InputRecord
-from processors.runtime.turn.arrivals import as_input
 
 GAP_MAX: Final = 200
 """Records between two that are asked for, up to which reading on is quicker than asking again."""
@@ -102,6 +101,8 @@ class Live:
 
     def _read(self, topic: str, partition: int, offsets: list[int]) -> Iterator[InputRecord]:
         """Read the records at some ascending offsets of a partition, up to the last of them."""
+        from processors.runtime.turn.arrivals import as_input  # brings Faust, for which most commands have no use
+
         reader, wanted = self.client.reader, set(offsets)
         name = self.client.topics.prefix + topic
         low, end = reader.bounds(name, partition)
