@@ -30,7 +30,7 @@ class WrongClaims(HalterError):
 
 
 class FolderInUse(HalterError):
-    """The folder for scenario documents has other files in it. Whoever named it names another one."""
+    """The folder for scenario documents has other files in it, or cannot be written. Whoever named it names another."""
 
 
 def explore(
@@ -54,6 +54,9 @@ def explore(
     stops: Annotated[
         int, typer.Option("--stops", metavar="N", min=0, max=100, help="How many threads may be stopped and resumed.")
     ] = 0,
+    between: Annotated[
+        bool, typer.Option("--between", help="Let inputs come just before a timer too, not only right after one.")
+    ] = False,
     states: Annotated[
         int, typer.Option("--states", metavar="N", min=1, help="Stop after this number of states.")
     ] = 100_000,
@@ -81,7 +84,6 @@ def explore(
 
     Exit code 1 if there is a problem, 0 if there are only notes. 'halter scenario run' confirms what -o wrote.
     """
-    from halter.explore.documents import document_of, text_of
     from halter.explore.inputs import Bounds
     from halter.explore.samples import samples_of
     from halter.explore.search import Search
@@ -97,7 +99,7 @@ def explore(
     claimed, given = _read(claims, subject)
     if folder is not None:
         _make(folder)
-    bounds = Bounds(events, before, stops)
+    bounds = Bounds(events, before, stops, between)
     samples = samples_of(subject.spec, subject.context.definitions, given)
     search = Search(subject, samples, bounds, claimed)
     began = time.monotonic()
@@ -110,15 +112,7 @@ def explore(
             report = in_processes(search, workers, states, depth, tell)
     gc.enable()
     seconds = time.monotonic() - began
-    names = _names(report.findings)
-    written: dict[str, Path] = {}
-    if folder is not None:
-        head = subject.head()
-        for finding in report.findings:
-            document = document_of(finding, head)
-            if document is not None:
-                written[finding.name] = folder / f"{names[finding.name]}.yaml"
-                written[finding.name].write_text(text_of(document), encoding="utf-8")
+    written = {} if folder is None else _write(folder, report.findings, subject)
     secrets = Secrets.of(subject.spec)
     if as_json:
         data = _as_data(subject, bounds, report, seconds, written, secrets)
@@ -149,7 +143,10 @@ def _make(folder: Path) -> None:
     """Make the folder; findings of an earlier run in it would be taken for findings of this one."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FolderInUse(f"-o: expected a folder that is new or empty, found {folder}: remove it, or name another one")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderInUse(f"-o: the folder {folder} cannot be made: {error.strerror}") from error
 
 
 @contextmanager
@@ -173,12 +170,22 @@ def _progress(states_max: int) -> "Iterator[Tell | None]":
         yield tell
 
 
-def _names(findings: "Sequence[Finding]") -> dict[str, str]:
-    """Return a name of a file for each finding, in the order in which they are listed."""
-    return {
-        finding.name: f"{number:02}-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", finding.name)[:80].strip("-.")
-        for number, finding in enumerate(findings, 1)
-    }
+def _write(folder: Path, findings: "Sequence[Finding]", subject: "Subject") -> dict[int, Path]:
+    """Write the findings that have a path; return the file of each, by its place among the findings."""
+    from halter.explore.documents import document_of, text_of
+
+    written: dict[int, Path] = {}
+    head = subject.head()
+    for place, finding in enumerate(findings):
+        document = document_of(finding, head)
+        if document is not None:
+            name = re.sub(r"[^A-Za-z0-9_.-]+", "-", finding.name)[:80].strip("-.")
+            written[place] = folder / f"{place + 1:02}-{name}.yaml"
+            try:
+                written[place].write_text(text_of(document), encoding="utf-8")
+            except OSError as error:
+                raise FolderInUse(f"-o: {written[place]} cannot be written: {error.strerror}") from error
+    return written
 
 
 def _lines(
@@ -186,7 +193,7 @@ def _lines(
     bounds: "Bounds",
     report: "Report",
     seconds: float,
-    written: Mapping[str, Path],
+    written: Mapping[int, Path],
     words: "_Words",
 ) -> Iterator[str]:
     covered = report.covered
@@ -199,15 +206,15 @@ def _lines(
     if covered.unprobed:
         yield f"  Not known to be able to go on: the threads in {covered.unprobed} kinds of waiting states"
     for title, chosen in (("Problems", True), ("Notes", False)):
-        findings = [finding for finding in report.findings if finding.is_problem is chosen]
+        findings = [(place, it) for place, it in enumerate(report.findings) if it.is_problem is chosen]
         yield ""
         yield f"{title}: {len(findings) or 'none'}"
-        for finding in findings:
+        for place, finding in findings:
             yield f"  {finding.kind}: {finding.sentence}{_reservation(finding, covered)}"
             if finding.path is not None:
                 yield "      " + " → ".join(map(words.of, finding.path))
-            if finding.name in written:
-                yield f"      {written[finding.name]}"
+            if place in written:
+                yield f"      {written[place]}"
 
 
 def _extent(covered: "Covered") -> str:
@@ -223,7 +230,7 @@ def _extent(covered: "Covered") -> str:
 def _bounds(bounds: "Bounds") -> str:
     return (
         f"each ExternalEvent up to {bounds.events} times (--events), {bounds.before} of them before the WfRun "
-        f"(--before), {bounds.stops} stops (--stops)"
+        f"(--before), {bounds.stops} stops (--stops){', inputs between timers (--between)' * bounds.between}"
     )
 
 
@@ -288,7 +295,7 @@ def _as_data(
     bounds: "Bounds",
     report: "Report",
     seconds: float,
-    written: Mapping[str, Path],
+    written: Mapping[int, Path],
     secrets: "Secrets",
 ) -> dict[str, Any]:
     from dataclasses import asdict
@@ -306,8 +313,8 @@ def _as_data(
                 "where": list(finding.where),
                 "sentence": finding.sentence,
                 "path": None if finding.path is None else [_step(taken, entrypoint, secrets) for taken in finding.path],
-                "scenario": str(written[finding.name]) if finding.name in written else None,
+                "scenario": str(written[place]) if place in written else None,
             }
-            for finding in report.findings
+            for place, finding in enumerate(report.findings)
         ],
     }

@@ -1,9 +1,9 @@
 """The inputs that may come next in a state, within the bounds of a search.
 
-Everything comes at once, or right after a timer: time passes only to the next timer that is due, as the step `clock` of
-a scenario lets it pass. ExternalEvents come to the WfRun, not to one of its threads. Task attempts succeed with each
-sample output, fail, or end with each exception that the WfSpec catches, or with one that it does not. Their time-outs
-are timers.
+Everything comes at once, or right after a timer: time passes to the next timer that is due, as the step `clock` of a
+scenario lets it pass. With `between` it may also stop just before that timer. ExternalEvents come to the WfRun, not to
+one of its threads. Task attempts succeed with each sample output, fail, or end with each exception that the WfSpec
+catches, or with one that it does not. Their time-outs are timers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,6 +46,8 @@ class Bounds:
     """How many of them may come before the WfRun."""
     stops: int = 0
     """How many StopWfRun, of any thread."""
+    between: bool = False
+    """True if time may also pass until just before a timer, so that inputs come late and new timers still later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,10 @@ class Inputs:
                 yield Input(StopWfRun(WF_RUN_ID, thread.number), stops=1)
         yield from self._events(state)
         if is_timed:
-            due_ms = min(timer.due_ms for timer in timers_of(run))
-            yield Input(None, max(0, due_ms - state.now_ms))
+            left_ms = max(0, min(timer.due_ms for timer in timers_of(run)) - state.now_ms)
+            yield Input(None, left_ms)
+            if self.bounds.between and left_ms > 1:
+                yield Input(None, left_ms - 1)
 
     def up_to(self, events: int) -> "Inputs":
         """Return the same with at least this number of ExternalEvents of each ExternalEventDef."""

@@ -26,7 +26,7 @@ from processors.core.records.spec import (
     expressions_of,
     walk,
 )
-from processors.core.records.values import Timestamp, Value, VariableType, fits, stored
+from processors.core.records.values import Timestamp, Value, VariableType, fits, is_number, stored
 from processors.core.rules.context import DefinitionLookup
 
 SAMPLES_MAX = 6
@@ -165,9 +165,8 @@ def _shaped(declared: VariableType | None, use: _Use) -> Iterator[Value]:
 def _near(constants: Iterable[Value]) -> Iterator[Value]:
     for constant in constants:
         yield constant
-        if type(constant) in (int, float):
-            yield constant - 1  # type: ignore[operator]
-            yield constant + 1  # type: ignore[operator]
+        if isinstance(constant, int | float) and not isinstance(constant, bool):
+            yield from (near for near in (constant - 1, constant + 1) if is_number(near))
 
 
 def _built(parts: Mapping[_Steps, Value]) -> Value:

@@ -10,7 +10,8 @@ key leaves out
 - seq, causes and offsets, except for the order that they stand for;
 - the time, except for how far away each timer is;
 - the positions of NodeRuns, and the messages of failures;
-- the ids of ExternalEvents that were used up;
+- the ids of ExternalEvents, but for the order of arrival within an ExternalEventDef, of which a node takes the oldest,
+  and among all that are preemptive, which a thread at ENTRYPOINT takes in their order;
 - the numbers of threads, except for their order, if the WfSpec cannot see numbers (`sees_numbers`).
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any
 
 from processors.core.records.model import (
@@ -194,6 +196,9 @@ class Keys:
             for name, thread in spec.threads.items()
         }
         self._arrivals = {name: thread.arrivals for name, thread in spec.threads.items()}
+        preemptive = {name for thread in spec.threads.values() for name in thread.preemptive}
+        self._group_of = {name: "" if name in preemptive else name for name in spec.external_event_defs}
+        """ExternalEventDef -> those among which the order of arrival counts: its own, and all that are preemptive."""
         self._numbers: dict[tuple[object, ...], int] = {}
 
     def of_thread(self, thread: ThreadRun) -> _ThreadKey:
@@ -261,6 +266,8 @@ class Keys:
             for number in keys:
                 names[number] = len(names) - 1
         unclaimed = [it for it in run.external_events.values() if it.status is ExternalEventStatus.UNCLAIMED]
+        if len(unclaimed) > 1:
+            unclaimed.sort(key=_DEF)  # in the order of arrival within each
         is_across = False
         threads = run.threads
         for number, (own, refs, across) in keys.items():
@@ -276,7 +283,7 @@ class Keys:
         if unclaimed or run.accepted_interrupts:
             self._add_events(parts, run, unclaimed, names)
         for unstarted in run.unstarted_failure_handlers:
-            parts.append(unstarted.thread if names is None else names.get(unstarted.thread, GONE))
+            parts.append(_known(names, unstarted.thread))
             parts.append(_hashed(unstarted.handler_spec))
         if is_across and len(threads) > 1:
             # Who came last in a circle is blamed for it.
@@ -290,20 +297,32 @@ class Keys:
         """Add the ExternalEvents that a rule may still ask for: by their order, not by their ids."""
         accepted = {(it.external_event_def, it.external_event_id) for it in run.accepted_interrupts}
         alive: dict[tuple[str, str], int] = {}
+        ranks: dict[str, int] = {}
         for key, event in run.external_events.items():
             if event.status is ExternalEventStatus.UNCLAIMED or key in accepted:
-                alive[key] = len(alive)
+                group = self._group_of[key[0]]
+                alive[key] = ranks[group] = ranks.get(group, -1) + 1
         if unclaimed:
-            said = [(alive[it.key], it.external_event_def, it.content, it.thread) for it in unclaimed]
-            parts.append(_hashed(repr(said)))
+            parts.append(_hashed(repr([(it.external_event_def, alive[it.key], it.content) for it in unclaimed])))
+            parts += [_known(names, it.thread) for it in unclaimed]
         for it in run.accepted_interrupts:
             key = it.external_event_def, it.external_event_id
-            parts.append(it.thread if names is None else names.get(it.thread, GONE))
+            parts.append(_known(names, it.thread))
             parts.append(alive[key])
             parts.append(_hashed(repr((it.external_event_def, run.external_events[key].content))))
         for thread in run.threads.values():
             if thread.halt_reasons:
                 parts += [alive[it.external_event_def, it.external_event_id] for it in _pending(thread)]
+
+
+_DEF = attrgetter("external_event_def")
+
+
+def _known(names: dict[int, int] | None, number: int | None) -> int:
+    """Return the name of a thread in a key."""
+    if number is None:
+        return NOBODY
+    return number if names is None else names.get(number, GONE)
 
 
 def _named(reason: HaltReason) -> int:

@@ -45,7 +45,7 @@ def test_it_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = halter(capsys, "explore", APPROVAL, "--json", "--events", "2", "--stops", "1")
     found = json.loads(out)
     assert code == 1
-    assert found["bounds"] == {"events": 2, "before": 0, "stops": 1}
+    assert found["bounds"] == {"events": 2, "before": 0, "stops": 1, "between": False}
     assert found["covered"]["cut_by"] is None
     [stuck] = [finding for finding in found["findings"] if finding["kind"] == "stuck"]
     assert stuck["path"] == [{"run": {"id": "w1", "spec": "payout"}}]

@@ -12,6 +12,7 @@ from halter.explore.inputs import Bounds
 from halter.explore.search import Report
 from halter.explore.subject import Subject
 from halter.scenarios.files import run_file
+from processors.core.records.values import VariableType
 from tests.support.explored import search_of, subject_in, wf_spec
 from tests.support.small_specs import NAMES
 from tests.support.small_specs import document_of as small
@@ -314,3 +315,36 @@ def test_every_document_shows_what_it_claims(name: str, tmp_path: Path) -> None:
     report = search_of(subject, Bounds(1, 1, 1)).explore(200)
     assert _confirm(report.findings, subject, tmp_path) or not any(it.path for it in report.findings)
     assert not [it for it in report.findings if it.kind is Kind.CLAIM]
+
+
+TYPED = """
+main:
+  variables: {given: {type: TYPE, required: true}, kept: {type: TYPE}}
+  interrupts: [{event: i, handler: h}]
+  nodes:
+    start: {kind: ENTRYPOINT, next: wait}
+    wait: {kind: EXTERNAL_EVENT, event: go, next: {to: work, set: [{var: kept, op: ASSIGN, value: {output: wait}}]}}
+    work:
+      kind: TASK
+      task: t
+      input: {given: {var: given}, kept: {var: kept}}
+      next: {to: end, set: [{var: kept, op: ASSIGN, value: {output: work}}]}
+    end: {kind: EXIT, return: {var: kept}}
+h:
+  variables: {INPUT: {type: TYPE}}
+  nodes:
+    start: {kind: ENTRYPOINT, next: {to: end, set: [{var: kept, op: ASSIGN, value: {var: INPUT}}]}}
+    end: {kind: EXIT}
+"""
+
+
+@pytest.mark.parametrize("declared", list(VariableType))
+def test_documents_have_values_of_every_type(declared: VariableType, tmp_path: Path) -> None:
+    at_the_end = "{and: [{ne: [{var: kept}, null]}, {eq: [{var: WF_RUN, path: $.status}, COMPLETED]}]}"
+    claims = f"never: {{kept at the end: {at_the_end}}}"
+    event, task = {"type": declared.value}, {"output": declared.value, "input": {"given": declared.value}}
+    task["input"]["kept"] = declared.value
+    subject = wf_spec(TYPED.replace("TYPE", declared), external_events={"i": event, "go": event}, tasks={"t": task})
+    report = search_of(subject, Bounds(), claims).explore(5_000)
+    assert Kind.CLAIM in {finding.kind for finding in report.findings}
+    _confirm(report.findings, subject, tmp_path)

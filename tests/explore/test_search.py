@@ -1,11 +1,16 @@
-"""The search merges states and shares rows: it finds what a search finds that does neither."""
+"""The search merges states and shares rows: it finds what a search finds that does neither.
 
+HALTER_EXPLORE_DEPTH=4 looks at longer paths, for minutes.
+"""
+
+import os
 from collections.abc import Iterator
 from itertools import count
 
 import pytest
 
 from halter.explore import workers
+from halter.explore.findings import Kind
 from halter.explore.inputs import Bounds, take
 from halter.explore.search import START_MS, RuleBroke, Search
 from halter.explore.states import Keys, State, restored, sees_numbers
@@ -19,7 +24,7 @@ from tests.support.small_specs import NAMES
 from tests.support.small_specs import document_of as small
 from tests.support.states import same
 
-DEPTH = 3
+DEPTH = int(os.environ.get("HALTER_EXPLORE_DEPTH", "3"))
 """So deep every path is looked at by itself: each input more makes five to ten times as many."""
 
 
@@ -44,6 +49,7 @@ def _explored(name: str, *, merges: bool, depth: int) -> Search:
     return search
 
 
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", NAMES)
 def test_merging_states_loses_no_finding(name: str) -> None:
     merging, other = (_explored(name, merges=merges, depth=DEPTH) for merges in (True, False))
@@ -169,3 +175,27 @@ def test_a_rule_that_raises_is_told_with_its_path(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(decide, "reported", broken)
     with pytest.raises(RuleBroke, match=r"raised LookupError: broken; report it with RunWf, ReportTaskRun 0 SUCCESS"):
         search_of(subject_in(small("task-and-child")), Bounds()).explore(1_000)
+
+
+OVERTAKES = """
+main:
+  variables: {came: {type: BOOL, default: false}, done: {type: BOOL, default: false}}
+  interrupts: [{event: i, handler: h, halt: false}]
+  nodes:
+    start: {kind: ENTRYPOINT, next: nap}
+    nap: {kind: SLEEP, seconds: 10, next: [{to: late, when: {and: [{var: came}, {not: {var: done}}]}}, end]}
+    late: {kind: NOP, next: end}
+    end: {kind: EXIT}
+h:
+  nodes:
+    start: {kind: ENTRYPOINT, next: {to: nap, set: [{var: came, op: ASSIGN, value: true}]}}
+    nap: {kind: SLEEP, seconds: 6, next: {to: end, set: [{var: done, op: ASSIGN, value: true}]}}
+    end: {kind: EXIT}
+"""
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_inputs_just_before_a_timer_let_newer_timers_come_after_it(between: bool) -> None:
+    subject = wf_spec(OVERTAKES, external_events={"i": {}})
+    report = search_of(subject, Bounds(between=between)).explore(1_000)
+    assert [it.where for it in report.findings if it.kind is Kind.NOT_REACHED] == [("main", "late")] * (not between)
