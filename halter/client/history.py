@@ -116,36 +116,53 @@ class History:
         Earlier WfRuns of the id left nothing behind, so their beginning may be missing.
         """
         entries = self.entries
-        start, end = lives(entries)[-1]
+        start, end = lives(entries).all[-1]
         last = entries[start:end]
         if not is_whole(last):
             raise BeginningMissing(self.wf_run_id)
         return last
 
 
-def lives(entries: Sequence[LogEntry]) -> list[tuple[int, int]]:
-    """Divide the events of a WfRun id by its WfRuns: where those of each begin, and where they end.
+class Lives:
+    """Divides the events of a WfRun id by its WfRuns, as the events come: where those of each begin and end.
 
     ExternalEvents that came before a WfRun belong to it. What came for the id after the WfRun was deleted belongs to it
     too, as long as no other was started. Behind a deletion of which the log has no beginning, another life begins.
     """
-    starts = [0]
-    started, behind_deletion = False, 0
-    for index, entry in enumerate(entries):
+
+    def __init__(self) -> None:
+        self._starts, self._events = [0], 0
+        self._started, self._behind_deletion = False, 0
+
+    def see(self, entry: LogEntry) -> None:
+        """Take note of the next event."""
+        self._events += 1
         if isinstance(entry.event, WfRunStarted):
-            if started and behind_deletion:
-                starts.append(behind_deletion)
-            started, behind_deletion = True, 0
+            if self._started and self._behind_deletion:
+                self._starts.append(self._behind_deletion)
+            self._started, self._behind_deletion = True, 0
         elif isinstance(entry.event, WfRunDeleted):
-            behind_deletion = index + 1
-            if not started:
-                starts.append(index + 1)
-    return [*zip(starts, [*starts[1:], len(entries)], strict=True)]
+            self._behind_deletion = self._events
+            if not self._started:
+                self._starts.append(self._events)
+
+    @property
+    def all(self) -> list[tuple[int, int]]:
+        """Begin and end of each life, as indexes of its first event and behind its last."""
+        return [*zip(self._starts, [*self._starts[1:], self._events], strict=True)]
+
+    @property
+    def last(self) -> int:
+        """The index of the first event of the last WfRun of the id, whether it was deleted or not."""
+        return next((start for start, end in reversed(self.all) if start < end), 0)
 
 
-def beginning_of_last(entries: Sequence[LogEntry]) -> int:
-    """Return the index of the first event of the last WfRun of an id, whether it was deleted or not."""
-    return next((start for start, end in reversed(lives(entries)) if start < end), 0)
+def lives(entries: Iterable[LogEntry]) -> Lives:
+    """Divide all events of a WfRun id by its WfRuns."""
+    found = Lives()
+    for entry in entries:
+        found.see(entry)
+    return found
 
 
 def is_whole(entries: Sequence[LogEntry]) -> bool:

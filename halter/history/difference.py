@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from halter.show.plain import plain, plain_field
 from halter.show.waiting_text import wait_data
-from processors.core.records.model import ExternalEventKey, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.records.model import ExternalEventKey, NodeRun, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.records.spec import JsonPath
 from processors.core.rules.waiting import waits_of
 
@@ -27,6 +27,13 @@ _TOLD_APART: Final = frozenset({"changes", "index", "spec", THREADS, EXTERNAL_EV
 _COORDINATES: Final = frozenset({"wf_run_id", "incarnation", "seq", "time_ms", "definitions_position", "command_ids",
                                  "number", "posted_offset", "posted_seq"})  # fmt: skip
 """Fields that say where a state or a row stands. They differ between any two states and tell nothing."""
+
+
+_OWN: Final = (*(it.name for it in fields(WfRun) if it.name not in _TOLD_APART | _COORDINATES), KEPT_INPUTS)
+_HOLDS_VALUES: Final = frozenset({VARIABLES, "arrival_failure", "content", "failure", "node", "output", "outputs",
+                                  "task"})  # fmt: skip
+"""Fields in which there are values: 1, 1.0 and True are equal in Python. All other fields differ if they are not equal.
+"""
 
 
 class _Absent:
@@ -113,7 +120,9 @@ def differences(before: WfRun, after: WfRun, *, times: bool = True, waits: bool 
 
 def own_changes(before: WfRun, after: WfRun, *, times: bool = True) -> Iterator[Change]:
     """Yield what differs in what a WfRun has besides threads and ExternalEvents."""
-    return value_changes((), _own_facts(before, times=times), _own_facts(after, times=times))
+    same = (getattr(before, name) == getattr(after, name) for name in _OWN)
+    if before.status is not after.status or not all(same):
+        yield from value_changes((), _own_facts(before, times=times), _own_facts(after, times=times))
 
 
 def thread_changes(
@@ -200,19 +209,27 @@ def _row_changes(
         told = [ABSENT if it is None else _row_facts(it, times=times) for it in (before, after)]
         yield Change(path, *told)
         return
+    yield from _field_changes(path, before, after, times=times)
+
+
+def _field_changes(path: Path, before: Any, after: Any, *, times: bool) -> Iterator[Change]:
+    """Yield what differs between the fields of two rows, or of the nodes at which two threads are."""
     for item in fields(before):
-        if item.name in _COORDINATES or (not times and item.name.endswith("_ms")):
+        name = item.name
+        old, new = getattr(before, name), getattr(after, name)
+        if old is new or (name not in _HOLDS_VALUES and old == new):
             continue
-        old, new = getattr(before, item.name), getattr(after, item.name)
-        if old is new:
+        if name in _COORDINATES or (not times and name.endswith("_ms")):
             continue
-        if item.name in (VARIABLES, "outputs"):
-            yield from _named_values((*path, item.name), old, new)
-            continue
-        (name, told), (_, told_after) = (
-            next(iter(plain_field(item.name, it, times=times).items())) for it in (old, new)
-        )
-        yield from value_changes((*path, name), told, told_after)
+        if name in (VARIABLES, "outputs"):
+            yield from _named_values((*path, name), old, new)
+        elif isinstance(old, NodeRun):
+            yield from _field_changes((*path, name), old, new, times=times)
+        else:
+            (told_name, told), (_, told_after) = (
+                next(iter(plain_field(name, it, times=times).items())) for it in (old, new)
+            )
+            yield from value_changes((*path, told_name), told, told_after)
 
 
 def _named_values(path: Path, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:

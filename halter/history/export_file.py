@@ -14,7 +14,7 @@ from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Any, Final, Self, TypeVar
 
-from halter.client.history import beginning_of_last
+from halter.client.history import Lives
 from halter.history import export_form as form
 from halter.history.logged import Logged
 from halter.history.source import Place, definitions_at
@@ -49,6 +49,7 @@ class ExportFile:
         self._lines: IO[bytes] = SpooledTemporaryFile(IN_MEMORY_MAX)  # noqa: SIM115  closed by `close`
         self._events: dict[str, list[int]] = {}
         """WfRun id -> where its events are in the unpacked file."""
+        self._lives: dict[str, Lives] = {}
         self._inputs: dict[Place, int] = {}
         self._definition_records: list[tuple[int, Definition]] = []
         self._number = 0
@@ -93,10 +94,7 @@ class ExportFile:
         found = self._events.get(wf_run_id)
         if found is None:
             return
-        start = 0
-        if not previous:
-            start = beginning_of_last([self._logged(place, wf_run_id).entry for place in found])
-        for place in found[start:]:
+        for place in found[0 if previous else self._lives[wf_run_id].last :]:
             yield self._logged(place, wf_run_id)
 
     def definitions(self, position: int | None = None) -> Definitions:
@@ -133,11 +131,11 @@ class ExportFile:
                 wf_run_id = self._text(told, "id")
                 if wf_run_id in self._events:
                     raise self._bad(f"expected each WfRun once, found '{wf_run_id}' again")
-                self._events[wf_run_id] = []
+                self._events[wf_run_id], self._lives[wf_run_id] = [], Lives()
             elif kind == form.EVENT:
                 if not wf_run_id:
                     raise self._bad("expected a WfRun before its events, found an event")
-                self._logged_in(told, wf_run_id)  # raises BadExport if it cannot be read
+                self._lives[wf_run_id].see(self._logged_in(told, wf_run_id).entry)
                 self._events[wf_run_id].append(place)
             elif kind == form.INPUT:
                 record = self._input(told)

@@ -71,7 +71,7 @@ class Moments:
         Raises BeginningMissing if the log no longer has its first events, and NoSuchMoment.
         """
         logged = list(log)
-        found = [logged[start:end] for start, end in lives(entries_of(logged)) if start < end]
+        found = [logged[start:end] for start, end in lives(entries_of(logged)).all if start < end]
         if incarnation is not None:
             found = [life for life in found if any(it.entry.incarnation == incarnation for it in life)]
         if not found:
@@ -119,9 +119,8 @@ class Moments:
         rows = _Rows.of(run)
         for index in range(start, len(self.log)):
             self._fold(run, index)
-            after = rows.later(run)
-            yield Step(index, self.log[index], run, _changes(rows, after, run.changes))
-            run.changes, rows = Changes(), after
+            yield Step(index, self.log[index], run, rows.move_to(run))
+            run.changes = Changes()
 
     def _fold(self, run: WfRun, index: int) -> None:
         entry = self.log[index].entry
@@ -254,6 +253,32 @@ class _Rows:
                 events.pop(key, None)
         return _Rows(_own(run, threads), threads, events)
 
+    def move_to(self, run: WfRun) -> list[Change]:
+        """Become the rows of a later moment, as `later` returns them, and return what has changed.
+
+        What no event has touched is not looked at, so the cost does not grow with the number of rows.
+        """
+        threads, events, touched = self.threads, self.external_events, run.changes
+        changed: list[Change] = []
+        for number in sorted(_threads_in(touched)):
+            new = run.threads.get(number)
+            changed += thread_changes(number, threads.get(number), new)
+            if new is None:
+                threads.pop(number, None)
+            else:
+                threads[number] = _thread(new)
+        for key in _events_in(touched):
+            event = run.external_events.get(key)
+            changed += external_event_changes(key, events.get(key), event)
+            if event is None:
+                events.pop(key, None)
+            else:
+                events[key] = _external_event(event)
+        own = _own(run, threads)
+        changed[:0] = own_changes(self.own, own)
+        self.own = own
+        return changed
+
     def restored(self) -> WfRun:
         """Return a WfRun made of these rows, which the caller may change."""
         run = _own(self.own, {})
@@ -305,15 +330,6 @@ def _events_in(changes: Changes) -> dict[ExternalEventKey, None]:
 def _external_event(event: WfRunExternalEvent) -> WfRunExternalEvent:
     """Copy a row of an ExternalEvent."""
     return replace(event, outcomes=None if event.outcomes is None else list(event.outcomes))
-
-
-def _changes(before: _Rows, after: _Rows, touched: Changes) -> list[Change]:
-    found = list(own_changes(before.own, after.own))
-    for number in sorted(_threads_in(touched)):
-        found += thread_changes(number, before.threads.get(number), after.threads.get(number))
-    for key in _events_in(touched):
-        found += external_event_changes(key, before.external_events.get(key), after.external_events.get(key))
-    return found
 
 
 def moments_of(source: Source, wf_run_id: str, incarnation: int | None = None) -> Moments:
