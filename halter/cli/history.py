@@ -67,7 +67,7 @@ def explaining(found: "Source", wf_run_id: str) -> Iterator[None]:
 def state(
     wf_run_id: WfRun = None,
     at: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--at",
             metavar="SEQ|TIME|-N",
@@ -75,7 +75,7 @@ def state(
             "moment before the first event. Default: after the last.",
             callback=in_utf8,
         ),
-    ] = "-0",
+    ] = None,
     incarnation: Incarnation = None,
     utc: Utc = False,
     unmask: Unmask = False,
@@ -102,7 +102,7 @@ def state(
         wf_run_id = chosen(found, wf_run_id)
         with explaining(found, wf_run_id):
             moments = moments_of(found, wf_run_id, incarnation)
-            index = moments.at(at, zone_of(utc=utc))
+            index = moments.last if at is None else moments.at(at, zone_of(utc=utc))
             run = moments.state(index)
         definitions = found.definitions()
     ended = run.final_status is not None and not run.threads
@@ -204,12 +204,12 @@ def diff(
 def difference_lines(changes: "list[Any]", old: "State", new: "State") -> Iterator[str]:
     """Yield the lines of a difference, coloured and wrapped on a terminal."""
     from halter.history import difference_text as told
-    from halter.show.wrapping import wrapped
+    from halter.show.wrapping import printable, wrapped
 
     colours = {told.NEW: "green", told.GONE: "red", told.OTHER: "yellow"}
     width = terminal_width()
     for indent, sign, words in told.lines(changes, old, new):
-        line = f"{indent}{sign} {words}" if sign != told.HEADING else f"{indent}{words}"
+        line = printable(f"{indent}{sign} {words}" if sign != told.HEADING else f"{indent}{words}")
         parts = [line] if width is None else wrapped(line, max(width, 20), hanging=f"{indent}    ")
         yield from (styled(part, fg=colours[sign]) if sign in colours else styled(part, bold=True) for part in parts)
 

@@ -84,17 +84,24 @@ def chosen(found: "Source", wf_run_id: str | None) -> str:
 
 def no_such(found: "Source", wf_run_id: str) -> "NoSuchWfRun":
     """Return the error that says that there is no event of a WfRun, with ids like it, if a short look finds some."""
+    from halter.history.export_file import ExportFile
+    from halter.history.live import Live
     from halter.history.source import NoSuchWfRun
 
     until = time.monotonic() + LOOK_SECONDS
-    near = []
-    for it in islice(found.wf_run_ids(), LOOKED_AT_MAX):
+    near: dict[str, None] = {}
+    for it in islice(found.ids_as_read() if isinstance(found, Live) else found.wf_run_ids(), LOOKED_AT_MAX):
         if _alike(it, wf_run_id):
-            near.append(it)
+            near[it] = None
         if len(near) > NAMED_MAX or time.monotonic() > until:
             break
-    meant = f"; did you mean {_named(near)}?" if near else "; check the id, and --prefix"
-    return NoSuchWfRun(f"there is no event of a WfRun '{wf_run_id}' {found.where}{meant}")
+    if near:
+        hint = f"; did you mean {_named(list(near))}?"
+    elif isinstance(found, ExportFile):
+        hint = f": it has {_named(list(found.wf_run_ids()))}"
+    else:
+        hint = "; check the id, and --prefix"
+    return NoSuchWfRun(f"there is no event of a WfRun '{wf_run_id}' {found.where}{hint}")
 
 
 def _alike(known: str, typed: str) -> bool:

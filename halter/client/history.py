@@ -116,7 +116,7 @@ class History:
         Earlier WfRuns of the id left nothing behind, so their beginning may be missing.
         """
         entries = self.entries
-        start, end = lives(entries).all[-1]
+        start, end = lives(entries)[-1]
         last = entries[start:end]
         if not is_whole(last):
             raise BeginningMissing(self.wf_run_id)
@@ -157,12 +157,12 @@ class Lives:
         return next((start for start, end in reversed(self.all) if start < end), 0)
 
 
-def lives(entries: Iterable[LogEntry]) -> Lives:
-    """Divide all events of a WfRun id by its WfRuns."""
+def lives(entries: Iterable[LogEntry]) -> list[tuple[int, int]]:
+    """Divide all events of a WfRun id by its WfRuns, as `Lives` does."""
     found = Lives()
     for entry in entries:
         found.see(entry)
-    return found
+    return found.all
 
 
 def is_whole(entries: Sequence[LogEntry]) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final
 from halter import DISTRIBUTION
 from halter.history import export_form as form
 from halter.history.logged import Logged
+from halter.history.moments import has_beginning
 from halter.history.source import NoSuchWfRun, Place, Source
 from halter.history.tokens import Tokens
 from halter.show.redaction import RedactedLog, Redactor
@@ -129,7 +130,7 @@ class _Export:
         self._lines += 1
 
     def _wf_run(self, wf_run_id: str, *, previous: bool) -> None:
-        events = self._source.events(wf_run_id, previous=previous)
+        events = self._source.events(wf_run_id, previous=previous or not has_beginning(self._source, wf_run_id))
         at_once = list(islice(events, EVENTS_AT_ONCE))
         if not at_once:
             raise NoSuchWfRun(f"the log has no event of a WfRun '{wf_run_id}' {self._source.where}", wf_run_id)

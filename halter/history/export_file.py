@@ -129,6 +129,8 @@ class ExportFile:
                 raise self._bad("expected nothing behind the last line of the export, found more")
             elif kind == form.WF_RUN:
                 wf_run_id = self._text(told, "id")
+                if not wf_run_id.isprintable():
+                    raise self._bad(f"expected the id of a WfRun, found {wf_run_id[:80]!a}")
                 if wf_run_id in self._events:
                     raise self._bad(f"expected each WfRun once, found '{wf_run_id}' again")
                 self._events[wf_run_id], self._lives[wf_run_id] = [], Lives()

@@ -68,6 +68,13 @@ class Live:
                     ids[key] = None
             yield from (key.decode() for key in ids)
 
+    def ids_as_read(self) -> Iterator[str]:
+        """Yield ids of WfRuns at once as they are read, for a short look: some more than once, some deleted since."""
+        topics = self.client.topics
+        for partition in range(topics.partitions):
+            for message in self.client.reader.read(topics.wf_runs, partition, FROM_THE_START):
+                yield (message.key() or b"").decode()
+
     def definitions(self, position: int | None = None) -> Definitions:
         """Return all definitions, or those that were registered before a position of `definitions`."""
         return definitions_at(self.definition_records(), position)

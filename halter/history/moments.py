@@ -71,7 +71,7 @@ class Moments:
         Raises BeginningMissing if the log no longer has its first events, and NoSuchMoment.
         """
         logged = list(log)
-        found = [logged[start:end] for start, end in lives(entries_of(logged)).all if start < end]
+        found = [logged[start:end] for start, end in lives(entries_of(logged)) if start < end]
         if incarnation is not None:
             found = [life for life in found if any(it.entry.incarnation == incarnation for it in life)]
         if not found:
@@ -347,6 +347,16 @@ def moments_of(source: Source, wf_run_id: str, incarnation: int | None = None) -
             raise
     # An ExternalEvent that it took may have come long before it.
     return Moments.of(wf_run_id, source.events(wf_run_id, previous=True))
+
+
+def has_beginning(source: Source, wf_run_id: str) -> bool:
+    """Return True if the events of the last WfRun of an id begin with its first, and with all that it took.
+
+    An ExternalEvent that it took may have come long before it: then only the whole log has that.
+    """
+    entries = entries_of(source.events(wf_run_id))
+    begin, end = lives(entries)[-1]
+    return is_whole(entries[begin:end])
 
 
 def entries_of(log: Iterable[Logged]) -> list[LogEntry]:

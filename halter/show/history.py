@@ -16,6 +16,7 @@ from halter.client.history import History
 from halter.show.log_text import event_line
 from halter.show.plain import plain
 from halter.show.times import iso
+from halter.show.wrapping import printable
 from processors.core.records.events import Cause, LogEntry
 from processors.core.records.model import NO_INCARNATION
 
@@ -27,7 +28,7 @@ EVENT_WIDTH_MAX: Final = 110
 def cause_text(cause: Cause) -> str:
     """The record that is a cause: `external-events[3]@41 e1`."""
     name = "" if cause.command_id is None else f" {cause.command_id}"
-    return f"{cause.topic}[{cause.partition}]@{cause.offset}{name}"
+    return printable(f"{cause.topic}[{cause.partition}]@{cause.offset}{name}")
 
 
 def seq_text(entry: LogEntry) -> str:
@@ -54,7 +55,8 @@ class Columns:
     ) -> Iterator[str]:
         """A line per event, and if wanted a heading above them."""
         rows = [
-            (iso(it.time_ms), seq_text(it), cut(event_line(it.event), width), cause_text(it.cause)) for it in entries
+            (iso(it.time_ms), seq_text(it), cut(printable(event_line(it.event)), width), cause_text(it.cause))
+            for it in entries
         ]
         self._seq = max([self._seq, *(len(seq) for _, seq, _, _ in rows)])
         self._event = min(max([self._event, *(len(event) for _, _, event, _ in rows)]), EVENT_WIDTH_MAX)
@@ -91,7 +93,7 @@ class Lines:
             if self._incarnation is not None:
                 yield ""
             self._incarnation, self._columns = first.incarnation, Columns()
-            yield f"{first.wf_run_id}, {started_by(first)}, from {iso(first.time_ms)}"
+            yield printable(f"{first.wf_run_id}, {started_by(first)}, from {iso(first.time_ms)}")
         yield from self._columns.lines(chunk, self._width, times=self._times, heading=begins)
 
 

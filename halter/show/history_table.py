@@ -31,7 +31,7 @@ from halter.client.history import History
 from halter.show.history import cause_text, chunks, seq_text, started_by
 from halter.show.log_text import thread_of, what_happened
 from halter.show.times import local
-from halter.show.wrapping import wrapped
+from halter.show.wrapping import printable, wrapped
 from processors.core.records.events import Cause, Ignored, LogEntry, Rejected
 
 WIDTH_MIN: Final = 60
@@ -142,7 +142,7 @@ class HistoryTable:
             self._incarnation, self._day, self._cause = first.incarnation, self._day_of(first), None
             self._widest, self._short_ids = [], False
             title = f"{first.wf_run_id}, {started_by(first)}, on {self._day}"
-            self._console.print(Text(_printable(title)), style="bold", overflow="fold")
+            self._console.print(Text(printable(title)), style="bold", overflow="fold")
             self._console.print()
         rows = list(self.rows_of(chunk))
         self._same_cause = self._same_cause or any(row.event and not row.cause for row in rows)
@@ -179,7 +179,7 @@ class HistoryTable:
         gap = 2 if roomy else 1
         zone = "UTC" if self._zone is UTC else "local"
         headings = Row(f"time ({zone})", "seq", "event", "thread" if roomy else "#", "what", "cause")
-        rows = [Row(*map(_printable, row)) for row in rows]
+        rows = [Row(*map(printable, row)) for row in rows]
         short = [row._replace(cause=_with_short_id(row.cause)) for row in rows]
         room = self._console.width - gap * (len(headings) - 1)
         widths = self._widths([headings, *(short if self._short_ids else rows)], room)
@@ -234,8 +234,3 @@ def _cut(lines: Sequence[str], width: int) -> Text:
     if len(lines) > LINES_MAX:
         kept[-1] = set_cell_size(kept[-1], min(cell_len(kept[-1]), width - 1)).rstrip() + "…"
     return Text("\n".join(kept))
-
-
-def _printable(text: str) -> str:
-    """The text on one line; a character that a terminal would take for an order is shown as its escape."""
-    return "".join(it if it.isprintable() else it.encode("unicode_escape", "surrogatepass").decode() for it in text)

@@ -13,7 +13,7 @@ from halter.show.log_text import failure_text, shown
 from halter.show.plain import plain, plain_field
 from halter.show.times import iso
 from halter.show.waiting_text import NO_BREAK, wait_data, wait_text
-from halter.show.wrapping import wrapped
+from halter.show.wrapping import printable, wrapped
 from processors.core.records.errors import HalterError
 from processors.core.records.model import ExternalEventStatus, Status, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.rules.context import WfSpecLookup
@@ -54,7 +54,8 @@ def text(run: WfRun, style: Style = as_it_is, *, now_ms: int | None = None, widt
     now = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     for indent, line, status in _lines(run, now):
         for number, part in enumerate(_wrapped(line, indent, width)):
-            yield part.replace(status, style(status), 1) if status and not number else part
+            shown_part = printable(part)  # an id may have anything in it
+            yield shown_part.replace(status, style(status), 1) if status and not number else shown_part
 
 
 def _wrapped(line: str, indent: str, width: int | None) -> list[str]:

@@ -25,3 +25,10 @@ def wrapped(text: str, width: int, *, indent: str = "", hanging: str = "") -> li
         lines += [begun.rstrip(), *(hanging + part for part in full)]
         line = hanging + last
     return [*lines, line]
+
+
+def printable(text: str) -> str:
+    """The text on one line; a character that a terminal would take for an order is shown as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(it if it.isprintable() else it.encode("unicode_escape", "surrogatepass").decode() for it in text)

@@ -101,7 +101,7 @@ def recording(
     """
     log = list(logged)
     entries = [it.entry for it in log]
-    start, end = lives(entries).all[-1]
+    start, end = lives(entries)[-1]
     recorder = _Recorder(wf_run_id, wf_specs if is_whole(entries[start:end]) else None)
     for it in log[start:end]:
         recorder.take(it)

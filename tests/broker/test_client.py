@@ -538,7 +538,7 @@ def test_the_command_line_says_what_is_wrong_and_exits_with_1(halter: Halter, tm
         ("run", "cart"): "INVALID_ARGUMENT: RunWf",
         ("send", "nobody", "nothing"): "there is no ExternalEventDef 'nothing'",
         ("show", "nobody"): "there is no WfRun 'nobody'",
-        ("history", "nowhere"): "the log has no event of a WfRun 'nowhere'",
+        ("history", "nowhere"): "there is no event of a WfRun 'nowhere' at",
         ("rescue", "nobody"): "NOT_FOUND",
     }
     with ThreadPoolExecutor(4) as pool:

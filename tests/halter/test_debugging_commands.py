@@ -96,7 +96,7 @@ def test_the_only_wf_run_of_an_export_need_not_be_named(capsys: Captured, file: 
 BAD: list[tuple[list[str], str]] = [
     (["state", "c"], "did you mean 'c1', 'c2'?"),
     (["history", "c11"], "did you mean 'c1'?"),
-    (["state", "other"], "there is no event of a WfRun 'other' in "),
+    (["state", "other"], ": it has 'c1', 'c2'"),
     (["state", "c1", "--at", "4711"], "has no event 4711: there are 1 to "),
     (["state", "c1", "--at", "-4711"], "has no moment 4711 events back"),
     (["state", "c1", "--at", "1999-12-31"], "has no event up to 1999-12-31"),

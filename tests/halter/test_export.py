@@ -221,6 +221,7 @@ HOSTILE: dict[str, tuple[Callable[[list[Any]], list[Any]], str]] = {
     "more behind the end": (lambda lines: [*lines, {"kind": "event"}], "behind"),
     "an event before its WfRun": (lambda lines: [it for it in lines if it["kind"] != form.WF_RUN], "before"),
     "an event of another WfRun": (changed(form.WF_RUN, id="c2"), "c2"),
+    "an order to the terminal": (changed(form.WF_RUN, id="\x1b[2J"), "expected the id"),
     "a WfRun twice": (lambda lines: [*lines[:2], *lines[1:]], "again"),
     "another record": (changed(form.DEFINITION, value=form.packed(b"\xc3\x01" + b"\0" * 8)), "fingerprint"),
     "no record": (changed(form.EVENT, value=None), "expected"),

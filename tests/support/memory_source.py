@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from halter.client.history import lives
+from halter.client.history import Lives
 from halter.history.logged import Logged
 from halter.history.source import Place, definitions_at
 from halter.scenarios.memory import MemoryEngine
@@ -42,7 +42,10 @@ class MemorySource:
         if wf_run_id not in self.engine.runs:
             return
         entries = self.engine.log_of(wf_run_id)
-        start = 0 if previous else lives(entries).last
+        seen = Lives()
+        for entry in entries:
+            seen.see(entry)
+        start = 0 if previous else seen.last
         yield from (Logged(number, entry) for number, entry in enumerate(entries) if number >= start)
 
     def wf_run_ids(self) -> Iterator[str]:
