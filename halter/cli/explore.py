@@ -159,13 +159,14 @@ def _progress(states_max: int) -> "Iterator[Tell | None]":
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    # Without a thread of its own, because workers are forks of this process.
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
         bar = progress.add_task("the first states", total=states_max)
 
         def tell(covered: "Covered", findings: int) -> None:
             ahead = f"{covered.waiting:,} to look at, depth {covered.depth}"
             words = f"{covered.states:,} states, {ahead}, {findings} found"
-            progress.update(bar, completed=covered.states, description=words)
+            progress.update(bar, completed=covered.states, description=words, refresh=True)
 
         yield tell
 
@@ -204,7 +205,8 @@ def _lines(
     if subject.assumed:
         yield f"  Assumed without a type, because the files do not define them: {', '.join(subject.assumed)}"
     if covered.unprobed:
-        yield f"  Not known to be able to go on: the threads in {covered.unprobed} kinds of waiting states"
+        kinds = f"{covered.unprobed} kind{'s' * (covered.unprobed != 1)} of waiting states"
+        yield f"  Not decided, because there was too much to try: whether the threads in {kinds} can go on"
     for title, chosen in (("Problems", True), ("Notes", False)):
         findings = [(place, it) for place, it in enumerate(report.findings) if it.is_problem is chosen]
         yield ""

@@ -1,9 +1,9 @@
 """Says whether threads that wait can ever go on.
 
 A state is quiet if nothing is on its way: no task attempt, no timer, nothing that was stopped. Only ExternalEvents can
-move it. Whether they can is tried out from there: first by some long walks, on which every ExternalEvent comes again
-and again. Threads that no walk has moved are looked at in every order of inputs, with as many ExternalEvents of each
-ExternalEventDef as there are live threads, or as the bounds allow if that is more.
+move it. Whether they can is tried out from there: first by some long walks, on which ExternalEvents come again and
+again, without end. Threads that no walk has moved are looked at in every order of inputs, with as many ExternalEvents
+of each ExternalEventDef as there are live threads, or as the bounds allow if that is more.
 
 To go on is to leave a node or to fail at it. A thread that only fails because its Interrupt Handler did, or whose WfRun
 fails, does not go on. Threads below one that has failed are left out: their end is decided.
@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from halter.explore.inputs import Inputs, TooManyTimers, take
-from halter.explore.states import Keys, State, Workbench, over, restored
+from halter.explore.states import Keys, State, Workbench, over
 from halter.explore.subject import Subject
 from processors.core.records.events import (
     LogEntry,
@@ -36,9 +36,8 @@ from processors.core.records.model import (
     WfRun,
 )
 from processors.core.records.spec import VariableRef, WaitForConditionNode, WfSpec, walk
-from processors.core.rules.engine import attach
 
-WALKS = 8
+WALKS_MAX = 12
 WALK_STEPS = 60
 
 
@@ -99,16 +98,23 @@ class Unmoved:
             self.numbers.difference_update(thread.number for thread in run.changes.left)
 
 
-def unmoved(subject: Subject, inputs: Inputs, quiet: State, states_max: int) -> Unmoved | None:
-    """Return the threads that cannot go on from a quiet state; None if that is more than can be looked through."""
+def unmoved(subject: Subject, inputs: Inputs, quiet: State, states_max: int) -> tuple[Unmoved | None, int]:
+    """Return the threads that cannot go on from a quiet state, and how many states were looked at to know it.
+
+    None in their place if that is more than may be looked at.
+    """
     left = Unmoved({number for number, thread in quiet.run.threads.items() if _counts(quiet.run, thread)})
     start = replace(quiet, posted=(0,) * len(inputs.event_defs), stops=inputs.bounds.stops)
-    for number in range(WALKS):
-        _walk(subject, inputs, start, left, number)
-        if not left.numbers:
-            return left
+    steps = 0
+    for pace in range(WALKS_MAX):
+        if not left.numbers or steps >= states_max:
+            break
+        steps += _walk(subject, inputs, start, left, pace)
+    if not left.numbers:
+        return left, steps
     live = sum(thread.status not in TERMINAL for thread in quiet.run.threads.values())
-    return left if _every_order(subject, inputs.up_to(live), start, left, states_max) else None
+    seen = _every_order(subject, inputs.up_to(live), start, left, states_max - steps)
+    return (None if seen is None else left), steps + (states_max if seen is None else seen)
 
 
 def _counts(run: WfRun, thread: ThreadRun) -> bool:
@@ -122,24 +128,43 @@ def _failed_by_handler(run: WfRun, failure: Failure) -> bool:
     return culprit is not None and culprit.type is ThreadType.INTERRUPT
 
 
-def _walk(subject: Subject, inputs: Inputs, start: State, left: Unmoved, number: int) -> None:
-    """Take one input after the other. Each walk steps through the choices at a pace of its own."""
-    run, now_ms = attach(restored(start.run), subject.context), start.now_ms
+def _walk(subject: Subject, inputs: Inputs, start: State, left: Unmoved, pace: int) -> int:
+    """Take one input after the other; return how many were tried.
+
+    Each walk steps through the choices at a pace of its own; where there are no more choices than the pace says, it
+    takes the same one again and again. An input with which the WfRun fails is passed over for the next one.
+    """
+    keys = Keys(subject.spec, tells_numbers=True)
+    state = replace(start, keys={number: keys.of_thread(thread) for number, thread in start.run.threads.items()})
+    tried = 0
     for step in range(WALK_STEPS):
-        choices = list(inputs.of(replace(start, run=run, now_ms=now_ms)))
-        if not choices or not left.numbers:
-            return
-        taken = choices[(step * (number + 1) + number) % len(choices)]
-        try:
-            entries, now_ms = take(run, taken, start.depth + step, now_ms, subject.context)
-        except TooManyTimers:
-            return
-        left.see(run, entries)
-        run.changes = Changes()
+        choices = list(inputs.of(state))
+        bench = Workbench(state, subject.context, keys)
+        for place in range(len(choices)):
+            taken = choices[(step * pace + pace + place) % len(choices)]
+            run = bench.lend()
+            tried += 1
+            try:
+                entries, now_ms = take(run, taken, state.depth, state.now_ms, subject.context)
+            except TooManyTimers:
+                return tried
+            left.see(run, entries)
+            if not left.numbers:
+                return tried
+            parts = bench.settle(run)
+            run.changes = Changes()
+            if run.status not in FAILED:
+                state = replace(state, run=run, now_ms=now_ms, keys=parts, depth=state.depth + 1)
+                break
+        else:
+            return tried
+        if over(state.run):
+            return tried
+    return tried
 
 
-def _every_order(subject: Subject, inputs: Inputs, start: State, left: Unmoved, states_max: int) -> bool:
-    """Search on from a quiet state; return True if that came to an end."""
+def _every_order(subject: Subject, inputs: Inputs, start: State, left: Unmoved, states_max: int) -> int | None:
+    """Search on from a quiet state; return how many states there are, None if there are too many."""
     keys = Keys(subject.spec, tells_numbers=True)
     start = replace(start, keys={number: keys.of_thread(thread) for number, thread in start.run.threads.items()})
     seen = {keys.of(start.run, start.keys, start.now_ms, start.posted)}
@@ -152,10 +177,10 @@ def _every_order(subject: Subject, inputs: Inputs, start: State, left: Unmoved, 
             try:
                 entries, now_ms = take(run, taken, state.depth, state.now_ms, subject.context)
             except TooManyTimers:
-                return False
+                return None
             left.see(run, entries)
             if not left.numbers:
-                return True
+                return len(seen)
             parts = bench.settle(run)
             run.changes = Changes()
             posted = inputs.posted(state, taken)
@@ -164,5 +189,5 @@ def _every_order(subject: Subject, inputs: Inputs, start: State, left: Unmoved, 
                 seen.add(key)
                 waiting.append(replace(start, run=run, now_ms=now_ms, keys=parts, posted=posted, depth=state.depth + 1))
         if len(seen) > states_max:
-            return False
-    return True
+            return None
+    return len(seen)

@@ -32,10 +32,10 @@ START_MS = 1_767_225_600_000
 """The time at which a scenario starts, if its document does not say."""
 READ_TRIES_MAX = 20
 """How many paths are looked through for one Variable that may be read before it is written."""
-PROBES_MAX = 200
-"""How many kinds of quiet states are probed."""
 PROBED_MAX = 2_000
-"""How many states are looked through for one of them."""
+"""How many states are looked at to probe one quiet state."""
+PROBED_IN_ALL_MAX = 20_000
+"""How many states are looked at to probe all of them."""
 
 
 @dataclass(slots=True)
@@ -277,8 +277,13 @@ class Search:
     def probe(self, kinds: Iterable[object]) -> None:
         """Find out, of kinds of quiet states, whether their threads can go on."""
         probed = list(kinds)
-        for state in [self.quiet[kind] for kind in probed[:PROBES_MAX]]:
-            left = unmoved(self._subject, self._inputs, state, PROBED_MAX)
+        budget = PROBED_IN_ALL_MAX
+        for state in [self.quiet[kind] for kind in probed]:
+            if budget <= 0:
+                self.covered.unprobed += 1
+                continue
+            left, looked_at = unmoved(self._subject, self._inputs, state, PROBED_MAX)
+            budget -= looked_at
             if left is None:
                 self.covered.unprobed += 1
                 continue
@@ -287,7 +292,6 @@ class Search:
             # Those that are held wait for the others. If only such are left, whoever holds them can only fail.
             for thread in running or ([] if left.may_fail else threads):
                 self._stuck(state, thread, left.may_fail)
-        self.covered.unprobed += max(0, len(probed) - PROBES_MAX)
 
     def _stuck(self, state: State, thread: ThreadRun, may_fail: bool) -> None:
         node = thread.node.node

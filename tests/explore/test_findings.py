@@ -348,3 +348,28 @@ def test_documents_have_values_of_every_type(declared: VariableType, tmp_path: P
     report = search_of(subject, Bounds(), claims).explore(5_000)
     assert Kind.CLAIM in {finding.kind for finding in report.findings}
     _confirm(report.findings, subject, tmp_path)
+
+
+COUNTS = """
+main:
+  variables: {n: {type: INT, default: 0}}
+  interrupts: [{event: i, handler: h}]
+  nodes:
+    start: {kind: ENTRYPOINT, next: wait}
+    wait: {kind: WAIT_FOR_CONDITION, condition: {ge: [{var: n}, 9]}, next: end}
+    end: {kind: EXIT}
+h:
+  variables: {INPUT: {type: INT}}
+  nodes:
+    start: {kind: ENTRYPOINT, next: {to: end, set: [{var: n, op: ADD, value: {var: INPUT}}]}}
+    end: {kind: EXIT}
+"""
+
+
+def test_a_thread_that_needs_more_events_than_the_bounds_allow_is_not_stuck() -> None:
+    # Null fails the handler, and with it the WfRun: the walk that counts to nine must not choose it.
+    subject = wf_spec(COUNTS, external_events={"i": {"type": "INT"}})
+    search = search_of(subject, Bounds(), "values: {variables: {n: [0]}}")
+    kinds = {finding.kind for finding in search.explore(1_000).findings}
+    assert Kind.FAILURE in kinds
+    assert Kind.STUCK not in kinds
