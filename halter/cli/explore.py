@@ -105,12 +105,14 @@ def explore(
     began = time.monotonic()
     # Millions of objects stay, and none of them is in a cycle. Looking for cycles would take a third of the time.
     gc.disable()
-    with _progress(states) as tell:
-        if workers == 1:
-            report = search.explore(states, depth, tell)
-        else:
-            report = in_processes(search, workers, states, depth, tell)
-    gc.enable()
+    try:
+        with _progress(states) as tell:
+            if workers == 1:
+                report = search.explore(states, depth, tell)
+            else:
+                report = in_processes(search, workers, states, depth, tell)
+    finally:
+        gc.enable()
     seconds = time.monotonic() - began
     written = {} if folder is None else _write(folder, report.findings, subject)
     secrets = Secrets.of(subject.spec)

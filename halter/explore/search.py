@@ -134,7 +134,9 @@ class Search:
             try:
                 entries, now_ms = take(run, taken, state.depth, state.now_ms, self._context)
             except TooManyTimers:
-                self._find(Kind.FAILURE, ("endless-timers",), "timers fire at one moment without end", state, taken)
+                # The path ends before that: a scenario in which time passes would not come to its end either.
+                sentence = "as soon as time passes, timers fire without end, all at one moment"
+                self._find(Kind.FAILURE, ("endless-timers",), sentence, state, None)
                 bench = Workbench(state, self._context, self._keys)
                 continue
             except Exception as error:

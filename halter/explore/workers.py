@@ -65,7 +65,6 @@ def _levels(
     """Let the workers search, one depth after the other."""
     covered = search.covered
     known = set(search.came)
-    search.came.clear()
     while True:
         depth = min((worker.depth for worker in workers if worker.waiting), default=None)
         covered.waiting = sum(worker.waiting for worker in workers)

@@ -373,3 +373,25 @@ def test_a_thread_that_needs_more_events_than_the_bounds_allow_is_not_stuck() ->
     kinds = {finding.kind for finding in search.explore(1_000).findings}
     assert Kind.FAILURE in kinds
     assert Kind.STUCK not in kinds
+
+
+ENDLESS = """
+main:
+  variables: {zero: {type: INT, default: 0}}
+  nodes:
+    start: {kind: ENTRYPOINT, next: work}
+    work: {kind: TASK, task: t, timeout_s: {var: zero}, next: again, on_failure: [{catch: TIMEOUT, handler: h}]}
+    again: {kind: NOP, next: work}
+    end: {kind: EXIT}
+h:
+  nodes:
+    start: {kind: ENTRYPOINT, next: end}
+    end: {kind: EXIT}
+"""
+
+
+def test_timers_that_fire_without_end_are_told(tmp_path: Path) -> None:
+    subject = wf_spec(ENDLESS, tasks={"t": {}})
+    report = search_of(subject, Bounds()).explore(10)
+    assert ("endless-timers",) in {finding.where for finding in report.findings}
+    _confirm(report.findings, subject, tmp_path)

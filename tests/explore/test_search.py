@@ -6,8 +6,10 @@ HALTER_EXPLORE_DEPTH=4 looks at longer paths, for minutes.
 import os
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
+import yaml
 
 from halter.explore import workers
 from halter.explore.findings import Kind
@@ -153,6 +155,18 @@ def test_workers_find_what_one_process_finds(name: str, monkeypatch: pytest.Monk
     assert [(it.kind, it.where, len(it.path or ())) for it in found.findings] == [
         (it.kind, it.where, len(it.path or ())) for it in expected.findings
     ]
+
+
+@pytest.mark.skipif(not can_fork(), reason="this system cannot fork")
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_a_stuck_thread_is_found_by_whoever_has_it(monkeypatch: pytest.MonkeyPatch, seeds: int) -> None:
+    # With few seeds a worker has the state in which the thread is stuck, with more the parent.
+    monkeypatch.setattr(workers, "SEEDS", seeds)
+    file = Path(__file__).with_name("approval.yaml")
+    subject = subject_in(yaml.safe_load(file.read_text(encoding="utf-8")))
+    expected = search_of(subject, Bounds(3, 1)).explore(1_000)
+    assert Kind.STUCK in {finding.kind for finding in expected.findings}
+    assert workers.explore(search_of(subject, Bounds(3, 1)), 2, 1_000) == expected
 
 
 @pytest.mark.skipif(not can_fork(), reason="this system cannot fork")
