@@ -76,7 +76,7 @@ export class Lanes {
 
   /** The width of the column of names. */
   get labels() {
-    return this.width < 640 ? 106 : 216;
+    return this.width < 640 ? 114 : 216;
   }
 
   get width() {
@@ -208,6 +208,8 @@ export class Lanes {
     };
     root.setAttribute("width", String(width));
     root.setAttribute("height", String(view.height));
+    if (this.printing) root.setAttribute("viewBox", `0 0 ${width} ${view.height}`);
+    else root.removeAttribute("viewBox");
     const plot = svg("svg", { x: labels, y: 0, width: view.width, height: view.height });
     const from = Math.max(0, this.nearestOf(null, view.left) - 1);
     const to = Math.min(model.size, this.nearestOf(null, view.left + view.width) + 2);
@@ -238,7 +240,7 @@ export class Lanes {
     }
     this.drawArrows(arrows, fromTop, from, to, x, view);
     this.drawTop(top, from, to, x, view);
-    const veil = Math.min(view.width, Math.max(0, x(this.cursor) + cell));
+    const veil = Math.min(view.width, Math.max(0, x(this.cursor) + cell, x(this.cursor + 1)));
     const future = svg("rect", { x: veil, y: AXIS, width: view.width - veil, height: view.height, class: "veil" });
     const line = svg("line", { x1: x(this.cursor), x2: x(this.cursor), y1: AXIS - 6, y2: view.height, class: "cursor" });
     const current = this.drawCurrent(x, view);
@@ -521,7 +523,7 @@ export class Lanes {
     if (this.byTime) {
       const step = round(room / this.scale);
       const start = model.time(0);
-      const far = start + (to > model.size - 1 ? this.length : model.time(Math.min(to, model.size - 1)) - start);
+      const far = start + Math.min(this.length, (width - x(0)) / this.scale);
       for (let ms = Math.ceil(Math.max(start, start + (0 - x(0)) / this.scale) / step) * step; ms <= far; ms += step) {
         label(x(0) + (ms - start) * this.scale, ms, "");
       }

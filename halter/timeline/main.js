@@ -54,7 +54,9 @@ function show() {
   list.reveal();
   list.draw();
   details.show(cursor, pinned);
-  byId("said").textContent = said(cursor);
+  // The list and the scrubber say themselves where they are.
+  const speaks = document.activeElement === byId("list") || document.activeElement === scrubber;
+  byId("said").textContent = speaks ? "" : said(cursor);
 }
 
 /**
@@ -68,20 +70,16 @@ function said(at) {
   return `Event ${at + 1} of ${model.size}: ${model.kind(at)}${who}${words ? `, ${words}` : ""}${status ? `. The thread is ${status}.` : "."}`;
 }
 
-let isOurs = false;
-
 /** Makes the address a link to what is shown. */
 function address() {
   const here = model.ids[now.cursor];
   const hash = now.pinned === null ? `#${here}` : `#${model.ids[now.pinned]}..${here}`;
   if (location.hash === hash) return;
-  isOurs = true;
   try {
     history.replaceState(null, "", hash);
   } catch {
     location.hash = hash; // where the page may not change its history
   }
-  isOurs = false;
 }
 
 /** Goes where the address says. Returns false if it names no event. */
@@ -130,7 +128,7 @@ const KEYS = {
   Home: () => go(list.from(-model.size)),
   End: () => go(list.from(model.size)),
   "]": () => go(model.command(now.cursor).last + 1),
-  "[": () => go(model.command(model.command(now.cursor).first - 1 < 0 ? 0 : model.command(now.cursor).first - 1).first),
+  "[": () => go(model.command(Math.max(0, model.command(now.cursor).first - 1)).first),
   c: () => pin(now.pinned === null ? now.cursor : null),
   t: () => scaleByTime(!lanes.byTime),
   "+": () => lanes.zoom(1.5),
@@ -291,9 +289,7 @@ function start() {
   byId("fit").addEventListener("click", () => lanes.fit());
   byId("legend-button").addEventListener("click", legend);
   byId("theme").addEventListener("click", nextTheme);
-  window.addEventListener("hashchange", () => {
-    if (!isOurs) follow();
-  });
+  window.addEventListener("hashchange", follow);
   window.addEventListener("beforeprint", print);
   window.addEventListener("afterprint", printed);
   lanes.fit();

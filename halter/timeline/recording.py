@@ -64,7 +64,7 @@ from processors.core.rules.waiting import waits_of
 FORMAT: Final = 1
 """The version of the data. The page refuses another one."""
 
-EXPLAINED_MAX: Final = 64
+EXPLAINED_MAX: Final = 32
 """After an event, all threads are asked why they do not move, if they are no more than this. If they are more, only
 those near a change are asked what they wait for."""
 
@@ -218,10 +218,10 @@ class _Recorder:
                     {"def": name, "id": event_id, "at": number, "content": self._values.number(_json(event.content))}
                 )
             case _:
-                number = int(thread_of(event)[1:] or -1)
-                if self._wf_specs is None and number >= 0 and number not in self._threads:
+                thread = int(thread_of(event)[1:] or -1)
+                if self._wf_specs is None and thread >= 0 and thread not in self._threads:
                     # The log no longer says how it began.
-                    self._threads[number] = {"number": number, "spec": "", "type": "", "parent": None}
+                    self._threads[thread] = {"number": thread, "spec": "", "type": "", "parent": None}
 
     def _fold(self, logged: Logged) -> dict[str, Any]:
         """Fold an event; return the fields that it changed."""
