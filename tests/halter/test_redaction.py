@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from halter.cli import history, runs
+from halter.cli import history, runs, timeline
 from halter.client.history import History
 from halter.history.export import export
 from halter.history.export_file import ExportFile
@@ -22,6 +22,7 @@ from halter.history.logged import Logged
 from halter.show.history import Lines, entry_data
 from halter.show.history_table import print_table
 from halter.show.redaction import Redactor
+from halter.timeline import html, recording, sequence
 from processors.codec import Codec
 from processors.core.records.commands import (
     DeleteWfRun,
@@ -211,6 +212,8 @@ def everything_printed(client: RigClient, capsys: pytest.CaptureFixture[str]) ->
     for command in (runs.show, history.history):
         for as_json in (False, True):
             yield printed(client, command, "w", as_json=as_json, capsys=capsys)
+    for mermaid in (False, True):
+        yield printed(client, timeline.timeline, "w", Path("-"), mermaid=mermaid, capsys=capsys)
     newest = client.history("w").entries[-1].seq
     for as_json in (False, True):
         for seq in range(1, newest + 1, newest // 4 + 1):
@@ -294,6 +297,8 @@ def test_no_output_shows_a_value_of_an_event(event: type, tmp_path: Path) -> Non
     for it in shown:
         print_table(History.of("w", [it]), Console(file=printed, width=4_000))
         print(*Lines(times=True).of([it]), json.dumps(entry_data(it)), file=printed)
+        data = recording("w", [Logged(0, it)], Definitions())
+        print(html(data), sequence(data), file=printed)
     assert len(values) == 1
     assert SECRET.encode() not in values[0]
     assert SECRET not in printed.getvalue()
