@@ -35,7 +35,9 @@ COMMANDS = {
 WITH_A_TARGET = ("show", "send", "history")
 
 
-def run(environment: dict[str, str], figures: Figures | None, name: str, arguments: tuple[str, ...]) -> None:
+def run(
+    environment: dict[str, str], figures: Figures | None, name: str, arguments: tuple[str, ...], target: str
+) -> None:
     """Run a command, and note what it took; nothing is noted without figures."""
     begun = time.perf_counter()
     command = [sys.executable, "-m", "halter", *arguments]
@@ -50,7 +52,6 @@ def run(environment: dict[str, str], figures: Figures | None, name: str, argumen
     assert first, f"{name}: no output"
     assert process.returncode == 0, f"{name}: exit code {process.returncode}"
     if figures is not None:
-        target = f"≤ {TARGET_S}" if name in WITH_A_TARGET else ""
         figures.add(f"halter {name}: to the first output", "s", first_s, target)
         figures.add(f"halter {name}: CPU to the first output", "s", first_cpu_s)
         figures.add(f"halter {name}: to the end", "s", seconds)
@@ -68,7 +69,8 @@ def measure(figures: Figures, kafka: EmbeddedBroker, folder: Path, partitions: i
             assert house.command(*prepare).returncode == 0
         for number in range(-1, runs):  # the first run warms up
             for name, arguments in COMMANDS.items():
-                run(environment, None if number < 0 else figures, name, arguments)
+                target = f"≤ {TARGET_S}" if name in WITH_A_TARGET else ""
+                run(environment, None if number < 0 else figures, name, arguments, target)
 
 
 def main() -> None:

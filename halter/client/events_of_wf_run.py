@@ -1,23 +1,23 @@
 """Reads the events of a WfRun from the log, without all the records that lie between them.
 
 Kafka finds records by their time, and not by their key. Between two events of a WfRun there may be a million others.
-The state of the WfRun names times at which something happened to it. Where the next event is far, this leaps to the
-next of these times.
+The state of the WfRun names times at which something happened to it, and its events name those at which timers are due.
+Where the next event is far, this leaps to the next of these times.
 
 The times are hints, and the numbers of the events are the proof. If the event behind a leap has the number that comes
 next, nothing was left out. Otherwise what was leapt over is read before the event is given out.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
+from heapq import heappop, heappush
 from typing import Final, TypeAlias
 
 from confluent_kafka import Message
 
 from halter.client.reading import PartitionReader, offset_of, with_key
 from processors.codec import Codec
-from processors.core.records.events import LogEntry
+from processors.core.records.events import Event, LogEntry, TaskAttemptEnded, TimerArmed
 from processors.core.records.model import WfRun
 
 FAR: Final = 10_000
@@ -64,7 +64,7 @@ class EventsOfWfRun:
 
         Nothing is left out before the first event of the WfRun: what came before has no numbers.
         """
-        times, left_out, begun = deque(times_of(run)), list[range](), False
+        times, left_out, begun = times_of(run), list[range](), False
         position: int | None = start
         while position is not None:
             quiet, since, position = 0, position, None
@@ -74,6 +74,8 @@ class EventsOfWfRun:
                     for offset, entry in self._events(records):
                         yield left_out, (offset, entry)
                         quiet, left_out, begun = 0, [], begun or entry.incarnation == run.incarnation
+                        if (due_ms := due_after(entry.event)) is not None:
+                            heappush(times, due_ms)
                     if begun and quiet >= FAR:
                         quiet, position = 0, self._leap(times, records[-1])
                         if position is not None:
@@ -81,15 +83,18 @@ class EventsOfWfRun:
                             break
         yield left_out, None
 
-    def _leap(self, times: deque[int], last: Message) -> int | None:
-        """Return the offset at which the next of these times begins; None if it is not far from the last record."""
+    def _leap(self, times: list[int], last: Message) -> int | None:
+        """Return the offset at which the next of these times begins; None if it is not far from the last record.
+
+        `times` is a heap. Times that have passed are taken from it.
+        """
         while times and times[0] < last.timestamp()[1]:
-            times.popleft()
+            heappop(times)
         if not times:
             return None
         offset, here = self._reader.offset_at(self._topic, self._partition, times[0]), offset_of(last)
         if offset <= here:
-            times.popleft()  # a record before this one has a later time
+            heappop(times)  # a record before this one has a later time
         return offset if offset > here + FAR else None
 
     def _events(self, records: list[Message]) -> Iterator[Placed]:
@@ -107,3 +112,14 @@ def times_of(run: WfRun) -> list[int]:
     for event in run.external_events.values():
         times.add(event.posted_ms)
     return sorted(times)
+
+
+def due_after(event: Event) -> int | None:
+    """Return the time at which a timer is due that an event sets."""
+    match event:
+        case TimerArmed():
+            return event.timer.due_ms
+        case TaskAttemptEnded():
+            return event.retry_at_ms
+        case _:
+            return None

@@ -34,9 +34,9 @@ FOLLOWS_MS: Final = 10
 """How long the broker may wait with its answer that a partition has no more records. Only that answer tells where a
 partition ends, so whoever reads to the end waits for it. Whoever follows a partition gets that answer again and again.
 """
-QUEUE_BACKOFF_MS: Final = 1
-"""Time after which a consumer looks again whether its queue has room for more. By default it is a second, in which
-whoever reads a long partition has read all that is in the queue, and waits.
+QUEUE_BACKOFF_MS: Final = 10
+"""Time after which a consumer whose queue is full looks again whether there is room. By default this is a second: long
+before it is over, whoever reads a long partition has read all that is in the queue, and waits.
 """
 MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 

@@ -26,6 +26,7 @@ from halter.client import (
     Posted,
     RecordTooLarge,
     TopicMissing,
+    events_of_wf_run,
 )
 from halter.client.ids import new_id
 from halter.client.wf_run_rows import WfRunRows
@@ -276,6 +277,22 @@ def test_history_from_the_start_has_earlier_incarnations(client: Client) -> None
     everything = client.history(wf_run_id, from_start=True)
     assert [entries.entries[0].seq for entries in everything.incarnations] == [1, 1]
     assert everything.complete
+
+
+def test_history_is_whole_although_it_leaps_over_its_neighbours(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_of_wf_run, "FAR", 2)
+    wf_run_id, neighbours = start(client), [start(client) for _ in range(10)]
+    for number in range(5):
+        for it in (wf_run_id, *neighbours):
+            posted = client.post_external_event(it, "page-seen", f"/{number}")
+        posted.outcome()
+    client.stop(wf_run_id).outcome()  # no row says when
+    client.resume(wf_run_id).outcome()
+    entries = client.history(wf_run_id).entries
+    assert [entry.seq for entry in entries] == [*range(1, len(entries) + 1)]
+    assert entries == client.history(wf_run_id, from_start=True).entries
 
 
 def test_show_and_history_of_nothing_are_nothing(client: Client) -> None:

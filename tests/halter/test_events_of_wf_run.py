@@ -1,7 +1,9 @@
 """The events of a WfRun are all there and in order, although most of the log between them is not read."""
 
+import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from halter.client import events_of_wf_run
 from halter.client.wf_run_reader import CLOCKS_DIFFER_MS, WfRunReader
-from processors.core.records.commands import DeleteWfRun, ExternalEvent, RunWf, StopWfRun
+from processors.core.records.commands import DeleteWfRun, ExternalEvent, PutWfSpec, RunWf, StopWfRun
 from processors.core.records.events import LogEntry
 from processors.core.records.topic_names import SHARD_STATE, WF_EVENTS
 from processors.fold.outputs import OutputRecord
@@ -121,18 +123,37 @@ def test_no_event_of_a_busy_wf_run_is_left_out(skew_ms: int) -> None:
         expect_all(played, Log(played, Random(seed), others=20, skew_ms=skew_ms), "c1")
 
 
-def test_little_is_read_of_what_lies_between_events_whose_times_are_known() -> None:
-    played = Play()
-    played.turn(RunWf("c1", "cart"), rows=True)
-    for number in range(10):
-        played.rig.now_ms += A_DAY_MS
-        played.turn(ExternalEvent("c1", "add", f"e{number}", 1), rows=True)
+def expect_little_is_read(played: Play) -> None:
     log = Log(played, Random(1), others=1_000)
     reader = WfRunReader(log, TOPICS, played.rig.codec)  # type: ignore[arg-type]
     assert reader.show("c1") is not None
     for_the_state, log.looked_at = log.looked_at, 0
     assert list(reader.events("c1")) == log.all_events(played.rig.codec, "c1")
     assert log.looked_at - for_the_state < log.logs[WF_EVENTS].high / 10
+
+
+def test_little_is_read_of_what_lies_between_events_whose_times_rows_tell() -> None:
+    played = Play()
+    played.turn(RunWf("c1", "cart"), rows=True)
+    for number in range(10):
+        played.rig.now_ms += A_DAY_MS
+        played.turn(ExternalEvent("c1", "add", f"e{number}", 1), rows=True)
+    expect_little_is_read(played)
+
+
+def test_little_is_read_of_what_lies_between_timers() -> None:
+    naps = [f"nap-{number}" for number in range(10)]
+    nodes = {nap: {"kind": "SLEEP", "seconds": 86_400, "next": after} for nap, after in pairwise([*naps, "end"])}
+    main = {"nodes": {"start": {"kind": "ENTRYPOINT", "next": naps[0]}, **nodes, "end": {"kind": "EXIT"}}}
+    played = Play()
+    document = {"name": "naps", "entrypoint": "main", "threads": {"main": main}}
+    played.turn(PutWfSpec("naps", json.dumps(document)), rows=True)
+    played.turn(RunWf("c1", "naps"), rows=True)
+    for _ in naps[1:]:
+        played.rig.now_ms += A_DAY_MS + 500
+        due = played.rig.shard.due_timers(played.rig.now_ms, 100)
+        played.turn(*(played.rig.record(it.topic, it.key, it.value) for it in due), rows=True)
+    expect_little_is_read(played)
 
 
 def test_a_wf_run_that_is_deleted_while_it_is_read_is_read_as_it_was() -> None:
