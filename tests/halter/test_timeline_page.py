@@ -15,7 +15,7 @@ from processors.core.records.commands import ExternalEvent, RunWf
 from tests.support.chromium import browser
 from tests.support.timelines import after, definitions_of, engine_of, heartbeats, log
 
-pytestmark = pytest.mark.timeout(300)  # the first test may install the browser
+pytestmark = pytest.mark.timeout(600)  # the first test may install the browser, or wait while another one does
 
 USE_CASES = {"01-update-contact-info": "order-1", "05-heartbeats-latest": "d1", "06-kill-with-cleanup": "order-1"}
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
