@@ -114,6 +114,8 @@ def _until(bound: Bound | None, entries: Iterable[LogEntry | None]) -> Iterator[
             if entry.seq > bound.seq:
                 return
             yield entry
+            if entry.seq == bound.seq > 0:
+                return  # at once, and not when the next one comes: they may be followed
         else:
             assert bound.time_ms is not None
             if entry.time_ms > bound.time_ms:

@@ -1,13 +1,16 @@
 """`halter history | state | diff` on an export: what they print, and what bad input gets."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from halter.history.export import export
+from halter.history.selection import Bound, Selection
 from processors.core.records.commands import ExternalEvent, RunWf
+from processors.core.records.events import LogEntry
 from tests.halter.test_export import CARD, cart
 from tests.support import recorded
 from tests.support.command_line import halter
@@ -143,6 +146,22 @@ def test_a_history_is_cut_at_both_ends_by_seq_by_time_or_from_the_newest(capsys:
         assert seqs(capsys, file, "--utc", "--from", begin, "--to", end) == whole, (begin, end)
     assert seqs(capsys, file, "--utc", "--from", "00:00:00.001") == []
     assert seqs(capsys, file, "--utc", "--to", "2025-12-31T23:59:59.999") == []
+
+
+def test_events_that_are_followed_are_told_as_they_come_and_end_with_the_last_that_is_wanted() -> None:
+    log = cart().engine.log_of("c1")
+    told: list[object] = []
+
+    def coming() -> Iterator[LogEntry | None]:
+        yield from log[:4]
+        yield None
+        assert told == [*log[2:4], None], "the last two, then what comes"
+        yield from log[4:6]
+        raise AssertionError("nothing more is asked for")
+
+    for entry in Selection(start=Bound(back=2), end=Bound(seq=log[5].seq)).of(coming()):
+        told.append(entry)  # noqa: PERF402  `coming` looks at it meanwhile
+    assert told == [*log[2:4], None, *log[4:6]]
 
 
 def test_a_history_is_that_of_some_threads_and_some_events(capsys: Captured, file: str) -> None:
