@@ -5,6 +5,7 @@ HALTER_EXPLORE_DEPTH=4 looks at longer paths, for minutes.
 
 import os
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import count
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from halter.explore.search import START_MS, RuleBroke, Search
 from halter.explore.states import Keys, State, restored, sees_numbers
 from halter.explore.subject import WF_RUN_ID
 from halter.explore.workers import can_fork
+from processors.core.records.model import NodeRun, ThreadRun, ThreadWait, WfRun, WfRunExternalEvent
 from processors.core.rules import decide
 from processors.core.rules.engine import attach, new_run
 from tests.support.compiled_core import replaces_a_rule
@@ -213,3 +215,21 @@ def test_inputs_just_before_a_timer_let_newer_timers_come_after_it(between: bool
     subject = wf_spec(OVERTAKES, external_events={"i": {}})
     report = search_of(subject, Bounds(between=between)).explore(1_000)
     assert [it.where for it in report.findings if it.kind is Kind.NOT_REACHED] == [("main", "late")] * (not between)
+
+
+def test_a_copy_has_every_field_and_shares_no_list() -> None:
+    waits = [ThreadWait(1, 2, True)]
+    node = NodeRun(**{item.name: [item.name] for item in fields(NodeRun)} | {"waits": waits})
+    thread = ThreadRun(**{item.name: [item.name] for item in fields(ThreadRun)} | {"node": node})
+    event = WfRunExternalEvent(**{item.name: [item.name] for item in fields(WfRunExternalEvent)})
+    own = {item.name: [item.name] for item in fields(WfRun) if item.name not in {"changes", "index", "spec"}}
+    run = WfRun(**own | {"threads": {0: thread}, "external_events": {("a", "1"): event}})
+    copy = restored(run)
+    assert same(copy, run)
+    for one, other in ((run, copy), (thread, copy.threads[0]), (event, copy.external_events["a", "1"])):
+        for item in fields(one):
+            if item.default_factory in (list, dict) or item.name == "outcomes":
+                assert getattr(one, item.name) is not getattr(other, item.name), item.name
+    assert copy.threads[0].node is not node
+    assert copy.threads[0].node.waits is not waits
+    assert copy.threads[0].node.waits[0] is not waits[0]
