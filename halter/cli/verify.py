@@ -177,14 +177,15 @@ def _explained(difference: "Difference", found: "Source", *, unmask: bool) -> "E
 
 def _print(report: "Report", told: "list[Explained]", seconds: float, *, unmask: bool) -> None:
     from halter.history.verify_text import explained_lines, summary, totals, verdict
+    from halter.show.wrapping import printable
 
     typer.echo(styled(verdict(report), bold=True, fg="red" if report.differences else None))
     for line in [*totals(report), *summary(report, seconds)]:
-        typer.echo(line)
+        typer.echo(printable(line))
     for one in told:
         typer.echo("")
         for line in explained_lines(one, unmask=unmask):
-            typer.echo(line)
+            typer.echo(printable(line))
 
 
 @contextmanager
@@ -230,6 +231,7 @@ def check_state(
     from halter.history.recorded_in_kafka import RecordedInKafka
     from halter.history.rows_in_kafka import rows_in_kafka
     from halter.history.verify_text import state_data, state_lines
+    from halter.show.wrapping import printable
 
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
         if partition >= client.topics.partitions:
@@ -241,6 +243,6 @@ def check_state(
             print_json(state_data(report))
         else:
             for line in state_lines(report, client.codec, show, unmask=unmask):
-                typer.echo(line)
+                typer.echo(printable(line))
     if report.differences:
         raise typer.Exit(1)

@@ -18,8 +18,8 @@ from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold
 from processors.fold.shard_folds import ShardFolds
 
-ROWS_EVERY: Final = 1_000
-"""Number of inputs after which rows are taken, so that WfRuns that rest leave the memory."""
+TURN: Final = 5_000
+"""Number of inputs that are folded as one turn. It ends with rows, so that WfRuns that rest leave the memory."""
 
 
 class Row(NamedTuple):
@@ -105,6 +105,11 @@ class _Fold(ShardFold):
         """
         self._offsets[record.topic] = record.offset + 1
 
+    def taken(self) -> list[OutputRecord]:
+        """Return what came of the input that was folded last, without ending the turn."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
     def let_go(self, wf_run_id: str) -> None:
         """Forget a WfRun that is half changed, and what came of its input."""
         self._outputs.clear()
@@ -123,7 +128,7 @@ class Deciding:
         assert isinstance(fold, _Fold)
         self._fold = fold
         self._is_restored = False
-        self._since_rows = 0
+        self._inputs = 0
         self._raised: set[bytes] = set()
         """The keys of WfRuns for which a rule raised."""
 
@@ -158,22 +163,14 @@ class Deciding:
             fold.see_coming(fold.read(step.coming))
         try:
             fold.fold(read)
-            outputs = self._taken()
         except Exception as error:  # noqa: BLE001  whatever a rule raises is its outcome
             fold.let_go((record.key or b"").decode(errors="replace"))
             self._raised.add(record.key or b"")
             said = f"{type(error).__name__}: {error}"
             return Outcome(raised=said, lacks_definition=isinstance(error, UnreadableWfSpec))
-        return Outcome(
-            [Entry(output.key or b"", output.value or b"") for output in outputs if output.topic == WF_EVENTS],
-            dead_letter=dead_letter,
-        )
-
-    def _taken(self) -> Sequence[OutputRecord]:
-        self._since_rows += 1
-        rows = self._since_rows >= ROWS_EVERY
-        if rows:
-            self._since_rows = 0
-        outputs = self._fold.take_outputs(rows=rows)
-        self._fold.committed()
-        return outputs
+        entries = [Entry(it.key or b"", it.value or b"") for it in fold.taken() if it.topic == WF_EVENTS]
+        self._inputs += 1
+        if self._inputs % TURN == 0:
+            fold.take_outputs(rows=True)
+            fold.committed()
+        return Outcome(entries, dead_letter=dead_letter)

@@ -13,7 +13,6 @@ from processors.codec import DecodeError
 from processors.core.records.commands import SkipRecord
 from processors.core.records.topic_names import DEAD_LETTERS, DEFINITION_COMMANDS, OPERATOR_COMMANDS
 from processors.fold.inputs import HEADER_PREFIX, DeadLetterReason, InputRecord
-from processors.runtime.turn.arrivals import as_input
 
 
 class RecordedInKafka:
@@ -78,6 +77,8 @@ class _InputsInKafka:
 
     def _dead_letters(self) -> Iterator[tuple[str, int]]:
         """Yield topics and offsets of the inputs for which a WfRun in quarantine had no room."""
+        from processors.runtime.turn.arrivals import as_input
+
         for message in self._client.reader.read(self._client.topics.dead_letters, self._partition, FROM_THE_START):
             headers = dict(as_input(message, DEAD_LETTERS, self._partition).headers)
             if headers.get(f"{HEADER_PREFIX}reason") == DeadLetterReason.QUARANTINE_FULL.value.encode():
@@ -112,6 +113,8 @@ class _Forwards:
         self._ahead: InputRecord | None = None
 
     def all(self) -> Iterator[InputRecord]:
+        from processors.runtime.turn.arrivals import as_input  # brings Faust, which takes a second
+
         name = self._client.topics.prefix + self._topic
         for message in self._client.reader.read(name, self._partition, self._at):
             yield as_input(message, self._topic, self._partition)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
-from halter.client.history import lives
+from halter.client.history import is_whole, lives
 from halter.history.deciding import Row
 from halter.history.logged import Logged
 from halter.history.recording import InMemory, Recorded
@@ -51,8 +51,17 @@ def _recording(source: Source, partition: int, logged: list[Logged], definitions
 
 
 def _last_life(source: Source, wf_run_id: str, no_such: NoSuch) -> list[Logged]:
-    logged = list(source.events(wf_run_id))
+    """Return the events of the last WfRun of an id, from the whole log if ExternalEvents came long before it."""
+    logged = _last_of(source.events(wf_run_id))
+    if not is_whole([it.entry for it in logged]):
+        logged = _last_of(source.events(wf_run_id, previous=True))
     if not logged:
         raise no_such(wf_run_id)
-    begin, end = lives([it.entry for it in logged])[-1]
-    return logged[begin:end]
+    return logged
+
+
+def _last_of(events: Iterable[Logged]) -> list[Logged]:
+    logged = list(events)
+    # Behind the deletion of what was never started there is nothing.
+    found = [logged[begin:end] for begin, end in lives([it.entry for it in logged]) if begin < end]
+    return found[-1] if found else []

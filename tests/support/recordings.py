@@ -105,8 +105,8 @@ class RigSource:
 
     def events(self, wf_run_id: str, *, previous: bool = False) -> Iterator[Logged]:
         its = [it for it in self._log if it.entry.wf_run_id == wf_run_id]
-        start = 0 if previous or not its else lives([it.entry for it in its])[-1][0]
-        yield from its[start:]
+        starts = [begin for begin, end in lives([it.entry for it in its]) if begin < end]
+        yield from its if previous or not its else its[starts[-1] :]
 
     def wf_run_ids(self) -> Iterator[str]:
         ids = dict.fromkeys(it.entry.wf_run_id for it in self._log)
