@@ -147,8 +147,8 @@ def why_not(
             from halter.history.outside import outside_of
 
             told = why_not_of(run, log, event_id, outside_of(found.client, wf_run_id, event_id), event)
-        if told.became[0].fate is Fate.UNKNOWN and present is None:
-            raise no_such(found, wf_run_id)
+        if told.became[0].fate is Fate.UNKNOWN:
+            raise NoRecord(next(why_not_sentences(told, run))) if present is not None else no_such(found, wf_run_id)
     if as_json:
         print_json(why_not_data(told, run))
     else:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias, assert_never, cast
 
 from halter.history.origins import Origin, Origins
-from halter.history.writers import Writers, writers_of
+from halter.history.writers import Writers, WriterSearch
 from processors.core.records.commands import RescueThreadRun, TimerKind
 from processors.core.records.events import Rejected, ThreadFailed
 from processors.core.records.model import (
@@ -228,24 +228,22 @@ class Why:
         first.
         """
         todo: list[_Step] = [(number, Must.RUN)]
-        seen: set[_Step] = set()
+        seen = {todo[0]}
         told: set[tuple[int, int]] = set()
         while todo:
             step = todo.pop()
-            if step in seen:
-                continue
-            seen.add(step)
             finding = self.findings[step[0]]
             if not finding.holds:
                 yield finding, None
-            further: list[_Step] = []
+            further: dict[_Step, None] = {}
             for place, hold in enumerate(finding.holds):
                 if not _counts(finding, hold, step[1]):
                     continue
                 if hold.is_leaf and (step[0], place) not in told:
                     told.add((step[0], place))
                     yield finding, hold
-                further += self._ahead(hold)
+                further |= dict.fromkeys(it for it in self._ahead(hold) if it not in seen)
+            seen.update(further)
             todo += reversed(further)
 
     def way(self, number: int, hold: Hold) -> list[tuple[Finding, Hold | None]] | None:
@@ -313,6 +311,7 @@ def why(run: WfRun, origins: Origins) -> Why:
     seen the events that led to this state.
     """
     stage, since, frees = _stage(run, origins)
+    search = _Search(run, origins)
     ended = None if origins.ended is None else origins.ended.event
     return Why(
         wf_run_id=run.wf_run_id,
@@ -323,7 +322,7 @@ def why(run: WfRun, origins: Origins) -> Why:
         kept_inputs=len(run.kept_inputs),
         until_ms=None if run.timer is None else run.timer.due_ms,
         failure=ended.failure if stage is Stage.ENDED and isinstance(ended, ThreadFailed) else None,
-        findings={number: _finding(run, thread, origins) for number, thread in sorted(run.threads.items())
+        findings={number: _finding(search, thread) for number, thread in sorted(run.threads.items())
                   if thread.status is not Status.COMPLETED},
     )  # fmt: skip
 
@@ -340,12 +339,28 @@ def _stage(run: WfRun, origins: Origins) -> tuple[Stage, Origin | None, tuple[Fr
     return Stage.RUNNING, origins.started, ()
 
 
-def _finding(run: WfRun, thread: ThreadRun, origins: Origins) -> Finding:
+class _Search:
+    """A WfRun and its origins, and what was found out about several threads at once."""
+
+    def __init__(self, run: WfRun, origins: Origins) -> None:
+        self.run, self.origins = run, origins
+        self.writers = WriterSearch(run)
+        self._refusals: dict[int, str | None] = {}
+
+    def refusal(self, number: int) -> str | None:
+        """Return why a failed thread cannot be rescued; None if it can."""
+        if number not in self._refusals:
+            self._refusals[number] = _refusal(self.run, number)
+        return self._refusals[number]
+
+
+def _finding(search: _Search, thread: ThreadRun) -> Finding:
+    run, origins = search.run, search.origins
     finding = Finding(
         thread.number, thread.thread_spec, thread.status, thread.node.node, origins.status(thread), (), thread.failure
     )
     if thread.status in TERMINAL:
-        refused = _refusal(run, thread.number)
+        refused = search.refusal(thread.number)
         return replace(finding, frees=() if refused else (RescueThread(thread.number),), refused=refused)
     waits = waits_of(run, thread)
     is_held = any(isinstance(it, Held | ForStillness) for it in waits)
@@ -354,9 +369,9 @@ def _finding(run: WfRun, thread: ThreadRun, origins: Origins) -> Finding:
         # What a halted thread will wait for at its node when it runs again does not hold it now.
         delays_halting = thread.status is Status.HALTING and isinstance(wait, ForReport)
         if not is_held or delays_halting or isinstance(wait, Held | ForStillness | ForOthers):
-            holds.append(_hold(run, thread, wait, origins))
+            holds.append(_hold(search, thread, wait))
     if thread.has_lost and thread.task_out:
-        holds.append(_hold(run, thread, _report(run, thread), origins))
+        holds.append(_hold(search, thread, _report(run, thread)))
     since = origins.arrival(thread) if thread.status is Status.RUNNING else finding.since
     return replace(finding, holds=tuple(holds), since=since, leaves_with=_loser(run, thread))
 
@@ -380,11 +395,12 @@ def _report(run: WfRun, thread: ThreadRun) -> ForReport:
     return ForReport(task.task_def, task.attempt, attempts, None, until_ms)
 
 
-def _hold(run: WfRun, thread: ThreadRun, wait: Wait, origins: Origins) -> Hold:
+def _hold(search: _Search, thread: ThreadRun, wait: Wait) -> Hold:
+    run, origins = search.run, search.origins
     at_node = origins.arrival(thread)
     match wait:
         case Held():
-            return _halt(run, thread, wait, origins)
+            return _halt(search, thread, wait)
         case ForExternalEvent():
             post = PostEvent(wait.external_event_def, thread.number, wait.until_ms)
             # Once its time is over only the timer counts, which has not fired yet.
@@ -402,7 +418,7 @@ def _hold(run: WfRun, thread: ThreadRun, wait: Wait, origins: Origins) -> Hold:
         case ForTime():
             return Hold(wait, at_node, frees=_timer(thread))
         case ForCondition():
-            writers = writers_of(run, thread, wait.condition)
+            writers = search.writers.of(thread, wait.condition)
             frees = tuple(PostEvent(event_def, number) for event_def, number in writers.external_events)
             nobody = not frees and not writers.threads
             return Hold(
@@ -427,8 +443,9 @@ def _hold(run: WfRun, thread: ThreadRun, wait: Wait, origins: Origins) -> Hold:
             assert_never(wait)
 
 
-def _halt(run: WfRun, thread: ThreadRun, held: Held, origins: Origins) -> Hold:
+def _halt(search: _Search, thread: ThreadRun, held: Held) -> Hold:
     """Return the hold of a halt reason."""
+    run, origins = search.run, search.origins
     hold = Hold(held, origins.halt(thread, held.reason))
     match held.reason:
         case PendingInterrupt(external_event_def=event_def, external_event_id=event_id):
@@ -441,7 +458,7 @@ def _halt(run: WfRun, thread: ThreadRun, held: Held, origins: Origins) -> Hold:
         case FreedBy.HOLDER_RUNS:
             return replace(hold, below=held.threads, must=Must.RUN)
         case FreedBy.HOLDER_RESCUED:
-            for_good = _refusal(run, held.threads[0]) is not None
+            for_good = search.refusal(held.threads[0]) is not None
             return replace(hold, below=held.threads, must=Must.RUN, for_good=for_good)
         case FreedBy.STILLNESS if thread.status is Status.HALTED:
             return replace(hold, below=tuple(_restless(run, thread)), must=Must.STAND_STILL)

@@ -8,6 +8,7 @@ is worded as `halter show` words it (`halter.show.waiting_text`).
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final, assert_never
 
 from halter.history.origins import Origin
@@ -45,6 +46,10 @@ from processors.core.rules.waiting import FreedBy, Held
 
 HOLDS_MAX: Final = 4
 """Most holds of one thread that its sentence tells. The others are counted."""
+EVENTS_MAX: Final = 4
+"""Most ExternalEvents that a sentence names for one condition."""
+LEAVES_MAX: Final = 100
+"""Most leaves of one thread that JSON has."""
 STEPS_MAX: Final = 6
 """Most threads that a sentence goes through on the way to a leaf. Those between the first and the last are counted."""
 
@@ -220,7 +225,10 @@ class _Words:
         assert writers is not None
         variables = ", ".join(writers.variables)
         who = [named_threads(self._run, writers.threads)] if writers.threads else []
-        who += [f"the handler of ExternalEvent {name} in #{number}" for name, number in writers.external_events]
+        events = writers.external_events
+        who += [f"the handler of ExternalEvent {name} in #{number}" for name, number in events[:EVENTS_MAX]]
+        if (more := max(0, len(events) - EVENTS_MAX) + writers.left_out) > 0:
+            who.append(f"{more} more")
         if not who:
             return f"nothing that is left writes {variables or 'it'}"
         return f"{variables} may be written by {' or '.join(who)}"
@@ -258,6 +266,7 @@ def why_data(told: Why, run: WfRun, now_ms: int) -> dict[str, Any]:
 
 
 def _finding_data(told: Why, finding: Finding) -> dict[str, Any]:
+    leaves = list(islice(told.leaves(finding.thread), LEAVES_MAX + 1))
     return {
         "thread": finding.thread,
         "thread_spec": finding.thread_spec,
@@ -269,11 +278,14 @@ def _finding_data(told: Why, finding: Finding) -> dict[str, Any]:
         "frees": [freeing_data(it) for it in finding.frees],
         "cannot_be_rescued": finding.refused,
         "leaves_with": finding.leaves_with,
-        "leaves": [
-            {"thread": leaf.thread, "hold": None if hold is None else leaf.holds.index(hold)}
-            for leaf, hold in told.leaves(finding.thread)
-        ],
+        "leaves": [{"thread": leaf.thread, "hold": _place(leaf, hold)} for leaf, hold in leaves[:LEAVES_MAX]],
+        "has_more_leaves": len(leaves) > LEAVES_MAX,
     }
+
+
+def _place(finding: Finding, hold: Hold | None) -> int | None:
+    """Return the index of a hold among those of its thread."""
+    return next((place for place, it in enumerate(finding.holds) if it is hold), None)
 
 
 def _hold_data(hold: Hold) -> dict[str, Any]:

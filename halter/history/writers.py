@@ -5,6 +5,7 @@ if the handler that it would start can. Nobody is named who cannot; whether some
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from processors.core.records.model import ThreadRun, WfRun
 from processors.core.records.record import record
@@ -20,6 +21,9 @@ from processors.core.records.spec import (
 )
 from processors.core.rules.halting import can_resume
 
+NAMED_MAX: Final = 100
+"""Most threads, and most ExternalEvents, that are named for one condition."""
+
 
 @record
 class Writers:
@@ -30,27 +34,47 @@ class Writers:
     """Live threads, ascending."""
     external_events: tuple[tuple[str, int], ...]
     """ExternalEventDefs, each with a live thread that it would interrupt."""
+    left_out: int = 0
+    """The number of threads and ExternalEvents that are not named: of each, the first hundred are."""
 
 
-def writers_of(run: WfRun, thread: ThreadRun, condition: Expression) -> Writers:
-    """Return who may make the condition true at which a thread waits."""
-    assert run.spec is not None
-    variables = sorted({part.name for part in walk(condition) if isinstance(part, VariableRef)})
-    threads: set[int] = set()
-    events: set[tuple[str, int]] = set()
-    for name in variables:
-        owner = _owner(run, thread, name)
-        if owner is None:
-            continue
-        leading = _leading_to(run.spec, name)
-        for other in run.threads.values():
-            if not can_resume(run, other) or _owner(run, other, name) is not owner:
-                continue
-            spec = run.spec_of(other)
-            if other is not thread and (_writes(spec, name) or not leading.isdisjoint(_started_by(spec))):
-                threads.add(other.number)
-            events |= {(it.external_event_def, other.number) for it in spec.interrupts if it.handler in leading}
-    return Writers(tuple(variables), tuple(sorted(threads)), tuple(sorted(events)))
+class WriterSearch:
+    """Finds the writers for the conditions of one WfRun; those of a Variable once for all threads."""
+
+    def __init__(self, run: WfRun) -> None:
+        self._run = run
+        self._found: dict[tuple[int, str], tuple[list[int], list[tuple[str, int]]]] = {}
+
+    def of(self, thread: ThreadRun, condition: Expression) -> Writers:
+        """Return who may make the condition true at which a thread waits."""
+        variables = sorted({part.name for part in walk(condition) if isinstance(part, VariableRef)})
+        threads: set[int] = set()
+        events: set[tuple[str, int]] = set()
+        for name in variables:
+            owner = _owner(self._run, thread, name)
+            if owner is not None:
+                its_threads, its_events = self._of_variable(owner, name)
+                threads.update(its_threads)
+                events.update(its_events)
+        threads.discard(thread.number)  # it stands still
+        left_out = max(0, len(threads) - NAMED_MAX) + max(0, len(events) - NAMED_MAX)
+        named = tuple(sorted(threads)[:NAMED_MAX]), tuple(sorted(events)[:NAMED_MAX])
+        return Writers(tuple(variables), *named, left_out)
+
+    def _of_variable(self, owner: ThreadRun, name: str) -> tuple[list[int], list[tuple[str, int]]]:
+        """Return the threads that may write a Variable of a thread, and the ExternalEvents whose handlers may."""
+        run, key = self._run, (owner.number, name)
+        if key not in self._found:
+            assert run.spec is not None
+            leading = _leading_to(run.spec, name)
+            writing = {it.name for it in run.spec.threads.values()
+                       if _writes(it, name) or not leading.isdisjoint(_started_by(it))}  # fmt: skip
+            seeing = [it for it in run.threads.values() if can_resume(run, it) and _owner(run, it, name) is owner]
+            threads = [it.number for it in seeing if it.thread_spec in writing]
+            events = [(interrupt.external_event_def, it.number) for it in seeing
+                      for interrupt in run.spec_of(it).interrupts if interrupt.handler in leading]  # fmt: skip
+            self._found[key] = threads, events
+        return self._found[key]
 
 
 def _owner(run: WfRun, thread: ThreadRun, name: str) -> ThreadRun | None:

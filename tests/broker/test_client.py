@@ -42,6 +42,7 @@ from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
 from tests.support.command_line import logging_as_before, slow_imports
 from tests.support.halter_processes import Halter
+from tests.support.waiting import wait_until
 
 CART = Path(__file__).parents[2] / "examples" / "cart"
 MUG: Value = {"sku": "mug", "name": "Mug", "quantity": 2, "price_cents": 1450}
@@ -415,6 +416,10 @@ ELSEWHERE: dict[str, tuple[str, ...] | str] = {
     "why": ("c1",),
     "why-not": ("c1", "e1"),
     "cause": ("external-events", "0", "0"),
+    "timeline": ("c1", "-o", "c1.html"),
+    "verify": ("c1",),
+    "check-state": ("--partition", "0"),
+    "explore": "asks no cluster",
     "stop": ("c1",),
     "resume": ("c1",),
     "rescue": ("c1",),
@@ -542,6 +547,51 @@ def test_the_command_line_does_the_main_job(halter: Halter) -> None:
     assert json.loads(halter.command("show", "cli-1", "--json").stdout)["status"] == "HALTED"
     assert "Resume" in halter.command("resume", "cli-1").stdout
     assert "WfRunDeleted" in halter.command("delete", "cli-1").stdout
+
+
+def test_why_why_not_and_cause_find_what_kafka_has(halter: Halter, client: Client) -> None:
+    wf_run_id = start(client)
+    posted = client.post_external_event(wf_run_id, "cancelled", "too dear", event_id="e1")
+    posted.outcome()
+    place = posted.topic, str(posted.partition), str(posted.offset)
+    told = json.loads(halter.command("why", wf_run_id, "--json").stdout)
+    (leaf,) = told["threads"]["0"]["leaves"]
+    hold = told["threads"]["0"]["holds"][0]
+    assert [str(hold["external_event"]["cause"][it]) for it in ("topic", "partition", "offset")] == list(place)
+    assert [it["input"] for it in told["threads"][str(leaf["thread"])]["holds"][leaf["hold"]]["frees"]] == [
+        "ReportTaskRun", "TimerFired",
+    ]  # fmt: skip
+    caused = json.loads(halter.command("cause", *place, "--json").stdout)
+    assert (caused["command"], caused["fields"]["content"]) == ("ExternalEvent", "too dear")
+    requested = next(it for it in caused["events"] if it["event"] == "TaskAttemptRequested")
+    back = halter.command("cause", "--wf-run", wf_run_id, "--event", str(requested["seq"]))
+    assert back.stdout.startswith(f"{place[0]}[{place[1]}]@{place[2]} at ")
+    task_requests = client.reader.read(client.topics.task_requests, posted.partition, 0)
+    (of_it,) = [it.offset() for it in task_requests if it.key() == wf_run_id.encode()]
+    asked = halter.command("cause", "task-requests", place[1], str(of_it)).stdout
+    assert f"is the TaskRequest for release-stock, attempt 1 in #2 of event {requested['seq']}" in asked
+
+    # What the log does not know is looked for where it may be.
+    assert "started handler #2" in halter.command("why-not", wf_run_id, "e1").stdout
+    producer = Producer(client.settings.producer())
+    producer.produce(client.topics.external_events, b"not Avro, with e9 in it", wf_run_id, posted.partition)
+    assert producer.flush(10) == 0
+    wait_until("the dead letter", lambda: "is a dead letter" in halter.command("why-not", wf_run_id, "e9").stdout, 20)
+    nothing = halter.command("why-not", wf_run_id, "e8").stderr
+    assert "there is no record with this id in its partition of external-events or on dead-letters" in nothing
+    assert "expected one of the topics" in halter.command("cause", "nowhere", "0", "0").stderr
+    assert "wf-commands has the partitions 0 to 2, found 7" in halter.command("cause", "wf-commands", "7", "0").stderr
+
+
+def test_what_is_not_folded_yet_is_told_with_how_far_the_partition_is(
+    bootstrap: str, prefix: str, tmp_path: Path
+) -> None:
+    installation = Halter(bootstrap, prefix, tmp_path, partitions=1)
+    with installation.client() as client:
+        for number in range(3):
+            client.post_external_event("w", "e", event_id=f"e{number}")
+        said = installation.command("why-not", "w", "e2").stdout
+    assert "is not folded yet (external-events[0]@2): nothing of external-events[0] has been folded" in said
 
 
 def test_the_command_line_says_what_is_wrong_and_exits_with_1(halter: Halter, tmp_path: Path) -> None:
