@@ -224,16 +224,21 @@ class Why:
     def leaves(self, number: int) -> Iterator[tuple[Finding, Hold | None]]:
         """Yield what a thread rests on in the end, each once: a thread, and the hold of it that is to end.
 
+        If that is nothing, it rests on a condition that only threads could make true which wait for it: that is told.
+
         Without a hold the thread has ended: its failure stands in the way of the others. First comes what `holds` name
         first.
         """
         todo: list[_Step] = [(number, Must.RUN)]
         seen = {todo[0]}
         told: set[tuple[int, int]] = set()
+        in_vain: dict[tuple[int, int], tuple[Finding, Hold]] = {}
+        has_leaf = False
         while todo:
             step = todo.pop()
             finding = self.findings[step[0]]
             if not finding.holds:
+                has_leaf = True
                 yield finding, None
             further: dict[_Step, None] = {}
             for place, hold in enumerate(finding.holds):
@@ -241,10 +246,15 @@ class Why:
                     continue
                 if hold.is_leaf and (step[0], place) not in told:
                     told.add((step[0], place))
+                    has_leaf = True
                     yield finding, hold
+                elif hold.writers is not None:
+                    in_vain[step[0], place] = finding, hold
                 further |= dict.fromkeys(it for it in self._ahead(hold) if it not in seen)
             seen.update(further)
             todo += reversed(further)
+        if not has_leaf:
+            yield from in_vain.values()  # who might make the condition true waits for it
 
     def way(self, number: int, hold: Hold) -> list[tuple[Finding, Hold | None]] | None:
         """Return the shortest way from a hold of a thread down to a leaf: that hold first; None if it leads to none.
@@ -256,6 +266,9 @@ class Why:
         start: _Step = (number, Must.RUN)
         came_from: dict[_Step, tuple[_Step, Hold] | None] = {start: None}
         todo = deque([(start, hold)])
+        in_vain: list[tuple[Finding, Hold | None]] | None = None
+        if hold.writers is not None:
+            in_vain = [(self.findings[number], hold)]
         while todo:
             step, through = todo.popleft()
             for there in self._ahead(through):
@@ -267,8 +280,11 @@ class Why:
                 leaf = next((it for it in holds if it.is_leaf), None)
                 if leaf is not None or not finding.holds:
                     return self._back(came_from, there, leaf)
+                condition = next((it for it in holds if it.writers is not None), None)
+                if in_vain is None and condition is not None:
+                    in_vain = self._back(came_from, there, condition)
                 todo += ((there, it) for it in holds)
-        return None
+        return in_vain
 
     def _back(
         self, came_from: "dict[_Step, tuple[_Step, Hold] | None]", step: "_Step", leaf: Hold | None

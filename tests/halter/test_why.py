@@ -30,7 +30,7 @@ from halter.history.why import (
     Why,
     why,
 )
-from halter.history.why_text import INPUTS, stage_text, why_data
+from halter.history.why_text import INPUTS, sentences, stage_text, why_data
 from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import judge_definitions, run
@@ -144,7 +144,8 @@ def check(wf_run: WfRun, told: Why) -> None:
             if hold is None:
                 assert leaf.status in TERMINAL
             else:
-                assert bool(hold.frees) != hold.for_good, (number, leaf.thread, hold)
+                # Who might make a condition true may wait for it: then nothing frees it, and nobody can say so.
+                assert hold.writers or bool(hold.frees) != hold.for_good, (number, leaf.thread, hold)
 
 
 def check_frees(asked: Callable[[], Asked], told: Why) -> None:
@@ -170,7 +171,7 @@ def check_goes_on(asked: Asked, number: int) -> None:
         leaves = list(told.leaves(number))
         frees = [it for leaf, hold in leaves for it in (leaf.frees if hold is None else hold.frees)]
         if not frees:
-            assert all(hold is None or hold.for_good for _, hold in told.leaves(number))
+            assert all(hold is None or hold.for_good or hold.writers for _, hold in told.leaves(number))
             thread = asked.run.threads[number]
             waits_for_ever = all(hold is not None for _, hold in told.leaves(number))
             assert waits_for_ever or thread.status in TERMINAL or not can_resume(asked.run, thread)
@@ -314,6 +315,39 @@ def test_every_halt_reason_node_input_and_stage_is_told_somewhere() -> None:
     assert told == {
         *get_args(HaltReason), *WAITING_AT, *FreedBy, *get_args(Wait), *get_args(Freeing), *Stage, *Status, *Must
     } - unheard  # fmt: skip
+
+
+def test_a_condition_that_only_those_could_make_true_who_wait_for_it_ends_the_way() -> None:
+    one_less = {"set": [{"var": "n", "op": "SUBTRACT", "value": 1}]}
+    main = {
+        "variables": {"n": {"type": "INT", "default": 1}},
+        "nodes": {
+            "start": {"kind": "ENTRYPOINT", "next": "work"},
+            "work": {"kind": "TASK", "task": "t", "on_failure": [{"handler": "f"}], "next": {"to": "end"} | one_less},
+            "end": {"kind": "EXIT"},
+        },
+    }
+    handler = {
+        "nodes": {
+            "start": {"kind": "ENTRYPOINT", "next": "wait"},
+            "wait": {"kind": "WAIT_FOR_CONDITION", "condition": {"le": [{"var": "n"}, 0]}, "next": "end"},
+            "end": {"kind": "EXIT"},
+        }
+    }
+    threads = {"main": main, "f": handler}
+    wf_spec = {"name": "small", "entrypoint": "main", "threads": threads}
+    document = {"name": "in vain", "external_events": {"x": {}}, "tasks": {"t": {}}, "wf_specs": [wf_spec]}
+    random = Random(document, [0])
+    random.engine.put(command_of(ReportTask("t", 0, 1, 1), random.engine.runs[RUN_ID], 0, TaskStatus.FAILED))
+    told = random.told()
+    check(random.engine.runs[RUN_ID], told)
+    for number in (0, 1):
+        ((leaf, hold),) = told.leaves(number)
+        assert hold is not None
+        assert hold.writers is not None
+        assert (leaf.thread, hold.writers.threads, hold.frees) == (1, (0,), ())
+    said = dict(sentences(told, random.engine.runs[RUN_ID], 0))
+    assert "and #1 f waits until n <= 0" in said[0].replace("\u00a0", " ")
 
 
 def test_every_input_has_a_name_in_json() -> None:
