@@ -312,8 +312,7 @@ class OneEvent:
     def __init__(self, entry: LogEntry) -> None:
         self._entry = entry
 
-    def events(self, _wf_run_id: str, *, previous: bool) -> Iterator[Logged]:
-        assert not previous
+    def events(self, _wf_run_id: str, **_which: bool) -> Iterator[Logged]:
         yield Logged(0, self._entry)
 
     def definitions(self) -> Definitions:
