@@ -44,8 +44,8 @@ class Step(NamedTuple):
     """The position of `definitions` at which it was decided."""
     is_logged: bool = True
     """False if the log has nothing of it: then it is only read, to see whether it is a dead letter."""
-    coming: InputRecord | None = None
-    """The SkipRecord that was seen before this operator command was folded, and asked to skip it."""
+    coming: Sequence[InputRecord] = ()
+    """SkipRecords, one of which was seen before this operator command was folded, and asked to skip it."""
     definitions: tuple[Row, ...] = ()
     """Definitions that are known from here on, whatever the position."""
 
@@ -159,8 +159,8 @@ class Deciding:
         if not step.is_logged:
             fold.pass_by(record)
             return Outcome(dead_letter=dead_letter)
-        if step.coming is not None:
-            fold.see_coming(fold.read(step.coming))
+        for skip in step.coming:
+            fold.see_coming(fold.read(skip))
         try:
             fold.fold(read)
         except Exception as error:  # noqa: BLE001  whatever a rule raises is its outcome

@@ -202,29 +202,25 @@ def _read_row(given: Sequence[str | None]) -> Row:
     return Row(_maybe(given[0]) or b"", _maybe(given[1]))
 
 
-def _record(record: InputRecord | None) -> list[Any] | None:
-    if record is None:
-        return None
+def _record(record: InputRecord) -> list[Any]:
     headers = [[name, _text(value)] for name, value in record.headers]
     return [*record[:4], _text(record.key), _text(record.value), headers]
 
 
-def _read_record(given: Sequence[Any] | None) -> InputRecord | None:
-    if given is None:
-        return None
+def _read_record(given: Sequence[Any]) -> InputRecord:
     headers = tuple((name, _bytes(value)) for name, value in given[6])
     return InputRecord(given[0], given[1], given[2], given[3], _maybe(given[4]), _maybe(given[5]), headers)
 
 
 def _step(step: Step) -> list[Any]:
     definitions = [_row(row) for row in step.definitions]
-    return [_record(step.record), step.definitions_position, step.is_logged, _record(step.coming), definitions]
+    coming = [_record(record) for record in step.coming]
+    return [_record(step.record), step.definitions_position, step.is_logged, coming, definitions]
 
 
 def _read_step(given: Sequence[Any]) -> Step:
-    record = _read_record(given[0])
-    assert record is not None
-    return Step(record, given[1], given[2], _read_record(given[3]), tuple(map(_read_row, given[4])))
+    record, coming, definitions = _read_record(given[0]), map(_read_record, given[3]), map(_read_row, given[4])
+    return Step(record, given[1], given[2], tuple(coming), tuple(definitions))
 
 
 def _outcome(outcome: Outcome) -> list[Any]:

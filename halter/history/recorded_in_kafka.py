@@ -51,7 +51,7 @@ class _InputsInKafka:
         self._client, self._partition = client, partition
         self._topics: dict[str, _Forwards] = {}
         self._buried: frozenset[tuple[str, int]] | None = None
-        self._coming: dict[int, InputRecord] | None = None
+        self._coming: dict[int, list[InputRecord]] | None = None
 
     def begins(self, topic: str) -> int:
         return self._client.reader.bounds(self._client.topics.prefix + topic, self._of(topic))[0]
@@ -84,14 +84,14 @@ class _InputsInKafka:
             if headers.get(f"{HEADER_PREFIX}reason") == DeadLetterReason.QUARANTINE_FULL.value.encode():
                 yield headers[f"{HEADER_PREFIX}topic"].decode(), int(headers[f"{HEADER_PREFIX}offset"])
 
-    def coming(self, offset: int) -> InputRecord | None:
+    def coming(self, offset: int) -> Sequence[InputRecord]:
         if self._coming is None:
             self._coming = {}
             for record in _Forwards(self._client, OPERATOR_COMMANDS, self._partition).all():
                 skipped = self._operator_command_skipped_by(record)
                 if skipped is not None:
-                    self._coming.setdefault(skipped, record)
-        return self._coming.get(offset)
+                    self._coming.setdefault(skipped, []).append(record)
+        return self._coming.get(offset, ())
 
     def _operator_command_skipped_by(self, record: InputRecord) -> int | None:
         try:

@@ -33,8 +33,8 @@ class Inputs(Protocol):
     def is_buried(self, record: InputRecord) -> bool:
         """Return True if a record is on `dead-letters`."""
 
-    def coming(self, offset: int) -> InputRecord | None:
-        """Return the SkipRecord that asks to skip the operator command at an offset; None if there is none."""
+    def coming(self, offset: int) -> Sequence[InputRecord]:
+        """Return the SkipRecords that ask to skip the operator command at an offset, in their order."""
 
 
 class Recording(Protocol):
@@ -77,7 +77,7 @@ class InMemory:
         inputs: Iterable[InputRecord],
         definitions: Iterable[tuple[int, Row]],
         buried: Iterable[tuple[str, int]] = (),
-        coming: Mapping[int, InputRecord] | None = None,
+        coming: Mapping[int, Sequence[InputRecord]] | None = None,
         begins: Mapping[str, int] | None = None,
         *,
         is_cut: bool = False,
@@ -111,7 +111,7 @@ class _InputsInMemory:
         self,
         records: Sequence[InputRecord],
         buried: frozenset[tuple[str, int]],
-        coming: Mapping[int, InputRecord],
+        coming: Mapping[int, Sequence[InputRecord]],
         begins: Mapping[str, int],
     ) -> None:
         self._topics: dict[str, list[InputRecord]] = {}
@@ -137,5 +137,5 @@ class _InputsInMemory:
     def is_buried(self, record: InputRecord) -> bool:
         return (record.topic, record.offset) in self._buried
 
-    def coming(self, offset: int) -> InputRecord | None:
-        return self._coming.get(offset)
+    def coming(self, offset: int) -> Sequence[InputRecord]:
+        return self._coming.get(offset, ())

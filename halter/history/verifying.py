@@ -243,7 +243,7 @@ class Verifying:
                 elif not self._is_left_out(recorded.key):
                     self._leave_out(recorded.key, Reason.INPUT_GONE)
         elif is_operated or not all(self._is_left_out(recorded.key) for recorded in block.entries):
-            coming = None
+            coming: Sequence[InputRecord] = ()
             name = self._name(head.value) if is_operated else None
             if name == RecordSkipped.__name__:
                 coming = self._inputs.coming(cause.offset)

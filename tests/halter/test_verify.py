@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, reject, settings
+from hypothesis import HealthCheck, Phase, example, given, reject, settings
 from hypothesis import strategies as st
 
 from halter.files.scenario_document import read_scenario
@@ -20,7 +20,7 @@ from halter.history.recorded_in_source import recordings
 from halter.history.recording import Recorded
 from halter.history.source import NoSuchWfRun
 from halter.history.verify import verified as by_source
-from processors.core.records.commands import TimerFired
+from processors.core.records.commands import QuarantineWfRun, SkipRecord, TimerFired
 from processors.core.records.events import LogEntry
 from processors.core.records.fold_position import FoldPosition
 from processors.core.records.topic_names import (
@@ -95,8 +95,12 @@ def test_what_operators_did_and_dead_letters_verify_too(turns: list[Turn]) -> No
     assert report.events == len(rig.log_records)
 
 
+SKIPPED_FROM_BEHIND = SkipRecord("operator-commands", 0, 1, START_MS)
+
+
 @some
 @given(st.lists(OPERATED, max_size=14), st.frozensets(st.integers(1, 13)))
+@example([SKIPPED_FROM_BEHIND, QuarantineWfRun("c1"), SKIPPED_FROM_BEHIND], frozenset())
 def test_operator_commands_that_were_skipped_verify_too(items: list[Any], ends: frozenset[int]) -> None:
     rig = seen_ahead(items, ends, frozenset())
     report = verified(recorded(rig), rig)

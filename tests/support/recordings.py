@@ -32,11 +32,11 @@ def recorded(
         headers = {name: data.decode() for name, data in letter.headers if name.startswith("halter.")}
         buried.append((headers["halter.topic"], int(headers["halter.offset"])))
     skips = [it for it in rig.inputs if it.topic == OPERATOR_COMMANDS]
-    coming = {}
+    coming: dict[int, list[InputRecord]] = {}
     for record in skips:
         command = rig.shard.read(record).decoded
         if isinstance(command, SkipRecord) and command.topic == OPERATOR_COMMANDS:
-            coming.setdefault(command.offset, record)
+            coming.setdefault(command.offset, []).append(record)
     whole = log if log is not None else log_of(rig)
     gone = begins or {}
     return InMemory(
