@@ -175,7 +175,8 @@ def _progress(states_max: int) -> "Iterator[Tell | None]":
 
 def _write(folder: Path, findings: "Sequence[Finding]", subject: "Subject") -> dict[int, Path]:
     """Write the findings that have a path; return the file of each, by its place among the findings."""
-    from halter.explore.documents import document_of, text_of
+    from halter.explore.documents import document_of
+    from halter.scenarios.writing import text_of
 
     written: dict[int, Path] = {}
     head = subject.head()

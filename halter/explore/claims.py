@@ -22,8 +22,8 @@ after each input. What cannot be computed is not true.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from halter.explore.documents import written
 from halter.explore.subject import WF_RUN_ID
+from halter.scenarios.writing import written
 from halter.show.expression_text import expression_text
 from processors.core.records.model import TERMINAL, ExternalEventStatus, ThreadRun, WfRun
 from processors.core.records.spec import Expression, VariableRef, walk

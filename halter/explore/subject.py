@@ -4,12 +4,12 @@ A WfSpec that stands alone in its file names definitions that are registered els
 types, and the report says so.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from halter.scenarios.definitions import register
+from halter.scenarios.writing import head_of
 from processors.core.records.commands import (
     DefinitionCommand,
     PutExternalEventDef,
@@ -49,33 +49,7 @@ class Subject:
 
     def head(self) -> dict[str, Any]:
         """Return the definitions as the head of a scenario document."""
-        head: dict[str, Any] = {"external_events": {}, "workflow_events": {}, "tasks": {}, "wf_specs": []}
-        for command in self.commands:
-            match command:
-                case PutExternalEventDef(name=name, content_type=content_type):
-                    head["external_events"][name] = _without_none(type=content_type)
-                case PutWorkflowEventDef(name=name, content_type=content_type):
-                    head["workflow_events"][name] = _without_none(type=content_type)
-                case PutTaskDef(name=name):
-                    head["tasks"][name] = _without_none(
-                        queue=command.queue,
-                        input=None if command.input is None else {key: str(it) for key, it in command.input.items()},
-                        output=command.output,
-                    )
-                case PutWfSpec(document=document):
-                    head["wf_specs"].append(json.loads(document))
-        default = Limits()
-        head["limits"] = {
-            name: value
-            for name in Limits.__dataclass_fields__
-            if (value := getattr(self.context.limits, name)) != getattr(default, name)
-        }
-        return {name: value for name, value in head.items() if value}
-
-
-def _without_none(**entries: Any) -> dict[str, Any]:
-    given = {name: value for name, value in entries.items() if value is not None}
-    return {name: value if isinstance(value, dict) else str(value) for name, value in given.items()}
+        return head_of(self.commands, self.context.limits)
 
 
 def subject_of(commands: Iterable[DefinitionCommand], name: str | None = None, limits: Limits | None = None) -> Subject:

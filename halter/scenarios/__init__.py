@@ -7,5 +7,6 @@ memory       the fold alone: the engine that scenarios run on without Kafka
 comparison   compares two states of a WfRun
 found        shows a WfRun as plain data, in the words of the document, and compares it with what is expected
 runner       takes the steps, one by one, to a verdict
+writing      writes documents: definitions, commands, values, YAML
 kafka        runs the same scenarios on Kafka, with a real worker
 """

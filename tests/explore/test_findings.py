@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from halter.explore.documents import document_of, text_of
+from halter.explore.documents import document_of
 from halter.explore.findings import Finding, Kind
 from halter.explore.inputs import Bounds
 from halter.explore.search import Report
 from halter.explore.subject import Subject
 from halter.scenarios.files import run_file
+from halter.scenarios.writing import text_of
 from processors.core.records.values import VariableType
 from tests.support.explored import search_of, subject_in, wf_spec
 from tests.support.small_specs import NAMES

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from halter.explore.documents import step_of, text_of
 from halter.explore.states import restored
 from halter.files.scenario_document import read_scenario
 from halter.scenarios.definitions import register
+from halter.scenarios.writing import step_of, text_of
 from processors.core.records.commands import (
     Command,
     DeleteWfRun,
