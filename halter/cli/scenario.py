@@ -1,4 +1,4 @@
-"""`halter scenario`: runs scenario documents, in memory or on Kafka, and prints the verdicts."""
+"""`halter scenario`: runs scenario documents, in memory or on Kafka, and makes them of histories."""
 
 import json
 from collections.abc import Generator, Sequence
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from halter.cli.client import Unmask, note
 from halter.cli.connection import (
     CONNECT_SECONDS,
     PANEL,
+    Bootstrap,
     ConnectTimeout,
     Prefix,
     Properties,
@@ -20,9 +22,12 @@ from halter.cli.connection import (
     reach,
 )
 from halter.cli.ending import exit_on_sigterm
-from halter.cli.usage import BadOptions
+from halter.cli.history import counted, explaining
+from halter.cli.source import File, WfRun, chosen, source
+from halter.cli.usage import BadOptions, in_utf8
 
 if TYPE_CHECKING:
+    from halter.history.scenario_check import Made
     from halter.scenarios.files import FileVerdict
     from processors.kafka.settings import Settings
 
@@ -89,6 +94,94 @@ def run(
         typer.echo(json.dumps([as_data(verdict) for verdict in verdicts], indent=2, ensure_ascii=False))
     if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(1)
+
+
+@app.command("from-history")
+def from_history(
+    wf_run_id: WfRun = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="The file to write. Default: standard output."),
+    ] = None,
+    by_event: Annotated[
+        bool, typer.Option("--by-event", help="Also expect, after each input, the events that came of it.")
+    ] = False,
+    shrink: Annotated[
+        bool, typer.Option("--shrink", help="Drop inputs, values and threads of the WfSpec that do not matter for it.")
+    ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep",
+            metavar="WHAT",
+            help="Expect only this at the end, in place of everything: 'thread 0 is ERROR CHILD_FAILED', "
+            "'WfRun is ERROR', 'e2 is UNCLAIMED', or fields of the step expect in YAML. May be repeated.",
+            callback=in_utf8,
+        ),
+    ] = None,
+    unmask: Unmask = False,
+    file: File = None,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+) -> None:
+    """Write a scenario document of what happened to a WfRun.
+
+    It has the definitions that were in force, the inputs that were recorded, and expects what came of them: statuses,
+    failures, Variables, what became of ExternalEvents. In place of masked values it has tokens, which are equal where
+    the values are.
+
+    - `halter scenario from-history cart-1 -o cart-1.yaml`
+    - `halter scenario from-history --file incident.halter --shrink --keep 'thread 0 is ERROR' -o cart-1.yaml`
+
+    Exit codes: 0 done, 1 an error, 2 wrong options.
+    """
+    from tempfile import TemporaryDirectory
+
+    from halter.history.scenario_check import made, write
+
+    if shrink and by_event:
+        raise BadOptions("--shrink: expected no --by-event beside it, which expects every event of every input")
+    with (
+        source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found,
+        TemporaryDirectory() as folder,
+    ):
+        wf_run_id = chosen(found, wf_run_id)
+        with explaining(found, wf_run_id):
+            told = made(found, wf_run_id, Path(folder), by_event=by_event, unmask=unmask)
+        where = found.where
+    if keep or shrink:
+        told = _smaller(told, keep or (), shrink=shrink)
+    text = write(told, where, output)
+    if output is None:
+        typer.echo(text, nl=False)
+    for sentence in told.draft.notes:
+        note(sentence)
+    if told.masked:
+        note("tokens stand in the place of masked values; --unmask leaves them as they are")
+    if told.problem is not None:
+        note(f"these rules give something else than was recorded, so the scenario fails: {told.problem}")
+    if output is not None:
+        note(f"wrote {counted(len(told.draft.given), 'step')} to {output}; `halter scenario run {output}` runs them")
+
+
+def _smaller(told: "Made", keep: Sequence[str], *, shrink: bool) -> "Made":
+    """Return a document that expects what is to be kept, and has little else."""
+    from dataclasses import replace
+
+    from halter.history.shrinking import TRIES_MAX, kept, shrunk
+
+    draft = kept(told.draft, keep) if keep else told.draft
+    if shrink:
+        before = len(draft.given)
+        result = shrunk(draft)
+        draft = result.draft
+        note(f"left {counted(len(draft.given), 'step')} of {before:,}, after {result.tries:,} tries")
+        if result.tries >= TRIES_MAX:
+            note("stopped at this number of tries: it may become smaller still, give it --shrink again")
+    return replace(told, draft=draft)
 
 
 def in_memory(files: Sequence[Path]) -> Generator["FileVerdict", None, None]:

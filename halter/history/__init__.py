@@ -35,6 +35,12 @@
     verify              verifies partitions side by side
     explaining          explains a difference by the states after it
     verify_text         what was found, in words and as JSON
+    turns               the recorded inputs of a WfRun, each with its events
+    scenario_of         a history as a scenario document
+    scenario_definitions, scenario_outcome
+                        its definitions, and what it expects at the end
+    scenario_check      whether these rules give what was recorded
+    shrinking           drops what does not matter for what is expected
     rows_in_kafka       reads the rows of a partition
     checking_state      compares the rows of a partition with those that follow from its log
 

@@ -13,6 +13,7 @@ from processors.core.records.values import Timestamp, Value, type_of
 
 KEY_BYTES: Final = 32
 DIGEST_BYTES: Final = 8
+BEGINNING: Final = "[redacted "
 INT_LEAST: Final = 2**60
 """Tokens for INT are larger than any number that people count with, and fit 64 bits."""
 TIME_LEAST_MS: Final = 221_845_392_000_000
@@ -32,7 +33,7 @@ class Tokens:
         told = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else repr(value)
         data = f"{kind} {told}".encode(errors="surrogatepass")
         digest = hashlib.blake2b(data, key=self._key, digest_size=DIGEST_BYTES)
-        number, text = int.from_bytes(digest.digest(), "big"), f"[redacted {kind} {digest.hexdigest()}]"
+        number, text = int.from_bytes(digest.digest(), "big"), f"{BEGINNING}{kind} {digest.hexdigest()}]"
         match value:
             case bool():
                 return False
@@ -50,3 +51,24 @@ class Tokens:
                 return [text]
             case _:
                 return text
+
+
+def is_token(value: Value) -> bool:
+    """Return True if a value looks like a token. Of a BOOL nothing can tell."""
+    match value:
+        case bool():
+            return False
+        case int() | float():
+            return INT_LEAST <= value < 2 * INT_LEAST
+        case Timestamp():
+            return value.epoch_ms >= TIME_LEAST_MS
+        case str():
+            return value.startswith(BEGINNING)
+        case bytes():
+            return value.startswith(BEGINNING.encode())
+        case dict():
+            return set(value) == {"redacted"} and is_token(value["redacted"])
+        case list():
+            return len(value) == 1 and is_token(value[0])
+        case _:
+            return False

@@ -413,6 +413,7 @@ ELSEWHERE: dict[str, tuple[str, ...] | str] = {
     "state": ("c1",),
     "diff": ("c1",),
     "export": ("c1", "-o", "c1.halter"),
+    "scenario from-history": ("c1",),
     "why": ("c1",),
     "why-not": ("c1", "e1"),
     "cause": ("external-events", "0", "0"),

@@ -38,6 +38,7 @@ ARGUMENTS = {
     "spec list": [],
     "spec get": ["cart"],
     "scenario run": [SCENARIO],
+    "scenario from-history": ["w"],
     "run": ["cart"],
     "send": ["w", "e"],
     "show": ["w"],

@@ -1,0 +1,123 @@
+"""A history becomes a scenario document that has its verdict, and the same log event by event."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from halter.history.export import export
+from halter.history.scenario_check import judged
+from halter.history.scenario_of import scenario_of
+from halter.scenarios.definitions import DefinitionsInMemory
+from halter.scenarios.files import read_file
+from halter.scenarios.memory import MemoryEngine
+from halter.scenarios.runner import run
+from processors.core.records.commands import ExternalEvent
+from processors.core.records.events import Definition
+from processors.core.rules.context import Context
+from tests.halter.test_export import CARD, cart
+from tests.support import recorded
+from tests.support.command_line import halter
+from tests.support.memory_source import MemorySource
+
+
+class OnTopic(DefinitionsInMemory):
+    """Definitions with the records that `definitions` would have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[tuple[int, Definition]] = []
+
+    def apply(self, definition: Definition) -> None:
+        self.records.append((self.position, definition))
+        super().apply(definition)
+
+
+class SourceOnTopic(MemorySource):
+    """What an engine in memory has, with definitions in the order in which they were registered."""
+
+    def definition_records(self) -> Iterator[tuple[int, Definition]]:
+        definitions = self.engine.context.definitions
+        assert isinstance(definitions, OnTopic)
+        return iter(definitions.records)
+
+
+def source_of(name: str) -> SourceOnTopic | None:
+    """Return what a document of tests/scenarios leaves behind; None if its definitions are to be refused."""
+    scenario = read_file(recorded.SCENARIOS / f"{name}.yaml").scenario
+    assert scenario is not None
+    if scenario.definitions_rejected is not None:
+        return None
+    definitions = OnTopic()
+    assert not definitions.register(scenario.definitions)
+    engine = MemoryEngine(Context(definitions, scenario.limits), scenario.start_ms)
+    assert run(scenario, engine, definitions).ok
+    return SourceOnTopic(engine)
+
+
+@pytest.mark.parametrize("name", recorded.documents()[::3])
+def test_the_history_of_every_scenario_gives_a_document_with_the_same_log(name: str) -> None:
+    source = source_of(name)
+    if source is None:
+        return
+    for wf_run_id in source.wf_run_ids():
+        draft = scenario_of(source, wf_run_id, by_event=True)
+        verdict, _ = judged(draft)
+        assert verdict.ok, (verdict.problem, draft.text)
+
+
+Captured = pytest.CaptureFixture[str]
+
+
+def written(capsys: Captured, source: MemorySource, folder: Path, *options: str) -> tuple[int, str, str]:
+    """Export the WfRun c1 in clear, and make a document of it."""
+    file = folder / "x.halter"
+    export(source, ["c1"], file, recorded.START_MS, clear=True)
+    return halter(capsys, "scenario", "from-history", "--file", str(file), *options)
+
+
+def test_an_incident_becomes_a_test_without_its_masked_values(capsys: Captured, tmp_path: Path) -> None:
+    file = tmp_path / "c1.yaml"
+    code, out, err = written(capsys, cart(), tmp_path, "-o", str(file))
+    assert (code, out) == (0, ""), err
+    text = file.read_text(encoding="utf-8")
+    assert CARD not in text
+    assert "[redacted STR " in text
+    assert "expect_rejected: {code: ALREADY_EXISTS}" in text
+    assert halter(capsys, "scenario", "run", str(file))[0] == 0
+    code, clear, _ = written(capsys, cart(), tmp_path, "--unmask")
+    assert (code, CARD in clear) == (0, True)
+
+
+def test_what_does_not_matter_for_what_is_kept_is_dropped(capsys: Captured, tmp_path: Path) -> None:
+    source = cart()
+    source.engine.put(ExternalEvent("c1", "page-seen", "p1", "/"))
+    code, out, err = written(
+        capsys, MemorySource(source.engine), tmp_path, "--shrink", "--keep", "thread 0 is COMPLETED"
+    )
+    assert code == 0, err
+    assert "on-page" not in out
+    assert "address-changed" not in out
+    steps = out[out.index("steps:") :].splitlines()[1:]
+    kinds = [line.split(":")[0].strip(" -") for line in steps]
+    assert kinds == ["run", "event", "event", "report", "expect"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        (["nobody"], 1, "there is no event of a WfRun 'nobody'"),
+        (["--keep", "thread 0 is ERROR"], 1, "--keep: expected something that is so at the end"),
+        (["--keep", "e9 is UNCLAIMED"], 1, "expected an ExternalEvent that is UNCLAIMED at the end"),
+        (["--keep", "[1, 2]"], 1, "--keep: expected 'thread 0 is ERROR CHILD_FAILED'"),
+        (["--keep", "{nothing: 1}"], 1, "--keep: expected something that is so at the end"),
+        (["--shrink", "--by-event"], 2, "--shrink: expected no --by-event beside it"),
+        (["-o", "/nowhere/x.yaml"], 1, "expected to write /nowhere/x.yaml"),
+    ],
+)
+def test_what_is_wrong_gets_a_sentence(
+    capsys: Captured, tmp_path: Path, options: list[str], code: int, sentence: str
+) -> None:
+    ended, out, err = written(capsys, cart(), tmp_path, *options)
+    assert (ended, out) == (code, "")
+    assert sentence in err
