@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from halter.history.moments import Moments
     from halter.history.selection import Bound
     from halter.history.source import Source
+    from halter.show.history_table import HistoryTable
     from halter.show.redaction import Redactor
     from processors.core.records.events import LogEntry
     from processors.core.records.model import WfRun as State
@@ -452,19 +453,26 @@ class Shown:
 
     def __init__(self, width: int | None, zone: "tzinfo | None", *, as_json: bool, legend: bool) -> None:
         from halter.show.history import Lines
-        from halter.show.history_table import WIDTH_MIN, HistoryTable, print_legend
 
         self._as_json, self._lines = as_json, Lines(times=True)
-        self._table: HistoryTable | None = None
-        if width is not None and width >= WIDTH_MIN and not as_json:
-            from rich.console import Console
-
-            console = Console(width=width, highlight=False)
-            self._table = HistoryTable(console, zone)
-            if legend:
-                print_legend(console)
-        elif legend:
+        self._table = None if width is None or as_json else self._table_of(width, zone, legend=legend)
+        if legend and self._table is None:
             note("--legend explains the table, which needs a terminal of at least 60 columns and no --json")
+
+    @staticmethod
+    def _table_of(width: int, zone: "tzinfo | None", *, legend: bool) -> "HistoryTable | None":
+        """Return the table, below its legend if that is asked for; None if the terminal is too narrow for one."""
+        from rich.console import Console
+
+        from halter.show.history_table import WIDTH_MIN, HistoryTable, print_legend
+
+        if width < WIDTH_MIN:
+            return None
+        console = Console(width=width, highlight=False)
+        table = HistoryTable(console, zone)
+        if legend:
+            print_legend(console)
+        return table
 
     def chunk(self, entries: "list[LogEntry]") -> None:
         """Print events."""
