@@ -19,15 +19,11 @@ from halter.cli.connection import (
     PropertiesFile,
 )
 from halter.cli.source import File, WfRun, chosen, no_such, source
-from processors.core.records.errors import HalterError
+from halter.files.whole_file import CannotWrite
 
 if TYPE_CHECKING:
     from halter.history.logged import Logged
     from processors.core.rules.context import WfSpecLookup
-
-
-class CannotWrite(HalterError):
-    """The file cannot be written. Whoever typed its name corrects it, or makes room; the message says why."""
 
 
 def timeline(

@@ -1,1 +1,4 @@
-"""Files that people write: WfSpecs, definitions and scenarios in YAML. Every problem has its line and column."""
+"""Files that people write: WfSpecs, definitions and scenarios in YAML. Every problem has its line and column.
+
+Also files that commands write (`whole_file`).
+"""

@@ -6,7 +6,6 @@ unless the export is clear. Events are written as they are read, with the inputs
 
 import gzip
 import json
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from halter import DISTRIBUTION
+from halter.files.whole_file import whole_file
 from halter.history import export_form as form
 from halter.history.logged import Logged
 from halter.history.moments import has_beginning
@@ -45,10 +45,6 @@ EVENTS_AT_ONCE: Final = 500
 COMPRESSION: Final = 6
 
 
-class CannotWrite(HalterError):
-    """The file cannot be written. Whoever named it names another, or makes room."""
-
-
 @dataclass(slots=True)
 class Written:
     """What an export has."""
@@ -70,19 +66,9 @@ def export(
 
     `clear` leaves masked values as they are. `previous` adds earlier WfRuns of each id.
     """
-    partly = file.with_name(file.name + ".partly")
-    try:
-        with partly.open("wb") as raw:
-            # Without name and time, the same export has the same bytes but for its tokens.
-            with gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as packed:
-                written = _Export(source, packed, now_ms, clear=clear).write(wf_run_ids, previous=previous)
-            os.fsync(raw.fileno())
-        partly.replace(file)
-    except OSError as error:
-        raise CannotWrite(f"expected to write {file}, found: {error.strerror or error}") from error
-    finally:
-        partly.unlink(missing_ok=True)
-    return written
+    # Without name and time, the same export has the same bytes but for its tokens.
+    with whole_file(file) as raw, gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as packed:
+        return _Export(source, packed, now_ms, clear=clear).write(wf_run_ids, previous=previous)
 
 
 class _Export:

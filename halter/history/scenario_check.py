@@ -4,7 +4,6 @@ Tokens may stand in the place of masked values. If a rule that looks at one deci
 """
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 from halter import DISTRIBUTION
 from halter.files.scenario_document import read_scenario
+from halter.files.whole_file import whole_file
 from halter.files.yaml_files import parse_yaml
-from halter.history.export import CannotWrite, export
+from halter.history.export import export
 from halter.history.export_file import ExportFile
 from halter.history.scenario_of import Draft, no_file, scenario_of
 from halter.history.source import Source
@@ -125,13 +125,6 @@ def write(told: Made, where: str, file: Path | None) -> str:
     text = f"# The history of WfRun {whose} {json.dumps(where)[1:-1]}, by halter {version(DISTRIBUTION)}.{masked}\n"
     text += told.draft.text
     if file is not None:
-        partly = file.with_name(file.name + ".partly")
-        try:
-            partly.write_text(text, encoding="utf-8")
-            partly.replace(file)
-        except OSError as error:
-            raise CannotWrite(f"expected to write {file}, found: {error.strerror or error}") from error
-        finally:
-            with suppress(OSError):
-                partly.unlink(missing_ok=True)
+        with whole_file(file) as stream:
+            stream.write(text.encode())
     return text
