@@ -133,6 +133,11 @@ def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: `1 topic`, `2 topics`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def note(sentence: str) -> None:
     """Print a sentence that is not part of the result, on stderr. On a terminal it is wrapped."""
     from halter.show.wrapping import wrapped

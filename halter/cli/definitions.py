@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json, Timeout, connected, parsed_version, print_json
+from halter.cli.client import Json, Timeout, connected, counted, parsed_version, print_json
 from halter.cli.connection import (
     CONNECT_SECONDS,
     Bootstrap,
@@ -120,7 +120,7 @@ def put_all(client: "Client", written: "list[Written]", results: list[dict[str, 
     refused = sum(result["outcome"] == "refused" for result in results)
     if refused:
         verb = "is" if refused == 1 else "are"
-        return f"nothing was registered: {refused} of {counted(len(written))} {verb} refused"
+        return f"nothing was registered: {refused} of {counted(len(written), 'definition')} {verb} refused"
     known = client.definitions()
     for index, one in enumerate(written):
         results[index] = {"outcome": "not known"}
@@ -140,7 +140,7 @@ def put_all(client: "Client", written: "list[Written]", results: list[dict[str, 
             why_not = str(error)
         except HalterError as error:
             why_not = str(error)
-        return f"{index} of {counted(len(written))} {'is' if index == 1 else 'are'} registered: {why_not}"
+        return f"{index} of {counted(len(written), 'definition')} {'is' if index == 1 else 'are'} registered: {why_not}"
     return None
 
 
@@ -151,11 +151,6 @@ def print_results(written: "list[Written]", results: list[dict[str, Any]], *, as
         return
     for one, result in zip(written, results, strict=True):
         typer.echo("\n".join(lines(one, **result)))
-
-
-def counted(number: int) -> str:
-    """Return `1 definition`, `2 definitions`."""
-    return f"{number} definition{'s' * (number != 1)}"
 
 
 def registered(client: "Client", known: "Definitions", one: "Written", timeout_s: float) -> dict[str, Any]:

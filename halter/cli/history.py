@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from halter.cli.client import Json, Unmask, note, print_json, styled, terminal_width
+from halter.cli.client import Json, Unmask, counted, note, print_json, styled, terminal_width
 from halter.cli.connection import (
     CONNECT_SECONDS,
     Bootstrap,
@@ -259,11 +259,6 @@ def export(
         note(f"{counted(written.inputs_gone, 'record')} that caused events are not on their topics any more")
     if written.masked:
         note(f"{counted(written.masked, 'masked value')} became tokens; --clear leaves them as they are")
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number of things in words."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def zone_of(*, utc: bool) -> "tzinfo | None":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Unmask, note
+from halter.cli.client import Unmask, counted, note
 from halter.cli.connection import (
     CONNECT_SECONDS,
     PANEL,
@@ -22,7 +22,7 @@ from halter.cli.connection import (
     reach,
 )
 from halter.cli.ending import exit_on_sigterm
-from halter.cli.history import counted, explaining
+from halter.cli.history import explaining
 from halter.cli.source import File, WfRun, chosen, source
 from halter.cli.usage import BadOptions, in_utf8
 

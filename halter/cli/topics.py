@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json
+from halter.cli.client import Json, counted
 from halter.cli.connection import (
     CONNECT_SECONDS,
     Bootstrap,
@@ -204,11 +204,6 @@ def together(mark: str, sentences: Mapping[str, Iterable[str]]) -> Iterator[str]
             about.setdefault(sentence, []).append(name)
     for sentence, names in about.items():
         yield f"{mark}: {', '.join(names)}: {sentence}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return `1 topic`, `2 topics`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def as_data(planned: "Plan") -> dict[str, Any]:
