@@ -6,8 +6,8 @@ reference counts free what they make. But the WfRuns in memory are many objects:
 took a fifth of the time of an interrupt to walk over them, and two fifths where WfRuns come and go.
 
 What turns leave behind is WfRuns, too. The collector counts new objects less freed ones, so among WfRuns that change it
-comes seldom, and then finds all of them at once: a pause of 110 to 150 ms every few seconds, which was the slowest
-hundredth of all interrupts. So it looks after every turn at what that turn left, a millisecond, and never again.
+comes seldom, and then finds all of them at once: a pause of 0.1 s and more every few seconds, which was behind most of
+the slowest interrupts. So it looks after every turn at what that turn left, a millisecond, and never again.
 """
 
 import gc
