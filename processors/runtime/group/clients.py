@@ -29,6 +29,10 @@ MEMBER: Final[Conf] = {
     **ALWAYS_MEMBER,
     "fetch.wait.max.ms": 100,
     "queued.max.messages.kbytes": 65_536,
+    # A partition that has records for the next turn is not asked for more at once: every record that comes would answer
+    # a fetch. With a few only, because a partition that is put off waits until the fetch under way has its answer.
+    "queued.min.messages": 6,
+    "fetch.queue.backoff.ms": 5,
 }
 SECOND: Final = "/2"
 """Ends the id of a worker's second producer. No slot's name ends so."""
