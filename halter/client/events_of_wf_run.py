@@ -11,7 +11,7 @@ next, nothing was left out. Otherwise what was leapt over is read before the eve
 from collections.abc import Iterator
 from contextlib import closing
 from heapq import heappop, heappush
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 from confluent_kafka import Message
 
@@ -19,11 +19,19 @@ from halter.client.reading import PartitionReader, offset_of, with_key
 from processors.codec import Codec
 from processors.core.records.events import Event, LogEntry, TaskAttemptEnded, TimerArmed
 from processors.core.records.model import WfRun
+from processors.fold.outputs import rules_of
+from processors.kafka.headers import headers_of
 
 FAR: Final = 10_000
 """Records without an event of the WfRun, after which it is time to look for a leap. To leap costs as much as these."""
-Placed: TypeAlias = tuple[int, LogEntry]
-"""An event and its offset."""
+
+
+class Placed(NamedTuple):
+    """An event, its offset, and the version of the rules that decided it; None if its record does not say it."""
+
+    offset: int
+    entry: LogEntry
+    rules: int | None
 
 
 class EventsOfWfRun:
@@ -47,7 +55,7 @@ class EventsOfWfRun:
         """Yield the events from an offset up to the newest of this WfRun, which was read from the log."""
         seq = 0
         for left_out, placed in self._leaping(run, start):
-            entry = None if placed is None else placed[1]
+            entry = None if placed is None else placed.entry
             if entry is None or (entry.incarnation, entry.seq) != (run.incarnation, seq + 1):
                 for offsets in left_out:
                     yield from self.since(offsets.start, offsets.stop)
@@ -71,10 +79,10 @@ class EventsOfWfRun:
             with closing(self._reader.batches(self._topic, self._partition, since)) as batches:
                 for records in batches:
                     quiet += len(records)
-                    for offset, entry in self._events(records):
-                        yield left_out, (offset, entry)
-                        quiet, left_out, begun = 0, [], begun or entry.incarnation == run.incarnation
-                        if (due_ms := due_after(entry.event)) is not None:
+                    for placed in self._events(records):
+                        yield left_out, placed
+                        quiet, left_out, begun = 0, [], begun or placed.entry.incarnation == run.incarnation
+                        if (due_ms := due_after(placed.entry.event)) is not None:
                             heappush(times, due_ms)
                     if begun and quiet >= FAR:
                         quiet, position = 0, self._leap(times, records[-1])
@@ -101,7 +109,7 @@ class EventsOfWfRun:
         for record in with_key(records, self._key):
             entry = self._codec.decode(record.value() or b"")
             assert isinstance(entry, LogEntry)
-            yield offset_of(record), entry
+            yield Placed(offset_of(record), entry, rules_of(headers_of(record) or ()))
 
 
 def times_of(run: WfRun) -> list[int]:

@@ -54,7 +54,7 @@ class WfRunReader:
     def _state(self, wf_run_id: str) -> WfRun | None:
         rows, position = self._rows.of(wf_run_id, self._number(wf_run_id.encode()))
         behind = None if position is None else position.log_position
-        log = [] if behind is None else [entry for _, entry in self._events(wf_run_id).since(behind)]
+        log = [] if behind is None else [it.entry for it in self._events(wf_run_id).since(behind)]
         return wf_run_at_end(wf_run_id, rows, position, log)
 
     def _events(self, wf_run_id: str) -> EventsOfWfRun:
@@ -70,7 +70,7 @@ class WfRunReader:
     def history(self, wf_run_id: str, *, from_start: bool = False) -> History:
         """The events of a WfRun id: from the beginning of its present WfRun, or all that the log has."""
         complete, events = self._found(wf_run_id, from_start=from_start)
-        return History.of(wf_run_id, (entry for _, entry in events), complete=complete)
+        return History.of(wf_run_id, (it.entry for it in events), complete=complete)
 
     def events(self, wf_run_id: str, *, from_start: bool = False) -> Iterator[Placed]:
         """Yield the events that `history` has, each with its offset, as they are read."""
@@ -93,9 +93,9 @@ class WfRunReader:
         """Yield the same, and go on for ever with what comes. None stands for: no more for the moment."""
         # What comes after this moment may not be in the state by which events are found.
         position = self._reader.end(self._topics.wf_events, self._number(wf_run_id.encode()))
-        for offset, entry in self.events(wf_run_id, from_start=from_start):
-            yield offset, entry
-            position = max(position, offset + 1)
+        for placed in self.events(wf_run_id, from_start=from_start):
+            yield placed
+            position = max(position, placed.offset + 1)
         yield from self._events(wf_run_id).follow(position)
 
     def ended(self, wf_run_id: str) -> WfRun:

@@ -126,7 +126,7 @@ class _Export:
             self._write_inputs_of(logged.entry, log)
             entry = logged.entry if log is None else replace(logged.entry, event=self._redacted(logged, log))
             self._note(entry.event)
-            self._line(form.EVENT, offset=logged.offset, value=self._encoded(entry))
+            self._line(form.EVENT, offset=logged.offset, rules=logged.rules, value=self._encoded(entry))
             self._written.events += 1
 
     def _judged(self, chunks: Iterator[list[Logged]]) -> Iterator[tuple[Logged, RedactedLog | None]]:

@@ -227,7 +227,8 @@ class ExportFile:
         entry = self._decoded(told, LogEntry)
         if entry.wf_run_id != wf_run_id:
             raise self._bad(f"expected an event of WfRun '{wf_run_id}', found one of '{entry.wf_run_id[:128]}'")
-        return Logged(None if told.get("offset") is None else self._integer(told, "offset", 0), entry)
+        offset, rules = (self._maybe_integer(told, name) for name in ("offset", "rules"))
+        return Logged(offset, entry, rules)
 
     def _input(self, told: dict[str, Any]) -> InputRecord:
         topic = self._text(told, "topic")
@@ -273,6 +274,9 @@ class ExportFile:
         if type(found) is not int or not least <= found <= most:
             raise self._bad(f"expected a number from {least} to {most} as {name}, found {str(found)[:40]}")
         return found
+
+    def _maybe_integer(self, told: Mapping[str, Any], name: str) -> int | None:
+        return None if told.get(name) is None else self._integer(told, name, 0)
 
     def _bytes(self, told: Mapping[str, Any], name: str) -> bytes | None:
         try:

@@ -48,7 +48,7 @@ class Live:
     def events(self, wf_run_id: str, *, previous: bool = False) -> Iterator[Logged]:
         """Yield the events of a WfRun id in the order of the log, as they are read."""
         events = self.client.wf_runs.events(wf_run_id, from_start=previous)
-        return (Logged(offset, entry) for offset, entry in events)
+        return (Logged(*it) for it in events)
 
     def follow(self, wf_run_id: str, *, previous: bool = False) -> Iterator[Logged | None]:
         """Do the same as `events`, and go on for ever with what comes. None stands for: no more for the moment."""

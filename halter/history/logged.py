@@ -11,3 +11,5 @@ class Logged:
 
     offset: int | None
     entry: LogEntry
+    rules: int | None = None
+    """The version of the rules that decided it; None if its record does not say it."""

@@ -35,7 +35,8 @@ class Codec:
         """
         self.schemas = schemas
         self.framing = framing
-        self._release = release
+        self.release = release
+        """The release as which it writes; None: as this version."""
         self._released = self._schemas_of(release)
         self._arguments = Arguments(schemas.names)
         self._encoders = EncoderCompiler(schemas.names)
@@ -60,7 +61,7 @@ class Codec:
         """The encoders of the log that mypyc compiled. None in a checkout, and for schemas of an earlier release."""
         from processors.codec.encoder_module import compiled_encoders  # here: only who folds writes a log
 
-        return compiled_encoders(self.schemas.names) if self._release is None else None
+        return compiled_encoders(self.schemas.names) if self.release is None else None
 
     def writes(self, record: str, field: str) -> bool:
         """Return True if the schema that a record is written with has a field. An earlier release's may lack it."""
@@ -69,7 +70,7 @@ class Codec:
 
     def knows(self, record: str) -> bool:
         """Return True if there is a schema to write records of this name with. An earlier release may have none."""
-        return self._release is None or record in self.schemas.released(self._release)
+        return self.release is None or record in self.schemas.released(self.release)
 
     def prepare(self, names: Collection[str] | None = None) -> None:
         """Find the headers of these records, or of all, now, so that the registry is not asked later.
@@ -138,7 +139,7 @@ class Codec:
         if released is None:
             return compiled(self._encoders, name, self.framing.header(self.schemas.records[name]))
         old = compiled(EncoderCompiler(released.names), name, self.framing.header(released))
-        dropped = Dropped(released.names, self.schemas.names, f"the schemas of {self._release}")
+        dropped = Dropped(released.names, self.schemas.names, f"the schemas of {self.release}")
         return dropped.refused(old)
 
     @staticmethod

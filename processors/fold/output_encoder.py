@@ -7,13 +7,15 @@ from processors.codec import Codec, Record
 from processors.core.records.commands import TimerFired
 from processors.core.records.events import Event, LogEntry, TaskAttemptRequested, TaskRequest
 from processors.core.records.topic_names import DEAD_LETTERS, WF_COMMANDS, WF_EVENTS, task_requests_of
+from processors.core.rules.versions import RULES
 from processors.fold.inputs import DeadLetter, Headers, InputRecord, dead_letter_record
-from processors.fold.outputs import OutputRecord
+from processors.fold.outputs import RULES_HEADER, OutputRecord
 
 _EVENT_HEADERS: Final[Mapping[type, Headers]] = {
     event: (("event", event.__name__.encode()),) for event in get_args(Event)
 }
 """Event -> headers of its record on the log. A reader sees from them which event it is, without decoding it."""
+_RULES: Final[Headers] = ((RULES_HEADER, str(RULES).encode()),)
 
 
 class OutputEncoder:
@@ -21,15 +23,18 @@ class OutputEncoder:
 
     def __init__(self, partition: int, codec: Codec) -> None:
         self._partition, self._codec = partition, codec
+        # Beside workers of an earlier release some rules are as they were there, and its records do not name any.
+        rules = _RULES if codec.release is None else ()
+        self._headers = {event: (*headers, *rules) for event, headers in _EVENT_HEADERS.items()}
 
     def log(self, wf_run_id: str, entries: Sequence[LogEntry]) -> list[OutputRecord]:
         """Return the entries of one command for the log, and the requests for the task attempts among them."""
-        key, partition, time_ms = wf_run_id.encode(), self._partition, entries[0].time_ms
+        key, partition, time_ms, headers = wf_run_id.encode(), self._partition, entries[0].time_ms, self._headers
         outputs: list[OutputRecord] = []
         for entry, value in zip(entries, self._codec.encode_log(entries), strict=True):
             event = entry.event
             # As OutputRecord(...), which is a function in Python: an interrupt would spend 3 % of its time there.
-            fields = (WF_EVENTS, partition, key, value, _EVENT_HEADERS[type(event)], time_ms)
+            fields = (WF_EVENTS, partition, key, value, headers[type(event)], time_ms)
             outputs.append(tuple.__new__(OutputRecord, fields))
             if type(event) is TaskAttemptRequested:
                 outputs.append(self._task_request(entry, event))

@@ -1,9 +1,13 @@
 """The records that a fold hands out, by the names of their topics without the prefix. Knows neither Kafka nor Avro."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from processors.core.records.errors import HalterError
+
+RULES_HEADER: Final = "rules"
+"""The header of a record of the log that has the version of the rules which decided it, as decimal digits."""
+RULES_DIGITS_MAX: Final = 9
 
 
 class OutputTooLarge(HalterError):
@@ -24,6 +28,15 @@ class OutputRecord(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
     timestamp_ms: int | None = None
     """The record's time, if it tells when something happened, so that it is found by time; None: when it is written."""
+
+
+def rules_of(headers: Iterable[tuple[str, bytes]]) -> int | None:
+    """Return the version of the rules that decided a record of the log, by its headers.
+
+    None if they do not say it: 0.2.0 and earlier versions wrote it, or a worker beside them.
+    """
+    named = next((value for name, value in headers if name == RULES_HEADER), b"")
+    return int(named) if named.isdigit() and len(named) <= RULES_DIGITS_MAX else None
 
 
 def check_sizes(outputs: Iterable[OutputRecord], most: int) -> None:

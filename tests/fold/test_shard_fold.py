@@ -35,7 +35,10 @@ from processors.core.records.events import (
     TaskRequest,
 )
 from processors.core.records.model import NO_INCARNATION, Status, ThreadRun, WfRun
+from processors.core.records.topic_names import WF_EVENTS
 from processors.core.rules.context import Limits
+from processors.core.rules.versions import RULES
+from processors.fold.outputs import rules_of
 from processors.fold.stores.rocks import RocksStores
 from processors.fold.stores.wf_runs import keys_of
 from processors.fold.timers import HEAP_SLACK, ArmedTimer
@@ -104,6 +107,26 @@ def with_cart(rig: ShardRig) -> ShardRig:
 
 def add(number: int, wf_run_id: str = "c1", content: Any = 5) -> ExternalEvent:
     return ExternalEvent(wf_run_id, "add", f"a{number}", content)
+
+
+def test_each_record_of_the_log_names_its_event_and_the_rules_that_decided_it(rig: ShardRig) -> None:
+    rig.turn(RunWf("c1", "cart"), add(1))
+    headers = [it.headers for it in rig.outputs if it.topic == WF_EVENTS]
+    assert headers[0] == (("event", b"WfRunStarted"), ("rules", str(RULES).encode()))
+    assert {rules_of(it) for it in headers} == {RULES}
+
+
+@pytest.mark.parametrize("release", ["0.1.0", "0.2.0"])
+def test_beside_workers_of_a_release_records_name_no_rules(release: str) -> None:
+    rig = with_cart(ShardRig(release=release))
+    rig.turn(RunWf("c1", "cart"))
+    assert next(it.headers for it in rig.outputs if it.topic == WF_EVENTS) == (("event", b"WfRunStarted"),)
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b"-1", b"1" * 40, b"\xb2"])
+def test_a_header_that_names_no_version_of_the_rules_is_passed_over(value: bytes) -> None:
+    assert rules_of([("event", b"Halt"), ("rules", value)]) is None
+    assert rules_of([]) is None
 
 
 # (rule definitions-have-one-order)

@@ -16,6 +16,7 @@ from halter.client.wf_run_reader import CLOCKS_DIFFER_MS, WfRunReader
 from processors.core.records.commands import DeleteWfRun, ExternalEvent, PutWfSpec, RunWf, StopWfRun
 from processors.core.records.events import LogEntry
 from processors.core.records.topic_names import SHARD_STATE, WF_EVENTS
+from processors.core.rules.versions import RULES
 from processors.fold.outputs import OutputRecord
 from tests.fold.test_rows_follow import TURNS
 from tests.halter.test_rows_and_tail import IDS, TOPICS, Play, play
@@ -52,12 +53,12 @@ class Log:
 
     def append(self, output: OutputRecord) -> None:
         time_ms = (output.timestamp_ms or 0) + self._random.randint(-self._skew_ms, self._skew_ms)
-        self.logs[output.topic].append(time_ms, output.key, output.value)
+        self.logs[output.topic].append(time_ms, output.key, output.value, output.headers)
 
-    def all_events(self, codec: Any, wf_run_id: str) -> list[tuple[int, LogEntry]]:
-        """Return every event of an id, by reading everything."""
-        records = self.logs[WF_EVENTS].entries
-        return [(it.offset, codec.decode(it.value)) for it in records if it.key == wf_run_id.encode()]
+    def all_events(self, codec: Any, wf_run_id: str) -> list[tuple[int, LogEntry, int | None]]:
+        """Return every event of an id, with its offset and rules, by reading everything."""
+        records = [it for it in self.logs[WF_EVENTS].entries if it.key == wf_run_id.encode()]
+        return [(it.offset, codec.decode(it.value), RULES) for it in records]
 
     @contextmanager
     def side_by_side(self, topics: Collection[str], _partition: int) -> Iterator[LogsSideBySide]:
@@ -88,7 +89,7 @@ def expect_all(played: Play, log: Log, wf_run_id: str) -> None:
     if run is None or run.started_ms is None:
         assert len(found) == len(everything)
     else:
-        assert sum(it.incarnation == run.incarnation for _, it in found) == run.seq
+        assert sum(it.entry.incarnation == run.incarnation for it in found) == run.seq
 
 
 @settings(max_examples=100, deadline=None)

@@ -28,6 +28,9 @@ class PartitionMessage:
     def value(self) -> bytes | None:
         return self._entry.value
 
+    def headers(self) -> list[tuple[str, bytes]] | None:
+        return list(self._entry.headers) or None
+
     def timestamp(self) -> tuple[int, int]:
         return TIMESTAMP_CREATE_TIME, self._entry.timestamp_ms
 

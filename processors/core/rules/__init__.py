@@ -15,6 +15,7 @@ knots        threads that wait for each other in a circle
 scope        the Variables that a thread sees
 context      the definitions and limits that rules may look at; bounds: how much an event weighs
 quarantine   inputs that are kept instead of decided
+versions     the versions of the rules, and what each decides otherwise than the one before; no rule looks at it
 waiting      what a thread waits for, as values, for tools
 
 Who may change what:

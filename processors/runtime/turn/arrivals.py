@@ -10,6 +10,7 @@ from confluent_kafka import Message
 
 from processors.fold.contract import InputRecord
 from processors.fold.inputs import HEADER_PREFIX, Headers
+from processors.kafka.headers import headers_of
 from processors.runtime.group.clock import Clock
 from processors.runtime.group.membership import Membership
 from processors.runtime.group.names import RecordAddress
@@ -60,7 +61,11 @@ class Arrivals:
 
 
 def as_input(message: Message, topic: str, partition: int) -> InputRecord:
-    """Return a message as folds take it: with UNREADABLE_HEADERS if the client cannot read them."""
+    """Return a message as folds take it: with UNREADABLE_HEADERS if the client cannot read them.
+
+    A record with bad headers is folded like any other.
+    """
+    headers = headers_of(message)
     return InputRecord(
         topic,
         partition,
@@ -68,16 +73,5 @@ def as_input(message: Message, topic: str, partition: int) -> InputRecord:
         message.timestamp()[1],
         message.key(),
         message.value(),
-        headers_of(message),
+        UNREADABLE_HEADERS if headers is None else headers,
     )
-
-
-def headers_of(message: Message) -> Headers:
-    """Return a message's headers. A record with bad ones is folded like any other."""
-    try:
-        headers: list[tuple[str, bytes | None]] = message.headers()  # type: ignore[assignment]  # read as a list
-    except (SystemError, UnicodeError):
-        # To Kafka a header's name is bytes; confluent_kafka knows UTF-8 only. Never ask twice: the second answer
-        # has a null pointer in it.
-        return UNREADABLE_HEADERS
-    return tuple((name, value or b"") for name, value in headers) if headers else ()
