@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -57,6 +57,15 @@ def verify(
             help="Decide as if the WfSpec in this file had been there in place of every version of it.",
         ),
     ] = None,
+    log_rules: Annotated[
+        int | None,
+        typer.Option(
+            "--log-rules",
+            metavar="N",
+            min=1,
+            help="Version of the rules that decided events whose records name none: 1 for 0.1.0, 2 for 0.2.0.",
+        ),
+    ] = None,
     show: Annotated[
         int, typer.Option("--show", metavar="N", min=0, help="How many WfRuns that differ are told in full.")
     ] = 3,
@@ -87,7 +96,10 @@ def verify(
     For the first WfRuns that differ, the first event that differs is shown with the states after it. What came later
     in them is not compared, because it follows from that.
 
-    Exit codes: 0 the same, 1 something differs or an error, 2 wrong options.
+    Each event names the version of the rules that decided it. What differs because a rule was changed since is
+    expected: it is counted for itself.
+
+    Exit codes: 0 the same, or what is expected; 1 something else differs, or an error; 2 wrong options.
     """
     from halter.files.definition_files import read_definition_file
     from halter.history.verify import How
@@ -99,7 +111,7 @@ def verify(
     if not everything and processes is not None:
         raise BadOptions("--processes: only with --all")
     changes = () if spec is None else tuple(read_definition_file(spec).commands)
-    how = How(None if rules is None else rules.absolute(), changes)
+    how = How(None if rules is None else rules.absolute(), changes, log_rules)
     begun = time.monotonic()
     with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
         if everything:
@@ -108,8 +120,9 @@ def verify(
         else:
             report = _some(found, list(dict.fromkeys(wf_runs or found.wf_run_ids())), how)
         seconds = time.monotonic() - begun
-        told = [_explained(it, found, unmask=unmask) for it in _first(report, show)]
-        notes = _notes(report, found)
+        shown = [*_first(report.differences, show), *_first(report.expected, show)][:show]
+        told = [_explained(it, found, unmask=unmask) for it in shown]
+        notes = _notes(report, found, log_rules)
     if as_json:
         from halter.history.verify_text import report_data
 
@@ -146,20 +159,26 @@ def _some(found: "Source", wf_run_ids: list[str], how: "How") -> "Report":
     return report
 
 
-def _notes(report: "Report", found: "Source") -> list[str]:
+def _notes(report: "Report", found: "Source", log_rules: int | None) -> list[str]:
     """Return what to know about differences."""
     from halter.history.export_file import ExportFile
+    from halter.history.found import DECIDED_OTHERWISE
 
-    if not (report.differences and isinstance(found, ExportFile) and found.is_masked):
-        return []
-    tokens = "this export has tokens in place of masked values, and a rule that looks at one may decide otherwise"
-    return [f"{tokens}: `halter export --clear` keeps the values"]
+    notes = []
+    if report.differences and isinstance(found, ExportFile) and found.is_masked:
+        tokens = "this export has tokens in place of masked values, and a rule that looks at one may decide otherwise"
+        notes.append(f"{tokens}: `halter export --clear` keeps the values")
+    unnamed = (it.kind in DECIDED_OTHERWISE and it.rules is None for it in report.differences.values())
+    if log_rules is None and any(unnamed):
+        which = "the log does not say which version of the rules decided some of these events"
+        notes.append(f"{which} (0.2.0 and earlier wrote them): --log-rules says it, and tells what is expected since")
+    return notes
 
 
-def _first(report: "Report", number: int) -> "list[Difference]":
+def _first(differences: "Mapping[str, Difference]", number: int) -> "list[Difference]":
     """Return the first differences of each partition, in turn."""
     by_partition: dict[int, list[Difference]] = {}
-    for difference in report.differences.values():
+    for difference in differences.values():
         by_partition.setdefault(difference.partition, []).append(difference)
     in_turn = sorted(
         (rank, partition, difference)

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol
 from processors.codec import Codec
 from processors.core.records.topic_names import OPERATOR_COMMANDS, WF_EVENTS
 from processors.core.rules.context import Limits
+from processors.core.rules.versions import CHANGES, RULES, RuleChange
 from processors.core.wf_spec.definitions import UnreadableWfSpec
 from processors.fold.contract import InputRecord
 from processors.fold.definitions_view import DefinitionsView
@@ -61,8 +62,23 @@ class Outcome(NamedTuple):
     """The reason for which it is a dead letter."""
 
 
+class Rules(NamedTuple):
+    """A version of the rules, and the changes up to it."""
+
+    number: int | None
+    """None for rules from before versions had numbers."""
+    changes: tuple[RuleChange, ...]
+
+
+OURS: Final = Rules(RULES, CHANGES)
+
+
 class Decider(Protocol):
     """Decides the inputs of one partition, in this process or in another one."""
+
+    @property
+    def rules(self) -> Rules:
+        """The rules by which it decides."""
 
     def define(self, offset: int, row: Row) -> None:
         """Take the next record of `definitions`."""
@@ -120,6 +136,8 @@ class _Fold(ShardFold):
 
 class Deciding:
     """Decides in this process. Implements `Decider`."""
+
+    rules = OURS
 
     def __init__(self, partition: int, partitions: int, codec: Codec, limits: Limits | None = None) -> None:
         self._definitions = RecordedDefinitions(codec)

@@ -3,8 +3,10 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from processors.core.records.events import Cause
+from processors.core.rules.versions import RuleChange
 
 
 class Kind(StrEnum):
@@ -23,6 +25,10 @@ class Kind(StrEnum):
     UNREADABLE = "a record of the log that cannot be read"
     OUT_OF_ORDER = "an event behind those of later inputs"
     EARLIER_DEFINITIONS = "an event decided at earlier definitions than those before it"
+
+
+DECIDED_OTHERWISE: Final = frozenset({Kind.OTHER_EVENT, Kind.OTHER_VALUE, Kind.MORE, Kind.FEWER})
+"""Differences that a change of the rules may explain."""
 
 
 class Reason(StrEnum):
@@ -50,6 +56,10 @@ class Difference:
     """The number of entries of the same input before it, which are the same."""
     message: str | None = None
     """The error that a rule raised."""
+    rules: int | None = None
+    """The version of the rules by which it was recorded; None if the log does not say it."""
+    change: RuleChange | None = None
+    """The change of the rules because of which it is expected."""
 
 
 @dataclass(slots=True)
@@ -69,7 +79,11 @@ class Report:
     assumed: int = 0
     """The number of definitions that were deleted since, so that nothing says when they were registered."""
     differences: dict[str, Difference] = field(default_factory=dict)
-    """WfRun id -> its first difference."""
+    """WfRun id -> its first difference, if no change of the rules explains it."""
+    expected: dict[str, Difference] = field(default_factory=dict)
+    """WfRun id -> its first difference, if a change of the rules explains it."""
+    filled_otherwise: Counter[RuleChange] = field(default_factory=Counter)
+    """The number of events that are the same but for fields which rules fill otherwise since."""
     unverified: dict[str, Reason] = field(default_factory=dict)
     ends: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How the WfRuns end that differ: as recorded, and as decided again."""
@@ -84,10 +98,17 @@ class Report:
         self.taken_over += other.taken_over
         self.assumed = max(self.assumed, other.assumed)
         self.differences |= other.differences
+        self.expected |= other.expected
+        self.filled_otherwise += other.filled_otherwise
         self.unverified |= other.unverified
         self.ends += other.ends
 
     @property
     def kinds(self) -> Counter[Kind]:
-        """The number of WfRuns by the kind of their first difference."""
+        """The number of WfRuns by the kind of their first difference, if it is not expected."""
         return Counter(difference.kind for difference in self.differences.values())
+
+    @property
+    def changes(self) -> Counter[RuleChange]:
+        """The number of WfRuns that differ because of a change of the rules, by the change."""
+        return Counter(it.change for it in self.expected.values() if it.change is not None)

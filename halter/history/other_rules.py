@@ -3,7 +3,7 @@
 Both sides of a line protocol: one JSON document a line, bytes in base64. It has a version. Side one begins:
 
     {"protocol": 1, "partition": 3, "partitions": 8, "properties": {…}, "file": …}
-                                         {"protocol": 1, "version": "0.3.0", "home": "/checkout", "core": "Python"}
+                       {"protocol": 1, "version": "0.3.0", "home": "/checkout", "rules": 3, "changes": [{…}, …]}
     {"define": [offset, key, value]}
     {"restore": [topic, key, value]}
     {"decide": [[…], …]}                 {"outcomes": [[[[key, value], …], raised, lacks_definition, dead_letter], …]}
@@ -18,13 +18,15 @@ import sys
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Final, NoReturn
 
-from halter.history.deciding import Deciding, Entry, Outcome, Row, Step
+from halter.history.deciding import OURS, Deciding, Entry, Outcome, Row, Rules, Step
 from processors.core.records.errors import HalterError
+from processors.core.rules.versions import RuleChange
 from processors.fold.inputs import InputRecord
 from processors.kafka.settings import Settings
 
@@ -81,6 +83,8 @@ class OtherRules:
             raise RulesNotThere(f"{path}: expected protocol {PROTOCOL} of `halter verify`, found {found!r}")
         self.version = str(found.get("version"))
         """What decides, for people."""
+        self.rules = Rules(found.get("rules"), tuple(_read_change(it) for it in found.get("changes", ())))
+        """The rules by which it decides."""
         if home is not None and Path(str(found.get("home"))) != home:
             self.close()
             raise RulesNotThere(f"{path}: expected the Halter of that checkout to run, found that of {found['home']}")
@@ -165,7 +169,8 @@ def serve(said: IO[str], answers: IO[str]) -> None:
         name = version(DISTRIBUTION)
     except PackageNotFoundError:
         name = "unknown"
-    _answer(answers, {"protocol": PROTOCOL, "version": name, "home": str(home)})
+    rules = {"rules": OURS.number, "changes": [asdict(change) for change in OURS.changes]}
+    _answer(answers, {"protocol": PROTOCOL, "version": name, "home": str(home), **rules})
     for line in said:
         ((what, given),) = json.loads(line).items()
         if what == "define":
@@ -200,6 +205,12 @@ def _row(row: Row) -> list[str | None]:
 
 def _read_row(given: Sequence[str | None]) -> Row:
     return Row(_maybe(given[0]) or b"", _maybe(given[1]))
+
+
+def _read_change(given: Mapping[str, Any]) -> RuleChange:
+    """Return a change of the rules, without what later versions say besides."""
+    known = {it.name: given[it.name] for it in fields(RuleChange) if it.name in given}
+    return RuleChange(**known | {"fields": tuple(known.get("fields", ()))})
 
 
 def _record(record: InputRecord) -> list[Any]:

@@ -13,6 +13,8 @@ from processors.codec import DecodeError
 from processors.core.records.commands import SkipRecord
 from processors.core.records.topic_names import DEAD_LETTERS, DEFINITION_COMMANDS, OPERATOR_COMMANDS
 from processors.fold.inputs import HEADER_PREFIX, DeadLetterReason, InputRecord
+from processors.fold.outputs import rules_of
+from processors.kafka.headers import headers_of
 
 
 class RecordedInKafka:
@@ -32,7 +34,8 @@ class RecordedInKafka:
     def log(self) -> Iterator[Recorded]:
         """Yield the log from its beginning."""
         for message in self._client.reader.read(self._client.topics.wf_events, self.partition, FROM_THE_START):
-            yield Recorded(message.offset(), message.key() or b"", message.value() or b"")
+            rules = rules_of(headers_of(message) or ())
+            yield Recorded(message.offset(), message.key() or b"", message.value() or b"", rules)
 
     def definitions(self) -> Iterable[tuple[int, Row]]:
         """Return the records of `definitions` with their offsets, in order."""

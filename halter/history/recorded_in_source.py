@@ -37,7 +37,7 @@ def _recording(source: Source, partition: int, logged: list[Logged], definitions
         logged += source.events(partition_key(partition), previous=True)
     if all(it.offset is not None for it in logged):
         logged.sort(key=lambda it: it.offset or 0)
-    log = [Recorded(it.offset, it.entry.wf_run_id.encode(), source.codec.encode(it.entry)) for it in logged]
+    log = [Recorded(it.offset, it.entry.wf_run_id.encode(), source.codec.encode(it.entry), it.rules) for it in logged]
     causes = [it.entry.cause for it in logged]
     inputs = source.records((cause.topic, cause.partition, cause.offset) for cause in causes)
     begins: dict[str, int] = {}

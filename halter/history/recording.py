@@ -16,6 +16,8 @@ class Recorded(NamedTuple):
     offset: int | None
     key: bytes
     value: bytes
+    rules: int | None = None
+    """The version of the rules that decided it; None if it does not say it."""
 
 
 class Inputs(Protocol):

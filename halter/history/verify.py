@@ -48,6 +48,8 @@ class How:
     """Another version of Halter."""
     changes: tuple[DefinitionCommand, ...] = ()
     """WfSpecs in place of the registered ones."""
+    unnamed_rules: int | None = None
+    """The version of the rules that decided events whose records name none."""
 
 
 def verified(
@@ -62,7 +64,7 @@ def verified(
     if how.changes:
         recording = _Changed(recording, changed(recording.definitions(), how.changes, codec))
     with _decider(recording, codec, how, limits, properties) as decider:
-        return Verifying(recording, decider, codec, told=told, limits=limits).run()
+        return Verifying(recording, decider, codec, None, told, limits, how.unnamed_rules).run()
 
 
 @contextmanager

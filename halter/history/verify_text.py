@@ -14,6 +14,7 @@ from halter.show.plain import plain
 from processors.codec import Codec, DecodeError
 from processors.core.records.events import LogEntry
 from processors.core.records.topic_names import WF_EVENTS
+from processors.core.rules.versions import RuleChange
 
 CHANGES_SHOWN: Final = 12
 VALUE_WIDTH_MAX: Final = 60
@@ -22,7 +23,9 @@ VALUE_WIDTH_MAX: Final = 60
 def verdict(report: Report) -> str:
     """Return the verdict in a sentence."""
     if report.differences:
-        return f"{_wf_runs(len(report.differences))} {'differs' if len(report.differences) == 1 else 'differ'}"
+        return _differ(len(report.differences))
+    if report.expected or report.filled_otherwise:
+        return "nothing differs but for changes of the rules"
     return "every event is as it was recorded" if report.events else "nothing was verified"
 
 
@@ -55,6 +58,12 @@ def totals(report: Report) -> Iterator[str]:
     """Yield the lines that count the differences."""
     for kind, number in report.kinds.most_common():
         yield f"{number:>7,}  {kind.value}"
+    for change, number in sorted(report.changes.items(), key=_version):
+        yield f"expected since rules {change.since}: {_differ(number)}: {change.says} ({change.rule})"
+    for change, number in sorted(report.filled_otherwise.items(), key=_version):
+        events = "1 event differs" if number == 1 else f"{number:,} events differ"
+        where = " and ".join(change.fields)
+        yield f"expected since rules {change.since}: {events} in {where} only: {change.says} ({change.rule})"
     ends = {pair: number for pair, number in report.ends.items() if pair[0] != pair[1]}
     for (recorded, decided), number in sorted(ends.items()):
         yield f"{number:>7,}  ended with {recorded}, and would end with {decided}"
@@ -69,7 +78,8 @@ def explained_lines(it: Explained, *, unmask: bool = False) -> Iterator[str]:
         "" if difference.offset is None else f"{WF_EVENTS}[{difference.partition}]@{difference.offset}",
         "" if difference.cause is None else f"because of {cause_text(difference.cause)}",
     ]
-    yield f"{difference.wf_run_id}, {', '.join(filter(None, told))}: {difference.kind.value}"
+    change = "" if difference.change is None else f", expected since rules {difference.change.since}"
+    yield f"{difference.wf_run_id}, {', '.join(filter(None, told))}: {difference.kind.value}{change}"
     if difference.message is not None:
         yield f"  raised    {difference.message if unmask else difference.message.partition(':')[0]}"
     yield f"  recorded  {_event(it.recorded)}"
@@ -102,6 +112,14 @@ def _value(value: Any) -> str:
     return text if len(text) <= VALUE_WIDTH_MAX else text[: VALUE_WIDTH_MAX - 1] + "…"
 
 
+def _version(counted: tuple[RuleChange, int]) -> int:
+    return counted[0].since
+
+
+def _differ(number: int) -> str:
+    return f"{_wf_runs(number)} {'differs' if number == 1 else 'differ'}"
+
+
 def _wf_runs(number: int) -> str:
     return "1 WfRun" if number == 1 else f"{number:,} WfRuns"
 
@@ -109,7 +127,7 @@ def _wf_runs(number: int) -> str:
 def report_data(report: Report, explained: list[Explained], seconds: float) -> dict[str, Any]:
     """Return what was found as JSON data."""
     return {
-        "same": not report.differences,
+        "same": not (report.differences or report.expected or report.filled_otherwise),
         "events": report.events,
         "inputs": report.inputs,
         "wf_runs_started": report.wf_runs,
@@ -120,6 +138,10 @@ def report_data(report: Report, explained: list[Explained], seconds: float) -> d
         "seconds": round(seconds, 3),
         "wf_runs_that_differ": len(report.differences),
         "kinds": {kind.value: number for kind, number in report.kinds.items()},
+        "expected": [
+            *(_change_of_rules(change) | {"wf_runs": number} for change, number in report.changes.items()),
+            *(_change_of_rules(change) | {"events": number} for change, number in report.filled_otherwise.items()),
+        ],
         "ends": [
             {"recorded": recorded, "decided": decided, "wf_runs": number}
             for (recorded, decided), number in sorted(report.ends.items())
@@ -134,6 +156,8 @@ def _explained_data(it: Explained) -> dict[str, Any]:
     return {
         "wf_run_id": difference.wf_run_id,
         "kind": difference.kind.value,
+        "recorded_by_rules": difference.rules,
+        "expected_since_rules": None if difference.change is None else difference.change.since,
         "partition": difference.partition,
         "offset": difference.offset,
         "cause": None if difference.cause is None else plain(difference.cause),
@@ -143,6 +167,10 @@ def _explained_data(it: Explained) -> dict[str, Any]:
         "state": [_change_data(change) for change in it.state],
         "notes": list(it.notes),
     }
+
+
+def _change_of_rules(change: RuleChange) -> dict[str, Any]:
+    return {"since_rules": change.since, "rule": change.rule, "says": change.says}
 
 
 def _change_data(change: Change) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from halter.history.blocks import Block, NotAnEvent, blocks
 from halter.history.deciding import Decider, Entry, Outcome, Row, Step
-from halter.history.found import Difference, Kind, Reason, Report
+from halter.history.expected import Expected
+from halter.history.found import DECIDED_OTHERWISE, Difference, Kind, Reason, Report
 from halter.history.recording import Recorded, Recording
 from halter.history.state_of_log import StateOfLog
 from processors.codec import Codec, DecodeError
@@ -35,6 +36,7 @@ from processors.core.records.events import (
 from processors.core.records.model import WfSpecId
 from processors.core.records.topic_names import DEFINITION_COMMANDS, OPERATOR_COMMANDS
 from processors.core.rules.context import Limits
+from processors.core.rules.versions import RuleChange
 from processors.fold.inputs import SHARD_INPUTS, InputRecord
 
 CHUNK: Final = 2_000
@@ -66,10 +68,15 @@ class Verifying:
         only: Collection[str] | None = None,
         told: Callable[[int], None] = lambda _: None,
         limits: Limits | None = None,
+        unnamed_rules: int | None = None,
     ) -> None:
-        """`only` has the WfRuns to verify; None: all. `told` is called with the number of entries that were read."""
+        """`only` has the WfRuns to verify; None: all. `told` is called with the number of entries that were read.
+
+        `unnamed_rules` is the version of the rules that decided events whose records name none.
+        """
         self._recording, self._decider, self._codec, self._told = recording, decider, codec, told
         self._limits = limits or Limits()
+        self._expected = Expected(decider.rules, unnamed_rules)
         self._only = None if only is None else frozenset(wf_run_id.encode() for wf_run_id in only)
         self._inputs = recording.inputs()
         self._following: dict[str, int] = {}
@@ -316,10 +323,10 @@ class Verifying:
             elif key in self._differ:
                 self._note_ends(key, ours, decided)
             else:
-                self._compare_those(block.cause, key, ours, [it for it in decided if it.key == key], outcome.raised)
+                self._compare_those(block, key, ours, [it for it in decided if it.key == key], outcome.raised)
 
     def _compare_those(
-        self, cause: Cause | None, key: bytes, recorded: list[Recorded], decided: list[Entry], raised: str | None
+        self, block: Block, key: bytes, recorded: list[Recorded], decided: list[Entry], raised: str | None
     ) -> None:
         """Compare the entries about one WfRun."""
         for index in range(max(len(recorded), len(decided))):
@@ -331,8 +338,14 @@ class Verifying:
             if kind is None:
                 self.report.by_older_schemas += 1
                 continue
+            rules = block.entries[0].rules  # a worker decides a block at once, so they are the same for all of it
+            change = self._change(kind, rules, one, other)
+            if change is not None and change.fields:
+                self.report.filled_otherwise[change] += 1
+                self.report.events -= 1
+                continue
             self._count(recorded[:index])
-            self._note(key, kind, cause, one, other, index, raised)
+            self._note(key, kind, block.cause, one, other, index, raised, rules, change)
             if key in self._differ:
                 self._note_ends(key, recorded, decided)
             return
@@ -359,6 +372,18 @@ class Verifying:
         schemas = [self._codec.framing.schema(value).fingerprint for value in (recorded.value, decided.value)]
         return Kind.OTHER_BYTES if schemas[0] == schemas[1] else None
 
+    def _change(
+        self, kind: Kind, rules: int | None, recorded: Recorded | None, decided: Entry | None
+    ) -> RuleChange | None:
+        """Return the change of the rules that explains a difference; None if none does."""
+        if kind not in DECIDED_OTHERWISE:
+            return None
+        try:
+            one, other = (None if it is None else self._entry(it.value) for it in (recorded, decided))
+        except DecodeError:
+            return None
+        return self._expected.change(rules, one, other)
+
     def _note(
         self,
         key: bytes,
@@ -368,6 +393,8 @@ class Verifying:
         decided: Entry | None,
         before: int = 0,
         message: str | None = None,
+        rules: int | None = None,
+        change: RuleChange | None = None,
     ) -> None:
         if key in self._differ or self._is_left_out(key):
             return
@@ -375,7 +402,8 @@ class Verifying:
             self._leave_out(key, Reason.MAYBE_OLDER)
             return
         self._differ[key] = {}
-        self.report.differences[_id_of(key)] = Difference(
+        found = self.report.differences if change is None else self.report.expected
+        found[_id_of(key)] = Difference(
             _id_of(key),
             kind,
             self._recording.partition,
@@ -385,6 +413,8 @@ class Verifying:
             None if decided is None else decided.value,
             before,
             message,
+            rules,
+            change,
         )
 
     def _note_ends(self, key: bytes, recorded: Iterable[Recorded], decided: Iterable[Entry]) -> None:

@@ -10,6 +10,8 @@ import pytest
 from confluent_kafka import Producer
 
 from halter.files.definition_files import read_definition_file
+from halter.history.live import Live
+from processors.core.rules.versions import RULES
 from processors.kafka.partitioner import partition_of
 from tests.support.halter_processes import Halter
 from tests.support.waiting import wait_until
@@ -66,6 +68,11 @@ def test_one_wf_run_verifies_too(recorded: Halter) -> None:
     assert (code, found["same"], found["wf_runs_started"]) == (0, True, 2)
     text = recorded.command("verify", "cart-3").stdout
     assert "every event is as it was recorded" in text
+
+
+def test_what_a_worker_wrote_names_the_rules_that_decided_it(recorded: Halter) -> None:
+    with recorded.client() as client:
+        assert {it.rules for it in Live(client).events("cart-3")} == {RULES}
 
 
 def test_rows_are_what_the_log_says(recorded: Halter) -> None:

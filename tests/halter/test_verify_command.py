@@ -9,6 +9,7 @@ import pytest
 from halter.files.definition_files import read_definition_file
 from halter.history.export import export
 from processors.core.records.commands import ExternalEvent, ReportTaskRun, RunWf, TaskStatus
+from processors.core.rules.versions import RULES
 from tests.support.checkout_copy import ROOT, copy_with_a_change
 from tests.support.command_line import halter
 from tests.support.recordings import RigSource
@@ -27,8 +28,8 @@ HALTS_WITH_A_TASK_OUT = (
 
 
 @pytest.fixture(scope="module")
-def incident(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export of carts whose customers changed the address while the card was charged."""
+def carts() -> ShardRig:
+    """Carts whose customers changed the address while the card was charged."""
     rig = ShardRig()
     rig.turn(*read_definition_file(CART).commands)
     for wf_run_id in WF_RUNS:
@@ -42,14 +43,39 @@ def incident(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert node.task is not None
         task = (wf_run_id, run.incarnation, 0, node.position, node.task.attempt)
         rig.turn(ReportTaskRun(*task, TaskStatus.SUCCESS, "receipt-1"))
+    return rig
+
+
+@pytest.fixture(scope="module")
+def incident(carts: ShardRig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of the carts."""
     file = tmp_path_factory.mktemp("incident") / "incident.halter"
-    export(RigSource(rig), WF_RUNS, file, START_MS)
+    export(RigSource(carts), WF_RUNS, file, START_MS)
+    return file
+
+
+@pytest.fixture(scope="module")
+def unnamed(carts: ShardRig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of the carts whose events do not say which rules decided them."""
+    file = tmp_path_factory.mktemp("incident") / "unnamed.halter"
+    export(RigSource(carts, rules=None), WF_RUNS, file, START_MS)
     return file
 
 
 @pytest.fixture(scope="module")
 def changed_rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_with_a_change(tmp_path_factory.mktemp("rules"), *HALTS_WITH_A_TASK_OUT)
+
+
+@pytest.fixture(scope="module")
+def named_rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy with the same change, which is named there."""
+    folder = copy_with_a_change(tmp_path_factory.mktemp("rules"), *HALTS_WITH_A_TASK_OUT)
+    versions = folder / "processors" / "core" / "rules" / "versions.py"
+    text = versions.read_text(encoding="utf-8")
+    change = f'RuleChange({RULES + 1}, "still-before-halted", "a task does not hold it up", NOTHING, "ThreadHalted"),'
+    versions.write_text(text.replace("...]] = (", f"...]] = ({change}"), encoding="utf-8")
+    return folder
 
 
 def found(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, Any]]:
@@ -81,6 +107,33 @@ def test_a_rule_that_somebody_changed_is_found_in_an_old_history(
     assert "decided   E  ThreadHalted         #0" in out
     assert 'state     #0 status: "HALTING" recorded, "HALTED" decided' in out
     assert CARD not in out
+
+
+EXPECTED = {"since_rules": RULES + 1, "rule": "still-before-halted", "says": "a task does not hold it up"}
+
+
+def test_what_differs_by_a_change_that_other_rules_name_is_expected(
+    capsys: pytest.CaptureFixture[str], incident: Path, named_rules: Path
+) -> None:
+    code, told = found(capsys, "--file", incident, "--rules", named_rules, "--show", 1)
+    assert (code, told["same"], told["wf_runs_that_differ"], told["kinds"]) == (0, False, 0, {})
+    assert told["expected"] == [EXPECTED | {"wf_runs": len(WF_RUNS)}]
+    [shown] = told["differences"]
+    assert (shown["recorded_by_rules"], shown["expected_since_rules"]) == (RULES, RULES + 1)
+    _, out, _ = halter(capsys, "verify", "--file", str(incident), "--rules", str(named_rules))
+    assert "nothing differs but for changes of the rules" in out
+    assert f"expected since rules {RULES + 1}: 3 WfRuns differ: a task does not hold it up (still-before-halted)" in out
+    assert f"an event that was not recorded, expected since rules {RULES + 1}" in out
+
+
+def test_nothing_is_expected_of_events_that_name_no_rules_until_somebody_does(
+    capsys: pytest.CaptureFixture[str], unnamed: Path, named_rules: Path
+) -> None:
+    code, told = found(capsys, "--file", unnamed, "--rules", named_rules)
+    assert (code, told["wf_runs_that_differ"], told["expected"]) == (1, len(WF_RUNS), [])
+    assert any("--log-rules" in note for note in told["notes"])
+    code, told = found(capsys, "--file", unnamed, "--rules", named_rules, "--log-rules", RULES)
+    assert (code, told["expected"]) == (0, [EXPECTED | {"wf_runs": len(WF_RUNS)}])
 
 
 def test_another_wf_spec_tells_what_it_would_have_done(

@@ -13,6 +13,7 @@ from processors.core.records.commands import SkipRecord
 from processors.core.records.events import Definition, LogEntry
 from processors.core.records.topic_names import DEAD_LETTERS, DEFINITIONS, OPERATOR_COMMANDS, WF_EVENTS
 from processors.core.rules.context import Limits
+from processors.core.rules.versions import RULES
 from processors.core.wf_spec.definitions import Definitions
 from processors.fold.inputs import InputRecord
 from tests.support.released import ReleasedRun
@@ -54,7 +55,7 @@ def recorded(
 
 def log_of(rig: ShardRig) -> list[Recorded]:
     """Return the log of a rig."""
-    return [Recorded(offset, key, value or b"") for offset, (key, value) in enumerate(rig.log_records)]
+    return [Recorded(offset, key, value or b"", RULES) for offset, (key, value) in enumerate(rig.log_records)]
 
 
 def verified(recording: InMemory, rig: ShardRig, limits: Limits | None = None) -> Report:
@@ -70,14 +71,14 @@ def with_another_byte(record: Recorded, at: int) -> Recorded:
     return record._replace(value=bytes(value))
 
 
-def of_release(run: ReleasedRun) -> InMemory:
-    """Return the recording of a scenario that a release ran."""
+def of_release(run: ReleasedRun, rules: int | None = None) -> InMemory:
+    """Return the recording of a scenario that a release ran. Its log names these rules; a release named none."""
     outputs = [it for turn in run.turns for it in turn.outputs]
     log = [it for it in outputs if it.topic == WF_EVENTS]
     return InMemory(
         0,
         1,
-        [Recorded(offset, it.key or b"", it.value or b"") for offset, it in enumerate(log)],
+        [Recorded(offset, it.key or b"", it.value or b"", rules) for offset, it in enumerate(log)],
         [it for turn in run.turns for it in turn.inputs],
         [
             (offset, Row(it.key or b"", it.value))
@@ -93,11 +94,12 @@ class RigSource:
     partitions = 1
     limits = Limits()
 
-    def __init__(self, rig: ShardRig) -> None:
+    def __init__(self, rig: ShardRig, rules: int | None = RULES) -> None:
+        """`rules` is the version that its log names."""
         self.codec = rig.codec
         self._rig = rig
         self._log = [
-            Logged(offset, entry)
+            Logged(offset, entry, rules)
             for offset, (_, value) in enumerate(rig.log_records)
             if isinstance(entry := rig.codec.decode(value or b""), LogEntry)
         ]
