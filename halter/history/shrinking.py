@@ -2,12 +2,14 @@
 
 It drops an input, a value or a ThreadSpec, runs the document in memory, and takes it back if it is not as expected any
 more. Inputs go in halves, then in quarters, down to single ones (delta debugging), so none that is left can go alone.
+Of a few that are left no two can go either: an event and the report of the task that its handler ran go together only.
 """
 
 import copy
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, Final
 
 from halter.files.yaml_files import UnreadableFile, parse_yaml
@@ -18,6 +20,8 @@ from halter.scenarios.files import in_memory
 
 TRIES_MAX: Final = 5_000
 """The most documents to run."""
+PAIRS_MAX: Final = 40
+"""The most inputs of which any two are tried together."""
 _THREAD: Final = re.compile(r"thread (\d{1,9}) is ([A-Z]+)(?: (\S+))?")
 _WF_RUN: Final = re.compile(r"(?:the )?wf ?run is ([A-Z]+)", re.IGNORECASE)
 _EVENT: Final = re.compile(r"(.+) is (UNCLAIMED|DROPPED|SUPERSEDED)", re.DOTALL)
@@ -97,7 +101,7 @@ class _Shrinking:
             self._drop_values()
             self._drop_definitions()
             self._join_clocks()
-            if self.draft is before:
+            if self.draft is before and not self._drop_two():
                 return
 
     def _try(self, **changed: Any) -> bool:
@@ -125,6 +129,14 @@ class _Shrinking:
             if size == 1:
                 return
             size //= 2
+
+    def _drop_two(self) -> bool:
+        """Drop two inputs that go together only. Returns False if there are none."""
+        given = self.draft.given
+        if len(given) > PAIRS_MAX:
+            return False
+        pairs = combinations(reversed(range(len(given))), 2)
+        return any(self._try(given=[it for at, it in enumerate(given) if at not in pair]) for pair in pairs)
 
     def _drop_values(self) -> None:
         for index, (does, expects) in enumerate(self.draft.given):

@@ -26,7 +26,7 @@ from processors.core.records.model import (
 )
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach, handle, new_run, replay
-from processors.fold.inputs import topic_of
+from processors.fold.inputs import command_id_of, topic_of
 from processors.fold.timers import WHOLE_WF_RUN
 
 TIMERS_PER_STEP_MAX = 100_000
@@ -101,8 +101,7 @@ class MemoryEngine:
         """Append a command to its topic with the time of the clock, and fold it."""
         topic = topic_of(command)
         offset = self._offsets[topic] = self._offsets.get(topic, -1) + 1
-        command_id = getattr(command, "command_id", None)
-        cause = Cause(topic, 0, offset, command_id, self.context.definitions.position)
+        cause = Cause(topic, 0, offset, command_id_of(command), self.context.definitions.position)
         run = self.runs.get(command.wf_run_id)
         if run is None:
             run = self.runs[command.wf_run_id] = new_run(command.wf_run_id)

@@ -1,6 +1,5 @@
 """A history becomes a scenario document that has its verdict, and the same log event by event."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,56 +7,18 @@ import pytest
 from halter.history.export import export
 from halter.history.scenario_check import judged
 from halter.history.scenario_of import scenario_of
-from halter.scenarios.definitions import DefinitionsInMemory
-from halter.scenarios.files import read_file
-from halter.scenarios.memory import MemoryEngine
-from halter.scenarios.runner import run
 from processors.core.records.commands import ExternalEvent
-from processors.core.records.events import Definition
-from processors.core.rules.context import Context
 from tests.halter.test_export import CARD, cart
 from tests.support import recorded
 from tests.support.command_line import halter
-from tests.support.memory_source import MemorySource
+from tests.support.memory_source import MemorySource, source_of
 
-
-class OnTopic(DefinitionsInMemory):
-    """Definitions with the records that `definitions` would have."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[tuple[int, Definition]] = []
-
-    def apply(self, definition: Definition) -> None:
-        self.records.append((self.position, definition))
-        super().apply(definition)
-
-
-class SourceOnTopic(MemorySource):
-    """What an engine in memory has, with definitions in the order in which they were registered."""
-
-    def definition_records(self) -> Iterator[tuple[int, Definition]]:
-        definitions = self.engine.context.definitions
-        assert isinstance(definitions, OnTopic)
-        return iter(definitions.records)
-
-
-def source_of(name: str) -> SourceOnTopic | None:
-    """Return what a document of tests/scenarios leaves behind; None if its definitions are to be refused."""
-    scenario = read_file(recorded.SCENARIOS / f"{name}.yaml").scenario
-    assert scenario is not None
-    if scenario.definitions_rejected is not None:
-        return None
-    definitions = OnTopic()
-    assert not definitions.register(scenario.definitions)
-    engine = MemoryEngine(Context(definitions, scenario.limits), scenario.start_ms)
-    assert run(scenario, engine, definitions).ok
-    return SourceOnTopic(engine)
+INCIDENTS = Path(__file__).parents[2] / "docs" / "incidents"
 
 
 @pytest.mark.parametrize("name", recorded.documents()[::3])
 def test_the_history_of_every_scenario_gives_a_document_with_the_same_log(name: str) -> None:
-    source = source_of(name)
+    source = source_of(recorded.SCENARIOS / f"{name}.yaml")
     if source is None:
         return
     for wf_run_id in source.wf_run_ids():
@@ -101,6 +62,15 @@ def test_what_does_not_matter_for_what_is_kept_is_dropped(capsys: Captured, tmp_
     steps = out[out.index("steps:") :].splitlines()[1:]
     kinds = [line.split(":")[0].strip(" -") for line in steps]
     assert kinds == ["run", "event", "event", "report", "expect"]
+
+
+def test_two_inputs_that_can_go_together_only_are_dropped(capsys: Captured) -> None:
+    file = str(INCIDENTS / "sensor-3.halter")
+    keep = ("--keep", "thread 0 is ERROR TIMEOUT", "--keep", "h1 is UNCLAIMED")
+    code, out, err = halter(capsys, "scenario", "from-history", "--file", file, "--shrink", *keep)
+    assert code == 0, err
+    steps = out[out.index("steps:") :].splitlines()[1:]
+    assert [line.split(":")[0].strip(" -") for line in steps] == ["run", "clock", "event", "expect", "expect"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from halter.files.definition_files import read_definition_file
 from halter.history.export import export
 from processors.core.records.commands import ExternalEvent, ReportTaskRun, RunWf, TaskStatus
 from processors.core.rules.versions import RULES
-from tests.support.checkout_copy import ROOT, copy_with_a_change
+from tests.support.checkout_copy import HALTS_WITH_A_TASK_OUT, ROOT, copy_with_a_change
 from tests.support.command_line import halter
 from tests.support.recordings import RigSource
 from tests.support.shard_rig import START_MS, ShardRig
@@ -19,12 +19,6 @@ CART = ROOT / "examples" / "cart" / "cart.yaml"
 CARD = "card-12345678"
 MUG = {"sku": "mug", "name": "Mug", "quantity": 2, "price_cents": 1450}
 WF_RUNS = ["cart-1", "cart-2", "cart-3"]
-HALTS_WITH_A_TASK_OUT = (
-    "processors/core/rules/halting.py",
-    "Status.HALTING and not thread.task_out and nothing_moves_below",
-    "Status.HALTING and nothing_moves_below",
-)
-"""A change of the rule still-before-halted: a thread is HALTED while its task is with a task worker."""
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +93,6 @@ def test_a_checkout_of_the_same_rules_decides_the_same(capsys: pytest.CaptureFix
 def test_a_rule_that_somebody_changed_is_found_in_an_old_history(
     capsys: pytest.CaptureFixture[str], incident: Path, changed_rules: Path
 ) -> None:
-    """The bug hunt of docs/debugging.md."""
     code, out, _ = halter(capsys, "verify", "--file", str(incident), "--rules", str(changed_rules), "--show", "1")
     assert code == 1
     assert f"{len(WF_RUNS)} WfRuns differ" in out

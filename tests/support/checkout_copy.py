@@ -5,6 +5,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("halter", "processors", "schemas", "topics.yaml", "halter_kafka.py", "pyproject.toml")
+HALTS_WITH_A_TASK_OUT = (
+    "processors/core/rules/halting.py",
+    "Status.HALTING and not thread.task_out and nothing_moves_below",
+    "Status.HALTING and nothing_moves_below",
+)
+"""A change of the rule still-before-halted: a thread is HALTED while its task is with a task worker."""
 
 
 def copy_with_a_change(folder: Path, module: str, before: str, after: str) -> Path:
