@@ -13,6 +13,7 @@ from halter.scenarios.runner import run
 from processors.codec import Codec
 from processors.core.records.events import Definition
 from processors.core.rules.context import Context
+from processors.core.rules.versions import RULES
 from processors.core.wf_spec.definitions import Definitions
 from processors.fold.inputs import InputRecord, key_of
 
@@ -47,7 +48,7 @@ class MemorySource:
         if wf_run_id not in self.engine.runs:
             return
         log = [entry for _, entries in self.engine.log for entry in entries]
-        its = [Logged(offset, entry) for offset, entry in enumerate(log) if entry.wf_run_id == wf_run_id]
+        its = [Logged(offset, entry, RULES) for offset, entry in enumerate(log) if entry.wf_run_id == wf_run_id]
         seen = Lives()
         for logged in its:
             seen.see(logged.entry)
