@@ -29,6 +29,7 @@ class StoredRecord:
         self.key = lambda: output.key
         self.value = lambda: output.value
         self.offset = lambda: offset
+        self.headers = lambda: list(output.headers) or None
         self.timestamp = lambda: (TIMESTAMP_CREATE_TIME, output.timestamp_ms or 0)
 
 
