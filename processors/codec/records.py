@@ -47,6 +47,7 @@ PARTS: Final[Mapping[str, type]] = {
         model.ThreadWait,
         model.Timer,
         model.UnstartedFailureHandler,
+        model.WfRunSnapshot,
         model.WfSpecId,
         PendingSkip,
     )

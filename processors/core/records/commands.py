@@ -6,10 +6,13 @@ the time.
 
 from dataclasses import field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from processors.core.records.record import record
 from processors.core.records.values import Value, VariableType
+
+if TYPE_CHECKING:  # it imports this module
+    from processors.core.records.model import WfRunSnapshot
 
 
 class TimerKind(StrEnum):
@@ -42,6 +45,20 @@ class RunWf:
     wf_spec_revision: int | None = None
     definitions_position: int | None = None
     """The position of `definitions` that the producer saw. A fold that is behind it waits."""
+    command_id: str | None = None
+
+
+@record
+class ForkWfRun:
+    """Start a WfRun from the state that another one had at a moment; the new id is the idempotency key."""
+
+    wf_run_id: str
+    snapshot: "WfRunSnapshot"
+    wf_spec_major: int | None = None
+    """Without a major version, the WfRun runs the version of the snapshot."""
+    wf_spec_revision: int | None = None
+    definitions_position: int | None = None
+    """As in RunWf, for a WfSpec that was registered just now."""
     command_id: str | None = None
 
 
@@ -229,7 +246,15 @@ class SkipRecord:
 
 
 Command: TypeAlias = (
-    RunWf | StopWfRun | ResumeWfRun | RescueThreadRun | DeleteWfRun | TimerFired | ExternalEvent | ReportTaskRun
+    RunWf
+    | ForkWfRun
+    | StopWfRun
+    | ResumeWfRun
+    | RescueThreadRun
+    | DeleteWfRun
+    | TimerFired
+    | ExternalEvent
+    | ReportTaskRun
 )
 """A command that the fold of one partition takes."""
 

@@ -10,7 +10,19 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from processors.core.records.commands import DefinitionKind, TaskStatus
-from processors.core.records.model import Failure, HaltReason, RecordHeader, Status, ThreadType, Timer, WfSpecId
+from processors.core.records.model import (
+    AcceptedInterrupt,
+    Failure,
+    HaltReason,
+    RecordHeader,
+    Status,
+    ThreadRun,
+    ThreadType,
+    Timer,
+    UnstartedFailureHandler,
+    WfRunExternalEvent,
+    WfSpecId,
+)
 from processors.core.records.record import record
 from processors.core.records.values import Value, VariableType
 
@@ -47,6 +59,27 @@ class WfRunStarted:
     thread_spec: str
     node: str
     variables: dict[str, Value] = field(default_factory=dict)
+
+
+@record
+class WfRunForked:
+    """A WfRun that has just started goes on from the state that another one had, as it has that from here on.
+
+    Its rows are values: `evolve` takes copies. Their times are later by as much as it starts after the moment.
+    """
+
+    source_wf_run_id: str
+    source_incarnation: int
+    source_seq: int
+    """The number of the source's newest event at that moment."""
+    source_at_ms: int
+    greatest_thread_number: int
+    accepted_interrupts: list[AcceptedInterrupt] = field(default_factory=list)
+    unstarted_failure_handlers: list[UnstartedFailureHandler] = field(default_factory=list)
+    threads: list[ThreadRun] = field(default_factory=list)
+    """Ascending by number, in place of thread 0 as it started."""
+    external_events: list[WfRunExternalEvent] = field(default_factory=list)
+    """Those that came along, in order of arrival. Their offsets and seqs are below 0: before all that come now."""
 
 
 @record
@@ -435,6 +468,7 @@ class Ignored:
 
 Event: TypeAlias = (
     WfRunStarted
+    | WfRunForked
     | WfRunDeleted
     | ExternalEventPosted
     | ExternalEventDropped

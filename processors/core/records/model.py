@@ -414,6 +414,26 @@ class WfSpecId:
         return f"{self.name}:{self.major}.{self.revision}"
 
 
+@record
+class WfRunSnapshot:
+    """The state of a WfRun at a moment, as its rows would have it: what a fork of it starts from."""
+
+    wf_run_id: str
+    incarnation: int
+    seq: int
+    """The number of its newest event at that moment."""
+    at_ms: int
+    """The moment, not before that event: what is left of a timer is counted from here."""
+    wf_spec: WfSpecId
+    greatest_thread_number: int
+    accepted_interrupts: list[AcceptedInterrupt] = field(default_factory=list)
+    unstarted_failure_handlers: list[UnstartedFailureHandler] = field(default_factory=list)
+    threads: list[ThreadRun] = field(default_factory=list)
+    """Ascending by number."""
+    external_events: list[WfRunExternalEvent] = field(default_factory=list)
+    """In order of arrival."""
+
+
 NO_INCARNATION: Final = -1
 """The incarnation of a WfRun id under which nothing was started: there are only ExternalEvents that came early."""
 

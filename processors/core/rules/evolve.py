@@ -43,6 +43,7 @@ from processors.core.records.events import (
     WaitStarted,
     WfRunDeleted,
     WfRunEnded,
+    WfRunForked,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -86,6 +87,7 @@ from processors.core.rules.indexing import (
     forget_reasons,
     forget_threads,
     forget_waits,
+    index_of,
     list_accepted,
     list_handler,
     list_thread,
@@ -98,6 +100,7 @@ from processors.core.rules.indexing import (
     unlist_thread,
     unlist_unclaimed,
 )
+from processors.core.rules.snapshots import copy_of_event, copy_of_thread
 
 COMMAND_IDS_REMEMBERED: Final = 64
 """Number of decided commands of a WfRun that are known again when they are repeated."""
@@ -152,6 +155,8 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             _end_attempt(_change(run, event.thread).node, event, run.time_ms)
         case WfRunStarted():
             _start(run, entry, event)
+        case WfRunForked():
+            _fork(run, event)
         case WfRunDeleted():
             _delete(run)
             return
@@ -257,6 +262,23 @@ def _start(run: WfRun, entry: LogEntry, event: WfRunStarted) -> None:
             variables=dict(event.variables),
         ),
     )
+
+
+def _fork(run: WfRun, event: WfRunForked) -> None:
+    """Go on from the state of another WfRun, in place of thread 0 as it started.
+
+    What came to the new id before its start comes after what the other WfRun had.
+    """
+    steps_left = run.index.steps_left
+    run.greatest_thread_number = event.greatest_thread_number
+    run.accepted_interrupts = list(event.accepted_interrupts)
+    run.unstarted_failure_handlers = list(event.unstarted_failure_handlers)
+    run.threads = {thread.number: copy_of_thread(thread) for thread in event.threads}
+    run.external_events = {it.key: copy_of_event(it) for it in event.external_events} | run.external_events
+    run.changes.threads.update(run.threads)
+    run.changes.external_events.update(it.key for it in event.external_events)
+    run.index = index_of(run)
+    run.index.steps_left = steps_left
 
 
 def _delete(run: WfRun) -> None:
