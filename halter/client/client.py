@@ -35,6 +35,7 @@ from processors.core.records.commands import (
     DefinitionKind,
     DeleteWfRun,
     ExternalEvent,
+    ForkWfRun,
     OperatorCommand,
     PutExternalEventDef,
     PutTaskDef,
@@ -406,7 +407,7 @@ def repeat_id_of(command: Command) -> str | None:
     match command:
         case ExternalEvent():
             return command.external_event_id
-        case RunWf():
+        case RunWf() | ForkWfRun():
             return command.wf_run_id
         case _:
             return None

@@ -43,6 +43,7 @@ from processors.core.records.events import (
     WaitStarted,
     WfRunDeleted,
     WfRunEnded,
+    WfRunForked,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -178,6 +179,8 @@ def is_whole(entries: Sequence[LogEntry]) -> bool:
             return False
         if isinstance(event, ExternalEventPosted):
             posted.add((event.external_event_def, event.external_event_id))
+        elif isinstance(event, WfRunForked):
+            posted.update(it.key for it in event.external_events)
     return True
 
 
@@ -195,6 +198,7 @@ def external_events_needed_by(event: Event) -> list[ExternalEventKey]:
             return [(event.external_event_def, event.external_event_id)]
         case (
             WfRunStarted()
+            | WfRunForked()
             | WfRunDeleted()
             | Halt()
             | ThreadHalted()

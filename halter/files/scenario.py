@@ -39,6 +39,18 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Fork:
+    """A WfRun starts from the state that another one has now."""
+
+    wf_run_id: str
+    """The other one."""
+    to: str
+    """The new one."""
+    wf_spec_major: int | None
+    wf_spec_revision: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Clock:
     """Time passes."""
 
@@ -80,7 +92,7 @@ class ExpectRejected:
     code: str | None
 
 
-Action: TypeAlias = Post | Report | Clock | Define | Crash
+Action: TypeAlias = Post | Fork | Report | Clock | Define | Crash
 Expectation: TypeAlias = Expect | ExpectEvents | ExpectRejected
 
 

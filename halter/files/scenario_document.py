@@ -27,6 +27,7 @@ from halter.files.scenario import (
     Expectation,
     ExpectEvents,
     ExpectRejected,
+    Fork,
     Post,
     Report,
     Scenario,
@@ -247,6 +248,10 @@ class _ScenarioReader(DefinitionsReader):
         }
         return Post(RunWf(given.text("id"), given.text("spec"), variables, major, revision))
 
+    def fork(self, value: object, path: Path) -> Fork:
+        given = self.fields(value, path, "fork", ("wf", "as", "version"))
+        return Fork(given.text("wf"), given.text("as"), *self.version(given))
+
     def version(self, given: Fields) -> tuple[int | None, int | None]:
         value = given.data.get("version")
         if value is None:
@@ -429,6 +434,7 @@ class _ReportStatus(StrEnum):
 
 _STEPS: dict[str, Callable[[_ScenarioReader, Any, Path], Action | Expectation | None]] = {
     "run": _ScenarioReader.run,
+    "fork": _ScenarioReader.fork,
     "event": _ScenarioReader.event,
     "report": _ScenarioReader.report,
     "stop": _ScenarioReader.stop,

@@ -25,7 +25,7 @@ from halter.show.redaction import RedactedLog, Redactor
 from halter.show.times import iso
 from processors.codec import Codec, CodecError
 from processors.codec.framing import SingleObject
-from processors.core.records.commands import DefinitionKind, ExternalEvent, RunWf
+from processors.core.records.commands import DefinitionKind, ExternalEvent, ForkWfRun, RunWf
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     Cause,
@@ -34,9 +34,10 @@ from processors.core.records.events import (
     InputKept,
     LogEntry,
     TaskAttemptRequested,
+    WfRunForked,
     WfRunStarted,
 )
-from processors.core.records.model import WfSpecId
+from processors.core.records.model import ThreadRun, WfRunExternalEvent, WfSpecId
 from processors.core.records.values import Value
 from processors.core.wf_spec.definitions import Definitions
 from processors.fold.inputs import InputRecord
@@ -220,6 +221,11 @@ class _Export:
         match told:
             case WfRunStarted():
                 self._names.add((DefinitionKind.WF_SPEC, told.wf_spec.name))
+            case ForkWfRun():
+                self._names.add((DefinitionKind.WF_SPEC, told.snapshot.wf_spec.name))
+                self._note_rows(told.snapshot.external_events, told.snapshot.threads)
+            case WfRunForked():
+                self._note_rows(told.external_events, told.threads)
             case RunWf():
                 self._names.add((DefinitionKind.WF_SPEC, told.wf_spec_name))
             case ExternalEvent() | ExternalEventPosted():
@@ -228,6 +234,12 @@ class _Export:
                 self._names.add((DefinitionKind.TASK_DEF, told.task_def))
             case _:
                 pass
+
+    def _note_rows(self, events: Iterable[WfRunExternalEvent], threads: Iterable[ThreadRun]) -> None:
+        """Note the definitions that the rows name with which a fork starts."""
+        self._names.update((DefinitionKind.EXTERNAL_EVENT_DEF, it.external_event_def) for it in events)
+        tasks = (it.node.task for it in threads)
+        self._names.update((DefinitionKind.TASK_DEF, it.task_def) for it in tasks if it is not None)
 
     def _write_definitions(self) -> None:
         """Write all versions of the definitions that were named, and of those that a WfSpec among them names."""

@@ -29,6 +29,7 @@ from processors.core.records.model import (
 )
 from processors.core.rules.evolve import evolve, new_run
 from processors.core.rules.indexing import index_of
+from processors.core.rules.snapshots import copy_of_event, copy_of_thread
 from processors.fold.log_tail import LogBroken
 
 SNAPSHOTS_MAX: Final = 64
@@ -234,8 +235,8 @@ class _Rows:
 
     @classmethod
     def of(cls, run: WfRun) -> "_Rows":
-        threads = {number: _thread(thread) for number, thread in run.threads.items()}
-        events = {key: _external_event(event) for key, event in run.external_events.items()}
+        threads = {number: copy_of_thread(thread) for number, thread in run.threads.items()}
+        events = {key: copy_of_event(event) for key, event in run.external_events.items()}
         return cls(_own(run, threads), threads, events)
 
     def later(self, run: WfRun) -> "_Rows":
@@ -243,12 +244,12 @@ class _Rows:
         threads, events = dict(self.threads), dict(self.external_events)
         for number in _threads_in(run.changes):
             if number in run.threads:
-                threads[number] = _thread(run.threads[number])
+                threads[number] = copy_of_thread(run.threads[number])
             else:
                 threads.pop(number, None)
         for key in _events_in(run.changes):
             if key in run.external_events:
-                events[key] = _external_event(run.external_events[key])
+                events[key] = copy_of_event(run.external_events[key])
             else:
                 events.pop(key, None)
         return _Rows(_own(run, threads), threads, events)
@@ -266,14 +267,14 @@ class _Rows:
             if new is None:
                 threads.pop(number, None)
             else:
-                threads[number] = _thread(new)
+                threads[number] = copy_of_thread(new)
         for key in _events_in(touched):
             event = run.external_events.get(key)
             changed += external_event_changes(key, events.get(key), event)
             if event is None:
                 events.pop(key, None)
             else:
-                events[key] = _external_event(event)
+                events[key] = copy_of_event(event)
         own = _own(run, threads)
         changed[:0] = own_changes(self.own, own)
         self.own = own
@@ -282,9 +283,9 @@ class _Rows:
     def restored(self) -> WfRun:
         """Return a WfRun made of these rows, which the caller may change."""
         run = _own(self.own, {})
-        run.threads = {number: _thread(self.threads[number]) for number in sorted(self.threads)}
+        run.threads = {number: copy_of_thread(self.threads[number]) for number in sorted(self.threads)}
         events = sorted(self.external_events.values(), key=lambda event: event.posted_offset)
-        run.external_events = {event.key: _external_event(event) for event in events}
+        run.external_events = {event.key: copy_of_event(event) for event in events}
         run.index = index_of(run)
         return run
 
@@ -305,31 +306,12 @@ def _own(run: WfRun, threads: dict[int, ThreadRun]) -> WfRun:
     )
 
 
-def _thread(thread: ThreadRun) -> ThreadRun:
-    """Copy a row of a thread. Values are shared: nobody changes them in place."""
-    waits = thread.node.waits
-    return replace(
-        thread,
-        node=replace(thread.node, waits=None if waits is None else [replace(wait) for wait in waits]),
-        variables=dict(thread.variables),
-        outputs=dict(thread.outputs),
-        halt_reasons=list(thread.halt_reasons),
-        children=list(thread.children),
-        handled_children=list(thread.handled_children),
-    )
-
-
 def _threads_in(changes: Changes) -> set[int]:
     return changes.threads | {thread.number for thread in changes.left}
 
 
 def _events_in(changes: Changes) -> dict[ExternalEventKey, None]:
     return dict.fromkeys([*changes.external_events, *changes.forgotten])
-
-
-def _external_event(event: WfRunExternalEvent) -> WfRunExternalEvent:
-    """Copy a row of an ExternalEvent."""
-    return replace(event, outcomes=None if event.outcomes is None else list(event.outcomes))
 
 
 def moments_of(source: Source, wf_run_id: str, incarnation: int | None = None) -> Moments:

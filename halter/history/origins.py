@@ -26,6 +26,7 @@ from processors.core.records.events import (
     ThreadRetired,
     WfRunDeleted,
     WfRunEnded,
+    WfRunForked,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -38,7 +39,6 @@ from processors.core.records.model import (
     PendingFailure,
     PendingInterrupt,
     ThreadRun,
-    ThreadType,
 )
 from processors.core.records.record import record
 
@@ -82,15 +82,18 @@ class Origins:
         self._attempt_ends: dict[int, Origin] = {}
         self._node_failures: dict[int, Origin] = {}
         self._spawned: dict[int, Origin] = {}
+        self._interrupting: dict[int, ExternalEventKey] = {}
+        """Interrupt Handler -> the ExternalEvent that started it."""
         self._halts: dict[int, dict[HaltReason, Origin]] = {}
         self._posted: dict[ExternalEventKey, Origin] = {}
 
     def see(self, logged: Logged) -> None:
         """Take note of the next event of the log."""
         entry, first = logged.entry, self._first
-        if first is None or _record_of(first.entry.cause) != _record_of(entry.cause):
-            first = self._first = logged
         event = entry.event
+        # A fork starts as every WfRun does; only its second event says what it is.
+        if first is None or _record_of(first.entry.cause) != _record_of(entry.cause) or isinstance(event, WfRunForked):
+            first = self._first = logged
         origin = Origin(entry.seq, entry.time_ms, logged.offset, entry.cause, event, first.entry.event)
         match event:
             case NodeCompleted(thread=number):
@@ -108,9 +111,16 @@ class Origins:
                 self._halts.pop(number, None)
             case SpawnChild(thread=number):
                 self._spawned[number] = self._arrivals[number] = self._statuses[number] = origin
+                if event.external_event_def is not None and event.external_event_id is not None:
+                    self._interrupting[number] = event.external_event_def, event.external_event_id
             case WfRunStarted():
                 self.started = self._arrivals[0] = self._statuses[0] = origin
                 self.deleted = None
+            case WfRunForked():
+                self.started = origin
+                for thread in event.threads:
+                    self._carry(thread, origin)
+                self._posted |= dict.fromkeys((it.key for it in event.external_events), origin)
             case TaskAttemptRequested(thread=number):
                 self._requests[number] = origin
             case TaskAttemptEnded(thread=number):
@@ -147,11 +157,26 @@ class Origins:
                 self._forget()
                 self.deleted = origin
 
+    def _carry(self, thread: ThreadRun, origin: Origin) -> None:
+        """Take a fork for what brought one of its threads to where it is: its own log has nothing before that."""
+        number = thread.number
+        self._spawned[number] = self._arrivals[number] = self._statuses[number] = origin
+        if thread.halt_reasons:
+            self._halting.add(number)
+            self._halts[number] = dict.fromkeys(thread.halt_reasons, origin)
+        if thread.node.task is not None:
+            self._requests[number] = self._attempt_ends[number] = origin
+        if thread.node.failure is not None:
+            self._node_failures[number] = origin
+        if thread.external_event_def is not None and thread.external_event_id is not None:
+            self._interrupting[number] = (thread.external_event_def, thread.external_event_id)
+
     def _leave(self, number: int) -> None:
         """Forget a thread that has left the state."""
         for kept in (self._statuses, self._arrivals, self._requests, self._attempt_ends, self._node_failures):
             kept.pop(number, None)
         self._spawned.pop(number, None)
+        self._interrupting.pop(number, None)
         self._halts.pop(number, None)
         self._halting.discard(number)
 
@@ -184,15 +209,10 @@ class Origins:
         halts = self._halts.get(thread.number, {})
         match reason:
             case Interrupted(handler=handler):
-                spawned = self._spawned.get(handler)
-                if spawned is None or not isinstance(spawned.event, SpawnChild):
-                    return None
-                event_def, event_id = spawned.event.external_event_def, spawned.event.external_event_id
-                assert event_def is not None
-                assert event_id is not None
-                return halts.get(PendingInterrupt(event_def, event_id))
+                key = self._interrupting.get(handler)
+                return halts.get(reason) if key is None else halts.get(PendingInterrupt(*key), halts.get(reason))
             case HandlingFailure():
-                return halts.get(PendingFailure(thread.node.position))
+                return halts.get(PendingFailure(thread.node.position), halts.get(reason))
             case _:
                 return halts.get(reason)
 
@@ -202,13 +222,7 @@ class Origins:
 
     def interrupting_event(self, handler: int) -> ExternalEventKey | None:
         """The ExternalEvent that started an Interrupt Handler."""
-        spawned = self._spawned.get(handler)
-        event = None if spawned is None else spawned.event
-        if not isinstance(event, SpawnChild) or event.type is not ThreadType.INTERRUPT:
-            return None
-        assert event.external_event_def is not None
-        assert event.external_event_id is not None
-        return event.external_event_def, event.external_event_id
+        return self._interrupting.get(handler)
 
 
 def _record_of(cause: Cause) -> tuple[str, int, int]:

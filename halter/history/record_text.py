@@ -19,6 +19,7 @@ from processors.core.records.events import (
     ThreadRescued,
     TimerMatured,
     WfRunDeleted,
+    WfRunForked,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -59,6 +60,8 @@ def _what(first: Event, cause: Cause) -> str:
             return f"timer {first.timer.kind} of #{first.thread}"
         case WfRunStarted():
             return "RunWf"
+        case WfRunForked():
+            return f"ForkWfRun of {first.source_wf_run_id}"
         case Halt(reason=ManualHalt()):
             return "StopWfRun"
         case Resume(reason=ManualHalt()) | HaltReasonResolved(reason=ManualHalt()):

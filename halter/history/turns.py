@@ -10,6 +10,7 @@ from halter.history.source import NoSuchWfRun, Source
 from processors.codec import CodecError
 from processors.core.records.commands import (
     Command,
+    ForkWfRun,
     ReportTaskRun,
     TimerFired,
 )
@@ -101,6 +102,12 @@ def turns_of(source: Source, entries: Sequence[LogEntry], notes: list[str]) -> I
                 raise NoScenario(f"expected an input that can be read at {where}: {error}") from error
             if not isinstance(command, Command):
                 raise NoScenario(f"expected an input of a WfRun at {where}, found {type(command).__name__}")
+            if isinstance(command, ForkWfRun) and not isinstance(entry.event, Rejected):
+                its = command.snapshot
+                raise NoScenario(
+                    f"WfRun '{command.wf_run_id}' is a fork of '{its.wf_run_id}' at event {its.seq}: a scenario "
+                    f"document has no such state to begin with. Make one of '{its.wf_run_id}', and fork in it (`fork:`)"
+                )
             turn = Turn(command, before=list(before) if isinstance(command, ReportTaskRun) else [])
         turn.entries.append(entry)
         before.append(entry)

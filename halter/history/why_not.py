@@ -28,6 +28,7 @@ from processors.core.records.events import (
     ThreadCompleted,
     ThreadFailed,
     WfRunDeleted,
+    WfRunForked,
     WfRunStarted,
 )
 from processors.core.records.model import (
@@ -275,6 +276,8 @@ class _Fates:
                 self._end(event.thread, Status.COMPLETED.value)
             case WfRunStarted():
                 self.started = {0: entry.seq}
+            case WfRunForked():
+                self.started = {}  # they started before, as their rows say
             case WfRunDeleted():
                 self._delete(origin)
             case Rejected(command="ExternalEvent") | InputKept() | RecordSkipped(command="ExternalEvent"):
@@ -410,10 +413,11 @@ def _in_thread(
 def _is_late(event: WfRunExternalEvent, thread: ThreadRun) -> bool:
     """Return True if the time of a thread's node was over when an ExternalEvent came."""
     state = thread.node
+    if event.posted_seq == BEFORE_ITS_WF_RUN:
+        return False
     if state.matured_seq is not None and event.posted_seq > state.matured_seq:
         return True
-    has_passed = state.deadline_ms is not None and event.posted_ms >= state.deadline_ms
-    return has_passed and event.posted_seq != BEFORE_ITS_WF_RUN
+    return state.deadline_ms is not None and event.posted_ms >= state.deadline_ms
 
 
 def _taken_before(run: WfRun, event: WfRunExternalEvent, thread: ThreadRun) -> str | None:

@@ -23,9 +23,11 @@ from processors.core.records.model import (
     ThreadRun,
     WfRun,
     WfRunExternalEvent,
+    WfRunSnapshot,
 )
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach, handle, new_run, replay
+from processors.core.rules.snapshots import snapshot_of
 from processors.fold.inputs import command_id_of, topic_of
 from processors.fold.timers import WHOLE_WF_RUN
 
@@ -146,6 +148,11 @@ class MemoryEngine:
             return None
         finished = self.rows[wf_run_id].finished
         return WfRunFound(run.status, run.threads, finished, run.external_events.values(), run.incarnation)
+
+    def snapshot(self, wf_run_id: str) -> WfRunSnapshot | None:
+        """Return the state of a WfRun at the time of the clock; None if it does not exist."""
+        run = self.runs.get(wf_run_id)
+        return None if run is None or not run.exists else snapshot_of(run, max(run.time_ms, self.time_ms))
 
     def crash(self) -> None:
         """Lose the memory and restore it from the rows. The log alone is replayed too, to compare.

@@ -20,6 +20,7 @@ from halter.files.scenario import (
     Expect,
     ExpectEvents,
     ExpectRejected,
+    Fork,
     Post,
     Report,
     Scenario,
@@ -33,6 +34,7 @@ from processors.core.records.commands import (
     DefinitionCommand,
     DeleteWfRun,
     ExternalEvent,
+    ForkWfRun,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
@@ -43,7 +45,7 @@ from processors.core.records.commands import (
 )
 from processors.core.records.errors import HalterError
 from processors.core.records.events import DefinitionProblem, LogEntry, Rejected, TaskAttemptRequested
-from processors.core.records.model import NO_INCARNATION, WfSpecId
+from processors.core.records.model import NO_INCARNATION, WfRunSnapshot, WfSpecId
 from processors.core.records.values import Timestamp, Value, ValueProblem, VariableType, timestamp_of
 from processors.core.rules.context import DefinitionLookup
 from processors.core.wf_spec.document_problems import path_text
@@ -72,6 +74,9 @@ class Engine(Protocol):
 
     def find(self, wf_run_id: str) -> WfRunFound | None:
         """Return a WfRun as it is now; None if it does not exist."""
+
+    def snapshot(self, wf_run_id: str) -> WfRunSnapshot | None:
+        """Return the state of a WfRun at this moment; None if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,8 @@ class _Runner:
                 together = [self._typed(command) for command in records]
                 self._engine.put_all(together)
                 self._ahead = len(together) - 1
+            case Fork():
+                self._engine.put_all([self._fork(action)])
             case Report():
                 self._engine.put_all([self._report(action)])
             case Clock(milliseconds=milliseconds):
@@ -238,10 +245,22 @@ class _Runner:
             case DeleteWfRun():
                 self._wf_specs.pop(command.wf_run_id, None)
                 return command
-            case ReportTaskRun() | TimerFired() | StopWfRun() | ResumeWfRun() | RescueThreadRun():
-                return command  # a report is typed where it is made, the others have no values
+            case ForkWfRun() | ReportTaskRun() | TimerFired() | StopWfRun() | ResumeWfRun() | RescueThreadRun():
+                return command  # a report is typed where it is made, the others have no values of a document
             case _:
                 assert_never(command)
+
+    def _fork(self, fork: Fork) -> ForkWfRun:
+        """Return the command that carries the state of a WfRun at this moment."""
+        snapshot = self._engine.snapshot(fork.wf_run_id)
+        if snapshot is None:
+            raise _Unexpected(f"expected a WfRun {fork.wf_run_id} to fork, found none")
+        version = fork.wf_spec_major, fork.wf_spec_revision
+        is_new = self._engine.find(fork.to) is None
+        spec_id = self._definitions.latest_wf_spec(snapshot.wf_spec.name, *version)
+        if is_new:
+            self._wf_specs[fork.to] = snapshot.wf_spec if fork.wf_spec_major is None or spec_id is None else spec_id
+        return ForkWfRun(fork.to, snapshot, *version)
 
     def _report(self, report: Report) -> ReportTaskRun:
         """Return the report with the identity of its attempt: the one that is out, else the last one."""

@@ -16,6 +16,7 @@ from processors.core.records.commands import (
     DefinitionCommand,
     DeleteWfRun,
     ExternalEvent,
+    ForkWfRun,
     PutExternalEventDef,
     PutTaskDef,
     PutWfSpec,
@@ -90,6 +91,11 @@ def step_of(command: Command) -> dict[str, Any]:
             run = {"id": command.wf_run_id, "spec": command.wf_spec_name}
             variables = {name: written(value) for name, value in command.variables.items()}
             return {"run": run | ({"variables": variables} if variables else {})}
+        case ForkWfRun():
+            # The document has the other WfRun, in the state that the command carries.
+            fork = {"wf": command.snapshot.wf_run_id, "as": command.wf_run_id}
+            numbers = [str(it) for it in (command.wf_spec_major, command.wf_spec_revision) if it is not None]
+            return {"fork": fork | ({"version": ".".join(numbers)} if numbers else {})}
         case ExternalEvent():
             event = wf | {"name": command.external_event_def, "id": command.external_event_id}
             content = {} if command.content is None else {"content": written(command.content)}

@@ -18,6 +18,7 @@ from processors.core.records.commands import (
     Command,
     DeleteWfRun,
     ExternalEvent,
+    ForkWfRun,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
@@ -61,6 +62,7 @@ from processors.core.records.events import (
     WaitStarted,
     WfRunDeleted,
     WfRunEnded,
+    WfRunForked,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -104,7 +106,8 @@ def thread_of(event: Event) -> str:
         case WfRunStarted():
             return "#0"
         case (
-            WfRunDeleted()
+            WfRunForked()
+            | WfRunDeleted()
             | WfRunEnded()
             | ExternalEventPosted()
             | ExternalEventDropped()
@@ -129,8 +132,10 @@ def _line(mark: str, name: str, who: str, details: str) -> str:
 def _asked(command: Command) -> str:
     match command:
         case RunWf():
-            version = "".join(f":{n}" for n in (command.wf_spec_major, command.wf_spec_revision) if n is not None)
-            return f"{command.wf_spec_name}{version}{_values(command.variables)}"
+            return f"{command.wf_spec_name}{_version(command)}{_values(command.variables)}"
+        case ForkWfRun():
+            other = f", by version {version[1:]}" if (version := _version(command)) else ""
+            return f"of {command.snapshot.wf_run_id} at seq {command.snapshot.seq}{other}"
         case ExternalEvent():
             thread = "" if command.thread is None else f" for #{command.thread}"
             return f"{command.external_event_def} {command.external_event_id}{thread}{_content(command.content)}"
@@ -151,6 +156,10 @@ def _asked(command: Command) -> str:
             assert_never(command)
 
 
+def _version(command: RunWf | ForkWfRun) -> str:
+    return "".join(f":{n}" for n in (command.wf_spec_major, command.wf_spec_revision) if n is not None)
+
+
 def what_happened(event: Event) -> str:
     """The details of an event, without its name and its thread."""
     match event:
@@ -160,6 +169,10 @@ def what_happened(event: Event) -> str:
             return event.reason
         case WfRunStarted():
             return f"{event.wf_spec}, {event.thread_spec}{_values(event.variables)}"
+        case WfRunForked():
+            source = f"{event.source_wf_run_id} at seq {event.source_seq}, {iso(event.source_at_ms)}"
+            carried = f", with {len(event.external_events)} ExternalEvents" if event.external_events else ""
+            return f"of {source}: threads {', '.join(f'#{it.number}' for it in event.threads)}{carried}"
         case WfRunDeleted():
             return event.reason
         case WfRunEnded():

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar, assert_never
 
 from halter.show.masking import UNKNOWN, Secrets
-from processors.core.records.commands import ExternalEvent, ReportTaskRun, RunWf
+from processors.core.records.commands import ExternalEvent, ForkWfRun, ReportTaskRun, RunWf
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     ArrivalFailed,
@@ -45,14 +45,16 @@ from processors.core.records.events import (
     WaitStarted,
     WfRunDeleted,
     WfRunEnded,
+    WfRunForked,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
     WorkflowEventThrown,
 )
-from processors.core.records.model import NO_INCARNATION, Failure, ThreadRun, WfRun, WfSpecId
+from processors.core.records.model import NO_INCARNATION, Failure, ThreadRun, WfRun, WfRunExternalEvent, WfSpecId
 from processors.core.records.values import Value
 from processors.core.rules.context import WfSpecLookup
+from processors.core.rules.snapshots import copy_of_thread
 
 REDACTED: Final = "[redacted]"
 
@@ -191,6 +193,11 @@ class RedactedLog:
             case WfRunStarted():
                 self._thread_specs[0] = event.thread_spec
                 return replace(event, variables=self._variables(event.variables, event.thread_spec))
+            case WfRunForked():
+                self._thread_specs = {it.number: it.thread_spec for it in event.threads}
+                self._tasks = {it.number: it.node.node for it in event.threads if it.node.task is not None}
+                threads, events = self._rows(event.threads, event.external_events)
+                return replace(event, threads=threads, external_events=events)
             case SpawnChild():
                 self._thread_specs[event.thread] = event.spec
                 return replace(event, variables=self._variables(event.variables, event.spec))
@@ -278,6 +285,18 @@ class RedactedLog:
                 content=self.hide(node.task.content, secrets.content(spec, node.node)),
             )
 
+    def _rows(
+        self, threads: Iterable[ThreadRun], events: Iterable[WfRunExternalEvent]
+    ) -> tuple[list[ThreadRun], list[WfRunExternalEvent]]:
+        """Copies of rows that come along with a fork, without the masked values."""
+        copies = [copy_of_thread(it) for it in threads]
+        log = RedactedLog(self.secrets, self._hide, {it.number: it.thread_spec for it in copies})
+        for thread in copies:
+            log.thread(thread)
+        return copies, [
+            replace(it, content=self.hide(it.content, self.is_secret(it.external_event_def))) for it in events
+        ]
+
     def command(self, command: Command_, thread_spec: str | None) -> Command_:
         """A command without its masked values, before the first of the events that it caused is redacted.
 
@@ -288,6 +307,9 @@ class RedactedLog:
                 return replace(command, variables=self._variables(command.variables, thread_spec))
             case RunWf():
                 return replace(command, variables={name: self.hide(it, True) for name, it in command.variables.items()})
+            case ForkWfRun(snapshot=snapshot):
+                threads, events = self._rows(snapshot.threads, snapshot.external_events)
+                return replace(command, snapshot=replace(snapshot, threads=threads, external_events=events))
             case ExternalEvent():
                 return replace(command, content=self.hide(command.content, self.is_secret(command.external_event_def)))
             case ReportTaskRun():

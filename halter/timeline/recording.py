@@ -39,6 +39,7 @@ from processors.core.records.events import (
     Resume,
     SpawnChild,
     ThreadFailed,
+    WfRunForked,
     WfRunStarted,
 )
 from processors.core.records.model import (
@@ -55,6 +56,7 @@ from processors.core.records.model import (
     ThreadRun,
     ThreadType,
     WfRun,
+    WfRunExternalEvent,
 )
 from processors.core.records.values import Value
 from processors.core.rules.context import WfSpecLookup
@@ -75,8 +77,8 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "InterruptSuperseded",
     ),
     "Threads": (
-        "WfRunStarted", "WfRunDeleted", "WfRunEnded", "SpawnChild", "ThreadCompleted", "ThreadFailed", "ThreadRetired",
-        "ThreadRescued", "ChildFailureHandled",
+        "WfRunStarted", "WfRunForked", "WfRunDeleted", "WfRunEnded", "SpawnChild", "ThreadCompleted", "ThreadFailed",
+        "ThreadRetired", "ThreadRescued", "ChildFailureHandled",
     ),
     "Nodes": (
         "NodeCompleted", "NodeFailed", "ArrivalFailed", "TimerArmed", "TimerMatured", "WaitStarted",
@@ -204,24 +206,37 @@ class _Recorder:
             case WfRunStarted():
                 named = {"number": 0, "spec": sentence(event.thread_spec), "type": str(ThreadType.ENTRYPOINT)}
                 self._threads[0] = named | {"parent": None, "wfSpec": sentence(str(event.wf_spec))}
+            case WfRunForked():
+                for thread in event.threads[1:]:
+                    self._add_thread(thread.number, thread.thread_spec, thread.type, thread.parent, thread)
+                for external in event.external_events:
+                    self._add_external(external, number)
             case SpawnChild():
-                told = {"number": event.thread, "spec": sentence(event.spec), "type": str(event.type)}
-                told |= {"parent": event.parent if event.parent in self._threads else None}
-                if event.external_event_id is not None:
-                    told["by"] = sentence(f"{event.external_event_def} {event.external_event_id}")
-                self._threads[event.thread] = told
+                self._add_thread(event.thread, event.spec, event.type, event.parent, event)
             case ExternalEventPosted():
-                key = event.external_event_def, event.external_event_id
-                self._external[key] = len(self._posted)
-                name, event_id = map(sentence, key)
-                self._posted.append(
-                    {"def": name, "id": event_id, "at": number, "content": self._values.number(_json(event.content))}
-                )
+                self._add_external(event, number)
             case _:
                 thread = int(thread_of(event)[1:] or -1)
                 if self._wf_specs is None and thread >= 0 and thread not in self._threads:
                     # The log no longer says how it began.
                     self._threads[thread] = {"number": thread, "spec": "", "type": "", "parent": None}
+
+    def _add_thread(
+        self, number: int, spec: str, kind: ThreadType, parent: int | None, by: SpawnChild | ThreadRun
+    ) -> None:
+        told = {"number": number, "spec": sentence(spec), "type": str(kind)}
+        told |= {"parent": parent if parent in self._threads else None}
+        if by.external_event_id is not None:
+            told["by"] = sentence(f"{by.external_event_def} {by.external_event_id}")
+        self._threads[number] = told
+
+    def _add_external(self, external: ExternalEventPosted | WfRunExternalEvent, number: int) -> None:
+        key = external.external_event_def, external.external_event_id
+        self._external[key] = len(self._posted)
+        name, event_id = map(sentence, key)
+        self._posted.append(
+            {"def": name, "id": event_id, "at": number, "content": self._values.number(_json(external.content))}
+        )
 
     def _fold(self, logged: Logged) -> dict[str, Any]:
         """Fold an event; return the fields that it changed."""

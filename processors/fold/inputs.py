@@ -27,6 +27,7 @@ from processors.core.records.topic_names import (
     WF_COMMANDS,
 )
 from processors.core.records.value_checks import OversizedValue, UnfitValue
+from processors.core.records.values import TIME_MS_MAX
 from processors.kafka.partitioner import partition_of
 
 VALUE_BYTES_MAX: Final = 256 * 1024
@@ -40,11 +41,6 @@ OPERATOR_LENGTH_MAX: Final = 256
 
 REASON_LENGTH_MAX: Final = 1_000
 """Most characters of a `reason` that an operator gives. Rows repeat it."""
-
-TIME_MS_MAX: Final = 253_402_300_799_999
-"""The latest time that an input record may have: the end of the year 9999. A deadline a thousand years later still
-fits.
-"""
 
 DEAD_LETTER_BYTES_MAX: Final = 2 * 1024 * 1024
 """Size of the largest record that is kept whole on `dead-letters`. It is more than an input takes uncompressed."""

@@ -17,6 +17,7 @@ from processors.core.records.commands import (
     Command,
     DefinitionCommand,
     ExternalEvent,
+    ForkWfRun,
     OperatorCommand,
     RunWf,
     SkipRecord,
@@ -221,7 +222,7 @@ class ShardFold:
         """Decode an input record. Changes nothing. Raises RegistryUnavailable."""
         decoded = read_input(record, self._codec, self._partitions)
         # A tuple: `A | B` would be made anew for every record.
-        seen = decoded.definitions_position if isinstance(decoded, (RunWf, ExternalEvent)) else None
+        seen = decoded.definitions_position if isinstance(decoded, (RunWf, ForkWfRun, ExternalEvent)) else None
         return ReadInput(record, decoded, seen or 0)
 
     def see_coming(self, read: ReadInput) -> None:

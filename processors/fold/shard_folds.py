@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 
 from processors.codec import Codec
 from processors.core.records.commands import Command, DefinitionCommand, OperatorCommand
-from processors.core.records.events import ArrivalFailed, Definition, ExternalEventPosted
+from processors.core.records.events import ArrivalFailed, Definition, ExternalEventPosted, WfRunForked
 from processors.core.records.topic_names import (
     DEFINITION_COMMANDS,
     DEFINITIONS,
@@ -49,6 +49,7 @@ class ShardFolds:
             append_times=codec.writes(ExternalEventPosted.__name__, "appended_ms"),
             arrival_failures=codec.knows(ArrivalFailed.__name__),
             binds_event_defs=codec.writes(Definition.__name__, "external_event_defs"),
+            forks=codec.knows(WfRunForked.__name__),
             keeps_outcomes=codec.writes(ExternalEventPosted.__name__, "keeps_outcomes"),
         )
         self._inputs = [it for it in SHARD_INPUTS if it != OPERATOR_COMMANDS or can_be_operated(codec)]

@@ -28,6 +28,7 @@ KEEPERS = {
     ("engine", "handle"),
     ("engine", "_follow"),
     ("engine", "indexed"),
+    ("restoring", "note_restored"),
     ("scope", "spend"),
     # Whom to wake, and when.
     ("nodes/parking", "park"),

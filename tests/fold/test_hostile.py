@@ -33,9 +33,9 @@ from processors.core.records.commands import (
 from processors.core.records.events import LogEntry, Rejected, ThreadFailed, WfRunDeleted, WfRunEnded
 from processors.core.records.failures import LINKS_MAX
 from processors.core.records.model import Status
-from processors.core.records.values import to_json
+from processors.core.records.values import TIME_MS_MAX, to_json
 from processors.core.rules.context import Limits
-from processors.fold.inputs import HEADER_PREFIX, INPUT_TOPICS, TIME_MS_MAX, VALUE_BYTES_MAX, InputRecord
+from processors.fold.inputs import HEADER_PREFIX, INPUT_TOPICS, VALUE_BYTES_MAX, InputRecord
 from tests.support.records import records
 from tests.support.shard_rig import START_MS, ShardRig
 

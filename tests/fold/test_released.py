@@ -154,7 +154,9 @@ NOT_EMITTED_BESIDE: dict[str, dict[str, str]] = {
             ("WfRunQuarantined", "InputKept", "WfRunReleased", "SkipAccepted", "SkipLapsed", "RecordSkipped"),
             "operator commands are not read",
         ),
-    }
+        "WfRunForked": "Context.forks",
+    },
+    "0.2.0": {"WfRunForked": "Context.forks"},
 }
 """Release -> the events that it does not know, and what keeps them off the log while its workers run."""
 

@@ -24,16 +24,18 @@ from processors.core.records.commands import (
     DefinitionCommand,
     DeleteWfRun,
     ExternalEvent,
+    ForkWfRun,
     RunWf,
     StopWfRun,
     TimerFired,
 )
 from processors.core.records.errors import HalterError
 from processors.core.records.events import DefinitionProblem, DefinitionRejected, LogEntry, WfRunDeleted
-from processors.core.records.model import TERMINAL, WfRun
+from processors.core.records.model import TERMINAL, WfRun, WfRunSnapshot
 from processors.core.records.topic_names import WF_COMMANDS
 from processors.core.rules.context import Context, DefinitionLookup, Limits
 from processors.core.rules.engine import attach, new_run, replay
+from processors.core.rules.snapshots import snapshot_of
 from processors.fold.inputs import topic_of
 
 SILENCE_SECONDS: Final = 60.0
@@ -135,10 +137,16 @@ class KafkaEngine:
         finished = self._view.finished(wf_run_id)
         return WfRunFound(run.status, run.threads, finished, run.external_events.values(), run.incarnation)
 
+    def snapshot(self, wf_run_id: str) -> WfRunSnapshot | None:
+        """Return the state of a WfRun at the time of the clock, as its rows show it; None if it does not exist."""
+        self._catch_up()
+        run = self._view.wf_run(wf_run_id)
+        return None if run is None or not run.exists else snapshot_of(run, max(run.time_ms, self.time_ms))
+
     def _knowing(self, command: Command) -> Command:
         """Return a command with the position of the definitions that the worker must know before it decides."""
         position = self._view.definitions.position
-        if position and isinstance(command, RunWf | ExternalEvent):
+        if position and isinstance(command, RunWf | ForkWfRun | ExternalEvent):
             return replace(command, definitions_position=position)
         return command
 

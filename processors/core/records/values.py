@@ -15,6 +15,8 @@ from typing import Final, TypeAlias
 
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
+TIME_MS_MAX: Final = 253_402_300_799_999
+"""The latest time that a record may have: the end of the year 9999. A deadline a thousand years later still fits."""
 VALUE_BYTES_MAX: Final = 256 * 1024
 """The largest computed STR, BYTES or JSON value: without a bound, a loop of ADD or EXTEND could grow without end."""
 TOTAL_BYTES_MAX: Final = 1024 * 1024

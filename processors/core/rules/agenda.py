@@ -42,6 +42,7 @@ from processors.core.records.events import (
     WaitStarted,
     WfRunDeleted,
     WfRunEnded,
+    WfRunForked,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -216,6 +217,12 @@ def _on_started(agenda: Agenda, run: WfRun, event: WfRunStarted) -> None:  # noq
     agenda.wake(0)
 
 
+def _on_forked(agenda: Agenda, run: WfRun, event: WfRunForked) -> None:  # noqa: ARG001
+    """Wake every thread: each goes on from where it was, and may have something to do by another WfSpec."""
+    for number in run.threads:
+        agenda.wake(number)
+
+
 def _on_posted(agenda: Agenda, run: WfRun, event: ExternalEventPosted) -> None:
     key = (WakeOn.EXTERNAL_EVENT, event.external_event_def)
     if event.thread is None:
@@ -315,6 +322,7 @@ def _on_rescued(agenda: Agenda, run: WfRun, event: ThreadRescued) -> None:
 
 WAKERS: Final[dict[type[Event], Callable[[Agenda, WfRun, Any], None]]] = {
     WfRunStarted: _on_started,
+    WfRunForked: _on_forked,
     ExternalEventPosted: _on_posted,
     Halt: _wake_thread,
     ThreadHalted: _on_halted,

@@ -39,6 +39,7 @@ from processors.core.records.events import (
     WaitStarted,
     WfRunDeleted,
     WfRunEnded,
+    WfRunForked,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -66,6 +67,19 @@ def _of_all(values: Iterable[Value]) -> int:
     return size
 
 
+def _of_fork(event: WfRunForked) -> int:
+    size = _of_all(it.content for it in event.external_events)
+    for thread in event.threads:
+        size += _of_all(thread.variables.values()) + _of_all(thread.outputs.values())
+        task = thread.node.task
+        if task is not None:
+            size += _of_all(task.input.values()) + _of_all((task.output, task.content, task.message))
+        for failure in (thread.failure, thread.node.failure, thread.node.arrival_failure):
+            if failure is not None:
+                size += size_of_failure(failure)
+    return size
+
+
 # Asked at every event, so each has a function of its own instead of a list of its values.
 MEASURES: Final[dict[type[Event], Callable[[Any], int]]] = {
     ArrivalFailed: _of_failure,
@@ -77,6 +91,7 @@ MEASURES: Final[dict[type[Event], Callable[[Any], int]]] = {
     TaskAttemptRequested: lambda event: _of_all(event.input.values()),
     ThreadCompleted: lambda event: size_of(event.output),
     ThreadFailed: _of_failure,
+    WfRunForked: _of_fork,
     WfRunStarted: lambda event: _of_all(event.variables.values()),
     WorkflowEventThrown: lambda event: size_of(event.content),
 }
@@ -106,7 +121,16 @@ work between two (rule bounds-count-anew).
 
 TAKE_NO_EVENT: Final[frozenset[type[Event]]] = frozenset(
     {
-        *(WfRunStarted, WfRunDeleted, WfRunEnded, ExternalEventPosted, ThreadHalted, HaltReasonResolved, Resume),
+        *(
+            WfRunStarted,
+            WfRunForked,
+            WfRunDeleted,
+            WfRunEnded,
+            ExternalEventPosted,
+            ThreadHalted,
+            HaltReasonResolved,
+            Resume,
+        ),
         *(TimerArmed, TimerMatured, ArrivalFailed, TaskAttemptRequested, TaskAttemptEnded, WaitStarted),
         *(ChildFailureHandled, WorkflowEventThrown, ThreadCompleted, ThreadRetired, ThreadRescued),
         *(WfRunQuarantined, InputKept, WfRunReleased, SkipAccepted, SkipLapsed, RecordSkipped, Rejected, Ignored),

@@ -98,5 +98,7 @@ class Context:
     """True if a WfRun reads ExternalEvents that came before it as its WfSpec binds them: 0.1.0 did not."""
     arrival_failures: bool = True
     """True if the log can say that a halted thread came to a node whose time cannot be computed: 0.1.0 could not."""
+    forks: bool = True
+    """True if the log can say that a WfRun goes on from the state of another: 0.1.0 and 0.2.0 do not read that."""
     keeps_outcomes: bool = True
     """True if the row of an ExternalEvent can say what became of it in each thread: that of 0.1.0 cannot."""

@@ -19,8 +19,7 @@ from processors.core.records.events import (
     WfRunStarted,
 )
 from processors.core.records.failures import INTERNAL_ERROR, failure_of
-from processors.core.records.model import NO_INCARNATION, TERMINAL, Index, PendingInterrupt, Status, ThreadRun, WfRun
-from processors.core.records.spec import ExitNode
+from processors.core.records.model import NO_INCARNATION, TERMINAL, Index, PendingInterrupt, WfRun
 from processors.core.rules.advance import advance
 from processors.core.rules.agenda import WAKERS, Agenda
 from processors.core.rules.bounds import MEASURES, TAKE_EVENTS
@@ -28,9 +27,8 @@ from processors.core.rules.context import Context, Limits, WfSpecLookup
 from processors.core.rules.decide import decide
 from processors.core.rules.evolve import evolve, new_run, replay
 from processors.core.rules.failing import fail_thread
-from processors.core.rules.halting import can_resume
 from processors.core.rules.indexing import index_of
-from processors.core.rules.nodes import may_arrive_halted, note_wait, park_restored
+from processors.core.rules.restoring import note_restored
 
 __all__ = ["attach", "handle", "indexed", "new_run", "note", "replay"]
 
@@ -72,31 +70,8 @@ def indexed(run: WfRun, wf_specs: WfSpecLookup, index: Index | None = None) -> W
     run.index = index_of(run, index)
     if run.wf_spec is not None:
         run.spec = wf_specs.wf_spec(run.wf_spec)
-        for thread in run.threads.values():
-            if thread.node.waits is not None:
-                note_wait(run, thread)
-            if thread.status is Status.RUNNING:
-                park_restored(run, thread)
-            elif thread.status not in TERMINAL and may_arrive_halted(run, thread):
-                run.index.arrivals.add(thread.number)
-        # Where the end of a rule was cut off they were not dropped yet.
-        run.index.ended.extend(number for number in run.index.pending if not _can_resume(run, number))
-        run.index.across.update(run.index.waiter_handlers)
-        if run.index.across:
-            run.index.staying.update(number for number, thread in run.threads.items() if _may_have_to_stay(run, thread))
+        note_restored(run)
     return run
-
-
-def _can_resume(run: WfRun, number: int) -> bool:
-    thread = run.threads.get(number)
-    return thread is not None and can_resume(run, thread)
-
-
-def _may_have_to_stay(run: WfRun, thread: ThreadRun) -> bool:
-    """Say whether a thread may be one that would leave, but for others: `advance` finds out."""
-    if thread.status is Status.RUNNING:
-        return isinstance(run.spec_of(thread).nodes[thread.node.node], ExitNode)
-    return thread.has_lost
 
 
 _UNDECIDED: Final = (Rejected, Ignored)

@@ -16,6 +16,7 @@ from processors.core.records.model import (
     WfRunExternalEvent,
     WfRunSnapshot,
 )
+from processors.core.records.values import INT_MAX
 from processors.core.rules.external_events import BEFORE_ITS_WF_RUN
 
 
@@ -61,7 +62,7 @@ def forked_from(snapshot: WfRunSnapshot, wf_run_id: str, time_ms: int) -> WfRunF
 
     As much is left of each timer as was at the moment (rule fork-keeps-remaining-time).
     """
-    later_ms = max(0, time_ms - snapshot.at_ms)
+    later_ms = time_ms - snapshot.at_ms
     known = len(snapshot.external_events)
     return WfRunForked(
         source_wf_run_id=snapshot.wf_run_id,
@@ -101,7 +102,7 @@ def _node(node: NodeRun, seq: int, later_ms: int) -> NodeRun:
     return replace(
         node,
         arrived_ms=node.arrived_ms + later_ms,
-        timer=None if timer is None else Timer(timer.kind, timer.due_ms + later_ms),
+        timer=None if timer is None else Timer(timer.kind, min(timer.due_ms + later_ms, INT_MAX)),
         deadline_ms=_later(node.deadline_ms, later_ms),
         matured_seq=None if node.matured_seq is None else _before(node.matured_seq, seq),
         task=None if task is None else replace(task, retry_at_ms=_later(task.retry_at_ms, later_ms)),
@@ -109,7 +110,8 @@ def _node(node: NodeRun, seq: int, later_ms: int) -> NodeRun:
 
 
 def _later(time_ms: int | None, by_ms: int) -> int | None:
-    return None if time_ms is None else time_ms + by_ms
+    """Return a time as a fork has it. A SLEEP may wait until any number of 64 bits."""
+    return None if time_ms is None else min(time_ms + by_ms, INT_MAX)
 
 
 def _before(number: int, seq: int) -> int:

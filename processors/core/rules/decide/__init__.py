@@ -4,6 +4,7 @@
 effect, `Rejected` (code and sentence) or `Ignored`. Nothing outside imports the modules in here, only this package:
 
 refusals   the checks that several commands share
+forks      ForkWfRun
 wf_runs    RunWf, StopWfRun, ResumeWfRun, DeleteWfRun
 posting    ExternalEvent
 reports    ReportTaskRun
@@ -18,6 +19,7 @@ from processors.core.records.commands import (
     Command,
     DeleteWfRun,
     ExternalEvent,
+    ForkWfRun,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
@@ -28,6 +30,7 @@ from processors.core.records.commands import (
 from processors.core.records.events import Event, Rejected
 from processors.core.records.model import TERMINAL, WfRun
 from processors.core.rules.context import Context
+from processors.core.rules.decide.forks import forked
 from processors.core.rules.decide.posting import posted
 from processors.core.rules.decide.refusals import Refusal, check_id, check_repeat
 from processors.core.rules.decide.reports import reported
@@ -56,6 +59,8 @@ def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iter
                 yield started(run, command, context)
                 if context.binds_event_defs:
                     yield from drop_unfit(run, context)
+            case ForkWfRun():
+                yield from forked(run, command, context)
             case ExternalEvent():
                 yield posted(run, command, context, time_ms)
                 if run.exists and run.status not in TERMINAL:

@@ -5,6 +5,7 @@ from typing import Final
 from processors.core.records.commands import (
     Command,
     ExternalEvent,
+    ForkWfRun,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
@@ -13,9 +14,9 @@ from processors.core.records.commands import (
     TimerFired,
 )
 from processors.core.records.events import RejectionCode
-from processors.core.records.model import ThreadRun, WfRun
+from processors.core.records.model import ThreadRun, WfRun, WfSpecId
 from processors.core.records.names import check_wf_run_id
-from processors.core.records.values import TellableProblem
+from processors.core.records.values import TellableProblem, Timestamp, iso_of
 from processors.core.rules.context import Context
 
 _HAVE_IDENTITIES: Final = (ExternalEvent, ReportTaskRun, TimerFired)
@@ -46,6 +47,23 @@ def check_repeat(run: WfRun, command: Command) -> None:
         raise Refusal(RejectionCode.ALREADY_EXISTS, f"command id {command.command_id!r} was decided before")
 
 
+# (rule wf-run-id-used-once)
+def check_unused(run: WfRun) -> None:
+    """Raise Refusal where a WfRun was started under this id."""
+    if run.exists:
+        since = iso_of(Timestamp(run.started_ms or 0))
+        raise Refusal(RejectionCode.ALREADY_EXISTS, f"the WfRun was started at {since}; it is {run.status}")
+
+
+def version_to_run(context: Context, name: str, major: int | None, revision: int | None) -> WfSpecId:
+    """Return the newest version of a WfSpec, of a major version or exactly. Raises Refusal if there is none."""
+    spec_id = context.definitions.latest_wf_spec(name, major, revision)
+    if spec_id is None:
+        version = "".join(f" {number}" for number in (major, revision) if number is not None)
+        raise Refusal(RejectionCode.NOT_FOUND, f"there is no WfSpec {name!r}{version}")
+    return spec_id
+
+
 def existing(run: WfRun) -> None:
     """Raise Refusal where no WfRun was started under this id."""
     if not run.exists:
@@ -63,7 +81,7 @@ def named_thread(run: WfRun, command: StopWfRun | ResumeWfRun | RescueThreadRun)
     return run.threads.get(command.thread)
 
 
-def check_definitions(command: RunWf | ExternalEvent, context: Context) -> None:
+def check_definitions(command: RunWf | ForkWfRun | ExternalEvent, context: Context) -> None:
     """Raise Refusal if the definitions are not at the position that the producer saw.
 
     The caller has waited for that position before it folds the command, unless no such position exists.

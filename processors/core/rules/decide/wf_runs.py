@@ -13,25 +13,19 @@ from processors.core.records.events import (
     WfRunStarted,
 )
 from processors.core.records.model import TERMINAL, ManualHalt, Status, WfRun
-from processors.core.records.values import Timestamp, ValueProblem, iso_of
+from processors.core.records.values import ValueProblem
 from processors.core.rules.context import Context
-from processors.core.rules.decide.refusals import Refusal, check_definitions, named_thread
+from processors.core.rules.decide.refusals import Refusal, check_definitions, check_unused, named_thread, version_to_run
 from processors.core.rules.halting import halt
 from processors.core.rules.scope import starting_variables
 
 
 def started(run: WfRun, command: RunWf, context: Context) -> WfRunStarted:
     """Return the start of a WfRun, under an id that is not used yet (rule wf-run-id-used-once). Raises Refusal."""
-    if run.exists:
-        since = iso_of(Timestamp(run.started_ms or 0))
-        raise Refusal(RejectionCode.ALREADY_EXISTS, f"the WfRun was started at {since}; it is {run.status}")
+    check_unused(run)
     check_definitions(command, context)
-    definitions = context.definitions
-    spec_id = definitions.latest_wf_spec(command.wf_spec_name, command.wf_spec_major, command.wf_spec_revision)
-    if spec_id is None:
-        version = "".join(f" {n}" for n in (command.wf_spec_major, command.wf_spec_revision) if n is not None)
-        raise Refusal(RejectionCode.NOT_FOUND, f"there is no WfSpec {command.wf_spec_name!r}{version}")
-    spec = definitions.wf_spec(spec_id)
+    spec_id = version_to_run(context, command.wf_spec_name, command.wf_spec_major, command.wf_spec_revision)
+    spec = context.definitions.wf_spec(spec_id)
     entrypoint = spec.threads[spec.entrypoint]
     try:
         variables = starting_variables(entrypoint, command.variables)

@@ -43,7 +43,7 @@ from processors.core.rules.nodes.exits import exit_when_ready, run_exit
 from processors.core.rules.nodes.parking import VARIABLES, note_wait, park_restored
 from processors.core.rules.nodes.passing import arrive_at_entrypoint, run_entrypoint, run_nop, run_throw_event
 from processors.core.rules.nodes.starting_threads import run_start_multiple, run_start_thread
-from processors.core.rules.nodes.tasks import run_task
+from processors.core.rules.nodes.tasks import request_again, run_task
 from processors.core.rules.nodes.waiting_for_threads import run_wait_for_threads
 from processors.core.rules.nodes.waits import (
     arrive_at_external_event,
@@ -53,7 +53,16 @@ from processors.core.rules.nodes.waits import (
     run_wait_for_condition,
 )
 
-__all__ = ["RUNNERS", "VARIABLES", "arrive_halted", "may_arrive_halted", "note_wait", "park_restored", "run_node"]
+__all__ = [
+    "RUNNERS",
+    "VARIABLES",
+    "arrive_halted",
+    "may_arrive_halted",
+    "note_wait",
+    "park_restored",
+    "request_again",
+    "run_node",
+]
 
 
 def arrive_halted(run: WfRun, context: Context, thread: ThreadRun) -> Iterable[Event]:

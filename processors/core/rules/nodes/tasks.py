@@ -84,6 +84,32 @@ def _request(
     )
 
 
+def request_again(run: WfRun, context: Context, thread: ThreadRun) -> TaskAttemptRequested:
+    """Return the request for the attempt that is out, once more, because a fork is another WfRun.
+
+    Whoever does the task begins anew, so the attempt gets its whole time. If that cannot be computed any more, it gets
+    what was left.
+    """
+    state, node = thread.node, run.spec_of(thread).nodes[thread.node.node]
+    assert isinstance(node, TaskNode)
+    assert state.task is not None
+    try:
+        deadline_ms = run.time_ms + seconds_ms(evaluate(node.timeout_s, ThreadScope(run, thread)), "timeout_s")
+    except ValueProblem:
+        deadline_ms = run.time_ms if state.timer is None else state.timer.due_ms
+    task_def = context.definitions.task_def(node.task_def)
+    return TaskAttemptRequested(
+        thread=thread.number,
+        position=state.position,
+        node=node.name,
+        attempt=state.task.attempt,
+        task_def=node.task_def,
+        queue=None if task_def is None else task_def.queue,
+        deadline_ms=deadline_ms,
+        input=state.task.input,
+    )
+
+
 def _finish_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode, task: TaskRun) -> Iterator[Event]:
     """Complete the node with the output of a task, or fail it as the last attempt ended.
 

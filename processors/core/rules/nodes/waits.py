@@ -113,10 +113,11 @@ def _oldest_in_time(run: WfRun, thread: ThreadRun, event_def: str, its: int | No
     state = thread.node
     for event_id in run.index.unclaimed_for.get((event_def, its), ()):
         event = run.external_events[event_def, event_id]
+        if event.posted_seq == BEFORE_ITS_WF_RUN:
+            return event
         if state.matured_seq is not None and event.posted_seq > state.matured_seq:
             return None  # it came too late, and so did all after it
-        is_late = state.deadline_ms is not None and event.posted_ms >= state.deadline_ms
-        if not is_late or event.posted_seq == BEFORE_ITS_WF_RUN:
+        if state.deadline_ms is None or event.posted_ms < state.deadline_ms:
             return event
     return None
 
