@@ -171,8 +171,8 @@ def what_happened(event: Event) -> str:
             return f"{event.wf_spec}, {event.thread_spec}{_values(event.variables)}"
         case WfRunForked():
             source = f"{event.source_wf_run_id} at seq {event.source_seq}, {iso(event.source_at_ms)}"
-            carried = f", with {len(event.external_events)} ExternalEvents" if event.external_events else ""
-            return f"of {source}: threads {', '.join(f'#{it.number}' for it in event.threads)}{carried}"
+            carried = "".join(f", {it.external_event_id}" for it in event.external_events)
+            return f"of {source}: {', '.join(f'#{it.number}' for it in event.threads)}{carried}"
         case WfRunDeleted():
             return event.reason
         case WfRunEnded():

@@ -1,6 +1,8 @@
 """Invariants of a WfRun that hold after every command: the rules of docs/rules, written a second time.
 
 This module shares no code with the rules under test, except that it asks them whether they have anything left to do.
+What a fork is checked for before it starts, it asks `possible`, which no rule does. So each state that a test comes by
+is one that a fork could start from.
 """
 
 from collections import Counter
@@ -60,6 +62,7 @@ from processors.core.rules.context import Context
 from processors.core.rules.evolve import evolve
 from processors.core.rules.handlers import launch_failure_handlers, launch_interrupts
 from processors.core.rules.indexing import index_of
+from processors.core.rules.possible import Impossible, check_reachable, check_usable
 
 MOVING = frozenset({Status.RUNNING, Status.HALTING})
 Transition = tuple[Status | None, Status]
@@ -418,63 +421,32 @@ def check_between_commands(run: WfRun, context: Context) -> None:
         _check_thread(run, thread)
         _check_entrypoint(run, thread)
         _check_time(run, thread)
-    _check_tree(run)
+    _check_live(run)
     _check_index(run)
     _check_nothing_to_do(run, context)
     stuck = sorted(stuck_threads(run))
     check(not stuck, "no thread is stuck (rule circles-are-ended)", [brief(run.threads[n]) for n in stuck])
+    if run.threads:
+        try:
+            check_usable(run, context)
+            check_reachable(run)
+        except Impossible as problem:
+            raise Violated(f"no rules could reach the state: {problem}") from problem
 
 
 def _check_thread(run: WfRun, thread: ThreadRun) -> None:
-    reasons = thread.halt_reasons
-    check(bool(reasons) or thread.status is not Status.HALTED, "a HALTED thread has a halt reason", thread)
-    check(
-        not reasons or thread.status in (Status.HALTING, Status.HALTED),
-        "a thread with a halt reason is held",
-        brief(thread),
-    )
-    for reason in reasons:
-        if isinstance(reason, ParentHalted):
-            check(reasons.count(reason) == 1, "PARENT_HALTED of one parent is on a thread at most once", thread)
-        if isinstance(reason, Interrupted | HandlingFailure):
-            handler = run.threads.get(reason.handler)
-            check(
-                handler is not None and handler.status not in TERMINAL and handler.parent == thread.number,
-                "INTERRUPTED and HANDLING_FAILURE point to a live handler",
-                (thread.number, str(reason)),
-            )
-        if isinstance(reason, PendingInterrupt):
-            listed = [
-                a
-                for a in run.accepted_interrupts
-                if (a.thread, a.external_event_id) == (thread.number, reason.external_event_id)
-            ]
-            check(len(listed) == 1, "PENDING_INTERRUPT has its accepted interrupt", thread)
+    if thread.status is Status.RUNNING:
+        check(not _is_kept_waiting(run, thread), "who waits for an ExternalEvent that is there claims it", thread)
+        check(not live_handlers(run, thread), "a thread does not run beside its handlers", thread.number)
     if thread.status is Status.HALTED:
-        handlers = {r.handler for r in reasons if isinstance(r, Interrupted | HandlingFailure)}
+        handlers = {r.handler for r in thread.halt_reasons if isinstance(r, Interrupted | HandlingFailure)}
         # A handler that runs beside the thread may be asked to halt when the thread is already HALTED.
         handlers |= {other.number for other in hanging(run, thread) if not other.halts_parent}
         moving = [t.number for t in moving_below(run, thread) if not (set(line(run, t)) & handlers)]
         check(not moving, "nothing moves below a HALTED thread but its handlers", (thread.number, moving))
-        others = [r for r in reasons if isinstance(r, ManualHalt | ParentHalted | HaltedByParent)]
-        if others:
-            running = [run.threads[n].number for n in handlers if run.threads[n].status is Status.RUNNING]
-            check(not running, "no handler runs while something else holds its thread", (thread.number, running))
-    if thread.status is Status.RUNNING:
-        check(not _is_kept_waiting(run, thread), "who waits for an ExternalEvent that is there claims it", thread)
-        check(not live_handlers(run, thread), "a thread does not run beside its handlers", thread.number)
-    if thread.type is ThreadType.INTERRUPT and thread.status in FAILED:
-        assert thread.parent is not None
-        parent = run.threads[thread.parent]
-        check(parent.status in FAILED, "a thread fails with its Interrupt Handler", parent)
     if thread.status in TERMINAL:
-        running = [t.number for t in hanging(run, thread) if t.status is Status.RUNNING]
-        check(not running, "nothing runs below a thread that has ended", (thread.number, running))
-        check(
-            all(a.thread != thread.number for a in run.accepted_interrupts),
-            "nothing is pending for a thread that has ended",
-            run.accepted_interrupts,
-        )
+        pending = [a for a in run.accepted_interrupts if a.thread == thread.number]
+        check(not pending, "nothing is pending for a thread that has ended", pending)
 
 
 def _is_kept_waiting(run: WfRun, thread: ThreadRun) -> bool:
@@ -532,16 +504,7 @@ def _check_time(run: WfRun, thread: ThreadRun) -> None:
     )
 
 
-def _check_tree(run: WfRun) -> None:
-    for thread in run.threads.values():
-        children = [n for n, other in run.threads.items() if other.parent == thread.number]
-        check(thread.children == children, "children are those whose parent it is", (thread.number, children))
-        check(0 <= thread.number <= run.greatest_thread_number, "numbers are counted", thread.number)
-        check(
-            thread.status is not Status.COMPLETED or thread.number == 0,
-            "COMPLETED children leave the hot state",
-            thread.number,
-        )
+def _check_live(run: WfRun) -> None:
     live = sorted(n for n, thread in run.threads.items() if thread.status not in TERMINAL)
     listed = sorted(n for numbers in run.index.by_spec.values() for n in numbers)
     check(live == listed, "the index lists the live threads", (live, listed))

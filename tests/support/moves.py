@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from processors.core.records.commands import (
     Command,
     ExternalEvent,
+    ForkWfRun,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
@@ -22,6 +23,7 @@ from processors.core.records.commands import (
 from processors.core.records.events import Ignored, Rejected
 from processors.core.records.model import TERMINAL, ManualHalt, Status, ThreadRun, WfRun
 from processors.core.records.spec import ExternalEventNode
+from processors.core.rules.snapshots import snapshot_of
 
 RUN = RunWf("w1", "small")
 BEYOND = 1
@@ -138,6 +140,7 @@ def refusals(run: WfRun, time_ms: int) -> Iterator[tuple[Command, type[Rejected 
         yield StopWfRun(run.wf_run_id), Rejected
         return
     yield RUN, Rejected
+    yield ForkWfRun(run.wf_run_id, snapshot_of(run)), Rejected
     for number in range(run.greatest_thread_number + 1 + BEYOND):
         yield from _refusals_of(run, number, time_ms)
 

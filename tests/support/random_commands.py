@@ -12,6 +12,7 @@ from processors.core.records.commands import (
     Command,
     DeleteWfRun,
     ExternalEvent,
+    ForkWfRun,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
@@ -20,8 +21,9 @@ from processors.core.records.commands import (
     TaskStatus,
     TimerFired,
 )
-from processors.core.records.model import TERMINAL, ManualHalt, Status, ThreadRun, WfRun
+from processors.core.records.model import TERMINAL, ManualHalt, Status, ThreadRun, WfRun, WfRunSnapshot
 from processors.core.records.spec import ExternalEventNode
+from processors.core.rules.snapshots import snapshot_of
 
 RUN_ID = "w1"
 
@@ -34,10 +36,14 @@ class Producers:
     sent: list[Command] = field(default_factory=list)
     timers: list[TimerFired] = field(default_factory=list)
     """Every timer that was ever armed, so that stale ones can fire."""
+    snapshots: list[WfRunSnapshot] = field(default_factory=list)
+    """Some states of WfRuns of the id: once it is deleted, it may go on from one of them."""
 
     def choose(self, run: WfRun, number: int) -> Command:
         """Return the command that a number stands for, in this state."""
         self.timers.extend(timer for timer in timers_of(run) if timer not in self.timers)
+        if run.exists and len(self.sent) % 5 == 0:
+            self.snapshots.append(snapshot_of(run))
         likely = list(self._likely(run))
         # Mostly a command that makes sense, now and then one that does not.
         kind, number = number % 6, number // 6
@@ -54,6 +60,7 @@ class Producers:
         ]
         if not run.exists:
             yield from [RunWf(RUN_ID, "small")] * 2 * len(events)
+            yield from [ForkWfRun(RUN_ID, snapshot) for snapshot in self.snapshots[-2:]]
             yield from events
             return
         if run.final_status is not None:
@@ -99,6 +106,9 @@ class Producers:
         yield ExternalEvent(RUN_ID, "unknown", fresh)
         yield RunWf(RUN_ID, "small", command_id="again")
         yield RunWf(RUN_ID, "unknown")
+        for snapshot in self.snapshots[-2:]:
+            yield ForkWfRun(RUN_ID, snapshot)
+            yield ForkWfRun(RUN_ID, replace(snapshot, greatest_thread_number=-1))
         yield RunWf(RUN_ID, "small", {"n": "text"})
         for number in range(-1, beyond + 1):
             yield RescueThreadRun(RUN_ID, number)

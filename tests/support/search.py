@@ -4,8 +4,8 @@ The nearest states come first: each command takes a state a step further, an unu
 differ only in seq, time and cause are one (`states`). Every state is restored as its rows hold it before it is moved
 on, so there is a crash between any two commands. Every new row goes through Avro and back. After each command, the
 search checks everything that `invariants` knows, and that the events alone give the same state. In each state, it
-checks that what must be refused leaves no trace. The first violation comes with the shortest path to it, as a scenario
-document.
+checks that what must be refused leaves no trace, and that a fork starts as its source is. The first violation comes
+with the shortest path to it, as a scenario document.
 """
 
 import heapq
@@ -20,13 +20,15 @@ from halter.scenarios.writing import step_of, text_of
 from processors.core.records.commands import (
     Command,
     DeleteWfRun,
+    ForkWfRun,
     ReportTaskRun,
     TimerFired,
 )
-from processors.core.records.events import Cause, WfRunDeleted
-from processors.core.records.model import Changes, Index, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.records.events import Cause, TaskAttemptRequested, WfRunDeleted, WfRunForked, WfRunStarted
+from processors.core.records.model import TERMINAL, Changes, Index, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach, handle, new_run
+from processors.core.rules.snapshots import snapshot_of
 from tests.support.compiled_codec import the_codec
 from tests.support.invariants import (
     Transition,
@@ -178,6 +180,7 @@ class Search:
             if key not in self._known:
                 check_between_commands(live, self._context)
                 self._check_avro(live)
+                check_fork(live, self._context)
         except Exception as problem:
             raise self._violation(problem, [*_path(node), after]) from problem
         self._rescues_left[key] = rescues
@@ -263,6 +266,25 @@ class Search:
             now = node.time_ms
         document = {**self._document, "name": name.splitlines()[0], "steps": [*steps, {"crash": {}}]}
         return text_of(document)
+
+
+def check_fork(run: WfRun, context: Context) -> None:
+    """Check that a fork of a live WfRun is as the WfRun is: nothing follows but the requests for its tasks."""
+    if run.status in TERMINAL or not run.exists:
+        return
+    snapshot = snapshot_of(run)
+    fork = new_run("fork")
+    entries = handle(fork, ForkWfRun("fork", snapshot), Cause("inputs", 0, 0, None, 0), run.time_ms + 1_000, context)
+    found = [type(entry.event) for entry in entries]
+    tasks = sum(it.task_out and it.status not in TERMINAL for it in run.threads.values())
+    expected = [WfRunStarted, WfRunForked, *[TaskAttemptRequested] * tasks]
+    check(found == expected, "nothing follows from a fork but its tasks", [entry.event for entry in entries])
+    check(
+        [*map(thread_key, fork.threads.values())] == [*map(thread_key, run.threads.values())],
+        "a fork has the threads of its source",
+        run.wf_run_id,
+    )
+    check_between_commands(fork, context)
 
 
 def _end_of(run: WfRun) -> Command:

@@ -16,6 +16,8 @@ scope        the Variables that a thread sees
 context      the definitions and limits that rules may look at; bounds: how much an event weighs
 quarantine   inputs that are kept instead of decided
 versions     the versions of the rules, and what each decides otherwise than the one before; no rule looks at it
+snapshots    the state of a WfRun as a value, and as a fork has it; possible: which states a fork may start from
+restoring    the notes that rules have of a WfRun whose rows came from elsewhere
 waiting      what a thread waits for, as values, for tools
 
 Who may change what:

@@ -50,6 +50,7 @@ from processors.core.records.spec import (
 )
 from processors.core.records.values import TIME_MS_MAX, TellableProblem, Value, fits, kind_of
 from processors.core.rules.context import Context
+from processors.core.rules.snapshots import ends_at_a_moment
 
 NUMBER_MAX: Final = 2**53
 """The greatest number of a thread, a position or an event that is believed: rules still count on from it."""
@@ -317,7 +318,7 @@ def _check_timer(thread: ThreadRun, node: AnyNode, what: str) -> None:
             fits_node = False
     if not fits_node:
         raise Impossible(f"{what}: a timer {state.timer.kind} does not belong there")
-    if state.timer.due_ms < state.arrived_ms:
+    if state.timer.due_ms < (0 if ends_at_a_moment(node) else state.arrived_ms):
         raise Impossible(f"{what}: the timer was due before the thread came there")
 
 

@@ -16,6 +16,7 @@ from processors.core.records.model import (
     WfRunExternalEvent,
     WfRunSnapshot,
 )
+from processors.core.records.spec import AnyNode, SleepNode, WfSpec
 from processors.core.records.values import INT_MAX
 from processors.core.rules.external_events import BEFORE_ITS_WF_RUN
 
@@ -57,10 +58,12 @@ def run_of(snapshot: WfRunSnapshot) -> WfRun:
     )
 
 
-def forked_from(snapshot: WfRunSnapshot, wf_run_id: str, time_ms: int) -> WfRunForked:
+def forked_from(snapshot: WfRunSnapshot, spec: WfSpec, wf_run_id: str, time_ms: int) -> WfRunForked:
     """Return the event by which a new WfRun, which starts at `time_ms`, goes on from a snapshot.
 
-    As much is left of each timer as was at the moment (rule fork-keeps-remaining-time).
+    As much is left of each timer as was at the moment (rule fork-keeps-remaining-time). A SLEEP until a moment ends at
+    that moment. ExternalEvents come along, before all that come to the fork (rule fork-carries-external-events). `spec`
+    has every node that the threads are at.
     """
     later_ms = time_ms - snapshot.at_ms
     known = len(snapshot.external_events)
@@ -76,7 +79,7 @@ def forked_from(snapshot: WfRunSnapshot, wf_run_id: str, time_ms: int) -> WfRunF
             replace(
                 thread,
                 wf_run_id=wf_run_id,
-                node=_node(thread.node, snapshot.seq, later_ms),
+                node=_node(thread, spec, snapshot.seq, later_ms),
                 started_ms=thread.started_ms + later_ms,
                 ended_ms=_later(thread.ended_ms, later_ms),
             )
@@ -97,20 +100,27 @@ def forked_from(snapshot: WfRunSnapshot, wf_run_id: str, time_ms: int) -> WfRunF
     )
 
 
-def _node(node: NodeRun, seq: int, later_ms: int) -> NodeRun:
-    task, timer = node.task, node.timer
+def _node(thread: ThreadRun, spec: WfSpec, seq: int, later_ms: int) -> NodeRun:
+    node, task, timer = thread.node, thread.node.task, thread.node.timer
+    if timer is not None and not ends_at_a_moment(spec.threads[thread.thread_spec].nodes[node.node]):
+        timer = Timer(timer.kind, min(timer.due_ms + later_ms, INT_MAX))
     return replace(
         node,
         arrived_ms=node.arrived_ms + later_ms,
-        timer=None if timer is None else Timer(timer.kind, min(timer.due_ms + later_ms, INT_MAX)),
+        timer=timer,
         deadline_ms=_later(node.deadline_ms, later_ms),
         matured_seq=None if node.matured_seq is None else _before(node.matured_seq, seq),
         task=None if task is None else replace(task, retry_at_ms=_later(task.retry_at_ms, later_ms)),
     )
 
 
+def ends_at_a_moment(node: AnyNode) -> bool:
+    """Say whether a node waits until a moment that its Variables say, however long that is from its arrival."""
+    return isinstance(node, SleepNode) and node.seconds is None
+
+
 def _later(time_ms: int | None, by_ms: int) -> int | None:
-    """Return a time as a fork has it. A SLEEP may wait until any number of 64 bits."""
+    """Return a time as a fork has it. What came in may have any time of 64 bits."""
     return None if time_ms is None else min(time_ms + by_ms, INT_MAX)
 
 

@@ -28,7 +28,7 @@ def forked(run: WfRun, command: ForkWfRun, context: Context) -> Iterator[Event]:
     entrypoint, snapshot = spec.threads[spec.entrypoint], command.snapshot
     # (rule fork-starts-and-forks)
     yield WfRunStarted(spec_id, spec.entrypoint, entrypoint.entrypoint, dict(snapshot.threads[0].variables))
-    yield forked_from(snapshot, run.wf_run_id, run.time_ms)
+    yield forked_from(snapshot, spec, run.wf_run_id, run.time_ms)
     note_restored(run)
     for thread in run.threads.values():
         if thread.task_out and thread.status not in TERMINAL:
@@ -43,8 +43,8 @@ def forked(run: WfRun, command: ForkWfRun, context: Context) -> Iterator[Event]:
 def _checked(run: WfRun, command: ForkWfRun, context: Context) -> WfSpecId:
     """Return the version that the fork runs. Raises Refusal.
 
-    The checks are made in this order, and the first that fails decides (rules wf-run-id-used-once, fork-of-a-live-run,
-    fork-of-a-possible-state).
+    The checks are made in this order, and the first that fails decides (rules fork-of-a-live-run,
+    fork-of-a-possible-state, fork-may-run-another-version).
     """
     check_unused(run)
     if not context.forks:

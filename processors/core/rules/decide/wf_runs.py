@@ -21,7 +21,7 @@ from processors.core.rules.scope import starting_variables
 
 
 def started(run: WfRun, command: RunWf, context: Context) -> WfRunStarted:
-    """Return the start of a WfRun, under an id that is not used yet (rule wf-run-id-used-once). Raises Refusal."""
+    """Return the start of a WfRun, under an id that is not used yet. Raises Refusal."""
     check_unused(run)
     check_definitions(command, context)
     spec_id = version_to_run(context, command.wf_spec_name, command.wf_spec_major, command.wf_spec_revision)
