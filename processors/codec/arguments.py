@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-from processors.codec.records import ENUMS, JSON
+from processors.codec.records import CLASSES, ENUMS, JSON
 from processors.codec.schemas import NAMESPACE, Schema, short_name, type_name
 from processors.core.records.value_checks import UnfitValue, check_text, check_value
 from processors.core.records.values import VALUE_BYTES_MAX
@@ -43,12 +43,16 @@ class Arguments:
         if isinstance(schema, list):
             if any(short_name(type_name(branch)) == JSON for branch in schema):
                 return check_value(value, what, room)
-            if value is None:
+            if value is None and "null" in schema:
                 return room
-            (schema,) = (branch for branch in schema if branch != "null")
+            schema = self._branch(schema, value, what)
         kind = type_name(schema)
         if kind == "map":
             return self._checked_map(schema, value, what, room)
+        if kind == "array":
+            return self._checked_array(schema, value, what, room)
+        if short_name(kind) in CLASSES:
+            return self._checked_record(short_name(kind), value, what, room)
         if kind == "string":
             check_text(value, what)
         elif kind == "boolean":
@@ -61,6 +65,30 @@ class Arguments:
         else:
             enum: type[StrEnum] = ENUMS[short_name(kind)]
             _check(type(value) is enum, what, f"a {enum.__name__} ({', '.join(enum)})", value)
+        return room
+
+    @staticmethod
+    def _branch(union: list[Any], value: object, what: str) -> Schema:
+        """Return the branch of a union that a value is to fit: of several records, the one of its class."""
+        branches = [branch for branch in union if branch != "null"]
+        if len(branches) == 1:
+            return branches[0]  # type: ignore[no-any-return]
+        names = {short_name(type_name(branch)): branch for branch in branches}
+        _check(type(value).__name__ in names, what, f"one of {', '.join(names)}", value)
+        return names[type(value).__name__]  # type: ignore[no-any-return]
+
+    def _checked_record(self, name: str, value: object, what: str, room: int) -> int:
+        """Check a record inside another, field by field."""
+        _check(type(value) is CLASSES[name], what, f"a {name}", value)
+        for field in self._names[f"{NAMESPACE}.{name}"]["fields"]:
+            room = self._checked(field["type"], getattr(value, field["name"]), f"{what}.{field['name']}", room)
+        return room
+
+    def _checked_array(self, schema: Schema, value: object, what: str, room: int) -> int:
+        assert isinstance(schema, dict)
+        _check(isinstance(value, list), what, "a list", value)
+        for index, item in enumerate(value):  # type: ignore[arg-type]
+            room = self._checked(schema["items"], item, f"{what}[{index}]", room)
         return room
 
     def _checked_map(self, schema: Schema, value: object, what: str, room: int) -> int:

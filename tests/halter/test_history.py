@@ -31,6 +31,7 @@ from processors.core.records.events import (
     Resume,
     SpawnChild,
     TaskRequest,
+    WfRunForked,
 )
 from processors.core.records.model import Status, ThreadRun, ThreadType, WfRun, WfRunExternalEvent
 from processors.core.rules.indexing import index_of
@@ -133,8 +134,10 @@ def test_replaying_the_log_gives_the_rows(rig: CartRig) -> None:
     assert difference(replayed, rows) is None
 
 
-LETS_GO = {HaltReasonResolved, Resume}
-"""Events that name an ExternalEvent in a HaltReason that they take off: replay needs the reason, and not the event."""
+LETS_GO = {HaltReasonResolved, Resume, WfRunForked}
+"""Events that name an ExternalEvent in a HaltReason that they take off: replay needs the reason, and not the event. A
+fork brings along those that it names.
+"""
 
 
 @pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__name__)

@@ -26,6 +26,8 @@ from halter.timeline import html, recording, sequence
 from processors.codec import Codec
 from processors.core.records.commands import (
     DeleteWfRun,
+    ExternalEvent,
+    ForkWfRun,
     PutExternalEventDef,
     PutTaskDef,
     PutWfSpec,
@@ -34,10 +36,20 @@ from processors.core.records.commands import (
     RunWf,
     TaskStatus,
 )
-from processors.core.records.events import Cause, Event, InputKept, LogEntry, Rejected, TaskAttemptEnded, TaskRequest
+from processors.core.records.events import (
+    Cause,
+    Event,
+    InputKept,
+    LogEntry,
+    Rejected,
+    TaskAttemptEnded,
+    TaskRequest,
+    WfRunForked,
+)
 from processors.core.records.model import KeptInput, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.records.values import VariableType
 from processors.core.rules.context import Limits
+from processors.core.rules.snapshots import snapshot_of
 from processors.core.wf_spec.definitions import Definitions
 from tests.support.records import filled
 from tests.support.shard_rig import ShardRig
@@ -273,10 +285,22 @@ CLEAR: dict[type, set[str]] = {
 """Fields of events that are shown as they are: sentences of the engine or a task worker, and the id of a WfRun."""
 
 
+def with_secrets(event: type) -> Any:
+    """Return an event with the secret in every value; of a row that it carries, not in what a task worker said."""
+    made = filled(event, SECRET)
+    if not isinstance(made, WfRunForked):
+        return made
+    threads = []
+    for it in made.threads:
+        assert it.node.task is not None
+        threads.append(replace(it, node=replace(it.node, task=replace(it.node.task, message="clear"))))
+    return replace(made, threads=threads)
+
+
 @pytest.mark.parametrize("event", get_args(Event), ids=lambda event: event.__name__)
 def test_no_event_shows_a_value(event: type) -> None:
     redactor = Redactor(ShardRig().view)
-    entry = LogEntry("w", 1, 1, 0, filled(Cause, "cause"), filled(event, SECRET))
+    entry = LogEntry("w", 1, 1, 0, filled(Cause, "cause"), with_secrets(event))
     (shown,) = redactor.entries([entry])
     told = {field.name for field in fields(event) if SECRET in repr(getattr(shown.event, field.name))}
     assert told == CLEAR.get(event, set())
@@ -285,7 +309,7 @@ def test_no_event_shows_a_value(event: type) -> None:
 @pytest.mark.parametrize("event", get_args(Event), ids=lambda event: event.__name__)
 def test_no_output_shows_a_value_of_an_event(event: type, tmp_path: Path) -> None:
     shown_as_they_are = {name: b"w" if name == "key" else "clear" for name in CLEAR.get(event, ())}
-    entry = LogEntry("w", 1, 1, 0, filled(Cause, "cause"), replace(filled(event, SECRET), **shown_as_they_are))
+    entry = LogEntry("w", 1, 1, 0, filled(Cause, "cause"), replace(with_secrets(event), **shown_as_they_are))
     export(OneEvent(entry), ["w"], tmp_path / "x", 0)  # type: ignore[arg-type]
     with ExportFile(tmp_path / "x") as found:
         (exported,) = found.events("w")
@@ -332,6 +356,23 @@ def test_an_event_that_nobody_has_judged_is_not_shown_as_it_is() -> None:
     unheard: Any = Unheard()
     with pytest.raises(AssertionError, match="unreachable"):
         Redactor(ShardRig().view).entries([LogEntry("w", 1, 1, 0, filled(Cause, "cause"), unheard)])
+
+
+def test_no_fork_shows_a_value() -> None:
+    """Neither the command nor the event, whether the WfSpec is known or not."""
+    client = client_for(document([("TASK", "plain")], ("goes on", "plain")))
+    client.rig.turn(RunWf("w", "leak", {"card": SECRET}))
+    client.rig.turn(ExternalEvent("w", "spoken", "e1", SECRET), ExternalEvent("w", "spoken", "e2", SECRET))
+    command = ForkWfRun("fork", snapshot_of(client.rig.shard.wf_runs["w"]))
+    assert SECRET in repr(command)
+    entries = client.rig.log(command)
+    assert SECRET in repr(entries)
+    for definitions in (client.rig.view, Definitions()):
+        shown = Redactor(definitions).entries(entries)
+        assert SECRET not in repr(shown)
+        (_, log), *_ = Redactor(definitions).judged(entries)
+        assert SECRET not in repr(log.command(command, "main"))
+    assert SECRET in repr(entries)
 
 
 def test_no_row_shows_a_value() -> None:

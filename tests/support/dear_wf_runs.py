@@ -15,6 +15,7 @@ from typing import Any
 from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
+    ForkWfRun,
     PutExternalEventDef,
     PutTaskDef,
     PutWfSpec,
@@ -28,6 +29,7 @@ from processors.core.records.commands import (
 from processors.core.records.events import LogEntry
 from processors.core.records.model import ThreadRun, WakeOn, WfRun
 from processors.core.rules.context import Limits
+from processors.core.rules.snapshots import snapshot_of
 from processors.fold.outputs import OutputRecord
 from tests.support.bytecodes import bytecodes
 from tests.support.shard_rig import ShardRig
@@ -768,6 +770,38 @@ def a_touch_after_a_crash(size: int) -> tuple[Case, Any]:
     return case, case.event("e")
 
 
+def _fork_of(case: Case) -> tuple[Case, Any]:
+    return case, ForkWfRun("fork", snapshot_of(case.run))
+
+
+def a_fork_of_a_wide_tree(size: int) -> tuple[Case, Any]:
+    return _fork_of(_wide(WAITING, size, then={"join": waits_for_all()}))
+
+
+def a_fork_of_a_wide_tree_that_halts(size: int) -> tuple[Case, Any]:
+    case, stop = stop_of_a_wide_tree_of_tasks(size)
+    case.take(stop)
+    return _fork_of(case)
+
+
+def a_fork_of_a_deep_tree_that_is_halted(size: int) -> tuple[Case, Any]:
+    return _fork_of(resume_of_a_deep_tree(size)[0])
+
+
+def a_fork_of_handlers_of_handlers(size: int) -> tuple[Case, Any]:
+    return _fork_of(the_last_handler_ends(size)[0])
+
+
+def a_fork_with_interrupts_that_wait(size: int) -> tuple[Case, Any]:
+    return _fork_of(_pending("serial", size))
+
+
+def a_fork_with_events_that_nobody_takes(size: int) -> tuple[Case, Any]:
+    case = Case({"main": thread({"at": waits_for("go")})})
+    case.take(*case.events("other", 4 * size))
+    return _fork_of(case)
+
+
 KINDS: tuple[Kind, ...] = (
     pending_parallel,
     pending_serial,
@@ -827,6 +861,12 @@ KINDS: tuple[Kind, ...] = (
     a_line_fails_that_ANY_waits_for,
     an_event_of_many_remembered,
     a_touch_after_a_crash,
+    a_fork_of_a_wide_tree,
+    a_fork_of_a_wide_tree_that_halts,
+    a_fork_of_a_deep_tree_that_is_halted,
+    a_fork_of_handlers_of_handlers,
+    a_fork_with_interrupts_that_wait,
+    a_fork_with_events_that_nobody_takes,
 )
 
 
