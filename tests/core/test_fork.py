@@ -10,10 +10,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from halter.files.scenario_document import read_scenario
 from halter.scenarios.comparison import difference
 from halter.scenarios.memory import MemoryEngine
 from halter.show.plain import plain
-from processors.codec import Codec
+from processors.codec import Codec, CodecError
 from processors.core.records.commands import (
     Command,
     DeleteWfRun,
@@ -21,6 +22,7 @@ from processors.core.records.commands import (
     ForkWfRun,
     ReportTaskRun,
     ResumeWfRun,
+    TaskStatus,
     TimerFired,
     TimerKind,
 )
@@ -252,9 +254,7 @@ def two_versions(second: dict[str, Any]) -> History:
     main = {"variables": {"n": {"type": "INT", "default": 1}}, "nodes": nodes}
     specs = [{"name": "small", "entrypoint": "main", "threads": {"main": it}} for it in (main, main | second)]
     history = given_(json.dumps({"external_events": {"go": {}}, "wf_specs": specs[:1]}), RUN)
-    from halter.files.scenario_document import read_scenario  # here: one test needs two versions
-
-    scenario, problems = read_scenario({"steps": [], "wf_specs": specs[1:]}, lambda name: name)
+    scenario, problems = read_scenario({"name": "second", "steps": [], "wf_specs": specs[1:]}, lambda name: name)
     assert scenario is not None, problems
     assert not history.engine.register(scenario.definitions)
     return history
@@ -491,7 +491,7 @@ HALTING: dict[str, tuple[Callable[[WfRunSnapshot], WfRunSnapshot], str]] = {
     "attempt 0": (_task(0, attempt=0), "expected attempt 1"),
     "an attempt too many": (_task(0, attempt=9), "attempt 9 is OUT, of 1"),
     "an exception without a name": (
-        lambda it: _task(0, status=TaskRunStatus.DONE, result="EXCEPTION")(_node(0, timer=None)(it)),
+        lambda it: _task(0, status=TaskRunStatus.DONE, result=TaskStatus.EXCEPTION)(_node(0, timer=None)(it)),
         "a business exception",
     ),
     "a next attempt while one is out": (_task(0, retry_at_ms=START_MS), "the time of the next"),
@@ -499,7 +499,7 @@ HALTING: dict[str, tuple[Callable[[WfRunSnapshot], WfRunSnapshot], str]] = {
     "a reason while it runs": (_thread(1, status=Status.RUNNING), "has a halt reason and is RUNNING"),
     "a child that goes on alone": (_thread(1, status=Status.RUNNING, halt_reasons=[]), "is not halted with it"),
     "HALTED with its attempt out": (_thread(1, status=Status.HALTED), "its attempt is out"),
-    "HALTED for no reason": (_thread(1, status=Status.HALTED, halt_reasons=[]), "for no reason"),
+    "HALTED for no reason": (_thread(0, status=Status.HALTED, halt_reasons=[]), "for no reason"),
     "held by a handler that never was": (_thread(0, halt_reasons=[Interrupted(5)]), "no handler that it waits for"),
     "held by another parent": (_thread(1, halt_reasons=[ParentHalted(1)]), "with which it does not halt"),
     "a loser of nobody": (_thread(1, halt_reasons=[ParentHalted(0), HaltedByParent(8, 0)]), "which there never was"),
@@ -717,7 +717,7 @@ def test_no_snapshot_breaks_a_rule(document: dict[str, Any], numbers: list[int],
                     thread.number,
                     thread.node.position,
                     thread.node.task.attempt,
-                    "SUCCESS",  # type: ignore[arg-type]
+                    TaskStatus.SUCCESS,
                 )
             )
     engine.crash()
@@ -728,8 +728,6 @@ _CODEC = Codec.load()
 
 def _can_be_sent(snapshot: WfRunSnapshot) -> bool:
     """Say whether there are bytes for a snapshot: what is wrong in another way never reaches a rule."""
-    from processors.codec import CodecError  # here: only this asks
-
     try:
         return _CODEC.decode(_CODEC.encode(ForkWfRun(RUN_ID, snapshot))) is not None
     except (CodecError, AttributeError, TypeError):

@@ -1,4 +1,4 @@
-"""Forks through the fold of a partition: their records, their rows, what a restart finds, and what comes in as bytes."""
+"""Forks through the fold of a partition: their records, rows, what a restart finds, and what comes in as bytes."""
 
 from dataclasses import replace
 from typing import Any

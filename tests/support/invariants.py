@@ -25,6 +25,7 @@ from processors.core.records.events import (
     ThreadHalted,
     ThreadRetired,
     WfRunEnded,
+    WfRunForked,
 )
 from processors.core.records.model import (
     FAILED,
@@ -97,10 +98,7 @@ class Watch:
         self.seen: set[Transition] = set()
         self.became: dict[tuple[int, str, str], str] = {}
         """(thread, ExternalEventDef, event id) of each accepted interrupt -> what became of it."""
-        self._outcomes: dict[ExternalEventKey, dict[int, ExternalEventStatus]] = {
-            key: {outcome.thread: outcome.status for outcome in event.outcomes or ()}
-            for key, event in run.external_events.items()
-        }
+        self._outcomes = _outcomes_in(run)
         """ExternalEvent -> thread -> its outcome there, in the order in which the threads got it."""
         self._touched: set[ExternalEventKey] = set()
         """The ExternalEvents that the present command has affected."""
@@ -213,7 +211,17 @@ class Watch:
         """Return the accepted interrupts whose handlers have not started, in the order in which they were accepted."""
         return [key for key, what in self.became.items() if what == "pending"]
 
+    def _take_over(self) -> None:
+        """Know what a fork has brought along: nothing of it is a change."""
+        self.became = {
+            (a.thread, a.external_event_def, a.external_event_id): "pending" for a in self.run.accepted_interrupts
+        }
+        self._outcomes = _outcomes_in(self.run)
+
     def _after(self, entry: LogEntry, before: dict[int, Status]) -> None:
+        if isinstance(entry.event, WfRunForked):
+            self._take_over()
+            return
         for number, thread in self.run.threads.items():
             old = before.get(number)
             if old is not thread.status:
@@ -267,7 +275,7 @@ class Watch:
     def _arrival(self, event_def: str, event_id: str) -> int:
         """Return the position of an ExternalEvent in the order of arrival; before all others if it is forgotten."""
         event = self.run.external_events.get((event_def, event_id))
-        return -1 if event is None else event.posted_offset
+        return -(2**63) if event is None else event.posted_offset
 
     def _note_fate(self, number: int, event_def: str, event_id: str, what: str) -> None:
         key = (number, event_def, event_id)
@@ -312,6 +320,13 @@ class Watch:
             policy = self.run.spec_of(self.run.threads[number]).interrupt_of[event_def].policy
             newest = times == 1 or policy is not InterruptPolicy.LATEST
             check(newest, "only the newest waits, where the policy is latest", (number, event_def, times))
+
+
+def _outcomes_in(run: WfRun) -> dict[ExternalEventKey, dict[int, ExternalEventStatus]]:
+    return {
+        key: {outcome.thread: outcome.status for outcome in event.outcomes or ()}
+        for key, event in run.external_events.items()
+    }
 
 
 def below(run: WfRun, thread: ThreadRun) -> Iterator[ThreadRun]:
