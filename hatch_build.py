@@ -51,6 +51,7 @@ COMPILED = (
     "processors/core/records/model.py",
     "processors/core/records/names.py",
     "processors/core/rules/nodes/*.py",
+    "processors/core/rules/restoring.py",
     "processors/core/rules/retiring.py",
     "processors/core/rules/room.py",
     "processors/core/rules/scope.py",

@@ -84,8 +84,12 @@ class WfRunReader:
         return False, self._events(wf_run_id).of(run, self._beginning(run))
 
     def _beginning(self, run: WfRun) -> int:
-        """The offset from which on the log can have events of a WfRun: none is older than its first."""
-        first_ms = min([run.started_ms or 0, *(event.posted_ms for event in run.external_events.values())])
+        """The offset from which on the log can have events of a WfRun: none is older than its first.
+
+        What came along with a fork was not posted to it.
+        """
+        posted = [event.posted_ms for event in run.external_events.values() if event.posted_seq >= 0]
+        first_ms = min([run.started_ms or 0, *posted])
         start_ms = first_ms - CLOCKS_DIFFER_MS
         return self._reader.offset_at(self._topics.wf_events, self._number(run.wf_run_id.encode()), start_ms)
 
