@@ -207,8 +207,8 @@ class _Recorder:
                 named = {"number": 0, "spec": sentence(event.thread_spec), "type": str(ThreadType.ENTRYPOINT)}
                 self._threads[0] = named | {"parent": None, "wfSpec": sentence(str(event.wf_spec))}
             case WfRunForked():
-                for thread in event.threads[1:]:
-                    self._add_thread(thread.number, thread.thread_spec, thread.type, thread.parent, thread)
+                for row in event.threads[1:]:
+                    self._add_thread(row.number, row.thread_spec, row.type, row.parent, row)
                 for external in event.external_events:
                     self._add_external(external, number)
             case SpawnChild():

@@ -87,7 +87,8 @@ class Arguments:
     def _checked_array(self, schema: Schema, value: object, what: str, room: int) -> int:
         assert isinstance(schema, dict)
         _check(isinstance(value, list), what, "a list", value)
-        for index, item in enumerate(value):  # type: ignore[arg-type]
+        assert isinstance(value, list)
+        for index, item in enumerate(value):
             room = self._checked(schema["items"], item, f"{what}[{index}]", room)
         return room
 

@@ -40,6 +40,17 @@ def forked(run: WfRun, command: ForkWfRun, context: Context) -> Iterator[Event]:
             yield from offer(run, context, event)
 
 
+def _check_room(source: WfRun, context: Context) -> None:
+    """Raise Refusal for a state with more live threads than a WfRun may have, as `room` counts them."""
+    live = sum(thread.status not in TERMINAL for thread in source.threads.values())
+    most, pending = context.limits.live_threads, len(source.accepted_interrupts)
+    if live + pending > most:
+        raise Refusal(
+            RejectionCode.RESOURCE_EXHAUSTED,
+            f"expected at most {most} live threads, pending handlers included, found {live} and {pending} pending",
+        )
+
+
 def _checked(run: WfRun, command: ForkWfRun, context: Context) -> WfSpecId:
     """Return the version that the fork runs. Raises Refusal.
 
@@ -68,6 +79,7 @@ def _checked(run: WfRun, command: ForkWfRun, context: Context) -> WfSpecId:
         check_usable(source, context)
         if spec_id == its:
             check_reachable(source)
+        _check_room(source, context)
     except Impossible as problem:
         what = f"the state of WfRun {snapshot.wf_run_id!r} at seq {snapshot.seq}"
         raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}, as {spec_id} has it: {problem}") from None
