@@ -17,6 +17,7 @@ from halter.history.turns import NoScenario, Turn, last_life, turns_of
 from halter.scenarios import found
 from halter.scenarios.writing import step_of, text_of
 from processors.core.records.commands import (
+    ForkWfRun,
     ReportTaskRun,
     RunWf,
     TimerFired,
@@ -101,7 +102,7 @@ def _given(
     *,
     by_event: bool,
 ) -> Iterator[Given]:
-    now_ms, wait_ms, left_out = start_ms, 0, 0
+    now_ms, wait_ms, left_out, forks = start_ms, 0, 0, 0
     timers: list[Turn] = []
 
     def passed() -> Iterator[Given]:
@@ -122,7 +123,9 @@ def _given(
             timers.append(turn)
         wait_ms += max(0, turn.time_ms - now_ms)
         now_ms = max(now_ms, turn.time_ms)
-        if isinstance(turn.command, TimerFired):
+        if isinstance(turn.command, ForkWfRun):
+            forks += 1  # one that was accepted is no turn at all: see `turns_of`
+        if isinstance(turn.command, TimerFired | ForkWfRun):
             continue
         if _can_be_told(turn):
             yield from passed()
@@ -136,6 +139,8 @@ def _given(
                 "number: a scenario document cannot tell it from the newest one"
             )
     yield from passed()
+    if forks:
+        notes.append(f"forks that were rejected are left out, {forks} in all: their source is not in this history")
     if left_out:
         notes.append(
             f"late reports that were rejected are left out, {left_out} in all: a scenario document reports the newest "
