@@ -14,7 +14,7 @@ from processors.core.rules.versions import CHANGES, RULES, RuleChange
 from processors.core.wf_spec.definitions import UnreadableWfSpec
 from processors.fold.contract import InputRecord
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.inputs import DeadLetter
+from processors.fold.inputs import DeadLetter, ReadInput
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold
 from processors.fold.shard_folds import ShardFolds
@@ -114,12 +114,15 @@ class RecordedDefinitions(DefinitionsView):
 class _Fold(ShardFold):
     """A fold that goes on after a rule has raised, and past inputs that leave nothing on the log."""
 
-    def pass_by(self, record: InputRecord) -> None:
-        """Note that a record was folded which left nothing on the log.
+    def pass_by(self, read: ReadInput) -> None:
+        """Note that a record was folded which left nothing on the log, and bury it if it is a dead letter.
 
         It was folded before any skip was pending for its topic, or that would have lapsed. It may be told later.
         """
-        self._offsets[record.topic] = record.offset + 1
+        self._offsets[read.record.topic] = read.record.offset + 1
+        self._moved = True
+        if isinstance(read.decoded, DeadLetter):
+            self._bury(read.record, read.decoded)
 
     def taken(self) -> list[OutputRecord]:
         """Return what came of the input that was folded last, without ending the turn."""
@@ -139,14 +142,17 @@ class Deciding:
 
     rules = OURS
 
-    def __init__(self, partition: int, partitions: int, codec: Codec, limits: Limits | None = None) -> None:
+    def __init__(
+        self, partition: int, partitions: int, codec: Codec, limits: Limits | None = None, turn: int = TURN
+    ) -> None:
+        """`turn`: the number of inputs that are folded as one turn."""
         self._definitions = RecordedDefinitions(codec)
         folds = ShardFolds(partitions, codec, self._definitions, limits, new_fold=_Fold)
         fold = folds.create(partition)
         assert isinstance(fold, _Fold)
         self._fold = fold
         self._is_restored = False
-        self._inputs = 0
+        self._inputs, self._turn = 0, turn
         self._raised: set[bytes] = set()
         """The keys of WfRuns for which a rule raised."""
 
@@ -175,7 +181,8 @@ class Deciding:
         read = fold.read(record)
         dead_letter = read.decoded.reason.value if isinstance(read.decoded, DeadLetter) else None
         if not step.is_logged:
-            fold.pass_by(record)
+            fold.pass_by(read)
+            self._came(step, fold.taken())
             return Outcome(dead_letter=dead_letter)
         for skip in step.coming:
             fold.see_coming(fold.read(skip))
@@ -186,9 +193,19 @@ class Deciding:
             self._raised.add(record.key or b"")
             said = f"{type(error).__name__}: {error}"
             return Outcome(raised=said, lacks_definition=isinstance(error, UnreadableWfSpec))
-        entries = [Entry(it.key or b"", it.value or b"") for it in fold.taken() if it.topic == WF_EVENTS]
+        outputs = fold.taken()
+        self._came(step, outputs)
         self._inputs += 1
-        if self._inputs % TURN == 0:
-            fold.take_outputs(rows=True)
-            fold.committed()
+        if self._inputs % self._turn == 0:
+            self._end_turn()
+        entries = [Entry(it.key or b"", it.value or b"") for it in outputs if it.topic == WF_EVENTS]
         return Outcome(entries, dead_letter=dead_letter)
+
+    def _came(self, step: Step, outputs: Sequence[OutputRecord]) -> None:
+        """Called with all that came of an input: a replay writes it (`halter.replay`)."""
+
+    def _end_turn(self) -> Sequence[OutputRecord]:
+        """End the turn, and return the rows that have changed in it."""
+        rows = self._fold.take_outputs(rows=True)
+        self._fold.committed()
+        return rows

@@ -6,6 +6,7 @@ from operator import itemgetter
 from typing import Final
 
 from halter.client.client import Client
+from halter.client.errors import TopicMissing
 from halter.client.reading import FROM_THE_START
 from halter.history.logged import Logged
 from halter.history.source import Place, definitions_at
@@ -112,7 +113,10 @@ class Live:
 
         reader, wanted = self.client.reader, set(offsets)
         name = self.client.topics.prefix + topic
-        low, end = reader.bounds(name, partition)
+        try:
+            low, end = reader.bounds(name, partition)
+        except TopicMissing:
+            return  # a replay has no inputs of its own
         if offsets[-1] < low or offsets[0] >= end:
             return
         for message in reader.read(name, partition, offsets[0]):

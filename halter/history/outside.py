@@ -6,6 +6,7 @@ Kafka only: an export has what was decided. Commits nothing and joins no group.
 from collections.abc import Iterator
 
 from halter.client.client import Client
+from halter.client.errors import TopicMissing
 from halter.client.reading import FROM_THE_START
 from halter.client.wf_run_rows import WfRunRows
 from halter.history.causes import origin_of_dead_letter
@@ -17,6 +18,7 @@ from processors.core.records.events import LogEntry
 from processors.core.records.topic_names import DEAD_LETTERS, EXTERNAL_EVENTS
 from processors.fold.inputs import HEADER_PREFIX, InputRecord
 from processors.kafka.partitioner import partition_of
+from processors.kafka.topics import Kind
 
 
 class NoSuchTopic(HalterError):
@@ -29,11 +31,16 @@ def outside_of(client: Client, wf_run_id: str, external_event_id: str) -> Outsid
     Reads the WfRun's partition of `external-events`, as far as Kafka still has it, and `dead-letters`.
     """
     partition = partition_of(wf_run_id.encode(), client.topics.partitions)
+    try:
+        records = tuple(_records(client, partition, wf_run_id, external_event_id))
+        end = client.reader.end(client.topics.external_events, partition)
+    except TopicMissing:  # a replay has no inputs of its own
+        records, end = (), 0
     return Outside(
         dead_letters=tuple(_dead_letters(client, wf_run_id, external_event_id)),
-        records=tuple(_records(client, partition, wf_run_id, external_event_id)),
+        records=records,
         folded=folded_up_to(client, partition, wf_run_id),
-        end=client.reader.end(client.topics.external_events, partition),
+        end=end,
     )
 
 
@@ -105,7 +112,12 @@ def record_at(client: Client, topic: str, partition: int, offset: int) -> InputR
         raise NoSuchTopic(f"expected one of the topics {', '.join(sorted(names))}, found '{topic}'")
     if not 0 <= partition < found.partitions:
         raise NoSuchTopic(f"{topic} has the partitions 0 to {found.partitions - 1}, found {partition}")
-    low, end = client.reader.bounds(found.name, partition)
+    try:
+        low, end = client.reader.bounds(found.name, partition)
+    except TopicMissing:
+        if found.kind is Kind.INPUT:
+            return None  # a replay has no inputs of its own
+        raise
     if offset >= end:
         raise NoSuchTopic(f"{topic}[{partition}] ends at {end}: no record has the offset {offset} yet")
     if offset < low:

@@ -6,15 +6,21 @@ Holds one batch of each topic. Dead letters, and the commands of operators, are 
 from collections.abc import Iterable, Iterator, Sequence
 
 from halter.client.client import Client
+from halter.client.errors import TopicMissing
 from halter.client.reading import FROM_THE_START
 from halter.history.deciding import Row
 from halter.history.recording import Inputs, Recorded
 from processors.codec import DecodeError
 from processors.core.records.commands import SkipRecord
+from processors.core.records.errors import HalterError
 from processors.core.records.topic_names import DEAD_LETTERS, DEFINITION_COMMANDS, OPERATOR_COMMANDS
 from processors.fold.inputs import HEADER_PREFIX, DeadLetterReason, InputRecord
 from processors.fold.outputs import rules_of
 from processors.kafka.headers import headers_of
+
+
+class NoInputs(HalterError):
+    """The prefix has no inputs, so that nothing can be decided again. Whoever named it names that of the source."""
 
 
 class RecordedInKafka:
@@ -57,7 +63,14 @@ class _InputsInKafka:
         self._coming: dict[int, list[InputRecord]] | None = None
 
     def begins(self, topic: str) -> int:
-        return self._client.reader.bounds(self._client.topics.prefix + topic, self._of(topic))[0]
+        name = self._client.topics.prefix + topic
+        try:
+            return self._client.reader.bounds(name, self._of(topic))[0]
+        except TopicMissing as missing:
+            raise NoInputs(
+                f"expected inputs on '{name}', found no such topic: if `halter replay` made this prefix, the inputs "
+                "are those of its source, and it has compared the events; else run `halter topics apply`"
+            ) from missing
 
     def _of(self, topic: str) -> int:
         return 0 if topic == DEFINITION_COMMANDS else self._partition

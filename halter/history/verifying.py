@@ -8,7 +8,8 @@ Nothing is held but one chunk of the log, the state of the WfRuns, and what was 
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -47,6 +48,14 @@ BEHIND_A_QUARANTINE: Final = (InputKept.__name__, WfRunReleased.__name__)
 NO_END: Final = "no end"
 
 
+class Within(NamedTuple):
+    """A part of the log, by offsets: the inputs whose first entry lies in it."""
+
+    begin: int
+    end: int
+    """The first offset behind it."""
+
+
 class Item(NamedTuple):
     """An input to decide."""
 
@@ -69,11 +78,14 @@ class Verifying:
         told: Callable[[int], None] = lambda _: None,
         limits: Limits | None = None,
         unnamed_rules: int | None = None,
+        within: Within | None = None,
     ) -> None:
         """`only` has the WfRuns to verify; None: all. `told` is called with the number of entries that were read.
 
-        `unnamed_rules` is the version of the rules that decided events whose records name none.
+        `unnamed_rules` is the version of the rules that decided events whose records name none. `within`: decide the
+        inputs of this part of the log only. The state before it is what the log says.
         """
+        self._within = within
         self._recording, self._decider, self._codec, self._told = recording, decider, codec, told
         self._limits = limits or Limits()
         self._expected = Expected(decider.rules, unnamed_rules)
@@ -94,6 +106,8 @@ class Verifying:
         """The keys of WfRuns that began so soon behind the cut that ExternalEvents for them can be before it."""
         self._hidden: dict[WfSpecId, Row] = {}
         """Versions of WfSpecs that were deleted since, and of which nothing says when they were registered."""
+        self._told_before: tuple[Row, ...] = ()
+        """Those of them that were run before the first input that is decided."""
         self.report = Report()
 
     def run(self) -> Report:
@@ -104,6 +118,8 @@ class Verifying:
         items: list[Item] = []
         entries = 0
         for block in log:
+            if self._within is not None and begins_at(block) >= self._within.end:
+                break
             entries += len(block.entries)
             items += self._items(block)
             if entries >= CHUNK:
@@ -145,13 +161,16 @@ class Verifying:
     # What is gone.
 
     def _take_over(self, log: Iterator[Block]) -> None:
-        """Take the entries whose inputs are gone as they are, and begin with the state that follows from them."""
-        number = self._blocks_without_inputs()
+        """Take the entries whose inputs are gone, or are not wanted, as they are. Begin with the state that follows."""
+        number = self._blocks_taken_over()
         if number == 0:
             return
         state = StateOfLog(self._recording.partition, self._codec)
         for _ in range(number):
             block = next(log)
+            self._told(len(block.entries))
+            self._told_before += self._first_told(block.entries)
+            self._note_folded(block)
             self._find_beginnings_gone(block)
             for recorded in block.entries:
                 self.report.taken_over += 1
@@ -159,20 +178,30 @@ class Verifying:
                     self._leave_out(recorded.key, Reason.BEGINNING_GONE)
             self._forget_deleted(block)
         for topic, row in state.rows():
-            if row.key.partition(b"/")[0] not in self._unverified:
+            if not self._is_left_out(row.key.partition(b"/")[0]):
                 self._decider.restore(topic, row)
         self._decider.restore(*state.position())
         for topic, offset in self._following.items():
             self._inputs.seek(topic, offset)
             self._begun.add(topic)
 
-    def _blocks_without_inputs(self) -> int:
-        """Return the number of blocks up to the last one whose input is gone."""
+    def _note_folded(self, block: Block) -> None:
+        """Note dead letters that were folded before this block, if it says so."""
+        if block.cause is not None and block.cause.topic == OPERATOR_COMMANDS:
+            said = self._said_to_be_folded(block.entries[0])
+            if said is not None:
+                self._following[said[0]] = max(said[1], self._following.get(said[0], 0))
+
+    def _blocks_taken_over(self) -> int:
+        """Return the number of blocks up to the last one whose input is gone, or is before what is wanted."""
         begins = {topic: self._inputs.begins(topic) for topic in SHARD_INPUTS}
+        begin, end = self._within or Within(0, sys.maxsize)
         number = 0
-        if any(begins.values()):
+        if begin or any(begins.values()):
             for index, block in enumerate(blocks(self._recording.log(), self._codec, {})):
-                if block.cause is not None and block.cause.offset < begins.get(block.cause.topic, 0):
+                if begins_at(block) >= end:
+                    break
+                if begins_at(block) < begin or lacks_input(block, begins):
                     number = index + 1
         return number
 
@@ -256,7 +285,9 @@ class Verifying:
                 coming = self._inputs.coming(cause.offset)
             elif name == Rejected.__name__:
                 items += self._folded_before(head, position)
-            items.append(Item(Step(record, position, True, coming, self._first_told(block.entries)), block))
+            definitions = (*self._told_before, *self._first_told(block.entries))
+            self._told_before = ()
+            items.append(Item(Step(record, position, True, coming, definitions), block))
         return items
 
     def _unlogged(self, records: Sequence[InputRecord], position: int) -> list[Item]:
@@ -271,13 +302,10 @@ class Verifying:
 
     def _folded_before(self, refused: Recorded, position: int) -> list[Item]:
         """Return the dead letters, or definition commands, that were folded before a SkipRecord which says so."""
-        event = self._event(refused.value)
-        said = FOLDED_ALREADY.search(event.message) if isinstance(event, Rejected) else None
-        if said is None:
+        said = self._said_to_be_folded(refused)
+        if said is None or said[1] <= self._following.get(said[0], 0):
             return []
-        topic, following = said[1], int(said[2])
-        if following <= self._following.get(topic, 0):
-            return []
+        topic, following = said
         is_known = not self._recording.is_cut or topic in self._begun
         if not is_known:
             self._begun.add(topic)
@@ -286,6 +314,12 @@ class Verifying:
         has_left = is_known and topic != DEFINITION_COMMANDS
         records = [*before, *([] if last is None else [last])]
         return [Item(Step(record, position, is_logged=False), None, has_left) for record in records]
+
+    def _said_to_be_folded(self, refused: Recorded) -> tuple[str, int] | None:
+        """Return how far a topic was folded: the topic and the next offset, if the refusal of a SkipRecord says it."""
+        event = self._event(refused.value)
+        said = FOLDED_ALREADY.search(event.message) if isinstance(event, Rejected) else None
+        return None if said is None else (said[1], int(said[2]))
 
     # Comparing.
 
@@ -450,6 +484,16 @@ class Verifying:
         if not isinstance(entry, LogEntry):
             raise NotAnEvent(f"expected an event of the log, found a {type(entry).__name__}")
         return entry
+
+
+def begins_at(block: Block) -> int:
+    """Return the offset at which a block begins; 0 if the recording names none."""
+    return block.entries[0].offset or 0
+
+
+def lacks_input(block: Block, begins: Mapping[str, int]) -> bool:
+    """Return True if the input of a block is gone. `begins`: topic -> the first offset that is there."""
+    return block.cause is not None and block.cause.offset < begins.get(block.cause.topic, 0)
 
 
 def _id_of(key: bytes) -> str:
