@@ -73,6 +73,7 @@ COMMANDS = {
     "schemas": LazyCommand("halter.cli.schemas:app", "List, print and register the Avro schemas.", OPERATE),
     "verify": LazyCommand("halter.cli.verify:verify", "Decide recorded inputs again, and compare with the log.", DEBUG),
     "check-state": LazyCommand("halter.cli.verify:check_state", "Compare the rows of a partition with its log.", DEBUG),
+    "replay": LazyCommand("halter.cli.replay:replay", "Fold a range of inputs again, into topics of its own.", DEBUG),
     "quarantine": LazyCommand(
         "halter.cli.operations:quarantine", "Keep a WfRun's records aside, so that its partition goes on.", MEND
     ),

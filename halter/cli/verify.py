@@ -208,7 +208,7 @@ def _print(report: "Report", told: "list[Explained]", seconds: float, *, unmask:
 
 
 @contextmanager
-def progress(total: int) -> "Iterator[Callable[[int], None]]":
+def progress(total: int, doing: str = "deciding again") -> "Iterator[Callable[[int], None]]":
     """Yield a function that is told of progress, and show it on a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -216,7 +216,7 @@ def progress(total: int) -> "Iterator[Callable[[int], None]]":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("deciding again"), BarColumn(), MofNCompleteColumn(), TextColumn("events"))
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("events"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda entries: bar.advance(task, entries)

@@ -49,6 +49,7 @@ ARGUMENTS = {
     "timeline": ["w", "-o", "w.html"],
     "verify": ["w"],
     "check-state": ["--partition", "0"],
+    "replay": ["--into", "debug-"],
     "why": ["w"],
     "why-not": ["w", "e"],
     "cause": ["external-events", "0", "0"],
