@@ -6,6 +6,7 @@
 from halter.client.client import Client
 from halter.client.errors import (
     BeginningMissing,
+    CannotFork,
     CannotSkip,
     ClientClosed,
     CommandRejected,
@@ -24,8 +25,9 @@ from halter.client.errors import (
     TopicMissing,
     UpgradeNotOver,
 )
+from halter.client.forking import Forked, Removal, Reset
 from halter.client.history import History
-from halter.client.outcomes import Posted, PostedSkip, Registered
+from halter.client.outcomes import Posted, PostedFork, PostedSkip, Registered
 from halter.client.sending import Sending
 from processors.core.records.commands import DefinitionKind
 from processors.core.records.errors import HalterError
@@ -35,6 +37,7 @@ from processors.kafka.settings import Settings
 
 __all__ = [
     "BeginningMissing",
+    "CannotFork",
     "CannotSkip",
     "Client",
     "ClientClosed",
@@ -43,6 +46,7 @@ __all__ = [
     "DeadLettered",
     "DefinitionKind",
     "DefinitionRefused",
+    "Forked",
     "HalterError",
     "History",
     "InvalidArgument",
@@ -55,9 +59,12 @@ __all__ = [
     "PartitionsDiffer",
     "PlaceUnknown",
     "Posted",
+    "PostedFork",
     "PostedSkip",
     "RecordTooLarge",
     "Registered",
+    "Removal",
+    "Reset",
     "Sending",
     "Settings",
     "Timestamp",

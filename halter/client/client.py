@@ -19,11 +19,12 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from halter.client.arguments import Arguments
 from halter.client.definitions_seen import DefinitionsSeen
-from halter.client.errors import InvalidArgument, UpgradeNotOver
+from halter.client.errors import InvalidArgument, RecordTooLarge, UpgradeNotOver
+from halter.client.forking import Reset, fork_command_id, fork_to_reset, remove_the_reset, what_is_large
 from halter.client.history import History
 from halter.client.ids import new_id
 from halter.client.lost_outcomes import folded
-from halter.client.outcomes import OUTCOME_SECONDS, Outcomes, Posted, PostedSkip, Registered
+from halter.client.outcomes import OUTCOME_SECONDS, Outcomes, Posted, PostedFork, PostedSkip, Registered
 from halter.client.reading import PartitionReader
 from halter.client.sending import BY_KEY, Sender, Sending
 from halter.client.skipping import check_partition, time_to_skip
@@ -52,7 +53,7 @@ from processors.core.records.commands import (
     TaskStatus,
 )
 from processors.core.records.events import Definition, TaskRequest
-from processors.core.records.model import WfRun
+from processors.core.records.model import WfRun, WfRunSnapshot
 from processors.core.records.spec import WfSpec
 from processors.core.records.values import Value, VariableType
 from processors.core.wf_spec.definitions import Definitions
@@ -255,6 +256,37 @@ class Client:
                 skip_current_node=skip_current_node,
             )
         )
+
+    def fork(
+        self, snapshot: WfRunSnapshot, wf_run_id: str, *, major: int | None = None, revision: int | None = None
+    ) -> PostedFork:
+        """Start a WfRun from the state that another one had at a moment (`halter.history.forking` finds it).
+
+        It runs the version of the WfSpec that the other one ran, or that of `major` and `revision`. The same fork may
+        be posted again. Raises RecordTooLarge, and says what makes the state so large.
+        """
+        command = ForkWfRun(
+            wf_run_id,
+            snapshot,
+            major,
+            revision,
+            self._definitions.position or None,
+            fork_command_id(snapshot, wf_run_id, major, revision),
+        )
+        try:
+            self.check(command)
+        except RecordTooLarge:
+            raise RecordTooLarge(what_is_large(command, self.codec)) from None
+        return PostedFork(command, *self._post(command))
+
+    def reset(self, snapshot: WfRunSnapshot, wf_run_id: str | None = None, timeout_s: float = OUTCOME_SECONDS) -> Reset:
+        """Let a WfRun go on from an earlier moment: fork it, wait for that, and then delete it.
+
+        Without an id the new WfRun gets one that follows from the moment. After an error or a crash, call it again with
+        the same arguments: it does what is left to do. Raises CannotFork, and what `fork` and `Posted.outcome` raise.
+        """
+        forked = fork_to_reset(self, snapshot, wf_run_id, timeout_s)
+        return Reset(forked, remove_the_reset(self, snapshot, timeout_s))
 
     def delete(self, wf_run_id: str) -> Posted:
         """Delete a WfRun and its ExternalEvents. Its id is free again, and the log keeps what happened."""

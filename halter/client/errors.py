@@ -37,6 +37,10 @@ class PartitionsDiffer(HalterError):
     """The cluster has another number of partitions than we believe. An operator corrects HALTER_PARTITIONS."""
 
 
+class CannotFork(HalterError):
+    """No WfRun can start from this state, or not under this id. Whoever asked takes what the message names instead."""
+
+
 class CannotSkip(HalterError):
     """This record cannot be skipped. The operator reads the message of the worker again: it names the record."""
 

@@ -1,4 +1,4 @@
-"""Ids for records that clients make: UUIDv7, which Python has only from 3.14 on."""
+"""Ids for records that clients make: new ones, UUIDv7, which Python has only from 3.14 on; and those of repeats."""
 
 import secrets
 import time
@@ -13,3 +13,8 @@ def new_id() -> str:
         (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (1 << 62) - 1
     )
     return str(uuid.UUID(int=number))
+
+
+def same_id(*parts: object) -> str:
+    """A UUIDv5 of these parts: whoever makes the same command again gets the same id."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, "/".join(map(str, parts))))

@@ -20,6 +20,7 @@ from processors.fold.log_tail import LogTail
 from processors.kafka.topics import Topics
 
 DECIDED: Final = "Kafka has the record, and it is decided as soon as a worker comes to it"
+AGAIN: Final = f"{DECIDED}; the same command again is safe"
 DEAD_LETTERS_LOOKED_AT_MAX = 10_000
 """Number of the newest dead letters of a partition that are searched."""
 

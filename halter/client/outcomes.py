@@ -21,21 +21,24 @@ from halter.client.errors import (
     NotEnded,
     TopicMissing,
 )
-from halter.client.lost_outcomes import DECIDED, expect_folded, raise_if_dead_letter, what_comes
+from halter.client.events_of_wf_run import Placed
+from halter.client.lost_outcomes import AGAIN, DECIDED, expect_folded, raise_if_dead_letter, what_comes
 from halter.client.reading import VISIBLE_SECONDS, PartitionReader, follow_until
 from halter.client.skipping import SkipOutcome
 from halter.client.wf_run_reader import WfRunReader
 from processors.codec import Codec
-from processors.core.records.commands import SkipRecord
+from processors.core.records.commands import ForkWfRun, SkipRecord
 from processors.core.records.events import (
     DefinitionAccepted,
     DefinitionRejected,
     LogEntry,
     RecordSkipped,
     Rejected,
+    RejectionCode,
     SkipLapsed,
     WfRunDeleted,
     WfRunEnded,
+    WfRunStarted,
 )
 from processors.core.records.model import WfRun
 from processors.core.records.topic_names import DEFINITION_COMMANDS
@@ -107,6 +110,27 @@ class PostedSkip(Posted):
         return self._outcomes.of_skip(self, timeout_s)
 
 
+class PostedFork(Posted):
+    """A ForkWfRun that Kafka has."""
+
+    def __init__(self, command: ForkWfRun, *posted: Any) -> None:
+        super().__init__(*posted)
+        self.command = command
+
+    def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> list[LogEntry]:
+        """Wait until the new WfRun is started: the events of that, of which the second is its WfRunForked.
+
+        If the same fork was made before, they are those of the first (`is_cause_of` tells), and nothing has changed.
+        Raises CommandRejected if another WfRun has the id or none can start from this state, and what `Posted.outcome`
+        raises.
+        """
+        return self._outcomes.of_fork(self, timeout_s)
+
+    def is_cause_of(self, entry: LogEntry) -> bool:
+        """Return True if this record caused an event, and not the one that it repeats."""
+        return _is_caused_by(entry, self)
+
+
 @dataclass(frozen=True, slots=True)
 class Registered:
     """A definition that was accepted, and the position of `definitions` at which everybody finds it."""
@@ -148,16 +172,39 @@ class Outcomes:
 
     # Commands.
 
-    def of(self, posted: Posted, timeout_s: float) -> list[LogEntry]:
-        """Wait for the outcome of a command."""
+    def of(self, posted: Posted, timeout_s: float, comes: str | None = None) -> list[LogEntry]:
+        """Wait for the outcome of a command. `comes` says what will become of it (default: of `posted.repeat_id`)."""
         caused = self._caused(posted, timeout_s)
         if not caused:
-            caused = self._late(
-                lambda: self._caused(posted, 0), _address(posted), timeout_s, what_comes(posted.repeat_id)
-            )
+            comes = what_comes(posted.repeat_id) if comes is None else comes
+            caused = self._late(lambda: self._caused(posted, 0), _address(posted), timeout_s, comes)
         self._remember(caused[-1])
         _raise_if_without_effect(posted, caused[0])
         return caused
+
+    def of_fork(self, posted: PostedFork, timeout_s: float) -> list[LogEntry]:
+        """Wait for the outcome of a fork, or find that of the same fork before."""
+        try:
+            return self.of(posted, timeout_s, AGAIN)
+        except CommandRejected as rejected:
+            if rejected.code is not RejectionCode.ALREADY_EXISTS:
+                raise
+            first = self._first_with_id(posted)
+            if not first:
+                raise
+            posted.log_end = first[0].offset
+            return [placed.entry for placed in first]
+
+    def _first_with_id(self, posted: PostedFork) -> list[Placed]:
+        """The entries by which a command with the same command id started the present WfRun."""
+        first: list[Placed] = []
+        for placed in self._wf_runs.events(posted.wf_run_id):
+            entry = placed.entry
+            if isinstance(entry.event, WfRunStarted):
+                first = [placed] if entry.cause.command_id == posted.command.command_id else []
+            elif first and entry.cause == first[0].entry.cause:
+                first.append(placed)
+        return first
 
     def _caused(self, posted: Posted, timeout_s: float) -> list[LogEntry]:
         """The entries of the log that a record caused; none if there are none at its end when the time is over."""
