@@ -60,6 +60,8 @@ COMMANDS = {
     "resume": LazyCommand("halter.cli.runs:resume", "Resume a WfRun, or one of its threads.", USE),
     "rescue": LazyCommand("halter.cli.runs:rescue", "Revive a thread that is in ERROR.", USE),
     "delete": LazyCommand("halter.cli.runs:delete", "Delete a WfRun and free its id.", USE),
+    "fork": LazyCommand("halter.cli.forking:fork", "Start a WfRun from an earlier moment of another one.", USE),
+    "reset": LazyCommand("halter.cli.forking:reset", "Let a WfRun go on from an earlier moment.", USE),
     "history": LazyCommand("halter.cli.history:history", "Show every event of a WfRun, each with its cause.", DEBUG),
     "state": LazyCommand("halter.cli.history:state", "Show a WfRun as it was at any event or time.", DEBUG),
     "diff": LazyCommand("halter.cli.history:differing", "Show what differs between two moments, or two WfRuns.", DEBUG),

@@ -160,11 +160,11 @@ class BadVersion(UsageMistake):
     """A version does not have the form MAJOR or MAJOR.REVISION. Whoever typed it corrects it."""
 
 
-def parsed_version(text: str | None) -> tuple[int | None, int | None]:
+def parsed_version(text: str | None, option: str = "--version") -> tuple[int | None, int | None]:
     """Return the major version and the revision of MAJOR or MAJOR.REVISION; None for what is not given."""
     if text is None:
         return None, None
     major, dot, revision = text.partition(".")
     if not major.isdecimal() or (dot and not revision.isdecimal()):
-        raise BadVersion(f"--version: expected MAJOR or MAJOR.REVISION, found '{text}'")
+        raise BadVersion(f"{option}: expected MAJOR or MAJOR.REVISION, found '{text}'")
     return int(major), int(revision) if dot else None

@@ -5,6 +5,7 @@
     live                a Source that reads Kafka
     selection           events of some threads and kinds, from one moment to another
     moments             the states of a WfRun along its log, by seq, by time and step by step
+    forking             the moments from which another WfRun can start
     difference          what differs between two states
     difference_text     the same as lines
     export, tokens      write WfRuns into one file, with tokens in the place of masked values
