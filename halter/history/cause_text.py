@@ -17,7 +17,7 @@ from halter.show.log_text import command_line, event_line
 from halter.show.plain import plain
 from halter.show.times import iso
 from processors.core.records.commands import Command
-from processors.core.records.events import DefinitionAccepted, LogEntry, TaskRequest
+from processors.core.records.events import DefinitionAccepted, LogEntry, TaskRequest, WfRunForked
 from processors.fold.inputs import InputRecord
 
 EVENTS_MAX = 200
@@ -38,6 +38,9 @@ def traced_lines(told: Traced) -> Iterator[str]:
     if not events:
         yield "it is not on the log: it caused nothing yet, is a dead letter, or the log no longer has its events"
         return
+    for fork in (it.entry.event for it in events if isinstance(it.entry.event, WfRunForked)):
+        source, seq = fork.source_wf_run_id, fork.source_seq
+        yield f"it goes on from event {seq} of {source}: `halter cause --wf-run {source} --event {seq}`"
     yield f"it caused {_number(len(events), 'event')} of {told.wf_run_id}:"
     yield from (f"  {seq_text(it.entry):>6}  {event_line(it.entry.event)}" for it in events[:EVENTS_MAX])
     if len(events) > EVENTS_MAX:

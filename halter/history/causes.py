@@ -5,7 +5,7 @@ requests among them, and what came back for those. The way back begins at a log 
 a row, as it was read from its topic. Pure; `cause_text` has the words.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from halter.history.logged import Logged
@@ -19,6 +19,7 @@ from processors.core.records.events import (
     TaskRequest,
     TimerArmed,
     TimerMatured,
+    WfRunForked,
 )
 from processors.core.records.model import KeptInput, ThreadRun, Timer, WfRun, WfRunExternalEvent
 from processors.core.records.record import record
@@ -51,7 +52,7 @@ def place_of(cause: Cause) -> Place:
 def effects_of(log: Sequence[Logged], place: Place) -> Effects:
     """Return what a record caused, from the log of a WfRun."""
     events = [it for it in log if place_of(it.entry.cause) == place]
-    asked = {key: it for it in events if (key := _asks(it.entry)) is not None}
+    asked = {key: it for it in events for key in _asks(it.entry)}
     answers = [Answer(asked[key], it) for it in log if (key := _answers(it.entry)) in asked and key is not None]
     return Effects(events, answers)
 
@@ -60,17 +61,20 @@ _Asked = tuple[int, int, int, int | Timer]
 """Incarnation, thread, position, and an attempt or a timer."""
 
 
-def _asks(entry: LogEntry) -> _Asked | None:
-    """Return what an event asks for: a task attempt, or a timer."""
+def _asks(entry: LogEntry) -> Iterator[_Asked]:
+    """Yield what an event asks for: a task attempt, or a timer; a fork for the timers that came along."""
     event = entry.event
     match event:
         case TaskAttemptRequested():
-            return entry.incarnation, event.thread, event.position, event.attempt
+            yield entry.incarnation, event.thread, event.position, event.attempt
         case TimerArmed():
-            return entry.incarnation, event.thread, event.position, event.timer
+            yield entry.incarnation, event.thread, event.position, event.timer
         case TaskAttemptEnded(retry_at_ms=int() as due_ms):
-            return entry.incarnation, event.thread, event.position, Timer(TimerKind.TASK_BACKOFF, due_ms)
-    return None
+            yield entry.incarnation, event.thread, event.position, Timer(TimerKind.TASK_BACKOFF, due_ms)
+        case WfRunForked():
+            for it in event.threads:
+                if it.node.timer is not None:
+                    yield entry.incarnation, it.number, it.node.position, it.node.timer
 
 
 def _answers(entry: LogEntry) -> _Asked | None:
@@ -92,9 +96,9 @@ def asked_by(log: Iterable[Logged], command: ReportTaskRun | TimerFired | TaskRe
     if isinstance(command, TimerFired):
         timer = Timer(command.kind, command.due_ms)
         of_timer = {(command.incarnation, command.thread, command.position, timer)}
-        return next((it for it in log if _asks(it.entry) in of_timer or _times_out(it.entry, command)), None)
+        return next((it for it in log if of_timer & {*_asks(it.entry)} or _times_out(it.entry, command)), None)
     attempt = command.incarnation, command.thread, command.position, command.attempt
-    return next((it for it in log if _asks(it.entry) == attempt), None)
+    return next((it for it in log if attempt in _asks(it.entry)), None)
 
 
 def _times_out(entry: LogEntry, fired: TimerFired) -> bool:
@@ -138,13 +142,17 @@ def _newest(found: Iterable[Logged]) -> Logged | None:
 
 
 def _is_about(entry: LogEntry, number: int) -> bool:
-    """Return True if an event changed a thread: it is about it, or wrote a Variable that it stores."""
+    """Return True if an event changed a thread: it is about it, brought it along, or wrote a Variable of it."""
+    if isinstance(entry.event, WfRunForked):
+        return any(it.number == number for it in entry.event.threads)
     writes = getattr(entry.event, "writes", ())
     return getattr(entry.event, "thread", None) == number or any(it.thread == number for it in writes)
 
 
 def _names(entry: LogEntry, row: WfRunExternalEvent) -> bool:
-    """Return True if an event is about an ExternalEvent."""
+    """Return True if an event is about an ExternalEvent, or brought it along."""
+    if isinstance(entry.event, WfRunForked):
+        return any(it.key == row.key for it in entry.event.external_events)
     event = getattr(entry.event, "reason", entry.event)
     key = getattr(event, "external_event_def", None), getattr(event, "external_event_id", None)
     own = getattr(entry.event, "external_event_def", None), getattr(entry.event, "external_event_id", None)

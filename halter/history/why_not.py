@@ -61,6 +61,8 @@ class Fate(StrEnum):
     """Its handler has started."""
     SUPERSEDED = "SUPERSEDED"
     DROPPED = "DROPPED"
+    CAME_ALONG = "CAME_ALONG"
+    """It was decided before its WfRun began as a fork: the log of the source has how."""
     REJECTED = "REJECTED"
     KEPT = "KEPT"
     """It is kept until the quarantine of its WfRun ends."""
@@ -141,7 +143,7 @@ class Became:
     by: str | None = None
     """The ExternalEvent that superseded it."""
     reason: str | None = None
-    """The engine's reason, in its words."""
+    """The engine's reason, in its words; of one that came along, what it was: CLAIMED, DROPPED or SUPERSEDED."""
     ended: str | None = None
     """COMPLETED, or the failure of its handler; None while that goes on."""
     hindrances: list[Hindrance] = field(default_factory=list)
@@ -277,11 +279,32 @@ class _Fates:
             case WfRunStarted():
                 self.started = {0: entry.seq}
             case WfRunForked():
-                self.started = {}  # they started before, as their rows say
+                self._first = logged  # it says what the record was, which a WfRunStarted does not
+                self._fork(replace(origin, first=event), event)
             case WfRunDeleted():
                 self._delete(origin)
             case Rejected(command="ExternalEvent") | InputKept() | RecordSkipped(command="ExternalEvent"):
                 self._undecided(origin)
+
+    def _fork(self, origin: Origin, fork: WfRunForked) -> None:
+        """Take in what came along. No seq of this log says when threads that came along were started."""
+        self.started = {}
+        pending = set()
+        for it in fork.accepted_interrupts:
+            pending.add((it.external_event_def, it.external_event_id, it.thread))
+            self._note(Fate.PENDING, it.external_event_def, it.external_event_id, origin, it.thread)
+        for event in fork.external_events:
+            if not self._is_it(*event.key):
+                continue
+            self.posted[event.key] = origin
+            decided: list[tuple[int | None, ExternalEventStatus]]
+            decided = [(outcome.thread, outcome.status) for outcome in event.outcomes or ()]
+            if event.outcomes is None and event.status is not ExternalEventStatus.UNCLAIMED:
+                decided = [(None, event.status)]
+            for thread, status in decided:
+                if (*event.key, thread) not in pending:
+                    name = event.external_event_def
+                    self.found.append(Became(Fate.CAME_ALONG, name, origin, thread, reason=status.value))
 
     def _is_it(self, name: str | None, event_id: str | None) -> bool:
         return event_id == self._id and self._def in (None, name)

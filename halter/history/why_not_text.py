@@ -9,6 +9,7 @@ from halter.history.why_text import origin_data
 from halter.show.plain import plain
 from halter.show.times import iso
 from halter.show.waiting_text import named_threads
+from processors.core.records.events import WfRunForked
 from processors.core.records.model import WfRun
 
 
@@ -42,6 +43,13 @@ def _said(told: WhyNot, run: WfRun, became: Became) -> str:
         case Fate.DROPPED:
             where = f" in {thread}" if thread else ""
             return f"was dropped{where}{at}{by}: {became.reason}"
+        case Fate.CAME_ALONG:
+            assert became.origin is not None
+            fork = became.origin.event
+            assert isinstance(fork, WfRunForked)
+            was = f"{became.reason} in {thread}" if thread else became.reason
+            asks = f"`halter why-not {fork.source_wf_run_id} {told.external_event_id}` tells how"
+            return f"came along{at} from {fork.source_wf_run_id}, where it was {was}: {asks}"
         case Fate.REJECTED:
             return f"was rejected{at}{_place(became)}: {became.reason}"
         case Fate.KEPT:

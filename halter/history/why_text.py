@@ -31,6 +31,7 @@ from halter.show.log_text import failure_text
 from halter.show.plain import plain
 from halter.show.times import iso, span
 from halter.show.waiting_text import NO_BREAK, handler_text, named_threads, wait_data, wait_text
+from processors.core.records.events import WfRunForked
 from processors.core.records.model import (
     HaltedByParent,
     HandlingFailure,
@@ -242,7 +243,11 @@ class _Words:
         return " " + words.replace(" ", NO_BREAK)
 
     def _record(self, origin: Origin | None) -> str:
-        return "a record that the log no longer has" if origin is None else record_text(origin)
+        if origin is None:
+            return "a record that the log no longer has"
+        if isinstance(fork := origin.event, WfRunForked):
+            return f"a record of {fork.source_wf_run_id} up to its event {fork.source_seq}, where this fork begins,"
+        return record_text(origin)
 
 
 def why_data(told: Why, run: WfRun, now_ms: int) -> dict[str, Any]:

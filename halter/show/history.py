@@ -17,7 +17,7 @@ from halter.show.log_text import event_line
 from halter.show.plain import plain
 from halter.show.times import iso
 from halter.show.wrapping import printable
-from processors.core.records.events import Cause, LogEntry
+from processors.core.records.events import Cause, LogEntry, WfRunForked
 from processors.core.records.model import NO_INCARNATION
 
 TIME_WIDTH: Final = len(iso(0))
@@ -93,7 +93,7 @@ class Lines:
             if self._incarnation is not None:
                 yield ""
             self._incarnation, self._columns = first.incarnation, Columns()
-            yield printable(f"{first.wf_run_id}, {started_by(first)}, from {iso(first.time_ms)}")
+            yield printable(f"{first.wf_run_id}, {started_by(chunk)}, from {iso(first.time_ms)}")
         yield from self._columns.lines(chunk, self._width, times=self._times, heading=begins)
 
 
@@ -110,11 +110,13 @@ def chunks(entries: Iterable[LogEntry | None], size: int) -> Iterator[list[LogEn
         yield chunk
 
 
-def started_by(entry: LogEntry) -> str:
-    """The command that started the WfRun of an event, for a title."""
-    if entry.incarnation == NO_INCARNATION:
+def started_by(first: Sequence[LogEntry]) -> str:
+    """The command that started the WfRun of its first events, and for a fork the moment of its source, for a title."""
+    if first[0].incarnation == NO_INCARNATION:
         return "while there was no WfRun"
-    return f"started by wf-commands@{entry.incarnation}"
+    forks = (it.event for it in first[:2] if isinstance(it.event, WfRunForked))
+    of = "".join(f" as a fork of {fork.source_wf_run_id} after event {fork.source_seq}" for fork in forks)
+    return f"started by wf-commands@{first[0].incarnation}{of}"
 
 
 def entry_data(entry: LogEntry) -> dict[str, Any]:

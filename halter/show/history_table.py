@@ -142,7 +142,7 @@ class HistoryTable:
                 self._console.print()
             self._incarnation, self._day, self._cause = first.incarnation, self._day_of(first), None
             self._widest, self._short_ids = [], False
-            title = f"{first.wf_run_id}, {started_by(first)}, on {self._day}"
+            title = f"{first.wf_run_id}, {started_by(chunk)}, on {self._day}"
             self._console.print(Text(printable(title)), style="bold", overflow="fold")
             self._console.print()
         rows = list(self.rows_of(chunk))
