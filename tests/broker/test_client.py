@@ -425,6 +425,8 @@ ELSEWHERE: dict[str, tuple[str, ...] | str] = {
     "resume": ("c1",),
     "rescue": ("c1",),
     "delete": ("c1",),
+    "fork": ("c1", "--at", "1", "--as", "c2"),
+    "reset": ("c1", "--at", "1"),
     "quarantine": ("c1",),
     "release": ("c1",),
     "skip": ("external-events", "0", "0"),

@@ -57,6 +57,8 @@ ARGUMENTS = {
     "resume": ["w"],
     "rescue": ["w"],
     "delete": ["w"],
+    "fork": ["w", "--at", "1", "--as", "v"],
+    "reset": ["w", "--at", "1"],
     "quarantine": ["w"],
     "release": ["w"],
     "skip": ["external-events", "0", "0"],

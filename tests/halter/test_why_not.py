@@ -46,13 +46,13 @@ def log_of(engine: MemoryEngine, wf_run_id: str) -> list[Logged]:
 
 
 def check_engine(engine: MemoryEngine) -> Iterator[Became]:
-    """Check what is told of every ExternalEvent that an engine was ever sent."""
-    for command, _ in engine.log:
-        if not isinstance(command, ExternalEvent):
-            continue
-        wf_run = engine.runs[command.wf_run_id]
-        told = told_of(engine, command.wf_run_id, command.external_event_id)
-        assert all(it.fate is not Fate.UNKNOWN for it in told.became), (command, told)
+    """Check what is told of every ExternalEvent that an engine was ever sent, or that came along with a fork."""
+    sent = [(it.wf_run_id, it.external_event_id) for it, _ in engine.log if isinstance(it, ExternalEvent)]
+    along = [(name, event_id) for name, run in engine.runs.items() for _, event_id in run.external_events]
+    for wf_run_id, event_id in [*sent, *(it for it in along if it not in sent)]:
+        wf_run = engine.runs[wf_run_id]
+        told = told_of(engine, wf_run_id, event_id)
+        assert all(it.fate is not Fate.UNKNOWN for it in told.became), (wf_run_id, told)
         said = list(why_not_sentences(told, wf_run))
         assert len(said) == len(told.became)
         assert json.loads(json.dumps(why_not_data(told, wf_run)))["became"]
@@ -67,6 +67,7 @@ def check_against_rows(wf_run: WfRun, told: WhyNot) -> None:
             continue
         of_it = [it for it in told.became if it.external_event_def == name and it.fate is not Fate.DELETED]
         by_thread = {it.thread: STATUS[it.fate] for it in of_it if it.fate in STATUS and it.thread is not None}
+        by_thread |= {it.thread: ExternalEventStatus(it.reason or "") for it in of_it if it.fate is Fate.CAME_ALONG}
         assert by_thread == {it.thread: it.status for it in event.outcomes or ()}
         unclaimed = [it for it in of_it if it.fate is Fate.UNCLAIMED]
         assert bool(unclaimed) == (event.status is ExternalEventStatus.UNCLAIMED)
