@@ -1,56 +1,48 @@
 """The task worker of the cart: it pretends to charge cards and to release stock.
 
-    python tasks.py
+    halter task-worker tasks:worker
 
-Kafka is at KAFKA_BOOTSTRAP_SERVERS, else at localhost:9092. SIGTERM and Ctrl-C end the worker.
+in this folder, or `python tasks.py`. Kafka is at KAFKA_BOOTSTRAP_SERVERS, else at localhost:9092. SIGTERM and Ctrl-C
+end it. docs/task-workers.md says how task workers are written.
 """
 
-import argparse
-import os
-import signal
 import sys
 import time
-from pathlib import Path
+from typing import TypedDict
 
-from halter.client import Client, HalterError, Settings, Value
+from halter.client import HalterError
 from halter.task_worker import BusinessException, Task, TaskWorker
 
 DECLINED_CARD = "card-00000002"
 SECONDS_TO_CHARGE = 0.002
 
+worker = TaskWorker()
 
-def charge_card(task: Task) -> Value:
+
+class Item(TypedDict):
+    """An item of a cart."""
+
+    sku: str
+    quantity: int
+
+
+@worker.task("charge-card")
+def charge_card(customer: str, card: str, cents: int, task: Task) -> str:
     """Return the number of a receipt. Raises a business exception if the bank refuses."""
-    if task.input["card"] == DECLINED_CARD:
-        raise BusinessException("card-declined", "the bank said no")
+    if card == DECLINED_CARD:
+        raise BusinessException("card-declined", f"the bank said no to {cents} cents of {customer}")
     time.sleep(SECONDS_TO_CHARGE)  # a real bank takes longer
     return f"receipt-{task.idempotency_key}"
 
 
-def release_stock(task: Task) -> Value:
-    """Put the items of the cart back on the shelf."""
-    items = task.input["items"]
-    return len(items) if isinstance(items, list) else 0
-
-
-def main() -> None:
-    """Work until a signal."""
-    parser = argparse.ArgumentParser(description="Run the tasks of the cart.")
-    parser.add_argument("--ready-file", type=Path, help="Make this file when there is a worker.")
-    options = parser.parse_args()
-    with (
-        Client(Settings.load(None, os.environ, {})) as client,
-        TaskWorker(client, {"charge-card": charge_card, "release-stock": release_stock}) as worker,
-    ):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: worker.stop())
-        if options.ready_file is not None:
-            options.ready_file.write_text("{}\n")
-        worker.run()
+@worker.task("release-stock")
+async def release_stock(items: list[Item]) -> int:
+    """Put the items of the cart back on the shelf, and return how many there are."""
+    return len(items)
 
 
 if __name__ == "__main__":
     try:
-        main()
+        worker.run()
     except HalterError as error:
         sys.exit(f"halter: {error}")

@@ -72,6 +72,9 @@ COMMANDS = {
     "cause": LazyCommand("halter.cli.why:cause", "Show what a record caused, or what caused something.", DEBUG),
     "topics": LazyCommand("halter.cli.topics:app", "Compare the cluster with topics.yaml, and create topics.", OPERATE),
     "worker": LazyCommand("halter.cli.worker:worker", "Run workers: the processes that handle the records.", OPERATE),
+    "task-worker": LazyCommand(
+        "halter.cli.task_worker:task_worker", "Run the tasks of WfRuns with your handlers.", OPERATE
+    ),
     "schemas": LazyCommand("halter.cli.schemas:app", "List, print and register the Avro schemas.", OPERATE),
     "verify": LazyCommand("halter.cli.verify:verify", "Decide recorded inputs again, and compare with the log.", DEBUG),
     "check-state": LazyCommand("halter.cli.verify:check_state", "Compare the rows of a partition with its log.", DEBUG),

@@ -106,9 +106,9 @@ class Demo:
         stage.use(settings.bootstrap, settings.prefix, topics.partitions)
         self._say("starting a worker and a task worker")
         stage.start_worker()
-        stage.start_task_worker()
         client = Client(settings, topics, self._codec)
         records = read_feed(events, self._codec, self._register(client))[: options.records_max]
+        stage.start_task_worker()  # it compares its handlers with the TaskDefs
         watcher = Watcher(settings, topics, self._codec)
         watcher.start()
         figures = Play(stage, watcher, Feeder(settings, topics), self._say).run(records, options.per_second)

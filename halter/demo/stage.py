@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -131,7 +130,7 @@ class Stage:
 
     def start_task_worker(self) -> Actor:
         """Start the task worker of the cart, and wait until it is ready."""
-        tasks = self._start("task-worker", [sys.executable, str(resource("examples/cart/tasks.py"))])
+        tasks = self._start("task-worker", [*COMMAND, "task-worker", f"{resource('examples/cart/tasks.py')}:worker"])
         tasks.wait_ready(START_SECONDS)
         return tasks
 

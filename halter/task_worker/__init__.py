@@ -1,8 +1,18 @@
 """A task worker: takes task attempts from a queue, runs a handler for each, and reports the result.
 
 `TaskWorker`, `Task` and `BusinessException` are importable from here.
+
+    task              what handlers meet: the attempt, and exceptions that mean something
+    worker            the task worker, as programs see it
+    handlers, shapes  functions with typed parameters, filled from inputs and compared with TaskDefs
+    attempts          from what a handler does to a report
+    session           one run: polls, sends, commits, leaves
+    work, offsets     what was taken, waits, runs and is finished
+    runners           threads and the event loop of handlers
+    refused_reports   logs the reports that had no effect
 """
 
-from halter.task_worker.worker import BadExceptionName, BusinessException, Task, TaskWorker, WorkerNotStarted
+from halter.task_worker.task import BadExceptionName, BusinessException, Task, WorkerNotStarted
+from halter.task_worker.worker import TaskWorker
 
 __all__ = ["BadExceptionName", "BusinessException", "Task", "TaskWorker", "WorkerNotStarted"]

@@ -32,7 +32,7 @@ from halter.client.ids import new_id
 from halter.client.wf_run_rows import WfRunRows
 from halter.files.definition_files import read_definition_file
 from halter.scenarios.comparison import difference
-from halter.task_worker.worker import BusinessException, Task, TaskWorker
+from halter.task_worker import BusinessException, Task, TaskWorker
 from processors.core.records.commands import ExternalEvent, StopWfRun, TaskStatus
 from processors.core.records.model import Status, WfRun
 from processors.core.records.values import Value, VariableType
@@ -357,7 +357,8 @@ def test_a_refused_report_is_logged_with_the_sentence_of_the_engine(client: Clie
                 client.post_external_event(posted.wf_run_id, "checkout")
                 ends.append(posted.until_ended())
             refused = eventually(lambda: [it for it in logs if it["event"] == "report_refused"])
-            seen = worker._refused
+            assert worker._session is not None
+            seen = worker._session._refused
             assert seen is not None
             eventually(lambda: not seen._undecided and not seen._new)
         finally:
@@ -431,6 +432,7 @@ ELSEWHERE: dict[str, tuple[str, ...] | str] = {
     "release": ("c1",),
     "skip": ("external-events", "0", "0"),
     "worker": (),
+    "task-worker": ("examples/cart/tasks.py:worker",),
     "topics plan": (),
     "topics apply": ("--yes",),
     "topics acls": "asks no cluster",

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from halter.client import CannotSkip, Client, CommandSkipped, NoOutcome, NotSkipped, Posted, PostedSkip
 from halter.client.reading import FROM_THE_START
 from halter.show.wf_run_text import data
-from halter.task_worker.worker import TaskWorker
+from halter.task_worker import TaskWorker
 from processors.core.records.commands import PutExternalEventDef, PutTaskDef, PutWfSpec, SkipRecord
 from processors.core.records.events import SkipAccepted
 from processors.core.records.model import Status

@@ -13,7 +13,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from halter.client import Client
 from halter.show.wf_run_text import data
-from halter.task_worker.worker import TaskWorker
+from halter.task_worker import TaskWorker
 from processors.core.records.commands import PutExternalEventDef, PutTaskDef, PutWfSpec
 from processors.core.records.model import Status
 from processors.core.rules.engine import new_run, replay

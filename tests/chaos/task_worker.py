@@ -6,7 +6,7 @@ from zlib import crc32
 from confluent_kafka import KafkaException
 
 from halter.client import Client, Sending
-from halter.task_worker.worker import BusinessException, Task, TaskWorker
+from halter.task_worker import BusinessException, Task, TaskWorker
 from processors.core.records.commands import Command, DefinitionCommand
 from processors.core.records.errors import HalterError
 from processors.core.records.values import Value

@@ -1,77 +1,66 @@
-"""The task worker over a queue in memory, with clocks that handlers move on."""
+"""The task worker over a queue in memory."""
 
-from collections.abc import Callable, Iterable, Iterator
+import asyncio
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from halter.client import NotDelivered, Sending, registry
 from halter.client.arguments import Arguments
-from halter.task_worker import worker as task_worker
-from halter.task_worker.worker import (
-    UNCOMMITTED_MAX,
-    BadExceptionName,
-    BusinessException,
-    Task,
-    TaskWorker,
-    WorkerNotStarted,
-)
+from halter.task_worker import BadExceptionName, BusinessException, Task, TaskWorker, WorkerNotStarted, session
+from halter.task_worker.offsets import finished_by
+from halter.task_worker.work import WAITING_MAX
 from processors.codec import Codec
 from processors.codec.registry import RegistryUnavailable
 from processors.core.records.commands import PutTaskDef, PutWfSpec, ReportTaskRun, RunWf, TaskStatus
 from processors.core.records.events import TaskRequest
 from processors.core.records.failures import RESERVED
 from processors.core.records.values import Value, to_json
+from processors.core.wf_spec.definitions import Definitions
 from tests.support.odd_values import BAD_VALUES, GOOD_VALUES
 from tests.support.shard_rig import ShardRig
+from tests.support.waiting import wait_until
 
 CODEC = Codec.load()
 DEADLINE_MS = 60_000
 
 
-class Request:
+class Record:
     """A record of the queue."""
 
-    def __init__(self, offset: int) -> None:
-        self._offset = offset
-
-    def value(self) -> bytes:
-        return CODEC.encode(TaskRequest(f"w{self._offset}", 0, 0, 1, 1, "t", {}, 0, DEADLINE_MS))
-
-    def offset(self) -> int:
-        return self._offset
-
-    def topic(self) -> str:
-        return "task-requests"
-
-    def partition(self) -> int:
-        return 0
-
-    def error(self) -> None:
-        return None
+    def __init__(self, partition: int, offset: int) -> None:
+        request = TaskRequest(f"w{partition}-{offset}", 0, 0, 1, 1, "t", {}, 0, DEADLINE_MS)
+        self.value, self.offset, self.partition = lambda: CODEC.encode(request), lambda: offset, lambda: partition
+        self.topic, self.error = lambda: "task-requests", lambda: None
 
 
 class World:
-    """A queue of requests, a client, and a record of what was done in which order."""
+    """A queue of requests, a client, and a record of what was done. Each partition has its own requests."""
 
-    def __init__(self, requests: int, handler_ms: int = 0) -> None:
-        self.now_ms, self.left, self.next = 0, requests, 0
-        self.done: list[str] = []
-        self.posted_ms: list[int] = []
+    def __init__(self, requests: int, partitions: int = 1, concurrency: int = 1) -> None:
+        self.now_ms = 0
+        self.queues = {number: deque(range(requests)) for number in range(partitions)}
+        self.requests, self.concurrency = requests * partitions, concurrency
+        self.held: dict[int, TopicPartition] = {}
         self.posted: list[ReportTaskRun] = []
-        self.in_flight: list[Sending] = []
-        self.delivered = self.committed = 0
-        self.between_polls_ms_max = 0
-        self.fails = False
-        self._polled_ms, self._handler_ms = 0, handler_ms
+        self.undelivered: dict[str, Sending] = {}
+        self.resent = 0
+        self.refuses: KafkaError | None = None
+        self.paused: list[int] = []
+        self.polls = 0
+        self.commits_fail = False
         self.worker: TaskWorker | None = None
-        self.on_revoke: Callable[[Any, list[TopicPartition]], None] = lambda *_: None
         self.codec: Any = CODEC
         self.topics = SimpleNamespace(
             task_queue=lambda _: "task-requests",
@@ -88,139 +77,330 @@ class World:
 
     # The consumer's side.
 
-    def subscribe(self, _: list[str], on_revoke: Callable[[Any, list[TopicPartition]], None]) -> None:
-        self.on_revoke = on_revoke
+    def subscribe(self, _: list[str], on_assign: Callable[..., None], on_revoke: Callable[..., None], **_more: Any):
+        self.on_assign, self.on_revoke = on_assign, on_revoke
+        self.assign()
 
-    def poll(self, seconds: float) -> Request | None:
-        self.between_polls_ms_max = max(self.between_polls_ms_max, self.now_ms - self._polled_ms)
-        self._polled_ms = self.now_ms
-        if self.next == self.left:
-            self.now_ms += int(seconds * 1000)
-            return None
-        self.next += 1
-        return Request(self.next - 1)
+    def ours(self) -> list[TopicPartition]:
+        return [TopicPartition("task-requests", number) for number in self.queues]
+
+    def assign(self) -> None:
+        self.on_assign(self, self.ours())
+
+    def read_again(self) -> None:
+        """Take the partitions away, and give them back: they are read again from the committed offsets."""
+        self.on_revoke(self, self.ours())
+        for number in self.queues:
+            begin = self.held[number].offset if number in self.held else 0
+            self.queues[number] = deque(range(begin, self.requests // len(self.queues)))
+        self.assign()
+
+    def poll(self, seconds: float) -> Record | None:
+        self.polls += 1
+        self.between_polls()
+        for number in self.queues:
+            if number not in self.paused and self.queues[number]:
+                return Record(number, self.queues[number].popleft())
+        if self.is_done() and self.worker is not None:
+            self.worker.stop()
+        time.sleep(min(seconds, 0.001))
+        return None
+
+    def between_polls(self) -> None:
+        """Something that a test does in the thread that polls."""
+
+    def is_done(self) -> bool:
+        return sum(it.offset for it in self.held.values()) == self.requests or self.commits_fail
+
+    def committed_offsets(self) -> dict[int, int]:
+        return {number: it.offset for number, it in self.held.items()}
+
+    def committed(self, partitions: list[TopicPartition], _: float) -> list[TopicPartition]:
+        return [self.held.get(it.partition, TopicPartition(it.topic, it.partition)) for it in partitions]
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
         assert not asynchronous
-        assert not self.in_flight, "an offset is committed after the reports are delivered"
-        (offset,) = offsets
-        self.committed = offset.offset
-        self.done.append(f"commit {self.committed}")
+        if self.commits_fail:
+            raise KafkaException("ILLEGAL_GENERATION")
+        for it in offsets:
+            early = [key for key in self.undelivered if key.startswith(f"w{it.partition}-")]
+            assert all(int(key.split("-")[1]) >= it.offset for key in early), "an offset passed an undelivered report"
+            self.held[it.partition] = it
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self.paused += [it.partition for it in partitions]
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        for it in partitions:
+            if it.partition in self.paused:
+                self.paused.remove(it.partition)
 
     def close(self) -> None:
-        self.on_revoke(None, [])
+        self.on_revoke(self, self.ours())
 
     # The client's side.
 
     check = Arguments(CODEC).encoded
 
+    def definitions(self) -> Definitions:
+        return Definitions()
+
     def send_soon(self, report: ReportTaskRun, value: bytes) -> Sending:
         assert CODEC.record_name(value) == "ReportTaskRun"
-        self.posted_ms.append(self.now_ms)
+        self.resent += report in self.posted
         self.posted.append(report)
-        sent = Sending("task-reports", report.wf_run_id)
-        self.in_flight.append(sent)
+        self.undelivered[report.wf_run_id] = sent = Sending("task-reports", report.wf_run_id)
         return sent
 
     def until_delivered(self, sending: Iterable[Sending]) -> None:
-        if self.fails:
+        (one,) = sending
+        if self.refuses is not None:
+            one.error, self.refuses = self.refuses, None
             raise NotDelivered("no")
-        for report in sending:
-            self.in_flight.remove(report)
-            self.delivered += 1
-        self.done.append(f"delivered {self.delivered}")
+        del self.undelivered[one.what]
 
-    # The handler, and the run.
+    # The run.
 
-    def handle(self, _: Task) -> Value:
-        self.now_ms += self._handler_ms
-        return None
+    def run(self, monkeypatch: pytest.MonkeyPatch, handle: Callable[..., Any] = lambda _: None) -> "World":
+        return self.run_worker(monkeypatch, {"t": handle})
 
-    def run(self, monkeypatch: pytest.MonkeyPatch, handle: Callable[[Task], Value] | None = None) -> "World":
-        monkeypatch.setattr(task_worker, "Consumer", lambda _: self)
-        handlers = {"t": handle or self.handle}
-        clocks: dict[str, Any] = {"clock_ms": lambda: self.now_ms, "monotonic": lambda: self.now_ms / 1000}
-        with TaskWorker(self, handlers, **clocks) as self.worker:  # type: ignore[arg-type]
-            take = self.worker._take_next
-
-            def take_all() -> None:
-                take()
-                if self.next == self.left and not self.in_flight:
-                    self.worker.stop()  # type: ignore[union-attr]
-
-            monkeypatch.setattr(self.worker, "_take_next", take_all)
-            self.worker.run()
+    def run_worker(self, monkeypatch: pytest.MonkeyPatch, handlers: Mapping[str, Callable[..., Any]]) -> "World":
+        monkeypatch.setattr(session, "Consumer", lambda _: self)
+        monkeypatch.setattr(session, "COMMIT_SECONDS", 0.001)
+        self.worker = TaskWorker(
+            self,  # type: ignore[arg-type]
+            handlers,
+            concurrency=self.concurrency,
+            follow_reports=False,
+            clock_ms=lambda: self.now_ms,
+        )
+        self.drained = self.worker.run(grace_s=self.grace_s)
         return self
 
-
-def test_a_report_is_sent_when_its_handler_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(100, handler_ms=2_000).run(monkeypatch)
-    assert world.posted_ms == [2_000 * number for number in range(1, 31)], "and what is past its deadline is skipped"
-    assert world.committed == 100
+    grace_s = 10.0
 
 
-def test_the_group_hears_from_a_slow_worker_between_two_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(20, handler_ms=2_500).run(monkeypatch)
-    assert world.between_polls_ms_max == 2_500
+def test_each_request_is_run_and_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(300, partitions=3, concurrency=8).run(monkeypatch)
+    assert sorted(it.wf_run_id for it in world.posted) == sorted(f"w{p}-{n}" for p in range(3) for n in range(300))
+    assert world.committed_offsets() == {0: 300, 1: 300, 2: 300}
+    assert world.drained
+    assert world.worker is not None
+    assert (world.worker.counts.started, world.worker.counts.succeeded, world.worker.counts.running) == (900, 900, 0)
 
 
-def test_offsets_of_slow_tasks_follow_each_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(3, handler_ms=2_000).run(monkeypatch)
-    assert world.done[:4] == ["delivered 1", "commit 1", "delivered 2", "commit 2"]
+@pytest.mark.parametrize("is_async", [False, True])
+def test_so_many_handlers_run_at_a_time_and_no_more(monkeypatch: pytest.MonkeyPatch, is_async: bool) -> None:
+    world = World(100, concurrency=32)
+    running, most, lock, all_there = [0], [0], threading.Lock(), threading.Barrier(32)
+
+    def count(by: int) -> None:
+        with lock:
+            running[0] += by
+            most[0] = max(most[0], running[0])
+
+    def meeting(task: Task) -> None:
+        count(1)
+        if int(task.wf_run_id.split("-")[1]) < 32:
+            all_there.wait(10)  # breaks, and fails the attempt, if fewer than 32 run
+        count(-1)
+
+    async def pausing(_: Task) -> None:
+        count(1)
+        await asyncio.sleep(0.02)
+        count(-1)
+
+    world.run(monkeypatch, pausing if is_async else meeting)
+    assert {it.status for it in world.posted} == {TaskStatus.SUCCESS}
+    assert most[0] == 32
 
 
-def test_reports_of_quick_tasks_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(2 * UNCOMMITTED_MAX + 1).run(monkeypatch)
-    commits = [did for did in world.done if did.startswith("commit")]
-    # The first report is committed alone: the time for a commit has come already.
-    assert commits == ["commit 1", f"commit {UNCOMMITTED_MAX + 1}", f"commit {2 * UNCOMMITTED_MAX + 1}"]
+def test_a_slow_handler_holds_up_neither_the_others_nor_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(100, concurrency=2)
+    others_done = threading.Event()
+
+    def handle(task: Task) -> None:
+        if task.wf_run_id == "w0-0":
+            assert others_done.wait(10)
+            # Nothing behind the first request may be committed, however much is finished there.
+            polls = world.polls
+            wait_until("the polls that go on", lambda: world.polls > polls + 10)
+            assert world.committed_offsets().get(0, 0) == 0
+            assert finished_by(0, world.held[0].metadata) == set(range(1, 100))
+        elif task.wf_run_id == "w0-99":
+            others_done.set()
+
+    world.run(monkeypatch, handle)
+    assert {it.status for it in world.posted} == {TaskStatus.SUCCESS}
 
 
-def test_a_worker_that_is_told_to_stop_begins_no_other_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(100)
+def test_a_long_queue_in_one_partition_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "ROOM_SECONDS", 1.0)  # waited for once, and not for each request
+    world = World(400, partitions=2, concurrency=1)
+    world.queues[1] = deque()
+    before = time.monotonic()
+    begun: list[str] = []
 
-    def stopping(_: Task) -> Value:
-        if world.next == 5:
+    def handle(task: Task) -> None:
+        begun.append(task.wf_run_id)
+        if len(begun) == 1:  # 255 others of the partition wait already
+            wait_until("a full partition", lambda: world.paused == [0])
+            world.queues[1].extend(range(400))
+            polls = world.polls
+            wait_until("requests of the other partition", lambda: world.polls > polls + 10)
+
+    world.run(monkeypatch, handle)
+    assert "w1-0" in begun[:3]
+    assert len(begun) == 800
+    assert time.monotonic() - before < 30
+
+
+def test_no_more_is_taken_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(5_000)
+    left: list[int] = []
+
+    def handle(_: Task) -> None:
+        if not left:
+            wait_until("a full partition", lambda: world.paused == [0])
+            left.append(len(world.queues[0]))
+
+    world.run(monkeypatch, handle)
+    assert left == [5_000 - WAITING_MAX - 1]
+    assert world.committed_offsets() == {0: 5_000}
+
+
+def test_who_is_told_to_stop_finishes_what_runs_and_begins_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(100, concurrency=4)
+    begun = []
+
+    def handle(task: Task) -> None:
+        begun.append(task.wf_run_id)
+        if len(begun) == 4:
             assert world.worker is not None
             world.worker.stop()
-        return None
+        wait_until("the word", lambda: world.worker is not None and world.worker._stopped.is_set())
+        time.sleep(0.05)
 
-    world.run(monkeypatch, stopping)
-    assert (world.delivered, world.committed) == (5, 5)
+    world.run(monkeypatch, handle)
+    assert begun == [it.wf_run_id for it in sorted(world.posted, key=lambda it: it.wf_run_id)]
+    assert len(begun) == 4
+    assert world.committed_offsets() == {0: 4}
+    assert world.drained
 
 
-def test_partitions_are_not_given_up_before_what_is_done_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(10)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_still_runs_after_the_grace_is_not_committed(monkeypatch: pytest.MonkeyPatch, is_async: bool) -> None:
+    world, let_go, cancelled = World(10), threading.Event(), threading.Event()
+    world.grace_s = 0.05
 
-    def interrupted(_: Task) -> Value:
-        if world.next == 5:
-            raise KeyboardInterrupt
-        return None
+    def stop_at_the_third(task: Task) -> bool:
+        if task.wf_run_id == "w0-2":
+            assert world.worker is not None
+            world.worker.stop()
+        return task.wf_run_id == "w0-2"
 
-    with pytest.raises(KeyboardInterrupt):
-        world.run(monkeypatch, interrupted)
-    assert (world.delivered, world.committed) == (4, 4), "the fifth is somebody else's"
+    def handle(task: Task) -> None:
+        if stop_at_the_third(task):
+            let_go.wait(10)
+
+    async def handle_async(task: Task) -> None:
+        if stop_at_the_third(task):
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+
+    world.run(monkeypatch, handle_async if is_async else handle)
+    let_go.set()
+    assert not world.drained
+    assert world.committed_offsets() == {0: 2}
+    assert [it.wf_run_id for it in world.posted] == ["w0-0", "w0-1"]
+    assert cancelled.is_set() == is_async
+
+
+def test_a_partition_that_comes_back_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts that run across a rebalance are reported once, and what is finished behind them is not run again."""
+    monkeypatch.setattr(session, "REVOKE_SECONDS", 0.02)
+    world, let_go = World(50, concurrency=4), threading.Event()
+
+    def handle(task: Task) -> None:
+        if task.wf_run_id == "w0-3":
+            assert let_go.wait(10)
+
+    def between_polls() -> None:
+        if len(world.posted) == 49 and not let_go.is_set():
+            world.read_again()
+            assert world.committed_offsets() == {0: 3}
+            world.read_again()
+            let_go.set()
+
+    monkeypatch.setattr(world, "between_polls", between_polls)
+    world.run(monkeypatch, handle)
+    assert sorted(it.wf_run_id for it in world.posted) == sorted(f"w0-{n}" for n in range(50))
+    assert world.committed_offsets() == {0: 50}
+
+
+def test_a_report_is_sent_again_while_brokers_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "AGAIN_SECONDS", 0.0)
+    world = World(3)
+    world.refuses = KafkaError(KafkaError._MSG_TIMED_OUT)
+    world.run(monkeypatch)
+    assert (world.resent, world.committed_offsets()) == (1, {0: 3})
 
 
 def test_without_its_report_no_offset_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(3)
-    world.fails = True
+    world.refuses = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
     with pytest.raises(NotDelivered):
         world.run(monkeypatch)
-    assert world.committed == 0
+    assert world.committed_offsets().get(0, 0) == 0
 
 
 def test_a_group_that_moved_on_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(1)
-    refusals = []
+    world.commits_fail = True
+    with capture_logs() as logs:
+        world.run(monkeypatch)
+    assert [it for it in logs if it["event"] == "offsets_not_committed"]
 
-    def refused(offsets: list[TopicPartition], asynchronous: bool) -> None:
-        refusals.append((offsets, asynchronous))
-        raise KafkaException("ILLEGAL_GENERATION")
 
-    monkeypatch.setattr(world, "commit", refused)
-    world.run(monkeypatch)
-    assert len(refusals) == 1
+def test_an_attempt_whose_deadline_has_passed_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(10)
+
+    def handle(_: Task) -> None:
+        world.now_ms += DEADLINE_MS // 2
+
+    world.run(monkeypatch, handle)
+    assert [it.wf_run_id for it in world.posted] == ["w0-0", "w0-1"]
+    assert world.worker is not None
+    assert world.worker.counts.as_dict() == {
+        "started": 2, "succeeded": 2, "exceptions": 0, "failed": 0, "expired": 8, "running": 0,
+    }  # fmt: skip
+    assert world.committed_offsets() == {0: 10}
+
+
+def test_a_handler_that_exits_fails_its_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    (report,) = World(1).run(monkeypatch, lambda _: sys.exit(3)).posted
+    assert (report.status, report.message) == (TaskStatus.FAILED, "SystemExit: 3")
+
+
+def test_a_coroutine_of_a_plain_function_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def charge() -> str:
+        return "receipt"
+
+    (report,) = World(1).run(monkeypatch, lambda _: charge()).posted
+    assert "make it `async def`" in (report.message or "")
+
+
+@pytest.mark.parametrize("raised", [ValueError("no"), BusinessException("no-stock", "no"), asyncio.CancelledError("x")])
+def test_what_a_coroutine_raises_is_reported(monkeypatch: pytest.MonkeyPatch, raised: BaseException) -> None:
+    async def failing(_: Task) -> None:
+        raise raised
+
+    (report,) = World(1).run(monkeypatch, failing).posted
+    is_business = isinstance(raised, BusinessException)
+    assert report.status is (TaskStatus.EXCEPTION if is_business else TaskStatus.FAILED)
 
 
 @pytest.mark.parametrize("number", range(len(BAD_VALUES)))
@@ -298,7 +478,7 @@ def test_a_business_exception_whose_content_no_record_can_hold_fails_the_attempt
     assert "content" in (report.message or "")
 
 
-WHOSE = {"task_def": "t", "wf_run_id": "w0", "thread": 0, "attempt": 1}
+WHOSE = {"task_def": "t", "wf_run_id": "w0-0", "thread": 0, "attempt": 1}
 
 
 def logged(monkeypatch: pytest.MonkeyPatch, handle: Callable[[Task], Value]) -> list[dict[str, Any]]:
@@ -348,7 +528,6 @@ def test_a_business_exception_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None
             "expected handlers as a mapping of a TaskDef's name to what is called, found builtin_function_or_method",
         ),
         ([("t", print)], "expected handlers as a mapping of a TaskDef's name to what is called, found list"),
-        ({}, "expected a handler for at least one TaskDef, found none"),
         ({"t": print, 5: print}, "handlers: expected names of TaskDefs, found int"),
         *(
             ({name: print}, f"(not first or last), found {name!r}")
@@ -363,6 +542,11 @@ def test_handlers_are_names_of_task_defs_and_what_is_called(handlers: Any, sente
     with pytest.raises(WorkerNotStarted) as refused:
         TaskWorker(World(0), handlers)  # type: ignore[arg-type]
     assert str(refused.value).endswith(sentence)
+
+
+def test_a_task_worker_without_handlers_does_not_start() -> None:
+    with pytest.raises(WorkerNotStarted, match="expected a handler for at least one TaskDef, found none"):
+        TaskWorker(World(0)).run()  # type: ignore[arg-type]
 
 
 BAD_NAMES: list[Any] = [
@@ -457,7 +641,7 @@ def test_a_registry_that_is_away_is_waited_for_before_a_task_is_done(monkeypatch
     world.codec = CodecWithRegistry({1, 2, 5, 6})
     world.run(monkeypatch)
     assert [report.status for report in world.posted] == [TaskStatus.SUCCESS] * 3
-    assert world.committed == 3
+    assert world.committed_offsets() == {0: 3}
     assert world.codec.questions == 8
 
 
@@ -472,4 +656,4 @@ def test_who_is_told_to_stop_while_he_waits_leaves_the_request_in_the_queue(monk
 
     world.codec = CodecWithRegistry(range(3, 100), stop_at_the_fifth)
     world.run(monkeypatch)
-    assert len(world.posted) == world.committed == 1
+    assert len(world.posted) == world.held[0].offset == 1

@@ -1,0 +1,142 @@
+"""`halter task-worker`: imports a TaskWorker of the user's, and runs it in this process until a signal."""
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from halter.cli.connection import (
+    CONNECT_SECONDS,
+    Bootstrap,
+    ConnectTimeout,
+    Partitions,
+    Prefix,
+    Properties,
+    PropertiesFile,
+    TopicsFile,
+    load_settings,
+    patience,
+)
+from halter.cli.usage import BadOptions
+from processors.core.records.errors import HalterError
+
+if TYPE_CHECKING:
+    from halter.task_worker import TaskWorker
+
+GIVEN_UP = 1
+"""Exit code if attempts still ran when the grace was over."""
+
+
+class NoTaskWorker(HalterError):
+    """There is no TaskWorker where the command was told to look. Whoever typed or wrote it corrects it."""
+
+
+def task_worker(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:NAME",
+            help="Where the TaskWorker is: the module, as Python imports it from this folder, and its name there. A "
+            "file will do as well: shop/tasks.py:worker.",
+            show_default=False,
+        ),
+    ],
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="How many handlers run at a time. Default: what the TaskWorker says, 16."),
+    ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="How long handlers that run may take to end after SIGTERM or Ctrl-C. Default: what the TaskWorker "
+            "says, 30.",
+        ),
+    ] = None,
+    counts: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="SECONDS", help="Log every so often how many attempts started, ended, expired."),
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(help="File that is made when Kafka answers, before tasks are taken.", show_default=False),
+    ] = None,
+    log_format: Annotated[
+        Literal["console", "json"], typer.Option(help="Log for people, or as one JSON object per line.")
+    ] = "console",
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="Lowest level to log.")] = (
+        "info"
+    ),
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    partitions: Partitions = None,
+    topics_file: TopicsFile = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+) -> None:
+    """Run the handlers of a TaskWorker until SIGTERM or Ctrl-C.
+
+    It then takes nothing more, waits for the handlers that run, reports, and leaves its group at once. A second signal
+    ends it without waiting. Exit code: 0, or 1 if handlers still ran when the grace was over.
+
+    - `halter task-worker shop.tasks:worker`
+    - `halter task-worker shop.tasks:worker --concurrency 32 --grace 60`
+    """
+    from halter.client import Client
+    from processors.worker.logs import configure_logging
+
+    configure_logging(log_format, log_level)
+    worker = found(target)
+    settings = load_settings(
+        bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file, logs=True
+    )
+    with Client(settings) as client:
+        with patience():
+            client.reach(connect_timeout)
+        if ready_file is not None:
+            ready_file.write_text("{}\n")
+        if not worker.run(client, concurrency=concurrency, grace_s=grace, counts_s=counts):
+            raise SystemExit(GIVEN_UP)
+
+
+def found(target: str) -> "TaskWorker":
+    """Import the TaskWorker that `module:name` says. Raises BadOptions, NoTaskWorker."""
+    from halter.task_worker import TaskWorker
+    from processors.core.wf_spec.near_names import NearNames
+
+    module_name, colon, name = target.rpartition(":")
+    if not (module_name and colon and name):
+        raise BadOptions(f"expected MODULE:NAME, as in shop.tasks:worker, found '{target}'")
+    module = imported(module_name)
+    thing = getattr(module, name, None)
+    if isinstance(thing, TaskWorker):
+        return thing
+    there = [it for it, value in vars(module).items() if isinstance(value, TaskWorker)]
+    hint = NearNames().meant_or_known(name, there)
+    what = "nothing" if thing is None else f"a {type(thing).__name__}"
+    raise NoTaskWorker(f"expected a TaskWorker under the name '{name}' in {module_name}, found {what}{hint}")
+
+
+def imported(name: str) -> ModuleType:
+    """Import a module, from the present folder too, or the module that is in a file. Raises NoTaskWorker."""
+    file = Path(name)
+    folder, module = (file.absolute().parent, file.stem) if file.suffix == ".py" else (Path.cwd(), name)
+    sys.path.insert(0, str(folder))  # as `python shop/tasks.py` and `python -m shop.tasks` do
+    try:
+        return importlib.import_module(module)
+    except HalterError:
+        raise
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            where = f"expected a module '{module}' in {folder} or installed"
+            raise NoTaskWorker(f"{where}, found none: there is no '{error.name}'") from error
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        raise NoTaskWorker(
+            f"cannot import '{name}': {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
+        ) from error

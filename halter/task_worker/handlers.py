@@ -1,0 +1,145 @@
+"""A handler, as a task worker calls it: with its typed parameters filled from the inputs of an attempt.
+
+Knows functions and TaskDefs. It knows no Kafka, and not when or where a handler runs.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from halter.task_worker.shapes import NoShape, Shape, Unfit, hints_of, shape_of, value_of
+from halter.task_worker.task import Task, WorkerNotStarted
+from processors.core.records.events import Definition
+from processors.core.records.names import NAME_LENGTH_MAX, is_name
+from processors.core.wf_spec.near_names import NearNames
+
+NAMED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What runs the attempts of one TaskDef. `run` returns the output, or a coroutine for it if it `is_async`."""
+
+    task_def: str
+    run: Callable[[Task], Any]
+    is_async: bool
+    mismatches: Callable[[Definition], Iterator[str]] | None = None
+    """A sentence for each way in which it does not fit a TaskDef; None if it takes a Task as it comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a handler that is filled with an input."""
+
+    name: str
+    shape: Shape
+    is_required: bool
+
+
+def expect_task_def(name: object, where: str) -> str:
+    """Return the name of a TaskDef. Raises WorkerNotStarted for what cannot be one."""
+    if not isinstance(name, str):
+        raise WorkerNotStarted(f"{where}, found {kind(name)}")
+    if not is_name(name):
+        raise WorkerNotStarted(
+            f"{where}, of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last), found {name[:80]!r}"
+        )
+    return name
+
+
+def kind(thing: object) -> str:
+    """Return what a thing is, for sentences."""
+    return "None" if thing is None else type(thing).__name__
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Say whether calling a function makes a coroutine."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def of_task(task_def: str, function: Callable[[Task], Any]) -> Handler:
+    """Return the handler for a function of one Task. Its result must be a Value as it is."""
+    return Handler(task_def, function, is_async(function))
+
+
+def typed(task_def: str, function: Callable[..., Any]) -> Handler:
+    """Return the handler for a function whose parameters are inputs. Raises WorkerNotStarted if they cannot be."""
+    where = f"@task({task_def!r}) {getattr(function, '__name__', 'handler')}"
+    try:
+        hints = hints_of(function) if inspect.isroutine(function) else hints_of(type(function).__call__)
+        parameters, takes_task, rest = _parameters(function, hints)
+        returns = shape_of(hints["return"]) if "return" in hints else None
+    except NoShape as problem:
+        raise WorkerNotStarted(f"{where}: {problem}") from problem
+
+    def arguments(task: Task) -> dict[str, Any]:
+        filled: dict[str, Any] = dict.fromkeys(takes_task, task)
+        for parameter in parameters:
+            if parameter.name in task.input:
+                filled[parameter.name] = parameter.shape.read(task.input[parameter.name], parameter.name)
+            elif parameter.is_required:
+                raise Unfit(f"{parameter.name}: expected {parameter.shape.name}, found no such input")
+        if rest is not None:
+            filled |= {name: rest.read(value, name) for name, value in task.input.items() if name not in filled}
+        return filled
+
+    def run(task: Task) -> Any:
+        return value_of(function(**arguments(task)))
+
+    async def run_async(task: Task) -> Any:
+        return value_of(await function(**arguments(task)))
+
+    def mismatches(definition: Definition) -> Iterator[str]:
+        yield from _input_mismatches(definition, parameters, takes_all=bool(takes_task) or rest is not None)
+        if returns is not None and definition.output is not None and not returns.gives(definition.output):
+            yield f"returns {returns.name}: expected {definition.output}, the output of the TaskDef"
+
+    awaits = is_async(function)
+    return Handler(
+        task_def, run_async if awaits else run, awaits, lambda it: (f"{where}: {text}" for text in mismatches(it))
+    )
+
+
+def _parameters(
+    function: Callable[..., Any], hints: Mapping[str, Any]
+) -> tuple[list[Parameter], list[str], Shape | None]:
+    """Return the parameters that are inputs, the names of those that take the Task, and the Shape of **others."""
+    parameters, takes_task, rest = [], [], None
+    for name, it in inspect.signature(function).parameters.items():
+        annotation = hints.get(name, Any)
+        if it.kind is inspect.Parameter.VAR_KEYWORD:
+            rest = shape_of(annotation)
+        elif it.kind not in NAMED:
+            raise NoShape(f"expected parameters that have the names of inputs, found '{it}', which is filled by place")
+        elif annotation is Task:
+            takes_task.append(name)
+        else:
+            try:
+                shape = shape_of(annotation)
+            except NoShape as problem:
+                raise NoShape(f"parameter {name!r}: {problem}") from None
+            parameters.append(Parameter(name, shape, it.default is inspect.Parameter.empty))
+    return parameters, takes_task, rest
+
+
+def _input_mismatches(definition: Definition, parameters: list[Parameter], *, takes_all: bool) -> Iterator[str]:
+    declared = definition.input
+    if declared is None:
+        return
+    near = NearNames()
+    for parameter in parameters:
+        found = declared.get(parameter.name)
+        if found is not None and not parameter.shape.takes(found):
+            yield f"parameter {parameter.name!r}: expected {found}, as the TaskDef says, found {parameter.shape.name}"
+        elif parameter.name not in declared and parameter.is_required:
+            inputs = ", ".join(declared) or "none"
+            hint = near.meant(parameter.name, declared) or "; annotate it with Task if it is for the attempt"
+            yield (
+                f"parameter {parameter.name!r}: expected an input of the TaskDef ({inputs}), found none of that name"
+                f"{hint}"
+            )
+    names = {parameter.name for parameter in parameters}
+    for name, declared_type in declared.items():
+        if name not in names and not takes_all:
+            yield f"expected a parameter for the input {name!r} ({declared_type}), found none"

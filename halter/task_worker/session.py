@@ -1,0 +1,382 @@
+"""One run of a task worker: a member of the group of its queue, from joining to leaving.
+
+The thread of the caller polls and commits. Handlers run in the threads of `Runners`, and each sends its report when it
+ends. A thread of its own waits until Kafka has the reports, and then the requests are finished. So a slow handler holds
+up neither the group nor another handler, and nothing is committed before Kafka has the report.
+
+When the group gives partitions to another task worker, attempts that run go on. For a short while we wait for them, so
+that they need not run again, then we commit.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from queue import SimpleQueue
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from halter.client import Client, NotDelivered, Sending
+from halter.client.registry import until_answered, until_prepared
+from halter.task_worker.attempts import Attempts, named
+from halter.task_worker.handlers import Handler
+from halter.task_worker.refused_reports import RefusedReports
+from halter.task_worker.runners import Runners
+from halter.task_worker.task import WorkerNotStarted
+from halter.task_worker.work import Attempt, Counts, PartitionId, Work
+from processors.core.records.commands import DefinitionKind, ReportTaskRun, TaskStatus
+from processors.core.records.errors import HalterError
+from processors.core.records.events import TaskRequest
+from processors.core.wf_spec.near_names import NearNames
+from processors.kafka.client_errors import SILENCE
+
+POLL_SECONDS: Final = 0.1
+BATCH: Final = 500
+"""Requests that are taken before commits are looked at."""
+ROOM_SECONDS: Final = 0.02
+"""Time to wait for room before partitions are paused."""
+UNCOMMITTED_MAX: Final = 500
+"""Largest number of requests that are finished and not committed. After a death another task worker does them again."""
+COMMIT_SECONDS: Final = 0.5
+"""Longest time between two commits."""
+REVOKE_SECONDS: Final = 3.0
+"""Time that attempts have to end when their partition goes to another task worker, which runs the others again."""
+REQUEST_SECONDS: Final = 10.0
+AGAIN_SECONDS: Final = 0.5
+SESSION_MS: Final = 10_000
+"""Unless set, the time after which the group gives up a task worker that was killed. librdkafka's own is 45 s."""
+NEEDED: Final = frozenset({TaskRequest.__name__, ReportTaskRun.__name__})
+"""The records that a task worker reads and writes."""
+PASSING: Final = SILENCE | {
+    KafkaError._MSG_TIMED_OUT,
+    KafkaError._PURGE_QUEUE,
+    KafkaError._PURGE_INFLIGHT,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.NOT_ENOUGH_REPLICAS,
+    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+}
+"""Errors of a report that is sent again: brokers come and go."""
+COUNTED: Final[Mapping[TaskStatus, str]] = {
+    TaskStatus.SUCCESS: "succeeded",
+    TaskStatus.EXCEPTION: "exceptions",
+    TaskStatus.FAILED: "failed",
+}
+
+
+class Session:
+    """Takes, runs and reports tasks, until told to stop."""
+
+    def __init__(
+        self,
+        client: Client,
+        handlers: Mapping[str, Handler],
+        *,
+        topic: str,
+        group: str,
+        concurrency: int,
+        grace_s: float,
+        counts_s: float | None,
+        follow_reports: bool,
+        stopped: threading.Event,
+        log: Any,
+        clock_ms: Callable[[], int],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._client, self._topic, self._stopped, self._log = client, topic, stopped, log
+        self._group, self._concurrency = group, concurrency
+        self._clock_ms, self._monotonic, self._grace_s, self._counts_s = clock_ms, monotonic, grace_s, counts_s
+        self._work = Work(concurrency)
+        self._attempts = Attempts(handlers, client.check, log)
+        self._runners = Runners(
+            self._work, concurrency, lambda it: self._attempts.is_async(it.request), self._run, self._run_async
+        )
+        self._sent: SimpleQueue[tuple[Attempt, ReportTaskRun, bytes, Sending] | None] = SimpleQueue()
+        self._confirming = threading.Thread(target=self._finish_sent, name="task-reports", daemon=True)
+        self._failure: BaseException | None = None
+        self._revoke_s = REVOKE_SECONDS
+        self._commit_at = self._count_at = monotonic()
+        self.is_joined = False
+        """True while the group has given us our partitions, perhaps none."""
+        self._refused = None
+        if follow_reports:
+            self._refused = RefusedReports(client.settings, client.codec, client.topics.wf_events, group, log)
+        more: dict[str, Any] = {}
+        if "session.timeout.ms" not in getattr(client.settings, "properties", {}):
+            more["session_timeout_ms"] = SESSION_MS
+        self._consumer = Consumer(
+            client.settings.consumer(
+                group_id=group,
+                # A new group begins at the oldest request. Requests past their deadline are passed over.
+                auto_offset_reset="earliest",
+                fetch_wait_max_ms=50,
+                **more,
+            )
+        )
+
+    @property
+    def counts(self) -> Counts:
+        """What became of attempts so far."""
+        return self._work.counts
+
+    def run(self) -> bool:
+        """Take and run tasks until told to stop. Return False if attempts still ran when the grace was over.
+
+        Raises KafkaUnavailable if the cluster refuses us, TopicMissing or PartitionsDiffer if its topics are not as we
+        believe, WorkerNotStarted if handlers do not fit their TaskDefs.
+        """
+        try:
+            with self._client.settings.explaining(f"taking tasks from '{self._topic}'", self._consumer):
+                for topic in (self._topic, self._client.topics.task_reports):
+                    self._client.reader.expect(topic)
+                check_task_defs(self._client, self._attempts.handlers.values(), self._topic, self._log)
+                # If the report cannot be written, the task is done in vain.
+                until_prepared(self._client.codec, self._log, NEEDED, self._stopped.is_set)
+                self._log.info(
+                    "started",
+                    queue=self._topic,
+                    group=self._group,
+                    tasks=sorted(self._attempts.handlers),
+                    concurrency=self._concurrency,
+                )
+                self._confirming.start()
+                self._consumer.subscribe(
+                    [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+                )
+                while not self._is_over():
+                    self._turn()
+                left = self._drain()
+                if self._failure is not None:
+                    raise self._failure
+                return not left
+        finally:
+            self._leave()
+
+    def _is_over(self) -> bool:
+        return self._stopped.is_set() or self._failure is not None
+
+    # The caller's thread: polls, commits.
+
+    def _turn(self) -> None:
+        """Take requests if there are any, and commit what is finished if it is time."""
+        self._work.wait_for_room(ROOM_SECONDS)
+        self._steer()
+        # One by one: a record that `poll` returns after a rebalance is of a partition that is ours.
+        taken, message = 0, self._consumer.poll(POLL_SECONDS)
+        while message is not None:
+            self._take(message)
+            self._runners.fill()
+            taken += 1
+            if taken == BATCH or self._is_over() or not self._work.wait_for_room(0):
+                break
+            message = self._consumer.poll(0)
+        self._keep_books()
+
+    def _keep_books(self) -> None:
+        now = self._monotonic()
+        if self._work.finished >= UNCOMMITTED_MAX or now >= self._commit_at:
+            self._commit()
+            self._commit_at = now + COMMIT_SECONDS
+        if self._counts_s is not None and now >= self._count_at + self._counts_s:
+            self._count_at = now
+            self._log.info("counts", **self.counts.as_dict())
+
+    def _steer(self) -> None:
+        """Pause partitions of which enough requests wait, and resume others."""
+        pause, resume = self._work.flow()
+        if pause:
+            self._consumer.pause(_partitions(pause))
+        if resume:
+            self._consumer.resume(_partitions(resume))
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        if error is not None:
+            if error.code() in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+                return
+            raise KafkaException(error)
+        value, codec = message.value() or b"", self._client.codec
+        record = until_answered(lambda: codec.decode(value), self._log, self._stopped.is_set)
+        if record is None:
+            return  # told to stop: the request stays in the queue
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        assert topic is not None
+        assert partition is not None
+        assert offset is not None
+        request = record if isinstance(record, TaskRequest) and record.task_def in self._attempts.handlers else None
+        self._work.take((topic, partition), offset, request, len(value))
+
+    def _commit(self) -> None:
+        due = self._work.to_commit()
+        if not due:
+            return
+        offsets = [
+            TopicPartition(topic, partition, offset, metadata) for (topic, partition), (offset, metadata) in due.items()
+        ]
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as exception:
+            # Perhaps others have our partitions now. They run these requests again, and the engine refuses the second
+            # reports.
+            self._work.not_committed(due)
+            self._log.warning("offsets_not_committed", reason=str(exception.args[0]))
+
+    # Rebalances: called in `poll` and `close`.
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        starts: dict[PartitionId, tuple[int | None, str | None]] = {}
+        for it in self._committed(consumer, partitions):
+            starts[it.topic, it.partition] = (it.offset if it.offset >= 0 else None, it.metadata)
+        self._work.assigned(starts)
+        self.is_joined = True
+        self._log.info("partitions_assigned", partitions=sorted(it.partition for it in partitions))
+
+    def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Ask for the committed offsets, where reading begins. Without an answer the first record says where."""
+        try:
+            return consumer.committed(partitions, REQUEST_SECONDS)
+        except KafkaException as exception:
+            self._log.warning("offsets_not_read", reason=str(exception.args[0]))
+            return [TopicPartition(it.topic, it.partition) for it in partitions]
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Commit before another task worker gets our partitions, so that it does not run the same requests again."""
+        ids = _ids(partitions)
+        self.is_joined = False
+        self._work.drop_waiting(ids)
+        self._work.wait_finished(ids, self._revoke_s)
+        self._commit()
+        self._work.given_up(ids)
+
+    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Forget partitions that others may have already: nothing can be committed for them."""
+        self.is_joined = False
+        self._work.given_up(_ids(partitions))
+        self._log.warning("partitions_lost", partitions=sorted(it.partition for it in partitions))
+
+    # Threads of handlers, and the event loop.
+
+    def _run(self, attempt: Attempt) -> None:
+        try:
+            if self._expired(attempt):
+                return
+            self._work.began()
+            self._send(attempt, *self._attempts.run(attempt.request))
+        except BaseException as error:  # noqa: BLE001  no report can be sent: `run` raises it
+            self._fail(error)
+
+    async def _run_async(self, attempt: Attempt) -> None:
+        try:
+            if self._expired(attempt):
+                return
+            self._work.began()
+            self._send(attempt, *await self._attempts.run_async(attempt.request))
+        except Exception as error:  # noqa: BLE001  as in `_run`
+            self._fail(error)
+
+    def _expired(self, attempt: Attempt) -> bool:
+        """Finish an attempt whose deadline has passed: the engine has timed it out, or is about to."""
+        request = attempt.request
+        if request.deadline_ms > self._clock_ms():
+            return False
+        self._log.warning("expired", **named(request), late_ms=self._clock_ms() - request.deadline_ms)
+        self._work.ended("expired")
+        self._work.finish(attempt)
+        return True
+
+    def _send(self, attempt: Attempt, report: ReportTaskRun, value: bytes) -> None:
+        self._sent.put((attempt, report, value, self._client.send_soon(report, value=value)))
+        self._work.ended(COUNTED[report.status])
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+
+    # The thread that waits for Kafka to have the reports.
+
+    def _finish_sent(self) -> None:
+        try:
+            while (sent := self._sent.get()) is not None:
+                attempt, report, value, sending = sent
+                delivered = self._delivered(attempt, report, value, sending)
+                self._work.finish(attempt)
+                if self._refused is not None and delivered.message is not None:
+                    self._refused.expect(delivered.message, attempt.request)
+        except BaseException as error:  # noqa: BLE001  `run` raises it
+            self._fail(error)
+
+    def _delivered(self, attempt: Attempt, report: ReportTaskRun, value: bytes, sending: Sending) -> Sending:
+        """Wait until Kafka has a report, and send it again while brokers are away. Raises NotDelivered."""
+        while True:
+            try:
+                self._client.until_delivered([sending])
+            except NotDelivered as error:
+                if sending.error is None or sending.error.code() not in PASSING:
+                    raise
+                self._log.warning("report_sent_again", **named(attempt.request), reason=str(error))
+                time.sleep(AGAIN_SECONDS)
+                sending = self._client.send_soon(report, value=value)
+            else:
+                return sending
+
+    # The end.
+
+    def _drain(self) -> int:
+        """Start nothing any more, and wait for what runs. Return how many attempts are given up."""
+        self._work.over()
+        if out := len(self._work.unfinished()):
+            self._log.info("stopping", running=out, grace_s=self._grace_s)
+        deadline = self._monotonic() + self._grace_s
+        while self._failure is None and self._monotonic() < deadline and self._work.unfinished():
+            self._steer()
+            self._consumer.poll(0)  # for rebalances: what it returns is not taken, and so not committed
+            self._work.wait_finished(set(self._work.unfinished()), POLL_SECONDS)
+            self._keep_books()
+        left = len(self._work.unfinished())
+        if left:
+            self._log.warning("attempts_given_up", running=left, grace_s=self._grace_s)
+        self._commit()
+        return left
+
+    def _leave(self) -> None:
+        """Leave the group at once: another task worker gets our partitions in the next rebalance."""
+        self._work.over()
+        self._revoke_s = 0.0
+        self._consumer.close()
+        self._runners.close()
+        self._sent.put(None)
+        if self._refused is not None:
+            self._refused.close()
+        self._log.info("stopped", **self.counts.as_dict())
+
+
+def check_task_defs(client: Client, handlers: Iterable[Handler], topic: str, log: Any) -> None:
+    """Compare typed handlers with their TaskDefs. Raises WorkerNotStarted with a sentence for each mismatch."""
+    compared = [(it.task_def, it.mismatches) for it in handlers if it.mismatches is not None]
+    if not compared:
+        return
+    try:
+        definitions = client.definitions()
+    except HalterError as error:
+        # An installation of an earlier release gives task workers no right to read them.
+        log.warning("task_defs_not_checked", reason=str(error))
+        return
+    known = definitions.names(DefinitionKind.TASK_DEF)
+    problems = []
+    for name, mismatches in compared:
+        task_def = definitions.task_def(name)
+        if task_def is None or task_def.deleted:
+            hint = NearNames().meant_or_known(name, known)
+            problems.append(f"@task({name!r}): expected a TaskDef of this name, found none{hint}")
+        elif (queue := client.topics.task_queue(task_def.queue)) != topic:
+            problems.append(f"@task({name!r}): expected a task worker of '{queue}', found one of '{topic}'")
+        else:
+            problems += mismatches(task_def)
+    if problems:
+        raise WorkerNotStarted("\n".join(problems))
+
+
+def _partitions(ids: list[PartitionId]) -> list[TopicPartition]:
+    return [TopicPartition(topic, partition) for topic, partition in ids]
+
+
+def _ids(partitions: list[TopicPartition]) -> list[PartitionId]:
+    return [(it.topic, it.partition) for it in partitions]

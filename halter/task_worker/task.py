@@ -1,0 +1,82 @@
+"""What handlers meet: the attempt that they run, and the exceptions that mean something to the engine.
+
+Knows no Kafka.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from processors.core.records.errors import HalterError
+from processors.core.records.events import TaskRequest
+from processors.core.records.names import check_exception_name as check_name
+from processors.core.records.value_checks import check_text
+from processors.core.records.values import TellableProblem, Value
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class BadExceptionName(HalterError, ValueError):
+    """A business exception cannot have this name. Whoever wrote the handler chooses another."""
+
+
+class BusinessException(Exception):
+    """Raised by a handler when the business says no: the task ends in EXCEPTION with this name, and is not retried.
+
+    The WfSpec says what happens then. A name has up to 128 letters, digits, `-` and `_`, and is none of the engine's,
+    such as TIMEOUT. For other names BadExceptionName is raised, which fails the attempt.
+    """
+
+    def __init__(self, name: str, message: str = "", content: Value = None) -> None:
+        super().__init__(message)
+        check_exception_name(name)
+        self.name, self.message, self.content = name, message, content
+
+
+def check_exception_name(name: object) -> None:
+    """Raise BadExceptionName for what cannot be the name of a BusinessException."""
+    try:
+        check_text(name, "the name of a BusinessException")
+        check_name(str(name))
+    except TellableProblem as problem:
+        raise BadExceptionName(str(problem)) from None
+
+
+class WorkerNotStarted(HalterError):
+    """A task worker was given handlers that cannot do its tasks, or none. Whoever wrote it corrects them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One attempt of one task. A handler gets it if one of its parameters is annotated with this class."""
+
+    input: Mapping[str, Value]
+    request: TaskRequest
+
+    @property
+    def wf_run_id(self) -> str:
+        """The WfRun whose task it is."""
+        return self.request.wf_run_id
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt at the task: 1, and one more after each that failed or timed out."""
+        return self.request.attempt
+
+    @property
+    def deadline(self) -> datetime:
+        """The time at which the attempt times out. A report that comes later is refused."""
+        return EPOCH + timedelta(milliseconds=self.request.deadline_ms)
+
+    @property
+    def seconds_left(self) -> float:
+        """The time until the deadline, by the clock of this machine; negative when it has passed."""
+        return self.request.deadline_ms / 1_000 - time.time()
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key that is the same for every attempt of this visit of the node, and different for everything else."""
+        it = self.request
+        return f"{it.wf_run_id}/{it.incarnation}/{it.thread}/{it.position}"

@@ -1,0 +1,242 @@
+"""Task workers on a real Kafka: how often handlers run, whatever happens to the process that runs them."""
+
+import asyncio
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from halter.client import Client, Posted
+from halter.task_worker import Task, TaskWorker, WorkerNotStarted
+from processors.core.records.model import Status
+from processors.core.records.values import VariableType
+from processors.kafka.partitioner import partition_of
+from tests.support.halter_processes import Halter
+from tests.support.waiting import wait_until
+
+PARTITIONS = 3
+HAND_OVER_SECONDS = 8.0
+"""A group waits three seconds for its first members, and this machine may be busy. Without leaving it takes 45."""
+
+
+def spec(name: str, task: str, timeout_s: float, retries: int = 2) -> dict[str, Any]:
+    work = {
+        "kind": "TASK", "task": task, "input": {"ms": {"var": "ms"}}, "timeout_s": timeout_s, "retries": retries,
+        "next": "done",
+    }  # fmt: skip
+    nodes = {"start": {"kind": "ENTRYPOINT", "next": "work"}, "work": work, "done": {"kind": "EXIT"}}
+    return {
+        "name": name,
+        "entrypoint": "main",
+        "threads": {"main": {"variables": {"ms": {"type": "INT"}}, "nodes": nodes}},
+    }
+
+
+@pytest.fixture(scope="module")
+def halter(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halter]:
+    folder = tmp_path_factory.mktemp("task-workers")
+    halter = Halter(bootstrap, f"test-tasks-{time.time_ns()}-", folder, PARTITIONS)
+    halter.environment["RUNS"] = str(folder / "runs")
+    with halter.worker(), halter.client() as client:
+        for task in ("slow", "slow-async"):
+            client.put_task_def(task, {"ms": VariableType.INT}, VariableType.STR)
+            client.put_wf_spec(spec(task, task, timeout_s=60))
+        client.put_wf_spec(spec("patient", "slow", timeout_s=6))
+        yield halter
+
+
+@pytest.fixture
+def client(halter: Halter) -> Iterator[Client]:
+    (halter.folder / "runs").unlink(missing_ok=True)
+    with halter.client() as client:
+        yield client
+
+
+class Runs:
+    """What handlers of `slow_tasks` wrote down."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "runs"
+
+    def lines(self, what: str) -> list[str]:
+        """The WfRuns of the lines that begin so."""
+        text = self.file.read_text() if self.file.exists() else ""
+        return [line.split()[1] for line in text.splitlines() if line.startswith(f"{what} ")]
+
+
+@contextmanager
+def process(halter: Halter, name: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    with halter.process(name, "-m", "halter", "task-worker", "tests.support.slow_tasks:worker", *options) as started:
+        yield started
+
+
+def log_of(halter: Halter, name: str) -> str:
+    return (halter.folder / f"{name}.log").read_text()
+
+
+def start(client: Client, count: int, ms: int, name: str = "slow", partition: int | None = None) -> list[Posted]:
+    ids = (f"{name}-{time.time_ns()}-{number}" for number in range(1_000_000))
+    fitting = (it for it in ids if partition is None or partition_of(it.encode(), PARTITIONS) == partition)
+    return [client.run_wf(name, {"ms": ms}, wf_run_id=next(fitting)) for _ in range(count)]
+
+
+def ends(posted: list[Posted], seconds: float = 60) -> set[Status]:
+    return {it.until_ended(seconds).status for it in posted}
+
+
+@contextmanager
+def running(worker: TaskWorker, client: Client, **options: Any) -> Iterator[None]:
+    thread = threading.Thread(target=worker.run, args=(client,), kwargs=options)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join()
+
+
+def test_slow_handlers_that_wait_for_each_other_nowhere_run_once(client: Client) -> None:
+    """The time-out counts from the request. Ten handlers of 1.5 s one after the other would pass 6 s."""
+    worker, runs = TaskWorker(), []
+
+    @worker.task("slow")
+    def slow(ms: int, task: Task) -> str:
+        runs.append((task.wf_run_id, task.attempt))
+        time.sleep(ms / 1_000)
+        return "done"
+
+    with running(worker, client):
+        wait_until("partitions", lambda: worker.is_ready)
+        posted = start(client, 10, 1_500, "patient")
+        assert ends(posted) == {Status.COMPLETED}
+    assert sorted(runs) == sorted((it.wf_run_id, 1) for it in posted)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_as_many_as_allowed_run_at_once_on_one_partition(client: Client, is_async: bool) -> None:
+    worker, all_there, here = TaskWorker(concurrency=32), threading.Barrier(32), list[int]()
+    name = "slow-async" if is_async else "slow"
+
+    def meet(ms: int) -> str:
+        here.append(ms)
+        all_there.wait(30)
+        return "met"
+
+    async def meet_on_the_loop(ms: int) -> str:
+        here.append(ms)
+        async with asyncio.timeout(30):
+            while len(here) < 32:  # noqa: ASYNC110  no event is worth the lines
+                await asyncio.sleep(0.01)
+        return "met"
+
+    worker.task(name)(meet_on_the_loop if is_async else meet)
+    with running(worker, client):
+        assert ends(start(client, 32, 0, name, partition=1)) == {Status.COMPLETED}
+    assert len(here) == worker.counts.succeeded == 32
+
+
+def test_a_handler_that_does_not_fit_its_task_def_is_told_at_the_start(client: Client) -> None:
+    worker = TaskWorker()
+
+    @worker.task("slow")
+    def slow(mss: int) -> int:
+        return mss
+
+    @worker.task("slwo")
+    def unknown() -> None: ...
+
+    with pytest.raises(WorkerNotStarted) as refused:
+        worker.run(client)
+    first, *others = str(refused.value).splitlines()
+    where = "@task('slow') slow: parameter 'mss': expected an input of the TaskDef (ms), found none of that name"
+    assert first == f"{where} (did you mean ms?)"
+    assert others == [
+        "@task('slow') slow: expected a parameter for the input 'ms' (INT), found none",
+        "@task('slow') slow: returns int: expected STR, the output of the TaskDef",
+        "@task('slwo'): expected a TaskDef of this name, found none (did you mean slow?)",
+    ]
+
+
+def test_kill_9_loses_nothing_and_repeats_only_what_was_not_finished(halter: Halter, client: Client) -> None:
+    runs = Runs(halter.folder)
+    with process(halter, "killed", "--concurrency", "4") as killed:
+        posted = start(client, 30, 300)
+        wait_until("a third of the runs", lambda: len(runs.lines("end")) >= 10)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    ended = Counter(runs.lines("end"))
+    with process(halter, "successor", "--concurrency", "8"):
+        assert ends(posted) == {Status.COMPLETED}
+    assert set(runs.lines("end")) == {it.wf_run_id for it in posted}
+    again = [it for it, times in Counter(runs.lines("begin")).items() if times > 1]
+    # Those that ran, and those whose end was not committed yet: half a second's worth at most.
+    assert len(again) <= 4 + 12
+    assert len(ended) >= 10
+
+
+@pytest.mark.parametrize("name", ["slow", "slow-async"])
+def test_after_sigterm_the_next_task_worker_goes_on_within_seconds(halter: Halter, client: Client, name: str) -> None:
+    runs = Runs(halter.folder)
+    with process(halter, f"leaving-{name}", "--concurrency", "2") as leaving:
+        posted = start(client, 6, 1_000, name)
+        wait_until("a run", lambda: runs.lines("begin"))
+        leaving.send_signal(signal.SIGTERM)
+        assert leaving.wait(20) == 0
+    left_at, begun = time.monotonic(), len(runs.lines("begin"))
+    assert runs.lines("begin") == sorted(runs.lines("begin"), key=runs.lines("begin").index)
+    assert Counter(runs.lines("begin")) == Counter(runs.lines("end")), "what ran has ended"
+    with process(halter, f"next-{name}"):
+        wait_until("the next run", lambda: len(runs.lines("begin")) > begun)
+        assert time.monotonic() - left_at < HAND_OVER_SECONDS
+        assert ends(posted) == {Status.COMPLETED}
+    assert Counter(runs.lines("begin")) == Counter({it.wf_run_id: 1 for it in posted})
+    assert "stopped" in log_of(halter, f"leaving-{name}")
+
+
+def test_a_handler_that_outlasts_the_grace_runs_again_elsewhere(halter: Halter, client: Client) -> None:
+    runs = Runs(halter.folder)
+    with process(halter, "impatient", "--grace", "0.2") as impatient:
+        posted = start(client, 1, 4_000)
+        wait_until("a run", lambda: runs.lines("begin"))
+        impatient.send_signal(signal.SIGTERM)
+        assert impatient.wait(3) == 1
+    assert "attempts_given_up" in log_of(halter, "impatient")
+    with process(halter, "patient"):
+        assert ends(posted) == {Status.COMPLETED}
+    assert (len(runs.lines("begin")), len(runs.lines("end"))) == (2, 1)
+
+
+def test_a_second_signal_ends_it_at_once(halter: Halter, client: Client) -> None:
+    runs = Runs(halter.folder)
+    with process(halter, "twice") as twice:
+        posted = start(client, 1, 5_000)
+        wait_until("a run", lambda: runs.lines("begin"))
+        twice.send_signal(signal.SIGTERM)
+        wait_until("the first signal", lambda: "stopping" in log_of(halter, "twice"))
+        twice.send_signal(signal.SIGTERM)
+        assert twice.wait(2) == -signal.SIGTERM
+    with process(halter, "after-twice"):
+        assert ends(posted) == {Status.COMPLETED}
+
+
+def test_a_rebalance_repeats_nothing_that_was_finished(halter: Halter, client: Client) -> None:
+    """Three more task workers join and leave under load; handlers of 300 ms end while the group waits for them."""
+    runs = Runs(halter.folder)
+    with process(halter, "stays", "--concurrency", "4"):
+        posted = start(client, 120, 300)
+        with ExitStack() as others:
+            for number in range(2):
+                other = others.enter_context(process(halter, f"joins-{number}", "--concurrency", "4"))
+                wait_until("its part", lambda number=number: "partitions_assigned" in log_of(halter, f"joins-{number}"))
+                if number == 0:
+                    other.send_signal(signal.SIGTERM)
+                    assert other.wait(20) == 0
+            assert ends(posted) == {Status.COMPLETED}
+    assert Counter(runs.lines("begin")) == Counter({it.wf_run_id: 1 for it in posted})

@@ -1,0 +1,82 @@
+"""`halter task-worker`: what it says about a TaskWorker that is not where the command was told to look."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from halter.cli.task_worker import NoTaskWorker, found
+from halter.cli.usage import BadOptions
+from halter.task_worker import TaskWorker, WorkerNotStarted
+
+SHOP = """
+from halter.task_worker import TaskWorker
+worker = TaskWorker()
+@worker.task("charge-card")
+def charge_card(card: str) -> str:
+    return card
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package that the present folder has, with a name of its own: Python imports a name once."""
+    name = f"shop_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "tasks.py").write_text(SHOP)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    return name
+
+
+def test_a_module_of_the_present_folder_is_found(shop: str) -> None:
+    assert isinstance(found(f"{shop}.tasks:worker"), TaskWorker)
+
+
+def test_a_file_is_found_from_anywhere(shop: str, tmp_path: Path) -> None:
+    (tmp_path / shop / "tasks.py").rename(tmp_path / shop / f"{shop}_tasks.py")
+    assert isinstance(found(f"{tmp_path}/{shop}/{shop}_tasks.py:worker"), TaskWorker)
+
+
+@pytest.mark.parametrize("target", ["shop", "shop.tasks", ":worker", "shop:", ""])
+def test_another_form_is_told(target: str) -> None:
+    with pytest.raises(BadOptions, match=r"expected MODULE:NAME, as in shop\.tasks:worker, found"):
+        found(target)
+
+
+def test_a_module_that_is_not_there_is_told_with_where_was_looked(shop: str, tmp_path: Path) -> None:
+    with pytest.raises(NoTaskWorker) as missing:
+        found(f"{shop}.taks:worker")
+    assert str(missing.value) == (
+        f"expected a module '{shop}.taks' in {tmp_path} or installed, found none: there is no '{shop}.taks'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("worke", "expected a TaskWorker under the name 'worke' in {}.tasks, found nothing (did you mean worker?)"),
+        ("charge_card", "expected a TaskWorker under the name 'charge_card' in {}.tasks, found a function (worker)"),
+    ],
+)
+def test_another_name_is_told_with_what_is_there(shop: str, name: str, sentence: str) -> None:
+    with pytest.raises(NoTaskWorker) as missing:
+        found(f"{shop}.tasks:{name}")
+    assert str(missing.value) == sentence.format(shop)
+
+
+def test_a_module_that_cannot_be_imported_is_told_with_the_line(shop: str, tmp_path: Path) -> None:
+    file = tmp_path / shop / "broken.py"
+    file.write_text("import halter\n\nnumber = 1 / 0\n")
+    with pytest.raises(NoTaskWorker) as broken:
+        found(f"{shop}.broken:worker")
+    assert str(broken.value) == f"cannot import '{shop}.broken': ZeroDivisionError: division by zero ({file}:3)"
+    file.write_text("import not_there_at_all\n")
+    with pytest.raises(NoTaskWorker, match=rf"ModuleNotFoundError: No module named 'not_there_at_all' \({file}:1\)"):
+        found(f"{shop}.broken:worker")
+
+
+def test_a_handler_that_cannot_be_is_told_as_it_is(shop: str, tmp_path: Path) -> None:
+    (tmp_path / shop / "odd.py").write_text(SHOP.replace("card: str", "card: set"))
+    with pytest.raises(WorkerNotStarted, match=r"@task\('charge-card'\) charge_card: parameter 'card': expected str"):
+        found(f"{shop}.odd:worker")
