@@ -30,6 +30,7 @@ from processors.core.records.commands import (
     TaskStatus,
 )
 from processors.core.records.events import Rejected, RejectionCode, TaskRequest
+from processors.core.records.model import WfRunSnapshot, WfSpecId
 from processors.core.records.values import Timestamp, VariableType
 from processors.fold.inputs import key_of, topic_of
 from processors.kafka.partitioner import partition_of
@@ -303,6 +304,7 @@ def test_a_client_is_made_of_settings(found: Any) -> None:
 
 
 REQUEST = TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, 1)
+SNAPSHOT = WfRunSnapshot("w", 0, 1, 0, WfSpecId("s", 0, 0), 0)
 ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
     "reach": lambda it: it.reach(0),
     "put_wf_spec": lambda it: it.put_wf_spec("{}", "s"),
@@ -319,6 +321,8 @@ ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
     "resume": lambda it: it.resume("w"),
     "rescue": lambda it: it.rescue("w"),
     "delete": lambda it: it.delete("w"),
+    "fork": lambda it: it.fork(SNAPSHOT, "v"),
+    "reset": lambda it: it.reset(SNAPSHOT),
     "quarantine": lambda it: it.quarantine("w"),
     "release": lambda it: it.release("w"),
     "skip": lambda it: it.skip("wf-commands", 0, 0),
