@@ -118,9 +118,9 @@ def replay(
         client.reader.expect(client.topics.wf_events)
         _check_wf_runs(client, wf_runs or ())
         first, last, request = _asked(client, start, end, partitions, wf_runs, what_is_left=what_is_left, utc=utc)
-        if replace:
-            destination.remove()
-        manifest = manifest_for(client, destination, request, lambda: _ranges(client, request, first, last))
+        manifest = manifest_for(
+            client, destination, request, lambda: _ranges(client, request, first, last), replaces=replace
+        )
         progress = complete(destination, manifest)
         if progress is not None:
             note(f"'{into}' has all of this replay: nothing was written; --replace makes it anew, as of now")

@@ -48,7 +48,7 @@ class Destination:
         declared = {it.declared_name for it in outputs}
         like = whole[whole.task_requests]
         begin = self._source.topics.prefix + QUEUE_PREFIX
-        with self.settings.explaining("looking for topics", self._admin):
+        with self.settings.explaining(f"looking for topics with prefix '{self.prefix}'", self._admin):
             there = self._admin.list_topics(timeout=TIMEOUT_S)
         for name in sorted(there.topics):
             queue = QUEUE_PREFIX + name.removeprefix(begin)
@@ -95,7 +95,7 @@ class Destination:
 
     def _there(self) -> list[str]:
         names = [*(it.name for it in self.topics.all), *self._foreign]
-        with self.settings.explaining("looking for topics", self._admin):
+        with self.settings.explaining(f"looking for topics with prefix '{self.prefix}'", self._admin):
             shapes = patiently(self._admin, lambda seconds: find_shapes(names, self._admin, seconds))
         return [name for name in names if name in shapes]
 

@@ -26,18 +26,26 @@ Told = Callable[[int], None]
 
 
 def manifest_for(
-    source: Client, destination: Destination, request: Request, ranges: Callable[[], Mapping[int, Within]]
+    source: Client,
+    destination: Destination,
+    request: Request,
+    ranges: Callable[[], Mapping[int, Within]],
+    *,
+    replaces: bool = False,
 ) -> Manifest:
     """Return the manifest of the replay that goes on, or of a new one. Makes nothing yet.
 
-    `ranges` finds the parts of the logs that are meant. Raises PrefixTaken if the prefix has another replay, and
-    NothingToReplay.
+    `ranges` finds the parts of the logs that are meant. `replaces`: a new one takes the place of the one that is there,
+    which is removed once nothing is in its way. Raises PrefixTaken, CannotReplay and NothingToReplay.
     """
     there, log_id = destination.manifest(), destination.log_id()
-    if there is None:
+    if there is None or replaces:
         found = {partition: within for partition, within in ranges().items() if within.begin < within.end}
         if not found:
             raise nothing_in(source, request.partitions)
+        _check(source, request, found)
+        if there is not None:
+            destination.remove()
         return Manifest(source.topics.prefix, log_id, request, found)
     if (there.source_prefix, there.log_id) != (source.topics.prefix, log_id):
         whose = f"of prefix '{there.source_prefix}'" if there.source_prefix != source.topics.prefix else "of a log that"
@@ -72,8 +80,8 @@ def replayed(
 
     Raises CannotReplay before anything is made or written.
     """
-    for partition, within in manifest.ranges.items():
-        check_range(source, partition, within, what_is_left=manifest.request.what_is_left)
+    if destination.manifest() is not None:
+        _check(source, manifest.request, manifest.ranges)  # records may have gone since it was begun
     destination.make(manifest)
     writing = Writing(destination.settings, destination.topics)
     progress, has_definitions = _progress(destination)
@@ -86,6 +94,11 @@ def replayed(
         else:
             told(manifest.ranges[partition].end - manifest.ranges[partition].begin)
     return progress
+
+
+def _check(source: Client, request: Request, ranges: Mapping[int, Within]) -> None:
+    for partition, within in ranges.items():
+        check_range(source, partition, within, what_is_left=request.what_is_left)
 
 
 def _progress(destination: Destination) -> tuple[dict[int, Progress], bool]:

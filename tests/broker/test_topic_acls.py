@@ -3,9 +3,11 @@
 On a Kafka of its own that asks for passwords and refuses what no ACL allows.
 """
 
+import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -25,9 +27,9 @@ from halter.broker.cluster import choose_ports, new_cluster_id
 from halter.broker.configuration import BrokerPorts, as_text, properties
 from halter.broker.jars import kafka_jars
 from halter.broker.node import Node
-from halter.client import Client, NoOutcome
+from halter.client import Client, CommandRejected, NoOutcome
 from halter.task_worker.refused_reports import RefusedReports
-from halter.topics.acls import acls
+from halter.topics.acls import Acl, acls
 from halter.topics.admin import make_so
 from processors.codec import Codec
 from processors.core.records.events import TaskRequest
@@ -37,6 +39,8 @@ from processors.kafka.topic_check import check
 from processors.kafka.topics import Topics
 from processors.kafka.topics_file import load_topics
 from tests.support.command_line import halter
+from tests.support.halter_processes import Halter
+from tests.support.waiting import wait_until
 
 DEADLINE_S = 60
 OPERATOR = "root"
@@ -79,23 +83,29 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         bootstrap = f"127.0.0.1:{port}"
         admin = AdminClient(client(bootstrap, OPERATOR).admin())
         wait_until_up(admin, node)
-        bindings = [
-            AclBinding(
-                ResourceType[acl.resource_type],
-                acl.name,
-                ResourcePatternType[acl.pattern],
-                acl.principal,
-                "*",
-                AclOperation[acl.operation],
-                AclPermissionType.ALLOW,
-            )
-            for acl in acls(topics)
-        ]
-        for future in admin.create_acls(bindings).values():
-            future.result()
+        allow(bootstrap, acls(topics))
         yield bootstrap
     finally:
         node.kill()
+
+
+def allow(bootstrap: str, rights: Iterable[Acl]) -> None:
+    """Give rights."""
+    bindings = [
+        AclBinding(
+            ResourceType[acl.resource_type],
+            acl.name,
+            ResourcePatternType[acl.pattern],
+            acl.principal,
+            "*",
+            AclOperation[acl.operation],
+            AclPermissionType.ALLOW,
+        )
+        for acl in rights
+    ]
+    admin = AdminClient(client(bootstrap, OPERATOR).admin())
+    for future in admin.create_acls(bindings).values():
+        future.result()
 
 
 def client(bootstrap: str, user: str, password: str | None = None) -> Settings:
@@ -286,3 +296,31 @@ def test_a_command_says_at_once_or_in_time_why_it_does_not_come_in(
     assert "geheim" not in err
     assert "nothing came back" not in err, "a reason is known"
     assert time.monotonic() - begun < (30 if refused else 5), "a refusal is not waited out"
+
+
+def test_who_may_read_the_source_replays_with_rights_to_a_prefix_and_is_told_without_them(guarded: str, tmp_path: Path):
+    login = {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SASL_MECHANISM": "PLAIN"}
+    users = [{**login, "KAFKA_SASL_USERNAME": it, "KAFKA_SASL_PASSWORD": f"{it}-secret"}
+             for it in (OPERATOR, "halter-operator")]  # fmt: skip
+    source = Halter(guarded, "source-", tmp_path, 1, users[0])
+    ours = Halter(guarded, "source-", tmp_path, 1, users[1], makes_topics=False)
+    with source.worker(), source.client() as posting, pytest.raises(CommandRejected):
+        posting.post_external_event("w", "nobody-knows-this").outcome()
+    allow(guarded, acls(load_topics(prefix="source-"), "operator"))
+    replay = ("replay", "--into", "debug-", "--json")
+    refused = ours.command(*replay)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("halter: ")
+    assert refused.stderr.count("\n") == 1
+    assert "this principal may not do that" in refused.stderr or "Authorization" in refused.stderr, refused.stderr
+    rights = {
+        "TOPIC": ("CREATE", "DELETE", "DESCRIBE", "DESCRIBE_CONFIGS", "READ", "WRITE"),
+        "GROUP": ("READ",),
+        "TRANSACTIONAL_ID": ("DESCRIBE", "WRITE"),
+    }
+    allow(guarded, [Acl("operator", "User:halter-operator", kind, "debug-", "PREFIXED", operation)
+                    for kind, operations in rights.items() for operation in operations])  # fmt: skip
+    wait_until("the rights", lambda: ours.command(*replay).returncode == 0)
+    done = json.loads(ours.command(*replay).stdout)
+    assert (done["events"], done["same"]) == (1, True)
+    assert ours.command("replay", "--into", "debug-", "--remove").returncode == 0

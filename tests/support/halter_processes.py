@@ -21,13 +21,20 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Halter:
-    """An installation under a prefix of its own. `variables` are further HALTER_ variables for everything in it."""
+    """An installation under a prefix of its own. `variables` are further variables for everything in it."""
 
     python, root = sys.executable, ROOT
     """The interpreter and the checkout of its processes."""
 
     def __init__(
-        self, bootstrap: str, prefix: str, folder: Path, partitions: int = 3, variables: Mapping[str, str] = NOTHING
+        self,
+        bootstrap: str,
+        prefix: str,
+        folder: Path,
+        partitions: int = 3,
+        variables: Mapping[str, str] = NOTHING,
+        *,
+        makes_topics: bool = True,
     ) -> None:
         overrides: dict[str, str | None] = {"bootstrap.servers": bootstrap}
         self.settings = Settings.load(None, variables, overrides, prefix=prefix, partitions=partitions)
@@ -41,7 +48,8 @@ class Halter:
             "COLUMNS": "200",
             **variables,
         }
-        self.make_topics()
+        if makes_topics:
+            self.make_topics()
 
     def make_topics(self) -> None:
         """Create the topics."""
