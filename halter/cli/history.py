@@ -220,8 +220,17 @@ def export(
         list[str], typer.Argument(metavar="WF_RUN...", help="Ids of WfRuns.", show_default=False, callback=in_utf8)
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.", show_default=False)
-    ],
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The file to write.", show_default=False)
+    ] = None,
+    otlp: Annotated[
+        str | None,
+        typer.Option(
+            "--otlp",
+            metavar="ENDPOINT|FILE",
+            help="Instead of -o: send traces to a URL by OTLP/HTTP (port 4318 as a rule), or write them as OTLP/JSON.",
+            show_default=False,
+        ),
+    ] = None,
     clear: Annotated[
         bool, typer.Option("--clear", help="Leave masked values in it. Give it to nobody who may not read the topics.")
     ] = False,
@@ -240,8 +249,24 @@ def export(
 
     - `halter export cart-1 cart-2 -o incident.halter`
 
+    With --otlp it makes a trace of each WfRun, for tools that speak OpenTelemetry. Masked values are taken out.
+
+    - `halter export cart-1 --otlp http://localhost:4318`
+    - `halter export cart-1 --otlp traces.json --file incident.halter`
+
     Exit codes: 0 done, 1 an error, 2 wrong options.
     """
+    if (output is None) == (otlp is None):
+        raise BadOptions(f"expected one of -o and --otlp, found {'none' if otlp is None else 'both'} of them")
+    if otlp is not None:
+        if clear:
+            raise BadOptions("--clear: not with --otlp, masked values stay out of traces")
+        from halter.cli.otlp import export_traces
+
+        with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+            export_traces(found, wf_run_ids, otlp, previous=previous)
+        return
+    assert output is not None
     from halter.history.export import export as write
     from halter.history.source import NoSuchWfRun
 

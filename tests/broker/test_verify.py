@@ -75,6 +75,14 @@ def test_what_a_worker_wrote_names_the_rules_that_decided_it(recorded: Halter) -
         assert {it.rules for it in Live(client).events("cart-3")} == {RULES}
 
 
+def test_traces_are_made_of_what_a_worker_wrote(recorded: Halter, tmp_path: Path) -> None:
+    done = recorded.command("export", "cart-1", "cart-3", "--otlp", str(tmp_path / "traces.json"))
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "traces.json").read_text(encoding="utf-8").splitlines()
+    spans = [json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"] for line in lines]
+    assert [{"cart", "main", "address-changed"} <= {it["name"] for it in those} for those in spans] == [True, True]
+
+
 def test_rows_are_what_the_log_says(recorded: Halter) -> None:
     def agree() -> bool:
         done = [recorded.command("check-state", "--partition", str(number), "--json") for number in range(3)]

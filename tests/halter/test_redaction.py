@@ -19,6 +19,8 @@ from halter.client.history import History
 from halter.history.export import export
 from halter.history.export_file import ExportFile
 from halter.history.logged import Logged
+from halter.otlp.sending import line, spans
+from halter.otlp.trace import traces
 from halter.show.history import Lines, entry_data
 from halter.show.history_table import print_table
 from halter.show.redaction import Redactor
@@ -45,12 +47,14 @@ from processors.core.records.events import (
     TaskAttemptEnded,
     TaskRequest,
     WfRunForked,
+    WfRunStarted,
 )
 from processors.core.records.model import KeptInput, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.records.values import VariableType
 from processors.core.rules.context import Limits
 from processors.core.rules.snapshots import snapshot_of
 from processors.core.wf_spec.definitions import Definitions
+from tests.support.recordings import RigSource
 from tests.support.records import filled
 from tests.support.shard_rig import ShardRig
 from tests.support.stored_records import RigClient, printed
@@ -211,6 +215,12 @@ def report_tasks(client: RigClient) -> None:
             client.rig.turn(ReportTaskRun(*identity, TaskStatus.SUCCESS, "fine"))
 
 
+def trace_of(wf_run_id: str, source: Any) -> str:
+    """Return what `halter export --otlp FILE` writes."""
+    logged = timeline.redacted(list(source.events(wf_run_id)), source.definitions())
+    return "".join(line(spans(made, source)) for made in traces(wf_run_id, logged))
+
+
 def everything_printed(client: RigClient, capsys: pytest.CaptureFixture[str]) -> Iterator[str]:
     """The outputs of the commands about a WfRun, from its start to its end."""
     values = [f"card={SECRET}"]
@@ -226,6 +236,7 @@ def everything_printed(client: RigClient, capsys: pytest.CaptureFixture[str]) ->
             yield printed(client, command, "w", as_json=as_json, capsys=capsys)
     for mermaid in (False, True):
         yield printed(client, timeline.timeline, "w", Path("-"), mermaid=mermaid, capsys=capsys)
+    yield trace_of("w", RigSource(client.rig))
     newest = client.history("w").entries[-1].seq
     for as_json in (False, True):
         for seq in range(1, newest + 1, newest // 4 + 1):
@@ -323,6 +334,8 @@ def test_no_output_shows_a_value_of_an_event(event: type, tmp_path: Path) -> Non
         print(*Lines(times=True).of([it]), json.dumps(entry_data(it)), file=printed)
         data = recording("w", [Logged(0, it)], Definitions())
         print(html(data), sequence(data), file=printed)
+    if isinstance(entry.event, WfRunStarted):
+        print(trace_of("w", OneEvent(entry)), file=printed)
     assert len(values) == 1
     assert SECRET.encode() not in values[0]
     assert SECRET not in printed.getvalue()

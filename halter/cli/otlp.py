@@ -1,0 +1,44 @@
+"""`halter export --otlp`: gives histories to tools that speak OpenTelemetry. `halter.otlp` makes and sends traces."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from halter.cli.client import counted, note
+from halter.cli.source import no_such
+from halter.cli.timeline import redacted
+from processors.core.records.errors import HalterError
+
+if TYPE_CHECKING:
+    from halter.history.source import Source
+
+
+class OtlpNotInstalled(HalterError):
+    """OpenTelemetry's SDK is not installed. Whoever exports traces installs `halter-kafka[otlp]`."""
+
+
+def export_traces(found: "Source", wf_run_ids: Iterable[str], target: str, *, previous: bool) -> None:
+    """Send the traces of WfRuns to a URL, or write them to a file. Says on stderr what was done."""
+    from halter.history.moments import has_beginning
+    from halter.otlp.trace import UNFINISHED, traces
+
+    try:
+        from halter.otlp.sending import spans, taking
+    except ModuleNotFoundError as missing:
+        raise OtlpNotInstalled(
+            f"--otlp needs OpenTelemetry's SDK, which is not installed ({missing.name} is missing): "
+            "pip install 'halter-kafka[otlp]'"
+        ) from missing
+    definitions = found.definitions()
+    number, sent, unfinished = 0, 0, 0
+    with taking(target) as take:
+        for wf_run_id in dict.fromkeys(wf_run_ids):
+            logged = list(found.events(wf_run_id, previous=previous or not has_beginning(found, wf_run_id)))
+            if not logged:
+                raise no_such(found, wf_run_id)
+            for made in traces(wf_run_id, redacted(logged, definitions), previous=previous):
+                take(spans(made, found))
+                number, sent = number + 1, sent + len(made.spans)
+                unfinished += sum(UNFINISHED in it.attributes for it in made.spans)
+    note(f"wrote {counted(number, 'trace')} with {counted(sent, 'span')} to {target}")
+    if unfinished:
+        note(f"{counted(unfinished, 'span')} not ended yet: each stands there as if it ended with the newest event")
