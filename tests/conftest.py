@@ -1,9 +1,10 @@
 """The fixtures of all tests.
 
-`prefix` is a name that no other test uses. `bootstrap` (in `tests/broker`) is a real Kafka.
+`prefix` is a name that no other test uses, `unused_port` a port. `bootstrap` (in `tests/broker`) is a real Kafka.
 """
 
 import signal
+import socket
 import uuid
 from typing import Any
 
@@ -25,6 +26,7 @@ ABOUT_TIME = (
     "tests/broker/test_pauses",
     "tests/broker/test_simulation_is_faithful",
     "tests/broker/test_stores",
+    "tests/broker/test_task_worker",
 )
 """Tests that attack workers, or that depend on how long things take. No two of them run at the same time."""
 
@@ -45,3 +47,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def prefix() -> str:
     """Return a prefix for topics, groups and transactional ids that no other test uses, even on a shared cluster."""
     return f"test-{uuid.uuid4().hex[:12]}-"
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """Return a port of the loopback address at which nobody listens."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port

@@ -3,6 +3,7 @@
 import importlib
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -66,6 +67,18 @@ def task_worker(
         Path | None,
         typer.Option(help="File that is made when Kafka answers, before tasks are taken.", show_default=False),
     ] = None,
+    health_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65_535, help="Answer GET /live, /ready and /metrics at this port.", show_default=False),
+    ] = None,
+    health_host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address for --health-port. 0.0.0.0 is every IPv4 address. Anyone who reaches it gets an answer, "
+            "without a password.",
+        ),
+    ] = "127.0.0.1",
     log_format: Annotated[
         Literal["console", "json"], typer.Option(help="Log for people, or as one JSON object per line.")
     ] = "console",
@@ -88,6 +101,7 @@ def task_worker(
     - `halter task-worker shop.tasks:worker`
     - `halter task-worker shop.tasks:worker --concurrency 32 --grace 60`
     """
+    from halter.cli.task_worker_health import probes_of
     from halter.client import Client
     from processors.worker.logs import configure_logging
 
@@ -101,8 +115,10 @@ def task_worker(
             client.reach(connect_timeout)
         if ready_file is not None:
             ready_file.write_text("{}\n")
-        if not worker.run(client, concurrency=concurrency, grace_s=grace, counts_s=counts):
-            raise SystemExit(GIVEN_UP)
+        with nullcontext() if health_port is None else probes_of(worker, health_host, health_port):
+            is_drained = worker.run(client, concurrency=concurrency, grace_s=grace, counts_s=counts)
+    if not is_drained:
+        raise SystemExit(GIVEN_UP)
 
 
 def found(target: str) -> "TaskWorker":

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -144,10 +144,13 @@ def worker(
 def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, health: tuple[str, int] | None) -> None:
     """Run a worker in this process. `health` is the address and port of /live, /ready and /metrics."""
     from processors.runtime import Readiness
+    from processors.worker.metrics import Metrics
     from processors.worker.probes import Probes
 
     readiness = Readiness()
-    probes = nullcontext() if health is None else Probes(lambda: readiness.snapshot, *health)
+    probes: AbstractContextManager[object] = nullcontext()
+    if health is not None:
+        probes = Probes(lambda: readiness.snapshot, Metrics(lambda: readiness.snapshot).text, *health)
     with probes:
         fold(settings, slot, ready_file, readiness)
 

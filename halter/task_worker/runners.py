@@ -85,7 +85,11 @@ class Runners:
 
     async def _run_to_end(self, attempt: Attempt) -> None:
         await self._run_async(attempt)
-        self.fill()
+        while (following := self._work.next()) is not None:
+            if self._is_async(following):
+                self._spawn(following)  # this is the loop: it need not be woken
+            else:
+                self._to_thread(following)
 
     def close(self) -> None:
         """Cancel the coroutines that still run, and let the threads end that run nothing."""

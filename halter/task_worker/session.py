@@ -340,6 +340,7 @@ class Session:
         """Leave the group at once: another task worker gets our partitions in the next rebalance."""
         self._work.over()
         self._revoke_s = 0.0
+        self._consumer.poll(0)  # a consumer that is closed while a rebalance waits for its answer may stand still
         self._consumer.close()
         self._runners.close()
         self._sent.put(None)

@@ -1,4 +1,4 @@
-"""The HTTP endpoint of a worker: `/live` and `/ready` for whoever runs it, `/metrics` for Prometheus.
+"""The HTTP endpoint of a worker or task worker: `/live` and `/ready` for whoever runs it, `/metrics` for Prometheus.
 
 It answers nothing else, asks nobody for a password, and listens on the loopback address unless another one is named.
 """
@@ -11,11 +11,10 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, Self
+from typing import Any, Final, Protocol, Self
 
 from processors.core.records.errors import HalterError
-from processors.runtime.group.readiness import Snapshot
-from processors.worker.metrics import CONTENT_TYPE, Metrics
+from processors.worker.metrics import CONTENT_TYPE
 
 REQUEST_SECONDS: Final = 5.0
 """The time that one question and its answer may take."""
@@ -32,6 +31,21 @@ class HostUnfit(HalterError):
     """Nobody can listen at the address where the probes should be answered: name one of this machine."""
 
 
+class Condition(Protocol):
+    """How a process is doing at one moment."""
+
+    @property
+    def live(self) -> bool:
+        """Say whether it still works."""
+
+    @property
+    def ready(self) -> bool:
+        """Say whether it does all that is its to do."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+
+
 class Probes:
     """Answers `GET /live`, `/ready` (200 or 503, the state as JSON) and `/metrics`. It needs no framework.
 
@@ -41,9 +55,9 @@ class Probes:
     inside the block.
     """
 
-    def __init__(self, snapshot: Callable[[], Snapshot], host: str, port: int) -> None:
-        self._snapshot, self._host, self._port = snapshot, host, port
-        self._metrics = Metrics(snapshot)
+    def __init__(self, snapshot: Callable[[], Condition], metrics: Callable[[], bytes], host: str, port: int) -> None:
+        """`metrics` returns them in the text format of CONTENT_TYPE."""
+        self._snapshot, self._metrics, self._host, self._port = snapshot, metrics, host, port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="probes", daemon=True)
         self._listening: Future[None] = Future()
@@ -121,7 +135,7 @@ class Probes:
             case "/ready":
                 status = 200 if snapshot.ready else 503
             case "/metrics":
-                content_type, body = CONTENT_TYPE, self._metrics.text()
+                content_type, body = CONTENT_TYPE, self._metrics()
             case _:
                 status, body = 404, json.dumps({"known": KNOWN}).encode() + b"\n"
         head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'NOT OK'}\r\nContent-Type: {content_type}\r\n"

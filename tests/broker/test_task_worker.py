@@ -1,6 +1,7 @@
 """Task workers on a real Kafka: how often handlers run, whatever happens to the process that runs them."""
 
 import asyncio
+import json
 import signal
 import subprocess
 import threading
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -211,6 +214,25 @@ def test_a_handler_that_outlasts_the_grace_runs_again_elsewhere(halter: Halter, 
     with process(halter, "patient"):
         assert ends(posted) == {Status.COMPLETED}
     assert (len(runs.lines("begin")), len(runs.lines("end"))) == (2, 1)
+
+
+def test_probes_say_whether_it_is_ready_and_what_it_did(halter: Halter, client: Client, unused_port: int) -> None:
+    def ask(path: str) -> tuple[int, str]:
+        try:
+            with urlopen(f"http://127.0.0.1:{unused_port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as refusal:
+            return refusal.code, ""
+
+    with process(halter, "probed", "--health-port", str(unused_port), "--counts", "1"):
+        wait_until("readiness", lambda: ask("/ready")[0] == 200)
+        assert ends(start(client, 3, 10)) == {Status.COMPLETED}
+        assert json.loads(ask("/live")[1]) == {
+            "ready": True, "live": True, "started": 3, "succeeded": 3, "exceptions": 0, "failed": 0, "expired": 0,
+            "running": 0,
+        }  # fmt: skip
+        assert 'halter_task_worker_attempts_total{what="succeeded"} 3.0' in ask("/metrics")[1]
+        wait_until("the counts in the log", lambda: "succeeded=3" in log_of(halter, "probed"))
 
 
 def test_a_second_signal_ends_it_at_once(halter: Halter, client: Client) -> None:

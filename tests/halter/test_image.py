@@ -16,6 +16,7 @@ import yaml
 from dockerfile_parse import DockerfileParser
 
 from processors.runtime.group.readiness import Snapshot, State
+from processors.worker.metrics import Metrics
 from processors.worker.probes import Probes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -156,7 +157,7 @@ def check(healthcheck: ModuleType, tmp_path: Path, ports: tuple[int, int]) -> Ch
 
         with ExitStack() as served:
             for port, state in zip(ports, answering, strict=False):
-                served.enter_context(Probes(partial(Snapshot, state), "127.0.0.1", port))
+                served.enter_context(Probes(partial(Snapshot, state), Metrics(Snapshot).text, "127.0.0.1", port))
             live, ready = (healthcheck.main(question, tmp_path, environ) for question in ("live", "ready"))
             return live, ready
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from processors.runtime.group.readiness import Readiness, Snapshot, State
+from processors.worker.metrics import Metrics
 from processors.worker.probes import HostUnfit, PortTaken, Probes
 
 
@@ -29,17 +30,9 @@ def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, dict[str, o
     return status, json.loads(body)
 
 
-@pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 def test_probes_answer_ready_and_live_and_metrics_and_nothing_else(unused_port: int) -> None:
     readiness = Readiness()
-    with Probes(lambda: readiness.snapshot, "127.0.0.1", unused_port):
+    with Probes(lambda: readiness.snapshot, Metrics(lambda: readiness.snapshot).text, "127.0.0.1", unused_port):
         assert get(unused_port, "/ready")[0] == 503
         assert get(unused_port, "/live")[0] == 200
         readiness.lives(State.FOLDING)
@@ -65,7 +58,7 @@ def test_a_worker_is_live_in_every_state_until_its_work_is_over(unused_port: int
         readiness.owns((), {1: 0.5})
     else:
         readiness.lives(state)
-    with Probes(lambda: readiness.snapshot, "127.0.0.1", unused_port):
+    with Probes(lambda: readiness.snapshot, Metrics(lambda: readiness.snapshot).text, "127.0.0.1", unused_port):
         status, answer = get(unused_port, "/live")
     assert (status, answer["state"]) == (503 if state is State.STOPPED else 200, state)
 
@@ -90,7 +83,7 @@ def test_probes_are_answered_while_the_event_loop_folds_and_while_others_say_not
             pass
         return answered.is_set()
 
-    with Probes(Snapshot, "127.0.0.1", unused_port):
+    with Probes(Snapshot, Metrics(Snapshot).text, "127.0.0.1", unused_port):
         assert asyncio.run(fold())
 
 
@@ -101,7 +94,7 @@ def test_probes_are_answered_while_the_event_loop_folds_and_while_others_say_not
 def test_probes_are_answered_at_any_address_of_the_machine(unused_port: int, host: str, asked: str) -> None:
     if ":" in host and not can_listen("::1"):
         pytest.skip("this machine has no IPv6")
-    with Probes(Snapshot, host, unused_port):
+    with Probes(Snapshot, Metrics(Snapshot).text, host, unused_port):
         assert get(unused_port, "/live", asked)[0] == 200
 
 
@@ -123,7 +116,7 @@ def test_an_address_that_is_no_address_of_the_machine_is_refused(unused_port: in
     refusals: list[HostUnfit] = []
 
     def listen() -> None:
-        with pytest.raises(HostUnfit) as refused, Probes(Snapshot, host, unused_port):
+        with pytest.raises(HostUnfit) as refused, Probes(Snapshot, Metrics(Snapshot).text, host, unused_port):
             pass
         refusals.append(refused.value)
 
@@ -135,8 +128,8 @@ def test_an_address_that_is_no_address_of_the_machine_is_refused(unused_port: in
 
 def test_a_port_that_is_taken_is_named(unused_port: int) -> None:
     with (
-        Probes(Snapshot, "127.0.0.1", unused_port),
+        Probes(Snapshot, Metrics(Snapshot).text, "127.0.0.1", unused_port),
         pytest.raises(PortTaken, match=f"127.0.0.1:{unused_port}: something else listens there"),
-        Probes(Snapshot, "127.0.0.1", unused_port),
+        Probes(Snapshot, Metrics(Snapshot).text, "127.0.0.1", unused_port),
     ):
         pass
