@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from processors.core.records.commands import ForkWfRun
 from processors.core.records.events import Event, RejectionCode, WfRunStarted
 from processors.core.records.model import TERMINAL, ExternalEventStatus, WfRun, WfSpecId
+from processors.core.records.names import NAME_LENGTH_MAX
 from processors.core.rules.context import Context
 from processors.core.rules.decide.refusals import Refusal, check_definitions, check_unused, version_to_run
 from processors.core.rules.external_events import drop_unfit
@@ -81,7 +82,7 @@ def _checked(run: WfRun, command: ForkWfRun, context: Context) -> WfSpecId:
             check_reachable(source)
         _check_room(source, context)
     except Impossible as problem:
-        what = f"the state of WfRun {snapshot.wf_run_id!r} at seq {snapshot.seq}"
+        what = f"the state of WfRun {snapshot.wf_run_id[:NAME_LENGTH_MAX]!r} at seq {snapshot.seq}"
         raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}, as {spec_id} has it: {problem}") from None
     known = next((key for key in source.external_events if key in run.external_events), None)
     if known is not None:
