@@ -697,7 +697,7 @@ def test_no_snapshot_breaks_a_rule(document: dict[str, Any], numbers: list[int],
     for _ in range(data.draw(st.integers(1, 4))):
         path = data.draw(st.sampled_from([*_places(snapshot)][1:]))
         changed = _with(snapshot, path, data.draw(_others(_at(snapshot, path), snapshot)))
-        snapshot = changed if _can_be_sent(changed) else snapshot
+        snapshot = _as_sent(changed) or snapshot
     engine = MemoryEngine(history.context, max(run.time_ms, 0))
     entries = engine.put(ForkWfRun(RUN_ID, snapshot))
     if isinstance(entries[0].event, Rejected):
@@ -728,12 +728,14 @@ def test_no_snapshot_breaks_a_rule(document: dict[str, Any], numbers: list[int],
 _CODEC = Codec.load()
 
 
-def _can_be_sent(snapshot: WfRunSnapshot) -> bool:
-    """Say whether there are bytes for a snapshot: what is wrong in another way never reaches a rule."""
+def _as_sent(snapshot: WfRunSnapshot) -> WfRunSnapshot | None:
+    """Return a snapshot as it comes in; None if there are no bytes for it: such a one never reaches a rule."""
     try:
-        return _CODEC.decode(_CODEC.encode(ForkWfRun(RUN_ID, snapshot))) is not None
+        command = _CODEC.decode(_CODEC.encode(ForkWfRun(RUN_ID, snapshot)))
     except (CodecError, AttributeError, TypeError):
-        return False
+        return None
+    assert isinstance(command, ForkWfRun)
+    return command.snapshot
 
 
 def test_rows_of_an_event_are_its_own() -> None:
