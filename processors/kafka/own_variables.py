@@ -4,26 +4,82 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from processors.codec.registry import without_credentials
 from processors.kafka.errors import SettingsError
 from processors.kafka.properties import REGISTRY_PREFIX
 
-VARIABLES: Final[Mapping[str, str]] = {
-    "HALTER_PREFIX": "put before the names of topics, group and transactional ids",
-    "HALTER_ENVIRONMENT": "a name for this installation, shown where it matters which one it is",
-    "HALTER_TOPICS": "a topics.yaml to use instead of the one that Halter carries",
-    "HALTER_PARTITIONS": "N, if the cluster was set up with another one than topics.yaml's",
-    "HALTER_PROPERTIES": "a file of librdkafka properties",
-    "HALTER_STORE": "where workers keep state: memory (the default), or rocksdb for state beyond memory",
-    "HALTER_STORE_DIR": "the folder of the store rocksdb; each worker makes its own below it, by its slot",
-    "HALTER_HEALTH_PORT": "where workers answer probes, unless --health-port says it",
-    "HALTER_HEALTH_HOST": "at which address they answer them, unless --health-host says it; 127.0.0.1 if nobody does",
-    "HALTER_FRAMING": "how records are written: single-object (the default), or confluent, for readers with a registry",
-    "HALTER_REGISTER_SCHEMAS": "false: schemas are in the Schema Registry already, by `halter schemas register`",
-    "HALTER_SCHEMAS": "a released version whose schemas workers write, while workers of that version run beside them",
+
+class Variable(NamedTuple):
+    """One of Halter's variables, as docs/settings.md shows it."""
+
+    meaning: str
+    default: str
+    """What counts if it is not set, in words."""
+    read_by: str
+    """The programs that read it."""
+
+
+ALL: Final = "clients, task workers, workers, commands"
+"""Whoever loads `Settings`."""
+
+VARIABLES: Final[Mapping[str, Variable]] = {
+    "HALTER_PROPERTIES": Variable("a file of librdkafka properties", "no file", ALL),
+    "HALTER_PREFIX": Variable("put before the names of topics, groups and transactional ids", "no prefix", ALL),
+    "HALTER_PARTITIONS": Variable(
+        "N, if the cluster was set up with another one than topics.yaml's", "that of topics.yaml", ALL
+    ),
+    "HALTER_TOPICS": Variable("a topics.yaml to use instead of the one that Halter carries", "Halter's own", ALL),
+    "HALTER_ENVIRONMENT": Variable(
+        "a name for this installation, shown where it matters which one it is", "no name", "workers, `halter topics`"
+    ),
+    "HALTER_FRAMING": Variable(
+        "how records are written: `single-object`, or `confluent` for readers with a Schema Registry",
+        "`single-object`",
+        ALL,
+    ),
+    "HALTER_REGISTER_SCHEMAS": Variable(
+        "`false`: schemas are in the Schema Registry already, by `halter schemas register`", "`true`", ALL
+    ),
+    "HALTER_SCHEMAS": Variable(
+        "a released version whose schemas are written, while workers of that version run beside newer ones",
+        "the schemas of this version",
+        ALL,
+    ),
+    "HALTER_STORE": Variable(
+        "where workers keep state: `memory`, or `rocksdb` for state beyond memory", "`memory`", "workers"
+    ),
+    "HALTER_STORE_DIR": Variable(
+        "the folder of the store `rocksdb`; each worker makes its own below it, by its slot",
+        "none: `rocksdb` needs one",
+        "workers",
+    ),
+    "HALTER_HEALTH_PORT": Variable(
+        "where workers answer probes, unless `--health-port` says it", "no probes are answered", "workers"
+    ),
+    "HALTER_HEALTH_HOST": Variable(
+        "at which address workers answer probes, unless `--health-host` says it", "127.0.0.1", "workers"
+    ),
+    "HALTER_CACHE": Variable(
+        "the folder for the downloaded Kafka",
+        "`halter` in `XDG_CACHE_HOME`, else in `~/.cache`",
+        "`halter broker`, `halter demo`",
+    ),
+    "HALTER_MAVEN_REPOSITORY": Variable(
+        "the Maven repository from which Kafka is downloaded",
+        "a mirror in `~/.m2/settings.xml`, else Maven Central",
+        "`halter broker`, `halter demo`",
+    ),
+    "HALTER_TRACEBACK": Variable("`1`: an unexpected error of a command shows where it was raised", "off", "commands"),
+    "HALTER_CORE": Variable(
+        "what a wheel gets: `compiled`, `python`, or nothing for compiled where a C compiler works",
+        "nothing",
+        "the build of a wheel",
+    ),
+    "HALTER_CRASH_AT": Variable("for tests: the point at which a worker kills itself", "never", "workers"),
 }
+"""All variables that Halter reads. docs/settings_table.py makes docs/settings.md of them."""
 
 STORES: Final = ("memory", "rocksdb")
 SINGLE_OBJECT, CONFLUENT = "single-object", "confluent"

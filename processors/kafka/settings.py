@@ -82,12 +82,13 @@ class Settings:
         partitions: int | None = None,
         topics_file: Path | None = None,
         logs: bool = True,
+        overrides_are: str = "a flag",
     ) -> "Settings":
         """Put file, variables and flags together and have librdkafka check them. Raises SettingsError.
 
         `overrides` are properties from flags, None for a flag that was not given. The next keyword arguments are flags
         for Halter's own settings; where one is not given, its variable counts. With `logs=False`, the clients that are
-        made of these settings log nothing.
+        made of these settings log nothing. `overrides_are` says in sentences where the overrides were set.
         """
         check_own_variables(env)
         if properties_file is None and env.get("HALTER_PROPERTIES"):
@@ -96,7 +97,7 @@ class Settings:
         if properties_file is not None:
             found |= dict(from_file(properties_file))
         found |= dict(from_variables(env))
-        found |= {key: (value, "a flag") for key, value in overrides.items() if value is not None}
+        found |= {key: (value, overrides_are) for key, value in overrides.items() if value is not None}
         properties = {key: value for key, (value, _) in found.items()}
         sources = {key: source for key, (_, source) in found.items()}
         for_clients = {key: value for key, value in properties.items() if not key.startswith(REGISTRY_PREFIX)}
