@@ -93,6 +93,7 @@ format: $(DEV) ## Format the code and repair what ruff can repair
 
 types: $(DEV) $(TSC) ## Check types (mypy, strict; with npm also those of the scripts in halter/timeline)
 	@$(BIN)/mypy
+	@$(BIN)/mypy --strict examples
 	@$(if $(TSC),if [ -x $(TSC) ]; then $(TSC) --project tests/page_types; fi)
 
 contracts: $(DEV) ## Check that dependencies point one way and the core is pure

@@ -162,8 +162,8 @@ def measure(figures: Figures, halter: Halter, ids: Sequence[str], runs: int) -> 
         measure_reading(noted, halter)
         for name in ("show", "history"):
             begun, cpu = time.perf_counter(), time.process_time()
-            with Client(halter.settings, halter.topics) as client:
-                found = getattr(client, name)(this)
+            with Client.of(halter.settings, halter.topics) as client:
+                found = getattr(client, "get" if name == "show" else name)(this)
                 noted.add(f"a client: {name}", "s", time.perf_counter() - begun, TARGET)
                 noted.add(f"a client: {name}, CPU", "s", time.process_time() - cpu)
             assert found is not None

@@ -1,9 +1,14 @@
-"""The tools around the engine: client, task worker, histories, command line and the embedded broker.
+"""Halter for Python: all that a program of yours imports is here, and in `halter.events` (docs/python-api.md).
 
-This package imports `processors`, and nothing in `processors` imports it.
+    from halter import Client, TaskWorker
+
+A name is imported when it is first used, so `import halter` alone loads nothing that is slow. The folders in this
+package are its parts, and programs outside do not import them; nor `processors`, the engine on which they stand.
 """
 
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from halter_kafka import NameTaken, expect_our_own
 
@@ -16,3 +21,141 @@ except NameTaken as taken:
     if sys.argv[:1] == ["-m"]:
         sys.exit(f"halter: {taken}")
     raise
+
+if TYPE_CHECKING:
+    from halter.client import (
+        BeginningMissing,
+        CannotFork,
+        CannotSkip,
+        Client,
+        ClientClosed,
+        CommandRejected,
+        CommandSkipped,
+        DeadLettered,
+        DefinitionKind,
+        DefinitionRefused,
+        Follow,
+        Followed,
+        Forked,
+        HalterError,
+        History,
+        InvalidArgument,
+        KafkaUnavailable,
+        LogEntry,
+        NewEvent,
+        NoOutcome,
+        NoSuchPartition,
+        NotDelivered,
+        NotEnded,
+        NotSkipped,
+        NotYet,
+        OffsetGone,
+        PartitionsDiffer,
+        PartlyPosted,
+        PlaceUnknown,
+        Posted,
+        PostedFork,
+        PostedSkip,
+        RecordTooLarge,
+        Registered,
+        RejectionCode,
+        Removal,
+        Reset,
+        Settings,
+        SettingsError,
+        Status,
+        ThreadRun,
+        Timestamp,
+        TopicMissing,
+        UpgradeNotOver,
+        Value,
+        VariableType,
+        WfRun,
+    )
+    from halter.client.async_client import AsyncClient, AsyncFollow, AsyncPosted
+    from halter.history.forking import fork_point
+    from halter.history.live import Live
+    from halter.task_worker import BadExceptionName, BusinessException, Task, TaskWorker, WorkerNotStarted
+
+__all__ = [
+    "AsyncClient",
+    "AsyncFollow",
+    "AsyncPosted",
+    "BadExceptionName",
+    "BeginningMissing",
+    "BusinessException",
+    "CannotFork",
+    "CannotSkip",
+    "Client",
+    "ClientClosed",
+    "CommandRejected",
+    "CommandSkipped",
+    "DeadLettered",
+    "DefinitionKind",
+    "DefinitionRefused",
+    "Follow",
+    "Followed",
+    "Forked",
+    "HalterError",
+    "History",
+    "InvalidArgument",
+    "KafkaUnavailable",
+    "Live",
+    "LogEntry",
+    "NewEvent",
+    "NoOutcome",
+    "NoSuchPartition",
+    "NotDelivered",
+    "NotEnded",
+    "NotSkipped",
+    "NotYet",
+    "OffsetGone",
+    "PartitionsDiffer",
+    "PartlyPosted",
+    "PlaceUnknown",
+    "Posted",
+    "PostedFork",
+    "PostedSkip",
+    "RecordTooLarge",
+    "Registered",
+    "RejectionCode",
+    "Removal",
+    "Reset",
+    "Settings",
+    "SettingsError",
+    "Status",
+    "Task",
+    "TaskWorker",
+    "ThreadRun",
+    "Timestamp",
+    "TopicMissing",
+    "UpgradeNotOver",
+    "Value",
+    "VariableType",
+    "WfRun",
+    "WorkerNotStarted",
+    "fork_point",
+]
+
+_HOMES = {
+    **dict.fromkeys(("AsyncClient", "AsyncFollow", "AsyncPosted"), "halter.client.async_client"),
+    **dict.fromkeys(
+        ("BadExceptionName", "BusinessException", "Task", "TaskWorker", "WorkerNotStarted"), "halter.task_worker"
+    ),
+    "Live": "halter.history.live",
+    "fork_point": "halter.history.forking",
+}
+"""The module that has a name, if it is another than `halter.client`."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of the API when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module 'halter' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+    found = getattr(import_module(_HOMES.get(name, "halter.client")), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

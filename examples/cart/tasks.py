@@ -10,8 +10,7 @@ import sys
 import time
 from typing import TypedDict
 
-from halter.client import HalterError
-from halter.task_worker import BusinessException, Task, TaskWorker
+from halter import BusinessException, HalterError, Task, TaskWorker
 
 DECLINED_CARD = "card-00000002"
 SECONDS_TO_CHARGE = 0.002

@@ -53,7 +53,7 @@ def connected(
     from halter.client import Client
 
     settings = load_settings(bootstrap, properties_file, properties, prefix)
-    with patience(), Client(settings) as client:
+    with patience(), Client.of(settings) as client:
         client.reach(connect_timeout, to_send=to_send)
         if sys.stderr.isatty():
             client.reader.report = note

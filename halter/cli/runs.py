@@ -90,7 +90,7 @@ def run(
     texts = assignments(variables)
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         values = typed_values(texts, declared_variables(client, spec, major, revision))
-        posted = client.run_wf(spec, values, wf_run_id=wf_run_id, major=major, revision=revision)
+        posted = client.run(spec, values, wf_run_id=wf_run_id, major=major, revision=revision)
         is_there = client.definitions().latest_wf_spec(spec, major, revision) is not None
         with suggesting(client, "WF_SPEC", spec, is_there=is_there):
             entries = outcome_of(posted, timeout, as_json=as_json)
@@ -143,7 +143,7 @@ def send(
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         definition = client.external_event_def(wf_run_id, event)
         value = None if content is None else typed_value(content, definition.content_type if definition else None)
-        posted = client.post_external_event(wf_run_id, event, value, event_id=event_id, thread=thread)
+        posted = client.post(wf_run_id, event, value, event_id=event_id, thread=thread)
         is_there = definition is not None and not definition.deleted
         with suggesting(client, "EXTERNAL_EVENT_DEF", event, is_there=is_there):
             report(client, posted, timeout, as_json=as_json)
@@ -253,7 +253,7 @@ def show(
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
-        found = client.show(wf_run_id)
+        found = client.get(wf_run_id)
         if found is None:
             from halter.history.source import NoSuchWfRun
 
@@ -320,7 +320,7 @@ def report(client: "Client", posted: "Posted", timeout_s: float, *, as_json: boo
     from halter.show.redaction import Redactor
 
     entries = outcome_of(posted, timeout_s, as_json=as_json)
-    wf_run = client.show(posted.wf_run_id)
+    wf_run = client.get(posted.wf_run_id)
     entries = Redactor(client.definitions()).entries_of(wf_run, entries)
     if as_json:
         print_outcome(posted, entries)

@@ -110,7 +110,7 @@ def task_worker(
     settings = load_settings(
         bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file, logs=True
     )
-    with Client(settings) as client:
+    with Client.of(settings) as client:
         with patience():
             client.reach(connect_timeout)
         if ready_file is not None:

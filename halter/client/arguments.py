@@ -16,7 +16,7 @@ from processors.core.records.value_checks import OversizedValue, check_value
 from processors.core.records.values import TellableProblem, to_json
 from processors.core.wf_spec.json_document import DOCUMENT_DEPTH_MAX
 from processors.core.wf_spec.writer import document_text
-from processors.fold.inputs import VALUE_BYTES_MAX, InputCommand, check_command
+from processors.fold.inputs import VALUE_BYTES_MAX, InputCommand, check_command, check_made
 
 Made = TypeVar("Made")
 
@@ -46,6 +46,16 @@ class Arguments:
         """The bytes of a command that the engine can take."""
         with _as_invalid_argument():
             check_command(command, self._codec)
+        return self._small_enough(command)
+
+    def encoded_made(self, command: Command | OperatorCommand) -> bytes:
+        """The same, for a command that `command` has made. Refuses ids and names too, as `check_names` does."""
+        with _as_invalid_argument():
+            check_made(command)
+            check_names(command)
+        return self._small_enough(command)
+
+    def _small_enough(self, command: InputCommand) -> bytes:
         value = self._codec.encode(command)
         if len(value) > VALUE_BYTES_MAX:
             raise RecordTooLarge(

@@ -1,30 +1,46 @@
 """The client: posts commands and ExternalEvents, says what became of them, and reads WfRuns.
 
-    with Client(settings) as client:
+    with Client("localhost:9092") as client:
         client.put_external_event_def("cancel", VariableType.STR)
         client.put_wf_spec(document)
-        client.run_wf("order", {"total": 5}, wf_run_id="order-41").outcome()
-        client.post_external_event("order-41", "cancel", "too late").outcome()
+        client.run("order", {"total": 5}, wf_run_id="order-41", wait=True)
+        client.post("order-41", "cancel", "too late", wait=5)
+        client.get("order-41", until="ended", timeout_s=60)
 
-When a call returns, Kafka has the record on enough brokers. What became of it is on the log, and `outcome` waits for it
-there. This module puts the parts together: `halter.client.arguments` makes commands, `halter.client.sending` sends
-them, `halter.client.outcomes` waits for what became of them, and `halter.client.wf_run_reader` reads WfRuns.
+When a call returns, Kafka has the record on enough brokers. What became of it is on the log, and `wait` waits for it
+there. This module puts the parts together: `halter.client.asking` makes commands, `halter.client.sending` sends them,
+`halter.client.outcomes` waits for what became of them, `halter.client.wf_run_reader` reads WfRuns, and
+`halter.client.following` follows the log.
 """
 
+import os
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, Unpack, overload
 
 from halter.client.arguments import Arguments
+from halter.client.asking import Asking, NewEvent, id_of, repeat_id_of, seconds_of
+from halter.client.connecting import CONNECT_SECONDS, Connection, settings_of
 from halter.client.definitions_seen import DefinitionsSeen
-from halter.client.errors import InvalidArgument, RecordTooLarge, UpgradeNotOver
+from halter.client.errors import (
+    InvalidArgument,
+    NotDelivered,
+    PartlyPosted,
+    PlaceUnknown,
+    RecordTooLarge,
+    UpgradeNotOver,
+)
+from halter.client.following import Follow, Follower, Since
 from halter.client.forking import Reset, fork_command_id, fork_to_reset, remove_the_reset, what_is_large
 from halter.client.history import History
 from halter.client.ids import new_id
+from halter.client.log_ends import LogEnds
 from halter.client.lost_outcomes import folded
-from halter.client.outcomes import OUTCOME_SECONDS, Outcomes, Posted, PostedFork, PostedSkip, Registered
+from halter.client.outcomes import OUTCOME_SECONDS, Outcomes, Posted, PostedFork, PostedSkip, Registered, Until
 from halter.client.reading import PartitionReader
 from halter.client.sending import BY_KEY, Sender, Sending
 from halter.client.skipping import check_partition, time_to_skip
@@ -47,11 +63,11 @@ from processors.core.records.commands import (
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
-    RunWf,
     SkipRecord,
     StopWfRun,
     TaskStatus,
 )
+from processors.core.records.errors import HalterError
 from processors.core.records.events import Definition, TaskRequest
 from processors.core.records.model import WfRun, WfRunSnapshot
 from processors.core.records.spec import WfSpec
@@ -66,6 +82,8 @@ from processors.kafka.topics import Topics
 Made = TypeVar("Made")
 READ_BY_ALL: Final = ("WfRun", "ThreadRun", "FoldPosition", "Definition")
 """Rows are in single-object encoding, so no registry is asked for them."""
+MOVED: Final = {"run_wf": "run", "post_external_event": "post", "show": "get"}
+"""The names that methods had in 0.2.0."""
 PostedParts: TypeAlias = tuple[Outcomes, str, str, int, int, int]
 """The arguments of a Posted."""
 
@@ -77,13 +95,31 @@ class Client:
     at once: a worker that has not read as far yet waits with the command.
     """
 
-    def __init__(self, settings: Settings, topics: Topics | None = None, codec: Codec | None = None) -> None:
-        """Raises InvalidArgument if `settings` is something else."""
-        if not isinstance(settings, Settings):
-            raise InvalidArgument(
-                "Client: expected Settings (halter.client.Settings.load(…)), found "
-                f"{'None' if settings is None else type(settings).__name__}"
-            )
+    def __init__(self, bootstrap: str | None = None, **connection: Unpack[Connection]) -> None:
+        """Connect by what is given here alone: an address (default: that of the file, else localhost:9092) and more.
+
+        Contacts nobody yet. Raises InvalidArgument and SettingsError. `from_env` reads variables too.
+        """
+        self._use(settings_of(bootstrap, {}, **connection))
+        self.reader.answer_s = CONNECT_SECONDS
+
+    @classmethod
+    def from_env(
+        cls, bootstrap: str | None = None, env: Mapping[str, str] = os.environ, **connection: Unpack[Connection]
+    ) -> Self:
+        """Connect as the commands do, by KAFKA_* and HALTER_* variables. What is given here counts before them."""
+        client = cls.of(settings_of(bootstrap, env, **connection))
+        client.reader.answer_s = CONNECT_SECONDS
+        return client
+
+    @classmethod
+    def of(cls, settings: Settings, topics: Topics | None = None, codec: Codec | None = None) -> Self:
+        """Connect by Settings that are loaded already, perhaps with topics and codec that were made of them."""
+        client = cls.__new__(cls)
+        client._use(settings, topics, codec)
+        return client
+
+    def _use(self, settings: Settings, topics: Topics | None = None, codec: Codec | None = None) -> None:
         self.settings = settings
         self.topics = settings.topics() if topics is None else topics
         self.codec = settings.codec() if codec is None else codec
@@ -91,8 +127,10 @@ class Client:
         self.wf_runs = WfRunReader(self.reader, self.topics, self.codec)
         self._arguments = Arguments(self.codec)
         self._sender = Sender(settings, self.topics, self.reader)
+        self._log_ends = LogEnds(self.reader, self.topics)
         self._outcomes = Outcomes(self.reader, self.topics, self.codec, self.wf_runs)
         self._definitions = DefinitionsSeen(self.reader, self.topics, self.codec)
+        self._asking = Asking(self._arguments, self._definitions)
 
     def reach(self, seconds: float, *, to_send: bool = True) -> None:
         """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then.
@@ -157,6 +195,20 @@ class Client:
 
         return list(refusals(self.definitions(), commands, frozenset(self.topics.task_queues)))
 
+    def register(self, *files: str | Path, timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
+        """Register the definitions in files: WfSpec documents, or files as `halter spec put` takes them.
+
+        Nothing is registered if the engine would refuse any of them. Raises InvalidDefinitions with all that is wrong,
+        UnreadableFile, and what `put` raises, within `timeout_s` for each definition.
+        """
+        from halter.files.definition_files import InvalidDefinitions, read_definition_files  # few clients read files
+
+        written = read_definition_files([Path(file) for file in files])
+        problems = [written[index].located(it) for index, it in self.refusals(one.command for one in written)]
+        if problems:
+            raise InvalidDefinitions(problems)
+        return [self.put(one.command, timeout_s) for one in written]
+
     def put(self, command: DefinitionCommand, timeout_s: float = OUTCOME_SECONDS) -> Registered:
         """Post a definition command, and wait until everybody can see its outcome and the definition.
 
@@ -182,11 +234,11 @@ class Client:
         definitions = self.definitions()
         if len(definitions.versions(DefinitionKind.EXTERNAL_EVENT_DEF, name)) < 2:
             return definitions.external_event_def(name)
-        run = self.show(wf_run_id)
+        run = self.get(wf_run_id)
         # Read again: the WfSpec may be newer than the definitions that were read.
         return self.definitions().external_event_def(name, None if run is None else run.wf_spec)
 
-    def run_wf(
+    def run(
         self,
         wf_spec_name: str,
         variables: Mapping[str, Value] | None = None,
@@ -195,26 +247,17 @@ class Client:
         major: int | None = None,
         revision: int | None = None,
         definitions_position: int | None = None,
+        wait: float | bool = False,
     ) -> Posted:
-        """Start a WfRun. Without an id it gets a new one (`Posted.wf_run_id`).
+        """Start a WfRun. Without an id it gets a new one (`Posted.wf_run_id`); a second one with that id is refused.
 
         `definitions_position` is the position of `definitions` that a worker has to have read before it decides the
-        command. By default it is the position that this client has read.
+        command. By default it is the position that this client has read. `wait` is explained at `send`.
         """
-        position = self._definitions.position if definitions_position is None else definitions_position
-        return self.post(
-            self._made(
-                RunWf,
-                wf_run_id=new_id() if wf_run_id is None else wf_run_id,
-                wf_spec_name=wf_spec_name,
-                variables={} if variables is None else variables,
-                wf_spec_major=major,
-                wf_spec_revision=revision,
-                definitions_position=position or None,
-            )
-        )
+        command = self._asking.run(wf_spec_name, variables, wf_run_id, major, revision, definitions_position)
+        return self._send(command, wait)
 
-    def post_external_event(
+    def post(
         self,
         wf_run_id: str,
         name: str,
@@ -222,40 +265,66 @@ class Client:
         *,
         event_id: str | None = None,
         thread: int | None = None,
+        wait: float | bool = False,
     ) -> Posted:
-        """Post an ExternalEvent. A second one with the same id is refused: give an id that comes from its source."""
-        unique_id = new_id() if event_id is None else event_id
-        seen = self._definitions.position or None
-        return self.post(
-            self._arguments.command(
-                ExternalEvent,
-                wf_run_id=wf_run_id,
-                external_event_def=name,
-                external_event_id=unique_id,
-                content=content,
-                thread=thread,
-                definitions_position=seen,
-            )
-        )
+        """Post an ExternalEvent. A second one with the same id is refused: give an id that comes from its source.
 
-    def stop(self, wf_run_id: str, thread: int = 0) -> Posted:
+        Without one it gets a new id (`Posted.id`). `thread`: only this ThreadRun may take it.
+        """
+        return self._send(self._asking.event(NewEvent(wf_run_id, name, content, event_id, thread)), wait)
+
+    def post_many(self, events: Iterable[NewEvent]) -> list[Posted]:
+        """Post many ExternalEvents in their order, and return when Kafka has all of them.
+
+        Raises PartlyPosted if some cannot be posted, such as one that is too large. All others are posted then.
+        """
+        posted: list[Posted | None] = []
+        failures: dict[int, HalterError] = {}
+        sent: list[tuple[int, ExternalEvent, Sending, int]] = []
+        for index, event in enumerate(events):
+            posted.append(None)
+            try:
+                command = self._asking.event(event)
+                value = self._arguments.encoded_made(command)
+                log_end = self._log_ends.of(partition_of(command.wf_run_id.encode(), self.topics.partitions))
+                sent.append((index, command, self._sender.begin(command, value), log_end))
+            except InvalidArgument as refused:
+                failures[index] = refused
+        for index, command, sending, log_end in sent:
+            try:
+                posted[index] = self._posted(command, *self._sender.until_placed(sending), log_end)
+            except (NotDelivered, PlaceUnknown) as lost:
+                failures[index] = lost
+        if failures:
+            raise PartlyPosted(posted, failures)
+        return [it for it in posted if it is not None]
+
+    def stop(
+        self, wf_run_id: str, thread: int = 0, *, command_id: str | None = None, wait: float | bool = False
+    ) -> Posted:
         """Put MANUAL_HALT on a ThreadRun."""
-        return self.post(self._made(StopWfRun, wf_run_id=wf_run_id, thread=thread))
+        return self._send(self._made(StopWfRun, command_id, wf_run_id=wf_run_id, thread=thread), wait)
 
-    def resume(self, wf_run_id: str, thread: int = 0) -> Posted:
+    def resume(
+        self, wf_run_id: str, thread: int = 0, *, command_id: str | None = None, wait: float | bool = False
+    ) -> Posted:
         """Take MANUAL_HALT off a ThreadRun."""
-        return self.post(self._made(ResumeWfRun, wf_run_id=wf_run_id, thread=thread))
+        return self._send(self._made(ResumeWfRun, command_id, wf_run_id=wf_run_id, thread=thread), wait)
 
-    def rescue(self, wf_run_id: str, thread: int = 0, *, skip_current_node: bool = False) -> Posted:
+    def rescue(
+        self,
+        wf_run_id: str,
+        thread: int = 0,
+        *,
+        skip_current_node: bool = False,
+        command_id: str | None = None,
+        wait: float | bool = False,
+    ) -> Posted:
         """Revive a ThreadRun that is in ERROR."""
-        return self.post(
-            self._made(
-                RescueThreadRun,
-                wf_run_id=wf_run_id,
-                thread=thread,
-                skip_current_node=skip_current_node,
-            )
+        command = self._made(
+            RescueThreadRun, command_id, wf_run_id=wf_run_id, thread=thread, skip_current_node=skip_current_node
         )
+        return self._send(command, wait)
 
     def fork(
         self, snapshot: WfRunSnapshot, wf_run_id: str, *, major: int | None = None, revision: int | None = None
@@ -288,9 +357,9 @@ class Client:
         forked = fork_to_reset(self, snapshot, wf_run_id, timeout_s)
         return Reset(forked, remove_the_reset(self, snapshot, timeout_s))
 
-    def delete(self, wf_run_id: str) -> Posted:
+    def delete(self, wf_run_id: str, *, command_id: str | None = None, wait: float | bool = False) -> Posted:
         """Delete a WfRun and its ExternalEvents. Its id is free again, and the log keeps what happened."""
-        return self.post(self._made(DeleteWfRun, wf_run_id=wf_run_id))
+        return self._send(self._made(DeleteWfRun, command_id, wf_run_id=wf_run_id), wait)
 
     def quarantine(self, wf_run_id: str, reason: str | None = None, operator: str | None = None) -> Posted:
         """Have the engine keep the inputs of a WfRun and not decide them, so that its partition goes on."""
@@ -317,13 +386,14 @@ class Client:
         command = SkipRecord(topic, partition, offset, time_ms, reason, new_id(), operator)
         return PostedSkip(command, *self._post(command, partition))
 
-    def _made(self, kind: type[Made], **fields: Any) -> Made:
+    def _made(self, kind: type[Made], command_id: str | None = None, **fields: Any) -> Made:
         """Make a command with an id of its own, by which the log names it."""
-        return self._arguments.command(kind, **fields, command_id=new_id())
+        return self._asking.made(kind, command_id, **fields)
 
     def _operate_wf_run(self, command: QuarantineWfRun | ReleaseWfRun) -> Posted:
         self._expect_operators()
-        return Posted(*self._post(command, partition_of(command.wf_run_id.encode(), self.topics.partitions)))
+        posted = self._post(command, partition_of(command.wf_run_id.encode(), self.topics.partitions))
+        return Posted(*posted, own_id=command.command_id or "")
 
     def _expect_operators(self) -> None:
         if self.topics.operator_commands not in {topic.name for topic in self.topics.all}:
@@ -343,7 +413,7 @@ class Client:
         content: Value = None,
     ) -> Posted:
         """Report what became of a task attempt, as a task worker does (see `halter.task_worker`)."""
-        return self.post(
+        return self._send(
             self._arguments.command(
                 ReportTaskRun,
                 wf_run_id=request.wf_run_id,
@@ -359,19 +429,36 @@ class Client:
             )
         )
 
-    def post(self, command: Command) -> Posted:
-        """Send a command, and return when Kafka has it on enough brokers."""
-        return Posted(*self._post(command), repeat_id_of(command))
+    def send(self, command: Command, wait: float | bool = False) -> Posted:
+        """Send a command, and return when Kafka has it on enough brokers.
+
+        With `wait`, return when a worker has decided it: True waits for 30 seconds, a number for so many. Then
+        `Posted.entries` has its outcome, and what `Posted.outcome` raises is raised.
+        """
+        self.check(command)
+        return self._send(command, wait)
+
+    def _send(self, command: Command, wait: float | bool = False) -> Posted:
+        """Send a command that was made of checked arguments."""
+        seconds = seconds_of(wait)
+        posted = Posted(*self._post(command), repeat_id_of(command), id_of(command))
+        if seconds is not None:
+            posted.outcome(seconds)
+        return posted
 
     def _post(self, command: Command | OperatorCommand, partition: int | None = None) -> PostedParts:
         """Note where the log ends, and then send a command: by its key, or to a partition."""
-        value = self.check(command)
-        self._arguments.check_names(command)
+        value = self._arguments.encoded_made(command)
         key = key_of(command)
         expected = partition_of(key.encode(), self.topics.partitions) if partition is None else partition
-        log_end = self.reader.end(self.topics.wf_events, expected)
+        log_end = self._log_ends.of(expected)
         sent_to, offset = self._sender.send(command, value, BY_KEY if partition is None else partition)
         return self._outcomes, key, topic_of(command), sent_to, offset, log_end
+
+    def _posted(self, command: Command, partition: int, offset: int, log_end: int) -> Posted:
+        """Return a command that Kafka has."""
+        key, topic = key_of(command), topic_of(command)
+        return Posted(self._outcomes, key, topic, partition, offset, log_end, repeat_id_of(command), id_of(command))
 
     def post_all(self, commands: Iterable[Command | DefinitionCommand], timestamp_ms: int | None = None) -> int:
         """Send many commands in order, and return their number when Kafka has all of them.
@@ -401,12 +488,22 @@ class Client:
         """Encode a command. Raises InvalidArgument if the engine would make a dead letter of it."""
         return self._arguments.encoded(command)
 
-    def show(self, wf_run_id: str) -> WfRun | None:
+    @overload
+    def get(self, wf_run_id: str, *, until: None = None) -> WfRun | None: ...
+
+    @overload
+    def get(self, wf_run_id: str, *, until: Until, timeout_s: float = OUTCOME_SECONDS) -> WfRun: ...
+
+    def get(self, wf_run_id: str, *, until: Until | None = None, timeout_s: float = OUTCOME_SECONDS) -> WfRun | None:
         """The state of a WfRun, from its rows and the log behind them; None if there is nothing under that id.
 
-        It is at least as new as every outcome that this client has waited for.
+        It is at least as new as every outcome that this client has waited for. With `until`, wait until the WfRun has
+        ended, and return it as it was then, with its threads; or until it is as a function says, which sees the state
+        after each event. Raises NotEnded and NotYet if that takes longer than `timeout_s`.
         """
-        return self.wf_runs.show(wf_run_id, self._outcomes.newest(wf_run_id))
+        if until is None:
+            return self.wf_runs.show(wf_run_id, self._outcomes.newest(wf_run_id))
+        return self._outcomes.until(wf_run_id, until, timeout_s)
 
     def ended(self, wf_run_id: str) -> WfRun:
         """The state of a WfRun when it ended, replayed from the log. Raises BeginningMissing if the log lacks some."""
@@ -419,6 +516,18 @@ class Client:
         WfRuns of the same id are in the history too.
         """
         return self.wf_runs.history(wf_run_id, from_start=from_start)
+
+    def follow(self, wf_run_id: str | None = None, *, since: Since = "now", timeout_s: float | None = None) -> Follow:
+        """Follow the log: iterate over the events of a WfRun id, or of all WfRuns, as they come.
+
+        `since`: "now", "beginning", a time that has a zone, or an offset: of the partition of the WfRun, or of each
+        partition (`Follow.positions`). The iteration ends when no event has come for `timeout_s`; None: never. Values
+        that a WfSpec masks are as they are on the log.
+        """
+        return Follow(self._follower(wf_run_id, since), timeout_s)
+
+    def _follower(self, wf_run_id: str | None, since: Since) -> Follower:
+        return Follower(self.reader, self.topics, self.codec, self.wf_runs, wf_run_id, since)
 
     def close(self) -> None:
         """Close the connections. Kafka has what was posted. From now on every call that asks it raises ClientClosed."""
@@ -433,13 +542,11 @@ class Client:
     ) -> None:
         self.close()
 
+    if not TYPE_CHECKING:  # a type checker is to refuse the old names, and all others that there are not
 
-def repeat_id_of(command: Command) -> str | None:
-    """Return the id with which a command may be sent again without a second effect; None if it has none."""
-    match command:
-        case ExternalEvent():
-            return command.external_event_id
-        case RunWf() | ForkWfRun():
-            return command.wf_run_id
-        case _:
-            return None
+        def __getattr__(self, name: str) -> Any:
+            """Find a method by its name in 0.2.0, which works until 0.4.0."""
+            if (now := MOVED.get(name)) is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            warnings.warn(f"Client.{name} is now Client.{now}; the old name goes in 0.4.0", DeprecationWarning, 2)
+            return getattr(self, now)

@@ -1,5 +1,8 @@
 """All errors of the client. The message of each says what was expected and found; its docstring says who acts."""
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     DefinitionRejected,
@@ -9,6 +12,9 @@ from processors.core.records.events import (
     RejectionCode,
     SkipLapsed,
 )
+
+if TYPE_CHECKING:
+    from halter.client.outcomes import Posted
 
 # Before a record is sent.
 
@@ -52,12 +58,34 @@ class NoSuchPartition(CannotSkip):
 # While a record is sent.
 
 
+class PartlyPosted(HalterError):
+    """Some records of a batch were not posted; all others were. Whoever made the batch corrects those and posts them.
+
+    `posted` has what was posted and None for the others, in the order of the batch; `failures` has the error of each of
+    the others, by its index.
+    """
+
+    def __init__(self, posted: "Sequence[Posted | None]", failures: Mapping[int, HalterError]) -> None:
+        first, why = next(iter(failures.items()))
+        super().__init__(
+            f"{len(failures)} of {len(posted)} records were not posted; the first is record {first}: {why}"
+        )
+        self.posted, self.failures = posted, failures
+
+
 class NotDelivered(HalterError):
     """Kafka did not take a record, and the message says why. Nobody has seen it: post it again."""
 
 
 class PlaceUnknown(HalterError):
     """Kafka has a record and has not said where, which may happen when it was sent again. Do not post it again."""
+
+
+# While the log is followed.
+
+
+class OffsetGone(HalterError):
+    """The log no longer has the offset from which it was to be followed. The caller decides where to go on."""
 
 
 # What became of a record.
@@ -69,7 +97,12 @@ class CommandRejected(HalterError):
     def __init__(self, entry: LogEntry, rejected: Rejected) -> None:
         super().__init__(f"{rejected.code}: {rejected.message}")
         self.entry = entry
-        self.code: RejectionCode = rejected.code
+        self._code = rejected.code
+
+    @property
+    def code(self) -> RejectionCode:
+        """Why the engine refused it."""
+        return self._code
 
 
 class CommandSkipped(HalterError):
@@ -93,6 +126,11 @@ class DefinitionRefused(HalterError):
         super().__init__(f"{rejected.kind} {rejected.name!r} was refused: {rejected.code}: {'; '.join(problems)}")
         self.rejected = rejected
 
+    @property
+    def code(self) -> str:
+        """Why the engine refused it. Each of `rejected.problems` has a code of its own."""
+        return self.rejected.code
+
 
 class NotSkipped(HalterError):
     """Another record came than the one that was to be skipped: nothing was skipped. `entry` is the SkipLapsed."""
@@ -112,9 +150,18 @@ class DeadLettered(HalterError):
         super().__init__(f"{record} could not be taken in, and is on dead-letters: {reason}: {message}")
         self.reason = reason
 
+    @property
+    def code(self) -> str:
+        """The engine's reason."""
+        return self.reason
+
 
 class NoOutcome(HalterError):
     """Kafka has the record, and no worker has decided it yet. It will be decided: check that a worker runs."""
+
+
+class NotYet(HalterError):
+    """A WfRun is not as the caller waits for it, within the time that was given. Look at it, or wait longer."""
 
 
 class NotEnded(HalterError):

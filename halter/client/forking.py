@@ -109,7 +109,7 @@ def fork_to_reset(client: "Client", snapshot: WfRunSnapshot, wf_run_id: str | No
             f"expected another id than '{new}' for the new WfRun: a reset deletes the old one last (`halter delete "
             f"{new}`, and then `halter fork {new} --as {new}`, uses the id again)"
         )
-    if _source(client, snapshot) is not Removal.DELETED and ((run := client.show(new)) is None or not run.exists):
+    if _source(client, snapshot) is not Removal.DELETED and ((run := client.get(new)) is None or not run.exists):
         # A repeat would find the fork. What was deleted otherwise is not started again because somebody repeats.
         raise CannotFork(
             f"expected WfRun '{snapshot.wf_run_id}' as incarnation {snapshot.incarnation}, or its fork '{new}', found "
@@ -136,7 +136,7 @@ def remove_the_reset(client: "Client", snapshot: WfRunSnapshot, timeout_s: float
 
 def _source(client: "Client", snapshot: WfRunSnapshot) -> Removal:
     """Return what is to become of the WfRun of a snapshot: DELETED if it is still there."""
-    run = client.show(snapshot.wf_run_id)
+    run = client.get(snapshot.wf_run_id)
     if run is None or not run.exists:
         return Removal.GONE_BEFORE
     return Removal.DELETED if run.incarnation == snapshot.incarnation else Removal.ANOTHER

@@ -12,7 +12,8 @@ def new_id() -> str:
     number = (
         (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (1 << 62) - 1
     )
-    return str(uuid.UUID(int=number))
+    text = f"{number:032x}"  # as str(uuid.UUID(int=number)), in half the time
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def same_id(*parts: object) -> str:

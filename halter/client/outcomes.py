@@ -8,7 +8,7 @@ name its record; the outcome of a definition command is one record of `definitio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from confluent_kafka import Message
 
@@ -17,8 +17,10 @@ from halter.client.errors import (
     CommandRejected,
     CommandSkipped,
     DefinitionRefused,
+    InvalidArgument,
     NoOutcome,
     NotEnded,
+    NotYet,
     TopicMissing,
 )
 from halter.client.events_of_wf_run import Placed
@@ -51,6 +53,8 @@ SKIPPED_SECONDS: Final = 1.0
 """Time between two looks at whether an operator has skipped the definition command whose outcome is waited for."""
 REMEMBERED_MAX: Final = 10_000
 Found = TypeVar("Found")
+Until: TypeAlias = Literal["ended"] | Callable[[WfRun], bool]
+"""What a caller waits for: that a WfRun has ended, or that a function says True of its state."""
 
 
 class Posted:
@@ -65,13 +69,21 @@ class Posted:
         offset: int,
         log_end: int,
         repeat_id: str | None = None,
+        own_id: str = "",
     ) -> None:
-        """`log_end`: the offset at which its partition of the log ended before the record was sent.
+        """`log_end`: an offset at which its partition of the log ended before the record was sent.
 
         `repeat_id`: the id with which the record may be sent again, because only the first of the two takes effect.
         """
         self.wf_run_id, self.topic, self.partition, self.offset = wf_run_id, topic, partition, offset
         self.log_end, self.repeat_id = log_end, repeat_id
+        self.id = own_id
+        """The id of the ExternalEvent or of the WfRun to start, else that of the command: as given, else new (UUIDv7).
+
+        Only the first of two ExternalEvents, or of two RunWf, with the same id takes effect.
+        """
+        self.entries: list[LogEntry] = []
+        """Its outcome, once somebody has waited for it: the entries of the log that it caused."""
         self._outcomes = outcomes
 
     def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> list[LogEntry]:
@@ -80,7 +92,8 @@ class Posted:
         Raises CommandRejected if it was refused, CommandSkipped if an operator had it skipped, DeadLettered if it
         could not be taken in, and NoOutcome if nobody decided it in time.
         """
-        return self._outcomes.of(self, timeout_s)
+        self.entries = self._outcomes.of(self, timeout_s)
+        return self.entries
 
     def until_ended(self, timeout_s: float = OUTCOME_SECONDS) -> WfRun:
         """Wait until its WfRun has ended, and return the state that it had then.
@@ -224,18 +237,50 @@ class Outcomes:
 
     def until_ended(self, posted: Posted, timeout_s: float) -> WfRun:
         """Wait until the WfRun of a command has ended."""
+        decided = ended_before = False
         for entry in self._entries(posted, timeout_s):
             if entry is None:
+                # The WfRun that ended may be an earlier one of the same id.
+                if decided and ended_before and self._has_ended(posted.wf_run_id):
+                    return self._as_it_ended(posted.wf_run_id)
+                ended_before = ended_before and not decided
                 continue
             if _is_caused_by(entry, posted):
                 _raise_if_skipped(posted, entry)
+                decided = True
             if isinstance(entry.event, WfRunEnded | WfRunDeleted):
-                self._remember(entry)
-                return self._as_it_ended(posted.wf_run_id)
+                if decided:
+                    self._remember(entry)
+                    return self._as_it_ended(posted.wf_run_id)
+                ended_before = True
+        if ended_before and self._has_ended(posted.wf_run_id):
+            return self._as_it_ended(posted.wf_run_id)
         raise NotEnded(
             f"WfRun '{posted.wf_run_id}' has not ended within {timeout_s:g} s; "
             f"`halter show {posted.wf_run_id}` shows what it waits for"
         )
+
+    def until(self, wf_run_id: str, until: Until, timeout_s: float) -> WfRun:
+        """Wait until a WfRun has ended, or is as a function says. Raises NotEnded and NotYet."""
+        if until != "ended" and not callable(until):
+            raise InvalidArgument(f"until: expected 'ended' or a function of a WfRun, found {until!r}")
+        deadline = time.monotonic() + timeout_s
+        run: WfRun | None = None
+        for state in self._wf_runs.states(wf_run_id):
+            run = run if state is None else state
+            if state is not None and (_has_ended(state) if until == "ended" else until(state)):
+                return self._as_it_ended(wf_run_id) if until == "ended" else state
+            if time.monotonic() > deadline:
+                break
+        found = f"it is {run.status}" if run is not None and run.exists else "nothing was started under that id"
+        late = f"within {timeout_s:g} s: {found}"
+        if until == "ended":
+            raise NotEnded(f"WfRun '{wf_run_id}' has not ended {late}")
+        raise NotYet(f"WfRun '{wf_run_id}' has not become as it was to be {late}")
+
+    def _has_ended(self, wf_run_id: str) -> bool:
+        run = self._wf_runs.show(wf_run_id, self.newest(wf_run_id))
+        return run is not None and _has_ended(run)
 
     def _as_it_ended(self, wf_run_id: str) -> WfRun:
         try:
@@ -394,6 +439,10 @@ class Outcomes:
         entry = self._codec.decode(message.value() or b"")
         assert isinstance(entry, LogEntry)
         return entry
+
+
+def _has_ended(run: WfRun) -> bool:
+    return run.final_status is not None
 
 
 def _address(posted: Posted) -> tuple[str, int, int]:

@@ -8,7 +8,9 @@ the number of partitions. So whoever reads or writes asks here first whether a t
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from threading import Event
 from typing import Final, Literal, NoReturn
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -49,6 +51,23 @@ LEADER_CHANGES: Final = (
 """Errors of a topic that was made, or of a broker that ended, a moment ago."""
 
 
+class GivenUp(Exception):
+    """Nobody waits any more for what is read. Raised only where the caller has said so, who does not see it."""
+
+
+_given_up: ContextVar[Event | None] = ContextVar("given_up", default=None)
+
+
+@contextmanager
+def until_given_up(given_up: Event) -> Iterator[None]:
+    """Let everything that the block reads end with GivenUp once the event is set: within POLL_SECONDS, or an answer."""
+    token = _given_up.set(given_up)
+    try:
+        yield
+    finally:
+        _given_up.reset(token)
+
+
 class PartitionReader:
     """Consumers for reading, made when needed and used again until `close`. Several threads may use it."""
 
@@ -57,6 +76,9 @@ class PartitionReader:
         self._idle: defaultdict[tuple[int, Isolation], list[Consumer]] = defaultdict(list)
         self._is_closed = False
         self._as_expected: set[str] = set()
+        self._has_answered = False
+        self.answer_s = REQUEST_SECONDS
+        """How long Kafka may take for its first answer."""
         self.report: Callable[[str], None] = lambda _: None
         """Called with a sentence every few seconds while a long partition is read."""
 
@@ -69,6 +91,7 @@ class PartitionReader:
         """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then."""
         with self._consumer() as consumer:
             self._settings.reach(consumer, self._topics.wf_events, seconds)
+            self._has_answered = True
 
     def read(self, topic: str, partition: int, start: int) -> Iterator[Message]:
         """Read records from an offset, or FROM_THE_START, to the last one that is committed now."""
@@ -107,6 +130,13 @@ class PartitionReader:
             for records in self._arriving(consumer, topic, partition):
                 yield from (None,) if records is None else records
 
+    def follow_all(self, topic: str, starts: Mapping[int, int]) -> Iterator[list[Message]]:
+        """Read several partitions, each from an offset on, for ever. An empty list: no more for the moment."""
+        with self._consumer_of(topic, f"reading {topic}", FOLLOWS_MS) as consumer:
+            consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in starts.items()])
+            while True:
+                yield self.some(consumer)[0]
+
     def _arriving(self, consumer: Consumer, topic: str, partition: int) -> Iterator[list[Message] | None]:
         """Records of the partition that a consumer is assigned, many at a time; None whenever there are no more."""
         heard, at_end = time.monotonic(), False
@@ -124,8 +154,12 @@ class PartitionReader:
     def some(self, consumer: Consumer) -> tuple[list[Message], dict[str, int]]:
         """Wait for a record, and take what is there: records, and the topics whose end was reached, with the offset.
 
-        `consume` alone waits until it has a whole batch.
+        `consume` alone waits until it has a whole batch. Raises ClientClosed and GivenUp.
         """
+        self._expect_open()
+        given_up = _given_up.get()
+        if given_up is not None and given_up.is_set():
+            raise GivenUp
         first = consumer.poll(POLL_SECONDS)
         messages = [] if first is None else [first, *consumer.consume(BATCH, 0)]
         if not any(map(Message.error, messages)):
@@ -199,9 +233,14 @@ class PartitionReader:
     def close(self) -> None:
         """Close the consumers. From now on every call that asks Kafka raises ClientClosed."""
         self._is_closed = True
-        for idle in self._idle.values():
-            while idle:
-                idle.pop().close()
+        for idle in [*self._idle.values()]:
+            with suppress(IndexError):  # another thread may have taken the last one
+                while True:
+                    idle.pop().close()
+
+    def is_as_expected(self, topic: str) -> bool:
+        """Return True if `expect` has found a topic to be as we believe."""
+        return topic in self._as_expected
 
     def expect(self, topic: str) -> None:
         """Raise TopicMissing or PartitionsDiffer if a topic is not as we believe. Kafka is asked once."""
@@ -220,6 +259,9 @@ class PartitionReader:
             yield consumer
 
     def _expect(self, consumer: Consumer, topic: str) -> None:
+        if not self._has_answered:
+            self._settings.reach(consumer, topic, self.answer_s)
+            self._has_answered = True
         deadline = time.monotonic() + REQUEST_SECONDS
         while (error := (found := consumer.list_topics(topic, REQUEST_SECONDS).topics[topic]).error) is not None:
             if error.code() not in LEADER_CHANGES or time.monotonic() > deadline:
@@ -232,8 +274,7 @@ class PartitionReader:
 
     @contextmanager
     def _consumer(self, waits_ms: int = READS_MS, isolation: Isolation = "read_committed") -> Iterator[Consumer]:
-        if self._is_closed:
-            raise ClientClosed("this Client is closed")
+        self._expect_open()
         idle = self._idle[waits_ms, isolation]
         try:
             consumer = idle.pop()
@@ -252,6 +293,12 @@ class PartitionReader:
         finally:
             consumer.unassign()
             idle.append(consumer)
+            if self._is_closed:  # meanwhile, by another thread
+                self.close()
+
+    def _expect_open(self) -> None:
+        if self._is_closed:
+            raise ClientClosed("this Client is closed")
 
     def raise_about(self, exception: KafkaException, topic: str) -> NoReturn:
         """Raise what an error of Kafka about a topic means."""

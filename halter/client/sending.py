@@ -3,12 +3,12 @@
 Knows topics and keys, and not what becomes of a record.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from halter.client.errors import ClientClosed, NotDelivered, PlaceUnknown
 from halter.client.reading import REQUEST_SECONDS, PartitionReader
@@ -29,13 +29,23 @@ class Sending:
     """A record on its way to Kafka. `Client.until_delivered` waits for its arrival."""
 
     topic: str
-    what: str
+    kind: str
+    key: str = ""
+    told: Callable[[], None] | None = None
+    """Called in the thread that polls the producer, when Kafka has the record or has not taken it."""
     error: KafkaError | None = None
     message: Message | None = None
+
+    @property
+    def what(self) -> str:
+        """What it is, for sentences."""
+        return f"{self.kind} of {self.key!r}"
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Take the delivery report of librdkafka."""
         self.error, self.message = error, message
+        if self.told is not None:
+            self.told()
 
 
 class Sender:
@@ -66,8 +76,86 @@ class Sender:
 
     def send(self, command: InputCommand, value: bytes, partition: int = BY_KEY) -> tuple[int, int]:
         """Produce one record and wait for its delivery report: partition and offset. Raises PlaceUnknown."""
-        sending = self.begin(command, value, partition=partition)
-        message = self._delivered(sending)
+        return self.until_placed(self.begin(command, value, partition=partition))
+
+    def begin(
+        self, command: InputCommand, value: bytes, timestamp_ms: int | None = None, partition: int = BY_KEY
+    ) -> Sending:
+        """Hand a record to librdkafka, which sends it at once and in order, and wait for nothing."""
+        sending = self.sending(command)
+        self.prepare(sending.topic)
+        while not self.offer(sending, value, timestamp_ms, partition):
+            self._producer.poll(POLL_SECONDS)
+        return sending
+
+    def sending(self, command: InputCommand, told: Callable[[], None] | None = None) -> Sending:
+        """Return a command as a record that is not on its way yet."""
+        return Sending(self._topics.prefix + topic_of(command), type(command).__name__, key_of(command), told)
+
+    def is_prepared(self, topic: str) -> bool:
+        """Return True if `prepare` has nothing to wait for."""
+        return self._is_known and self._reader.is_as_expected(topic)
+
+    def prepare(self, topic: str) -> None:
+        """Return once a topic is found to be as we believe, and the producer knows a broker."""
+        self._reader.expect(topic)
+        if not self._is_known:
+            with self._settings.explaining(f"writing to '{topic}'", self._producer):
+                # A new producer that is given a record before it knows a broker takes half a second for it.
+                self._producer.list_topics(topic, REQUEST_SECONDS)
+                self._is_known = True
+
+    def offer(self, sending: Sending, value: bytes, timestamp_ms: int | None = None, partition: int = BY_KEY) -> bool:
+        """Hand a record to librdkafka, which sends it in order. Return False if its queue is full: poll, and repeat."""
+        producer = self._producer
+        try:
+            producer.produce(
+                sending.topic,
+                key=sending.key.encode(),
+                value=value,
+                partition=partition,
+                on_delivery=sending.report,
+                timestamp=timestamp_ms or NOW,
+            )
+        except BufferError:
+            return False
+        except KafkaException as exception:
+            producer.poll(0)  # calls error_cb with the reasons
+            raise self._settings.explain(exception, f"writing to '{sending.topic}'") from exception
+        return True
+
+    def poll_until_idle(self, is_over: Callable[[], bool]) -> None:
+        """Call back about records until none is on its way, or the caller says that it is over."""
+        producer = self._producer
+        while len(producer) and not is_over():
+            producer.poll(POLL_SECONDS)
+
+    def until_delivered(self, sending: Iterable[Sending]) -> None:
+        """Wait until Kafka has these records. Raises NotDelivered if one is not there; the others may be."""
+        for one in sending:
+            self._wait(one)
+            self.arrived(one)
+
+    def until_placed(self, sending: Sending) -> tuple[int, int]:
+        """Wait until Kafka has a record: its partition and offset. Raises NotDelivered and PlaceUnknown."""
+        self._wait(sending)
+        return self.place_of(sending)
+
+    def _wait(self, sending: Sending) -> None:
+        while sending.message is None:  # ended by librdkafka, which reports a failure after DELIVERY_SECONDS
+            self._producer.poll(POLL_SECONDS)
+
+    def arrived(self, sending: Sending) -> Message:
+        """Return what librdkafka says about a record that it has reported. Raises NotDelivered."""
+        assert sending.message is not None
+        if sending.error is not None:
+            reason = self._settings.errors.sentence(sending.error)
+            raise NotDelivered(f"{sending.what} to '{sending.topic}': {reason}")
+        return sending.message
+
+    def place_of(self, sending: Sending) -> tuple[int, int]:
+        """Return partition and offset of a record that was reported. Raises NotDelivered and PlaceUnknown."""
+        message = self.arrived(sending)
         found, offset = message.partition(), message.offset()
         assert found is not None
         if offset is None:
@@ -76,45 +164,6 @@ class Sender:
                 "its outcome will be on the log, and cannot be waited for"
             )
         return found, offset
-
-    def begin(
-        self, command: InputCommand, value: bytes, timestamp_ms: int | None = None, partition: int = BY_KEY
-    ) -> Sending:
-        """Hand a record to librdkafka, which sends it at once and in order, and wait for nothing."""
-        topic, key = self._topics.prefix + topic_of(command), key_of(command)
-        self._reader.expect(topic)
-        sending = Sending(topic, f"{type(command).__name__} of {key!r}")
-        with self._settings.explaining(f"writing to '{topic}'", self._producer):
-            if not self._is_known:
-                # A new producer that is given a record before it knows a broker takes half a second for it.
-                self._producer.list_topics(topic, REQUEST_SECONDS)
-                self._is_known = True
-            while True:
-                try:
-                    self._producer.produce(
-                        topic,
-                        key=key.encode(),
-                        value=value,
-                        partition=partition,
-                        on_delivery=sending.report,
-                        timestamp=timestamp_ms or NOW,
-                    )
-                    return sending
-                except BufferError:  # librdkafka's queue is full: let it empty
-                    self._producer.poll(POLL_SECONDS)
-
-    def until_delivered(self, sending: Iterable[Sending]) -> None:
-        """Wait until Kafka has these records. Raises NotDelivered if one is not there; the others may be."""
-        for one in sending:
-            self._delivered(one)
-
-    def _delivered(self, sending: Sending) -> Message:
-        while sending.message is None:  # ended by librdkafka, which reports a failure after DELIVERY_SECONDS
-            self._producer.poll(POLL_SECONDS)
-        if sending.error is not None:
-            reason = self._settings.errors.sentence(sending.error)
-            raise NotDelivered(f"{sending.what} to '{sending.topic}': {reason}")
-        return sending.message
 
     def close(self) -> None:
         """Send what is on its way, and let go of Kafka. A second time does nothing."""

@@ -18,8 +18,10 @@ from halter.client.wf_run_rows import WfRunRows
 from processors.codec import Codec
 from processors.core.records.events import WfRunStarted
 from processors.core.records.model import NO_INCARNATION, WfRun
+from processors.core.rules.evolve import evolve, new_run
+from processors.core.rules.indexing import index_of
 from processors.fold.inputs import partition_key
-from processors.fold.log_tail import wf_run_at_end
+from processors.fold.log_tail import misfit, wf_run_at_end
 from processors.kafka.partitioner import partition_of
 from processors.kafka.topics import Topics
 
@@ -52,14 +54,40 @@ class WfRunReader:
         return (NO_INCARNATION, 0) if run is None else (run.incarnation, run.seq)
 
     def _state(self, wf_run_id: str) -> WfRun | None:
+        return self._state_and_position(wf_run_id)[0]
+
+    def _state_and_position(self, wf_run_id: str) -> tuple[WfRun | None, int]:
+        """Return the state of a WfRun, and an offset of the log from which on its further events come."""
         rows, position = self._rows.of(wf_run_id, self._number(wf_run_id.encode()))
         behind = None if position is None else position.log_position
-        log = [] if behind is None else [it.entry for it in self._events(wf_run_id).since(behind)]
-        return wf_run_at_end(wf_run_id, rows, position, log)
+        placed = [] if behind is None else [*self._events(wf_run_id).since(behind)]
+        run = wf_run_at_end(wf_run_id, rows, position, [it.entry for it in placed])
+        return run, placed[-1].offset + 1 if placed else behind or FROM_THE_START
+
+    def states(self, wf_run_id: str) -> Iterator[WfRun | None]:
+        """Yield the state of a WfRun, and again after each further event, for ever. None: no more for the moment.
+
+        Each event is seen, so no state is passed over. What is yielded changes with the next event. While there is
+        nothing under the id, the state is that of a new WfRun.
+        """
+        found, position = self._state_and_position(wf_run_id)
+        run = new_run(wf_run_id) if found is None else found
+        run.index = index_of(run)
+        yield run
+        for placed in self._events(wf_run_id).follow(position):
+            if placed is None:
+                yield None
+            elif misfit(run, placed.entry) is None:
+                evolve(run, placed.entry)
+                yield run
 
     def _events(self, wf_run_id: str) -> EventsOfWfRun:
         key = wf_run_id.encode()
         return EventsOfWfRun(self._reader, self._codec, self._topics.wf_events, self._number(key), key)
+
+    def partition(self, wf_run_id: str) -> int:
+        """The partition in which the events of a WfRun id are."""
+        return self._number(wf_run_id.encode())
 
     def _number(self, key: bytes) -> int:
         """The partition of a WfRun id; or of `partition/n`, the key of what an operator did to a whole partition."""

@@ -106,7 +106,7 @@ class Demo:
         stage.use(settings.bootstrap, settings.prefix, topics.partitions)
         self._say("starting a worker and a task worker")
         stage.start_worker()
-        client = Client(settings, topics, self._codec)
+        client = Client.of(settings, topics, self._codec)
         records = read_feed(events, self._codec, self._register(client))[: options.records_max]
         stage.start_task_worker()  # it compares its handlers with the TaskDefs
         watcher = Watcher(settings, topics, self._codec)

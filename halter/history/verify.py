@@ -165,5 +165,5 @@ def _in_a_process(settings: Callable[[], Settings], partition: int, how: How) ->
 
 def _partition(settings: Settings, partition: int, how: How, told: Told) -> Report:
     registry = {name: value for name, value in settings.properties.items() if name.startswith(REGISTRY_PREFIX)}
-    with Client(settings) as client:
+    with Client.of(settings) as client:
         return verified(RecordedInKafka(client, partition), client.codec, how, told, properties=registry)

@@ -20,7 +20,6 @@ has timed them out, or is about to.
 This module has what a program sees. A run of it is a Session.
 """
 
-import os
 import signal
 import threading
 import time
@@ -32,7 +31,7 @@ from typing import Any, Final, Self, TypeVar
 
 import structlog
 
-from halter.client import Client, Settings
+from halter.client import Client
 from halter.task_worker.handlers import Handler, expect_task_def, kind, of_task, typed
 from halter.task_worker.session import Session
 from halter.task_worker.task import Task, WorkerNotStarted
@@ -132,7 +131,7 @@ class TaskWorker:
             raise WorkerNotStarted("expected a handler for at least one TaskDef, found none")
         client = self._client if client is None else client
         if client is None:
-            with Client(Settings.load(None, os.environ, {})) as client:
+            with Client.from_env() as client:
                 return self.run(client, concurrency=concurrency, grace_s=grace_s, counts_s=counts_s)
         topic = client.topics.task_queue(self._queue)
         group = client.topics.task_group if self._group is None else f"{client.topics.task_group}-{self._group}"

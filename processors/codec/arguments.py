@@ -22,6 +22,8 @@ class Arguments:
     def __init__(self, names: Mapping[str, Mapping[str, Any]]) -> None:
         """`names`: full name -> definition of every record and enum that occurs."""
         self._names = names
+        self._fields: dict[str, list[tuple[str, Schema, bool]]] = {}
+        """Record -> its fields: the name, the schema, and whether any value may be there."""
 
     def of(self, record: object) -> dict[str, object]:
         """Return the fields of a record with their values."""
@@ -34,14 +36,21 @@ class Arguments:
         Raises UnfitValue for the first field that does not fit the schema of the record.
         """
         room = VALUE_BYTES_MAX
-        for field in self._names[f"{NAMESPACE}.{record}"]["fields"]:
-            name: str = field["name"]
+        for name, schema, takes_any in self._fields.get(record) or self._fields_of(record):
             if name in given:
-                room = self._checked(field["type"], given[name], name, room)
+                if takes_any:
+                    room = check_value(given[name], name, room)
+                else:
+                    room = self._checked(schema, given[name], name, room)
+
+    def _fields_of(self, record: str) -> list[tuple[str, Schema, bool]]:
+        fields = self._names[f"{NAMESPACE}.{record}"]["fields"]
+        found = self._fields[record] = [(it["name"], it["type"], _takes_any(it["type"])) for it in fields]
+        return found
 
     def _checked(self, schema: Schema, value: object, what: str, room: int) -> int:
         if isinstance(schema, list):
-            if any(short_name(type_name(branch)) == JSON for branch in schema):
+            if _takes_any(schema):
                 return check_value(value, what, room)
             if value is None and "null" in schema:
                 return room
@@ -99,6 +108,11 @@ class Arguments:
             check_text(key, f"a name in {what}")
             room = self._checked(schema["values"], item, f"{what}[{key[:40]!r}]", room - len(key))
         return room
+
+
+def _takes_any(schema: Schema) -> bool:
+    """Return True if a schema is that of a `Value`."""
+    return isinstance(schema, list) and any(short_name(type_name(branch)) == JSON for branch in schema)
 
 
 def _check(fits: bool, what: str, expected: str, value: object) -> None:

@@ -222,7 +222,13 @@ def check_command(command: object, codec: Codec) -> None:
     if kind not in _BOUNDED:
         raise UnfitValue("command", (), f"expected a command, found {kind.__name__}")
     codec.check_record(command)
-    sentence = too_long(command)  # type: ignore[arg-type]  # it is one
+    check_made(command)  # type: ignore[arg-type]  # it is a command
+
+
+def check_made(command: InputCommand) -> None:
+    """Check a command whose fields fit its schema: what `check_command` checks besides. Raises UnfitValue."""
+    kind = type(command)
+    sentence = too_long(command)
     if sentence is not None:
         raise OversizedValue(kind.__name__, (), sentence)
     topic = INPUT_TOPICS[_TOPIC_OF[kind]]

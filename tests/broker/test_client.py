@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,7 +29,6 @@ from halter.client import (
 )
 from halter.client.ids import new_id
 from halter.client.wf_run_rows import WfRunRows
-from halter.files.definition_files import read_definition_file
 from halter.scenarios.comparison import difference
 from halter.task_worker import BusinessException, Task, TaskWorker
 from processors.core.records.commands import ExternalEvent, StopWfRun, TaskStatus
@@ -41,7 +39,7 @@ from processors.core.rules.indexing import index_of
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
 from tests.support.command_line import logging_as_before, slow_imports
-from tests.support.halter_processes import Halter
+from tests.support.halter_processes import Halter, halter_with_the_cart
 from tests.support.waiting import wait_until
 
 CART = Path(__file__).parents[2] / "examples" / "cart"
@@ -52,11 +50,7 @@ CARD = "card-12345678"
 @pytest.fixture(scope="module")
 def halter(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halter]:
     """An installation with a worker, where the cart is registered."""
-    installation = Halter(bootstrap, f"test-{uuid.uuid4().hex[:12]}-", tmp_path_factory.mktemp("client"))
-    with installation.worker():
-        with installation.client() as client:
-            for command in read_definition_file(CART / "cart.yaml").commands:
-                client.put(command)
+    with halter_with_the_cart(bootstrap, tmp_path_factory.mktemp("client")) as installation:
         yield installation
 
 
@@ -68,7 +62,7 @@ def client(halter: Halter) -> Iterator[Client]:
 
 
 def start(client: Client) -> str:
-    posted = client.run_wf("cart", {"customer": "Ann", "card": CARD})
+    posted = client.run("cart", {"customer": "Ann", "card": CARD})
     posted.outcome()
     return posted.wf_run_id
 
@@ -88,7 +82,7 @@ def test_a_wf_spec_that_was_put_can_be_run_at_once(client: Client) -> None:
         assert (put.accepted.name, put.version, put.accepted.changed) == (name, "0.0", True)
         # Two WfRuns in different partitions: each worker has to know it, not the one that registered it.
         for _ in range(2):
-            assert names(client.run_wf(name).outcome())[0] == "WfRunStarted"
+            assert names(client.run(name).outcome())[0] == "WfRunStarted"
 
 
 def test_what_is_registered_already_is_unchanged(client: Client) -> None:
@@ -127,7 +121,7 @@ def test_a_definition_with_types_comes_back_as_it_was_put(client: Client) -> Non
 
 def test_an_interrupt_has_its_whole_effect_as_outcome(client: Client) -> None:
     wf_run_id = start(client)
-    outcome = client.post_external_event(wf_run_id, "address-changed", "12 Harbour Street", event_id="e1").outcome()
+    outcome = client.post(wf_run_id, "address-changed", "12 Harbour Street", event_id="e1").outcome()
     assert names(outcome) == [
         "ExternalEventPosted", "Halt", "Halt", "ThreadHalted", "ThreadHalted", "SpawnChild", "NodeCompleted",
         "ThreadCompleted", "Resume", "Resume",
@@ -137,9 +131,9 @@ def test_an_interrupt_has_its_whole_effect_as_outcome(client: Client) -> None:
 
 def test_a_second_event_of_the_same_id_is_rejected(client: Client) -> None:
     wf_run_id = start(client)
-    client.post_external_event(wf_run_id, "page-seen", "/", event_id="e1").outcome()
+    client.post(wf_run_id, "page-seen", "/", event_id="e1").outcome()
     with pytest.raises(CommandRejected, match=r"ALREADY_EXISTS.*'e1' was posted before") as raised:
-        client.post_external_event(wf_run_id, "page-seen", "/", event_id="e1").outcome()
+        client.post(wf_run_id, "page-seen", "/", event_id="e1").outcome()
     assert raised.value.code == "ALREADY_EXISTS"
 
 
@@ -152,11 +146,11 @@ def test_a_command_to_a_wf_run_that_is_not_there_is_rejected(client: Client, nam
 def test_stop_resume_and_delete_do_what_they_say(client: Client) -> None:
     wf_run_id = start(client)
     client.stop(wf_run_id).outcome()
-    stopped = client.show(wf_run_id)
+    stopped = client.get(wf_run_id)
     assert stopped is not None
     assert stopped.status is Status.HALTED
     client.resume(wf_run_id).outcome()
-    resumed = client.show(wf_run_id)
+    resumed = client.get(wf_run_id)
     assert resumed is not None
     assert resumed.status is Status.RUNNING
     assert names(client.delete(wf_run_id).outcome()) == ["WfRunDeleted"]
@@ -164,14 +158,14 @@ def test_stop_resume_and_delete_do_what_they_say(client: Client) -> None:
 
 def test_a_record_that_is_too_large_is_not_sent(client: Client) -> None:
     with pytest.raises(RecordTooLarge, match="at most 262144 bytes"):
-        client.post_external_event("c", "page-seen", "x" * 300_000)
+        client.post("c", "page-seen", "x" * 300_000)
 
 
 @pytest.mark.parametrize("wait_s", [0, 0.005, 0.02])
 def test_however_short_the_wait_an_outcome_is_found_or_not_folded_yet(client: Client, wait_s: float) -> None:
     wf_run_id = start(client)
     for number in range(25):
-        posted = client.post_external_event(wf_run_id, "page-seen", "/", event_id=f"{wait_s}-{number}")
+        posted = client.post(wf_run_id, "page-seen", "/", event_id=f"{wait_s}-{number}")
         try:
             found = posted.outcome(wait_s)
         except NoOutcome as behind:
@@ -183,7 +177,7 @@ def test_however_short_the_wait_an_outcome_is_found_or_not_folded_yet(client: Cl
 
 
 def test_who_waits_for_a_dead_letter_hears_why_it_is_one(client: Client) -> None:
-    topic, partition = client.topics.external_events, client.post_external_event("c", "page-seen", "/").partition
+    topic, partition = client.topics.external_events, client.post("c", "page-seen", "/").partition
     log_end = client.reader.end(client.topics.wf_events, partition)
     delivered: list[Message] = []
     producer = Producer(client.settings.producer())
@@ -205,11 +199,11 @@ def test_who_waits_for_a_dead_letter_hears_why_it_is_one(client: Client) -> None
 
 
 def test_show_is_as_new_as_the_outcome_and_equals_the_replayed_history(client: Client) -> None:
-    client.post_external_event("early-1", "item-added", MUG, event_id="e0").outcome()
-    wf_run_id = client.run_wf("cart", {"customer": "Ann", "card": CARD}, wf_run_id="early-1").wf_run_id
+    client.post("early-1", "item-added", MUG, event_id="e0").outcome()
+    wf_run_id = client.run("cart", {"customer": "Ann", "card": CARD}, wf_run_id="early-1").wf_run_id
     for number in range(10):
-        client.post_external_event(wf_run_id, "page-seen", f"/{number}").outcome()
-        rows = client.show(wf_run_id)
+        client.post(wf_run_id, "page-seen", f"/{number}").outcome()
+        rows = client.get(wf_run_id)
         history = client.history(wf_run_id)
         assert rows is not None
         assert rows.threads[0].variables["last_page"] == f"/{number}"
@@ -237,14 +231,14 @@ def test_show_is_right_while_a_wf_run_and_its_neighbours_are_busy(client: Client
         while not is_over.is_set():
             number += 1
             for it in (wf_run_id, *neighbours):
-                client.post_external_event(it, "page-seen", f"/{number}")
+                client.post(it, "page-seen", f"/{number}")
 
     busy = threading.Thread(target=be_busy)
     busy.start()
     try:
         seqs = []
         for _ in range(25):
-            shown = client.show(wf_run_id)
+            shown = client.get(wf_run_id)
             assert shown is not None
             expect_replayed(client, shown)
             seqs.append(shown.seq)
@@ -260,11 +254,11 @@ def test_show_is_right_if_the_worker_died_before_the_rows_followed(bootstrap: st
     with halter.worker() as worker, halter.client() as client:
         client.put_external_event_def("seen")
         for number in range(100):
-            posted = client.post_external_event("w", "seen", event_id=f"e{number}")
+            posted = client.post("w", "seen", event_id=f"e{number}")
         posted.outcome()
         worker.kill()
         worker.wait()
-        shown = client.show("w")
+        shown = client.get("w")
         assert shown is not None
         assert [event_id for _, event_id in shown.external_events] == [f"e{number}" for number in range(100)]
         rows, _ = WfRunRows(client.reader, client.topics, client.codec).of("w", 0)
@@ -274,7 +268,7 @@ def test_show_is_right_if_the_worker_died_before_the_rows_followed(bootstrap: st
 def test_history_from_the_start_has_earlier_incarnations(client: Client) -> None:
     wf_run_id = start(client)
     client.delete(wf_run_id).outcome()
-    client.run_wf("cart", {"customer": "Bo", "card": CARD}, wf_run_id=wf_run_id).outcome()
+    client.run("cart", {"customer": "Bo", "card": CARD}, wf_run_id=wf_run_id).outcome()
     everything = client.history(wf_run_id, from_start=True)
     assert [entries.entries[0].seq for entries in everything.incarnations] == [1, 1]
     assert everything.complete
@@ -287,7 +281,7 @@ def test_history_is_whole_although_it_leaps_over_its_neighbours(
     wf_run_id, neighbours = start(client), [start(client) for _ in range(10)]
     for number in range(5):
         for it in (wf_run_id, *neighbours):
-            posted = client.post_external_event(it, "page-seen", f"/{number}")
+            posted = client.post(it, "page-seen", f"/{number}")
         posted.outcome()
     client.stop(wf_run_id).outcome()  # no row says when
     client.resume(wf_run_id).outcome()
@@ -297,7 +291,7 @@ def test_history_is_whole_although_it_leaps_over_its_neighbours(
 
 
 def test_show_and_history_of_nothing_are_nothing(client: Client) -> None:
-    assert client.show("nothing") is None
+    assert client.get("nothing") is None
     assert client.history("nothing").incarnations == []
 
 
@@ -320,9 +314,9 @@ def test_a_task_worker_reports_what_its_handlers_did(client: Client) -> None:
         try:
             ends = {}
             for card in ("fine", "declined", "broken", "unfit"):
-                posted = client.run_wf("cart", {"customer": "Ann", "card": card})
-                client.post_external_event(posted.wf_run_id, "slot-chosen", "tomorrow")
-                client.post_external_event(posted.wf_run_id, "checkout")
+                posted = client.run("cart", {"customer": "Ann", "card": card})
+                client.post(posted.wf_run_id, "slot-chosen", "tomorrow")
+                client.post(posted.wf_run_id, "checkout")
                 ends[card] = posted.until_ended()
         finally:
             worker.stop()
@@ -352,9 +346,9 @@ def test_a_refused_report_is_logged_with_the_sentence_of_the_engine(client: Clie
         try:
             ends = []
             for given in (card, "second", "third"):
-                posted = client.run_wf("cart", {"customer": "Ann", "card": given})
-                client.post_external_event(posted.wf_run_id, "slot-chosen", "tomorrow")
-                client.post_external_event(posted.wf_run_id, "checkout")
+                posted = client.run("cart", {"customer": "Ann", "card": given})
+                client.post(posted.wf_run_id, "slot-chosen", "tomorrow")
+                client.post(posted.wf_run_id, "checkout")
                 ends.append(posted.until_ended())
             refused = eventually(lambda: [it for it in logs if it["event"] == "report_refused"])
             assert worker._session is not None
@@ -381,7 +375,7 @@ def eventually(look: Callable[[], Any], seconds: float = 20) -> Any:
 
 
 def test_a_wf_run_that_goes_on_is_not_waited_for_for_ever(client: Client) -> None:
-    posted = client.run_wf("cart", {"customer": "Ann", "card": CARD})
+    posted = client.run("cart", {"customer": "Ann", "card": CARD})
     with pytest.raises(NotEnded, match=r"has not ended within 0\.5 s"):
         posted.until_ended(0.5)
 
@@ -392,7 +386,7 @@ def test_a_wf_run_that_goes_on_is_not_waited_for_for_ever(client: Client) -> Non
 def test_without_a_worker_the_client_says_so(bootstrap: str, prefix: str, tmp_path: Path) -> None:
     alone = Halter(bootstrap, prefix, tmp_path, partitions=1)
     with alone.client() as client:
-        posted = client.post_external_event("c1", "page-seen", "/")
+        posted = client.post("c1", "page-seen", "/")
         behind = r"external-events\[0\]@0 within 0\.5 s.*up to 0, the record is at 0"
         with pytest.raises(NoOutcome, match=f"{behind}.* add `--id {posted.repeat_id}`$"):
             posted.outcome(0.5)
@@ -402,7 +396,7 @@ def test_without_a_worker_the_client_says_so(bootstrap: str, prefix: str, tmp_pa
 
 def test_missing_topics_are_named(bootstrap: str, prefix: str) -> None:
     settings = Settings.load(None, {}, {"bootstrap.servers": bootstrap}, prefix=prefix)
-    with Client(settings) as client, pytest.raises(TopicMissing, match=f"'{prefix}wf-events' does not exist"):
+    with Client.of(settings) as client, pytest.raises(TopicMissing, match=f"'{prefix}wf-events' does not exist"):
         client.stop("c1")
 
 
@@ -490,11 +484,11 @@ def test_no_command_looks_into_the_wrong_partition(
 @pytest.mark.parametrize(
     "read",
     [
-        lambda client: client.show("c1"),
+        lambda client: client.get("c1"),
         lambda client: client.history("c1"),
         lambda client: client.ended("c1"),
-        lambda client: client.run_wf("cart"),
-        lambda client: client.post_external_event("c1", "checkout"),
+        lambda client: client.run("cart"),
+        lambda client: client.post("c1", "checkout"),
         lambda client: client.post_all([StopWfRun("c1", 0, None)]),
         lambda client: client.send_soon(StopWfRun("c1", 0, None)),
         lambda client: client.quarantine("c1"),
@@ -510,17 +504,17 @@ def test_no_command_looks_into_the_wrong_partition(
 def test_nothing_of_the_client_looks_into_the_wrong_partition(halter: Halter, read: Callable[[Client], object]) -> None:
     overrides: dict[str, str | None] = {"bootstrap.servers": halter.settings.bootstrap}
     settings = Settings.load(None, {}, overrides, prefix=halter.settings.prefix, partitions=4)
-    with Client(settings) as client, pytest.raises(PartitionsDiffer, match=r"found 3; .* set HALTER_PARTITIONS=3"):
+    with Client.of(settings) as client, pytest.raises(PartitionsDiffer, match=r"found 3; .* set HALTER_PARTITIONS=3"):
         read(client)
 
 
 def test_a_kafka_that_is_not_there_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("halter.client.reading.REQUEST_SECONDS", 1.0)
     with (
-        Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})) as client,
+        Client("127.0.0.1:1") as client,
         pytest.raises(KafkaUnavailable, match=r"127\.0\.0\.1:1"),
     ):
-        client.show("c1")
+        client.get("c1")
 
 
 # The command line.
@@ -556,7 +550,7 @@ def test_the_command_line_does_the_main_job(halter: Halter) -> None:
 
 def test_why_why_not_and_cause_find_what_kafka_has(halter: Halter, client: Client) -> None:
     wf_run_id = start(client)
-    posted = client.post_external_event(wf_run_id, "cancelled", "too dear", event_id="e1")
+    posted = client.post(wf_run_id, "cancelled", "too dear", event_id="e1")
     posted.outcome()
     place = posted.topic, str(posted.partition), str(posted.offset)
     told = json.loads(halter.command("why", wf_run_id, "--json").stdout)
@@ -594,7 +588,7 @@ def test_what_is_not_folded_yet_is_told_with_how_far_the_partition_is(
     installation = Halter(bootstrap, prefix, tmp_path, partitions=1)
     with installation.client() as client:
         for number in range(3):
-            client.post_external_event("w", "e", event_id=f"e{number}")
+            client.post("w", "e", event_id=f"e{number}")
         said = installation.command("why-not", "w", "e2").stdout
     assert "is not folded yet (external-events[0]@2): nothing of external-events[0] has been folded" in said
 

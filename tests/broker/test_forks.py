@@ -55,18 +55,18 @@ def client(halter: Halter) -> Iterator[Client]:
 
 def order(client: Client, *, with_note: bool = False) -> str:
     """Start an order and interrupt it once it has paid. Without a note it waits for one in the end."""
-    posted = client.run_wf("order", {"total": 5, "card": CARD})
+    posted = client.run("order", {"total": 5, "card": CARD})
     wf_run_id = posted.wf_run_id
     posted.outcome()
     wait_until("the payment", lambda: at_node(client, wf_run_id, 0) == "done")
     if with_note:
-        client.post_external_event(wf_run_id, "note", "at last").outcome()
-    client.post_external_event(wf_run_id, "changed", event_id="e1").outcome()
+        client.post(wf_run_id, "note", "at last").outcome()
+    client.post(wf_run_id, "changed", event_id="e1").outcome()
     return wf_run_id
 
 
 def at_node(client: Client, wf_run_id: str, number: int) -> str | None:
-    run = client.show(wf_run_id)
+    run = client.get(wf_run_id)
     return None if run is None or number not in run.threads else run.threads[number].node.node
 
 
@@ -94,7 +94,7 @@ def facts(client: Client, wf_run_id: str) -> Any:
 
 def test_a_fork_ends_as_its_source_did_and_is_made_once(halter: Halter, client: Client) -> None:
     source = order(client, with_note=True)
-    wait_until("the end of the source", lambda: (run := client.show(source)) and run.final_status is Status.COMPLETED)
+    wait_until("the end of the source", lambda: (run := client.get(source)) and run.final_status is Status.COMPLETED)
     moment = interrupted(client, source)
     states = {number: it.status for number, it in moment.moments.state(moment.index).threads.items()}
     assert states == {0: Status.HALTED, 1: Status.HALTED, 2: Status.RUNNING}
@@ -189,8 +189,8 @@ class TestAResetThatIsKilled:
         with halter.client() as client:
             done = client.reset(moment.snapshot)
             assert done.forked.wf_run_id == new
-            assert (client.show(source), len(forks(client, new))) == (None, 1)
-            assert client.show(new) is not None
+            assert (client.get(source), len(forks(client, new))) == (None, 1)
+            assert client.get(new) is not None
             log = client.history(source, from_start=True).entries
             assert sum(isinstance(it.event, WfRunDeleted) for it in log) == 1
         return done
@@ -208,7 +208,7 @@ class TestAResetThatIsKilled:
     ) -> None:
         monkeypatch.setattr(client, "delete", kill)
         self.killed(client, moment)
-        assert client.show(moment.snapshot.wf_run_id) is not None
+        assert client.get(moment.snapshot.wf_run_id) is not None
         done = self.reset_again(halter, moment)
         assert (done.forked.was_done, done.removal) == (True, Removal.DELETED)
         assert self.reset_again(halter, moment).removal is Removal.GONE_BEFORE
@@ -229,7 +229,7 @@ class TestAResetThatIsKilled:
             env=halter.environment, cwd=halter.root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        wait_until("the fork", lambda: client.show(new) is not None)
+        wait_until("the fork", lambda: client.get(new) is not None)
         process.kill()
         process.wait(20)
         done = halter.command("reset", source, "--at", at)
@@ -249,18 +249,18 @@ def test_a_reset_goes_on_from_the_moment_and_says_what_it_did(halter: Halter, cl
     assert [it["event"] for it in told["events"][:2]] == ["WfRunStarted", "WfRunForked"]
     assert CARD not in done.stdout
     assert f"{source} is deleted; its events stay on the log" in done.stderr
-    client.post_external_event(new, "note").outcome()
-    wait_until("its end", lambda: (run := client.show(new)) and run.final_status is Status.COMPLETED)
+    client.post(new, "note").outcome()
+    wait_until("its end", lambda: (run := client.get(new)) and run.final_status is Status.COMPLETED)
 
 
 def test_a_wf_run_that_has_the_id_now_is_left_alone(client: Client) -> None:
     source = order(client)
     moment = interrupted(client, source)
     client.reset(moment.snapshot)
-    client.run_wf("order", {"total": 6, "card": CARD}, wf_run_id=source).outcome()
+    client.run("order", {"total": 6, "card": CARD}, wf_run_id=source).outcome()
     done = client.reset(moment.snapshot)
     assert (done.forked.was_done, done.removal) == (True, Removal.ANOTHER)
-    assert client.show(source) is not None
+    assert client.get(source) is not None
 
 
 def test_a_reset_starts_nothing_again_once_both_wf_runs_are_gone(client: Client) -> None:
@@ -283,7 +283,7 @@ def test_a_reset_whose_fork_is_refused_deletes_nothing(halter: Halter, client: C
     refused = halter.command("reset", source, "--at", "-0")
     assert refused.returncode == 2
     assert f"expected --at {client.history(source).entries[-1].seq} or a time" in refused.stderr
-    assert client.show(source) is not None
+    assert client.get(source) is not None
 
 
 def test_what_is_in_quarantine_is_deleted_when_that_ends(client: Client) -> None:
@@ -292,7 +292,7 @@ def test_what_is_in_quarantine_is_deleted_when_that_ends(client: Client) -> None
     client.quarantine(source).outcome()
     assert client.reset(moment.snapshot).removal is Removal.KEPT
     client.release(source).outcome()
-    wait_until("the deletion", lambda: client.show(source) is None)
+    wait_until("the deletion", lambda: client.get(source) is None)
 
 
 def test_a_version_that_is_not_there_is_named_with_those_that_are(halter: Halter, client: Client) -> None:

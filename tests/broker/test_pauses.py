@@ -63,7 +63,7 @@ def installation(bootstrap: str, prefix: str, tmp_path: Path, store: str) -> Ite
 
 @pytest.fixture
 def client(installation: Installation) -> Iterator[Client]:
-    with Client(installation.settings, installation.topics) as it:
+    with Client.of(installation.settings, installation.topics) as it:
         yield it
 
 
@@ -88,11 +88,11 @@ def skip_accepted(skip: PostedSkip) -> bool:
 
 
 def add(client: Client, wf_run_id: str, number: int) -> Posted:
-    return client.post_external_event(wf_run_id, "add", 5, event_id=f"a{number}")
+    return client.post(wf_run_id, "add", 5, event_id=f"a{number}")
 
 
 def total(client: Client, wf_run_id: str) -> Any:
-    run = client.show(wf_run_id)
+    run = client.get(wf_run_id)
     assert run is not None
     return run.threads[0].variables["total"]
 
@@ -144,7 +144,7 @@ def test_the_partition_waits_the_others_go_on_and_quarantine_and_release_make_it
     first.wait_ready()
     put_cart(client)
     for wf_run_id in (BAD, NEIGHBOUR, *ELSEWHERE):
-        client.run_wf("cart", wf_run_id=wf_run_id).outcome()
+        client.run("cart", wf_run_id=wf_run_id).outcome()
     first.stop()
     broken = worker(installation, "first", "rule")
     broken.wait_ready()
@@ -195,7 +195,7 @@ def test_the_partition_waits_the_others_go_on_and_quarantine_and_release_make_it
     assert (released.returncode, released.stdout.split()[:2]) == (0, ["E", "WfRunReleased"])
     names(client.resume(BAD))
     assert total(client, BAD) == total(client, NEIGHBOUR) == 10
-    run, neighbour = client.show(BAD), client.show(NEIGHBOUR)
+    run, neighbour = client.get(BAD), client.get(NEIGHBOUR)
     assert run is not None
     assert neighbour is not None
     assert (run.status, run.threads[0].node.node) == (Status.RUNNING, neighbour.threads[0].node.node)
@@ -215,8 +215,8 @@ def test_readiness_says_what_is_wrong_and_a_record_that_is_skipped_lets_the_part
     broken = worker(installation, "one", "rule", HALTER_TEST_PORT=str(port))
     broken.wait_ready()
     put_cart(client)
-    bad = client.run_wf("cart", wf_run_id=BAD)
-    behind = client.run_wf("cart", wf_run_id=NEIGHBOUR)
+    bad = client.run("cart", wf_run_id=BAD)
+    behind = client.run("cart", wf_run_id=NEIGHBOUR)
     wait_until("the pause", lambda: paused(broken))
     with pytest.raises(urllib.error.HTTPError) as answered:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/ready")
@@ -264,7 +264,7 @@ def test_a_release_that_breaks_again_can_be_passed_over(installation: Installati
     broken.wait_ready()
     put_cart(client)
     assert names(client.quarantine(BAD)) == ["WfRunQuarantined"]
-    assert names(client.run_wf("cart", wf_run_id=BAD)) == ["InputKept"]
+    assert names(client.run("cart", wf_run_id=BAD)) == ["InputKept"]
     release = client.release(BAD)
     wait_until("the pause", lambda: paused(broken))
     # A new owner stands there, too; and a quarantine cannot be decided before the release that came first.
@@ -272,7 +272,7 @@ def test_a_release_that_breaks_again_can_be_passed_over(installation: Installati
     broken = worker(installation, "two", "rule")
     wait_until("its pause", lambda: paused(broken), 60)
     # Not before: the new owner may meet the other inputs first, and folds what it can until the release breaks.
-    behind = client.run_wf("cart", wf_run_id=NEIGHBOUR)
+    behind = client.run("cart", wf_run_id=NEIGHBOUR)
     late = client.quarantine("bad-2")
     with pytest.raises(NoOutcome):
         behind.outcome(BRIEFLY)
@@ -281,7 +281,7 @@ def test_a_release_that_breaks_again_can_be_passed_over(installation: Installati
         release.outcome()
     assert names(behind)[0] == "WfRunStarted"
     assert names(late) == ["WfRunQuarantined"]
-    run = client.show(BAD)
+    run = client.get(BAD)
     assert run is not None
     assert run.quarantined_ms is not None
     broken.wait_ready()
@@ -293,11 +293,11 @@ def test_whoever_waits_for_a_skipped_record_is_told_and_a_skip_of_another_record
     healthy = worker(installation, "one")
     healthy.wait_ready()
     put_cart(client)
-    client.run_wf("cart", wf_run_id=BAD).outcome()
+    client.run("cart", wf_run_id=BAD).outcome()
     healthy.stop()
     # From here on a rule breaks on all that is to be skipped, so that none of it is folded before its SkipRecord.
     broken = worker(installation, "one", "rule")
-    with ThreadPoolExecutor() as pool, Client(installation.settings, installation.topics) as another:
+    with ThreadPoolExecutor() as pool, Client.of(installation.settings, installation.topics) as another:
         topic = installation.topics.definition_commands
         put = pool.submit(another.put, PutTaskDef("bad-pack"))
         wait_until("the pause", lambda: paused(broken))
@@ -336,8 +336,8 @@ def test_a_task_worker_is_told_of_a_report_that_was_skipped(installation: Instal
     healthy = worker(installation, "one")
     healthy.wait_ready()
     put_cart(client)
-    client.run_wf("cart", wf_run_id=BAD).outcome()
-    assert names(client.post_external_event(BAD, "checkout"))[-1] == "TaskAttemptRequested"
+    client.run("cart", wf_run_id=BAD).outcome()
+    assert names(client.post(BAD, "checkout"))[-1] == "TaskAttemptRequested"
     healthy.stop()
     broken = worker(installation, "one", "rule")
     with capture_logs() as logs, TaskWorker(client, {"charge": lambda _: "receipt"}) as tasks:
@@ -361,11 +361,11 @@ def test_rows_that_cannot_be_made_pause_their_partition_after_the_log_has_what_t
     broken = worker(installation, "one", "rows")
     broken.wait_ready()
     put_cart(client)
-    posted = [client.run_wf("cart", wf_run_id=it) for it in (NEIGHBOUR, BAD)]
+    posted = [client.run("cart", wf_run_id=it) for it in (NEIGHBOUR, BAD)]
     wait_until("the pause", lambda: paused(broken), 60)
     assert f"cannot write the rows of {BAD}" in broken.log
     assert [names(it)[0] for it in posted] == ["WfRunStarted", "WfRunStarted"]
-    shown = client.show(BAD)
+    shown = client.get(BAD)
     assert shown is not None
     assert shown.status is Status.RUNNING, "no row says so"
     assert names(client.quarantine(BAD)) == ["WfRunQuarantined"]
@@ -382,9 +382,9 @@ def test_timers_that_break_pause_their_partition_and_are_quiet_in_quarantine(
     put_cart(client)
     soon = json.loads(json.dumps(CART).replace('"timeout_s": 3600', '"timeout_s": 1'))
     client.put(PutWfSpec("soon", json.dumps({**soon, "name": "soon"})))
-    client.run_wf("soon", wf_run_id=BAD).outcome()
+    client.run("soon", wf_run_id=BAD).outcome()
     wait_until("the pause", lambda: paused(broken))
-    behind = client.run_wf("cart", wf_run_id=NEIGHBOUR)
+    behind = client.run("cart", wf_run_id=NEIGHBOUR)
     with pytest.raises(NoOutcome):
         behind.outcome(BRIEFLY)
     assert broken.process.poll() is None
@@ -394,7 +394,7 @@ def test_timers_that_break_pause_their_partition_and_are_quiet_in_quarantine(
     mended = worker(installation, "one")
     mended.wait_ready()
     assert names(client.release(BAD)) == ["WfRunReleased"]
-    wait_until("the timer", lambda: (run := client.show(BAD)) is not None and run.status is Status.ERROR)
+    wait_until("the timer", lambda: (run := client.get(BAD)) is not None and run.status is Status.ERROR)
 
 
 @pytest.mark.parametrize(("crash_at", "store"), [("after-fold:4", "memory"), ("after-send-offsets:4", "rocksdb")])
@@ -402,11 +402,11 @@ def test_a_kill_in_between_loses_and_doubles_nothing(installation: Installation,
     healthy = worker(installation, "one")
     healthy.wait_ready()
     put_cart(client)
-    client.run_wf("cart", wf_run_id=BAD).outcome()
+    client.run("cart", wf_run_id=BAD).outcome()
     healthy.stop()
     broken = worker(installation, "one", "rule", HALTER_CRASH_AT=crash_at)
     bad = [add(client, BAD, number) for number in range(3)]
-    behind = client.run_wf("cart", wf_run_id=NEIGHBOUR)
+    behind = client.run("cart", wf_run_id=NEIGHBOUR)
     operated = client.quarantine(BAD)
     numbers = count()
 
@@ -428,6 +428,6 @@ def test_a_kill_in_between_loses_and_doubles_nothing(installation: Installation,
         assert {(it.topic, it.offset) for it in caused} >= {(posted.topic, posted.offset)}
     entries = client.history(BAD).entries
     assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
-    run = client.show(BAD)
+    run = client.get(BAD)
     assert run is not None
     assert data(replay(entries, new_run(BAD))) == data(run)

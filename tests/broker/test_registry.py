@@ -50,7 +50,7 @@ def with_registry(registry: SchemaRegistry, framing: str) -> dict[str, str]:
 def client_of(installation: Installation, registry: SchemaRegistry, framing: str) -> Client:
     where = {"bootstrap.servers": installation.bootstrap}
     env = with_registry(registry, framing)
-    return Client(Settings.load(None, env, where, prefix=installation.prefix, partitions=installation.partitions))
+    return Client.of(Settings.load(None, env, where, prefix=installation.prefix, partitions=installation.partitions))
 
 
 def worker(installation: Installation, slot: str, **env: str) -> WorkerProcess:
@@ -60,9 +60,9 @@ def worker(installation: Installation, slot: str, **env: str) -> WorkerProcess:
 
 
 def begin(client: Client, wf_run_id: str, *, events: int) -> None:
-    client.run_wf("cart", wf_run_id=wf_run_id).outcome()
+    client.run("cart", wf_run_id=wf_run_id).outcome()
     for number in range(events):
-        client.post_external_event(wf_run_id, "add", 5, event_id=f"a{number}").outcome()
+        client.post(wf_run_id, "add", 5, event_id=f"a{number}").outcome()
 
 
 def values(installation: Installation, topic: str) -> list[bytes]:
@@ -78,7 +78,7 @@ def test_an_installation_changes_to_the_wire_format_while_it_runs_and_reads_what
 ) -> None:
     topics = installation.topics
     first = worker(installation, "one")
-    with Client(installation.settings, topics) as before:
+    with Client.of(installation.settings, topics) as before:
         for command in (PutExternalEventDef("add"), PutExternalEventDef("checkout"), PutTaskDef("charge")):
             before.put(command)
         before.put(PutWfSpec("cart", json.dumps(CART)))
@@ -99,9 +99,9 @@ def test_an_installation_changes_to_the_wire_format_while_it_runs_and_reads_what
             thread = threading.Thread(target=tasks.run)
             thread.start()
             for number, client in enumerate((old, new)):
-                client.post_external_event("c1", "add", 5, event_id=f"b{number}").outcome()
+                client.post("c1", "add", 5, event_id=f"b{number}").outcome()
             begin(new, "c3", events=1)
-            ended = new.post_external_event("c1", "checkout").until_ended()
+            ended = new.post("c1", "checkout").until_ended()
             tasks.stop()
             thread.join()
             assert ended.status is Status.COMPLETED
@@ -117,7 +117,7 @@ def test_an_installation_changes_to_the_wire_format_while_it_runs_and_reads_what
                 entries = client.history("c1").entries
                 assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
                 assert replay(entries, new_run("c1")).status is Status.COMPLETED
-                shown = client.show("c2")
+                shown = client.get("c2")
                 assert shown is not None
                 assert data(replay(client.history("c2").entries, new_run("c2"))) == data(shown)
         # Anybody's consumer reads the values.
@@ -149,7 +149,7 @@ def test_a_registry_that_is_away_stops_nobody_who_has_begun_and_is_waited_for_wh
         topic = installation.topics.external_events
         installation.producer.produce(topic, b"\0\0\0\x12\x67abc", b"c1", partition=0)
         installation.producer.flush()
-        behind = client.post_external_event("c1", "add", 5, event_id="behind")
+        behind = client.post("c1", "add", 5, event_id="behind")
         first.wait_logged("waiting_for_registry")
         assert values(installation, installation.topics.dead_letters) == []
         assert "partition_paused" not in first.log
@@ -164,7 +164,7 @@ def test_a_registry_that_is_away_stops_nobody_who_has_begun_and_is_waited_for_wh
         (letter,) = installation.ledger.read(installation.topics.dead_letters)
         headers: Any = dict(letter.headers() or [])
         assert headers["halter.reason"] == b"UNKNOWN_SCHEMA"
-        run = client.show("c1")
+        run = client.get("c1")
         assert run is not None
         assert run.threads[0].variables == {"total": 10}
         wait_until("the end", lambda: second.stop()[0] == 0)

@@ -56,22 +56,22 @@ def recorded(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Record
         for command in read_definition_file(CART / "cart.yaml").commands:
             client.put(command)
         for wf_run_id in WF_RUNS:
-            client.run_wf("cart", {"customer": "Ann", "card": "card-12345678"}, wf_run_id=wf_run_id).outcome()
+            client.run("cart", {"customer": "Ann", "card": "card-12345678"}, wf_run_id=wf_run_id).outcome()
         client.quarantine("cart-0", "to see", "ann").outcome()
         start = latest(halter) + 1
         for wf_run_id in WF_RUNS:
-            client.post_external_event(wf_run_id, "item-added", MUG).outcome()
-            client.post_external_event(wf_run_id, "slot-chosen", "monday").outcome()
+            client.post(wf_run_id, "item-added", MUG).outcome()
+            client.post(wf_run_id, "slot-chosen", "monday").outcome()
         producer = Producer(halter.settings.producer())
         partition = partition_of(b"cart-1", PARTITIONS)
         producer.produce(halter.topics.external_events, b"rubbish", b"cart-1", partition=partition)
         producer.flush(10)
         for wf_run_id in WF_RUNS:
-            client.post_external_event(wf_run_id, "checkout", None).outcome()
+            client.post(wf_run_id, "checkout", None).outcome()
         client.release("cart-0", None, "ann").outcome()
         end = latest(halter)
         for wf_run_id in WF_RUNS:
-            client.post_external_event(wf_run_id, "address-changed", "12 Harbour St").outcome()
+            client.post(wf_run_id, "address-changed", "12 Harbour St").outcome()
     return Recorded(halter, start, end)
 
 
@@ -92,7 +92,7 @@ def records(halter: Halter, topic: str, partition: int, prefix: str | None = Non
 def client_of(halter: Halter, prefix: str | None = None) -> Client:
     overrides: dict[str, str | None] = {"bootstrap.servers": halter.settings.bootstrap}
     named = halter.settings.prefix if prefix is None else prefix
-    return Client(Settings.load(None, {}, overrides, prefix=named, partitions=halter.topics.partitions))
+    return Client.of(Settings.load(None, {}, overrides, prefix=named, partitions=halter.topics.partitions))
 
 
 def as_written(message: Message) -> tuple[Any, ...]:
@@ -274,7 +274,7 @@ def test_nothing_live_is_touched(recorded: Recorded) -> None:
     assert f"{prefix}replay" in removed
     assert ends(halter, prefix) == {}
     with halter.worker(), halter.client() as client:
-        assert client.post_external_event("cart-2", "page-seen", "mugs").outcome()
+        assert client.post("cart-2", "page-seen", "mugs").outcome()
 
 
 # Killed.
@@ -368,10 +368,10 @@ def test_what_retention_has_cut_is_refused_or_left_out(recorded: Recorded, tmp_p
         for command in read_definition_file(CART / "cart.yaml").commands:
             client.put(command)
         for wf_run_id in ("old", "new"):
-            client.run_wf("cart", {"customer": "Ann", "card": "card-12345678"}, wf_run_id=wf_run_id).outcome()
-        client.post_external_event("old", "item-added", MUG).outcome()
-        client.post_external_event("new", "item-added", MUG).outcome()
-        client.post_external_event("new", "item-added", MUG).outcome()
+            client.run("cart", {"customer": "Ann", "card": "card-12345678"}, wf_run_id=wf_run_id).outcome()
+        client.post("old", "item-added", MUG).outcome()
+        client.post("new", "item-added", MUG).outcome()
+        client.post("new", "item-added", MUG).outcome()
         end = client.reader.end(halter.topics.external_events, 0)
     with halter.client() as client:
         first = next(it.offset() for it in client.reader.read(halter.topics.wf_events, 0, 0) if it.key() == b"new")

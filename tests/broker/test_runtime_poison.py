@@ -73,7 +73,7 @@ def latency_s(client: Client, times: int) -> float:
     taken = []
     for _ in range(times):
         begun = time.monotonic()
-        entries = client.run_wf("plain").outcome(timeout_s=60)
+        entries = client.run("plain").outcome(timeout_s=60)
         taken.append(time.monotonic() - begun)
         assert isinstance(entries[-1].event, WfRunEnded), entries
     return median(taken)
@@ -92,7 +92,7 @@ def test_other_wf_runs_do_not_notice_records_that_nobody_can_take(bootstrap: str
             for value in hostile:
                 for topic in halter.topics.inputs[:3]:
                     producer.produce(topic, value, os.urandom(4), partition=0)
-            client.run_wf("looping")
+            client.run("looping")
             taken.append(latency_s(client, 1))
         assert producer.flush(60) == 0
         after = latency_s(client, 10)

@@ -87,7 +87,7 @@ def log_of(halter: Halter, name: str) -> str:
 def start(client: Client, count: int, ms: int, name: str = "slow", partition: int | None = None) -> list[Posted]:
     ids = (f"{name}-{time.time_ns()}-{number}" for number in range(1_000_000))
     fitting = (it for it in ids if partition is None or partition_of(it.encode(), PARTITIONS) == partition)
-    return [client.run_wf(name, {"ms": ms}, wf_run_id=next(fitting)) for _ in range(count)]
+    return [client.run(name, {"ms": ms}, wf_run_id=next(fitting)) for _ in range(count)]
 
 
 def ends(posted: list[Posted], seconds: float = 60) -> set[Status]:

@@ -248,7 +248,7 @@ def test_a_definer_that_may_not_read_the_log_is_not_told_of_a_skip_and_puts_all_
     try:
         while topics.wf_events in readable(settings, topics, "none"):
             assert time.monotonic() < deadline
-        with Client(settings, topics) as definer, pytest.raises(NoOutcome):
+        with Client.of(settings, topics) as definer, pytest.raises(NoOutcome):
             definer.put_external_event_def("page-seen", timeout_s=1.5)
     finally:
         for future in admin.create_acls(deleted).values():
@@ -305,7 +305,7 @@ def test_who_may_read_the_source_replays_with_rights_to_a_prefix_and_is_told_wit
     source = Halter(guarded, "source-", tmp_path, 1, users[0])
     ours = Halter(guarded, "source-", tmp_path, 1, users[1], makes_topics=False)
     with source.worker(), source.client() as posting, pytest.raises(CommandRejected):
-        posting.post_external_event("w", "nobody-knows-this").outcome()
+        posting.post("w", "nobody-knows-this").outcome()
     allow(guarded, acls(load_topics(prefix="source-"), "operator"))
     replay = ("replay", "--into", "debug-", "--json")
     refused = ours.command(*replay)

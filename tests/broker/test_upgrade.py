@@ -46,7 +46,7 @@ def worker(installation: Installation, slot: str, **env: str) -> None:
     """Start a worker and have it fold something."""
     process = installation.worker(slot, module="tests.support.breaking_worker", **env)
     process.wait_ready()
-    with Client(installation.settings, installation.topics) as client:
+    with Client.of(installation.settings, installation.topics) as client:
         client.put(PutExternalEventDef(slot))
     process.stop()
 

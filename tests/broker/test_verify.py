@@ -30,10 +30,10 @@ def recorded(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         for command in read_definition_file(CART / "cart.yaml").commands:
             client.put(command)
         for wf_run_id in WF_RUNS:
-            client.run_wf("cart", {"customer": "Ann", "card": CARD}, wf_run_id=wf_run_id).outcome()
-            client.post_external_event(wf_run_id, "item-added", MUG).outcome()
+            client.run("cart", {"customer": "Ann", "card": CARD}, wf_run_id=wf_run_id).outcome()
+            client.post(wf_run_id, "item-added", MUG).outcome()
         client.quarantine("cart-0", "to see", "ann").outcome()
-        kept = client.post_external_event("cart-0", "page-seen", "mugs")
+        kept = client.post("cart-0", "page-seen", "mugs")
         kept.outcome()
         client.release("cart-0", None, "ann").outcome()
         producer = Producer(halter.settings.producer())
@@ -42,7 +42,7 @@ def recorded(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         producer.flush(10)
         for wf_run_id in WF_RUNS:
             for event, content in (("slot-chosen", "monday"), ("checkout", None), ("address-changed", "12 Harbour St")):
-                client.post_external_event(wf_run_id, event, content).outcome()
+                client.post(wf_run_id, event, content).outcome()
         yield halter
 
 

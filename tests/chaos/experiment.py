@@ -168,7 +168,7 @@ class Experiment:
             for _ in range(options.workers):
                 fleet.add()
             fleet.wait_ready()
-            with Client(settings) as client:
+            with Client.of(settings) as client:
                 for command in definition_commands():
                     client.put(command)
             load.start()

@@ -49,7 +49,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RigClien
     rig = ShardRig()
     rig.turn(*read_definition_file(registered).commands)
     client = RigClient(rig)
-    client.run_wf("cart", {}, wf_run_id="w", major=None, revision=None)
+    client.run("cart", {}, wf_run_id="w", major=None, revision=None)
     with connected_to(client):
         yield client
 

@@ -269,7 +269,7 @@ def test_while_workers_write_an_earlier_release_operator_commands_are_not_read_a
 
 def test_a_client_that_is_told_of_an_upgrade_says_why_it_cannot_operate() -> None:
     beside = Settings.load(None, {"HALTER_SCHEMAS": "0.1.0"}, {"bootstrap.servers": "127.0.0.1:1"})
-    with Client(beside) as client, pytest.raises(UpgradeNotOver, match=r"HALTER_SCHEMAS=0\.1\.0"):
+    with Client.of(beside) as client, pytest.raises(UpgradeNotOver, match=r"HALTER_SCHEMAS=0\.1\.0"):
         client.quarantine("c1")
 
 

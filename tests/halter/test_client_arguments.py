@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, get_args
 
@@ -15,6 +16,7 @@ from halter.client import (
     Client,
     ClientClosed,
     InvalidArgument,
+    NewEvent,
     NoSuchPartition,
     Posted,
     RecordTooLarge,
@@ -55,7 +57,7 @@ class Sender(Client):
     """A client that keeps what it would hand to Kafka."""
 
     def __init__(self, partitions: int = 1) -> None:
-        super().__init__(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}, partitions=partitions))
+        super().__init__("127.0.0.1:1", partitions=partitions)
         self.sent: list[Sent] = []
         self.reader.end = lambda *_: 0  # type: ignore[method-assign]
         self._sender.send = self._keep  # type: ignore[method-assign]
@@ -140,8 +142,8 @@ def test_what_is_no_value_is_refused_wherever_values_go(sender: Sender, number: 
     value = BAD_VALUES[number]
     request = TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, 1)
     for call in (
-        lambda: sender.run_wf("s", {"v": value}),
-        lambda: sender.post_external_event("w", "e", value),
+        lambda: sender.run("s", {"v": value}),
+        lambda: sender.post("w", "e", value),
         lambda: sender.report_task(request, TaskStatus.SUCCESS, value),
         lambda: sender.report_task(request, TaskStatus.EXCEPTION, failure_name="x", content=value),
     ):
@@ -153,8 +155,8 @@ def test_what_is_no_value_is_refused_wherever_values_go(sender: Sender, number: 
 def test_what_is_a_value_is_taken_wherever_values_go(sender: Sender, number: int) -> None:
     value = GOOD_VALUES[number]
     sender.sent.clear()
-    sender.run_wf("s", {"v": value}, wf_run_id="w")
-    sender.post_external_event("w", "e", value)
+    sender.run("s", {"v": value}, wf_run_id="w")
+    sender.post("w", "e", value)
     sender.report_task(TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, 1), TaskStatus.SUCCESS, value)
     assert len(sender.sent) == 3
     assert [dead_letters(sent) for sent in sender.sent] == [[], [], []]
@@ -165,15 +167,15 @@ NOT_A_NUMBER: list[Any] = ["0", True, 1.0, b"0", [], Odd(), 2**63, -(2**70)]
 NOT_A_TYPE: list[Any] = ["INT", 1, TaskStatus.SUCCESS, Odd(), True]
 Call = Callable[[Sender, Any], object]
 ARGUMENTS: list[tuple[str, Call, list[Any]]] = [
-    ("run_wf spec", lambda it, bad: it.run_wf(bad), NOT_TEXT),
-    ("run_wf id", lambda it, bad: it.run_wf("s", wf_run_id=bad), [*NOT_TEXT, "a/b", "-a", "a" * 129]),
-    ("run_wf variables", lambda it, bad: it.run_wf("s", bad), [5, "v", [("a", 1)], Odd(), {5: 1}, {b"v": 1}]),
-    ("run_wf major", lambda it, bad: it.run_wf("s", major=bad), NOT_A_NUMBER),
-    ("run_wf revision", lambda it, bad: it.run_wf("s", revision=bad), NOT_A_NUMBER),
-    ("event id of the WfRun", lambda it, bad: it.post_external_event(bad, "e"), [None, *NOT_TEXT, "a b"]),
-    ("event name", lambda it, bad: it.post_external_event("w", bad), [None, *NOT_TEXT]),
-    ("event id", lambda it, bad: it.post_external_event("w", "e", event_id=bad), [*NOT_TEXT, "x" * 257]),
-    ("event thread", lambda it, bad: it.post_external_event("w", "e", thread=bad), [*NOT_A_NUMBER, -1]),
+    ("run_wf spec", lambda it, bad: it.run(bad), NOT_TEXT),
+    ("run_wf id", lambda it, bad: it.run("s", wf_run_id=bad), [*NOT_TEXT, "a/b", "-a", "a" * 129]),
+    ("run_wf variables", lambda it, bad: it.run("s", bad), [5, "v", [("a", 1)], Odd(), {5: 1}, {b"v": 1}]),
+    ("run_wf major", lambda it, bad: it.run("s", major=bad), NOT_A_NUMBER),
+    ("run_wf revision", lambda it, bad: it.run("s", revision=bad), NOT_A_NUMBER),
+    ("event id of the WfRun", lambda it, bad: it.post(bad, "e"), [None, *NOT_TEXT, "a b"]),
+    ("event name", lambda it, bad: it.post("w", bad), [None, *NOT_TEXT]),
+    ("event id", lambda it, bad: it.post("w", "e", event_id=bad), [*NOT_TEXT, "x" * 257]),
+    ("event thread", lambda it, bad: it.post("w", "e", thread=bad), [*NOT_A_NUMBER, -1]),
     *(
         (name, call, [None, *NOT_TEXT, "a/b"])
         for name, call in (
@@ -203,7 +205,7 @@ ARGUMENTS: list[tuple[str, Call, list[Any]]] = [
     ("ExternalEventDef name", lambda it, bad: it.put_external_event_def(bad, timeout_s=0), [None, *NOT_TEXT]),
     ("ExternalEventDef", lambda it, bad: it.put_external_event_def("e", bad, timeout_s=0), NOT_A_TYPE),
     ("WorkflowEventDef", lambda it, bad: it.put_workflow_event_def("e", bad, timeout_s=0), NOT_A_TYPE),
-    ("command", lambda it, bad: it.post(bad), [None, 5, "RunWf", Odd(), RunWf]),
+    ("command", lambda it, bad: it.send(bad), [None, 5, "RunWf", Odd(), RunWf]),
 ]
 
 
@@ -236,7 +238,7 @@ def test_an_argument_of_the_wrong_type_or_out_of_bounds_is_refused_at_once(
 )
 def test_the_sentence_says_where_and_what(sender: Sender, value: Any, sentence: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        sender.post_external_event("w", "e", value)
+        sender.post("w", "e", value)
     assert sentence in str(refused.value)
 
 
@@ -244,13 +246,13 @@ def test_no_sentence_tells_a_value(sender: Sender) -> None:
     secret = 4711_4711_4711_4711_4711_4711
     for value in (secret, [secret], f"\ud800{secret}", {"k": f"{secret}\ud800"}, {float(secret): 1}):
         with pytest.raises(InvalidArgument) as refused:
-            sender.post_external_event("w", "e", value)
+            sender.post("w", "e", value)
         assert "4711" not in str(refused.value)
 
 
 def test_many_variables_are_one_record(sender: Sender) -> None:
     with pytest.raises(RecordTooLarge):
-        sender.run_wf("s", {f"v{number}": "x" * 10_000 for number in range(10_000)})
+        sender.run("s", {f"v{number}": "x" * 10_000 for number in range(10_000)})
 
 
 @sweep
@@ -260,7 +262,7 @@ def test_an_id_that_the_client_refuses_is_one_that_the_engine_refuses(sender: Se
     rig = ShardRig()
     rig.turn(*(rig.record(it.topic, it.key.encode(), it.value) for it in [defined(sender)]))
     try:
-        sender.post_external_event(name, "e", event_id=event_id)
+        sender.post(name, "e", event_id=event_id)
     except InvalidArgument:
         if not name or any(0xD800 <= ord(letter) < 0xE000 for letter in name + event_id):
             return  # the engine cannot be asked
@@ -293,16 +295,13 @@ def defined(sender: Sender) -> Sent:
     return Sent("definition-commands", "e", sender.codec.encode(PutExternalEventDef("e")), 0)
 
 
-@pytest.mark.parametrize("found", ["127.0.0.1:9392", {"bootstrap.servers": "127.0.0.1:9392"}, None])
-def test_a_client_is_made_of_settings(found: Any) -> None:
+def test_a_client_that_is_given_settings_in_place_of_an_address_says_what_takes_those() -> None:
     with pytest.raises(InvalidArgument) as refused:
-        Client(found)
-    assert str(refused.value) == (
-        f"Client: expected Settings (halter.client.Settings.load(…)), found "
-        f"{'None' if found is None else type(found).__name__}"
-    )
+        Client(Settings.load(None, {}, {}))  # type: ignore[arg-type]
+    assert str(refused.value) == "bootstrap: expected host:port, found Settings: Client.of(settings) takes those"
 
 
+CART = Path(__file__).parents[2] / "examples" / "cart" / "cart.yaml"
 REQUEST = TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, 1)
 SNAPSHOT = WfRunSnapshot("w", 0, 1, 0, WfSpecId("s", 0, 0), 0)
 ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
@@ -312,11 +311,13 @@ ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
     "put_external_event_def": lambda it: it.put_external_event_def("e"),
     "put_workflow_event_def": lambda it: it.put_workflow_event_def("e"),
     "refusals": lambda it: it.refusals([PutExternalEventDef("e")]),
+    "register": lambda it: it.register(CART),
     "put": lambda it: it.put(PutExternalEventDef("e")),
     "definitions": lambda it: it.definitions(),
     "external_event_def": lambda it: it.external_event_def("w", "e"),
-    "run_wf": lambda it: it.run_wf("s"),
-    "post_external_event": lambda it: it.post_external_event("w", "e"),
+    "run": lambda it: it.run("s"),
+    "post": lambda it: it.post("w", "e"),
+    "post_many": lambda it: it.post_many([NewEvent("w", "e")]),
     "stop": lambda it: it.stop("w"),
     "resume": lambda it: it.resume("w"),
     "rescue": lambda it: it.rescue("w"),
@@ -327,11 +328,12 @@ ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
     "release": lambda it: it.release("w"),
     "skip": lambda it: it.skip("wf-commands", 0, 0),
     "report_task": lambda it: it.report_task(REQUEST, TaskStatus.SUCCESS),
-    "post": lambda it: it.post(RunWf("w", "s")),
+    "send": lambda it: it.send(RunWf("w", "s")),
     "post_all": lambda it: it.post_all([RunWf("w", "s")]),
     "send_soon": lambda it: it.send_soon(RunWf("w", "s")),
     "until_delivered": lambda it: it.until_delivered([Sending("wf-commands", "RunWf")]),
-    "show": lambda it: it.show("w"),
+    "get": lambda it: it.get("w"),
+    "follow": lambda it: it.follow("w"),
     "ended": lambda it: it.ended("w"),
     "history": lambda it: list(it.history("w").entries),
     "outcome": lambda it: Posted(it._outcomes, "w", "wf-commands", 0, 0, 0).outcome(0),
@@ -340,7 +342,7 @@ ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
 
 
 def closed_client() -> Client:
-    client = Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}, partitions=1))
+    client = Client("127.0.0.1:1", partitions=1)
     client.close()
     return client
 

@@ -18,7 +18,6 @@ from halter.client import (
     NotSkipped,
     Posted,
     PostedSkip,
-    Settings,
 )
 from halter.client.outcomes import Outcomes
 from halter.client.wf_run_reader import WfRunReader
@@ -158,9 +157,9 @@ def test_only_a_record_with_an_id_that_is_taken_once_may_be_sent_again(monkeypat
         sent.append(command)
         return None, command.wf_run_id, "a topic", PARTITION, OWN, 0
 
-    with Client(Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"}, partitions=1)) as client:
+    with Client("127.0.0.1:1", partitions=1) as client:
         monkeypatch.setattr(client, "_post", post)
-        assert client.post_external_event("w", "page-seen", event_id="e7").repeat_id == "e7"
-        assert client.post_external_event("w", "page-seen").repeat_id == sent[-1].external_event_id
-        assert client.post(RunWf("w", "cart")).repeat_id == "w"
+        assert client.post("w", "page-seen", event_id="e7").repeat_id == "e7"
+        assert client.post("w", "page-seen").repeat_id == sent[-1].external_event_id
+        assert client.send(RunWf("w", "cart")).repeat_id == "w"
         assert [it.repeat_id for it in (client.stop("w"), client.rescue("w"), client.delete("w"))] == [None] * 3

@@ -279,7 +279,7 @@ def test_a_tail_of_a_former_wf_run_is_not_judged_by_the_wf_spec_of_the_next(caps
     )
     client.rig.turn(RunWf("w", "leak", {"card": SECRET}))
     client.rig.now_ms += 60 * minute_ms
-    client.post_external_event("w", "spoken", SECRET, event_id="e1", thread=None)
+    client.post("w", "spoken", SECRET, event_id="e1", thread=None)
     client.rig.turn(DeleteWfRun("w"))
     client.rig.now_ms += minute_ms
     client.rig.turn(RunWf("w", "open", {}))

@@ -73,7 +73,7 @@ def test_an_external_event_from_long_before_the_wf_run_is_found_too(
 ) -> None:
     later(client, 0, ExternalEvent("w", "go", "g1", None))
     later(client, 60, RunWf("w", "s", {"seen": "all"}))
-    assert client.show("w").external_events[("go", "g1")] is not None  # type: ignore[union-attr]
+    assert client.get("w").external_events[("go", "g1")] is not None  # type: ignore[union-attr]
     shown = printed(client, runs.show, "w", capsys=capsys)
     assert 'seen = "all"' in shown
 
@@ -107,7 +107,7 @@ def test_a_quarantine_from_when_the_row_could_not_be_read_is_shown_once_it_can(c
     client.rig.crash()
     later(client, 1, QuarantineWfRun("w"))
     client.rig.tables["wf-runs"][b"w"] = row
-    shown = client.show("w")
+    shown = client.get("w")
     assert shown is not None
     assert shown.quarantined_ms == client.rig.now_ms
     assert shown.kept_inputs == []

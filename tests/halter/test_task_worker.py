@@ -157,7 +157,7 @@ class World:
         if self.refuses is not None:
             one.error, self.refuses = self.refuses, None
             raise NotDelivered("no")
-        del self.undelivered[one.what]
+        del self.undelivered[one.kind]
 
     # The run.
 

@@ -192,11 +192,11 @@ def test_a_cluster_that_does_not_answer_is_explained_with_its_address():
     assert reason_of_the_client(settings) in str(unavailable.value)
 
 
-@pytest.mark.parametrize("what", ["show", "stop"])
+@pytest.mark.parametrize("what", ["get", "stop"])
 def test_whoever_reads_tells_why_there_is_no_connection(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("halter.client.reading.REQUEST_SECONDS", 2.0)
     settings = Settings.load(None, {}, {"bootstrap.servers": "127.0.0.1:1"})
-    with capture_logs(), Client(settings) as client, pytest.raises(KafkaUnavailable) as unavailable:
+    with capture_logs(), Client.of(settings) as client, pytest.raises(KafkaUnavailable) as unavailable:
         getattr(client, what)("w")
     assert reason_of_the_client(settings) in str(unavailable.value)
 

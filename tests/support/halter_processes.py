@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,7 +89,7 @@ class Halter:
         return self.process(name, "-m", "halter", "worker", "--slot", name)
 
     def client(self) -> Client:
-        return Client(self.settings, self.topics)
+        return Client.of(self.settings, self.topics)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `halter ARGUMENTS`."""
@@ -102,3 +103,13 @@ class Halter:
             timeout=90,
             stdin=subprocess.DEVNULL,
         )
+
+
+@contextmanager
+def halter_with_the_cart(bootstrap: str, folder: Path) -> Iterator[Halter]:
+    """Yield an installation with a worker, where the cart of the examples is registered."""
+    installation = Halter(bootstrap, f"test-{uuid.uuid4().hex[:12]}-", folder)
+    with installation.worker():
+        with installation.client() as client:
+            client.register(ROOT / "examples" / "cart" / "cart.yaml")
+        yield installation

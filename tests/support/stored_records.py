@@ -83,7 +83,7 @@ class RigClient:
         self.before_put: Callable[[], None] | None = None
         """Called before each post: what another client does."""
         self.wf_runs = WfRunReader(self.reader, self.topics, rig.codec)  # type: ignore[arg-type]
-        self.show, self.history, self.ended = self.wf_runs.show, self.wf_runs.history, self.wf_runs.ended
+        self.get, self.history, self.ended = self.wf_runs.show, self.wf_runs.history, self.wf_runs.ended
 
     def definitions(self) -> Any:
         return self.rig.view._definitions
@@ -101,15 +101,13 @@ class RigClient:
             raise DefinitionRefused(outcome)
         return Registered(outcome, self.rig.view.position)
 
-    def run_wf(self, spec: str, values: Any, *, wf_run_id: str | None, major: int | None, revision: int | None) -> Any:
-        return self.post(RunWf(wf_run_id or new_id(), spec, values, major, revision))
+    def run(self, spec: str, values: Any, *, wf_run_id: str | None, major: int | None, revision: int | None) -> Any:
+        return self.send(RunWf(wf_run_id or new_id(), spec, values, major, revision))
 
-    def post_external_event(
-        self, wf_run_id: str, name: str, content: Any, *, event_id: str | None, thread: int | None
-    ) -> Any:
-        return self.post(ExternalEvent(wf_run_id, name, event_id or new_id(), content, thread))
+    def post(self, wf_run_id: str, name: str, content: Any, *, event_id: str | None, thread: int | None) -> Any:
+        return self.send(ExternalEvent(wf_run_id, name, event_id or new_id(), content, thread))
 
-    def post(self, command: Any) -> Any:
+    def send(self, command: Any) -> Any:
         entries = [output for output in self.rig.turn(command) if isinstance(output, LogEntry)]
 
         def outcome(_timeout_s: float) -> list[LogEntry]:

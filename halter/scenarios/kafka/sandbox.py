@@ -50,7 +50,7 @@ class Sandbox:
                 planned = topic_admin.plan(self._topics, self._admin, "auto")
                 self._may_have_topics = True
                 topic_admin.apply(planned, self._admin)
-            self._client = Client(self._settings, self._topics, self._codec)
+            self._client = Client.of(self._settings, self._topics, self._codec)
             self._view = View(self._settings, self._topics, self._codec)
         except BaseException:
             self.remove()

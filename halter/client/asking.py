@@ -1,0 +1,97 @@
+"""Makes the commands of what the callers of a client ask. Sends nothing, and waits for nothing.
+
+`Client` and `AsyncClient` differ in how they wait. What they send is made here, for both.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from halter.client.arguments import Arguments
+from halter.client.definitions_seen import DefinitionsSeen
+from halter.client.errors import InvalidArgument
+from halter.client.ids import new_id
+from halter.client.outcomes import OUTCOME_SECONDS
+from processors.core.records.commands import Command, ExternalEvent, ForkWfRun, RunWf
+from processors.core.records.values import Value
+
+Made = TypeVar("Made")
+
+
+class NewEvent(NamedTuple):
+    """An ExternalEvent that is to be posted. Without an `event_id` it gets a new one."""
+
+    wf_run_id: str
+    name: str
+    content: Value = None
+    event_id: str | None = None
+    thread: int | None = None
+
+
+class Asking:
+    """Makes commands. All that it raises is an InvalidArgument."""
+
+    def __init__(self, arguments: Arguments, definitions: DefinitionsSeen) -> None:
+        self._arguments, self._definitions = arguments, definitions
+
+    def made(self, kind: type[Made], command_id: str | None = None, **fields: Any) -> Made:
+        """Make a command with an id of its own, by which the log names it."""
+        return self._arguments.command(kind, **fields, command_id=new_id() if command_id is None else command_id)
+
+    def run(
+        self,
+        wf_spec_name: str,
+        variables: Mapping[str, Value] | None,
+        wf_run_id: str | None,
+        major: int | None,
+        revision: int | None,
+        definitions_position: int | None,
+    ) -> RunWf:
+        """Make a RunWf. A worker has to have read `definitions` as far as this client, or to the position."""
+        position = self._definitions.position if definitions_position is None else definitions_position
+        return self.made(
+            RunWf,
+            wf_run_id=new_id() if wf_run_id is None else wf_run_id,
+            wf_spec_name=wf_spec_name,
+            variables={} if variables is None else variables,
+            wf_spec_major=major,
+            wf_spec_revision=revision,
+            definitions_position=position or None,
+        )
+
+    def event(self, event: NewEvent) -> ExternalEvent:
+        """Make an ExternalEvent."""
+        return self._arguments.command(
+            ExternalEvent,
+            wf_run_id=event.wf_run_id,
+            external_event_def=event.name,
+            external_event_id=new_id() if event.event_id is None else event.event_id,
+            content=event.content,
+            thread=event.thread,
+            definitions_position=self._definitions.position or None,
+        )
+
+
+def seconds_of(wait: float | bool) -> float | None:
+    """Return how long to wait for an outcome: not at all (None), OUTCOME_SECONDS (True), or so many seconds."""
+    if isinstance(wait, bool):
+        return OUTCOME_SECONDS if wait else None
+    given: object = wait
+    if not isinstance(given, int | float) or not 0 <= given < float("inf"):
+        raise InvalidArgument(f"wait: expected True, False or seconds, found {given!r}")
+    return given
+
+
+def id_of(command: Command) -> str:
+    """Return the id by which a record is known: an ExternalEvent's, the WfRun's to start, or the command's own."""
+    match command:
+        case ExternalEvent():
+            return command.external_event_id
+        case RunWf() | ForkWfRun():
+            return command.wf_run_id
+        case _:
+            return getattr(command, "command_id", None) or ""
+
+
+def repeat_id_of(command: Command) -> str | None:
+    """Return the id with which a command may be sent again without a second effect; None if it has none."""
+    return id_of(command) if isinstance(command, ExternalEvent | RunWf | ForkWfRun) else None
