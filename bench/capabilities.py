@@ -21,8 +21,9 @@ from confluent_kafka import Consumer
 from bench.figures import Figures
 from bench.house import AtOnce, House
 from halter.broker import EmbeddedBroker
-from processors.core.records.commands import ReportTaskRun, TaskStatus
+from processors.core.records.commands import ReportTaskRun
 from processors.core.records.events import TaskRequest
+from processors.core.records.model import TaskStatus
 
 KINDS = {
     "interrupt": ("WfRun starts", b"WfRunStarted"),

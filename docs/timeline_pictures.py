@@ -15,8 +15,13 @@ from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine
 from halter.show.redaction import Redactor
 from halter.timeline import html, recording
-from processors.core.records.commands import ExternalEvent, ReportTaskRun, RunWf, TaskStatus
+from processors.core.records.commands import (
+    ExternalEvent,
+    ReportTaskRun,
+    RunWf,
+)
 from processors.core.records.events import Halt
+from processors.core.records.model import TaskStatus
 from processors.core.rules.context import Context, Limits
 from tests.support.chromium import browser
 

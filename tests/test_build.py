@@ -132,6 +132,12 @@ def test_hot_records_get_constructors() -> None:
     assert {f"processors/core/records/{name}.py" for name in ("commands", "events", "model")} <= set(WITH_RECORDS)
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_what_is_compiled_imports_what_it_names(module: str) -> None:
+    # mypyc stores the class of an annotation. One that is imported for the type checker alone is not there: a crash.
+    assert "TYPE_CHECKING" not in (ROOT / module).read_text()
+
+
 @pytest.mark.parametrize("module", WITH_RECORDS)
 def test_constructors_are_added_where_lines_are_empty(module: str) -> None:
     source = (ROOT / module).read_text()

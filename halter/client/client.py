@@ -65,11 +65,10 @@ from processors.core.records.commands import (
     ResumeWfRun,
     SkipRecord,
     StopWfRun,
-    TaskStatus,
 )
 from processors.core.records.errors import HalterError
 from processors.core.records.events import Definition, TaskRequest
-from processors.core.records.model import WfRun, WfRunSnapshot
+from processors.core.records.model import TaskStatus, WfRun, WfRunSnapshot
 from processors.core.records.spec import WfSpec
 from processors.core.records.values import Value, VariableType
 from processors.core.wf_spec.definitions import Definitions

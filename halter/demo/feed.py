@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from processors.codec import Codec
 from processors.core.records import commands
 from processors.core.records.errors import HalterError
+from processors.core.records.model import TaskStatus
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 
@@ -68,7 +69,7 @@ def _record(line: dict[str, Any], codec: Codec, definitions_position: int | None
     if "record" in line:
         fields = dict(line["value"])
         if "status" in fields:
-            fields["status"] = commands.TaskStatus(fields["status"])
+            fields["status"] = TaskStatus(fields["status"])
         if line["record"] == commands.RunWf.__name__:
             fields["definitions_position"] = definitions_position
         value = codec.encode(getattr(commands, line["record"])(**fields))

@@ -10,7 +10,6 @@ from halter.demo.ledger import Ledger, Refusal, spelled
 from halter.demo.script import Figures, Result
 from halter.show import history
 from halter.show.redaction import Redactor
-from processors.core.records.commands import TaskStatus
 from processors.core.records.events import (
     ExternalEventPosted,
     Halt,
@@ -30,6 +29,7 @@ from processors.core.records.model import (
     ParentHalted,
     PendingInterrupt,
     Status,
+    TaskStatus,
     ThreadType,
 )
 from processors.core.rules.engine import new_run, replay

@@ -21,11 +21,10 @@ from processors.core.records.commands import (
     ResumeWfRun,
     RunWf,
     StopWfRun,
-    TaskStatus,
 )
 from processors.core.records.events import Cause, LogEntry
 from processors.core.records.failures import is_of_the_engine
-from processors.core.records.model import TERMINAL, ManualHalt, ThreadRun, WfRun
+from processors.core.records.model import TERMINAL, ManualHalt, TaskStatus, ThreadRun, WfRun
 from processors.core.records.spec import FailureHandlerDef, WaitForThreadsNode, WfSpec
 from processors.core.rules.context import Context
 from processors.core.rules.engine import handle

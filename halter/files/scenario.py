@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from halter.files.definitions_document import DefinitionSource
-from processors.core.records.commands import Command, DefinitionCommand, PutTaskDef, TaskStatus
+from processors.core.records.commands import (
+    Command,
+    DefinitionCommand,
+    PutTaskDef,
+)
+from processors.core.records.model import TaskStatus
 from processors.core.records.values import Value
 from processors.core.rules.context import Limits
 from processors.core.wf_spec.document_problems import Path

@@ -40,10 +40,9 @@ from processors.core.records.commands import (
     ResumeWfRun,
     RunWf,
     StopWfRun,
-    TaskStatus,
 )
 from processors.core.records.events import Event, RejectionCode
-from processors.core.records.model import Status, ThreadType
+from processors.core.records.model import Status, TaskStatus, ThreadType
 from processors.core.records.value_checks import OversizedValue, TooDeepValue, UnfitValue, check_value
 from processors.core.records.values import VALUE_DEPTH_MAX, Value, ValueProblem, timestamp_of
 from processors.core.rules.context import Limits

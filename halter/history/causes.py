@@ -10,7 +10,7 @@ from typing import Any
 
 from halter.history.logged import Logged
 from halter.history.source import Place
-from processors.core.records.commands import ReportTaskRun, TimerFired, TimerKind
+from processors.core.records.commands import ReportTaskRun, TimerFired
 from processors.core.records.events import (
     Cause,
     LogEntry,
@@ -21,7 +21,7 @@ from processors.core.records.events import (
     TimerMatured,
     WfRunForked,
 )
-from processors.core.records.model import KeptInput, ThreadRun, Timer, WfRun, WfRunExternalEvent
+from processors.core.records.model import KeptInput, ThreadRun, Timer, TimerKind, WfRun, WfRunExternalEvent
 from processors.core.records.record import record
 from processors.fold.inputs import HEADER_PREFIX, Headers
 

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias, assert_never, cast
 
 from halter.history.origins import Origin, Origins
 from halter.history.writers import Writers, WriterSearch
-from processors.core.records.commands import RescueThreadRun, TimerKind
+from processors.core.records.commands import RescueThreadRun
 from processors.core.records.events import Rejected, ThreadFailed
 from processors.core.records.model import (
     TERMINAL,
@@ -27,6 +27,7 @@ from processors.core.records.model import (
     Status,
     ThreadRun,
     ThreadType,
+    TimerKind,
     WfRun,
 )
 from processors.core.records.record import record

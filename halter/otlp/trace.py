@@ -21,7 +21,6 @@ from halter.history.logged import Logged
 from halter.show.history import cause_text
 from halter.show.log_text import failure_text, thread_of, what_happened
 from halter.show.times import iso
-from processors.core.records.commands import TaskStatus
 from processors.core.records.events import (
     Cause,
     Event,
@@ -46,6 +45,7 @@ from processors.core.records.model import (
     ExternalEventStatus,
     Status,
     TaskRunStatus,
+    TaskStatus,
     ThreadRun,
     ThreadType,
     WfRunExternalEvent,

@@ -40,12 +40,11 @@ from processors.core.records.commands import (
     ResumeWfRun,
     RunWf,
     StopWfRun,
-    TaskStatus,
     TimerFired,
 )
 from processors.core.records.errors import HalterError
 from processors.core.records.events import DefinitionProblem, LogEntry, Rejected, TaskAttemptRequested
-from processors.core.records.model import NO_INCARNATION, WfRunSnapshot, WfSpecId
+from processors.core.records.model import NO_INCARNATION, TaskStatus, WfRunSnapshot, WfSpecId
 from processors.core.records.values import Timestamp, Value, ValueProblem, VariableType, timestamp_of
 from processors.core.rules.context import DefinitionLookup
 from processors.core.wf_spec.document_problems import path_text

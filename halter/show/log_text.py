@@ -24,7 +24,6 @@ from processors.core.records.commands import (
     ResumeWfRun,
     RunWf,
     StopWfRun,
-    TaskStatus,
     TimerFired,
 )
 from processors.core.records.events import (
@@ -68,7 +67,7 @@ from processors.core.records.events import (
     WfRunStarted,
     WorkflowEventThrown,
 )
-from processors.core.records.model import Failure
+from processors.core.records.model import Failure, TaskStatus
 from processors.core.records.values import Timestamp, Value, to_json, to_text
 
 NAME_WIDTH = 21

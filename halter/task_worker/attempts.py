@@ -11,9 +11,10 @@ from typing import Any, Final
 from halter.task_worker.handlers import Handler
 from halter.task_worker.shapes import Unfit
 from halter.task_worker.task import BusinessException, Task, check_exception_name
-from processors.core.records.commands import ReportTaskRun, TaskStatus
+from processors.core.records.commands import ReportTaskRun
 from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
+from processors.core.records.model import TaskStatus
 
 MESSAGE_LENGTH_MAX: Final = 2_000
 FRAMES_MAX: Final = 50

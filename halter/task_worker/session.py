@@ -24,9 +24,10 @@ from halter.task_worker.refused_reports import RefusedReports
 from halter.task_worker.runners import Runners
 from halter.task_worker.task import WorkerNotStarted
 from halter.task_worker.work import Attempt, Counts, PartitionId, Work
-from processors.core.records.commands import DefinitionKind, ReportTaskRun, TaskStatus
+from processors.core.records.commands import DefinitionKind, ReportTaskRun
 from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
+from processors.core.records.model import TaskStatus
 from processors.core.wf_spec.near_names import NearNames
 from processors.kafka.client_errors import SILENCE
 

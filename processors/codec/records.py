@@ -67,14 +67,14 @@ ENUMS: Final[Mapping[str, type[StrEnum]]] = {
         VariableType,
         commands.AllowedUpdate,
         commands.DefinitionKind,
-        commands.TaskStatus,
-        commands.TimerKind,
         events.RejectionCode,
         model.ExternalEventStatus,
         model.FailureClass,
         model.Status,
         model.TaskRunStatus,
+        model.TaskStatus,
         model.ThreadType,
+        model.TimerKind,
     )
 }
 

@@ -8,9 +8,8 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from processors.core.records.commands import TimerKind
 from processors.core.records.errors import HalterError
-from processors.core.records.model import NO_INCARNATION, TERMINAL, ThreadRun, Timer, WfRun
+from processors.core.records.model import NO_INCARNATION, TERMINAL, ThreadRun, Timer, TimerKind, WfRun
 from processors.core.rules.context import Limits
 from processors.core.rules.decide import unstarted_until_ms
 

@@ -31,8 +31,8 @@ from halter.client.ids import new_id
 from halter.client.wf_run_rows import WfRunRows
 from halter.scenarios.comparison import difference
 from halter.task_worker import BusinessException, Task, TaskWorker
-from processors.core.records.commands import ExternalEvent, StopWfRun, TaskStatus
-from processors.core.records.model import Status, WfRun
+from processors.core.records.commands import ExternalEvent, StopWfRun
+from processors.core.records.model import Status, TaskStatus, WfRun
 from processors.core.records.values import Value, VariableType
 from processors.core.rules.evolve import new_run, replay
 from processors.core.rules.indexing import index_of

@@ -10,7 +10,8 @@ from random import Random
 from typing import Final
 
 from processors.codec import Codec
-from processors.core.records.commands import ReportTaskRun, TaskStatus
+from processors.core.records.commands import ReportTaskRun
+from processors.core.records.model import TaskStatus
 from processors.core.records.values import Value
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord, ReadInput

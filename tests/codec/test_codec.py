@@ -17,7 +17,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from processors.codec import Codec, DecodeError, NotSingleObject, Undecodable, Unencodable, UnknownSchema
-from processors.core.records.commands import ExternalEvent, RunWf, StopWfRun, TaskStatus, TimerKind
+from processors.core.records.commands import (
+    ExternalEvent,
+    RunWf,
+    StopWfRun,
+)
 from processors.core.records.events import (
     Cause,
     Halt,
@@ -28,7 +32,16 @@ from processors.core.records.events import (
     WfRunStarted,
 )
 from processors.core.records.fold_position import FoldPosition
-from processors.core.records.model import Failure, FailureClass, ManualHalt, PendingInterrupt, Timer, WfSpecId
+from processors.core.records.model import (
+    Failure,
+    FailureClass,
+    ManualHalt,
+    PendingInterrupt,
+    TaskStatus,
+    Timer,
+    TimerKind,
+    WfSpecId,
+)
 from processors.core.records.values import Timestamp
 from tests.support.records import (
     ALL_NAMES,

@@ -11,10 +11,9 @@ from processors.core.records.commands import (
     PutWfSpec,
     ReportTaskRun,
     RunWf,
-    TaskStatus,
 )
 from processors.core.records.events import LogEntry, Rejected, SpawnChild, ThreadFailed
-from processors.core.records.model import Status
+from processors.core.records.model import Status, TaskStatus
 from processors.core.records.values import TOTAL_BYTES_MAX, VariableType, to_json
 from processors.core.rules.context import Limits
 from processors.core.wf_spec.reader import read_wf_spec

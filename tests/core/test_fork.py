@@ -22,9 +22,7 @@ from processors.core.records.commands import (
     ForkWfRun,
     ReportTaskRun,
     ResumeWfRun,
-    TaskStatus,
     TimerFired,
-    TimerKind,
 )
 from processors.core.records.events import (
     Cause,
@@ -51,10 +49,12 @@ from processors.core.records.model import (
     Status,
     TaskRun,
     TaskRunStatus,
+    TaskStatus,
     ThreadRun,
     ThreadType,
     ThreadWait,
     Timer,
+    TimerKind,
     UnstartedFailureHandler,
     WfRun,
     WfRunExternalEvent,

@@ -7,8 +7,13 @@ from typing import Any
 
 import pytest
 
-from processors.core.records.commands import RescueThreadRun, ResumeWfRun, StopWfRun, TaskStatus
+from processors.core.records.commands import (
+    RescueThreadRun,
+    ResumeWfRun,
+    StopWfRun,
+)
 from processors.core.records.events import Event
+from processors.core.records.model import TaskStatus
 from processors.core.rules.context import Limits
 from tests.support.compiled_core import replaces_a_rule
 from tests.support.dear_wf_runs import (

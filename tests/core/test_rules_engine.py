@@ -4,10 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from processors.core.records.commands import DeleteWfRun, ResumeWfRun, RunWf, StopWfRun, TimerFired, TimerKind
+from processors.core.records.commands import (
+    DeleteWfRun,
+    ResumeWfRun,
+    RunWf,
+    StopWfRun,
+    TimerFired,
+)
 from processors.core.records.events import ExternalEventPosted, Ignored, Rejected, RejectionCode, ThreadFailed
 from processors.core.records.failures import INTERNAL_ERROR, VAR_SUB_ERROR
-from processors.core.records.model import FAILED, Status
+from processors.core.records.model import FAILED, Status, TimerKind
 from processors.core.rules.context import Limits
 from processors.core.rules.decide import EARLY
 from processors.core.rules.evolve import COMMAND_IDS_REMEMBERED

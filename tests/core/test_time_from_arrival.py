@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from processors.core.records.commands import TimerKind
 from processors.core.records.events import (
     ArrivalFailed,
     Halt,
@@ -22,7 +21,7 @@ from processors.core.records.events import (
     ThreadRetired,
     TimerArmed,
 )
-from processors.core.records.model import HaltedByParent, ParentHalted, Status, Timer
+from processors.core.records.model import HaltedByParent, ParentHalted, Status, Timer, TimerKind
 from processors.core.rules import advance
 from tests.support.compiled_core import replaces_a_rule
 from tests.support.scenario import RUN, START_MS, History, event, given, like, rescue, resume, stop

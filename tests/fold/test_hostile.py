@@ -26,13 +26,11 @@ from processors.core.records.commands import (
     ResumeWfRun,
     RunWf,
     StopWfRun,
-    TaskStatus,
     TimerFired,
-    TimerKind,
 )
 from processors.core.records.events import LogEntry, Rejected, ThreadFailed, WfRunDeleted, WfRunEnded
 from processors.core.records.failures import LINKS_MAX
-from processors.core.records.model import Status
+from processors.core.records.model import Status, TaskStatus, TimerKind
 from processors.core.records.values import TIME_MS_MAX, to_json
 from processors.core.rules.context import Limits
 from processors.fold.inputs import HEADER_PREFIX, INPUT_TOPICS, VALUE_BYTES_MAX, InputRecord

@@ -20,8 +20,8 @@ from processors.core.records.commands import (
     RunWf,
     SkipRecord,
     StopWfRun,
-    TaskStatus,
 )
+from processors.core.records.model import TaskStatus
 from processors.fold.inputs import (
     INPUT_TOPICS,
     VALUE_BYTES_MAX,

@@ -25,9 +25,9 @@ from processors.core.records.commands import (
     PutWfSpec,
     RunWf,
     StopWfRun,
-    TaskStatus,
 )
 from processors.core.records.events import Event, LogEntry
+from processors.core.records.model import TaskStatus
 from processors.core.records.values import VariableType
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach, new_run, replay

@@ -22,7 +22,6 @@ from processors.core.records.commands import (
     RunWf,
     SkipRecord,
     StopWfRun,
-    TaskStatus,
     TimerFired,
 )
 from processors.core.records.events import (
@@ -34,7 +33,7 @@ from processors.core.records.events import (
     TaskAttemptEnded,
     TaskRequest,
 )
-from processors.core.records.model import NO_INCARNATION, Status, ThreadRun, WfRun
+from processors.core.records.model import NO_INCARNATION, Status, TaskStatus, ThreadRun, WfRun
 from processors.core.records.topic_names import WF_EVENTS
 from processors.core.rules.context import Limits
 from processors.core.rules.versions import RULES

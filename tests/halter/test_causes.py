@@ -29,11 +29,10 @@ from processors.core.records.commands import (
     ReportTaskRun,
     RunWf,
     SkipRecord,
-    TaskStatus,
     TimerFired,
 )
 from processors.core.records.events import LogEntry, TaskAttemptRequested, TaskRequest
-from processors.core.records.model import KeptInput, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.records.model import KeptInput, TaskStatus, ThreadRun, WfRun, WfRunExternalEvent
 from tests.support.shard_rig import ShardRig
 
 DOCUMENT = """

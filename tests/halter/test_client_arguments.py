@@ -29,10 +29,9 @@ from processors.core.records.commands import (
     OperatorCommand,
     PutExternalEventDef,
     RunWf,
-    TaskStatus,
 )
 from processors.core.records.events import Rejected, RejectionCode, TaskRequest
-from processors.core.records.model import WfRunSnapshot, WfSpecId
+from processors.core.records.model import TaskStatus, WfRunSnapshot, WfSpecId
 from processors.core.records.values import Timestamp, VariableType
 from processors.fold.inputs import key_of, topic_of
 from processors.kafka.partitioner import partition_of

@@ -29,10 +29,10 @@ from processors.core.records.commands import (
     QuarantineWfRun,
     ReportTaskRun,
     RunWf,
-    TaskStatus,
 )
 from processors.core.records.errors import HalterError
 from processors.core.records.events import LogEntry, TaskAttemptRequested
+from processors.core.records.model import TaskStatus
 from processors.core.records.values import Timestamp, Value, type_of
 from processors.core.rules.context import Context
 from tests.support import recorded

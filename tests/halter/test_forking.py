@@ -32,11 +32,10 @@ from processors.core.records.commands import (
     ForkWfRun,
     ReportTaskRun,
     RunWf,
-    TaskStatus,
     TimerFired,
 )
 from processors.core.records.events import LogEntry, TaskAttemptRequested, WfRunEnded, WfRunForked, WfRunStarted
-from processors.core.records.model import TERMINAL
+from processors.core.records.model import TERMINAL, TaskStatus
 from processors.core.records.names import check_wf_run_id
 from processors.core.rules.context import Context
 from processors.core.wf_spec.definitions import Definitions

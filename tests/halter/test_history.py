@@ -21,7 +21,6 @@ from processors.core.records.commands import (
     ReportTaskRun,
     RunWf,
     StopWfRun,
-    TaskStatus,
 )
 from processors.core.records.events import (
     Event,
@@ -33,7 +32,7 @@ from processors.core.records.events import (
     TaskRequest,
     WfRunForked,
 )
-from processors.core.records.model import Status, ThreadRun, ThreadType, WfRun, WfRunExternalEvent
+from processors.core.records.model import Status, TaskStatus, ThreadRun, ThreadType, WfRun, WfRunExternalEvent
 from processors.core.rules.indexing import index_of
 from processors.fold.rows import wf_run_of
 from tests.support.records import filled

@@ -14,7 +14,12 @@ from halter.history.export import export
 from halter.history.logged import Logged
 from halter.otlp import sending
 from halter.otlp.trace import UNFINISHED, WF_RUN, Span, Trace, thread_key, traces
-from processors.core.records.commands import DeleteWfRun, ExternalEvent, ReportTaskRun, RunWf, TaskStatus
+from processors.core.records.commands import (
+    DeleteWfRun,
+    ExternalEvent,
+    ReportTaskRun,
+    RunWf,
+)
 from processors.core.records.events import (
     Cause,
     ExternalEventPosted,
@@ -26,7 +31,7 @@ from processors.core.records.events import (
     WfRunForked,
     WfRunStarted,
 )
-from processors.core.records.model import Status
+from processors.core.records.model import Status, TaskStatus
 from processors.fold.inputs import InputRecord
 from tests.support.checkout_copy import ROOT
 from tests.support.command_line import halter

@@ -36,7 +36,6 @@ from processors.core.records.commands import (
     PutWorkflowEventDef,
     ReportTaskRun,
     RunWf,
-    TaskStatus,
 )
 from processors.core.records.events import (
     Cause,
@@ -49,7 +48,7 @@ from processors.core.records.events import (
     WfRunForked,
     WfRunStarted,
 )
-from processors.core.records.model import KeptInput, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.records.model import KeptInput, TaskStatus, ThreadRun, WfRun, WfRunExternalEvent
 from processors.core.records.values import VariableType
 from processors.core.rules.context import Limits
 from processors.core.rules.snapshots import snapshot_of

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from halter.task_worker import refused_reports
 from halter.task_worker.refused_reports import FATAL, PASSING, WITHOUT_EFFECT, RefusedReports
 from processors.codec import Codec
-from processors.core.records.commands import ReportTaskRun, TaskStatus
+from processors.core.records.commands import ReportTaskRun
 from processors.core.records.events import (
     Cause,
     Event,
@@ -25,6 +25,7 @@ from processors.core.records.events import (
     TaskAttemptEnded,
     TaskRequest,
 )
+from processors.core.records.model import TaskStatus
 from tests.support.waiting import wait_until
 
 CODEC = Codec.load()

@@ -23,9 +23,15 @@ from halter.task_worker.offsets import finished_by
 from halter.task_worker.work import WAITING_MAX
 from processors.codec import Codec
 from processors.codec.registry import RegistryUnavailable
-from processors.core.records.commands import PutTaskDef, PutWfSpec, ReportTaskRun, RunWf, TaskStatus
+from processors.core.records.commands import (
+    PutTaskDef,
+    PutWfSpec,
+    ReportTaskRun,
+    RunWf,
+)
 from processors.core.records.events import TaskRequest
 from processors.core.records.failures import RESERVED
+from processors.core.records.model import TaskStatus
 from processors.core.records.values import Value, to_json
 from processors.core.wf_spec.definitions import Definitions
 from tests.support.odd_values import BAD_VALUES, GOOD_VALUES

@@ -8,7 +8,12 @@ import pytest
 
 from halter.files.definition_files import read_definition_file
 from halter.history.export import export
-from processors.core.records.commands import ExternalEvent, ReportTaskRun, RunWf, TaskStatus
+from processors.core.records.commands import (
+    ExternalEvent,
+    ReportTaskRun,
+    RunWf,
+)
+from processors.core.records.model import TaskStatus
 from processors.core.rules.versions import RULES
 from tests.support.checkout_copy import HALTS_WITH_A_TASK_OUT, ROOT, copy_with_a_change
 from tests.support.command_line import halter

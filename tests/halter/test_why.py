@@ -40,11 +40,10 @@ from processors.core.records.commands import (
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
-    TaskStatus,
     TimerFired,
 )
 from processors.core.records.events import ExternalEventPosted, Ignored, LogEntry, NodeCompleted, Rejected, SpawnChild
-from processors.core.records.model import TERMINAL, HaltReason, Status, WfRun
+from processors.core.records.model import TERMINAL, HaltReason, Status, TaskStatus, WfRun
 from processors.core.records.spec import (
     AnyNode,
     EntrypointNode,

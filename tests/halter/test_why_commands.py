@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from halter.history.export import export
-from processors.core.records.commands import ExternalEvent, ReportTaskRun, RunWf, StopWfRun, TaskStatus
+from processors.core.records.commands import (
+    ExternalEvent,
+    ReportTaskRun,
+    RunWf,
+    StopWfRun,
+)
+from processors.core.records.model import TaskStatus
 from tests.halter.test_export import CARD, cart
 from tests.support import recorded
 from tests.support.command_line import halter

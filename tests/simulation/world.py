@@ -9,10 +9,11 @@ from functools import lru_cache, partial
 from typing import Any, Final
 from zlib import crc32
 
-from processors.core.records.commands import ReportTaskRun, TaskStatus
+from processors.core.records.commands import ReportTaskRun
 from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
 from processors.core.records.fold_position import FoldPosition
+from processors.core.records.model import TaskStatus
 from processors.core.records.topic_names import OPERATOR_COMMANDS
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings

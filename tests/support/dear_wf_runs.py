@@ -24,10 +24,9 @@ from processors.core.records.commands import (
     ResumeWfRun,
     RunWf,
     StopWfRun,
-    TaskStatus,
 )
 from processors.core.records.events import LogEntry
-from processors.core.records.model import ThreadRun, WakeOn, WfRun
+from processors.core.records.model import TaskStatus, ThreadRun, WakeOn, WfRun
 from processors.core.rules.context import Limits
 from processors.core.rules.snapshots import snapshot_of
 from processors.fold.outputs import OutputRecord

@@ -16,12 +16,10 @@ from processors.core.records.commands import (
     ResumeWfRun,
     RunWf,
     StopWfRun,
-    TaskStatus,
     TimerFired,
-    TimerKind,
 )
 from processors.core.records.events import Ignored, Rejected
-from processors.core.records.model import TERMINAL, ManualHalt, Status, ThreadRun, WfRun
+from processors.core.records.model import TERMINAL, ManualHalt, Status, TaskStatus, ThreadRun, TimerKind, WfRun
 from processors.core.records.spec import ExternalEventNode
 from processors.core.rules.snapshots import snapshot_of
 

@@ -18,10 +18,9 @@ from processors.core.records.commands import (
     ResumeWfRun,
     RunWf,
     StopWfRun,
-    TaskStatus,
     TimerFired,
 )
-from processors.core.records.model import TERMINAL, ManualHalt, Status, ThreadRun, WfRun, WfRunSnapshot
+from processors.core.records.model import TERMINAL, ManualHalt, Status, TaskStatus, ThreadRun, WfRun, WfRunSnapshot
 from processors.core.records.spec import ExternalEventNode
 from processors.core.rules.snapshots import snapshot_of
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from halter.scenarios.memory import MemoryEngine
-from processors.core.records.commands import TaskStatus
 from processors.core.records.events import (
     Event,
     Halt,
@@ -18,7 +17,7 @@ from processors.core.records.events import (
     TimerMatured,
     WfRunEnded,
 )
-from processors.core.records.model import HaltedByParent, ManualHalt, ParentHalted, ThreadType
+from processors.core.records.model import HaltedByParent, ManualHalt, ParentHalted, TaskStatus, ThreadType
 
 HANDLERS = (ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER)
 

@@ -30,10 +30,9 @@ from processors.core.records.commands import (
     ResumeWfRun,
     RunWf,
     StopWfRun,
-    TaskStatus,
 )
 from processors.core.records.events import Event, Ignored, LogEntry, Rejected, RejectionCode
-from processors.core.records.model import ThreadRun, WfRun
+from processors.core.records.model import TaskStatus, ThreadRun, WfRun
 from processors.core.records.values import Value
 from processors.core.rules.context import Context, Limits
 from tests.support.small_specs import NAMES, document_of

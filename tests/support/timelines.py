@@ -10,7 +10,13 @@ from halter.scenarios.definitions import DefinitionsInMemory, register
 from halter.scenarios.files import read_file
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import run
-from processors.core.records.commands import Command, ExternalEvent, ReportTaskRun, RunWf, TaskStatus
+from processors.core.records.commands import (
+    Command,
+    ExternalEvent,
+    ReportTaskRun,
+    RunWf,
+)
+from processors.core.records.model import TaskStatus
 from processors.core.rules.context import Context, Limits
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"

@@ -6,32 +6,11 @@ the time.
 
 from dataclasses import field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from processors.core.records.model import TaskStatus, TimerKind, WfRunSnapshot
 from processors.core.records.record import record
 from processors.core.records.values import Value, VariableType
-
-if TYPE_CHECKING:  # it imports this module
-    from processors.core.records.model import WfRunSnapshot
-
-
-class TimerKind(StrEnum):
-    """The purpose of a timer."""
-
-    EXTERNAL_EVENT_TIMEOUT = "EXTERNAL_EVENT_TIMEOUT"
-    SLEEP = "SLEEP"
-    TASK_TIMEOUT = "TASK_TIMEOUT"
-    TASK_BACKOFF = "TASK_BACKOFF"
-    RETENTION = "RETENTION"
-
-
-class TaskStatus(StrEnum):
-    """The end of a task attempt. TIMEOUT is never reported: the engine's own timer brings it about."""
-
-    SUCCESS = "SUCCESS"
-    FAILED = "FAILED"
-    EXCEPTION = "EXCEPTION"
-    TIMEOUT = "TIMEOUT"
 
 
 @record
@@ -53,7 +32,7 @@ class ForkWfRun:
     """Start a WfRun from the state that another one had at a moment; the new id is the idempotency key."""
 
     wf_run_id: str
-    snapshot: "WfRunSnapshot"
+    snapshot: WfRunSnapshot
     wf_spec_major: int | None = None
     """Without a major version, the WfRun runs the version of the snapshot."""
     wf_spec_revision: int | None = None

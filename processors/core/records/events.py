@@ -9,13 +9,14 @@ from dataclasses import field
 from enum import StrEnum
 from typing import TypeAlias
 
-from processors.core.records.commands import DefinitionKind, TaskStatus
+from processors.core.records.commands import DefinitionKind
 from processors.core.records.model import (
     AcceptedInterrupt,
     Failure,
     HaltReason,
     RecordHeader,
     Status,
+    TaskStatus,
     ThreadRun,
     ThreadType,
     Timer,

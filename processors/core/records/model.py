@@ -10,10 +10,28 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-from processors.core.records.commands import TaskStatus, TimerKind
 from processors.core.records.record import record
 from processors.core.records.spec import ThreadSpec, WfSpec
 from processors.core.records.values import Value
+
+
+class TimerKind(StrEnum):
+    """The purpose of a timer."""
+
+    EXTERNAL_EVENT_TIMEOUT = "EXTERNAL_EVENT_TIMEOUT"
+    SLEEP = "SLEEP"
+    TASK_TIMEOUT = "TASK_TIMEOUT"
+    TASK_BACKOFF = "TASK_BACKOFF"
+    RETENTION = "RETENTION"
+
+
+class TaskStatus(StrEnum):
+    """The end of a task attempt. TIMEOUT is never reported: the engine's own timer brings it about."""
+
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    EXCEPTION = "EXCEPTION"
+    TIMEOUT = "TIMEOUT"
 
 
 class Status(StrEnum):

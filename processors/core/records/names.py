@@ -17,9 +17,9 @@ from processors.core.records.commands import (
     RunWf,
     SkipRecord,
     StopWfRun,
-    TaskStatus,
 )
 from processors.core.records.failures import is_of_the_engine
+from processors.core.records.model import TaskStatus
 from processors.core.records.values import TellableProblem
 
 NAME_LENGTH_MAX: Final = 128

@@ -9,7 +9,6 @@ import bisect
 from collections.abc import Iterable
 from typing import Final, assert_never
 
-from processors.core.records.commands import TaskStatus, TimerKind
 from processors.core.records.events import (
     ArrivalFailed,
     ChildFailureHandled,
@@ -72,10 +71,12 @@ from processors.core.records.model import (
     Status,
     TaskRun,
     TaskRunStatus,
+    TaskStatus,
     ThreadRun,
     ThreadType,
     ThreadWait,
     Timer,
+    TimerKind,
     UnstartedFailureHandler,
     WfRun,
     WfRunExternalEvent,

@@ -15,7 +15,6 @@ whatever is in it. The tests hold every state that they come by against them (te
 from collections.abc import Iterable
 from typing import Final
 
-from processors.core.records.commands import TaskStatus, TimerKind
 from processors.core.records.failures import LINKS_MAX
 from processors.core.records.model import (
     FAILED,
@@ -33,8 +32,10 @@ from processors.core.records.model import (
     Status,
     TaskRun,
     TaskRunStatus,
+    TaskStatus,
     ThreadRun,
     ThreadType,
+    TimerKind,
     WfRun,
     WfRunExternalEvent,
     WfRunSnapshot,

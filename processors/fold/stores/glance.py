@@ -10,8 +10,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from processors.codec import Codec, DecodeError
-from processors.core.records.commands import TimerKind
-from processors.core.records.model import NO_INCARNATION, TERMINAL
+from processors.core.records.model import NO_INCARNATION, TERMINAL, TimerKind
 from processors.core.records.topic_names import THREAD_RUNS, WF_RUN_EXTERNAL_EVENTS, WF_RUNS
 from processors.core.rules.context import Limits
 from processors.fold.rows import RECORD_OF

@@ -22,8 +22,8 @@ from typing import IO, Any, Final
 
 import structlog
 
-from processors.core.records.commands import TimerKind
 from processors.core.records.errors import HalterError
+from processors.core.records.model import TimerKind
 from processors.core.records.topic_names import (
     FOLD_POSITIONS,
     KEPT_INPUTS,

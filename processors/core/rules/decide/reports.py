@@ -1,8 +1,8 @@
 """ReportTaskRun: what a task worker says of an attempt, and whether another attempt follows."""
 
-from processors.core.records.commands import ReportTaskRun, TaskStatus
+from processors.core.records.commands import ReportTaskRun
 from processors.core.records.events import RejectionCode, TaskAttemptEnded
-from processors.core.records.model import TERMINAL, TaskRunStatus, ThreadRun, WfRun
+from processors.core.records.model import TERMINAL, TaskRunStatus, TaskStatus, ThreadRun, WfRun
 from processors.core.records.names import check_exception_name
 from processors.core.records.spec import TaskNode
 from processors.core.records.values import TellableProblem

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from processors.core.records.commands import TaskStatus, TimerFired, TimerKind
+from processors.core.records.commands import TimerFired
 from processors.core.records.events import Event, Ignored, TaskAttemptEnded, TimerMatured, WfRunDeleted
-from processors.core.records.model import TERMINAL, Timer, WfRun
+from processors.core.records.model import TERMINAL, TaskStatus, Timer, TimerKind, WfRun
 from processors.core.records.values import Timestamp, iso_of
 from processors.core.rules.context import Context, Limits
 from processors.core.rules.decide.reports import retry_at

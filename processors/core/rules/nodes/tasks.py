@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from processors.core.records.commands import TaskStatus
 from processors.core.records.events import Event, TaskAttemptRequested
 from processors.core.records.failures import (
     TASK_ERROR,
@@ -13,7 +12,7 @@ from processors.core.records.failures import (
     VAR_SUB_ERROR,
     failure_of,
 )
-from processors.core.records.model import TaskRun, TaskRunStatus, ThreadRun, WfRun
+from processors.core.records.model import TaskRun, TaskRunStatus, TaskStatus, ThreadRun, WfRun
 from processors.core.records.spec import TaskNode
 from processors.core.records.values import Value, ValueProblem, bounded, check_total, stored
 from processors.core.rules.context import Context

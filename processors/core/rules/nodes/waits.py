@@ -2,10 +2,17 @@
 
 from collections.abc import Iterator
 
-from processors.core.records.commands import TimerKind
 from processors.core.records.events import ArrivalFailed, Event, TimerArmed
 from processors.core.records.failures import TIMEOUT, VAR_ERROR, VAR_SUB_ERROR
-from processors.core.records.model import ExternalEventKey, ThreadRun, Timer, WakeOn, WfRun, WfRunExternalEvent
+from processors.core.records.model import (
+    ExternalEventKey,
+    ThreadRun,
+    Timer,
+    TimerKind,
+    WakeOn,
+    WfRun,
+    WfRunExternalEvent,
+)
 from processors.core.records.spec import Expression, ExternalEventNode, SleepNode, WaitForConditionNode
 from processors.core.records.values import Timestamp, ValueProblem, describe, kind_of, timestamp_of
 from processors.core.rules.context import Context
