@@ -25,7 +25,7 @@ from tests.support.released import recording, versions
 ROOT = Path(__file__).parents[2]
 EVENTS = {event.__name__: event for event in get_args(Event)}
 RULES_OF = {"0.1.0": 1, "0.2.0": 2}
-"""Release -> the version of its rules, for those whose log does not say it."""
+"""Release -> the version of its rules. Recordings have no headers, which would say it."""
 RUNS = {f"{version}-{run.scenario}": run for version in versions() for run in recording(version)}
 
 
