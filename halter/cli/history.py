@@ -402,6 +402,8 @@ def history(
             raise no_such(found, wf_run_id)
         if first is None:
             note(f"there is no event of a WfRun '{wf_run_id}' {found.where} yet: waiting for one, until Ctrl-C")
+        elif first.seq > 1:
+            note(f"the log no longer has the beginning of WfRun '{wf_run_id}': event {first.seq} is the first")
         bounds, entries = bounded(start, end, zone, entries, follow=follow)
         if not unmask:
             entries = masked(entries, Redactor(found.definitions()), follow=follow)

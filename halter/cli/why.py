@@ -213,7 +213,7 @@ def cause(
             if isinstance(found, Live):
                 place = (topic.removeprefix(found.client.topics.prefix), partition, offset)
                 if not is_input(place[0]):
-                    back = back_from(found, place)
+                    back = back_from(found, place, unmask=unmask)
                     way.append(back_line(back, place))
                     if back.place is None:
                         raise NoRecord(f"{way[0]}: nothing tells which record brought it about")

@@ -18,7 +18,7 @@ from confluent_kafka import Message
 from halter.client.reading import PartitionReader, offset_of, with_key
 from processors.codec import Codec
 from processors.core.records.events import Event, LogEntry, TaskAttemptEnded, TimerArmed
-from processors.core.records.model import WfRun
+from processors.core.records.model import NO_INCARNATION, WfRun
 from processors.fold.outputs import rules_of
 from processors.kafka.headers import headers_of
 
@@ -52,7 +52,10 @@ class EventsOfWfRun:
             yield from [None] if record is None else self._events([record])
 
     def of(self, run: WfRun, start: int) -> Iterator[Placed]:
-        """Yield the events from an offset up to the newest of this WfRun, which was read from the log."""
+        """Yield the events from an offset up to the newest of this WfRun, which was read from the log.
+
+        Those of other WfRuns of the id are left out.
+        """
         seq = 0
         for left_out, placed in self._leaping(run, start):
             entry = None if placed is None else placed.entry
@@ -61,7 +64,8 @@ class EventsOfWfRun:
                     yield from self.since(offsets.start, offsets.stop)
             if placed is None or entry is None:
                 return
-            yield placed
+            if entry.incarnation in (NO_INCARNATION, run.incarnation):
+                yield placed
             if entry.incarnation == run.incarnation:
                 seq = entry.seq
                 if seq >= run.seq:

@@ -115,6 +115,16 @@ def _shown(source: Source, log: list[Logged]) -> list[Logged]:
     return [replace(logged, entry=entry) for logged, entry in zip(log, entries, strict=True)]
 
 
+def _shown_at(source: Source, logged: Logged) -> Logged:
+    """Return an event of the log without masked values. What comes before it says which of its values are masked."""
+    log = list(source.events(logged.entry.wf_run_id, previous=True))
+    for shown in _shown(source, log):
+        if shown.offset == logged.offset:
+            return shown
+    event = RedactedLog(UNKNOWN, hidden).redact(logged.entry.event)
+    return replace(logged, entry=replace(logged.entry, event=event))
+
+
 def _redacted(source: Source, log: list[Logged], place: Place, command: object | None) -> object | None:
     """Return a command without its masked values: as it is redacted before the first event that it caused."""
     redactor = Redactor(source.definitions())
@@ -157,10 +167,10 @@ def _definition_outcome(source: Source, place: Place) -> DefinitionAccepted | De
     return None
 
 
-def back_from(source: Live, place: Place) -> Back:
+def back_from(source: Live, place: Place, *, unmask: bool = False) -> Back:
     """Return what lies at a place that is no input, with the event and the input record that brought it about.
 
-    Raises NoSuchRecord and NoSuchTopic.
+    Masked values are taken out of an event unless `unmask` is given. Raises NoSuchRecord and NoSuchTopic.
     """
     topic, partition, offset = place
     found = record_at(source.client, *place)
@@ -175,15 +185,16 @@ def back_from(source: Live, place: Place) -> Back:
     except CodecError as error:
         raise NoSuchRecord(f"{topic}[{partition}]@{offset} {source.where} is no record of ours: {error}") from error
     if isinstance(what, LogEntry):
-        return Back(what, place_of(what.cause), Logged(offset, what), what.wf_run_id)
+        event = Logged(offset, what) if unmask else _shown_at(source, Logged(offset, what))
+        return Back(event.entry, place_of(what.cause), event, what.wf_run_id)
     if isinstance(what, DefinitionAccepted | DefinitionRejected):
         return Back(what, place_of(what.cause), None, None)
     wf_run_id = getattr(what, "wf_run_id", None)
     if isinstance(what, KeptInput):
         return Back(what, origin_of_kept(what), None, wf_run_id)
     log = [] if wf_run_id is None else list(source.events(wf_run_id, previous=True))
-    event = asked_by(log, what) if isinstance(what, TaskRequest) else written_by(log, what)
-    return Back(what, None if event is None else place_of(event.entry.cause), event, wf_run_id)
+    writer = asked_by(log, what) if isinstance(what, TaskRequest) else written_by(log, what)
+    return Back(what, None if writer is None else place_of(writer.entry.cause), writer, wf_run_id)
 
 
 def is_input(topic: str) -> bool:

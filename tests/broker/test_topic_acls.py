@@ -324,3 +324,31 @@ def test_who_may_read_the_source_replays_with_rights_to_a_prefix_and_is_told_wit
     done = json.loads(ours.command(*replay).stdout)
     assert (done["events"], done["same"]) == (1, True)
     assert ours.command("replay", "--into", "debug-", "--remove").returncode == 0
+
+
+def test_a_command_for_debugging_names_the_topic_that_its_user_may_not_read(
+    guarded: str, topics: Topics, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    """It asks in the name of halter-admin, who may look at topics and read none. An empty partition is not read."""
+    producer = Producer(client(guarded, OPERATOR).producer())
+    for topic in topics.all:
+        for partition in range(topic.partitions):
+            producer.produce(topic.name, b"x", b"w", partition=partition)
+    assert producer.flush(DEADLINE_S) == 0
+    capsys.readouterr()  # what a producer says while the broker has just started
+    login = ["security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=halter-admin"]
+    login.append("sasl.password=halter-admin-secret")
+    options = ["--bootstrap", guarded, *(word for it in login for word in ("--property", it))]
+    file = str(tmp_path / "never.halter")
+    for words in (
+        ("history", "w"), ("history", "w", "--previous"), ("state", "w"), ("diff", "w", "1"), ("why", "w"),
+        ("why-not", "w", "e"), ("cause", "--wf-run", "w", "--event", "1"), ("cause", topics.wf_events, "0", "0"),
+        ("timeline", "w", "--mermaid"), ("verify", "w"), ("verify", "--all"), ("check-state", "--partition", "0"),
+        ("export", "w", "-o", file), ("scenario", "from-history", "w"), ("show", "w"),
+    ):  # fmt: skip
+        code, out, err = halter(capsys, *words, *options)
+        assert (code, out) == (1, ""), words
+        assert err.count("\n") == 1, (words, err)
+        assert "may not" in err, (words, err)
+        assert any(topic.name in err for topic in topics.all), (words, err)
+    assert not Path(file).exists()
