@@ -347,7 +347,8 @@ class Session:
         self._sent.put(None)
         if self._refused is not None:
             self._refused.close()
-        self._log.info("stopped", **self.counts.as_dict())
+        if self._confirming.ident is not None:  # it has started
+            self._log.info("stopped", **self.counts.as_dict())
 
 
 def check_task_defs(client: Client, handlers: Iterable[Handler], topic: str, log: Any) -> None:
