@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -33,6 +33,9 @@ from processors.core.records.events import (
     ExternalEventPosted,
     InputKept,
     LogEntry,
+    RecordSkipped,
+    SkipAccepted,
+    SkipLapsed,
     TaskAttemptRequested,
     WfRunForked,
     WfRunStarted,
@@ -40,7 +43,7 @@ from processors.core.records.events import (
 from processors.core.records.model import ThreadRun, WfRunExternalEvent, WfSpecId
 from processors.core.records.values import Value
 from processors.core.wf_spec.definitions import Definitions
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, partition_key
 
 EVENTS_AT_ONCE: Final = 500
 COMPRESSION: Final = 6
@@ -83,6 +86,8 @@ class _Export:
         self._redactor = Redactor(self._definitions, self._hide)
         self._written = Written()
         self._inputs: set[Place] = set()
+        self._skips: set[Place] = set()
+        """The records that an operator asked to skip, as events say that belong to WfRuns."""
         self._schemas: set[bytes] = set()
         self._names: set[tuple[DefinitionKind, str]] = set()
         """The definitions that events and inputs name."""
@@ -106,6 +111,10 @@ class _Export:
         )
         for wf_run_id in ids:
             self._wf_run(wf_run_id, previous=previous)
+        for partition in sorted({partition for _, partition, _ in self._skips}):
+            self._line(form.PARTITION, number=partition)
+            of_partition = self._source.events(partition_key(partition), previous=True)
+            self._write_events(_chunks(it for it in of_partition if self._is_told(it)))
         self._write_definitions()
         told = asdict(self._written)
         self._line(form.END, lines=self._lines, **told)
@@ -123,10 +132,19 @@ class _Export:
             raise NoSuchWfRun(f"the log has no event of a WfRun '{wf_run_id}' {self._source.where}", wf_run_id)
         self._line(form.WF_RUN, id=wf_run_id)
         self._written.wf_runs += 1
-        for logged, log in self._judged(_chained(at_once, events)):
+        self._write_events(_chunks(chain(at_once, events)))
+
+    def _is_told(self, logged: Logged) -> bool:
+        """Say whether an event of a partition asks to skip a record that events of WfRuns name."""
+        event = logged.entry.event
+        return isinstance(event, SkipAccepted) and (event.topic, event.partition, event.offset) in self._skips
+
+    def _write_events(self, chunks: Iterator[list[Logged]]) -> None:
+        for logged, log in self._judged(chunks):
             self._write_inputs_of(logged.entry, log)
             entry = logged.entry if log is None else replace(logged.entry, event=self._redacted(logged, log))
             self._note(entry.event)
+            self._note_skip(logged.entry)
             self._line(form.EVENT, offset=logged.offset, rules=logged.rules, value=self._encoded(entry))
             self._written.events += 1
 
@@ -235,6 +253,15 @@ class _Export:
             case _:
                 pass
 
+    def _note_skip(self, entry: LogEntry) -> None:
+        match entry.event:
+            case RecordSkipped():
+                self._skips.add(_place(entry.cause))
+            case SkipLapsed(topic=topic, partition=partition, offset=offset):
+                self._skips.add((topic, partition, offset))
+            case _:
+                pass
+
     def _note_rows(self, events: Iterable[WfRunExternalEvent], threads: Iterable[ThreadRun]) -> None:
         """Note the definitions that the rows name with which a fork starts."""
         self._names.update((DefinitionKind.EXTERNAL_EVENT_DEF, it.external_event_def) for it in events)
@@ -263,10 +290,9 @@ def _named_by_any_version(definitions: Definitions, name: str) -> set[tuple[Defi
     return named
 
 
-def _chained(first: list[Logged], rest: Iterator[Logged]) -> Iterator[list[Logged]]:
-    while first:
-        yield first
-        first = list(islice(rest, EVENTS_AT_ONCE))
+def _chunks(events: Iterator[Logged]) -> Iterator[list[Logged]]:
+    while chunk := list(islice(events, EVENTS_AT_ONCE)):
+        yield chunk
 
 
 def _place(cause: Cause) -> Place:

@@ -23,7 +23,7 @@ from processors.core.records.errors import HalterError
 from processors.core.records.events import Definition, LogEntry
 from processors.core.rules.context import Limits
 from processors.core.wf_spec.definitions import Definitions
-from processors.fold.inputs import INPUT_TOPICS, InputRecord
+from processors.fold.inputs import INPUT_TOPICS, InputRecord, partition_key
 
 IN_MEMORY_MAX: Final = 32 * 1024 * 1024
 PARTITIONS_MAX: Final = 1_000_000
@@ -48,7 +48,7 @@ class ExportFile:
         """The last line: what the export has, and `inputs_gone`, which it has not."""
         self._lines: IO[bytes] = SpooledTemporaryFile(IN_MEMORY_MAX)  # noqa: SIM115  closed by `close`
         self._events: dict[str, list[int]] = {}
-        """WfRun id -> where its events are in the unpacked file."""
+        """WfRun id, or the id of a partition -> where its events are in the unpacked file."""
         self._lives: dict[str, Lives] = {}
         self._inputs: dict[Place, int] = {}
         self._definition_records: list[tuple[int, Definition]] = []
@@ -87,14 +87,15 @@ class ExportFile:
 
     def wf_run_ids(self) -> Iterator[str]:
         """Yield the id of every WfRun that it has, each once."""
-        return iter(self._events)
+        return iter(self._lives)
 
     def events(self, wf_run_id: str, *, previous: bool = False) -> Iterator[Logged]:
         """Yield the events of a WfRun id in the order of the log."""
         found = self._events.get(wf_run_id)
         if found is None:
             return
-        for place in found[0 if previous else self._lives[wf_run_id].last :]:
+        lives = self._lives.get(wf_run_id)
+        for place in found[0 if previous or lives is None else lives.last :]:
             yield self._logged(place, wf_run_id)
 
     def definitions(self, position: int | None = None) -> Definitions:
@@ -134,10 +135,15 @@ class ExportFile:
                 if wf_run_id in self._events:
                     raise self._bad(f"expected each WfRun once, found '{wf_run_id}' again")
                 self._events[wf_run_id], self._lives[wf_run_id] = [], Lives()
+            elif kind == form.PARTITION:
+                wf_run_id = partition_key(self._integer(told, "number", 0, PARTITIONS_MAX))
+                self._events.setdefault(wf_run_id, [])
             elif kind == form.EVENT:
                 if not wf_run_id:
                     raise self._bad("expected a WfRun before its events, found an event")
-                self._lives[wf_run_id].see(self._logged_in(told, wf_run_id).entry)
+                entry = self._logged_in(told, wf_run_id).entry
+                if wf_run_id in self._lives:
+                    self._lives[wf_run_id].see(entry)
                 self._events[wf_run_id].append(place)
             elif kind == form.INPUT:
                 record = self._input(told)

@@ -12,10 +12,11 @@ FORMAT: Final = 1
 MARK: Final = "halter-export"
 """The kind of the first line. Whoever looks at a file sees by it what it is."""
 
-HEADER, SCHEMA, WF_RUN, INPUT, EVENT, DEFINITION, END = (
+HEADER, SCHEMA, WF_RUN, PARTITION, INPUT, EVENT, DEFINITION, END = (
     MARK,
     "schema",
     "wf_run",
+    "partition",
     "input",
     "event",
     "definition",

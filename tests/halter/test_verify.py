@@ -20,7 +20,7 @@ from halter.history.recorded_in_source import recordings
 from halter.history.recording import Recorded
 from halter.history.source import NoSuchWfRun
 from halter.history.verify import verified as by_source
-from processors.core.records.commands import QuarantineWfRun, SkipRecord, TimerFired
+from processors.core.records.commands import QuarantineWfRun, RunWf, SkipRecord, TimerFired
 from processors.core.records.events import LogEntry
 from processors.core.records.fold_position import FoldPosition
 from processors.core.records.topic_names import (
@@ -199,6 +199,7 @@ def test_a_rule_that_is_changed_is_found_in_a_history_that_exercises_it(
 
 @some
 @given(TURNS, st.booleans())
+@example([([SkipRecord("wf-commands", 0, 0, START_MS), RunWf("c1", "cart")], False, 0)], False)
 def test_wf_runs_of_a_source_verify_and_those_of_its_export(turns: list[Turn], clear: bool) -> None:
     source = RigSource(play(ShardRig(), turns, follow=True))
     ids = list(source.wf_run_ids())
