@@ -93,7 +93,7 @@ class Ways:
 
     async def async_post(self) -> None:
         """Post by `AsyncClient.post`, a thousand at a time."""
-        await self._at_once(lambda it: self.ours.post(*it))
+        await self._at_once(lambda it: self.ours.post(*it[:3]))
 
     async def async_post_many(self) -> None:
         """Post by `AsyncClient.post_many`."""
@@ -102,7 +102,7 @@ class Ways:
     async def in_threads(self) -> None:
         """Post by `Client.post` in the threads of a pool: the way that needs no code."""
         with ThreadPoolExecutor(32) as threads:
-            await self._at_once(lambda it: in_thread(threads, lambda: self.client.post(*it)))
+            await self._at_once(lambda it: in_thread(threads, lambda: self.client.post(*it[:3])))
 
     async def _at_once(self, post: Callable[[NewEvent], Awaitable[object]]) -> None:
         for first in range(0, len(self.events), AT_A_TIME):
@@ -156,7 +156,7 @@ def measure_one_at_a_time(figures: Figures, ways: Ways, loop: asyncio.Runner) ->
         return took
 
     async def with_ours() -> list[float]:
-        return [await timed(ways.ours.post(*it)) for it in ways.events[:SINGLE]]
+        return [await timed(ways.ours.post(*it[:3])) for it in ways.events[:SINGLE]]
 
     async def timed(call: Awaitable[object]) -> float:
         begun = time.perf_counter()
@@ -164,7 +164,7 @@ def measure_one_at_a_time(figures: Figures, ways: Ways, loop: asyncio.Runner) ->
         return time.perf_counter() - begun
 
     for name, took in (
-        ("Client.post", [seconds_of(lambda it=it: ways.client.post(*it))[0] for it in ways.events[:SINGLE]]),
+        ("Client.post", [seconds_of(lambda it=it: ways.client.post(*it[:3]))[0] for it in ways.events[:SINGLE]]),
         ("AsyncClient.post", loop.run(with_ours())),
         ("AIOProducer, its default", loop.run(with_aio(1.0))),
         ("AIOProducer, buffer_timeout=0.01", loop.run(with_aio(0.01))),

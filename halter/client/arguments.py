@@ -5,7 +5,7 @@ Whatever the engine would put on `dead-letters` is refused here, with a sentence
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from halter.client.errors import InvalidArgument, RecordTooLarge
 from processors.codec import Codec
@@ -19,6 +19,8 @@ from processors.core.wf_spec.writer import document_text
 from processors.fold.inputs import VALUE_BYTES_MAX, InputCommand, check_command, check_made
 
 Made = TypeVar("Made")
+PLAIN: Final = frozenset({str, int, bool, type(None)})
+"""Types of arguments that are kept as they are. To ask whether one is a Mapping takes longer than all else about it."""
 
 
 class Arguments:
@@ -30,12 +32,17 @@ class Arguments:
     def command(self, kind: type[Made], **fields: Any) -> Made:
         """Make a command of these fields."""
         self.check_fields(kind, **fields)
-        return kind(**{name: dict(it) if isinstance(it, Mapping) else it for name, it in fields.items()})
+        for name, it in fields.items():
+            if type(it) not in PLAIN and isinstance(it, Mapping):
+                fields[name] = dict(it)
+        return kind(**fields)
 
     def check_fields(self, kind: type, **fields: Any) -> None:
         """Refuse what can be no field of a command."""
-        with _as_invalid_argument():
+        try:
             self._codec.check_arguments(kind, fields)
+        except TellableProblem as problem:
+            raise _invalid(problem) from None
 
     def check_names(self, command: Command | OperatorCommand) -> None:
         """Refuse ids and names that the engine refuses whatever the WfRun is like."""
@@ -50,9 +57,11 @@ class Arguments:
 
     def encoded_made(self, command: Command | OperatorCommand) -> bytes:
         """The same, for a command that `command` has made. Refuses ids and names too, as `check_names` does."""
-        with _as_invalid_argument():
+        try:
             check_made(command)
             check_names(command)
+        except TellableProblem as problem:
+            raise _invalid(problem) from None
         return self._small_enough(command)
 
     def _small_enough(self, command: InputCommand) -> bytes:
@@ -81,7 +90,9 @@ class Arguments:
 def _as_invalid_argument() -> Iterator[None]:
     try:
         yield
-    except OversizedValue as problem:
-        raise RecordTooLarge(str(problem)) from None
     except TellableProblem as problem:
-        raise InvalidArgument(str(problem)) from None
+        raise _invalid(problem) from None
+
+
+def _invalid(problem: TellableProblem) -> InvalidArgument:
+    return (RecordTooLarge if isinstance(problem, OversizedValue) else InvalidArgument)(str(problem))

@@ -22,8 +22,8 @@ class Arguments:
     def __init__(self, names: Mapping[str, Mapping[str, Any]]) -> None:
         """`names`: full name -> definition of every record and enum that occurs."""
         self._names = names
-        self._fields: dict[str, list[tuple[str, Schema, bool]]] = {}
-        """Record -> its fields: the name, the schema, and whether any value may be there."""
+        self._fields: dict[str, list[tuple[str, Schema, bool, bool]]] = {}
+        """Record -> its fields: the name, the schema without null, whether null and whether any value may be there."""
 
     def of(self, record: object) -> dict[str, object]:
         """Return the fields of a record with their values."""
@@ -36,16 +36,25 @@ class Arguments:
         Raises UnfitValue for the first field that does not fit the schema of the record.
         """
         room = VALUE_BYTES_MAX
-        for name, schema, takes_any in self._fields.get(record) or self._fields_of(record):
-            if name in given:
-                if takes_any:
-                    room = check_value(given[name], name, room)
+        for name, schema, takes_none, takes_any in self._fields.get(record) or self._fields_of(record):
+            if name not in given:
+                continue
+            value = given[name]
+            if takes_any:
+                room = check_value(value, name, room)
+            elif value is not None or not takes_none:
+                if schema == "string":
+                    check_text(value, name)
                 else:
-                    room = self._checked(schema, given[name], name, room)
+                    room = self._checked(schema, value, name, room)
 
-    def _fields_of(self, record: str) -> list[tuple[str, Schema, bool]]:
-        fields = self._names[f"{NAMESPACE}.{record}"]["fields"]
-        found = self._fields[record] = [(it["name"], it["type"], _takes_any(it["type"])) for it in fields]
+    def _fields_of(self, record: str) -> list[tuple[str, Schema, bool, bool]]:
+        found = self._fields[record] = []
+        for field in self._names[f"{NAMESPACE}.{record}"]["fields"]:
+            schema, takes_any = field["type"], _takes_any(field["type"])
+            takes_none = isinstance(schema, list) and not takes_any
+            inner = next(branch for branch in schema if branch != "null") if takes_none else schema
+            found.append((field["name"], inner, takes_none, takes_any))
         return found
 
     def _checked(self, schema: Schema, value: object, what: str, room: int) -> int:
