@@ -33,7 +33,7 @@ WITH_CORE := $(if $(filter compiled,$(CORE)),PYTHONSAFEPATH=1 PYTHONPATH=$(CURDI
 BESIDE := $(if $(FORMER),--former "$(FORMER)")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo broker test compiled check lint format types contracts chaos outages simulate guard search fuzz bench bench-full setup lock newest clean
+.PHONY: help demo broker test compiled check lint format types contracts chaos outages simulate guard search fuzz histories bench bench-full setup lock newest clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
@@ -76,6 +76,9 @@ fuzz: $(DEV) ## Try random WfSpecs, commands and bytes for long (EXAMPLES=20000 
 	@HALTER_EXAMPLES=$(or $(EXAMPLES),20000) HALTER_MANY=100000 $(BIN)/python -m pytest tests/core/test_properties.py \
 		tests/fold/test_hostile.py --timeout 0 $(ARGS)
 	@HALTER_DEAREST=1 $(BIN)/python -m pytest tests/fold/test_dearest_records.py --timeout 0 $(ARGS)
+
+histories: $(DEV) ## Run every scenario on a real Kafka, and make it of its history again: minutes
+	@HALTER_ALL_HISTORIES=1 $(BIN)/python -m pytest tests/broker/test_histories_of_scenarios.py $(ARGS)
 
 bench: $(MEASURED) ## Measure on a real Kafka: ten minutes (CORE=compiled FORMER=FOLDER; ARGS=--write: to docs/performance.md)
 	@$(WITH_CORE) $(BIN)/python -m bench $(BESIDE) $(ARGS)

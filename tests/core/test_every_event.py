@@ -13,6 +13,7 @@ from processors.core.records.spec import AnyNode
 from processors.core.rules.agenda import WAKERS, WAKES_NOBODY
 from processors.core.rules.bounds import MEASURES, TAKE_EVENTS, TAKE_NO_EVENT, WEIGHS_NOTHING
 from processors.core.rules.nodes import RUNNERS
+from tests.support import recorded
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,10 @@ def test_every_event_is_judged_once(table: Collection[type[Any]], others: Collec
 
 def test_every_kind_of_node_is_run() -> None:
     assert set(RUNNERS) == set(get_args(AnyNode))
+
+
+def test_the_documents_that_stand_for_all_have_every_kind_of_event_that_a_document_has() -> None:
+    in_all, in_those = (
+        set[type].union(*map(recorded.kinds_in, it)) for it in (recorded.documents(), recorded.EVERY_KIND)
+    )
+    assert in_all - in_those == set()

@@ -12,6 +12,7 @@ from halter.scenarios.definitions import register
 from halter.scenarios.files import read_file
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import run
+from processors.core.records.events import Event
 from processors.core.rules.context import Context
 from processors.core.rules.engine import new_run
 from tests.support import small_specs
@@ -19,6 +20,18 @@ from tests.support.random_commands import RUN_ID, Producers
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 START_MS = 1_767_225_600_000
+EVERY_KIND = (
+    "S3.1-a-handler-is-a-thread-like-any-other",
+    "V15-a-deleted-WfRun-leaves-nothing",
+    "N14-a-child-that-is-halted-at-its-start-takes-early-events-before-later-ones",
+    "F18-ANY-completes-with-one-success",
+    "S4.6-rescue-of-a-node-whose-event-was-used-up",
+    "N06-failures-are-looked-at-before-each-launch",
+    "V20-a-WfSpec-put-again-binds-the-newest-revision",
+    "S3.2-a-time-that-cannot-be-computed-at-arrival-fails-the-node-when-the-thread-runs",
+    "S7-ForkWfRun",
+)
+"""Documents in which every kind of event occurs that a scenario can have. A test holds that."""
 
 numbers = st.lists(st.integers(0, 20_000), min_size=1, max_size=60)
 names = st.sampled_from(small_specs.NAMES)
@@ -40,6 +53,11 @@ def engine_of(name: str) -> MemoryEngine:
 def documents() -> list[str]:
     """Return the names of all documents of tests/scenarios."""
     return sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
+
+
+def kinds_in(name: str) -> set[type[Event]]:
+    """Return the kinds of events that a document has."""
+    return {type(entry.event) for _, entries in engine_of(name).log for entry in entries}
 
 
 def logs_of(engine: MemoryEngine) -> Iterator[tuple[str, list[Logged]]]:
