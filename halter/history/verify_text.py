@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from halter.history.checking_state import StateReport
@@ -194,10 +195,12 @@ def state_lines(report: StateReport, codec: Codec, show: int, *, unmask: bool = 
         key = difference.key.decode(errors="backslashreplace")
         yield f"{difference.topic} {key}: {difference.kind.value}"
         expected, actual = (_row(value, codec) for value in (difference.expected, difference.found))
-        for change in list(value_changes((), expected, actual))[:CHANGES_SHOWN]:
-            place = path_text(change.path)
-            values = f": {_value(change.before)} by the log, {_value(change.after)} in the row" if unmask else ""
-            yield f"  {place or 'the row'}{values}"
+        changes = list(value_changes((), expected, actual))
+        # Below the name of a Variable, a path has keys of its value.
+        places = [path_text(it.path if unmask else it.path[:2]) or "the row" for it in changes]
+        values = [f": {_value(it.before)} by the log, {_value(it.after)} in the row" for it in changes]
+        told = dict.fromkeys(f"  {place}{value * unmask}" for place, value in zip(places, values, strict=True))
+        yield from islice(told, CHANGES_SHOWN)
 
 
 def state_data(report: StateReport) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, example, given, reject, settings
 from hypothesis import strategies as st
 
 from halter.files.scenario_document import read_scenario
-from halter.history.checking_state import RowsRead, StateReport, check_state
+from halter.history.checking_state import RowDifference, RowKind, RowsRead, StateReport, check_state
 from halter.history.export import export
 from halter.history.export_file import ExportFile
 from halter.history.found import Reason
@@ -20,9 +20,11 @@ from halter.history.recorded_in_source import recordings
 from halter.history.recording import Recorded
 from halter.history.source import NoSuchWfRun
 from halter.history.verify import verified as by_source
+from halter.history.verify_text import state_data, state_lines
 from processors.core.records.commands import QuarantineWfRun, RunWf, SkipRecord, TimerFired
 from processors.core.records.events import LogEntry
 from processors.core.records.fold_position import FoldPosition
+from processors.core.records.model import ThreadRun
 from processors.core.records.topic_names import (
     DEFINITIONS,
     EXTERNAL_EVENTS,
@@ -42,6 +44,7 @@ from tests.support.compiled_codec import the_codec
 from tests.support.compiled_core import replaces_a_rule
 from tests.support.random_commands import RUN_ID, Producers
 from tests.support.recordings import RigSource, log_of, of_release, recorded, verified, with_another_byte
+from tests.support.records import filled
 from tests.support.released import ReleasedRun, recording
 from tests.support.shard_rig import START_MS, ShardRig
 from tests.support.small_specs import document_of
@@ -219,3 +222,17 @@ def test_wf_runs_of_a_source_verify_and_those_of_its_export(turns: list[Turn], c
 def test_what_a_release_wrote_verifies_with_its_schemas(run: ReleasedRun) -> None:
     report = by_source(of_release(run), the_codec(), limits=run.limits)
     assert (report.differences, report.unverified) == ({}, {})
+
+
+def test_rows_that_are_not_as_the_log_says_are_told_without_values() -> None:
+    secret, codec = "4111-1111", the_codec()
+    row = replace(filled(ThreadRun, secret), variables={"card": {secret: secret}, "name": secret}, output=[secret])
+    other = replace(row, variables={"card": {"none": 1}}, output=None)
+    value, expected = codec.encode(row), codec.encode(other)
+    found = [RowDifference("w", "thread-runs", b"w/0", kind, *sides)
+             for kind, sides in ((RowKind.OTHER, (expected, value)), (RowKind.MISSING, (value, None)))]  # fmt: skip
+    report = StateReport(differences=found)
+    told = "\n".join(state_lines(report, codec, 10))
+    assert "variables.card" in told
+    assert secret not in told + repr(state_data(report))
+    assert secret in "\n".join(state_lines(report, codec, 10, unmask=True))
