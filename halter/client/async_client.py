@@ -209,10 +209,15 @@ class AsyncClient:
         return await self._ask(RescueThreadRun, wait, command_id, **fields)
 
     async def delete(
-        self, wf_run_id: str, *, command_id: str | None = None, wait: float | bool = False
+        self,
+        wf_run_id: str,
+        incarnation: int | None = None,
+        *,
+        command_id: str | None = None,
+        wait: float | bool = False,
     ) -> "AsyncPosted":
-        """Delete a WfRun and its ExternalEvents. Its id is free again, and the log keeps what happened."""
-        return await self._ask(DeleteWfRun, wait, command_id, wf_run_id=wf_run_id)
+        """Delete a WfRun and its ExternalEvents, as `Client.delete` does."""
+        return await self._ask(DeleteWfRun, wait, command_id, wf_run_id=wf_run_id, incarnation=incarnation)
 
     async def send(self, command: Command, wait: float | bool = False) -> "AsyncPosted":
         """Send a command, as `Client.send` does."""

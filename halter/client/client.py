@@ -356,9 +356,19 @@ class Client:
         forked = fork_to_reset(self, snapshot, wf_run_id, timeout_s)
         return Reset(forked, remove_the_reset(self, snapshot, timeout_s))
 
-    def delete(self, wf_run_id: str, *, command_id: str | None = None, wait: float | bool = False) -> Posted:
-        """Delete a WfRun and its ExternalEvents. Its id is free again, and the log keeps what happened."""
-        return self._send(self._made(DeleteWfRun, command_id, wf_run_id=wf_run_id), wait)
+    def delete(
+        self,
+        wf_run_id: str,
+        incarnation: int | None = None,
+        *,
+        command_id: str | None = None,
+        wait: float | bool = False,
+    ) -> Posted:
+        """Delete a WfRun and its ExternalEvents. Its id is free again, and the log keeps what happened.
+
+        With an incarnation, no other WfRun of that id is deleted.
+        """
+        return self._send(self._made(DeleteWfRun, command_id, wf_run_id=wf_run_id, incarnation=incarnation), wait)
 
     def quarantine(self, wf_run_id: str, reason: str | None = None, operator: str | None = None) -> Posted:
         """Have the engine keep the inputs of a WfRun and not decide them, so that its partition goes on."""

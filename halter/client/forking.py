@@ -12,7 +12,7 @@ from halter.client.errors import CannotFork
 from halter.client.ids import same_id
 from processors.codec import Codec
 from processors.core.records.commands import ForkWfRun
-from processors.core.records.events import InputKept, LogEntry
+from processors.core.records.events import Ignored, InputKept, LogEntry
 from processors.core.records.model import WfRunSnapshot
 from processors.core.records.names import NAME_LENGTH_MAX
 from processors.core.records.values import Value, size_of
@@ -129,8 +129,12 @@ def remove_the_reset(client: "Client", snapshot: WfRunSnapshot, timeout_s: float
     """Take the second step: delete the old WfRun if it is still there. Raises what `Posted.outcome` raises."""
     found = _source(client, snapshot)
     if found is Removal.DELETED:
-        entries = client.delete(snapshot.wf_run_id).outcome(timeout_s)
-        return Removal.KEPT if isinstance(entries[0].event, InputKept) else Removal.DELETED
+        (entry, *_) = client.delete(snapshot.wf_run_id, snapshot.incarnation).outcome(timeout_s)
+        match entry.event:
+            case InputKept():
+                return Removal.KEPT
+            case Ignored():
+                return _source(client, snapshot)  # somebody else has deleted it meanwhile
     return found
 
 

@@ -17,6 +17,7 @@ from halter.history.turns import NoScenario, Turn, last_life, turns_of
 from halter.scenarios import found
 from halter.scenarios.writing import step_of, text_of
 from processors.core.records.commands import (
+    DeleteWfRun,
     ForkWfRun,
     ReportTaskRun,
     RunWf,
@@ -117,6 +118,8 @@ def _given(
         if index in later:
             yield from passed()
             yield from (Given({"define": define}) for define in later[index])
+        if turn.is_without_effect and isinstance(turn.command, DeleteWfRun) and turn.command.incarnation is not None:
+            continue  # it was for another WfRun, which a scenario cannot say
         if isinstance(turn.command, TimerFired):
             if turn.is_without_effect:
                 continue  # it was stale, and a scenario has no stale timers

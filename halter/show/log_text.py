@@ -150,7 +150,7 @@ def _asked(command: Command) -> str:
         case StopWfRun() | ResumeWfRun():
             return f"#{command.thread}"
         case DeleteWfRun():
-            return ""
+            return "" if command.incarnation is None else f"incarnation {command.incarnation}"
         case _:
             assert_never(command)
 

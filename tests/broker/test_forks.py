@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from halter.client import CannotFork, Client, CommandRejected, PostedFork, Removal, Reset
+from halter.client import CannotFork, Client, CommandRejected, Posted, PostedFork, Removal, Reset
 from halter.client.forking import reset_id
 from halter.files.scenario_document import read_scenario
 from halter.history.forking import ForkPoint, fork_point
@@ -217,7 +217,7 @@ class TestAResetThatIsKilled:
         self, halter: Halter, client: Client, moment: ForkPoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         send = client.delete
-        monkeypatch.setattr(client, "delete", lambda wf_run_id: kill(send(wf_run_id).outcome()))
+        monkeypatch.setattr(client, "delete", lambda *source: kill(send(*source).outcome()))
         self.killed(client, moment)
         done = self.reset_again(halter, moment)
         assert (done.forked.was_done, done.removal) == (True, Removal.GONE_BEFORE)
@@ -261,6 +261,26 @@ def test_a_wf_run_that_has_the_id_now_is_left_alone(client: Client) -> None:
     done = client.reset(moment.snapshot)
     assert (done.forked.was_done, done.removal) == (True, Removal.ANOTHER)
     assert client.get(source) is not None
+
+
+def test_a_wf_run_that_gets_the_id_in_the_last_moment_is_left_alone_too(
+    halter: Halter, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = order(client)
+    moment = interrupted(client, source)
+    send = client.delete
+
+    def too_late(wf_run_id: str, incarnation: int) -> Posted:
+        with halter.client() as other:
+            other.delete(wf_run_id).outcome()
+            other.run("order", {"total": 6, "card": CARD}, wf_run_id=wf_run_id).outcome()
+        return send(wf_run_id, incarnation)
+
+    monkeypatch.setattr(client, "delete", too_late)
+    assert client.reset(moment.snapshot).removal is Removal.ANOTHER
+    run = client.get(source)
+    assert run is not None
+    assert run.incarnation > moment.snapshot.incarnation
 
 
 def test_a_reset_starts_nothing_again_once_both_wf_runs_are_gone(client: Client) -> None:

@@ -220,6 +220,18 @@ def test_a_deleted_id_is_free_again_and_the_new_wf_run_is_another_incarnation() 
     history.when(late).then_rejected(RejectionCode.FAILED_PRECONDITION)
 
 
+# (rule delete-may-name-the-incarnation)
+def test_a_delete_that_names_an_incarnation_deletes_no_other_one() -> None:
+    first = DeleteWfRun(RUN_ID, incarnation=0)
+    history = given("wait", RUN, first, RUN)
+    assert history.run.incarnation == 2
+    history.when(first).then_nothing()
+    assert history.run.exists
+    history.when(DeleteWfRun(RUN_ID, incarnation=2)).then_among_others("WfRunDeleted")
+    history.when(DeleteWfRun(RUN_ID, incarnation=2)).then_nothing()
+    assert not history.run.exists
+
+
 # (rule no-op-is-ignored)
 def test_deleting_what_is_not_there_is_ignored() -> None:
     given("wait").when(DeleteWfRun(RUN_ID)).then_nothing()

@@ -75,6 +75,8 @@ class DeleteWfRun:
 
     wf_run_id: str
     command_id: str | None = None
+    incarnation: int | None = None
+    """The incarnation that is to go; another one stays. None: whichever is there."""
 
 
 @record

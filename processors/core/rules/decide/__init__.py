@@ -77,7 +77,7 @@ def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iter
             case RescueThreadRun():
                 yield from rescued(run, command)
             case DeleteWfRun():
-                yield deleted(run)
+                yield deleted(run, command)
             case _:
                 assert_never(command)
     except Refusal as refusal:

@@ -53,8 +53,11 @@ def resumed(run: WfRun, command: ResumeWfRun) -> Event:
     return HaltReasonResolved(thread.number, ManualHalt())
 
 
-def deleted(run: WfRun) -> Event:
+# (rule delete-may-name-the-incarnation)
+def deleted(run: WfRun, command: DeleteWfRun) -> Event:
     """Return the deletion of a WfRun, or of the ExternalEvents that came for an id under which nothing runs."""
+    if command.incarnation not in (None, run.incarnation):
+        return Ignored(DeleteWfRun.__name__, f"incarnation {command.incarnation} of WfRun {run.wf_run_id!r} is gone")
     if run.exists or run.external_events:
         return WfRunDeleted("DeleteWfRun")
     return Ignored(DeleteWfRun.__name__, f"there is no WfRun {run.wf_run_id!r}")
