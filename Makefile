@@ -51,9 +51,9 @@ test: lint types contracts guard compiled ## Run every check and every test (rea
 check: lint types contracts ## Run what needs no Kafka: a few minutes
 	@$(BIN)/python -m pytest -m "not broker and not docker and not chaos" $(ARGS)
 
-compiled: $(COMPILED)/.built ## Test the core as mypyc compiles it: two minutes to build, one to test
+compiled: $(COMPILED)/.built ## Test the core as mypyc compiles it: three minutes to build, one to test
 	@HALTER_CORE=compiled $(BIN)/pytest $(IN_TWO) -o pythonpath=$(COMPILED) -p no:cacheprovider tests/core tests/fold/test_released.py \
-		tests/codec/test_encoder_module.py \
+		tests/codec/test_encoder_module.py tests/explore tests/halter/test_verify.py \
 		--ignore tests/core/test_search_finds.py
 
 simulate: $(MEASURED) ## Simulate workers over a model of Kafka, thousands of faults a minute (MINUTES=10 SEED=1)
@@ -140,7 +140,7 @@ $(BIN)/python:
 	exit 1
 
 $(COMPILED)/.built: hatch_build.py $(shell find processors halter schemas -name '*.py' -o -name '*.avsc') $(DEV)
-	@echo "halter: compiling the core (two minutes)"
+	@echo "halter: compiling the core (three minutes)"
 	@rm -rf $(COMPILED)
 	@HALTER_CORE=compiled $(PIP_INSTALL) --quiet --no-deps --no-build-isolation --target $(COMPILED) .
 	@touch $@

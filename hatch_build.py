@@ -29,6 +29,12 @@ WANTED: Final = ("", "compiled", "python")
 """The values of the setting; empty: compiled if possible."""
 
 COMPILED = (
+    "halter/explore/coverage.py",
+    "halter/explore/inputs.py",
+    "halter/explore/probing.py",
+    "halter/explore/reads.py",
+    "halter/explore/search.py",
+    "halter/explore/states.py",
     "processors/codec/log_writer.py",
     "processors/core/rules/advance.py",
     "processors/core/rules/agenda.py",
@@ -61,7 +67,13 @@ COMPILED = (
     "processors/core/records/value_checks.py",
     "processors/core/records/values.py",
 )
-"""What an interrupt passes through. Not what reads definitions: nothing of it is hot."""
+"""What an interrupt passes through, and what a search does millions of times. Not what reads definitions: nothing of it
+is hot.
+"""
+PACKAGES: Final = ("processors", "halter")
+"""Where these modules are, and what they import."""
+MYPY: Final = ("--config-file=", "--always-true=COMPILED", "--follow-imports=silent")
+"""Options of mypy. What the compiled modules import may itself import what is not installed where a wheel is built."""
 ENCODERS: Final = "processors/codec/compiled_encoders.py"
 """A module that the build writes from the schemas, and compiles."""
 INWARD: Final = "-fvisibility=hidden"
@@ -151,7 +163,8 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
 
     modules = sorted(str(path.relative_to(root)) for pattern in COMPILED for path in root.glob(pattern))
     source = folder / "source"
-    shutil.copytree(root / "processors", source / "processors", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in PACKAGES:
+        shutil.copytree(root / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
     for module in modules:
         path = source / module
         path.write_text(with_constructors(path.read_text(encoding="utf-8")), encoding="utf-8")
@@ -161,7 +174,7 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
     os.chdir(source)
     try:
         extensions = mypycify(
-            ["--config-file=", "--always-true=COMPILED", f"--cache-dir={folder / 'cache'}", *modules],
+            [*MYPY, f"--cache-dir={folder / 'cache'}", *modules],
             opt_level="2",
             debug_level="0",
             group_name="halter",

@@ -7,8 +7,9 @@ catches, or with one that it does not. Their time-outs are timers.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
+from typing import Final
 
 from halter.explore.samples import Samples
 from halter.explore.states import State, over
@@ -25,17 +26,18 @@ from processors.core.records.commands import (
 from processors.core.records.events import Cause, LogEntry
 from processors.core.records.failures import is_of_the_engine
 from processors.core.records.model import TERMINAL, ManualHalt, TaskStatus, ThreadRun, WfRun
+from processors.core.records.record import record
 from processors.core.records.spec import FailureHandlerDef, WaitForThreadsNode, WfSpec
 from processors.core.rules.context import Context
 from processors.core.rules.engine import handle
 
-OTHER_EXCEPTION = "other-exception"
+OTHER_EXCEPTION: Final = "other-exception"
 """The exception of a task that no handler catches by its name."""
-TIMERS_MAX = 1_000
+TIMERS_MAX: Final = 1_000
 """The most timers that may fire at one moment: more are a loop of the WfSpec, which the engine bounds by command."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bounds:
     """The most that may come on one path."""
 
@@ -49,7 +51,7 @@ class Bounds:
     """True if time may also pass until just before a timer, so that inputs come late and new timers still later."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Input:
     """An input: a command, or, without one, time that passes until the next timer is due."""
 
@@ -85,11 +87,13 @@ class Inputs:
             return
         if over(run):
             return
-        is_timed = False
+        due_ms: int | None = None
         for thread in run.threads.values():
             if thread.status in TERMINAL:
                 continue
-            is_timed = is_timed or thread.node.timer is not None
+            timer = thread.node.timer
+            if timer is not None and (due_ms is None or timer.due_ms < due_ms):
+                due_ms = timer.due_ms
             if thread.task_out:
                 yield from self._reports(run, thread)
             if ManualHalt() in thread.halt_reasons:
@@ -97,8 +101,8 @@ class Inputs:
             elif state.stops < self.bounds.stops:
                 yield Input(StopWfRun(WF_RUN_ID, thread.number), stops=1)
         yield from self._events(state)
-        if is_timed:
-            left_ms = max(0, min(timer.due_ms for timer in timers_of(run)) - state.now_ms)
+        if due_ms is not None:
+            left_ms = max(0, due_ms - state.now_ms)
             yield Input(None, left_ms)
             if self.bounds.between and left_ms > 1:
                 yield Input(None, left_ms - 1)

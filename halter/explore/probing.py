@@ -10,7 +10,9 @@ fails, does not go on. Threads below one that has failed are left out: their end
 """
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from halter.explore.inputs import Inputs, TooManyTimers, take
 from halter.explore.states import Keys, State, Workbench, over
@@ -37,8 +39,8 @@ from processors.core.records.model import (
 )
 from processors.core.records.spec import VariableRef, WaitForConditionNode, WfSpec, walk
 
-WALKS_MAX = 12
-WALK_STEPS = 60
+WALKS_MAX: Final = 12
+WALK_STEPS: Final = 60
 
 
 def is_quiet(run: WfRun) -> bool:
@@ -53,17 +55,28 @@ def is_quiet(run: WfRun) -> bool:
     return True
 
 
-def quiet_kind(spec: WfSpec, run: WfRun) -> object:
+NamesSeen = Mapping[tuple[str, str], Sequence[str]]
+"""ThreadSpec and node of each WAIT_FOR_CONDITION -> the Variables that its condition sees."""
+
+
+def seen_by_conditions(spec: WfSpec) -> NamesSeen:
+    """Return the Variables that the conditions of a WfSpec see."""
+    return {
+        (thread.name, node.name): sorted({it.name for it in walk(node.condition) if isinstance(it, VariableRef)})
+        for thread in spec.threads.values()
+        for node in thread.nodes.values()
+        if isinstance(node, WaitForConditionNode)
+    }
+
+
+def quiet_kind(run: WfRun, seen: NamesSeen) -> object:
     """Return what quiet states have in common of which one is probed: where threads stand, and what conditions see."""
     kinds: set[object] = set()
     for thread in run.threads.values():
-        node = spec.threads[thread.thread_spec].nodes[thread.node.node]
-        seen: object = None
-        if isinstance(node, WaitForConditionNode):
-            names = sorted({it.name for it in walk(node.condition) if isinstance(it, VariableRef)})
-            seen = repr([_seen(run, thread, name) for name in names])
-        held = tuple(type(reason).__name__ for reason in thread.halt_reasons)
-        kinds.add((thread.thread_spec, thread.node.node, thread.status, held, seen))
+        names = seen.get((thread.thread_spec, thread.node.node))
+        values = None if names is None else repr([_seen(run, thread, name) for name in names])
+        held = tuple([type(reason).__name__ for reason in thread.halt_reasons])
+        kinds.add((thread.thread_spec, thread.node.node, thread.status, held, values))
     return frozenset(kinds)
 
 

@@ -9,7 +9,7 @@ A WAIT_FOR_CONDITION is left out: it waits for a Variable to be written.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from halter.explore.inputs import Input, take
 from halter.explore.subject import WF_RUN_ID, Subject
@@ -46,7 +46,7 @@ from processors.core.rules.engine import attach, new_run
 from processors.core.rules.evolve import evolve
 from processors.core.wf_spec.expressions import condition, evaluate, mutate
 
-_COMPUTES = (
+_COMPUTES: Final = (
     NodeCompleted,
     NodeFailed,
     TaskAttemptRequested,
@@ -232,7 +232,7 @@ class _Scope:
     """The values that a thread sees, with a note of those that nothing has written."""
 
     def __init__(self, mirror: _Mirror, thread: ThreadRun, event: Event) -> None:
-        self._mirror, self._thread, self._event = mirror, thread, event
+        self._mirror, self._reading, self._event = mirror, thread, event
         self.writes: dict[tuple[int, str], Value] = {}
         self.unwritten: dict[str, None] = {}
 
@@ -241,7 +241,7 @@ class _Scope:
 
     def owner(self, name: str) -> ThreadRun:
         """Return the nearest thread that stores a Variable; raises ValueProblem."""
-        for thread in (self._thread, *self._mirror.run.ancestors(self._thread)):
+        for thread in (self._reading, *self._mirror.run.ancestors(self._reading)):
             if name in thread.variables:
                 return thread
         raise ValueProblem(f"no Variable {name}")
@@ -263,6 +263,6 @@ class _Scope:
         event = self._event
         if isinstance(event, NodeCompleted) and node == event.node and event.keeps_output:
             return event.output
-        if node not in self._thread.outputs:
+        if node not in self._reading.outputs:
             raise ValueProblem(f"no output of {node}")
-        return self._thread.outputs[node]
+        return self._reading.outputs[node]

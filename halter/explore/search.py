@@ -6,13 +6,13 @@ Each state is visited once. What is found first is therefore found by a shortest
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from halter.explore.claims import Claim, Claims, Scene
 from halter.explore.coverage import Coverage, ambiguous
 from halter.explore.findings import Finding, Kind
 from halter.explore.inputs import Bounds, Input, Inputs, TooManyTimers, take
-from halter.explore.probing import is_quiet, quiet_kind, unmoved
+from halter.explore.probing import is_quiet, quiet_kind, seen_by_conditions, unmoved
 from halter.explore.reads import Suspects, first_reads
 from halter.explore.samples import Samples
 from halter.explore.states import Keys, State, Workbench, over
@@ -28,13 +28,13 @@ from processors.core.records.events import (
 from processors.core.records.model import Changes, ExternalEventStatus, Failure, Status, ThreadRun, WfRun
 from processors.core.rules.engine import new_run
 
-START_MS = 1_767_225_600_000
+START_MS: Final = 1_767_225_600_000
 """The time at which a scenario starts, if its document does not say."""
-READ_TRIES_MAX = 20
+READ_TRIES_MAX: Final = 20
 """How many paths are looked through for one Variable that may be read before it is written."""
-PROBED_MAX = 2_000
+PROBED_MAX: Final = 2_000
 """How many states are looked at to probe one quiet state."""
-PROBED_IN_ALL_MAX = 20_000
+PROBED_IN_ALL_MAX: Final = 20_000
 """How many states are looked at to probe all of them."""
 
 
@@ -65,10 +65,10 @@ class Report:
 
 Tell = Callable[[Covered, int], None]
 """Hears now and then what is covered so far, and how many findings there are."""
-TELL_EVERY = 200
+TELL_EVERY: Final = 200
 
 
-_LOOKED_AT = frozenset({ThreadFailed, InterruptDropped, ExternalEventDropped, WfRunEnded})
+_LOOKED_AT: Final = frozenset({ThreadFailed, InterruptDropped, ExternalEventDropped, WfRunEnded})
 
 
 class RuleBroke(HalterError):
@@ -84,6 +84,7 @@ class Search:
         self._keys = Keys(subject.spec)
         self._inputs = Inputs(subject, samples, bounds)
         self._suspects = Suspects(subject.spec)
+        self._seen = seen_by_conditions(subject.spec)
         self._tries: dict[tuple[str, str, str], int] = {}
         self.came: dict[int, tuple[int, Input] | None] = {}
         """Each state seen -> the state before it, and the input between them."""
@@ -172,7 +173,7 @@ class Search:
         for claim in broken:
             self._find(Kind.CLAIM, (claim.form, claim.name), claim.sentence, state, taken, claim.shown(run, last))
         if is_quiet(run):
-            self.quiet.setdefault(quiet_kind(self._subject.spec, run), after)
+            self.quiet.setdefault(quiet_kind(run, self._seen), after)
         return after
 
     # What is found on the way.
@@ -333,7 +334,7 @@ def _named(failure: Failure) -> dict[str, Any]:
     return {"name": failure.name, "cause": {"thread": failure.cause_thread, **_named(failure.cause)}}
 
 
-ORDER = list(Kind)
+ORDER: Final = list(Kind)
 
 
 def sorted_findings(findings: Sequence[Finding]) -> list[Finding]:

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from processors.core.records.model import (
     Changes,
+    ExternalEventKey,
     ExternalEventStatus,
     Failure,
     HaltedByParent,
@@ -55,7 +56,7 @@ from processors.core.records.spec import (
 from processors.core.rules.context import Context
 from processors.core.rules.engine import attach
 
-_NO_INDEX = Index()
+_NO_INDEX: Final = Index()
 """The index of a WfRun that has none. Nobody writes to it: `attach` and `evolve` put another one in its place."""
 
 
@@ -152,9 +153,9 @@ def _copied_event(event: WfRunExternalEvent) -> WfRunExternalEvent:
     )
 
 
-NOBODY = -1
+NOBODY: Final = -1
 """Stands in a key where no thread is named."""
-GONE = -2
+GONE: Final = -2
 """Stands in a key for a thread that has left: whichever it was, it has completed."""
 _ThreadKey = tuple[int, tuple[int, ...], bool]
 """A number for a thread without the threads that it names, those, and whether circles may go through it."""
@@ -315,7 +316,7 @@ class Keys:
                 parts += [alive[it.external_event_def, it.external_event_id] for it in _pending(thread)]
 
 
-_DEF = attrgetter("external_event_def")
+_DEF: Final = attrgetter("external_event_def")
 
 
 def _known(names: dict[int, int] | None, number: int | None) -> int:
@@ -407,13 +408,27 @@ class Workbench:
         self._state, self._context, self._keys = state, context, keys
         self._threads = {number: _copied_thread(thread) for number, thread in state.run.threads.items()}
         self._events = {key: _copied_event(event) for key, event in state.run.external_events.items()}
+        self._used_threads: list[int] = []
+        self._used_events: list[ExternalEventKey] = []
+        """The rows whose working copies were changed. A next loan gets new ones."""
+        self._known: Index | None = None
+        """What the index of the state says about its ExternalEvents: it takes long to find out."""
 
     def lend(self) -> WfRun:
         """Return the WfRun, ready for the engine. It has to come back by `settle` before the next is lent."""
-        run = _own_row(self._state.run)
+        before = self._state.run
+        for number in self._used_threads:
+            self._threads[number] = _copied_thread(before.threads[number])
+        for key in self._used_events:
+            self._events[key] = _copied_event(before.external_events[key])
+        self._used_threads, self._used_events = [], []
+        run = _own_row(before)
         run.threads = self._threads.copy()
         run.external_events = self._events.copy()
-        return attach(run, self._context)
+        attach(run, self._context, None if self._known is None else _known_events(self._known))
+        if self._known is None:
+            self._known = _known_events(run.index)
+        return run
 
     def settle(self, run: WfRun) -> dict[int, _ThreadKey]:
         """Make a value of what the engine has made of the WfRun, and return the parts of its threads for the key.
@@ -432,10 +447,8 @@ class Workbench:
                 keys[number] = kept[number]
                 threads[number] = before.threads[number]
         run.threads = threads
-        for number in changed:
-            self._take_back(number)
-        for thread in changes.left:
-            self._take_back(thread.number)
+        self._used_threads = [number for number in changed if number in before.threads]
+        self._used_threads += [thread.number for thread in changes.left if thread.number in before.threads]
         events = before.external_events
         if not changes.external_events and not changes.forgotten:
             run.external_events = events
@@ -444,17 +457,19 @@ class Workbench:
             run.external_events = {
                 key: event if key in touched else events[key] for key, event in run.external_events.items()
             }
-            for key in (*touched, *changes.forgotten):
-                if key in events:
-                    self._events[key] = _copied_event(events[key])
+            self._used_events = [key for key in (*touched, *changes.forgotten) if key in events]
         run.index = _NO_INDEX
         return keys
 
-    def _take_back(self, number: int) -> None:
-        """Make a new working copy of a thread whose last one is used up."""
-        thread = self._state.run.threads.get(number)
-        if thread is not None:
-            self._threads[number] = _copied_thread(thread)
+
+def _known_events(index: Index) -> Index:
+    """Return an index with a copy of what this one says about ExternalEvents."""
+    known = Index()
+    known.unclaimed = {name: ids.copy() for name, ids in index.unclaimed.items()}
+    known.unclaimed_for = {addressed: ids.copy() for addressed, ids in index.unclaimed_for.items()}
+    known.remembered = index.remembered.copy()
+    known.unclaimed_events, known.unclaimed_bytes = index.unclaimed_events, index.unclaimed_bytes
+    return known
 
 
 def over(run: WfRun) -> bool:

@@ -22,7 +22,7 @@ from halter.explore.workers import can_fork
 from processors.core.records.model import NodeRun, ThreadRun, ThreadWait, WfRun, WfRunExternalEvent
 from processors.core.rules import decide
 from processors.core.rules.engine import attach, new_run
-from tests.support.compiled_core import replaces_a_rule
+from tests.support.compiled_core import fills_records_with_anything, replaces_a_rule
 from tests.support.explored import search_of, subject_in, wf_spec
 from tests.support.small_specs import NAMES
 from tests.support.small_specs import document_of as small
@@ -32,27 +32,31 @@ DEPTH = int(os.environ.get("HALTER_EXPLORE_DEPTH", "3"))
 """So deep every path is looked at by itself: each input more makes five to ten times as many."""
 
 
-class _MergesNothing(Keys):
-    """Keys by which no two states are the same."""
+def _merging_nothing(keys: Keys) -> Keys:
+    """Return keys by which no two states are the same."""
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys, self._next = keys, count(1)
+    class MergesNothing(Keys):  # only here, because a compiled class has no such subclasses
+        def __init__(self) -> None:
+            self._next = count(1)
 
-    def of_thread(self, thread):  # type: ignore[no-untyped-def]
-        return self._keys.of_thread(thread)
+        def of_thread(self, thread):  # type: ignore[no-untyped-def]
+            return keys.of_thread(thread)
 
-    def of(self, *_: object) -> int:
-        return next(self._next)
+        def of(self, *_: object) -> int:
+            return next(self._next)
+
+    return MergesNothing()
 
 
 def _explored(name: str, *, merges: bool, depth: int) -> Search:
     search = search_of(subject_in(small(name)), Bounds(2, 1, 1))
     if not merges:
-        search._keys = _MergesNothing(search._keys)
+        search._keys = _merging_nothing(search._keys)
     search.explore(1_000_000, depth)
     return search
 
 
+@replaces_a_rule
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", NAMES)
 def test_merging_states_loses_no_finding(name: str) -> None:
@@ -217,6 +221,7 @@ def test_inputs_just_before_a_timer_let_newer_timers_come_after_it(between: bool
     assert [it.where for it in report.findings if it.kind is Kind.NOT_REACHED] == [("main", "late")] * (not between)
 
 
+@fills_records_with_anything
 def test_a_copy_has_every_field_and_shares_no_list() -> None:
     waits = [ThreadWait(1, 2, True)]
     node = NodeRun(**{item.name: [item.name] for item in fields(NodeRun)} | {"waits": waits})
