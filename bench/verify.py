@@ -3,11 +3,12 @@
     python -m bench.verify [--events 200000] [--wf-runs 2000] [--rules PATH] [--json]
 
 The log is that of a shard in memory on which WfRuns are interrupted again and again: seven events for each interrupt.
-Reading Kafka is not part of it. `--rules`: another version decides, in a process of its own.
+Reading Kafka is not part of it. `--rules`: another version decides, in a process of its own. Its processor time counts.
 """
 
 import argparse
 import json
+import os
 import time
 import tracemalloc
 from pathlib import Path
@@ -47,9 +48,9 @@ def measure(events: int, wf_runs: int, rules: Path | None) -> dict[str, Any]:
     """Return all figures."""
     rig = log_of(events, wf_runs)
     recording = recorded(rig)
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), sum(os.times()[:4])
     report = verified(recording, rig.codec, How(rules))
-    seconds = time.perf_counter() - begun
+    seconds, cpu = time.perf_counter() - begun, sum(os.times()[:4]) - cpu
     assert not report.differences
     assert report.events == len(rig.log_records)
     tracemalloc.start()
@@ -61,6 +62,7 @@ def measure(events: int, wf_runs: int, rules: Path | None) -> dict[str, Any]:
         "wf_runs": wf_runs,
         "seconds": round(seconds, 2),
         "events_per_second": round(report.events / seconds),
+        "events_per_cpu_second": round(report.events / cpu),
         "held_mb": round(peak / 1e6, 1),
     }
 
@@ -80,9 +82,10 @@ def main() -> None:
     print(Machine())
     print(
         f"{figures['events']:,} events of {figures['inputs']:,} inputs and {figures['wf_runs']:,} WfRuns: "
-        f"{figures['seconds']} s, {figures['events_per_second']:,} events/s, at most {figures['held_mb']} MB held"
+        f"{figures['seconds']} s, {figures['events_per_second']:,} events/s, "
+        f"{figures['events_per_cpu_second']:,} in a second of processor time, at most {figures['held_mb']} MB held"
     )
-    print(f"target: {TARGET:,} events/s with the compiled core")
+    print(f"target: {TARGET:,} events/s on one core, with the compiled core")
 
 
 if __name__ == "__main__":
