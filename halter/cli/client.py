@@ -5,8 +5,9 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -45,15 +46,20 @@ def connected(
     connect_timeout: float,
     *,
     to_send: bool = True,
+    shows: Sequence[str] = (),
 ) -> "Iterator[Client]":
     """Yield a Client of the installation that the options name, once Kafka answers.
 
-    `to_send=False`: the command only reads.
+    `to_send=False`: the command only reads. `shows` names the modules with which it shows what it finds: they are
+    imported while Kafka answers.
     """
     from halter.client import Client
 
     settings = load_settings(bootstrap, properties_file, properties, prefix)
     with patience(), Client.of(settings) as client:
+        client.reader.connect("read_committed")  # as `reach` does first
+        for module in shows:
+            import_module(module)
         client.reach(connect_timeout, to_send=to_send)
         if sys.stderr.isatty():
             client.reader.report = note

@@ -385,8 +385,6 @@ def history(
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     from halter.history.selection import Selection, event_names
-    from halter.show.history import chunks
-    from halter.show.redaction import Redactor
 
     if follow and file is not None:
         raise BadOptions("--follow waits for what happens, which no export has: expected one of --follow and --file")
@@ -394,8 +392,12 @@ def history(
         raise BadOptions("--to -N counts from the last event, and with --follow there is none: give a seq or a time")
     names = event_names(events or ())
     zone = zone_of(utc=utc)
-    show = Shown(terminal_width(), zone, as_json=as_json, legend=legend)
-    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+    shows = ("halter.show.history", "halter.show.redaction")
+    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout, shows) as found:
+        from halter.show.history import chunks
+        from halter.show.redaction import Redactor
+
+        show = Shown(terminal_width(), zone, as_json=as_json, legend=legend)
         wf_run_id = chosen(found, wf_run_id)
         first, entries = begun(entries_of(found, wf_run_id, follow=follow, previous=previous))
         if first is None and not follow:

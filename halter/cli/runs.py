@@ -5,7 +5,7 @@ and message.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from processors.core.records.events import LogEntry
     from processors.core.records.model import WfRun
     from processors.core.records.values import VariableType
+
+REPORT_SHOWS: Final = ("halter.show.log_text", "halter.show.redaction")
+"""The modules with which `report` shows an outcome."""
 
 
 def run(
@@ -140,7 +143,7 @@ def send(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, shows=REPORT_SHOWS) as client:
         definition = client.external_event_def(wf_run_id, event)
         value = None if content is None else typed_value(content, definition.content_type if definition else None)
         posted = client.post(wf_run_id, event, value, event_id=event_id, thread=thread)
@@ -166,7 +169,7 @@ def stop(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, shows=REPORT_SHOWS) as client:
         report(client, client.stop(wf_run_id, thread), timeout, as_json=as_json)
 
 
@@ -187,7 +190,7 @@ def resume(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, shows=REPORT_SHOWS) as client:
         report(client, client.resume(wf_run_id, thread), timeout, as_json=as_json)
 
 
@@ -211,7 +214,7 @@ def rescue(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, shows=REPORT_SHOWS) as client:
         report(client, client.rescue(wf_run_id, thread, skip_current_node=skip), timeout, as_json=as_json)
 
 
@@ -231,7 +234,7 @@ def delete(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, shows=REPORT_SHOWS) as client:
         report(client, client.delete(wf_run_id), timeout, as_json=as_json)
 
 
@@ -252,7 +255,10 @@ def show(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
+    shows = ("halter.show.redaction", "halter.show.wf_run_text")
+    with connected(
+        bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False, shows=shows
+    ) as client:
         found = client.get(wf_run_id)
         if found is None:
             from halter.history.source import NoSuchWfRun

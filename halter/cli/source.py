@@ -6,7 +6,7 @@ def state(wf_run_id: WfRun = None, ..., file: File = None, bootstrap: Bootstrap 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -50,10 +50,17 @@ def source(
     properties: list[str] | None,
     prefix: str | None,
     connect_timeout: float,
+    shows: Sequence[str] = (),
 ) -> "Iterator[Source]":
-    """Yield what the options name: an export, or the Kafka of an installation once it answers."""
+    """Yield what the options name: an export, or the Kafka of an installation once it answers.
+
+    `shows` as for `connected`.
+    """
     if file is None:
-        with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
+        shows = ("halter.history.live", *shows)
+        with connected(
+            bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False, shows=shows
+        ) as client:
             from halter.history.live import Live
 
             yield Live(client)

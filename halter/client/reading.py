@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from threading import Event
 from typing import Final, Literal, NoReturn
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from halter.client.errors import ClientClosed, PartitionsDiffer, TopicMissing
 from processors.kafka.errors import KafkaUnavailable
@@ -219,7 +219,7 @@ class PartitionReader:
             for topic in topics:
                 if topic not in self._as_expected:
                     self._expect(consumer, topic)
-                self._watermarks(consumer, topic, partition)  # as in `follow`
+            self._ends(consumer, topics, partition)  # as in `follow`
             yield SideBySide(self, consumer, topics, partition)
 
     def high(self, topics: Collection[str], partition: int) -> dict[str, int]:
@@ -228,7 +228,24 @@ class PartitionReader:
             self._consumer(isolation="read_uncommitted") as consumer,
             self._settings.explaining("asking for offsets", consumer),
         ):
-            return {topic: self._watermarks(consumer, topic, partition)[1] for topic in topics}
+            return self._ends(consumer, topics, partition)
+
+    def _ends(self, consumer: Consumer, topics: Collection[str], partition: int) -> dict[str, int]:
+        """The end of a partition in each topic, by one request: to Kafka, END is a time of which to tell the offset."""
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while True:
+            asked = [TopicPartition(topic, partition, OFFSET_END) for topic in topics]
+            try:
+                found = consumer.offsets_for_times(asked, REQUEST_SECONDS)
+                errors = {it.topic: KafkaException(it.error) for it in found if it.error is not None}
+            except KafkaException as exception:  # it does not say of which
+                found, errors = [], dict.fromkeys(topics, exception)
+            if not errors:
+                return {it.topic: it.offset for it in found}
+            for topic, error in errors.items():
+                self._expect(consumer, topic)  # hears who leads now, or that there is no such topic
+                if error.args[0].code() not in LEADER_CHANGES or time.monotonic() > deadline:
+                    self.raise_about(error, topic)
 
     def close(self) -> None:
         """Close the consumers. From now on every call that asks Kafka raises ClientClosed."""

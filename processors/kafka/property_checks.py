@@ -141,6 +141,8 @@ def invalid(reason: str, properties: Mapping[str, str], sources: Mapping[str, st
 def refusal(properties: Mapping[str, str]) -> str | None:
     """Make a client that contacts nobody. Return librdkafka's reason if it refuses, None if it does not."""
     rest = {key: value for key, value in properties.items() if key != "bootstrap.servers"}
+    if not rest:
+        return None
     try:
         Producer({**rest, "logger": Heard()})
     except KafkaException as exception:
