@@ -306,6 +306,7 @@ class Session:
 
     def _delivered(self, attempt: Attempt, report: ReportTaskRun, value: bytes, sending: Sending) -> Sending:
         """Wait until Kafka has a report, and send it again while brokers are away. Raises NotDelivered."""
+        wait_s = 0.0  # the first failure has taken its time already: many reports may have failed together
         while True:
             try:
                 self._client.until_delivered([sending])
@@ -313,7 +314,8 @@ class Session:
                 if sending.error is None or sending.error.code() not in PASSING:
                     raise
                 self._log.warning("report_sent_again", **named(attempt.request), reason=str(error))
-                time.sleep(AGAIN_SECONDS)
+                time.sleep(wait_s)
+                wait_s = AGAIN_SECONDS
                 sending = self._client.send_soon(report, value=value)
             else:
                 return sending
