@@ -696,7 +696,11 @@ def test_no_snapshot_breaks_a_rule(document: dict[str, Any], numbers: list[int],
     snapshot = snapshot_of(run)
     for _ in range(data.draw(st.integers(1, 4))):
         path = data.draw(st.sampled_from([*_places(snapshot)][1:]))
-        changed = _with(snapshot, path, data.draw(_others(_at(snapshot, path), snapshot)))
+        other = data.draw(_others(_at(snapshot, path), snapshot))
+        try:
+            changed = _with(snapshot, path, other)
+        except TypeError:
+            continue  # the compiled core makes no record with a field of another type
         snapshot = _as_sent(changed) or snapshot
     engine = MemoryEngine(history.context, max(run.time_ms, 0))
     entries = engine.put(ForkWfRun(RUN_ID, snapshot))
