@@ -442,7 +442,7 @@ def test_topics_that_are_not_there_are_told(halter: Halter) -> None:
     ],
 )  # fmt: skip
 def test_the_examples_run(halter: Halter, name: str, said: list[str]) -> None:
-    with halter.process("tasks", str(CART / "tasks.py")):
+    with halter.process("tasks", "-m", "halter", "task-worker", f"{CART / 'tasks.py'}:worker"):
         ended = subprocess.run(
             [sys.executable, str(CART / name)],
             env={**os.environ, **halter.environment},
