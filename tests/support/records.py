@@ -175,6 +175,29 @@ def filled(hint: Any, value: str, field_name: str = "", *, inside: frozenset[typ
     return {bool: True, int: 1, float: 1.0, str: text, bytes: value.encode()}[hint]
 
 
+def with_values(told: Any, hint: Any, value: str, field_name: str = "") -> Any:
+    """Return a copy of an object of a type hint with `value` in the place of each Value and message of a failure."""
+    hint = evaluated(hint)
+    if told is None:
+        return None
+    if is_value(hint):
+        return value
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        hint = type(told)
+    elif origin is list:
+        return [with_values(it, arguments[0], value, field_name) for it in told]
+    elif origin is dict:
+        return {key: with_values(it, arguments[1], value, field_name) for key, it in told.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        parts = {
+            it.name: with_values(getattr(told, it.name), it.type, value, f"{hint.__name__}.{it.name}")
+            for it in dataclasses.fields(hint)
+        }
+        return dataclasses.replace(told, **parts)
+    return value if field_name == "Failure.message" else told
+
+
 def comparable(record: Any) -> Any:
     """Return what must be the same before and after: a WfRun has no equality of its own, and holds other rows."""
     if isinstance(record, WfRun):
