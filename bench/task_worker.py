@@ -48,7 +48,8 @@ async def work_async(task):
     if seconds:
         await asyncio.sleep(seconds)
     note()
-with Client(Settings.load(None, os.environ, {})) as client:
+connect = getattr(Client, "of", Client)  # which a former one has not
+with connect(Settings.load(None, os.environ, {})) as client:
     handlers = {"t": work_async if is_async else work}
     with TaskWorker(client, handlers, group=group, follow_reports=False, **options) as worker:
         worker.run()

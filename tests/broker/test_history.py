@@ -48,11 +48,11 @@ def define(client: Client, folder: Path) -> None:
 
 
 def start(client: Client, wf_run_id: str) -> None:
-    client.run_wf("cart", {"customer": "Ann", "card": CARD}, wf_run_id=wf_run_id).outcome()
+    client.run("cart", {"customer": "Ann", "card": CARD}, wf_run_id=wf_run_id).outcome()
 
 
 def post(client: Client, wf_run_id: str, name: str, event_id: str, content: Any = None) -> list[LogEntry]:
-    return client.post_external_event(wf_run_id, name, content, event_id=event_id).outcome()
+    return client.post(wf_run_id, name, content, event_id=event_id).outcome()
 
 
 def report(client: Client, entries: list[LogEntry], output: str | None) -> None:
@@ -264,7 +264,7 @@ def test_why_not_tells_each_fate(ask: Asking, wf_run_id: str, event_id: str, fat
 
 def test_what_no_worker_has_folded_is_not_folded_yet_and_then_it_is(ask: Asking, carts: Halter) -> None:
     with carts.client() as client:
-        posted = client.post_external_event("cart-again", "page-seen", "/", event_id="new")
+        posted = client.post("cart-again", "page-seen", "/", event_id="new")
         (told,) = ask.data("why-not", "cart-again", "new")["became"]
         assert told["fate"] == "NOT_FOLDED"
         assert "it is next" in told["sentence"]

@@ -6,6 +6,7 @@ from zlib import crc32
 from confluent_kafka import KafkaException
 
 from halter.client import Client, Sending
+from halter.client.errors import InvalidArgument
 from halter.task_worker import BusinessException, Task, TaskWorker
 from processors.core.records.commands import Command, DefinitionCommand
 from processors.core.records.errors import HalterError
@@ -16,9 +17,7 @@ from processors.kafka.settings import Settings
 class Stuttering(Client):
     """A client that sends every fourth report twice, as if the first one had not been acknowledged."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self._sent = 0
+    _sent = 0
 
     def send_soon(
         self, command: Command | DefinitionCommand, timestamp_ms: int | None = None, value: bytes | None = None
@@ -70,6 +69,7 @@ class Reporter:
 
     def __init__(self, settings: Settings) -> None:
         self.restarts = 0
+        self._mistake: InvalidArgument | None = None
         self._settings, self._over = settings, threading.Event()
         self._worker: TaskWorker | None = None
         self._thread = threading.Thread(target=self._run, name="task-worker", daemon=True)
@@ -78,17 +78,22 @@ class Reporter:
     def _run(self) -> None:
         while not self._over.is_set():
             try:
-                with Stuttering(self._settings) as client, TaskWorker(client, HANDLERS) as worker:
+                with Stuttering.of(self._settings) as client, TaskWorker(client, HANDLERS) as worker:
                     self._worker = worker
                     if not self._over.is_set():
                         worker.run()
+            except InvalidArgument as mistake:  # ours: no restart mends it
+                self._mistake = mistake
+                return
             except (HalterError, KafkaException):
                 self.restarts += 1
                 self._over.wait(0.5)
 
     def stop(self) -> None:
-        """Stop reporting."""
+        """Stop reporting. Raises what was wrong with how the task worker is used: then nothing was reported."""
         self._over.set()
         if self._worker is not None:
             self._worker.stop()
         self._thread.join(60)
+        if self._mistake is not None:
+            raise self._mistake
