@@ -60,7 +60,7 @@ def report(client: Client, entries: list[LogEntry], output: str | None) -> None:
     (entry,) = (it for it in entries if isinstance(it.event, TaskAttemptRequested))
     event: Any = entry.event
     attempt = (entry.wf_run_id, entry.incarnation, event.thread, event.position, event.attempt)
-    client.post(ReportTaskRun(*attempt, TaskStatus.SUCCESS, output)).outcome()
+    client.send(ReportTaskRun(*attempt, TaskStatus.SUCCESS, output)).outcome()
 
 
 @pytest.fixture(scope="module")
