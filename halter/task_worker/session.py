@@ -92,7 +92,7 @@ class Session:
             self._work, concurrency, lambda it: self._attempts.is_async(it.request), self._run, self._run_async
         )
         self._sent: SimpleQueue[tuple[Attempt, ReportTaskRun, bytes, Sending] | None] = SimpleQueue()
-        self._confirming = threading.Thread(target=self._finish_sent, name="task-reports", daemon=True)
+        self._confirming = threading.Thread(target=self._finish_sent, name="report-confirmation", daemon=True)
         self._failure: BaseException | None = None
         self._revoke_s = REVOKE_SECONDS
         self._commit_at = self._count_at = monotonic()

@@ -41,7 +41,7 @@ from tests.fold.test_quarantine import OPERATED, seen_ahead
 from tests.fold.test_rows_follow import TURNS, Turn, play
 from tests.support import random_specs
 from tests.support.compiled_codec import the_codec
-from tests.support.compiled_core import replaces_a_rule
+from tests.support.compiled_core import reads_types_of_fields, replaces_a_rule
 from tests.support.random_commands import RUN_ID, Producers
 from tests.support.recordings import RigSource, log_of, of_release, recorded, verified, with_another_byte
 from tests.support.records import filled
@@ -224,6 +224,7 @@ def test_what_a_release_wrote_verifies_with_its_schemas(run: ReleasedRun) -> Non
     assert (report.differences, report.unverified) == ({}, {})
 
 
+@reads_types_of_fields
 def test_rows_that_are_not_as_the_log_says_are_told_without_values() -> None:
     secret, codec = "4111-1111", the_codec()
     row = replace(filled(ThreadRun, secret), variables={"card": {secret: secret}, "name": secret}, output=[secret])
