@@ -73,8 +73,12 @@ if TYPE_CHECKING:
         WfRun,
     )
     from halter.client.async_client import AsyncClient, AsyncFollow, AsyncPosted
+    from halter.files.definition_files import InvalidDefinitions
+    from halter.files.yaml_files import UnreadableFile
     from halter.history.forking import fork_point
     from halter.history.live import Live
+    from halter.history.moments import NoSuchMoment
+    from halter.history.source import NoSuchWfRun
     from halter.task_worker import BadExceptionName, BusinessException, Task, TaskWorker, WorkerNotStarted
 
 __all__ = [
@@ -99,12 +103,15 @@ __all__ = [
     "HalterError",
     "History",
     "InvalidArgument",
+    "InvalidDefinitions",
     "KafkaUnavailable",
     "Live",
     "LogEntry",
     "NewEvent",
     "NoOutcome",
+    "NoSuchMoment",
     "NoSuchPartition",
+    "NoSuchWfRun",
     "NotDelivered",
     "NotEnded",
     "NotSkipped",
@@ -129,6 +136,7 @@ __all__ = [
     "ThreadRun",
     "Timestamp",
     "TopicMissing",
+    "UnreadableFile",
     "UpgradeNotOver",
     "Value",
     "VariableType",
@@ -142,7 +150,11 @@ _HOMES = {
     **dict.fromkeys(
         ("BadExceptionName", "BusinessException", "Task", "TaskWorker", "WorkerNotStarted"), "halter.task_worker"
     ),
+    "InvalidDefinitions": "halter.files.definition_files",
     "Live": "halter.history.live",
+    "NoSuchMoment": "halter.history.moments",
+    "NoSuchWfRun": "halter.history.source",
+    "UnreadableFile": "halter.files.yaml_files",
     "fork_point": "halter.history.forking",
 }
 """The module that has a name, if it is another than `halter.client`."""

@@ -60,6 +60,9 @@ class Asking:
 
     def event(self, event: NewEvent) -> ExternalEvent:
         """Make an ExternalEvent."""
+        given: object = event
+        if not isinstance(given, NewEvent):
+            raise InvalidArgument(f"events: expected NewEvents, found {type(given).__name__}")
         return self._arguments.command(
             ExternalEvent,
             wf_run_id=event.wf_run_id,

@@ -8,7 +8,8 @@
 
 What is sent goes from the loop to librdkafka, which has threads of its own, and one thread here hears what became of
 it. So any number of records may be on their way. What waits for the log runs the code of `Client` in a thread: at most
-`threads` callers at a time; the others wait in line (docs/adr/0020-async-client.md).
+`threads` callers at a time; the others wait in line (docs/adr/0020-async-client.md). Who posts does not stand in that
+line: what the others wait for may be what is to be posted.
 
 A call that is cancelled ends. A record that Kafka was given before may be on its topic all the same.
 """
@@ -26,7 +27,7 @@ from typing import Any, Final, ParamSpec, Self, TypeVar, Unpack, overload
 from halter.client.asking import NewEvent, seconds_of
 from halter.client.client import Client
 from halter.client.connecting import Connection
-from halter.client.errors import ClientClosed
+from halter.client.errors import ClientClosed, InvalidArgument
 from halter.client.following import Followed, Follower, Patience, Since
 from halter.client.history import History
 from halter.client.outcomes import OUTCOME_SECONDS, Posted, Registered, Until
@@ -88,8 +89,13 @@ class AsyncClient:
         return made
 
     def _use(self, client: Client, threads: int) -> None:
+        given: object = threads
+        if not isinstance(given, int) or given < 1:
+            raise InvalidArgument(f"threads: expected a whole number of at least 1, found {given!r}")
         self._client = client
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="halter-client")
+        self._first_asking = ThreadPoolExecutor(1, thread_name_prefix="halter-posting")
+        self._batches = ThreadPoolExecutor(1, thread_name_prefix="halter-batches")
         self._deliveries = Deliveries(client._sender)
         self._in_line = asyncio.Lock()
         self._is_closed = False
@@ -179,8 +185,11 @@ class AsyncClient:
         return await self._send(self._client._asking.event(NewEvent(wf_run_id, name, content, event_id, thread)), wait)
 
     async def post_many(self, events: Iterable[NewEvent]) -> "list[AsyncPosted]":
-        """Post many ExternalEvents in their order, as `Client.post_many` does. Raises PartlyPosted."""
-        posted = await self._in_thread(self._client.post_many, events)
+        """Post many ExternalEvents in their order, as `Client.post_many` does. Raises PartlyPosted.
+
+        One batch is posted at a time. If the call is cancelled, what Kafka was not given yet is not posted.
+        """
+        posted = await self._in(self._batches, self._client.post_many, events)
         return [AsyncPosted(it, self._in_thread) for it in posted]
 
     async def stop(
@@ -240,9 +249,9 @@ class AsyncClient:
         async with self._in_line:  # first come, first served
             log_end = client._log_ends.known(partition)
             if log_end is None:
-                log_end = await self._in_thread(client._log_ends.of, partition)
+                log_end = await self._in(self._first_asking, client._log_ends.of, partition)
             if not client._sender.is_prepared(sending.topic):
-                await self._in_thread(client._sender.prepare, sending.topic)
+                await self._in(self._first_asking, client._sender.prepare, sending.topic)
             while not client._sender.offer(sending, value):  # noqa: ASYNC110  librdkafka does not say when there is room
                 await asyncio.sleep(QUEUE_FULL_SECONDS)
         self._deliveries.expect()
@@ -283,10 +292,20 @@ class AsyncClient:
     async def _in_thread(
         self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Result:
-        """Call in a thread. If we are cancelled, the thread stops waiting soon. Raises ClientClosed."""
+        """Call in a thread of those that wait for the log. Raises ClientClosed."""
+        return await self._in(self._threads, call, *args, **kwargs)
+
+    async def _in(
+        self,
+        threads: Executor,
+        call: Callable[Arguments, Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """Call in one of some threads. If we are cancelled, the thread stops waiting soon. Raises ClientClosed."""
         if self._is_closed:
             raise ClientClosed("this AsyncClient is closed")
-        return await in_thread(self._threads, lambda: call(*args, **kwargs))
+        return await in_thread(threads, lambda: call(*args, **kwargs))
 
     async def close(self) -> None:
         """Close the connections. Kafka has what was posted. From now on every call that asks it raises ClientClosed."""
@@ -296,7 +315,8 @@ class AsyncClient:
     def _close(self) -> None:
         self._deliveries.close()
         self._client.close()  # calls back about what is still on its way
-        self._threads.shutdown()
+        for threads in (self._threads, self._first_asking, self._batches):
+            threads.shutdown()
 
     async def __aenter__(self) -> Self:
         return self
@@ -496,8 +516,11 @@ class AsyncFollow(AsyncIterator[Followed]):
         if self._running is None:
             self._running = asyncio.get_running_loop().run_in_executor(self._thread, call)
             self._running.add_done_callback(_look_at)
-        await asyncio.shield(self._running)
-        self._running = None
+        running = self._running
+        await asyncio.wait([running])  # if we are cancelled, it goes on
+        if self._running is running:
+            self._running = None
+        running.result()
 
     async def aclose(self) -> None:
         """Let go of Kafka. A second time does nothing."""

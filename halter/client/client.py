@@ -26,14 +26,7 @@ from halter.client.arguments import Arguments
 from halter.client.asking import Asking, NewEvent, id_of, repeat_id_of, seconds_of
 from halter.client.connecting import CONNECT_SECONDS, Connection, settings_of
 from halter.client.definitions_seen import DefinitionsSeen
-from halter.client.errors import (
-    InvalidArgument,
-    NotDelivered,
-    PartlyPosted,
-    PlaceUnknown,
-    RecordTooLarge,
-    UpgradeNotOver,
-)
+from halter.client.errors import InvalidArgument, PartlyPosted, RecordTooLarge, UpgradeNotOver
 from halter.client.following import Follow, Follower, Since
 from halter.client.forking import Reset, fork_command_id, fork_to_reset, remove_the_reset, what_is_large
 from halter.client.history import History
@@ -275,13 +268,18 @@ class Client:
     def post_many(self, events: Iterable[NewEvent]) -> list[Posted]:
         """Post many ExternalEvents in their order, and return when Kafka has all of them.
 
-        Raises PartlyPosted if some cannot be posted, such as one that is too large. All others are posted then.
+        Raises PartlyPosted if some cannot be posted, such as one that is too large. All others are posted then, unless
+        Kafka has ceased to answer: then none is posted any more.
         """
         posted: list[Posted | None] = []
         failures: dict[int, HalterError] = {}
         sent: list[tuple[int, ExternalEvent, Sending, int]] = []
+        broken: HalterError | None = None
         for index, event in enumerate(events):
             posted.append(None)
+            if broken is not None:
+                failures[index] = broken
+                continue
             try:
                 command = self._asking.event(event)
                 value = self._arguments.encoded_made(command)
@@ -289,10 +287,14 @@ class Client:
                 sent.append((index, command, self._sender.begin(command, value), log_end))
             except InvalidArgument as refused:
                 failures[index] = refused
+            except HalterError as error:
+                if not sent:
+                    raise
+                broken = failures[index] = error
         for index, command, sending, log_end in sent:
             try:
                 posted[index] = self._posted(command, *self._sender.until_placed(sending), log_end)
-            except (NotDelivered, PlaceUnknown) as lost:
+            except HalterError as lost:
                 failures[index] = lost
         if failures:
             raise PartlyPosted(posted, failures)

@@ -59,7 +59,7 @@ class NoSuchPartition(CannotSkip):
 
 
 class PartlyPosted(HalterError):
-    """Some records of a batch were not posted; all others were. Whoever made the batch corrects those and posts them.
+    """Some records of a batch were not posted; all others were. Whoever made the batch does what their errors say.
 
     `posted` has what was posted and None for the others, in the order of the batch; `failures` has the error of each of
     the others, by its index.
@@ -74,7 +74,10 @@ class PartlyPosted(HalterError):
 
 
 class NotDelivered(HalterError):
-    """Kafka did not take a record, and the message says why. Nobody has seen it: post it again."""
+    """Kafka did not take a record, or has not said so in time, and the message says why. Post it again by the same id.
+
+    If the time was over, Kafka may have it. A second ExternalEvent or RunWf with the id is refused.
+    """
 
 
 class PlaceUnknown(HalterError):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 from types import TracebackType
-from typing import Final, Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from halter.client.errors import InvalidArgument, OffsetGone
-from halter.client.reading import PartitionReader, offset_of, with_key
+from halter.client.reading import PartitionReader, offset_of
 from halter.client.wf_run_reader import WfRunReader
 from processors.codec import Codec
 from processors.core.records.events import Event, LogEntry
@@ -25,7 +25,6 @@ Since: TypeAlias = Literal["now", "beginning"] | datetime | int | Mapping[int, i
 Only what comes; all that the log has (of one WfRun: from its beginning); a time, aware of its zone; an offset of the
 partition of one WfRun; an offset for each partition, as `positions` has them.
 """
-WORDS: Final = ("now", "beginning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +112,8 @@ class Follower:
 
     def _all_since(self, starts: Mapping[int, int]) -> Generator[list[Followed], None, None]:
         key = None if self._wf_run_id is None else self._wf_run_id.encode()
-        for records in self._reader.follow_all(self._topic, starts):
-            found = records if key is None else with_key(records, key)
-            yield [self._followed(record.partition() or 0, offset_of(record), record.value()) for record in found]
+        for records in self._reader.follow_all(self._topic, starts, key):
+            yield [self._followed(record.partition() or 0, offset_of(record), record.value()) for record in records]
 
     def _followed(self, partition: int, offset: int, value: bytes | None) -> Followed:
         entry = self._codec.decode(value or b"")
@@ -128,7 +126,10 @@ class Follower:
             yield [] if placed is None else [Followed(partition, placed.offset, placed.entry)]
 
     def next_batch(self) -> list[Followed] | None:
-        """Wait for events, for a moment. Return those that have come; None if it is closed, as it is after an error."""
+        """Wait for events: for those that are on the log already, and then for a moment.
+
+        Return those that have come; None if it is closed, as it is after an error.
+        """
         with self._lock:
             batch = next(self._batches, None)
             self.is_closed = batch is None

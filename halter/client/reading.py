@@ -60,12 +60,19 @@ _given_up: ContextVar[Event | None] = ContextVar("given_up", default=None)
 
 @contextmanager
 def until_given_up(given_up: Event) -> Iterator[None]:
-    """Let everything that the block reads end with GivenUp once the event is set: within POLL_SECONDS, or an answer."""
+    """End all that the block reads or sends with GivenUp once the event is set: within POLL_SECONDS, or an answer."""
     token = _given_up.set(given_up)
     try:
         yield
     finally:
         _given_up.reset(token)
+
+
+def expect_wanted() -> None:
+    """Raise GivenUp if nobody waits any more for what this thread does."""
+    given_up = _given_up.get()
+    if given_up is not None and given_up.is_set():
+        raise GivenUp
 
 
 class PartitionReader:
@@ -130,12 +137,26 @@ class PartitionReader:
             for records in self._arriving(consumer, topic, partition):
                 yield from (None,) if records is None else records
 
-    def follow_all(self, topic: str, starts: Mapping[int, int]) -> Iterator[list[Message]]:
-        """Read several partitions, each from an offset on, for ever. An empty list: no more for the moment."""
+    def follow_all(
+        self, topic: str, starts: Mapping[int, int], key: bytes | None = None
+    ) -> Generator[list[Message], None, None]:
+        """Read several partitions, each from an offset on, for ever; with `key`, only records that have it.
+
+        An empty list: no more for the moment. There is none before each partition was read to its end once.
+        """
         with self._consumer_of(topic, f"reading {topic}", FOLLOWS_MS) as consumer:
             consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in starts.items()])
+            heard, behind = time.monotonic(), set(starts)
             while True:
-                yield self.some(consumer)[0]
+                records, ends = self.some(consumer)
+                behind -= {partition for _, partition in ends}
+                if records or ends:
+                    heard = time.monotonic()
+                elif behind and time.monotonic() - heard > SILENCE_SECONDS:
+                    raise KafkaUnavailable(self.silence(topic))
+                found = records if key is None else with_key(records, key)
+                if found or not behind:
+                    yield found
 
     def _arriving(self, consumer: Consumer, topic: str, partition: int) -> Iterator[list[Message] | None]:
         """Records of the partition that a consumer is assigned, many at a time; None whenever there are no more."""
@@ -151,15 +172,13 @@ class PartitionReader:
             if at_end:
                 yield None
 
-    def some(self, consumer: Consumer) -> tuple[list[Message], dict[str, int]]:
-        """Wait for a record, and take what is there: records, and the topics whose end was reached, with the offset.
+    def some(self, consumer: Consumer) -> tuple[list[Message], dict[tuple[str, int], int]]:
+        """Wait for a record, and take what is there: records, and where the partitions end whose end was reached.
 
         `consume` alone waits until it has a whole batch. Raises ClientClosed and GivenUp.
         """
         self._expect_open()
-        given_up = _given_up.get()
-        if given_up is not None and given_up.is_set():
-            raise GivenUp
+        expect_wanted()
         first = consumer.poll(POLL_SECONDS)
         messages = [] if first is None else [first, *consumer.consume(BATCH, 0)]
         if not any(map(Message.error, messages)):
@@ -170,7 +189,7 @@ class PartitionReader:
             if error is None:
                 records.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                ends[topic] = offset_of(message)
+                ends[topic, message.partition() or 0] = offset_of(message)
             else:
                 self.raise_about(KafkaException(error), topic)
         return records, ends
@@ -363,14 +382,14 @@ class SideBySide:
                 raise KafkaUnavailable(self._reader.silence(what))
             self._report(ends)
 
-    def _note(self, records: Sequence[Message], ended_at: Mapping[str, int]) -> None:
+    def _note(self, records: Sequence[Message], ended_at: Mapping[tuple[str, int], int]) -> None:
         """Note how far partitions were read, by the last record. That of others is noted when they end, at the latest.
 
         To look at every record would take a tenth of the time that it takes to read them.
         """
         if records:
             self._read_up_to[records[-1].topic() or ""] = offset_of(records[-1]) + 1
-        for topic, offset in ended_at.items():
+        for (topic, _), offset in ended_at.items():
             self._ended_at[topic] = offset
             self._read_up_to[topic] = max(self._read_up_to[topic], offset)
 

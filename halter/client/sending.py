@@ -11,7 +11,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from halter.client.errors import ClientClosed, NotDelivered, PlaceUnknown
-from halter.client.reading import REQUEST_SECONDS, PartitionReader
+from halter.client.reading import REQUEST_SECONDS, PartitionReader, expect_wanted
 from processors.fold.inputs import InputCommand, key_of, topic_of
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
@@ -84,6 +84,7 @@ class Sender:
         """Hand a record to librdkafka, which sends it at once and in order, and wait for nothing."""
         sending = self.sending(command)
         self.prepare(sending.topic)
+        expect_wanted()
         while not self.offer(sending, value, timestamp_ms, partition):
             self._producer.poll(POLL_SECONDS)
         return sending
@@ -143,6 +144,7 @@ class Sender:
 
     def _wait(self, sending: Sending) -> None:
         while sending.message is None:  # ended by librdkafka, which reports a failure after DELIVERY_SECONDS
+            expect_wanted()
             self._producer.poll(POLL_SECONDS)
 
     def arrived(self, sending: Sending) -> Message:
