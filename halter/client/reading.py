@@ -15,7 +15,7 @@ from typing import Final, Literal, NoReturn
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from halter.client.errors import ClientClosed, PartitionsDiffer, TopicMissing
+from halter.client.errors import ClientClosed, OffsetGone, PartitionsDiffer, TopicMissing
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics, other_partitions
@@ -148,7 +148,12 @@ class PartitionReader:
             consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in starts.items()])
             heard, behind = time.monotonic(), set(starts)
             while True:
-                records, ends = self.some(consumer)
+                try:
+                    records, ends = self.some(consumer)
+                except KafkaException as exception:
+                    if exception.args[0].code() != KafkaError._AUTO_OFFSET_RESET:
+                        raise
+                    raise OffsetGone(f"{topic}: where it was to be read on was deleted meanwhile") from exception
                 behind -= {partition for _, partition in ends}
                 if records or ends:
                     heard = time.monotonic()

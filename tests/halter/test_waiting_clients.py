@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, Message
 
-from halter import AsyncClient, Client, InvalidArgument, KafkaUnavailable, NewEvent, PartlyPosted
+from halter import AsyncClient, Client, InvalidArgument, KafkaUnavailable, NewEvent, OffsetGone, PartlyPosted
 from halter.client.reading import FOLLOWS_MS, PartitionReader
 from halter.client.sending import Sending
 from processors.kafka.settings import Settings
@@ -135,11 +135,22 @@ class Records:
     def close(self) -> None: ...
 
 
-def test_nobody_hears_that_there_is_no_more_before_the_end_was_read() -> None:
-    other, ours, end = record(b"other"), record(b"cart-7"), record(b"", KafkaError(KafkaError._PARTITION_EOF))
+def reader_of(*records: Message | None) -> PartitionReader:
     reader = PartitionReader(settings := Settings.load(None, {}, {}), settings.topics())
     reader._as_expected.add("wf-events")
-    reader._idle[FOLLOWS_MS, "read_committed"] = [Records(other, None, other, ours, other, end, other, None)]  # type: ignore[list-item]
+    reader._idle[FOLLOWS_MS, "read_committed"] = [Records(*records)]  # type: ignore[list-item]
+    return reader
+
+
+def test_nobody_hears_that_there_is_no_more_before_the_end_was_read() -> None:
+    other, ours, end = record(b"other"), record(b"cart-7"), record(b"", KafkaError(KafkaError._PARTITION_EOF))
+    reader = reader_of(other, None, other, ours, other, end, other, None)
     batches = reader.follow_all("wf-events", {0: 0}, b"cart-7")
     assert [next(batches) for _ in range(4)] == [[ours], [], [], []]
     batches.close()
+
+
+def test_who_is_overtaken_by_retention_hears_that_the_offset_is_gone() -> None:
+    reader = reader_of(record(b"", KafkaError(KafkaError._AUTO_OFFSET_RESET)))
+    with pytest.raises(OffsetGone, match="wf-events"):
+        next(reader.follow_all("wf-events", {0: 0}))
