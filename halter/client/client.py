@@ -509,8 +509,8 @@ class Client:
         """The state of a WfRun, from its rows and the log behind them; None if there is nothing under that id.
 
         It is at least as new as every outcome that this client has waited for. With `until`, wait until the WfRun has
-        ended, and return it as it was then, with its threads; or until it is as a function says, which sees the state
-        after each event. Raises NotEnded and NotYet if that takes longer than `timeout_s`.
+        ended or is deleted, and return it as it was then, with its threads; or until it is as a function says, which
+        sees the state after each event. Raises NotEnded and NotYet if that takes longer than `timeout_s`.
         """
         if until is None:
             return self.wf_runs.show(wf_run_id, self._outcomes.newest(wf_run_id))

@@ -266,10 +266,15 @@ class Outcomes:
             raise InvalidArgument(f"until: expected 'ended' or a function of a WfRun, found {until!r}")
         deadline = time.monotonic() + timeout_s
         run: WfRun | None = None
+        existed = False
         for state in self._wf_runs.states(wf_run_id):
-            run = run if state is None else state
-            if state is not None and (_has_ended(state) if until == "ended" else until(state)):
-                return self._as_it_ended(wf_run_id) if until == "ended" else state
+            if state is not None:
+                was_deleted, existed = existed and not state.exists, state.exists
+                if until == "ended" and (was_deleted or _has_ended(state)):
+                    return self._as_it_ended(wf_run_id)
+                if until != "ended" and until(state):
+                    return state
+                run = state
             if time.monotonic() > deadline:
                 break
         found = f"it is {run.status}" if run is not None and run.exists else "nothing was started under that id"
