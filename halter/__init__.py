@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from halter.history.moments import NoSuchMoment
     from halter.history.source import NoSuchWfRun
     from halter.task_worker import BadExceptionName, BusinessException, Task, TaskWorker, WorkerNotStarted
+    from processors.kafka.errors import TopicsFileError, UnknownTaskQueue
 
 __all__ = [
     "AsyncClient",
@@ -136,6 +137,8 @@ __all__ = [
     "ThreadRun",
     "Timestamp",
     "TopicMissing",
+    "TopicsFileError",
+    "UnknownTaskQueue",
     "UnreadableFile",
     "UpgradeNotOver",
     "Value",
@@ -154,6 +157,8 @@ _HOMES = {
     "Live": "halter.history.live",
     "NoSuchMoment": "halter.history.moments",
     "NoSuchWfRun": "halter.history.source",
+    "TopicsFileError": "processors.kafka.errors",
+    "UnknownTaskQueue": "processors.kafka.errors",
     "UnreadableFile": "halter.files.yaml_files",
     "fork_point": "halter.history.forking",
 }

@@ -21,3 +21,8 @@ class KafkaUnavailable(HalterError):
 
 class KafkaSilent(KafkaUnavailable):
     """Nothing that speaks Kafka has answered in time. It may yet answer: a caller with patience asks again."""
+
+    @property
+    def code(self) -> str:
+        """For programs it is a KafkaUnavailable. They do not know this class."""
+        return "KAFKA_UNAVAILABLE"

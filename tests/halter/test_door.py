@@ -12,7 +12,17 @@ from typing import Any, get_args
 import pytest
 
 import halter
-from halter import AsyncClient, AsyncPosted, Client, HalterError, InvalidArgument, Posted, SettingsError, events
+from halter import (
+    AsyncClient,
+    AsyncPosted,
+    Client,
+    HalterError,
+    InvalidArgument,
+    KafkaUnavailable,
+    Posted,
+    SettingsError,
+    events,
+)
 from halter.client import NoOutcome
 from processors.core.records.events import Event
 from processors.kafka.own_variables import VARIABLES
@@ -195,6 +205,9 @@ def test_every_error_has_a_word_for_programs() -> None:
     assert NoOutcome("x").code == "NO_OUTCOME"
     assert HalterError("x").code == "HALTER_ERROR"
     assert InvalidArgument("x").code == "INVALID_ARGUMENT"
+    with Client("localhost:1") as client, pytest.raises(KafkaUnavailable) as silent:
+        client.reach(0.1)
+    assert silent.value.code == "KAFKA_UNAVAILABLE"
 
 
 def test_the_version_that_removes_old_names_is_not_there_yet() -> None:
