@@ -127,8 +127,8 @@ def reset(
         typer.Option(
             "--at",
             metavar="SEQ|TIME",
-            help="The moment to go on from, as for 'halter fork', but not -N: that may be another one when the command "
-            "is repeated.",
+            help="The moment to go on from, as for 'halter fork', but neither -N nor a time that is not over: they may "
+            "name another one when the command is repeated.",
             show_default=False,
             callback=in_utf8,
         ),
@@ -138,7 +138,7 @@ def reset(
         typer.Option(
             "--as",
             metavar="NEW_ID",
-            help="Id of the new WfRun. Default: one that follows from the moment, cart-1-at-57-of-4711.",
+            help="Id of the new WfRun. Default: one that follows from the moment, cart-1-at-57.",
             callback=in_utf8,
         ),
     ] = None,
@@ -166,10 +166,11 @@ def reset(
 
     connection = bootstrap, properties_file, properties, prefix, connect_timeout
     with Moment(wf_run_id, at, incarnation, utc=utc).live(connection) as (client, point):
-        if at.startswith("-"):
+        if at.startswith("-") or point.is_to_come:
+            why = "is a time that is not over" if point.is_to_come else "counts back from the newest event"
             raise BadOptions(
-                f"--at {at} counts back from the newest event, and may name another moment when the command is "
-                f"repeated: expected --at {point.snapshot.seq} or a time"
+                f"--at {at} {why}, and may name another moment when the command is repeated: expected "
+                f"--at {point.snapshot.seq} or a time that is over"
             )
         forked = fork_to_reset(client, point.snapshot, new_id, timeout)
         note(fork_text(point, forked.wf_run_id, forked.entries, zone_of(utc=utc), was_done=forked.was_done))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from halter.client.errors import CannotFork
+from halter.client.errors import CannotFork, CommandRejected
 from halter.client.ids import same_id
 from processors.codec import Codec
 from processors.core.records.commands import ForkWfRun
-from processors.core.records.events import Ignored, InputKept, LogEntry
+from processors.core.records.events import Ignored, InputKept, LogEntry, RejectionCode
 from processors.core.records.model import WfRunSnapshot
 from processors.core.records.names import NAME_LENGTH_MAX
 from processors.core.records.values import Value, size_of
@@ -33,11 +33,12 @@ def fork_command_id(snapshot: WfRunSnapshot, wf_run_id: str, major: int | None, 
 
 
 def reset_id(snapshot: WfRunSnapshot) -> str:
-    """Return the id of the WfRun that a reset starts, if nobody names one: `cart-1-at-57-of-4711`. Raises CannotFork.
+    """Return the id of the WfRun that a reset starts, if nobody names one: `cart-1-at-57`. Raises CannotFork.
 
-    It follows from id, seq and incarnation, so that a reset that is repeated finds what it has done.
+    It follows from id and seq, so that a reset that is repeated finds what it has done. The incarnation is not in it:
+    a repeat that finds another WfRun under the old id, and takes it for the one to reset, would else delete that too.
     """
-    made = f"{snapshot.wf_run_id}-at-{snapshot.seq}-of-{snapshot.incarnation}"
+    made = f"{snapshot.wf_run_id}-at-{snapshot.seq}"
     if len(made) > NAME_LENGTH_MAX:
         raise CannotFork(
             f"expected an id of at most {NAME_LENGTH_MAX} characters for the new WfRun, found that '{made}' has "
@@ -116,7 +117,16 @@ def fork_to_reset(client: "Client", snapshot: WfRunSnapshot, wf_run_id: str | No
             "that both are gone: `halter fork` starts another one from its log"
         )
     posted = client.fork(snapshot, new)
-    entries = posted.outcome(timeout_s)
+    try:
+        entries = posted.outcome(timeout_s)
+    except CommandRejected as rejected:
+        if wf_run_id is not None or rejected.code is not RejectionCode.ALREADY_EXISTS:
+            raise
+        raise CannotFork(
+            f"expected no WfRun '{new}', or the fork of incarnation {snapshot.incarnation} of "
+            f"'{snapshot.wf_run_id}', found another one: a reset of an earlier WfRun '{snapshot.wf_run_id}' is done "
+            "and need not be repeated, and one of this WfRun needs an id for the new one (--as)"
+        ) from rejected
     if isinstance(entries[0].event, InputKept):
         raise CannotFork(
             f"WfRun id '{new}' is in quarantine, so the fork waits for `halter release {new}`; WfRun "

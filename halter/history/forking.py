@@ -30,6 +30,8 @@ class ForkPoint:
     moments: Moments
     index: int
     snapshot: WfRunSnapshot
+    is_to_come: bool = False
+    """True for a time that is not over yet: by then it may be behind other events."""
 
 
 def fork_point(
@@ -47,7 +49,8 @@ def fork_point(
     _check(moments, index, run)
     time_ms = Bound.of(at, zone, moments.log[-1].entry.time_ms, first=False).time_ms
     at_ms = run.time_ms if time_ms is None else max(run.time_ms, min(time_ms, now_ms))
-    return ForkPoint(moments, index, snapshot_of(run, at_ms))
+    is_to_come = time_ms is not None and time_ms >= now_ms
+    return ForkPoint(moments, index, snapshot_of(run, at_ms), is_to_come)
 
 
 def check_is_clear(export: ExportFile, snapshot: WfRunSnapshot) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from halter.client import CannotFork, History, RecordTooLarge
-from halter.client.forking import reset_id
+from halter.client import CannotFork, CommandRejected, History, RecordTooLarge
+from halter.client.forking import fork_to_reset, reset_id
 from halter.files.scenario_document import read_scenario
 from halter.history.cause_text import traced_lines
 from halter.history.export import export
@@ -34,10 +35,20 @@ from processors.core.records.commands import (
     RunWf,
     TimerFired,
 )
-from processors.core.records.events import LogEntry, TaskAttemptRequested, WfRunEnded, WfRunForked, WfRunStarted
+from processors.core.records.events import (
+    Cause,
+    LogEntry,
+    Rejected,
+    RejectionCode,
+    TaskAttemptRequested,
+    WfRunEnded,
+    WfRunForked,
+    WfRunStarted,
+)
 from processors.core.records.model import TERMINAL, TaskStatus
 from processors.core.records.names import check_wf_run_id
 from processors.core.rules.context import Context
+from processors.core.rules.snapshots import run_of
 from processors.core.wf_spec.definitions import Definitions
 from processors.fold.inputs import VALUE_BYTES_MAX
 from tests.halter.test_client_arguments import Sender
@@ -171,6 +182,16 @@ def test_timers_of_a_moment_that_is_a_time_have_what_was_left_then_and_never_les
     ]:
         assert point_of(source, "o1", at).snapshot.at_ms == expected_ms
     assert fork_point(source, "o1", "2036-01-01", last_ms - 5_000).snapshot.at_ms == last_ms, "a clock that is behind"
+
+
+def test_a_time_that_is_not_over_is_told_from_one_that_is() -> None:
+    source, noon_ms = MemorySource(order()), recorded.START_MS + 15_000
+    for at, now_ms, expected in [
+        ("2026-01-01T00:00:15Z", noon_ms + 999, True),
+        ("2026-01-01T00:00:15Z", noon_ms + 1_000, False),
+    ]:
+        assert fork_point(source, "o1", at, now_ms).is_to_come is expected
+    assert not fork_point(source, "o1", "-0", 0).is_to_come
 
 
 @pytest.fixture
@@ -334,10 +355,23 @@ def test_the_command_id_follows_from_what_is_forked_and_to_what() -> None:
 def test_the_id_of_a_reset_follows_from_the_moment_and_has_to_fit() -> None:
     snapshot = point_of(MemorySource(order()), "o1", "-0").snapshot
     made = reset_id(snapshot)
-    assert made == f"o1-at-{snapshot.seq}-of-0"
+    assert made == f"o1-at-{snapshot.seq}"
     check_wf_run_id(made)
     with pytest.raises(CannotFork, match=r"at most 128 characters .* name another one"):
-        reset_id(replace(snapshot, wf_run_id="x" * 120))
+        reset_id(replace(snapshot, wf_run_id="x" * 127))
+
+
+def test_a_repeat_that_finds_another_wf_run_under_the_old_id_deletes_nothing() -> None:
+    snapshot = point_of(MemorySource(order()), "o1", "-0").snapshot
+    rejected = Rejected("ForkWfRun", RejectionCode.ALREADY_EXISTS, "the WfRun was started")
+    entry = LogEntry(reset_id(snapshot), 0, 0, 0, Cause("wf-commands", 0, 9, None, 0), rejected)
+    posted = Mock(outcome=Mock(side_effect=CommandRejected(entry, rejected)))
+    client = Mock(get=Mock(return_value=run_of(snapshot)), fork=Mock(return_value=posted))
+    with pytest.raises(CannotFork, match="a reset of an earlier WfRun 'o1' is done"):
+        fork_to_reset(client, snapshot, None, 1)
+    with pytest.raises(CommandRejected):
+        fork_to_reset(client, snapshot, "o2", 1)
+    client.delete.assert_not_called()
 
 
 # The command line.
