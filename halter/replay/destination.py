@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from halter.client.client import Client
 from halter.client.reading import FROM_THE_START, PartitionReader
 from halter.replay.manifest import MANIFEST_KEY, TOPIC, Manifest, NotAManifest, manifest_of
+from halter.replay.writing import Writing
 from halter.topics.admin import CHANGE_TIMEOUT_S, LOOK_AGAIN_SECONDS, VISIBLE_SECONDS, await_answers, make_so
 from processors.core.records.errors import HalterError
 from processors.core.records.topic_names import DEFINITION_EVENTS, QUEUE_PREFIX
@@ -78,14 +79,14 @@ class Destination:
         Raises PrefixTaken if there is something else.
         """
         there = self._there()
+        others = [name for name in there if name != self.topic]
         if self.topic in there:
-            found: bytes | None = None
-            for message in self.reader.read(self.topic, 0, FROM_THE_START):
-                if message.key() == MANIFEST_KEY:
-                    found = message.value()
+            records = {it.key(): it.value() for it in self.reader.read(self.topic, 0, FROM_THE_START)}
+            found = records.get(MANIFEST_KEY)
             if found is not None:
                 return manifest_of(found, self.topic)
-        others = [name for name in there if name != self.topic]
+            if records:
+                others.insert(0, self.topic)  # somebody else's; a replay that was killed early has left it empty
         if others:
             raise PrefixTaken(
                 f"--into {self.prefix}: expected no topics with this prefix, found {_named(others)}, and nothing says "
@@ -122,14 +123,21 @@ class Destination:
             raise KafkaException(error)
 
     def remove(self) -> list[str]:
-        """Delete the topics of the replay, the manifest last, and return their names. Raises PrefixTaken."""
+        """Delete the topics of the replay, the manifest last, and return their names. Raises PrefixTaken.
+
+        A process that still replays into them writes no more from here on, also not into topics that are made anew. If
+        this is broken off, the manifest says so, and it can be done again.
+        """
         try:
-            if self.manifest() is None:
-                return []
+            manifest = self.manifest()
         except NotAManifest as error:
             raise PrefixTaken(f"--into {self.prefix}: {error}; nothing was removed") from error
+        if manifest is None:
+            return []
+        Writing(self.settings, self.topics)
         names = [name for name in self._there() if name not in self._foreign]
         with self.settings.explaining("removing the topics of the replay", self._admin):
+            self._write(replace(manifest, is_going=True))
             for those in ([name for name in names if name != self.topic], [self.topic]):
                 if those:
                     answers = self._admin.delete_topics(those, request_timeout=CHANGE_TIMEOUT_S)

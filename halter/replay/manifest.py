@@ -54,6 +54,8 @@ class Manifest:
     """The id that Kafka gave to the log of the source: one that is made anew has another."""
     request: Request
     ranges: dict[int, Within]
+    is_going: bool = False
+    """True once its topics are being removed: some may be gone, so nobody goes on with it."""
 
     def encoded(self) -> bytes:
         """Return it as JSON."""
@@ -121,6 +123,7 @@ def manifest_of(value: bytes, topic: str) -> Manifest:
             data["log_id"],
             replace(request, partitions=tuple(request.partitions), wf_runs=tuple(request.wf_runs)),
             {int(partition): Within(*bounds) for partition, bounds in data["ranges"].items()},
+            bool(data.get("is_going")),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise NotAManifest(f"topic '{topic}': expected the manifest of a replay, found something else") from error

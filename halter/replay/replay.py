@@ -47,6 +47,11 @@ def manifest_for(
         if there is not None:
             destination.remove()
         return Manifest(source.topics.prefix, log_id, request, found)
+    if there.is_going:
+        raise PrefixTaken(
+            f"--into {destination.prefix}: there is a replay whose removal was broken off; --remove ends that, and "
+            "--replace makes another one"
+        )
     if (there.source_prefix, there.log_id) != (source.topics.prefix, log_id):
         whose = f"of prefix '{there.source_prefix}'" if there.source_prefix != source.topics.prefix else "of a log that"
         tail = "" if there.source_prefix != source.topics.prefix else " is gone"
@@ -78,12 +83,16 @@ def replayed(
 ) -> dict[int, Progress]:
     """Replay what is not replayed yet, and return the progress of each partition: all are done.
 
-    Raises CannotReplay before anything is made or written.
+    Raises CannotReplay before anything is made or written, and PrefixTaken if another process made other topics.
     """
     if destination.manifest() is not None:
         _check(source, manifest.request, manifest.ranges)  # records may have gone since it was begun
     destination.make(manifest)
     writing = Writing(destination.settings, destination.topics)
+    if destination.manifest() != manifest:  # no other process writes from here on
+        raise PrefixTaken(
+            f"--into {destination.prefix}: another process has begun a replay there, or removes it; repeat the command"
+        )
     progress, has_definitions = _progress(destination)
     if not has_definitions:
         writing.write(_definitions(source), DEFINITIONS_KEY, b"{}")

@@ -29,7 +29,7 @@ FENCED: Final = (
 
 
 class TakenOver(HalterError):
-    """Another process replays into the same prefix. It goes on where this one was; nothing is doubled."""
+    """Another process goes on with the replay where this one was, or has removed it. Nothing is doubled."""
 
 
 class Writing:
@@ -97,6 +97,7 @@ class Writing:
         except KafkaException as exception:
             if exception.args[0].code() in FENCED:
                 raise TakenOver(
-                    f"another process replays into '{self._topics.prefix}' since, and goes on where this one was"
+                    f"another process replays into '{self._topics.prefix}' since, and goes on where this one was, or "
+                    "removes that replay"
                 ) from exception
             raise self._settings.explain(exception, doing) from exception

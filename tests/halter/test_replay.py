@@ -1,7 +1,9 @@
 """What a replay writes: the part of the log that it replays, the rows at its end, and nothing twice if it is killed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -12,8 +14,9 @@ from halter.history.found import Report
 from halter.history.state_of_log import StateOfLog
 from halter.history.verifying import Verifying, Within, begins_at
 from halter.replay.bounds import BadBound, InputPlace, bound_of, written
-from halter.replay.destination import PrefixTaken, check_prefix
+from halter.replay.destination import Destination, PrefixTaken, check_prefix
 from halter.replay.manifest import (
+    MANIFEST_KEY,
     Manifest,
     NotAManifest,
     Progress,
@@ -23,6 +26,7 @@ from halter.replay.manifest import (
     progress_of,
 )
 from halter.replay.ranges import partitions_meant
+from halter.replay.replay import manifest_for, replayed
 from halter.replay.replaying import Replaying
 from processors.core.records.commands import ExternalEvent
 from processors.core.records.events import LogEntry, TaskAttemptRequested, TaskRequest
@@ -253,7 +257,52 @@ def test_another_prefix_is_taken(prefix: str, live: str) -> None:
 def test_a_manifest_comes_back_as_it_was_written() -> None:
     request = Request("2026-01-01T12:00:00.000Z", None, (0, 3), ("cart-1",), what_is_left=True)
     manifest = Manifest("live-", "log-1", request, {0: Within(4, 9), 3: Within(0, 2)})
-    assert manifest_of(manifest.encoded(), "debug-replay") == manifest
+    for it in (manifest, replace(manifest, is_going=True)):
+        assert manifest_of(it.encoded(), "debug-replay") == it
+
+
+def destination_with(*records: tuple[bytes, bytes], topics: Sequence[str] = ("debug-replay",)) -> Destination:
+    """Return a prefix under which there are these topics, and these records on that of the manifest."""
+    found = object.__new__(Destination)
+    found.prefix, found.topic = "debug-", "debug-replay"
+    messages = [Mock(key=Mock(return_value=key), value=Mock(return_value=value)) for key, value in records]
+    found.reader = Mock(read=Mock(return_value=messages))
+    found._there = lambda: list(topics)  # type: ignore[method-assign]
+    found.log_id = lambda: "log-1"  # type: ignore[method-assign]
+    return found
+
+
+MANIFEST = Manifest("live-", "log-1", Request(None, None, (0,)), {0: Within(0, 2)})
+
+
+def test_only_a_topic_with_a_manifest_or_an_empty_one_is_that_of_a_replay() -> None:
+    assert destination_with().manifest() is None, "killed before it wrote its manifest"
+    assert destination_with((b"x", b"y"), (MANIFEST_KEY, MANIFEST.encoded())).manifest() == MANIFEST
+    for it in (destination_with((b"x", b"y")), destination_with(topics=("debug-replay", "debug-wf-events"))):
+        with pytest.raises(PrefixTaken, match="nothing says that they are those of a replay"):
+            it.manifest()
+        with pytest.raises(PrefixTaken, match="nothing says that they are those of a replay"):
+            it.remove()
+
+
+def test_nobody_goes_on_with_a_replay_whose_removal_was_broken_off() -> None:
+    source = Mock(topics=Mock(prefix="live-"))
+    whole = destination_with((MANIFEST_KEY, MANIFEST.encoded()))
+    assert manifest_for(source, whole, MANIFEST.request, dict) == MANIFEST
+    going = destination_with((MANIFEST_KEY, replace(MANIFEST, is_going=True).encoded()))
+    with pytest.raises(PrefixTaken, match="whose removal was broken off"):
+        manifest_for(source, going, MANIFEST.request, dict)
+
+
+def test_a_replay_stops_before_it_writes_if_another_one_was_begun_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = replace(MANIFEST, request=Request(None, None, (1,)))
+    destination = Mock(prefix="debug-", manifest=Mock(side_effect=[None, other]))
+    writing = Mock()
+    monkeypatch.setattr("halter.replay.replay.Writing", writing)
+    with pytest.raises(PrefixTaken, match="another process has begun a replay there"):
+        replayed(Mock(), destination, MANIFEST)
+    writing.assert_called_once()
+    writing.return_value.write.assert_not_called()
 
 
 @pytest.mark.parametrize("value", [b"", b"{", b"[]", b"{}", b'{"form": 2}', b'{"form": 1, "request": {}}', b"\xff"])
