@@ -301,7 +301,7 @@ def test_a_version_that_the_state_does_not_fit_is_refused(second: dict[str, Any]
     assert problem in refused.message
 
 
-@pytest.mark.parametrize("version", [(7, None), (0, 9)])
+@pytest.mark.parametrize("version", [(7, None), (0, 9), (None, 9)])
 def test_a_version_that_is_not_there_is_refused(version: tuple[int, int | None]) -> None:
     history = given_("wait", RUN)
     refused = rejection(history.engine.put(ForkWfRun(FORK, snapshot_of(history.run), *version)))

@@ -34,7 +34,7 @@ class ForkWfRun:
     wf_run_id: str
     snapshot: WfRunSnapshot
     wf_spec_major: int | None = None
-    """Without a major version, the WfRun runs the version of the snapshot."""
+    """Without a major version and a revision, the WfRun runs the version of the snapshot."""
     wf_spec_revision: int | None = None
     definitions_position: int | None = None
     """As in RunWf, for a WfSpec that was registered just now."""

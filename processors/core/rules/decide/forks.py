@@ -66,8 +66,8 @@ def _checked(run: WfRun, command: ForkWfRun, context: Context) -> WfSpecId:
     check_definitions(command, context)
     snapshot = command.snapshot
     its = snapshot.wf_spec
-    is_other = command.wf_spec_major is not None
-    major, revision = (command.wf_spec_major, command.wf_spec_revision) if is_other else (its.major, its.revision)
+    asked = command.wf_spec_major, command.wf_spec_revision
+    major, revision = (its.major, its.revision) if asked == (None, None) else asked
     spec_id = version_to_run(context, its.name, major, revision)
     try:
         check_snapshot(snapshot)
