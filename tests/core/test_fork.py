@@ -281,6 +281,18 @@ def test_a_fork_runs_another_version_if_the_state_fits_it() -> None:
 
 
 # (rule fork-may-run-another-version)
+def test_the_version_that_the_source_ran_need_not_be_there_if_another_is_named() -> None:
+    history = two_versions({})
+    history.engine.put(ExternalEvent(RUN_ID, "go", "g", thread=7))
+    snapshot = snapshot_of(history.run)
+    assert snapshot.external_events
+    elsewhere = replace(snapshot, wf_spec=replace(snapshot.wf_spec, revision=9))
+    assert rejection(history.engine.put(ForkWfRun(FORK, elsewhere))).code is RejectionCode.NOT_FOUND
+    entries = history.engine.put(ForkWfRun(FORK, elsewhere, 0, 0))
+    assert [type(it.event) for it in entries] == [WfRunStarted, WfRunForked]
+
+
+# (rule fork-may-run-another-version)
 @pytest.mark.parametrize(
     ("second", "problem"),
     [

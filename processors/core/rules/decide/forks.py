@@ -72,7 +72,7 @@ def _checked(run: WfRun, command: ForkWfRun, context: Context) -> WfSpecId:
     try:
         check_snapshot(snapshot)
         source = run_of(snapshot)
-        source.spec = context.definitions.wf_spec(spec_id)
+        source.wf_spec, source.spec = spec_id, context.definitions.wf_spec(spec_id)
         if source.status in TERMINAL:
             raise Refusal(
                 RejectionCode.FAILED_PRECONDITION, f"WfRun {snapshot.wf_run_id!r} was {source.status}: it had ended"
