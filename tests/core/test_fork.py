@@ -714,8 +714,13 @@ def test_no_snapshot_breaks_a_rule(document: dict[str, Any], numbers: list[int],
         except TypeError:
             continue  # the compiled core makes no record with a field of another type
         snapshot = _as_sent(changed) or snapshot
+    version: tuple[int | None, int | None] = None, None
+    if data.draw(st.booleans()):  # a state of a version that is not there need not be one that rules come to
+        assert run.wf_spec is not None
+        version = run.wf_spec.major, run.wf_spec.revision
+        snapshot = replace(snapshot, wf_spec=replace(run.wf_spec, revision=run.wf_spec.revision + 50))
     engine = MemoryEngine(history.context, max(run.time_ms, 0))
-    entries = engine.put(ForkWfRun(RUN_ID, snapshot))
+    entries = engine.put(ForkWfRun(RUN_ID, snapshot, *version))
     if isinstance(entries[0].event, Rejected):
         assert len(entries) == 1
         return
