@@ -16,7 +16,7 @@ AHEAD_MAX: Final = 10_000
 """How far a partition is read past its first unfinished request. The metadata then stay below 1,700 bytes, and brokers
 take 4,096, unless told otherwise.
 """
-FORM: Final = "1:"
+FORM: Final = "1"
 """Begins metadata of this form. There may be others one day, and other programs write what they like."""
 
 
@@ -74,27 +74,37 @@ class Offsets:
         """Say whether no more should be taken until the oldest attempts are finished."""
         if self._next is None or self._next - self._committable < AHEAD_MAX:
             return False
+        if self._committable in self._open:
+            return True  # as soon as it is known: this is asked for each request that is taken
         self.committable()
         return self._next - self._committable >= AHEAD_MAX
 
 
 def metadata_of(committed: int, finished: Iterable[int]) -> str:
-    """Return the metadata that name the finished offsets after the committed one; empty if there are none."""
+    """Return the metadata that name the finished offsets after the committed one; empty if there are none.
+
+    They say for which offset they are: tools that copy a group to another cluster commit other offsets there, and keep
+    the metadata.
+    """
     bits = 0
     for offset in finished:
         if 0 <= offset - committed < AHEAD_MAX:
             bits |= 1 << (offset - committed)
     if not bits:
         return ""
-    return FORM + base64.b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "little")).decode()
+    named = base64.b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "little")).decode()
+    return f"{FORM}:{committed}:{named}"
 
 
 def finished_by(committed: int, metadata: str | None) -> set[int]:
-    """Return the offsets that metadata name. Nothing for metadata of another form: the requests are then run again."""
-    if metadata is None or not metadata.startswith(FORM):
+    """Return the offsets that metadata name. Nothing for metadata of another form, or for another offset: the requests
+    are then run again.
+    """
+    beginning = f"{FORM}:{committed}:"
+    if metadata is None or not metadata.startswith(beginning):
         return set()
     try:
-        bits = int.from_bytes(base64.b64decode(metadata.removeprefix(FORM), validate=True), "little")
+        bits = int.from_bytes(base64.b64decode(metadata.removeprefix(beginning), validate=True), "little")
     except (binascii.Error, ValueError):
         return set()
     return {committed + place for place in range(min(bits.bit_length(), AHEAD_MAX)) if bits >> place & 1}

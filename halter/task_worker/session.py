@@ -210,16 +210,26 @@ class Session:
         due = self._work.to_commit()
         if not due:
             return
-        offsets = [
+        refused = self._refusals(
             TopicPartition(topic, partition, offset, metadata) for (topic, partition), (offset, metadata) in due.items()
-        ]
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as exception:
+        )
+        if any(error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE for error in refused.values()):
+            # These brokers are told to take less than others. A hand-over then repeats what is finished out of order.
+            refused = self._refusals(TopicPartition(*id_, due[id_][0]) for id_ in refused)
+        if refused:
             # Perhaps others have our partitions now. They run these requests again, and the engine refuses the second
             # reports.
-            self._work.not_committed(due)
-            self._log.warning("offsets_not_committed", reason=str(exception.args[0]))
+            self._work.not_committed(refused)
+            self._log.warning("offsets_not_committed", reason=str(next(iter(refused.values()))))
+
+    def _refusals(self, offsets: Iterable[TopicPartition]) -> dict[PartitionId, KafkaError]:
+        """Commit offsets. Return the partitions of which they were refused, each with the reason."""
+        asked = list(offsets)
+        try:
+            answered = self._consumer.commit(offsets=asked, asynchronous=False)
+        except KafkaException as exception:  # all were refused
+            return dict.fromkeys(_ids(asked), exception.args[0])
+        return {(it.topic, it.partition): it.error for it in answered if it.error is not None}
 
     # Rebalances: called in `poll` and `close`.
 

@@ -64,7 +64,8 @@ class Partition:
     unfinished: set[int] = field(default_factory=set)
     """Offsets of attempts that have started."""
     is_ours: bool = True
-    is_paused: bool = False
+    is_paused: bool | None = False
+    """None while nobody knows."""
     committed: tuple[int, str] | None = None
 
 
@@ -90,8 +91,8 @@ class Work:
                 it = self._partitions.setdefault(id_, Partition(id_))
                 finished = () if start is None else finished_by(start, metadata)
                 it.offsets.assigned(start, finished, it.unfinished)
-                # Whether librdkafka kept it paused is not documented: `flow` resumes it, which never hurts.
-                it.is_ours, it.is_paused, it.committed = True, True, None
+                # Whether librdkafka kept it paused is not documented: `flow` says it anew, which never hurts.
+                it.is_ours, it.is_paused, it.committed = True, None, None
 
     def drop_waiting(self, ids: Iterable[PartitionId]) -> None:
         """Forget the requests of partitions that have not started. They stay uncommitted: others will run them."""
@@ -217,14 +218,16 @@ class Work:
             ours = [it for it in self._partitions.values() if it.is_ours]
             full = set(ours) if self._is_over else set(self._full())
             pause = [it for it in ours if it in full and not it.is_paused]
-            resume = [it for it in ours if it.is_paused and it not in full and self._has_much_room(it)]
+            resume = [it for it in ours if it.is_paused is not False and it not in full and self._may_go_on(it)]
             for it in pause:
                 it.is_paused = True
             for it in resume:
                 it.is_paused = False
             return [it.id for it in pause], [it.id for it in resume]
 
-    def _has_much_room(self, it: Partition) -> bool:
+    def _may_go_on(self, it: Partition) -> bool:
+        if it.is_paused is None:
+            return True
         # What librdkafka has fetched ahead is thrown away by a pause. So it is not paused and resumed all the time.
         return len(it.waiting) <= WAITING_MAX // 2 and self._bytes <= BYTES_MAX // 2
 

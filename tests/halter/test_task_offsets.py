@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from halter.task_worker.offsets import AHEAD_MAX, Offsets, finished_by, metadata_of
+from halter.task_worker.work import WAITING_MAX, Work
+from processors.core.records.events import TaskRequest
 
 REQUESTS = 40
 
@@ -111,9 +113,16 @@ def test_metadata_name_what_is_finished_and_fit_into_what_brokers_take(committed
     assert len(metadata) < 4_096
 
 
-@pytest.mark.parametrize("metadata", [None, "", "written by another program", "1:", "1:é", "1:A", "2:AAAA"])
+@pytest.mark.parametrize("metadata", [None, "", "by another program", "1:", "1:5:", "1:5:é", "1:5:A", "2:5:AAAA"])
 def test_other_metadata_name_nothing(metadata: str | None) -> None:
     assert finished_by(5, metadata) == set()
+
+
+def test_metadata_for_another_offset_name_nothing() -> None:
+    """A tool that copied the group to another cluster has committed another offset there."""
+    metadata = metadata_of(5, {7})
+    assert finished_by(5, metadata) == {7}
+    assert finished_by(4, metadata) == set()
 
 
 def test_a_partition_is_not_read_far_past_an_attempt_that_hangs() -> None:
@@ -129,3 +138,33 @@ def test_a_partition_is_not_read_far_past_an_attempt_that_hangs() -> None:
     offsets.finish(0)
     assert not offsets.is_far_ahead
     assert offsets.committable() == (AHEAD_MAX, "")
+
+
+REQUEST = TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, 60_000)
+MEGABYTE = 1_000_000
+
+
+def test_a_partition_that_was_just_assigned_takes_no_more_than_others() -> None:
+    work = Work(concurrency=1)
+    work.assigned({("q", 0): (0, None)})
+    taken = 0
+    while work.wait_for_room(0) and taken <= WAITING_MAX:
+        work.take(("q", 0), taken, REQUEST, 1)
+        taken += 1
+    assert taken == WAITING_MAX
+
+
+def test_a_partition_that_is_assigned_beside_a_full_one_is_held_to_the_same_bytes() -> None:
+    work = Work(concurrency=1)
+    work.assigned({("q", 0): (0, None)})
+    work.flow()
+    for offset in range(10):
+        work.take(("q", 0), offset, REQUEST, MEGABYTE)
+    work.assigned({("q", 1): (0, None)})
+    assert work.flow() == ([], [("q", 1)]), "nobody knows whether it is paused"
+    taken = 0
+    while work.wait_for_room(0) and taken < 100:
+        work.take(("q", 1), taken, REQUEST, MEGABYTE)
+        taken += 1
+    assert taken == 7
+    assert set(work.flow()[0]) == {("q", 0), ("q", 1)}

@@ -124,14 +124,19 @@ class World:
     def committed(self, partitions: list[TopicPartition], _: float) -> list[TopicPartition]:
         return [self.held.get(it.partition, TopicPartition(it.topic, it.partition)) for it in partitions]
 
-    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[Any]:
         assert not asynchronous
         if self.commits_fail:
-            raise KafkaException("ILLEGAL_GENERATION")
-        for it in offsets:
+            raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
+        errors = {it: self.refuses_offset(it) for it in offsets}
+        for it in [it for it, error in errors.items() if error is None]:
             early = [key for key in self.undelivered if key.startswith(f"w{it.partition}-")]
             assert all(int(key.split("-")[1]) >= it.offset for key in early), "an offset passed an undelivered report"
             self.held[it.partition] = it
+        return [SimpleNamespace(topic=it.topic, partition=it.partition, error=error) for it, error in errors.items()]
+
+    def refuses_offset(self, _: TopicPartition) -> KafkaError | None:
+        """Why the brokers refuse an offset of one partition."""
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self.paused += [it.partition for it in partitions]
@@ -369,6 +374,42 @@ def test_a_group_that_moved_on_is_no_error(monkeypatch: pytest.MonkeyPatch) -> N
     with capture_logs() as logs:
         world.run(monkeypatch)
     assert [it for it in logs if it["event"] == "offsets_not_committed"]
+
+
+def test_an_offset_that_was_refused_alone_is_committed_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka raises nothing then: the other partitions are committed."""
+    world, refused = World(1, partitions=2), list[int]()
+
+    def refuses(it: TopicPartition) -> KafkaError | None:
+        if it.partition == 1 and it.offset == 1 and len(refused) < 3:
+            refused.append(it.offset)
+            return KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+        return None
+
+    monkeypatch.setattr(world, "refuses_offset", refuses)
+    world.run(monkeypatch)
+    assert world.committed_offsets() == {0: 1, 1: 1}
+
+
+def test_brokers_that_take_only_short_metadata_get_the_offset(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, let_go, lengths = World(20, concurrency=2), threading.Event(), list[int]()
+
+    def refuses(it: TopicPartition) -> KafkaError | None:
+        lengths.append(len(it.metadata or ""))
+        return KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE) if it.metadata else None
+
+    def handle(task: Task) -> None:
+        if task.wf_run_id == "w0-3":
+            assert let_go.wait(10)
+
+    def between_polls() -> None:
+        if world.committed_offsets() == {0: 3} and any(lengths):
+            let_go.set()
+
+    monkeypatch.setattr(world, "refuses_offset", refuses)
+    monkeypatch.setattr(world, "between_polls", between_polls)
+    world.run(monkeypatch, handle)
+    assert world.committed_offsets() == {0: 20}
 
 
 def test_an_attempt_whose_deadline_has_passed_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
