@@ -46,7 +46,8 @@ def named(request: TaskRequest) -> dict[str, Any]:
 def text_of(exception: BaseException) -> str:
     """The class and the text of an exception. Only the class, if making the text raises as well."""
     try:
-        return f"{type(exception).__name__}: {exception}"
+        text = f"{type(exception).__name__}: {exception}"[:MESSAGE_LENGTH_MAX]
+        return _writable(text)[:MESSAGE_LENGTH_MAX]
     except Exception:  # noqa: BLE001  as above
         return type(exception).__name__
 
@@ -58,7 +59,12 @@ def traceback_of(exception: BaseException) -> str:
     and take minutes for a long message.
     """
     lines = traceback.TracebackException.from_exception(exception, limit=-FRAMES_MAX).format()
-    return "".join(lines)[:TRACEBACK_LENGTH_MAX].rstrip()
+    return _writable("".join(lines)[:TRACEBACK_LENGTH_MAX].rstrip())
+
+
+def _writable(text: str) -> str:
+    """Return a text as it can be written: a log on stdout raises for half of a surrogate pair, reports do too."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _expect_no_coroutine(output: object) -> None:
@@ -73,6 +79,8 @@ class Attempts:
     def __init__(self, handlers: Mapping[str, Handler], check: Callable[[ReportTaskRun], bytes], log: Any) -> None:
         """`check` encodes a report, and raises HalterError if it cannot be one."""
         self.handlers, self._check, self._log = handlers, check, log
+        self.are_given_up = False
+        """True when coroutines that still run are cancelled."""
 
     def is_async(self, request: TaskRequest) -> bool:
         """Say whether the handler of a request is a coroutine."""
@@ -89,15 +97,14 @@ class Attempts:
         return self._report(request, result)
 
     async def run_async(self, request: TaskRequest) -> tuple[ReportTaskRun, bytes]:
-        """Await the handler of a request. Raises CancelledError if the task worker cancels it."""
+        """Await the handler of a request. Raises CancelledError if it is given up."""
         import asyncio  # few task workers have coroutines
 
         try:
             output = await self.handlers[request.task_def].run(Task(request.input, request))
             result = {"status": TaskStatus.SUCCESS, "output": output}
         except BaseException as exception:  # as in `run`
-            task = asyncio.current_task()
-            if isinstance(exception, asyncio.CancelledError) and task is not None and task.cancelling():
+            if isinstance(exception, asyncio.CancelledError) and self.are_given_up:
                 raise
             result = self._raised(request, exception)
         return self._report(request, result)
@@ -127,7 +134,7 @@ class Attempts:
         text = text_of(exception)
         # The log has the line at fault, for whoever wrote the handler. The report has only the sentence.
         self._log.warning("attempt_failed", **named(request), error=text, stack=traceback_of(exception))
-        return {"status": TaskStatus.FAILED, "message": text[:MESSAGE_LENGTH_MAX]}
+        return {"status": TaskStatus.FAILED, "message": text}
 
     def _checked(self, report: ReportTaskRun) -> tuple[ReportTaskRun, bytes]:
         return report, self._check(report)

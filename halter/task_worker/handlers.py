@@ -6,7 +6,8 @@ Knows functions and TaskDefs. It knows no Kafka, and not when or where a handler
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin
 
 from halter.task_worker.shapes import NoShape, Shape, Unfit, hints_of, shape_of, value_of
 from halter.task_worker.task import Task, WorkerNotStarted
@@ -67,7 +68,7 @@ def typed(task_def: str, function: Callable[..., Any]) -> Handler:
     """Return the handler for a function whose parameters are inputs. Raises WorkerNotStarted if they cannot be."""
     where = f"@task({task_def!r}) {getattr(function, '__name__', 'handler')}"
     try:
-        hints = hints_of(function) if inspect.isroutine(function) else hints_of(type(function).__call__)
+        hints = hints_of(_routine(function))
         parameters, takes_task, rest = _parameters(function, hints)
         returns = shape_of(hints["return"]) if "return" in hints else None
     except NoShape as problem:
@@ -101,6 +102,21 @@ def typed(task_def: str, function: Callable[..., Any]) -> Handler:
     )
 
 
+def _routine(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what has the annotations of a function. Raises NoShape."""
+    called = function if inspect.isroutine(function) else type(function).__call__
+    if not hasattr(called, "__module__"):
+        raise NoShape(
+            f"expected a function, or an object whose class has a __call__ of its own, found {kind(function)}"
+        )
+    return called
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """Return the members of a union: a test may call a handler with None for its Task."""
+    return get_args(annotation) if get_origin(annotation) in {Union, UnionType} else ()
+
+
 def _parameters(
     function: Callable[..., Any], hints: Mapping[str, Any]
 ) -> tuple[list[Parameter], list[str], Shape | None]:
@@ -112,7 +128,7 @@ def _parameters(
             rest = shape_of(annotation)
         elif it.kind not in NAMED:
             raise NoShape(f"expected parameters that have the names of inputs, found '{it}', which is filled by place")
-        elif annotation is Task:
+        elif Task in (annotation, *_members(annotation)):
             takes_task.append(name)
         else:
             try:

@@ -355,6 +355,7 @@ class Session:
         self._revoke_s = 0.0
         self._consumer.poll(0)  # a consumer that is closed while a rebalance waits for its answer may stand still
         self._consumer.close()
+        self._attempts.are_given_up = True
         self._runners.close()
         self._sent.put(None)
         if self._refused is not None:

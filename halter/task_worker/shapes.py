@@ -181,10 +181,10 @@ def _may_be(value: Value, shape: Shape) -> bool:
 
 
 def _one_of(members: Sequence[tuple[Any, Any]], name: str | None = None) -> Shape:
-    by_value = {(type(value), value): member for value, member in members}
     kinds = {type(value) for value, _ in members}
     if not kinds <= {*PRIMITIVE, types.NoneType}:
         raise NoShape(f"expected values that are str, int, bool or bytes in {name or 'a Literal'}, found others")
+    by_value = {(type(value), value): member for value, member in members}
     name = name or f"one of {', '.join(repr(value) for value, _ in members)}"
 
     def read(value: Value, where: str) -> Any:
@@ -263,9 +263,23 @@ def _read_model(kind: Any, value: Value, where: str) -> Any:
     try:
         return kind.model_validate(value)
     except sys.modules["pydantic"].ValidationError as error:  # a model is here, so it is imported
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        path = ".".join([where, *map(str, first["loc"])])
-        raise Unfit(f"{path}: {first['msg']}") from None
+        first = error.errors(include_url=False, include_input=False)[0]
+        names = _field_names(kind, set())
+        path = ".".join([where, *(str(it) if isinstance(it, int) or it in names else "…" for it in first["loc"])])
+        # These messages have the value: the tag that no class has, or what a validator raised.
+        has_value = not first.get("ctx", {}).keys().isdisjoint({"tag", "error"})
+        raise Unfit(f"{path}: {first['type'] if has_value else first['msg']}") from None
+
+
+def _field_names(annotation: Any, seen: set[Any]) -> set[str]:
+    """Return the names of the fields of all models in an annotation: other names in a path are keys, so content."""
+    names: set[str] = set()
+    if isinstance(annotation, type) and is_model(annotation) and annotation not in seen:
+        seen.add(annotation)
+        model: Any = annotation
+        for name, field in model.model_fields.items():
+            names |= {name, str(field.alias)} | _field_names(field.annotation, seen)
+    return names.union(*(_field_names(one, seen) for one in get_args(annotation)))
 
 
 def value_of(thing: Any) -> Any:

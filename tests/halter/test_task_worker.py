@@ -472,8 +472,23 @@ def test_what_a_handler_raises_is_reported_whatever_its_text(monkeypatch: pytest
     def failing(_: Task) -> Value:
         raise RuntimeError(message)
 
-    (report,) = World(1).run(monkeypatch, failing).posted
+    with capture_logs() as logs:
+        (report,) = World(1).run(monkeypatch, failing).posted
     assert report.status is TaskStatus.FAILED
+    assert (report.message or "").startswith("RuntimeError: ")
+    for line in logs:  # a log on stdout takes UTF-8 only
+        assert len(str(line).encode()) < 50_000
+
+
+def test_a_coroutine_that_cancels_itself_fails_its_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handle(_: Task) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    posted = World(2).run(monkeypatch, handle).posted
+    assert [it.status for it in posted] == [TaskStatus.FAILED] * 2
 
 
 class WithoutText(Exception):

@@ -5,6 +5,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import pytest
@@ -144,6 +145,14 @@ def test_a_handler_gets_the_attempt_where_it_asks_for_it() -> None:
         called(handler)
 
 
+def test_a_handler_that_a_test_calls_without_an_attempt_gets_it_from_the_task_worker() -> None:
+    def handler(cents: int, task: Task | None = None) -> Value:
+        return None if task is None else task.attempt
+
+    assert handler(5) is None
+    assert called(handler, cents=5) == 2
+
+
 def test_a_coroutine_is_typed_as_well() -> None:
     async def handler(item: Item) -> Item:
         await asyncio.sleep(0)
@@ -238,12 +247,17 @@ class Odd:
     """A class of a user."""
 
 
+class Unhashable(enum.Enum):
+    ONE = [1]  # noqa: RUF012  no handler can have it
+
+
 @pytest.mark.parametrize(
     ("annotation", "sentence"),
     [
         (Odd, "parameter 'it': expected str, int, .* or a union of these, found Odd"),
         (set[int], r"parameter 'it': expected str, int, .*, found set"),
         (tuple[int, str], "expected a list, or a tuple of any length with one type"),
+        (Unhashable, "expected values that are str, int, bool or bytes in Unhashable, found others"),
         (dict[int, str], "expected a dict whose keys are str, found keys of int"),
         (Literal[b"x", "y"] | None, None),
         (Tree, "expected a class that does not contain itself, found Tree"),
@@ -256,6 +270,12 @@ def test_an_annotation_that_no_value_fits_is_told_when_the_handler_is_made(annot
         return
     with pytest.raises(WorkerNotStarted, match=sentence):
         TaskWorker().task("t")(annotated(annotation))
+
+
+@pytest.mark.parametrize("function", [partial(charge, "card"), dict])
+def test_what_has_no_annotations_is_told(function: Any) -> None:
+    with pytest.raises(WorkerNotStarted, match="expected a function, or an object whose class has a __call__"):
+        TaskWorker().task("t")(function)
 
 
 def test_parameters_that_are_filled_by_place_are_told() -> None:
@@ -294,14 +314,29 @@ def test_a_business_exception_passes_through() -> None:
 def test_models_of_pydantic_are_read_and_returned() -> None:
     pydantic = pytest.importorskip("pydantic", reason="pydantic is not installed: nothing else of ours needs it")
 
+    class Card(pydantic.BaseModel):  # type: ignore[name-defined,misc]
+        kind: Literal["card"]
+
+    class Cash(pydantic.BaseModel):  # type: ignore[name-defined,misc]
+        kind: Literal["cash"]
+
     class Price(pydantic.BaseModel):  # type: ignore[name-defined,misc]
         cents: int
         at: datetime | None = None
+        discounts: dict[str, int] = {}  # noqa: RUF012  pydantic copies it
+        paid: list[Annotated[Card | Cash, pydantic.Field(discriminator="kind")]] = []  # noqa: RUF012  as above
 
     def handler(price: Price) -> Price:
         return Price(cents=price.cents + 1)
 
-    assert called(handler, price={"cents": 5}) == {"cents": 6, "at": None}
-    with pytest.raises(Unfit, match=r"price\.cents: ") as unfit:
-        called(handler, price={"cents": "secret"})
-    assert "secret" not in str(unfit.value)
+    assert called(handler, price={"cents": 5}) == {"cents": 6, "at": None, "discounts": {}, "paid": []}
+    wrong: list[tuple[str, Value, str]] = [
+        ("cents", "secret", "price.cents: "),
+        ("discounts", {"secret": "x"}, "price.discounts.…: "),
+        ("paid", [{"kind": "secret"}], "price.paid.0: union_tag_invalid"),
+    ]
+    for name, value, sentence in wrong:
+        with pytest.raises(Unfit) as unfit:
+            called(handler, price={"cents": 5, name: value})
+        assert str(unfit.value).startswith(sentence)
+        assert "secret" not in str(unfit.value)
