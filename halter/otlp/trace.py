@@ -285,6 +285,7 @@ class _Tracer:
             self._root.attributes["halter.wf_run.status"] = str(entry.event.status)
         elif isinstance(entry.event, ThreadRescued):
             self._root.end_ms = None
+            self._root.attributes.pop("halter.wf_run.status", None)
 
     def _see(self, thread: ThreadRun, *, has_left: bool, time_ms: int) -> None:
         span = self._spans[thread_key(thread.number)]

@@ -216,6 +216,9 @@ def test_a_thread_that_failed_and_was_rescued_goes_on() -> None:
     at = next(index for index, it in enumerate(logged) if isinstance(it.entry.event, ThreadRescued))
     failed = {it.key: it for it in only(list(traces(wf_run_id, logged[:at]))).spans}
     rescued = {it.key: it for it in only(list(traces(wf_run_id, logged))).spans}
+    goes_on = {it.key: it for it in only(list(traces(wf_run_id, logged[: at + 1]))).spans}
+    assert goes_on[WF_RUN].attributes[UNFINISHED] is True
+    assert "halter.wf_run.status" not in goes_on[WF_RUN].attributes, "it has not ended"
     assert failed[thread_key(0)].failure is not None
     assert rescued[thread_key(0)].failure is None
     assert rescued[thread_key(0)].has_completed
