@@ -33,6 +33,19 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: exit_at_once(EXIT_CODES[signal.SIGTERM]))
 
 
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Do the same during the block, unless what runs in it sets a handler of its own. That one stays."""
+    before = signal.getsignal(signal.SIGTERM)
+    end_on_sigterm()
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is ours:
+            signal.signal(signal.SIGTERM, before)
+
+
 def exit_on_sigterm() -> None:
     """Make SIGTERM raise SystemExit, so that context managers clean up before the process ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

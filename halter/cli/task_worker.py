@@ -22,6 +22,7 @@ from halter.cli.connection import (
     load_settings,
     patience,
 )
+from halter.cli.ending import ending_on_sigterm, exit_at_once
 from halter.cli.usage import BadOptions
 from processors.core.records.errors import HalterError
 
@@ -106,19 +107,20 @@ def task_worker(
     from processors.worker.logs import configure_logging
 
     configure_logging(log_format, log_level)
-    worker = found(target)
-    settings = load_settings(
-        bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file, logs=True
-    )
+    with ending_on_sigterm():  # until the task worker handles SIGTERM itself
+        worker = found(target)
+        settings = load_settings(
+            bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file, logs=True
+        )
     with Client.of(settings) as client:
-        with patience():
+        with ending_on_sigterm(), patience():
             client.reach(connect_timeout)
         if ready_file is not None:
             ready_file.write_text("{}\n")
         with nullcontext() if health_port is None else probes_of(worker, health_host, health_port):
             is_drained = worker.run(client, concurrency=concurrency, grace_s=grace, counts_s=counts)
     if not is_drained:
-        raise SystemExit(GIVEN_UP)
+        exit_at_once(GIVEN_UP)  # else Python waits for what coroutines have started in threads
 
 
 def found(target: str) -> "TaskWorker":
@@ -145,7 +147,7 @@ def imported(name: str) -> ModuleType:
     folder, module = (file.absolute().parent, file.stem) if file.suffix == ".py" else (Path.cwd(), name)
     sys.path.insert(0, str(folder))  # as `python shop/tasks.py` and `python -m shop.tasks` do
     try:
-        return importlib.import_module(module)
+        made = importlib.import_module(module)
     except HalterError:
         raise
     except Exception as error:
@@ -156,3 +158,10 @@ def imported(name: str) -> ModuleType:
         raise NoTaskWorker(
             f"cannot import '{name}': {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
         ) from error
+    where = getattr(made, "__file__", None)
+    if file.suffix == ".py" and (where is None or Path(where).resolve() != file.resolve()):
+        whose = "Python itself" if where is None else where
+        raise NoTaskWorker(
+            f"expected a module in {file.absolute()}, found '{module}' of {whose}: name the file otherwise"
+        )
+    return made

@@ -20,6 +20,7 @@ has timed them out, or is about to.
 This module has what a program sees. A run of it is a Session.
 """
 
+import os
 import signal
 import threading
 import time
@@ -43,6 +44,8 @@ CONCURRENCY_MAX: Final = 10_000
 GRACE_SECONDS: Final = 30.0
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+FIRST_PROCESS: Final = 1
+"""The first process of a container outlives signals for which it has set nothing."""
 UNTOUCHED: Final = (signal.SIG_DFL, signal.default_int_handler)
 """What is set for a signal that a program has not set anything for."""
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -166,10 +169,13 @@ class TaskWorker:
 
         def stop(number: int, _: FrameType | None) -> None:
             # The log's own lock may be held by the line that is interrupted, so nothing is logged here.
-            signal.signal(number, signal.SIG_DFL)
-            if self._stopped.is_set():
-                signal.raise_signal(number)
+            is_second = self._stopped.is_set()
             self._stopped.set()
+            if is_second or os.getpid() != FIRST_PROCESS:
+                signal.signal(number, signal.SIG_DFL)
+            if is_second:
+                signal.raise_signal(number)
+                os._exit(128 + number)
 
         before = {number: signal.getsignal(number) for number in SIGNALS if signal.getsignal(number) in UNTOUCHED}
         for number in before:

@@ -1,10 +1,12 @@
 """`halter task-worker`: what it says about a TaskWorker that is not where the command was told to look."""
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
+from halter.cli import ending
 from halter.cli.task_worker import NoTaskWorker, found
 from halter.cli.usage import BadOptions
 from halter.task_worker import TaskWorker, WorkerNotStarted
@@ -36,6 +38,29 @@ def test_a_module_of_the_present_folder_is_found(shop: str) -> None:
 def test_a_file_is_found_from_anywhere(shop: str, tmp_path: Path) -> None:
     (tmp_path / shop / "tasks.py").rename(tmp_path / shop / f"{shop}_tasks.py")
     assert isinstance(found(f"{tmp_path}/{shop}/{shop}_tasks.py:worker"), TaskWorker)
+
+
+def test_a_file_whose_name_another_module_has_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (tmp_path / "queue.py").write_text(SHOP)
+    with pytest.raises(NoTaskWorker, match=r"expected a module in .*queue\.py, found 'queue' of .*: name the file"):
+        found(f"{tmp_path}/queue.py:worker")
+
+
+def test_sigterm_ends_the_command_until_the_task_worker_handles_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(ending, "exit_at_once", ended.append)
+    before = signal.getsignal(signal.SIGTERM)
+    with ending.ending_on_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert ended == [0]
+    assert signal.getsignal(signal.SIGTERM) is before
+    try:
+        with ending.ending_on_sigterm():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as the user's module may
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("target", ["shop", "shop.tasks", ":worker", "shop:", ""])
