@@ -24,6 +24,7 @@ from halter.task_worker.refused_reports import RefusedReports
 from halter.task_worker.runners import Runners
 from halter.task_worker.task import WorkerNotStarted
 from halter.task_worker.work import Attempt, Counts, PartitionId, Work
+from processors.codec import DecodeError
 from processors.core.records.commands import DefinitionKind, ReportTaskRun
 from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
@@ -62,6 +63,12 @@ COUNTED: Final[Mapping[TaskStatus, str]] = {
     TaskStatus.EXCEPTION: "exceptions",
     TaskStatus.FAILED: "failed",
 }
+
+
+class UnreadableRequest(HalterError):
+    """A record of the queue is none that this release reads. Whoever runs task workers upgrades them if the engine is
+    newer; else he sets the offset of the group behind the record, which the engine has not written.
+    """
 
 
 class Session:
@@ -123,7 +130,7 @@ class Session:
         """Take and run tasks until told to stop. Return False if attempts still ran when the grace was over.
 
         Raises KafkaUnavailable if the cluster refuses us, TopicMissing or PartitionsDiffer if its topics are not as we
-        believe, WorkerNotStarted if handlers do not fit their TaskDefs.
+        believe, WorkerNotStarted if handlers do not fit their TaskDefs, UnreadableRequest for a record that is none.
         """
         try:
             with self._client.settings.explaining(f"taking tasks from '{self._topic}'", self._consumer):
@@ -195,14 +202,17 @@ class Session:
             if error.code() in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
                 return
             raise KafkaException(error)
-        value, codec = message.value() or b"", self._client.codec
-        record = until_answered(lambda: codec.decode(value), self._log, self._stopped.is_set)
-        if record is None:
-            return  # told to stop: the request stays in the queue
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         assert topic is not None
         assert partition is not None
         assert offset is not None
+        value, codec = message.value() or b"", self._client.codec
+        try:
+            record = until_answered(lambda: codec.decode(value), self._log, self._stopped.is_set)
+        except DecodeError as error:
+            raise UnreadableRequest(f"{topic}[{partition}]@{offset}: {error}") from error
+        if record is None:
+            return  # told to stop: the request stays in the queue
         request = record if isinstance(record, TaskRequest) and record.task_def in self._attempts.handlers else None
         self._work.take((topic, partition), offset, request, len(value))
 

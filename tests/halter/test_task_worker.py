@@ -480,6 +480,15 @@ def test_what_a_handler_raises_is_reported_whatever_its_text(monkeypatch: pytest
         assert len(str(line).encode()) < 50_000
 
 
+def test_a_record_that_is_no_request_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody passes over it: it may be a request of a later release."""
+    world = World(3)
+    world.codec = SimpleNamespace(decode=lambda _: CODEC.decode(b"?"), prepare=lambda *_: None)
+    with pytest.raises(session.UnreadableRequest, match=r"^task-requests\[0\]@0: expected Avro"):
+        world.run(monkeypatch)
+    assert world.committed_offsets().get(0, 0) == 0
+
+
 def test_a_coroutine_that_cancels_itself_fails_its_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     async def handle(_: Task) -> None:
         task = asyncio.current_task()
