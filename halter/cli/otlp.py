@@ -22,7 +22,7 @@ def export_traces(found: "Source", wf_run_ids: Iterable[str], target: str, *, pr
     from halter.otlp.trace import UNFINISHED, traces
 
     try:
-        from halter.otlp.sending import spans, taking
+        from halter.otlp.sending import spans, taking, told
     except ModuleNotFoundError as missing:
         raise OtlpNotInstalled(
             f"--otlp needs OpenTelemetry's SDK, which is not installed ({missing.name} is missing): "
@@ -39,6 +39,6 @@ def export_traces(found: "Source", wf_run_ids: Iterable[str], target: str, *, pr
                 take(spans(made, found))
                 number, sent = number + 1, sent + len(made.spans)
                 unfinished += sum(UNFINISHED in it.attributes for it in made.spans)
-    note(f"wrote {counted(number, 'trace')} with {counted(sent, 'span')} to {target}")
+    note(f"wrote {counted(number, 'trace')} with {counted(sent, 'span')} to {told(target)}")
     if unfinished:
         note(f"{counted(unfinished, 'span')} not ended yet: each stands there as if it ended with the newest event")

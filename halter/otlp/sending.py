@@ -141,6 +141,13 @@ def taking(target: str) -> Iterator[Take]:
         yield write
 
 
+def told(target: str) -> str:
+    """Return a target as sentences show it: a URL without the name and the password that it may have."""
+    scheme, mark, rest = target.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}"
+
+
 class Receiver:
     """A receiver of OTLP/HTTP: OpenTelemetry's collector, Jaeger, Tempo, or a service."""
 
@@ -152,7 +159,7 @@ class Receiver:
         try:
             parts = urlsplit(endpoint)
         except ValueError as error:
-            raise NotTaken(f"{endpoint}: expected the URL of a receiver, found: {error}") from error
+            raise NotTaken(f"{told(endpoint)}: expected the URL of a receiver, found: {error}") from error
         self.url = endpoint if parts.path.strip("/") else urlunsplit(parts._replace(path=TRACES_PATH))
         self._exporter = trace_exporter.OTLPSpanExporter(self.url)
 
@@ -163,7 +170,7 @@ class Receiver:
                 result = self._exporter.export(made[first : first + AT_ONCE])
             if result is not SpanExportResult.SUCCESS:
                 why = reasons[0] if reasons else "it gives no reason"
-                raise NotTaken(f"{self.url}: expected a receiver of OTLP/HTTP that takes traces, found none: {why}")
+                raise NotTaken(f"{told(self.url)}: expected a receiver of OTLP/HTTP that takes traces, found none: {why}")
 
     def close(self) -> None:
         """Close the connection."""

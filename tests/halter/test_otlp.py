@@ -383,6 +383,7 @@ def test_a_file_has_a_trace_a_line_as_otlp_json(
         (["cart", "--otlp", "y"], 1, "did you mean 'cart-1'"),
         (["cart-1", "--otlp", "/nowhere/y"], 1, "expected to write /nowhere/y"),
         (["cart-1", "--otlp", "http://[::1"], 1, "http://[::1: expected the URL of a receiver"),
+        (["cart-1", "--otlp", "http://ann:secret@[::1"], 1, "http://[::1: expected the URL of a receiver"),
     ],
 )
 def test_what_is_wrong_gets_a_sentence(
