@@ -154,7 +154,10 @@ class TaskWorker:
                 clock_ms=self._clock_ms,
                 monotonic=self._monotonic,
             )
-            return self._session.run()
+            try:
+                return self._session.run()
+            finally:
+                self._stopped.clear()  # else a second `run` would do nothing, and not say so
 
     def stop(self) -> None:
         """Let `run` end as it does after a signal. Signal handlers and other threads may call it."""

@@ -489,6 +489,15 @@ def test_a_record_that_is_no_request_is_told_with_its_place(monkeypatch: pytest.
     assert world.committed_offsets().get(0, 0) == 0
 
 
+def test_a_task_worker_that_was_stopped_may_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(2).run(monkeypatch)
+    assert world.worker is not None
+    world.queues[0].append(2)
+    world.requests += 1
+    assert world.worker.run(grace_s=1)
+    assert world.committed_offsets() == {0: 3}
+
+
 def test_a_coroutine_that_cancels_itself_fails_its_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     async def handle(_: Task) -> None:
         task = asyncio.current_task()
