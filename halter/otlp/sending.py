@@ -170,7 +170,9 @@ class Receiver:
                 result = self._exporter.export(made[first : first + AT_ONCE])
             if result is not SpanExportResult.SUCCESS:
                 why = reasons[0] if reasons else "it gives no reason"
-                raise NotTaken(f"{told(self.url)}: expected a receiver of OTLP/HTTP that takes traces, found none: {why}")
+                raise NotTaken(
+                    f"{told(self.url)}: expected a receiver of OTLP/HTTP that takes traces, found none: {why}"
+                )
 
     def close(self) -> None:
         """Close the connection."""
