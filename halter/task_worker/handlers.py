@@ -102,9 +102,9 @@ def typed(task_def: str, function: Callable[..., Any]) -> Handler:
     )
 
 
-def _routine(function: Callable[..., Any]) -> Callable[..., Any]:
+def _routine(function: Callable[..., Any]) -> Any:
     """Return what has the annotations of a function. Raises NoShape."""
-    called = function if inspect.isroutine(function) else type(function).__call__
+    called: Any = function if inspect.isroutine(function) else type(function).__call__
     if not hasattr(called, "__module__"):
         raise NoShape(
             f"expected a function, or an object whose class has a __call__ of its own, found {kind(function)}"

@@ -66,6 +66,7 @@ class World:
         self.paused: list[int] = []
         self.polls = 0
         self.commits_fail = False
+        self.refuses_offset: Callable[[TopicPartition], KafkaError | None] = lambda _: None
         self.worker: TaskWorker | None = None
         self.codec: Any = CODEC
         self.topics = SimpleNamespace(
@@ -134,9 +135,6 @@ class World:
             assert all(int(key.split("-")[1]) >= it.offset for key in early), "an offset passed an undelivered report"
             self.held[it.partition] = it
         return [SimpleNamespace(topic=it.topic, partition=it.partition, error=error) for it, error in errors.items()]
-
-    def refuses_offset(self, _: TopicPartition) -> KafkaError | None:
-        """Why the brokers refuse an offset of one partition."""
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self.paused += [it.partition for it in partitions]
