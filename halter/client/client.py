@@ -491,6 +491,14 @@ class Client:
         value = self.check(command) if value is None else value
         return self._sender.begin(command, value, timestamp_ms)
 
+    def prepare_to_send(self, topic: str) -> None:
+        """Return once `send_soon` has nothing to ask Kafka before it sends to a topic.
+
+        Else it asks with the first record, which is lost if Kafka is away for ten seconds then. Raises TopicMissing,
+        PartitionsDiffer and KafkaUnavailable.
+        """
+        self._sender.prepare(topic)
+
     def until_delivered(self, sending: Iterable[Sending]) -> None:
         """Wait until Kafka has these records. Raises NotDelivered if one is not there; the others may be."""
         self._sender.until_delivered(sending)

@@ -134,8 +134,8 @@ class Session:
         """
         try:
             with self._client.settings.explaining(f"taking tasks from '{self._topic}'", self._consumer):
-                for topic in (self._topic, self._client.topics.task_reports):
-                    self._client.reader.expect(topic)
+                self._client.reader.expect(self._topic)
+                self._client.prepare_to_send(self._client.topics.task_reports)
                 check_task_defs(self._client, self._attempts.handlers.values(), self._topic, self._log)
                 # If the report cannot be written, the task is done in vain.
                 until_prepared(self._client.codec, self._log, NEEDED, self._stopped.is_set)

@@ -329,6 +329,7 @@ ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
     "report_task": lambda it: it.report_task(REQUEST, TaskStatus.SUCCESS),
     "send": lambda it: it.send(RunWf("w", "s")),
     "post_all": lambda it: it.post_all([RunWf("w", "s")]),
+    "prepare_to_send": lambda it: it.prepare_to_send("task-reports"),
     "send_soon": lambda it: it.send_soon(RunWf("w", "s")),
     "until_delivered": lambda it: it.until_delivered([Sending("wf-commands", "RunWf")]),
     "get": lambda it: it.get("w"),

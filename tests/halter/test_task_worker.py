@@ -66,6 +66,7 @@ class World:
         self.paused: list[int] = []
         self.polls = 0
         self.commits_fail = False
+        self.is_prepared = False
         self.refuses_offset: Callable[[TopicPartition], KafkaError | None] = lambda _: None
         self.worker: TaskWorker | None = None
         self.codec: Any = CODEC
@@ -154,7 +155,12 @@ class World:
     def definitions(self) -> Definitions:
         return Definitions()
 
+    def prepare_to_send(self, topic: str) -> None:
+        assert topic == "task-reports"
+        self.is_prepared = True
+
     def send_soon(self, report: ReportTaskRun, value: bytes) -> Sending:
+        assert self.is_prepared, "a first report must not ask Kafka, which may be away then"
         assert CODEC.record_name(value) == "ReportTaskRun"
         self.resent += report in self.posted
         self.posted.append(report)
