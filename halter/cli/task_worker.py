@@ -158,9 +158,9 @@ def imported(name: str) -> ModuleType:
         raise NoTaskWorker(
             f"cannot import '{name}': {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
         ) from error
-    where = getattr(made, "__file__", None)
-    if file.suffix == ".py" and (where is None or Path(where).resolve() != file.resolve()):
-        whose = "Python itself" if where is None else where
+    source = getattr(made, "__file__", None)
+    if file.suffix == ".py" and (source is None or Path(source).resolve() != file.resolve()):
+        whose = "Python itself" if source is None else source
         raise NoTaskWorker(
             f"expected a module in {file.absolute()}, found '{module}' of {whose}: name the file otherwise"
         )
