@@ -415,6 +415,7 @@ ELSEWHERE: dict[str, tuple[str, ...] | str] = {
     "timeline": ("c1", "-o", "c1.html"),
     "verify": ("c1",),
     "check-state": ("--partition", "0"),
+    "replay": ("--into", "debug-"),
     "explore": "asks no cluster",
     "stop": ("c1",),
     "resume": ("c1",),
