@@ -57,15 +57,23 @@ class EventsOfWfRun:
         Those of other WfRuns of the id are left out.
         """
         seq = 0
+        before: list[Placed] = []  # came for the id since its last WfRun: this one's, if no other is started first
         for left_out, placed in self._leaping(run, start):
             entry = None if placed is None else placed.entry
             if entry is None or (entry.incarnation, entry.seq) != (run.incarnation, seq + 1):
                 for offsets in left_out:
                     yield from self.since(offsets.start, offsets.stop)
             if placed is None or entry is None:
+                yield from before
                 return
-            if entry.incarnation in (NO_INCARNATION, run.incarnation):
+            if entry.incarnation == NO_INCARNATION and not seq:
+                before.append(placed)
+            elif entry.incarnation in (NO_INCARNATION, run.incarnation):
+                yield from before
+                before.clear()
                 yield placed
+            else:
+                before.clear()
             if entry.incarnation == run.incarnation:
                 seq = entry.seq
                 if seq >= run.seq:
