@@ -137,7 +137,9 @@ class _Export:
     def _is_told(self, logged: Logged) -> bool:
         """Say whether an event of a partition asks to skip a record that events of WfRuns name."""
         event = logged.entry.event
-        return isinstance(event, SkipAccepted) and (event.topic, event.partition, event.offset) in self._skips
+        return (
+            isinstance(event, SkipAccepted | SkipLapsed) and (event.topic, event.partition, event.offset) in self._skips
+        )
 
     def _write_events(self, chunks: Iterator[list[Logged]]) -> None:
         for logged, log in self._judged(chunks):

@@ -22,7 +22,7 @@ from halter.history.source import NoSuchWfRun
 from halter.history.verify import verified as by_source
 from halter.history.verify_text import state_data, state_lines
 from processors.core.records.commands import QuarantineWfRun, RunWf, SkipRecord, TimerFired
-from processors.core.records.events import LogEntry
+from processors.core.records.events import LogEntry, WfRunReleased
 from processors.core.records.fold_position import FoldPosition
 from processors.core.records.model import ThreadRun
 from processors.core.records.topic_names import (
@@ -200,12 +200,17 @@ def test_a_rule_that_is_changed_is_found_in_a_history_that_exercises_it(
         assert sum(report.ends.values()) == len(report.differences)
 
 
+def is_released(source: RigSource, wf_run_id: str) -> bool:
+    return any(isinstance(it.entry.event, WfRunReleased) for it in source.events(wf_run_id, previous=True))
+
+
 @some
 @given(TURNS, st.booleans())
 @example([([SkipRecord("wf-commands", 0, 0, START_MS), RunWf("c1", "cart")], False, 0)], False)
 def test_wf_runs_of_a_source_verify_and_those_of_its_export(turns: list[Turn], clear: bool) -> None:
     source = RigSource(play(ShardRig(), turns, follow=True))
-    ids = list(source.wf_run_ids())
+    # A WfRun that was started by the release of its id has not the beginning of its block in its own events.
+    ids = [it for it in source.wf_run_ids() if not is_released(source, it)]
     if not ids:
         return
     with TemporaryDirectory() as folder:
