@@ -16,6 +16,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from halter.client import Client
+from halter.client.wf_run_rows import WfRunRows
 from halter.files.definition_files import read_definition_file
 from processors.core.records.commands import ExternalEvent, ReportTaskRun, TaskStatus
 from processors.core.records.events import LogEntry, TaskAttemptRequested
@@ -391,6 +392,12 @@ def test_verify_finds_an_event_that_somebody_put_in_the_place_of_another(ask: As
 # A log that was cut.
 
 
+def folded_into_rows(client: Client) -> int:
+    """Return how many records of `external-events` the rows of partition 0 stand for."""
+    _, position = WfRunRows(client.reader, client.topics, client.codec).of("cart-half", 0)
+    return 0 if position is None else position.offsets["external-events"]
+
+
 @pytest.fixture(scope="module")
 def cut(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Halter:
     """An installation whose log has lost the first events of one cart, and all of another, as by its retention."""
@@ -401,6 +408,7 @@ def cut(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Halter:
             start(client, wf_run_id)
         post(client, "cart-half", "item-added", "e1", MUG)
         _, _, begin, *_ = (placed.offset for placed in client.wf_runs.events("cart-half", from_start=True))
+        wait_until("the rows", lambda: folded_into_rows(client) == 1)
     admin = AdminClient(it.settings.admin())
     partition = TopicPartition(it.topics.wf_events, 0, begin)
     for future in admin.delete_records([partition]).values():
