@@ -56,6 +56,7 @@ class Page:
             **{name: value for name, value in os.environ.items() if not name.startswith(("HALTER_", "KAFKA_"))},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "TERM": "dumb",
+            "COLUMNS": str(WIDTH),  # before that of whoever runs this
             "TZ": "UTC",
         }
 
