@@ -33,6 +33,8 @@ from tests.support.memory_source import source_of
 FOLDER: Final = Path(__file__).with_suffix("")
 PAGE: Final = Path(__file__).with_suffix(".md")
 WIDTH: Final = 100
+NOT_OURS: Final = ("HALTER_", "KAFKA_", "COLUMNS", "LINES")
+"""Variables of whoever runs this that would change what is printed. The last two go before the size of the terminal."""
 SECONDS: Final = 60
 _BLOCK: Final = re.compile(r"^```(console|diff)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND: Final = re.compile(r"^\$ .*?[^\\]\n", re.MULTILINE | re.DOTALL)
@@ -53,10 +55,9 @@ class Page:
         copy.mkdir()
         copy_with_a_change(copy, *HALTS_WITH_A_TASK_OUT)
         self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("HALTER_", "KAFKA_"))},
+            **{name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "TERM": "dumb",
-            "COLUMNS": str(WIDTH),  # before that of whoever runs this
             "TZ": "UTC",
         }
 
