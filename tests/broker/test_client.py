@@ -13,7 +13,7 @@ from confluent_kafka import Message, Producer
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-from halter.cli import COMMANDS, app, load
+from halter.cli import app
 from halter.client import (
     Client,
     CommandRejected,
@@ -38,7 +38,7 @@ from processors.core.rules.evolve import new_run, replay
 from processors.core.rules.indexing import index_of
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
-from tests.support.command_line import logging_as_before, slow_imports
+from tests.support.command_line import all_commands, logging_as_before, slow_imports
 from tests.support.halter_processes import Halter, halter_with_the_cart
 from tests.support.waiting import wait_until
 
@@ -447,16 +447,8 @@ ELSEWHERE: dict[str, tuple[str, ...] | str] = {
 """Command -> how to call it; or why it does not matter to it how many partitions there are."""
 
 
-def commands() -> Iterator[str]:
-    """All commands, those of groups too."""
-    for name in COMMANDS:
-        command = load(name)
-        inner = list(getattr(command, "commands", ()))
-        yield from (f"{name} {it}" for it in inner) if inner else (name,)
-
-
 def test_every_command_knows_whether_partitions_matter_to_it() -> None:
-    assert set(commands()) <= set(ELSEWHERE), "say how it is called, or why they do not"
+    assert set(all_commands()) <= set(ELSEWHERE), "say how it is called, or why they do not"
 
 
 @pytest.mark.parametrize("command", ["show", "send", "history"])

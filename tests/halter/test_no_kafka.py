@@ -17,13 +17,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
-from typer.core import TyperGroup
 
-from halter import cli
 from processors.kafka.settings import Settings
 from processors.runtime import Readiness, State
 from processors.worker import app
-from tests.support.command_line import halter
+from tests.support.command_line import all_commands, halter
 
 ROOT = Path(__file__).parents[2]
 CART = str(ROOT / "examples" / "cart" / "cart.yaml")
@@ -77,27 +75,6 @@ MORE_S = 1.0
 """Seconds that a command may take beyond its patience, and after Ctrl-C."""
 BUSY_S = 1.5
 """Seconds that a busy machine may add to that."""
-
-
-def commands(group: TyperGroup, name: str = "") -> Iterator[tuple[str, set[str]]]:
-    """Yield every command below a group, with its options."""
-    for part, command in group.commands.items():
-        if isinstance(command, TyperGroup):
-            yield from commands(command, f"{name}{part} ")
-        else:
-            yield f"{name}{part}", {option for parameter in command.params for option in parameter.opts}
-
-
-def all_commands() -> dict[str, set[str]]:
-    """Return every command of `halter`."""
-    found = {}
-    for name in cli.COMMANDS:
-        command = cli.load(name)
-        if isinstance(command, TyperGroup):
-            found |= dict(commands(command, f"{name} "))
-        else:
-            found[name] = {option for parameter in command.params for option in parameter.opts}
-    return found
 
 
 @dataclass

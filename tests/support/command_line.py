@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 import structlog
+from typer.core import TyperGroup
 
 from halter import cli
 
@@ -77,3 +78,24 @@ def slow_imports(*arguments: str, environment: Mapping[str, str] = os.environ) -
     imported = {line.rpartition("|")[2].strip() for line in lines}
     assert "halter.cli" in imported
     return imported & SLOW
+
+
+def _below(group: TyperGroup, name: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Yield every command below a group, with its options."""
+    for part, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _below(command, f"{name}{part} ")
+        else:
+            yield f"{name}{part}", {option for parameter in command.params for option in parameter.opts}
+
+
+def all_commands() -> dict[str, set[str]]:
+    """Return every command of `halter`, those of groups as `scenario run`, each with its options."""
+    found = {}
+    for name in cli.COMMANDS:
+        command = cli.load(name)
+        if isinstance(command, TyperGroup):
+            found |= dict(_below(command, f"{name} "))
+        else:
+            found[name] = {option for parameter in command.params for option in parameter.opts}
+    return found
