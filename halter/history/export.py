@@ -19,7 +19,7 @@ from halter.files.whole_file import whole_file
 from halter.history import export_form as form
 from halter.history.logged import Logged
 from halter.history.moments import has_beginning
-from halter.history.source import NoSuchWfRun, Place, Source
+from halter.history.source import NoSuchWfRun, Place, Source, events_about_skips
 from halter.history.tokens import Tokens
 from halter.show.redaction import RedactedLog, Redactor
 from halter.show.times import iso
@@ -34,8 +34,6 @@ from processors.core.records.events import (
     InputKept,
     LogEntry,
     RecordSkipped,
-    SkipAccepted,
-    SkipLapsed,
     TaskAttemptRequested,
     WfRunForked,
     WfRunStarted,
@@ -87,7 +85,7 @@ class _Export:
         self._written = Written()
         self._inputs: set[Place] = set()
         self._skips: set[Place] = set()
-        """The records that an operator asked to skip, as events say that belong to WfRuns."""
+        """The records that were skipped, as events of WfRuns say."""
         self._schemas: set[bytes] = set()
         self._names: set[tuple[DefinitionKind, str]] = set()
         """The definitions that events and inputs name."""
@@ -112,9 +110,9 @@ class _Export:
         for wf_run_id in ids:
             self._wf_run(wf_run_id, previous=previous)
         for partition in sorted({partition for _, partition, _ in self._skips}):
-            self._line(form.PARTITION, number=partition)
-            of_partition = self._source.events(partition_key(partition), previous=True)
-            self._write_events(_chunks(it for it in of_partition if self._is_told(it)))
+            if partition_key(partition) not in ids:
+                self._line(form.PARTITION, number=partition)
+                self._write_events(_chunks(events_about_skips(self._source, partition, self._skips)))
         self._write_definitions()
         told = asdict(self._written)
         self._line(form.END, lines=self._lines, **told)
@@ -134,19 +132,13 @@ class _Export:
         self._written.wf_runs += 1
         self._write_events(_chunks(chain(at_once, events)))
 
-    def _is_told(self, logged: Logged) -> bool:
-        """Say whether an event of a partition asks to skip a record that events of WfRuns name."""
-        event = logged.entry.event
-        return (
-            isinstance(event, SkipAccepted | SkipLapsed) and (event.topic, event.partition, event.offset) in self._skips
-        )
-
     def _write_events(self, chunks: Iterator[list[Logged]]) -> None:
         for logged, log in self._judged(chunks):
             self._write_inputs_of(logged.entry, log)
             entry = logged.entry if log is None else replace(logged.entry, event=self._redacted(logged, log))
             self._note(entry.event)
-            self._note_skip(logged.entry)
+            if isinstance(entry.event, RecordSkipped):
+                self._skips.add(_place(entry.cause))
             self._line(form.EVENT, offset=logged.offset, rules=logged.rules, value=self._encoded(entry))
             self._written.events += 1
 
@@ -252,15 +244,6 @@ class _Export:
                 self._names.add((DefinitionKind.EXTERNAL_EVENT_DEF, told.external_event_def))
             case TaskAttemptRequested():
                 self._names.add((DefinitionKind.TASK_DEF, told.task_def))
-            case _:
-                pass
-
-    def _note_skip(self, entry: LogEntry) -> None:
-        match entry.event:
-            case RecordSkipped():
-                self._skips.add(_place(entry.cause))
-            case SkipLapsed(topic=topic, partition=partition, offset=offset):
-                self._skips.add((topic, partition, offset))
             case _:
                 pass
 

@@ -7,9 +7,8 @@ from halter.client.history import is_whole, lives
 from halter.history.deciding import Row
 from halter.history.logged import Logged
 from halter.history.recording import InMemory, Recorded
-from halter.history.source import NoSuchWfRun, Source
-from processors.core.records.events import RecordSkipped, SkipLapsed
-from processors.fold.inputs import partition_key
+from halter.history.source import NoSuchWfRun, Source, events_about_skips
+from processors.core.records.events import RecordSkipped
 from processors.kafka.partitioner import partition_of
 
 NoSuch: TypeAlias = Callable[[str], NoSuchWfRun]
@@ -33,8 +32,9 @@ def recordings(source: Source, wf_run_ids: Iterable[str], no_such: NoSuch) -> It
 
 
 def _recording(source: Source, partition: int, logged: list[Logged], definitions: list[tuple[int, Row]]) -> InMemory:
-    if any(isinstance(it.entry.event, RecordSkipped | SkipLapsed) for it in logged):
-        logged += source.events(partition_key(partition), previous=True)
+    causes = [it.entry.cause for it in logged if isinstance(it.entry.event, RecordSkipped)]
+    if causes:
+        logged += events_about_skips(source, partition, {(it.topic, it.partition, it.offset) for it in causes})
     if all(it.offset is not None for it in logged):
         logged.sort(key=lambda it: it.offset or 0)
     log = [Recorded(it.offset, it.entry.wf_run_id.encode(), source.codec.encode(it.entry), it.rules) for it in logged]

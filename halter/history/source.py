@@ -1,16 +1,16 @@
 """`Source`: what an analysis may ask for, wherever the records are. `live` reads Kafka, `export_file` a file."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from halter.history.logged import Logged
 from processors.codec import Codec
 from processors.core.records.errors import HalterError
-from processors.core.records.events import Definition
+from processors.core.records.events import Definition, SkipAccepted, SkipLapsed
 from processors.core.rules.context import Limits
 from processors.core.wf_spec.definitions import Definitions
-from processors.fold.inputs import InputRecord
+from processors.fold.inputs import InputRecord, partition_key
 
 Place: TypeAlias = tuple[str, int, int]
 """Where a record is: its topic without the prefix, partition and offset."""
@@ -75,6 +75,16 @@ def definitions_at(records: Iterable[tuple[int, Definition]], position: int | No
         if definition.deleted and definition.key not in seen:
             found.apply(replace(definition, deleted=False))
     return found
+
+
+def events_about_skips(source: Source, partition: int, skipped: Collection[Place]) -> Iterator[Logged]:
+    """Yield what the log of a partition has about requests to skip records: of one that was skipped, the request for
+    it, and those for the same place that lapsed because they meant another record.
+    """
+    for logged in source.events(partition_key(partition), previous=True):
+        event = logged.entry.event
+        if isinstance(event, SkipAccepted | SkipLapsed) and (event.topic, event.partition, event.offset) in skipped:
+            yield logged
 
 
 class NoSuchWfRun(HalterError):
