@@ -25,12 +25,18 @@ class Block(NamedTuple):
     """False if it stands behind the block of a later input of the same topic, so that it is out of place."""
 
 
-def blocks(log: Iterable[Recorded], codec: Codec, following: dict[str, int]) -> Iterator[Block]:
+def blocks(
+    log: Iterable[Recorded], codec: Codec, following: dict[str, int], *, has_all: bool = True
+) -> Iterator[Block]:
     """Divide a log. `following` is kept up to date: the next offset of each input topic behind the blocks so far.
 
     An entry begins a block if its input comes after all inputs of its topic before. Of earlier inputs are only those
-    that were kept in quarantine, which stand behind the release. An entry that cannot be read belongs to the block
-    before it.
+    that were kept in quarantine, which stand behind the release of the same id. An entry that cannot be read belongs
+    to the block before it.
+
+    `has_all=False`: the log has some WfRuns only, each without those that had its id before. One of them may have been
+    deleted, and this one started, in one release. Then the log lacks the release, and has the entries of the kept
+    inputs behind it: each input begins a block.
     """
     block: Block | None = None
     may_have_older = False
@@ -49,8 +55,11 @@ def blocks(log: Iterable[Recorded], codec: Codec, following: dict[str, int]) -> 
                 yield block
             following[cause.topic] = cause.offset + 1
             block, may_have_older = Block(cause, [recorded]), name == WfRunReleased.__name__
-        elif cause == block.cause or may_have_older:
+        elif cause == block.cause or (may_have_older and recorded.key == block.entries[0].key):
             block.entries.append(recorded)
+        elif not has_all:
+            yield block
+            block, may_have_older = Block(cause, [recorded]), False
         else:
             yield Block(cause, [recorded], is_in_order=False)
     if block is not None:

@@ -21,7 +21,7 @@ class Recorded(NamedTuple):
 
 
 class Inputs(Protocol):
-    """The inputs of a partition. Each topic is read forwards."""
+    """The inputs of a partition. Each topic is read forwards. Where a recording has some WfRuns only, in any order."""
 
     def begins(self, topic: str) -> int:
         """Return the offset before which the inputs of a topic are gone; 0 if none are."""
@@ -103,7 +103,8 @@ class InMemory:
 
     def inputs(self) -> Inputs:
         """Return the inputs, to be read from their beginning."""
-        return _InputsInMemory(self._inputs, self._buried, self._coming, self._begins)
+        kind = _InputsInMemory if self.has_all else _SomeInputs
+        return kind(self._inputs, self._buried, self._coming, self._begins)
 
 
 class _InputsInMemory:
@@ -141,3 +142,20 @@ class _InputsInMemory:
 
     def coming(self, offset: int) -> Sequence[InputRecord]:
         return self._coming.get(offset, ())
+
+
+class _SomeInputs(_InputsInMemory):
+    """The inputs of some WfRuns. Which others lie between them is not known, and a kept one comes behind later ones."""
+
+    def __init__(
+        self,
+        records: Sequence[InputRecord],
+        buried: frozenset[tuple[str, int]],
+        coming: Mapping[int, Sequence[InputRecord]],
+        begins: Mapping[str, int],
+    ) -> None:
+        super().__init__((), buried, coming, begins)
+        self._by_place = {(it.topic, it.offset): it for it in records}
+
+    def take(self, topic: str, offset: int) -> tuple[Sequence[InputRecord], InputRecord | None]:
+        return (), self._by_place.get((topic, offset))

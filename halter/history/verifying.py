@@ -89,6 +89,7 @@ class Verifying:
         self._recording, self._decider, self._codec, self._told = recording, decider, codec, told
         self._limits = limits or Limits()
         self._expected = Expected(decider.rules, unnamed_rules)
+        self._newest_rules = self._expected.newest
         self._only = None if only is None else frozenset(wf_run_id.encode() for wf_run_id in only)
         self._inputs = recording.inputs()
         self._following: dict[str, int] = {}
@@ -113,7 +114,7 @@ class Verifying:
     def run(self) -> Report:
         """Verify, and return what was found."""
         self._define()
-        log = blocks(self._recording.log(), self._codec, self._following)
+        log = blocks(self._recording.log(), self._codec, self._following, has_all=self._recording.has_all)
         self._take_over(log)
         items: list[Item] = []
         entries = 0
@@ -198,7 +199,8 @@ class Verifying:
         begin, end = self._within or Within(0, sys.maxsize)
         number = 0
         if begin or any(begins.values()):
-            for index, block in enumerate(blocks(self._recording.log(), self._codec, {})):
+            log = blocks(self._recording.log(), self._codec, {}, has_all=self._recording.has_all)
+            for index, block in enumerate(log):
                 if begins_at(block) >= end:
                     break
                 if begins_at(block) < begin or lacks_input(block, begins):
@@ -250,6 +252,9 @@ class Verifying:
     def _items(self, block: Block) -> list[Item]:
         """Return the inputs to decide for a block: its own, and those before it of which the log has nothing."""
         self._find_beginnings_gone(block)
+        rules = block.entries[0].rules
+        if rules is not None and rules > self._newest_rules:
+            self._newest_rules = self.report.newer_rules = rules
         items = self._inputs_of(block)
         self._forget_deleted(block)
         return items

@@ -21,8 +21,16 @@ from halter.history.recording import Recorded
 from halter.history.source import NoSuchWfRun
 from halter.history.verify import verified as by_source
 from halter.history.verify_text import state_data, state_lines
-from processors.core.records.commands import QuarantineWfRun, RunWf, SkipRecord, TimerFired
-from processors.core.records.events import LogEntry, WfRunReleased
+from processors.core.records.commands import (
+    DeleteWfRun,
+    QuarantineWfRun,
+    ReleaseWfRun,
+    RunWf,
+    SkipRecord,
+    StopWfRun,
+    TimerFired,
+)
+from processors.core.records.events import LogEntry
 from processors.core.records.fold_position import FoldPosition
 from processors.core.records.model import ThreadRun
 from processors.core.records.topic_names import (
@@ -200,17 +208,20 @@ def test_a_rule_that_is_changed_is_found_in_a_history_that_exercises_it(
         assert sum(report.ends.values()) == len(report.differences)
 
 
-def is_released(source: RigSource, wf_run_id: str) -> bool:
-    return any(isinstance(it.entry.event, WfRunReleased) for it in source.events(wf_run_id, previous=True))
+STARTED_BY_A_RELEASE = [
+    RunWf("c1", "cart"), QuarantineWfRun("c1"), DeleteWfRun("c1"), RunWf("c1", "cart"), RunWf("c2", "cart"),
+    ReleaseWfRun("c1"), StopWfRun("c1", 0),
+]  # fmt: skip
+"""One release deletes a WfRun and starts the next. Inputs of another WfRun were decided before those that it kept."""
 
 
 @some
 @given(TURNS, st.booleans())
 @example([([SkipRecord("wf-commands", 0, 0, START_MS), RunWf("c1", "cart")], False, 0)], False)
+@example([(STARTED_BY_A_RELEASE, False, 0)], False)
 def test_wf_runs_of_a_source_verify_and_those_of_its_export(turns: list[Turn], clear: bool) -> None:
     source = RigSource(play(ShardRig(), turns, follow=True))
-    # A WfRun that was started by the release of its id has not the beginning of its block in its own events.
-    ids = [it for it in source.wf_run_ids() if not is_released(source, it)]
+    ids = list(source.wf_run_ids())
     if not ids:
         return
     with TemporaryDirectory() as folder:
