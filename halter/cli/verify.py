@@ -118,11 +118,11 @@ def verify(
             loaded = partial(load_settings, bootstrap, properties_file, properties, prefix)
             report = _all(found, loaded, how, processes or os.cpu_count() or 1)
         else:
-            report = _some(found, list(dict.fromkeys(wf_runs or found.wf_run_ids())), how)
+            report = _some(found, _ids(found, wf_runs), how)
         seconds = time.monotonic() - begun
         shown = [*_first(report.differences, show), *_first(report.expected, show)][:show]
         told = [_explained(it, found, unmask=unmask) for it in shown]
-        notes = _notes(report, found, log_rules)
+        notes = _notes(report, found, log_rules, rules)
     if as_json:
         from halter.history.verify_text import report_data
 
@@ -147,6 +147,17 @@ def _all(found: "Source", loaded: Callable[[], Any], how: "How", processes: int)
         return all_verified(loaded, range(topics.partitions), how, processes, told)
 
 
+def _ids(found: "Source", wf_runs: list[str] | None) -> list[str]:
+    """Return the ids of the WfRuns that are meant. Raises BadOptions."""
+    from processors.fold.inputs import partition_key
+
+    partitions = {partition_key(number) for number in range(found.partitions)}
+    for wf_run_id in wf_runs or ():
+        if wf_run_id in partitions:
+            raise BadOptions(f"{wf_run_id}: expected the id of a WfRun, found a partition; --all verifies partitions")
+    return [it for it in dict.fromkeys(wf_runs or found.wf_run_ids()) if it not in partitions]
+
+
 def _some(found: "Source", wf_run_ids: list[str], how: "How") -> "Report":
     """Verify some WfRuns."""
     from halter.history.found import Report
@@ -159,12 +170,21 @@ def _some(found: "Source", wf_run_ids: list[str], how: "How") -> "Report":
     return report
 
 
-def _notes(report: "Report", found: "Source", log_rules: int | None) -> list[str]:
+def _notes(report: "Report", found: "Source", log_rules: int | None, rules: Path | None) -> list[str]:
     """Return what to know about differences."""
     from halter.history.export_file import ExportFile
     from halter.history.found import DECIDED_OTHERWISE
 
+    from processors.core.rules.versions import RULES
+
     notes = []
+    if report.newer_rules is not None:
+        than = f"those of this version ({RULES})" + ("" if rules is None else " and of --rules")
+        newer = f"rules {report.newer_rules} decided some of these events, and they are newer than {than}"
+        notes.append(
+            f"{newer}: what they decide otherwise is not known here, so nothing of it is expected; verify with the "
+            "version that decided them, or a later one"
+        )
     if report.differences and isinstance(found, ExportFile) and found.is_masked:
         tokens = "this export has tokens in place of masked values, and a rule that looks at one may decide otherwise"
         notes.append(f"{tokens}: `halter export --clear` keeps the values")

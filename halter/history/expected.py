@@ -20,7 +20,10 @@ class Expected:
         """`rules` decide again. `unnamed` is the version that decided events whose records name none."""
         self._decided, self._unnamed = rules.number, unnamed
         # Whoever knows a version knows the changes of all before it.
-        self._changes = max(rules, OURS, key=lambda it: it.number or 0).changes
+        newest = max(rules, OURS, key=lambda it: it.number or 0)
+        self._changes = newest.changes
+        self.newest = newest.number or 0
+        """The newest version of which the changes are known."""
 
     def change(self, rules: int | None, recorded: LogEntry | None, decided: LogEntry | None) -> RuleChange | None:
         """Return the change of the rules that explains a difference; None if none does.

@@ -84,6 +84,8 @@ class Report:
     """WfRun id -> its first difference, if a change of the rules explains it."""
     filled_otherwise: Counter[RuleChange] = field(default_factory=Counter)
     """The number of events that are the same but for fields which rules fill otherwise since."""
+    newer_rules: int | None = None
+    """The newest version of the rules that decided events and is newer than all that are known here; None: none is."""
     unverified: dict[str, Reason] = field(default_factory=dict)
     ends: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How the WfRuns end that differ: as recorded, and as decided again."""
@@ -100,6 +102,7 @@ class Report:
         self.differences |= other.differences
         self.expected |= other.expected
         self.filled_otherwise += other.filled_otherwise
+        self.newer_rules = max(filter(None, (self.newer_rules, other.newer_rules)), default=None)
         self.unverified |= other.unverified
         self.ends += other.ends
 

@@ -98,15 +98,23 @@ def all_verified(
     """Verify partitions in so many processes. `settings` is called in each of them, so it must be a function that
     pickles. Raises NotVerified.
     """
-    report = Report()
+    report, problem = Report(), None
     for one in _reports(settings, partitions, how, min(processes, len(partitions)), told):
-        report.add(one)
+        if isinstance(one, str):
+            problem = one
+        else:
+            report.add(one)
+    # Not where the processes are known: what an error has seen is kept until the end, semaphores among it, and Python
+    # would say that they leaked.
+    if problem is not None:
+        raise NotVerified(problem)
     return report
 
 
 def _reports(
     settings: Callable[[], Settings], partitions: Sequence[int], how: How, processes: int, told: Told
-) -> Iterator[Report]:
+) -> Iterator[Report | str]:
+    """Yield what was found in each partition. The error of one is a sentence, and the last."""
     if processes <= 1:
         for partition in partitions:
             yield _partition(settings(), partition, how, told)
@@ -120,10 +128,10 @@ def _reports(
             _tell(progress, told)
             for future in done:
                 found = future.result()
+                yield found
                 if isinstance(found, str):
                     pool.shutdown(wait=False, cancel_futures=True)
-                    raise NotVerified(found)
-                yield found
+                    return
         _tell(progress, told)
 
 

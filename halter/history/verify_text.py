@@ -143,6 +143,7 @@ def report_data(report: Report, explained: list[Explained], seconds: float) -> d
             *(_change_of_rules(change) | {"wf_runs": number} for change, number in report.changes.items()),
             *(_change_of_rules(change) | {"events": number} for change, number in report.filled_otherwise.items()),
         ],
+        "newer_rules": report.newer_rules,
         "ends": [
             {"recorded": recorded, "decided": decided, "wf_runs": number}
             for (recorded, decided), number in sorted(report.ends.items())

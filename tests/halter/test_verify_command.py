@@ -134,6 +134,19 @@ def test_nothing_is_expected_of_events_that_name_no_rules_until_somebody_does(
     assert (code, told["expected"]) == (0, [EXPECTED | {"wf_runs": len(WF_RUNS)}])
 
 
+def test_events_that_newer_rules_decided_are_told(
+    capsys: pytest.CaptureFixture[str], carts: ShardRig, tmp_path: Path, named_rules: Path
+) -> None:
+    file = tmp_path / "newer.halter"
+    export(RigSource(carts, rules=RULES + 1), WF_RUNS, file, START_MS)
+    code, told = found(capsys, "--file", file)
+    assert (code, told["same"], told["newer_rules"]) == (0, True, RULES + 1)
+    assert [note for note in told["notes"] if f"newer than those of this version ({RULES}):" in note]
+    _, told = found(capsys, "--file", file, "--rules", named_rules)
+    assert told["newer_rules"] is None
+    assert not any("newer than" in note for note in told["notes"])
+
+
 def test_another_wf_spec_tells_what_it_would_have_done(
     capsys: pytest.CaptureFixture[str], incident: Path, tmp_path: Path
 ) -> None:
@@ -156,6 +169,7 @@ def test_another_wf_spec_tells_what_it_would_have_done(
     [
         (["nobody"], 1, "there is no event of a WfRun 'nobody'"),
         (["cart"], 1, "did you mean 'cart-1'"),
+        (["partition/0"], 2, "partition/0: expected the id of a WfRun, found a partition"),
         (["--rules", "/nowhere"], 1, "/nowhere: expected a checkout of Halter"),
         (["--rules", str(ROOT / "docs")], 1, "found none of these"),
         (["--all"], 2, "--all: expected no --file beside it"),
