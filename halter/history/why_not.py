@@ -6,13 +6,14 @@ not have may be outside of it: a dead letter, a record that is not folded yet (`
 Pure, and data; `why_not_text` has the words.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field, replace
 from enum import StrEnum
 
 from halter.history.logged import Logged
 from halter.history.origins import Origin
 from processors.core.records.events import (
+    Event,
     ExternalEventDropped,
     ExternalEventPosted,
     Halt,
@@ -27,10 +28,12 @@ from processors.core.records.events import (
     SpawnChild,
     ThreadCompleted,
     ThreadFailed,
+    TimerArmed,
     WfRunDeleted,
     WfRunForked,
     WfRunStarted,
 )
+from processors.core.records.failures import TIMEOUT
 from processors.core.records.model import (
     TERMINAL,
     ExternalEventKey,
@@ -39,6 +42,7 @@ from processors.core.records.model import (
     Status,
     ThreadRun,
     ThreadType,
+    TimerKind,
     WfRun,
     WfRunExternalEvent,
 )
@@ -104,7 +108,7 @@ class Obstacle(StrEnum):
     NODE_FAILED = "NODE_FAILED"
     """A thread is at the node that would take it, and that has failed."""
     TOO_LATE = "TOO_LATE"
-    """A thread is at the node that would take it, whose time was over when it came."""
+    """A thread is or was at the node that would take it, whose time was over when it came."""
     BEHIND = "BEHIND"
     """An earlier one is taken first."""
     UNDECIDED = "UNDECIDED"
@@ -126,6 +130,16 @@ class Hindrance:
     """The ExternalEvent that is taken first."""
     time_ms: int | None = None
     """The time that was over."""
+
+
+@record
+class Missed:
+    """A node that waited for an ExternalEvent until its time was over."""
+
+    thread: int
+    thread_spec: str
+    node: str
+    deadline_ms: int
 
 
 @record
@@ -204,7 +218,7 @@ def why_not(
             continue
         if event.status is ExternalEventStatus.UNCLAIMED:
             origin = fates.posted.get(key)
-            hindrances = list(hindrances_of(run, event, fates.started))
+            hindrances = list(hindrances_of(run, event, fates.started, fates.missed))
             became.append(Became(Fate.UNCLAIMED, key[0], origin, event.thread, hindrances=hindrances))
     became += _outside(outside, became, event_def)
     return WhyNot(run.wf_run_id, external_event_id, became or [Became(Fate.UNKNOWN, event_def)], outside)
@@ -235,6 +249,12 @@ class _Fates:
         self.posted: dict[ExternalEventKey, Origin] = {}
         self.started: dict[int, int] = {}
         """Thread -> the seq at which it was started."""
+        self.missed: list[Missed] = []
+        """The nodes at which nothing came in time, in order."""
+        self._nodes: dict[int, tuple[str, str]] = {}
+        """Thread -> its ThreadSpec, and the node at which it is."""
+        self._deadlines: dict[int, int] = {}
+        """Thread -> until when it waits for an ExternalEvent, at its node."""
         self._handlers: dict[int, int] = {}
         """Handler -> its place in `found`."""
         self._first: Logged | None = None
@@ -244,6 +264,7 @@ class _Fates:
         if first is None or first.entry.cause != entry.cause:
             first = self._first = logged
         origin = Origin(entry.seq, entry.time_ms, logged.offset, entry.cause, event, first.entry.event)
+        self._wait(event)
         match event:
             case ExternalEventPosted() if self._is_it(event.external_event_def, event.external_event_id):
                 self._take_off_kept(origin)
@@ -285,6 +306,28 @@ class _Fates:
                 self._delete(origin)
             case Rejected(command="ExternalEvent") | InputKept() | RecordSkipped(command="ExternalEvent"):
                 self._undecided(origin)
+
+    def _wait(self, event: Event) -> None:
+        """Note which node of a thread waits for an ExternalEvent, and that its time was over before one came."""
+        match event:
+            case WfRunStarted():
+                self.missed, self._deadlines, self._nodes = [], {}, {0: (event.thread_spec, event.node)}
+            case WfRunForked():
+                self._nodes = {it.number: (it.thread_spec, it.node.node) for it in event.threads}
+                of = {it.number: it.node.deadline_ms for it in event.threads}
+                self._deadlines = {thread: deadline_ms for thread, deadline_ms in of.items() if deadline_ms is not None}
+            case SpawnChild():
+                self._nodes[event.thread] = event.spec, event.node
+            case TimerArmed(timer=timer) if timer.kind is TimerKind.EXTERNAL_EVENT_TIMEOUT:
+                self._deadlines[event.thread] = timer.due_ms
+            case NodeCompleted():
+                self._deadlines.pop(event.thread, None)
+                thread_spec, _ = self._nodes.get(event.thread, ("", ""))
+                self._nodes[event.thread] = thread_spec, event.next_node
+            case NodeFailed() | ThreadFailed():
+                deadline_ms = self._deadlines.pop(event.thread, None)
+                if deadline_ms is not None and event.failure.name == TIMEOUT and event.thread in self._nodes:
+                    self.missed.append(Missed(event.thread, *self._nodes[event.thread], deadline_ms))
 
     def _fork(self, origin: Origin, fork: WfRunForked) -> None:
         """Take in what came along. No seq of this log says when threads that came along were started."""
@@ -364,17 +407,44 @@ class _Fates:
         self.found += [Became(Fate.DELETED, name, origin) for name, _ in self.posted if name not in settled]
         self.posted.clear()
         self.started.clear()
+        self.missed.clear()
         self._handlers.clear()
 
 
-def hindrances_of(run: WfRun, event: WfRunExternalEvent, started: dict[int, int]) -> Iterator[Hindrance]:
+def hindrances_of(
+    run: WfRun, event: WfRunExternalEvent, started: dict[int, int], missed: Sequence[Missed] = ()
+) -> Iterator[Hindrance]:
     """Yield what keeps an unclaimed ExternalEvent from being taken, thread by thread.
 
-    `started` has the seq at which threads were started, as far as that is known.
+    `started` has the seq at which threads were started, `missed` the nodes at which nothing came in time, as far as
+    that is known.
     """
     if run.wf_spec is None:
         yield Hindrance(Obstacle.NOT_STARTED)
         return
+    late = list(_came_too_late(run, event, missed))
+    yield from late
+    told = {(it.obstacle, it.thread, it.node) for it in late}
+    yield from (it for it in _in_the_way(run, event, started) if (it.obstacle, it.thread, it.node) not in told)
+
+
+def _came_too_late(run: WfRun, event: WfRunExternalEvent, missed: Sequence[Missed]) -> Iterator[Hindrance]:
+    """Yield the nodes that waited for an ExternalEvent, and no longer when it came. Of one node, the last time."""
+    if run.spec is None or event.posted_seq == BEFORE_ITS_WF_RUN:
+        return
+    found: dict[tuple[int, str], Missed] = {}
+    for it in missed:
+        spec = run.spec.threads.get(it.thread_spec)
+        node = None if spec is None else spec.nodes.get(it.node)
+        waited = isinstance(node, ExternalEventNode) and node.external_event_def == event.external_event_def
+        if waited and event.thread in (None, it.thread) and it.deadline_ms <= event.posted_ms:
+            found[it.thread, it.node] = it
+    for it in found.values():
+        yield Hindrance(Obstacle.TOO_LATE, it.thread, it.thread_spec, it.node, time_ms=it.deadline_ms)
+
+
+def _in_the_way(run: WfRun, event: WfRunExternalEvent, started: dict[int, int]) -> Iterator[Hindrance]:
+    """Yield what keeps an ExternalEvent from being taken now."""
     if run.status in TERMINAL:
         yield Hindrance(Obstacle.OVER)
         return

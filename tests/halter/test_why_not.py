@@ -14,6 +14,7 @@ from halter.history.why_not import Became, Fate, Obstacle, Outside, Seen, WhyNot
 from halter.history.why_not_text import why_not_data, why_not_sentences
 from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine
+from halter.show.waiting_text import NO_BREAK
 from processors.core.records.commands import Command, ExternalEvent, RescueThreadRun, RunWf, StopWfRun
 from processors.core.records.model import ExternalEventStatus, WfRun
 from processors.core.records.topic_names import EXTERNAL_EVENTS
@@ -153,6 +154,9 @@ def event(name: str, event_id: str = "e", thread: int | None = None) -> External
         (Obstacle.NO_LIVE_THREAD, [RUN, event("kid")], None),
         (Obstacle.NOT_THERE_YET, [RUN, event("late")], 0),
         (Obstacle.TOO_LATE, [RUN, 5_000, event("go")], 0),
+        (Obstacle.TOO_LATE, [RUN, "5 s", event("go")], 0),
+        (Obstacle.TOO_LATE, [RUN, "5 s", event("done", "done"), event("go")], 0),
+        (Obstacle.TOO_LATE, [RUN, event("go", "go"), "5 s", event("late")], 0),
         (Obstacle.HALTED_THERE, [RUN, STOP, event("go")], 0),
         (Obstacle.BEHIND, [RUN, STOP, event("go", "first"), event("go")], 0),
         (Obstacle.NODE_FAILED, [RUN, "5 s", event("go")], 0),
@@ -176,6 +180,28 @@ def test_what_stands_in_the_way_is_named(
     (became,) = told_of(memory, "w", "e").became
     assert became.fate is Fate.UNCLAIMED
     assert (obstacle, thread) in {(it.obstacle, it.thread) for it in became.hindrances}
+
+
+def test_a_node_whose_time_is_over_is_in_the_way_of_later_events_only() -> None:
+    memory = engine()
+    for step in (RUN, event("late", "in time"), event("go", "go")):
+        memory.put(step)
+    memory.pass_time(5_000)
+    memory.put(event("late"))
+    assert [it.fate for it in told_of(memory, "w", "in time").became] == [Fate.CLAIMED]
+    assert Obstacle.TOO_LATE not in {it.obstacle for it in told_of(memory, "w", "e").became[0].hindrances}
+
+
+def test_a_sentence_says_what_an_event_came_too_late_for() -> None:
+    memory = engine()
+    memory.put(RUN)
+    memory.put(event("go", "go"))
+    memory.pass_time(5_000)
+    memory.put(event("late"))
+    (said,) = why_not_sentences(told_of(memory, "w", "e"), memory.runs["w"])
+    said = said.replace(NO_BREAK, " ")
+    late = "it came too late for node late of #0 main, over since 1970-01-01T00:00:05.000Z"
+    assert said.endswith(f"{late}; the WfRun is ERROR")
 
 
 def test_what_lies_outside_of_the_log_is_told_where_the_log_is_silent() -> None:
