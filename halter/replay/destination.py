@@ -14,11 +14,13 @@ from confluent_kafka.admin import AdminClient
 
 from halter.client.client import Client
 from halter.client.reading import FROM_THE_START, PartitionReader
+from halter.history.live import Live
 from halter.replay.manifest import MANIFEST_KEY, TOPIC, Manifest, NotAManifest, manifest_of
 from halter.replay.writing import Writing
 from halter.topics.admin import CHANGE_TIMEOUT_S, LOOK_AGAIN_SECONDS, VISIBLE_SECONDS, await_answers, make_so
+from processors.core.records.commands import DefinitionKind
 from processors.core.records.errors import HalterError
-from processors.core.records.topic_names import DEFINITION_EVENTS, QUEUE_PREFIX
+from processors.core.records.topic_names import DEFINITION_EVENTS, QUEUE_PREFIX, task_requests_of
 from processors.kafka.topic_check import find, find_shapes, patiently
 from processors.kafka.topics import Kind, Topic, Topics
 
@@ -39,22 +41,15 @@ class Destination:
         self.settings = replace(source.settings, prefix=prefix, partitions=source.topics.partitions)
         self._admin = AdminClient(self.settings.admin())
         whole = self.settings.topics()
+        self._queue = _kept(whole[whole.task_requests])
         self._foreign = [it.name for it in whole.all if it.kind is Kind.INPUT or it.declared_name == DEFINITION_EVENTS]
         self.topics = replace(whole, all=tuple(self._outputs(whole)))
+        self._take_queues(self._queues_with_topics())
         self.topic = prefix + TOPIC
         self.reader = PartitionReader(self.settings, self.topics)
 
     def _outputs(self, whole: Topics) -> list[Topic]:
         outputs = [it for it in whole.all if it.name not in self._foreign]
-        declared = {it.declared_name for it in outputs}
-        like = whole[whole.task_requests]
-        begin = self._source.topics.prefix + QUEUE_PREFIX
-        with self.settings.explaining(f"looking for topics with prefix '{self.prefix}'", self._admin):
-            there = self._admin.list_topics(timeout=TIMEOUT_S)
-        for name in sorted(there.topics):
-            queue = QUEUE_PREFIX + name.removeprefix(begin)
-            if name.startswith(begin) and queue not in declared:
-                outputs.append(replace(like, name=self.prefix + queue, declared_name=queue))
         manifest = replace(
             whole[whole.fold_positions],
             name=self.prefix + TOPIC,
@@ -65,6 +60,28 @@ class Destination:
             description="Which replay this prefix has, and how far it is.",
         )
         return [manifest, *(_kept(it) for it in outputs)]
+
+    def _take_queues(self, queues: Iterable[str]) -> None:
+        """Have topics for these task queues, too."""
+        known = {it.declared_name for it in self.topics.all}
+        named = dict.fromkeys(task_requests_of(queue) for queue in queues)
+        more = [replace(self._queue, name=self.prefix + it, declared_name=it) for it in named if it not in known]
+        self.topics = replace(self.topics, all=(*self.topics.all, *more))
+
+    def _queues_with_topics(self) -> list[str]:
+        """Return the task queues for which the source has topics now."""
+        begin = self._source.topics.prefix + QUEUE_PREFIX
+        with self.settings.explaining(f"looking for topics with prefix '{begin}'", self._admin):
+            there = self._admin.list_topics(timeout=TIMEOUT_S)
+        return sorted(name.removeprefix(begin) for name in there.topics if name.startswith(begin))
+
+    def queues(self) -> tuple[str, ...]:
+        """Return the task queues to which inputs of the source can have asked for tasks.
+
+        The topic of one that no TaskDef names any more may be gone from the source.
+        """
+        named = (it.queue for _, it in Live(self._source).definition_records() if it.kind is DefinitionKind.TASK_DEF)
+        return tuple(sorted({*self._queues_with_topics(), *filter(None, named)}))
 
     def log_id(self) -> str:
         """Return the id that Kafka gave to the log of the source."""
@@ -84,9 +101,11 @@ class Destination:
             records = {it.key(): it.value() for it in self.reader.read(self.topic, 0, FROM_THE_START)}
             found = records.get(MANIFEST_KEY)
             if found is not None:
-                return manifest_of(found, self.topic)
-            if records:
-                others.insert(0, self.topic)  # somebody else's; a replay that was killed early has left it empty
+                manifest = manifest_of(found, self.topic)
+                self._take_queues(manifest.queues)
+                return manifest
+            if records or self.reader.end(self.topic, 0):
+                others.insert(0, self.topic)  # somebody else's; a replay that was killed early has written nothing
         if others:
             raise PrefixTaken(
                 f"--into {self.prefix}: expected no topics with this prefix, found {_named(others)}, and nothing says "
@@ -109,6 +128,7 @@ class Destination:
             make_so(first, self._admin, copies)
             if self.manifest() is None:
                 self._write(manifest)
+            self._take_queues(manifest.queues)
             make_so(self.topics, self._admin, copies)
 
     def _write(self, manifest: Manifest) -> None:
@@ -133,28 +153,33 @@ class Destination:
         except NotAManifest as error:
             raise PrefixTaken(f"--into {self.prefix}: {error}; nothing was removed") from error
         if manifest is None:
-            return []
+            empty = [self.topic] if self.topic in self._there() else []  # it was killed before it wrote its manifest
+            with self.settings.explaining("removing the topics of the replay", self._admin):
+                self._delete(empty)
+            return empty
         Writing(self.settings, self.topics)
         names = [name for name in self._there() if name not in self._foreign]
         with self.settings.explaining("removing the topics of the replay", self._admin):
             self._write(replace(manifest, is_going=True))
-            for those in ([name for name in names if name != self.topic], [self.topic]):
-                if those:
-                    answers = self._admin.delete_topics(those, request_timeout=CHANGE_TIMEOUT_S)
-                    await_answers("delete", answers, [])
-                    self._wait_until_gone(those)
+            self._delete([name for name in names if name != self.topic])
+            self._delete([self.topic])
         self.reader.close()
         self.reader = PartitionReader(self.settings, self.topics)  # the old one has known the topics that are gone
         return names
+
+    def _delete(self, names: list[str]) -> None:
+        if names:
+            answers = self._admin.delete_topics(names, request_timeout=CHANGE_TIMEOUT_S)
+            await_answers("delete", answers, [])
+            self._wait_until_gone(names)
 
     def close(self) -> None:
         """Close the consumers."""
         self.reader.close()
 
-    def _wait_until_gone(self, names: Iterable[str]) -> None:
+    def _wait_until_gone(self, names: list[str]) -> None:
         deadline = time.monotonic() + VISIBLE_SECONDS
-        wanted = list(names)
-        while find_shapes(wanted, self._admin, TIMEOUT_S) and time.monotonic() < deadline:
+        while find_shapes(names, self._admin, TIMEOUT_S) and time.monotonic() < deadline:
             time.sleep(LOOK_AGAIN_SECONDS)
 
 

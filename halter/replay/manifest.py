@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from halter.history.verifying import Within
 from processors.core.records.errors import HalterError
+from processors.core.rules.versions import RULES
 
 FORM: Final = 1
 TOPIC: Final = "replay"
@@ -54,6 +55,12 @@ class Manifest:
     """The id that Kafka gave to the log of the source: one that is made anew has another."""
     request: Request
     ranges: dict[int, Within]
+    log_begins: dict[int, int] = field(default_factory=dict)
+    """Partition -> the first offset of the log that was there at the time."""
+    queues: tuple[str, ...] = ()
+    """The task queues of the source, as its topics and TaskDefs name them."""
+    rules: int = RULES
+    """The version of the rules that decides again. Another one does not go on with it."""
     is_going: bool = False
     """True once its topics are being removed: some may be gone, so nobody goes on with it."""
 
@@ -123,9 +130,12 @@ def manifest_of(value: bytes, topic: str) -> Manifest:
             data["log_id"],
             replace(request, partitions=tuple(request.partitions), wf_runs=tuple(request.wf_runs)),
             {int(partition): Within(*bounds) for partition, bounds in data["ranges"].items()},
+            {int(partition): int(begin) for partition, begin in data["log_begins"].items()},
+            tuple(map(str, data["queues"])),
+            int(data["rules"]),
             bool(data.get("is_going")),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotAManifest(f"topic '{topic}': expected the manifest of a replay, found something else") from error
 
 

@@ -14,10 +14,11 @@ from halter.history.recorded_in_kafka import RecordedInKafka
 from halter.history.verifying import Verifying, Within
 from halter.replay.destination import Destination, PrefixTaken
 from halter.replay.manifest import DEFINITIONS_KEY, Manifest, Progress, Request, progress_key, progress_of
-from halter.replay.ranges import check_range, nothing_in
+from halter.replay.ranges import CannotReplay, check_range, nothing_in
 from halter.replay.replaying import TURN, Replaying
 from halter.replay.writing import Writing
 from processors.core.records.topic_names import DEFINITIONS
+from processors.core.rules.versions import RULES
 from processors.fold.outputs import OutputRecord
 
 FOR_INSTANCE: Final = 3
@@ -40,13 +41,16 @@ def manifest_for(
     """
     there, log_id = destination.manifest(), destination.log_id()
     if there is None or replaces:
+        begins = {it: source.reader.bounds(source.topics.wf_events, it)[0] for it in request.partitions}
         found = {partition: within for partition, within in ranges().items() if within.begin < within.end}
         if not found:
             raise nothing_in(source, request.partitions)
-        _check(source, request, found)
+        for partition, within in found.items():
+            check_range(source, partition, within, what_is_left=request.what_is_left)
         if there is not None:
             destination.remove()
-        return Manifest(source.topics.prefix, log_id, request, found)
+        begins = {partition: begins[partition] for partition in found}
+        return Manifest(source.topics.prefix, log_id, request, found, begins, destination.queues())
     if there.is_going:
         raise PrefixTaken(
             f"--into {destination.prefix}: there is a replay whose removal was broken off; --remove ends that, and "
@@ -60,6 +64,11 @@ def manifest_for(
         raise PrefixTaken(
             f"--into {destination.prefix}: there is another replay, {there.request}; repeat that one to go on with it, "
             "take another prefix, or --replace it"
+        )
+    if there.rules != RULES:
+        raise PrefixTaken(
+            f"--into {destination.prefix}: there is this replay, decided by rules {there.rules}, and this version has "
+            f"rules {RULES}; read it as it is, take another prefix, or --replace it"
         )
     return there
 
@@ -86,7 +95,7 @@ def replayed(
     Raises CannotReplay before anything is made or written, and PrefixTaken if another process made other topics.
     """
     if destination.manifest() is not None:
-        _check(source, manifest.request, manifest.ranges)  # records may have gone since it was begun
+        _check_goes_on(source, manifest, _progress(destination)[0])
     destination.make(manifest)
     writing = Writing(destination.settings, destination.topics)
     if destination.manifest() != manifest:  # no other process writes from here on
@@ -105,9 +114,20 @@ def replayed(
     return progress
 
 
-def _check(source: Client, request: Request, ranges: Mapping[int, Within]) -> None:
-    for partition, within in ranges.items():
-        check_range(source, partition, within, what_is_left=request.what_is_left)
+def _check_goes_on(source: Client, manifest: Manifest, progress: Mapping[int, Progress]) -> None:
+    """Raise CannotReplay if records have gone, since a replay was begun, that the rest of it needs."""
+    for partition, within in manifest.ranges.items():
+        before = progress.get(partition)
+        if before is not None and before.done:
+            continue
+        check_range(source, partition, within, what_is_left=manifest.request.what_is_left)
+        begin = source.reader.bounds(source.topics.wf_events, partition)[0]
+        if before is not None and begin > manifest.log_begins[partition]:
+            raise CannotReplay(
+                f"the log {source.topics.wf_events}[{partition}] has lost more of its beginning since this replay was "
+                f"broken off: it begins at offset {begin:,}, no longer at {manifest.log_begins[partition]:,}. What was "
+                "written of WfRuns that began in between cannot be gone on with: --replace begins again"
+            )
 
 
 def _progress(destination: Destination) -> tuple[dict[int, Progress], bool]:

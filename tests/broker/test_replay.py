@@ -1,6 +1,7 @@
 """`halter replay` with a real Kafka and what a real worker wrote: the same events, and nothing live is touched."""
 
 import json
+import re
 import signal
 import struct
 import subprocess
@@ -8,7 +9,8 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,12 @@ from halter.client.reading import FROM_THE_START
 from halter.files.definition_files import read_definition_file
 from halter.history.rows_in_kafka import rows_in_kafka
 from halter.history.state_of_log import StateOfLog
+from halter.replay.destination import Destination
 from halter.show.times import iso
+from halter.topics.admin import make_so
+from processors.core.records.commands import PutTaskDef, PutWfSpec
 from processors.core.records.events import LogEntry
-from processors.core.records.topic_names import DEAD_LETTERS, TASK_REQUESTS, WF_EVENTS
+from processors.core.records.topic_names import DEAD_LETTERS, QUEUE_PREFIX, TASK_REQUESTS, WF_EVENTS
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from tests.support.halter_processes import Halter
@@ -349,6 +354,61 @@ def test_topics_that_are_no_replay_are_left_alone(recorded: Recorded, tmp_path: 
     for arguments in ((), ("--replace",), ("--remove",)):
         assert "nothing says that they are those of a replay" in refused(recorded.halter, prefix, *arguments)
     assert len({topic for topic, _ in ends(other, prefix)}) == len(other.topics.all)
+
+
+def test_a_replay_that_was_killed_before_its_manifest_is_removed(recorded: Recorded) -> None:
+    halter, prefix = recorded.halter, a_prefix()
+    with halter.client() as client, closing(Destination(client, prefix)) as destination:
+        first = replace(destination.topics, all=destination.topics.all[:1])
+        make_so(first, AdminClient(halter.settings.admin()), 1)
+    assert ends(halter, prefix) == {(f"{prefix}replay", 0): 0}
+    assert replay(halter, prefix, "--remove") == {"removed": [f"{prefix}replay"]}
+    assert ends(halter, prefix) == {}
+
+
+def test_a_task_queue_whose_topic_is_gone_gets_one_and_is_removed_with_the_rest(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    bootstrap, prefix = recorded.halter.settings.bootstrap, a_prefix()
+    with_gpu = {"HALTER_TOPICS": str(topics_with_the_queue_gpu(tmp_path))}
+    before = Halter(bootstrap, a_prefix(), tmp_path, partitions=1, variables=with_gpu)
+    with before.worker(), before.client() as client:
+        client.put(PutTaskDef("t", queue="gpu"))
+        client.put(PutWfSpec("s", json.dumps(ONE_TASK)))
+        client.run("s", wf_run_id="w").outcome()
+    admin, queue = AdminClient(before.settings.admin()), before.topics.task_queue("gpu")
+    admin.delete_topics([queue])[queue].result()
+    now = Halter(bootstrap, before.settings.prefix, tmp_path, partitions=1, makes_topics=False)
+    assert replay(now, prefix)["task_requests"] == 1
+    assert ends(now, prefix)[f"{prefix}{QUEUE_PREFIX}gpu", 0] > 0
+    assert f"{prefix}{QUEUE_PREFIX}gpu" in replay(now, prefix, "--remove")["removed"]
+    assert ends(now, prefix) == {}
+
+
+ONE_TASK = {
+    "name": "s",
+    "entrypoint": "main",
+    "threads": {
+        "main": {
+            "nodes": {
+                "start": {"kind": "ENTRYPOINT", "next": "work"},
+                "work": {"kind": "TASK", "task": "t", "next": "end"},
+                "end": {"kind": "EXIT"},
+            }
+        }
+    },
+}
+
+
+def topics_with_the_queue_gpu(folder: Path) -> Path:
+    """Return a topics.yaml in which the queue is declared that stands there as a comment."""
+    text = (CART.parents[1] / "topics.yaml").read_text(encoding="utf-8")
+    comment = re.compile(r"  # (task-requests-gpu:\n)((?:  #   .+\n)+)")
+    declared, number = comment.subn(lambda it: f"  {it[1]}{it[2].replace('  #', '  ')}", text)
+    assert number == 1
+    file = folder / "topics.yaml"
+    file.write_text(declared, encoding="utf-8")
+    return file
 
 
 def test_another_replay_is_replaced_on_request(recorded: Recorded) -> None:

@@ -1,6 +1,7 @@
 """What a replay writes: the part of the log that it replays, the rows at its end, and nothing twice if it is killed."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC
 from unittest.mock import Mock
@@ -25,13 +26,15 @@ from halter.replay.manifest import (
     manifest_of,
     progress_of,
 )
-from halter.replay.ranges import partitions_meant
+from halter.replay.ranges import CannotReplay, partitions_meant
 from halter.replay.replay import manifest_for, replayed
 from halter.replay.replaying import Replaying
 from processors.core.records.commands import ExternalEvent
 from processors.core.records.events import LogEntry, TaskAttemptRequested, TaskRequest
 from processors.core.records.topic_names import DEAD_LETTERS, FOLD_POSITIONS, SHARD_STATE, TASK_REQUESTS, WF_EVENTS
+from processors.core.rules.versions import RULES
 from processors.fold.outputs import OutputRecord
+from processors.kafka.settings import Settings
 from tests.fold.test_rows_follow import TURNS, Turn, play
 from tests.halter.test_verify import some
 from tests.support.recordings import log_of, recorded
@@ -256,17 +259,20 @@ def test_another_prefix_is_taken(prefix: str, live: str) -> None:
 
 def test_a_manifest_comes_back_as_it_was_written() -> None:
     request = Request("2026-01-01T12:00:00.000Z", None, (0, 3), ("cart-1",), what_is_left=True)
-    manifest = Manifest("live-", "log-1", request, {0: Within(4, 9), 3: Within(0, 2)})
+    manifest = Manifest("live-", "log-1", request, {0: Within(4, 9), 3: Within(0, 2)}, {0: 1, 3: 0}, ("gpu",), 7)
     for it in (manifest, replace(manifest, is_going=True)):
         assert manifest_of(it.encoded(), "debug-replay") == it
 
 
-def destination_with(*records: tuple[bytes, bytes], topics: Sequence[str] = ("debug-replay",)) -> Destination:
-    """Return a prefix under which there are these topics, and these records on that of the manifest."""
+def destination_with(
+    *records: tuple[bytes, bytes], topics: Sequence[str] = ("debug-replay",), end: int = 0
+) -> Destination:
+    """Return a prefix under which there are these topics. That of the manifest has these records, up to `end`."""
     found = object.__new__(Destination)
     found.prefix, found.topic = "debug-", "debug-replay"
     messages = [Mock(key=Mock(return_value=key), value=Mock(return_value=value)) for key, value in records]
-    found.reader = Mock(read=Mock(return_value=messages))
+    found.reader = Mock(read=Mock(return_value=messages), end=Mock(return_value=end or len(messages)))
+    found.topics = Settings.load(None, {}, {}, prefix="debug-").topics()
     found._there = lambda: list(topics)  # type: ignore[method-assign]
     found.log_id = lambda: "log-1"  # type: ignore[method-assign]
     return found
@@ -278,7 +284,8 @@ MANIFEST = Manifest("live-", "log-1", Request(None, None, (0,)), {0: Within(0, 2
 def test_only_a_topic_with_a_manifest_or_an_empty_one_is_that_of_a_replay() -> None:
     assert destination_with().manifest() is None, "killed before it wrote its manifest"
     assert destination_with((b"x", b"y"), (MANIFEST_KEY, MANIFEST.encoded())).manifest() == MANIFEST
-    for it in (destination_with((b"x", b"y")), destination_with(topics=("debug-replay", "debug-wf-events"))):
+    expired = destination_with(end=5)
+    for it in (expired, destination_with((b"x", b"y")), destination_with(topics=("debug-replay", "debug-wf-events"))):
         with pytest.raises(PrefixTaken, match="nothing says that they are those of a replay"):
             it.manifest()
         with pytest.raises(PrefixTaken, match="nothing says that they are those of a replay"):
@@ -292,6 +299,28 @@ def test_nobody_goes_on_with_a_replay_whose_removal_was_broken_off() -> None:
     going = destination_with((MANIFEST_KEY, replace(MANIFEST, is_going=True).encoded()))
     with pytest.raises(PrefixTaken, match="whose removal was broken off"):
         manifest_for(source, going, MANIFEST.request, dict)
+
+
+def test_other_rules_do_not_go_on_with_a_replay() -> None:
+    source = Mock(topics=Mock(prefix="live-"))
+    other = destination_with((MANIFEST_KEY, replace(MANIFEST, rules=RULES + 1).encoded()))
+    with pytest.raises(PrefixTaken, match=f"decided by rules {RULES + 1}, and this version has rules {RULES}"):
+        manifest_for(source, other, MANIFEST.request, dict)
+
+
+def test_what_is_left_is_not_gone_on_with_once_more_of_the_log_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(None, None, (0,), what_is_left=True)
+    manifest = replace(MANIFEST, request=request, log_begins={0: 4})
+    destination = Mock(prefix="debug-", manifest=Mock(return_value=manifest))
+    monkeypatch.setattr("halter.replay.replay.check_range", Mock())
+    monkeypatch.setattr("halter.replay.replay.Writing", writing := Mock())
+    source = Mock(reader=Mock(bounds=Mock(return_value=(5, 9))))
+    for done, is_refused in ((False, True), (True, False)):
+        progress = {0: Progress(has_state=True, done=done)}
+        monkeypatch.setattr("halter.replay.replay._progress", Mock(return_value=(progress, True)))
+        with pytest.raises(CannotReplay, match="begins at offset 5, no longer at 4") if is_refused else nullcontext():
+            assert replayed(source, destination, manifest) == progress
+    writing.assert_called_once()
 
 
 def test_a_replay_stops_before_it_writes_if_another_one_was_begun_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
