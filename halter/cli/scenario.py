@@ -22,7 +22,7 @@ from halter.cli.connection import (
     reach,
 )
 from halter.cli.ending import exit_on_sigterm
-from halter.cli.history import explaining
+from halter.cli.history import MOMENT, Utc, explaining, zone_of
 from halter.cli.source import File, WfRun, chosen, source
 from halter.cli.usage import BadOptions, in_utf8
 
@@ -103,6 +103,15 @@ def from_history(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="The file to write. Default: standard output."),
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="SEQ|TIME|-N",
+            help=f"End with the input that led to this moment: {MOMENT}. Default: the last.",
+            callback=in_utf8,
+        ),
+    ] = None,
     by_event: Annotated[
         bool, typer.Option("--by-event", help="Also expect, after each input, the events that came of it.")
     ] = False,
@@ -119,6 +128,7 @@ def from_history(
             callback=in_utf8,
         ),
     ] = None,
+    utc: Utc = False,
     unmask: Unmask = False,
     file: File = None,
     bootstrap: Bootstrap = None,
@@ -134,6 +144,7 @@ def from_history(
     the values are.
 
     - `halter scenario from-history cart-1 -o cart-1.yaml`
+    - `halter scenario from-history cart-1 --to 57 -o cart-1.yaml`
     - `halter scenario from-history --file incident.halter --shrink --keep 'thread 0 is ERROR' -o cart-1.yaml`
 
     Exit codes: 0 done, 1 an error, 2 wrong options.
@@ -141,6 +152,7 @@ def from_history(
     from tempfile import TemporaryDirectory
 
     from halter.history.scenario_check import made, write
+    from halter.history.scenario_of import Wanted
 
     if shrink and by_event:
         raise BadOptions("--shrink: expected no --by-event beside it, which expects every event of every input")
@@ -150,7 +162,7 @@ def from_history(
     ):
         wf_run_id = chosen(found, wf_run_id)
         with explaining(found, wf_run_id):
-            told = made(found, wf_run_id, Path(folder), by_event=by_event, unmask=unmask)
+            told = made(found, wf_run_id, Path(folder), Wanted(by_event, to, zone_of(utc=utc)), unmask=unmask)
         where = found.where
     if keep or shrink:
         told = _smaller(told, keep or (), shrink=shrink)

@@ -15,7 +15,7 @@ from halter.files.whole_file import whole_file
 from halter.files.yaml_files import parse_yaml
 from halter.history.export import export
 from halter.history.export_file import ExportFile
-from halter.history.scenario_of import Draft, no_file, scenario_of
+from halter.history.scenario_of import ALL, Draft, Wanted, no_file, scenario_of
 from halter.history.source import Source
 from halter.history.turns import NoScenario
 from halter.scenarios import found
@@ -76,32 +76,32 @@ class Made:
     """What these rules decide otherwise than it was recorded; None if nothing."""
 
 
-def made(source: Source, wf_run_id: str, folder: Path, *, by_event: bool = False, unmask: bool = False) -> Made:
+def made(source: Source, wf_run_id: str, folder: Path, wanted: Wanted = ALL, *, unmask: bool = False) -> Made:
     """Return the document for the last WfRun of an id. Raises NoScenario, and what `source` raises.
 
     Unless `unmask` is given, tokens take the place of masked values, in an export in `folder` that is read back.
     """
     if isinstance(source, ExportFile) and source.is_masked:
-        return _with_tokens(source, None, wf_run_id, by_event=by_event)
+        return _with_tokens(source, None, wf_run_id, wanted)
     if unmask:
-        draft = scenario_of(source, wf_run_id, by_event=by_event)
+        draft = scenario_of(source, wf_run_id, wanted)
         return Made(draft, masked=False, problem=judged(draft)[0].problem)
     file = folder / "masked.halter"
     if not export(source, [wf_run_id], file, 0).masked:
-        return made(source, wf_run_id, folder, by_event=by_event, unmask=True)
+        return made(source, wf_run_id, folder, wanted, unmask=True)
     with ExportFile(file) as masked:
-        return _with_tokens(masked, source, wf_run_id, by_event=by_event)
+        return _with_tokens(masked, source, wf_run_id, wanted)
 
 
-def _with_tokens(masked: Source, clear: Source | None, wf_run_id: str, *, by_event: bool) -> Made:
-    draft = scenario_of(masked, wf_run_id, by_event=by_event)
+def _with_tokens(masked: Source, clear: Source | None, wf_run_id: str, wanted: Wanted) -> Made:
+    draft = scenario_of(masked, wf_run_id, wanted)
     verdict, end = judged(draft)
     if end is not None and not verdict.ok:
         draft = without_derived_tokens(draft, end)
         verdict, _ = judged(draft)
     if verdict.problem is not None:
         if clear is not None:
-            with_values, _ = judged(scenario_of(clear, wf_run_id, by_event=by_event))
+            with_values, _ = judged(scenario_of(clear, wf_run_id, wanted))
             if with_values.problem is None:
                 raise NoScenario(
                     f"a rule looked at a masked value, and decides otherwise with a token in its place: "

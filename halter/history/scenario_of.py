@@ -6,10 +6,13 @@ for `scenario_check` to say, which runs the document.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any, Final, NamedTuple
 
 from halter.files.scenario import Scenario
 from halter.files.scenario_document import read_scenario
+from halter.history.logged import Logged
+from halter.history.moments import Moments
 from halter.history.scenario_definitions import definitions_of
 from halter.history.scenario_outcome import expected_of
 from halter.history.source import Source
@@ -26,6 +29,7 @@ from processors.core.records.commands import (
 from processors.core.records.events import (
     Event,
     Halt,
+    LogEntry,
     Rejected,
     TaskAttemptRequested,
 )
@@ -78,12 +82,29 @@ def no_file(name: str) -> object:
     raise AssertionError(f"a document of a history names no file: {name}")
 
 
-def scenario_of(source: Source, wf_run_id: str, *, by_event: bool = False) -> Draft:
-    """Return the document for the last WfRun of an id. Raises NoSuchWfRun, BeginningMissing, NoScenario.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The things that a document may have or not."""
 
-    `by_event`: the events of each input are expected too.
+    by_event: bool = False
+    """Expect the events of each input, too."""
+    to: str | None = None
+    """The moment that the last input is to lead to, as `Moments.at` reads it. None: the last one."""
+    zone: tzinfo | None = UTC
+    """The zone of a time without one. None: that of this machine."""
+
+
+ALL: Final = Wanted()
+
+
+def scenario_of(source: Source, wf_run_id: str, wanted: Wanted = ALL) -> Draft:
+    """Return the document for the last WfRun of an id.
+
+    Raises NoSuchWfRun, BeginningMissing, NoSuchMoment, NoScenario.
     """
-    entries = last_life(source, wf_run_id)
+    entries: Sequence[LogEntry] = last_life(source, wf_run_id)
+    if wanted.to is not None:
+        entries = _up_to(wf_run_id, entries, wanted.to, wanted.zone)
     notes: list[str] = []
     turns = list(turns_of(source, entries, notes))
     if not turns:
@@ -91,8 +112,18 @@ def scenario_of(source: Source, wf_run_id: str, *, by_event: bool = False) -> Dr
     head, later = definitions_of(source, turns)
     start_ms = max(0, turns[0].time_ms)
     head = {"start": iso_of(Timestamp(start_ms)), **head}
-    given = list(_given(turns, start_ms, later, notes, by_event=by_event))
+    given = list(_given(turns, start_ms, later, notes, by_event=wanted.by_event))
     return Draft(wf_run_id, f"{wf_run_id}, from its history", head, given, *expected_of(wf_run_id, turns, notes))
+
+
+def _up_to(wf_run_id: str, entries: Sequence[LogEntry], to: str, zone: tzinfo | None) -> Sequence[LogEntry]:
+    """Return the events up to a moment, with all that came of the input that led to it."""
+    index = Moments(wf_run_id, [Logged(None, it) for it in entries]).at(to, zone)
+    if index < 0:
+        raise NoScenario(f"--to {to}: expected a moment behind an input, found that before the first event")
+    while index + 1 < len(entries) and entries[index + 1].cause == entries[index].cause:
+        index += 1
+    return entries[: index + 1]
 
 
 def _given(

@@ -18,6 +18,7 @@ from halter.history.export import export
 from halter.history.export_file import ExportFile
 from halter.history.live import Live
 from halter.history.scenario_check import made
+from halter.history.scenario_of import Wanted
 from halter.history.turns import NoScenario
 from halter.scenarios.files import read_file
 from halter.scenarios.kafka.judge import workers_needed
@@ -84,5 +85,5 @@ def test_the_history_of_a_scenario_gives_its_verdict(
                 with pytest.raises(NoScenario, match="is a fork of"):
                     made(found, wf_run_id, tmp_path)
                 continue
-            told = made(found, wf_run_id, tmp_path, by_event=True)
+            told = made(found, wf_run_id, tmp_path, Wanted(by_event=True))
             assert told.problem is None, told.draft.text

@@ -6,7 +6,7 @@ import pytest
 
 from halter.history.export import export
 from halter.history.scenario_check import judged
-from halter.history.scenario_of import scenario_of
+from halter.history.scenario_of import Wanted, scenario_of
 from halter.history.turns import NoScenario
 from processors.core.records.commands import ExternalEvent
 from processors.core.records.events import WfRunForked
@@ -28,9 +28,23 @@ def test_the_history_of_every_scenario_gives_a_document_with_the_same_log(name: 
             with pytest.raises(NoScenario, match="is a fork of"):
                 scenario_of(source, wf_run_id)
             continue
-        draft = scenario_of(source, wf_run_id, by_event=True)
+        draft = scenario_of(source, wf_run_id, Wanted(by_event=True))
         verdict, _ = judged(draft)
         assert verdict.ok, (verdict.problem, draft.text)
+
+
+@pytest.mark.parametrize("name", recorded.documents()[::9])
+def test_up_to_any_event_a_history_gives_a_document_with_the_same_log(name: str) -> None:
+    source = source_of(recorded.SCENARIOS / f"{name}.yaml")
+    for wf_run_id in () if source is None else source.wf_run_ids():
+        assert source is not None
+        entries = [it.entry for it in source.events(wf_run_id)]
+        if any(isinstance(it.event, WfRunForked) for it in entries):
+            continue
+        for seq in range(1, entries[-1].seq + 1, 3):
+            draft = scenario_of(source, wf_run_id, Wanted(by_event=True, to=str(seq)))
+            verdict, _ = judged(draft)
+            assert verdict.ok, (seq, verdict.problem, draft.text)
 
 
 Captured = pytest.CaptureFixture[str]
@@ -70,6 +84,17 @@ def test_what_does_not_matter_for_what_is_kept_is_dropped(capsys: Captured, tmp_
     assert kinds == ["run", "event", "event", "report", "expect"]
 
 
+def test_a_document_may_end_with_an_earlier_input(capsys: Captured, tmp_path: Path) -> None:
+    code, whole, _ = written(capsys, cart(), tmp_path)
+    code, out, err = written(capsys, cart(), tmp_path, "--to", "1")
+    assert code == 0, err
+    assert len(out) < len(whole)
+    kinds = [line.split(":")[0].strip(" -") for line in out[out.index("steps:") :].splitlines()[1:]]
+    assert set(kinds) <= {"run", "clock", "event", "expect"}
+    assert kinds.count("run") == 1
+    assert "status: RUNNING" in out
+
+
 def test_two_inputs_that_can_go_together_only_are_dropped(capsys: Captured) -> None:
     file = str(INCIDENTS / "sensor-3.halter")
     keep = ("--keep", "thread 0 is ERROR TIMEOUT", "--keep", "h1 is UNCLAIMED")
@@ -87,6 +112,9 @@ def test_two_inputs_that_can_go_together_only_are_dropped(capsys: Captured) -> N
         (["--keep", "e9 is UNCLAIMED"], 1, "expected an ExternalEvent that is UNCLAIMED at the end"),
         (["--keep", "[1, 2]"], 1, "--keep: expected 'thread 0 is ERROR CHILD_FAILED'"),
         (["--keep", "{nothing: 1}"], 1, "--keep: expected something that is so at the end"),
+        (["--to", "9999"], 1, "WfRun 'c1' has no event 9999: there are"),
+        (["--to", "0"], 1, "--to 0: expected a moment behind an input"),
+        (["--to", "noon"], 1, "expected a seq (57), a number of events back (-3) or a time"),
         (["--shrink", "--by-event"], 2, "--shrink: expected no --by-event beside it"),
         (["-o", "/nowhere/x.yaml"], 1, "expected to write /nowhere/x.yaml"),
     ],
