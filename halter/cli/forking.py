@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from halter.cli.client import Json, Timeout, WfRunId, connected, counted, note, parsed_version, print_json
+from halter.cli.client import Json, Timeout, connected, counted, note, parsed_version, print_json
 from halter.cli.connection import (
     CONNECT_SECONDS,
     PANEL,
@@ -29,12 +29,14 @@ from halter.cli.source import WfRun, chosen
 from halter.cli.usage import BadOptions, in_utf8
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import tzinfo
 
     from halter.client import Client, Removal, Reset
     from halter.history.forking import ForkPoint
     from halter.history.source import Source
     from processors.core.records.events import LogEntry
+    from processors.core.wf_spec.definitions import Definitions
 
 At = Annotated[
     str,
@@ -103,7 +105,7 @@ def fork(
     connection = bootstrap, properties_file, properties, prefix, connect_timeout
     moment = Moment(wf_run_id, at, incarnation, utc=utc)
     with moment.in_file(file, connection, same_spec=version is None) if file else moment.live(connection) as found:
-        client, point = found
+        client, point, there = found
         name, *ran = astuple(point.snapshot.wf_spec)
         asked = ran if version is None else (major, revision)
         # Afterwards workers wait until they have read as many definitions.
@@ -112,6 +114,8 @@ def fork(
         with suggesting(client, "WF_SPEC", name, is_there=is_there):
             entries = outcome_of(posted, timeout, as_json=as_json)
         note(fork_text(point, new_id, entries, zone_of(utc=utc), was_done=not posted.is_cause_of(entries[0])))
+        if version is not None and (less := masks_less(point, new_id, entries, there(), client)):
+            note(less)
         if wait:
             print_wf_run(client, posted.until_ended(timeout), as_json=as_json)
         elif as_json:
@@ -121,7 +125,6 @@ def fork(
 
 
 def reset(
-    wf_run_id: WfRunId,
     at: Annotated[
         str,
         typer.Option(
@@ -133,6 +136,7 @@ def reset(
             callback=in_utf8,
         ),
     ],
+    wf_run_id: WfRun = None,
     new_id: Annotated[
         str | None,
         typer.Option(
@@ -146,6 +150,7 @@ def reset(
     utc: Utc = False,
     timeout: Timeout = 30.0,
     as_json: Json = False,
+    file: Export = None,
     bootstrap: Bootstrap = None,
     properties_file: PropertiesFile = None,
     properties: Properties = None,
@@ -159,13 +164,16 @@ def reset(
 
     - `halter reset cart-1 --at 57`
     - `halter reset cart-1 --at 12:03:11 --as cart-1b`
+    - `halter reset --file incident.halter --at 57`
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     from halter.client.forking import Reset, fork_to_reset, remove_the_reset
 
     connection = bootstrap, properties_file, properties, prefix, connect_timeout
-    with Moment(wf_run_id, at, incarnation, utc=utc).live(connection) as (client, point):
+    moment = Moment(wf_run_id, at, incarnation, utc=utc)
+    with moment.in_file(file, connection, same_spec=True) if file else moment.live(connection) as found:
+        client, point, _ = found
         if at.startswith("-") or point.is_to_come:
             why = "is a time that is not over" if point.is_to_come else "counts back from the newest event"
             raise BadOptions(
@@ -175,7 +183,7 @@ def reset(
         forked = fork_to_reset(client, point.snapshot, new_id, timeout)
         note(fork_text(point, forked.wf_run_id, forked.entries, zone_of(utc=utc), was_done=forked.was_done))
         removal = remove_the_reset(client, point.snapshot, timeout)
-        note(removal_text(wf_run_id, removal))
+        note(removal_text(point.snapshot.wf_run_id, removal))
         if as_json:
             print_json(reset_data(client, point, Reset(forked, removal)))
         else:
@@ -184,7 +192,8 @@ def reset(
 
 Connection: TypeAlias = tuple[str | None, Path | None, list[str] | None, str | None, float]
 """The arguments of `connected`."""
-Found: TypeAlias = "tuple[Client, ForkPoint]"
+Found: TypeAlias = "tuple[Client, ForkPoint, Callable[[], Definitions]]"
+"""A client, the moment, and what returns the definitions of the WfRun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +226,7 @@ class Moment:
         with connected(*connection) as client:
             from halter.history.live import Live
 
-            yield client, self.of(Live(client))
+            yield client, self.of(Live(client)), client.definitions
 
     @contextmanager
     def in_file(self, file: Path, connection: Connection, *, same_spec: bool) -> "Iterator[Found]":
@@ -234,7 +243,7 @@ class Moment:
             with connected(*connection) as client:
                 if same_spec:
                     check_means_the_same(point.snapshot, export.definitions(), client.definitions(), export.where)
-                yield client, point
+                yield client, point, export.definitions
 
 
 def fork_text(
@@ -256,6 +265,27 @@ def fork_text(
     parts += [f"{counted(out, 'task attempt')} requested anew"] * bool(out)
     parts += [counted(timers, "timer")] * bool(timers)
     return f"{new_id} goes on from {source}: {', '.join(parts)}"
+
+
+def masks_less(
+    point: "ForkPoint", new_id: str, entries: "list[LogEntry]", there: "Definitions", client: "Client"
+) -> str:
+    """Return the sentence about what commands show of a new WfRun and do not of the other one; empty if nothing."""
+    from halter.history.forking import shown_by
+    from processors.core.records.events import WfRunStarted
+
+    started, before = entries[0].event, point.snapshot.wf_spec
+    if not isinstance(started, WfRunStarted):
+        return ""
+    names = shown_by(started.wf_spec, point.snapshot, there, client.definitions())
+    if not names:
+        return ""
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    named = ", ".join(names[:NAMED_MAX]) + more
+    return f"{started.wf_spec} masks less than {before}: what {new_id} has in {named} is shown"
+
+
+NAMED_MAX: Final = 3
 
 
 def removal_text(wf_run_id: str, removal: "Removal") -> str:

@@ -15,9 +15,10 @@ from halter.history.record_text import named
 from halter.history.selection import Bound
 from halter.history.source import Source
 from halter.history.tokens import is_token
+from halter.show.masking import UNKNOWN, Secrets
 from halter.show.redaction import Redactor
 from processors.core.records.events import WfRunStarted
-from processors.core.records.model import TERMINAL, WfRun, WfRunSnapshot
+from processors.core.records.model import TERMINAL, WfRun, WfRunSnapshot, WfSpecId
 from processors.core.records.values import Value
 from processors.core.rules.snapshots import run_of, snapshot_of
 from processors.core.wf_spec.definitions import Definitions, UnreadableWfSpec
@@ -84,6 +85,32 @@ def check_means_the_same(snapshot: WfRunSnapshot, there: Definitions, here: Defi
             f"expected WfSpec {snapshot.wf_spec} to be the one that the WfRun ran {where}, found another WfSpec "
             "registered under that version: --spec names the version to go on with"
         )
+
+
+def shown_by(version: WfSpecId, snapshot: WfRunSnapshot, there: Definitions, here: Definitions) -> list[str]:
+    """Name the Variables and ExternalEvents of a state that the version masks which it ran, and another one does not.
+
+    `there` has the definitions of the state, `here` those of the other version.
+    """
+    before, after = _secrets(snapshot.wf_spec, there), _secrets(version, here)
+    threads = ((thread.thread_spec, name) for thread in snapshot.threads for name in thread.variables)
+    found = [
+        f"Variable {name} of {spec}"
+        for spec, name in threads
+        if before.variable(spec, name) and not after.variable(spec, name)
+    ]
+    posted = (it.external_event_def for it in snapshot.external_events if it.content is not None)
+    found += [
+        f"ExternalEvents {name}" for name in posted if before.external_event(name) and not after.external_event(name)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _secrets(version: WfSpecId, definitions: Definitions) -> Secrets:
+    try:
+        return Secrets.of(definitions.wf_spec(version))
+    except UnreadableWfSpec:
+        return UNKNOWN
 
 
 def _check(moments: Moments, index: int, run: WfRun) -> None:

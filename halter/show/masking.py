@@ -100,6 +100,10 @@ class Secrets:
         """Return True if the content of a failure that a task worker reported is secret."""
         return self._is_in(self.contents, thread_spec, node)
 
+    def external_event(self, name: str) -> bool:
+        """Return True if the payload of an ExternalEvent is secret."""
+        return self.everything or name in self.external_events
+
     def returned(self, thread_spec: str | None) -> bool:
         """Return True if the return value of a thread is secret."""
         return self.everything or (bool(self.returns) if thread_spec is None else thread_spec in self.returns)

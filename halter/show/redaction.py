@@ -324,7 +324,7 @@ class RedactedLog:
 
     def is_secret(self, external_event_def: str) -> bool:
         """Say whether the contents of these ExternalEvents are secret."""
-        return self.secrets.everything or external_event_def in self.secrets.external_events
+        return self.secrets.external_event(external_event_def)
 
     def _variables(self, values: Mapping[str, Value], thread_spec: str) -> dict[str, Value]:
         return {name: self.hide(value, self.secrets.variable(thread_spec, name)) for name, value in values.items()}

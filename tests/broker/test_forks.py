@@ -253,6 +253,22 @@ def test_a_reset_goes_on_from_the_moment_and_says_what_it_did(halter: Halter, cl
     wait_until("its end", lambda: (run := client.get(new)) and run.final_status is Status.COMPLETED)
 
 
+def test_a_reset_from_an_export_deletes_the_wf_run_that_was_exported(
+    halter: Halter, client: Client, tmp_path: Path
+) -> None:
+    source, file = order(client), str(tmp_path / "order.halter")
+    moment = interrupted(client, source)
+    at, new = str(moment.snapshot.seq), reset_id(moment.snapshot)
+    assert halter.command("export", source, "--clear", "-o", file).returncode == 0
+    done = halter.command("reset", "--file", file, "--at", at)
+    assert (done.returncode, done.stdout) == (0, f"{new}\n"), done.stderr
+    assert f"{source} is deleted" in done.stderr
+    assert client.get(source) is None
+    again = halter.command("reset", source, "--file", file, "--at", at)
+    assert (again.returncode, again.stdout) == (0, f"{new}\n"), again.stderr
+    assert f"{source} was deleted before" in again.stderr
+
+
 def test_a_wf_run_that_has_the_id_now_is_left_alone(client: Client) -> None:
     source = order(client)
     moment = interrupted(client, source)
@@ -322,3 +338,18 @@ def test_a_version_that_is_not_there_is_named_with_those_that_are(halter: Halter
     assert refused.returncode == 1
     assert "NOT_FOUND" in refused.stderr
     assert "(registered: 0.0)" in refused.stderr
+
+
+def test_a_version_that_masks_less_is_told(halter: Halter, client: Client) -> None:
+    source = order(client)
+    at = str(interrupted(client, source).snapshot.seq)
+    (spec,) = document(sleep_s=2)["wf_specs"]
+    client.put_wf_spec(json.dumps(spec).replace('"masked": true', '"masked": false'), "order")
+    newest = client.definitions().latest_wf_spec("order")
+    assert newest is not None
+    version = f"{newest.major}.{newest.revision}"
+    done = halter.command("fork", source, "--at", at, "--as", f"{source}-b", "--spec", version)
+    assert done.returncode == 0, done.stderr
+    assert f"{newest} masks less than order:0.0: what {source}-b has in Variable card of main is shown" in done.stderr
+    same = halter.command("fork", source, "--at", at, "--as", f"{source}-c", "--spec", "0.0")
+    assert (same.returncode, "masks less" in same.stderr) == (0, False)
