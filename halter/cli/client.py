@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 
@@ -150,6 +151,24 @@ def note(sentence: str) -> None:
 
     said, width = f"halter: {sentence}", terminal_width(sys.stderr)
     typer.echo(said if width is None else "\n".join(wrapped(said, width)), err=True)
+
+
+LABEL: Final = re.compile(r" *\S+  +")
+"""Begins a line whose words stand in a column: `  recorded  E  Halt …`."""
+
+
+def print_line(line: str, **style: Any) -> None:
+    """Print a line of a result. On a terminal it is wrapped, and goes on below its words."""
+    from halter.show.wrapping import printable, wrapped
+
+    line, width = printable(line), terminal_width()
+    if width is not None:
+        label = LABEL.match(line)
+        column = len(line) - len(line.lstrip()) + 2 if label is None else len(label[0])
+        for part in wrapped(line, max(width, 20), hanging=" " * min(column, max(width, 20) // 2)):
+            typer.echo(styled(part, **style))
+    else:
+        typer.echo(styled(line, **style))
 
 
 def styled(text: str, **style: Any) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from halter.cli.client import print_line
 from halter.cli.usage import UsageMistake
 from processors.core.records.errors import HalterError
 
@@ -121,7 +122,7 @@ def explore(
         typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
     else:
         for line in _lines(subject, bounds, report, seconds, written, _Words(subject, samples, secrets)):
-            typer.echo(line)
+            print_line(line)
     if any(finding.is_problem for finding in report.findings):
         raise typer.Exit(1)
 

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from halter.cli.client import Json, Unmask, counted, note, print_json, styled, terminal_width
+from halter.cli.client import (
+    Json,
+    Unmask,
+    counted,
+    note,
+    print_json,
+    print_line,
+    styled,
+    terminal_width,
+)
 from halter.cli.connection import (
     CONNECT_SECONDS,
     Bootstrap,
@@ -111,7 +120,7 @@ def state(
     if as_json:
         print_json({"at": moment_data(moments, index), "state": data_with_waits(shown)})
         return
-    typer.echo(styled(moment_text(moments, index, zone_of(utc=utc)), dim=True))
+    print_line(moment_text(moments, index, zone_of(utc=utc)), dim=True)
     print_state(shown, run.time_ms)
     if ended:
         note(f"its threads left when it ended; --at {seq_of(moments, moments.end)} shows them")
@@ -195,8 +204,8 @@ def diff(
         moments_data = {"before": moment_data(before, start), "after": moment_data(after, end)}
         print_json({**moments_data, "changes": list(map(difference_text.change_data, changes))})
         return
-    typer.echo(styled(moment_text(before, start, zone), dim=True))
-    typer.echo(styled(moment_text(after, end, zone), dim=True))
+    print_line(moment_text(before, start, zone), dim=True)
+    print_line(moment_text(after, end, zone), dim=True)
     typer.echo()
     for line in difference_lines(changes, old, new):
         typer.echo(line)

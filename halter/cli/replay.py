@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json, connected, counted, note, print_json
+from halter.cli.client import Json, connected, counted, note, print_json, print_line
 from halter.cli.connection import CONNECT_SECONDS, Bootstrap, ConnectTimeout, Prefix, Properties, PropertiesFile
 from halter.cli.history import Utc
 from halter.cli.source import no_such
@@ -101,7 +101,6 @@ def replay(
     from halter.replay.destination import Destination
     from halter.replay.manifest import added_up
     from halter.replay.replay import complete, entries_of, manifest_for, replayed
-    from halter.show.wrapping import printable
 
     given = start or end or partitions or wf_runs or what_is_left or replace
     if remove and given:
@@ -132,7 +131,7 @@ def replay(
         print_json({"into": into, **_data(manifest.request, total)})
     else:
         for line in _lines(manifest.request, total, into):
-            typer.echo(printable(line))
+            print_line(line)
     if total.different:
         raise typer.Exit(1)
 
@@ -225,6 +224,6 @@ def _tell_removed(names: list[str], into: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"removed": names})
     elif names:
-        typer.echo(f"Removed: {counted(len(names), 'topic')} with prefix '{into}'.")
+        print_line(f"Removed: {counted(len(names), 'topic')} with prefix '{into}'.")
     else:
         note(f"there is no replay with prefix '{into}': nothing to remove")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json, Unmask, connected, note, print_json, styled
+from halter.cli.client import Json, Unmask, connected, note, print_json, print_line
 from halter.cli.connection import (
     CONNECT_SECONDS,
     Bootstrap,
@@ -174,7 +174,6 @@ def _notes(report: "Report", found: "Source", log_rules: int | None, rules: Path
     """Return what to know about differences."""
     from halter.history.export_file import ExportFile
     from halter.history.found import DECIDED_OTHERWISE
-
     from processors.core.rules.versions import RULES
 
     notes = []
@@ -216,15 +215,14 @@ def _explained(difference: "Difference", found: "Source", *, unmask: bool) -> "E
 
 def _print(report: "Report", told: "list[Explained]", seconds: float, *, unmask: bool) -> None:
     from halter.history.verify_text import explained_lines, summary, totals, verdict
-    from halter.show.wrapping import printable
 
-    typer.echo(styled(verdict(report), bold=True, fg="red" if report.differences else None))
+    print_line(verdict(report), bold=True, fg="red" if report.differences else None)
     for line in [*totals(report), *summary(report, seconds)]:
-        typer.echo(printable(line))
+        print_line(line)
     for one in told:
         typer.echo("")
         for line in explained_lines(one, unmask=unmask):
-            typer.echo(printable(line))
+            print_line(line)
 
 
 @contextmanager
@@ -270,7 +268,6 @@ def check_state(
     from halter.history.recorded_in_kafka import RecordedInKafka
     from halter.history.rows_in_kafka import rows_in_kafka
     from halter.history.verify_text import state_data, state_lines
-    from halter.show.wrapping import printable
 
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
         if partition >= client.topics.partitions:
@@ -282,6 +279,6 @@ def check_state(
             print_json(state_data(report))
         else:
             for line in state_lines(report, client.codec, show, unmask=unmask):
-                typer.echo(printable(line))
+                print_line(line)
     if report.differences:
         raise typer.Exit(1)
