@@ -11,7 +11,8 @@ from processors.kafka.topics_file import load_topics
 
 PAGE = Path(__file__).with_name("topics.md")
 BEGIN, END = "<!-- from topics.yaml: begin -->", "<!-- from topics.yaml: end -->"
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 def kept(topic: Topic) -> str:
@@ -19,7 +20,10 @@ def kept(topic: Topic) -> str:
     if topic.configs["cleanup.policy"] == "compact":
         return "last record of each key"
     milliseconds = int(topic.configs["retention.ms"])
-    return "for ever" if milliseconds < 0 else f"{milliseconds // DAY_MS} days"
+    if milliseconds < 0:
+        return "for ever"
+    number, unit = (milliseconds // DAY_MS, "day") if milliseconds >= DAY_MS else (milliseconds // HOUR_MS, "hour")
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def tables(topics: Topics) -> str:

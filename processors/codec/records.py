@@ -17,6 +17,7 @@ Record: TypeAlias = (
     | events.DefinitionRejected
     | events.Definition
     | events.TaskRequest
+    | events.TaskCancellation
     | model.WfRun
     | model.ThreadRun
     | model.WfRunExternalEvent
@@ -67,6 +68,7 @@ ENUMS: Final[Mapping[str, type[StrEnum]]] = {
         VariableType,
         commands.AllowedUpdate,
         commands.DefinitionKind,
+        events.CancellationReason,
         events.RejectionCode,
         model.ExternalEventStatus,
         model.FailureClass,

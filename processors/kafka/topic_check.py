@@ -127,7 +127,8 @@ def check(topics: Topics, admin: AdminClient) -> list[str]:
 def problems(topic: Topic, found: FoundTopic | None, topics: Topics) -> list[str]:
     """Return how a topic differs from what the engine relies on, a sentence each."""
     if found is None:
-        return [f"topic '{topic.name}' does not exist: run `halter topics apply`"]
+        is_used = topic.name not in topics.may_be_missing
+        return [f"topic '{topic.name}' does not exist: run `halter topics apply`"] if is_used else []
     sentences = []
     if found.partitions != topic.partitions:
         sentences.append(other_partitions(topic, found.partitions, topics))

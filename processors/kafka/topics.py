@@ -21,6 +21,7 @@ from processors.core.records.topic_names import (
     KEPT_INPUTS,
     OPERATOR_COMMANDS,
     QUEUE_PREFIX,
+    TASK_CANCELLATIONS,
     TASK_REPORTS,
     TASK_REQUESTS,
     THREAD_RUNS,
@@ -69,6 +70,7 @@ ROLES: Final[Mapping[str, Role]] = {
     KEPT_INPUTS: Role(Kind.STATE, "compact"),
     FOLD_POSITIONS: Role(Kind.STATE, "compact"),
     TASK_REQUESTS: Role(Kind.TASKS, "delete"),
+    TASK_CANCELLATIONS: Role(Kind.TASKS, "delete"),
     DEAD_LETTERS: Role(Kind.DEAD_LETTERS, "delete"),
 }
 OPERATOR_COMMANDS_HINT: Final = (
@@ -82,6 +84,11 @@ OF_ANOTHER_SHAPE: Final[Mapping[str, tuple[str, ...]]] = {"0.1.0": (OPERATOR_COM
 They keep that shape while its workers run; otherwise a worker of it that starts again would refuse to. Workers of today
 do not use them so long.
 """
+NEW_SINCE: Final[Mapping[str, tuple[str, ...]]] = {
+    "0.1.0": (TASK_CANCELLATIONS,),
+    "0.2.0": (TASK_CANCELLATIONS,),
+}
+"""Release -> topics that it does not have. Nobody writes them while its workers run, so they may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +151,7 @@ class Topics:
     kept_inputs: str
     fold_positions: str
     task_requests: str
+    task_cancellations: str
     dead_letters: str
     all: tuple[Topic, ...]
     services: tuple[Service, ...]
@@ -153,6 +161,8 @@ class Topics:
     group: str
     prefix: str
     file: Path
+    may_be_missing: frozenset[str]
+    """Topics that nobody uses while workers of an earlier release run beside."""
 
     @property
     def inputs(self) -> tuple[str, str, str]:
@@ -203,8 +213,12 @@ class Topics:
 
     def beside(self, release: str) -> "Topics":
         """Return the topics that workers may use while workers of a release run beside them."""
-        left_alone = OF_ANOTHER_SHAPE.get(release, ())
-        return replace(self, all=tuple(topic for topic in self.all if topic.declared_name not in left_alone))
+        left_alone, new = OF_ANOTHER_SHAPE.get(release, ()), NEW_SINCE.get(release, ())
+        return replace(
+            self,
+            all=tuple(topic for topic in self.all if topic.declared_name not in left_alone),
+            may_be_missing=frozenset(topic.name for topic in self.all if topic.declared_name in new),
+        )
 
     @property
     def message_bytes_max(self) -> int:

@@ -92,6 +92,7 @@ class TopicsFile:
             group=self.prefix + group.text(),
             prefix=self.prefix,
             file=self.file,
+            may_be_missing=frozenset(),
             **{name.replace("-", "_"): declared[name].name for name in ROLES},
         )
 

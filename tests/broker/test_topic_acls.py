@@ -210,7 +210,8 @@ def test_the_worker_may_check_its_topics_and_do_a_whole_turn(guarded: str, topic
     producer = Producer(settings.producer(transactional_id=topics.transactional_id(0)))
     producer.init_transactions(DEADLINE_S)
     producer.begin_transaction()
-    for name in (*topics.state, topics.wf_events, topics.task_requests, topics.dead_letters, topics.wf_commands):
+    of_tasks = topics.task_requests, topics.task_cancellations
+    for name in (*topics.state, topics.wf_events, *of_tasks, topics.dead_letters, topics.wf_commands):
         producer.produce(name, key=b"wf-1", value=b"x", partition=0)
     producer.flush(DEADLINE_S)
     offsets = [TopicPartition(topics.wf_commands, 0, 1)]

@@ -19,6 +19,7 @@ from tests.support.waiting import wait_until
 RELEASE = "0.1.0"
 LATER = "kept-inputs"
 ANOTHER_SHAPE = "operator-commands"
+UNUSED = "task-cancellations"
 
 
 @pytest.fixture
@@ -63,6 +64,8 @@ def test_beside_workers_of_0_1_0_their_topics_stay_and_afterwards_they_become_to
     wait_until("the new topic", lambda: partitions(installation).get(topics.kept_inputs) == 2)
     assert partitions(installation)[topics.operator_commands] == 1
     worker(installation, "beside", HALTER_SCHEMAS=RELEASE)
+    delete(installation, UNUSED)
+    worker(installation, "without", HALTER_SCHEMAS=RELEASE)
     delete(installation, ANOTHER_SHAPE)
     topic_admin.make_so(topics, installation.admin, replication="auto")
     # One that starts again before its turn has come.

@@ -12,6 +12,7 @@ from processors.codec.resources import resource
 from processors.core.records.errors import HalterError
 from processors.kafka.errors import TopicsFileError, UnknownTaskQueue
 from processors.kafka.settings import Settings
+from processors.kafka.topic_check import problems
 from processors.kafka.topics import ROLES, Kind
 from processors.kafka.topics_file import load_topics
 
@@ -90,6 +91,18 @@ def test_beside_a_release_a_topic_that_it_wants_in_another_shape_is_left_alone()
     assert topics.beside("0.2.0").all == topics.all
 
 
+def test_a_topic_that_is_new_since_a_release_may_be_missing_beside_it_and_only_then():
+    topics = load_topics(prefix="p-")
+    cancellations, requests = topics[topics.task_cancellations], topics[topics.task_requests]
+    for release in ("0.1.0", "0.2.0"):
+        beside = topics.beside(release)
+        assert cancellations in beside.all, "`halter topics apply` makes it in the first step of an upgrade"
+        assert problems(cancellations, None, beside) == []
+        assert problems(requests, None, beside) != []
+    [sentence] = problems(cancellations, None, topics)
+    assert "'p-task-cancellations' does not exist: run `halter topics apply`" in sentence
+
+
 def test_a_named_task_queue_is_a_topic_of_its_own(tmp_path: Path):
     commented = re.search(r"  # (task-requests-gpu:\n(?:  # .*\n)+)", TEXT)
     assert commented, "topics.yaml shows how a queue is declared"
@@ -160,7 +173,8 @@ def test_the_worker_may_do_what_the_engine_does_and_nobody_else_may_write_its_ou
     rights = {(acl.name, acl.operation) for acl in acls(TOPICS, "worker")}
     restored = (*TOPICS.state, TOPICS.definitions)
     read = (*TOPICS.inputs, TOPICS.definition_commands, TOPICS.operator_commands, *restored)
-    outputs = (*restored, TOPICS.wf_events, TOPICS.definition_events, TOPICS.task_requests, TOPICS.dead_letters)
+    of_tasks = (TOPICS.task_requests, TOPICS.task_cancellations)
+    outputs = (*restored, TOPICS.wf_events, TOPICS.definition_events, *of_tasks, TOPICS.dead_letters)
     assert {(name, "READ") for name in read} <= rights
     assert {(name, "WRITE") for name in (*outputs, TOPICS.wf_commands)} <= rights
     assert {(TOPICS.group, "READ"), (f"{TOPICS.group}-", "WRITE")} <= rights
@@ -187,6 +201,7 @@ def test_rights_come_as_kafka_acls_commands_that_name_each_resource_once():
         Acl("task-worker", "User:halter-tasks", "TOPIC", "definitions", "LITERAL", "READ"),
         Acl("task-worker", "User:halter-tasks", "TOPIC", "wf-events", "LITERAL", "READ"),
         Acl("task-worker", "User:halter-tasks", "TOPIC", "task-requests", "LITERAL", "READ"),
+        Acl("task-worker", "User:halter-tasks", "TOPIC", "task-cancellations", "LITERAL", "READ"),
         Acl("task-worker", "User:halter-tasks", "TOPIC", "task-reports", "LITERAL", "WRITE"),
         Acl("task-worker", "User:halter-tasks", "GROUP", "halter-tasks", "PREFIXED", "READ"),
         Acl("task-worker", "User:halter-tasks", "GROUP", "halter-reader", "PREFIXED", "READ"),
@@ -197,6 +212,7 @@ def test_rights_come_as_kafka_acls_commands_that_name_each_resource_once():
         f"{command} Read --topic definitions --resource-pattern-type literal",
         f"{command} Read --topic wf-events --resource-pattern-type literal",
         f"{command} Read --topic task-requests --resource-pattern-type literal",
+        f"{command} Read --topic task-cancellations --resource-pattern-type literal",
         f"{command} Write --topic task-reports --resource-pattern-type literal",
         f"{command} Read --group halter-tasks --resource-pattern-type prefixed",
         f"{command} Read --group halter-reader --resource-pattern-type prefixed",

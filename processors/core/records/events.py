@@ -1,4 +1,4 @@
-"""The events of the log: one dataclass for each, named and shaped as its schema. Also the definitions and TaskRequests.
+"""The events of the log: one dataclass for each, named and shaped as its schema. Also what else a fold writes.
 
 `Halt`, `SpawnChild` and `Resume` are the words of the people who use Halter; the other names are past tense. An event
 says everything that folding it needs: `evolve` looks up no rule and no WfSpec. A released event keeps its meaning for
@@ -615,3 +615,36 @@ class TaskRequest:
     requested_ms: int
     deadline_ms: int
     """A task worker skips a request that it reads after this time."""
+
+
+class CancellationReason(StrEnum):
+    """The reason why nobody waits any more for what a task attempt comes to."""
+
+    STOPPED = "STOPPED"
+    """StopWfRun stopped its thread, or one above."""
+    TIMED_OUT = "TIMED_OUT"
+    """Its own time-out ended it."""
+    FAILED_ABOVE = "FAILED_ABOVE"
+    """Its thread failed, or one above."""
+    LOST = "LOST"
+    """ANY or FIRST did not need its thread, or one above, which is halted for good."""
+    DELETED = "DELETED"
+    """Its WfRun was deleted."""
+
+
+# (rule cancellation-is-advice)
+@record
+class TaskCancellation:
+    """Advice to the task worker that has an attempt: its result is of no use. It is named as in its request."""
+
+    wf_run_id: str
+    incarnation: int
+    thread: int
+    position: int
+    attempt: int
+    task_def: str
+    reason: CancellationReason
+    cancelled_ms: int
+    """Time of the event that cancelled it, in ms since 1970."""
+    seq: int
+    """Number of that event in the history of the WfRun."""

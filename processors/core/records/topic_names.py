@@ -16,6 +16,7 @@ OPERATOR_COMMANDS: Final = "operator-commands"
 WF_EVENTS: Final = "wf-events"
 DEFINITION_EVENTS: Final = "definition-events"
 TASK_REQUESTS: Final = "task-requests"
+TASK_CANCELLATIONS: Final = "task-cancellations"
 DEAD_LETTERS: Final = "dead-letters"
 
 # State.
