@@ -39,6 +39,7 @@ COMPILED = (
     "processors/core/rules/advance.py",
     "processors/core/rules/agenda.py",
     "processors/core/rules/bounds.py",
+    "processors/core/rules/cancelling.py",
     "processors/core/records/commands.py",
     "processors/core/rules/context.py",
     "processors/core/rules/decide/*.py",

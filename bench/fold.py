@@ -84,7 +84,7 @@ class Bench:
             event = ExternalEvent("w1", "add", f"e{self._offset}", 1)
             cause = Cause("external-events", 0, self._offset, event.external_event_id, 0)
             started = time.perf_counter()
-            log = handle(run, event, cause, START_MS + self._offset, context)
+            log = handle(run, event, cause, START_MS + self._offset, context, [])
             seconds.append(time.perf_counter() - started)
             assert len(log) == EVENTS_PER_INTERRUPT
             run.changes = Changes()

@@ -14,7 +14,7 @@ from halter.scenarios.definitions import DefinitionsInMemory
 from halter.scenarios.found import WfRunFound
 from processors.core.records.commands import Command, DefinitionCommand, TimerFired
 from processors.core.records.errors import HalterError
-from processors.core.records.events import Cause, DefinitionProblem, LogEntry
+from processors.core.records.events import Cause, DefinitionProblem, LogEntry, TaskCancellation
 from processors.core.records.model import (
     TERMINAL,
     Changes,
@@ -97,6 +97,8 @@ class MemoryEngine:
         self.runs: dict[str, WfRun] = {}
         self.rows: dict[str, Rows] = {}
         self.log: list[tuple[Command, list[LogEntry]]] = []
+        self.cancellations: list[TaskCancellation] = []
+        """What task workers were told of attempts, in order."""
         self._offsets: dict[str, int] = {}
 
     def put(self, command: Command) -> list[LogEntry]:
@@ -108,7 +110,7 @@ class MemoryEngine:
         if run is None:
             run = self.runs[command.wf_run_id] = new_run(command.wf_run_id)
             self.rows[command.wf_run_id] = Rows(_copy(run))
-        entries = handle(run, command, cause, self.time_ms, self.context)
+        entries = handle(run, command, cause, self.time_ms, self.context, self.cancellations)
         self.rows[command.wf_run_id].write(run)
         self.log.append((command, entries))
         return entries

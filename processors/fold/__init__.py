@@ -1,4 +1,4 @@
-"""The fold of a partition: input records in; log entries, state rows, task requests and dead letters out.
+"""The fold of a partition: input records in; log entries, state rows, what task workers read and dead letters out.
 
 Joins the pure core to bytes. Knows no Kafka client, no clock and no transaction: `runtime` feeds it and writes its
 outputs.

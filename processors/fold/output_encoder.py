@@ -1,12 +1,18 @@
-"""Makes the output records of a shard: log entries and task requests, state rows, timers, dead letters."""
+"""Makes the output records of a shard: log entries, what task workers read, state rows, timers, dead letters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, get_args
 
 from processors.codec import Codec, Record
 from processors.core.records.commands import TimerFired
-from processors.core.records.events import Event, LogEntry, TaskAttemptRequested, TaskRequest
-from processors.core.records.topic_names import DEAD_LETTERS, WF_COMMANDS, WF_EVENTS, task_requests_of
+from processors.core.records.events import Event, LogEntry, TaskAttemptRequested, TaskCancellation, TaskRequest
+from processors.core.records.topic_names import (
+    DEAD_LETTERS,
+    TASK_CANCELLATIONS,
+    WF_COMMANDS,
+    WF_EVENTS,
+    task_requests_of,
+)
 from processors.core.rules.versions import RULES
 from processors.fold.inputs import DeadLetter, Headers, InputRecord, dead_letter_record
 from processors.fold.outputs import RULES_HEADER, OutputRecord
@@ -54,6 +60,13 @@ class OutputEncoder:
         )
         key = entry.wf_run_id.encode()
         return OutputRecord(task_requests_of(event.queue), self._partition, key, self._codec.encode(request))
+
+    def cancellations(self, cancelled: Sequence[TaskCancellation]) -> list[OutputRecord]:
+        """Return what task workers are told of the attempts that one command cancelled."""
+        return [
+            OutputRecord(TASK_CANCELLATIONS, self._partition, it.wf_run_id.encode(), self._codec.encode(it))
+            for it in cancelled
+        ]
 
     def row(self, topic: str, key: str, record: Record | None) -> OutputRecord:
         """Return a row of a state topic; None for a row that is gone."""

@@ -1,4 +1,4 @@
-"""The fold of one partition: input records in; log entries, task requests, dead letters and state rows out.
+"""The fold of one partition: input records in; log entries, what task workers read, dead letters and state rows out.
 
 It joins the pure core to bytes. It knows no Kafka client, no clock and no transaction: the runtime feeds it and writes
 its outputs, those of a turn in one transaction. The same inputs in the same order, at the same positions of
@@ -30,6 +30,7 @@ from processors.core.records.events import (
     LogEntry,
     RecordSkipped,
     SkipLapsed,
+    TaskCancellation,
     WfRunQuarantined,
     WfRunReleased,
 )
@@ -107,6 +108,8 @@ class ShardFold:
         self._behind = False
         """True if records were folded since rows were taken."""
         self._encoder = OutputEncoder(partition, codec)
+        # Task workers of an earlier release know no such record, and its topics may be all there are.
+        self._tells_cancellations = codec.knows(TaskCancellation.__name__)
         self._restoration = Restoration(
             partition, codec, context.limits, self._store, self._timers, definition_fold, self._note_quarantine
         )
@@ -294,8 +297,11 @@ class ShardFold:
         if run.quarantined_ms is not None:
             self._keep(run, record, command, cause)
             return
-        log = handle(run, command, cause, record.timestamp_ms, self._context)
+        cancelled: list[TaskCancellation] | None = [] if self._tells_cancellations else None
+        log = handle(run, command, cause, record.timestamp_ms, self._context, cancelled)
         self._write(run, log)
+        if cancelled:
+            self._outputs.extend(self._encoder.cancellations(cancelled))
         self._touched[run.wf_run_id] = None
         if isinstance(command, TimerFired):
             self._after_timer(command, log[0], record.timestamp_ms)

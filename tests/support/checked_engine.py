@@ -9,6 +9,7 @@ from processors.core.records.commands import Command
 from processors.core.records.events import LogEntry
 from processors.core.rules.context import Context
 from processors.core.rules.engine import new_run
+from tests.support.cancellations import CancellationOracle
 from tests.support.invariants import Watch, check, check_between_commands, check_rejections_change_nothing
 
 
@@ -18,9 +19,11 @@ class CheckedEngine(MemoryEngine):
     def __init__(self, context: Context, start_ms: int) -> None:
         super().__init__(context, start_ms)
         self.watches: dict[str, Watch] = {}
+        self.oracles: dict[str, CancellationOracle] = {}
 
     def put(self, command: Command) -> list[LogEntry]:
         """Fold a command, and check everything that must hold now."""
+        told = len(self.cancellations)
         entries = super().put(command)
         wf_run = self.runs[command.wf_run_id]
         watch = self.watches.setdefault(command.wf_run_id, Watch(new_run(command.wf_run_id), self.context))
@@ -31,6 +34,11 @@ class CheckedEngine(MemoryEngine):
         differs = difference(wf_run, watch.run)
         check(differs is None, "replaying the log gives the same state", differs)
         check_between_commands(wf_run, self.context)
+        oracle = self.oracles.setdefault(command.wf_run_id, CancellationOracle(command.wf_run_id))
+        wanted = [it for entry in entries for it in oracle.see(entry)]
+        # Of one event in whatever order.
+        found = sorted(self.cancellations[told:], key=lambda it: (it.seq, it.thread))
+        check(found == wanted, "task workers are told of what is of no use, and of nothing else", (found, wanted))
         return entries
 
 

@@ -140,9 +140,11 @@ class History:
     def __init__(self, engine: MemoryEngine) -> None:
         self.engine = engine
         self._entries: list[LogEntry] = []
+        self._told = 0
 
     def when(self, asked: Asked) -> "History":
         """Fold one more command, and compare what is restored with what is live."""
+        self._told = len(self.engine.cancellations)
         self._entries = self.engine.put(self.command(asked))
         self.engine.crash()
         return self
@@ -153,6 +155,7 @@ class History:
 
     def after(self, milliseconds: int) -> "History":
         """Let time pass, so that timers fire."""
+        self._told = len(self.engine.cancellations)
         self._entries = self.engine.pass_time(milliseconds)
         self.engine.crash()
         return self
@@ -183,6 +186,12 @@ class History:
         assert len(self.events) == 1, self._shown(["Rejected"])
         assert isinstance(self.events[0], Rejected), self._shown(["Rejected"])
         assert self.events[0].code is code, self.events[0]
+        return self
+
+    def then_cancelled(self, *wanted: tuple[int, str]) -> "History":
+        """Expect that the last command cancelled the attempts of exactly these threads, each for a reason, in order."""
+        found = [(it.thread, it.reason.value) for it in self.engine.cancellations[self._told :]]
+        assert found == [*wanted]
         return self
 
     @property

@@ -10,6 +10,7 @@ external_events  how a WfRun reads ExternalEvents that came before it
 failing      what a failure does to a node, its thread and the threads around it
 dropping     accepted interrupts that no handler can start for any more
 retiring     what leaves the state with a thread, and what has to stay
+cancelling   which task attempts an event makes useless: advice for task workers, on no log
 nodes        what each kind of node does
 knots        threads that wait for each other in a circle
 scope        the Variables that a thread sees

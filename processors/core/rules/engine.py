@@ -16,6 +16,7 @@ from processors.core.records.events import (
     Ignored,
     LogEntry,
     Rejected,
+    TaskCancellation,
     WfRunStarted,
 )
 from processors.core.records.failures import INTERNAL_ERROR, failure_of
@@ -23,6 +24,7 @@ from processors.core.records.model import NO_INCARNATION, TERMINAL, Index, Pendi
 from processors.core.rules.advance import advance
 from processors.core.rules.agenda import WAKERS, Agenda
 from processors.core.rules.bounds import MEASURES, TAKE_EVENTS
+from processors.core.rules.cancelling import CANCELS, cancelled_by
 from processors.core.rules.context import Context, Limits, WfSpecLookup
 from processors.core.rules.decide import decide
 from processors.core.rules.evolve import evolve, new_run, replay
@@ -33,14 +35,22 @@ from processors.core.rules.restoring import note_restored
 __all__ = ["attach", "handle", "indexed", "new_run", "note", "replay"]
 
 
-def handle(run: WfRun, command: Command, cause: Cause, time_ms: int, context: Context) -> list[LogEntry]:
+def handle(
+    run: WfRun,
+    command: Command,
+    cause: Cause,
+    time_ms: int,
+    context: Context,
+    cancelled: list[TaskCancellation] | None = None,
+) -> list[LogEntry]:
     """Fold one command: change the WfRun in place and return the log entries, at least one.
 
     Nothing but the arguments decides what they are (rules every-input-has-outcome, same-records-same-bytes). `time_ms`
-    is the time of the command's record (rule time-comes-from-records). An exception from here is a bug: the WfRun is
+    is the time of the command's record (rule time-comes-from-records). The task attempts that the events cancel are
+    appended to `cancelled`, if it is given, in the order of the events. An exception from here is a bug: the WfRun is
     then half changed and must be restored.
     """
-    return _Handling(run, cause, time_ms, context).handle(command, time_ms)
+    return _Handling(run, cause, time_ms, context, cancelled).handle(command, time_ms)
 
 
 def note(run: WfRun, event: Event, cause: Cause, time_ms: int) -> LogEntry:
@@ -95,6 +105,7 @@ class _Handling:
         "_agenda",
         "_bytes",
         "_bytes_in_all",
+        "_cancelled",
         "_cause",
         "_context",
         "_events",
@@ -106,13 +117,16 @@ class _Handling:
         "_too_much",
     )
 
-    def __init__(self, run: WfRun, cause: Cause, time_ms: int, context: Context) -> None:
+    def __init__(
+        self, run: WfRun, cause: Cause, time_ms: int, context: Context, cancelled: list[TaskCancellation] | None
+    ) -> None:
         self._run = run
         self._cause = cause
         self._context = context
         self._limits = context.limits
         self._agenda = Agenda()
         self._log: list[LogEntry] = []
+        self._cancelled = cancelled
         self._events = self._bytes = 0  # of this command so far, as the limits count them
         self._events_in_all = self._bytes_in_all = 0  # before the latest ExternalEvent that was taken
         self._too_much: str | None = None
@@ -144,7 +158,7 @@ class _Handling:
         """
         run, cause, time_ms, log, agenda = self._run, self._cause, self._time_ms, self._log, self._agenda
         limits, events, size = self._limits, self._events, self._bytes
-        index = run.index
+        index, cancelled = run.index, self._cancelled
         too_much = False
         event_max, size_max, events_max = limits.bytes_per_event, limits.bytes_per_command, limits.events_per_command
         for event in rules:
@@ -160,6 +174,8 @@ class _Handling:
                 too_much = size > size_max or index.steps_left < 0
             if run.wf_spec is not None:
                 entry = LogEntry(run.wf_run_id, run.incarnation, run.seq + 1, time_ms, cause, event)
+                if kind in CANCELS and cancelled is not None:
+                    cancelled.extend(cancelled_by(run, entry))
                 evolve(run, entry)
             elif type(event) is WfRunStarted:
                 entry = LogEntry(run.wf_run_id, cause.offset, 1, time_ms, cause, event)
