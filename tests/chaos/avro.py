@@ -74,7 +74,7 @@ def header_of(name: str) -> bytes:
 @cache
 def names_by_header() -> Mapping[bytes, str]:
     """Return every record that may stand alone on a topic, by the ten bytes that it begins with."""
-    names = [path.stem for path in SCHEMAS.glob("[!rt]*/*.avsc")] + ["TaskRequest"]
+    names = [path.stem for path in SCHEMAS.glob("[!rt]*/*.avsc")] + [path.stem for path in SCHEMAS.glob("tasks/*.avsc")]
     return {header_of(name): name for name in names}
 
 

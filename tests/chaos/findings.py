@@ -22,7 +22,7 @@ class Kind(StrEnum):
     DECIDED = "decided"
     """Deciding the recorded inputs again gives other records."""
     TASK = "task"
-    """A task attempt was not requested, or more than once."""
+    """A task attempt was not requested, or more than once; or its cancellation was told wrongly."""
     TIMER = "timer"
     """A timer took effect twice, early, never, or without having been armed."""
     KAFKA = "kafka"

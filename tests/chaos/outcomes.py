@@ -16,8 +16,8 @@ from tests.chaos.tape import (
     DEFINITION_EVENTS,
     FOLD_POSITIONS,
     LOG,
+    OF_TASKS,
     STATE,
-    TASK_REQUESTS,
     Entry,
     RecordAddress,
     Tape,
@@ -109,7 +109,7 @@ def same_record(letter: TapeRecord, record: TapeRecord) -> bool:
 
 def check_aborted(tape: Tape) -> Iterator[Finding]:
     """Expect that no id of an aborted transaction is visible anywhere."""
-    for topic in (LOG, DEAD_LETTERS, TASK_REQUESTS, *STATE, FOLD_POSITIONS):
+    for topic in (LOG, DEAD_LETTERS, *OF_TASKS, *STATE, FOLD_POSITIONS):
         for address, record in tape.of(topic):
             if VOID in (record.value or b"") or VOID in (record.key or b""):
                 yield Finding(Kind.FROM_NOWHERE, f"{address} holds something of an aborted transaction")

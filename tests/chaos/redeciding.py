@@ -20,7 +20,7 @@ from tests.chaos.tape import (
     DEFINITION_EVENTS,
     DEFINITIONS,
     LOG,
-    TASK_REQUESTS,
+    OF_TASKS,
     RecordAddress,
     Tape,
     TapeRecord,
@@ -54,7 +54,7 @@ class Redecider:
         self._inputs = {address: record for address, record in tape.inputs() if address.partition == partition}
         self._view = RecordedDefinitions(codec, tape)
         self._shard: ShardFold = ShardFolds(tape.partitions, codec, self._view).create(partition)
-        self._requests: list[OutputRecord] = []
+        self._of_tasks: list[OutputRecord] = []
 
     def check(self, blocks: Sequence[Block]) -> Iterator[Finding]:
         """Compare the outputs of the partition's inputs with the recorded ones. `blocks`: those of this partition."""
@@ -72,7 +72,8 @@ class Redecider:
                     f"{block.cause}: decided again {names(decided)}, recorded {names(found)}",
                 )
                 return
-        yield from self._compare(TASK_REQUESTS, self._requests)
+        for topic in OF_TASKS:
+            yield from self._compare(topic, [output for output in self._of_tasks if output.topic == topic])
         yield from self._check_dead_letters()
         if self._partition == 0:
             yield from self._check_definitions()
@@ -85,7 +86,7 @@ class Redecider:
         read = ReadInput(InputRecord(*address, record.timestamp_ms, record.key, record.value, record.headers))
         self._shard.fold(read)
         outputs = list(self._shard.take_outputs())
-        self._requests.extend(output for output in outputs if output.topic == TASK_REQUESTS)
+        self._of_tasks.extend(output for output in outputs if output.topic in OF_TASKS)
         return outputs
 
     def _check_dead_letters(self) -> Iterator[Finding]:

@@ -40,7 +40,8 @@ def lines(report: Report) -> Iterator[str]:
     )
     yield (
         f"Of the inputs {verdict.accepted} had an effect, {verdict.refused} were refused, {verdict.dead_letters} "
-        f"became dead letters; {verdict.wf_runs} WfRuns, {verdict.task_requests} task attempts."
+        f"became dead letters; {verdict.wf_runs} WfRuns, {verdict.task_requests} task attempts, "
+        f"{verdict.task_cancellations} cancellations of attempts."
     )
     yield f"{'; '.join(report.versions)}."
     yield f"Machine: {report.machine}."

@@ -20,7 +20,9 @@ DEAD_LETTERS: Final = "dead-letters"
 DEFINITION_EVENTS: Final = "definition-events"
 DEFINITIONS: Final = "definitions"
 TASK_REQUESTS: Final = "task-requests"
-TOPICS: Final = (*INPUTS, LOG, DEAD_LETTERS, DEFINITION_EVENTS, DEFINITIONS, TASK_REQUESTS, *STATE, FOLD_POSITIONS)
+TASK_CANCELLATIONS: Final = "task-cancellations"
+OF_TASKS: Final = (TASK_REQUESTS, TASK_CANCELLATIONS)
+TOPICS: Final = (*INPUTS, LOG, DEAD_LETTERS, DEFINITION_EVENTS, DEFINITIONS, *OF_TASKS, *STATE, FOLD_POSITIONS)
 
 Headers = tuple[tuple[str, bytes], ...]
 

@@ -16,7 +16,18 @@ from tests.chaos.findings import Kind
 from tests.chaos.memory import MemoryInstallation
 from tests.chaos.recovery import keys_of
 from tests.chaos.script import Posting, posting
-from tests.chaos.tape import DEAD_LETTERS, LOG, STATE, TASK_REQUESTS, Entry, RecordAddress, Tape, TapeRecord, entries
+from tests.chaos.tape import (
+    DEAD_LETTERS,
+    LOG,
+    STATE,
+    TASK_CANCELLATIONS,
+    TASK_REQUESTS,
+    Entry,
+    RecordAddress,
+    Tape,
+    TapeRecord,
+    entries,
+)
 from tests.chaos.verdict import Verdict, judge
 
 SEED, STEPS = 7, 90
@@ -84,6 +95,7 @@ def test_what_an_earlier_release_wrote_is_judged_as_if_todays_schemas_had_writte
     tape = MemoryInstallation(release="0.1.0").run(SEED, STEPS)
     assert judge(tape, decide_again=False).count(Kind.STATE) > 0
     assert judge(tape.in_current_schemas(), decide_again=False).ok
+    assert not any(tape.of(TASK_CANCELLATIONS)), "earlier releases have no such topic"
     assert tape.in_current_schemas().topics["wf-runs"] != tape.topics["wf-runs"]
 
 
@@ -94,6 +106,8 @@ def test_a_right_tape_is_right_and_has_something_of_everything() -> None:
     assert verdict.inputs > 500
     assert verdict.refused > 20
     assert verdict.dead_letters
+    told = {decode(record.value or b"")[1]["reason"] for _, record in tape.of(TASK_CANCELLATIONS)}
+    assert told >= {"STOPPED", "TIMED_OUT", "DELETED"}
     names = {decode(record.value or b"")[0] for _, record in tape.of(LOG)}
     assert names >= {
         "Halt", "SpawnChild", "Resume", "InterruptSuperseded", "TimerMatured", "TaskAttemptEnded", "NodeFailed",
@@ -256,6 +270,32 @@ def test_a_task_attempt_that_was_requested_twice_is_found(tape: Tape) -> None:
 def test_a_task_attempt_whose_request_is_missing_is_found(tape: Tape) -> None:
     del tape.topics[TASK_REQUESTS][0][3]
     assert named(judge(tape), Kind.TASK, "0 times")
+
+
+def cancellations(tape: Tape) -> list[TapeRecord]:
+    """Return the cancellations of a partition that has some."""
+    return next(records for _, records in sorted(tape.topics[TASK_CANCELLATIONS].items()) if len(records) > 1)
+
+
+@pytest.mark.parametrize("decide_again", [True, False])
+def test_a_task_worker_that_was_told_twice_is_found(tape: Tape, *, decide_again: bool) -> None:
+    told = cancellations(tape)
+    told.append(told[0]._replace(offset=len(told)))
+    assert named(judge(tape, decide_again=decide_again), Kind.TASK, TASK_CANCELLATIONS, "is there 2 times, expected 1")
+
+
+def test_a_task_worker_that_was_not_told_is_found(tape: Tape) -> None:
+    del cancellations(tape)[1]
+    assert named(judge(tape), Kind.TASK, TASK_CANCELLATIONS, "is there 0 times, expected 1")
+    assert named(judge(tape), Kind.DECIDED, TASK_CANCELLATIONS)
+
+
+@pytest.mark.parametrize("decide_again", [True, False])
+def test_a_cancellation_that_the_log_does_not_explain_is_found(tape: Tape, *, decide_again: bool) -> None:
+    told = cancellations(tape)
+    told[0] = rewritten(told[0], reason="LOST")
+    found = judge(tape, decide_again=decide_again)
+    assert named(found, Kind.TASK, "LOST", "is there 1 times, expected 0")
 
 
 def timer_fired(tape: Tape) -> tuple[int, int]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.cancelling import check_cancellations
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.folding import FoldedLog, check_positions
 from tests.chaos.following import check_rows_follow
 from tests.chaos.outcomes import blocks_of, check_aborted, check_outcomes, check_seq
 from tests.chaos.redeciding import check_decisions
-from tests.chaos.tape import DEAD_LETTERS, INPUTS, TASK_REQUESTS, Tape, entries
+from tests.chaos.tape import DEAD_LETTERS, INPUTS, TASK_CANCELLATIONS, TASK_REQUESTS, Tape, entries
 from tests.chaos.timers import check_requests, check_timers
 
 SHOWN = 20
@@ -31,6 +32,7 @@ class Verdict:
     dead_letters: int
     wf_runs: int
     task_requests: int
+    task_cancellations: int
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -76,6 +78,7 @@ def judge(tape: Tape, *, decide_again: bool = True) -> Verdict:
         *check_positions(tape, log),
         *(check_decisions(tape, blocks) if decide_again else ()),
         *check_requests(tape, log),
+        *check_cancellations(tape, log, all_told=decide_again),
         *check_timers(tape, blocks),
         *folded.check_unfired(tape),
     ]
@@ -88,6 +91,7 @@ def judge(tape: Tape, *, decide_again: bool = True) -> Verdict:
         dead_letters=sum(1 for _ in tape.of(DEAD_LETTERS)),
         wf_runs=sum(entry.name == "WfRunStarted" for entry in log),
         task_requests=sum(1 for _ in tape.of(TASK_REQUESTS)),
+        task_cancellations=sum(1 for _ in tape.of(TASK_CANCELLATIONS)),
         findings=findings,
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tests.chaos.cancelling import check_cancellations
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.folding import FoldedLog, check_positions
 from tests.chaos.following import check_rows_follow
@@ -22,7 +23,7 @@ def findings_of(world: World) -> list[Finding]:
     folded = FoldedLog(log)
     if world.operator is not None:
         common = [*check_seq(log), *folded.findings, *folded.check_rows(tape), *check_rows_follow(tape, log)]
-        common += check_requests(tape, log)
+        common += [*check_requests(tape, log), *check_cancellations(tape, log)]
         ours = findings_with_operators(tape, log, the_codec(), world.operator.skipped)
         return [*common, *ours, *check_aborted(tape), *check_positions(tape, log), *check_group(world)]
     found = [
@@ -34,6 +35,7 @@ def findings_of(world: World) -> list[Finding]:
         *check_rows_follow(tape, log),
         *check_positions(tape, log),
         *check_requests(tape, log),
+        *check_cancellations(tape, log),
         *check_timers(tape, blocks),
         *check_group(world),
     ]
