@@ -86,8 +86,8 @@ def replay(
 
     The inputs are decided by the fold that a worker runs, in their recorded order and with their recorded times, from
     the state that the log says there was before them. What comes of them is written under PREFIX: events, rows, task
-    requests, dead letters. Nothing that is live is written to. A consumer, or a command with '--prefix PREFIX', reads
-    it as if it happened there.
+    requests and cancellations, dead letters. Nothing that is live is written to. A consumer, or a command with
+    '--prefix PREFIX', reads it as if it happened there.
 
     - `halter replay --from 12:00 --to 12:05 --into debug-`
     - `halter replay --from 'external-events[3]@41' --to 'task-reports[3]@7' --into debug-`
@@ -186,6 +186,7 @@ def _lines(request: "Request", total: "Progress", into: str) -> Iterator[str]:
     )
     yield (
         f"  written   {counted(total.events, 'event')}, {counted(total.task_requests, 'task request')}, "
+        f"{counted(total.task_cancellations, 'task cancellation')}, "
         f"{counted(total.dead_letters, 'dead letter')}, {counted(total.rows, 'row')}"
     )
     if total.different:
@@ -212,6 +213,7 @@ def _data(request: "Request", total: "Progress") -> dict[str, Any]:
         "inputs": total.inputs,
         "events": total.events,
         "task_requests": total.task_requests,
+        "task_cancellations": total.task_cancellations,
         "dead_letters": total.dead_letters,
         "rows": total.rows,
         "same": not total.different,

@@ -184,7 +184,8 @@ def cause(
 ) -> None:
     """Show a record, decoded, with everything that it caused and what came back for that.
 
-    A record of an output leads back to its input first: an event, a task request, a dead letter, or a row.
+    A record of an output leads back to its input first: an event, a task request or cancellation, a
+    dead letter, or a row.
 
     - `halter cause external-events 3 4711`
     - `halter cause task-requests 0 12`

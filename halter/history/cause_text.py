@@ -17,7 +17,7 @@ from halter.show.log_text import command_line, event_line
 from halter.show.plain import plain
 from halter.show.times import iso
 from processors.core.records.commands import Command
-from processors.core.records.events import DefinitionAccepted, LogEntry, TaskRequest, WfRunForked
+from processors.core.records.events import DefinitionAccepted, LogEntry, TaskCancellation, TaskRequest, WfRunForked
 from processors.fold.inputs import InputRecord
 
 EVENTS_MAX = 200
@@ -66,6 +66,9 @@ def back_line(told: Back, place: tuple[str, int, int]) -> str:
         case TaskRequest():
             attempt = f"attempt {told.what.attempt} in #{told.what.thread}"
             return f"{here} is the TaskRequest for {told.what.task_def}, {attempt}{by}"
+        case TaskCancellation():
+            attempt = f"attempt {told.what.attempt} in #{told.what.thread}"
+            return f"{here} is the TaskCancellation ({told.what.reason}) of {told.what.task_def}, {attempt}{by}"
         case InputRecord():
             return f"{here} is a dead letter"
         case _:

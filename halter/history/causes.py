@@ -1,8 +1,8 @@
 """From an input record to everything that it caused, and from anything that was caused back to its record.
 
 The log says which record brought an event about. So the effects of a record are the events with that cause, the task
-requests among them, and what came back for those. The way back begins at a log entry, a task request, a dead letter or
-a row, as it was read from its topic. Pure; `cause_text` has the words.
+requests among them, and what came back for those. The way back begins at a log entry, a task request or cancellation, a
+dead letter or a row, as it was read from its topic. Pure; `cause_text` has the words.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +16,7 @@ from processors.core.records.events import (
     LogEntry,
     TaskAttemptEnded,
     TaskAttemptRequested,
+    TaskCancellation,
     TaskRequest,
     TimerArmed,
     TimerMatured,
@@ -122,9 +123,9 @@ def event_with(log: Iterable[Logged], seq: int) -> Logged | None:
 
 
 def written_by(log: Sequence[Logged], row: Any) -> Logged | None:
-    """Return the newest event that a row of a state topic follows from; None if the log no longer has it."""
+    """Return the newest event that a row of a state topic, or a TaskCancellation, follows from; None if it is gone."""
     match row:
-        case WfRun():
+        case WfRun() | TaskCancellation():
             return _newest(it for it in log if (it.entry.incarnation, it.entry.seq) == (row.incarnation, row.seq))
         case ThreadRun():
             return _newest(it for it in log if _is_about(it.entry, row.number))

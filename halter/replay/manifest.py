@@ -91,6 +91,7 @@ class Progress:
     """Some of them."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Why WfRuns were not replayed, or not to their end -> their number."""
+    task_cancellations: int = 0
 
     def encoded(self) -> bytes:
         """Return it as JSON."""
@@ -114,6 +115,7 @@ def added_up(progress: Iterable[Progress]) -> Progress:
             different=total.different + it.different,
             for_instance=total.for_instance + it.for_instance,
             left_out=left_out,
+            task_cancellations=total.task_cancellations + it.task_cancellations,
         )
     return total
 

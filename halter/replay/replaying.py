@@ -13,7 +13,7 @@ from halter.replay.bounds import InputPlace
 from halter.replay.manifest import Progress
 from halter.replay.ranges import CannotReplay
 from processors.codec import Codec
-from processors.core.records.topic_names import DEAD_LETTERS, TASK_REQUESTS, WF_EVENTS
+from processors.core.records.topic_names import DEAD_LETTERS, TASK_CANCELLATIONS, TASK_REQUESTS, WF_EVENTS
 from processors.core.rules.context import Limits
 from processors.fold.outputs import OutputRecord
 
@@ -101,12 +101,14 @@ class Replaying(Deciding):
         topics = [it.topic for it in self._outputs]
         events, letters = topics.count(WF_EVENTS), topics.count(DEAD_LETTERS)
         requests = sum(topic.startswith(TASK_REQUESTS) for topic in topics)
+        cancellations = topics.count(TASK_CANCELLATIONS)
         progress = replace(
             progress,
             events=progress.events + events,
             task_requests=progress.task_requests + requests,
+            task_cancellations=progress.task_cancellations + cancellations,
             dead_letters=progress.dead_letters + letters,
-            rows=progress.rows + len(topics) - events - requests - letters,
+            rows=progress.rows + len(topics) - events - requests - cancellations - letters,
         )
         log_end = self._write(self._outputs, progress)
         if log_end is not None:

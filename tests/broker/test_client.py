@@ -32,6 +32,7 @@ from halter.client.wf_run_rows import WfRunRows
 from halter.scenarios.comparison import difference
 from halter.task_worker import BusinessException, Task, TaskWorker
 from processors.core.records.commands import ExternalEvent, StopWfRun
+from processors.core.records.events import TaskCancellation
 from processors.core.records.model import Status, TaskStatus, WfRun
 from processors.core.records.values import Value, VariableType
 from processors.core.rules.evolve import new_run, replay
@@ -573,6 +574,27 @@ def test_why_why_not_and_cause_find_what_kafka_has(halter: Halter, client: Clien
     assert "there is no record with this id in its partition of external-events or on dead-letters" in nothing
     assert "expected one of the topics" in halter.command("cause", "nowhere", "0", "0").stderr
     assert "wf-commands has the partitions 0 to 2, found 7" in halter.command("cause", "wf-commands", "7", "0").stderr
+
+
+# (rules cancellation-is-advice, stops-cancel)
+def test_a_stop_is_told_to_who_has_the_attempt_and_leads_back_to_its_command(halter: Halter, client: Client) -> None:
+    wf_run_id = start(client)
+    client.post(wf_run_id, "cancelled", "too dear", event_id="e1").outcome()
+    stopped = client.stop(wf_run_id)
+    [halt, *_] = stopped.outcome()
+
+    def told() -> list[Message]:
+        read = client.reader.read(client.topics.task_cancellations, stopped.partition, 0)
+        return [it for it in read if it.key() == wf_run_id.encode()]
+
+    wait_until("the cancellation", told)
+    [record] = told()
+    cancellation = client.codec.decode(record.value() or b"")
+    assert isinstance(cancellation, TaskCancellation)
+    assert (cancellation.reason, cancellation.task_def, cancellation.seq) == ("STOPPED", "release-stock", halt.seq)
+    back = halter.command("cause", "task-cancellations", str(stopped.partition), str(record.offset())).stdout
+    assert f"is the TaskCancellation (STOPPED) of release-stock, attempt 1 in #2 of event {halt.seq} of" in back
+    assert "StopWfRun" in back
 
 
 def test_what_is_not_folded_yet_is_told_with_how_far_the_partition_is(

@@ -28,7 +28,13 @@ from halter.show.times import iso
 from halter.topics.admin import make_so
 from processors.core.records.commands import PutTaskDef, PutWfSpec
 from processors.core.records.events import LogEntry
-from processors.core.records.topic_names import DEAD_LETTERS, QUEUE_PREFIX, TASK_REQUESTS, WF_EVENTS
+from processors.core.records.topic_names import (
+    DEAD_LETTERS,
+    QUEUE_PREFIX,
+    TASK_CANCELLATIONS,
+    TASK_REQUESTS,
+    WF_EVENTS,
+)
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from tests.support.halter_processes import Halter
@@ -295,7 +301,7 @@ def test_a_replay_that_is_killed_goes_on_and_doubles_nothing(recorded: Recorded,
         assert died.returncode == -signal.SIGKILL, died.stderr
     assert replay(halter, prefix, *recorded.arguments)["same"]
     for partition in range(PARTITIONS):
-        for topic in (WF_EVENTS, DEAD_LETTERS, TASK_REQUESTS):
+        for topic in (WF_EVENTS, DEAD_LETTERS, TASK_REQUESTS, TASK_CANCELLATIONS):
             whole, broken = (records(halter, topic, partition, it) for it in (replayed, prefix))
             assert [(it.key(), it.value()) for it in broken] == [(it.key(), it.value()) for it in whole]
         with client_of(halter, replayed) as one, client_of(halter, prefix) as other:

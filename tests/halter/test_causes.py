@@ -31,7 +31,7 @@ from processors.core.records.commands import (
     SkipRecord,
     TimerFired,
 )
-from processors.core.records.events import LogEntry, TaskAttemptRequested, TaskRequest
+from processors.core.records.events import LogEntry, TaskAttemptEnded, TaskAttemptRequested, TaskRequest
 from processors.core.records.model import KeptInput, TaskStatus, ThreadRun, WfRun, WfRunExternalEvent
 from tests.support.shard_rig import ShardRig
 
@@ -144,6 +144,16 @@ def test_a_task_request_leads_back_to_the_event_and_its_record(recorded: Recorde
         assert logged is not None
         assert isinstance(logged.entry.event, TaskAttemptRequested)
         assert logged.entry.event.attempt == request.attempt
+
+
+def test_a_task_cancellation_leads_back_to_the_event_and_its_record(recorded: Recorded) -> None:
+    cancellations = recorded.outputs("task-cancellations")
+    assert cancellations
+    for it in cancellations:
+        logged = written_by(recorded.log, it)
+        assert logged is not None
+        assert isinstance(logged.entry.event, TaskAttemptEnded)
+        assert (logged.entry.event.thread, logged.entry.event.attempt) == (it.thread, it.attempt)
 
 
 def test_a_dead_letter_leads_back_to_its_record(recorded: Recorded) -> None:

@@ -30,8 +30,15 @@ from halter.replay.ranges import CannotReplay, partitions_meant
 from halter.replay.replay import manifest_for, replayed
 from halter.replay.replaying import Replaying
 from processors.core.records.commands import ExternalEvent
-from processors.core.records.events import LogEntry, TaskAttemptRequested, TaskRequest
-from processors.core.records.topic_names import DEAD_LETTERS, FOLD_POSITIONS, SHARD_STATE, TASK_REQUESTS, WF_EVENTS
+from processors.core.records.events import LogEntry, TaskAttemptRequested, TaskCancellation, TaskRequest
+from processors.core.records.topic_names import (
+    DEAD_LETTERS,
+    FOLD_POSITIONS,
+    SHARD_STATE,
+    TASK_CANCELLATIONS,
+    TASK_REQUESTS,
+    WF_EVENTS,
+)
 from processors.core.rules.versions import RULES
 from processors.fold.outputs import OutputRecord
 from processors.kafka.settings import Settings
@@ -116,6 +123,13 @@ def part_of(rig: ShardRig, one: int, other: int) -> Within:
     return Within(begin, end)
 
 
+def event_of(rig: ShardRig, cancellation: OutputRecord) -> tuple[str, int, int]:
+    """Return which event cancelled an attempt."""
+    it = rig.codec.decode(cancellation.value or b"")
+    assert isinstance(it, TaskCancellation)
+    return it.wf_run_id, it.incarnation, it.seq
+
+
 numbers = st.integers(0, 10_000)
 
 
@@ -134,6 +148,12 @@ def test_a_replay_has_the_log_of_its_range_and_the_rows_at_its_end(turns: list[T
              if isinstance(it, LogEntry) and isinstance(it.event, TaskAttemptRequested)]  # fmt: skip
     requests = [rig.codec.decode(it.value or b"") for it in written_.of(TASK_REQUESTS)]
     assert [(it.wf_run_id, it.attempt) for it in requests if isinstance(it, TaskRequest)] == asked
+    in_range = {(it.wf_run_id, it.incarnation, it.seq) for it in entries if isinstance(it, LogEntry)}
+    told = [
+        (it.key, it.value) for it in rig.outputs if it.topic == TASK_CANCELLATIONS and event_of(rig, it) in in_range
+    ]
+    assert [(it.key, it.value) for it in written_.of(TASK_CANCELLATIONS)] == told
+    assert written_.progress.task_cancellations == len(told)
     assert [it.timestamp_ms for it in written_.of(WF_EVENTS)] == [
         it.time_ms for it in entries if isinstance(it, LogEntry)
     ]
@@ -152,7 +172,7 @@ def test_a_replay_that_is_killed_goes_on_and_writes_nothing_twice(
     whole.run()
     report = broken.run(lives)
     assert (report.differences, report.unverified) == ({}, {})
-    for topic in (WF_EVENTS, TASK_REQUESTS, DEAD_LETTERS):
+    for topic in (WF_EVENTS, TASK_REQUESTS, TASK_CANCELLATIONS, DEAD_LETTERS):
         assert broken.of(topic) == whole.of(topic)
     assert broken.rows() == whole.rows()
     counts = [(it.progress.inputs, it.progress.events, it.progress.dead_letters) for it in (whole, broken)]
