@@ -107,7 +107,7 @@ def test_a_right_tape_is_right_and_has_something_of_everything() -> None:
     assert verdict.refused > 20
     assert verdict.dead_letters
     told = {decode(record.value or b"")[1]["reason"] for _, record in tape.of(TASK_CANCELLATIONS)}
-    assert told >= {"STOPPED", "TIMED_OUT", "DELETED"}
+    assert told >= {"STOPPED", "TIMED_OUT", "FAILED_ABOVE"}
     names = {decode(record.value or b"")[0] for _, record in tape.of(LOG)}
     assert names >= {
         "Halt", "SpawnChild", "Resume", "InterruptSuperseded", "TimerMatured", "TaskAttemptEnded", "NodeFailed",
