@@ -29,6 +29,7 @@ from processors.core.records.errors import HalterError
 if TYPE_CHECKING:
     from halter.task_worker import TaskWorker
 
+LOOPBACK = "127.0.0.1"
 GIVEN_UP = 1
 """Exit code if attempts still ran when the grace was over."""
 
@@ -66,20 +67,31 @@ def task_worker(
     ] = None,
     ready_file: Annotated[
         Path | None,
-        typer.Option(help="File that is made when Kafka answers, before tasks are taken.", show_default=False),
+        typer.Option(
+            help="File that is made when Kafka answers, before the group is joined; /ready says when it is.",
+            show_default=False,
+        ),
     ] = None,
     health_port: Annotated[
         int | None,
-        typer.Option(min=1, max=65_535, help="Answer GET /live, /ready and /metrics at this port.", show_default=False),
+        typer.Option(
+            min=1,
+            max=65_535,
+            envvar="HALTER_HEALTH_PORT",
+            help="Answer GET /live, /ready and /metrics at this port.",
+            show_default=False,
+        ),
     ] = None,
     health_host: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Address for --health-port. 0.0.0.0 is every IPv4 address. Anyone who reaches it gets an answer, "
-            "without a password.",
+            envvar="HALTER_HEALTH_HOST",
+            help="Address for --health-port. 0.0.0.0 is every IPv4 address, :: every IPv6 address. Anyone who reaches "
+            "it gets an answer, without a password. Default: 127.0.0.1.",
+            show_default=False,
         ),
-    ] = "127.0.0.1",
+    ] = None,
     log_format: Annotated[
         Literal["console", "json"], typer.Option(help="Log for people, or as one JSON object per line.")
     ] = "console",
@@ -106,6 +118,8 @@ def task_worker(
     from halter.client import Client
     from processors.worker.logs import configure_logging
 
+    if health_host is not None and health_port is None:
+        raise BadOptions("--health-host (HALTER_HEALTH_HOST): expected a --health-port with it, found none")
     configure_logging(log_format, log_level)
     with ending_on_sigterm():  # until the task worker handles SIGTERM itself
         worker = found(target)
@@ -117,7 +131,7 @@ def task_worker(
             client.reach(connect_timeout)
         if ready_file is not None:
             ready_file.write_text("{}\n")
-        with nullcontext() if health_port is None else probes_of(worker, health_host, health_port):
+        with nullcontext() if health_port is None else probes_of(worker, health_host or LOOPBACK, health_port):
             is_drained = worker.run(client, concurrency=concurrency, grace_s=grace, counts_s=counts)
     if not is_drained:
         exit_at_once(GIVEN_UP)  # else Python waits for what coroutines have started in threads

@@ -56,10 +56,14 @@ VARIABLES: Final[Mapping[str, Variable]] = {
         "workers",
     ),
     "HALTER_HEALTH_PORT": Variable(
-        "where workers answer probes, unless `--health-port` says it", "no probes are answered", "workers"
+        "where workers answer probes, unless `--health-port` says it",
+        "no probes are answered",
+        "workers, `halter task-worker`",
     ),
     "HALTER_HEALTH_HOST": Variable(
-        "at which address workers answer probes, unless `--health-host` says it", "127.0.0.1", "workers"
+        "at which address workers answer probes, unless `--health-host` says it",
+        "127.0.0.1",
+        "workers, `halter task-worker`",
     ),
     "HALTER_CACHE": Variable(
         "the folder for the downloaded Kafka",
