@@ -32,7 +32,7 @@ from halter.client.following import Followed, Follower, Patience, Since
 from halter.client.history import History
 from halter.client.outcomes import OUTCOME_SECONDS, Posted, Registered, Until
 from halter.client.reading import GivenUp, until_given_up
-from halter.client.sending import Sender
+from halter.client.sending import Sender, Sending
 from processors.core.records.commands import (
     Command,
     DefinitionCommand,
@@ -351,9 +351,9 @@ class Deliveries:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def told(self, delivered: "asyncio.Future[None]") -> Callable[[], None]:
+    def told(self, delivered: "asyncio.Future[None]") -> Callable[[Sending], None]:
         """Return what the delivery report of a record is to call."""
-        return lambda: self._note(delivered)
+        return lambda _: self._note(delivered)
 
     def expect(self) -> None:
         """A record is on its way."""

@@ -16,7 +16,7 @@ there. This module puts the parts together: `halter.client.asking` makes command
 import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -482,14 +482,23 @@ class Client:
         return len(sending)
 
     def send_soon(
-        self, command: Command | DefinitionCommand, timestamp_ms: int | None = None, value: bytes | None = None
+        self,
+        command: Command | DefinitionCommand,
+        timestamp_ms: int | None = None,
+        value: bytes | None = None,
+        told: Callable[[Sending], None] | None = None,
     ) -> Sending:
         """Hand a command to librdkafka, which sends it at once and in order, and wait for nothing.
 
-        `value` is the command as `check` has encoded it.
+        `value` is the command as `check` has encoded it. `told` is called once Kafka has it or has not taken it, by
+        whatever thread waits for a record then, or calls `poll_sent`.
         """
         value = self.check(command) if value is None else value
-        return self._sender.begin(command, value, timestamp_ms)
+        return self._sender.begin(command, value, timestamp_ms, told=told)
+
+    def poll_sent(self, seconds: float) -> None:
+        """Tell of records that have arrived; wait so long if none has."""
+        self._sender.poll(seconds)
 
     def prepare_to_send(self, topic: str) -> None:
         """Return once `send_soon` has nothing to ask Kafka before it sends to a topic.

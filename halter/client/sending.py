@@ -31,7 +31,7 @@ class Sending:
     topic: str
     kind: str
     key: str = ""
-    told: Callable[[], None] | None = None
+    told: Callable[["Sending"], None] | None = None
     """Called in the thread that polls the producer, when Kafka has the record or has not taken it."""
     error: KafkaError | None = None
     message: Message | None = None
@@ -45,7 +45,7 @@ class Sending:
         """Take the delivery report of librdkafka."""
         self.error, self.message = error, message
         if self.told is not None:
-            self.told()
+            self.told(self)
 
 
 class Sender:
@@ -79,17 +79,22 @@ class Sender:
         return self.until_placed(self.begin(command, value, partition=partition))
 
     def begin(
-        self, command: InputCommand, value: bytes, timestamp_ms: int | None = None, partition: int = BY_KEY
+        self,
+        command: InputCommand,
+        value: bytes,
+        timestamp_ms: int | None = None,
+        partition: int = BY_KEY,
+        told: Callable[[Sending], None] | None = None,
     ) -> Sending:
         """Hand a record to librdkafka, which sends it at once and in order, and wait for nothing."""
-        sending = self.sending(command)
+        sending = self.sending(command, told)
         self.prepare(sending.topic)
         expect_wanted()
         while not self.offer(sending, value, timestamp_ms, partition):
             self._producer.poll(POLL_SECONDS)
         return sending
 
-    def sending(self, command: InputCommand, told: Callable[[], None] | None = None) -> Sending:
+    def sending(self, command: InputCommand, told: Callable[[Sending], None] | None = None) -> Sending:
         """Return a command as a record that is not on its way yet."""
         return Sending(self._topics.prefix + topic_of(command), type(command).__name__, key_of(command), told)
 
@@ -124,6 +129,10 @@ class Sender:
             producer.poll(0)  # calls error_cb with the reasons
             raise self._settings.explain(exception, f"writing to '{sending.topic}'") from exception
         return True
+
+    def poll(self, seconds: float) -> None:
+        """Call back about records that have arrived; wait so long if none has."""
+        self._producer.poll(seconds)
 
     def poll_until_idle(self, is_over: Callable[[], bool]) -> None:
         """Call back about records until none is on its way, or the caller says that it is over."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from halter.task_worker.handlers import Handler
 from halter.task_worker.shapes import Unfit
-from halter.task_worker.task import BusinessException, Task, check_exception_name
+from halter.task_worker.task import BusinessException, Task, check_exception_name, named
 from processors.core.records.commands import ReportTaskRun
 from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
@@ -31,16 +31,6 @@ def report_of(request: TaskRequest, **result: Any) -> ReportTaskRun:
         attempt=request.attempt,
         **result,
     )
-
-
-def named(request: TaskRequest) -> dict[str, Any]:
-    """The fields that name an attempt in a line of our log."""
-    return {
-        "task_def": request.task_def,
-        "wf_run_id": request.wf_run_id,
-        "thread": request.thread,
-        "attempt": request.attempt,
-    }
 
 
 def text_of(exception: BaseException) -> str:

@@ -9,10 +9,13 @@ from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
 from typing import Final
 
+from halter.task_worker.daemon_threads import DaemonThreads
 from halter.task_worker.work import Attempt, Work
 
 END_SECONDS: Final = 1.0
 """Time that coroutines have to end when they are cancelled."""
+LOOP_THREADS_MIN: Final = 32
+"""The most threads for `asyncio.to_thread`, if fewer handlers run at a time: as many as asyncio itself has at most."""
 
 
 class Runners:
@@ -34,6 +37,7 @@ class Runners:
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._threads_of_loop = DaemonThreads(max(concurrency, LOOP_THREADS_MIN))
 
     def fill(self) -> None:
         """Start as many attempts as may run."""
@@ -74,6 +78,7 @@ class Runners:
         with self._making:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+                self._loop.set_default_executor(self._threads_of_loop)
                 threading.Thread(target=self._loop.run_forever, name="task-loop", daemon=True).start()
         self._loop.call_soon_threadsafe(self._spawn, attempt)
 
@@ -90,6 +95,10 @@ class Runners:
                 self._spawn(following)  # this is the loop: it need not be woken
             else:
                 self._to_thread(following)
+
+    def wait_threads(self, seconds: float) -> int:
+        """Wait for what coroutines have left in threads (`asyncio.to_thread`). Return how many still run."""
+        return self._threads_of_loop.wait_idle(seconds)
 
     def close(self) -> None:
         """Cancel the coroutines that still run, and let the threads end that run nothing."""

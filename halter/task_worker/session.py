@@ -1,28 +1,27 @@
 """One run of a task worker: a member of the group of its queue, from joining to leaving.
 
-The thread of the caller polls and commits. Handlers run in the threads of `Runners`, and each sends its report when it
-ends. A thread of its own waits until Kafka has the reports, and then the requests are finished. So a slow handler holds
-up neither the group nor another handler, and nothing is committed before Kafka has the report.
+The thread of the caller polls and commits. Handlers run in the threads of `Runners`. What is sent about them, and when
+their requests are finished, `Reports` says in a thread of its own. So a slow handler holds up neither the group nor
+another handler, and nothing is committed before Kafka has the report.
 
 When the group gives partitions to another task worker, attempts that run go on. For a short while we wait for them, so
 that they need not run again, then we commit.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
-from queue import SimpleQueue
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from halter.client import Client, NotDelivered, Sending
+from halter.client import Client
 from halter.client.registry import until_answered, until_prepared
-from halter.task_worker.attempts import Attempts, named
+from halter.task_worker.attempts import Attempts
 from halter.task_worker.handlers import Handler
 from halter.task_worker.refused_reports import RefusedReports
+from halter.task_worker.reports import Reports
 from halter.task_worker.runners import Runners
-from halter.task_worker.task import WorkerNotStarted
+from halter.task_worker.task import WorkerNotStarted, named
 from halter.task_worker.work import Attempt, Counts, PartitionId, Work
 from processors.codec import DecodeError
 from processors.core.records.commands import DefinitionKind, ReportTaskRun
@@ -30,7 +29,6 @@ from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
 from processors.core.records.model import TaskStatus
 from processors.core.wf_spec.near_names import NearNames
-from processors.kafka.client_errors import SILENCE
 
 POLL_SECONDS: Final = 0.1
 BATCH: Final = 500
@@ -44,20 +42,10 @@ COMMIT_SECONDS: Final = 0.5
 REVOKE_SECONDS: Final = 3.0
 """Time that attempts have to end when their partition goes to another task worker, which runs the others again."""
 REQUEST_SECONDS: Final = 10.0
-AGAIN_SECONDS: Final = 0.5
 SESSION_MS: Final = 10_000
 """Unless set, the time after which the group gives up a task worker that was killed. librdkafka's own is 45 s."""
 NEEDED: Final = frozenset({TaskRequest.__name__, ReportTaskRun.__name__})
 """The records that a task worker reads and writes."""
-PASSING: Final = SILENCE | {
-    KafkaError._MSG_TIMED_OUT,
-    KafkaError._PURGE_QUEUE,
-    KafkaError._PURGE_INFLIGHT,
-    KafkaError.REQUEST_TIMED_OUT,
-    KafkaError.NOT_ENOUGH_REPLICAS,
-    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-}
-"""Errors of a report that is sent again: brokers come and go."""
 COUNTED: Final[Mapping[TaskStatus, str]] = {
     TaskStatus.SUCCESS: "succeeded",
     TaskStatus.EXCEPTION: "exceptions",
@@ -98,16 +86,16 @@ class Session:
         self._runners = Runners(
             self._work, concurrency, lambda it: self._attempts.is_async(it.request), self._run, self._run_async
         )
-        self._sent: SimpleQueue[tuple[Attempt, ReportTaskRun, bytes, Sending] | None] = SimpleQueue()
-        self._confirming = threading.Thread(target=self._finish_sent, name="report-confirmation", daemon=True)
         self._failure: BaseException | None = None
         self._revoke_s = REVOKE_SECONDS
-        self._commit_at = self._count_at = monotonic()
+        self._commit_at = self._count_at = self._grace_until = monotonic()
+        self._has_started = False
         self.is_joined = False
         """True while the group has given us our partitions, perhaps none."""
         self._refused = None
         if follow_reports:
             self._refused = RefusedReports(client.settings, client.codec, client.topics.wf_events, group, log)
+        self._reports = Reports(client, self._work, self._refused, self._fail, log, monotonic)
         more: dict[str, Any] = {}
         if "session.timeout.ms" not in getattr(client.settings, "properties", {}):
             more["session_timeout_ms"] = SESSION_MS
@@ -146,7 +134,8 @@ class Session:
                     tasks=sorted(self._attempts.handlers),
                     concurrency=self._concurrency,
                 )
-                self._confirming.start()
+                self._reports.begin()
+                self._has_started = True
                 self._consumer.subscribe(
                     [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
                 )
@@ -305,40 +294,11 @@ class Session:
         return True
 
     def _send(self, attempt: Attempt, report: ReportTaskRun, value: bytes) -> None:
-        self._sent.put((attempt, report, value, self._client.send_soon(report, value=value)))
+        self._reports.report(attempt, report, value)
         self._work.ended(COUNTED[report.status])
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
-
-    # The thread that waits for Kafka to have the reports.
-
-    def _finish_sent(self) -> None:
-        try:
-            while (sent := self._sent.get()) is not None:
-                attempt, report, value, sending = sent
-                delivered = self._delivered(attempt, report, value, sending)
-                self._work.finish(attempt)
-                if self._refused is not None and delivered.message is not None:
-                    self._refused.expect(delivered.message, attempt.request)
-        except BaseException as error:  # noqa: BLE001  `run` raises it
-            self._fail(error)
-
-    def _delivered(self, attempt: Attempt, report: ReportTaskRun, value: bytes, sending: Sending) -> Sending:
-        """Wait until Kafka has a report, and send it again while brokers are away. Raises NotDelivered."""
-        wait_s = 0.0  # the first failure has taken its time already: many reports may have failed together
-        while True:
-            try:
-                self._client.until_delivered([sending])
-            except NotDelivered as error:
-                if sending.error is None or sending.error.code() not in PASSING:
-                    raise
-                self._log.warning("report_sent_again", **named(attempt.request), reason=str(error))
-                time.sleep(wait_s)
-                wait_s = AGAIN_SECONDS
-                sending = self._client.send_soon(report, value=value)
-            else:
-                return sending
 
     # The end.
 
@@ -347,8 +307,8 @@ class Session:
         self._work.over()
         if out := len(self._work.unfinished()):
             self._log.info("stopping", running=out, grace_s=self._grace_s)
-        deadline = self._monotonic() + self._grace_s
-        while self._failure is None and self._monotonic() < deadline and self._work.unfinished():
+        self._grace_until = self._monotonic() + self._grace_s
+        while self._failure is None and self._monotonic() < self._grace_until and self._work.unfinished():
             self._steer()
             self._consumer.poll(0)  # for rebalances: what it returns is not taken, and so not committed
             self._work.wait_finished(set(self._work.unfinished()), POLL_SECONDS)
@@ -367,10 +327,12 @@ class Session:
         self._consumer.close()
         self._attempts.are_given_up = True
         self._runners.close()
-        self._sent.put(None)
+        if threads := self._runners.wait_threads(max(0.0, self._grace_until - self._monotonic())):
+            self._log.warning("threads_given_up", running=threads, grace_s=self._grace_s)
+        self._reports.close()
         if self._refused is not None:
             self._refused.close()
-        if self._confirming.ident is not None:  # it has started
+        if self._has_started:
             self._log.info("stopped", **self.counts.as_dict())
 
 

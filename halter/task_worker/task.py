@@ -7,7 +7,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
+
+import structlog
 
 from processors.core.records.errors import HalterError
 from processors.core.records.events import TaskRequest
@@ -80,3 +82,18 @@ class Task:
         """A key that is the same for every attempt of this visit of the node, and different for everything else."""
         it = self.request
         return f"{it.wf_run_id}/{it.incarnation}/{it.thread}/{it.position}"
+
+    @property
+    def log(self) -> Any:
+        """A logger of structlog whose lines name the WfRun, the TaskDef and the attempt."""
+        return structlog.get_logger("halter.task").bind(**named(self.request))
+
+
+def named(request: TaskRequest) -> dict[str, Any]:
+    """Return the fields that name an attempt in a line of a log."""
+    return {
+        "task_def": request.task_def,
+        "wf_run_id": request.wf_run_id,
+        "thread": request.thread,
+        "attempt": request.attempt,
+    }

@@ -1,6 +1,7 @@
 """A task worker that succeeds, fails, reports twice or stays silent, depending on the identity of the attempt."""
 
 import threading
+from collections.abc import Callable
 from zlib import crc32
 
 from confluent_kafka import KafkaException
@@ -20,12 +21,16 @@ class Stuttering(Client):
     _sent = 0
 
     def send_soon(
-        self, command: Command | DefinitionCommand, timestamp_ms: int | None = None, value: bytes | None = None
+        self,
+        command: Command | DefinitionCommand,
+        timestamp_ms: int | None = None,
+        value: bytes | None = None,
+        told: Callable[[Sending], None] | None = None,
     ) -> Sending:
         self._sent += 1
         if self._sent % 4 == 0:
             super().send_soon(command, timestamp_ms, value)
-        return super().send_soon(command, timestamp_ms, value)
+        return super().send_soon(command, timestamp_ms, value, told)
 
 
 def chance(task: Task) -> int:

@@ -18,7 +18,16 @@ from structlog.testing import capture_logs
 
 from halter.client import NotDelivered, Sending, registry
 from halter.client.arguments import Arguments
-from halter.task_worker import BadExceptionName, BusinessException, Task, TaskWorker, WorkerNotStarted, session
+from halter.task_worker import (
+    BadExceptionName,
+    BusinessException,
+    Task,
+    TaskWorker,
+    WorkerNotStarted,
+    reports,
+    runners,
+    session,
+)
 from halter.task_worker.offsets import finished_by
 from halter.task_worker.work import WAITING_MAX
 from processors.codec import Codec
@@ -60,6 +69,9 @@ class World:
         self.requests, self.concurrency = requests * partitions, concurrency
         self.held: dict[int, TopicPartition] = {}
         self.posted: list[ReportTaskRun] = []
+        self.on_their_way: deque[Sending] = deque()
+        self.stays_away: Callable[[str], bool] = lambda _: False
+        """The WfRuns of whose reports Kafka says nothing yet."""
         self.undelivered: dict[str, Sending] = {}
         self.resent = 0
         self.refuses: KafkaError | None = None
@@ -132,7 +144,7 @@ class World:
             raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
         errors = {it: self.refuses_offset(it) for it in offsets}
         for it in [it for it, error in errors.items() if error is None]:
-            early = [key for key in self.undelivered if key.startswith(f"w{it.partition}-")]
+            early = [key for key in list(self.undelivered) if key.startswith(f"w{it.partition}-")]
             assert all(int(key.split("-")[1]) >= it.offset for key in early), "an offset passed an undelivered report"
             self.held[it.partition] = it
         return [SimpleNamespace(topic=it.topic, partition=it.partition, error=error) for it, error in errors.items()]
@@ -159,20 +171,31 @@ class World:
         assert topic == "task-reports"
         self.is_prepared = True
 
-    def send_soon(self, report: ReportTaskRun, value: bytes) -> Sending:
+    def send_soon(self, command: ReportTaskRun, value: bytes, told: Callable[[Sending], None]) -> Sending:
         assert self.is_prepared, "a first report must not ask Kafka, which may be away then"
         assert CODEC.record_name(value) == "ReportTaskRun"
-        self.resent += report in self.posted
-        self.posted.append(report)
-        self.undelivered[report.wf_run_id] = sent = Sending("task-reports", report.wf_run_id)
+        self.resent += command in self.posted
+        self.posted.append(command)
+        self.undelivered[command.wf_run_id] = sent = Sending("task-reports", "ReportTaskRun", command.wf_run_id, told)
+        self.on_their_way.append(sent)
         return sent
+
+    def poll_sent(self, seconds: float) -> None:
+        for _ in range(len(self.on_their_way)):
+            one = self.on_their_way.popleft()
+            if self.stays_away(one.key):
+                self.on_their_way.append(one)
+            else:
+                error, self.refuses = self.refuses, None
+                one.report(error, SimpleNamespace())  # type: ignore[arg-type]
+        time.sleep(min(seconds, 0.0005))
 
     def until_delivered(self, sending: Iterable[Sending]) -> None:
         (one,) = sending
-        if self.refuses is not None:
-            one.error, self.refuses = self.refuses, None
+        assert one.message is not None, "nobody may wait for one record"
+        if one.error is not None:
             raise NotDelivered("no")
-        del self.undelivered[one.kind]
+        del self.undelivered[one.key]
 
     # The run.
 
@@ -357,7 +380,7 @@ def test_a_partition_that_comes_back_is_not_run_again(monkeypatch: pytest.Monkey
 
 
 def test_a_report_is_sent_again_while_brokers_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(reports, "AGAIN_SECONDS", 0.0)
     world = World(3)
     world.refuses = KafkaError(KafkaError._MSG_TIMED_OUT)
     world.run(monkeypatch)
@@ -429,6 +452,56 @@ def test_an_attempt_whose_deadline_has_passed_is_not_started(monkeypatch: pytest
         "started": 2, "succeeded": 2, "exceptions": 0, "failed": 0, "expired": 8, "running": 0,
     }  # fmt: skip
     assert world.committed_offsets() == {0: 10}
+
+
+def test_a_slow_partition_holds_up_the_reports_of_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(20, partitions=2, concurrency=4)
+    world.stays_away = lambda wf_run_id: wf_run_id.startswith("w0-") and world.committed_offsets().get(1) != 20
+    world.run(monkeypatch)
+    assert world.committed_offsets() == {0: 20, 1: 20}
+
+
+def test_a_task_has_a_log_whose_lines_name_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    with capture_logs() as logs:
+        World(1).run(monkeypatch, lambda task: task.log.info("charging", cents=5))
+    (line,) = [it for it in logs if it["event"] == "charging"]
+    assert {**WHOSE, "cents": 5}.items() <= line.items()
+
+
+def test_threads_that_a_coroutine_leaves_behind_are_waited_for_within_the_grace_and_then_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, let_go, hung = World(1), threading.Event(), list[threading.Thread]()
+    world.grace_s = 0.3
+
+    def hang() -> None:
+        hung.append(threading.current_thread())
+        let_go.wait(30)
+
+    async def handle(task: Task) -> None:
+        asyncio.get_running_loop().run_in_executor(None, hang)
+        while not hung:  # noqa: ASYNC110  no event is worth the lines
+            await asyncio.sleep(0.001)
+
+    before = time.monotonic()
+    with capture_logs() as logs:
+        world.run(monkeypatch, handle)
+    let_go.set()
+    assert world.drained
+    assert 0.2 < time.monotonic() - before < 10
+    assert [it["running"] for it in logs if it["event"] == "threads_given_up"] == [1]
+    assert hung[0].daemon  # others keep the process
+
+
+def test_a_coroutine_may_run_as_much_in_threads_as_handlers_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "LOOP_THREADS_MIN", 1)
+    world, all_there = World(40, concurrency=40), threading.Barrier(40)
+
+    async def handle(_: Task) -> None:
+        await asyncio.to_thread(all_there.wait, 10)
+
+    world.run(monkeypatch, handle)
+    assert {it.status for it in world.posted} == {TaskStatus.SUCCESS}
 
 
 def test_a_handler_that_exits_fails_its_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -711,7 +784,7 @@ class CodecWithRegistry:
             raise RegistryUnavailable("cannot ask")
 
     def prepare(self, names: Iterable[str]) -> None:
-        assert set(names) == {"TaskRequest", "ReportTaskRun"}
+        assert set(names) == session.NEEDED
         self._ask()
 
     def decode(self, data: bytes) -> Any:
