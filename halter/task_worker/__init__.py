@@ -6,9 +6,13 @@
     worker            the task worker, as programs see it
     handlers, shapes  functions with typed parameters, filled from inputs and compared with TaskDefs
     attempts          from what a handler does to a report
+    running           what a handler and its task worker tell each other while it runs
     session           one run: polls, sends, commits, leaves
     work, offsets     what was taken, waits, runs and is finished
     runners           threads and the event loop of handlers
+    reports           sends reports, and waits until Kafka has them
+    cancellations     hears which attempts are of no use any more
+    daemon_threads    what coroutines begin in threads keeps no process alive
     refused_reports   logs the reports that had no effect
 """
 

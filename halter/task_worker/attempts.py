@@ -9,16 +9,25 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from halter.task_worker.handlers import Handler
+from halter.task_worker.running import Running
 from halter.task_worker.shapes import Unfit
 from halter.task_worker.task import BusinessException, Task, check_exception_name, named
 from processors.core.records.commands import ReportTaskRun
 from processors.core.records.errors import HalterError
-from processors.core.records.events import TaskRequest
+from processors.core.records.events import CancellationReason, TaskRequest
 from processors.core.records.model import TaskStatus
 
 MESSAGE_LENGTH_MAX: Final = 2_000
 FRAMES_MAX: Final = 50
 TRACEBACK_LENGTH_MAX: Final = 20_000
+WHY: Final[Mapping[CancellationReason, str]] = {
+    CancellationReason.STOPPED: "the WfRun was stopped",
+    CancellationReason.TIMED_OUT: "its time was up",
+    CancellationReason.FAILED_ABOVE: "its thread failed, or one above",
+    CancellationReason.LOST: "nobody waits for its thread any more",
+    CancellationReason.DELETED: "the WfRun was deleted",
+}
+"""Why an attempt was cancelled, in its report and in the log."""
 
 
 def report_of(request: TaskRequest, **result: Any) -> ReportTaskRun:
@@ -76,28 +85,50 @@ class Attempts:
         """Say whether the handler of a request is a coroutine."""
         return self.handlers[request.task_def].is_async
 
-    def run(self, request: TaskRequest) -> tuple[ReportTaskRun, bytes]:
+    def run(self, request: TaskRequest, running: Running) -> tuple[ReportTaskRun, bytes]:
         """Call the handler of a request. Returns the report and its bytes."""
         try:
-            output = self.handlers[request.task_def].run(Task(request.input, request))
+            output = self.handlers[request.task_def].run(Task(request.input, request, running))
             _expect_no_coroutine(output)
             result = {"status": TaskStatus.SUCCESS, "output": output}
         except BaseException as exception:  # noqa: BLE001  all that a handler raises fails the attempt, SystemExit too
             result = self._raised(request, exception)
         return self._report(request, result)
 
-    async def run_async(self, request: TaskRequest) -> tuple[ReportTaskRun, bytes]:
-        """Await the handler of a request. Raises CancelledError if it is given up."""
+    async def run_async(self, request: TaskRequest, running: Running) -> tuple[ReportTaskRun, bytes] | None:
+        """Await the handler of a request; None if the cancellation of the attempt ended it.
+
+        Raises CancelledError if it is given up.
+        """
         import asyncio  # few task workers have coroutines
 
+        loop, this, is_in_handler = asyncio.get_running_loop(), asyncio.current_task(), True
+
+        def interrupt() -> None:
+            loop.call_soon_threadsafe(cancel)
+
+        def cancel() -> None:
+            if is_in_handler and this is not None:
+                this.cancel()
+
+        running.interrupted_by(interrupt)
         try:
-            output = await self.handlers[request.task_def].run(Task(request.input, request))
+            output = await self.handlers[request.task_def].run(Task(request.input, request, running))
             result = {"status": TaskStatus.SUCCESS, "output": output}
         except BaseException as exception:  # as in `run`
-            if isinstance(exception, asyncio.CancelledError) and self.are_given_up:
-                raise
+            if isinstance(exception, asyncio.CancelledError):
+                if self.are_given_up:
+                    raise
+                if running.cancelled is not None:
+                    return None
             result = self._raised(request, exception)
+        finally:
+            is_in_handler = False
         return self._report(request, result)
+
+    def failed(self, request: TaskRequest, message: str) -> tuple[ReportTaskRun, bytes]:
+        """Return the report about an attempt of which no handler has said what came of it."""
+        return self._checked(report_of(request, status=TaskStatus.FAILED, message=message))
 
     def _report(self, request: TaskRequest, result: dict[str, Any]) -> tuple[ReportTaskRun, bytes]:
         try:
@@ -107,7 +138,7 @@ class Attempts:
         except (HalterError, TypeError) as error:  # TypeError: from the classes of a compiled core
             self._log.warning("result_unfit", **named(request), error=str(error))
             message = f"its result cannot be reported: {error}"[:MESSAGE_LENGTH_MAX]
-            return self._checked(report_of(request, status=TaskStatus.FAILED, message=message))
+            return self.failed(request, message)
 
     def _raised(self, request: TaskRequest, exception: BaseException) -> dict[str, Any]:
         """The fields of the report about an exception of a handler."""

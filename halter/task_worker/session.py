@@ -2,7 +2,8 @@
 
 The thread of the caller polls and commits. Handlers run in the threads of `Runners`. What is sent about them, and when
 their requests are finished, `Reports` says in a thread of its own. So a slow handler holds up neither the group nor
-another handler, and nothing is committed before Kafka has the report.
+another handler, and nothing is committed before Kafka has the report. `Cancellations` hears in another thread which
+attempts are of no use any more.
 
 When the group gives partitions to another task worker, attempts that run go on. For a short while we wait for them, so
 that they need not run again, then we commit.
@@ -16,7 +17,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from halter.client import Client
 from halter.client.registry import until_answered, until_prepared
-from halter.task_worker.attempts import Attempts
+from halter.task_worker.attempts import WHY, Attempts
+from halter.task_worker.cancellations import Cancellations
 from halter.task_worker.handlers import Handler
 from halter.task_worker.refused_reports import RefusedReports
 from halter.task_worker.reports import Reports
@@ -26,7 +28,7 @@ from halter.task_worker.work import Attempt, Counts, PartitionId, Work
 from processors.codec import DecodeError
 from processors.core.records.commands import DefinitionKind, ReportTaskRun
 from processors.core.records.errors import HalterError
-from processors.core.records.events import TaskRequest
+from processors.core.records.events import CancellationReason, TaskCancellation, TaskRequest
 from processors.core.records.model import TaskStatus
 from processors.core.wf_spec.near_names import NearNames
 
@@ -44,7 +46,7 @@ REVOKE_SECONDS: Final = 3.0
 REQUEST_SECONDS: Final = 10.0
 SESSION_MS: Final = 10_000
 """Unless set, the time after which the group gives up a task worker that was killed. librdkafka's own is 45 s."""
-NEEDED: Final = frozenset({TaskRequest.__name__, ReportTaskRun.__name__})
+NEEDED: Final = frozenset(it.__name__ for it in (TaskRequest, ReportTaskRun, TaskCancellation))
 """The records that a task worker reads and writes."""
 COUNTED: Final[Mapping[TaskStatus, str]] = {
     TaskStatus.SUCCESS: "succeeded",
@@ -96,6 +98,7 @@ class Session:
         if follow_reports:
             self._refused = RefusedReports(client.settings, client.codec, client.topics.wf_events, group, log)
         self._reports = Reports(client, self._work, self._refused, self._fail, log, monotonic)
+        self._cancellations = Cancellations(client, group, self._work, log)
         more: dict[str, Any] = {}
         if "session.timeout.ms" not in getattr(client.settings, "properties", {}):
             more["session_timeout_ms"] = SESSION_MS
@@ -136,6 +139,7 @@ class Session:
                 )
                 self._reports.begin()
                 self._has_started = True
+                self._cancellations.begin(self._stopped.is_set)  # before: what is cancelled from now on is heard of
                 self._consumer.subscribe(
                     [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
                 )
@@ -204,6 +208,8 @@ class Session:
             return  # told to stop: the request stays in the queue
         request = record if isinstance(record, TaskRequest) and record.task_def in self._attempts.handlers else None
         self._work.take((topic, partition), offset, request, len(value))
+        if request is not None:
+            self._cancellations.tell_of(request)
 
     def _commit(self) -> None:
         due = self._work.to_commit()
@@ -267,35 +273,56 @@ class Session:
 
     def _run(self, attempt: Attempt) -> None:
         try:
-            if self._expired(attempt):
-                return
-            self._work.began()
-            self._send(attempt, *self._attempts.run(attempt.request))
+            if self._begins(attempt):
+                self._report(attempt, *self._attempts.run(attempt.request, attempt.running))
         except BaseException as error:  # noqa: BLE001  no report can be sent: `run` raises it
             self._fail(error)
 
     async def _run_async(self, attempt: Attempt) -> None:
         try:
-            if self._expired(attempt):
-                return
-            self._work.began()
-            self._send(attempt, *await self._attempts.run_async(attempt.request))
+            if self._begins(attempt):
+                made = await self._attempts.run_async(attempt.request, attempt.running)
+                if made is None:
+                    self._cancelled(attempt, "cancelled")
+                else:
+                    self._report(attempt, *made)
         except Exception as error:  # noqa: BLE001  as in `_run`
             self._fail(error)
 
-    def _expired(self, attempt: Attempt) -> bool:
-        """Finish an attempt whose deadline has passed: the engine has timed it out, or is about to."""
-        request = attempt.request
-        if request.deadline_ms > self._clock_ms():
+    def _begins(self, attempt: Attempt) -> bool:
+        """Say whether the handler of an attempt is to run."""
+        request, now_ms = attempt.request, self._clock_ms()
+        if attempt.running.cancelled is not None:
+            self._cancelled(attempt, "cancelled before it started")
             return False
-        self._log.warning("expired", **named(request), late_ms=self._clock_ms() - request.deadline_ms)
-        self._work.ended("expired")
-        self._work.finish(attempt)
+        if now_ms >= request.deadline_ms:
+            self._log.warning("expired", **named(request), late_ms=now_ms - request.deadline_ms)
+            self._work.ended("expired")
+            self._work.finish(attempt)  # the engine has timed it out, or is about to
+            return False
+        self._work.began()
         return True
 
-    def _send(self, attempt: Attempt, report: ReportTaskRun, value: bytes) -> None:
-        self._reports.report(attempt, report, value)
-        self._work.ended(COUNTED[report.status])
+    def _cancelled(self, attempt: Attempt, how: str) -> None:
+        """Report an attempt that has no result because it was cancelled, unless it is over for the engine."""
+        reason = attempt.running.cancelled
+        assert reason is not None
+        self._log.info("cancelled", **named(attempt.request), reason=str(reason), how=how)
+        self._end(attempt, "cancelled", *self._attempts.failed(attempt.request, f"{how}: {WHY[reason]}"))
+
+    def _report(self, attempt: Attempt, report: ReportTaskRun, value: bytes) -> None:
+        if attempt.running.is_over:
+            reason = WHY[attempt.running.cancelled or CancellationReason.TIMED_OUT]
+            self._log.warning("report_not_sent", **named(attempt.request), status=str(report.status), reason=reason)
+        self._end(attempt, COUNTED[report.status], report, value)
+
+    def _end(self, attempt: Attempt, count: str, report: ReportTaskRun, value: bytes) -> None:
+        """Report an attempt. The engine would refuse a report if it is over."""
+        if attempt.running.is_over:
+            self._work.finish(attempt)
+        else:
+            self._reports.report(attempt, report, value)
+        self._work.ended(count)
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
@@ -329,6 +356,7 @@ class Session:
         self._runners.close()
         if threads := self._runners.wait_threads(max(0.0, self._grace_until - self._monotonic())):
             self._log.warning("threads_given_up", running=threads, grace_s=self._grace_s)
+        self._cancellations.close()
         self._reports.close()
         if self._refused is not None:
             self._refused.close()

@@ -5,14 +5,15 @@ Knows no Kafka.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
+from halter.task_worker.running import Running
 from processors.core.records.errors import HalterError
-from processors.core.records.events import TaskRequest
+from processors.core.records.events import CancellationReason, TaskRequest
 from processors.core.records.names import check_exception_name as check_name
 from processors.core.records.value_checks import check_text
 from processors.core.records.values import TellableProblem, Value
@@ -52,10 +53,15 @@ class WorkerNotStarted(HalterError):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One attempt of one task. A handler gets it if one of its parameters is annotated with this class."""
+    """One attempt of one task. A handler gets it if one of its parameters is annotated with this class.
+
+    All of it may be used from any thread.
+    """
 
     input: Mapping[str, Value]
     request: TaskRequest
+    running: Running = field(default_factory=Running, compare=False, repr=False)
+    """What connects it with the task worker. In a test of a handler: with nobody."""
 
     @property
     def wf_run_id(self) -> str:
@@ -87,6 +93,21 @@ class Task:
     def log(self) -> Any:
         """A logger of structlog whose lines name the WfRun, the TaskDef and the attempt."""
         return structlog.get_logger("halter.task").bind(**named(self.request))
+
+    @property
+    def cancelled(self) -> CancellationReason | None:
+        """Why the result is of no use any more, such as STOPPED; None while it is, as far as we know.
+
+        An `async def` handler is cancelled by asyncio as well.
+        """
+        return self.running.cancelled
+
+    def wait_cancelled(self, seconds: float | None = None) -> CancellationReason | None:
+        """Wait until the attempt is cancelled, and return why; None if it is not within so many seconds.
+
+        This is the `sleep` of a `def` handler. A coroutine awaits `asyncio.sleep`, which cancelling ends.
+        """
+        return self.running.wait_cancelled(seconds)
 
 
 def named(request: TaskRequest) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, fields
 from typing import Final, TypeAlias
 
 from halter.task_worker.offsets import Offsets, finished_by
-from processors.core.records.events import TaskRequest
+from halter.task_worker.running import Running
+from processors.core.records.events import TaskCancellation, TaskRequest
 
 PartitionId: TypeAlias = tuple[str, int]
 """Topic and partition."""
@@ -32,8 +33,10 @@ class Counts:
     exceptions: int = 0
     """Ended with a BusinessException."""
     failed: int = 0
+    cancelled: int = 0
+    """Not started, because they were cancelled; or coroutines that their cancelling ended."""
     expired: int = 0
-    """Not started, because their deadline had passed."""
+    """Not started, because their time was up."""
     running: int = 0
     """Handlers that run now."""
 
@@ -50,6 +53,7 @@ class Attempt:
     offset: int
     size: int
     request: TaskRequest
+    running: Running
 
 
 @dataclass(eq=False, slots=True)
@@ -74,6 +78,8 @@ class Work:
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
+        self._here: dict[str, list[Attempt]] = {}
+        """WfRun -> its attempts that wait here or are not finished."""
         self._partitions: dict[PartitionId, Partition] = {}
         self._turn: deque[Partition] = deque()
         """Partitions whose requests wait, in the order of their turns."""
@@ -123,7 +129,9 @@ class Work:
                 it.offsets.finish(offset)
                 self._finished += 1
                 return
-            it.waiting.append(Attempt(it, offset, size, request))
+            attempt = Attempt(it, offset, size, request, Running())
+            it.waiting.append(attempt)
+            self._here.setdefault(request.wf_run_id, []).append(attempt)
             self._bytes += size
             if len(it.waiting) == 1:
                 self._turn.append(it)
@@ -160,8 +168,20 @@ class Work:
             it = attempt.partition
             it.unfinished.discard(attempt.offset)
             it.offsets.finish(attempt.offset)
+            self._leaves(attempt)
             self._finished += 1
             self._changed.notify_all()
+
+    def concerns(self, wf_run_id: str) -> bool:
+        """Say whether an attempt of a WfRun waits here or is not finished."""
+        return wf_run_id in self._here
+
+    def cancel(self, it: TaskCancellation) -> None:
+        """Cancel an attempt, if it waits here or is not finished."""
+        with self._changed:
+            found = [one for one in self._here.get(it.wf_run_id, ()) if is_of(it, one.request)]
+        for one in found:  # outside: it may wake a handler
+            one.running.cancel(it.reason)
 
     def over(self) -> None:
         """Start nothing from now on."""
@@ -232,10 +252,27 @@ class Work:
         return len(it.waiting) <= WAITING_MAX // 2 and self._bytes <= BYTES_MAX // 2
 
     def _drop(self, it: Partition) -> None:
-        self._bytes -= sum(attempt.size for attempt in it.waiting)
+        for attempt in it.waiting:
+            self._bytes -= attempt.size
+            self._leaves(attempt)
         it.waiting.clear()
         if it in self._turn:
             self._turn.remove(it)
 
+    def _leaves(self, attempt: Attempt) -> None:
+        """Forget an attempt. One that is finished a second time is gone already."""
+        here = self._here.get(attempt.request.wf_run_id, [])
+        if attempt in here:
+            here.remove(attempt)
+        if not here:
+            self._here.pop(attempt.request.wf_run_id, None)
+
     def _known(self, ids: Iterable[PartitionId]) -> list[Partition]:
         return [self._partitions[it] for it in ids if it in self._partitions]
+
+
+def is_of(it: TaskCancellation, request: TaskRequest) -> bool:
+    """Say whether a cancellation is about the attempt of a request."""
+    return (it.wf_run_id, it.incarnation, it.thread, it.position, it.attempt) == (
+        request.wf_run_id, request.incarnation, request.thread, request.position, request.attempt
+    )  # fmt: skip

@@ -14,6 +14,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from structlog.testing import capture_logs
 
 from halter.client import Client, Posted
 from halter.task_worker import Task, TaskWorker, WorkerNotStarted
@@ -134,6 +135,59 @@ def test_as_many_as_allowed_run_at_once_on_one_partition(client: Client, is_asyn
     assert len(here) == worker.counts.succeeded == 32
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_handler_hears_that_its_wf_run_was_stopped_and_runs_again_when_it_goes_on(
+    client: Client, is_async: bool
+) -> None:
+    worker, begun, heard = TaskWorker(), list[int](), list[str | None]()
+
+    def wait(ms: int, task: Task) -> str:
+        begun.append(task.attempt)
+        if task.attempt == 1:
+            heard.append(task.wait_cancelled(60))
+            raise RuntimeError("as I was told")
+        return "done"
+
+    async def wait_on_the_loop(ms: int, task: Task) -> str:
+        begun.append(task.attempt)
+        if task.attempt == 1:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                heard.append(task.cancelled)
+        return "done"
+
+    name = "slow-async" if is_async else "slow"
+    worker.task(name)(wait_on_the_loop if is_async else wait)
+    with running(worker, client):
+        (posted,) = start(client, 1, 0, name)
+        wait_until("the handler", lambda: begun)
+        client.stop(posted.wf_run_id)
+        wait_until("the word", lambda: heard)
+        client.resume(posted.wf_run_id)
+        assert ends([posted]) == {Status.COMPLETED}
+    assert heard == ["STOPPED"]
+    assert begun == [1, 2]
+
+
+def test_a_handler_hears_that_its_time_is_up_and_sends_no_report(client: Client) -> None:
+    worker, heard = TaskWorker(), list[str | None]()
+
+    @worker.task("slow")
+    def wait(ms: int, task: Task) -> str:
+        if task.attempt == 1:
+            heard.append(task.wait_cancelled(60))
+        return "done"
+
+    with capture_logs() as logs, running(worker, client):
+        (posted,) = start(client, 1, 0, "patient")
+        assert ends([posted]) == {Status.COMPLETED}
+    assert heard == ["TIMED_OUT"]
+    assert [line["event"] for line in logs if line["event"] in {"report_refused", "report_not_sent"}] == [
+        "report_not_sent"
+    ]
+
+
 def test_a_handler_that_does_not_fit_its_task_def_is_told_at_the_start(client: Client) -> None:
     worker = TaskWorker()
 
@@ -216,8 +270,8 @@ def test_probes_say_whether_it_is_ready_and_what_it_did(halter: Halter, client: 
         wait_until("readiness", lambda: ask("/ready")[0] == 200)
         assert ends(start(client, 3, 10)) == {Status.COMPLETED}
         assert json.loads(ask("/live")[1]) == {
-            "ready": True, "live": True, "started": 3, "succeeded": 3, "exceptions": 0, "failed": 0, "expired": 0,
-            "running": 0,
+            "ready": True, "live": True, "started": 3, "succeeded": 3, "exceptions": 0, "failed": 0, "cancelled": 0,
+            "expired": 0, "running": 0,
         }  # fmt: skip
         assert 'halter_task_worker_attempts_total{what="succeeded"} 3.0' in ask("/metrics")[1]
         wait_until("the counts in the log", lambda: "succeeded=3" in log_of(halter, "probed"))

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from halter.client import NotDelivered, Sending, registry
+from halter.client import NotDelivered, Sending, TopicMissing, registry
 from halter.client.arguments import Arguments
 from halter.task_worker import (
     BadExceptionName,
@@ -38,7 +38,7 @@ from processors.core.records.commands import (
     ReportTaskRun,
     RunWf,
 )
-from processors.core.records.events import TaskRequest
+from processors.core.records.events import CancellationReason, TaskCancellation, TaskRequest
 from processors.core.records.failures import RESERVED
 from processors.core.records.model import TaskStatus
 from processors.core.records.values import Value, to_json
@@ -87,13 +87,24 @@ class World:
             task_group="workers",
             task_reports="task-reports",
             wf_events="wf-events",
+            task_cancellations="task-cancellations",
         )
-        self.reader = SimpleNamespace(expect=lambda _: None)
+        self.reader = SimpleNamespace(expect=self._expect)
         self.settings = SimpleNamespace(consumer=lambda **_: {}, explaining=self._explaining)
 
     @contextmanager
     def _explaining(self, _: str, *_more: Any) -> Iterator[None]:
         yield
+
+    def _expect(self, topic: str) -> None:
+        if topic == "task-cancellations":
+            raise TopicMissing("an engine of 0.2.0 has none")
+
+    def cancel(self, wf_run_id: str, reason: CancellationReason) -> None:
+        """Tell the task worker what the topic of cancellations would."""
+        assert self.worker is not None
+        assert self.worker._session is not None
+        self.worker._session._work.cancel(TaskCancellation(wf_run_id, 0, 0, 1, 1, "t", reason, 0, 1))
 
     # The consumer's side.
 
@@ -449,7 +460,7 @@ def test_an_attempt_whose_deadline_has_passed_is_not_started(monkeypatch: pytest
     assert [it.wf_run_id for it in world.posted] == ["w0-0", "w0-1"]
     assert world.worker is not None
     assert world.worker.counts.as_dict() == {
-        "started": 2, "succeeded": 2, "exceptions": 0, "failed": 0, "expired": 8, "running": 0,
+        "started": 2, "succeeded": 2, "exceptions": 0, "failed": 0, "cancelled": 0, "expired": 8, "running": 0,
     }  # fmt: skip
     assert world.committed_offsets() == {0: 10}
 
@@ -459,6 +470,123 @@ def test_a_slow_partition_holds_up_the_reports_of_no_other(monkeypatch: pytest.M
     world.stays_away = lambda wf_run_id: wf_run_id.startswith("w0-") and world.committed_offsets().get(1) != 20
     world.run(monkeypatch)
     assert world.committed_offsets() == {0: 20, 1: 20}
+
+
+FINAL = [CancellationReason.TIMED_OUT, CancellationReason.DELETED]
+ADVICE = sorted(set(CancellationReason) - set(FINAL))
+
+
+def only_report(world: World, wf_run_id: str = "w0-0") -> ReportTaskRun | None:
+    found = [it for it in world.posted if it.wf_run_id == wf_run_id]
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("reason", ADVICE)
+def test_a_handler_hears_that_its_attempt_was_cancelled_and_what_it_returns_counts(
+    monkeypatch: pytest.MonkeyPatch, reason: CancellationReason
+) -> None:
+    world, heard = World(2), list[Any]()
+
+    def handle(task: Task) -> str:
+        if task.wf_run_id == "w0-0":
+            heard.extend((task.cancelled, task.wait_cancelled(0.0)))
+            threading.Timer(0.01, world.cancel, ("w0-0", reason)).start()
+            heard.extend((task.wait_cancelled(10), task.cancelled, task.wait_cancelled()))
+        return "done"
+
+    world.run(monkeypatch, handle)
+    assert heard == [None, None, reason, reason, reason]
+    assert {it.status for it in world.posted} == {TaskStatus.SUCCESS}
+    assert world.committed_offsets() == {0: 2}
+
+
+@pytest.mark.parametrize("reason", list(CancellationReason))
+def test_a_coroutine_is_cancelled_and_reported_unless_its_attempt_is_over(
+    monkeypatch: pytest.MonkeyPatch, reason: CancellationReason
+) -> None:
+    world, cleaned_up = World(2), list[str]()
+
+    async def handle(task: Task) -> None:
+        if task.wf_run_id == "w0-0":
+            threading.Timer(0.01, world.cancel, ("w0-0", reason)).start()
+            try:
+                await asyncio.sleep(10)
+            finally:
+                cleaned_up.append(task.wf_run_id)
+
+    world.run(monkeypatch, handle)
+    report = only_report(world)
+    assert cleaned_up == ["w0-0"]
+    assert world.committed_offsets() == {0: 2}
+    assert world.worker is not None
+    assert (world.worker.counts.cancelled, world.worker.counts.running) == (1, 0)
+    if reason in FINAL:
+        assert report is None
+    else:
+        assert report is not None
+        assert (report.status, (report.message or "")[:11]) == (TaskStatus.FAILED, "cancelled: ")
+
+
+def test_a_coroutine_that_catches_its_cancellation_says_itself_what_came_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(1)
+
+    async def handle(task: Task) -> str:
+        threading.Timer(0.01, world.cancel, (task.wf_run_id, CancellationReason.STOPPED)).start()
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            world.cancel(task.wf_run_id, CancellationReason.FAILED_ABOVE)  # a second one does not disturb it
+            await asyncio.sleep(0.01)
+        return f"saved after {task.cancelled}"
+
+    (report,) = world.run(monkeypatch, handle).posted
+    assert (report.status, report.output) == (TaskStatus.SUCCESS, "saved after STOPPED")
+
+
+@pytest.mark.parametrize("reason", list(CancellationReason))
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_attempt_that_is_cancelled_while_it_waits_is_not_started(
+    monkeypatch: pytest.MonkeyPatch, reason: CancellationReason, is_async: bool
+) -> None:
+    world, begun = World(3), list[str]()
+
+    def cancel_the_next(task: Task) -> None:
+        begun.append(task.wf_run_id)
+        if task.wf_run_id == "w0-0":
+            assert world.worker is not None
+            assert world.worker._session is not None
+            work = world.worker._session._work
+            wait_until("the next request", lambda: work.concerns("w0-1"))
+            world.cancel("w0-1", reason)
+
+    async def handle(task: Task) -> None:
+        await asyncio.to_thread(cancel_the_next, task)
+
+    world.run(monkeypatch, handle if is_async else cancel_the_next)
+    report = only_report(world, "w0-1")
+    assert begun == ["w0-0", "w0-2"]
+    assert world.committed_offsets() == {0: 3}
+    if reason in FINAL:
+        assert report is None
+    else:
+        assert report is not None
+        assert (report.message or "").startswith("cancelled before it started: ")
+
+
+def test_a_result_that_comes_after_the_time_out_is_not_sent_and_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(1)
+
+    def handle(task: Task) -> str:
+        world.cancel(task.wf_run_id, CancellationReason.TIMED_OUT)
+        return "receipt"
+
+    with capture_logs() as logs:
+        world.run(monkeypatch, handle)
+    (line,) = [it for it in logs if it["event"] == "report_not_sent"]
+    assert (line["status"], line["reason"], line["wf_run_id"]) == ("SUCCESS", "its time was up", "w0-0")
+    assert world.posted == []
+    assert world.committed_offsets() == {0: 1}
 
 
 def test_a_task_has_a_log_whose_lines_name_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
