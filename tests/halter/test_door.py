@@ -133,8 +133,8 @@ def public(of: type) -> set[str]:
 
 
 ONLY_SYNC = {
-    "check", "ended", "external_event_def", "fork", "post_all", "prepare_to_send", "quarantine", "refusals", "release",
-    "report_task", "reset", "send_soon", "skip", "until_delivered",
+    "check", "ended", "external_event_def", "fork", "poll_sent", "post_all", "prepare_to_send", "quarantine",
+    "refusals", "release", "report_task", "reset", "send_soon", "skip", "until_delivered",
 }  # fmt: skip
 """What tools and task workers need; a program that has a loop does not."""
 
