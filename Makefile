@@ -118,7 +118,7 @@ lock: | $(BIN)/python ## Write the lock for pyproject.toml, keeping versions (AR
 	compile() { "$$folder/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS) "$$@" -; } && \
 	builders | compile --all-extras --output-file requirements/dev.txt pyproject.toml && \
-	builders | compile --constraint requirements/dev.txt --output-file requirements/run.txt pyproject.toml && \
+	builders | compile --constraint requirements/dev.txt --extra all --output-file requirements/run.txt pyproject.toml && \
 	{ builders; compilers; } | compile --constraint requirements/dev.txt --output-file requirements/build.txt
 
 clean: ## Remove the virtual environments and caches
@@ -163,10 +163,10 @@ $(DEV): requirements/dev.txt $(RUN)
 	@touch $@
 else
 $(RUN): | $(BIN)/python
-	@$(PIP_INSTALL) --upgrade --upgrade-strategy eager --editable .
+	@$(PIP_INSTALL) --upgrade --upgrade-strategy eager --editable ".[all]"
 	@touch $@
 
 $(DEV): $(RUN)
-	@$(PIP_INSTALL) --upgrade --upgrade-strategy eager --editable ".[dev,registry,rocksdb]"
+	@$(PIP_INSTALL) --upgrade --upgrade-strategy eager --editable ".[dev]"
 	@touch $@
 endif

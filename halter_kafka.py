@@ -41,11 +41,17 @@ def expect_our_own() -> None:
 
 
 def main() -> None:
-    """Run the command line. If a name is taken, the error is one sentence without a traceback."""
+    """Run the command line. If it cannot be, the user gets one sentence without a traceback."""
     try:
         expect_our_own()
     except NameTaken as taken:
         sys.exit(f"halter: {taken}")
+    from processors.extras import ExtraMissing, expect_extra
+
+    try:
+        expect_extra("cli", "the command line")
+    except ExtraMissing as missing:
+        sys.exit(f"halter: {missing}")
     from halter.cli import command as run
 
     run()

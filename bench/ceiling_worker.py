@@ -26,7 +26,7 @@ from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold
 from processors.fold.shard_folds import ShardFolds
 from processors.kafka.settings import Settings
-from processors.runtime import Slot
+from processors.runtime.group.clients import Slot
 from processors.worker import app
 from processors.worker.logs import configure_logging
 from processors.worker.ready_file import ReadyFile

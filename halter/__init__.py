@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from halter.history.moments import NoSuchMoment
     from halter.history.source import NoSuchWfRun
     from halter.task_worker import BadExceptionName, BusinessException, Task, TaskWorker, WorkerNotStarted
+    from processors.extras import ExtraMissing
     from processors.kafka.errors import TopicsFileError, UnknownTaskQueue
 
 __all__ = [
@@ -98,6 +99,7 @@ __all__ = [
     "DeadLettered",
     "DefinitionKind",
     "DefinitionRefused",
+    "ExtraMissing",
     "Follow",
     "Followed",
     "Forked",
@@ -153,6 +155,7 @@ _HOMES = {
     **dict.fromkeys(
         ("BadExceptionName", "BusinessException", "Task", "TaskWorker", "WorkerNotStarted"), "halter.task_worker"
     ),
+    "ExtraMissing": "processors.extras",
     "InvalidDefinitions": "halter.files.definition_files",
     "Live": "halter.history.live",
     "NoSuchMoment": "halter.history.moments",

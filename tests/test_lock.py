@@ -18,6 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.support.environments import EXTRAS, requirements_of
+
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 OURS = PYPROJECT["project"]["name"]
@@ -56,9 +58,12 @@ LOCKED = {
 }
 BUILDERS = PYPROJECT["build-system"]["requires"]
 COMPILERS = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["compiler"]
-RUNTIME = PYPROJECT["project"]["dependencies"] + BUILDERS
-EXTRAS = [one for extra in PYPROJECT["project"]["optional-dependencies"].values() for one in extra]
-ASKED = {"run": RUNTIME, "dev": RUNTIME + EXTRAS + COMPILERS, "build": BUILDERS + COMPILERS}
+OURS_ASK = {"run": requirements_of("all"), "dev": requirements_of(*EXTRAS), "build": []}
+ASKED = {
+    "run": OURS_ASK["run"] + BUILDERS,
+    "dev": OURS_ASK["dev"] + BUILDERS + COMPILERS,
+    "build": BUILDERS + COMPILERS,
+}
 
 
 def environments() -> Iterator[Environment]:
@@ -79,9 +84,6 @@ def applies(marker: Marker | None, environment: Environment, extra: str = "") ->
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_requirement_of_the_project_is_in_the_lock_in_a_version_of_its_range(lock: str) -> None:
     for asked in map(Requirement, ASKED[lock]):
-        if canonicalize_name(asked.name) == OURS:
-            assert asked.extras <= PYPROJECT["project"]["optional-dependencies"].keys()
-            continue
         entry = LOCKED[lock].get(canonicalize_name(asked.name))
         assert entry is not None, f"pyproject.toml asks for {asked}, which is not in requirements/{lock}.txt: {RENEW}"
         assert asked.specifier.contains(entry.version, prereleases=True), (
@@ -97,9 +99,7 @@ def test_every_requirement_of_the_project_is_in_the_lock_in_a_version_of_its_ran
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_what_the_project_no_longer_asks_for_is_not_in_the_lock_for_its_sake(lock: str) -> None:
-    project = {"run": PYPROJECT["project"]["dependencies"], "build": []}
-    project["dev"] = project["run"] + EXTRAS
-    asked = {canonicalize_name(Requirement(it).name) for it in project[lock]} - {OURS}
+    asked = {canonicalize_name(Requirement(it).name) for it in OURS_ASK[lock]}
     locked = {name for name, entry in LOCKED[lock].items() if f"{OURS} (pyproject.toml)" in entry.asked_for_by}
     assert locked == asked, f"requirements/{lock}.txt is not of this pyproject.toml: {RENEW}"
 
@@ -113,8 +113,6 @@ def test_the_lock_is_closed(lock: str) -> None:
     while waiting:
         asked, because_of = waiting.pop()
         name = canonicalize_name(asked.name)
-        if name == OURS:
-            continue
         assert name in LOCKED[lock], f"{because_of} needs {asked}, not in requirements/{lock}.txt: {RENEW}"
         for extra in ("", *asked.extras):
             if (name, extra) in looked_at:
@@ -186,4 +184,5 @@ def test_each_interpreter_and_the_newest_releases_have_an_environment_of_their_o
     newest = steps("newest")
     assert set(re.findall(into, newest, re.MULTILINE)) == {".venv-newest"}
     assert "requirements/" not in newest
-    assert '--editable ".[dev,registry,rocksdb]"' in newest
+    assert '--editable ".[all]"' in newest
+    assert '--editable ".[dev]"' in newest

@@ -12,6 +12,10 @@ cluster        one or three of them over one data folder
 keeper         restarts a broker that ends
 """
 
-from halter.broker.cluster import EmbeddedBroker
+from processors.extras import expect_extra
+
+expect_extra("broker", "the embedded broker")
+
+from halter.broker.cluster import EmbeddedBroker  # noqa: E402  it imports what the extra brings
 
 __all__ = ["EmbeddedBroker"]

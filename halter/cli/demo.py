@@ -10,6 +10,7 @@ import typer
 from halter.cli.connection import CONNECT_SECONDS, ConnectTimeout, load_settings, reach
 from halter.cli.ending import exit_on_sigterm
 from processors.core.records.errors import HalterError
+from processors.extras import expect_extra
 
 if TYPE_CHECKING:
     from halter.demo.script import Result
@@ -63,6 +64,7 @@ def demo(
 
     Exit codes: 0 the check passed, 1 it failed or the demo could not run, 2 wrong options.
     """
+    expect_extra("all", "`halter demo`")
     from halter.demo import report
     from halter.demo.script import Demo, Options
     from halter.demo.stage import Stage

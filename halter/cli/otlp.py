@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING
 from halter.cli.client import counted, note
 from halter.cli.source import no_such
 from halter.cli.timeline import redacted
-from processors.core.records.errors import HalterError
+from processors.extras import needing
 
 if TYPE_CHECKING:
     from halter.history.source import Source
-
-
-class OtlpNotInstalled(HalterError):
-    """OpenTelemetry's SDK is not installed. Whoever exports traces installs `halter-kafka[otlp]`."""
 
 
 def export_traces(found: "Source", wf_run_ids: Iterable[str], target: str, *, previous: bool) -> None:
@@ -21,13 +17,8 @@ def export_traces(found: "Source", wf_run_ids: Iterable[str], target: str, *, pr
     from halter.history.moments import has_beginning
     from halter.otlp.trace import UNFINISHED, traces
 
-    try:
+    with needing("otlp", "--otlp"):
         from halter.otlp.sending import spans, taking, told
-    except ModuleNotFoundError as missing:
-        raise OtlpNotInstalled(
-            f"--otlp needs OpenTelemetry's SDK, which is not installed ({missing.name} is missing): "
-            "pip install 'halter-kafka[otlp]'"
-        ) from missing
     definitions = found.definitions()
     number, sent, unfinished = 0, 0, 0
     with taking(target) as take:

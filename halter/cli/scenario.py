@@ -25,6 +25,7 @@ from halter.cli.ending import exit_on_sigterm
 from halter.cli.history import MOMENT, Utc, explaining, zone_of
 from halter.cli.source import File, WfRun, chosen, source
 from halter.cli.usage import BadOptions, in_utf8
+from processors.extras import expect_extra
 
 if TYPE_CHECKING:
     from halter.history.scenario_check import Made
@@ -80,6 +81,7 @@ def run(
             raise BadOptions(f"{', '.join(given)}: only for scenarios on Kafka; add --bootstrap, or leave this out")
         found = in_memory(files)
     else:
+        expect_extra("engine", "`halter scenario run --bootstrap`")
         settings = load_settings(bootstrap, properties_file, properties, prefix, topics_file=topics_file)
         reach(settings, connect_timeout)
         found = on_kafka(files, settings)

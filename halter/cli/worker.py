@@ -23,10 +23,11 @@ from halter.cli.connection import (
 )
 from halter.cli.ending import end_on_sigterm, ends_at_once
 from halter.cli.usage import BadOptions
+from processors.extras import expect_extra
 
 if TYPE_CHECKING:
     from processors.kafka.settings import Settings
-    from processors.runtime import Readiness
+    from processors.runtime.group.readiness import Readiness
 
 PORT_MAX = 65_535
 LOOPBACK = "127.0.0.1"
@@ -114,6 +115,7 @@ def worker(
     """
     from processors.worker.logs import configure_logging
 
+    expect_extra("engine", "`halter worker`")
     if processes > 1 and slot is not None:
         raise BadOptions("--slot is for one process; with --processes use --slot-prefix")
     if processes == 1 and slot_prefix is not None:
@@ -143,7 +145,7 @@ def worker(
 
 def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, health: tuple[str, int] | None) -> None:
     """Run a worker in this process. `health` is the address and port of /live, /ready and /metrics."""
-    from processors.runtime import Readiness
+    from processors.runtime.group.readiness import Readiness
     from processors.worker.metrics import Metrics
     from processors.worker.probes import Probes
 
@@ -164,7 +166,8 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
     from processors.fold.definitions_view import DefinitionsView
     from processors.fold.shard_folds import ShardFolds
     from processors.fold.stores.choice import chosen
-    from processors.runtime import CrashAt, Slot
+    from processors.runtime.group.clients import Slot
+    from processors.runtime.group.crash_points import CrashAt
     from processors.worker import app
     from processors.worker.ready_file import ReadyFile
 
@@ -210,7 +213,7 @@ def run_scenarios(settings: "Settings") -> None:
     from processors.codec import Codec
     from processors.fold.definitions_view import DefinitionsView
     from processors.fold.shard_folds import ShardFolds
-    from processors.runtime import Slot
+    from processors.runtime.group.clients import Slot
     from processors.worker import app
     from processors.worker.scenario_worker import PARTITIONS, SLOT, Assignment, ScenarioClock, ScenarioFold, topics_for
 

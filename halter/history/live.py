@@ -109,7 +109,7 @@ class Live:
 
     def _read(self, topic: str, partition: int, offsets: list[int]) -> Iterator[InputRecord]:
         """Read the records at some ascending offsets of a partition, up to the last of them."""
-        from processors.runtime.turn.arrivals import as_input  # brings Faust, for which most commands have no use
+        from processors.runtime.turn.arrivals import as_input  # here: most commands do not read inputs
 
         reader, wanted = self.client.reader, set(offsets)
         name = self.client.topics.prefix + topic

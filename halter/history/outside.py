@@ -73,7 +73,7 @@ def _records(client: Client, partition: int, wf_run_id: str, external_event_id: 
 
 def _dead_letters(client: Client, wf_run_id: str, external_event_id: str) -> Iterator[Seen]:
     """Yield the dead letters with an id; of those that cannot be decoded, those with its text in them."""
-    from processors.runtime.turn.arrivals import as_input  # which takes a second to import
+    from processors.runtime.turn.arrivals import as_input  # here: most commands do not read inputs
 
     for partition in range(client.topics.partitions):
         for message in client.reader.read(client.topics.dead_letters, partition, FROM_THE_START):
@@ -104,7 +104,7 @@ def _decoded(client: Client, value: bytes | None) -> object:
 
 def record_at(client: Client, topic: str, partition: int, offset: int) -> InputRecord | None:
     """Return a record of any topic of the installation; None if it is not there any more. Raises NoSuchTopic."""
-    from processors.runtime.turn.arrivals import as_input  # which takes a second to import
+    from processors.runtime.turn.arrivals import as_input  # here: most commands do not read inputs
 
     names = {it.declared_name: it for it in client.topics.all}
     found = names.get(topic) or next((it for it in client.topics.all if it.name == topic), None)

@@ -129,7 +129,7 @@ class _Forwards:
         self._ahead: InputRecord | None = None
 
     def all(self) -> Iterator[InputRecord]:
-        from processors.runtime.turn.arrivals import as_input  # brings Faust, which takes a second
+        from processors.runtime.turn.arrivals import as_input  # here: most commands do not read inputs
 
         name = self._client.topics.prefix + self._topic
         for message in self._client.reader.read(name, self._partition, self._at):

@@ -20,9 +20,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import avro.schema
-from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
-
 from processors.codec.schemas import (
     RELEASED_FOLDER,
     RecordSchema,
@@ -31,6 +28,7 @@ from processors.codec.schemas import (
     type_name,
 )
 from processors.core.records.errors import HalterError
+from processors.extras import needing
 
 VERSION: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 
@@ -68,6 +66,11 @@ def incompatibilities(released: RecordSchema, current: RecordSchema) -> list[str
 
 def unreadable(*, reader: Schema, writer: Schema, what: str) -> Iterator[str]:
     """Yield the problems that Avro's schema resolution has with reading, in the words of the `avro` package."""
+    with needing("engine", "the check of released schemas"):
+        import avro.errors
+        import avro.schema
+        from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
+
     try:
         checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
         result = checker.get_compatibility(avro.schema.parse(json.dumps(reader)), avro.schema.parse(json.dumps(writer)))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from processors.codec.errors import CodecError, NotSingleObject, UnknownSchema
 from processors.codec.framing import WIRE_MAGIC
 from processors.codec.schemas import NAMESPACE, RecordSchema, Schemas, fingerprint_of
+from processors.extras import needing
 
 FORGOTTEN_AFTER: Final = 10_000
 """Number of unknown ids to remember. A producer that invents ids must neither fill the memory nor cause a call per
@@ -53,10 +54,6 @@ class RegistryUnavailable(CodecError):
 
 class RegistryRefused(RegistryUnavailable):
     """The Schema Registry answers and refuses. Somebody has to change rights, or its schemas."""
-
-
-class RegistryNotInstalled(CodecError):
-    """The client of the Schema Registry is not installed. Whoever set a registry installs `halter-kafka[registry]`."""
 
 
 class RegistrySettings(CodecError):
@@ -155,15 +152,10 @@ class ConfluentRegistry:
 
     def __init__(self, configuration: Mapping[str, Any], *, registers: bool = True) -> None:
         """`configuration` is that of `SchemaRegistryClient`, with `url` at least. `registers`: register a schema that
-        is missing; otherwise somebody else has to. Raises RegistryNotInstalled and RegistrySettings.
+        is missing; otherwise somebody else has to. Raises ExtraMissing and RegistrySettings.
         """
-        try:
+        with needing("registry", "a Schema Registry"):
             from confluent_kafka.schema_registry import SchemaRegistryClient
-        except ImportError as error:
-            raise RegistryNotInstalled(
-                f"a Schema Registry is set, and its client is not installed ({error.name} is missing): "
-                "pip install 'halter-kafka[registry]'"
-            ) from error
         self.url = without_credentials(str(configuration.get("url", "")))
         self._registers = registers
         try:

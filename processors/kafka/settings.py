@@ -131,7 +131,7 @@ class Settings:
     def codec(self) -> Codec:
         """Return the codec of this installation. It reads both framings if a Schema Registry is set.
 
-        Asks the registry nothing yet. Raises RegistryNotInstalled and RegistrySettings.
+        Asks the registry nothing yet. Raises ExtraMissing and RegistrySettings.
         """
         schemas, framing = Schemas.load(), None
         if f"{REGISTRY_PREFIX}url" in self.properties:
@@ -140,7 +140,7 @@ class Settings:
         return Codec.load(schemas, framing, self.schemas)
 
     def registry(self, *, registers: bool) -> ConfluentRegistry:
-        """Return the client of the Schema Registry. Raises RegistryNotInstalled, RegistrySettings and SettingsError."""
+        """Return the client of the Schema Registry. Raises ExtraMissing, RegistrySettings and SettingsError."""
         if f"{REGISTRY_PREFIX}url" not in self.properties:
             raise SettingsError("expected a Schema Registry, found none: set KAFKA_SCHEMA_REGISTRY_URL")
         own = {

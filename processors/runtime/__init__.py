@@ -8,12 +8,6 @@
 - `turn`      one turn: poll, fold, commit
 - `loading`   from a shard that the group has given us to one that can be folded
 - `group`     this process and the cluster: clients, membership, transactions, questions
+
+Nothing is imported here: only `assembly`, `service` and `turn/folding` need Faust, and tools use the rest without it.
 """
-
-from processors.runtime.assembly import assemble
-from processors.runtime.group.clients import Slot
-from processors.runtime.group.crash_points import CrashAt, CrashPoint, CrashPoints
-from processors.runtime.group.readiness import Readiness, Snapshot, State
-from processors.runtime.service import Runtime
-
-__all__ = ["CrashAt", "CrashPoint", "CrashPoints", "Readiness", "Runtime", "Slot", "Snapshot", "State", "assemble"]

@@ -15,15 +15,19 @@ import faust
 import structlog
 from faust.app.base import BootStrategy as FaustBootStrategy
 
-from processors import runtime
 from processors.core.records.errors import HalterError
 from processors.fold.contract import FoldFactory, SharedDefinitions
 from processors.kafka.errors import KafkaSilent
 from processors.kafka.settings import Settings
 from processors.kafka.topic_check import check
 from processors.kafka.topics import Topics
+from processors.runtime.assembly import assemble
+from processors.runtime.group.clients import Slot
 from processors.runtime.group.clock import CLOCK, Clock
+from processors.runtime.group.crash_points import CrashPoints
+from processors.runtime.group.readiness import Readiness
 from processors.runtime.loading.garbage import GARBAGE
+from processors.runtime.service import Runtime
 from processors.worker import agents
 from processors.worker.ready_file import ReadyFile
 
@@ -47,7 +51,7 @@ class WorkerCrashed(HalterError):
 class App(faust.App):
     """A Faust app whose records come from the runtime."""
 
-    runtime: runtime.Runtime
+    runtime: Runtime
 
     class BootStrategy(FaustBootStrategy):
         """Keeps Faust's own Kafka clients, tables and web from starting."""
@@ -62,9 +66,9 @@ def build(
     factory: FoldFactory,
     definitions: SharedDefinitions,
     *,
-    slot: runtime.Slot,
-    crash_points: runtime.CrashPoints | None = None,
-    readiness: runtime.Readiness | None = None,
+    slot: Slot,
+    crash_points: CrashPoints | None = None,
+    readiness: Readiness | None = None,
     clock: Clock = CLOCK,
 ) -> App:
     """Return the application of one worker process."""
@@ -78,7 +82,7 @@ def build(
         datadir=Path(tempfile.gettempdir()) / f"halter-faust-{os.getuid()}",
     )
     channel = app.channel()
-    app.runtime = runtime.assemble(
+    app.runtime = assemble(
         app,
         channel,
         settings,
@@ -86,8 +90,8 @@ def build(
         factory,
         definitions,
         slot,
-        crash_points or runtime.CrashPoints(),
-        readiness or runtime.Readiness(),
+        crash_points or CrashPoints(),
+        readiness or Readiness(),
         clock,
     )
     app.service(app.runtime)  # type: ignore[arg-type]  # it takes objects as well as classes
@@ -95,7 +99,7 @@ def build(
     return app
 
 
-def await_kafka(settings: Settings, topics: Topics, readiness: runtime.Readiness) -> None:
+def await_kafka(settings: Settings, topics: Topics, readiness: Readiness) -> None:
     """Wait until Kafka answers. Log and readiness say so meanwhile. Raises KafkaUnavailable."""
     from confluent_kafka.admin import AdminClient
 

@@ -29,7 +29,6 @@ from processors.codec.registry import (
     ASKED_AGAIN_SECONDS,
     ConfluentRegistry,
     Registry,
-    RegistryNotInstalled,
     RegistryRefused,
     RegistrySettings,
     RegistryUnavailable,
@@ -37,6 +36,7 @@ from processors.codec.registry import (
 )
 from processors.core.records.commands import PutExternalEventDef, PutTaskDef, PutWfSpec, RunWf, StopWfRun
 from processors.core.records.events import WfRunStarted
+from processors.extras import ExtraMissing
 from processors.fold.inputs import DeadLetter, DeadLetterReason, InputRecord, read_input
 from processors.fold.shard_folds import ShardFolds
 from processors.kafka.errors import SettingsError
@@ -398,7 +398,7 @@ def test_settings_that_the_client_refuses_are_a_sentence() -> None:
 
 def test_without_its_client_a_registry_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "confluent_kafka.schema_registry", None)
-    with pytest.raises(RegistryNotInstalled, match=r"halter-kafka\[registry\]"):
+    with pytest.raises(ExtraMissing, match=r"halter-kafka\[registry\]"):
         Settings.load(None, {"KAFKA_SCHEMA_REGISTRY_URL": "http://halter"}, {}).codec()
 
 

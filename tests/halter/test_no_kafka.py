@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 
 from processors.kafka.settings import Settings
-from processors.runtime import Readiness, State
+from processors.runtime.group.readiness import Readiness, State
 from processors.worker import app
 from tests.support.command_line import all_commands, halter
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from processors.core.records.errors import HalterError
 from processors.kafka.settings import Settings
-from processors.runtime import CrashAt, CrashPoint, CrashPoints, Slot
+from processors.runtime.group.clients import Slot
+from processors.runtime.group.crash_points import CrashAt, CrashPoint, CrashPoints
 from processors.worker import app
 from processors.worker.logs import configure_logging
 from processors.worker.ready_file import ReadyFile

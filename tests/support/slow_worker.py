@@ -10,8 +10,7 @@ from pathlib import Path
 
 from halter.cli.worker import run_here
 from processors.kafka.settings import Settings
-from processors.runtime import CrashPoints
-from processors.runtime.group.crash_points import CrashPoint
+from processors.runtime.group.crash_points import CrashPoint, CrashPoints
 from processors.worker.logs import configure_logging
 
 PAUSE_SECONDS = 0.2

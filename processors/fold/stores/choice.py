@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from processors.extras import expect_extra
 from processors.fold.stores.memory import MemoryStore
 from processors.fold.stores.store import WfRunStore
 from processors.kafka.settings import Settings
@@ -12,13 +13,14 @@ DELETE_RETENTION_MS = 24 * 3600 * 1000
 
 
 def chosen(settings: Settings, topics: Topics, slot: str | None) -> Callable[[int], WfRunStore]:
-    """Return the maker of a worker's stores, one for each partition. Raises StoreUnusable.
+    """Return the maker of a worker's stores, one for each partition. Raises StoreUnusable, ExtraMissing.
 
     `slot` is the name of the worker among its fellows; None if it does not keep one. Then no other process could use
     its files.
     """
     if settings.store == "memory":
         return lambda _: MemoryStore()
+    expect_extra("rocksdb", "the store 'rocksdb'")
     from processors.fold.stores.rocks import RocksStores, StoreUnusable
 
     if slot is None:

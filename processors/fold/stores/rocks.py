@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import structlog
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, RdictIter, WriteBatch
 
 from processors.core.records.errors import HalterError
 from processors.core.records.model import TimerKind
@@ -33,13 +34,6 @@ from processors.core.records.topic_names import (
 )
 from processors.fold.stores.store import Row, StatePosition
 from processors.fold.timers import ArmedTimer
-
-try:
-    from rocksdict import BlockBasedOptions, Cache, Options, Rdict, RdictIter, WriteBatch
-except ImportError:  # pragma: no cover  the extra is not installed
-    INSTALLED = False
-else:
-    INSTALLED = True
 
 FORMAT: Final = 3
 """Version of the keys and values below. Files of another version are wiped."""
@@ -66,7 +60,7 @@ DAMAGED: Final = "DAMAGED"
 
 
 class StoreUnusable(HalterError):
-    """The files of a store cannot be used here. The message says what to do: take another folder, a slot, the extra."""
+    """The files of a store cannot be used here. The message says what to do: take another folder, a slot."""
 
 
 class StoreDamaged(HalterError):
@@ -86,11 +80,6 @@ class RocksStores:
         """Files are of use only if `installation` is as it was. `checkpoint_age_max_s` is the time for which tombstones
         stay on the state topics for certain.
         """
-        if not INSTALLED:
-            raise StoreUnusable(
-                "the store 'rocksdb' needs the package rocksdict, which is not installed: "
-                "pip install 'halter-kafka[rocksdb]'"
-            )
         self._folder, self._installation = folder, installation
         self._age_max_s, self._now = checkpoint_age_max_s, now
         self._lock = locked(folder)
