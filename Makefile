@@ -33,7 +33,7 @@ WITH_CORE := $(if $(filter compiled,$(CORE)),PYTHONSAFEPATH=1 PYTHONPATH=$(CURDI
 BESIDE := $(if $(FORMER),--former "$(FORMER)")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo broker test compiled check lint format types contracts chaos outages simulate guard search fuzz histories bench bench-full setup lock newest clean
+.PHONY: help demo broker test compiled check lint format types contracts chaos outages simulate guard search fuzz histories bench bench-full release setup lock newest clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
@@ -85,6 +85,9 @@ bench: $(MEASURED) ## Measure on a real Kafka: ten minutes (CORE=compiled FORMER
 
 bench-full: $(MEASURED) ## Measure far: more partitions, WfRuns, workers and brokers, restarts; an hour
 	@$(WITH_CORE) $(BIN)/python -m bench --full $(BESIDE) $(ARGS)
+
+release: $(DEV) ## Build a release into dist/ and check it: ten minutes (ARGS=--trial: whatever this commit is; docs/releasing.md)
+	@$(BIN)/python -m release $(ARGS)
 
 lint: $(DEV) ## Check style and formatting
 	@$(BIN)/ruff check .

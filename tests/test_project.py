@@ -47,7 +47,8 @@ def files_of_the_project() -> list[Path]:
     "name",
     [
         "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", "topics.yaml",
-        "docker-compose.yml", "docs/architecture.md", "requirements/run.txt", "requirements/dev.txt",
+        "docker-compose.yml", "docs/architecture.md", "docs/installing.md", "docs/releasing.md",
+        "requirements/run.txt", "requirements/dev.txt",
         "requirements/build.txt", "docker/Dockerfile", "hatch_build.py",
         ".ci/run", "examples/cart/events.jsonl",
     ],
