@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from processors.codec import decoders, encoders
 from processors.codec.arguments import Arguments
 from processors.codec.decoders import DecoderCompiler
-from processors.codec.dropped import Dropped
+from processors.codec.dropped import Dropped, has_all_fields
 from processors.codec.encoders import LONGS, TEXTS, EncoderCompiler
 from processors.codec.errors import Undecodable, Unencodable, UnknownRelease
 from processors.codec.framing import LENGTH_MAX, Framing, SingleObject
@@ -38,6 +38,8 @@ class Codec:
         self.release = release
         """The release as which it writes; None: as this version."""
         self._released = self._schemas_of(release)
+        self._before: dict[str, RecordSchema | None] = {}
+        """Record -> its schema in the last release, if that differs from the current one; found when it is needed."""
         self._arguments = Arguments(schemas.names)
         self._encoders = EncoderCompiler(schemas.names)
         self._decoders = DecoderCompiler(schemas.names, schemas.names)
@@ -80,6 +82,9 @@ class Codec:
         for name, schema in self.schemas.records.items():
             if names is None or name in names:
                 self.framing.header(self._released.get(name, schema))
+                before = self._of_last_release(name)
+                if before is not None:
+                    self.framing.header(before)
 
     def prepare_to_read(self, names: Collection[str]) -> None:
         """Compile the decoders of these records now, for the current schemas. Raises RegistryUnavailable."""
@@ -100,6 +105,23 @@ class Codec:
             for name, schema in self.schemas.released(release).items()
             if schema.fingerprint != self.schemas.records[name].fingerprint
         }
+
+    def _of_last_release(self, name: str) -> RecordSchema | None:
+        """Return the schema of a record in the last release, if that has another one than now.
+
+        A record that says nothing new is written with it. None where an earlier release is written anyway.
+        """
+        if name not in self._before:
+            self._before[name] = self._find_last_released(name)
+        return self._before[name]
+
+    def _find_last_released(self, name: str) -> RecordSchema | None:
+        if self.release is not None or not self.schemas.versions or name in getattr(self.framing, "wired", ()):
+            return None  # of a Schema Registry everybody gets the schema
+        known = self.schemas.released_one(self.schemas.versions[-1], name)
+        if known is None or known.fingerprint == self.schemas.records[name].fingerprint:
+            return None
+        return known if has_all_fields(self.schemas.names, known.names) else None
 
     def check_arguments(self, kind: type, given: Mapping[str, object]) -> None:
         """Check that a record of this class can be made of these fields, and be written. Raises UnfitValue."""
@@ -137,7 +159,13 @@ class Codec:
         """Return a writer for the current schema, or for that of the earlier release that this codec writes as."""
         released = self._released.get(name)
         if released is None:
-            return compiled(self._encoders, name, self.framing.header(self.schemas.records[name]))
+            now = compiled(self._encoders, name, self.framing.header(self.schemas.records[name]))
+            before = self._of_last_release(name)
+            if before is None:
+                return now
+            old = compiled(EncoderCompiler(before.names), name, self.framing.header(before))
+            whose = f"the schemas of {self.schemas.versions[-1]}"
+            return Dropped(before.names, self.schemas.names, whose).only_if_needed(name, old, now)
         old = compiled(EncoderCompiler(released.names), name, self.framing.header(released))
         dropped = Dropped(released.names, self.schemas.names, f"the schemas of {self.release}")
         return dropped.refused(old)
@@ -179,7 +207,8 @@ class Codec:
         if EVENTS.get(event.__name__) is not event:
             raise Unencodable(f"expected an event of the log, found {event.__name__}")
         with self._compiling:
-            if self._compiled is not None and event in self._compiled.WRITERS:
+            is_as_before = self._of_last_release(event.__name__) is None
+            if self._compiled is not None and event in self._compiled.WRITERS and is_as_before:
                 header = self.framing.header(self.schemas.records[event.__name__])
                 self._compiled_writers[event] = header, self._compiled.WRITERS[event]
             writer = self._event_writers[event] = self._writer(event.__name__, EncoderCompiler.event)

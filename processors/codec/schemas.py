@@ -7,6 +7,7 @@ do not change it, so two schemas that differ only in these have one fingerprint.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -199,9 +200,10 @@ class Schemas:
 
     @cached_property
     def versions(self) -> tuple[str, ...]:
-        """The released versions, as the names of their folders."""
+        """The released versions, the oldest first, as the names of their folders."""
         released = self.folder / RELEASED_FOLDER
-        return tuple(sorted(path.name for path in released.iterdir())) if released.is_dir() else ()
+        names = [path.name for path in released.iterdir()] if released.is_dir() else []
+        return tuple(sorted(names, key=lambda name: ([*map(int, re.findall(r"\d+", name))], name)))
 
     def released(self, version: str) -> Mapping[str, RecordSchema]:
         """Return record name -> schema, as released with a version."""
@@ -210,6 +212,11 @@ class Schemas:
             file.stem: RecordSchema(file.stem, f"{RELEASED_FOLDER}/{version}", read_json(file))
             for file in sorted(folder.glob("*.avsc"))
         }
+
+    def released_one(self, version: str, name: str) -> RecordSchema | None:
+        """Return the schema of one record, as released with a version; None if it had none."""
+        file = self.folder / RELEASED_FOLDER / version / f"{name}.avsc"
+        return RecordSchema(name, f"{RELEASED_FOLDER}/{version}", read_json(file)) if file.is_file() else None
 
     def find(self, fingerprint: bytes) -> RecordSchema | None:
         """Return the current or released schema with this fingerprint (8 bytes); None if there is none.
