@@ -269,6 +269,8 @@ class _Words:
                 what = fields.get("name") or fields["status"]
                 output = [_short(fields["output"])] if "output" in fields else []
                 return " ".join([f"thread {fields['thread']}'s task:", what, *output])
+            case "start_task":
+                return f"thread {fields['thread']}'s task: started"
             case _:
                 return f"{kind} thread {fields['thread']}"
 

@@ -129,6 +129,9 @@ def times_of(run: WfRun) -> list[int]:
     times = {run.time_ms}
     for thread in run.threads.values():
         times |= {thread.started_ms, thread.node.arrived_ms}
+        task = thread.node.task
+        if task is not None and task.started_ms is not None:
+            times.add(task.started_ms)
     for event in run.external_events.values():
         times.add(event.posted_ms)
     return sorted(times)

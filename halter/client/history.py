@@ -32,7 +32,9 @@ from processors.core.records.events import (
     SkipLapsed,
     SpawnChild,
     TaskAttemptEnded,
+    TaskAttemptProgressed,
     TaskAttemptRequested,
+    TaskAttemptStarted,
     ThreadCompleted,
     ThreadFailed,
     ThreadHalted,
@@ -209,6 +211,8 @@ def external_events_needed_by(event: Event) -> list[ExternalEventKey]:
             | TimerMatured()
             | ArrivalFailed()
             | TaskAttemptRequested()
+            | TaskAttemptStarted()
+            | TaskAttemptProgressed()
             | TaskAttemptEnded()
             | WaitStarted()
             | ChildFailureHandled()

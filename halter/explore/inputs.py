@@ -3,7 +3,8 @@
 Everything comes at once, or right after a timer: time passes to the next timer that is due, as the step `clock` of a
 scenario lets it pass. With `between` it may also stop just before that timer. ExternalEvents come to the WfRun, not to
 one of its threads. Task attempts succeed with each sample output, fail, or end with each exception that the WfSpec
-catches, or with one that it does not. Their time-outs are timers.
+catches, or with one that it does not. Their time-outs are timers. They are started where that moves the time-out. No
+rule looks at their progress, so none is reported.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from processors.core.records.commands import (
     ReportTaskRun,
     ResumeWfRun,
     RunWf,
+    StartTaskRun,
     StopWfRun,
 )
 from processors.core.records.events import Cause, LogEntry
@@ -95,6 +97,7 @@ class Inputs:
             if timer is not None and (due_ms is None or timer.due_ms < due_ms):
                 due_ms = timer.due_ms
             if thread.task_out:
+                yield from self._starts(run, thread)
                 yield from self._reports(run, thread)
             if ManualHalt() in thread.halt_reasons:
                 yield Input(ResumeWfRun(WF_RUN_ID, thread.number))
@@ -128,6 +131,17 @@ class Inputs:
                     events = [ExternalEvent(WF_RUN_ID, name, event_id, content) for content in contents]
                     made = self._made[place, number] = [Input(event, posted=place) for event in events]
                 yield from made
+
+    def _starts(self, run: WfRun, thread: ThreadRun) -> Iterator[Input]:
+        """Yield the start of an attempt that has to be started in time. One that need not, changes nothing."""
+        node = thread.node
+        assert node.task is not None
+        if node.task.start_by_ms is not None and node.task.started_ms is None:
+            attempt = (WF_RUN_ID, run.incarnation, thread.number, node.position, node.task.attempt)
+            made = self._made.get(attempt)
+            if made is None:
+                made = self._made[attempt] = [Input(StartTaskRun(*attempt))]
+            yield from made
 
     def _reports(self, run: WfRun, thread: ThreadRun) -> Iterator[Input]:
         node = thread.node

@@ -9,7 +9,7 @@ key leaves out
 
 - seq, causes and offsets, except for the order that they stand for;
 - the time, except for how far away each timer is;
-- the positions of NodeRuns, and the messages of failures;
+- the positions of NodeRuns, the messages of failures, and the progress of task attempts;
 - the ids of ExternalEvents, but for the order of arrival within an ExternalEventDef, of which a node takes the oldest,
   and among all that are preemptive, which a thread at ENTRYPOINT takes in their order;
 - the numbers of threads, except for their order, if the WfSpec cannot see numbers (`sees_numbers`).
@@ -38,6 +38,7 @@ from processors.core.records.model import (
     TaskRun,
     ThreadRun,
     ThreadWait,
+    Timer,
     WfRun,
     WfRunExternalEvent,
 )
@@ -244,7 +245,7 @@ class Keys:
             node.failure_handled,
             None if node.arrival_failure is None else _failure(node.arrival_failure),
             None if node.timer is None else node.timer.kind._value_,
-            None if task is None else _task(task),
+            None if task is None else _task(task, node.timer),
             waits,
             repr(thread.variables) if thread.variables else "",
             repr(outputs) if outputs else "",
@@ -337,8 +338,12 @@ def _named(reason: HaltReason) -> int:
             return NOBODY
 
 
-def _task(task: TaskRun) -> tuple[object, ...]:
+def _task(task: TaskRun, timer: Timer | None) -> tuple[object, ...]:
+    running_ms = None  # while it waits to be started
+    if task.start_by_ms is not None and task.started_ms is None and timer is not None:
+        running_ms = timer.due_ms - task.start_by_ms
     return (
+        running_ms,
         task.status._value_,
         task.attempt,
         None if task.result is None else task.result._value_,

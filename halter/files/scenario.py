@@ -44,6 +44,25 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class StartTask:
+    """A task worker says that it has begun an attempt; by default the one that is out."""
+
+    wf_run_id: str
+    thread: int
+    attempt: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportProgress:
+    """A task worker says how far an attempt is; by default the one that is out."""
+
+    wf_run_id: str
+    thread: int
+    attempt: int | None
+    content: Value
+
+
+@dataclass(frozen=True, slots=True)
 class Fork:
     """A WfRun starts from the state that another one has now."""
 
@@ -97,7 +116,7 @@ class ExpectRejected:
     code: str | None
 
 
-Action: TypeAlias = Post | Fork | Report | Clock | Define | Crash
+Action: TypeAlias = Post | Fork | StartTask | ReportProgress | Report | Clock | Define | Crash
 Expectation: TypeAlias = Expect | ExpectEvents | ExpectRejected
 
 

@@ -30,7 +30,9 @@ from halter.files.scenario import (
     Fork,
     Post,
     Report,
+    ReportProgress,
     Scenario,
+    StartTask,
     Step,
 )
 from processors.core.records.commands import (
@@ -293,6 +295,19 @@ class _ScenarioReader(DefinitionsReader):
             content=self.value(given.data.get("content"), (*path, "content")),
         )
 
+    def start_task(self, value: object, path: Path) -> StartTask:
+        given = self.fields(value, path, "start_task", ("wf", "thread", "attempt"))
+        return StartTask(given.text("wf"), self.thread(given), self.whole_number(given, "attempt", None))
+
+    def report_progress(self, value: object, path: Path) -> ReportProgress:
+        given = self.fields(value, path, "report_progress", ("wf", "thread", "attempt", "content"))
+        return ReportProgress(
+            given.text("wf"),
+            self.thread(given),
+            self.whole_number(given, "attempt", None),
+            self.value(given.data.get("content"), (*path, "content")),
+        )
+
     def stop(self, value: object, path: Path) -> Post:
         given = self.fields(value, path, "stop", ("wf", "thread"))
         return Post(StopWfRun(given.text("wf"), self.thread(given)))
@@ -350,7 +365,7 @@ class _ScenarioReader(DefinitionsReader):
             expected["threads"] = self.by_number(given, "threads", self.expected_thread)
         if "variables" in expected:
             expected["variables"] = self.by_number(given, "variables", self.mapping)
-        known = ("thread", "task", "attempt", "input")
+        known = ("thread", "task", "attempt", "input", "started", "progress")
         given.items("tasks_out", lambda item, here: self.fields(item, here, "a task", known))
         return Expect(given.text("wf"), expected)
 
@@ -435,6 +450,8 @@ _STEPS: dict[str, Callable[[_ScenarioReader, Any, Path], Action | Expectation | 
     "run": _ScenarioReader.run,
     "fork": _ScenarioReader.fork,
     "event": _ScenarioReader.event,
+    "start_task": _ScenarioReader.start_task,
+    "report_progress": _ScenarioReader.report_progress,
     "report": _ScenarioReader.report,
     "stop": _ScenarioReader.stop,
     "resume": _ScenarioReader.resume,

@@ -10,12 +10,14 @@ from typing import Any
 
 from halter.history.logged import Logged
 from halter.history.source import Place
-from processors.core.records.commands import ReportTaskRun, TimerFired
+from processors.core.records.commands import TaskWorkerCommand, TimerFired
 from processors.core.records.events import (
     Cause,
     LogEntry,
     TaskAttemptEnded,
+    TaskAttemptProgressed,
     TaskAttemptRequested,
+    TaskAttemptStarted,
     TaskCancellation,
     TaskRequest,
     TimerArmed,
@@ -29,7 +31,7 @@ from processors.fold.inputs import HEADER_PREFIX, Headers
 
 @record
 class Answer:
-    """What came back for an effect: the report for a task request, the timer for one that was armed."""
+    """What came back for an effect: start, progress and report for a task request, the timer for one that was armed."""
 
     effect: Logged
     """The event that asked for it."""
@@ -82,17 +84,18 @@ def _answers(entry: LogEntry) -> _Asked | None:
     """Return what an event answers."""
     event = entry.event
     match event:
-        case TaskAttemptEnded():
+        case TaskAttemptStarted() | TaskAttemptProgressed() | TaskAttemptEnded():
             return entry.incarnation, event.thread, event.position, event.attempt
         case TimerMatured():
             return entry.incarnation, event.thread, event.position, event.timer
     return None
 
 
-def asked_by(log: Iterable[Logged], command: ReportTaskRun | TimerFired | TaskRequest) -> Logged | None:
-    """Return the event that asked for a report or a timer, or that a task request carries out; None if it is gone.
+def asked_by(log: Iterable[Logged], command: TaskWorkerCommand | TimerFired | TaskRequest) -> Logged | None:
+    """Return the event that asked for an answer or a timer, or that a task request carries out; None if it is gone.
 
-    The answers of a task worker are asked for by the request of the attempt; so is the timer of its time-out.
+    The answers of a task worker are asked for by the request of the attempt. So is the timer of its time-out, or by its
+    start.
     """
     if isinstance(command, TimerFired):
         timer = Timer(command.kind, command.due_ms)
@@ -103,10 +106,10 @@ def asked_by(log: Iterable[Logged], command: ReportTaskRun | TimerFired | TaskRe
 
 
 def _times_out(entry: LogEntry, fired: TimerFired) -> bool:
-    """Return True if an event requested the attempt whose time-out a timer is."""
+    """Return True if an event requested or started the attempt whose time-out a timer is."""
     event = entry.event
     return (
-        isinstance(event, TaskAttemptRequested)
+        isinstance(event, TaskAttemptRequested | TaskAttemptStarted)
         and fired.kind is TimerKind.TASK_TIMEOUT
         and (entry.incarnation, event.thread, event.position) == (fired.incarnation, fired.thread, fired.position)
         and event.deadline_ms == fired.due_ms

@@ -16,6 +16,8 @@ from processors.core.records.events import (
     Rejected,
     Resume,
     TaskAttemptEnded,
+    TaskAttemptProgressed,
+    TaskAttemptStarted,
     ThreadRescued,
     TimerMatured,
     WfRunDeleted,
@@ -24,7 +26,7 @@ from processors.core.records.events import (
     WfRunReleased,
     WfRunStarted,
 )
-from processors.core.records.model import ManualHalt
+from processors.core.records.model import ManualHalt, TaskStatus
 from processors.core.records.topic_names import TASK_REPORTS, WF_COMMANDS
 
 
@@ -52,6 +54,12 @@ def _what(first: Event, cause: Cause) -> str:
     match first:
         case ExternalEventPosted():
             return f"ExternalEvent {first.external_event_def} {first.external_event_id}"
+        case TaskAttemptStarted():
+            return f"the start of attempt {first.attempt} in #{first.thread}"
+        case TaskAttemptProgressed():
+            return f"the progress of attempt {first.attempt} in #{first.thread}"
+        case TaskAttemptEnded(status=TaskStatus.TIMEOUT) if cause.topic == TASK_REPORTS:
+            return f"the start, too late, of attempt {first.attempt} in #{first.thread}"
         case TaskAttemptEnded() if cause.topic == TASK_REPORTS:
             return f"the report of attempt {first.attempt} in #{first.thread}"
         case TaskAttemptEnded():

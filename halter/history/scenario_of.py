@@ -22,8 +22,8 @@ from halter.scenarios.writing import step_of, text_of
 from processors.core.records.commands import (
     DeleteWfRun,
     ForkWfRun,
-    ReportTaskRun,
     RunWf,
+    TaskWorkerCommand,
     TimerFired,
 )
 from processors.core.records.events import (
@@ -169,7 +169,7 @@ def _given(
         else:
             cause = turn.entries[0].cause
             raise NoScenario(
-                f"{cause.topic}[{cause.partition}]@{cause.offset} reports an attempt that is not the newest of its "
+                f"{cause.topic}[{cause.partition}]@{cause.offset} is about an attempt that is not the newest of its "
                 "number: a scenario document cannot tell it from the newest one"
             )
     yield from passed()
@@ -194,9 +194,9 @@ def _step(turn: Turn) -> dict[str, Any]:
 
 
 def _can_be_told(turn: Turn) -> bool:
-    """Return True if a `report` step means the attempt that this report names: the newest of its thread and number."""
+    """Return True if a step means the attempt that a task worker speaks of: the newest of its thread and number."""
     command = turn.command
-    if not isinstance(command, ReportTaskRun):
+    if not isinstance(command, TaskWorkerCommand):
         return True
     for entry in reversed(turn.before):
         event = entry.event

@@ -24,7 +24,7 @@ from halter.history.source import Place, Source
 from halter.show.masking import UNKNOWN
 from halter.show.redaction import RedactedLog, Redactor, hidden
 from processors.codec import CodecError
-from processors.core.records.commands import ReportTaskRun, TimerFired
+from processors.core.records.commands import TaskWorkerCommand, TimerFired
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     DefinitionAccepted,
@@ -94,7 +94,7 @@ def traced(source: Source, place: Place, wf_run_id: str | None = None, *, unmask
             f"expected a record {topic}[{partition}]@{offset} {source.where}, found none, and no event that it caused"
         )
     command, problem = _decoded(source, found)
-    asked = asked_by(log, command) if isinstance(command, ReportTaskRun | TimerFired) else None
+    asked = asked_by(log, command) if isinstance(command, TaskWorkerCommand | TimerFired) else None
     if not unmask:
         shown = _shown(source, log)
         effects = effects_of(shown, place)

@@ -11,7 +11,7 @@ from processors.codec import CodecError
 from processors.core.records.commands import (
     Command,
     ForkWfRun,
-    ReportTaskRun,
+    TaskWorkerCommand,
     TimerFired,
 )
 from processors.core.records.errors import HalterError
@@ -42,7 +42,7 @@ class Turn:
     command: Command
     entries: list[LogEntry] = field(default_factory=list)
     before: Sequence[LogEntry] = ()
-    """The events of the WfRun before it; only of a report of a task."""
+    """The events of the WfRun before it; only of what a task worker says."""
 
     @property
     def time_ms(self) -> int:
@@ -108,7 +108,7 @@ def turns_of(source: Source, entries: Sequence[LogEntry], notes: list[str]) -> I
                     f"WfRun '{command.wf_run_id}' is a fork of '{its.wf_run_id}' at event {its.seq}: a scenario "
                     f"document has no such state to begin with. Make one of '{its.wf_run_id}', and fork in it (`fork:`)"
                 )
-            turn = Turn(command, before=list(before) if isinstance(command, ReportTaskRun) else [])
+            turn = Turn(command, before=list(before) if isinstance(command, TaskWorkerCommand) else [])
         turn.entries.append(entry)
         before.append(entry)
     if turn is not None:

@@ -50,6 +50,7 @@ from processors.core.rules.waiting import (
     Held,
     ToRun,
     Wait,
+    for_report,
     moving_below,
     waits_of,
 )
@@ -409,7 +410,7 @@ def _report(run: WfRun, thread: ThreadRun) -> ForReport:
     assert task is not None
     attempts = node.retries + 1 if isinstance(node, TaskNode) else task.attempt
     until_ms = None if thread.node.timer is None else thread.node.timer.due_ms
-    return ForReport(task.task_def, task.attempt, attempts, None, until_ms)
+    return for_report(task, attempts, None, until_ms)
 
 
 def _hold(search: _Search, thread: ThreadRun, wait: Wait) -> Hold:

@@ -30,7 +30,9 @@ from processors.core.records.events import (
     NodeFailed,
     SpawnChild,
     TaskAttemptEnded,
+    TaskAttemptProgressed,
     TaskAttemptRequested,
+    TaskAttemptStarted,
     ThreadFailed,
     ThreadRescued,
     WfRunEnded,
@@ -195,6 +197,14 @@ class _Tracer:
                 self._note(event, entry)
             case TaskAttemptRequested():
                 self._request(event, entry)
+            case TaskAttemptStarted():
+                self._spans[task_key(event)].attributes |= {
+                    "halter.task.started": iso(event.started_ms),
+                    "halter.task.deadline": iso(event.deadline_ms),
+                }
+                self._note_in(self._spans[task_key(event)], event, entry)
+            case TaskAttemptProgressed():
+                self._note_in(self._spans[task_key(event)], event, entry)
             case TaskAttemptEnded():
                 self._end_attempt(event, entry)
             case _:
@@ -250,12 +260,15 @@ class _Tracer:
         if not span.has_completed:
             span.failure = ": ".join(filter(None, (event.failure_name or str(event.status), event.message)))
 
+    def _note_in(self, span: Span, event: Event, entry: LogEntry) -> None:
+        what = {"halter.what": what_happened(event)} | _where(entry)
+        span.moments.append(Moment(type(event).__name__, max(entry.time_ms, self._start_ms), what))
+
     def _note(self, event: Event, entry: LogEntry) -> None:
         """Note an event in the span of its thread, or in that of the WfRun."""
         number = thread_of(event)
         span = self._spans[thread_key(int(number[1:]))] if number else self._root
-        what = {"halter.what": what_happened(event)} | _where(entry)
-        span.moments.append(Moment(type(event).__name__, max(entry.time_ms, self._start_ms), what))
+        self._note_in(span, event, entry)
         if isinstance(event, NodeCompleted | NodeFailed | ThreadFailed):
             for key in external_events_needed_by(event):
                 self._link(span, key, "took")
@@ -321,7 +334,9 @@ def thread_key(number: int) -> Key:
     return "thread", number
 
 
-def task_key(event: TaskAttemptRequested | TaskAttemptEnded) -> Key:
+def task_key(
+    event: TaskAttemptRequested | TaskAttemptStarted | TaskAttemptProgressed | TaskAttemptEnded,
+) -> Key:
     """Return the key of a task attempt's span."""
     return "task", event.thread, event.position, event.attempt
 

@@ -138,7 +138,14 @@ def _tasks_out(run: WfRunFound) -> Iterator[dict[str, Any]]:
         if one.task_out and one.status not in TERMINAL:
             task = one.node.task
             assert task is not None
-            yield {"thread": number, "task": task.task_def, "attempt": task.attempt, "input": task.input}
+            yield {
+                "thread": number,
+                "task": task.task_def,
+                "attempt": task.attempt,
+                "input": task.input,
+                "started": task.started_ms is not None,
+                "progress": task.progress,
+            }
 
 
 _PARTS: dict[str, Callable[[WfRunFound, Any], Any]] = {

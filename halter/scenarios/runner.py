@@ -23,7 +23,9 @@ from halter.files.scenario import (
     Fork,
     Post,
     Report,
+    ReportProgress,
     Scenario,
+    StartTask,
     Step,
 )
 from halter.scenarios import found
@@ -35,10 +37,12 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    StartTaskRun,
     StopWfRun,
     TimerFired,
 )
@@ -207,6 +211,11 @@ class _Runner:
                 self._ahead = len(together) - 1
             case Fork():
                 self._engine.put_all([self._fork(action)])
+            case StartTask():
+                self._engine.put_all([StartTaskRun(action.wf_run_id, *self._attempt(action)[0])])
+            case ReportProgress():
+                attempt, _ = self._attempt(action)
+                self._engine.put_all([ReportTaskProgress(action.wf_run_id, *attempt, action.content)])
             case Report():
                 self._engine.put_all([self._report(action)])
             case Clock(milliseconds=milliseconds):
@@ -244,8 +253,17 @@ class _Runner:
             case DeleteWfRun():
                 self._wf_specs.pop(command.wf_run_id, None)
                 return command
-            case ForkWfRun() | ReportTaskRun() | TimerFired() | StopWfRun() | ResumeWfRun() | RescueThreadRun():
-                return command  # a report is typed where it is made, the others have no values of a document
+            case (
+                ForkWfRun()
+                | StartTaskRun()
+                | ReportTaskProgress()
+                | ReportTaskRun()
+                | TimerFired()
+                | StopWfRun()
+                | ResumeWfRun()
+                | RescueThreadRun()
+            ):
+                return command  # a report is typed where it is made, the others have no values of a declared type
             case _:
                 assert_never(command)
 
@@ -262,25 +280,13 @@ class _Runner:
         return ForkWfRun(fork.to, snapshot, *version)
 
     def _report(self, report: Report) -> ReportTaskRun:
-        """Return the report with the identity of its attempt: the one that is out, else the last one."""
-        asked = self._last_request(report)
-        if asked is not None:
-            incarnation, request = asked
-            position, attempt, task_def = request.position, request.attempt, request.task_def
-        else:
-            run = self._engine.find(report.wf_run_id)
-            # There was no such attempt: the engine is to say so.
-            thread = None if run is None else run.threads.get(report.thread)
-            incarnation = NO_INCARNATION if run is None else run.incarnation
-            position, attempt, task_def = (0 if thread is None else thread.node.position), report.attempt or 1, None
+        """Return the report with the identity of its attempt."""
+        attempt, task_def = self._attempt(report)
         definition = None if task_def is None else self._definitions.task_def(task_def)
         succeeded = report.status is TaskStatus.SUCCESS
         return ReportTaskRun(
             report.wf_run_id,
-            incarnation,
-            report.thread,
-            position,
-            attempt,
+            *attempt,
             report.status,
             output=_typed(report.output, None if definition is None or not succeeded else definition.output),
             failure_name=report.name,
@@ -288,8 +294,23 @@ class _Runner:
             content=report.content,
         )
 
-    def _last_request(self, report: Report) -> tuple[int, TaskAttemptRequested] | None:
-        """Return the newest request that a report can be for, with its incarnation."""
+    def _attempt(self, said: StartTask | ReportProgress | Report) -> tuple[tuple[int, int, int, int], str | None]:
+        """Return incarnation, thread, position and number of the attempt that is out, else of the last one.
+
+        And its TaskDef. If there was no such attempt, the engine is to say so.
+        """
+        asked = self._last_request(said)
+        if asked is not None:
+            incarnation, request = asked
+            return (incarnation, said.thread, request.position, request.attempt), request.task_def
+        run = self._engine.find(said.wf_run_id)
+        thread = None if run is None else run.threads.get(said.thread)
+        incarnation = NO_INCARNATION if run is None else run.incarnation
+        position = 0 if thread is None else thread.node.position
+        return (incarnation, said.thread, position, said.attempt or 1), None
+
+    def _last_request(self, report: StartTask | ReportProgress | Report) -> tuple[int, TaskAttemptRequested] | None:
+        """Return the newest request that a task worker can speak of, with its incarnation."""
         for command, entries in reversed(self._engine.log):
             if command.wf_run_id != report.wf_run_id:
                 continue

@@ -21,10 +21,12 @@ from processors.core.records.commands import (
     PutTaskDef,
     PutWfSpec,
     PutWorkflowEventDef,
+    ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    StartTaskRun,
     StopWfRun,
     TimerFired,
 )
@@ -100,6 +102,11 @@ def step_of(command: Command) -> dict[str, Any]:
             event = wf | {"name": command.external_event_def, "id": command.external_event_id}
             content = {} if command.content is None else {"content": written(command.content)}
             return {"event": event | content | ({} if command.thread is None else {"thread": command.thread})}
+        case StartTaskRun():
+            return {"start_task": wf | {"thread": command.thread, "attempt": command.attempt}}
+        case ReportTaskProgress():
+            content = {} if command.content is None else {"content": written(command.content)}
+            return {"report_progress": wf | {"thread": command.thread, "attempt": command.attempt} | content}
         case ReportTaskRun():
             report = wf | {"thread": command.thread, "status": command.status.value, "attempt": command.attempt}
             said = {

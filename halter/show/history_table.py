@@ -65,8 +65,8 @@ KINDS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "halts and resumes": ("yellow", frozenset({"Halt", "ThreadHalted", "HaltReasonResolved", "Resume"})),
     "nodes, tasks and timers": (
         "blue",
-        frozenset({"NodeCompleted", "TaskAttemptRequested", "TaskAttemptEnded", "TimerArmed", "TimerMatured",
-                   "WaitStarted"}),
+        frozenset({"NodeCompleted", "TaskAttemptRequested", "TaskAttemptStarted", "TaskAttemptProgressed",
+                   "TaskAttemptEnded", "TimerArmed", "TimerMatured", "WaitStarted"}),
     ),
     "failures, and what was done about them": (
         "red",

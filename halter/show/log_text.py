@@ -19,10 +19,12 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    StartTaskRun,
     StopWfRun,
     TimerFired,
 )
@@ -49,7 +51,9 @@ from processors.core.records.events import (
     SkipLapsed,
     SpawnChild,
     TaskAttemptEnded,
+    TaskAttemptProgressed,
     TaskAttemptRequested,
+    TaskAttemptStarted,
     ThreadCompleted,
     ThreadFailed,
     ThreadHalted,
@@ -138,6 +142,10 @@ def _asked(command: Command) -> str:
         case ExternalEvent():
             thread = "" if command.thread is None else f" for #{command.thread}"
             return f"{command.external_event_def} {command.external_event_id}{thread}{_content(command.content)}"
+        case StartTaskRun():
+            return f"#{command.thread} attempt {command.attempt}"
+        case ReportTaskProgress():
+            return f"#{command.thread} attempt {command.attempt}{_content(command.content)}"
         case ReportTaskRun():
             name = "" if command.failure_name is None else f" {command.failure_name}"
             message = "" if command.message is None else f": {command.message}"
@@ -207,7 +215,12 @@ def what_happened(event: Event) -> str:
         case TimerArmed() | TimerMatured():
             return f"{event.timer.kind} {iso(event.timer.due_ms)}"
         case TaskAttemptRequested():
-            return f"{event.task_def}, attempt {event.attempt}{_values(event.input)}"
+            progress = "" if event.progress is None else f", progress {shown(event.progress)}"
+            return f"{event.task_def}, attempt {event.attempt}{_values(event.input)}{progress}"
+        case TaskAttemptStarted():
+            return f"attempt {event.attempt}, until {iso(event.deadline_ms)}"
+        case TaskAttemptProgressed():
+            return f"attempt {event.attempt}{_content(event.content)}"
         case TaskAttemptEnded():
             name = "" if event.failure_name is None else f" {event.failure_name}"
             again = "" if event.retry_at_ms is None else f", again at {iso(event.retry_at_ms)}"

@@ -3,7 +3,7 @@
 A value is followed from a masked Variable through inputs of threads and tasks, writes of edges, outputs, return values,
 thrown events and failures, over any number of steps. It is also followed back, to the output or payload that is stored
 in the Variable. The output of a task is not followed from its input: a task worker that was given a secret has to leave
-it out of what it reports.
+it out of what it returns. Its progress is: that is for its next attempt, not for the WfRun.
 """
 
 from collections.abc import Iterator
@@ -103,6 +103,14 @@ class Secrets:
     def external_event(self, name: str) -> bool:
         """Return True if the payload of an ExternalEvent is secret."""
         return self.everything or name in self.external_events
+
+    def progress(self, thread_spec: str | None, node: str | None) -> bool:
+        """Return True if the progress of a task is secret: what the task gets, returns or fails with is.
+
+        That may be in it.
+        """
+        gets = any(node in (None, of) for of, _ in self.task_inputs)
+        return gets or self.output(thread_spec, node) or self.content(thread_spec, node)
 
     def returned(self, thread_spec: str | None) -> bool:
         """Return True if the return value of a thread is secret."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar, assert_never
 
 from halter.show.masking import UNKNOWN, Secrets
-from processors.core.records.commands import ExternalEvent, ForkWfRun, ReportTaskRun, RunWf
+from processors.core.records.commands import ExternalEvent, ForkWfRun, ReportTaskProgress, ReportTaskRun, RunWf
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     ArrivalFailed,
@@ -34,7 +34,9 @@ from processors.core.records.events import (
     SkipLapsed,
     SpawnChild,
     TaskAttemptEnded,
+    TaskAttemptProgressed,
     TaskAttemptRequested,
+    TaskAttemptStarted,
     ThreadCompleted,
     ThreadFailed,
     ThreadHalted,
@@ -212,7 +214,13 @@ class RedactedLog:
                 return replace(event, writes=writes, output=self.hide(event.output, secret))
             case TaskAttemptRequested():
                 self._tasks[event.thread] = event.node
-                return replace(event, input=self._input(event.input, event.node))
+                secret = secrets.progress(self._spec(event.thread), event.node)
+                return replace(
+                    event, input=self._input(event.input, event.node), progress=self.hide(event.progress, secret)
+                )
+            case TaskAttemptProgressed():
+                secret = secrets.progress(self._spec(event.thread), self._tasks.get(event.thread))
+                return replace(event, content=self.hide(event.content, secret))
             case TaskAttemptEnded():
                 at = self._spec(event.thread), self._tasks.get(event.thread)
                 return replace(
@@ -244,6 +252,7 @@ class RedactedLog:
                 | Resume()
                 | TimerArmed()
                 | TimerMatured()
+                | TaskAttemptStarted()
                 | WaitStarted()
                 | ChildFailureHandled()
                 | ThreadRetired()
@@ -283,6 +292,7 @@ class RedactedLog:
                 input=self._input(node.task.input, node.node),
                 output=self.hide(node.task.output, secrets.output(spec, node.node)),
                 content=self.hide(node.task.content, secrets.content(spec, node.node)),
+                progress=self.hide(node.task.progress, secrets.progress(spec, node.node)),
             )
 
     def _rows(
@@ -312,6 +322,9 @@ class RedactedLog:
                 return replace(command, snapshot=replace(snapshot, threads=threads, external_events=events))
             case ExternalEvent():
                 return replace(command, content=self.hide(command.content, self.is_secret(command.external_event_def)))
+            case ReportTaskProgress():
+                at = self._spec(command.thread), self._tasks.get(command.thread)
+                return replace(command, content=self.hide(command.content, self.secrets.progress(*at)))
             case ReportTaskRun():
                 at = self._spec(command.thread), self._tasks.get(command.thread)
                 return replace(

@@ -59,7 +59,7 @@ def wait_text(wait: Wait, run: WfRun, thread: ThreadRun, now_ms: int | None) -> 
             return f"waits for ExternalEvent {wait.external_event_def}{times}"
         case ForReport():
             which = f"attempt{NO_BREAK}{wait.attempt}{NO_BREAK}of{NO_BREAK}{wait.attempts}"
-            return f"waits for task {wait.task_def}, {which}, out{_times(now_ms, wait.since_ms, wait.until_ms)}"
+            return f"waits for task {wait.task_def}, {which}, {_out(wait, now_ms)}"
         case ForRetry():
             which = f"attempt{NO_BREAK}{wait.attempt}{NO_BREAK}of{NO_BREAK}{wait.attempts}"
             return f"backs off before task {wait.task_def}, {which}{_times(now_ms, None, wait.until_ms)}"
@@ -99,6 +99,16 @@ def wait_data(wait: Wait, *, times: bool = True) -> dict[str, Any]:
         names = ("external_event_def", "external_event_id")
         data["external_events"] = [dict(zip(names, key, strict=True)) for key in wait.external_events]
     return data
+
+
+def _out(wait: ForReport, now_ms: int | None) -> str:
+    """The words for an attempt that is out: whether it runs or is in the queue, as far as anybody has said so."""
+    if wait.started_ms is not None:
+        return f"running{_times(now_ms, wait.started_ms, wait.until_ms)}"
+    if wait.start_by_ms is None:
+        return f"out{_times(now_ms, wait.since_ms, wait.until_ms)}"
+    by = _time(now_ms, "to start by", wait.start_by_ms)
+    return f"in the queue{_times(now_ms, wait.since_ms)}, {by}"
 
 
 def _freed(held: Held, run: WfRun, thread: ThreadRun) -> str:
@@ -166,7 +176,12 @@ def _times(now_ms: int | None, since_ms: int | None, until_ms: int | None = None
         ago = "" if now_ms is None else f" ({span(max(0, now_ms - since_ms))})"
         parts.append(f"since {iso(since_ms)}{ago}")
     if until_ms is not None:
-        left = 0 if now_ms is None else until_ms - now_ms
-        away = "" if now_ms is None else f" ({f'in {span(left)}' if left >= 0 else f'{span(-left)} ago'})"
-        parts.append(f"until {iso(until_ms)}{away}")
+        parts.append(_time(now_ms, "until", until_ms))
     return "".join(f"{',' * bool(index)} {part.replace(' ', NO_BREAK)}" for index, part in enumerate(parts))
+
+
+def _time(now_ms: int | None, word: str, time_ms: int) -> str:
+    """The words `until … (in 9 min)`. A line is not broken inside."""
+    left = 0 if now_ms is None else time_ms - now_ms
+    away = "" if now_ms is None else f" ({f'in {span(left)}' if left >= 0 else f'{span(-left)} ago'})"
+    return f"{word} {iso(time_ms)}{away}".replace(" ", NO_BREAK)

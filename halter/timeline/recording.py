@@ -84,7 +84,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "NodeCompleted", "NodeFailed", "ArrivalFailed", "TimerArmed", "TimerMatured", "WaitStarted",
         "WorkflowEventThrown",
     ),
-    "Tasks": ("TaskAttemptRequested", "TaskAttemptEnded"),
+    "Tasks": ("TaskAttemptRequested", "TaskAttemptStarted", "TaskAttemptProgressed", "TaskAttemptEnded"),
     "Refused": ("Rejected", "Ignored"),
     "Operators": (
         "WfRunQuarantined", "InputKept", "WfRunReleased", "SkipAccepted", "SkipLapsed", "RecordSkipped",

@@ -13,7 +13,7 @@ from typing import Final
 
 from processors.codec import Codec
 from processors.core.records.commands import DefinitionCommand, DeleteDefinition, PutWfSpec
-from processors.core.records.events import Cause, Definition
+from processors.core.records.events import Cause, Definition, TaskAttemptStarted
 from processors.core.records.topic_names import DEFINITION_COMMANDS, DEFINITION_EVENTS, DEFINITIONS
 from processors.core.wf_spec.definitions import Definitions
 from processors.core.wf_spec.registration import Outcome, decide_definition
@@ -48,6 +48,7 @@ class DefinitionFold:
         self._task_queues = task_queues
         self._definitions = Definitions()
         self._binds = codec.writes(Definition.__name__, "external_event_defs")
+        self._starts = codec.knows(TaskAttemptStarted.__name__)
 
     def restore(self, definition: Definition) -> None:
         """Take a row of `definitions`."""
@@ -81,4 +82,6 @@ class DefinitionFold:
         return outputs
 
     def _decide(self, command: DefinitionCommand, cause: Cause) -> tuple[Outcome, list[Definition]]:
-        return decide_definition(self._definitions, command, cause, self._task_queues, binds=self._binds)
+        return decide_definition(
+            self._definitions, command, cause, self._task_queues, binds=self._binds, starts=self._starts
+        )

@@ -16,8 +16,8 @@ from processors.core.records.commands import (
     DefinitionCommand,
     ExternalEvent,
     OperatorCommand,
-    ReportTaskRun,
     SkipRecord,
+    TaskWorkerCommand,
 )
 from processors.core.records.topic_names import (
     DEFINITION_COMMANDS,
@@ -144,7 +144,7 @@ def operator_key(command: OperatorCommand) -> str:
 
 INPUT_TOPICS: Final[Mapping[str, InputTopic]] = {
     WF_COMMANDS: InputTopic(
-        names(*get_args(Command)) - names(ExternalEvent, ReportTaskRun),
+        names(*get_args(Command)) - names(ExternalEvent, *get_args(TaskWorkerCommand)),
         "wf_run_id",
         lambda command: command.wf_run_id,
         co_partitioned=True,
@@ -152,7 +152,9 @@ INPUT_TOPICS: Final[Mapping[str, InputTopic]] = {
     EXTERNAL_EVENTS: InputTopic(
         names(ExternalEvent), "wf_run_id", lambda command: command.wf_run_id, co_partitioned=True
     ),
-    TASK_REPORTS: InputTopic(names(ReportTaskRun), "wf_run_id", lambda command: command.wf_run_id, co_partitioned=True),
+    TASK_REPORTS: InputTopic(
+        names(*get_args(TaskWorkerCommand)), "wf_run_id", lambda command: command.wf_run_id, co_partitioned=True
+    ),
     DEFINITION_COMMANDS: InputTopic(
         names(*get_args(DefinitionCommand)), "name", lambda command: command.name, co_partitioned=False
     ),

@@ -57,6 +57,8 @@ class OutputEncoder:
             input=event.input,
             requested_ms=entry.time_ms,
             deadline_ms=event.deadline_ms,
+            start_by_ms=event.start_by_ms,
+            progress=event.progress,
         )
         key = entry.wf_run_id.encode()
         return OutputRecord(task_requests_of(event.queue), self._partition, key, self._codec.encode(request))

@@ -5,7 +5,13 @@ from concurrent.futures import Executor
 
 from processors.codec import Codec
 from processors.core.records.commands import Command, DefinitionCommand, OperatorCommand
-from processors.core.records.events import ArrivalFailed, Definition, ExternalEventPosted, WfRunForked
+from processors.core.records.events import (
+    ArrivalFailed,
+    Definition,
+    ExternalEventPosted,
+    TaskAttemptStarted,
+    WfRunForked,
+)
 from processors.core.records.topic_names import (
     DEFINITION_COMMANDS,
     DEFINITIONS,
@@ -51,6 +57,7 @@ class ShardFolds:
             binds_event_defs=codec.writes(Definition.__name__, "external_event_defs"),
             forks=codec.knows(WfRunForked.__name__),
             keeps_outcomes=codec.writes(ExternalEventPosted.__name__, "keeps_outcomes"),
+            attempt_starts=codec.knows(TaskAttemptStarted.__name__),
         )
         self._inputs = [it for it in SHARD_INPUTS if it != OPERATOR_COMMANDS or can_be_operated(codec)]
         self._task_queues = frozenset(task_queues)

@@ -66,7 +66,7 @@ def armed_by(entry: Entry) -> ArmedTimer | None:
     match entry.name:
         case "TimerArmed":
             return timer(it["timer"]["kind"], it["timer"]["due_ms"])
-        case "TaskAttemptRequested":
+        case "TaskAttemptRequested" | "TaskAttemptStarted":
             return timer("TASK_TIMEOUT", it["deadline_ms"])
         case "TaskAttemptEnded" if it["retry_at_ms"] is not None:
             return timer("TASK_BACKOFF", it["retry_at_ms"])

@@ -121,6 +121,19 @@ def test_left_out_fields_have_their_defaults():
     assert (it.timeout_s, it.retries, it.backoff, dict(it.input)) == (Literal(60), 0, None, {})
 
 
+@pytest.mark.parametrize(
+    ("given", "queue", "running"),
+    [({}, None, None), ({"run_timeout_s": 5}, 300, 5), ({"queue_timeout_s": 5}, 5, 60), ({"timeout_s": 5}, None, None)],
+)
+def test_of_queueing_and_running_either_bound_gives_the_other_its_default(
+    given: dict[str, int], queue: int | None, running: int | None
+):
+    it = read(node(kind="TASK", task="t", next="done", **given)).threads["main"].nodes["it"]
+    assert isinstance(it, TaskNode)
+    wanted = tuple(None if seconds is None else Literal(seconds) for seconds in (queue, running))
+    assert (it.queue_timeout_s, it.run_timeout_s) == wanted
+
+
 def test_next_is_a_name_an_edge_or_a_list_of_them():
     for written in ("done", {"to": "done"}, ["done"], [{"to": "done"}]):
         assert read(node(kind="NOP", next=written)).threads["main"].nodes["it"].edges == (Edge("done"),)

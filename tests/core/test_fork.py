@@ -503,6 +503,15 @@ HALTING: dict[str, tuple[Callable[[WfRunSnapshot], WfRunSnapshot], str]] = {
     "a TASK whose time could not be computed": (_node(0, arrival_failure=FAILED), "waits for no time"),
     "another TaskDef": (_task(0, task_def="none"), "is no TASK of TaskDef 'none'"),
     "attempt 0": (_task(0, attempt=0), "expected attempt 1"),
+    "an attempt that was started before its thread came": (
+        _task(0, started_ms=0),
+        "between the arrival and the moment",
+    ),
+    "an attempt that was started later": (_task(0, started_ms=2**50), "between the arrival and the moment"),
+    "a start that no node asks for": (_task(0, start_by_ms=START_MS), "the node does not ask for"),
+    "a start of what is in back-off": (_task(0, status=TaskRunStatus.RETRYING, started_ms=START_MS), "or has begun"),
+    "a progress that is too large": (_task(0, progress="x" * 20_000), "at most 16384 bytes, found 20000"),
+    "a progress of what is done": (_task(0, status=TaskRunStatus.DONE, progress=1), "its progress is kept"),
     "an attempt too many": (_task(0, attempt=9), "attempt 9 is OUT, of 1"),
     "an exception without a name": (
         lambda it: _task(0, status=TaskRunStatus.DONE, result=TaskStatus.EXCEPTION)(_node(0, timer=None)(it)),

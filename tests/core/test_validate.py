@@ -255,6 +255,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("WF_EVENT_TYPE", one(kind="THROW_EVENT", event="told", content="x"), f"{IT}.content"),
     ("TIMEOUT_TYPE", one(kind="TASK", task="anything", timeout_s="60"), f"{IT}.timeout_s"),
     ("TIMEOUT_TYPE", one(kind="TASK", task="anything", timeout_s=0), f"{IT}.timeout_s"),
+    ("TIMEOUT_TYPE", one(kind="TASK", task="anything", queue_timeout_s="60"), f"{IT}.queue_timeout_s"),
+    ("TIMEOUT_TYPE", one(kind="TASK", task="anything", run_timeout_s=0), f"{IT}.run_timeout_s"),
+    ("FIELD_VALUE", one(kind="TASK", task="anything", run_timeout_s=1, timeout_s=1), IT),
     ("TIMEOUT_TYPE", one(kind="EXTERNAL_EVENT", event="checkout", timeout_s=None), f"{IT}.timeout_s"),
     ("SLEEP_TYPE", one(kind="SLEEP", seconds=-5), f"{IT}.seconds"),
     (

@@ -19,6 +19,7 @@ from halter.explore.search import START_MS, RuleBroke, Search
 from halter.explore.states import Keys, State, restored, sees_numbers
 from halter.explore.subject import WF_RUN_ID
 from halter.explore.workers import can_fork
+from processors.core.records.commands import StartTaskRun
 from processors.core.records.model import NodeRun, ThreadRun, ThreadWait, WfRun, WfRunExternalEvent
 from processors.core.rules import decide
 from processors.core.rules.engine import attach, new_run
@@ -103,6 +104,22 @@ def _states(search: Search, states: int) -> Iterator[State]:
         state = search.frontier.popleft()
         yield state
         search.frontier.extend(search.expand(state))
+
+
+WORKS = """
+main:
+  nodes:
+    start: {kind: ENTRYPOINT, next: work}
+    work: {kind: TASK, task: t, BOUNDSnext: end}
+    end: {kind: EXIT}
+"""
+
+
+@pytest.mark.parametrize(("bounds", "starts"), [("", 0), ("timeout_s: 5, ", 0), ("run_timeout_s: 5, ", 1)])
+def test_an_attempt_is_started_where_that_moves_its_time_out(bounds: str, starts: int) -> None:
+    search = search_of(wf_spec(WORKS.replace("BOUNDS", bounds), tasks={"t": {}}), Bounds())
+    came = [taken.command for state in _states(search, 100) for taken in search._inputs.of(state)]
+    assert sum(isinstance(command, StartTaskRun) for command in came) == starts
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -155,8 +155,14 @@ NOT_EMITTED_BESIDE: dict[str, dict[str, str]] = {
             "operator commands are not read",
         ),
         "WfRunForked": "Context.forks",
+        "TaskAttemptStarted": "Context.attempt_starts",
+        "TaskAttemptProgressed": "Context.attempt_starts",
     },
-    "0.2.0": {"WfRunForked": "Context.forks"},
+    "0.2.0": {
+        "WfRunForked": "Context.forks",
+        "TaskAttemptStarted": "Context.attempt_starts",
+        "TaskAttemptProgressed": "Context.attempt_starts",
+    },
 }
 """Release -> the events that it does not know, and what keeps them off the log while its workers run."""
 

@@ -287,6 +287,8 @@ def test_programs_are_told_what_each_thread_waits_for(many: RigClient, capsys: p
             "attempts": 1,
             "since": since,
             "until": "2026-01-01T00:00:30.000Z",
+            "start_by": None,
+            "started": None,
         }
     ]
     assert threads["0"]["waits_for"][0] == {

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from processors.core.records.commands import (
@@ -19,14 +20,17 @@ from processors.core.records.commands import (
     PutExternalEventDef,
     PutTaskDef,
     PutWfSpec,
+    ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    StartTaskRun,
     StopWfRun,
 )
 from processors.core.records.events import LogEntry
 from processors.core.records.model import TaskStatus, ThreadRun, WakeOn, WfRun
+from processors.core.records.values import PROGRESS_BYTES_MAX
 from processors.core.rules.context import Limits
 from processors.core.rules.snapshots import snapshot_of
 from processors.fold.outputs import OutputRecord
@@ -922,6 +926,14 @@ def _report(case: Case, number: int, status: TaskStatus) -> Any:
     return case.report(out[number], status) if out else case.event("e0")
 
 
+def _of_last_out(case: Case, command: Callable[..., Any]) -> Any:
+    out = [it.number for it in case.run.threads.values() if it.task_out]
+    if not out:
+        return case.event("e0")
+    report = case.report(out[-1])
+    return command(RUN_ID, report.incarnation, report.thread, report.position, report.attempt)
+
+
 OTHERS: dict[str, Callable[[Case], Any]] = {
     "a stop": lambda _: StopWfRun(RUN_ID, 0),
     "a resume": lambda _: ResumeWfRun(RUN_ID, 0),
@@ -935,6 +947,8 @@ OTHERS: dict[str, Callable[[Case], Any]] = {
     "the first report": lambda case: _report(case, 0, TaskStatus.SUCCESS),
     "the last report": lambda case: _report(case, -1, TaskStatus.SUCCESS),
     "a failure": lambda case: _report(case, -1, TaskStatus.FAILED),
+    "a start": lambda case: _of_last_out(case, StartTaskRun),
+    "a progress": lambda case: _of_last_out(case, partial(ReportTaskProgress, content="x" * PROGRESS_BYTES_MAX)),
     "a rescue": lambda case: RescueThreadRun(RUN_ID, max(case.run.threads, default=0)),
 }
 """The other records that may come to any WfRun."""

@@ -20,6 +20,7 @@ from processors.core.records.events import (
     Rejected,
     Resume,
     SpawnChild,
+    TaskAttemptStarted,
     ThreadCompleted,
     ThreadFailed,
     ThreadHalted,
@@ -146,6 +147,11 @@ class Watch:
                 self._before_handler(event)
             case ThreadCompleted(thread=number) | ThreadRetired(thread=number):
                 self._before_leaving(self.run.threads[number])
+            case TaskAttemptStarted():
+                node = self.run.threads[event.thread].node
+                check(node.task is not None and node.task.started_ms is None, "the first start counts", event)
+                prolongs = node.timer is None or event.deadline_ms > node.timer.due_ms
+                check(not prolongs, "a start prolongs nothing (rule queueing-is-not-running)", (node.timer, event))
             case WfRunEnded():
                 moving = [number for number, thread in self.run.threads.items() if thread.status in MOVING]
                 check(not moving, "retention starts when the last thread is still (rule over-when-still)", moving)

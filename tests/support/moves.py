@@ -11,16 +11,19 @@ from processors.core.records.commands import (
     Command,
     ExternalEvent,
     ForkWfRun,
+    ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    StartTaskRun,
     StopWfRun,
     TimerFired,
 )
 from processors.core.records.events import Ignored, Rejected
 from processors.core.records.model import TERMINAL, ManualHalt, Status, TaskStatus, ThreadRun, TimerKind, WfRun
 from processors.core.records.spec import ExternalEventNode
+from processors.core.records.values import PROGRESS_BYTES_MAX
 from processors.core.rules.snapshots import snapshot_of
 
 RUN = RunWf("w1", "small")
@@ -99,6 +102,7 @@ def _asks_for(run: WfRun, thread: ThreadRun, event_def: str) -> bool:
 
 def _of_live_thread(run: WfRun, thread: ThreadRun, time_ms: int) -> Iterator[Move]:
     if thread.task_out:
+        yield from _before_the_report(run, thread, time_ms)
         report = _report(run, thread)
         yield Move(report, time_ms)
         yield Move(replace(report, status=TaskStatus.FAILED, message="broken"), time_ms, steps=2)
@@ -110,10 +114,28 @@ def _of_live_thread(run: WfRun, thread: ThreadRun, time_ms: int) -> Iterator[Mov
         yield Move(StopWfRun(run.wf_run_id, thread.number), time_ms, steps=3)
 
 
-def _report(run: WfRun, thread: ThreadRun) -> ReportTaskRun:
+def _before_the_report(run: WfRun, thread: ThreadRun, time_ms: int) -> Iterator[Move]:
+    """Yield the start of an attempt and a progress of it, once each, where the start moves the time-out."""
+    task = thread.node.task
+    assert task is not None
+    if task.start_by_ms is None:
+        return
+    if task.started_ms is None:
+        start = StartTaskRun(run.wf_run_id, *_attempt(run, thread))
+        yield Move(start, time_ms)
+        if time_ms < task.start_by_ms:
+            yield Move(start, task.start_by_ms, steps=2)
+    elif task.progress is None:
+        yield Move(ReportTaskProgress(run.wf_run_id, *_attempt(run, thread), "so far"), time_ms, steps=2)
+
+
+def _attempt(run: WfRun, thread: ThreadRun) -> tuple[int, int, int, int]:
     assert thread.node.task is not None
-    attempt = (thread.number, thread.node.position, thread.node.task.attempt)
-    return ReportTaskRun(run.wf_run_id, run.incarnation, *attempt, TaskStatus.SUCCESS)
+    return run.incarnation, thread.number, thread.node.position, thread.node.task.attempt
+
+
+def _report(run: WfRun, thread: ThreadRun) -> ReportTaskRun:
+    return ReportTaskRun(run.wf_run_id, *_attempt(run, thread), TaskStatus.SUCCESS)
 
 
 def _timers(run: WfRun) -> list[TimerFired]:
@@ -159,8 +181,15 @@ def _refusals_of(run: WfRun, number: int, time_ms: int) -> Iterator[tuple[Comman
         yield replace(out, attempt=out.attempt + 1), Rejected
         yield replace(out, incarnation=out.incarnation + 1), Rejected
         yield replace(out, attempt=out.attempt - 1), Rejected
+        attempt = _attempt(run, thread)
+        if thread.node.task is not None and thread.node.task.started_ms is not None:
+            yield StartTaskRun(run.wf_run_id, *attempt), Ignored
+        yield replace(StartTaskRun(run.wf_run_id, *attempt), attempt=out.attempt + 1), Rejected
+        yield ReportTaskProgress(run.wf_run_id, *attempt, "x" * (PROGRESS_BYTES_MAX + 1)), Rejected
     else:
         yield report, Rejected
+        yield StartTaskRun(run.wf_run_id, run.incarnation, number, position, 1), Rejected
+        yield ReportTaskProgress(run.wf_run_id, run.incarnation, number, position, 1), Rejected
     if position:
         yield replace(report, position=position - 1), Rejected
     timer = None if thread is None or thread.status in TERMINAL else thread.node.timer

@@ -13,15 +13,18 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    StartTaskRun,
     StopWfRun,
     TimerFired,
 )
 from processors.core.records.model import TERMINAL, ManualHalt, Status, TaskStatus, ThreadRun, WfRun, WfRunSnapshot
 from processors.core.records.spec import ExternalEventNode
+from processors.core.records.values import PROGRESS_BYTES_MAX
 from processors.core.rules.snapshots import snapshot_of
 
 RUN_ID = "w1"
@@ -69,6 +72,9 @@ class Producers:
         yield from [event for event in events if _is_asked_for(run, event.external_event_def)] * 3
         yield from events[::2]
         for report in self._reports(run):
+            attempt = (run.incarnation, report.thread, report.position, report.attempt)
+            yield from [StartTaskRun(RUN_ID, *attempt)] * 3
+            yield ReportTaskProgress(RUN_ID, *attempt, len(self.sent))
             yield from [report] * 5
             yield replace(report, status=TaskStatus.FAILED, message="broken")
             yield replace(report, status=TaskStatus.EXCEPTION, failure_name="oops", content="why")
@@ -118,6 +124,9 @@ class Producers:
             yield replace(report, attempt=report.attempt + 1)
             yield replace(report, position=report.position + 1)
             yield replace(report, incarnation=report.incarnation + 1)
+            yield StartTaskRun(RUN_ID, run.incarnation, report.thread, report.position, report.attempt + 1)
+            attempt = (run.incarnation, report.thread, report.position, report.attempt)
+            yield ReportTaskProgress(RUN_ID, *attempt, "x" * (PROGRESS_BYTES_MAX + 1))
             yield replace(report, status=TaskStatus.TIMEOUT)
             yield replace(report, status=TaskStatus.EXCEPTION, failure_name="TIMEOUT")
         yield from self.timers

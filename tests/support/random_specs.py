@@ -65,7 +65,8 @@ def _node(draw: st.DrawFn, name: str, kind: str, after: str, below: tuple[str, .
             retries = draw(st.sampled_from([0, 0, 1]))
             backoff = {"base_ms": 5000, "multiplier": 2, "max_ms": 9000}
             retry: dict[str, Any] = {"retries": retries, "backoff": backoff} if retries else {}
-            return {name: {"kind": kind, "task": "t"} | retry | more}
+            bounds: dict[str, Any] = draw(st.sampled_from([{}, {}, {"queue_timeout_s": 20, "run_timeout_s": 8}]))
+            return {name: {"kind": kind, "task": "t"} | retry | bounds | more}
         case "SLEEP":
             how: dict[str, Any] = draw(
                 st.sampled_from([{"seconds": 10}, {"seconds": 10}, {"until": {"var": "moment"}}])

@@ -30,6 +30,8 @@ EVERY_KIND = (
     "V20-a-WfSpec-put-again-binds-the-newest-revision",
     "S3.2-a-time-that-cannot-be-computed-at-arrival-fails-the-node-when-the-thread-runs",
     "S7-ForkWfRun",
+    "S2.6-a-second-start-of-an-attempt-prolongs-nothing",
+    "S2.6-progress-goes-to-the-next-attempt",
 )
 """Documents in which every kind of event occurs that a scenario can have. A test holds that."""
 

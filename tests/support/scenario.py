@@ -25,10 +25,12 @@ from halter.show.log_text import event_line
 from processors.core.records.commands import (
     Command,
     ExternalEvent,
+    ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    StartTaskRun,
     StopWfRun,
 )
 from processors.core.records.events import Event, Ignored, LogEntry, Rejected, RejectionCode
@@ -92,15 +94,24 @@ def exception(thread: int = 0, name: str = "oops", content: Value = None) -> Ask
     return _reported(thread, TaskStatus.EXCEPTION, failure_name=name, message="no", content=content)
 
 
-def _reported(thread: int, status: TaskStatus, **more: Any) -> Asked:
-    def asked(history: "History") -> Command:
-        run = history.run
-        task = run.threads[thread].node.task
-        assert task is not None, f"no task is out in thread {thread}"
-        position = run.threads[thread].node.position
-        return ReportTaskRun(RUN_ID, run.incarnation, thread, position, task.attempt, status, **more)
+def started(thread: int = 0) -> Asked:
+    """Say that the attempt that is out was started."""
+    return lambda history: StartTaskRun(RUN_ID, *_attempt(history, thread))
 
-    return asked
+
+def progress(content: Value, thread: int = 0) -> Asked:
+    """Say how far the attempt that is out is."""
+    return lambda history: ReportTaskProgress(RUN_ID, *_attempt(history, thread), content)
+
+
+def _reported(thread: int, status: TaskStatus, **more: Any) -> Asked:
+    return lambda history: ReportTaskRun(RUN_ID, *_attempt(history, thread), status, **more)
+
+
+def _attempt(history: "History", thread: int) -> tuple[int, int, int, int]:
+    run, row = history.run, history.run.threads[thread]
+    assert row.node.task is not None, f"no task is out in thread {thread}"
+    return run.incarnation, thread, row.node.position, row.node.task.attempt
 
 
 def stop(thread: int = 0) -> Command:

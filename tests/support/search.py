@@ -21,7 +21,7 @@ from processors.core.records.commands import (
     Command,
     DeleteWfRun,
     ForkWfRun,
-    ReportTaskRun,
+    TaskWorkerCommand,
     TimerFired,
 )
 from processors.core.records.events import Cause, TaskAttemptRequested, WfRunDeleted, WfRunForked, WfRunStarted
@@ -224,7 +224,7 @@ class Search:
         check(state_key(scratch) == self._root_key, "a deletion leaves nothing", run.wf_run_id)
         late = (*(fired.command for fired in moves(run, node.time_ms, self._bounds, 0)), command)
         for stale in late:
-            if isinstance(stale, ReportTaskRun | TimerFired):
+            if isinstance(stale, TaskWorkerCommand | TimerFired):
                 refusal = handle(scratch, stale, self._cause(node.depth + 1), node.time_ms, self._context)
                 check(len(refusal) == 1 and not scratch.exists, "nothing wakes what was deleted", (stale, refusal))
 

@@ -875,6 +875,31 @@ _TEXTS: Final = {
           g: {nodes: work}
           p: {nodes: wait for a}
         """,
+    "queueing-and-running": """
+        external_events: {i: {}}
+        tasks: {t: {}}
+        threads:
+          main:
+            interrupts: [{event: i, handler: h}]
+            nodes:
+              start: {kind: ENTRYPOINT, next: c}
+              c: {kind: START_THREAD, thread: c, next: work}
+              work:
+                kind: TASK
+                task: t
+                queue_timeout_s: 4
+                run_timeout_s: 2
+                retries: 1
+                next: end
+                on_failure: [{catch: TIMEOUT, handler: h}]
+              end: {kind: EXIT}
+          c:
+            nodes:
+              start: {kind: ENTRYPOINT, next: work}
+              work: {kind: TASK, task: t, run_timeout_s: 3, retries: 1, backoff: {base_ms: 1000}, next: end}
+              end: {kind: EXIT}
+          h: {nodes: work}
+        """,
 }
 
 

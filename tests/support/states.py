@@ -50,10 +50,11 @@ def state_key(run: WfRun) -> int:
 
 
 def _thread_key(thread: ThreadRun, ranks: dict[int, int], unclaimed: list[WfRunExternalEvent]) -> tuple[object, ...]:
-    node = thread.node
+    node, task = thread.node, thread.node.task
     deadline_ms, matured_seq = node.deadline_ms, node.matured_seq
     return (
         thread_key(thread),
+        None if task is None else (task.started_ms is None, task.start_by_ms is None),
         None if node.timer is None else ranks[node.timer.due_ms],
         None if deadline_ms is None else tuple(event.posted_ms < deadline_ms for event in unclaimed),
         None if matured_seq is None else tuple(event.posted_seq > matured_seq for event in unclaimed),
@@ -68,7 +69,7 @@ def thread_key(thread: ThreadRun) -> tuple[object, ...]:
         (thread.number, thread.type, thread.thread_spec, thread.parent, thread.status, thread.waiter),
         (node.node, node.position, node.failure, node.failure_handled, node.arrival_failure),
         None if node.timer is None else node.timer.kind,
-        None if task is None else (task.status, task.attempt, task.result, task.failure_name),
+        None if task is None else (task.status, task.attempt, task.result, task.failure_name, repr(task.progress)),
         None if node.waits is None else tuple((wait.thread, wait.handler, wait.handled) for wait in node.waits),
         repr(thread.variables) if thread.variables else "",
         repr(thread.outputs) if thread.outputs else "",

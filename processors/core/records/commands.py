@@ -105,6 +105,30 @@ class ExternalEvent:
 
 
 @record
+class StartTaskRun:
+    """A task worker has begun a task attempt; it repeats the identity of the request."""
+
+    wf_run_id: str
+    incarnation: int
+    thread: int
+    position: int
+    attempt: int
+
+
+@record
+class ReportTaskProgress:
+    """How far a task attempt is, for the attempt that may come after it; it repeats the identity of the request."""
+
+    wf_run_id: str
+    incarnation: int
+    thread: int
+    position: int
+    attempt: int
+    content: Value = None
+    """At most `PROGRESS_BYTES_MAX`, as `size_of` measures it."""
+
+
+@record
 class ReportTaskRun:
     """The answer of a task worker; it repeats the identity of the request."""
 
@@ -226,6 +250,9 @@ class SkipRecord:
     operator: str | None = None
 
 
+TaskWorkerCommand: TypeAlias = StartTaskRun | ReportTaskProgress | ReportTaskRun
+"""What a task worker says of an attempt, which it names by WfRun, incarnation, thread, position and attempt."""
+
 Command: TypeAlias = (
     RunWf
     | ForkWfRun
@@ -235,6 +262,8 @@ Command: TypeAlias = (
     | DeleteWfRun
     | TimerFired
     | ExternalEvent
+    | StartTaskRun
+    | ReportTaskProgress
     | ReportTaskRun
 )
 """A command that the fold of one partition takes."""

@@ -289,11 +289,40 @@ class TaskAttemptRequested:
     queue: str | None
     deadline_ms: int
     input: dict[str, Value] = field(default_factory=dict)
+    start_by_ms: int | None = None
+    """It times out then unless it was started before, and may run as long from its start as `deadline_ms` is later.
+
+    None: its time counts from the request alone.
+    """
+    progress: Value = None
+    """What an earlier attempt of the same visit reported last of how far it was."""
+
+
+@record
+class TaskAttemptStarted:
+    """A task worker has begun the task attempt that is out. Its timer is now due at `deadline_ms`."""
+
+    thread: int
+    position: int
+    attempt: int
+    started_ms: int
+    """The time of the record that says so. The WfRun's time may be ahead of it, because of records of other topics."""
+    deadline_ms: int
+
+
+@record
+class TaskAttemptProgressed:
+    """A task worker has said how far the task attempt that is out is; the next attempt is requested with it."""
+
+    thread: int
+    position: int
+    attempt: int
+    content: Value = None
 
 
 @record
 class TaskAttemptEnded:
-    """A report or the time-out ended the task attempt that was out."""
+    """A report, the time-out or a start that came too late ended the task attempt that was out."""
 
     thread: int
     position: int
@@ -487,6 +516,8 @@ Event: TypeAlias = (
     | TimerMatured
     | ArrivalFailed
     | TaskAttemptRequested
+    | TaskAttemptStarted
+    | TaskAttemptProgressed
     | TaskAttemptEnded
     | WaitStarted
     | ChildFailureHandled
@@ -603,7 +634,9 @@ class Definition:
 
 @record
 class TaskRequest:
-    """A task attempt to run; the report repeats wf_run_id, incarnation, thread, position and attempt."""
+    """A task attempt to run; its start, its progress and its report repeat wf_run_id, incarnation, thread, position and
+    attempt.
+    """
 
     wf_run_id: str
     incarnation: int
@@ -615,6 +648,13 @@ class TaskRequest:
     requested_ms: int
     deadline_ms: int
     """A task worker skips a request that it reads after this time."""
+    start_by_ms: int | None = None
+    """It times out then unless a StartTaskRun came before; it may run as long from there as `deadline_ms` is later.
+
+    None: no StartTaskRun is needed.
+    """
+    progress: Value = None
+    """What an earlier attempt reported last of how far it was."""
 
 
 class CancellationReason(StrEnum):

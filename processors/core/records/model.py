@@ -213,6 +213,14 @@ class TaskRun:
     failure_name: str | None = None
     message: str | None = None
     content: Value = None
+    start_by_ms: int | None = None
+    """While OUT: the attempt times out then unless it was started before. None if its time counts from the request
+    alone.
+    """
+    started_ms: int | None = None
+    """While OUT: when a task worker began the attempt, as far as one has said so."""
+    progress: Value = None
+    """What an attempt reported last of how far it was; None once DONE."""
 
 
 @dataclass(slots=True)

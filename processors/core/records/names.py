@@ -11,6 +11,7 @@ from processors.core.records.commands import (
     Command,
     ExternalEvent,
     OperatorCommand,
+    ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
@@ -20,7 +21,15 @@ from processors.core.records.commands import (
 )
 from processors.core.records.failures import is_of_the_engine
 from processors.core.records.model import TaskStatus
-from processors.core.records.values import TellableProblem
+from processors.core.records.values import (
+    PROGRESS_BYTES_MAX,
+    TellableProblem,
+    Value,
+    ValueProblem,
+    fits,
+    kind_of,
+    size_of,
+)
 
 NAME_LENGTH_MAX: Final = 128
 """Longest id of a WfRun and longest name, in characters. Every link of a chain of causes repeats a failure's name."""
@@ -79,6 +88,18 @@ def check_exception_name(name: str) -> None:
         raise TellableProblem(f"expected a business exception with a name of its own, found the engine's {name}")
 
 
+def check_progress(content: Value) -> None:
+    """Check the progress of a task attempt; raises TellableProblem for what is too large, or no value."""
+    if not fits(content, None):
+        raise TellableProblem(f"progress: expected a finite number, found {kind_of(content)} that is none")
+    try:
+        size = size_of(content)
+    except ValueProblem as problem:
+        raise TellableProblem(f"progress: {problem.unquoted}") from None
+    if size > PROGRESS_BYTES_MAX:
+        raise TellableProblem(f"progress: expected at most {PROGRESS_BYTES_MAX} bytes, found {size}")
+
+
 def check_names(command: Command | OperatorCommand) -> None:
     """Check the ids, names and numbers of a command; raises TellableProblem if no WfRun could take it."""
     if isinstance(command, SkipRecord):
@@ -99,3 +120,5 @@ def check_names(command: Command | OperatorCommand) -> None:
             raise TellableProblem("TIMEOUT is not for workers to report")
         if command.status is TaskStatus.EXCEPTION:
             check_exception_name(command.failure_name or "")
+    if isinstance(command, ReportTaskProgress):
+        check_progress(command.content)

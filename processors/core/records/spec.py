@@ -207,13 +207,24 @@ class Backoff:
             return self.max_ms
 
 
+QUEUE_TIMEOUT_S: Final = 300
+RUN_TIMEOUT_S: Final = 60
+"""The bounds of a TASK that gives one of `queue_timeout_s` and `run_timeout_s`, for the other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskNode(Node):
-    """A node whose task a task worker does."""
+    """A node whose task a task worker does.
+
+    Its attempts are timed out either by `timeout_s` from the request, or by the other two: `queue_timeout_s` until the
+    start, and `run_timeout_s` from there. Then neither of these is None, and `timeout_s` is the default.
+    """
 
     task_def: str
     input: Mapping[str, Expression] = field(default_factory=dict)
     timeout_s: Expression = Literal(60)
+    queue_timeout_s: Expression | None = None
+    run_timeout_s: Expression | None = None
     retries: int = 0
     backoff: Backoff | None = None
 
@@ -427,7 +438,7 @@ def expressions_of(node: AnyNode) -> Iterator[Expression]:
         case ExitNode():
             optional = (node.returns, node.failure_message, node.failure_content)
         case TaskNode():
-            optional = (node.timeout_s, *node.input.values())
+            optional = (node.timeout_s, node.queue_timeout_s, node.run_timeout_s, *node.input.values())
         case ExternalEventNode():
             optional = (node.timeout_s,)
         case SleepNode():

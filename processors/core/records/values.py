@@ -21,6 +21,8 @@ VALUE_BYTES_MAX: Final = 256 * 1024
 """The largest computed STR, BYTES or JSON value: without a bound, a loop of ADD or EXTEND could grow without end."""
 TOTAL_BYTES_MAX: Final = 1024 * 1024
 """The most bytes of all values of one thread, or of all inputs of one task: they are one record."""
+PROGRESS_BYTES_MAX: Final = 16 * 1024
+"""The largest progress of a task attempt: the next request repeats it, and a task worker may report it each second."""
 VALUE_DEPTH_MAX: Final = 100
 """The most levels of JSON: far below what Python's recursion takes, so nothing depends on the caller's stack."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

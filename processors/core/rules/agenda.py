@@ -31,7 +31,9 @@ from processors.core.records.events import (
     SkipLapsed,
     SpawnChild,
     TaskAttemptEnded,
+    TaskAttemptProgressed,
     TaskAttemptRequested,
+    TaskAttemptStarted,
     ThreadCompleted,
     ThreadFailed,
     ThreadHalted,
@@ -346,6 +348,7 @@ WAKERS: Final[dict[type[Event], Callable[[Agenda, WfRun, Any], None]]] = {
 WAKES_NOBODY: Final[frozenset[type[Event]]] = frozenset(
     {
         *(TaskAttemptRequested, TimerArmed, WaitStarted, ArrivalFailed),  # the thread at work, which waits from here on
+        *(TaskAttemptStarted, TaskAttemptProgressed),  # the attempt is still out
         *(ChildFailureHandled, WorkflowEventThrown),  # the thread at work goes on with the same rule
         ExternalEventDropped,  # of an ExternalEvent that nobody waits for yet
         *(WfRunEnded, WfRunDeleted),  # nothing moves any more

@@ -28,7 +28,9 @@ from processors.core.records.events import (
     SkipLapsed,
     SpawnChild,
     TaskAttemptEnded,
+    TaskAttemptProgressed,
     TaskAttemptRequested,
+    TaskAttemptStarted,
     ThreadCompleted,
     ThreadFailed,
     ThreadHalted,
@@ -67,6 +69,11 @@ def _of_all(values: Iterable[Value]) -> int:
     return size
 
 
+def _of_request(event: TaskAttemptRequested) -> int:
+    size = _of_all(event.input.values())
+    return size if event.progress is None else size + size_of(event.progress)
+
+
 def _of_fork(event: WfRunForked) -> int:
     size = _of_all(it.content for it in event.external_events)
     for thread in event.threads:
@@ -74,6 +81,8 @@ def _of_fork(event: WfRunForked) -> int:
         task = thread.node.task
         if task is not None:
             size += _of_all(task.input.values()) + _of_all((task.output, task.content, task.message))
+            if task.progress is not None:
+                size += size_of(task.progress)
         for failure in (thread.failure, thread.node.failure, thread.node.arrival_failure):
             if failure is not None:
                 size += size_of_failure(failure)
@@ -88,7 +97,8 @@ MEASURES: Final[dict[type[Event], Callable[[Any], int]]] = {
     NodeFailed: _of_failure,
     SpawnChild: lambda event: _of_all(event.variables.values()),
     TaskAttemptEnded: lambda event: _of_all((event.output, event.content, event.message, event.failure_name)),
-    TaskAttemptRequested: lambda event: _of_all(event.input.values()),
+    TaskAttemptProgressed: lambda event: size_of(event.content),
+    TaskAttemptRequested: _of_request,
     ThreadCompleted: lambda event: size_of(event.output),
     ThreadFailed: _of_failure,
     WfRunForked: _of_fork,
@@ -102,7 +112,7 @@ WEIGHS_NOTHING: Final[frozenset[type[Event]]] = frozenset(
         *(WfRunDeleted, WfRunEnded, ExternalEventDropped, InterruptAccepted, InterruptDropped, InterruptSuperseded),
         *(Halt, ThreadHalted, HaltReasonResolved, Resume, TimerArmed, TimerMatured, WaitStarted, ChildFailureHandled),
         *(ThreadRetired, ThreadRescued, WfRunQuarantined, InputKept, WfRunReleased, SkipAccepted, SkipLapsed),
-        *(RecordSkipped, Rejected, Ignored),
+        *(TaskAttemptStarted, RecordSkipped, Rejected, Ignored),
     }
 )
 """The other events. They carry no payload, or one that comes from a single record and is bounded there."""
@@ -131,7 +141,8 @@ TAKE_NO_EVENT: Final[frozenset[type[Event]]] = frozenset(
             HaltReasonResolved,
             Resume,
         ),
-        *(TimerArmed, TimerMatured, ArrivalFailed, TaskAttemptRequested, TaskAttemptEnded, WaitStarted),
+        *(TimerArmed, TimerMatured, ArrivalFailed, WaitStarted),
+        *(TaskAttemptRequested, TaskAttemptStarted, TaskAttemptProgressed, TaskAttemptEnded),
         *(ChildFailureHandled, WorkflowEventThrown, ThreadCompleted, ThreadRetired, ThreadRescued),
         *(WfRunQuarantined, InputKept, WfRunReleased, SkipAccepted, SkipLapsed, RecordSkipped, Rejected, Ignored),
     }

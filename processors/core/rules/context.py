@@ -102,3 +102,5 @@ class Context:
     """True if the log can say that a WfRun goes on from the state of another: 0.1.0 and 0.2.0 do not read that."""
     keeps_outcomes: bool = True
     """True if the row of an ExternalEvent can say what became of it in each thread: that of 0.1.0 cannot."""
+    attempt_starts: bool = True
+    """True if the log and the rows can say that a task attempt was started, and how far it is: 0.2.0 cannot."""

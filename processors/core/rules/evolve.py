@@ -7,6 +7,7 @@ nothing but the log. The WfRun is changed in place, by the fold that owns it; ev
 
 import bisect
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, assert_never
 
 from processors.core.records.events import (
@@ -31,7 +32,9 @@ from processors.core.records.events import (
     SkipLapsed,
     SpawnChild,
     TaskAttemptEnded,
+    TaskAttemptProgressed,
     TaskAttemptRequested,
+    TaskAttemptStarted,
     ThreadCompleted,
     ThreadFailed,
     ThreadHalted,
@@ -150,10 +153,26 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             thread.halt_reasons = []
         case TaskAttemptRequested():
             node = _change(run, event.thread).node
-            node.task = TaskRun(TaskRunStatus.OUT, event.attempt, event.task_def, event.input)
+            node.task = TaskRun(
+                TaskRunStatus.OUT,
+                event.attempt,
+                event.task_def,
+                event.input,
+                start_by_ms=event.start_by_ms,
+                progress=event.progress,
+            )
             node.timer = Timer(TimerKind.TASK_TIMEOUT, event.deadline_ms)
         case TaskAttemptEnded():
             _end_attempt(_change(run, event.thread).node, event, run.time_ms)
+        case TaskAttemptStarted():
+            node = _change(run, event.thread).node
+            assert node.task is not None
+            node.task = replace(node.task, started_ms=event.started_ms)
+            node.timer = Timer(TimerKind.TASK_TIMEOUT, event.deadline_ms)
+        case TaskAttemptProgressed():
+            node = _change(run, event.thread).node
+            assert node.task is not None
+            node.task = replace(node.task, progress=event.content)
         case WfRunStarted():
             _start(run, entry, event)
         case WfRunForked():
@@ -526,6 +545,7 @@ def _end_attempt(node: NodeRun, event: TaskAttemptEnded, time_ms: int) -> None:
         failure_name=event.failure_name,
         message=event.message,
         content=event.content,
+        progress=task.progress if retrying else None,
     )
     if event.retry_at_ms is not None and event.retry_at_ms > time_ms:
         node.timer = Timer(TimerKind.TASK_BACKOFF, event.retry_at_ms)

@@ -40,7 +40,13 @@ from processors.core.records.model import (
     WfRunExternalEvent,
     WfRunSnapshot,
 )
-from processors.core.records.names import NAME_LENGTH_MAX, check_event_id, check_exception_name, check_wf_run_id
+from processors.core.records.names import (
+    NAME_LENGTH_MAX,
+    check_event_id,
+    check_exception_name,
+    check_progress,
+    check_wf_run_id,
+)
 from processors.core.records.spec import (
     AnyNode,
     ExternalEventNode,
@@ -287,6 +293,14 @@ def _check_task(task: TaskRun, node: AnyNode, what: str) -> None:
             raise Impossible(f"{what}: {problem}") from None
     for value in task.input.values():  # an output is checked when the thread uses it
         _check_value(value, f"{what}, input")
+    try:
+        check_progress(task.progress)
+    except TellableProblem as problem:
+        raise Impossible(f"{what}: {problem}") from None
+    if task.status is not TaskRunStatus.OUT and (task.start_by_ms, task.started_ms) != (None, None):
+        raise Impossible(f"{what}: attempt {task.attempt} is {task.status}, and waits for a start or has begun")
+    if task.status is TaskRunStatus.DONE and task.progress is not None:
+        raise Impossible(f"{what}: attempt {task.attempt} is {task.status}, and its progress is kept")
 
 
 def _check_timer(thread: ThreadRun, node: AnyNode, what: str) -> None:
@@ -440,6 +454,17 @@ def _check_wait(run: WfRun, thread: ThreadRun) -> None:
             raise Impossible(f"{what}: attempt {task.attempt} is {task.status}, of {node.retries + 1}")
         if task.status is TaskRunStatus.OUT and timer is None and thread.status not in TERMINAL:
             raise Impossible(f"{what}: attempt {task.attempt} is out and has no time-out")
+        if task.start_by_ms is not None and node.run_timeout_s is None:
+            raise Impossible(
+                f"{what}: attempt {task.attempt} is to be started in time, which the node does not ask for"
+            )
+        if task.started_ms is not None and not state.arrived_ms <= task.started_ms <= run.time_ms:
+            raise Impossible(f"{what}: expected that its attempt was started between the arrival and the moment")
+        if task.started_ms is not None and task.started_ms >= (task.start_by_ms or NUMBER_MAX):
+            raise Impossible(f"{what}: its attempt was started too late, and is out")
+        start_by_ms = task.start_by_ms if task.started_ms is None else None
+        if start_by_ms is not None and timer is not None and timer.due_ms < start_by_ms:
+            raise Impossible(f"{what}: its attempt times out before it has to be started")
         if (task.retry_at_ms is not None) is not (task.status is TaskRunStatus.RETRYING):
             raise Impossible(
                 f"{what}: attempt {task.attempt} is {task.status}, which the time of the next does not say"

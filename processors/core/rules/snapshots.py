@@ -10,6 +10,7 @@ from dataclasses import replace
 from processors.core.records.events import WfRunForked
 from processors.core.records.model import (
     NodeRun,
+    TaskRun,
     ThreadRun,
     Timer,
     WfRun,
@@ -101,7 +102,7 @@ def forked_from(snapshot: WfRunSnapshot, spec: WfSpec, wf_run_id: str, time_ms: 
 
 
 def _node(thread: ThreadRun, spec: WfSpec, seq: int, later_ms: int) -> NodeRun:
-    node, task, timer = thread.node, thread.node.task, thread.node.timer
+    node, timer = thread.node, thread.node.timer
     if timer is not None and not ends_at_a_moment(spec.threads[thread.thread_spec].nodes[node.node]):
         timer = Timer(timer.kind, min(timer.due_ms + later_ms, INT_MAX))
     return replace(
@@ -110,7 +111,16 @@ def _node(thread: ThreadRun, spec: WfSpec, seq: int, later_ms: int) -> NodeRun:
         timer=timer,
         deadline_ms=_later(node.deadline_ms, later_ms),
         matured_seq=None if node.matured_seq is None else _before(node.matured_seq, seq),
-        task=None if task is None else replace(task, retry_at_ms=_later(task.retry_at_ms, later_ms)),
+        task=None if node.task is None else _task(node.task, later_ms),
+    )
+
+
+def _task(task: TaskRun, later_ms: int) -> TaskRun:
+    return replace(
+        task,
+        retry_at_ms=_later(task.retry_at_ms, later_ms),
+        start_by_ms=_later(task.start_by_ms, later_ms),
+        started_ms=_later(task.started_ms, later_ms),
     )
 
 

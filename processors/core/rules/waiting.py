@@ -24,6 +24,7 @@ from processors.core.records.model import (
     PendingFailure,
     PendingInterrupt,
     Status,
+    TaskRun,
     TaskRunStatus,
     ThreadRun,
     ThreadType,
@@ -73,6 +74,11 @@ class ForReport:
     since_ms: int | None
     """None where the rows do not say when the attempt was requested."""
     until_ms: int | None
+    """If it waits to be started: when it times out if nobody says that it was."""
+    start_by_ms: int | None
+    """The time by which it must be started, while it is in the queue; None from its start, or if it is not bounded."""
+    started_ms: int | None
+    """None if nobody has said that it was started."""
 
 
 @record
@@ -338,18 +344,30 @@ def _task(run: WfRun, thread: ThreadRun) -> Iterator[Wait]:
     attempts = node.retries + 1 if isinstance(node, TaskNode) else task.attempt
     until_ms = None if state.timer is None else state.timer.due_ms
     if task.status is TaskRunStatus.OUT:
-        yield ForReport(task.task_def, task.attempt, attempts, _requested_ms(thread, node, until_ms), until_ms)
+        yield for_report(task, attempts, _requested_ms(thread, node), until_ms)
     elif task.status is TaskRunStatus.RETRYING and until_ms is not None:
         yield ForRetry(task.task_def, task.attempt + 1, attempts, until_ms)
 
 
-def _requested_ms(thread: ThreadRun, node: AnyNode | None, until_ms: int | None) -> int | None:
-    """Return when an attempt went out: as long before its deadline as its time-out takes, if that is a constant."""
-    if isinstance(node, TaskNode) and until_ms is not None and isinstance(node.timeout_s, Literal):
-        seconds = node.timeout_s.value
-        if isinstance(seconds, int | float):
-            return until_ms - round(seconds * 1000)
-    task = thread.node.task
+def for_report(task: TaskRun, attempts: int, since_ms: int | None, until_ms: int | None) -> ForReport:
+    """Return what a thread waits for whose attempt is out."""
+    start_by_ms = task.start_by_ms if task.started_ms is None else None
+    return ForReport(task.task_def, task.attempt, attempts, since_ms, until_ms, start_by_ms, task.started_ms)
+
+
+def _requested_ms(thread: ThreadRun, node: AnyNode | None) -> int | None:
+    """Return when an attempt went out: as long before its deadline as its time-out takes, if that is a constant.
+
+    Its deadline is that of its start, if that has one.
+    """
+    task, timer = thread.node.task, thread.node.timer
+    if isinstance(node, TaskNode) and task is not None and timer is not None:
+        bound: Expression | None = node.timeout_s
+        until_ms: int | None = timer.due_ms
+        if node.queue_timeout_s is not None:
+            bound, until_ms = node.queue_timeout_s, task.start_by_ms
+        if isinstance(bound, Literal) and isinstance(bound.value, int | float) and until_ms is not None:
+            return until_ms - round(bound.value * 1000)
     return thread.node.arrived_ms if task is not None and task.attempt == 1 else None
 
 

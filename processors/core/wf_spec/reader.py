@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from processors.core.records.spec import (
+    QUEUE_TIMEOUT_S,
+    RUN_TIMEOUT_S,
     AnyNode,
     Backoff,
     Edge,
@@ -240,11 +242,21 @@ def _task(reader: _Reader, fields: Fields) -> AnyNode:
                 multiplier=given.number("multiplier", 2.0, 1.0, 1000.0),
                 max_ms=given.integer("max_ms", 60_000, 0, MILLISECONDS_MAX),
             )
+    bounds = [name for name in ("queue_timeout_s", "run_timeout_s") if fields.has(name)]
+    if bounds and fields.has("timeout_s"):
+        message = (
+            f"expected timeout_s, or queue_timeout_s and run_timeout_s, found timeout_s and {listed(bounds, 'and')}"
+        )
+        reader.problem("FIELD_VALUE", fields.path, message)
+    queue_timeout_s = fields.optional("queue_timeout_s", reader.expression) or Literal(QUEUE_TIMEOUT_S)
+    run_timeout_s = fields.optional("run_timeout_s", reader.expression) or Literal(RUN_TIMEOUT_S)
     return TaskNode(
         name="",
         task_def=fields.text("task"),
         input=fields.entries("input", reader.named_expression),
         timeout_s=fields.optional("timeout_s", reader.expression) or Literal(60),
+        queue_timeout_s=queue_timeout_s if bounds else None,
+        run_timeout_s=run_timeout_s if bounds else None,
         retries=fields.integer("retries", 0, 0, RETRIES_MAX),
         backoff=backoff,
     )
@@ -267,7 +279,7 @@ _KINDS: dict[str, _Form] = {
     "ENTRYPOINT": _Form(lambda _reader, _fields: EntrypointNode(name="")),
     "EXIT": _Form(_exit, ("fail", "return")),
     "NOP": _Form(lambda _reader, _fields: NopNode(name="")),
-    "TASK": _Form(_task, ("task", "input", "timeout_s", "retries", "backoff")),
+    "TASK": _Form(_task, ("task", "input", "timeout_s", "queue_timeout_s", "run_timeout_s", "retries", "backoff")),
     "EXTERNAL_EVENT": _Form(
         lambda reader, fields: ExternalEventNode(
             name="",

@@ -54,15 +54,17 @@ def decide_definition(
     task_queues: TaskQueues = None,
     *,
     binds: bool = True,
+    starts: bool = True,
 ) -> tuple[Outcome, list[Definition]]:
     """Return the outcome of a command, and the definitions to store and `apply`: several only for a deletion.
 
     Without `binds` WfSpecs bind no ExternalEventDefs. 0.1.0 decided like that, and so do we while workers of 0.1.0 run.
+    Without `starts` no WfSpec has bounds for queueing and running apart, which 0.2.0 does not know.
     """
     try:
         if isinstance(command, DeleteDefinition):
             return _delete(definitions, command, cause)
-        definition = _put(definitions, command, task_queues, binds=binds)
+        definition = _put(definitions, command, task_queues, binds=binds, starts=starts)
     except Refused as refused:
         return _rejected(command, refused, cause), []
     changed = not definitions.holds(definition)
@@ -82,7 +84,7 @@ def refusals(
             if isinstance(command, DeleteDefinition):
                 _, found = _delete(registered, command, _NOBODY)
             else:
-                found = [_put(registered, command, task_queues, binds=True)]
+                found = [_put(registered, command, task_queues)]
         except Refused as refused:
             for problem in refused.problems or [DocumentProblem(refused.code, (), refused.message)]:
                 yield index, problem
@@ -95,10 +97,17 @@ _NOBODY = Cause(DEFINITION_COMMANDS, 0, 0, None, 0)
 """The cause of a command that is only tried."""
 
 
-def _put(definitions: Definitions, command: PutDefinition, task_queues: TaskQueues, *, binds: bool) -> Definition:
+def _put(
+    definitions: Definitions,
+    command: PutDefinition,
+    task_queues: TaskQueues,
+    *,
+    binds: bool = True,
+    starts: bool = True,
+) -> Definition:
     match command:
         case PutWfSpec():
-            return put_wf_spec(definitions, command, binds=binds)
+            return put_wf_spec(definitions, command, binds=binds, starts=starts)
         case PutTaskDef():
             return _put_task_def(definitions, command, task_queues)
         case PutExternalEventDef():

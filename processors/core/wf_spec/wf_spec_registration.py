@@ -23,6 +23,7 @@ from processors.core.records.events import (
 )
 from processors.core.records.model import WfSpecId
 from processors.core.records.spec import (
+    TaskNode,
     VariableDef,
     WfSpec,
 )
@@ -37,8 +38,11 @@ from processors.core.wf_spec.writer import canonical
 
 
 # (rules equal-wf-spec-registers-nothing, version-never-used-twice)
-def put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool) -> Definition:
-    """Return the version that the command registers, or the newest one if it registers nothing; raises Refused."""
+def put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool, starts: bool) -> Definition:
+    """Return the version that the command registers, or the newest one if it registers nothing; raises Refused.
+
+    Without `starts` a WfSpec whose tasks have bounds of their own for queueing and running is refused.
+    """
     name = command.name
     document = _parsed_document(command)
     latest = definitions.latest_wf_spec(name)
@@ -51,6 +55,8 @@ def put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool) ->
     ):
         return definitions.version(latest)
     wf_spec = _checked_wf_spec(definitions, command, document)
+    if not starts:
+        _check_no_starts(wf_spec)
     newest = definitions.newest(DefinitionKind.WF_SPEC, name)
     if newest is None:
         major, revision = 0, 0
@@ -69,6 +75,18 @@ def put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool) ->
     return Definition(
         DefinitionKind.WF_SPEC, name, major, revision, document=wf_spec.document, external_event_defs=bindings
     )
+
+
+def _check_no_starts(wf_spec: WfSpec) -> None:
+    """Raise Refused for a WfSpec that workers of an earlier release cannot read."""
+    for thread in wf_spec.threads.values():
+        for node in thread.nodes.values():
+            if isinstance(node, TaskNode) and node.run_timeout_s is not None:
+                raise Refused(
+                    RejectionCode.FAILED_PRECONDITION,
+                    f"expected timeout_s at node {node.name!r} of ThreadSpec {thread.name!r}, found queue_timeout_s "
+                    "and run_timeout_s: workers of an earlier release run beside, which cannot read these",
+                )
 
 
 # (rule wf-spec-binds-revisions)

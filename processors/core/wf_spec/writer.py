@@ -151,6 +151,8 @@ def _kind_document(node: AnyNode) -> dict[str, Any]:
                 "task": node.task_def,
                 **_input_document(node.input),
                 **_expressions_document({"timeout_s": None if node.timeout_s == Literal(60) else node.timeout_s}),
+                # Both, also where one is the default: then it says by itself what it means.
+                **_expressions_document({"queue_timeout_s": node.queue_timeout_s, "run_timeout_s": node.run_timeout_s}),
                 **({"retries": node.retries} if node.retries else {}),
                 **({"backoff": _backoff_document(node.backoff)} if node.backoff else {}),
             }

@@ -7,7 +7,7 @@ refusals   the checks that several commands share
 forks      ForkWfRun
 wf_runs    RunWf, StopWfRun, ResumeWfRun, DeleteWfRun
 posting    ExternalEvent
-reports    ReportTaskRun
+reports    StartTaskRun, ReportTaskProgress, ReportTaskRun
 timers     TimerFired
 rescues    RescueThreadRun
 """
@@ -20,10 +20,12 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    StartTaskRun,
     StopWfRun,
     TimerFired,
 )
@@ -33,7 +35,7 @@ from processors.core.rules.context import Context
 from processors.core.rules.decide.forks import forked
 from processors.core.rules.decide.posting import posted
 from processors.core.rules.decide.refusals import Refusal, check_id, check_repeat
-from processors.core.rules.decide.reports import reported
+from processors.core.rules.decide.reports import attempt_started, progressed, reported
 from processors.core.rules.decide.rescues import rescued
 from processors.core.rules.decide.timers import EARLY, fired, unstarted_until_ms
 from processors.core.rules.decide.wf_runs import deleted, resumed, started, stopped
@@ -68,6 +70,10 @@ def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iter
                     yield from offer(run, context, run.external_events[key])
             case ReportTaskRun():
                 yield reported(run, command)
+            case StartTaskRun():
+                yield attempt_started(run, command, context, time_ms)
+            case ReportTaskProgress():
+                yield progressed(run, command, context)
             case TimerFired():
                 yield fired(run, command, context, time_ms)
             case StopWfRun():

@@ -6,10 +6,12 @@ from processors.core.records.commands import (
     Command,
     ExternalEvent,
     ForkWfRun,
+    ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    StartTaskRun,
     StopWfRun,
     TimerFired,
 )
@@ -19,7 +21,7 @@ from processors.core.records.names import check_wf_run_id
 from processors.core.records.values import TellableProblem, Timestamp, iso_of
 from processors.core.rules.context import Context
 
-_HAVE_IDENTITIES: Final = (ExternalEvent, ReportTaskRun, TimerFired)
+_HAVE_IDENTITIES: Final = (ExternalEvent, StartTaskRun, ReportTaskProgress, ReportTaskRun, TimerFired)
 """Commands that are known again by what they say, not by a command id."""
 
 

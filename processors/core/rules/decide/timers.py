@@ -8,6 +8,7 @@ from processors.core.records.model import TERMINAL, TaskStatus, Timer, TimerKind
 from processors.core.records.values import Timestamp, iso_of
 from processors.core.rules.context import Context, Limits
 from processors.core.rules.decide.reports import retry_at
+from processors.core.rules.nodes.tasks import NO_REPORT
 
 EARLY: Final = "early: by the WfRun's time the timer is not due yet"
 """Why a `TimerFired` is ignored although its timer stays armed: its owner fires it again."""
@@ -45,7 +46,7 @@ def fired(run: WfRun, timer_fired: TimerFired, context: Context, time_ms: int) -
         position=timer_fired.position,
         attempt=thread.node.task.attempt,
         status=TaskStatus.TIMEOUT,
-        message="no report in time",
+        message=NO_REPORT,
         retry_at_ms=retry_at(run, thread, TaskStatus.TIMEOUT),
     )
 

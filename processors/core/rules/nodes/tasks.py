@@ -1,6 +1,7 @@
 """TASK: attempts that are sent out, and what the end of the last one makes of the node."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from processors.core.records.events import Event, TaskAttemptRequested
 from processors.core.records.failures import (
@@ -22,6 +23,9 @@ from processors.core.rules.nodes.expected import seconds_ms
 from processors.core.rules.scope import ThreadScope
 from processors.core.wf_spec.expressions import evaluate
 
+NO_REPORT: Final = "no report in time"
+"""The message of an attempt that its timer ended."""
+
 
 def run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -> Iterator[Event]:
     """Request an attempt, or finish the node after the last one.
@@ -38,7 +42,7 @@ def run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) ->
         case TaskRunStatus.RETRYING:
             if thread.node.timer is not None:
                 return iter(())
-            return _request(run, context, thread, node, task.attempt + 1, task.input)
+            return _request(run, context, thread, node, task.attempt + 1, task.input, task.progress)
         case TaskRunStatus.DONE:
             return _finish_task(run, context, thread, node, task)
 
@@ -58,7 +62,13 @@ def _request_first(run: WfRun, context: Context, thread: ThreadRun, node: TaskNo
 
 
 def _request(
-    run: WfRun, context: Context, thread: ThreadRun, node: TaskNode, attempt: int, task_input: dict[str, Value]
+    run: WfRun,
+    context: Context,
+    thread: ThreadRun,
+    node: TaskNode,
+    attempt: int,
+    task_input: dict[str, Value],
+    progress: Value = None,
 ) -> Iterator[Event]:
     """Send an attempt out; its time-out counts from here (rule attempt-deadline-from-request)."""
     task_def = context.definitions.task_def(node.task_def)
@@ -67,7 +77,7 @@ def _request(
         return
     scope = ThreadScope(run, thread)
     try:
-        deadline_ms = run.time_ms + seconds_ms(evaluate(node.timeout_s, scope), "timeout_s")
+        start_by_ms, deadline_ms = _times(run, context, node, scope)
     except ValueProblem as problem:
         yield from fail(run, thread, VAR_ERROR, scope.tell(problem))
         return
@@ -80,20 +90,36 @@ def _request(
         queue=task_def.queue,
         deadline_ms=deadline_ms,
         input=task_input,
+        start_by_ms=start_by_ms,
+        progress=progress,
     )
+
+
+# (rule queueing-is-not-running)
+def _times(run: WfRun, context: Context, node: TaskNode, scope: ThreadScope) -> tuple[int | None, int]:
+    """Return until when an attempt that is requested now may wait for its start, and when it times out without one.
+
+    The former is None if its time counts from the request alone. Raises ValueProblem.
+    """
+    if node.queue_timeout_s is None or node.run_timeout_s is None:
+        return None, run.time_ms + seconds_ms(evaluate(node.timeout_s, scope), "timeout_s")
+    start_by_ms = run.time_ms + seconds_ms(evaluate(node.queue_timeout_s, scope), "queue_timeout_s")
+    deadline_ms = start_by_ms + seconds_ms(evaluate(node.run_timeout_s, scope), "run_timeout_s")
+    return (start_by_ms if context.attempt_starts else None), deadline_ms
 
 
 def request_again(run: WfRun, context: Context, thread: ThreadRun) -> TaskAttemptRequested:
     """Return the request for the attempt that is out, once more, because a fork is another WfRun.
 
-    Whoever does the task begins anew, so the attempt gets its whole time. If that cannot be computed any more, it gets
-    what was left.
+    Whoever does the task begins anew, so the attempt gets its whole time, and what is known of its progress. If its
+    time cannot be computed any more, it gets what was left, started or not.
     """
     state, node = thread.node, run.spec_of(thread).nodes[thread.node.node]
     assert isinstance(node, TaskNode)
     assert state.task is not None
+    start_by_ms: int | None = None
     try:
-        deadline_ms = run.time_ms + seconds_ms(evaluate(node.timeout_s, ThreadScope(run, thread)), "timeout_s")
+        start_by_ms, deadline_ms = _times(run, context, node, ThreadScope(run, thread))
     except ValueProblem:
         deadline_ms = run.time_ms if state.timer is None else state.timer.due_ms
     task_def = context.definitions.task_def(node.task_def)
@@ -106,6 +132,8 @@ def request_again(run: WfRun, context: Context, thread: ThreadRun) -> TaskAttemp
         queue=None if task_def is None else task_def.queue,
         deadline_ms=deadline_ms,
         input=state.task.input,
+        start_by_ms=start_by_ms,
+        progress=state.task.progress,
     )
 
 
@@ -127,6 +155,6 @@ def _finish_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode
             assert task.failure_name is not None
             return fail_node(run, thread, failure_of(task.failure_name, task.message or "", task.content))
         case TaskStatus.TIMEOUT:
-            return fail(run, thread, TIMEOUT, f"task {node.task_def!r}, {attempts}: no report in time")
+            return fail(run, thread, TIMEOUT, f"task {node.task_def!r}, {attempts}: {task.message or NO_REPORT}")
         case TaskStatus.FAILED | None:
             return fail(run, thread, TASK_FAILURE, f"task {node.task_def!r}, {attempts}: {task.message or 'failed'}")

@@ -72,7 +72,10 @@ def _check_exit(thread: ThreadExamination, node: ExitNode, path: Path) -> None:
 
 
 def _check_task(thread: ThreadExamination, node: TaskNode, path: Path) -> None:
-    _check_seconds(thread, node.timeout_s, (*path, "timeout_s"), "TIMEOUT_TYPE", lowest=1)
+    bounds = {"timeout_s": node.timeout_s, "queue_timeout_s": node.queue_timeout_s, "run_timeout_s": node.run_timeout_s}
+    for field, expression in bounds.items():
+        if expression is not None:
+            _check_seconds(thread, expression, (*path, field), "TIMEOUT_TYPE", lowest=1)
     definition = thread.whole.definition(DefinitionKind.TASK_DEF, node.task_def, "TASKDEF_MISSING", (*path, "task"))
     declared = None if definition is None else definition.input
     if declared is not None and set(declared) != set(node.input):
