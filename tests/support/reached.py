@@ -25,7 +25,8 @@ HANDLERS = (ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER)
 def reached(engine: MemoryEngine) -> set[str]:
     """Yield everything of note that happened to the WfRuns of an engine."""
     types: dict[int, ThreadType] = {}
-    return {what for _, entries in engine.log for entry in entries for what in _in(entry.event, types)}
+    happened = {what for _, entries in engine.log for entry in entries for what in _in(entry.event, types)}
+    return happened | {f"an attempt is cancelled: {it.reason}" for it in engine.cancellations}
 
 
 def _in(event: Event, types: dict[int, ThreadType]) -> Iterator[str]:
