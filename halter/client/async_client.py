@@ -36,6 +36,7 @@ from halter.client.sending import Sender, Sending
 from processors.core.records.commands import (
     Command,
     DefinitionCommand,
+    DefinitionKind,
     DeleteWfRun,
     RescueThreadRun,
     ResumeWfRun,
@@ -132,9 +133,13 @@ class AsyncClient:
         output: VariableType | None = None,
         queue: str | None = None,
         timeout_s: float = OUTCOME_SECONDS,
+        *,
+        optional: list[str] | None = None,
     ) -> Registered:
-        """Register a TaskDef. Without `input`, the engine does not check what a task is given."""
-        return await self._in_thread(self._client.put_task_def, name, input, output, queue, timeout_s)
+        """Register a TaskDef, or a change that task workers and WfRuns can bear, as `Client.put_task_def` does."""
+        return await self._in_thread(
+            self._client.put_task_def, name, input, output, queue, timeout_s, optional=optional
+        )
 
     async def put_external_event_def(
         self, name: str, content_type: VariableType | None = None, timeout_s: float = OUTCOME_SECONDS
@@ -147,6 +152,20 @@ class AsyncClient:
     ) -> Registered:
         """Register a WorkflowEventDef. Without a type, the engine does not check the contents of its events."""
         return await self._in_thread(self._client.put_workflow_event_def, name, content_type, timeout_s)
+
+    async def delete_definition(
+        self,
+        kind: DefinitionKind,
+        name: str,
+        *,
+        major: int | None = None,
+        revision: int | None = None,
+        timeout_s: float = OUTCOME_SECONDS,
+    ) -> Registered:
+        """Delete a definition, as `Client.delete_definition` does."""
+        return await self._in_thread(
+            self._client.delete_definition, kind, name, major=major, revision=revision, timeout_s=timeout_s
+        )
 
     async def definitions(self) -> Definitions:
         """All definitions that there are now."""

@@ -43,6 +43,7 @@ from processors.core.records.commands import (
     Command,
     DefinitionCommand,
     DefinitionKind,
+    DeleteDefinition,
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
@@ -158,9 +159,16 @@ class Client:
         output: VariableType | None = None,
         queue: str | None = None,
         timeout_s: float = OUTCOME_SECONDS,
+        *,
+        optional: list[str] | None = None,
     ) -> Registered:
-        """Register a TaskDef. Without `input`, the engine does not check what a task is given."""
-        made = self._made(PutTaskDef, name=name, input=input, output=output, queue=queue)
+        """Register a TaskDef, or a change that task workers and WfRuns can bear.
+
+        Without `input`, the engine does not check what a task is given. A WfSpec need not give inputs that `optional`
+        names.
+        """
+        optional = [] if optional is None else optional
+        made = self._made(PutTaskDef, name=name, input=input, output=output, queue=queue, optional=optional)
         return self.put(made, timeout_s)
 
     def put_external_event_def(
@@ -176,6 +184,22 @@ class Client:
         """Register a WorkflowEventDef. Without a type, the engine does not check the contents of its events."""
         made = self._made(PutWorkflowEventDef, name=name, content_type=content_type)
         return self.put(made, timeout_s)
+
+    def delete_definition(
+        self,
+        kind: DefinitionKind,
+        name: str,
+        *,
+        major: int | None = None,
+        revision: int | None = None,
+        timeout_s: float = OUTCOME_SECONDS,
+    ) -> Registered:
+        """Delete a definition: nothing new may name or run it. WfRuns and WfSpecs that have it keep it.
+
+        Of a WfSpec, all versions, those of a major version, or one. Deleting what is deleted changes nothing. Raises
+        DefinitionRefused if there is none, or the newest version of a WfSpec names it.
+        """
+        return self.put(DeleteDefinition(kind, name, major, revision), timeout_s)
 
     def refusals(self, commands: Iterable[DefinitionCommand]) -> list[tuple[int, DocumentProblem]]:
         """Return why definitions would be refused if they were put now, in this order.
@@ -212,7 +236,7 @@ class Client:
         partition, offset = self._sender.send(command, value)
         deadline = time.monotonic() + timeout_s
         accepted = self._outcomes.of_definition(partition, offset, ends, timeout_s)
-        return Registered(accepted, self._definitions.until_visible(accepted, deadline))
+        return Registered(accepted, self._definitions.until_visible(command, accepted, deadline))
 
     def definitions(self) -> Definitions:
         """All definitions that there are now."""

@@ -7,6 +7,7 @@ from confluent_kafka import Message
 from halter.client.errors import NoOutcome
 from halter.client.reading import FROM_THE_START, VISIBLE_SECONDS, PartitionReader, follow_until
 from processors.codec import Codec
+from processors.core.records.commands import DefinitionCommand, DeleteDefinition
 from processors.core.records.events import Definition, DefinitionAccepted
 from processors.core.wf_spec.definitions import Definitions
 from processors.kafka.topics import Topics
@@ -27,24 +28,31 @@ class DefinitionsSeen:
             self._take(message)
         return self._definitions
 
-    def until_visible(self, accepted: DefinitionAccepted, deadline: float) -> int:
-        """Wait until an accepted definition is on the topic, and return the position up to which it has been read.
+    def until_visible(self, command: DefinitionCommand, accepted: DefinitionAccepted, deadline: float) -> int:
+        """Wait until what a command came to is on the topic, and return the position up to which it has been read.
 
         A transaction does not become visible in all its partitions at the same moment: this waits until `deadline`,
         and VISIBLE_SECONDS at least. Raises NoOutcome.
         """
-        key = Definition(accepted.kind, accepted.name, accepted.major, accepted.revision).key.encode()
         deadline = max(deadline, time.monotonic() + VISIBLE_SECONDS)
-        topic, found = self._topics.definitions, not accepted.changed
-        start = self._start() if found else FROM_THE_START
-        for message in follow_until(deadline, self._reader, topic, 0, start):
-            if message is None:
-                if found:
-                    return self.position
-                continue
-            self._take(message)
-            found = found or message.key() == key
+        topic = self._topics.definitions
+        for message in follow_until(deadline, self._reader, topic, 0, self._start()):
+            if message is not None:
+                self._take(message)
+            elif not accepted.changed or self._has(command, accepted):
+                return self.position
         raise NoOutcome(f"{accepted.kind} {accepted.name!r} was accepted, but does not appear on '{topic}'")
+
+    def _has(self, command: DefinitionCommand, accepted: DefinitionAccepted) -> bool:
+        """Return True if what a command came to has been read."""
+        if not isinstance(command, DeleteDefinition):
+            # Somebody else may have deleted it by now.
+            known = self._definitions.versions(accepted.kind, accepted.name)
+            return any((it.major, it.revision) == (accepted.major, accepted.revision) for it in known)
+        live = self._definitions.live_versions(command.kind, command.name)
+        return not any(
+            command.major in (None, major) and command.revision in (None, revision) for major, revision in live
+        )
 
     def _start(self) -> int:
         return self.position or FROM_THE_START

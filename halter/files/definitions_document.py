@@ -139,12 +139,21 @@ class DefinitionsReader(DocumentReader):
 
     def _task_def(self, name: str, value: object, path: Path) -> PutTaskDef:
         task = self.fields_or_null(value, path, "a TaskDef", ("queue", "input", "output"))
-        declared = None
+        declared, optional = None, list[str]()
         if task.has("input"):
             given = self.fields(task.data["input"], task.path_of("input"), "", self.entries(task, "input"))
-            types = {key: self._type(given, key) for key in given.data}
-            declared = {key: declared_type for key, declared_type in types.items() if declared_type is not None}
-        return PutTaskDef(name, declared, self._type(task, "output"), task.optional_text("queue"))
+            inputs = {key: self._input(given, key, optional) for key in given.data}
+            declared = {key: declared_type for key, declared_type in inputs.items() if declared_type is not None}
+        return PutTaskDef(name, declared, self._type(task, "output"), task.optional_text("queue"), optional=optional)
+
+    def _input(self, given: Fields, name: str, optional: list[str]) -> VariableType | None:
+        """Return the type of an input: the type alone, or a mapping that may say that the input is optional."""
+        if not isinstance(given.data[name], Mapping):
+            return self._type(given, name)
+        declared = self.fields(given.data[name], given.path_of(name), "an input", ("type", "optional"))
+        if declared.flag("optional", False):
+            optional.append(name)
+        return self._type(declared, "type") if declared.require("type") else None
 
     def _wf_spec(self, value: object, path: Path) -> list[PutWfSpec]:
         if not isinstance(value, str):

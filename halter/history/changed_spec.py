@@ -58,7 +58,9 @@ def _changed(row: Row, changed_to: dict[str, Definition], codec: Codec) -> Row:
     to = changed_to.get(definition.name) if definition.kind is DefinitionKind.WF_SPEC else None
     if to is None:
         return row
-    return _row(replace(definition, document=to.document, external_event_defs=to.external_event_defs), codec)
+    events, tasks = to.external_event_defs, to.task_defs
+    changed = replace(definition, document=to.document, external_event_defs=events, task_defs=tasks)
+    return _row(changed, codec)
 
 
 def _definition(row: Row, codec: Codec) -> Definition:

@@ -54,8 +54,8 @@ class _Wanted:
         self.wf_specs: dict[WfSpecId, int] = {}
         """The versions that were run -> the index of the first input that did."""
         self._names: set[tuple[DefinitionKind, str]] = set()
-        self._bound: dict[str, Definition] = {}
-        """The ExternalEventDefs as the WfSpec binds them."""
+        self._bound: dict[tuple[DefinitionKind, str], set[str]] = {}
+        """Definition -> the keys of the revisions that a WfSpec that was run binds."""
         for index, turn in enumerate(turns):
             if isinstance(turn.command, ExternalEvent):
                 self._names.add((DefinitionKind.EXTERNAL_EVENT_DEF, turn.command.external_event_def))
@@ -70,7 +70,8 @@ class _Wanted:
                     self.wf_specs.setdefault(latest, 0)
         for spec_id in self.wf_specs:
             self._names |= definitions.named_by(spec_id)
-            self._bound |= definitions.bindings(spec_id)
+            for bound in definitions.bindings(spec_id):
+                self._bound.setdefault((bound.kind, bound.name), set()).add(bound.key)
 
     def includes(self, definition: Definition) -> bool:
         """Return True if the document has this version of a definition."""
@@ -79,11 +80,8 @@ class _Wanted:
         return (definition.kind, definition.name) in self._names
 
     def is_bound(self, definition: Definition) -> bool:
-        """Return True if a WfSpec that was run binds this revision of an ExternalEventDef."""
-        bound = self._bound.get(definition.name)
-        return (
-            definition.kind is DefinitionKind.EXTERNAL_EVENT_DEF and bound is not None and bound.key == definition.key
-        )
+        """Return True if a WfSpec that was run binds this revision of a definition."""
+        return definition.key in self._bound.get((definition.kind, definition.name), ())
 
     def batches(self, definitions: Sequence[Definition]) -> Iterator[list[Definition]]:
         """Divide definitions so that each batch has a name once, and what its WfSpecs bind.
@@ -97,7 +95,7 @@ class _Wanted:
             if it is not newest[key] and it.kind is not DefinitionKind.WF_SPEC and not self.is_bound(it):
                 continue
             # A newer revision than the one that a WfSpec binds comes behind the WfSpec.
-            is_later = any(of is DefinitionKind.WF_SPEC for of, _ in batch) and it.name in self._bound
+            is_later = any(of is DefinitionKind.WF_SPEC for of, _ in batch) and key in self._bound
             if key in batch or (is_later and not self.is_bound(it)):
                 yield [*batch.values()]
                 batch = {}
@@ -119,7 +117,7 @@ def _commands(definitions: Iterable[Definition]) -> Iterator[DefinitionCommand]:
             case DefinitionKind.WF_SPEC:
                 yield PutWfSpec(it.name, it.document or "{}")
             case DefinitionKind.TASK_DEF:
-                yield PutTaskDef(it.name, it.input, it.output, it.queue)
+                yield PutTaskDef(it.name, it.input, it.output, it.queue, optional=it.optional)
             case DefinitionKind.EXTERNAL_EVENT_DEF:
                 yield PutExternalEventDef(it.name, it.content_type)
             case DefinitionKind.WORKFLOW_EVENT_DEF:

@@ -282,7 +282,8 @@ class _Runner:
     def _report(self, report: Report) -> ReportTaskRun:
         """Return the report with the identity of its attempt."""
         attempt, task_def = self._attempt(report)
-        definition = None if task_def is None else self._definitions.task_def(task_def)
+        bound_by = self._wf_specs.get(report.wf_run_id)
+        definition = None if task_def is None else self._definitions.task_def(task_def, bound_by)
         succeeded = report.status is TaskStatus.SUCCESS
         return ReportTaskRun(
             report.wf_run_id,

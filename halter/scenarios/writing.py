@@ -6,7 +6,7 @@ The other way round from `halter.files.scenario_document`, which reads them.
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -30,7 +30,7 @@ from processors.core.records.commands import (
     StopWfRun,
     TimerFired,
 )
-from processors.core.records.values import Timestamp, Value, iso_of
+from processors.core.records.values import Timestamp, Value, VariableType, iso_of
 from processors.core.rules.context import Limits
 
 YEAR_1_MS = -62_135_596_800_000
@@ -66,7 +66,7 @@ def head_of(commands: Iterable[DefinitionCommand], limits: Limits | None = None)
             case PutTaskDef(name=name):
                 head["tasks"][name] = _without_none(
                     queue=command.queue,
-                    input=None if command.input is None else {key: str(it) for key, it in command.input.items()},
+                    input=None if command.input is None else _inputs(command.input, command.optional),
                     output=command.output,
                 )
             case PutWfSpec(document=document):
@@ -78,6 +78,10 @@ def head_of(commands: Iterable[DefinitionCommand], limits: Limits | None = None)
         if not name.startswith("bytes_") and (value := getattr(given, name)) != getattr(usual, name)
     }
     return {name: value for name, value in head.items() if value}
+
+
+def _inputs(types: Mapping[str, VariableType], optional: Collection[str]) -> dict[str, Any]:
+    return {name: {"type": str(it), "optional": True} if name in optional else str(it) for name, it in types.items()}
 
 
 def _without_none(**entries: Any) -> dict[str, Any]:

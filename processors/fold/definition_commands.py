@@ -12,15 +12,23 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from processors.codec import Codec
-from processors.core.records.commands import DefinitionCommand, DeleteDefinition, PutWfSpec
+from processors.core.records.commands import (
+    DefinitionCommand,
+    DefinitionKind,
+    DeleteDefinition,
+    PutTaskDef,
+    PutWfSpec,
+)
 from processors.core.records.events import Cause, Definition, TaskAttemptStarted
 from processors.core.records.topic_names import DEFINITION_COMMANDS, DEFINITION_EVENTS, DEFINITIONS
 from processors.core.wf_spec.definitions import Definitions
 from processors.core.wf_spec.registration import Outcome, decide_definition
 from processors.fold.outputs import OutputRecord
 
-DEAR: Final = (PutWfSpec, DeleteDefinition)
-"""Commands that read WfSpecs: the one that they bring, or those that may name the definition that they delete."""
+DEAR: Final = (PutWfSpec, PutTaskDef, DeleteDefinition)
+"""Commands that read WfSpecs: the one that they bring, or those that may name the definition that changes or goes."""
+BOUND_IN: Final = {DefinitionKind.EXTERNAL_EVENT_DEF: "external_event_defs", DefinitionKind.TASK_DEF: "task_defs"}
+"""Kind -> the field in which the row of a WfSpec says which revisions it binds. Schemas of earlier releases lack it."""
 NO_CAUSE: Final = Cause(DEFINITION_COMMANDS, 0, 0, None, 0)
 """Cause of an outcome that was found ahead. The position of `definitions` at which it will be folded is not known yet.
 """
@@ -47,7 +55,7 @@ class DefinitionFold:
         self._ahead: Ahead | None = None
         self._task_queues = task_queues
         self._definitions = Definitions()
-        self._binds = codec.writes(Definition.__name__, "external_event_defs")
+        self._binds = [kind for kind, field in BOUND_IN.items() if codec.writes(Definition.__name__, field)]
         self._starts = codec.knows(TaskAttemptStarted.__name__)
 
     def restore(self, definition: Definition) -> None:

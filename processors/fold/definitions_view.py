@@ -89,9 +89,9 @@ class DefinitionsView:
         """Return the newest version that is not deleted."""
         return self._definitions.latest_wf_spec(name, major, revision)
 
-    def task_def(self, name: str) -> Definition | None:
-        """Return the TaskDef of this name, deleted or not: WfRuns keep theirs."""
-        return self._definitions.task_def(name)
+    def task_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
+        """Return the TaskDef of this name, deleted or not: the revision that a WfSpec binds, or the newest."""
+        return self._definitions.task_def(name, bound_by)
 
     def external_event_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
         """Return the ExternalEventDef of this name, deleted or not: the revision that a WfSpec binds, or the newest."""

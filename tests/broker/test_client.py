@@ -18,6 +18,7 @@ from halter.client import (
     Client,
     CommandRejected,
     DeadLettered,
+    DefinitionKind,
     DefinitionRefused,
     NoOutcome,
     NotEnded,
@@ -89,6 +90,23 @@ def test_a_wf_spec_that_was_put_can_be_run_at_once(client: Client) -> None:
 def test_what_is_registered_already_is_unchanged(client: Client) -> None:
     again = client.put_external_event_def("checkout")
     assert not again.accepted.changed
+
+
+def test_a_changed_and_a_deleted_task_def_are_visible_to_all_when_the_call_returns(client: Client) -> None:
+    client.put_task_def("price", {"cents": VariableType.INT}, VariableType.DOUBLE)
+    changed = client.put_task_def(
+        "price", {"cents": VariableType.INT, "note": VariableType.STR}, VariableType.INT, optional=["note"]
+    )
+    assert changed.version == "0.1"
+    with pytest.raises(DefinitionRefused, match=r"input: expected the input cents \(INT\) as in 0.1, found it gone"):
+        client.put_task_def("price", {})
+    deleted = client.delete_definition(DefinitionKind.TASK_DEF, "price")
+    again = client.delete_definition(DefinitionKind.TASK_DEF, "price")
+    assert (deleted.accepted.changed, again.accepted.changed) == (True, False)
+    assert changed.position < deleted.position == again.position
+    with Client.of(client.settings) as other:
+        found = other.definitions().versions(DefinitionKind.TASK_DEF, "price")
+    assert [(str(it.version), it.optional, it.deleted) for it in found] == [("0.0", [], True), ("0.1", ["note"], True)]
 
 
 def test_a_refused_definition_tells_all_that_is_wrong_with_it(client: Client) -> None:
@@ -438,6 +456,7 @@ ELSEWHERE: dict[str, tuple[str, ...] | str] = {
     "spec put": "reads and writes definitions, of which there is one partition",
     "spec list": "reads definitions, of which there is one partition",
     "spec get": "reads definitions, of which there is one partition",
+    "spec delete": "reads and writes definitions, of which there is one partition",
     "scenario run": "makes its topics",
     "demo": "makes its topics",
     "broker": "is Kafka",

@@ -264,23 +264,7 @@ def test_definitions_restored_from_what_was_stored_decide_alike(fold: Fold):
     assert decide_definition(restored, command, CAUSE) == decide_definition(fold.definitions, command, CAUSE)
 
 
-# (rule task-def-never-changes)
-def test_a_task_def_never_changes(fold: Fold):
-    charge = PutTaskDef("charge", {"amount": VariableType.INT}, VariableType.STR, "slow")
-    assert fold.take(charge) == DefinitionAccepted(DefinitionKind.TASK_DEF, "charge", 0, 0, True, CAUSE)
-    assert fold.take(charge) == DefinitionAccepted(DefinitionKind.TASK_DEF, "charge", 0, 0, False, CAUSE)
-    for other in (
-        PutTaskDef("charge"),
-        PutTaskDef("charge", {"amount": VariableType.INT}, VariableType.STR),
-        PutTaskDef("charge", {"amount": VariableType.STR}, VariableType.STR, "slow"),
-    ):
-        assert fold.refused(other).startswith("ALREADY_EXISTS: TaskDef 'charge': expected input {amount: INT}")
-    found = fold.definitions.task_def("charge")
-    assert found is not None
-    assert (found.input, found.output, found.queue) == ({"amount": VariableType.INT}, VariableType.STR, "slow")
-
-
-# (rule task-def-never-changes)
+# (rule workflow-event-def-never-changes)
 def test_a_workflow_event_def_never_changes(fold: Fold):
     assert isinstance(fold.take(PutWorkflowEventDef("told", VariableType.INT)), DefinitionAccepted)
     assert isinstance(fold.take(PutWorkflowEventDef("told", VariableType.INT)), DefinitionAccepted)
@@ -358,7 +342,8 @@ def test_the_same_wf_spec_is_a_new_revision_if_it_can_be_bound_to_what_has_chang
 
 def test_a_wf_spec_from_before_bindings_is_bound_to_what_there_was_then(fold: Fold):
     def take(command: DefinitionCommand, *, binds: bool) -> Definition | None:
-        _, definitions = decide_definition(fold.definitions, command, CAUSE, binds=binds)
+        kinds = [DefinitionKind.EXTERNAL_EVENT_DEF] if binds else []
+        _, definitions = decide_definition(fold.definitions, command, CAUSE, binds=kinds)
         for definition in definitions:
             fold.definitions.apply(definition)
         return definitions[0] if definitions else None
@@ -483,8 +468,8 @@ def test_a_deleted_definition_may_be_registered_anew_and_differently(fold: Fold)
     ):
         outcome = fold.take(command)
         assert isinstance(outcome, DefinitionAccepted)
-        # A revision, as every change of an ExternalEventDef: what is bound to the deleted one keeps that.
-        version = (0, 1) if isinstance(command, PutExternalEventDef) else (1, 0)
+        # A revision, as every change of what WfSpecs bind: what is bound to the deleted one keeps that.
+        version = (1, 0) if isinstance(command, PutWorkflowEventDef) else (0, 1)
         assert (outcome.major, outcome.revision, outcome.changed) == (*version, True)
     assert fold.put(wf_spec(task="charge")) == "0.0"
 
@@ -515,6 +500,7 @@ _COMMANDS: list[DefinitionCommand] = [
         for allowed in AllowedUpdate
     ),
     *(PutTaskDef("one", output=output) for output in _TYPES),
+    *(PutTaskDef("one", {"a": VariableType.INT}, optional=optional) for optional in ([], ["a"])),
     *(PutTaskDef("two", queue=queue) for queue in (None, "slow", "gone")),
     *(PutExternalEventDef("e", content) for content in _TYPES),
     *(PutWorkflowEventDef("e", content) for content in _TYPES),

@@ -64,27 +64,41 @@ REVISIONS = 20_000
 
 
 def revised() -> Definitions:
-    """Return definitions with an ExternalEventDef and a WfSpec that have very many revisions."""
+    """Return definitions with an ExternalEventDef, a TaskDef and a WfSpec that have very many revisions."""
     definitions = Definitions()
     document = text_of(lambda _: {"name": "w", "entrypoint": "main", "threads": {"main": {"nodes": TAKES}}}, 0)
     for revision in range(REVISIONS):
-        bound = {"e": DefinitionVersion(0, revision)} if revision else {}
+        events = {"e": DefinitionVersion(0, revision)} if revision else {}
+        tasks = {"t": DefinitionVersion(0, revision)} if revision else {}
         definitions.apply(Definition(DefinitionKind.EXTERNAL_EVENT_DEF, "e", 0, revision))
+        definitions.apply(Definition(DefinitionKind.TASK_DEF, "t", 0, revision))
         definitions.apply(
-            Definition(DefinitionKind.WF_SPEC, "w", 0, revision, document=document, external_event_defs=bound)
+            Definition(
+                DefinitionKind.WF_SPEC,
+                "w",
+                0,
+                revision,
+                document=document,
+                external_event_defs=events,
+                task_defs=tasks,
+            )
         )
     return definitions
 
 
 TAKES = {
     "s": {"kind": "ENTRYPOINT", "next": "a"},
-    "a": {"kind": "EXTERNAL_EVENT", "event": "e", "next": "e"},
+    "a": {"kind": "EXTERNAL_EVENT", "event": "e", "next": "t"},
+    "t": {"kind": "TASK", "task": "t", "next": "e"},
     "e": {"kind": "EXIT"},
 }
 LOOKUPS: dict[str, Callable[[Definitions], object]] = {
     "the newest ExternalEventDef": lambda known: known.external_event_def("e"),
     "the one that a WfSpec binds": lambda known: known.external_event_def("e", WfSpecId("w", 0, 5)),
     "the one that an old WfSpec binds": lambda known: known.external_event_def("e", WfSpecId("w", 0, 0)),
+    "the newest TaskDef": lambda known: known.task_def("t"),
+    "the TaskDef that a WfSpec binds": lambda known: known.task_def("t", WfSpecId("w", 0, 5)),
+    "the TaskDef that an old WfSpec binds": lambda known: known.task_def("t", WfSpecId("w", 0, 0)),
     "the newest WfSpec": lambda known: known.latest_wf_spec("w"),
     "the newest of a major version": lambda known: known.latest_wf_spec("w", 0),
     "an exact version": lambda known: known.latest_wf_spec("w", 0, 7),

@@ -83,6 +83,7 @@ COMMANDS: list[DefinitionCommand] = [
     PutExternalEventDef("paid", VariableType.STR, "c"),
     PutExternalEventDef("paid", VariableType.INT, "c"),
     PutTaskDef("charge", None, None, "slow", "c"),
+    PutTaskDef("charge", {"cents": VariableType.INT}, None, "slow", "c"),
     PutTaskDef("charge", None, None, "unknown", "c"),
     wf_spec("order"),
     wf_spec("order", "paid"),
@@ -133,13 +134,13 @@ def test_what_is_decided_ahead_comes_to_the_same_however_long_it_takes(seed: int
 def test_a_definition_that_is_being_read_holds_up_definitions_alone() -> None:
     by_hand = ByHand()
     shard = shard_with(by_hand)
-    puts = [PutTaskDef("charge", None, None, None, "c"), wf_spec("a"), wf_spec("b"), PutTaskDef("x", command_id="c")]
-    task_def, first, second, behind = [shard.read(record(offset, it)) for offset, it in enumerate(puts)]
+    puts = [PutExternalEventDef("e", None, "c"), wf_spec("a"), wf_spec("b"), PutExternalEventDef("x", None, "c")]
+    event_def, first, second, behind = [shard.read(record(offset, it)) for offset, it in enumerate(puts)]
     runs = [shard.read(record(offset, RunWf(f"w-{offset}", "a", {}))) for offset in range(2)]
-    at_hand = [runs[0], task_def, first, runs[1], second, behind]
+    at_hand = [runs[0], event_def, first, runs[1], second, behind]
     assert shard.decide_ahead(at_hand) == [first, second, behind]
     assert by_hand.asked == 0, "what is before it may change what it comes to"
-    folded(shard, [runs[0], task_def, runs[1]])
+    folded(shard, [runs[0], event_def, runs[1]])
     assert shard.decide_ahead([first, second, behind]) == [first, second, behind]
     assert by_hand.asked == 1
     by_hand.work()

@@ -7,8 +7,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from halter.cli import app
-from halter.files.definition_files import check_files, read_definition_files
-from processors.core.records.commands import PutWfSpec
+from halter.files.definition_files import check_files, read_definition_file, read_definition_files
+from processors.core.records.commands import PutTaskDef, PutWfSpec
+from processors.core.records.values import VariableType
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cart" / "cart.yaml"
 EVENTS = "external_events: {add: {type: INT}, go: {}}\ntasks: {charge: {input: {amount: INT}}}\n"
@@ -126,8 +127,25 @@ def test_one_definition_that_is_two_things_is_refused(folder: Path) -> None:
     write(folder, "two.yaml", "tasks: {charge: {output: STR}}\n")
     result = halter("spec", "check", "one.yaml", "two.yaml")
     assert result.exit_code == 1
-    assert "two.yaml:1:9: tasks.charge: expected input unchecked, output INT" in result.output
-    assert "[ALREADY_EXISTS]" in result.output
+    assert "two.yaml:1:18: tasks.charge.output: expected INT as in 0.0, found STR" in result.output
+    assert "[TASKDEF_BREAKING]" in result.output
+
+
+def test_an_optional_input_is_written_with_its_type(folder: Path) -> None:
+    text = "tasks: {t: {input: {a: STR, b: {type: INT, optional: true}, c: {type: BOOL}}}}\n"
+    (command,) = read_definition_file(Path(write(folder, "one.yaml", text))).commands
+    assert isinstance(command, PutTaskDef)
+    assert command.input == {"a": VariableType.STR, "b": VariableType.INT, "c": VariableType.BOOL}
+    assert command.optional == ["b"]
+    write(folder, "two.yaml", "tasks: {t: {input: {a: {}, b: {type: INT, optional: 1}, c: {typ: INT}, d: null}}}\n")
+    said = halter("spec", "check", "two.yaml").output
+    for sentence in (
+        "tasks.t.input.a: expected the field type, found none",
+        "tasks.t.input.b.optional: expected",
+        "tasks.t.input.c.typ: an input has no field typ",
+        "tasks.t.input.d: expected one of",
+    ):
+        assert sentence in said, said
 
 
 @pytest.mark.parametrize(

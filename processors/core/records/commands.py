@@ -174,6 +174,8 @@ class PutTaskDef:
     output: VariableType | None = None
     queue: str | None = None
     command_id: str | None = None
+    optional: list[str] = field(default_factory=list)
+    """Names of the inputs that a WfSpec need not give."""
 
 
 @record

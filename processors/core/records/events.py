@@ -620,6 +620,10 @@ class Definition:
     """WF_SPEC: the revision of each ExternalEventDef that it names, which was the newest when it was accepted. Empty if
     it names none, and if it was registered before WfSpecs bound revisions.
     """
+    optional: list[str] = field(default_factory=list)
+    """TASK_DEF: names of the inputs that a WfSpec need not give, sorted."""
+    task_defs: dict[str, DefinitionVersion] = field(default_factory=dict)
+    """WF_SPEC: the revision of each TaskDef that it names, which was the newest when it was accepted; 0 is left out."""
 
     @property
     def version(self) -> DefinitionVersion:

@@ -25,14 +25,14 @@ class DefinitionLookup(WfSpecLookup, Protocol):
     def latest_wf_spec(self, name: str, major: int | None = None, revision: int | None = None) -> WfSpecId | None:
         """Return the newest version, of a major version or exactly; None if there is none that is not deleted."""
 
-    def task_def(self, name: str) -> Definition | None:
-        """Return the TaskDef of this name, deleted or not: WfRuns keep theirs."""
-
-    def external_event_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
-        """Return the ExternalEventDef of this name, deleted or not.
+    def task_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
+        """Return the TaskDef of this name, deleted or not.
 
         It is the revision that a WfSpec binds, if one is given that names it, else the newest.
         """
+
+    def external_event_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
+        """Return the ExternalEventDef of this name, deleted or not: as `task_def`."""
 
     def workflow_event_def(self, name: str) -> Definition | None:
         """Return the WorkflowEventDef of this name, deleted or not."""

@@ -9,7 +9,7 @@ Knows records; knows nothing of a WfRun that runs: that is `rules`.
     validate                       every rule that a WfSpec has to keep, each with its code
     static_types, thread_scopes    which type an expression will have; which Variables a ThreadSpec can count on
     definitions                    all definitions and their versions
-    registration, wf_spec_registration, refused
+    registration, wf_spec_registration, task_def_registration, refused
                                    which definitions are accepted, and under which version
     expressions                    how a new value is computed
     near_names                     `did you mean …?`

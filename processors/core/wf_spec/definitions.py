@@ -4,8 +4,8 @@ Every version is kept, the deleted ones too: a WfRun keeps the WfSpec it was sta
 that this WfSpec names. Deleted means that nothing new may refer to it: no RunWf, and no WfSpec that is registered from
 now on. Which definitions are accepted, and under which version, `registration` decides.
 
-A WfSpec binds revisions of the ExternalEventDefs that it names. One that was registered before WfSpecs bound anything
-binds the ones that were the newest when they began to: until then each put was a new major version.
+A WfSpec binds revisions of the ExternalEventDefs and TaskDefs that it names. One that was registered before WfSpecs
+bound them binds the ones that were the newest when they began to: until then each put was a new major version.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -20,6 +20,7 @@ from processors.core.records.commands import (
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     Definition,
+    DefinitionVersion,
 )
 from processors.core.records.model import WfSpecId
 from processors.core.records.spec import (
@@ -36,7 +37,11 @@ Version: TypeAlias = tuple[int, int]
 
 
 BOUND_MAX: Final = 16_384
-"""Number of answers about ExternalEventDefs and WfSpecs that are remembered."""
+"""Number of answers about what WfSpecs bind that are remembered."""
+
+
+BOUND_KINDS: Final = (DefinitionKind.EXTERNAL_EVENT_DEF, DefinitionKind.TASK_DEF)
+"""The kinds of definitions of which a WfSpec binds revisions."""
 
 
 class UnreadableWfSpec(HalterError):
@@ -85,8 +90,9 @@ class Definitions:
         self._versions: dict[tuple[DefinitionKind, str], _Versions] = {}
         self._wf_specs: dict[WfSpecId, WfSpec] = {}
         self._named: dict[WfSpecId, frozenset[tuple[DefinitionKind, str]]] = {}
-        self._bound: dict[tuple[str, str, int, int], Definition] = {}
-        """What `external_event_def` found for a WfSpec. Every ExternalEvent asks, so it is not looked for each time."""
+        self._bound: dict[tuple[DefinitionKind, str, str, int, int], Definition] = {}
+        """What was found to be bound by a WfSpec. Every ExternalEvent and task asks, so it is not looked for each time.
+        """
 
     def copy(self) -> "Definitions":
         """Return the same definitions again, to try a command on them."""
@@ -143,46 +149,47 @@ class Definitions:
             found = last if last == (major, revision) else None
         return None if found is None else WfSpecId(name, *found)
 
-    def task_def(self, name: str) -> Definition | None:
-        """Return the TaskDef of this name, deleted or not: WfRuns keep theirs."""
-        return self.newest(DefinitionKind.TASK_DEF, name)
+    def task_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
+        """Return the TaskDef of this name, deleted or not: WfRuns keep theirs.
+
+        It is the revision that the WfSpec `bound_by` binds, if one is given and names the TaskDef; else the newest.
+        """
+        return self._newest_or_bound(DefinitionKind.TASK_DEF, name, bound_by)
 
     def external_event_def(self, name: str, bound_by: WfSpecId | None = None) -> Definition | None:
-        """Return the ExternalEventDef of this name, deleted or not.
+        """Return the ExternalEventDef of this name, deleted or not: as `task_def`."""
+        return self._newest_or_bound(DefinitionKind.EXTERNAL_EVENT_DEF, name, bound_by)
 
-        It is the revision that the WfSpec `bound_by` binds, if one is given and names the ExternalEventDef; else the
-        newest.
-        """
+    def _newest_or_bound(self, kind: DefinitionKind, name: str, bound_by: WfSpecId | None) -> Definition | None:
         if bound_by is None:
-            return self.newest(DefinitionKind.EXTERNAL_EVENT_DEF, name)
-        asked = (name, bound_by.name, bound_by.major, bound_by.revision)
+            return self.newest(kind, name)
+        asked = (kind, name, bound_by.name, bound_by.major, bound_by.revision)
         found = self._bound.get(asked)
         if found is None:
-            versions = self._of(DefinitionKind.EXTERNAL_EVENT_DEF, name)
+            versions = self._of(kind, name)
             if not versions.known:
                 return None
             newest = versions.known[-1]
-            found = versions.by_version[self._binding(bound_by, name, newest) or newest]
+            found = versions.by_version[self._binding(bound_by, kind, name, newest) or newest]
             if len(self._bound) >= BOUND_MAX:
                 self._bound.clear()
             self._bound[asked] = found
         return found
 
-    def _binding(self, wf_spec_id: WfSpecId, name: str, newest: Version) -> Version | None:
-        """Return the revision of an ExternalEventDef that a WfSpec binds; None if it does not name it."""
-        bindings = self.version(wf_spec_id).external_event_defs
-        if bindings:
-            bound = bindings.get(name)
-            return None if bound is None else (bound.major, bound.revision)
-        if name not in self.wf_spec(wf_spec_id).external_event_defs:
-            return None
-        return newest[0], 0  # registered before WfSpecs bound anything: see the top of the module
+    def _binding(self, wf_spec_id: WfSpecId, kind: DefinitionKind, name: str, newest: Version) -> Version | None:
+        """Return the revision of a definition that a WfSpec binds; None if it does not name it."""
+        bound = _bindings_in(self.version(wf_spec_id), kind).get(name)
+        if bound is not None:
+            return bound.major, bound.revision
+        # Its row need not say revision 0, and does not if it was registered before WfSpecs bound this kind: see the top
+        # of the module.
+        return (newest[0], 0) if (kind, name) in self.named_by(wf_spec_id) else None
 
-    def bindings(self, wf_spec_id: WfSpecId) -> dict[str, Definition]:
-        """Return the ExternalEventDefs that a WfSpec names, as it binds them, by name."""
-        names = sorted(self.wf_spec(wf_spec_id).external_event_defs)
-        bound = ((name, self.external_event_def(name, wf_spec_id)) for name in names)
-        return {name: definition for name, definition in bound if definition is not None}
+    def bindings(self, wf_spec_id: WfSpecId) -> list[Definition]:
+        """Return the ExternalEventDefs and TaskDefs that a WfSpec names, as it binds them, by kind and name."""
+        named = sorted((kind, name) for kind, name in self.named_by(wf_spec_id) if kind in BOUND_KINDS)
+        bound = (self._newest_or_bound(kind, name, wf_spec_id) for kind, name in named)
+        return [definition for definition in bound if definition is not None]
 
     def workflow_event_def(self, name: str) -> Definition | None:
         """Return the WorkflowEventDef of this name, deleted or not."""
@@ -234,11 +241,19 @@ class Definitions:
             if latest is not None and (kind, name) in self.named_by(latest):
                 yield latest
 
+    def naming(self, kind: DefinitionKind, name: str) -> Iterator[WfSpecId]:
+        """Yield every live version of a WfSpec that names a definition; sorted by name and version."""
+        for wf_spec_name in self.names(DefinitionKind.WF_SPEC):
+            for version in self.live_versions(DefinitionKind.WF_SPEC, wf_spec_name):
+                wf_spec_id = WfSpecId(wf_spec_name, *version)
+                if (kind, name) in self.named_by(wf_spec_id):
+                    yield wf_spec_id
+
     def named_by(self, wf_spec_id: WfSpecId) -> frozenset[tuple[DefinitionKind, str]]:
         """Return the definitions that a WfSpec names; found once for each WfSpec."""
         named = self._named.get(wf_spec_id)
         if named is None:
-            named = self._named[wf_spec_id] = frozenset(_named_by(self.wf_spec(wf_spec_id)))
+            named = self._named[wf_spec_id] = frozenset(named_in(self.wf_spec(wf_spec_id)))
         return named
 
     def _of(self, kind: DefinitionKind, name: str) -> _Versions:
@@ -251,7 +266,18 @@ def _last(versions: list[Version], major: int | None, revision: float = inf) -> 
     return versions[at - 1] if at and major in (None, versions[at - 1][0]) else None
 
 
-def _named_by(wf_spec: WfSpec) -> set[tuple[DefinitionKind, str]]:
+def _bindings_in(row: Definition, kind: DefinitionKind) -> dict[str, DefinitionVersion]:
+    """Return the versions of definitions of a kind that the row of a WfSpec binds, by name."""
+    match kind:
+        case DefinitionKind.EXTERNAL_EVENT_DEF:
+            return row.external_event_defs
+        case DefinitionKind.TASK_DEF:
+            return row.task_defs
+        case _:
+            return {}
+
+
+def named_in(wf_spec: WfSpec) -> set[tuple[DefinitionKind, str]]:
     """Return the definitions that a WfSpec names."""
     named = {(DefinitionKind.EXTERNAL_EVENT_DEF, name) for name in wf_spec.external_event_defs}
     for thread in wf_spec.threads.values():

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from processors.core.records.events import RejectionCode
+from processors.core.records.names import NAME_LENGTH_MAX, is_name
 from processors.core.wf_spec.document_problems import DocumentProblem
 
 
@@ -17,3 +18,12 @@ class Refused(Exception):
 def invalid(message: str) -> Refused:
     """Return the refusal of a command that is wrong by itself."""
     return Refused(RejectionCode.INVALID_ARGUMENT, message)
+
+
+def check_name(name: str, what: str) -> None:
+    """Check the name of a definition or queue. Raises Refused."""
+    if not is_name(name):
+        raise invalid(
+            f"expected {what} of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last), "
+            f"found {name[:200]!r}"
+        )

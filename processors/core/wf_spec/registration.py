@@ -1,12 +1,13 @@
 """Decides definition commands: which definitions are accepted or deleted, and under which version.
 
-TaskDefs and WorkflowEventDefs do not change: task workers and consumers are written to them. An ExternalEventDef may be
-put again with another type; each change is a new revision. WfSpecs have rules of their own (`wf_spec_registration`).
+WorkflowEventDefs do not change: consumers are written to them. An ExternalEventDef may be put again with another type;
+each change is a new revision. TaskDefs and WfSpecs have rules of their own (`task_def_registration`,
+`wf_spec_registration`).
 
 A definition that the newest version of a WfSpec names cannot be deleted: the next WfRun would need it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeAlias, assert_never
 
@@ -27,24 +28,21 @@ from processors.core.records.events import (
     DefinitionRejected,
     RejectionCode,
 )
-from processors.core.records.names import NAME_LENGTH_MAX, is_inner_name, is_name
-from processors.core.records.topic_names import DEFINITION_COMMANDS, TASK_REQUESTS
-from processors.core.records.values import VariableType
-from processors.core.wf_spec.definitions import Definitions
+from processors.core.records.names import NAME_LENGTH_MAX
+from processors.core.records.topic_names import DEFINITION_COMMANDS
+from processors.core.wf_spec.definitions import BOUND_KINDS, Definitions
 from processors.core.wf_spec.document_problems import DocumentProblem
-from processors.core.wf_spec.refused import Refused, invalid
+from processors.core.wf_spec.refused import Refused, check_name, invalid
+from processors.core.wf_spec.task_def_registration import TaskQueues, described, revised, task_def_of
 from processors.core.wf_spec.validate import KIND_NAMES
 from processors.core.wf_spec.wf_spec_registration import put_wf_spec
 
 PROBLEMS_REPORTED_MAX = 100
-TASK_INPUTS_MAX = 200
 LISTED_MAX = 10
 """The most WfSpecs or versions that a sentence names."""
 
 PutDefinition: TypeAlias = PutWfSpec | PutTaskDef | PutExternalEventDef | PutWorkflowEventDef
 Outcome: TypeAlias = DefinitionAccepted | DefinitionRejected
-TaskQueues: TypeAlias = frozenset[str] | None
-"""The named queues that topics.yaml declares; None if any queue that a TaskDef names counts as declared."""
 
 
 def decide_definition(
@@ -53,18 +51,19 @@ def decide_definition(
     cause: Cause,
     task_queues: TaskQueues = None,
     *,
-    binds: bool = True,
+    binds: Collection[DefinitionKind] = BOUND_KINDS,
     starts: bool = True,
 ) -> tuple[Outcome, list[Definition]]:
     """Return the outcome of a command, and the definitions to store and `apply`: several only for a deletion.
 
-    Without `binds` WfSpecs bind no ExternalEventDefs. 0.1.0 decided like that, and so do we while workers of 0.1.0 run.
-    Without `starts` no WfSpec has bounds for queueing and running apart, which 0.2.0 does not know.
+    `binds` has the kinds of which WfSpecs bind revisions. Earlier releases bound no TaskDefs, 0.1.0 bound no
+    ExternalEventDefs either. We decide as they did while their workers run. Without `starts` no WfSpec has bounds for
+    queueing and running apart, which 0.2.0 does not know.
     """
     try:
         if isinstance(command, DeleteDefinition):
             return _delete(definitions, command, cause)
-        definition = _put(definitions, command, task_queues, binds=binds, starts=starts)
+        definition = _put(definitions, command, task_queues, binds, starts=starts)
     except Refused as refused:
         return _rejected(command, refused, cause), []
     changed = not definitions.holds(definition)
@@ -81,16 +80,21 @@ def refusals(
     registered = definitions.copy()
     for index, command in enumerate(commands):
         try:
-            if isinstance(command, DeleteDefinition):
-                _, found = _delete(registered, command, _NOBODY)
-            else:
-                found = [_put(registered, command, task_queues)]
+            found = tried(registered, command, task_queues)
         except Refused as refused:
             for problem in refused.problems or [DocumentProblem(refused.code, (), refused.message)]:
                 yield index, problem
         else:
             for definition in found:
                 registered.apply(definition)
+
+
+def tried(definitions: Definitions, command: DefinitionCommand, task_queues: TaskQueues = None) -> list[Definition]:
+    """Return the definitions that a command would make or delete if it came now. Raises Refused."""
+    if isinstance(command, DeleteDefinition):
+        return _delete(definitions, command, _NOBODY)[1]
+    definition = _put(definitions, command, task_queues, BOUND_KINDS)
+    return [] if definitions.holds(definition) else [definition]
 
 
 _NOBODY = Cause(DEFINITION_COMMANDS, 0, 0, None, 0)
@@ -101,17 +105,20 @@ def _put(
     definitions: Definitions,
     command: PutDefinition,
     task_queues: TaskQueues,
+    binds: Collection[DefinitionKind] = BOUND_KINDS,
     *,
-    binds: bool = True,
     starts: bool = True,
 ) -> Definition:
     match command:
         case PutWfSpec():
-            return put_wf_spec(definitions, command, binds=binds, starts=starts)
+            return put_wf_spec(definitions, command, binds, starts=starts)
         case PutTaskDef():
-            return _put_task_def(definitions, command, task_queues)
+            wanted = task_def_of(command, task_queues)
+            if DefinitionKind.TASK_DEF in binds:
+                return revised(definitions, wanted)
+            return _as_an_earlier_release(definitions, wanted)
         case PutExternalEventDef():
-            return _put_external_event_def(definitions, command, binds=binds)
+            return _put_external_event_def(definitions, command, binds=DefinitionKind.EXTERNAL_EVENT_DEF in binds)
         case PutWorkflowEventDef():
             return _put_workflow_event_def(definitions, command)
         case _:
@@ -144,35 +151,18 @@ def _accepted(definition: Definition, cause: Cause, *, changed: bool) -> Definit
     return DefinitionAccepted(definition.kind, definition.name, definition.major, definition.revision, changed, cause)
 
 
-# (rule task-queue-is-declared)
-def _put_task_def(definitions: Definitions, command: PutTaskDef, task_queues: TaskQueues) -> Definition:
-    if command.queue is not None and task_queues is not None and command.queue not in task_queues:
-        known = ", ".join(sorted(task_queues)) or "none"
-        where = "topics.yaml, or in the file that HALTER_TOPICS names"
-        raise invalid(f"no queue {command.queue!r} is declared in {where}; named are: {known}")
-    _check_name(command.name, "a name")
-    if command.queue is not None:
-        _check_name(command.queue, "a queue's name")
-    if command.input is not None:
-        if len(command.input) > TASK_INPUTS_MAX:
-            raise invalid(f"expected at most {TASK_INPUTS_MAX} inputs, found {len(command.input)}")
-        for name in command.input:
-            if not is_inner_name(name):
-                raise invalid(f"expected inputs named by letters, digits, _ and -, found {name[:200]!r}")
-    wanted = Definition(
-        DefinitionKind.TASK_DEF,
-        command.name,
-        0,
-        0,
-        input=command.input,
-        output=command.output,
-        queue=command.queue,
-    )
+def _as_an_earlier_release(definitions: Definitions, wanted: Definition) -> Definition:
+    """Return what a TaskDef becomes while workers of an earlier release run: there it never changes."""
+    if wanted.optional:
+        raise Refused(
+            RejectionCode.FAILED_PRECONDITION,
+            f"expected no optional inputs while workers of an earlier release run, found {wanted.optional[0]!r}",
+        )
     return _unchanging(definitions, wanted)
 
 
 def _put_workflow_event_def(definitions: Definitions, command: PutWorkflowEventDef) -> Definition:
-    _check_name(command.name, "a name")
+    check_name(command.name, "a name")
     return _unchanging(
         definitions,
         Definition(DefinitionKind.WORKFLOW_EVENT_DEF, command.name, 0, 0, content_type=command.content_type),
@@ -181,7 +171,7 @@ def _put_workflow_event_def(definitions: Definitions, command: PutWorkflowEventD
 
 # (rule event-def-changes-by-revision)
 def _put_external_event_def(definitions: Definitions, command: PutExternalEventDef, *, binds: bool) -> Definition:
-    _check_name(command.name, "a name")
+    check_name(command.name, "a name")
     kind = DefinitionKind.EXTERNAL_EVENT_DEF
     newest = definitions.newest(kind, command.name)
     if newest is not None and not newest.deleted and newest.content_type is command.content_type:
@@ -196,7 +186,7 @@ def _put_external_event_def(definitions: Definitions, command: PutExternalEventD
     return Definition(kind, command.name, major, revision, content_type=command.content_type)
 
 
-# (rule task-def-never-changes)
+# (rule workflow-event-def-never-changes)
 def _unchanging(definitions: Definitions, wanted: Definition) -> Definition:
     """Return the definition, of a kind that never changes: the one that is registered if it is equal, or a new one."""
     newest = definitions.newest(wanted.kind, wanted.name)
@@ -215,22 +205,8 @@ def _unchanging(definitions: Definitions, wanted: Definition) -> Definition:
 def _described(definition: Definition) -> str:
     """Return the content of a definition that has no document, in words."""
     if definition.kind is DefinitionKind.TASK_DEF:
-        inputs = "unchecked" if definition.input is None else _types(definition.input)
-        output = definition.output or "unchecked"
-        return f"input {inputs}, output {output}, queue {definition.queue or TASK_REQUESTS}"
+        return described(definition)
     return f"content {definition.content_type or 'unchecked'}"
-
-
-def _types(types: dict[str, VariableType]) -> str:
-    return "{" + ", ".join(f"{name}: {declared}" for name, declared in types.items()) + "}"
-
-
-def _check_name(name: str, what: str) -> None:
-    if not is_name(name):
-        raise invalid(
-            f"expected {what} of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last), "
-            f"found {name[:200]!r}"
-        )
 
 
 # (rule named-definition-not-deleted)

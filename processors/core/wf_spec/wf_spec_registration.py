@@ -5,11 +5,11 @@ revision. A change is breaking if a caller of RunWf would notice it: a Variable 
 gone or has another type, or the set of required Variables differs. The type of a Variable that some version required
 never changes (VAR_FROZEN_TYPE).
 
-A WfSpec binds the revisions of ExternalEventDefs that are the newest when it is accepted, and its WfRuns read their
-ExternalEvents by those (ADR 12).
+A WfSpec binds the revisions of ExternalEventDefs and TaskDefs that are the newest when it is accepted: its WfRuns read
+their ExternalEvents, give inputs and take outputs by those (ADR 12, ADR 24).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from processors.core.records.commands import (
     AllowedUpdate,
@@ -28,20 +28,24 @@ from processors.core.records.spec import (
     WfSpec,
 )
 from processors.core.records.values import ValueProblem
-from processors.core.wf_spec.definitions import Definitions
+from processors.core.wf_spec.definitions import BOUND_KINDS, Definitions, named_in
 from processors.core.wf_spec.document_problems import PROBLEMS_MAX, DocumentProblem
 from processors.core.wf_spec.json_document import parse_json_document
 from processors.core.wf_spec.reader import read_wf_spec
 from processors.core.wf_spec.refused import Refused
+from processors.core.wf_spec.task_def_registration import is_alike
 from processors.core.wf_spec.validate import examine
 from processors.core.wf_spec.writer import canonical
 
 
 # (rules equal-wf-spec-registers-nothing, version-never-used-twice)
-def put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool, starts: bool) -> Definition:
+def put_wf_spec(
+    definitions: Definitions, command: PutWfSpec, binds: Collection[DefinitionKind], *, starts: bool
+) -> Definition:
     """Return the version that the command registers, or the newest one if it registers nothing; raises Refused.
 
-    Without `starts` a WfSpec whose tasks have bounds of their own for queueing and running is refused.
+    `binds` has the kinds of definitions of which WfSpecs bind revisions. Without `starts` a WfSpec whose tasks have
+    bounds of their own for queueing and running is refused.
     """
     name = command.name
     document = _parsed_document(command)
@@ -51,7 +55,7 @@ def put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool, st
         latest is not None
         and registered is not None
         and _is_equal(document, registered)
-        and not (binds and _should_bind_anew(definitions, command, document, latest))
+        and not _should_bind_anew(definitions, command, document, latest, binds)
     ):
         return definitions.version(latest)
     wf_spec = _checked_wf_spec(definitions, command, document)
@@ -71,9 +75,15 @@ def put_wf_spec(definitions: Definitions, command: PutWfSpec, *, binds: bool, st
         else:
             major = latest.major
             revision = 1 + definitions.last_revision(latest)
-    bindings = _bindings(definitions, wf_spec) if binds else {}
+    bindings = {kind: _bindings(definitions, wf_spec, kind) if kind in binds else {} for kind in BOUND_KINDS}
     return Definition(
-        DefinitionKind.WF_SPEC, name, major, revision, document=wf_spec.document, external_event_defs=bindings
+        DefinitionKind.WF_SPEC,
+        name,
+        major,
+        revision,
+        document=wf_spec.document,
+        external_event_defs=bindings[DefinitionKind.EXTERNAL_EVENT_DEF],
+        task_defs=bindings[DefinitionKind.TASK_DEF],
     )
 
 
@@ -90,25 +100,33 @@ def _check_no_starts(wf_spec: WfSpec) -> None:
 
 
 # (rule wf-spec-binds-revisions)
-def _bindings(definitions: Definitions, wf_spec: WfSpec) -> dict[str, DefinitionVersion]:
-    """Return the revisions that a WfSpec binds if it is accepted now, by ExternalEventDef."""
-    newest = ((name, definitions.external_event_def(name)) for name in sorted(wf_spec.external_event_defs))
-    return {name: definition.version for name, definition in newest if definition is not None}
+def _bindings(definitions: Definitions, wf_spec: WfSpec, kind: DefinitionKind) -> dict[str, DefinitionVersion]:
+    """Return the revisions of a kind of definitions that a WfSpec binds if it is accepted now, by name.
+
+    Of TaskDefs revision 0 is left out, which is bound all the same: so 0.2.0 reads the row.
+    """
+    names = sorted(name for of, name in named_in(wf_spec) if of is kind)
+    newest = ((name, definitions.newest(kind, name)) for name in names)
+    return {
+        name: definition.version
+        for name, definition in newest
+        if definition is not None and (kind is not DefinitionKind.TASK_DEF or definition.revision)
+    }
 
 
 # (rule put-again-binds-newest)
-def _should_bind_anew(definitions: Definitions, command: PutWfSpec, document: object, latest: WfSpecId) -> bool:
+def _should_bind_anew(
+    definitions: Definitions, command: PutWfSpec, document: object, latest: WfSpecId, binds: Collection[DefinitionKind]
+) -> bool:
     """Return True if a WfSpec that equals the newest version is a new revision.
 
-    It is one if an update is allowed, an ExternalEventDef that it names has changed, and it is still valid with the
-    newest revision of that one. Otherwise nothing changes: a deployment may be repeated whatever has become of the
+    It is one if an update is allowed, a definition that it binds has changed, and it is still valid with the newest
+    revision of that one. Otherwise nothing changes: a deployment may be repeated whatever has become of the
     definitions.
     """
-    bound = definitions.bindings(latest)
+    bound = [it for it in definitions.bindings(latest) if it.kind in binds]
     if command.allowed_update is AllowedUpdate.NONE or all(
-        definition.version == newest.version
-        for name, definition in bound.items()
-        if (newest := definitions.external_event_def(name)) is not None
+        is_alike(it, newest) for it in bound if (newest := definitions.newest(it.kind, it.name)) is not None
     ):
         return False
     _, problems = examine(document, definitions)

@@ -48,10 +48,13 @@ def run_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) ->
 
 
 def _request_first(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode) -> Iterator[Event]:
-    """Compute the inputs, which every attempt gets, and request the first (rule task-input-computed-once)."""
+    """Compute the inputs, which every attempt gets, and request the first (rule task-input-computed-once).
+
+    They are stored as the WfSpec binds the TaskDef (rule task-as-its-wf-spec-binds).
+    """
     scope = ThreadScope(run, thread)
     try:
-        task_def = context.definitions.task_def(node.task_def)
+        task_def = context.definitions.task_def(node.task_def, run.wf_spec)
         declared = {} if task_def is None or task_def.input is None else task_def.input
         task_input = {name: stored(evaluate(given, scope), declared.get(name)) for name, given in node.input.items()}
         check_total(task_input.values(), "input")
@@ -70,7 +73,10 @@ def _request(
     task_input: dict[str, Value],
     progress: Value = None,
 ) -> Iterator[Event]:
-    """Send an attempt out; its time-out counts from here (rule attempt-deadline-from-request)."""
+    """Send an attempt out; its time-out counts from here (rule attempt-deadline-from-request).
+
+    It goes to the queue of the newest revision (rule task-queue-of-the-newest).
+    """
     task_def = context.definitions.task_def(node.task_def)
     if task_def is None:
         yield from fail(run, thread, TASK_ERROR, f"TaskDef {node.task_def!r} is deleted")
@@ -145,7 +151,7 @@ def _finish_task(run: WfRun, context: Context, thread: ThreadRun, node: TaskNode
     attempts = f"attempt {task.attempt} of {node.retries + 1}"
     match task.result:
         case TaskStatus.SUCCESS:
-            task_def = context.definitions.task_def(node.task_def)
+            task_def = context.definitions.task_def(node.task_def, run.wf_spec)
             try:
                 output = bounded(stored(task.output, None if task_def is None else task_def.output))
             except ValueProblem as problem:

@@ -71,6 +71,7 @@ def _check_exit(thread: ThreadExamination, node: ExitNode, path: Path) -> None:
             thread.types.of(expression, (*path, "fail", field))
 
 
+# (rule task-inputs-are-given)
 def _check_task(thread: ThreadExamination, node: TaskNode, path: Path) -> None:
     bounds = {"timeout_s": node.timeout_s, "queue_timeout_s": node.queue_timeout_s, "run_timeout_s": node.run_timeout_s}
     for field, expression in bounds.items():
@@ -78,13 +79,16 @@ def _check_task(thread: ThreadExamination, node: TaskNode, path: Path) -> None:
             _check_seconds(thread, expression, (*path, field), "TIMEOUT_TYPE", lowest=1)
     definition = thread.whole.definition(DefinitionKind.TASK_DEF, node.task_def, "TASKDEF_MISSING", (*path, "task"))
     declared = None if definition is None else definition.input
-    if declared is not None and set(declared) != set(node.input):
-        thread.report(
-            "TASK_ARG_COUNT",
-            (*path, "input"),
-            f"expected the inputs of TaskDef {node.task_def!r}: {', '.join(declared) or 'none'}; "
-            f"found {', '.join(node.input) or 'none'}",
-        )
+    if definition is not None and declared is not None:
+        required = declared.keys() - {*definition.optional}
+        if not required <= node.input.keys() <= declared.keys():
+            inputs = ", ".join(f"{name}{' (optional)' * (name in definition.optional)}" for name in declared)
+            thread.report(
+                "TASK_ARG_COUNT",
+                (*path, "input"),
+                f"expected the inputs of TaskDef {node.task_def!r}: {inputs or 'none'}; "
+                f"found {', '.join(node.input) or 'none'}",
+            )
     for name, expression in node.input.items():
         thread.whole.check_name(name, (*path, "input", name))
         wanted = None if declared is None else declared.get(name)
