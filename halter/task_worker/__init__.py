@@ -5,6 +5,7 @@
     task              what handlers meet: the attempt, and exceptions that mean something
     worker            the task worker, as programs see it
     handlers, shapes  functions with typed parameters, filled from inputs and compared with TaskDefs
+    task_defs         whether handlers fit the TaskDefs that are registered
     attempts          from what a handler does to a report
     running           what a handler and its task worker tell each other while it runs
     session           one run: polls, sends, commits, leaves

@@ -148,6 +148,8 @@ def _input_mismatches(definition: Definition, parameters: list[Parameter], *, ta
         found = declared.get(parameter.name)
         if found is not None and not parameter.shape.takes(found):
             yield f"parameter {parameter.name!r}: expected {found}, as the TaskDef says, found {parameter.shape.name}"
+        elif parameter.name in definition.optional and parameter.is_required:
+            yield f"parameter {parameter.name!r}: expected a default, as the input is optional, found none"
         elif parameter.name not in declared and parameter.is_required:
             inputs = ", ".join(declared) or "none"
             hint = near.meant(parameter.name, declared) or "; annotate it with Task if it is for the attempt"
@@ -157,5 +159,5 @@ def _input_mismatches(definition: Definition, parameters: list[Parameter], *, ta
             )
     names = {parameter.name for parameter in parameters}
     for name, declared_type in declared.items():
-        if name not in names and not takes_all:
+        if name not in names and name not in definition.optional and not takes_all:
             yield f"expected a parameter for the input {name!r} ({declared_type}), found none"

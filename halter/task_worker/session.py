@@ -23,14 +23,14 @@ from halter.task_worker.handlers import Handler
 from halter.task_worker.refused_reports import RefusedReports
 from halter.task_worker.reports import Reports
 from halter.task_worker.runners import Runners
-from halter.task_worker.task import WorkerNotStarted, named
+from halter.task_worker.task import named
+from halter.task_worker.task_defs import check_task_defs
 from halter.task_worker.work import Attempt, Counts, PartitionId, Work
 from processors.codec import DecodeError
-from processors.core.records.commands import DefinitionKind, ReportTaskRun
+from processors.core.records.commands import ReportTaskRun
 from processors.core.records.errors import HalterError
 from processors.core.records.events import CancellationReason, TaskCancellation, TaskRequest
 from processors.core.records.model import TaskStatus
-from processors.core.wf_spec.near_names import NearNames
 
 POLL_SECONDS: Final = 0.1
 BATCH: Final = 500
@@ -362,32 +362,6 @@ class Session:
             self._refused.close()
         if self._has_started:
             self._log.info("stopped", **self.counts.as_dict())
-
-
-def check_task_defs(client: Client, handlers: Iterable[Handler], topic: str, log: Any) -> None:
-    """Compare typed handlers with their TaskDefs. Raises WorkerNotStarted with a sentence for each mismatch."""
-    compared = [(it.task_def, it.mismatches) for it in handlers if it.mismatches is not None]
-    if not compared:
-        return
-    try:
-        definitions = client.definitions()
-    except HalterError as error:
-        # An installation of an earlier release gives task workers no right to read them.
-        log.warning("task_defs_not_checked", reason=str(error))
-        return
-    known = definitions.names(DefinitionKind.TASK_DEF)
-    problems = []
-    for name, mismatches in compared:
-        task_def = definitions.task_def(name)
-        if task_def is None or task_def.deleted:
-            hint = NearNames().meant_or_known(name, known)
-            problems.append(f"@task({name!r}): expected a TaskDef of this name, found none{hint}")
-        elif (queue := client.topics.task_queue(task_def.queue)) != topic:
-            problems.append(f"@task({name!r}): expected a task worker of '{queue}', found one of '{topic}'")
-        else:
-            problems += mismatches(task_def)
-    if problems:
-        raise WorkerNotStarted("\n".join(problems))
 
 
 def _partitions(ids: list[PartitionId]) -> list[TopicPartition]:

@@ -225,6 +225,28 @@ def test_a_handler_is_compared_with_its_task_def(inputs: Any, output: Any, sente
     assert mismatches(charge, inputs, output) == sentences
 
 
+# (rule task-inputs-are-given)
+def test_a_handler_need_not_have_an_optional_input_and_does_without_it() -> None:
+    definition = Definition(
+        DefinitionKind.TASK_DEF, "charge", 0, 1, input={"card": STR, "note": STR}, optional=["note"]
+    )
+
+    def before(card: str) -> None: ...
+
+    def after(card: str, note: str = "") -> None: ...
+
+    def cannot(card: str, note: str | None) -> None: ...
+
+    def compared(function: Any) -> list[str]:
+        compare = typed("charge", function).mismatches
+        assert compare is not None
+        return [it.partition(": ")[2] for it in compare(definition)]
+
+    assert compared(before) == compared(after) == []
+    assert compared(cannot) == ["parameter 'note': expected a default, as the input is optional, found none"]
+    assert called(before, card="c", note="passed over") is None
+
+
 def test_what_takes_everything_fits_every_task_def() -> None:
     def with_others(cents: float, **others: Value) -> float:
         return cents
