@@ -1,6 +1,6 @@
 """`halter spec put | list | get`: registers and shows definitions. `halter.files.definition_files` reads the files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json, Timeout, connected, counted, parsed_version, print_json
+from halter.cli.client import Json, Timeout, connected, counted, note, parsed_version, print_json
 from halter.cli.connection import (
     CONNECT_SECONDS,
     Bootstrap,
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from halter.client import Client
     from halter.files.definition_files import Written
     from halter.files.yaml_files import Problem
+    from processors.core.records.commands import DefinitionCommand
     from processors.core.records.events import Definition
     from processors.core.records.model import WfSpecId
     from processors.core.records.spec import WfSpec
     from processors.core.wf_spec.definitions import Definitions
 
 PUT_EXAMPLES = (
-    "Examples: `halter spec put cart.yaml`, `halter spec put defs/*.yaml --json`. "
+    "Examples: `halter spec put cart.yaml`, `halter spec put cart.yaml --dry-run`, `halter spec put *.yaml --json`. "
     "Exit codes: 0 everything is registered, 1 not everything is, 2 wrong options."
 )
 LIST_EXAMPLES = "Examples: `halter spec list`, `halter spec list --json`."
@@ -41,6 +42,8 @@ KIND_NAMES = {
     "EXTERNAL_EVENT_DEF": "ExternalEventDef",
     "WORKFLOW_EVENT_DEF": "WorkflowEventDef",
 }
+VERSIONED = ("WF_SPEC", "TASK_DEF", "EXTERNAL_EVENT_DEF")
+"""Kinds that have versions; the others never change."""
 KINDS = {
     "PutWfSpec": "WfSpec",
     "PutTaskDef": "TaskDef",
@@ -69,6 +72,7 @@ def put(
             metavar="FILE...", help="WfSpec documents or files of definitions, YAML or JSON. '-' reads standard input."
         ),
     ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be registered, and send nothing.")] = False,
     timeout: Timeout = 30.0,
     as_json: Json = False,
     bootstrap: Bootstrap = None,
@@ -82,7 +86,8 @@ def put(
     A file is a WfSpec document, or has the fields 'external_events', 'tasks', 'workflow_events' and 'wf_specs'.
 
     All files are checked first, by the engine's own rules and against what is registered. If any definition would be
-    refused, nothing is registered. The result says for each definition: 'new', 'new version' or 'unchanged'.
+    refused, nothing is registered. The result says for each definition: 'new', 'new version' or 'unchanged', and of a
+    TaskDef or ExternalEventDef what has changed.
 
     If another client registers something in between, a definition may be refused all the same. The command then ends
     and does not send the rest.
@@ -98,19 +103,24 @@ def put(
     results: list[dict[str, Any]] = [{"outcome": NOT_SENT} for _ in written]
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         try:
-            why_not = put_all(client, written, results, timeout)
+            why_not = put_all(client, written, results, timeout, dry_run=dry_run)
         finally:
             # Also after Ctrl-C: the user must know what is registered.
             if not results or any(result["outcome"] != NOT_SENT for result in results):
                 print_results(written, results, as_json=as_json)
     if why_not is not None:
         raise NotRegistered(why_not)
+    if dry_run:
+        note("nothing was sent (--dry-run)")
 
 
-def put_all(client: "Client", written: "list[Written]", results: list[dict[str, Any]], timeout_s: float) -> str | None:
+def put_all(
+    client: "Client", written: "list[Written]", results: list[dict[str, Any]], timeout_s: float, *, dry_run: bool
+) -> str | None:
     """Register the definitions in order, and write each outcome to `results`. Return why not all are registered.
 
-    A definition that was sent and has no answer may still become registered; none is sent after it.
+    With `dry_run`, outcomes are those that there would be, and nothing is sent. A definition that was sent and has no
+    answer may still become registered; none is sent after it.
     """
     from halter.client import DefinitionRefused, PartitionsDiffer, TopicMissing
 
@@ -122,6 +132,9 @@ def put_all(client: "Client", written: "list[Written]", results: list[dict[str, 
         verb = "is" if refused == 1 else "are"
         return f"nothing was registered: {refused} of {counted(len(written), 'definition')} {verb} refused"
     known = client.definitions()
+    if dry_run:
+        results[:] = tried(known, written, frozenset(client.topics.task_queues))
+        return None
     for index, one in enumerate(written):
         results[index] = {"outcome": "not known"}
         try:
@@ -158,13 +171,47 @@ def registered(client: "Client", known: "Definitions", one: "Written", timeout_s
 
     Raises DefinitionRefused, NoOutcome and the errors of sending.
     """
+    before = newest_live(known, one.command)
+    done = client.put(one.command, timeout_s)
+    after = newest_live(known, one.command)
+    return {
+        **outcome_of(before, after, changed=done.accepted.changed),
+        "version": done.version,
+        "definitions_position": done.position,
+    }
+
+
+def tried(known: "Definitions", written: "list[Written]", queues: frozenset[str]) -> Iterator[dict[str, Any]]:
+    """Yield the outcomes that definitions would have if they were put now. All of them would be accepted."""
+    from processors.core.wf_spec.registration import tried as tried_by_the_rules
+
+    there = known.copy()
+    for one in written:
+        before = newest_live(there, one.command)
+        for definition in tried_by_the_rules(there, one.command, queues):
+            there.apply(definition)
+        after = newest_live(there, one.command)
+        assert after is not None, "it would be accepted"
+        yield {**outcome_of(before, after, changed=after is not before), "version": str(after.version)}
+
+
+def newest_live(definitions: "Definitions", command: "DefinitionCommand") -> "Definition | None":
+    """Return the newest version of what a command puts that is not deleted."""
     from processors.core.wf_spec.registration import kind_of
 
-    command = one.command
-    was_there = bool(known.live_versions(kind_of(command), command.name))
-    done = client.put(command, timeout_s)
-    outcome = ("new version" if was_there else "new") if done.accepted.changed else "unchanged"
-    return {"outcome": outcome, "version": done.version, "definitions_position": done.position}
+    return next((it for it in reversed(definitions.versions(kind_of(command), command.name)) if not it.deleted), None)
+
+
+def outcome_of(before: "Definition | None", after: "Definition | None", *, changed: bool) -> dict[str, Any]:
+    """Return what a put came to: `new`, `new version` with what has changed, or `unchanged`."""
+    from halter.show.definition_text import changes
+
+    if not changed:
+        return {"outcome": "unchanged"}
+    if before is None or after is None:
+        return {"outcome": "new"}
+    found = changes(before, after)
+    return {"outcome": "new version", **({"changes": found} if found else {})}
 
 
 def result_data(one: "Written", outcome: str, problems: "tuple[Problem, ...]" = (), **more: Any) -> dict[str, Any]:
@@ -175,12 +222,20 @@ def result_data(one: "Written", outcome: str, problems: "tuple[Problem, ...]" = 
     return {"kind": KINDS[type(one.command).__name__], "name": one.command.name, "outcome": outcome, **more, **told}
 
 
-def lines(one: "Written", outcome: str, version: str = "", problems: "tuple[Problem, ...]" = (), **_: Any) -> list[str]:
+def lines(
+    one: "Written",
+    outcome: str,
+    version: str = "",
+    changes: Sequence[str] = (),
+    problems: "tuple[Problem, ...]" = (),
+    **_: Any,
+) -> list[str]:
     """Return what became of one definition as lines of text."""
     kind = KINDS[type(one.command).__name__]
     number = f" {version}" if version and (kind == "WfSpec" or outcome == "new version") else ""
     what = f"{outcome:<11}  {kind} {one.command.name}{number}"
-    return [what, *(f"             {problem} [{problem.code}]" for problem in problems)]
+    more = [*changes, *(f"{problem} [{problem.code}]" for problem in problems)]
+    return [what, *(f"             {it}" for it in more)]
 
 
 def list_all(
@@ -199,18 +254,21 @@ def list_all(
         print_json([as_data(definition, definitions) for definition in newest.values()])
         return
     for definition in newest.values():
-        version = f" {definition.version}" if definition.kind in ("WF_SPEC", "EXTERNAL_EVENT_DEF") else ""
+        version = f" {definition.version}" if definition.kind in VERSIONED else ""
         typer.echo(f"{KIND_NAMES[definition.kind]:<16}  {definition.name}{version}")
         typer.echo("".join(f"{'':<16}  {line}\n" for line in outdated(definition, definitions)), nl=False)
 
 
 def outdated(definition: "Definition", definitions: "Definitions") -> "Iterator[str]":
-    """Yield a line for each ExternalEventDef that changed since a WfSpec bound it, until the WfSpec is put again."""
+    """Yield a line for each definition that changed since a WfSpec bound it, until the WfSpec is put again."""
+    from processors.core.wf_spec.task_def_registration import is_alike
+
     if (wf_spec_id := wf_spec_id_of(definition)) is not None:
-        for name, bound in definitions.bindings(wf_spec_id).items():
-            newest = definitions.external_event_def(name)
-            if newest is not None and newest.version != bound.version:
-                yield f"  binds ExternalEventDef {name} {bound.version}, the newest is {newest.version}"
+        for bound in definitions.bindings(wf_spec_id):
+            newest = definitions.newest(bound.kind, bound.name)
+            if newest is not None and not is_alike(bound, newest):
+                kind = KIND_NAMES[bound.kind]
+                yield f"  binds {kind} {bound.name} {bound.version}, the newest is {newest.version}"
 
 
 def wf_spec_id_of(definition: "Definition") -> "WfSpecId | None":
@@ -243,12 +301,12 @@ def get(
     print_json([as_data(definition, definitions) for definition in found.values()])
 
 
-def registered_wf_spec(client: "Client", name: str, version: str | None) -> "WfSpec":
+def registered_wf_spec(registered: "Definitions", name: str, version: str | None) -> "WfSpec":
     """Return a registered WfSpec. Raises NoSuchDefinition, BadVersion."""
-    registered = client.definitions()
     found = registered.latest_wf_spec(name, *parsed_version(version))
     if found is None:
-        raise NoSuchDefinition(f"expected a WfSpec named {missing(registered, name, version, 'WF_SPEC')}")
+        what = f"expected a WfSpec or TaskDef named {missing(registered, name, version, 'WF_SPEC', 'TASK_DEF')}"
+        raise NoSuchDefinition(what)
     return registered.wf_spec(found)
 
 
@@ -291,16 +349,21 @@ def suggesting(client: "Client", kind: str, name: str, *, is_there: bool) -> Ite
 
 
 def as_data(definition: "Definition", definitions: "Definitions") -> dict[str, Any]:
-    """Return a definition as data: its document as data too, and the ExternalEventDefs it binds as `name: version`."""
+    """Return a definition as data: its document as data too, and what it binds as `name: version`."""
     import json
 
     from halter.show.plain import plain
 
     data = {key: value for key, value in plain(definition).items() if value is not None}
-    del data["external_event_defs"]
+    for bound in ("external_event_defs", "task_defs"):
+        del data[bound]
+    if not definition.optional:
+        del data["optional"]
     if (wf_spec_id := wf_spec_id_of(definition)) is not None:
-        bound = definitions.bindings(wf_spec_id)
-        data["external_event_defs"] = {name: str(it.version) for name, it in bound.items()}
+        fields = {"EXTERNAL_EVENT_DEF": "external_event_defs", "TASK_DEF": "task_defs"}
+        data |= {field: {} for field in fields.values()}
+        for it in definitions.bindings(wf_spec_id):
+            data[fields[it.kind]][it.name] = str(it.version)
     if definition.document is not None:
         data["document"] = json.loads(definition.document)
     return {**data, "kind": KIND_NAMES[definition.kind]}

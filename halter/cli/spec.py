@@ -1,4 +1,6 @@
-"""`halter spec check | show`: checks and shows documents. `halter.cli.definitions` has put, list and get."""
+"""`halter spec check | show`: checks and shows documents. `halter.cli.definitions` has put, list and get, and
+`halter.cli.spec_delete` has delete.
+"""
 
 import json
 from pathlib import Path
@@ -6,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli import definitions
+from halter.cli import definitions, spec_delete
 from halter.cli.client import Json, connected, parsed_version
 from halter.cli.connection import (
     CONNECT_SECONDS,
@@ -104,14 +106,16 @@ def show(
         str,
         typer.Argument(
             metavar="FILE|NAME",
-            help="A file with one WfSpec ('-' reads standard input), or the name of a registered WfSpec.",
+            help="A file with one WfSpec ('-' reads standard input), or the name of a registered WfSpec or TaskDef.",
         ),
     ],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid diagram.")] = False,
     version: Annotated[
         str | None,
         typer.Option(
-            "--version", metavar="MAJOR[.REVISION]", help="Version of the registered WfSpec. Default: the newest."
+            "--version",
+            metavar="MAJOR[.REVISION]",
+            help="Version of the registered WfSpec or TaskDef. Default: the newest WfSpec, all of a TaskDef.",
         ),
     ] = None,
     bootstrap: Bootstrap = None,
@@ -120,7 +124,10 @@ def show(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Show a WfSpec: its document as JSON without default values, or a diagram."""
+    """Show a WfSpec: its document as JSON without default values, or a diagram.
+
+    Of a TaskDef, show its revisions, what each has changed, and the WfSpecs that name it.
+    """
     from halter.show import diagram
 
     file = Path(source)
@@ -138,7 +145,14 @@ def show(
         raise NoSuchFile(f"expected a WfSpec document, found no file {file}: check its name and this folder")
     else:
         with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
-            wf_spec = definitions.registered_wf_spec(client, source, version)
+            registered = client.definitions()
+            if registered.latest_wf_spec(source) is None and not mermaid:
+                from halter.show.definition_text import task_def_lines
+
+                if of_task_def := list(task_def_lines(registered, source, version)):
+                    typer.echo("\n".join(of_task_def))
+                    return
+            wf_spec = definitions.registered_wf_spec(registered, source, version)
     if mermaid:
         typer.echo(diagram.mermaid(wf_spec), nl=False)
     else:
@@ -148,3 +162,4 @@ def show(
 app.command("put", epilog=definitions.PUT_EXAMPLES)(definitions.put)
 app.command("list", epilog=definitions.LIST_EXAMPLES)(definitions.list_all)
 app.command("get", epilog=definitions.GET_EXAMPLES)(definitions.get)
+app.command("delete", epilog=spec_delete.EXAMPLES)(spec_delete.delete)

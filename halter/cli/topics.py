@@ -1,7 +1,6 @@
 """`halter topics plan | apply | acls`: parses options and prints results. The work is done in `halter.topics.admin`."""
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,8 +21,7 @@ from halter.cli.connection import (
     patience,
 )
 from halter.cli.ending import ends_at_once
-from halter.cli.usage import UsageMistake
-from processors.core.records.errors import HalterError
+from halter.cli.usage import UsageMistake, confirm
 
 if TYPE_CHECKING:
     from halter.topics.admin import Plan, Replication
@@ -46,10 +44,6 @@ Copies = Annotated[
 EXIT_CODES = f"Exit codes: 0 nothing to do or done, 1 error, {PENDING} the plan has changes, {REFUSED} refused."
 PLAN_EXAMPLES = "Examples: `halter topics plan -b kafka:9092`, `halter topics plan --json`. " + EXIT_CODES
 APPLY_EXAMPLES = "Example, for one broker: `halter topics apply --yes --replication auto`. " + EXIT_CODES
-
-
-class NotConfirmed(HalterError):
-    """Nobody confirmed the changes. Whoever runs `apply` confirms them, or passes --yes."""
 
 
 class BadReplication(UsageMistake):
@@ -109,7 +103,8 @@ def apply_plan(
             typer.echo(json.dumps(as_data(planned) | {"applied": False}, indent=2))
         raise typer.Exit(REFUSED)
     if planned.pending and not yes:
-        confirm(settings)
+        where = f"{settings.environment} at {settings.bootstrap}" if settings.environment else settings.bootstrap
+        confirm(f"Apply this to {where}?", f"nothing was changed at {where}")
     with ends_at_once(), settings.explaining("applying topics.yaml", admin):
         apply(planned, admin)
     if as_json:
@@ -164,15 +159,6 @@ def read_replication(text: str | None) -> "Replication":
     if not text.isdecimal() or int(text) < 1:
         raise BadReplication(f"--replication: expected a whole number of at least 1 or auto, found '{text}'")
     return int(text)
-
-
-def confirm(settings: "Settings") -> None:
-    """Ask for confirmation. Raises NotConfirmed unless the answer is yes."""
-    where = f"{settings.environment} at {settings.bootstrap}" if settings.environment else settings.bootstrap
-    if not sys.stdin.isatty():
-        raise NotConfirmed(f"nothing was changed at {where}: there is no terminal to ask for confirmation, pass --yes")
-    if not typer.confirm(f"Apply this to {where}?", err=True):
-        raise NotConfirmed(f"nothing was changed at {where}")
 
 
 def lines(planned: "Plan") -> Iterator[str]:

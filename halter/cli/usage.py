@@ -1,5 +1,8 @@
-"""Errors in how a command is used. They end it with one sentence, like all errors, but with exit code 2."""
+"""Errors in how a command is used: they end it with one sentence, like all errors, but with exit code 2. And the
+question before what cannot be undone.
+"""
 
+import sys
 from typing import Final, TypeVar
 
 from processors.core.records.errors import HalterError
@@ -28,3 +31,17 @@ def in_utf8(words: Words) -> Words:
         except UnicodeEncodeError:
             raise UsageMistake(f"expected text in UTF-8, found {word!a}") from None
     return words
+
+
+class NotConfirmed(HalterError):
+    """Nobody confirmed what a command would do. Whoever runs it confirms it, or passes --yes."""
+
+
+def confirm(question: str, nothing: str) -> None:
+    """Ask for confirmation on the terminal. Raises NotConfirmed, with what was not done, unless the answer is yes."""
+    import typer
+
+    if not sys.stdin.isatty():
+        raise NotConfirmed(f"{nothing}: there is no terminal to ask for confirmation, pass --yes")
+    if not typer.confirm(question, err=True):
+        raise NotConfirmed(nothing)

@@ -33,6 +33,7 @@ TYPED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "send": (("w", "pokee"), ("; did you mean 'poke'?",)),
     "spec show": (("crat",), ("; did you mean 'cart'?",)),
     "spec get": (("gpo",), ("found none; did you mean 'go'? `halter spec list` shows all",)),
+    "spec delete": (("gpo",), ("found none; did you mean 'go'? `halter spec list` shows all",)),
     "spec put": (("defs.yaml",), ("(did you mean go?)", "(did you mean charge?)", "(did you mean told?)")),
     "schemas show": (("RunWff",), ("did you mean 'RunWf'?",)),
 }

@@ -35,6 +35,7 @@ ARGUMENTS = {
     "spec put": [CART],
     "spec list": [],
     "spec get": ["cart"],
+    "spec delete": ["cart", "--yes"],
     "scenario run": [SCENARIO],
     "scenario from-history": ["w"],
     "run": ["cart"],

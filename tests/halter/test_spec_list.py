@@ -1,4 +1,4 @@
-"""`halter spec list` and `get` say which revisions of ExternalEventDefs there are and which a WfSpec binds."""
+"""`halter spec list`, `get` and `show` say which revisions of definitions there are and which a WfSpec binds."""
 
 import json
 import sys
@@ -7,8 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from halter.cli import main
-from processors.core.records.commands import PutExternalEventDef, PutWfSpec, RunWf
+from processors.core.records.commands import (
+    DefinitionKind,
+    DeleteDefinition,
+    PutExternalEventDef,
+    PutTaskDef,
+    PutWfSpec,
+    RunWf,
+)
 from processors.core.records.values import Timestamp, VariableType
+from tests.core.test_task_defs import wf_spec
 from tests.support.shard_rig import ShardRig
 from tests.support.stored_records import RigClient, connected_to
 
@@ -90,3 +98,47 @@ def test_what_is_sent_is_typed_as_it_will_be_checked(client: RigClient, capsys: 
     (early,) = runs["later"].external_events.values()
     assert early.content == "1970-01-01T00:00:01Z"
     assert Timestamp(1000) in [it.output for it in client.ended("live").threads.values()]
+
+
+INT, DOUBLE, STR = VariableType.INT, VariableType.DOUBLE, VariableType.STR
+
+
+def test_a_task_def_is_shown_with_its_revisions_and_what_each_has_changed(
+    client: RigClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.rig.turn(PutTaskDef("charge", {"a": INT}, DOUBLE), wf_spec("cart", a=1))
+    client.rig.turn(PutTaskDef("charge", {"a": INT, "note": STR}, INT, optional=["note"]), wf_spec("other", a=1))
+    assert said(capsys, "spec", "list").splitlines() == [
+        "TaskDef           charge 0.1",
+        "WfSpec            cart 0.0",
+        "                    binds TaskDef charge 0.0, the newest is 0.1",
+        "WfSpec            other 0.0",
+    ]
+    assert said(capsys, "spec", "show", "charge").splitlines() == [
+        "TaskDef charge",
+        "  0.0  input {a: INT}, output DOUBLE, queue task-requests",
+        "  0.1  input {a: INT, note: STR (optional)}, output INT, queue task-requests",
+        "         new optional input note: STR",
+        "         output DOUBLE → INT",
+        "  named by WfSpec cart:0.0, which binds 0.0",
+        "  named by WfSpec other:0.0, which binds 0.1",
+    ]
+    assert said(capsys, "spec", "show", "charge", "--version", "0.0").splitlines()[1:3] == [
+        "  0.0  input {a: INT}, output DOUBLE, queue task-requests",
+        "  named by WfSpec cart:0.0, which binds 0.0",
+    ]
+    (task_def,) = json.loads(said(capsys, "spec", "get", "charge"))
+    assert (task_def["revision"], task_def["optional"]) == (1, ["note"])
+    (task_def,) = json.loads(said(capsys, "spec", "get", "charge", "--version", "0.0"))
+    assert not task_def.keys() & {"optional", "task_defs", "external_event_defs"}
+    (found,) = json.loads(said(capsys, "spec", "get", "cart"))
+    assert (found["task_defs"], found["external_event_defs"]) == ({"charge": "0.0"}, {})
+
+
+def test_a_task_def_that_was_deleted_is_shown_as_that(client: RigClient, capsys: pytest.CaptureFixture[str]) -> None:
+    client.rig.turn(PutTaskDef("charge"), DeleteDefinition(DefinitionKind.TASK_DEF, "charge"))
+    assert said(capsys, "spec", "show", "charge").splitlines() == [
+        "TaskDef charge",
+        "  0.0  input unchecked, output unchecked, queue task-requests, deleted",
+        "  named by no WfSpec",
+    ]

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,49 @@ def test_each_definition_is_new_or_a_new_version_or_unchanged(
     assert next(iter(changed)).startswith("ExternalEventDef add ")
 
 
+CHANGED = """
+external_events: {add: {type: STR}}
+tasks: {charge: {queue: slow, input: {cents: INT, note: {type: STR, optional: true}}, output: INT}}
+"""
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_what_changes_is_told_also_without_doing_it(
+    dry: bool, client: RigClient, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "rig", ShardRig(queues=["slow"]))
+    monkeypatch.setattr(client, "topics", replace(client.topics, task_queues={"slow": "task-requests-slow"}))
+    client.rig.turn(PutExternalEventDef("add", VariableType.INT), PutTaskDef("charge", {"cents": VariableType.INT}))
+    (folder / "defs.yaml").write_text(
+        CHANGED + "wf_specs:\n" + wf_spec(event="add").replace("charge,", "charge, input: {cents: 5},")
+    )
+    before = rows(client)
+    answer = put(capsys, "defs.yaml", *(["--dry-run"] if dry else []))
+    assert answer.out.splitlines() == [
+        "new version  ExternalEventDef add 0.1",
+        "             type INT → STR",
+        "new version  TaskDef charge 0.1",
+        "             new optional input note: STR",
+        "             output unchecked → INT",
+        "             queue task-requests → slow",
+        "new          WfSpec w 0.0",
+    ]
+    assert (rows(client) == before) == (client.sent == []) == dry
+    assert ("nothing was sent" in answer.err) == dry
+    assert set(put(capsys, "defs.yaml").table.values()) == ({"new", "new version"} if dry else {"unchanged"})
+
+
+def test_a_change_of_a_task_def_that_not_all_can_bear_is_refused_at_its_line(
+    client: RigClient, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.rig.turn(PutTaskDef("charge", {"cents": VariableType.INT}))
+    (folder / "defs.yaml").write_text("tasks:\n  charge:\n    input: {cents: STR}\n")
+    answer = put(capsys, "defs.yaml", "--dry-run")
+    assert answer.code == 1
+    assert "defs.yaml:3:13: tasks.charge.input.cents: expected INT as in 0.0, found STR; task workers" in answer.out
+    assert "(charge-2)" in answer.out
+
+
 def test_what_was_deleted_is_new(client: RigClient, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     client.rig.turn(PutTaskDef("charge"), DeleteDefinition(DefinitionKind.TASK_DEF, "charge"))
     (folder / "defs.yaml").write_text("tasks: {charge: {output: INT}}\n")
@@ -160,7 +204,7 @@ def test_definitions_come_from_standard_input(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(FOUR.encode())))
     answer = put(capsys, "-")
     assert (answer.code, client.sent) == (1, [])
-    assert "-:3:9: tasks.charge: " in answer.out
+    assert "-:3:9: tasks.charge.output: " in answer.out
 
 
 def test_what_another_client_registered_meanwhile_is_told_and_nothing_is_sent_after_it(

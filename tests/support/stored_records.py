@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME
 
-from halter.cli import definitions, runs, source, spec
+from halter.cli import definitions, runs, source, spec, spec_delete
 from halter.client import Client, CommandRejected, DefinitionRefused, Registered
 from halter.client.ids import new_id
 from halter.client.wf_run_reader import WfRunReader
@@ -134,7 +134,7 @@ def connected_to(client: Any) -> Iterator[None]:
         yield client
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (runs, definitions, spec, source):
+        for module in (runs, definitions, spec, spec_delete, source):
             patch.setattr(module, "connected", connected)
         yield
 
