@@ -149,8 +149,16 @@ def halter(
 
 
 def fail(sentence: str, exit_code: int = 1) -> NoReturn:
-    """End the process with a sentence on stderr."""
-    print(f"halter: {sentence}", file=sys.stderr)  # noqa: T201  the one place that prints errors
+    """End the process with a sentence on stderr. On a terminal it is wrapped."""
+    said = f"halter: {sentence}"
+    if sys.stderr.isatty():
+        import shutil
+
+        from halter.show.wrapping import wrapped
+
+        width = max(shutil.get_terminal_size().columns, 20)
+        said = "\n".join(part for line in said.split("\n") for part in wrapped(line, width))
+    print(said, file=sys.stderr)  # noqa: T201  the one place that prints errors
     raise SystemExit(exit_code)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -71,7 +71,7 @@ def verify(
     ] = 3,
     processes: Annotated[
         int | None,
-        typer.Option("--processes", min=1, help="With --all: partitions side by side. Default: one per processor."),
+        typer.Option("--processes", min=1, help="With --all: partitions side by side. Default: one per processor, one for a short log."),
     ] = None,
     unmask: Unmask = False,
     as_json: Json = False,
@@ -116,7 +116,7 @@ def verify(
     with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
         if everything:
             loaded = partial(load_settings, bootstrap, properties_file, properties, prefix)
-            report = _all(found, loaded, how, processes or os.cpu_count() or 1)
+            report = _all(found, loaded, how, processes)
         else:
             report = _some(found, _ids(found, wf_runs), how)
         seconds = time.monotonic() - begun
@@ -135,7 +135,11 @@ def verify(
         raise typer.Exit(1)
 
 
-def _all(found: "Source", loaded: Callable[[], Any], how: "How", processes: int) -> "Report":
+FEW: Final = 20_000
+"""Events that are decided in this process: it takes longer to start others."""
+
+
+def _all(found: "Source", loaded: Callable[[], Any], how: "How", processes: int | None) -> "Report":
     """Verify all partitions of an installation."""
     from halter.history.live import Live
     from halter.history.verify import all_verified
@@ -143,8 +147,10 @@ def _all(found: "Source", loaded: Callable[[], Any], how: "How", processes: int)
     assert isinstance(found, Live)
     topics, reader = found.client.topics, found.client.reader
     bounds = [reader.bounds(topics.wf_events, number) for number in range(topics.partitions)]
-    with progress(sum(end - begin for begin, end in bounds)) as told:
-        return all_verified(loaded, range(topics.partitions), how, processes, told)
+    total = sum(end - begin for begin, end in bounds)
+    side_by_side = processes or (1 if total < FEW else os.cpu_count() or 1)
+    with progress(total) as told:
+        return all_verified(loaded, range(topics.partitions), how, side_by_side, told)
 
 
 def _ids(found: "Source", wf_runs: list[str] | None) -> list[str]:

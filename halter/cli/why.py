@@ -276,6 +276,8 @@ def _print(sentences: Iterable[str], indent: str = "") -> None:
 
     width = terminal_width()
     for sentence in sentences:
-        lines = [indent + sentence] if width is None else wrapped(sentence, width, indent=indent, hanging=f"{indent}  ")
+        own = " " * (len(sentence) - len(sentence.lstrip(" ")))
+        hanging = f"{indent}{own}  "
+        lines = [indent + sentence] if width is None else wrapped(sentence, width, indent=indent, hanging=hanging)
         for line in lines:
             typer.echo(line.replace(NO_BREAK, " "))

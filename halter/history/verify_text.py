@@ -19,6 +19,8 @@ from processors.core.rules.versions import RuleChange
 
 CHANGES_SHOWN: Final = 12
 VALUE_WIDTH_MAX: Final = 60
+MANY: Final = 10_000
+"""Events from which on it is the deciding that takes the time, so that a speed says something."""
 
 
 def verdict(report: Report) -> str:
@@ -32,7 +34,7 @@ def verdict(report: Report) -> str:
 
 def summary(report: Report, seconds: float) -> Iterator[str]:
     """Yield the lines that say what was verified, and what was not."""
-    speed = f", {report.events / seconds:,.0f} events/s" if seconds >= 1 else ""
+    speed = f", {report.events / seconds:,.0f} events/s" if seconds >= 1 and report.events >= MANY else ""
     letters = f", {report.dead_letters:,} of them dead letters" if report.dead_letters else ""
     yield (
         f"{report.events:,} events are the same, of {report.inputs:,} inputs{letters}; {_wf_runs(report.wf_runs)} "
