@@ -116,11 +116,15 @@ def state(
             run = moments.state(index)
         definitions = found.definitions()
     ended = run.final_status is not None and not run.threads
+    before = None if run.exists else moments.before_deletion(index)
     shown = shown_state(run, definitions, unmask=unmask)
     if as_json:
         print_json({"at": moment_data(moments, index), "state": data_with_waits(shown)})
         return
     print_line(moment_text(moments, index, zone_of(utc=utc)), dim=True)
+    if before is not None:
+        note(f"it was deleted; --at {seq_of(moments, before)} shows it as it was before")
+        return
     print_state(shown, run.time_ms)
     if ended:
         note(f"its threads left when it ended; --at {seq_of(moments, moments.end)} shows them")
@@ -422,6 +426,8 @@ def history(
         for chunk in chunks(selection.of(entries), CHUNK):
             show.chunk(chunk)
         show.end()
+        if show.is_empty and first is not None:
+            note(f"WfRun '{wf_run_id}' has events, and none of them is what --thread, --event, --from and --to ask for")
         if not (previous or as_json or file or first is None):
             note("earlier WfRuns with this id, if there were any, are left out; --previous shows them")
 
@@ -488,6 +494,8 @@ class Shown:
         from halter.show.history import Lines
 
         self._as_json, self._lines = as_json, Lines(times=True)
+        self.is_empty = True
+        """True as long as nothing was printed."""
         self._table = None if width is None or as_json else self._table_of(width, zone, legend=legend)
         if legend and self._table is None:
             note("--legend explains the table, which needs a terminal of at least 60 columns and no --json")
@@ -513,6 +521,7 @@ class Shown:
 
         from halter.show.history import entry_data
 
+        self.is_empty = False
         if self._table is not None:
             self._table.add(entries)
         elif self._as_json:

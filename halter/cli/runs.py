@@ -261,11 +261,10 @@ def show(
     ) as client:
         found = client.get(wf_run_id)
         if found is None:
-            from halter.history.source import NoSuchWfRun
+            from halter.cli.source import no_state
+            from halter.history.live import Live
 
-            raise NoSuchWfRun(
-                f"there is no WfRun '{wf_run_id}' and no ExternalEvent that waits for it{searched_at(client)}"
-            )
+            raise no_state(Live(client), wf_run_id)
         if found.final_status is not None:
             found = as_it_ended(client, found)
         print_wf_run(client, found, as_json=as_json, unmask=unmask)
@@ -300,12 +299,6 @@ def as_it_ended(client: "Client", row: "WfRun") -> "WfRun":
     except BeginningMissing as missing:
         note(str(missing))
         return row
-
-
-def searched_at(client: "Client") -> str:
-    """Return the place that was searched and what to check, for a sentence that says that nothing was found."""
-    prefix = f", prefix '{client.settings.prefix}'" if client.settings.prefix else ""
-    return f" at {client.settings.bootstrap}{prefix}; check the id, and --prefix"
 
 
 def outcome_of(posted: "Posted", timeout_s: float, *, as_json: bool) -> "list[LogEntry]":

@@ -92,23 +92,42 @@ def chosen(found: "Source", wf_run_id: str | None) -> str:
 def no_such(found: "Source", wf_run_id: str) -> "NoSuchWfRun":
     """Return the error that says that there is no event of a WfRun, with ids like it, if a short look finds some."""
     from halter.history.export_file import ExportFile
-    from halter.history.live import Live
     from halter.history.source import NoSuchWfRun
 
-    until = time.monotonic() + LOOK_SECONDS
-    near: dict[str, None] = {}
-    for it in islice(found.ids_as_read() if isinstance(found, Live) else found.wf_run_ids(), LOOKED_AT_MAX):
-        if _alike(it, wf_run_id):
-            near[it] = None
-        if len(near) > NAMED_MAX or time.monotonic() > until:
-            break
+    near = ids_like(found, wf_run_id)
     if near:
-        hint = f"; did you mean {_named(list(near))}?"
+        hint = f"; did you mean {_named(near)}?"
     elif isinstance(found, ExportFile):
         hint = f": it has {_named(list(found.wf_run_ids()))}"
     else:
         hint = "; check the id, and --prefix"
     return NoSuchWfRun(f"there is no event of a WfRun '{wf_run_id}' {found.where}{hint}")
+
+
+def no_state(found: "Source", wf_run_id: str) -> "NoSuchWfRun":
+    """Return the error that says that there is no WfRun now, and where to look, with ids like it."""
+    from halter.history.source import NoSuchWfRun
+
+    near = ids_like(found, wf_run_id)
+    hint = f"did you mean {_named(near)}?" if near else "check the id, and --prefix"
+    return NoSuchWfRun(
+        f"there is no WfRun '{wf_run_id}' and no ExternalEvent that waits for it {found.where}; if it was deleted, "
+        f"`halter history {wf_run_id}` shows its events; {hint}"
+    )
+
+
+def ids_like(found: "Source", wf_run_id: str) -> list[str]:
+    """Return some ids like this one that a short look finds."""
+    from halter.history.live import Live
+
+    until = time.monotonic() + LOOK_SECONDS
+    near: dict[str, None] = {}
+    for it in islice(found.ids_as_read() if isinstance(found, Live) else found.wf_run_ids(), LOOKED_AT_MAX):
+        if it != wf_run_id and _alike(it, wf_run_id):
+            near[it] = None
+        if len(near) > NAMED_MAX or time.monotonic() > until:
+            break
+    return list(near)
 
 
 def _alike(known: str, typed: str) -> bool:

@@ -71,7 +71,11 @@ def verify(
     ] = 3,
     processes: Annotated[
         int | None,
-        typer.Option("--processes", min=1, help="With --all: partitions side by side. Default: one per processor, one for a short log."),
+        typer.Option(
+            "--processes",
+            min=1,
+            help="With --all: partitions side by side. Default: one per processor, one for a short log.",
+        ),
     ] = None,
     unmask: Unmask = False,
     as_json: Json = False,

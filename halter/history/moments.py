@@ -17,7 +17,7 @@ from halter.history.logged import Logged
 from halter.history.source import NoSuchWfRun, Source
 from halter.show.times import iso
 from processors.core.records.errors import HalterError
-from processors.core.records.events import LogEntry, WfRunEnded, WfRunStarted
+from processors.core.records.events import LogEntry, WfRunDeleted, WfRunEnded, WfRunStarted
 from processors.core.records.model import (
     Changes,
     ExternalEventKey,
@@ -101,6 +101,16 @@ class Moments:
             if isinstance(event, WfRunStarted):
                 break
         return self.last
+
+    def before_deletion(self, index: int) -> int | None:
+        """Return the index of the moment before a WfRun was deleted that was deleted by then; None if it was not."""
+        for place in range(index, -1, -1):
+            event = self.log[place].entry.event
+            if isinstance(event, WfRunDeleted):
+                return place - 1
+            if isinstance(event, WfRunStarted):
+                return None
+        return None
 
     def state(self, index: int) -> WfRun:
         """Return the state after the event of this index. It is the caller's own."""

@@ -9,6 +9,8 @@
 
     An empty cause is the same as the one above it.
 
+On a terminal of less than STACKED columns a cause stands above its events, behind an arrow.
+
 The name of an event has the colour of its kind (KINDS). A history may come in chunks: then columns may become wider
 from one to the next, and where another day begins a row has its date.
 
@@ -35,14 +37,18 @@ from halter.show.wrapping import printable, wrapped
 from processors.core.records.events import Cause, Ignored, LogEntry, Rejected
 
 WIDTH_MIN: Final = 60
-"""The narrowest terminal that has room for six columns."""
+"""The narrowest terminal that has room for a table."""
 ROOMY: Final = 100
 """The width from which on columns stand two spaces apart, and `thread` has room for its heading."""
 ID_LENGTH_MAX: Final = 20
 """Length of the longest id that is shown whole in a cause, where causes do not fit their column."""
 ID_LENGTH_CUT: Final = 8
 """Number of characters that are shown of a longer id."""
+STACKED: Final = 80
+"""The width below which a cause has a line of its own: there is no room for a sixth column."""
 SAME_CAUSE: Final = "An empty cause is the same as the one above it."
+ARROW: Final = "→"
+"""Begins the line of a cause above its events."""
 LINES_MAX: Final = 8
 """Largest number of lines of one row."""
 CHUNK: Final = 200
@@ -114,7 +120,7 @@ def print_legend(console: Console) -> None:
     for line in (
         "thread: the ThreadRun. what: what is different now.",
         "cause: the record that caused the event: topic[partition]@offset, and its id.",
-        SAME_CAUSE,
+        SAME_CAUSE if console.width >= STACKED else f"It stands above its events, behind {ARROW}.",
     ):
         console.print(Text(line))
     console.print()
@@ -146,6 +152,9 @@ class HistoryTable:
             self._console.print(Text(printable(title)), style="bold", overflow="fold")
             self._console.print()
         rows = list(self.rows_of(chunk))
+        if self._console.width < STACKED:
+            self._print_stacked(rows, heading=begins)
+            return
         self._same_cause = self._same_cause or any(row.event and not row.cause for row in rows)
         self._print_rows(rows, heading=begins)
 
@@ -193,11 +202,34 @@ class HistoryTable:
             table.add_column(name, width=width, justify="right" if name == "seq" else "left", no_wrap=True)
         for row in rows:
             what, cause = wrapped(row.what, widths[-2]), _cause_lines(row.cause, widths[-1])
-            cells = list(map(Text, row[:-2]))
-            if not row.style:
-                cells[2].stylize(_STYLES.get(row.event, ""))
-            table.add_row(*cells, _cut(what, widths[-2]), _cut(cause, widths[-1]), style=row.style)
+            table.add_row(*_cells(row), _cut(what, widths[-2]), _cut(cause, widths[-1]), style=row.style)
         self._console.print(table)
+
+    def _print_stacked(self, rows: Sequence[Row], *, heading: bool) -> None:
+        """Print each cause, and below it its events without that column."""
+        headings = (f"time ({'UTC' if self._zone is UTC else 'local'})", "seq", "event", "#")
+        rows = [Row(*map(printable, row)) for row in rows]
+        columns = zip(headings, *(row[:-2] for row in rows), strict=True)
+        fixed = [max(map(cell_len, column)) for column in columns]
+        self._widest = [max(pair) for pair in zip(fixed, self._widest or fixed, strict=True)]
+        if heading:
+            self._console.print(self._stacked([*headings, "what"], []))
+        for cause, those in _by_cause(rows):
+            if cause:
+                room = self._console.width - cell_len(f"{ARROW} ")
+                told = cause if cell_len(cause) <= room else _with_short_id(cause)
+                self._console.print(Text(f"{ARROW} {told}"), style="dim", overflow="fold")
+            self._console.print(self._stacked([], those))
+
+    def _stacked(self, headings: Sequence[str], rows: Sequence[Row]) -> Table:
+        what = self._console.width - sum(self._widest) - len(self._widest)
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=bool(headings), header_style="bold")
+        for number, width in enumerate([*self._widest, what]):
+            name = headings[number] if headings else ""
+            table.add_column(name, width=width, justify="right" if number == 1 else "left", no_wrap=True)
+        for row in rows:
+            table.add_row(*_cells(row), _cut(wrapped(row.what, what), what), style=row.style)
+        return table
 
     def _widths(self, rows: Sequence[Row], width: int) -> list[int]:
         widest = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
@@ -212,6 +244,26 @@ def _widths(widest: Sequence[int], width: int) -> list[int]:
     if what + cause > rest:
         cause = min(cause, max(rest * 2 // 5, rest - what))
     return [*fixed, rest - cause if what + cause > rest else what, cause]
+
+
+def _cells(row: Row) -> list[Text]:
+    """The first cells of a row, the event in the colour of its kind."""
+    cells = list(map(Text, row[:-2]))
+    if not row.style:
+        cells[2].stylize(_STYLES.get(row.event, ""))
+    return cells
+
+
+def _by_cause(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """Divide rows where a cause stands. Those before the first go on with the cause above them, or head a day."""
+    those: list[Row] = []
+    for row in rows:
+        if those and (row.cause or not row.event):
+            yield those[0].cause, those
+            those = []
+        those.append(row)
+    if those:
+        yield those[0].cause, those
 
 
 def _with_short_id(cause: str) -> str:

@@ -327,6 +327,7 @@ def test_everything_verifies_and_rows_are_what_the_log_says(ask: Asking, carts: 
 # What bad input gets.
 
 UNKNOWN = [
+    ("show", "cart-liv"),
     ("history", "cart-liv"),
     ("state", "cart-liv"),
     ("diff", "cart-liv", "1"),
@@ -349,6 +350,11 @@ def test_of_a_deleted_wf_run_there_is_what_the_log_has(ask: Asking) -> None:
     assert ask.data("history", "cart-gone")[-1]["event"] == "WfRunDeleted"
     assert "cart-gone was deleted at " in ask.text("why", "cart-gone")
     assert ask.data("state", "cart-gone", "--at", "1")["state"]["status"] == "RUNNING"
+    code, out, err = ask.said("state", "cart-gone")
+    assert (code, out.count("\n")) == (0, 1), "no threads"
+    seq = ask.data("history", "cart-gone")[-2]["seq"]
+    assert f"it was deleted; --at {seq} shows it as it was before" in err
+    assert "if it was deleted, `halter history cart-gone` shows its events" in ask.refused("show", "cart-gone")
 
 
 def test_a_time_before_the_first_event_and_a_seq_beyond_the_last_get_a_sentence(ask: Asking) -> None:

@@ -56,6 +56,13 @@ def test_the_state_at_a_moment_is_shown_as_halter_show_would_have_shown_it(capsy
     assert "its threads left when it ended; --at" in err
 
 
+def test_a_history_of_which_nothing_is_asked_for_says_so(capsys: Captured, file: str) -> None:
+    code, out, err = halter(capsys, "history", "c1", "--thread", "99", "--file", file)
+    assert (code, out) == (0, "")
+    assert "WfRun 'c1' has events, and none of them is what" in err
+    assert "none of them" not in halter(capsys, "history", "c1", "--thread", "0", "--file", file)[2]
+
+
 def test_unmask_shows_masked_values(capsys: Captured, file: str) -> None:
     assert CARD in halter(capsys, "state", "c1", "--at", "1", "--file", file, "--unmask")[1]
     assert CARD in halter(capsys, "history", "c1", "--file", file, "--unmask")[1]

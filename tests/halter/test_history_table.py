@@ -18,12 +18,14 @@ from halter.cli import history
 from halter.client.history import History
 from halter.files.definition_files import read_definition_file
 from halter.show.history_table import (
+    ARROW,
     CHUNK,
     ID_LENGTH_MAX,
     KINDS,
     LINES_MAX,
     ROOMY,
     SAME_CAUSE,
+    STACKED,
     WIDTH_MIN,
     HistoryTable,
     print_legend,
@@ -64,26 +66,29 @@ def table(client: RigClient, width: int, wf_run_id: str = "c1") -> list[str]:
 
 def cells(lines: list[str], heading: str) -> list[str]:
     """The lines below a heading of the last table."""
+    lines = [line for line in lines if not line.startswith(ARROW)]
     lines = lines[: lines.index(SAME_CAUSE) - 1] if SAME_CAUSE in lines else lines
     at = max(index for index, line in enumerate(lines) if line.startswith("time (UTC)"))
     head = lines[at]
     seq_ends = head.index("seq") + 3
     starts = [0, TIME_WIDTH, *(seq_ends + match.start(1) for match in re.finditer(r" (\S+)", head[seq_ends:])), None]
-    assert head.split("(UTC)")[1].split() == ["seq", "event", head.split()[4], "what", "cause"]
+    columns = head.split("(UTC)")[1].split()
+    assert [*columns, "cause"][:5] == ["seq", "event", columns[2], "what", "cause"]
     column = {"time": 0, "seq": 1, "event": 2, "what": 4, "cause": 5}[heading]
     # A character of two cells is made two characters, so that an index in a line is a column on the screen.
     on_screen = ["".join(it + "\0" * (cell_len(it) - 1) for it in line) for line in lines[at + 1 :]]
     return [line[starts[column] : starts[column + 1]].replace("\0", "").strip() for line in on_screen]
 
 
-@pytest.mark.parametrize("width", [WIDTH_MIN, 80, ROOMY - 1, ROOMY, 120, 200])
+@pytest.mark.parametrize("width", [WIDTH_MIN, STACKED - 1, STACKED, ROOMY - 1, ROOMY, 120, 200])
 def test_the_table_fits_the_terminal_and_has_every_column(client: RigClient, width: int) -> None:
     lines = table(client, width)
     assert max(map(cell_len, lines)) <= width
     heads = [line for line in lines if line.startswith("time")]
     assert len(heads) == 2, "one for each incarnation"
     thread = "thread" if width >= ROOMY else "#"
-    assert all(head.split() == ["time", "(UTC)", "seq", "event", thread, "what", "cause"] for head in heads)
+    cause = ["cause"] * (width >= STACKED)
+    assert all(head.split() == ["time", "(UTC)", "seq", "event", thread, "what", *cause] for head in heads)
     entries = client.history("c1", from_start=True).incarnations[-1].entries
     seqs = [int(it) for it in cells(lines, "seq") if it]
     assert seqs == [entry.seq for entry in entries if entry.seq]
@@ -105,13 +110,30 @@ def test_an_id_that_is_not_long_is_never_cut(client: RigClient) -> None:
     longest, longer = "a" * ID_LENGTH_MAX, "b" * (ID_LENGTH_MAX + 1)
     for event_id in (longest, longer):
         client.rig.turn(ExternalEvent("c1", "page-seen", event_id, "/"))
-    causes = "".join(cells(table(client, WIDTH_MIN), "cause"))
+    causes = "".join(cells(table(client, STACKED), "cause"))
     assert longest in causes
     assert f"{longer[:8]}…" in causes
     assert longer[:9] not in causes
 
 
-@pytest.mark.parametrize("width", [WIDTH_MIN, 80, 200])
+def test_on_a_narrow_terminal_a_cause_stands_above_its_events(client: RigClient) -> None:
+    lines = [line.rstrip() for line in table(client, WIDTH_MIN)]
+    causes = [line for line in lines if line.startswith(ARROW)]
+    places = [
+        "wf-commands[0]@0",
+        "external-events[0]@1",
+        "external-events[0]@2",
+        "wf-commands[0]@1",
+        "wf-commands[0]@2",
+    ]
+    assert [line.split()[1] for line in causes][-5:] == places
+    assert f"{ARROW} external-events[0]@1 {LONG_ID}" in causes, "there is room for the whole id"
+    posted = lines.index(f"{ARROW} external-events[0]@1 {LONG_ID}") + 1
+    assert "ExternalEventPosted" in lines[posted]
+    assert SAME_CAUSE not in lines
+
+
+@pytest.mark.parametrize("width", [STACKED, 200])
 def test_the_last_line_says_what_an_empty_cause_means(client: RigClient, width: int) -> None:
     assert table(client, width)[-2:] == ["", SAME_CAUSE]
     client.rig.turn(RunWf("never", "no-such-wf-spec"))
