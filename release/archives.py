@@ -78,7 +78,7 @@ def metadata(archive: Path, project: Mapping[str, Any]) -> Iterator[str]:
     }
     for what, (is_so, should_be) in expected.items():
         if is_so != should_be:
-            yield f"metadata, {what}: expected {_short(should_be)}, found {_short(is_so)}"
+            yield f"metadata, {what}: expected {_short(should_be, is_so)}, found {_short(is_so, should_be)}"
     for it in found.classifiers or ():
         if it not in classifiers:
             yield f"metadata: no index knows the classifier '{it}'"
@@ -90,7 +90,11 @@ def _sentence(error: Exception) -> str:
     return f"{error.field}: {error}" if isinstance(error, InvalidMetadata) else str(error)
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, other: Any = None) -> str:
+    """Return a value in at most so many characters: of a long text, those from where another one differs."""
+    if isinstance(value, str) and isinstance(other, str):
+        same = next((at for at, (one, two) in enumerate(zip(value, other, strict=False)) if one != two), 0)
+        value = value[max(0, same - 40) :]
     text = repr(sorted(value) if isinstance(value, set) else value)
     return text if len(text) < 300 else f"{text[:300]}..."
 

@@ -122,6 +122,14 @@ def test_a_wheel_that_says_something_else_of_itself_is_told(
     assert [it for it in problems if told in it], problems
 
 
+def test_another_description_is_told_by_where_it_differs(wheel: Path, tmp_path: Path) -> None:
+    line = "- **Same records, same bytes.**"
+    [problem] = metadata(changed(wheel, tmp_path, edited("METADATA", line, f"{line} Perhaps.")), PROJECT)
+    expected, found = problem.split(", found ")
+    assert "same bytes.** The rules" in expected
+    assert "same bytes.** Perhaps. The rules" in found
+
+
 def test_two_wheels_with_other_code_are_told(wheel: Path, tmp_path: Path) -> None:
     other = changed(wheel, tmp_path, lambda inside: inside.update({"halter/events.py": b"x"}))
     [problem] = same_files(wheel, other)
