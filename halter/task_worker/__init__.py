@@ -11,7 +11,8 @@
     session           one run: polls, sends, commits, leaves
     work, offsets     what was taken, waits, runs and is finished
     runners           threads and the event loop of handlers
-    reports           sends reports, and waits until Kafka has them
+    progress          when the progress of an attempt is sent
+    reports           sends starts, progress and reports, and waits until Kafka has them
     cancellations     hears which attempts are of no use any more
     daemon_threads    what coroutines begin in threads keeps no process alive
     refused_reports   logs the reports that had no effect

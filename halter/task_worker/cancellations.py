@@ -29,7 +29,7 @@ REQUEST_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 1.0
 KEPT_MAX: Final = 10_000
-"""WfRuns whose newest cancellations are kept for requests that are not read yet. They take about 5 MB."""
+"""WfRuns whose newest cancellations are kept for requests that are not read yet. With one of each they take 2 MB."""
 KEPT_OF_ONE_MAX: Final = 50
 """Cancellations that are kept of one WfRun."""
 

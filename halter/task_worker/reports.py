@@ -1,7 +1,9 @@
-"""Sends the reports of attempts, and waits until Kafka has them: then the attempts are finished.
+"""Sends what becomes of attempts, and waits until Kafka has it: starts, progress, and the reports that finish them.
 
-A thread of its own takes whatever has arrived. It waits for no particular record, so a partition without a leader holds
-up the reports of no other. A report is sent again while brokers are away.
+All records of an attempt have one key and one producer, so Kafka has them in the order in which they were sent. A
+thread of its own takes whatever has arrived. It waits for no particular record, so a partition without a leader holds
+up the reports of no other. A report is sent again while brokers are away. A start and progress are not: late they would
+be worse than none.
 """
 
 import threading
@@ -9,15 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from confluent_kafka import KafkaError
 
 from halter.client import Client, NotDelivered, Sending
+from halter.task_worker.progress import Progress, Watched
 from halter.task_worker.refused_reports import RefusedReports
 from halter.task_worker.task import named
 from halter.task_worker.work import Attempt, Work
-from processors.core.records.commands import ReportTaskRun
+from processors.core.records.commands import ReportTaskProgress, ReportTaskRun, StartTaskRun
+from processors.core.records.events import TaskRequest
+from processors.core.records.values import Value
 from processors.kafka.client_errors import SILENCE
 
 POLL_SECONDS: Final = 0.05
@@ -32,22 +37,27 @@ PASSING: Final = SILENCE | {
     KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
 }
 """Errors of a report that is sent again: brokers come and go."""
+Told: TypeAlias = StartTaskRun | ReportTaskProgress | ReportTaskRun
 
 
 @dataclass(eq=False, slots=True)
 class Sent:
-    """A report that is on its way."""
+    """A record about an attempt that is on its way."""
 
-    attempt: Attempt
-    command: ReportTaskRun
+    command: Told
     value: bytes
+    request: TaskRequest
+    attempt: Attempt | None = None
+    """What is finished when Kafka has it; None for a start and for progress."""
+    is_followed: bool = False
+    """Whether it is logged if the engine refuses it."""
     again_at: float = 0.0
     """When it is sent again, once it has failed."""
     failures: int = 0
 
 
 class Reports:
-    """The reports of one run of a task worker."""
+    """The records that one run of a task worker sends. Safe for threads."""
 
     def __init__(
         self,
@@ -64,6 +74,7 @@ class Reports:
         self._on_their_way: set[Sent] = set()
         self._arrived: SimpleQueue[tuple[Sent, Sending]] = SimpleQueue()
         self._failed: list[Sent] = []
+        self._watched = Watched(monotonic)
         self._wake, self._closed = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
 
@@ -78,9 +89,31 @@ class Reports:
         if self._thread.ident is not None:
             self._thread.join(CLOSE_SECONDS)
 
-    def report(self, attempt: Attempt, report: ReportTaskRun, value: bytes) -> None:
-        """Report an attempt, from any thread. It is finished when Kafka has the report."""
-        self._send(Sent(attempt, report, value))
+    # What is sent, from any thread.
+
+    def start(self, request: TaskRequest) -> None:
+        """Say that the handler of an attempt begins now."""
+        command = StartTaskRun(*_identity(request))
+        self._send(Sent(command, self._client.codec.encode(command), request))
+
+    def progress_of(self, request: TaskRequest) -> Progress:
+        """Return what sends the progress of an attempt: contents that are checked already."""
+
+        def encode(content: Value) -> bytes:
+            return self._client.codec.encode(ReportTaskProgress(*_identity(request), content))
+
+        def send(value: bytes) -> None:
+            self._send(Sent(ReportTaskProgress(*_identity(request)), value, request))
+
+        def watch(progress: Progress) -> None:
+            self._watched.add(progress)
+            self._wake.set()
+
+        return Progress(encode, send, watch)
+
+    def report(self, attempt: Attempt, report: ReportTaskRun, value: bytes, *, is_followed: bool = True) -> None:
+        """Report an attempt. It is finished when Kafka has the report."""
+        self._send(Sent(report, value, attempt.request, attempt, is_followed))
 
     def _send(self, it: Sent) -> None:
         self._on_their_way.add(it)
@@ -103,12 +136,16 @@ class Reports:
                     self._wake.clear()
                 self._take_arrived()
                 self._send_again()
+                self._watched.send_due()
         except BaseException as error:  # noqa: BLE001  `Session.run` raises it
             self._fail(error)
 
     def _seconds(self) -> float | None:
-        """The time until a report is to be sent again."""
-        return min((max(0.0, it.again_at - self._monotonic()) for it in self._failed), default=None)
+        """The time until something is to be sent that nobody wakes us for."""
+        times = [it.again_at - self._monotonic() for it in self._failed]
+        if (due := self._watched.seconds) is not None:
+            times.append(due)
+        return max(0.0, min(times)) if times else None
 
     def _take_arrived(self) -> None:
         while True:
@@ -125,15 +162,20 @@ class Reports:
                 self._delivered(it, sending)
 
     def _delivered(self, it: Sent, sending: Sending) -> None:
-        self._work.finish(it.attempt)
-        if self._refused is not None and sending.message is not None:
-            self._refused.expect(sending.message, it.attempt.request)
+        if it.attempt is not None:
+            self._work.finish(it.attempt)
+        if it.is_followed and self._refused is not None and sending.message is not None:
+            self._refused.expect(sending.message, it.request)
 
     def _not_delivered(self, it: Sent, sending: Sending, error: NotDelivered) -> None:
         """Have a report sent again if brokers are only away. Raises the error if they refuse it."""
+        if it.attempt is None:
+            what = "start_not_sent" if isinstance(it.command, StartTaskRun) else "progress_not_sent"
+            self._log.warning(what, **named(it.request), reason=str(error))
+            return
         if sending.error is None or sending.error.code() not in PASSING:
             raise error
-        self._log.warning("report_sent_again", **named(it.attempt.request), reason=str(error))
+        self._log.warning("report_sent_again", **named(it.request), reason=str(error))
         # The first failure has taken its time already.
         it.again_at = self._monotonic() + (AGAIN_SECONDS if it.failures else 0.0)
         it.failures += 1
@@ -148,3 +190,8 @@ class Reports:
             )
             for it in due:
                 self._send(it)
+
+
+def _identity(request: TaskRequest) -> tuple[str, int, int, int, int]:
+    """Return what a record about an attempt repeats of its request, in the order of its fields."""
+    return request.wf_run_id, request.incarnation, request.thread, request.position, request.attempt

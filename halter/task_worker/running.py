@@ -1,13 +1,18 @@
 """What the handler of one attempt and its task worker tell each other while it runs. Safe for threads.
 
-Knows no Kafka, and not who hears of cancellations.
+Knows no Kafka, and not when progress is sent: `progress` says that.
 """
 
 import threading
 from collections.abc import Callable
 from typing import Final
 
-from processors.core.records.events import CancellationReason
+from halter.client.errors import InvalidArgument
+from halter.task_worker.progress import Progress
+from processors.core.records.events import CancellationReason, TaskRequest
+from processors.core.records.names import check_progress
+from processors.core.records.value_checks import check_value
+from processors.core.records.values import TellableProblem, Value
 
 OVER: Final = frozenset({CancellationReason.TIMED_OUT, CancellationReason.DELETED})
 """The reasons of an attempt that the engine has ended: it would refuse a report."""
@@ -16,9 +21,14 @@ OVER: Final = frozenset({CancellationReason.TIMED_OUT, CancellationReason.DELETE
 class Running:
     """One attempt, between its task worker and its handler."""
 
-    __slots__ = ("_cancelled", "_changed", "_interrupt")
+    __slots__ = ("_cancelled", "_changed", "_interrupt", "_make_progress", "_progress", "deadline_ms")
 
-    def __init__(self) -> None:
+    def __init__(self, make_progress: Callable[[TaskRequest], Progress] | None = None) -> None:
+        """`make_progress` makes what sends the progress of an attempt. Without it, progress is checked and not sent."""
+        self.deadline_ms: int | None = None
+        """When the attempt times out, in ms since 1970, if that counts from its start. None: its request says when."""
+        self._make_progress = make_progress
+        self._progress: Progress | None = None
         self._cancelled: CancellationReason | None = None
         self._interrupt: Callable[[], None] | None = None
         self._changed = threading.Condition()
@@ -35,6 +45,20 @@ class Running:
         with self._changed:
             self._changed.wait_for(lambda: self._cancelled is not None, seconds)
             return self._cancelled
+
+    def report_progress(self, request: TaskRequest, content: Value) -> None:
+        """Note how far the attempt is. Raises InvalidArgument for what cannot be sent."""
+        try:
+            check_value(content, "progress")
+            check_progress(content)
+        except TellableProblem as problem:
+            raise InvalidArgument(str(problem)) from None
+        if self._progress is None and self._make_progress is not None:
+            with self._changed:
+                if self._progress is None:
+                    self._progress = self._make_progress(request)
+        if self._progress is not None:
+            self._progress.note(content)
 
     # For the task worker.
 
@@ -61,3 +85,10 @@ class Running:
                 self._interrupt = interrupt
         if is_due:
             interrupt()
+
+    def end(self, *, flush: bool) -> None:
+        """Send no progress from now on. `flush`: send the newest before, as the next attempt is to see it."""
+        with self._changed:  # a thread that the handler has left behind may report its first progress now
+            self._make_progress, progress = None, self._progress
+        if progress is not None:
+            progress.end(flush=flush)

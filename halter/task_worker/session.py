@@ -23,11 +23,12 @@ from halter.task_worker.handlers import Handler
 from halter.task_worker.refused_reports import RefusedReports
 from halter.task_worker.reports import Reports
 from halter.task_worker.runners import Runners
+from halter.task_worker.running import Running
 from halter.task_worker.task import named
 from halter.task_worker.task_defs import check_task_defs
 from halter.task_worker.work import Attempt, Counts, PartitionId, Work
 from processors.codec import DecodeError
-from processors.core.records.commands import ReportTaskRun
+from processors.core.records.commands import ReportTaskProgress, ReportTaskRun, StartTaskRun
 from processors.core.records.errors import HalterError
 from processors.core.records.events import CancellationReason, TaskCancellation, TaskRequest
 from processors.core.records.model import TaskStatus
@@ -46,7 +47,9 @@ REVOKE_SECONDS: Final = 3.0
 REQUEST_SECONDS: Final = 10.0
 SESSION_MS: Final = 10_000
 """Unless set, the time after which the group gives up a task worker that was killed. librdkafka's own is 45 s."""
-NEEDED: Final = frozenset(it.__name__ for it in (TaskRequest, ReportTaskRun, TaskCancellation))
+NEEDED: Final = frozenset(
+    it.__name__ for it in (TaskRequest, StartTaskRun, ReportTaskProgress, ReportTaskRun, TaskCancellation)
+)
 """The records that a task worker reads and writes."""
 COUNTED: Final[Mapping[TaskStatus, str]] = {
     TaskStatus.SUCCESS: "succeeded",
@@ -83,7 +86,7 @@ class Session:
         self._client, self._topic, self._stopped, self._log = client, topic, stopped, log
         self._group, self._concurrency = group, concurrency
         self._clock_ms, self._monotonic, self._grace_s, self._counts_s = clock_ms, monotonic, grace_s, counts_s
-        self._work = Work(concurrency)
+        self._work = Work(concurrency, lambda: Running(self._reports.progress_of))
         self._attempts = Attempts(handlers, client.check, log)
         self._runners = Runners(
             self._work, concurrency, lambda it: self._attempts.is_async(it.request), self._run, self._run_async
@@ -290,18 +293,37 @@ class Session:
             self._fail(error)
 
     def _begins(self, attempt: Attempt) -> bool:
-        """Say whether the handler of an attempt is to run."""
+        """Say whether the handler of an attempt is to run, and tell the engine so if it wants to know."""
         request, now_ms = attempt.request, self._clock_ms()
         if attempt.running.cancelled is not None:
             self._cancelled(attempt, "cancelled before it started")
             return False
         if now_ms >= request.deadline_ms:
-            self._log.warning("expired", **named(request), late_ms=now_ms - request.deadline_ms)
-            self._work.ended("expired")
+            self._expired(attempt, now_ms - request.deadline_ms)
             self._work.finish(attempt)  # the engine has timed it out, or is about to
             return False
+        if request.start_by_ms is not None:
+            self._reports.start(request)
+            if now_ms >= request.start_by_ms:
+                self._too_late(attempt, now_ms - request.start_by_ms)
+                return False
+            attempt.running.deadline_ms = now_ms + request.deadline_ms - request.start_by_ms
         self._work.began()
         return True
+
+    def _expired(self, attempt: Attempt, late_ms: int) -> None:
+        self._log.warning("expired", **named(attempt.request), late_ms=late_ms)
+        self._work.ended("expired")
+
+    def _too_late(self, attempt: Attempt, late_ms: int) -> None:
+        """Report an attempt that has waited too long.
+
+        The start that was sent has ended it, if the clock of the broker says the same. Else this report does: without
+        it the attempt would be out for as long as it may run.
+        """
+        self._expired(attempt, late_ms)
+        message = f"not started: it had waited {late_ms} ms too long by the clock of the task worker"
+        self._reports.report(attempt, *self._attempts.failed(attempt.request, message), is_followed=False)
 
     def _cancelled(self, attempt: Attempt, how: str) -> None:
         """Report an attempt that has no result because it was cancelled, unless it is over for the engine."""
@@ -317,8 +339,10 @@ class Session:
         self._end(attempt, COUNTED[report.status], report, value)
 
     def _end(self, attempt: Attempt, count: str, report: ReportTaskRun, value: bytes) -> None:
-        """Report an attempt. The engine would refuse a report if it is over."""
-        if attempt.running.is_over:
+        """Report an attempt, its last progress before it. The engine would refuse a report if the attempt is over."""
+        is_over = attempt.running.is_over
+        attempt.running.end(flush=report.status is TaskStatus.FAILED and not is_over)
+        if is_over:
             self._work.finish(attempt)
         else:
             self._reports.report(attempt, report, value)

@@ -76,12 +76,17 @@ class Task:
     @property
     def deadline(self) -> datetime:
         """The time at which the attempt times out. A report that comes later is refused."""
-        return EPOCH + timedelta(milliseconds=self.request.deadline_ms)
+        return EPOCH + timedelta(milliseconds=self._deadline_ms)
 
     @property
     def seconds_left(self) -> float:
         """The time until the deadline, by the clock of this machine; negative when it has passed."""
-        return self.request.deadline_ms / 1_000 - time.time()
+        return self._deadline_ms / 1_000 - time.time()
+
+    @property
+    def _deadline_ms(self) -> int:
+        counted = self.running.deadline_ms
+        return self.request.deadline_ms if counted is None else counted
 
     @property
     def idempotency_key(self) -> str:
@@ -93,6 +98,19 @@ class Task:
     def log(self) -> Any:
         """A logger of structlog whose lines name the WfRun, the TaskDef and the attempt."""
         return structlog.get_logger("halter.task").bind(**named(self.request))
+
+    @property
+    def progress(self) -> Value:
+        """What an attempt before this one has reported last of how far it was; None if none has."""
+        return self.request.progress
+
+    def report_progress(self, content: Value) -> None:
+        """Tell the engine how far this attempt is: the next attempt finds it in `progress`. Waits for nothing.
+
+        Call it as often as you like: the newest content is sent, once a second at most, and before a report of
+        failure. It lengthens no deadline. Raises InvalidArgument for what no record can hold, or for more than 16 KiB.
+        """
+        self.running.report_progress(self.request, content)
 
     @property
     def cancelled(self) -> CancellationReason | None:

@@ -8,7 +8,7 @@ Knows no Kafka client: whoever polls asks `flow` what to pause.
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Final, TypeAlias
 
@@ -76,8 +76,9 @@ class Partition:
 class Work:
     """All requests that were taken."""
 
-    def __init__(self, concurrency: int) -> None:
-        self._concurrency = concurrency
+    def __init__(self, concurrency: int, running: Callable[[], Running] = Running) -> None:
+        """`running` makes what connects an attempt with its handler."""
+        self._concurrency, self._running = concurrency, running
         self._here: dict[str, list[Attempt]] = {}
         """WfRun -> its attempts that wait here or are not finished."""
         self._partitions: dict[PartitionId, Partition] = {}
@@ -129,7 +130,7 @@ class Work:
                 it.offsets.finish(offset)
                 self._finished += 1
                 return
-            attempt = Attempt(it, offset, size, request, Running())
+            attempt = Attempt(it, offset, size, request, self._running())
             it.waiting.append(attempt)
             self._here.setdefault(request.wf_run_id, []).append(attempt)
             self._bytes += size

@@ -30,10 +30,9 @@ HAND_OVER_SECONDS = 8.0
 """A group waits three seconds for its first members, and this machine may be busy. Without leaving it takes 45."""
 
 
-def spec(name: str, task: str, timeout_s: float, retries: int = 2) -> dict[str, Any]:
+def spec(name: str, task: str, retries: int = 2, **bounds: float) -> dict[str, Any]:
     work = {
-        "kind": "TASK", "task": task, "input": {"ms": {"var": "ms"}}, "timeout_s": timeout_s, "retries": retries,
-        "next": "done",
+        "kind": "TASK", "task": task, "input": {"ms": {"var": "ms"}}, "retries": retries, "next": "done", **bounds,
     }  # fmt: skip
     nodes = {"start": {"kind": "ENTRYPOINT", "next": "work"}, "work": work, "done": {"kind": "EXIT"}}
     return {
@@ -54,6 +53,8 @@ def halter(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             client.put_task_def(task, {"ms": VariableType.INT}, VariableType.STR)
             client.put_wf_spec(spec(task, task, timeout_s=60))
         client.put_wf_spec(spec("patient", "slow", timeout_s=6))
+        client.put_wf_spec(spec("queued", "slow", run_timeout_s=3))
+        client.put_wf_spec(spec("hurried", "slow", retries=20, queue_timeout_s=1, run_timeout_s=60))
         yield halter
 
 
@@ -110,6 +111,57 @@ def test_slow_handlers_that_wait_for_each_other_nowhere_run_once(client: Client)
         posted = start(client, 10, 1_500, "patient")
         assert ends(posted) == {Status.COMPLETED}
     assert sorted(runs) == sorted((it.wf_run_id, 1) for it in posted)
+
+
+def test_queueing_is_not_running(client: Client) -> None:
+    """Ten handlers of 0.8 s, one after the other, take longer than one of them may run."""
+    worker, runs = TaskWorker(concurrency=1), []
+
+    @worker.task("slow")
+    def slow(ms: int, task: Task) -> str:
+        runs.append((task.wf_run_id, task.attempt))
+        assert 2.0 < task.seconds_left <= 3.0
+        time.sleep(ms / 1_000)
+        return "done"
+
+    with running(worker, client):
+        posted = start(client, 10, 800, "queued")
+        assert ends(posted) == {Status.COMPLETED}
+    assert sorted(runs) == sorted((it.wf_run_id, 1) for it in posted)
+
+
+def test_an_attempt_that_waits_too_long_is_not_run_and_the_next_one_follows(client: Client) -> None:
+    worker, runs = TaskWorker(concurrency=1), list[str]()
+
+    @worker.task("slow")
+    def slow(ms: int, task: Task) -> str:
+        runs.append(task.wf_run_id)
+        time.sleep(ms / 1_000)
+        return "done"
+
+    with capture_logs() as logs, running(worker, client):
+        posted = start(client, 4, 1_100, "hurried")
+        assert ends(posted) == {Status.COMPLETED}
+    assert sorted(runs) == sorted(it.wf_run_id for it in posted)
+    assert worker.counts.expired >= 1
+    assert [it for it in logs if it["event"].startswith("report_")] == []
+
+
+def test_the_next_attempt_finds_the_progress_of_the_one_before(client: Client) -> None:
+    worker, found = TaskWorker(), list[Any]()
+
+    @worker.task("slow")
+    def slow(ms: int, task: Task) -> str:
+        found.append(task.progress)
+        for page in range(5_000):
+            task.report_progress({"page": page, "attempt": task.attempt})
+        if task.attempt < 3:
+            raise RuntimeError("the disk is full")
+        return "done"
+
+    with running(worker, client):
+        assert ends(start(client, 1, 0)) == {Status.COMPLETED}
+    assert found == [None, {"page": 4_999, "attempt": 1}, {"page": 4_999, "attempt": 2}]
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -28,7 +28,9 @@ from halter.broker.configuration import BrokerPorts, as_text, properties
 from halter.broker.jars import kafka_jars
 from halter.broker.node import Node
 from halter.client import Client, CommandRejected, NoOutcome
+from halter.task_worker.cancellations import Cancellations
 from halter.task_worker.refused_reports import RefusedReports
+from halter.task_worker.work import Work
 from halter.topics.acls import Acl, acls
 from halter.topics.admin import make_so
 from processors.codec import Codec
@@ -237,6 +239,17 @@ def test_a_task_worker_that_may_not_read_the_log_says_so_once_and_goes_on(guarde
         refused.close()
     said = [it for it in logs if it["event"] == "refused_reports_not_seen"]
     assert [it["topic"] for it in said] == ["wf-events"]
+
+
+def test_a_task_worker_that_may_not_read_cancellations_says_so_once_and_goes_on(guarded: str, topics: Topics):
+    settings = client(guarded, "halter-admin")  # who may look at topics, and read none
+    with capture_logs() as logs, Client.of(settings, topics) as reader:
+        cancellations = Cancellations(reader, "halter-tasks", Work(1), get_logger())
+        cancellations.begin(lambda: False)
+        cancellations._thread.join(DEADLINE_S)
+        assert not cancellations._thread.is_alive()
+        cancellations.close()
+    assert [it["topic"] for it in logs if it["event"] == "cancellations_not_seen"] == ["task-cancellations"]
 
 
 def test_a_definer_that_may_not_read_the_log_is_not_told_of_a_skip_and_puts_all_the_same(guarded: str, topics: Topics):

@@ -308,7 +308,8 @@ def wf_spec(task: str) -> dict[str, Any]:
     nodes = {
         "start": {"kind": "ENTRYPOINT", "next": "work"},
         "work": {
-            "kind": "TASK", "task": task, "input": {"ms": {"var": "ms"}}, "timeout_s": 90, "retries": 3, "next": "done",
+            "kind": "TASK", "task": task, "input": {"ms": {"var": "ms"}}, "run_timeout_s": 90, "retries": 3,
+            "next": "done",
         },
         "done": {"kind": "EXIT"},
     }  # fmt: skip

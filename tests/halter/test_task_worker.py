@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from halter.client import NotDelivered, Sending, TopicMissing, registry
+from halter.client import InvalidArgument, NotDelivered, Sending, TopicMissing, registry
 from halter.client.arguments import Arguments
 from halter.task_worker import (
     BadExceptionName,
@@ -24,6 +24,7 @@ from halter.task_worker import (
     Task,
     TaskWorker,
     WorkerNotStarted,
+    progress,
     reports,
     runners,
     session,
@@ -35,8 +36,10 @@ from processors.codec.registry import RegistryUnavailable
 from processors.core.records.commands import (
     PutTaskDef,
     PutWfSpec,
+    ReportTaskProgress,
     ReportTaskRun,
     RunWf,
+    StartTaskRun,
 )
 from processors.core.records.events import CancellationReason, TaskCancellation, TaskRequest
 from processors.core.records.failures import RESERVED
@@ -54,8 +57,10 @@ DEADLINE_MS = 60_000
 class Record:
     """A record of the queue."""
 
-    def __init__(self, partition: int, offset: int) -> None:
-        request = TaskRequest(f"w{partition}-{offset}", 0, 0, 1, 1, "t", {}, 0, DEADLINE_MS)
+    def __init__(self, partition: int, offset: int, start_by_ms: int | None = None, progress: Value = None) -> None:
+        request = TaskRequest(
+            f"w{partition}-{offset}", 0, 0, 1, 1, "t", {}, 0, DEADLINE_MS, start_by_ms=start_by_ms, progress=progress
+        )
         self.value, self.offset, self.partition = lambda: CODEC.encode(request), lambda: offset, lambda: partition
         self.topic, self.error = lambda: "task-requests", lambda: None
 
@@ -68,6 +73,12 @@ class World:
         self.queues = {number: deque(range(requests)) for number in range(partitions)}
         self.requests, self.concurrency = requests * partitions, concurrency
         self.held: dict[int, TopicPartition] = {}
+        self.expected: list[str] = []
+        """The topics that were looked for, in order."""
+        self.start_by_ms: int | None = None
+        self.progress_before: Value = None
+        self.sent: list[tuple[str, Any]] = []
+        """Starts, progress and reports in their order: the WfRun, and the record that Kafka has been given."""
         self.posted: list[ReportTaskRun] = []
         self.on_their_way: deque[Sending] = deque()
         self.stays_away: Callable[[str], bool] = lambda _: False
@@ -97,6 +108,7 @@ class World:
         yield
 
     def _expect(self, topic: str) -> None:
+        self.expected.append(topic)
         if topic == "task-cancellations":
             raise TopicMissing("an engine of 0.2.0 has none")
 
@@ -109,6 +121,7 @@ class World:
     # The consumer's side.
 
     def subscribe(self, _: list[str], on_assign: Callable[..., None], on_revoke: Callable[..., None], **_more: Any):
+        assert "task-cancellations" in self.expected, "else what is cancelled meanwhile would be missed"
         self.on_assign, self.on_revoke = on_assign, on_revoke
         self.assign()
 
@@ -131,7 +144,7 @@ class World:
         self.between_polls()
         for number in self.queues:
             if number not in self.paused and self.queues[number]:
-                return Record(number, self.queues[number].popleft())
+                return Record(number, self.queues[number].popleft(), self.start_by_ms, self.progress_before)
         if self.is_done() and self.worker is not None:
             self.worker.stop()
         time.sleep(min(seconds, 0.001))
@@ -182,12 +195,15 @@ class World:
         assert topic == "task-reports"
         self.is_prepared = True
 
-    def send_soon(self, command: ReportTaskRun, value: bytes, told: Callable[[Sending], None]) -> Sending:
+    def send_soon(self, command: Any, value: bytes, told: Callable[[Sending], None]) -> Sending:
         assert self.is_prepared, "a first report must not ask Kafka, which may be away then"
-        assert CODEC.record_name(value) == "ReportTaskRun"
-        self.resent += command in self.posted
-        self.posted.append(command)
-        self.undelivered[command.wf_run_id] = sent = Sending("task-reports", "ReportTaskRun", command.wf_run_id, told)
+        record = CODEC.decode(value)
+        sent = Sending("task-reports", type(command).__name__, command.wf_run_id, told)
+        self.sent.append((command.wf_run_id, record))
+        if isinstance(record, ReportTaskRun):
+            self.resent += command in self.posted
+            self.posted.append(command)
+            self.undelivered[record.wf_run_id] = sent
         self.on_their_way.append(sent)
         return sent
 
@@ -206,7 +222,8 @@ class World:
         assert one.message is not None, "nobody may wait for one record"
         if one.error is not None:
             raise NotDelivered("no")
-        del self.undelivered[one.key]
+        if one.kind == ReportTaskRun.__name__:
+            del self.undelivered[one.key]
 
     # The run.
 
@@ -465,11 +482,141 @@ def test_an_attempt_whose_deadline_has_passed_is_not_started(monkeypatch: pytest
     assert world.committed_offsets() == {0: 10}
 
 
+def records_of(world: World, wf_run_id: str = "w0-0") -> list[Any]:
+    return [record for id_, record in world.sent if id_ == wf_run_id]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_request_that_counts_its_time_from_the_start_is_told_of_it_first(
+    monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    world, deadlines = World(3), list[float]()
+    world.start_by_ms = DEADLINE_MS - 5_000
+
+    def handle(task: Task) -> None:
+        deadlines.append(task.deadline.timestamp())
+        world.now_ms += 7_000
+
+    async def handle_async(task: Task) -> None:
+        handle(task)
+
+    world.run(monkeypatch, handle_async if is_async else handle)
+    for number in range(3):
+        start, report = records_of(world, f"w0-{number}")
+        assert start == StartTaskRun(f"w0-{number}", 0, 0, 1, 1)
+        assert report.status is TaskStatus.SUCCESS
+    assert deadlines == [5.0, 12.0, 19.0]
+
+
+def test_a_request_that_counts_its_time_from_itself_has_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    (record,) = records_of(World(1).run(monkeypatch))
+    assert isinstance(record, ReportTaskRun)
+
+
+def test_who_has_waited_too_long_is_not_run_and_reported_behind_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, begun = World(3), list[str]()
+    world.start_by_ms = 1_000
+
+    def handle(task: Task) -> None:
+        begun.append(task.wf_run_id)
+        world.now_ms = 1_001 if task.wf_run_id == "w0-0" else DEADLINE_MS
+
+    world.run(monkeypatch, handle)
+    assert begun == ["w0-0"]
+    start, report = records_of(world, "w0-1")
+    assert isinstance(start, StartTaskRun)
+    assert report.status is TaskStatus.FAILED
+    assert report.message == "not started: it had waited 1 ms too long by the clock of the task worker"
+    assert world.worker is not None
+    assert (world.worker.counts.started, world.worker.counts.expired) == (1, 2)
+    assert world.committed_offsets() == {0: 3}
+
+
+@pytest.mark.parametrize("code", [KafkaError._MSG_TIMED_OUT, KafkaError.MSG_SIZE_TOO_LARGE])
+def test_a_start_that_kafka_has_not_taken_is_logged_and_not_sent_again(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    world = World(1)
+    world.start_by_ms, world.refuses = DEADLINE_MS - 5_000, KafkaError(code)
+    with capture_logs() as logs:
+        world.run(monkeypatch, lambda _: wait_until("the answer", lambda: world.refuses is None))
+    assert [type(it) for it in records_of(world)] == [StartTaskRun, ReportTaskRun]
+    assert [it["wf_run_id"] for it in logs if it["event"] == "start_not_sent"] == ["w0-0"]
+    assert world.committed_offsets() == {0: 1}
+
+
 def test_a_slow_partition_holds_up_the_reports_of_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(20, partitions=2, concurrency=4)
     world.stays_away = lambda wf_run_id: wf_run_id.startswith("w0-") and world.committed_offsets().get(1) != 20
     world.run(monkeypatch)
     assert world.committed_offsets() == {0: 20, 1: 20}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_progress_is_sent_once_a_second_the_newest_before_a_report_of_failure_and_nothing_after_it(
+    monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 10.0)
+    world, tasks = World(1), list[Task]()
+    world.progress_before = {"page": 7}
+
+    def first(task: Task) -> None:
+        assert task.progress == {"page": 7}
+        tasks.append(task)
+        task.report_progress({"page": 8})
+
+    def rest(task: Task) -> None:
+        content: dict[str, Value] = {}
+        for page in range(1_000):
+            content["page"] = page
+            task.report_progress(content)
+        content["page"] = -1  # as it is after the call does not matter
+        raise RuntimeError("the disk is full")
+
+    def handle(task: Task) -> None:
+        first(task)
+        wait_until("the first progress", lambda: world.sent)
+        rest(task)
+
+    async def handle_async(task: Task) -> None:
+        first(task)
+        while not world.sent:  # noqa: ASYNC110  no event is worth the lines
+            await asyncio.sleep(0.001)
+        rest(task)
+
+    world.run(monkeypatch, handle_async if is_async else handle)
+    tasks[0].report_progress("too late")
+    one, last, report = records_of(world)
+    assert one == ReportTaskProgress("w0-0", 0, 0, 1, 1, {"page": 8})
+    assert last == ReportTaskProgress("w0-0", 0, 0, 1, 1, {"page": 999})
+    assert report.status is TaskStatus.FAILED
+
+
+def test_a_success_needs_no_last_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 10.0)
+    world = World(1)
+
+    def handle(task: Task) -> None:
+        task.report_progress(1)
+        wait_until("the first progress", lambda: world.sent)
+        task.report_progress(2)
+
+    _, report = records_of(world.run(monkeypatch, handle))
+    assert report.status is TaskStatus.SUCCESS
+
+
+@pytest.mark.parametrize("number", range(len(BAD_VALUES)))
+def test_progress_that_no_record_can_hold_is_refused_where_it_is_reported(number: int) -> None:
+    task = Task({}, TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, DEADLINE_MS))
+    with pytest.raises(InvalidArgument, match="progress"):
+        task.report_progress(BAD_VALUES[number])
+
+
+def test_progress_is_bounded_and_the_sentence_says_how() -> None:
+    task = Task({}, TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, DEADLINE_MS))
+    task.report_progress("x" * 16_384)
+    with pytest.raises(InvalidArgument, match=r"expected at most 16384 bytes, found 16385"):
+        task.report_progress("x" * 16_385)
 
 
 FINAL = [CancellationReason.TIMED_OUT, CancellationReason.DELETED]

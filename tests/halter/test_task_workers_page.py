@@ -18,9 +18,9 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_handler_of_the_page_fits_its_task_def(tmp_path: Path) -> None:
-    (definitions,), (handler, test) = blocks("yaml"), blocks("python")
+    (definitions, _), (handler, progress, test) = blocks("yaml"), blocks("python")
     names: dict[str, object] = {"pytest": pytest, "__name__": __name__}
-    exec(handler + test, names)
+    exec(handler + progress + test, names)
     file = tmp_path / "shop.yaml"
     file.write_text(definitions)
     (put,) = read_definition_file(file).commands
