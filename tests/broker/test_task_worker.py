@@ -49,7 +49,7 @@ def halter(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     halter.environment["RUNS"] = str(folder / "runs")
     Runs(folder / "runs")
     with halter.worker(), halter.client() as client:
-        for task in ("slow", "slow-async"):
+        for task in ("slow", "slow-async", "leaves-a-thread"):
             client.put_task_def(task, {"ms": VariableType.INT}, VariableType.STR)
             client.put_wf_spec(spec(task, task, timeout_s=60))
         client.put_wf_spec(spec("patient", "slow", timeout_s=6))
@@ -295,6 +295,14 @@ def test_after_sigterm_the_next_task_worker_goes_on_within_seconds(halter: Halte
         assert ends(posted) == {Status.COMPLETED}
     assert Counter(runs.lines("begin")) == Counter({it.wf_run_id: 1 for it in posted})
     assert "stopped" in log_of(halter, f"leaving-{name}")
+
+
+def test_a_thread_that_a_coroutine_has_left_keeps_no_process_alive(halter: Halter, client: Client) -> None:
+    with process(halter, "left", "--grace", "0.5") as leaving:
+        assert ends(start(client, 1, 120_000, "leaves-a-thread")) == {Status.COMPLETED}
+        leaving.send_signal(signal.SIGTERM)
+        assert leaving.wait(10) == 0
+    assert "threads_given_up" in log_of(halter, "left")
 
 
 def test_a_handler_that_outlasts_the_grace_runs_again_elsewhere(halter: Halter, client: Client) -> None:

@@ -276,8 +276,9 @@ class Attack:
             engine.add()
             engine.wait_ready()
             client = stack.enter_context(halter.client())
-            for task in TASKS:
+            for task in (*TASKS, "leaves-a-thread"):  # the handlers that the program has
                 client.put_task_def(task, {"ms": VariableType.INT}, VariableType.STR)
+            for task in TASKS:
                 client.put_wf_spec(wf_spec(task))
             attempts = Attempts(brokers.bootstrap, engine)
             stack.callback(attempts.close)

@@ -36,6 +36,14 @@ async def slow_async(ms: int, task: Task) -> str:
     return task.wf_run_id
 
 
+@worker.task("leaves-a-thread")
+async def leaves_a_thread(ms: int, task: Task) -> str:
+    """Return at once, and leave behind a thread that takes so many milliseconds."""
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, ms / 1_000)
+    note("end", task)
+    return task.wf_run_id
+
+
 class Runs:
     """What these handlers have written down in a folder."""
 
