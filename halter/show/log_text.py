@@ -129,7 +129,7 @@ def thread_of(event: Event) -> str:
 
 
 def _line(mark: str, name: str, who: str, details: str) -> str:
-    return f"{mark}  {name:<{NAME_WIDTH}}{who + '  ' if who else ''}{details}".rstrip()
+    return f"{mark}  {name + ' ':<{NAME_WIDTH}}{who + '  ' if who else ''}{details}".rstrip()
 
 
 def _asked(command: Command) -> str:

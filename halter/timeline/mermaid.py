@@ -57,7 +57,7 @@ def _steps(data: Mapping[str, Any]) -> Iterator[tuple[int, tuple[int, ...], str]
         if kind == "TaskAttemptRequested":
             yield at, (thread,), f"t{thread}->>world: {_text('task ' + event[5])}"
         if kind in {"TaskAttemptStarted", "TaskAttemptProgressed"}:
-            words = "started" if kind == "TaskAttemptStarted" else event[5]
+            words = f"{event[5].partition(',')[0]} started" if kind == "TaskAttemptStarted" else event[5]
             yield at, (thread,), f"world-->>t{thread}: {_text(words)}"
         if kind == "TaskAttemptEnded":
             yield at, (thread,), f"world-->>t{thread}: {_text(event[5])}"

@@ -12,6 +12,7 @@ from halter.client.history import History, external_events_needed_by
 from halter.files.definition_files import read_definition_file
 from halter.scenarios.comparison import difference
 from halter.show import history, wf_run_text
+from halter.show.log_text import event_line
 from halter.show.redaction import REDACTED, Redactor
 from processors.core.records.commands import (
     DeleteWfRun,
@@ -26,7 +27,9 @@ from processors.core.records.events import (
     Event,
     ExternalEventPosted,
     HaltReasonResolved,
+    Ignored,
     LogEntry,
+    Rejected,
     Resume,
     SpawnChild,
     TaskRequest,
@@ -41,6 +44,13 @@ from tests.support.shard_rig import ShardRig
 CART = Path(__file__).parents[2] / "examples" / "cart"
 MUG = {"sku": "mug", "name": "Mug", "quantity": 2, "price_cents": 1450}
 CARD = "card-12345678"
+
+
+@pytest.mark.parametrize("event", get_args(Event), ids=lambda event: event.__name__)
+def test_the_name_of_an_event_stands_apart_from_what_follows(event: type) -> None:
+    made = filled(event, "x")
+    _, name, *_ = event_line(made).split()
+    assert name == (made.command if isinstance(made, Rejected | Ignored) else event.__name__)
 
 
 class CartRig(ShardRig):
