@@ -110,8 +110,34 @@ def decode(data: bytes) -> tuple[str, dict[str, Any]]:
     return name, fields_of
 
 
+@cache
+def of_last_release(name: str) -> tuple[bytes, Any] | None:
+    """Return the header and schema of a record in the last release; None if it has the same bytes today, or is new."""
+    folders = sorted(SCHEMAS.glob("released/*"), key=lambda path: [int(part) for part in path.name.split(".")])
+    file = folders[-1] / f"{name}.avsc"
+    if not file.is_file():
+        return None
+    schema = without_logical_types(json.loads(file.read_text(encoding="utf-8")))
+    canonical = fastavro.schema.to_parsing_canonical_form(schema)
+    header = MARKER + bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
+    return None if header == header_of(name) else (header, fastavro.parse_schema(schema, named_schemas={}))
+
+
 def encode(name: str, record: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a record given as `decode` gives it."""
+    """Return the bytes of a record given as `decode` gives it.
+
+    What can be read back from the schema of the last release as it is, has that schema.
+    """
+    last = of_last_release(name)
+    if last is not None:
+        header, schema = last
+        before = io.BytesIO()
+        fastavro.schemaless_writer(before, schema, record)
+        read: Any = fastavro.schemaless_reader(
+            io.BytesIO(before.getvalue()), schema, schema_of(name), return_record_name=True
+        )
+        if repr(read) == repr(record):  # a NaN is not equal to itself
+            return header + before.getvalue()
     body = io.BytesIO(header_of(name))
     body.seek(HEADER_BYTES)
     fastavro.schemaless_writer(body, schema_of(name), record, strict=True)
@@ -119,7 +145,7 @@ def encode(name: str, record: Mapping[str, Any]) -> bytes:
 
 
 def as_current(data: bytes | None) -> bytes | None:
-    """Return the bytes that today's schemas give to a record of an earlier release. Other bytes stay as they are."""
+    """Return the bytes that are written today for a record of an earlier release. Other bytes stay as they are."""
     if data is None or data[:HEADER_BYTES] not in released_by_header():
         return data
     return encode(*decode(data))
