@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ from halter.cli.connection import (
     Properties,
     PropertiesFile,
 )
+from halter.cli.workflows import Files, source_named
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
@@ -66,12 +66,7 @@ class NoSuchDefinition(HalterError):
 
 
 def put(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE...", help="WfSpec documents or files of definitions, YAML or JSON. '-' reads standard input."
-        ),
-    ],
+    files: Files,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be registered, and send nothing.")] = False,
     timeout: Timeout = 30.0,
     as_json: Json = False,
@@ -83,7 +78,8 @@ def put(
 ) -> None:
     """Register the definitions in files.
 
-    A file is a WfSpec document, or has the fields 'external_events', 'tasks', 'workflow_events' and 'wf_specs'.
+    A file is a WfSpec document, or has the fields 'external_events', 'tasks', 'workflow_events' and 'wf_specs'. Or
+    MODULE:NAME is a Workflow of Python, as in 'shop.workflows:cart'.
 
     All files are checked first, by the engine's own rules and against what is registered. If any definition would be
     refused, nothing is registered. The result says for each definition: 'new', 'new version' or 'unchanged', and of a
@@ -96,7 +92,7 @@ def put(
     from halter.files.yaml_files import UnreadableFile
 
     try:
-        written = read_definition_files(files)
+        written = read_definition_files([source_named(it) for it in files])
     except (InvalidDefinitions, UnreadableFile) as error:
         error.args = (f"{error}\nnothing was registered",)
         raise

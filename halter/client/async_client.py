@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack, overload
 
 from halter.client.asking import NewEvent, seconds_of
 from halter.client.client import Client
@@ -50,6 +50,9 @@ from processors.core.wf_spec.definitions import Definitions
 from processors.fold.inputs import key_of
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
+
+if TYPE_CHECKING:
+    from halter.files.definition_files import Workflow
 
 THREADS: Final = 8
 QUEUE_FULL_SECONDS: Final = 0.005
@@ -112,9 +115,9 @@ class AsyncClient:
 
     # Definitions.
 
-    async def register(self, *files: str | Path, timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
-        """Register the definitions in files, as `Client.register` does."""
-        return await self._in_thread(self._client.register, *files, timeout_s=timeout_s)
+    async def register(self, *sources: "str | Path | Workflow", timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
+        """Register Workflows and the definitions in files, as `Client.register` does."""
+        return await self._in_thread(self._client.register, *sources, timeout_s=timeout_s)
 
     async def put(self, command: DefinitionCommand, timeout_s: float = OUTCOME_SECONDS) -> Registered:
         """Post a definition command, and wait until everybody can see its outcome and the definition."""

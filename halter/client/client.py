@@ -72,6 +72,9 @@ from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 
+if TYPE_CHECKING:
+    from halter.files.definition_files import Workflow
+
 Made = TypeVar("Made")
 READ_BY_ALL: Final = ("WfRun", "ThreadRun", "FoldPosition", "Definition")
 """Rows are in single-object encoding, so no registry is asked for them."""
@@ -211,15 +214,15 @@ class Client:
 
         return list(refusals(self.definitions(), commands, frozenset(self.topics.task_queues)))
 
-    def register(self, *files: str | Path, timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
-        """Register the definitions in files: WfSpec documents, or files as `halter spec put` takes them.
+    def register(self, *sources: "str | Path | Workflow", timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
+        """Register Workflows, and the definitions in files: WfSpec documents, or as `halter spec put` takes them.
 
         Nothing is registered if the engine would refuse any of them. Raises InvalidDefinitions with all that is wrong,
         UnreadableFile, and what `put` raises, within `timeout_s` for each definition.
         """
         from halter.files.definition_files import InvalidDefinitions, read_definition_files  # few clients read files
 
-        written = read_definition_files([Path(file) for file in files])
+        written = read_definition_files([Path(it) if isinstance(it, str) else it for it in sources])
         problems = [written[index].located(it) for index, it in self.refusals(one.command for one in written)]
         if problems:
             raise InvalidDefinitions(problems)

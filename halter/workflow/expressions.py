@@ -147,7 +147,7 @@ class Expr:
 
     def __iter__(self) -> Iterator[NoReturn]:
         raise WrongOperand(
-            "an expression cannot be iterated: `thread.start_threads(…, over=…)` starts a thread per item"
+            "an expression has no items in the program: `thread.start_threads(…, over=…)` starts one each"
         )
 
     def __contains__(self, _: object) -> NoReturn:

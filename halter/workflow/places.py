@@ -27,10 +27,16 @@ def here() -> Place:
     frame = sys._getframe(1)  # `inspect.stack` would read every source file
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_ROOM):
         frame = frame.f_back
-    return Place(frame.f_code.co_filename, frame.f_lineno)
+    return place_at(frame.f_code.co_filename, frame.f_lineno)
+
+
+def place_at(file: str, line: int) -> Place:
+    """Return a line of a file, which is named from the present folder if it is in there."""
+    path = Path(file)
+    return Place(str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file, line)
 
 
 def raised_at(error: BaseException, otherwise: Place) -> Place:
     """Return the innermost line outside of this room on the way to an error."""
-    lines = [Place(it.f_code.co_filename, line) for it, line in traceback.walk_tb(error.__traceback__)]
-    return next((it for it in reversed(lines) if not it.file.startswith(_ROOM)), otherwise)
+    lines = [(it.f_code.co_filename, line) for it, line in traceback.walk_tb(error.__traceback__)]
+    return next((place_at(file, line) for file, line in reversed(lines) if not file.startswith(_ROOM)), otherwise)

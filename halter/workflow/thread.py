@@ -53,7 +53,7 @@ ThreadFunction: TypeAlias = "Callable[[Thread], None]"
 FailureHandlers: TypeAlias = (
     "ThreadFunction | Mapping[str, ThreadFunction] | Sequence[tuple[str | None, ThreadFunction]]"
 )
-"""One that catches everything; or the name of a failure -> its handler; or such pairs, where None catches everything."""
+"""One that catches everything; the name of a failure -> its handler; or such pairs. None catches everything."""
 Function = TypeVar("Function", bound="Callable[[Thread], None]")
 NOTHING_LEADS_HERE: Final = "nothing leads here: it comes behind an exit, a fail or a goto"
 
@@ -376,7 +376,7 @@ class Thread:
     def elif_(self, condition: Operand) -> Iterator[None]:
         """Write what is done if this condition holds and none above it."""
         place, tree = here(), tree_of(condition)
-        choice = self._chosen(place, "elif_")
+        choice = self._chosen("elif_")
         with self._block(choice, choice.node.way(place, tree)):
             yield
 
@@ -384,14 +384,14 @@ class Thread:
     def else_(self) -> Iterator[None]:
         """Write what is done if no condition above holds."""
         place = here()
-        choice = self._chosen(place, "else_")
+        choice = self._chosen("else_")
         with self._block(choice, choice.node.way(place)):
             yield
         self._choice, self._open = None, choice.ends
 
     def or_fail(self) -> None:
         """Say that one of the conditions above must hold: else the node fails, with VAR_SUB_ERROR."""
-        choice = self._chosen(here(), "or_fail")
+        choice = self._chosen("or_fail")
         self._choice, self._open = None, choice.ends
 
     @contextmanager
@@ -412,7 +412,7 @@ class Thread:
     def break_(self) -> None:
         """Leave the innermost while_."""
         place = here()
-        loop = self._loop(place, "break_")
+        loop = self._loop("break_")
         self._begin(place)
         loop.breaks += self._open
         self._open = []
@@ -420,7 +420,7 @@ class Thread:
     def continue_(self) -> None:
         """Go to the next round of the innermost while_."""
         place = here()
-        loop = self._loop(place, "continue_")
+        loop = self._loop("continue_")
         self._begin(place)
         self._back_to(loop, place)
 
@@ -441,7 +441,7 @@ class Thread:
             edge.to = loop.node.node.name
         self._open = []
 
-    def _loop(self, place: Place, what: str) -> _Loop:
+    def _loop(self, what: str) -> _Loop:
         if not self._loops:
             raise MisplacedStatement(f"expected {what} inside of a while_")
         return self._loops[-1]
@@ -454,7 +454,7 @@ class Thread:
         choice.ends += self._open
         self._choice, self._open = choice, []
 
-    def _chosen(self, place: Place, what: str) -> _Choice:
+    def _chosen(self, what: str) -> _Choice:
         if self._choice is None:
             raise MisplacedStatement(f"expected {what} directly behind the block of an if_ or elif_")
         return self._choice

@@ -5,7 +5,7 @@ client.register(cart)
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from halter.files.definition_files import CheckedFile, Written, only_wf_spec, re
 from halter.files.yaml_files import Problem
 from halter.workflow.drafts import ThreadDraft
 from halter.workflow.expressions import WrongOperand
-from halter.workflow.places import Place, here, raised_at
+from halter.workflow.places import Place, here, place_at, raised_at
 from halter.workflow.thread import MisplacedStatement, Thread, ThreadFunction
 from processors.core.records.commands import DefinitionCommand, PutWfSpec
 from processors.core.records.errors import HalterError
@@ -83,19 +83,21 @@ class Workflow:
 
     def read(self) -> CheckedFile:
         """Return the definitions as they are written down, not yet checked, in place of a file."""
-        return replace(self._read, definitions=list(self._read.definitions), problems=list(self._read.problems))
+        file, definitions, problems = self._written
+        return CheckedFile(file, list(definitions), problems=list(problems))
 
     @cached_property
-    def _read(self) -> CheckedFile:
+    def _written(self) -> tuple[str, list[Written], list[Problem]]:
+        """The file that makes the workflow, what the thread functions wrote, and what they could not write."""
         building = _Building()
         entrypoint = self._written_down(building)
         if building.problems:
-            return CheckedFile(self._place.file, problems=building.problems)
+            return self._place.file, [], building.problems
         threads = {name: it.done() for name, it in building.threads.items()}
         document = document_text(WfSpec(self.name, entrypoint, threads, self.retention_s))
         definitions = [Written(it, Program({(): place}), ()) for it, place in building.definitions.values()]
         program = Program(self._places(building))
-        return CheckedFile(self._place.file, [*definitions, Written(PutWfSpec(self.name, document), program, ())])
+        return self._place.file, [*definitions, Written(PutWfSpec(self.name, document), program, ())], []
 
     def _written_down(self, building: _Building) -> str:
         """Run every thread function once, and return the name of the first."""
@@ -156,4 +158,4 @@ def _name_in(building: _Building, function: ThreadFunction) -> str:
 
 def _place_of(function: Callable[..., object]) -> Place:
     code = getattr(function, "__code__", None)
-    return here() if code is None else Place(code.co_filename, code.co_firstlineno)
+    return here() if code is None else place_at(code.co_filename, code.co_firstlineno)
