@@ -20,6 +20,7 @@ from halter.cli.connection import (
 )
 from halter.cli.ending import ending_on_sigterm, exit_at_once
 from halter.cli.programs import thing_in
+from halter.cli.usage import BadOptions
 
 LOOPBACK = "127.0.0.1"
 GIVEN_UP = 1
