@@ -230,6 +230,7 @@ class _Program:
                 options = [_text(node.task_def), *self._inputs(node.input, Thread.task)]
                 if node.timeout_s != Literal(60):
                     options.append(f"timeout_s={self._expression(node.timeout_s)}")
+                options += self._optional(queue_timeout_s=node.queue_timeout_s, run_timeout_s=node.run_timeout_s)
                 if node.retries:
                     options.append(f"retries={node.retries}")
                 if node.backoff is not None:

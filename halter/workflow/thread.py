@@ -24,6 +24,8 @@ from processors.core.records.commands import DefinitionCommand
 from processors.core.records.errors import HalterError
 from processors.core.records.spec import (
     INPUT,
+    QUEUE_TIMEOUT_S,
+    RUN_TIMEOUT_S,
     AnyNode,
     Backoff,
     EntrypointNode,
@@ -162,13 +164,19 @@ class Thread:
         given: Mapping[str, Operand] | None = None,
         /,
         *,
-        timeout_s: Operand = 60,
+        timeout_s: "Operand | None" = None,
+        queue_timeout_s: "Operand | None" = None,
+        run_timeout_s: "Operand | None" = None,
         retries: int = 0,
         backoff: Backoff | None = None,
         name: str | None = None,
         **inputs: Operand,
     ) -> Output:
-        """Let a task worker do a task. Inputs are given by name, or in a mapping."""
+        """Let a task worker do a task. Inputs are given by name, or in a mapping.
+
+        An attempt has `timeout_s` seconds from its request (60), or `queue_timeout_s` until it starts (300) and
+        `run_timeout_s` from there (60).
+        """
         place = here()
         task_def, command = task_named(task)
         self._define(command, place)
@@ -176,7 +184,7 @@ class Thread:
             name=self._node_name(name, task_def),
             task_def=task_def,
             input=_trees({**(given or {}), **inputs}),
-            timeout_s=tree_of(timeout_s),
+            **_bounds(timeout_s, queue_timeout_s, run_timeout_s),
             retries=retries,
             backoff=backoff,
         )
@@ -520,6 +528,19 @@ class Thread:
 
 def _trees(inputs: Mapping[str, Operand]) -> dict[str, Expression]:
     return {name: tree_of(it) for name, it in inputs.items()}
+
+
+def _bounds(
+    timeout_s: "Operand | None", queue_timeout_s: "Operand | None", run_timeout_s: "Operand | None"
+) -> dict[str, Expression]:
+    if queue_timeout_s is None and run_timeout_s is None:
+        return {} if timeout_s is None else {"timeout_s": tree_of(timeout_s)}
+    if timeout_s is not None:
+        raise MisplacedStatement("expected timeout_s, or queue_timeout_s and run_timeout_s, found both")
+    return {
+        "queue_timeout_s": tree_of(QUEUE_TIMEOUT_S if queue_timeout_s is None else queue_timeout_s),
+        "run_timeout_s": tree_of(RUN_TIMEOUT_S if run_timeout_s is None else run_timeout_s),
+    }
 
 
 def _optional(operand: "Operand | None") -> Expression | None:

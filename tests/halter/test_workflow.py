@@ -308,6 +308,11 @@ def _asks_python_for_an_item(thread: Thread) -> None:
     thread.wait_until(1 in items)
 
 
+def _bounds_an_attempt_twice(thread: Thread) -> None:
+    thread.nop()
+    thread.task("t", timeout_s=5, run_timeout_s=5)
+
+
 def _defines_twice(thread: Thread) -> None:
     thread.wait_for_event(ExternalEventDef("e", int))
     thread.wait_for_event(ExternalEventDef("e", str))
@@ -324,6 +329,7 @@ def _defines_twice(thread: Thread) -> None:
         (_calls_a_function_a_task, "@worker.task"),
         (_mixes_values, "cannot stand inside a mapping"),
         (_asks_python_for_an_item, "items.contains"),
+        (_bounds_an_attempt_twice, "found both"),
         (_defines_twice, "ExternalEventDef e is defined twice, differently"),
     ],
     ids=lambda it: getattr(it, "__name__", ""),
