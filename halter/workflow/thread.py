@@ -57,6 +57,7 @@ FailureHandlers: TypeAlias = (
 )
 """One that catches everything; the name of a failure -> its handler; or such pairs. None catches everything."""
 Function = TypeVar("Function", bound="Callable[[Thread], None]")
+TIMEOUT_S: Final = 60
 NOTHING_LEADS_HERE: Final = "nothing leads here: it comes behind an exit, a fail or a goto"
 
 
@@ -180,11 +181,18 @@ class Thread:
         place = here()
         task_def, command = task_named(task)
         self._define(command, place)
+        if queue_timeout_s is not None or run_timeout_s is not None:
+            if timeout_s is not None:
+                raise MisplacedStatement("expected timeout_s, or queue_timeout_s and run_timeout_s, found both")
+            queue_timeout_s = QUEUE_TIMEOUT_S if queue_timeout_s is None else queue_timeout_s
+            run_timeout_s = RUN_TIMEOUT_S if run_timeout_s is None else run_timeout_s
         node = TaskNode(
             name=self._node_name(name, task_def),
             task_def=task_def,
             input=_trees({**(given or {}), **inputs}),
-            **_bounds(timeout_s, queue_timeout_s, run_timeout_s),
+            timeout_s=tree_of(TIMEOUT_S if timeout_s is None else timeout_s),
+            queue_timeout_s=_optional(queue_timeout_s),
+            run_timeout_s=_optional(run_timeout_s),
             retries=retries,
             backoff=backoff,
         )
@@ -528,19 +536,6 @@ class Thread:
 
 def _trees(inputs: Mapping[str, Operand]) -> dict[str, Expression]:
     return {name: tree_of(it) for name, it in inputs.items()}
-
-
-def _bounds(
-    timeout_s: "Operand | None", queue_timeout_s: "Operand | None", run_timeout_s: "Operand | None"
-) -> dict[str, Expression]:
-    if queue_timeout_s is None and run_timeout_s is None:
-        return {} if timeout_s is None else {"timeout_s": tree_of(timeout_s)}
-    if timeout_s is not None:
-        raise MisplacedStatement("expected timeout_s, or queue_timeout_s and run_timeout_s, found both")
-    return {
-        "queue_timeout_s": tree_of(QUEUE_TIMEOUT_S if queue_timeout_s is None else queue_timeout_s),
-        "run_timeout_s": tree_of(RUN_TIMEOUT_S if run_timeout_s is None else run_timeout_s),
-    }
 
 
 def _optional(operand: "Operand | None") -> Expression | None:
