@@ -180,7 +180,7 @@ def remember(task_def: str, function: Callable[..., Any]) -> None:
 def task_def_of(function: object) -> PutTaskDef | None:
     """Return the TaskDef that a handler says by its parameters; None for what is no handler.
 
-    Inputs are not checked if the function takes them as they come. Raises WorkerNotStarted if an annotation stands for
+    Inputs are not checked if the function takes them as they come; one whose parameter has a default may be left out. Raises WorkerNotStarted if an annotation stands for
     no type of a Variable, or for several.
     """
     name = _TASK_DEFS.get(function) if callable(function) else None
@@ -194,7 +194,9 @@ def task_def_of(function: object) -> PutTaskDef | None:
     takes_all = rest is not None or (bool(takes_task) and not parameters)
     returned = hints.get("return", type(None))
     output = None if returned in (None, type(None), Any) else _only_type(shape_of(returned), f"{where}: returns")
-    return PutTaskDef(name, None if takes_all else given, output)
+    if takes_all:
+        return PutTaskDef(name, None, output)
+    return PutTaskDef(name, given, output, optional=[it.name for it in parameters if not it.is_required])
 
 
 def _only_type(shape: Shape, what: str) -> VariableType:

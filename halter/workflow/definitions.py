@@ -38,17 +38,22 @@ class WorkflowEventDef:
 
 @dataclass(frozen=True)
 class TaskDef:
-    """A task. Without `input` and `output` they are not checked; its requests go to the `queue`."""
+    """A task. Without `input` and `output` they are not checked; its requests go to the `queue`.
+
+    Inputs that are named in `optional` may be left out.
+    """
 
     name: str
     input: Mapping[str, Type] | None = field(default=None, hash=False)
     output: Type | None = None
     queue: str | None = None
+    optional: tuple[str, ...] = ()
 
     def command(self) -> PutTaskDef:
         """Return what registers it."""
         given = None if self.input is None else {name: type_of(it) for name, it in self.input.items()}
-        return PutTaskDef(self.name, given, None if self.output is None else type_of(self.output), self.queue)
+        output = None if self.output is None else type_of(self.output)
+        return PutTaskDef(self.name, given, output, self.queue, optional=list(self.optional))
 
 
 Task: TypeAlias = str | TaskDef | Callable[..., Any]

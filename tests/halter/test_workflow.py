@@ -205,13 +205,13 @@ def test_definitions_and_decorated_functions_are_registered_with_the_workflow() 
     worker = TaskWorker()
 
     @worker.task("charge-card")
-    def charge_card(card: str, cents: int, note: str | None, task: Task) -> float:
+    def charge_card(card: str, cents: int, task: Task, note: str | None = None) -> float:
         raise BusinessException("card-declined")
 
     def main(thread: Thread) -> None:
         thread.declare(total)
         thread.interrupt(ExternalEventDef("stop", str), end)
-        thread.task(charge_card, card="c", cents=total, note="n")
+        thread.task(charge_card, card="c", cents=total)
         thread.task(TaskDef("mail", {"to": str}, queue="slow"), to="me")
         thread.task("registered-elsewhere")
         thread.throw(WorkflowEventDef("told"))
@@ -226,6 +226,7 @@ def test_definitions_and_decorated_functions_are_registered_with_the_workflow() 
             "charge-card",
             {"card": VariableType.STR, "cents": VariableType.INT, "note": VariableType.STR},
             VariableType.DOUBLE,
+            optional=["note"],
         ),
         PutTaskDef("mail", {"to": VariableType.STR}, None, "slow"),
         PutWorkflowEventDef("told", None),
