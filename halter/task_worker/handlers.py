@@ -180,8 +180,8 @@ def remember(task_def: str, function: Callable[..., Any]) -> None:
 def task_def_of(function: object) -> PutTaskDef | None:
     """Return the TaskDef that a handler says by its parameters; None for what is no handler.
 
-    Inputs are not checked if the function takes them as they come; one whose parameter has a default may be left out. Raises WorkerNotStarted if an annotation stands for
-    no type of a Variable, or for several.
+    Inputs are not checked if the function takes them as they come; one whose parameter has a default may be left out.
+    Raises WorkerNotStarted if an annotation stands for no type of a Variable, or for several.
     """
     name = _TASK_DEFS.get(function) if callable(function) else None
     if name is None:
