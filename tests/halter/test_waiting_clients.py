@@ -24,7 +24,9 @@ from halter import (
 )
 from halter.client.reading import FOLLOWS_MS, PartitionReader
 from halter.client.sending import Sending
+from processors.core.records.events import Cause, LogEntry, WfRunDeleted
 from processors.core.records.model import WfSpecId
+from processors.core.rules.indexing import index_of
 from processors.kafka.settings import Settings
 
 SECONDS = 20.0
@@ -110,7 +112,7 @@ def test_a_batch_says_what_was_posted_when_kafka_ceases_to_answer(monkeypatch: p
 
         monkeypatch.setattr(without_kafka(monkeypatch, client)._log_ends, "of", end)
         with pytest.raises(
-            PartlyPosted, match="2 of 4 records were not posted; the first is record 2: no answer"
+            PartlyPosted, match=r"2 of 4 .* the first is record 2 \(event 'e2' of WfRun 'cart-7'\): no answer"
         ) as it:
             client.post_many(NewEvent("cart-7", "page-seen", f"/{n}", f"e{n}") for n in range(4))
         assert [None if one is None else one.id for one in it.value.posted] == ["e0", "e1", None, None]
@@ -159,7 +161,7 @@ def test_nobody_hears_that_there_is_no_more_before_the_end_was_read() -> None:
     other, ours, end = record(b"other"), record(b"cart-7"), record(b"", KafkaError(KafkaError._PARTITION_EOF))
     reader = reader_of(other, None, other, ours, other, end, other, None)
     batches = reader.follow_all("wf-events", {0: 0}, b"cart-7")
-    assert [next(batches) for _ in range(4)] == [[ours], [], [], []]
+    assert [next(batches)[0] for _ in range(4)] == [[ours], [], [], []]
     batches.close()
 
 
@@ -172,9 +174,13 @@ def test_who_is_overtaken_by_retention_hears_that_the_offset_is_gone() -> None:
 def test_who_waits_for_the_end_of_a_wf_run_hears_that_it_was_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     with Client("localhost:1") as client:
         nothing, there, ended = WfRun("cart-7"), WfRun("cart-7", wf_spec=WfSpecId("cart", 0, 0)), WfRun("cart-7")
-        monkeypatch.setattr(client.wf_runs, "states", lambda _: iter([there, nothing]))
+        there.index = index_of(there)
+        monkeypatch.setattr(client.wf_runs, "at_end", lambda _: (there, 0))
         monkeypatch.setattr(client.wf_runs, "ended", lambda _: ended)
-        assert client.get("cart-7", until="ended", timeout_s=SECONDS) is ended
-        monkeypatch.setattr(client.wf_runs, "states", lambda _: iter([nothing]))
+        wait = client._outcomes.state_wait("cart-7", "ended")
+        cause = Cause("wf-commands", 0, 0, None, 0)
+        deletion = LogEntry("cart-7", there.incarnation, there.seq + 1, 0, cause, WfRunDeleted("somebody asked"))
+        assert (wait.result(), wait.take(None), wait.take(deletion), wait.result()) == (None, False, True, ended)
+        monkeypatch.setattr(client.wf_runs, "at_end", lambda _: (nothing, 0))
         with pytest.raises(NotEnded, match="nothing was started"):
-            client.get("cart-7", until="ended", timeout_s=0)
+            client._outcomes.state_wait("cart-7", "ended").late(0)
