@@ -95,6 +95,10 @@ class OffsetGone(HalterError):
     """The log no longer has the offset from which it was to be followed. The caller decides where to go on."""
 
 
+class LaterRelease(HalterError):
+    """A worker of a later release than this client has written an event that this one does not know. Upgrade it."""
+
+
 # What became of a record.
 
 

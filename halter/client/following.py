@@ -12,7 +12,10 @@ from threading import Lock
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, TypeAlias
 
+from confluent_kafka import Message
+
 from halter.client.errors import InvalidArgument, OffsetGone
+from halter.client.log_records import log_entry
 from halter.client.reading import PartitionReader, offset_of
 from halter.client.wf_run_reader import WfRunReader
 from processors.codec import Codec
@@ -123,13 +126,10 @@ class Follower:
     def _all_since(self, starts: Mapping[int, int]) -> Generator[Batch, None, None]:
         key = None if self._wf_run_id is None else self._wf_run_id.encode()
         for records, read_to in self._reader.follow_all(self._topic, starts, key):
-            events = [self._followed(it.partition() or 0, offset_of(it), it.value()) for it in records]
-            yield Batch(events, read_to)
+            yield Batch([self._followed(it) for it in records], read_to)
 
-    def _followed(self, partition: int, offset: int, value: bytes | None) -> Followed:
-        entry = self._codec.decode(value or b"")
-        assert isinstance(entry, LogEntry)
-        return Followed(partition, offset, entry)
+    def _followed(self, record: Message) -> Followed:
+        return Followed(record.partition() or 0, offset_of(record), log_entry(self._codec, record))
 
     def _from_its_beginning(self, wf_run_id: str) -> Generator[Batch, None, None]:
         partition = self._wf_runs.partition(wf_run_id)

@@ -13,11 +13,11 @@ from typing import Final
 from confluent_kafka import KafkaException
 
 from halter.client.errors import DeadLettered, NoOutcome
+from halter.client.log_records import log_entry
 from halter.client.reading import FROM_THE_START, PartitionReader
 from halter.client.workers import Members
 from processors.codec import Codec
 from processors.core.records.errors import HalterError
-from processors.core.records.events import LogEntry
 from processors.core.records.fold_position import FoldPosition
 from processors.fold.inputs import HEADER_PREFIX
 from processors.fold.log_tail import LogTail
@@ -43,9 +43,7 @@ def folded(reader: PartitionReader, topics: Topics, codec: Codec, partition: int
     tail = LogTail(position)
     if position.log_position is not None:
         for message in reader.read(topics.wf_events, partition, position.log_position):
-            entry = codec.decode(message.value() or b"")
-            assert isinstance(entry, LogEntry)
-            tail.takes(entry.cause)
+            tail.takes(log_entry(codec, message).cause)
     return tail.offsets
 
 

@@ -23,6 +23,7 @@ from halter.client.errors import (
     TopicMissing,
 )
 from halter.client.events_of_wf_run import Placed
+from halter.client.log_records import log_entry
 from halter.client.lost_outcomes import DECIDED, OLD_SECONDS, Progress, raise_if_dead_letter
 from halter.client.reading import VISIBLE_SECONDS, PartitionReader, follow_until
 from halter.client.skipping import SkipOutcome
@@ -502,7 +503,5 @@ class Outcomes:
         return follow_until(deadline, self._reader, self._topics.wf_events, posted.partition, posted.log_end)
 
     def entry(self, message: Message) -> LogEntry:
-        """Decode a record of the log."""
-        entry = self._codec.decode(message.value() or b"")
-        assert isinstance(entry, LogEntry)
-        return entry
+        """Decode a record of the log. Raises LaterRelease."""
+        return log_entry(self._codec, message)
