@@ -244,17 +244,19 @@ class TaskWorkers:
         """The victim."""
         return self._started[0]
 
-    def add(self) -> subprocess.Popen[bytes]:
-        """Start one more, and return it when it has joined the group."""
-        name = f"{self._fault}-{len(self._started)}"
-        process = self._halter.process(
-            name, "-m", "halter", "task-worker", "tests.support.slow_tasks:worker",
-            "--concurrency", str(CONCURRENCY), "-X", f"session.timeout.ms={SESSION_MS}",
-            *FAULTS[self._fault].options,
-        )  # fmt: skip
-        self._started.append(self._stack.enter_context(process))
-        log = self._halter.folder / f"{name}.log"
-        wait_until(f"partitions of {name}", lambda: "partitions_assigned" in log.read_text(), 60)
+    def add(self, count: int = 1) -> subprocess.Popen[bytes]:
+        """Start some more, side by side. Return the last one when all have joined the group."""
+        names = [f"{self._fault}-{len(self._started) + number}" for number in range(count)]
+        for name in names:
+            started = self._halter.started(
+                name, "-m", "halter", "task-worker", "tests.support.slow_tasks:worker",
+                "--concurrency", str(CONCURRENCY), "-X", f"session.timeout.ms={SESSION_MS}",
+                *FAULTS[self._fault].options,
+            )  # fmt: skip
+            self._started.append(self._stack.enter_context(started))
+        for name in names:
+            log = self._halter.folder / f"{name}.log"
+            wait_until(f"partitions of {name}", lambda log=log: "partitions_assigned" in log.read_text(), 60)  # type: ignore[misc]
         return self._started[-1]
 
 
@@ -289,8 +291,7 @@ class Attack:
 
     def _struck(self, name: str, share: float, scene: Scene) -> Outcome:
         fault, begun = FAULTS[name], time.monotonic()
-        for _ in range(2):
-            scene.workers.add()
+        scene.workers.add(2)
         for number in range(round(fault.wf_runs * share)):
             scene.ids.append(f"{name}-{number}")
             scene.client.run(TASKS[number % 2], {"ms": fault.ms}, wf_run_id=scene.ids[-1])
