@@ -56,7 +56,13 @@ Incarnation = Annotated[
         "Default: the last.",
     ),
 ]
-Utc = Annotated[bool, typer.Option("--utc", help="Read and show times in UTC. Default: the zone of this machine.")]
+Utc = Annotated[
+    bool,
+    typer.Option(
+        "--utc",
+        help="Read the times that you give, and show that of a moment, in UTC. Default: in the zone of this machine.",
+    ),
+]
 MOMENT: Final = "the seq of an event (57), a number of events back (-3), or a time (12:03:11, 2026-01-31T12:03:11Z)"
 
 
