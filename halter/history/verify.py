@@ -3,6 +3,7 @@
 Each partition is read and decided in a process of its own, which gets what it needs as a value (`Work`).
 """
 
+import gc
 import os
 import signal
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
@@ -104,9 +105,10 @@ def all_verified(
             problem = one
         else:
             report.add(one)
-    # Not where the processes are known: what an error has seen is kept until the end, semaphores among it, and Python
-    # would say that they leaked.
     if problem is not None:
+        # What an error has seen is kept until the end. Python would say that semaphores leaked if it were raised where
+        # those of the processes are known, or while they are still in cycles.
+        gc.collect()
         raise NotVerified(problem)
     return report
 
@@ -130,7 +132,8 @@ def _reports(
                 found = future.result()
                 yield found
                 if isinstance(found, str):
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    for child in active_children():  # nobody waits for the other partitions
+                        child.terminate()
                     return
         _tell(progress, told)
 

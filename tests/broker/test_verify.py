@@ -63,6 +63,16 @@ def test_all_that_a_worker_wrote_verifies_partition_by_partition(recorded: Halte
     assert 0 < found["events"] <= sum(ends)
 
 
+def test_an_error_in_a_process_of_a_partition_is_one_sentence(recorded: Halter, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    python.chmod(0o755)
+    done = recorded.command("verify", "--all", "--processes", "2", "--rules", str(python))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "expected a version of Halter that has `halter verify`" in done.stderr
+
+
 def test_one_wf_run_verifies_too(recorded: Halter) -> None:
     code, found = verify(recorded, "cart-0", "cart-3")
     assert (code, found["same"], found["wf_runs_started"]) == (0, True, 2)
