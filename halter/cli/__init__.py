@@ -59,6 +59,7 @@ COMMANDS = {
     "stop": LazyCommand("halter.cli.runs:stop", "Stop a WfRun, or one of its threads.", USE),
     "resume": LazyCommand("halter.cli.runs:resume", "Resume a WfRun, or one of its threads.", USE),
     "rescue": LazyCommand("halter.cli.runs:rescue", "Revive a thread that is in ERROR.", USE),
+    "migrate": LazyCommand("halter.cli.migrating:migrate", "Let a WfRun go on by another version of its WfSpec.", USE),
     "delete": LazyCommand("halter.cli.runs:delete", "Delete a WfRun and free its id.", USE),
     "fork": LazyCommand("halter.cli.forking:fork", "Start a WfRun from an earlier moment of another one.", USE),
     "reset": LazyCommand("halter.cli.forking:reset", "Let a WfRun go on from an earlier moment.", USE),

@@ -31,10 +31,7 @@ class Arguments:
 
     def command(self, kind: type[Made], **fields: Any) -> Made:
         """Make a command of these fields."""
-        try:
-            self._codec.check_arguments(kind, fields)
-        except TellableProblem as problem:
-            raise _invalid(problem) from None
+        self.check_fields(kind, **fields)
         for name, it in fields.items():
             if type(it) not in PLAIN and isinstance(it, Mapping):
                 fields[name] = dict(it)

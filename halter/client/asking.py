@@ -11,7 +11,7 @@ from halter.client.definitions_seen import DefinitionsSeen
 from halter.client.errors import InvalidArgument
 from halter.client.ids import new_id
 from halter.client.outcomes import OUTCOME_SECONDS
-from processors.core.records.commands import Command, ExternalEvent, ForkWfRun, RunWf
+from processors.core.records.commands import Command, ExternalEvent, ForkWfRun, MigrateWfRun, RunWf
 from processors.core.records.values import Value
 
 Made = TypeVar("Made")
@@ -58,6 +58,17 @@ class Asking:
             definitions_position=position or None,
         )
 
+    def migration(self, wf_run_id: str, major: int, revision: int | None, command_id: str | None) -> MigrateWfRun:
+        """Make a MigrateWfRun. A worker has to have read `definitions` as far as this client."""
+        return self.made(
+            MigrateWfRun,
+            command_id,
+            wf_run_id=wf_run_id,
+            wf_spec_major=major,
+            wf_spec_revision=revision,
+            definitions_position=self._definitions.position or None,
+        )
+
     def event(self, event: NewEvent) -> ExternalEvent:
         """Make an ExternalEvent."""
         given: object = event
@@ -98,14 +109,3 @@ def id_of(command: Command) -> str:
 def repeat_id_of(command: Command) -> str | None:
     """Return the id with which a command may be sent again without a second effect; None if it has none."""
     return id_of(command) if isinstance(command, ExternalEvent | RunWf | ForkWfRun) else None
-
-
-def definition_name_of(command: Command) -> str:
-    """Return the name of the definition that a command needs: of the WfSpec to start, of the ExternalEventDef."""
-    match command:
-        case ExternalEvent():
-            return command.external_event_def
-        case RunWf():
-            return command.wf_spec_name
-        case _:
-            return ""

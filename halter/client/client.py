@@ -23,23 +23,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, Unpack, overload
 
 from halter.client.arguments import Arguments
-from halter.client.asking import Asking, NewEvent, definition_name_of, id_of, repeat_id_of, seconds_of
-from halter.client.batch import Batch
+from halter.client.asking import Asking, NewEvent, id_of, repeat_id_of, seconds_of
 from halter.client.connecting import CONNECT_SECONDS, Connection, settings_of
 from halter.client.definitions_seen import DefinitionsSeen
-from halter.client.errors import InvalidArgument, RecordTooLarge, UpgradeNotOver
+from halter.client.errors import InvalidArgument, PartlyPosted, RecordTooLarge, UpgradeNotOver
 from halter.client.following import Follow, Follower, Since
 from halter.client.forking import Reset, fork_command_id, fork_to_reset, remove_the_reset, what_is_large
 from halter.client.history import History
 from halter.client.ids import new_id
 from halter.client.log_ends import LogEnds
-from halter.client.lost_outcomes import Progress, folded
+from halter.client.lost_outcomes import folded
+from halter.client.migrating import tried
 from halter.client.outcomes import OUTCOME_SECONDS, Outcomes, Posted, PostedFork, PostedSkip, Registered, Until
 from halter.client.reading import PartitionReader
 from halter.client.sending import BY_KEY, Sender, Sending
 from halter.client.skipping import check_partition, time_to_skip
 from halter.client.wf_run_reader import WfRunReader
-from halter.client.workers import Workers
 from processors.codec import Codec
 from processors.core.records.commands import (
     Command,
@@ -47,6 +46,7 @@ from processors.core.records.commands import (
     DefinitionKind,
     DeleteDefinition,
     DeleteWfRun,
+    ExternalEvent,
     ForkWfRun,
     OperatorCommand,
     PutExternalEventDef,
@@ -62,7 +62,7 @@ from processors.core.records.commands import (
     StopWfRun,
 )
 from processors.core.records.errors import HalterError
-from processors.core.records.events import Definition, TaskRequest
+from processors.core.records.events import Definition, LogEntry, TaskRequest
 from processors.core.records.model import TaskStatus, WfRun, WfRunSnapshot
 from processors.core.records.spec import WfSpec
 from processors.core.records.values import Value, VariableType
@@ -72,9 +72,6 @@ from processors.fold.inputs import InputCommand, key_of, topic_of
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
-
-if TYPE_CHECKING:
-    from halter.files.definition_files import Workflow
 
 Made = TypeVar("Made")
 READ_BY_ALL: Final = ("WfRun", "ThreadRun", "FoldPosition", "Definition")
@@ -125,19 +122,9 @@ class Client:
         self._arguments = Arguments(self.codec)
         self._sender = Sender(settings, self.topics, self.reader)
         self._log_ends = LogEnds(self.reader, self.topics)
-        progress = Progress(self.reader, self.topics, self.codec, Workers(settings, self.topics).members)
+        self._outcomes = Outcomes(self.reader, self.topics, self.codec, self.wf_runs)
         self._definitions = DefinitionsSeen(self.reader, self.topics, self.codec)
-        self._outcomes = Outcomes(
-            self.reader, self.topics, self.codec, self.wf_runs, progress, self._definitions.newest
-        )
         self._asking = Asking(self._arguments, self._definitions)
-
-    def warn_with(self, warn: Callable[[str], None]) -> None:
-        """Call this with the sentences for whoever waits in vain, instead of logging them as `halter`.
-
-        After two seconds he hears that no worker decides what he waits for, if that is so, and why.
-        """
-        self._outcomes.warn = warn
 
     def reach(self, seconds: float, *, to_send: bool = True) -> None:
         """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then.
@@ -225,15 +212,15 @@ class Client:
 
         return list(refusals(self.definitions(), commands, frozenset(self.topics.task_queues)))
 
-    def register(self, *sources: "str | Path | Workflow", timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
-        """Register Workflows, and the definitions in files: WfSpec documents, or as `halter spec put` takes them.
+    def register(self, *files: str | Path, timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
+        """Register the definitions in files: WfSpec documents, or files as `halter spec put` takes them.
 
         Nothing is registered if the engine would refuse any of them. Raises InvalidDefinitions with all that is wrong,
         UnreadableFile, and what `put` raises, within `timeout_s` for each definition.
         """
         from halter.files.definition_files import InvalidDefinitions, read_definition_files  # few clients read files
 
-        written = read_definition_files([Path(it) if isinstance(it, str) else it for it in sources])
+        written = read_definition_files([Path(file) for file in files])
         problems = [written[index].located(it) for index, it in self.refusals(one.command for one in written)]
         if problems:
             raise InvalidDefinitions(problems)
@@ -306,29 +293,37 @@ class Client:
     def post_many(self, events: Iterable[NewEvent]) -> list[Posted]:
         """Post many ExternalEvents in their order, and return when Kafka has all of them.
 
-        `events` may be a generator of millions: no more than 10,000 events are in memory at a time, besides what is
-        returned. Raises PartlyPosted if some cannot be posted, such as one that is too large. All others are posted
-        then, unless Kafka has ceased to answer: then none is posted any more.
+        Raises PartlyPosted if some cannot be posted, such as one that is too large. All others are posted then, unless
+        Kafka has ceased to answer: then none is posted any more.
         """
-        batch, partitions = Batch(self._sender, self._outcomes), self.topics.partitions
+        posted: list[Posted | None] = []
+        failures: dict[int, HalterError] = {}
+        sent: list[tuple[int, ExternalEvent, Sending, int]] = []
         broken: HalterError | None = None
-        for event in events:
+        for index, event in enumerate(events):
+            posted.append(None)
             if broken is not None:
-                batch.fail(broken, event)
+                failures[index] = broken
                 continue
             try:
                 command = self._asking.event(event)
                 value = self._arguments.encoded_made(command)
-                log_end = self._log_ends.of(partition_of(command.wf_run_id.encode(), partitions))
-                batch.send(command, value, log_end)
+                log_end = self._log_ends.of(partition_of(command.wf_run_id.encode(), self.topics.partitions))
+                sent.append((index, command, self._sender.begin(command, value), log_end))
             except InvalidArgument as refused:
-                batch.fail(refused, event)
+                failures[index] = refused
             except HalterError as error:
-                if not batch.has_sent:
+                if not sent:
                     raise
-                broken = error
-                batch.fail(error, event)
-        return batch.end()
+                broken = failures[index] = error
+        for index, command, sending, log_end in sent:
+            try:
+                posted[index] = self._posted(command, *self._sender.until_placed(sending), log_end)
+            except HalterError as lost:
+                failures[index] = lost
+        if failures:
+            raise PartlyPosted(posted, failures)
+        return [it for it in posted if it is not None]
 
     def stop(
         self, wf_run_id: str, thread: int = 0, *, command_id: str | None = None, wait: float | bool = False
@@ -356,6 +351,26 @@ class Client:
             RescueThreadRun, command_id, wf_run_id=wf_run_id, thread=thread, skip_current_node=skip_current_node
         )
         return self._send(command, wait)
+
+    def migrate(
+        self,
+        wf_run_id: str,
+        major: int,
+        revision: int | None = None,
+        *,
+        command_id: str | None = None,
+        wait: float | bool = False,
+    ) -> Posted:
+        """Let a WfRun go on by another version of its WfSpec: the newest of a major version, or exactly one."""
+        return self._send(self._asking.migration(wf_run_id, major, revision, command_id), wait)
+
+    def try_migration(self, wf_run_id: str, major: int, revision: int | None = None) -> list[LogEntry]:
+        """Return the events that `migrate` would bring about now. The rule is the engine's own, and nothing is sent.
+
+        Raises CommandRejected if it would be refused now.
+        """
+        command = self._asking.migration(wf_run_id, major, revision, None)
+        return tried(command, self.get(wf_run_id), self.definitions(), self.codec)
 
     def fork(
         self, snapshot: WfRunSnapshot, wf_run_id: str, *, major: int | None = None, revision: int | None = None
@@ -482,7 +497,7 @@ class Client:
     def _send(self, command: Command, wait: float | bool = False) -> Posted:
         """Send a command that was made of checked arguments."""
         seconds = seconds_of(wait)
-        posted = Posted(*self._post(command), repeat_id_of(command), id_of(command), definition_name_of(command))
+        posted = Posted(*self._post(command), repeat_id_of(command), id_of(command))
         if seconds is not None:
             posted.outcome(seconds)
         return posted
@@ -499,8 +514,7 @@ class Client:
     def _posted(self, command: Command, partition: int, offset: int, log_end: int) -> Posted:
         """Return a command that Kafka has."""
         key, topic = key_of(command), topic_of(command)
-        named = repeat_id_of(command), id_of(command), definition_name_of(command)
-        return Posted(self._outcomes, key, topic, partition, offset, log_end, *named)
+        return Posted(self._outcomes, key, topic, partition, offset, log_end, repeat_id_of(command), id_of(command))
 
     def post_all(self, commands: Iterable[Command | DefinitionCommand], timestamp_ms: int | None = None) -> int:
         """Send many commands in order, and return their number when Kafka has all of them.
@@ -562,7 +576,7 @@ class Client:
         """
         if until is None:
             return self.wf_runs.show(wf_run_id, self._outcomes.newest(wf_run_id))
-        return self._outcomes.waited_for(self._outcomes.state_wait(wf_run_id, until), timeout_s)
+        return self._outcomes.until(wf_run_id, until, timeout_s)
 
     def ended(self, wf_run_id: str) -> WfRun:
         """The state of a WfRun when it ended, replayed from the log. Raises BeginningMissing if the log lacks some."""

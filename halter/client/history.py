@@ -46,6 +46,7 @@ from processors.core.records.events import (
     WfRunDeleted,
     WfRunEnded,
     WfRunForked,
+    WfRunMigrated,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -201,6 +202,7 @@ def external_events_needed_by(event: Event) -> list[ExternalEventKey]:
         case (
             WfRunStarted()
             | WfRunForked()
+            | WfRunMigrated()
             | WfRunDeleted()
             | Halt()
             | ThreadHalted()

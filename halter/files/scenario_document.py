@@ -38,6 +38,7 @@ from halter.files.scenario import (
 from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
+    MigrateWfRun,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
@@ -321,6 +322,12 @@ class _ScenarioReader(DefinitionsReader):
         skip = given.flag("skip_current_node", False)
         return Post(RescueThreadRun(given.text("wf"), self.thread(given), skip))
 
+    def migrate(self, value: object, path: Path) -> Post:
+        given = self.fields(value, path, "migrate", ("wf", "version"))
+        given.require("version")
+        major, revision = self.version(given)
+        return Post(MigrateWfRun(given.text("wf"), major or 0, revision))
+
     def delete(self, value: object, path: Path) -> Post:
         return Post(DeleteWfRun(self.fields(value, path, "delete", ("wf",)).text("wf")))
 
@@ -456,6 +463,7 @@ _STEPS: dict[str, Callable[[_ScenarioReader, Any, Path], Action | Expectation | 
     "stop": _ScenarioReader.stop,
     "resume": _ScenarioReader.resume,
     "rescue": _ScenarioReader.rescue,
+    "migrate": _ScenarioReader.migrate,
     "delete": _ScenarioReader.delete,
     "clock": _ScenarioReader.clock,
     "define": _ScenarioReader.define,

@@ -36,6 +36,7 @@ from processors.core.records.events import (
     RecordSkipped,
     TaskAttemptRequested,
     WfRunForked,
+    WfRunMigrated,
     WfRunStarted,
 )
 from processors.core.records.model import ThreadRun, WfRunExternalEvent, WfSpecId
@@ -231,7 +232,7 @@ class _Export:
     def _note(self, told: object) -> None:
         """Note the definitions that an event or a command names."""
         match told:
-            case WfRunStarted():
+            case WfRunStarted() | WfRunMigrated():
                 self._names.add((DefinitionKind.WF_SPEC, told.wf_spec.name))
             case ForkWfRun():
                 self._names.add((DefinitionKind.WF_SPEC, told.snapshot.wf_spec.name))

@@ -22,6 +22,7 @@ from processors.core.records.events import (
     TimerMatured,
     WfRunDeleted,
     WfRunForked,
+    WfRunMigrated,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -76,6 +77,8 @@ def _what(first: Event, cause: Cause) -> str:
             return "ResumeWfRun"
         case ThreadRescued():
             return "RescueThreadRun"
+        case WfRunMigrated():
+            return f"MigrateWfRun to {first.wf_spec}"
         case WfRunQuarantined():
             return f"QuarantineWfRun{_by(first.operator)}"
         case WfRunReleased():

@@ -10,6 +10,7 @@ from processors.core.records.commands import (
     DefinitionCommand,
     DefinitionKind,
     ExternalEvent,
+    MigrateWfRun,
     PutExternalEventDef,
     PutTaskDef,
     PutWfSpec,
@@ -18,6 +19,7 @@ from processors.core.records.commands import (
 )
 from processors.core.records.events import (
     Definition,
+    WfRunMigrated,
     WfRunStarted,
 )
 from processors.core.records.model import WfSpecId
@@ -60,7 +62,7 @@ class _Wanted:
             if isinstance(turn.command, ExternalEvent):
                 self._names.add((DefinitionKind.EXTERNAL_EVENT_DEF, turn.command.external_event_def))
             for entry in turn.entries:
-                if isinstance(entry.event, WfRunStarted):
+                if isinstance(entry.event, WfRunStarted | WfRunMigrated):
                     self.wf_specs.setdefault(entry.event.wf_spec, index)
         if not self.wf_specs:
             asked = (turn.command for turn in turns if isinstance(turn.command, RunWf))
@@ -68,6 +70,12 @@ class _Wanted:
                 latest = definitions.latest_wf_spec(command.wf_spec_name)
                 if latest is not None:
                     self.wf_specs.setdefault(latest, 0)
+        # A migration names a version, so the document numbers them as they were.
+        names = {it.name for it in self.wf_specs} if any(isinstance(it.command, MigrateWfRun) for it in turns) else ()
+        versions = (it for name in sorted(names) for it in definitions.versions(DefinitionKind.WF_SPEC, name))
+        self._numbered = {WfSpecId(it.name, it.major, it.revision) for it in versions if it.document is not None}
+        for spec_id in self._numbered - self.wf_specs.keys():
+            self._names |= definitions.named_by(spec_id)
         for spec_id in self.wf_specs:
             self._names |= definitions.named_by(spec_id)
             for bound in definitions.bindings(spec_id):
@@ -76,7 +84,8 @@ class _Wanted:
     def includes(self, definition: Definition) -> bool:
         """Return True if the document has this version of a definition."""
         if definition.kind is DefinitionKind.WF_SPEC:
-            return WfSpecId(definition.name, definition.major, definition.revision) in self.wf_specs
+            spec_id = WfSpecId(definition.name, definition.major, definition.revision)
+            return spec_id in self.wf_specs or spec_id in self._numbered
         return (definition.kind, definition.name) in self._names
 
     def is_bound(self, definition: Definition) -> bool:
@@ -107,7 +116,7 @@ class _Wanted:
         """Return the index of the input that needs a definition at the latest, whatever its position."""
         first = min(self.wf_specs.values(), default=0)
         if definition.kind is DefinitionKind.WF_SPEC:
-            return self.wf_specs[WfSpecId(definition.name, definition.major, definition.revision)]
+            return self.wf_specs.get(WfSpecId(definition.name, definition.major, definition.revision), 2**31)
         return first if self.is_bound(definition) or definition.deleted else 2**31
 
 

@@ -31,6 +31,7 @@ from processors.core.records.events import (
     Rejected,
     WfRunDeleted,
     WfRunEnded,
+    WfRunMigrated,
     WfRunReleased,
     WfRunStarted,
 )
@@ -44,6 +45,8 @@ CHUNK: Final = 2_000
 """Number of entries that are decided at once."""
 FOLDED_ALREADY: Final = re.compile(r"SkipRecord of (\S+)\[\d+\]@\d+: it is folded already: \D*(\d+)$")
 """A refusal that says how far a topic was folded: the log does not say when dead letters were."""
+_NAME_A_VERSION: Final = (WfRunStarted.__name__, WfRunMigrated.__name__)
+"""The events that say which version of a WfSpec a WfRun goes by."""
 BEHIND_A_QUARANTINE: Final = (InputKept.__name__, WfRunReleased.__name__)
 NO_END: Final = "no end"
 
@@ -154,8 +157,8 @@ class Verifying:
         """Return definitions of which these entries are the first to tell that they were there."""
         told = []
         for recorded in entries if self._hidden else ():
-            event = self._event(recorded.value) if self._name(recorded.value) == WfRunStarted.__name__ else None
-            if isinstance(event, WfRunStarted) and event.wf_spec in self._hidden:
+            event = self._event(recorded.value) if self._name(recorded.value) in _NAME_A_VERSION else None
+            if isinstance(event, WfRunStarted | WfRunMigrated) and event.wf_spec in self._hidden:
                 told.append(self._hidden.pop(event.wf_spec))
         return tuple(told)
 

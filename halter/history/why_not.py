@@ -31,6 +31,7 @@ from processors.core.records.events import (
     TimerArmed,
     WfRunDeleted,
     WfRunForked,
+    WfRunMigrated,
     WfRunStarted,
 )
 from processors.core.records.failures import TIMEOUT
@@ -101,6 +102,8 @@ class Obstacle(StrEnum):
     """It came before the thread that it would interrupt, and the interrupt is not `preemptive`."""
     MISSED = "MISSED"
     """The thread that it would interrupt had ended when it came, or could never run again, and was rescued since."""
+    MIGRATED_SINCE = "MIGRATED_SINCE"
+    """It came before the WfRun went over to another version, and an interrupt takes what comes from then on."""
     NOT_THERE_YET = "NOT_THERE_YET"
     """A thread would take it at a node at which it is not."""
     HALTED_THERE = "HALTED_THERE"
@@ -218,7 +221,7 @@ def why_not(
             continue
         if event.status is ExternalEventStatus.UNCLAIMED:
             origin = fates.posted.get(key)
-            hindrances = list(hindrances_of(run, event, fates.started, fates.missed))
+            hindrances = list(hindrances_of(run, event, fates.started, fates.missed, fates.migrated_seq))
             became.append(Became(Fate.UNCLAIMED, key[0], origin, event.thread, hindrances=hindrances))
     became += _outside(outside, became, event_def)
     return WhyNot(run.wf_run_id, external_event_id, became or [Became(Fate.UNKNOWN, event_def)], outside)
@@ -255,6 +258,8 @@ class _Fates:
         """Thread -> its ThreadSpec, and the node at which it is."""
         self._deadlines: dict[int, int] = {}
         """Thread -> until when it waits for an ExternalEvent, at its node."""
+        self.migrated_seq = 0
+        """The seq at which the WfRun last went over to another version; 0 if it never did."""
         self._handlers: dict[int, int] = {}
         """Handler -> its place in `found`."""
         self._first: Logged | None = None
@@ -299,6 +304,9 @@ class _Fates:
                 self._end(event.thread, Status.COMPLETED.value)
             case WfRunStarted():
                 self.started = {0: entry.seq}
+                self.migrated_seq = 0
+            case WfRunMigrated():
+                self.migrated_seq = entry.seq
             case WfRunForked():
                 self._first = logged  # it says what the record was, which a WfRunStarted does not
                 self._fork(replace(origin, first=event), event)
@@ -412,12 +420,16 @@ class _Fates:
 
 
 def hindrances_of(
-    run: WfRun, event: WfRunExternalEvent, started: dict[int, int], missed: Sequence[Missed] = ()
+    run: WfRun,
+    event: WfRunExternalEvent,
+    started: dict[int, int],
+    missed: Sequence[Missed] = (),
+    migrated_seq: int = 0,
 ) -> Iterator[Hindrance]:
     """Yield what keeps an unclaimed ExternalEvent from being taken, thread by thread.
 
     `started` has the seq at which threads were started, `missed` the nodes at which nothing came in time, as far as
-    that is known.
+    that is known. `migrated_seq` is that of the latest migration, 0 if there was none.
     """
     if run.wf_spec is None:
         yield Hindrance(Obstacle.NOT_STARTED)
@@ -425,7 +437,8 @@ def hindrances_of(
     late = list(_came_too_late(run, event, missed))
     yield from late
     told = {(it.obstacle, it.thread, it.node) for it in late}
-    yield from (it for it in _in_the_way(run, event, started) if (it.obstacle, it.thread, it.node) not in told)
+    in_the_way = _in_the_way(run, event, started, migrated_seq)
+    yield from (it for it in in_the_way if (it.obstacle, it.thread, it.node) not in told)
 
 
 def _came_too_late(run: WfRun, event: WfRunExternalEvent, missed: Sequence[Missed]) -> Iterator[Hindrance]:
@@ -443,7 +456,9 @@ def _came_too_late(run: WfRun, event: WfRunExternalEvent, missed: Sequence[Misse
         yield Hindrance(Obstacle.TOO_LATE, it.thread, it.thread_spec, it.node, time_ms=it.deadline_ms)
 
 
-def _in_the_way(run: WfRun, event: WfRunExternalEvent, started: dict[int, int]) -> Iterator[Hindrance]:
+def _in_the_way(
+    run: WfRun, event: WfRunExternalEvent, started: dict[int, int], migrated_seq: int
+) -> Iterator[Hindrance]:
     """Yield what keeps an ExternalEvent from being taken now."""
     if run.status in TERMINAL:
         yield Hindrance(Obstacle.OVER)
@@ -469,7 +484,7 @@ def _in_the_way(run: WfRun, event: WfRunExternalEvent, started: dict[int, int]) 
         if not threads and event.thread is None:
             yield Hindrance(Obstacle.NO_LIVE_THREAD, thread_spec=spec.name, node=nodes[0] if nodes else None)
         for thread in threads:
-            yield from _in_thread(run, event, thread, nodes, started)
+            yield from _in_thread(run, event, thread, nodes, started, migrated_seq)
     if addressed is not None and event_def not in run.spec_of(addressed).interrupt_of:
         awaited = (it for it in run.spec_of(addressed).nodes.values() if isinstance(it, ExternalEventNode))
         if all(it.external_event_def != event_def for it in awaited):
@@ -477,7 +492,12 @@ def _in_the_way(run: WfRun, event: WfRunExternalEvent, started: dict[int, int]) 
 
 
 def _in_thread(
-    run: WfRun, event: WfRunExternalEvent, thread: ThreadRun, nodes: list[str], started: dict[int, int]
+    run: WfRun,
+    event: WfRunExternalEvent,
+    thread: ThreadRun,
+    nodes: list[str],
+    started: dict[int, int],
+    migrated_seq: int,
 ) -> Iterator[Hindrance]:
     """Yield what keeps a thread from taking an ExternalEvent."""
     at = thread.number, thread.thread_spec
@@ -488,7 +508,8 @@ def _in_thread(
         # Otherwise the thread would have accepted it.
         known = started.get(thread.number)
         before = event.posted_seq < known if known is not None else event.posted_ms < thread.started_ms
-        yield Hindrance(Obstacle.CAME_BEFORE if before else Obstacle.MISSED, *at, time_ms=thread.started_ms)
+        missed = Obstacle.MIGRATED_SINCE if event.posted_seq < migrated_seq else Obstacle.MISSED
+        yield Hindrance(Obstacle.CAME_BEFORE if before else missed, *at, time_ms=thread.started_ms)
     for node in nodes:
         if thread.node.node != node:
             yield Hindrance(Obstacle.NOT_THERE_YET, *at, node, thread.node.node)

@@ -125,6 +125,8 @@ def _hindrance(run: WfRun, it: Hindrance) -> str:
             return f"{thread} started after it, and its interrupt is not `preemptive`"
         case Obstacle.MISSED:
             return f"{thread} had ended when it came, and was rescued since"
+        case Obstacle.MIGRATED_SINCE:
+            return f"{thread} has an interrupt for it, and the WfRun went over to {run.wf_spec} after it had come"
         case Obstacle.NOT_THERE_YET:
             return f"{thread} takes it at node {it.node}, and is at node {it.at_node}"
         case Obstacle.HALTED_THERE:

@@ -37,6 +37,7 @@ from processors.core.records.events import (
     ThreadRescued,
     WfRunEnded,
     WfRunForked,
+    WfRunMigrated,
     WfRunStarted,
 )
 from processors.core.records.model import (
@@ -194,6 +195,9 @@ class _Tracer:
                 self._post(event, entry.time_ms, entry).links.append(Link(entry.cause, "posted by"))
             case WfRunForked():
                 self._fork(event, entry)
+                self._note(event, entry)
+            case WfRunMigrated():
+                self._root.attributes["halter.wf_spec"] = str(event.wf_spec)
                 self._note(event, entry)
             case TaskAttemptRequested():
                 self._request(event, entry)

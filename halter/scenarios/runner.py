@@ -37,6 +37,7 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    MigrateWfRun,
     ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
@@ -253,6 +254,9 @@ class _Runner:
             case DeleteWfRun():
                 self._wf_specs.pop(command.wf_run_id, None)
                 return command
+            case MigrateWfRun():
+                self._note_version(command)
+                return command
             case (
                 ForkWfRun()
                 | StartTaskRun()
@@ -266,6 +270,14 @@ class _Runner:
                 return command  # a report is typed where it is made, the others have no values of a declared type
             case _:
                 assert_never(command)
+
+    def _note_version(self, command: MigrateWfRun) -> None:
+        """Note the WfSpec by which ExternalEvents are read from here on. If it is refused, they hardly are others."""
+        known = self._wf_specs.get(command.wf_run_id)
+        version = command.wf_spec_major, command.wf_spec_revision
+        spec_id = None if known is None else self._definitions.latest_wf_spec(known.name, *version)
+        if spec_id is not None:
+            self._wf_specs[command.wf_run_id] = spec_id
 
     def _fork(self, fork: Fork) -> ForkWfRun:
         """Return the command that carries the state of a WfRun at this moment."""

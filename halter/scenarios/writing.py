@@ -17,6 +17,7 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    MigrateWfRun,
     PutExternalEventDef,
     PutTaskDef,
     PutWfSpec,
@@ -127,6 +128,9 @@ def step_of(command: Command) -> dict[str, Any]:
         case RescueThreadRun():
             skipped = {"skip_current_node": True} if command.skip_current_node else {}
             return {"rescue": wf | {"thread": command.thread} | skipped}
+        case MigrateWfRun():
+            numbers = [str(it) for it in (command.wf_spec_major, command.wf_spec_revision) if it is not None]
+            return {"migrate": wf | {"version": ".".join(numbers)}}
         case DeleteWfRun():
             return {"delete": wf}
         case TimerFired():

@@ -60,8 +60,8 @@ DAY, TIME = slice(0, 10), slice(11, 23)
 KINDS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "begins and ends": (
         "green",
-        frozenset({"WfRunStarted", "WfRunForked", "WfRunEnded", "WfRunDeleted", "SpawnChild", "ThreadCompleted",
-                   "ThreadRetired"}),
+        frozenset({"WfRunStarted", "WfRunForked", "WfRunMigrated", "WfRunEnded", "WfRunDeleted", "SpawnChild",
+                   "ThreadCompleted", "ThreadRetired"}),
     ),
     "ExternalEvents and interrupts": (
         "cyan",

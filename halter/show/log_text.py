@@ -19,6 +19,7 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    MigrateWfRun,
     ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
@@ -42,6 +43,7 @@ from processors.core.records.events import (
     InterruptDropped,
     InterruptSuperseded,
     LogEntry,
+    MigratedThread,
     NodeCompleted,
     NodeFailed,
     RecordSkipped,
@@ -66,6 +68,7 @@ from processors.core.records.events import (
     WfRunDeleted,
     WfRunEnded,
     WfRunForked,
+    WfRunMigrated,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -110,6 +113,7 @@ def thread_of(event: Event) -> str:
             return "#0"
         case (
             WfRunForked()
+            | WfRunMigrated()
             | WfRunDeleted()
             | WfRunEnded()
             | ExternalEventPosted()
@@ -155,6 +159,8 @@ def _asked(command: Command) -> str:
             return f"#{command.thread} {command.kind}"
         case RescueThreadRun():
             return f"#{command.thread}{' past its node' if command.skip_current_node else ''}"
+        case MigrateWfRun():
+            return f"to version {_version(command)[1:]}"
         case StopWfRun() | ResumeWfRun():
             return f"#{command.thread}"
         case DeleteWfRun():
@@ -163,7 +169,7 @@ def _asked(command: Command) -> str:
             assert_never(command)
 
 
-def _version(command: RunWf | ForkWfRun) -> str:
+def _version(command: RunWf | ForkWfRun | MigrateWfRun) -> str:
     return "".join(f":{n}" for n in (command.wf_spec_major, command.wf_spec_revision) if n is not None)
 
 
@@ -180,6 +186,8 @@ def what_happened(event: Event) -> str:
             source = f"{event.source_wf_run_id} at seq {event.source_seq}, {iso(event.source_at_ms)}"
             carried = "".join(f", {it.external_event_id}" for it in event.external_events)
             return f"of {source}: {', '.join(f'#{it.number}' for it in event.threads)}{carried}"
+        case WfRunMigrated():
+            return f"{event.from_wf_spec} -> {event.wf_spec}{''.join(map(_migrated, event.threads))}"
         case WfRunDeleted():
             return event.reason
         case WfRunEnded():
@@ -257,6 +265,14 @@ def what_happened(event: Event) -> str:
             return ""
         case _:
             assert_never(event)
+
+
+def _migrated(changed: MigratedThread) -> str:
+    """What a migration changed in one thread."""
+    gone = "".join(f", no {name}" for name in changed.variables_gone)
+    outputs = "".join(f", no output of {node}" for node in changed.outputs_gone)
+    visit = ", its visit of the node forgotten" if changed.forgets_visit else ""
+    return f"; #{changed.thread}{_values(changed.variables)}{gone}{outputs}{visit}".replace(", ", " ", 1)
 
 
 def _by_operator(operator: str | None, reason: str | None, before: str = "") -> str:

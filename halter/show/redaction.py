@@ -48,6 +48,7 @@ from processors.core.records.events import (
     WfRunDeleted,
     WfRunEnded,
     WfRunForked,
+    WfRunMigrated,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -116,7 +117,7 @@ class Redactor:
         Redact each before you ask for the next. If the beginning of a WfRun is missing, everything is secret.
         """
         early: list[LogEntry] = []
-        incarnation, log = NO_INCARNATION, RedactedLog(UNKNOWN, self._hide)
+        incarnation, log = NO_INCARNATION, self._log(UNKNOWN)
         for entry in entries:
             if entry.incarnation == NO_INCARNATION:
                 early.append(entry)
@@ -128,7 +129,7 @@ class Redactor:
                     incarnation, log = entry.incarnation, self._log_from(entry)
                 early = []
             yield entry, log
-        log = RedactedLog(UNKNOWN, self._hide)
+        log = self._log(UNKNOWN)
         yield from ((it, log) for it in early)
 
     def following(self) -> Callable[[LogEntry], LogEntry]:
@@ -136,7 +137,7 @@ class Redactor:
 
         Nothing is held back. So all values of ExternalEvents that come before their WfRun are taken out.
         """
-        incarnation, log = NO_INCARNATION, RedactedLog(UNKNOWN, self._hide)
+        incarnation, log = NO_INCARNATION, self._log(UNKNOWN)
 
         def redact(entry: LogEntry) -> LogEntry:
             nonlocal incarnation, log
@@ -148,15 +149,21 @@ class Redactor:
 
     def _log_from(self, first: LogEntry) -> "RedactedLog":
         secrets = self._secrets(first.event.wf_spec) if isinstance(first.event, WfRunStarted) else UNKNOWN
-        return RedactedLog(secrets, self._hide)
+        return self._log(secrets)
+
+    def _log(self, secrets: Secrets, thread_specs: dict[int, str] | None = None) -> "RedactedLog":
+        return RedactedLog(secrets, self._hide, thread_specs, self._secrets)
 
     def entries_of(self, run: WfRun | None, entries: Iterable[LogEntry]) -> list[LogEntry]:
-        """The newest events of a WfRun whose state is known, without their masked values."""
-        secrets = UNKNOWN if run is None else self._secrets(run.wf_spec)
-        log = RedactedLog(
-            secrets, self._hide, {} if run is None else {it.number: it.thread_spec for it in run.threads.values()}
-        )
-        return [replace(entry, event=log.redact(entry.event)) for entry in entries]
+        """The newest events of a WfRun whose state is known, without their masked values.
+
+        Everything is secret in those before a migration that is among them.
+        """
+        newest = list(entries)
+        is_before = any(isinstance(entry.event, WfRunMigrated) for entry in newest)
+        secrets = UNKNOWN if run is None or is_before else self._secrets(run.wf_spec)
+        log = self._log(secrets, {} if run is None else {it.number: it.thread_spec for it in run.threads.values()})
+        return [replace(entry, event=log.redact(entry.event)) for entry in newest]
 
     def _secrets(self, wf_spec: WfSpecId | None) -> Secrets:
         if wf_spec is None:
@@ -171,7 +178,7 @@ class Redactor:
     def run(self, run: WfRun) -> WfRun:
         """Take the masked values out of the state of a WfRun: out of the object that is given, which is returned."""
         secrets = self._secrets(run.wf_spec)
-        log = RedactedLog(secrets, self._hide, {it.number: it.thread_spec for it in run.threads.values()})
+        log = self._log(secrets, {it.number: it.thread_spec for it in run.threads.values()})
         for thread in run.threads.values():
             log.thread(thread)
         for event in run.external_events.values():
@@ -183,8 +190,15 @@ class Redactor:
 class RedactedLog:
     """Knows from the events of one WfRun, in their order, the ThreadSpec of each thread and the task it is at."""
 
-    def __init__(self, secrets: Secrets, hide: Hide, thread_specs: dict[int, str] | None = None) -> None:
-        self.secrets, self._hide = secrets, hide
+    def __init__(
+        self,
+        secrets: Secrets,
+        hide: Hide,
+        thread_specs: dict[int, str] | None = None,
+        secrets_of: Callable[[WfSpecId], Secrets] = lambda _: UNKNOWN,
+    ) -> None:
+        """`secrets_of` says what is secret in the version that a migration takes the WfRun to."""
+        self.secrets, self._hide, self._secrets_of = secrets, hide, secrets_of
         self._thread_specs = {} if thread_specs is None else thread_specs
         self._tasks: dict[int, str] = {}
 
@@ -200,6 +214,12 @@ class RedactedLog:
                 self._tasks = {it.number: it.node.node for it in event.threads if it.node.task is not None}
                 threads, events = self._rows(event.threads, event.external_events)
                 return replace(event, threads=threads, external_events=events)
+            case WfRunMigrated():
+                self.secrets = self._secrets_of(event.wf_spec)
+                changed = [
+                    replace(it, variables=self._variables(it.variables, self._spec(it.thread))) for it in event.threads
+                ]
+                return replace(event, threads=changed)
             case SpawnChild():
                 self._thread_specs[event.thread] = event.spec
                 return replace(event, variables=self._variables(event.variables, event.spec))
@@ -339,7 +359,7 @@ class RedactedLog:
         """Say whether the contents of these ExternalEvents are secret."""
         return self.secrets.external_event(external_event_def)
 
-    def _variables(self, values: Mapping[str, Value], thread_spec: str) -> dict[str, Value]:
+    def _variables(self, values: Mapping[str, Value], thread_spec: str | None) -> dict[str, Value]:
         return {name: self.hide(value, self.secrets.variable(thread_spec, name)) for name, value in values.items()}
 
     def _input(self, values: Mapping[str, Value], node: str) -> dict[str, Value]:

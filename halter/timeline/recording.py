@@ -40,6 +40,7 @@ from processors.core.records.events import (
     SpawnChild,
     ThreadFailed,
     WfRunForked,
+    WfRunMigrated,
     WfRunStarted,
 )
 from processors.core.records.model import (
@@ -77,8 +78,8 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "InterruptSuperseded",
     ),
     "Threads": (
-        "WfRunStarted", "WfRunForked", "WfRunDeleted", "WfRunEnded", "SpawnChild", "ThreadCompleted", "ThreadFailed",
-        "ThreadRetired", "ThreadRescued", "ChildFailureHandled",
+        "WfRunStarted", "WfRunForked", "WfRunMigrated", "WfRunDeleted", "WfRunEnded", "SpawnChild", "ThreadCompleted",
+        "ThreadFailed", "ThreadRetired", "ThreadRescued", "ChildFailureHandled",
     ),
     "Nodes": (
         "NodeCompleted", "NodeFailed", "ArrivalFailed", "TimerArmed", "TimerMatured", "WaitStarted",
@@ -243,7 +244,7 @@ class _Recorder:
         run, event = self._run, logged.entry.event
         evolve(run, logged.entry)
         self._origins.see(logged)
-        if isinstance(event, WfRunStarted):
+        if isinstance(event, WfRunStarted | WfRunMigrated):
             self._understand()
         changes, run.changes = run.changes, Changes()
         changed = _differing(self._of_run, _wf_run_fields(run), "r.")

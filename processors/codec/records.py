@@ -38,6 +38,7 @@ PARTS: Final[Mapping[str, type]] = {
         events.DefinitionProblem,
         events.DefinitionVersion,
         events.ExternalEventKeyRef,
+        events.MigratedThread,
         events.VariableWrite,
         model.AcceptedInterrupt,
         model.ExternalEventOutcome,

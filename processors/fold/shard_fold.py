@@ -10,6 +10,7 @@ partition 0 decides about definitions too.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from processors.codec import Codec
 from processors.codec.registry import RegistryUnavailable
@@ -18,6 +19,7 @@ from processors.core.records.commands import (
     DefinitionCommand,
     ExternalEvent,
     ForkWfRun,
+    MigrateWfRun,
     OperatorCommand,
     RunWf,
     SkipRecord,
@@ -64,6 +66,10 @@ from processors.fold.restoration import Restoration
 from processors.fold.rows import changed_rows, has_rows
 from processors.fold.stores import BrokenState, MemoryStore, Row, StateFiles, WfRuns, WfRunStore
 from processors.fold.timers import ArmedTimer, Timers
+
+_TELL_WHAT_WAS_SEEN: Final = (RunWf, ForkWfRun, ExternalEvent, MigrateWfRun)
+"""Commands that may say how far their producers had read `definitions`. A tuple: `A | B` would be made anew each time.
+"""
 
 
 class ShardFold:
@@ -224,8 +230,7 @@ class ShardFold:
     def read(self, record: InputRecord) -> ReadInput:
         """Decode an input record. Changes nothing. Raises RegistryUnavailable."""
         decoded = read_input(record, self._codec, self._partitions)
-        # A tuple: `A | B` would be made anew for every record.
-        seen = decoded.definitions_position if isinstance(decoded, (RunWf, ForkWfRun, ExternalEvent)) else None
+        seen = decoded.definitions_position if isinstance(decoded, _TELL_WHAT_WAS_SEEN) else None
         return ReadInput(record, decoded, seen or 0)
 
     def see_coming(self, read: ReadInput) -> None:

@@ -11,6 +11,7 @@ from processors.core.records.events import (
     ExternalEventPosted,
     TaskAttemptStarted,
     WfRunForked,
+    WfRunMigrated,
 )
 from processors.core.records.topic_names import (
     DEFINITION_COMMANDS,
@@ -56,6 +57,7 @@ class ShardFolds:
             arrival_failures=codec.knows(ArrivalFailed.__name__),
             binds_event_defs=codec.writes(Definition.__name__, "external_event_defs"),
             forks=codec.knows(WfRunForked.__name__),
+            migrations=codec.knows(WfRunMigrated.__name__),
             keeps_outcomes=codec.writes(ExternalEventPosted.__name__, "keeps_outcomes"),
             attempt_starts=codec.knows(TaskAttemptStarted.__name__),
         )

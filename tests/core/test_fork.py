@@ -512,7 +512,6 @@ HALTING: dict[str, tuple[Callable[[WfRunSnapshot], WfRunSnapshot], str]] = {
     "a start of what is in back-off": (_task(0, status=TaskRunStatus.RETRYING, started_ms=START_MS), "or has begun"),
     "a progress that is too large": (_task(0, progress="x" * 20_000), "at most 16384 bytes, found 20000"),
     "a progress of what is done": (_task(0, status=TaskRunStatus.DONE, progress=1), "its progress is kept"),
-    "an attempt too many": (_task(0, attempt=9), "attempt 9 is OUT, of 1"),
     "an exception without a name": (
         lambda it: _task(0, status=TaskRunStatus.DONE, result=TaskStatus.EXCEPTION)(_node(0, timer=None)(it)),
         "a business exception",

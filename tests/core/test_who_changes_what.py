@@ -29,6 +29,7 @@ KEEPERS = {
     ("engine", "_follow"),
     ("engine", "indexed"),
     ("restoring", "note_restored"),
+    ("decide/migrations", "migrated"),
     ("scope", "spend"),
     # Whom to wake, and when.
     ("nodes/parking", "park"),

@@ -157,11 +157,13 @@ NOT_EMITTED_BESIDE: dict[str, dict[str, str]] = {
         "WfRunForked": "Context.forks",
         "TaskAttemptStarted": "Context.attempt_starts",
         "TaskAttemptProgressed": "Context.attempt_starts",
+        "WfRunMigrated": "Context.migrations",
     },
     "0.2.0": {
         "WfRunForked": "Context.forks",
         "TaskAttemptStarted": "Context.attempt_starts",
         "TaskAttemptProgressed": "Context.attempt_starts",
+        "WfRunMigrated": "Context.migrations",
     },
 }
 """Release -> the events that it does not know, and what keeps them off the log while its workers run."""

@@ -182,6 +182,7 @@ ARGUMENTS: list[tuple[str, Call, list[Any]]] = [
             ("stop", lambda it, bad: it.stop(bad)),
             ("resume", lambda it, bad: it.resume(bad)),
             ("rescue", lambda it, bad: it.rescue(bad)),
+            ("migrate", lambda it, bad: it.migrate(bad, 0)),
             ("delete", lambda it, bad: it.delete(bad)),
             ("quarantine", lambda it, bad: it.quarantine(bad)),
             ("release", lambda it, bad: it.release(bad)),
@@ -189,6 +190,8 @@ ARGUMENTS: list[tuple[str, Call, list[Any]]] = [
     ),
     ("stop thread", lambda it, bad: it.stop("w", bad), [None, *NOT_A_NUMBER, -1]),
     ("resume thread", lambda it, bad: it.resume("w", bad), [None, *NOT_A_NUMBER, -1]),
+    ("migrate major", lambda it, bad: it.migrate("w", bad), [None, *NOT_A_NUMBER]),
+    ("migrate revision", lambda it, bad: it.migrate("w", 0, bad), NOT_A_NUMBER),
     ("rescue thread", lambda it, bad: it.rescue("w", bad), [None, *NOT_A_NUMBER, -1]),
     ("rescue skip", lambda it, bad: it.rescue("w", skip_current_node=bad), [None, 1, 0, "yes", Odd()]),
     ("quarantine reason", lambda it, bad: it.quarantine("w", bad), [b"r", 5, "\ud800", "x" * 1_001]),
@@ -334,6 +337,8 @@ ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
     "stop": lambda it: it.stop("w"),
     "resume": lambda it: it.resume("w"),
     "rescue": lambda it: it.rescue("w"),
+    "migrate": lambda it: it.migrate("w", 0),
+    "try_migration": lambda it: it.try_migration("w", 0),
     "delete": lambda it: it.delete("w"),
     "fork": lambda it: it.fork(SNAPSHOT, "v"),
     "reset": lambda it: it.reset(SNAPSHOT),
@@ -369,7 +374,7 @@ def test_a_closed_client_says_so_whatever_it_is_asked(asks: str) -> None:
 
 def test_all_that_a_client_does_is_asked_of_a_closed_one() -> None:
     does = {name for name, it in vars(Client).items() if callable(it) and not name.startswith("_")}
-    assert does - {"check", "close", "poll_sent", "warn_with"} == set(ASKS_KAFKA) - {"outcome", "until_ended"}
+    assert does - {"check", "close"} == set(ASKS_KAFKA) - {"outcome", "until_ended"}
 
 
 def test_a_client_may_be_closed_twice() -> None:

@@ -19,7 +19,6 @@ from halter.client import (
     Posted,
     PostedSkip,
 )
-from halter.client.lost_outcomes import Progress
 from halter.client.outcomes import Outcomes
 from halter.client.wf_run_reader import WfRunReader
 from processors.codec import Codec
@@ -35,7 +34,6 @@ from processors.core.records.events import (
     SkipLapsed,
 )
 from processors.core.records.fold_position import FoldPosition
-from processors.core.wf_spec.definitions import Definitions
 from processors.kafka.topics_file import load_topics
 
 TOPICS, CODEC = load_topics(None, "", 1), Codec.load()
@@ -94,8 +92,7 @@ class NoRights(NoWorker):
 
 def outcomes_of(topics: type[Topics], entries: list[tuple[tuple[str, int], Event]]) -> Outcomes:
     reader: Any = topics(entries)
-    progress = Progress(reader, TOPICS, CODEC, lambda: None)
-    return Outcomes(reader, TOPICS, CODEC, WfRunReader(reader, TOPICS, CODEC), progress, Definitions)
+    return Outcomes(reader, TOPICS, CODEC, WfRunReader(reader, TOPICS, CODEC))
 
 
 def waited_for(entries: list[tuple[tuple[str, int], Event]], topics: type[Topics] = Topics) -> list[Event]:

@@ -73,6 +73,7 @@ NO_VALUES = {
     "stop": "the outcome of a command without values",
     "resume": "the outcome of a command without values",
     "rescue": "the outcome of a command without values",
+    "migrate": "the outcome of a command, which `report` redacts: see test_redaction",
     "delete": "the outcome of a command without values",
     "fork": "the outcome of a command, of which it shows no values",
     "reset": "the outcome of a command, of which it shows no values",

@@ -55,6 +55,7 @@ ARGUMENTS = {
     "stop": ["w"],
     "resume": ["w"],
     "rescue": ["w"],
+    "migrate": ["w", "--to", "0.1"],
     "delete": ["w"],
     "fork": ["w", "--at", "1", "--as", "v"],
     "reset": ["w", "--at", "1"],

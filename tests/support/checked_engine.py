@@ -33,7 +33,7 @@ class CheckedEngine(MemoryEngine):
         check_rejections_change_nothing(entries)
         differs = difference(wf_run, watch.run)
         check(differs is None, "replaying the log gives the same state", differs)
-        check_between_commands(wf_run, self.context)
+        check_between_commands(wf_run, self.context, has_migrated=watch.has_migrated)
         oracle = self.oracles.setdefault(command.wf_run_id, CancellationOracle(command.wf_run_id))
         wanted = [it for entry in entries for it in oracle.see(entry)]
         # Of one event in whatever order.

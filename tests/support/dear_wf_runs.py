@@ -17,6 +17,7 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    MigrateWfRun,
     PutExternalEventDef,
     PutTaskDef,
     PutWfSpec,
@@ -77,8 +78,8 @@ class Case:
     def __init__(self, threads: dict[str, Any], limits: Limits | None = None, **variables: Any) -> None:
         self.rig = ShardRig(limits)
         self.rig.turn(*(PutExternalEventDef(name) for name in EVENTS), PutTaskDef("work"))
-        document = {"name": "w", "entrypoint": "main", "threads": threads}
-        outcome = self.rig.turn(PutWfSpec("w", json.dumps(document)))
+        self._document: dict[str, Any] = {"name": "w", "entrypoint": "main", "threads": threads}
+        outcome = self.rig.turn(PutWfSpec("w", json.dumps(self._document)))
         assert len(outcome) > 1, outcome
         self._posted = 0
         self.take(RunWf(RUN_ID, "w", variables))
@@ -92,6 +93,11 @@ class Case:
         """Fold commands."""
         self.rig.now_ms += 1
         return self.rig.log(*commands)
+
+    def put_another_version(self) -> None:
+        """Register a version that every state fits: it differs in how long a WfRun is kept."""
+        outcome = self.rig.turn(PutWfSpec("w", json.dumps({**self._document, "retention_s": 77})))
+        assert len(outcome) > 1, outcome
 
     def event(self, name: str, thread: int | None = None, content: Any = None) -> ExternalEvent:
         """Return a new ExternalEvent."""
@@ -805,6 +811,27 @@ def a_fork_with_events_that_nobody_takes(size: int) -> tuple[Case, Any]:
     return _fork_of(case)
 
 
+def _migration_of(case: Case) -> tuple[Case, Any]:
+    case.put_another_version()
+    return case, MigrateWfRun(RUN_ID, 0)
+
+
+def a_migration_of_a_wide_tree(size: int) -> tuple[Case, Any]:
+    return _migration_of(_wide(WAITING, size, then={"join": waits_for_all()}))
+
+
+def a_migration_of_handlers_of_handlers(size: int) -> tuple[Case, Any]:
+    return _migration_of(the_last_handler_ends(size)[0])
+
+
+def a_migration_with_interrupts_that_wait(size: int) -> tuple[Case, Any]:
+    return _migration_of(_pending("serial", size))
+
+
+def a_migration_with_events_that_nobody_takes(size: int) -> tuple[Case, Any]:
+    return _migration_of(a_fork_with_events_that_nobody_takes(size)[0])
+
+
 KINDS: tuple[Kind, ...] = (
     pending_parallel,
     pending_serial,
@@ -870,6 +897,10 @@ KINDS: tuple[Kind, ...] = (
     a_fork_of_handlers_of_handlers,
     a_fork_with_interrupts_that_wait,
     a_fork_with_events_that_nobody_takes,
+    a_migration_of_a_wide_tree,
+    a_migration_of_handlers_of_handlers,
+    a_migration_with_interrupts_that_wait,
+    a_migration_with_events_that_nobody_takes,
 )
 
 
@@ -900,6 +931,8 @@ class Cost:
     """The threads that WAIT_FOR_THREADS nodes wait for: a thread that is woken looks at all that it still waits for."""
     begun: int
     """The threads that are waited for since this record."""
+    migrated: int
+    """The threads and ExternalEvents of a WfRun that goes over to another version: all of them are looked at."""
 
     @property
     def bound(self) -> int:
@@ -913,6 +946,7 @@ class Cost:
             + 250 * self.steps
             + 200 * (self.waiting + self.waited_for)
             + 1_200 * self.begun
+            + 6_000 * self.migrated
         )
 
     @property
@@ -950,6 +984,7 @@ OTHERS: dict[str, Callable[[Case], Any]] = {
     "a start": lambda case: _of_last_out(case, StartTaskRun),
     "a progress": lambda case: _of_last_out(case, partial(ReportTaskProgress, content="x" * PROGRESS_BYTES_MAX)),
     "a rescue": lambda case: RescueThreadRun(RUN_ID, max(case.run.threads, default=0)),
+    "a migration to a version that is not there": lambda _: MigrateWfRun(RUN_ID, 9),
 }
 """The other records that may come to any WfRun."""
 
@@ -973,6 +1008,7 @@ def cost_of(kind: Kind, size: int, *, timed: bool = False, other: str | None = N
 
     run = case.run
     waited_for = _waited_for(run)
+    migrated = len(run.threads) + len(run.external_events) if isinstance(command, MigrateWfRun) else 0
     gc.collect()
     started = time.process_time()
     counted = 0 if timed else bytecodes(fold)
@@ -990,6 +1026,7 @@ def cost_of(kind: Kind, size: int, *, timed: bool = False, other: str | None = N
         waiting=waiting,
         waited_for=waited_for,
         begun=max(0, _waited_for(run) - waited_for),
+        migrated=migrated,
     )
 
 

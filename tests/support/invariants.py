@@ -27,6 +27,7 @@ from processors.core.records.events import (
     ThreadRetired,
     WfRunEnded,
     WfRunForked,
+    WfRunMigrated,
 )
 from processors.core.records.model import (
     FAILED,
@@ -103,6 +104,8 @@ class Watch:
         """ExternalEvent -> thread -> its outcome there, in the order in which the threads got it."""
         self._touched: set[ExternalEventKey] = set()
         """The ExternalEvents that the present command has affected."""
+        self.has_migrated = False
+        """True once the WfRun has gone over to another version."""
         self._accepting: list[tuple[int, str, str]] = []
         """The threads that must accept the ExternalEvent of the present command."""
 
@@ -114,8 +117,10 @@ class Watch:
             before = {number: thread.status for number, thread in self.run.threads.items()}
             self._before(entry)
             evolve(self.run, entry)
-            if self.run.spec is None and self.run.wf_spec is not None:
+            is_migrated = isinstance(entry.event, WfRunMigrated)
+            if self.run.wf_spec is not None and (self.run.spec is None or is_migrated):
                 self.run.spec = self._context.definitions.wf_spec(self.run.wf_spec)
+            self.has_migrated |= is_migrated
             self._after(entry, before)
 
     def _count(self, entry: LogEntry) -> None:
@@ -434,14 +439,17 @@ def live_handlers(run: WfRun, thread: ThreadRun) -> list[ThreadRun]:
     ]
 
 
-def check_between_commands(run: WfRun, context: Context) -> None:
-    """Check everything that must hold between two commands."""
+def check_between_commands(run: WfRun, context: Context, *, has_migrated: bool = False) -> None:
+    """Check everything that must hold between two commands.
+
+    `has_migrated`: the time of a node may be that of another version, by which it was armed.
+    """
     if not run.exists:
         return
     for thread in run.threads.values():
         _check_thread(run, thread)
         _check_entrypoint(run, thread)
-        _check_time(run, thread)
+        _check_time(run, thread, has_migrated=has_migrated)
     _check_live(run)
     _check_index(run)
     _check_nothing_to_do(run, context)
@@ -501,7 +509,7 @@ def _check_entrypoint(run: WfRun, thread: ThreadRun) -> None:
     check(not early, rule, (brief(thread), early))
 
 
-def _check_time(run: WfRun, thread: ThreadRun) -> None:
+def _check_time(run: WfRun, thread: ThreadRun, *, has_migrated: bool) -> None:
     """The time of a node counts from the arrival at it, even if the thread was halted there then."""
     node, state = run.spec_of(thread).nodes[thread.node.node], thread.node
     if state.failure is not None or state.failure_handled or ended_or_final(run, thread):
@@ -515,7 +523,7 @@ def _check_time(run: WfRun, thread: ThreadRun) -> None:
             return
     is_timed = state.timer is not None or state.matured_seq is not None
     check(is_timed, "who waits for a time knows it from arrival on (rule time-counts-from-arrival)", thread)
-    if state.timer is not None and isinstance(duration, Literal):
+    if state.timer is not None and isinstance(duration, Literal) and not has_migrated:
         assert isinstance(duration.value, int)
         wanted_ms = state.arrived_ms + duration.value * 1000
         check(state.timer.due_ms == wanted_ms, "time counts from arrival", (brief(thread), state))

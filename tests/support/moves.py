@@ -11,6 +11,7 @@ from processors.core.records.commands import (
     Command,
     ExternalEvent,
     ForkWfRun,
+    MigrateWfRun,
     ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
@@ -40,6 +41,8 @@ class Bounds:
     before: int = 2
     """How many of them may come before the WfRun."""
     rescues: int = 1
+    versions: tuple[tuple[int, int], ...] = ()
+    """Versions to which it may migrate, major and revision, any number of times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,10 @@ def moves(run: WfRun, time_ms: int, bounds: Bounds, rescues: int) -> Iterator[Mo
             for skip in (False, True):
                 rescue = RescueThreadRun(run.wf_run_id, thread.number, skip_current_node=skip)
                 yield Move(rescue, time_ms, steps=3, rescues=1)
+    assert run.wf_spec is not None
+    for version in bounds.versions:
+        if version != (run.wf_spec.major, run.wf_spec.revision):
+            yield Move(MigrateWfRun(run.wf_run_id, *version), time_ms, steps=3)
     for index, timer in enumerate(_timers(run)):
         late_for_others = index > 0 and timer.due_ms > time_ms
         steps = 3 if late_for_others else 2 if timer.kind is TimerKind.TASK_TIMEOUT else 1
@@ -161,6 +168,11 @@ def refusals(run: WfRun, time_ms: int) -> Iterator[tuple[Command, type[Rejected 
         return
     yield RUN, Rejected
     yield ForkWfRun(run.wf_run_id, snapshot_of(run)), Rejected
+    yield MigrateWfRun(run.wf_run_id, 9), Rejected
+    assert run.wf_spec is not None
+    has_ended = run.status in TERMINAL and run.status is not Status.ERROR
+    same = MigrateWfRun(run.wf_run_id, run.wf_spec.major, run.wf_spec.revision)
+    yield same, Rejected if has_ended else Ignored
     for number in range(run.greatest_thread_number + 1 + BEYOND):
         yield from _refusals_of(run, number, time_ms)
 

@@ -13,6 +13,7 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    MigrateWfRun,
     ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
@@ -40,6 +41,8 @@ class Producers:
     """Every timer that was ever armed, so that stale ones can fire."""
     snapshots: list[WfRunSnapshot] = field(default_factory=list)
     """Some states of WfRuns of the id: once it is deleted, it may go on from one of them."""
+    versions: tuple[tuple[int, int], ...] = ()
+    """The versions to which it may migrate."""
 
     def choose(self, run: WfRun, number: int) -> Command:
         """Return the command that a number stands for, in this state."""
@@ -82,6 +85,7 @@ class Producers:
             yield from [timer] * 2
         for thread in run.threads.values():
             yield from self._orders(thread)
+        yield from [MigrateWfRun(RUN_ID, *version) for version in self.versions] * 2
 
     def _orders(self, thread: ThreadRun) -> Iterator[Command]:
         """Return what an operator may do with a thread."""
@@ -115,6 +119,7 @@ class Producers:
             yield ForkWfRun(RUN_ID, snapshot)
             yield ForkWfRun(RUN_ID, replace(snapshot, greatest_thread_number=-1))
         yield RunWf(RUN_ID, "small", {"n": "text"})
+        yield from [MigrateWfRun(RUN_ID, 0, 0), MigrateWfRun(RUN_ID, 9)]
         for number in range(-1, beyond + 1):
             yield RescueThreadRun(RUN_ID, number)
             yield RescueThreadRun(RUN_ID, number, skip_current_node=True)

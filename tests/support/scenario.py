@@ -25,6 +25,7 @@ from halter.show.log_text import event_line
 from processors.core.records.commands import (
     Command,
     ExternalEvent,
+    MigrateWfRun,
     ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
@@ -127,6 +128,11 @@ def resume(thread: int = 0) -> Command:
 def rescue(thread: int = 0, *, skip_current_node: bool = False) -> Command:
     """Return a RescueThreadRun."""
     return RescueThreadRun(RUN_ID, thread, skip_current_node)
+
+
+def migrate(revision: int | None = None, major: int = 0) -> Command:
+    """Return a MigrateWfRun."""
+    return MigrateWfRun(RUN_ID, major, revision)
 
 
 def given(definitions: str, *commands: Asked, limits: Limits | None = None) -> "History":

@@ -9,7 +9,8 @@ with the shortest path to it, as a scenario document.
 """
 
 import heapq
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from processors.core.records.commands import (
     Command,
     DeleteWfRun,
     ForkWfRun,
+    PutWfSpec,
     TaskWorkerCommand,
     TimerFired,
 )
@@ -101,13 +103,19 @@ class Search:
         known: set[int] | None = None,
         *,
         every_step_alike: bool = False,
+        later: Sequence[dict[str, Any]] = (),
     ) -> None:
-        """`known` are the states that other searches of the WfSpec have seen. It grows."""
-        self._document = document
+        """`known` are the states that other searches of the WfSpec have seen. It grows.
+
+        `later` are documents of further versions of the WfSpec. The last one is started.
+        """
+        self._document, self._later = document, later
         self._known: set[int] = set() if known is None else known
         scenario, problems = read_scenario({**document, "steps": []}, lambda name: name)
         assert scenario is not None, problems
         definitions, refused = register(scenario.definitions)
+        for version in later:
+            refused += definitions.register([PutWfSpec("small", json.dumps(version))])
         assert not refused, refused
         self._context = Context(definitions, scenario.limits)
         self._bounds = bounds
@@ -140,7 +148,7 @@ class Search:
         if self._every_step_alike:
             return violation
         try:
-            nearer = Search(self._document, self._bounds, every_step_alike=True)
+            nearer = Search(self._document, self._bounds, every_step_alike=True, later=self._later)
             nearer.explore(NEAREST_MAX, violation.depth - 1)
         except Violation as nearest:
             return nearest
@@ -258,7 +266,7 @@ class Search:
 
     def _scenario(self, path: list[_Node], name: str) -> str:
         now = START_MS
-        steps: list[dict[str, Any]] = []
+        steps: list[dict[str, Any]] = [{"define": {"wf_specs": [version]}} for version in self._later]
         for node in path:
             assert node.command is not None
             timed = isinstance(node.command, TimerFired)

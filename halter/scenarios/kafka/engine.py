@@ -25,6 +25,7 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    MigrateWfRun,
     RunWf,
     StopWfRun,
     TimerFired,
@@ -146,7 +147,7 @@ class KafkaEngine:
     def _knowing(self, command: Command) -> Command:
         """Return a command with the position of the definitions that the worker must know before it decides."""
         position = self._view.definitions.position
-        if position and isinstance(command, RunWf | ForkWfRun | ExternalEvent):
+        if position and isinstance(command, RunWf | ForkWfRun | ExternalEvent | MigrateWfRun):
             return replace(command, definitions_position=position)
         return command
 

@@ -70,6 +70,19 @@ class RescueThreadRun:
 
 
 @record
+class MigrateWfRun:
+    """Let a WfRun go on by another version of its WfSpec."""
+
+    wf_run_id: str
+    wf_spec_major: int
+    wf_spec_revision: int | None = None
+    """None: the newest of the major version."""
+    definitions_position: int | None = None
+    """As in RunWf, for a WfSpec that was registered just now."""
+    command_id: str | None = None
+
+
+@record
 class DeleteWfRun:
     """Forget a WfRun and its ExternalEvents; the id may be used again."""
 
@@ -261,6 +274,7 @@ Command: TypeAlias = (
     | StopWfRun
     | ResumeWfRun
     | RescueThreadRun
+    | MigrateWfRun
     | DeleteWfRun
     | TimerFired
     | ExternalEvent

@@ -84,6 +84,32 @@ class WfRunForked:
 
 
 @record
+class MigratedThread:
+    """What a migration changes in one ThreadRun. Its ThreadSpec, node and position stay."""
+
+    thread: int
+    variables: dict[str, Value] = field(default_factory=dict)
+    """Variables that it did not have, with the values they start with, and those that are stored as another type now:
+    an INT as DOUBLE.
+    """
+    variables_gone: list[str] = field(default_factory=list)
+    outputs_gone: list[str] = field(default_factory=list)
+    """Nodes that are no longer there, whose outputs are forgotten."""
+    forgets_visit: bool = False
+    """True for a thread that has failed at a node which is another now: what is left of its visit is forgotten."""
+
+
+@record
+class WfRunMigrated:
+    """The WfRun goes by another version of its WfSpec from here on. Timers, attempts, waits and handlers go on."""
+
+    wf_spec: WfSpecId
+    from_wf_spec: WfSpecId
+    threads: list[MigratedThread] = field(default_factory=list)
+    """The ThreadRuns in which something changes, ascending by number."""
+
+
+@record
 class WfRunDeleted:
     """Only the log of the WfRun is left; its id is free."""
 
@@ -116,7 +142,7 @@ class ExternalEventPosted:
 
 @record
 class ExternalEventDropped:
-    """A WfRun was started whose WfSpec cannot take an ExternalEvent that came before it: nothing will ever take it."""
+    """A WfRun was started or migrated whose WfSpec cannot take an ExternalEvent that came before: nothing ever will."""
 
     external_event_def: str
     external_event_id: str
@@ -499,6 +525,7 @@ class Ignored:
 Event: TypeAlias = (
     WfRunStarted
     | WfRunForked
+    | WfRunMigrated
     | WfRunDeleted
     | ExternalEventPosted
     | ExternalEventDropped

@@ -650,7 +650,7 @@ class WfRun:
     changes: Changes = field(default_factory=Changes)
     index: Index = field(default_factory=Index)
     spec: WfSpec | None = None
-    """The WfSpec that `wf_spec` names; the engine puts it here for the rules. `evolve` does not look at it."""
+    """The WfSpec that `wf_spec` names; put here for the rules. `evolve` does not look at it."""
 
     def spec_of(self, thread: ThreadRun) -> ThreadSpec:
         """Return the ThreadSpec of a thread."""

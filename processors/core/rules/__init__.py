@@ -18,13 +18,14 @@ context      the definitions and limits that rules may look at; bounds: how much
 quarantine   inputs that are kept instead of decided
 versions     the versions of the rules, and what each decides otherwise than the one before; no rule looks at it
 snapshots    the state of a WfRun as a value, and as a fork has it; possible: which states a fork may start from
+migrating    what another version of its WfSpec makes of the state of a WfRun, or why it cannot
 restoring    the notes that rules have of a WfRun whose rows came from elsewhere
 waiting      what a thread waits for, as values, for tools
 
 Who may change what:
 
 - Rows: the own fields of a WfRun, its ThreadRuns and its ExternalEvents. Only `evolve` changes them, for an event. The
-  engine sets the WfRun's time ahead, to that of the command, and puts its WfSpec at hand.
+  engine sets the WfRun's time ahead, to that of the command, and puts its WfSpec at hand, as a migration does.
 - The index, which follows from the rows. `evolve` keeps it with each event. Between two events the rules change only
   their notes in it: threads that are parked, that found no room, that have to stay, that wait across the tree, or whose
   interrupts became hopeless; and the steps of computing that are left. Few functions do that.

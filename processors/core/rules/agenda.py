@@ -45,6 +45,7 @@ from processors.core.records.events import (
     WfRunDeleted,
     WfRunEnded,
     WfRunForked,
+    WfRunMigrated,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -225,6 +226,12 @@ def _on_forked(agenda: Agenda, run: WfRun, event: WfRunForked) -> None:  # noqa:
         agenda.wake(number)
 
 
+def _on_migrated(agenda: Agenda, run: WfRun, event: WfRunMigrated) -> None:  # noqa: ARG001
+    """Wake every thread: by the other version it may have something to do."""
+    for number in run.threads:
+        agenda.wake(number)
+
+
 def _on_posted(agenda: Agenda, run: WfRun, event: ExternalEventPosted) -> None:
     key = (WakeOn.EXTERNAL_EVENT, event.external_event_def)
     if event.thread is None:
@@ -325,6 +332,7 @@ def _on_rescued(agenda: Agenda, run: WfRun, event: ThreadRescued) -> None:
 WAKERS: Final[dict[type[Event], Callable[[Agenda, WfRun, Any], None]]] = {
     WfRunStarted: _on_started,
     WfRunForked: _on_forked,
+    WfRunMigrated: _on_migrated,
     ExternalEventPosted: _on_posted,
     Halt: _wake_thread,
     ThreadHalted: _on_halted,

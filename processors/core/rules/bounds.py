@@ -42,6 +42,7 @@ from processors.core.records.events import (
     WfRunDeleted,
     WfRunEnded,
     WfRunForked,
+    WfRunMigrated,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -89,6 +90,14 @@ def _of_fork(event: WfRunForked) -> int:
     return size
 
 
+def _of_migration(event: WfRunMigrated) -> int:
+    """Names count too: there may be a thousand threads, each with all the names of its ThreadSpec."""
+    size = 0
+    for it in event.threads:
+        size += _of_all(it.variables.values()) + _of_all((*it.variables, *it.variables_gone, *it.outputs_gone))
+    return size
+
+
 # Asked at every event, so each has a function of its own instead of a list of its values.
 MEASURES: Final[dict[type[Event], Callable[[Any], int]]] = {
     ArrivalFailed: _of_failure,
@@ -102,6 +111,7 @@ MEASURES: Final[dict[type[Event], Callable[[Any], int]]] = {
     ThreadCompleted: lambda event: size_of(event.output),
     ThreadFailed: _of_failure,
     WfRunForked: _of_fork,
+    WfRunMigrated: _of_migration,
     WfRunStarted: lambda event: _of_all(event.variables.values()),
     WorkflowEventThrown: lambda event: size_of(event.content),
 }
@@ -134,6 +144,7 @@ TAKE_NO_EVENT: Final[frozenset[type[Event]]] = frozenset(
         *(
             WfRunStarted,
             WfRunForked,
+            WfRunMigrated,
             WfRunDeleted,
             WfRunEnded,
             ExternalEventPosted,

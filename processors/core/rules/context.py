@@ -100,6 +100,8 @@ class Context:
     """True if the log can say that a halted thread came to a node whose time cannot be computed: 0.1.0 could not."""
     forks: bool = True
     """True if the log can say that a WfRun goes on from the state of another: 0.1.0 and 0.2.0 do not read that."""
+    migrations: bool = True
+    """True if the log can say that a WfRun goes by another version: 0.1.0 and 0.2.0 do not read that."""
     keeps_outcomes: bool = True
     """True if the row of an ExternalEvent can say what became of it in each thread: that of 0.1.0 cannot."""
     attempt_starts: bool = True

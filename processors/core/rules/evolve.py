@@ -23,6 +23,7 @@ from processors.core.records.events import (
     InterruptDropped,
     InterruptSuperseded,
     LogEntry,
+    MigratedThread,
     NodeCompleted,
     NodeFailed,
     RecordSkipped,
@@ -46,6 +47,7 @@ from processors.core.records.events import (
     WfRunDeleted,
     WfRunEnded,
     WfRunForked,
+    WfRunMigrated,
     WfRunQuarantined,
     WfRunReleased,
     WfRunStarted,
@@ -177,6 +179,8 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             _start(run, entry, event)
         case WfRunForked():
             _fork(run, event)
+        case WfRunMigrated():
+            _migrate(run, event)
         case WfRunDeleted():
             _delete(run)
             return
@@ -299,6 +303,33 @@ def _fork(run: WfRun, event: WfRunForked) -> None:
     run.changes.external_events.update(it.key for it in event.external_events)
     run.index = index_of(run)
     run.index.steps_left = steps_left
+
+
+def _migrate(run: WfRun, event: WfRunMigrated) -> None:
+    """Go on by another version (rule migration-goes-on). What rules noted in the index they noted by the one before."""
+    steps_left = run.index.steps_left
+    run.wf_spec = event.wf_spec
+    for migrated in event.threads:
+        _migrate_thread(_change(run, migrated.thread), migrated)
+    run.index = index_of(run)
+    run.index.steps_left = steps_left
+
+
+def _migrate_thread(thread: ThreadRun, migrated: MigratedThread) -> None:
+    for name in migrated.variables_gone:
+        del thread.variables[name]
+    thread.variables.update(migrated.variables)
+    for node in migrated.outputs_gone:
+        del thread.outputs[node]
+    if migrated.forgets_visit:
+        visit = thread.node
+        thread.node = NodeRun(
+            position=visit.position,
+            node=visit.node,
+            arrived_ms=visit.arrived_ms,
+            failure=visit.failure,
+            failure_handled=visit.failure_handled,
+        )
 
 
 def _delete(run: WfRun) -> None:

@@ -1,8 +1,9 @@
-"""ExternalEvents that came before their WfRun: how its WfSpec reads them.
+"""ExternalEvents that came before their WfRun, or before its migration: how its WfSpec reads them.
 
 Until a WfRun is started an ExternalEvent is checked against the newest revision of its ExternalEventDef. The WfSpec may
 bind another one. What does not fit that is dropped when the WfRun starts, so that no node and no handler is ever given
-a content of a type that it was not written for (docs/adr/0012).
+a content of a type that it was not written for (docs/adr/0012). So is what does not fit the version that a migration
+takes it to.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ BEFORE_ITS_WF_RUN: Final = 0
 
 
 def drop_unfit(run: WfRun, context: Context) -> Iterator[Event]:
-    """Drop what came before this WfRun, which has just started, and is not what its WfSpec binds.
+    """Drop what came before this WfRun started, or went over to another version, and is not what its WfSpec binds.
 
     They are dropped by ExternalEventDef, and of each in the order of arrival (rule early-misfit-dropped).
     """
@@ -42,8 +43,11 @@ def misfit(run: WfRun, bound: Definition, content: Value) -> str:
 
 
 def content_of(run: WfRun, context: Context, event: WfRunExternalEvent) -> Value:
-    """Return the content of an ExternalEvent as the type that the WfSpec binds stores it: an INT as DOUBLE."""
-    if event.posted_seq != BEFORE_ITS_WF_RUN or not context.binds_event_defs:
+    """Return the content of an ExternalEvent as the type that the WfSpec binds stores it: an INT as DOUBLE.
+
+    One that came before its WfRun, or before a migration, may have been checked against another revision.
+    """
+    if not context.binds_event_defs:
         return event.content  # as it was checked when it came
     bound = context.definitions.external_event_def(event.external_event_def, run.wf_spec)
     if bound is None or not fits(event.content, bound.content_type):

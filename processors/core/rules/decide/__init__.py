@@ -10,6 +10,7 @@ posting    ExternalEvent
 reports    StartTaskRun, ReportTaskProgress, ReportTaskRun
 timers     TimerFired
 rescues    RescueThreadRun
+migrations MigrateWfRun
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    MigrateWfRun,
     ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
@@ -33,6 +35,7 @@ from processors.core.records.events import Event, Rejected
 from processors.core.records.model import TERMINAL, WfRun
 from processors.core.rules.context import Context
 from processors.core.rules.decide.forks import forked
+from processors.core.rules.decide.migrations import migrated
 from processors.core.rules.decide.posting import posted
 from processors.core.rules.decide.refusals import Refusal, check_id, check_repeat
 from processors.core.rules.decide.reports import attempt_started, progressed, reported
@@ -82,6 +85,8 @@ def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iter
                 yield resumed(run, command)
             case RescueThreadRun():
                 yield from rescued(run, command)
+            case MigrateWfRun():
+                yield from migrated(run, command, context)
             case DeleteWfRun():
                 yield deleted(run, command)
             case _:

@@ -6,6 +6,7 @@ from processors.core.records.commands import (
     Command,
     ExternalEvent,
     ForkWfRun,
+    MigrateWfRun,
     ReportTaskProgress,
     ReportTaskRun,
     RescueThreadRun,
@@ -83,7 +84,7 @@ def named_thread(run: WfRun, command: StopWfRun | ResumeWfRun | RescueThreadRun)
     return run.threads.get(command.thread)
 
 
-def check_definitions(command: RunWf | ForkWfRun | ExternalEvent, context: Context) -> None:
+def check_definitions(command: RunWf | ForkWfRun | ExternalEvent | MigrateWfRun, context: Context) -> None:
     """Raise Refusal if the definitions are not at the position that the producer saw.
 
     The caller has waited for that position before it folds the command, unless no such position exists.

@@ -1,0 +1,126 @@
+"""`halter migrate`: a WfRun goes on by another version of its WfSpec.
+
+This module parses options and prints; the Client does the work. The rules are those of the engine.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from halter.cli.client import Json, Timeout, WfRunId, connected, note, parsed_version, print_json
+from halter.cli.connection import (
+    CONNECT_SECONDS,
+    Bootstrap,
+    ConnectTimeout,
+    Prefix,
+    Properties,
+    PropertiesFile,
+)
+from halter.cli.runs import REPORT_SHOWS, report
+from halter.cli.usage import in_utf8
+
+if TYPE_CHECKING:
+    from halter.client import Client
+    from processors.core.records.events import LogEntry
+    from processors.core.records.model import WfRun
+
+
+def migrate(
+    wf_run_id: WfRunId,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="MAJOR[.REVISION]",
+            help="Version of its WfSpec to go on by, older or newer. Without a revision: the newest of the major "
+            "version.",
+            show_default=False,
+            callback=in_utf8,
+        ),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would happen now, or what is in the way, and send nothing.")
+    ] = False,
+    timeout: Timeout = 30.0,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    properties_file: PropertiesFile = None,
+    properties: Properties = None,
+    prefix: Prefix = None,
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+) -> None:
+    """Let a WfRun go on by another version of its WfSpec. It is refused, with all reasons, if its state does not fit.
+
+    Threads keep their ThreadSpecs and nodes, by name. Task attempts that are out, timers, waits and handlers go on. A
+    WfRun in ERROR can be migrated, and rescued then.
+
+    - `halter migrate cart-1 --to 0.4 --dry-run`
+    - `halter migrate cart-1 --to 0.4`
+
+    Exit codes: 0 done, 1 refused or an error, 2 wrong options.
+    """
+    major, revision = parsed_version(to, "--to")
+    assert major is not None
+    with connected(
+        bootstrap, properties_file, properties, prefix, connect_timeout, to_send=not dry_run, shows=REPORT_SHOWS
+    ) as client:
+        client.definitions()  # workers wait until they have read as many
+        before = client.get(wf_run_id)
+        if dry_run:
+            entries = print_trial(client, wf_run_id, major, revision, as_json=as_json)
+        else:
+            posted = client.migrate(wf_run_id, major, revision)
+            report(client, posted, timeout, as_json=as_json)
+            entries = posted.entries
+        if less := masks_less(client, before, entries):
+            note(less)
+
+
+def print_trial(
+    client: "Client", wf_run_id: str, major: int, revision: int | None, *, as_json: bool
+) -> "list[LogEntry]":
+    """Print the events that a migration would bring about, and return them."""
+    from halter.client import CommandRejected
+    from halter.show.history import entry_data
+    from halter.show.log_text import event_line
+    from halter.show.redaction import Redactor
+
+    try:
+        entries = client.try_migration(wf_run_id, major, revision)
+    except CommandRejected as rejected:
+        if as_json:
+            print_json({"wf_run_id": wf_run_id, "dry_run": True, "events": [entry_data(rejected.entry)]})
+        raise
+    shown = Redactor(client.definitions()).entries_of(client.get(wf_run_id), entries)
+    if as_json:
+        print_json({"wf_run_id": wf_run_id, "dry_run": True, "events": [entry_data(entry) for entry in shown]})
+        return entries
+    for entry in shown:
+        typer.echo(event_line(entry.event))
+    note(f"nothing was sent: this is what 'halter migrate {wf_run_id} --to {_version(major, revision)}' would do now")
+    return entries
+
+
+def masks_less(client: "Client", before: "WfRun | None", entries: "list[LogEntry]") -> str:
+    """Return the sentence about what commands show of a WfRun from now on and did not until now; empty if nothing.
+
+    Masked Variables stay masked, or the engine refuses. What is computed from them may be computed otherwise.
+    """
+    from halter.history.forking import shown_by
+    from processors.core.records.events import WfRunMigrated
+    from processors.core.rules.snapshots import snapshot_of
+
+    migrated = entries[0].event
+    if not isinstance(migrated, WfRunMigrated) or before is None or before.wf_spec != migrated.from_wf_spec:
+        return ""
+    definitions = client.definitions()
+    names = shown_by(migrated.wf_spec, snapshot_of(before), definitions, definitions)
+    gone = {f"Variable {name} of" for it in migrated.threads for name in it.variables_gone}
+    named = [name for name in names if not name.startswith(tuple(gone))]
+    if not named:
+        return ""
+    return f"{migrated.wf_spec} masks less than {migrated.from_wf_spec}: what is in {', '.join(named)} is shown"
+
+
+def _version(major: int, revision: int | None) -> str:
+    return str(major) if revision is None else f"{major}.{revision}"
