@@ -1,6 +1,7 @@
 """What an installation may lack: a client and a task worker need no extra; whoever needs one is told which."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import grimp
@@ -101,6 +102,12 @@ def test_an_extra_brings_the_modules_that_are_looked_for(extra: str) -> None:
     assert set(MODULES[extra]) <= modules_of(extra)
     assert set(MODULES[extra]).isdisjoint(modules_of())
     expect_extra(extra, "this test")
+
+
+def test_an_extra_that_is_in_use_is_there() -> None:
+    for module in MODULES["all"]:
+        import_module(module)
+    expect_extra("all", "this test")
 
 
 def test_all_is_what_the_commands_need() -> None:
