@@ -7,6 +7,7 @@ is started again.
 """
 
 import argparse
+import shutil
 import signal
 import subprocess
 import sys
@@ -345,6 +346,7 @@ def main() -> None:
     print(f"\nMachine: {Machine()}.")
     if any(it.problems for it in outcomes):
         sys.exit(f"halter: something is not as promised; the logs are in {folder}")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
