@@ -33,6 +33,8 @@ CHOSEN = [
         "X13-replay-with-a-task-out-and-an-interrupt-pending",
         "N18-codes-of-rejections",
         "S1.2-TASK",
+        "S2.6-a-second-start-of-an-attempt-prolongs-nothing",
+        "S2.6-progress-goes-to-the-next-attempt",
         "S7-timers-that-are-due-together",
         "V15-a-deleted-WfRun-leaves-nothing",
         "V20-versions-of-a-WfSpec",
