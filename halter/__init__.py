@@ -1,4 +1,5 @@
-"""Halter for Python: all that a program of yours imports is here, and in `halter.events` (docs/python-api.md).
+"""Halter for Python: all that a program of yours imports is here, in `halter.events` and in `halter.workflow`
+(docs/python-api.md).
 
     from halter import Client, TaskWorker
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         History,
         InvalidArgument,
         KafkaUnavailable,
+        LaterRelease,
         LogEntry,
         NewEvent,
         NoOutcome,
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from halter.history.moments import NoSuchMoment
     from halter.history.source import NoSuchWfRun
     from halter.task_worker import BadExceptionName, BusinessException, Task, TaskWorker, WorkerNotStarted
+    from halter.workflow import Workflow
     from processors.extras import ExtraMissing
     from processors.kafka.errors import TopicsFileError, UnknownTaskQueue
 
@@ -108,6 +111,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidDefinitions",
     "KafkaUnavailable",
+    "LaterRelease",
     "Live",
     "LogEntry",
     "NewEvent",
@@ -147,6 +151,7 @@ __all__ = [
     "VariableType",
     "WfRun",
     "WorkerNotStarted",
+    "Workflow",
     "fork_point",
 ]
 
@@ -163,6 +168,7 @@ _HOMES = {
     "TopicsFileError": "processors.kafka.errors",
     "UnknownTaskQueue": "processors.kafka.errors",
     "UnreadableFile": "halter.files.yaml_files",
+    "Workflow": "halter.workflow",
     "fork_point": "halter.history.forking",
 }
 """The module that has a name, if it is another than `halter.client`."""

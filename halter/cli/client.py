@@ -62,6 +62,7 @@ def connected(
         for module in shows:
             import_module(module)
         client.reach(connect_timeout, to_send=to_send)
+        client.warn_with(note)
         if sys.stderr.isatty():
             client.reader.report = note
         yield client

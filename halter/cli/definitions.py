@@ -1,9 +1,7 @@
 """`halter spec put | list | get`: registers and shows definitions. `halter.files.definition_files` reads the files."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import astuple
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +15,7 @@ from halter.cli.connection import (
     Properties,
     PropertiesFile,
 )
+from halter.cli.workflows import Files, source_named
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
@@ -53,7 +52,6 @@ KINDS = {
 """Kinds of definitions, by the command that puts one."""
 
 NOT_SENT = "not sent"
-LISTED_MAX = 10
 """The most versions or names that a sentence lists."""
 
 
@@ -66,12 +64,7 @@ class NoSuchDefinition(HalterError):
 
 
 def put(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE...", help="WfSpec documents or files of definitions, YAML or JSON. '-' reads standard input."
-        ),
-    ],
+    files: Files,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be registered, and send nothing.")] = False,
     timeout: Timeout = 30.0,
     as_json: Json = False,
@@ -83,7 +76,8 @@ def put(
 ) -> None:
     """Register the definitions in files.
 
-    A file is a WfSpec document, or has the fields 'external_events', 'tasks', 'workflow_events' and 'wf_specs'.
+    A file is a WfSpec document, or has the fields 'external_events', 'tasks', 'workflow_events' and 'wf_specs'. Or
+    MODULE:NAME is a Workflow of Python, as in 'shop.workflows:cart'.
 
     All files are checked first, by the engine's own rules and against what is registered. If any definition would be
     refused, nothing is registered. The result says for each definition: 'new', 'new version' or 'unchanged', and of a
@@ -96,7 +90,7 @@ def put(
     from halter.files.yaml_files import UnreadableFile
 
     try:
-        written = read_definition_files(files)
+        written = read_definition_files([source_named(it) for it in files])
     except (InvalidDefinitions, UnreadableFile) as error:
         error.args = (f"{error}\nnothing was registered",)
         raise
@@ -312,40 +306,11 @@ def registered_wf_spec(registered: "Definitions", name: str, version: str | None
 
 def missing(registered: "Definitions", name: str, version: str | None, *kinds: str) -> str:
     """Say which name or version does not exist, and which was probably meant."""
+    from halter.client.meant import meant
+
     wanted = name if version is None else f"{name} {version}"
     sentence = f"'{wanted}', found none{meant(registered, name, *kinds)}"
     return f"{sentence}{'' if sentence.endswith('?') else ';'} `halter spec list` shows all"
-
-
-def meant(registered: "Definitions", name: str, *kinds: str) -> str:
-    """Return a hint: `; did you mean 'x'?`, or the registered names. For a registered name, return its versions."""
-    from processors.core.records.commands import DefinitionKind
-    from processors.core.wf_spec.near_names import LISTED_LENGTH_MAX, NearNames
-
-    of = [DefinitionKind(kind) for kind in kinds]
-    versions = [str(it.version) for kind in of for it in registered.versions(kind, name) if not it.deleted]
-    if versions:
-        return f" (registered: {'… ' * (len(versions) > LISTED_MAX)}{', '.join(versions[-LISTED_MAX:])})"
-    known = list(dict.fromkeys(it for kind in of for it in registered.names(kind)))
-    near = NearNames().near(name, known)
-    if near is not None:
-        return f"; did you mean '{near}'?"
-    listed = ", ".join(known)
-    few = 0 < len(known) <= LISTED_MAX and len(listed) <= LISTED_LENGTH_MAX
-    return f"; registered are: {listed}" if few else ""
-
-
-@contextmanager
-def suggesting(client: "Client", kind: str, name: str, *, is_there: bool) -> Iterator[None]:
-    """Add the name that was probably meant to a refusal, if the definition is not registered."""
-    from halter.client import CommandRejected
-
-    try:
-        yield
-    except CommandRejected as rejected:
-        if not is_there:
-            rejected.args = (f"{rejected}{meant(client.definitions(), name, kind)}",)
-        raise
 
 
 def as_data(definition: "Definition", definitions: "Definitions") -> dict[str, Any]:

@@ -14,6 +14,7 @@ import typer
 
 from halter.cli.client import print_line
 from halter.cli.usage import UsageMistake
+from halter.cli.workflows import source_named
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ class FolderInUse(HalterError):
 def explore(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="The WfSpec and its definitions, YAML or JSON; '-' is standard input."),
+        typer.Argument(
+            metavar="FILE...",
+            help="The WfSpec and its definitions, YAML or JSON; or MODULE:NAME of a Workflow in Python. '-' is "
+            "standard input.",
+        ),
     ],
     spec: Annotated[
         str | None, typer.Option("--spec", metavar="NAME", help="The WfSpec to explore, if there are several.")
@@ -96,7 +101,8 @@ def explore(
 
     if workers > 1 and not can_fork():
         raise UsageMistake("--workers: expected a system that can fork processes, found one that cannot; leave it out")
-    subject = subject_of([written.command for written in read_definition_files(files)], spec)
+    definitions = read_definition_files([source_named(it) for it in files])
+    subject = subject_of([it.command for it in definitions], spec)
     claimed, given = _read(claims, subject)
     if folder is not None:
         _make(folder)

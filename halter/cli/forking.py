@@ -6,7 +6,7 @@ This module parses options and prints; `halter.history.forking` finds the moment
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, astuple, dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
@@ -22,7 +22,6 @@ from halter.cli.connection import (
     Properties,
     PropertiesFile,
 )
-from halter.cli.definitions import suggesting
 from halter.cli.history import MOMENT, Incarnation, Utc, explaining, moment_data, moment_text, zone_of
 from halter.cli.runs import outcome_of, print_outcome, print_wf_run
 from halter.cli.source import WfRun, chosen
@@ -106,13 +105,9 @@ def fork(
     moment = Moment(wf_run_id, at, incarnation, utc=utc)
     with moment.in_file(file, connection, same_spec=version is None) if file else moment.live(connection) as found:
         client, point, there = found
-        name, *ran = astuple(point.snapshot.wf_spec)
-        asked = ran if version is None else (major, revision)
-        # Afterwards workers wait until they have read as many definitions.
-        is_there = client.definitions().latest_wf_spec(name, *asked) is not None
+        client.definitions()  # workers then wait until they have read as many
         posted = client.fork(point.snapshot, new_id, major=major, revision=revision)
-        with suggesting(client, "WF_SPEC", name, is_there=is_there):
-            entries = outcome_of(posted, timeout, as_json=as_json)
+        entries = outcome_of(posted, timeout, as_json=as_json)
         note(fork_text(point, new_id, entries, zone_of(utc=utc), was_done=not posted.is_cause_of(entries[0])))
         if version is not None and (less := masks_less(point, new_id, entries, there(), client)):
             note(less)

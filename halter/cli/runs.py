@@ -31,7 +31,6 @@ from halter.cli.connection import (
     Properties,
     PropertiesFile,
 )
-from halter.cli.definitions import suggesting
 from halter.cli.states import print_state, shown_state
 from halter.cli.usage import in_utf8
 
@@ -94,9 +93,7 @@ def run(
     with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
         values = typed_values(texts, declared_variables(client, spec, major, revision))
         posted = client.run(spec, values, wf_run_id=wf_run_id, major=major, revision=revision)
-        is_there = client.definitions().latest_wf_spec(spec, major, revision) is not None
-        with suggesting(client, "WF_SPEC", spec, is_there=is_there):
-            entries = outcome_of(posted, timeout, as_json=as_json)
+        entries = outcome_of(posted, timeout, as_json=as_json)
         if wait:
             print_wf_run(client, posted.until_ended(timeout), as_json=as_json)
         elif as_json:
@@ -147,9 +144,7 @@ def send(
         definition = client.external_event_def(wf_run_id, event)
         value = None if content is None else typed_value(content, definition.content_type if definition else None)
         posted = client.post(wf_run_id, event, value, event_id=event_id, thread=thread)
-        is_there = definition is not None and not definition.deleted
-        with suggesting(client, "EXTERNAL_EVENT_DEF", event, is_there=is_there):
-            report(client, posted, timeout, as_json=as_json)
+        report(client, posted, timeout, as_json=as_json)
 
 
 def stop(

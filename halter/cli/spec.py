@@ -19,6 +19,7 @@ from halter.cli.connection import (
     PropertiesFile,
 )
 from halter.cli.usage import UsageMistake
+from halter.cli.workflows import Files, names_workflow, source_named
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
@@ -33,12 +34,7 @@ class NoSuchFile(HalterError):
 
 @app.command("check", epilog="Example: `halter spec check cart.yaml`. Exit code 1 if any file has a problem.")
 def check(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE...", help="WfSpec documents or files of definitions, YAML or JSON. '-' reads standard input."
-        ),
-    ],
+    files: Files,
     as_json: Json = False,
 ) -> None:
     """Check files as 'halter spec put' would, and print every problem.
@@ -50,7 +46,7 @@ def check(
     """
     from halter.files.definition_files import check_files
 
-    checked = check_files(files)
+    checked = check_files([source_named(it) for it in files])
     if as_json:
         typer.echo(json.dumps([as_data(one) for one in checked], indent=2, ensure_ascii=False))
     else:
@@ -105,11 +101,13 @@ def show(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="FILE|NAME",
-            help="A file with one WfSpec ('-' reads standard input), or the name of a registered WfSpec or TaskDef.",
+            metavar="FILE|MODULE:NAME|NAME",
+            help="A file with one WfSpec ('-' reads standard input), a Workflow in a module of Python, or the name of "
+            "a registered WfSpec or TaskDef.",
         ),
     ],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid diagram.")] = False,
+    python: Annotated[bool, typer.Option("--python", help="Print a program in Python that writes the WfSpec.")] = False,
     version: Annotated[
         str | None,
         typer.Option(
@@ -124,15 +122,17 @@ def show(
     prefix: Prefix = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
-    """Show a WfSpec: its document as JSON without default values, or a diagram.
+    """Show a WfSpec: its document as JSON without default values, a diagram, or a program that writes it.
 
     Of a TaskDef, show its revisions, what each has changed, and the WfSpecs that name it.
     """
     from halter.show import diagram
 
+    if mermaid and python:
+        raise UsageMistake("expected --mermaid or --python, found both")
     file = Path(source)
     parsed_version(version)
-    if source == "-" or (file.exists() and not file.is_dir()):
+    if source == "-" or (file.exists() and not file.is_dir()) or names_workflow(source):
         from halter.files.definition_files import only_wf_spec
 
         if version is not None:
@@ -140,13 +140,13 @@ def show(
                 f"--version: expected the name of a registered WfSpec with it, found the file {source}; a file has no "
                 "version, leave --version out"
             )
-        wf_spec = only_wf_spec(file)
+        wf_spec = only_wf_spec(source_named(file))
     elif file.suffix or file.name != source:
         raise NoSuchFile(f"expected a WfSpec document, found no file {file}: check its name and this folder")
     else:
         with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
             registered = client.definitions()
-            if registered.latest_wf_spec(source) is None and not mermaid:
+            if registered.latest_wf_spec(source) is None and not (mermaid or python):
                 from halter.show.definition_text import task_def_lines
 
                 if of_task_def := list(task_def_lines(registered, source, version)):
@@ -155,6 +155,10 @@ def show(
             wf_spec = definitions.registered_wf_spec(registered, source, version)
     if mermaid:
         typer.echo(diagram.mermaid(wf_spec), nl=False)
+    elif python:
+        from halter.workflow.source import source_of
+
+        typer.echo(source_of(wf_spec), nl=False)
     else:
         typer.echo(json.dumps(json.loads(wf_spec.document), indent=2, ensure_ascii=False))
 

@@ -15,7 +15,7 @@ from halter.cli.connection import (
     Properties,
     PropertiesFile,
 )
-from halter.cli.definitions import KIND_NAMES, LISTED_MAX, NoSuchDefinition, missing
+from halter.cli.definitions import KIND_NAMES, NoSuchDefinition, missing
 from halter.cli.usage import BadOptions, confirm, in_utf8
 from processors.core.records.errors import HalterError
 
@@ -27,6 +27,9 @@ EXAMPLES = (
     "Examples: `halter spec delete cart --version 0.1`, `halter spec delete charge-card --dry-run`. "
     "Exit codes: 0 deleted, 1 refused or an error, 2 wrong options."
 )
+
+LISTED_MAX = 10
+"""Most names of a sentence."""
 
 
 class Kind(StrEnum):

@@ -1,12 +1,8 @@
 """`halter task-worker`: imports a TaskWorker of the user's, and runs it in this process until a signal."""
 
-import importlib
-import sys
-import traceback
 from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,19 +19,12 @@ from halter.cli.connection import (
     patience,
 )
 from halter.cli.ending import ending_on_sigterm, exit_at_once
+from halter.cli.programs import thing_in
 from halter.cli.usage import BadOptions
-from processors.core.records.errors import HalterError
-
-if TYPE_CHECKING:
-    from halter.task_worker import TaskWorker
 
 LOOPBACK = "127.0.0.1"
 GIVEN_UP = 1
 """Exit code if attempts still ran when the grace was over."""
-
-
-class NoTaskWorker(HalterError):
-    """There is no TaskWorker where the command was told to look. Whoever typed or wrote it corrects it."""
 
 
 def task_worker(
@@ -116,13 +105,14 @@ def task_worker(
     """
     from halter.cli.task_worker_health import probes_of
     from halter.client import Client
+    from halter.task_worker import TaskWorker
     from processors.worker.logs import configure_logging
 
     if health_host is not None and health_port is None:
         raise BadOptions("--health-host (HALTER_HEALTH_HOST): expected a --health-port with it, found none")
     configure_logging(log_format, log_level)
     with ending_on_sigterm():  # until the task worker handles SIGTERM itself
-        worker = found(target)
+        worker = thing_in(target, TaskWorker, "shop.tasks:worker")
         settings = load_settings(
             bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file, logs=True
         )
@@ -135,47 +125,3 @@ def task_worker(
             is_drained = worker.run(client, concurrency=concurrency, grace_s=grace, counts_s=counts)
     if not is_drained:
         exit_at_once(GIVEN_UP)  # else Python waits for what coroutines have started in threads
-
-
-def found(target: str) -> "TaskWorker":
-    """Import the TaskWorker that `module:name` says. Raises BadOptions, NoTaskWorker."""
-    from halter.task_worker import TaskWorker
-    from processors.core.wf_spec.near_names import NearNames
-
-    module_name, colon, name = target.rpartition(":")
-    if not (module_name and colon and name):
-        raise BadOptions(f"expected MODULE:NAME, as in shop.tasks:worker, found '{target}'")
-    module = imported(module_name)
-    thing = getattr(module, name, None)
-    if isinstance(thing, TaskWorker):
-        return thing
-    there = [it for it, value in vars(module).items() if isinstance(value, TaskWorker)]
-    hint = NearNames().meant_or_known(name, there)
-    what = "nothing" if thing is None else f"a {type(thing).__name__}"
-    raise NoTaskWorker(f"expected a TaskWorker under the name '{name}' in {module_name}, found {what}{hint}")
-
-
-def imported(name: str) -> ModuleType:
-    """Import a module, from the present folder too, or the module that is in a file. Raises NoTaskWorker."""
-    file = Path(name)
-    folder, module = (file.absolute().parent, file.stem) if file.suffix == ".py" else (Path.cwd(), name)
-    sys.path.insert(0, str(folder))  # as `python shop/tasks.py` and `python -m shop.tasks` do
-    try:
-        made = importlib.import_module(module)
-    except HalterError:
-        raise
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-            where = f"expected a module '{module}' in {folder} or installed"
-            raise NoTaskWorker(f"{where}, found none: there is no '{error.name}'") from error
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        raise NoTaskWorker(
-            f"cannot import '{name}': {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
-        ) from error
-    source = getattr(made, "__file__", None)
-    if file.suffix == ".py" and (source is None or Path(source).resolve() != file.resolve()):
-        whose = "Python itself" if source is None else source
-        raise NoTaskWorker(
-            f"expected a module in {file.absolute()}, found '{module}' of {whose}: name the file otherwise"
-        )
-    return made

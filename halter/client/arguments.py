@@ -31,7 +31,10 @@ class Arguments:
 
     def command(self, kind: type[Made], **fields: Any) -> Made:
         """Make a command of these fields."""
-        self.check_fields(kind, **fields)
+        try:
+            self._codec.check_arguments(kind, fields)
+        except TellableProblem as problem:
+            raise _invalid(problem) from None
         for name, it in fields.items():
             if type(it) not in PLAIN and isinstance(it, Mapping):
                 fields[name] = dict(it)

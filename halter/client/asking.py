@@ -109,3 +109,14 @@ def id_of(command: Command) -> str:
 def repeat_id_of(command: Command) -> str | None:
     """Return the id with which a command may be sent again without a second effect; None if it has none."""
     return id_of(command) if isinstance(command, ExternalEvent | RunWf | ForkWfRun) else None
+
+
+def definition_name_of(command: Command) -> str:
+    """Return the name of the definition that a command needs: of the WfSpec to start, of the ExternalEventDef."""
+    match command:
+        case ExternalEvent():
+            return command.external_event_def
+        case RunWf():
+            return command.wf_spec_name
+        case _:
+            return ""

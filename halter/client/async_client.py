@@ -7,9 +7,10 @@
                 print(it.event)
 
 What is sent goes from the loop to librdkafka, which has threads of its own, and one thread here hears what became of
-it. So any number of records may be on their way. What waits for the log runs the code of `Client` in a thread: at most
-`threads` callers at a time; the others wait in line (docs/adr/0020-async-client.md). Who posts does not stand in that
-line: what the others wait for may be what is to be posted.
+it. So any number of records may be on their way. Another thread reads the log for all who wait for an outcome or for
+an end (`halter.client.watch`), so any number may wait. What asks Kafka for more runs the code of `Client` in a thread:
+at most `threads` callers at a time; the others wait in line (docs/adr/0020-async-client.md). Who posts does not stand
+in that line: what the others wait for may be what is to be posted.
 
 A call that is cancelled ends. A record that Kafka was given before may be on its topic all the same.
 """
@@ -17,22 +18,26 @@ A call that is cancelled ends. A record that Kafka was given before may be on it
 import asyncio
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack, overload
 
 from halter.client.asking import NewEvent, seconds_of
 from halter.client.client import Client
 from halter.client.connecting import Connection
-from halter.client.errors import ClientClosed, InvalidArgument
-from halter.client.following import Followed, Follower, Patience, Since
+from halter.client.errors import ClientClosed, InvalidArgument, PartlyPosted
+from halter.client.following import Batch, Followed, Follower, Patience, Since
+from halter.client.forking import Reset
 from halter.client.history import History
 from halter.client.outcomes import OUTCOME_SECONDS, Posted, Registered, Until
 from halter.client.reading import GivenUp, until_given_up
 from halter.client.sending import Sender, Sending
+from halter.client.waiting import Wait
+from halter.client.watch import Caller, Watch
 from processors.core.records.commands import (
     Command,
     DefinitionCommand,
@@ -43,13 +48,16 @@ from processors.core.records.commands import (
     StopWfRun,
 )
 from processors.core.records.events import LogEntry
-from processors.core.records.model import WfRun
+from processors.core.records.model import WfRun, WfRunSnapshot
 from processors.core.records.spec import WfSpec
 from processors.core.records.values import Value, VariableType
 from processors.core.wf_spec.definitions import Definitions
 from processors.fold.inputs import key_of
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
+
+if TYPE_CHECKING:
+    from halter.files.definition_files import Workflow
 
 THREADS: Final = 8
 QUEUE_FULL_SECONDS: Final = 0.005
@@ -63,7 +71,7 @@ class AsyncClient:
     def __init__(
         self, bootstrap: str | None = None, *, threads: int = THREADS, **connection: Unpack[Connection]
     ) -> None:
-        """Connect as `Client` does. `threads`: how many callers may wait for the log at a time."""
+        """Connect as `Client` does. `threads`: how many callers may read from Kafka at a time."""
         self._use(Client(bootstrap, **connection), threads)
 
     @classmethod
@@ -98,6 +106,7 @@ class AsyncClient:
         self._first_asking = ThreadPoolExecutor(1, thread_name_prefix="halter-posting")
         self._batches = ThreadPoolExecutor(1, thread_name_prefix="halter-batches")
         self._deliveries = Deliveries(client._sender)
+        self._watch = Watch(client.reader, client.topics.wf_events, client._outcomes.entry, client._log_ends.note)
         self._in_line = asyncio.Lock()
         self._is_closed = False
 
@@ -112,9 +121,9 @@ class AsyncClient:
 
     # Definitions.
 
-    async def register(self, *files: str | Path, timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
-        """Register the definitions in files, as `Client.register` does."""
-        return await self._in_thread(self._client.register, *files, timeout_s=timeout_s)
+    async def register(self, *sources: "str | Path | Workflow", timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
+        """Register Workflows and the definitions in files, as `Client.register` does."""
+        return await self._in_thread(self._client.register, *sources, timeout_s=timeout_s)
 
     async def put(self, command: DefinitionCommand, timeout_s: float = OUTCOME_SECONDS) -> Registered:
         """Post a definition command, and wait until everybody can see its outcome and the definition."""
@@ -208,8 +217,12 @@ class AsyncClient:
 
         One batch is posted at a time. If the call is cancelled, what Kafka was not given yet is not posted.
         """
-        posted = await self._in(self._batches, self._client.post_many, events)
-        return [AsyncPosted(it, self._in_thread) for it in posted]
+        try:
+            posted = await self._in(self._batches, self._client.post_many, events)
+        except PartlyPosted as partly:
+            partly.posted = [None if it is None else AsyncPosted(it, self._waited_for) for it in partly.posted]
+            raise
+        return [AsyncPosted(it, self._waited_for) for it in posted]
 
     async def stop(
         self, wf_run_id: str, thread: int = 0, *, command_id: str | None = None, wait: float | bool = False
@@ -263,6 +276,22 @@ class AsyncClient:
         """Delete a WfRun and its ExternalEvents, as `Client.delete` does."""
         return await self._ask(DeleteWfRun, wait, command_id, wf_run_id=wf_run_id, incarnation=incarnation)
 
+    async def fork(
+        self, snapshot: WfRunSnapshot, wf_run_id: str, *, major: int | None = None, revision: int | None = None
+    ) -> "AsyncPosted":
+        """Start a WfRun from the state that another one had at a moment, as `Client.fork` does.
+
+        `fork_point` finds the moment. It reads: call it by `asyncio.to_thread`, with a `Client`.
+        """
+        posted = await self._in_thread(self._client.fork, snapshot, wf_run_id, major=major, revision=revision)
+        return AsyncPosted(posted, self._waited_for)
+
+    async def reset(
+        self, snapshot: WfRunSnapshot, wf_run_id: str | None = None, timeout_s: float = OUTCOME_SECONDS
+    ) -> Reset:
+        """Let a WfRun go on from an earlier moment, as `Client.reset` does: fork it, wait for that, and delete it."""
+        return await self._in_thread(self._client.reset, snapshot, wf_run_id, timeout_s)
+
     async def send(self, command: Command, wait: float | bool = False) -> "AsyncPosted":
         """Send a command, as `Client.send` does."""
         self._client.check(command)
@@ -291,7 +320,7 @@ class AsyncClient:
                 await asyncio.sleep(QUEUE_FULL_SECONDS)
         self._deliveries.expect()
         await delivered
-        posted = AsyncPosted(client._posted(command, *client._sender.place_of(sending), log_end), self._in_thread)
+        posted = AsyncPosted(client._posted(command, *client._sender.place_of(sending), log_end), self._waited_for)
         if seconds is not None:
             await posted.outcome(seconds)
         return posted
@@ -307,10 +336,17 @@ class AsyncClient:
     async def get(
         self, wf_run_id: str, *, until: Until | None = None, timeout_s: float = OUTCOME_SECONDS
     ) -> WfRun | None:
-        """The state of a WfRun, as `Client.get` has it. A function `until` is called in another thread."""
+        """The state of a WfRun, as `Client.get` has it.
+
+        A function `until` is called in another thread, and takes one of `threads` until it says True.
+        """
         if until is None:
             return await self._in_thread(self._client.get, wf_run_id)
-        return await self._in_thread(self._client.get, wf_run_id, until=until, timeout_s=timeout_s)
+        if callable(until):
+            return await self._in_thread(self._client.get, wf_run_id, until=until, timeout_s=timeout_s)
+        begun = time.monotonic()
+        wait = await self._in_thread(self._client._outcomes.state_wait, wf_run_id, until)
+        return await self._waited_for(wait, timeout_s, begun)
 
     async def history(self, wf_run_id: str, *, from_start: bool = False) -> History:
         """The events of a WfRun that the log still has, as `Client.history` has them."""
@@ -322,12 +358,35 @@ class AsyncClient:
         """Follow the log, as `Client.follow` does. It begins where `async with` or the first step begins."""
         return AsyncFollow(Reading(lambda: self._client._follower(wf_run_id, since), timeout_s))
 
+    async def _waited_for(self, wait: Wait[Result], timeout_s: float, begun: float | None = None) -> Result:
+        """Wait as `Outcomes.waited_for` does, while the thread that reads for all reads the log for us too."""
+        deadline = (time.monotonic() if begun is None else begun) + timeout_s
+        caller: Caller | None = None
+        try:
+            while True:
+                caller = self._watch.begin(wait) if caller is None else caller
+                seconds = min(deadline, wait.next_look) - time.monotonic()
+                await asyncio.wait([caller.future], timeout=max(0.0, seconds))
+                if caller.future.done():
+                    caller.future.result()
+                    caller = None
+                    found = await self._in_thread(wait.result) if wait.result_asks_kafka else wait.result()
+                    if found is not None:
+                        return found
+                elif time.monotonic() >= deadline:
+                    return await self._in_thread(wait.late, timeout_s)
+                else:
+                    await self._in_thread(wait.look_if_due, timeout_s)
+        finally:
+            if caller is not None:
+                self._watch.leave(caller)
+
     # Threads.
 
     async def _in_thread(
         self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Result:
-        """Call in a thread of those that wait for the log. Raises ClientClosed."""
+        """Call in a thread of those that read from Kafka. Raises ClientClosed."""
         return await self._in(self._threads, call, *args, **kwargs)
 
     async def _in(
@@ -349,6 +408,7 @@ class AsyncClient:
 
     def _close(self) -> None:
         self._deliveries.close()
+        self._watch.close()
         self._client.close()  # calls back about what is still on its way
         for threads in (self._threads, self._first_asking, self._batches):
             threads.shutdown()
@@ -431,8 +491,10 @@ class Deliveries:
 class AsyncPosted:
     """A record that Kafka has, as `Posted`."""
 
-    def __init__(self, posted: Posted, in_a_thread: Callable[..., Any]) -> None:
-        self._posted, self._in_thread = posted, in_a_thread
+    __slots__ = ("_posted", "_waited_for")
+
+    def __init__(self, posted: Posted, waited_for: Callable[[Wait[Any], float], Awaitable[Any]]) -> None:
+        self._posted, self._waited_for = posted, waited_for
 
     @property
     def wf_run_id(self) -> str:
@@ -466,13 +528,18 @@ class AsyncPosted:
 
     async def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> list[LogEntry]:
         """Wait for what became of it, as `Posted.outcome` does."""
-        outcome: list[LogEntry] = await self._in_thread(self._posted.outcome, timeout_s)
-        return outcome
+        entries: list[LogEntry] = await self._waited_for(self._posted._outcome_wait(), timeout_s)
+        self._posted._entries = entries
+        return entries
 
     async def until_ended(self, timeout_s: float = OUTCOME_SECONDS) -> WfRun:
         """Wait until its WfRun has ended, as `Posted.until_ended` does."""
-        run: WfRun = await self._in_thread(self._posted.until_ended, timeout_s)
+        run: WfRun = await self._waited_for(self._posted._end_wait(), timeout_s)
         return run
+
+    def is_cause_of(self, entry: LogEntry) -> bool:
+        """As `Posted.is_cause_of`."""
+        return self._posted.is_cause_of(entry)
 
     def __str__(self) -> str:
         return str(self._posted)
@@ -486,6 +553,8 @@ class Reading:
         self.follower: Follower | None = None
         self.ready: deque[Followed] = deque()
         """What was read and not taken yet."""
+        self.batch = Batch([], {})
+        """The batch that it is of."""
         self.given_up = threading.Event()
 
     def begin(self) -> None:
@@ -500,10 +569,15 @@ class Reading:
         assert self.follower is not None
         with until_given_up(self.given_up):
             while not self.ready:
+                self.follower.passed(self.batch)
                 batch = self.follower.next_batch()
-                if batch is None or (not batch and self.patience.is_over):
+                if batch is None:
                     return
-                self.ready.extend(batch)
+                self.batch = batch
+                if not batch.events and self.patience.is_over:
+                    self.follower.passed(batch)
+                    return
+                self.ready.extend(batch.events)
 
     def close(self) -> None:
         """Let go of Kafka."""

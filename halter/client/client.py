@@ -23,22 +23,24 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, Unpack, overload
 
 from halter.client.arguments import Arguments
-from halter.client.asking import Asking, NewEvent, id_of, repeat_id_of, seconds_of
+from halter.client.asking import Asking, NewEvent, definition_name_of, id_of, repeat_id_of, seconds_of
+from halter.client.batch import Batch
 from halter.client.connecting import CONNECT_SECONDS, Connection, settings_of
 from halter.client.definitions_seen import DefinitionsSeen
-from halter.client.errors import InvalidArgument, PartlyPosted, RecordTooLarge, UpgradeNotOver
+from halter.client.errors import InvalidArgument, RecordTooLarge, UpgradeNotOver
 from halter.client.following import Follow, Follower, Since
 from halter.client.forking import Reset, fork_command_id, fork_to_reset, remove_the_reset, what_is_large
 from halter.client.history import History
 from halter.client.ids import new_id
 from halter.client.log_ends import LogEnds
-from halter.client.lost_outcomes import folded
+from halter.client.lost_outcomes import Progress, folded
 from halter.client.migrating import tried
 from halter.client.outcomes import OUTCOME_SECONDS, Outcomes, Posted, PostedFork, PostedSkip, Registered, Until
 from halter.client.reading import PartitionReader
 from halter.client.sending import BY_KEY, Sender, Sending
 from halter.client.skipping import check_partition, time_to_skip
 from halter.client.wf_run_reader import WfRunReader
+from halter.client.workers import Workers
 from processors.codec import Codec
 from processors.core.records.commands import (
     Command,
@@ -46,7 +48,6 @@ from processors.core.records.commands import (
     DefinitionKind,
     DeleteDefinition,
     DeleteWfRun,
-    ExternalEvent,
     ForkWfRun,
     OperatorCommand,
     PutExternalEventDef,
@@ -72,6 +73,9 @@ from processors.fold.inputs import InputCommand, key_of, topic_of
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
+
+if TYPE_CHECKING:
+    from halter.files.definition_files import Workflow
 
 Made = TypeVar("Made")
 READ_BY_ALL: Final = ("WfRun", "ThreadRun", "FoldPosition", "Definition")
@@ -122,9 +126,19 @@ class Client:
         self._arguments = Arguments(self.codec)
         self._sender = Sender(settings, self.topics, self.reader)
         self._log_ends = LogEnds(self.reader, self.topics)
-        self._outcomes = Outcomes(self.reader, self.topics, self.codec, self.wf_runs)
+        progress = Progress(self.reader, self.topics, self.codec, Workers(settings, self.topics).members)
         self._definitions = DefinitionsSeen(self.reader, self.topics, self.codec)
+        self._outcomes = Outcomes(
+            self.reader, self.topics, self.codec, self.wf_runs, progress, self._definitions.newest
+        )
         self._asking = Asking(self._arguments, self._definitions)
+
+    def warn_with(self, warn: Callable[[str], None]) -> None:
+        """Call this with the sentences for whoever waits in vain, instead of logging them as `halter`.
+
+        After two seconds he hears that no worker decides what he waits for, if that is so, and why.
+        """
+        self._outcomes.warn = warn
 
     def reach(self, seconds: float, *, to_send: bool = True) -> None:
         """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then.
@@ -212,15 +226,15 @@ class Client:
 
         return list(refusals(self.definitions(), commands, frozenset(self.topics.task_queues)))
 
-    def register(self, *files: str | Path, timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
-        """Register the definitions in files: WfSpec documents, or files as `halter spec put` takes them.
+    def register(self, *sources: "str | Path | Workflow", timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
+        """Register Workflows, and the definitions in files: WfSpec documents, or as `halter spec put` takes them.
 
         Nothing is registered if the engine would refuse any of them. Raises InvalidDefinitions with all that is wrong,
         UnreadableFile, and what `put` raises, within `timeout_s` for each definition.
         """
         from halter.files.definition_files import InvalidDefinitions, read_definition_files  # few clients read files
 
-        written = read_definition_files([Path(file) for file in files])
+        written = read_definition_files([Path(it) if isinstance(it, str) else it for it in sources])
         problems = [written[index].located(it) for index, it in self.refusals(one.command for one in written)]
         if problems:
             raise InvalidDefinitions(problems)
@@ -293,37 +307,29 @@ class Client:
     def post_many(self, events: Iterable[NewEvent]) -> list[Posted]:
         """Post many ExternalEvents in their order, and return when Kafka has all of them.
 
-        Raises PartlyPosted if some cannot be posted, such as one that is too large. All others are posted then, unless
-        Kafka has ceased to answer: then none is posted any more.
+        `events` may be a generator of millions: no more than 10,000 events are in memory at a time, besides what is
+        returned. Raises PartlyPosted if some cannot be posted, such as one that is too large. All others are posted
+        then, unless Kafka has ceased to answer: then none is posted any more.
         """
-        posted: list[Posted | None] = []
-        failures: dict[int, HalterError] = {}
-        sent: list[tuple[int, ExternalEvent, Sending, int]] = []
+        batch, partitions = Batch(self._sender, self._outcomes), self.topics.partitions
         broken: HalterError | None = None
-        for index, event in enumerate(events):
-            posted.append(None)
+        for event in events:
             if broken is not None:
-                failures[index] = broken
+                batch.fail(broken, event)
                 continue
             try:
                 command = self._asking.event(event)
                 value = self._arguments.encoded_made(command)
-                log_end = self._log_ends.of(partition_of(command.wf_run_id.encode(), self.topics.partitions))
-                sent.append((index, command, self._sender.begin(command, value), log_end))
+                log_end = self._log_ends.of(partition_of(command.wf_run_id.encode(), partitions))
+                batch.send(command, value, log_end)
             except InvalidArgument as refused:
-                failures[index] = refused
+                batch.fail(refused, event)
             except HalterError as error:
-                if not sent:
+                if not batch.has_sent:
                     raise
-                broken = failures[index] = error
-        for index, command, sending, log_end in sent:
-            try:
-                posted[index] = self._posted(command, *self._sender.until_placed(sending), log_end)
-            except HalterError as lost:
-                failures[index] = lost
-        if failures:
-            raise PartlyPosted(posted, failures)
-        return [it for it in posted if it is not None]
+                broken = error
+                batch.fail(error, event)
+        return batch.end()
 
     def stop(
         self, wf_run_id: str, thread: int = 0, *, command_id: str | None = None, wait: float | bool = False
@@ -497,7 +503,7 @@ class Client:
     def _send(self, command: Command, wait: float | bool = False) -> Posted:
         """Send a command that was made of checked arguments."""
         seconds = seconds_of(wait)
-        posted = Posted(*self._post(command), repeat_id_of(command), id_of(command))
+        posted = Posted(*self._post(command), repeat_id_of(command), id_of(command), definition_name_of(command))
         if seconds is not None:
             posted.outcome(seconds)
         return posted
@@ -514,7 +520,8 @@ class Client:
     def _posted(self, command: Command, partition: int, offset: int, log_end: int) -> Posted:
         """Return a command that Kafka has."""
         key, topic = key_of(command), topic_of(command)
-        return Posted(self._outcomes, key, topic, partition, offset, log_end, repeat_id_of(command), id_of(command))
+        named = repeat_id_of(command), id_of(command), definition_name_of(command)
+        return Posted(self._outcomes, key, topic, partition, offset, log_end, *named)
 
     def post_all(self, commands: Iterable[Command | DefinitionCommand], timestamp_ms: int | None = None) -> int:
         """Send many commands in order, and return their number when Kafka has all of them.
@@ -576,7 +583,7 @@ class Client:
         """
         if until is None:
             return self.wf_runs.show(wf_run_id, self._outcomes.newest(wf_run_id))
-        return self._outcomes.until(wf_run_id, until, timeout_s)
+        return self._outcomes.waited_for(self._outcomes.state_wait(wf_run_id, until), timeout_s)
 
     def ended(self, wf_run_id: str) -> WfRun:
         """The state of a WfRun when it ended, replayed from the log. Raises BeginningMissing if the log lacks some."""

@@ -1,7 +1,7 @@
 """All errors of the client. The message of each says what was expected and found; its docstring says who acts."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Final
 
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
@@ -13,8 +13,10 @@ from processors.core.records.events import (
     SkipLapsed,
 )
 
-if TYPE_CHECKING:
-    from halter.client.outcomes import Posted
+OLDER_WORKERS: Final = (
+    ". A worker of an earlier release than this client has read it: upgrade the workers first, or set HALTER_SCHEMAS "
+    "to their release (docs/upgrades.md)"
+)
 
 # Before a record is sent.
 
@@ -61,14 +63,16 @@ class NoSuchPartition(CannotSkip):
 class PartlyPosted(HalterError):
     """Some records of a batch were not posted; all others were. Whoever made the batch does what their errors say.
 
-    `posted` has what was posted and None for the others, in the order of the batch; `failures` has the error of each of
-    the others, by its index.
+    `posted` has what was posted (Posted, of an AsyncClient AsyncPosted) and None for the others, in the order of the
+    batch; `failures` has the error of each of the others, by its index.
     """
 
-    def __init__(self, posted: "Sequence[Posted | None]", failures: Mapping[int, HalterError]) -> None:
+    def __init__(self, posted: Sequence[Any], failures: Mapping[int, HalterError], what: str = "") -> None:
+        """`what` says which event the first one is that was not posted."""
         first, why = next(iter(failures.items()))
         super().__init__(
-            f"{len(failures)} of {len(posted)} records were not posted; the first is record {first}: {why}"
+            f"{len(failures)} of {len(posted)} records were not posted; the first is record {first}"
+            f"{f' ({what})' if what else ''}: {why}"
         )
         self.posted, self.failures = posted, failures
 
@@ -89,6 +93,10 @@ class PlaceUnknown(HalterError):
 
 class OffsetGone(HalterError):
     """The log no longer has the offset from which it was to be followed. The caller decides where to go on."""
+
+
+class LaterRelease(HalterError):
+    """A worker of a later release than this client has written an event that this one does not know. Upgrade it."""
 
 
 # What became of a record.
@@ -150,7 +158,8 @@ class DeadLettered(HalterError):
     """
 
     def __init__(self, record: str, reason: str, message: str) -> None:
-        super().__init__(f"{record} could not be taken in, and is on dead-letters: {reason}: {message}")
+        hint = OLDER_WORKERS if reason == "UNKNOWN_SCHEMA" else ""
+        super().__init__(f"{record} could not be taken in, and is on dead-letters: {reason}: {message}{hint}")
         self.reason = reason
 
     @property

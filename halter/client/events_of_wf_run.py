@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import Message
 
+from halter.client.log_records import log_entry
 from halter.client.reading import PartitionReader, offset_of, with_key
 from processors.codec import Codec
 from processors.core.records.events import Event, LogEntry, TaskAttemptEnded, TimerArmed
@@ -119,9 +120,7 @@ class EventsOfWfRun:
 
     def _events(self, records: list[Message]) -> Iterator[Placed]:
         for record in with_key(records, self._key):
-            entry = self._codec.decode(record.value() or b"")
-            assert isinstance(entry, LogEntry)
-            yield Placed(offset_of(record), entry, rules_of(headers_of(record) or ()))
+            yield Placed(offset_of(record), log_entry(self._codec, record), rules_of(headers_of(record) or ()))
 
 
 def times_of(run: WfRun) -> list[int]:

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Literal, NamedTuple, Self, TypeAlias
+
+from confluent_kafka import Message
 
 from halter.client.errors import InvalidArgument, OffsetGone
+from halter.client.log_records import log_entry
 from halter.client.reading import PartitionReader, offset_of
 from halter.client.wf_run_reader import WfRunReader
 from processors.codec import Codec
@@ -46,6 +49,13 @@ class Followed:
         return self.entry.event
 
 
+class Batch(NamedTuple):
+    """Events, and the offsets up to which partitions were read with them: behind these events, or further."""
+
+    events: list[Followed]
+    read_to: Mapping[int, int]
+
+
 class Follower:
     """Reads on, a batch at a time. Threads may take turns with it."""
 
@@ -71,7 +81,10 @@ class Follower:
                 raise InvalidArgument(f"follow: expected the id of a WfRun, or None for all, found {given!r}")
             partitions = range(number := wf_runs.partition(wf_run_id), number + 1)
         self.positions = self._starts(since, partitions)
-        """For each partition that is followed, the offset behind the last event that the caller has taken."""
+        """For each partition that is followed, the offset up to which there is nothing that the caller has not taken.
+
+        It goes on with what is read past as well, so that it is still there when little happens to the WfRun.
+        """
         if wf_run_id is not None and since == "beginning":
             self._batches = self._from_its_beginning(wf_run_id)
         else:
@@ -110,22 +123,26 @@ class Follower:
                 )
         return dict(starts)
 
-    def _all_since(self, starts: Mapping[int, int]) -> Generator[list[Followed], None, None]:
+    def _all_since(self, starts: Mapping[int, int]) -> Generator[Batch, None, None]:
         key = None if self._wf_run_id is None else self._wf_run_id.encode()
-        for records in self._reader.follow_all(self._topic, starts, key):
-            yield [self._followed(record.partition() or 0, offset_of(record), record.value()) for record in records]
+        for records, read_to in self._reader.follow_all(self._topic, starts, key):
+            yield Batch([self._followed(it) for it in records], read_to)
 
-    def _followed(self, partition: int, offset: int, value: bytes | None) -> Followed:
-        entry = self._codec.decode(value or b"")
-        assert isinstance(entry, LogEntry)
-        return Followed(partition, offset, entry)
+    def _followed(self, record: Message) -> Followed:
+        return Followed(record.partition() or 0, offset_of(record), log_entry(self._codec, record))
 
-    def _from_its_beginning(self, wf_run_id: str) -> Generator[list[Followed], None, None]:
+    def _from_its_beginning(self, wf_run_id: str) -> Generator[Batch, None, None]:
         partition = self._wf_runs.partition(wf_run_id)
-        for placed in self._wf_runs.follow(wf_run_id):
-            yield [] if placed is None else [Followed(partition, placed.offset, placed.entry)]
+        # What comes after this moment may not be in the state by which events are found.
+        position = self._reader.end(self._topic, partition)
+        for placed in self._wf_runs.events(wf_run_id):
+            position = max(position, placed.offset + 1)
+            yield Batch([Followed(partition, placed.offset, placed.entry)], {})
+        # Whoever waits no longer than this may go on here.
+        self.positions[partition] = position
+        yield from self._all_since({partition: position})
 
-    def next_batch(self) -> list[Followed] | None:
+    def next_batch(self) -> Batch | None:
         """Wait for events: for those that are on the log already, and then for a moment.
 
         Return those that have come; None if it is closed, as it is after an error.
@@ -138,6 +155,10 @@ class Follower:
     def taken(self, followed: Followed) -> None:
         """Note that an event was handed to the caller."""
         self.positions[followed.partition] = followed.offset + 1
+
+    def passed(self, batch: Batch) -> None:
+        """Note that all events of a batch were handed to the caller."""
+        self.positions |= batch.read_to
 
     def close(self) -> None:
         """Let go of Kafka, once `next_batch` has returned."""
@@ -171,23 +192,28 @@ class Follow(Iterator[Followed]):
     def __init__(self, follower: Follower, timeout_s: float | None) -> None:
         """It ends when no event has come for `timeout_s` seconds."""
         self._follower, self._patience = follower, Patience(timeout_s)
-        self._ready: Iterator[Followed] = iter(())
+        self._batch, self._ready = Batch([], {}), iter(list[Followed]())
 
     @property
     def positions(self) -> dict[int, int]:
-        """The offset of each partition behind the events that were taken. `follow(since=...)` goes on there."""
+        """The offset of each partition behind the events that were taken, and behind what was read past since.
+
+        `follow(since=...)` goes on there.
+        """
         return dict(self._follower.positions)
 
     def __next__(self) -> Followed:
         self._patience.begin()
         while (followed := next(self._ready, None)) is None:
+            self._follower.passed(self._batch)
             batch = self._follower.next_batch()
             if batch is None:
                 raise StopIteration
-            if not batch and self._patience.is_over:
+            self._batch, self._ready = batch, iter(batch.events)
+            if not batch.events and self._patience.is_over:
+                self._follower.passed(batch)
                 self.close()
                 raise StopIteration
-            self._ready = iter(batch)
         self._follower.taken(followed)
         return followed
 

@@ -1,19 +1,19 @@
 """Ids for records that clients make: new ones, UUIDv7, which Python has only from 3.14 on; and those of repeats."""
 
-import secrets
+import os
 import time
 import uuid
+from typing import Final
+
+VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The digit of a UUID that has its variant and two random bits, for a random digit."""
 
 
 def new_id() -> str:
     """A UUIDv7 in its usual text form: 48 bits of milliseconds, then 74 random ones. Younger ones sort later."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = secrets.randbits(74)
-    number = (
-        (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (1 << 62) - 1
-    )
-    text = f"{number:032x}"  # as str(uuid.UUID(int=number)), in half the time
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    milliseconds, random = f"{time.time_ns() // 1_000_000:012x}", os.urandom(10).hex()
+    # As str(uuid.UUID(int=...)), in a quarter of the time: who posts many ids makes as many.
+    return f"{milliseconds[:8]}-{milliseconds[8:]}-7{random[:3]}-{VARIANTS[random[3]]}{random[4:7]}-{random[7:19]}"
 
 
 def same_id(*parts: object) -> str:

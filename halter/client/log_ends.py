@@ -29,6 +29,10 @@ class LogEnds:
         asked, end = self._seen.get(partition, (float("-inf"), 0))
         return end if self._monotonic() - asked < OLD_SECONDS else None
 
+    def note(self, partition: int, end: int) -> None:
+        """Note that a partition ends here or later, as somebody has just read."""
+        self._seen[partition] = self._monotonic(), end
+
     def of(self, partition: int) -> int:
         """Return the end of a partition. Kafka is asked, unless the last answer is young enough."""
         end = self.known(partition)

@@ -1,19 +1,23 @@
 """Finds out why a sender has not seen the outcome of a record: it is not folded yet, or it is a dead letter.
 
-Reads fold positions, the log and dead letters, for which a principal needs rights of its own (topics.yaml). Without
-them the sentences say less, but never something untrue.
+Reads fold positions, the log and dead letters, and asks for the members of the workers' group. A principal needs rights
+for each (topics.yaml). Without them the sentences say less, but never something untrue.
 """
 
 import shlex
+import time
+from collections.abc import Callable
+from threading import Lock
 from typing import Final
 
 from confluent_kafka import KafkaException
 
 from halter.client.errors import DeadLettered, NoOutcome
+from halter.client.log_records import log_entry
 from halter.client.reading import FROM_THE_START, PartitionReader
+from halter.client.workers import Members
 from processors.codec import Codec
 from processors.core.records.errors import HalterError
-from processors.core.records.events import LogEntry
 from processors.core.records.fold_position import FoldPosition
 from processors.fold.inputs import HEADER_PREFIX
 from processors.fold.log_tail import LogTail
@@ -23,6 +27,8 @@ DECIDED: Final = "Kafka has the record, and it is decided as soon as a worker co
 AGAIN: Final = f"{DECIDED}; the same command again is safe"
 DEAD_LETTERS_LOOKED_AT_MAX = 10_000
 """Number of the newest dead letters of a partition that are searched."""
+OLD_SECONDS: Final = 0.5
+"""Time for which an answer about the workers serves all. Many may wait for a worker that is not there."""
 
 
 def folded(reader: PartitionReader, topics: Topics, codec: Codec, partition: int) -> dict[str, int]:
@@ -37,9 +43,7 @@ def folded(reader: PartitionReader, topics: Topics, codec: Codec, partition: int
     tail = LogTail(position)
     if position.log_position is not None:
         for message in reader.read(topics.wf_events, partition, position.log_position):
-            entry = codec.decode(message.value() or b"")
-            assert isinstance(entry, LogEntry)
-            tail.takes(entry.cause)
+            tail.takes(log_entry(codec, message).cause)
     return tail.offsets
 
 
@@ -51,34 +55,76 @@ def what_comes(repeat_id: str | None) -> str:
     return DECIDED if repeat_id is None else f"{DECIDED}; to send it again safely, add `--id {shlex.quote(repeat_id)}`"
 
 
-def expect_folded(
-    reader: PartitionReader,
-    topics: Topics,
-    codec: Codec,
-    address: tuple[str, int, int],
-    waited_s: float,
-    comes: str = DECIDED,
-) -> None:
-    """Raise NoOutcome unless a record is folded.
+class Progress:
+    """Says how far the workers are, and who they are. Several threads may ask."""
 
-    `address` is the topic without the prefix, the partition and the offset of the record. `comes` is a sentence about
-    what will become of it.
-    """
-    topic, partition, offset = address
-    what = f"no outcome yet of {topic}[{partition}]@{offset} within {waited_s:g} s"
-    try:
-        position = folded(reader, topics, codec, partition).get(topic, 0)
-    except (KafkaException, HalterError) as error:
-        raise NoOutcome(
-            f"{what}, and the position of the workers cannot be read ({error}): is a worker running? (`halter worker` "
-            f"starts one). {comes}"
-        ) from error
-    if position <= offset:
-        raise NoOutcome(
-            f"{what}: the worker is behind or not running: partition {partition} of {topic} is folded up to "
-            f"{position}, the record is at {offset}. Is a worker running? (`halter worker` starts one; its log says so "
-            f"where a partition is paused). {comes}"
-        )
+    def __init__(
+        self, reader: PartitionReader, topics: Topics, codec: Codec, members: Callable[[], Members | None]
+    ) -> None:
+        """`members` asks Kafka who the workers are; None if it does not tell."""
+        self._reader, self._topics, self._codec, self._ask = reader, topics, codec, members
+        self._folded: dict[int, tuple[float, dict[str, int]]] = {}
+        self._members: tuple[float, Members | None] = float("-inf"), None
+        self._asking = Lock()
+
+    def expect_folded(
+        self, address: tuple[str, int, int], waited_s: float, comes: str = DECIDED, old_s: float = 0.0
+    ) -> None:
+        """Raise NoOutcome unless a record is folded.
+
+        `address` is the topic without the prefix, the partition and the offset of the record. `comes` is a sentence
+        about what will become of it. What another caller has asked serves too, if that was at most `old_s` ago.
+        """
+        topic, partition, offset = address
+        what = f"no outcome yet of {topic}[{partition}]@{offset} within {waited_s:g} s"
+        try:
+            position = self._offsets(partition, time.monotonic() - old_s).get(topic, 0)
+        except (KafkaException, HalterError) as error:
+            raise NoOutcome(
+                f"{what}, and the position of the workers cannot be read ({error}): is a worker running? (`halter "
+                f"worker` starts one). {comes}"
+            ) from error
+        if position <= offset:
+            place = f"partition {partition} of {topic} is folded up to {position}, the record is at {offset}"
+            raise NoOutcome(f"{what}: {self._who_folds(partition, place)}. {comes}")
+
+    def _offsets(self, partition: int, since: float) -> dict[str, int]:
+        """Return what is folded of a partition, as it was asked at a moment of the monotonic clock or later."""
+        with self._asking:
+            asked, offsets = self._folded.get(partition, (float("-inf"), {}))
+            if asked < since:
+                asked = time.monotonic()
+                offsets = folded(self._reader, self._topics, self._codec, partition)
+                self._folded[partition] = asked, offsets
+            return offsets
+
+    def _who_folds(self, partition: int, place: str) -> str:
+        members = self.members()
+        if members is None:
+            return (
+                f"the worker is behind or not running: {place}. Is a worker running? (`halter worker` starts one; its "
+                "log says so where a partition is paused)"
+            )
+        if not members.names:
+            return (
+                f"no worker is running: group '{members.group}' has no member, and {place}. `halter worker` starts one"
+            )
+        owner = members.owners.get(partition)
+        if owner is None:
+            return (
+                f"no worker has taken the partition yet: {place}. Group '{members.group}' has "
+                f"{', '.join(members.names[:3])}, whose logs say what they wait for"
+            )
+        return f"worker '{owner}' is behind, or the partition is paused: {place}. Its log says which"
+
+    def members(self) -> Members | None:
+        """Return who the workers are; None if Kafka does not tell."""
+        with self._asking:
+            asked, members = self._members
+            if time.monotonic() - asked > OLD_SECONDS:
+                members = self._ask()
+                self._members = time.monotonic(), members
+            return members
 
 
 def raise_if_dead_letter(reader: PartitionReader, topics: Topics, address: tuple[str, int, int]) -> None:

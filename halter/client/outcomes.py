@@ -5,60 +5,80 @@ name its record; the outcome of a definition command is one record of `definitio
 `halter.client.lost_outcomes` finds out why. Sends nothing.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
-from confluent_kafka import Message
+from confluent_kafka import KafkaException, Message
 
 from halter.client.errors import (
     BeginningMissing,
     CommandRejected,
-    CommandSkipped,
     DefinitionRefused,
     InvalidArgument,
     NoOutcome,
-    NotEnded,
-    NotYet,
     TopicMissing,
 )
 from halter.client.events_of_wf_run import Placed
-from halter.client.lost_outcomes import AGAIN, DECIDED, expect_folded, raise_if_dead_letter, what_comes
+from halter.client.log_records import log_entry
+from halter.client.lost_outcomes import DECIDED, OLD_SECONDS, Progress, raise_if_dead_letter
 from halter.client.reading import VISIBLE_SECONDS, PartitionReader, follow_until
 from halter.client.skipping import SkipOutcome
+from halter.client.waiting import (
+    LOOK_SECONDS,
+    EndWait,
+    ForkWait,
+    OutcomeWait,
+    StateWait,
+    Wait,
+    raise_if_skipped,
+    raise_if_without_effect,
+)
 from halter.client.wf_run_reader import WfRunReader
 from processors.codec import Codec
-from processors.core.records.commands import ForkWfRun, SkipRecord
+from processors.core.records.commands import DefinitionKind, ForkWfRun, SkipRecord
+from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     DefinitionAccepted,
     DefinitionRejected,
     LogEntry,
-    RecordSkipped,
-    Rejected,
     RejectionCode,
-    SkipLapsed,
     WfRunDeleted,
-    WfRunEnded,
     WfRunStarted,
 )
 from processors.core.records.model import WfRun
-from processors.core.records.topic_names import DEFINITION_COMMANDS
-from processors.fold.inputs import partition_key
+from processors.core.records.topic_names import DEFINITION_COMMANDS, EXTERNAL_EVENTS
+from processors.core.wf_spec.definitions import Definitions
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.topics import Topics
 
 OUTCOME_SECONDS: Final = 30.0
-SKIPPED_SECONDS: Final = 1.0
-"""Time between two looks at whether an operator has skipped the definition command whose outcome is waited for."""
+WARN_SECONDS: Final = 1.5
+"""Time after which a caller hears that no worker decides what he waits for. With the looks, it is after 2 seconds."""
+WARN_AGAIN_SECONDS: Final = 30.0
 REMEMBERED_MAX: Final = 10_000
+NO_DEFINITION: Final = {
+    DefinitionKind.WF_SPEC: RejectionCode.NOT_FOUND,
+    DefinitionKind.EXTERNAL_EVENT_DEF: RejectionCode.INVALID_ARGUMENT,
+}
+"""The engine's codes for a definition that is not registered. The second one has other reasons too."""
 Found = TypeVar("Found")
+Result = TypeVar("Result")
 Until: TypeAlias = Literal["ended"] | Callable[[WfRun], bool]
 """What a caller waits for: that a WfRun has ended, or that a function says True of its state."""
 
 
 class Posted:
     """A record that Kafka has. `topic` is without the prefix."""
+
+    __slots__ = (
+        "_entries", "_outcomes", "definition_name", "id", "log_end", "offset", "partition", "repeat_id", "topic",
+        "wf_run_id",
+    )  # fmt: skip
+    # Who posts a million events has a million of these.
 
     def __init__(
         self,
@@ -70,11 +90,14 @@ class Posted:
         log_end: int,
         repeat_id: str | None = None,
         own_id: str = "",
+        definition_name: str = "",
     ) -> None:
         """`log_end`: an offset at which its partition of the log ended before the record was sent.
 
         `repeat_id`: the id with which the record may be sent again, because only the first of the two takes effect.
+        `definition_name`: the WfSpec to start, or the ExternalEventDef of an event.
         """
+        self.definition_name = definition_name
         self.wf_run_id, self.topic, self.partition, self.offset = wf_run_id, topic, partition, offset
         self.log_end, self.repeat_id = log_end, repeat_id
         self.id = own_id
@@ -82,9 +105,13 @@ class Posted:
 
         Only the first of two ExternalEvents, or of two RunWf, with the same id takes effect.
         """
-        self.entries: list[LogEntry] = []
-        """Its outcome, once somebody has waited for it: the entries of the log that it caused."""
+        self._entries: list[LogEntry] | None = None
         self._outcomes = outcomes
+
+    @property
+    def entries(self) -> list[LogEntry]:
+        """Its outcome, once somebody has waited for it: the entries of the log that it caused."""
+        return [] if self._entries is None else self._entries
 
     def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> list[LogEntry]:
         """Wait for what became of it: the entries of the log that it caused, in order, at least one.
@@ -92,16 +119,34 @@ class Posted:
         Raises CommandRejected if it was refused, CommandSkipped if an operator had it skipped, DeadLettered if it
         could not be taken in, and NoOutcome if nobody decided it in time.
         """
-        self.entries = self._outcomes.of(self, timeout_s)
-        return self.entries
+        self._entries = self._outcomes.waited_for(self._outcome_wait(), timeout_s)
+        return self._entries
 
     def until_ended(self, timeout_s: float = OUTCOME_SECONDS) -> WfRun:
         """Wait until its WfRun has ended, and return the state that it had then.
 
         If the WfRun began before the log does, only its row is left: the state then has no threads. Raises NotEnded if
-        it takes longer, and CommandSkipped if an operator had this record skipped.
+        it takes longer, CommandSkipped if an operator had this record skipped, and what `outcome` raises if nobody has
+        decided it.
         """
-        return self._outcomes.until_ended(self, timeout_s)
+        return self._outcomes.waited_for(self._end_wait(), timeout_s)
+
+    def _outcome_wait(self) -> Wait[list[LogEntry]]:
+        """Return what `outcome` waits for."""
+        return OutcomeWait(self._outcomes, self)
+
+    def _end_wait(self) -> Wait[WfRun]:
+        """Return what `until_ended` waits for."""
+        return EndWait(self._outcomes, self)
+
+    @property
+    def address(self) -> tuple[str, int, int]:
+        """Topic, partition and offset."""
+        return self.topic, self.partition, self.offset
+
+    def is_cause_of(self, entry: LogEntry) -> bool:
+        """Return True if this record caused an event."""
+        return (entry.cause.topic, entry.cause.offset) == (self.topic, self.offset)
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}]@{self.offset}"
@@ -128,7 +173,7 @@ class PostedFork(Posted):
 
     def __init__(self, command: ForkWfRun, *posted: Any) -> None:
         super().__init__(*posted)
-        self.command = command
+        self.command, self.definition_name = command, command.snapshot.wf_spec.name
 
     def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> list[LogEntry]:
         """Wait until the new WfRun is started: the events of that, of which the second is its WfRunForked.
@@ -137,11 +182,15 @@ class PostedFork(Posted):
         Raises CommandRejected if another WfRun has the id or none can start from this state, and what `Posted.outcome`
         raises.
         """
-        return self._outcomes.of_fork(self, timeout_s)
+        return super().outcome(timeout_s)
+
+    def _outcome_wait(self) -> Wait[list[LogEntry]]:
+        """Return what `outcome` waits for."""
+        return ForkWait(self._outcomes, self)
 
     def is_cause_of(self, entry: LogEntry) -> bool:
         """Return True if this record caused an event, and not the one that it repeats."""
-        return _is_caused_by(entry, self)
+        return super().is_cause_of(entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,50 +217,129 @@ class Ends(NamedTuple):
 class Outcomes:
     """Waits for outcomes, and remembers the newest event of each WfRun that one has shown."""
 
-    def __init__(self, reader: PartitionReader, topics: Topics, codec: Codec, wf_runs: WfRunReader) -> None:
-        self._reader, self._topics, self._codec, self._wf_runs = reader, topics, codec, wf_runs
+    def __init__(
+        self,
+        reader: PartitionReader,
+        topics: Topics,
+        codec: Codec,
+        wf_runs: WfRunReader,
+        progress: Progress,
+        definitions: Callable[[], Definitions],
+    ) -> None:
+        """`definitions` returns all that there are now."""
+        self._reader, self._topics, self._codec, self._progress = reader, topics, codec, progress
+        self.wf_runs, self._definitions = wf_runs, definitions
+        self.warn: Callable[[str], None] = logging.getLogger("halter").warning
+        """Called with a sentence when somebody waits for what no worker decides: every WARN_AGAIN_SECONDS at most."""
+        self._warned = float("-inf")
         self._newest: dict[str, tuple[int, int]] = {}
 
     def newest(self, wf_run_id: str) -> tuple[int, int] | None:
         """Incarnation and seq of the newest event of a WfRun that an outcome has shown; None if there was none."""
         return self._newest.get(wf_run_id)
 
-    def _remember(self, entry: LogEntry) -> None:
+    def remember(self, entry: LogEntry) -> None:
+        """Note that a caller has seen an event."""
         self._newest.pop(entry.wf_run_id, None)
         if entry.seq and not isinstance(entry.event, WfRunDeleted):
             self._newest[entry.wf_run_id] = (entry.incarnation, entry.seq)
-            if len(self._newest) > REMEMBERED_MAX:
-                del self._newest[next(iter(self._newest))]
+            while len(self._newest) > REMEMBERED_MAX:
+                self._newest.pop(next(iter(self._newest)), None)
+
+    # Waiting.
+
+    def waited_for(self, wait: Wait[Result], timeout_s: float) -> Result:
+        """Read the log until there is what a Wait waits for, or the time is over. Raises what the Wait does."""
+        found = wait.result()
+        if found is not None:
+            return found
+        deadline = time.monotonic() + timeout_s
+        for message in follow_until(deadline, self._reader, self._topics.wf_events, wait.partition, wait.start):
+            if message is None or message.key() in wait.keys:
+                entry = None if message is None else self.entry(message)
+                if wait.take(entry) and (found := wait.result()) is not None:
+                    return found
+                if entry is None:
+                    wait.look_if_due(timeout_s)
+        return wait.late(timeout_s)
+
+    def look(self, address: tuple[str, int, int], waited_s: float, timeout_s: float, comes: str = DECIDED) -> None:
+        """Look why a record has no outcome. Raises DeadLettered; warns if no worker has come to it for so long."""
+        try:
+            self._progress.expect_folded(address, round(waited_s), comes, OLD_SECONDS)
+        except NoOutcome as why:
+            self._warn(str(why), waited_s, timeout_s)
+        else:
+            # Its outcome may become visible yet, so only a dead letter is certain.
+            with suppress(NoOutcome):
+                raise_if_dead_letter(self._reader, self._topics, address)
+
+    def look_for_workers(self, what: str, waited_s: float, timeout_s: float) -> None:
+        """Warn if no worker is running while somebody waits for something."""
+        members = self._progress.members()
+        if members is not None and not members.names:
+            self._warn(
+                f"{what} does not move: no worker is running, group '{members.group}' has no member. `halter worker` "
+                "starts one",
+                waited_s,
+                timeout_s,
+            )
+
+    def _warn(self, sentence: str, waited_s: float, timeout_s: float) -> None:
+        now = time.monotonic()
+        if waited_s >= WARN_SECONDS and waited_s < timeout_s and now - self._warned > WARN_AGAIN_SECONDS:
+            self._warned = now
+            self.warn(f"{sentence}. Waiting on, for {timeout_s:g} s in all")
 
     # Commands.
 
-    def of(self, posted: Posted, timeout_s: float, comes: str | None = None) -> list[LogEntry]:
-        """Wait for the outcome of a command. `comes` says what will become of it (default: of `posted.repeat_id`)."""
-        caused = self._caused(posted, timeout_s)
-        if not caused:
-            comes = what_comes(posted.repeat_id) if comes is None else comes
-            caused = self._late(lambda: self._caused(posted, 0), _address(posted), timeout_s, comes)
-        self._remember(caused[-1])
-        _raise_if_without_effect(posted, caused[0])
+    def late(self, posted: Posted, waited_s: float, comes: str, over_s: float) -> list[LogEntry]:
+        """Look for the outcome of a command once more when the time is over, since `over_s` seconds.
+
+        Raises NoOutcome or DeadLettered.
+        """
+
+        def look() -> list[LogEntry]:
+            wait = OutcomeWait(self, posted)
+            at_end = time.monotonic()
+            for message in follow_until(at_end, self._reader, self._topics.wf_events, wait.partition, wait.start):
+                is_ours = message is None or message.key() in wait.keys
+                if is_ours and wait.take(None if message is None else self.entry(message)):
+                    break
+            return wait.caused
+
+        return self._late(look, posted.address, waited_s, comes, over_s)
+
+    def with_effect(self, posted: Posted, caused: list[LogEntry]) -> list[LogEntry]:
+        """Return the outcome of a command. Raises CommandRejected and CommandSkipped."""
+        self.remember(caused[-1])
+        try:
+            raise_if_without_effect(posted, caused[0])
+        except CommandRejected as rejected:
+            rejected.args = (f"{rejected}{self._meant(posted, rejected.code)}",)
+            raise
         return caused
 
-    def of_fork(self, posted: PostedFork, timeout_s: float) -> list[LogEntry]:
-        """Wait for the outcome of a fork, or find that of the same fork before."""
-        try:
-            return self.of(posted, timeout_s, AGAIN)
-        except CommandRejected as rejected:
-            if rejected.code is not RejectionCode.ALREADY_EXISTS:
-                raise
-            first = self._first_with_id(posted)
-            if not first:
-                raise
-            posted.log_end = first[0].offset
-            return [placed.entry for placed in first]
+    def _meant(self, posted: Posted, code: RejectionCode) -> str:
+        """Return which definition was probably meant, if that is why a record was refused; else an empty text."""
+        name, kind = posted.definition_name, DefinitionKind.WF_SPEC
+        if posted.topic == EXTERNAL_EVENTS:
+            kind = DefinitionKind.EXTERNAL_EVENT_DEF
+        if not name or code is not NO_DEFINITION[kind]:
+            return ""
+        from halter.client.meant import meant  # few callers misspell a name
 
-    def _first_with_id(self, posted: PostedFork) -> list[Placed]:
+        try:
+            registered = self._definitions()
+        except (KafkaException, HalterError):  # no right to read them
+            return ""
+        is_there = any(not it.deleted for it in registered.versions(kind, name))
+        return "" if is_there and kind is DefinitionKind.EXTERNAL_EVENT_DEF else meant(registered, name, kind)
+
+    def first_of(self, posted: PostedFork) -> list[Placed]:
         """The entries by which a command with the same command id started the present WfRun."""
         first: list[Placed] = []
-        for placed in self._wf_runs.events(posted.wf_run_id):
+        for placed in self.wf_runs.events(posted.wf_run_id):
             entry = placed.entry
             if isinstance(entry.event, WfRunStarted):
                 first = [placed] if entry.cause.command_id == posted.command.command_id else []
@@ -219,79 +347,23 @@ class Outcomes:
                 first.append(placed)
         return first
 
-    def _caused(self, posted: Posted, timeout_s: float) -> list[LogEntry]:
-        """The entries of the log that a record caused; none if there are none at its end when the time is over."""
-        caused: list[LogEntry] = []
-        for entry in self._entries(posted, timeout_s):
-            if entry is None:
-                # The events of a record are written in one transaction, which becomes visible as a whole.
-                if caused:
-                    break
-            elif isinstance(entry.event, SkipLapsed):
-                continue  # the outcome of a skip
-            elif _is_caused_by(entry, posted):
-                caused.append(entry)
-            elif caused:
-                break
-        return caused
-
-    def until_ended(self, posted: Posted, timeout_s: float) -> WfRun:
-        """Wait until the WfRun of a command has ended."""
-        decided = ended_before = False
-        for entry in self._entries(posted, timeout_s):
-            if entry is None:
-                # The WfRun that ended may be an earlier one of the same id.
-                if decided and ended_before and self._has_ended(posted.wf_run_id):
-                    return self._as_it_ended(posted.wf_run_id)
-                ended_before = ended_before and not decided
-                continue
-            if _is_caused_by(entry, posted):
-                _raise_if_skipped(posted, entry)
-                decided = True
-            if isinstance(entry.event, WfRunEnded | WfRunDeleted):
-                if decided:
-                    self._remember(entry)
-                    return self._as_it_ended(posted.wf_run_id)
-                ended_before = True
-        if ended_before and self._has_ended(posted.wf_run_id):
-            return self._as_it_ended(posted.wf_run_id)
-        raise NotEnded(
-            f"WfRun '{posted.wf_run_id}' has not ended within {timeout_s:g} s; "
-            f"`halter show {posted.wf_run_id}` shows what it waits for"
-        )
-
-    def until(self, wf_run_id: str, until: Until, timeout_s: float) -> WfRun:
-        """Wait until a WfRun has ended, or is as a function says. Raises NotEnded and NotYet."""
+    def state_wait(self, wf_run_id: str, until: Until) -> StateWait:
+        """Return what waits until a WfRun has ended, or is as a function says. Reads the state now."""
         if until != "ended" and not callable(until):
             raise InvalidArgument(f"until: expected 'ended' or a function of a WfRun, found {until!r}")
-        deadline = time.monotonic() + timeout_s
-        run: WfRun | None = None
-        existed = False
-        for state in self._wf_runs.states(wf_run_id):
-            if state is not None:
-                was_deleted, existed = existed and not state.exists, state.exists
-                if until == "ended" and (was_deleted or _has_ended(state)):
-                    return self._as_it_ended(wf_run_id)
-                if until != "ended" and until(state):
-                    return state
-                run = state
-            if time.monotonic() > deadline:
-                break
-        found = f"it is {run.status}" if run is not None and run.exists else "nothing was started under that id"
-        late = f"within {timeout_s:g} s: {found}"
-        if until == "ended":
-            raise NotEnded(f"WfRun '{wf_run_id}' has not ended {late}")
-        raise NotYet(f"WfRun '{wf_run_id}' has not become as it was to be {late}")
+        return StateWait(self, wf_run_id, until)
 
-    def _has_ended(self, wf_run_id: str) -> bool:
-        run = self._wf_runs.show(wf_run_id, self.newest(wf_run_id))
-        return run is not None and _has_ended(run)
+    def has_ended(self, wf_run_id: str) -> bool:
+        """Return True if a WfRun has ended, and is not deleted."""
+        run = self.wf_runs.show(wf_run_id, self.newest(wf_run_id))
+        return run is not None and run.final_status is not None
 
-    def _as_it_ended(self, wf_run_id: str) -> WfRun:
+    def as_it_ended(self, wf_run_id: str) -> WfRun:
+        """Return a WfRun as it was when it ended: from the log, else its row."""
         try:
-            return self._wf_runs.ended(wf_run_id)
+            return self.wf_runs.ended(wf_run_id)
         except BeginningMissing:
-            row = self._wf_runs.show(wf_run_id, self.newest(wf_run_id))
+            row = self.wf_runs.show(wf_run_id, self.newest(wf_run_id))
             if row is None:
                 raise
             return row
@@ -312,7 +384,7 @@ class Outcomes:
                 found = self._skip_seen(posted, 0)
                 return [found] if found.accepted else []
 
-            [outcome] = self._late(look, _address(posted), timeout_s, comes)
+            [outcome] = self._late(look, posted.address, timeout_s, comes)
         if len(outcome.entries) == 2:
             return outcome.entries
         raise NoOutcome(
@@ -328,9 +400,9 @@ class Outcomes:
         outcome = SkipOutcome(posted.command, posted.offset)
         for message in self._messages(posted, timeout_s):
             if message is not None:
-                entry = self._entry(message)
-                if _is_caused_by(entry, posted):
-                    _raise_if_without_effect(posted, entry)
+                entry = self.entry(message)
+                if posted.is_cause_of(entry):
+                    raise_if_without_effect(posted, entry)
                 outcome.take(entry)
             elif len(outcome.entries) == 2:
                 break
@@ -354,11 +426,12 @@ class Outcomes:
 
         Raises DefinitionRefused, and what `of` raises.
         """
-        looked = time.monotonic()
-        events = self._topics.definition_events
-        for message in follow_until(looked + timeout_s, self._reader, events, 0, ends.events):
-            if message is None and time.monotonic() - looked > SKIPPED_SECONDS:
+        begun = looked = time.monotonic()
+        events, address = self._topics.definition_events, (DEFINITION_COMMANDS, partition, offset)
+        for message in follow_until(begun + timeout_s, self._reader, events, 0, ends.events):
+            if message is None and time.monotonic() - looked > LOOK_SECONDS:
                 self._raise_if_definition_skipped(partition, offset, ends)
+                self.look(address, time.monotonic() - begun, timeout_s)
                 looked = time.monotonic()
             accepted = None if message is None else self._accepted(message, offset)
             if accepted is not None:
@@ -369,7 +442,7 @@ class Outcomes:
             found = (self._accepted(it, offset) for it in self._reader.read(events, 0, ends.events))
             return [it for it in found if it is not None]
 
-        [late] = self._late(look, (DEFINITION_COMMANDS, partition, offset), timeout_s)
+        [late] = self._late(look, address, timeout_s)
         return late
 
     def _accepted(self, message: Message, offset: int) -> DefinitionAccepted | None:
@@ -391,9 +464,9 @@ class Outcomes:
             return
         posted = Posted(self, "", DEFINITION_COMMANDS, partition, offset, ends.log)
         for message in self._reader.read(self._topics.wf_events, partition, ends.log):
-            entry = self._entry(message)
-            if _is_caused_by(entry, posted):
-                _raise_if_skipped(posted, entry)
+            entry = self.entry(message)
+            if posted.is_cause_of(entry):
+                raise_if_skipped(posted, entry)
 
     # The log.
 
@@ -403,12 +476,13 @@ class Outcomes:
         address: tuple[str, int, int],
         waited_s: float,
         comes: str = DECIDED,
+        over_s: float = 0.0,
     ) -> list[Found]:
         """Look for the outcome of a record once more when the time is over: it may have been folded in the last moment.
 
         `comes` is a sentence about what will become of it. Raises NoOutcome or DeadLettered.
         """
-        expect_folded(self._reader, self._topics, self._codec, address, waited_s, comes)
+        self._progress.expect_folded(address, waited_s, comes, over_s)
         # A transaction does not become visible in all its partitions at the same moment.
         deadline = time.monotonic() + VISIBLE_SECONDS
         while True:
@@ -424,46 +498,10 @@ class Outcomes:
                     "was the topic emptied?"
                 )
 
-    def _entries(self, posted: Posted, timeout_s: float) -> Iterator[LogEntry | None]:
-        """The entries of the log that may be about a record; None each time that there are no more for the moment.
-
-        Entries about a record that was skipped because it could not be read have the key of its partition.
-        """
-        keys = posted.wf_run_id.encode(), partition_key(posted.partition).encode()
-        for message in self._messages(posted, timeout_s):
-            if message is None:
-                yield None
-            elif message.key() in keys:
-                yield self._entry(message)
-
     def _messages(self, posted: Posted, timeout_s: float) -> Iterator[Message | None]:
         deadline = time.monotonic() + timeout_s
         return follow_until(deadline, self._reader, self._topics.wf_events, posted.partition, posted.log_end)
 
-    def _entry(self, message: Message) -> LogEntry:
-        entry = self._codec.decode(message.value() or b"")
-        assert isinstance(entry, LogEntry)
-        return entry
-
-
-def _has_ended(run: WfRun) -> bool:
-    return run.final_status is not None
-
-
-def _address(posted: Posted) -> tuple[str, int, int]:
-    return posted.topic, posted.partition, posted.offset
-
-
-def _is_caused_by(entry: LogEntry, posted: Posted) -> bool:
-    return (entry.cause.topic, entry.cause.offset) == (posted.topic, posted.offset)
-
-
-def _raise_if_skipped(posted: Posted, entry: LogEntry) -> None:
-    if isinstance(entry.event, RecordSkipped):
-        raise CommandSkipped(str(posted), entry, entry.event)
-
-
-def _raise_if_without_effect(posted: Posted, entry: LogEntry) -> None:
-    if isinstance(entry.event, Rejected):
-        raise CommandRejected(entry, entry.event)
-    _raise_if_skipped(posted, entry)
+    def entry(self, message: Message) -> LogEntry:
+        """Decode a record of the log. Raises LaterRelease."""
+        return log_entry(self._codec, message)

@@ -139,14 +139,15 @@ class PartitionReader:
 
     def follow_all(
         self, topic: str, starts: Mapping[int, int], key: bytes | None = None
-    ) -> Generator[list[Message], None, None]:
+    ) -> Generator[tuple[list[Message], dict[int, int]], None, None]:
         """Read several partitions, each from an offset on, for ever; with `key`, only records that have it.
 
-        An empty list: no more for the moment. There is none before each partition was read to its end once.
+        Beside records come the offsets up to which partitions were read meanwhile. No records: no more for the moment.
+        That comes not before each partition was read to its end once.
         """
         with self._consumer_of(topic, f"reading {topic}", FOLLOWS_MS) as consumer:
             consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in starts.items()])
-            heard, behind = time.monotonic(), set(starts)
+            heard, behind, read_to = time.monotonic(), set(starts), dict[int, int]()
             while True:
                 try:
                     records, ends = self.some(consumer)
@@ -154,6 +155,9 @@ class PartitionReader:
                     if exception.args[0].code() != KafkaError._AUTO_OFFSET_RESET:
                         raise
                     raise OffsetGone(f"{topic}: where it was to be read on was deleted meanwhile") from exception
+                read_to |= {record.partition() or 0: offset_of(record) + 1 for record in records}
+                for (_, partition), offset in ends.items():
+                    read_to[partition] = max(offset, read_to.get(partition, 0))
                 behind -= {partition for _, partition in ends}
                 if records or ends:
                     heard = time.monotonic()
@@ -161,7 +165,8 @@ class PartitionReader:
                     raise KafkaUnavailable(self.silence(topic))
                 found = records if key is None else with_key(records, key)
                 if found or not behind:
-                    yield found
+                    yield found, read_to
+                    read_to = {}
 
     def _arriving(self, consumer: Consumer, topic: str, partition: int) -> Iterator[list[Message] | None]:
         """Records of the partition that a consumer is assigned, many at a time; None whenever there are no more."""
@@ -169,7 +174,9 @@ class PartitionReader:
         while True:
             records, ends = self.some(consumer)
             if records or ends:
-                heard, at_end = time.monotonic(), bool(ends)
+                # An end that was told before the last of these records is none any more.
+                at_end = bool(ends) and (not records or max(ends.values()) > offset_of(records[-1]))
+                heard = time.monotonic()
             elif not at_end and time.monotonic() - heard > SILENCE_SECONDS:
                 raise KafkaUnavailable(self.silence(f"{topic}[{partition}]"))
             if records:
@@ -177,14 +184,26 @@ class PartitionReader:
             if at_end:
                 yield None
 
-    def some(self, consumer: Consumer) -> tuple[list[Message], dict[tuple[str, int], int]]:
+    @contextmanager
+    def following(self, topic: str) -> Iterator[Consumer]:
+        """A consumer for `some` that follows partitions of a topic. Whoever asks for it assigns them."""
+        with self._consumer_of(topic, f"reading {topic}", FOLLOWS_MS) as consumer:
+            yield consumer
+
+    def first_from(self, consumer: Consumer, topic: str, partition: int, start: int) -> int:
+        """Return an offset, or the first one that is left. The consumer then knows the leader, as in `follow`."""
+        return max(start, self._watermarks(consumer, topic, partition)[0])
+
+    def some(
+        self, consumer: Consumer, seconds: float = POLL_SECONDS
+    ) -> tuple[list[Message], dict[tuple[str, int], int]]:
         """Wait for a record, and take what is there: records, and where the partitions end whose end was reached.
 
         `consume` alone waits until it has a whole batch. Raises ClientClosed and GivenUp.
         """
         self._expect_open()
         expect_wanted()
-        first = consumer.poll(POLL_SECONDS)
+        first = consumer.poll(seconds)
         messages = [] if first is None else [first, *consumer.consume(BATCH, 0)]
         if not any(map(Message.error, messages)):
             return messages, {}

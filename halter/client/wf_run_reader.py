@@ -18,10 +18,10 @@ from halter.client.wf_run_rows import WfRunRows
 from processors.codec import Codec
 from processors.core.records.events import WfRunStarted
 from processors.core.records.model import NO_INCARNATION, WfRun
-from processors.core.rules.evolve import evolve, new_run
+from processors.core.rules.evolve import new_run
 from processors.core.rules.indexing import index_of
 from processors.fold.inputs import partition_key
-from processors.fold.log_tail import misfit, wf_run_at_end
+from processors.fold.log_tail import wf_run_at_end
 from processors.kafka.partitioner import partition_of
 from processors.kafka.topics import Topics
 
@@ -64,22 +64,15 @@ class WfRunReader:
         run = wf_run_at_end(wf_run_id, rows, position, [it.entry for it in placed])
         return run, placed[-1].offset + 1 if placed else behind or FROM_THE_START
 
-    def states(self, wf_run_id: str) -> Iterator[WfRun | None]:
-        """Yield the state of a WfRun, and again after each further event, for ever. None: no more for the moment.
+    def at_end(self, wf_run_id: str) -> tuple[WfRun, int]:
+        """Return the state of a WfRun, to which further events can be applied, and the offset from which they come.
 
-        Each event is seen, so no state is passed over. What is yielded changes with the next event. While there is
-        nothing under the id, the state is that of a new WfRun.
+        While there is nothing under the id, the state is that of a new WfRun.
         """
         found, position = self._state_and_position(wf_run_id)
         run = new_run(wf_run_id) if found is None else found
         run.index = index_of(run)
-        yield run
-        for placed in self._events(wf_run_id).follow(position):
-            if placed is None:
-                yield None
-            elif misfit(run, placed.entry) is None:
-                evolve(run, placed.entry)
-                yield run
+        return run, position
 
     def _events(self, wf_run_id: str) -> EventsOfWfRun:
         key = wf_run_id.encode()

@@ -11,6 +11,7 @@ be registered already, so that is only a hint.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from halter.files.definitions_document import (
     DEFINITION_FIELDS,
@@ -54,12 +55,19 @@ class DefinitionFile:
     commands: list[DefinitionCommand]
 
 
+class Origin(Protocol):
+    """Where definitions are written: a file, or a program."""
+
+    def problem(self, path: tuple[str | int, ...], message: str, code: str) -> Problem:
+        """Return a problem with what is at a path, or nearest to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """A definition, and the file and path where it is written."""
 
     command: DefinitionCommand
-    file: YamlFile
+    file: Origin
     path: tuple[str | int, ...]
 
     def located(self, problem: DocumentProblem) -> Problem:
@@ -125,9 +133,16 @@ def refusals(definitions: Iterable[Written]) -> Iterator[Refusal]:
         yield written[index], problem
 
 
-def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
+class Workflow(Protocol):
+    """A program that writes definitions, in place of a file."""
+
+    def read(self) -> CheckedFile:
+        """Return its definitions, unchecked, and the problems of writing them down."""
+
+
+def check_files(sources: Sequence[Path | Workflow]) -> list[CheckedFile]:
     """Read and check files of definitions as one set. Their problems are returned, not raised."""
-    checked = [_read(path) for path in paths]
+    checked = [_read(it) if isinstance(it, Path) else it.read() for it in sources]
     home = {id(one): file for file in checked for one in file.definitions}
     definitions = in_order([one for file in checked for one in file.definitions])
     alone = all(isinstance(one.command, PutWfSpec) for one in definitions)
@@ -199,12 +214,12 @@ def _read(path: Path) -> CheckedFile:
     return checked
 
 
-def read_definition_files(paths: Sequence[Path]) -> list[Written]:
+def read_definition_files(sources: Sequence[Path | Workflow]) -> list[Written]:
     """Read the definitions of files, in an order in which they can be registered.
 
     Raises UnreadableFile or InvalidDefinitions, with all problems of all files and their locations.
     """
-    checked = check_files(paths)
+    checked = check_files(sources)
     problems = [problem for file in checked for problem in file.problems]
     if any(problem.code == NO_YAML for problem in problems):
         raise UnreadableFile(problems)
@@ -218,12 +233,12 @@ def read_definition_file(path: Path) -> DefinitionFile:
     return DefinitionFile(str(path), [one.command for one in read_definition_files([path])])
 
 
-def only_wf_spec(path: Path) -> WfSpec:
+def only_wf_spec(source: Path | Workflow) -> WfSpec:
     """Read the only WfSpec of a file. Raises UnreadableFile, InvalidDefinitions or OtherThanOneWfSpec."""
-    (file,) = check_files([path])
+    (file,) = check_files([source])
     if file.problems:
         raise InvalidDefinitions(file.problems)
     if len(file.wf_specs) != 1:
         found = ", ".join(wf_spec.name for wf_spec in file.wf_specs) or "none"
-        raise OtherThanOneWfSpec(f"{path}: expected one WfSpec, found {found}")
+        raise OtherThanOneWfSpec(f"{file.file}: expected one WfSpec, found {found}")
     return file.wf_specs[0]

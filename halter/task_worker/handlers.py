@@ -5,14 +5,18 @@ Knows functions and TaskDefs. It knows no Kafka, and not when or where a handler
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 from halter.task_worker.shapes import NoShape, Shape, Unfit, hints_of, shape_of, value_of
 from halter.task_worker.task import Task, WorkerNotStarted
+from processors.core.records.commands import PutTaskDef
 from processors.core.records.events import Definition
 from processors.core.records.names import NAME_LENGTH_MAX, is_name
+from processors.core.records.values import VariableType
 from processors.core.wf_spec.near_names import NearNames
 
 NAMED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -161,3 +165,42 @@ def _input_mismatches(definition: Definition, parameters: list[Parameter], *, ta
     for name, declared_type in declared.items():
         if name not in names and name not in definition.optional and not takes_all:
             yield f"expected a parameter for the input {name!r} ({declared_type}), found none"
+
+
+_TASK_DEFS: "WeakKeyDictionary[Callable[..., Any], str]" = WeakKeyDictionary()
+"""Function -> the TaskDef whose handler `@worker.task` has made it."""
+
+
+def remember(task_def: str, function: Callable[..., Any]) -> None:
+    """Note that a function is the handler of a TaskDef, so that a workflow may name the task by its function."""
+    with suppress(TypeError):  # an object that cannot be a key: a workflow names its TaskDef
+        _TASK_DEFS[function] = task_def
+
+
+def task_def_of(function: object) -> PutTaskDef | None:
+    """Return the TaskDef that a handler says by its parameters; None for what is no handler.
+
+    Inputs are not checked if the function takes them as they come; one whose parameter has a default may be left out.
+    Raises WorkerNotStarted if an annotation stands for no type of a Variable, or for several.
+    """
+    name = _TASK_DEFS.get(function) if callable(function) else None
+    if name is None:
+        return None
+    assert callable(function)
+    hints = hints_of(_routine(function))
+    parameters, takes_task, rest = _parameters(function, hints)
+    where = f"@task({name!r}) {getattr(function, '__name__', 'handler')}"
+    given = {it.name: _only_type(it.shape, f"{where}: parameter {it.name!r}") for it in parameters}
+    takes_all = rest is not None or (bool(takes_task) and not parameters)
+    returned = hints.get("return", type(None))
+    output = None if returned in (None, type(None), Any) else _only_type(shape_of(returned), f"{where}: returns")
+    if takes_all:
+        return PutTaskDef(name, None, output)
+    return PutTaskDef(name, given, output, optional=[it.name for it in parameters if not it.is_required])
+
+
+def _only_type(shape: Shape, what: str) -> VariableType:
+    if len(shape.types) == 1:
+        return next(iter(shape.types))
+    found = shape.name if shape.types else "None"
+    raise WorkerNotStarted(f"{what}: expected an annotation that stands for one type of a Variable, found {found}")

@@ -33,7 +33,7 @@ from typing import Any, Final, Self, TypeVar
 import structlog
 
 from halter.client import Client
-from halter.task_worker.handlers import Handler, expect_task_def, kind, of_task, typed
+from halter.task_worker.handlers import Handler, expect_task_def, kind, of_task, remember, typed
 from halter.task_worker.session import Session
 from halter.task_worker.task import Task, WorkerNotStarted
 from halter.task_worker.work import Counts
@@ -99,6 +99,7 @@ class TaskWorker:
             if not callable(function):
                 raise WorkerNotStarted(f"@task({task_def!r}): expected a function, found {kind(function)}")
             self._handlers[task_def] = typed(task_def, function)
+            remember(task_def, function)
             return function
 
         return add

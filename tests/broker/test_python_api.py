@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -23,15 +24,18 @@ from halter import (
     Followed,
     InvalidArgument,
     KafkaUnavailable,
+    Live,
     NewEvent,
     NotEnded,
     NotYet,
     OffsetGone,
     PartlyPosted,
     RecordTooLarge,
+    Removal,
     Status,
     TopicMissing,
     Value,
+    fork_point,
 )
 from halter.events import ExternalEventPosted, Resume, WfRunDeleted, WfRunEnded
 from tests.support.halter_processes import ROOT, Halter, halter_with_the_cart
@@ -111,7 +115,7 @@ def test_a_batch_is_posted_in_order_but_for_what_cannot_be(client: Client) -> No
     events[150] = events[150]._replace(wf_run_id="no id")
     with client.follow(since="now") as following:
         with pytest.raises(
-            PartlyPosted, match=r"2 of 300 records were not posted; the first is record 7: .*bytes"
+            PartlyPosted, match=r"2 of 300 records were not posted; the first is record 7 \(event 'e7' of .*\): .*bytes"
         ) as it:
             client.post_many(iter(events))
         found: list[Followed] = []
@@ -215,6 +219,37 @@ def test_follow_goes_on_at_its_positions_without_a_gap(client: Client) -> None:
     places = [(it.partition, it.offset) for it in seen + rest]
     assert len(places) == len(set(places))
     assert {it.wf_run_id for it in seen + rest if isinstance(it.event, WfRunEnded)} == set(runs)
+
+
+@pytest.mark.parametrize("since", ["now", "beginning"])
+def test_the_positions_of_a_quiet_wf_run_go_on_with_the_log(client: Client, since: Any) -> None:
+    """Otherwise what they name would be deleted one day although its follower was never away."""
+    quiet = new_cart(client)
+    partition = client.wf_runs.partition(quiet)
+    with client.follow(quiet, since=since, timeout_s=3) as events:
+        before = events.positions[partition]
+        busy = [f"cart-{n}" for n in range(200) if client.wf_runs.partition(f"cart-{n}") == partition]
+        client.post_many([NewEvent(it, "page-seen", "/") for it in busy])
+        client.post(busy[0], "page-seen", "/", wait=True)
+        found = [*events]
+        assert events.positions[partition] == client.reader.end(client.topics.wf_events, partition)
+        assert events.positions[partition] >= before + len(busy)
+    assert {it.wf_run_id for it in found} == ({quiet} if since == "beginning" else set())
+    with client.follow(quiet, since=events.positions, timeout_s=10) as events:
+        client.post(quiet, "page-seen", "/", event_id="later")
+        assert posted_in([next(events)]) == ["later"]
+
+
+def test_positions_never_pass_an_event_that_was_not_taken(client: Client) -> None:
+    with client.follow() as events:
+        posted = client.post_many([NewEvent(f"nobody-{n}", "page-seen", "/") for n in range(12)])
+        seen: set[tuple[int, int]] = set()
+        for _ in posted:
+            it = next(events)
+            seen.add((it.partition, it.offset))
+            with client.follow(since=events.positions, timeout_s=0.5) as others:
+                rest = {(it.partition, it.offset) for it in others if posted_in([it])}
+            assert (len(rest), rest & seen) == (len(posted) - len(seen), set())
 
 
 def test_follow_begins_at_a_time_at_an_offset_and_at_the_beginning(client: Client) -> None:
@@ -396,6 +431,87 @@ def test_a_cancelled_wait_gives_its_thread_back(halter: Halter) -> None:
     asynchronously(halter, does, threads=1)
 
 
+def test_a_thousand_who_wait_take_no_thousand_threads(halter: Halter) -> None:
+    async def does(client: AsyncClient) -> None:
+        most = 0
+
+        async def count() -> None:
+            nonlocal most
+            while True:
+                most = max(most, threading.active_count())
+                await asyncio.sleep(0.01)
+
+        counting = asyncio.create_task(count())
+        carts = await asyncio.gather(*(client.run("cart", CUSTOMER, wait=True) for _ in range(1_000)))
+        assert {it.entries[0].cause.offset == it.offset for it in carts} == {True}
+        ends = [asyncio.create_task(it.until_ended(50)) for it in carts[:100]]
+        ids = [f"nap-{uuid.uuid4()}" for _ in range(10)]
+        ends += [asyncio.create_task(client.get(it, until="ended", timeout_s=50)) for it in ids]
+        await asyncio.gather(*(client.delete(it.wf_run_id) for it in carts[:100]))
+        await asyncio.gather(*(client.run("nap", wf_run_id=it) for it in ids))
+        found = {it.wf_run_id for it in await asyncio.gather(*ends)}
+        assert found == {*ids, *(it.wf_run_id for it in carts[:100])}
+        counting.cancel()
+        assert most < 30
+
+    asynchronously(halter, does)
+
+
+def test_whoever_waits_hears_of_his_own_record_whatever_order_they_come_in(halter: Halter) -> None:
+    async def does(client: AsyncClient) -> None:
+        cart = (await client.run("cart", CUSTOMER, wait=True)).wf_run_id
+
+        async def post(n: int) -> None:
+            posted = await client.post(cart, "page-seen", f"/{n}", event_id=f"e{n}", wait=bool(n % 2) and 20)
+            if n % 3 == 0:
+                await asyncio.sleep(0.3)  # what it waits for was read long ago
+            entries = await posted.outcome(20)
+            assert {it.cause.offset for it in entries} == {posted.offset}
+            assert entries == await posted.outcome(0)
+
+        await asyncio.gather(*(post(n) for n in range(60)))
+        with pytest.raises(CommandRejected, match="ALREADY_EXISTS"):
+            await client.post(cart, "page-seen", "/", event_id="e7", wait=True)
+        stopped = await client.stop(cart, wait=True)
+        assert (await client.resume(cart, wait=True)).entries[0].seq > stopped.entries[-1].seq
+
+    asynchronously(halter, does)
+
+
+def test_a_fork_and_a_reset_await_too(halter: Halter) -> None:
+    async def does(client: AsyncClient) -> None:
+        cart = (await client.run("cart", CUSTOMER, wait=True)).wf_run_id
+        seen = await client.post(cart, "page-seen", "/mugs", wait=True)
+        moment, now_ms = str(seen.entries[-1].seq), time.time_ns() // 1_000_000
+        with halter.client() as reading:
+            point = await asyncio.to_thread(fork_point, Live(reading), cart, moment, now_ms)
+        posted = await client.fork(point.snapshot, f"{cart}-too")
+        entries = await posted.outcome(20)
+        assert [type(it.event).__name__ for it in entries[:2]] == ["WfRunStarted", "WfRunForked"]
+        assert posted.is_cause_of(entries[0])
+        again = await client.fork(point.snapshot, f"{cart}-too")
+        assert await again.outcome(20) == entries
+        assert not again.is_cause_of(entries[0])
+        reset = await client.reset(point.snapshot)
+        assert (reset.removal, await client.get(cart)) == (Removal.DELETED, None)
+        assert (await client.get(reset.forked.wf_run_id)) is not None
+
+    asynchronously(halter, does)
+
+
+def test_a_batch_of_an_async_client_that_is_partly_posted_can_be_awaited(halter: Halter) -> None:
+    async def does(client: AsyncClient) -> None:
+        events = [NewEvent("nobody", "page-seen", "/", f"{uuid.uuid4()}") for _ in range(3)]
+        events[1] = events[1]._replace(content=TOO_LARGE)
+        first = rf"the first is record 1 \(event '{events[1].event_id}' of WfRun 'nobody'\): content: expected at most"
+        with pytest.raises(PartlyPosted, match=rf"1 of 3 records were not posted; {first}") as it:
+            await client.post_many(events)
+        assert (await it.value.posted[0].outcome(20))[0].cause.offset == it.value.posted[0].offset
+        assert it.value.posted[1] is None
+
+    asynchronously(halter, does)
+
+
 def test_a_closed_async_client_says_so(halter: Halter) -> None:
     async def does(client: AsyncClient) -> None:
         await client.run("nap", wait=True)
@@ -430,7 +546,28 @@ def test_topics_that_are_not_there_are_told(halter: Halter) -> None:
         client.run("nap")
 
 
-# The examples.
+# The page and the examples.
+
+
+def test_the_programs_of_the_page_run_as_they_stand(halter: Halter, bootstrap: str) -> None:
+    page = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    programs = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    there = f'"{bootstrap}", prefix="{halter.settings.prefix}", partitions={halter.settings.partitions}'
+    said = ""
+    for program in programs:
+        assert '"localhost:9092"' in program
+        ended = subprocess.run(
+            [sys.executable, "-c", program.replace('"localhost:9092"', there)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            cwd=ROOT,
+        )
+        assert ended.returncode == 0, ended.stderr
+        said += ended.stdout
+    assert "ExternalEventPosted" in said
+    assert "COMPLETED" in said
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ On a Kafka of its own that asks for passwords and refuses what no ACL allows.
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ from halter.broker.cluster import choose_ports, new_cluster_id
 from halter.broker.configuration import BrokerPorts, as_text, properties
 from halter.broker.jars import kafka_jars
 from halter.broker.node import Node
-from halter.client import Client, CommandRejected, NoOutcome
+from halter.client import Client, CommandRejected, HalterError, NoOutcome
 from halter.task_worker.cancellations import Cancellations
 from halter.task_worker.refused_reports import RefusedReports
 from halter.task_worker.work import Work
@@ -267,6 +267,25 @@ def test_a_definer_that_may_not_read_the_log_is_not_told_of_a_skip_and_puts_all_
     finally:
         for future in admin.create_acls(deleted).values():
             future.result()
+
+
+@pytest.mark.parametrize(
+    ("user", "does", "sentence"),
+    [
+        ("halter-events", lambda it: it.run("cart"), "wf-commands"),
+        ("halter-definer", lambda it: it.post("w", "page-seen"), "external-events"),
+        ("halter-tasks", lambda it: it.get("w"), "wf-runs"),
+        ("halter-events", lambda it: it.definitions(), "definitions"),
+    ],
+)
+def test_who_lacks_a_right_hears_within_three_seconds_where(
+    guarded: str, topics: Topics, user: str, does: Callable[[Client], object], sentence: str
+):
+    begun = time.monotonic()
+    with Client.of(client(guarded, user), topics) as it, pytest.raises(HalterError, match=sentence) as refused:
+        does(it)
+    assert time.monotonic() - begun < 5
+    print(refused.value)
 
 
 def test_another_transactional_id_is_refused_to_the_worker(guarded: str, topics: Topics):

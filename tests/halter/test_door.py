@@ -31,6 +31,7 @@ from tests.support.command_line import SLOW
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 API_PAGE, SETTINGS_PAGE = DOCS / "python-api.md", DOCS / "settings.md"
+TYPED_PAGES = ("README.md", "docs/python-api.md", "docs/settings.md", "docs/debugging.md")
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -89,8 +90,17 @@ def test_no_page_and_no_example_imports_what_is_inside() -> None:
         if re.match(r"\s*(from|import)\s+(halter|processors)\b", line)
     ]
     assert len({place for place, _ in imports}) >= 4
-    allowed = re.compile(r"(from halter import |from halter\.events import |import halter$)")
+    allowed = re.compile(r"(from halter import |from halter\.(events|workflow) import |import halter$)")
     assert [it for it in imports if not allowed.match(it[1])] == []
+
+
+def test_the_programs_on_the_pages_pass_a_strict_type_checker(tmp_path: Path) -> None:
+    for number, (place, code) in enumerate(programs_for_users()):
+        if place in TYPED_PAGES:
+            (tmp_path / f"program_{number}.py").write_text(f"# {place}\n{code}", encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--strict", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
+    assert ended.returncode == 0, ended.stdout
 
 
 # What is written about it.
@@ -133,8 +143,8 @@ def public(of: type) -> set[str]:
 
 
 ONLY_SYNC = {
-    "check", "ended", "external_event_def", "fork", "poll_sent", "post_all", "prepare_to_send", "quarantine",
-    "refusals", "release", "report_task", "reset", "send_soon", "skip", "until_delivered",
+    "check", "ended", "external_event_def", "poll_sent", "post_all", "prepare_to_send", "quarantine", "refusals",
+    "release", "report_task", "send_soon", "skip", "until_delivered", "warn_with",
 }  # fmt: skip
 """What tools and task workers need; a program that has a loop does not."""
 

@@ -19,6 +19,7 @@ from halter.client import (
     Posted,
     PostedSkip,
 )
+from halter.client.lost_outcomes import Progress
 from halter.client.outcomes import Outcomes
 from halter.client.wf_run_reader import WfRunReader
 from processors.codec import Codec
@@ -34,6 +35,7 @@ from processors.core.records.events import (
     SkipLapsed,
 )
 from processors.core.records.fold_position import FoldPosition
+from processors.core.wf_spec.definitions import Definitions
 from processors.kafka.topics_file import load_topics
 
 TOPICS, CODEC = load_topics(None, "", 1), Codec.load()
@@ -92,7 +94,8 @@ class NoRights(NoWorker):
 
 def outcomes_of(topics: type[Topics], entries: list[tuple[tuple[str, int], Event]]) -> Outcomes:
     reader: Any = topics(entries)
-    return Outcomes(reader, TOPICS, CODEC, WfRunReader(reader, TOPICS, CODEC))
+    progress = Progress(reader, TOPICS, CODEC, lambda: None)
+    return Outcomes(reader, TOPICS, CODEC, WfRunReader(reader, TOPICS, CODEC), progress, Definitions)
 
 
 def waited_for(entries: list[tuple[tuple[str, int], Event]], topics: type[Topics] = Topics) -> list[Event]:

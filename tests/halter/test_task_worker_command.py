@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from halter.cli import ending
-from halter.cli.task_worker import NoTaskWorker, found
+from halter.cli.programs import NoSuchThing, thing_in
 from halter.cli.usage import BadOptions
 from halter.task_worker import TaskWorker, WorkerNotStarted
 
@@ -18,6 +18,11 @@ worker = TaskWorker()
 def charge_card(card: str) -> str:
     return card
 """
+
+
+def found_in(target: str) -> TaskWorker:
+    """What the command takes."""
+    return thing_in(target, TaskWorker, "shop.tasks:worker")
 
 
 @pytest.fixture
@@ -32,19 +37,19 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_module_of_the_present_folder_is_found(shop: str) -> None:
-    assert isinstance(found(f"{shop}.tasks:worker"), TaskWorker)
+    assert isinstance(found_in(f"{shop}.tasks:worker"), TaskWorker)
 
 
 def test_a_file_is_found_from_anywhere(shop: str, tmp_path: Path) -> None:
     (tmp_path / shop / "tasks.py").rename(tmp_path / shop / f"{shop}_tasks.py")
-    assert isinstance(found(f"{tmp_path}/{shop}/{shop}_tasks.py:worker"), TaskWorker)
+    assert isinstance(found_in(f"{tmp_path}/{shop}/{shop}_tasks.py:worker"), TaskWorker)
 
 
 def test_a_file_whose_name_another_module_has_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", list(sys.path))
     (tmp_path / "queue.py").write_text(SHOP)
-    with pytest.raises(NoTaskWorker, match=r"expected a module in .*queue\.py, found 'queue' of .*: name the file"):
-        found(f"{tmp_path}/queue.py:worker")
+    with pytest.raises(NoSuchThing, match=r"expected a module in .*queue\.py, found 'queue' of .*: name the file"):
+        found_in(f"{tmp_path}/queue.py:worker")
 
 
 def test_sigterm_ends_the_command_until_the_task_worker_handles_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,12 +71,12 @@ def test_sigterm_ends_the_command_until_the_task_worker_handles_it(monkeypatch: 
 @pytest.mark.parametrize("target", ["shop", "shop.tasks", ":worker", "shop:", ""])
 def test_another_form_is_told(target: str) -> None:
     with pytest.raises(BadOptions, match=r"expected MODULE:NAME, as in shop\.tasks:worker, found"):
-        found(target)
+        found_in(target)
 
 
 def test_a_module_that_is_not_there_is_told_with_where_was_looked(shop: str, tmp_path: Path) -> None:
-    with pytest.raises(NoTaskWorker) as missing:
-        found(f"{shop}.taks:worker")
+    with pytest.raises(NoSuchThing) as missing:
+        found_in(f"{shop}.taks:worker")
     assert str(missing.value) == (
         f"expected a module '{shop}.taks' in {tmp_path} or installed, found none: there is no '{shop}.taks'"
     )
@@ -85,23 +90,23 @@ def test_a_module_that_is_not_there_is_told_with_where_was_looked(shop: str, tmp
     ],
 )
 def test_another_name_is_told_with_what_is_there(shop: str, name: str, sentence: str) -> None:
-    with pytest.raises(NoTaskWorker) as missing:
-        found(f"{shop}.tasks:{name}")
+    with pytest.raises(NoSuchThing) as missing:
+        found_in(f"{shop}.tasks:{name}")
     assert str(missing.value) == sentence.format(shop)
 
 
 def test_a_module_that_cannot_be_imported_is_told_with_the_line(shop: str, tmp_path: Path) -> None:
     file = tmp_path / shop / "broken.py"
     file.write_text("import halter\n\nnumber = 1 / 0\n")
-    with pytest.raises(NoTaskWorker) as broken:
-        found(f"{shop}.broken:worker")
+    with pytest.raises(NoSuchThing) as broken:
+        found_in(f"{shop}.broken:worker")
     assert str(broken.value) == f"cannot import '{shop}.broken': ZeroDivisionError: division by zero ({file}:3)"
     file.write_text("import not_there_at_all\n")
-    with pytest.raises(NoTaskWorker, match=rf"ModuleNotFoundError: No module named 'not_there_at_all' \({file}:1\)"):
-        found(f"{shop}.broken:worker")
+    with pytest.raises(NoSuchThing, match=rf"ModuleNotFoundError: No module named 'not_there_at_all' \({file}:1\)"):
+        found_in(f"{shop}.broken:worker")
 
 
 def test_a_handler_that_cannot_be_is_told_as_it_is(shop: str, tmp_path: Path) -> None:
     (tmp_path / shop / "odd.py").write_text(SHOP.replace("card: str", "card: set"))
     with pytest.raises(WorkerNotStarted, match=r"@task\('charge-card'\) charge_card: parameter 'card': expected str"):
-        found(f"{shop}.odd:worker")
+        found_in(f"{shop}.odd:worker")

@@ -5,6 +5,7 @@ Kafka is not there: what would ask it is replaced.
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -16,15 +17,19 @@ from halter import (
     Client,
     InvalidArgument,
     KafkaUnavailable,
+    LaterRelease,
     NewEvent,
     NotEnded,
     OffsetGone,
     PartlyPosted,
     WfRun,
 )
+from halter.client.batch import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LOOK_EVERY
 from halter.client.reading import FOLLOWS_MS, PartitionReader
 from halter.client.sending import Sending
+from processors.core.records.events import Cause, LogEntry, WfRunDeleted
 from processors.core.records.model import WfSpecId
+from processors.core.rules.indexing import index_of
 from processors.kafka.settings import Settings
 
 SECONDS = 20.0
@@ -110,12 +115,44 @@ def test_a_batch_says_what_was_posted_when_kafka_ceases_to_answer(monkeypatch: p
 
         monkeypatch.setattr(without_kafka(monkeypatch, client)._log_ends, "of", end)
         with pytest.raises(
-            PartlyPosted, match="2 of 4 records were not posted; the first is record 2: no answer"
+            PartlyPosted, match=r"2 of 4 .* the first is record 2 \(event 'e2' of WfRun 'cart-7'\): no answer"
         ) as it:
             client.post_many(NewEvent("cart-7", "page-seen", f"/{n}", f"e{n}") for n in range(4))
         assert [None if one is None else one.id for one in it.value.posted] == ["e0", "e1", None, None]
         with pytest.raises(KafkaUnavailable):
             client.post_many([NewEvent("cart-7", "page-seen")])
+
+
+class Slow:
+    """A producer that keeps all records until it is polled, and then takes some."""
+
+    def __init__(self) -> None:
+        self.kept: deque[Sending] = deque()
+
+    def poll(self, _: float) -> int:
+        for _ in range(min(20, len(self.kept))):
+            self.kept.popleft().report(None, cast("Any", Report()))
+        return 20
+
+
+@pytest.mark.parametrize(("length", "most"), [(1, IN_FLIGHT_MAX), (5_000, IN_FLIGHT_BYTES_MAX // 5_000)])
+def test_of_a_batch_without_end_no_more_is_on_its_way_than_may_be(
+    monkeypatch: pytest.MonkeyPatch, length: int, most: int
+) -> None:
+    with Client("localhost:1") as client:
+        slow, seen = Slow(), 0
+        without_kafka(monkeypatch, client)
+        monkeypatch.setattr(client._sender, "offer", lambda sending, *_: slow.kept.append(sending) or True)
+        monkeypatch.setattr(type(client._sender), "_producer", slow)
+
+        def events() -> Iterator[NewEvent]:
+            nonlocal seen
+            for n in range(15_000):
+                seen = max(seen, len(slow.kept))
+                yield NewEvent("cart-7", "page-seen", "x" * length, f"e{n}")
+
+        assert [it.id for it in client.post_many(events())] == [f"e{n}" for n in range(15_000)]
+        assert most * 0.9 < seen <= most + LOOK_EVERY
 
 
 def test_what_is_no_event_and_no_number_of_threads_is_refused() -> None:
@@ -159,8 +196,16 @@ def test_nobody_hears_that_there_is_no_more_before_the_end_was_read() -> None:
     other, ours, end = record(b"other"), record(b"cart-7"), record(b"", KafkaError(KafkaError._PARTITION_EOF))
     reader = reader_of(other, None, other, ours, other, end, other, None)
     batches = reader.follow_all("wf-events", {0: 0}, b"cart-7")
-    assert [next(batches) for _ in range(4)] == [[ours], [], [], []]
+    assert [next(batches)[0] for _ in range(4)] == [[ours], [], [], []]
     batches.close()
+
+
+def test_an_event_of_a_later_release_is_told_with_its_place() -> None:
+    with Client("localhost:1") as client:
+        value = b"\xc3\x01" + bytes(8) + b"new"
+        newer = Message(topic="wf-events", partition=2, offset=7, key=b"w", value=value, error=None)
+        with pytest.raises(LaterRelease, match=r"wf-events\[2\]@7: .*found 0{16}.* of a later release .*: upgrade the"):
+            client._outcomes.entry(newer)
 
 
 def test_who_is_overtaken_by_retention_hears_that_the_offset_is_gone() -> None:
@@ -172,9 +217,13 @@ def test_who_is_overtaken_by_retention_hears_that_the_offset_is_gone() -> None:
 def test_who_waits_for_the_end_of_a_wf_run_hears_that_it_was_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     with Client("localhost:1") as client:
         nothing, there, ended = WfRun("cart-7"), WfRun("cart-7", wf_spec=WfSpecId("cart", 0, 0)), WfRun("cart-7")
-        monkeypatch.setattr(client.wf_runs, "states", lambda _: iter([there, nothing]))
+        there.index = index_of(there)
+        monkeypatch.setattr(client.wf_runs, "at_end", lambda _: (there, 0))
         monkeypatch.setattr(client.wf_runs, "ended", lambda _: ended)
-        assert client.get("cart-7", until="ended", timeout_s=SECONDS) is ended
-        monkeypatch.setattr(client.wf_runs, "states", lambda _: iter([nothing]))
+        wait = client._outcomes.state_wait("cart-7", "ended")
+        cause = Cause("wf-commands", 0, 0, None, 0)
+        deletion = LogEntry("cart-7", there.incarnation, there.seq + 1, 0, cause, WfRunDeleted("somebody asked"))
+        assert (wait.result(), wait.take(None), wait.take(deletion), wait.result()) == (None, False, True, ended)
+        monkeypatch.setattr(client.wf_runs, "at_end", lambda _: (nothing, 0))
         with pytest.raises(NotEnded, match="nothing was started"):
-            client.get("cart-7", until="ended", timeout_s=0)
+            client._outcomes.state_wait("cart-7", "ended").late(0)

@@ -1,0 +1,161 @@
+"""A workflow as a whole: from its thread functions to a WfSpec that can be registered, or to all that is wrong with it.
+
+cart = Workflow("cart", main)
+client.register(cart)
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from halter.files.definition_files import CheckedFile, Written, only_wf_spec, read_definition_files
+from halter.files.yaml_files import Problem
+from halter.workflow.drafts import ThreadDraft
+from halter.workflow.expressions import WrongOperand
+from halter.workflow.places import Place, here, place_at, raised_at
+from halter.workflow.thread import MisplacedStatement, Thread, ThreadFunction
+from processors.core.records.commands import DefinitionCommand, PutWfSpec
+from processors.core.records.errors import HalterError
+from processors.core.records.spec import WfSpec
+from processors.core.wf_spec.document_problems import Path
+from processors.core.wf_spec.writer import document_of, document_text
+
+STATEMENT = "STATEMENT"
+"""The code of a statement that cannot be written down, or not where it stands."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """The program that wrote a workflow: for a part of a document, the line that says it."""
+
+    places: dict[Path, Place]
+    """The whole is the empty path."""
+
+    def problem(self, path: tuple[str | int, ...], message: str, code: str) -> Problem:
+        """A problem with a part of the document, at the line that wrote it or what is around it."""
+        place = next(self.places[path[:length]] for length in range(len(path), -1, -1) if path[:length] in self.places)
+        return Problem(place.file, place.line, 1, message, code)
+
+
+@dataclass
+class _Building:
+    """What is found while thread functions run."""
+
+    names: dict[ThreadFunction, str] = field(default_factory=dict)
+    functions: dict[str, ThreadFunction] = field(default_factory=dict)
+    threads: dict[str, ThreadDraft] = field(default_factory=dict)
+    definitions: dict[tuple[type, str], tuple[DefinitionCommand, Place]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+class Workflow:
+    """A WfSpec that thread functions write. It is made when it is first asked for, and only once."""
+
+    def __init__(
+        self,
+        name: str,
+        entrypoint: ThreadFunction,
+        *,
+        retention_s: int | None = None,
+        also: Iterable[ThreadFunction] = (),
+    ) -> None:
+        """`entrypoint` writes thread 0; the threads that it names follow. `also`: threads that nothing starts yet.
+
+        `retention_s` seconds after its end a WfRun is forgotten; a week if it is None.
+        """
+        self.name, self.retention_s = name, retention_s
+        self._entrypoint, self._also, self._place = entrypoint, tuple(also), here()
+
+    @cached_property
+    def wf_spec(self) -> WfSpec:
+        """The WfSpec. Raises InvalidDefinitions with every problem and its line."""
+        return only_wf_spec(self)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The WfSpec as a document: what a YAML file would hold. Raises InvalidDefinitions."""
+        return document_of(self.wf_spec)
+
+    def commands(self) -> list[DefinitionCommand]:
+        """Return what registers the workflow and all that it defines. Raises InvalidDefinitions."""
+        return [it.command for it in read_definition_files([self])]
+
+    def read(self) -> CheckedFile:
+        """Return the definitions as they are written down, not yet checked, in place of a file."""
+        file, definitions, problems = self._written
+        return CheckedFile(file, list(definitions), problems=list(problems))
+
+    @cached_property
+    def _written(self) -> tuple[str, list[Written], list[Problem]]:
+        """The file that makes the workflow, what the thread functions wrote, and what they could not write."""
+        building = _Building()
+        entrypoint = self._written_down(building)
+        if building.problems:
+            return self._place.file, [], building.problems
+        threads = {name: it.done() for name, it in building.threads.items()}
+        document = document_text(WfSpec(self.name, entrypoint, threads, self.retention_s))
+        definitions = [Written(it, Program({(): place}), ()) for it, place in building.definitions.values()]
+        program = Program(self._places(building))
+        return self._place.file, [*definitions, Written(PutWfSpec(self.name, document), program, ())], []
+
+    def _written_down(self, building: _Building) -> str:
+        """Run every thread function once, and return the name of the first."""
+        entrypoint = _name_in(building, self._entrypoint)
+        for one in self._also:
+            _name_in(building, one)
+        done = 0
+        while done < len(building.functions):
+            name, function = list(building.functions.items())[done]
+            done += 1
+            place = _place_of(function)
+            draft = building.threads[name] = ThreadDraft(name, place)
+            thread = Thread(
+                draft,
+                lambda it: _name_in(building, it),
+                lambda command, at: _define(building, command, at),
+            )
+            try:
+                function(thread)
+                thread.end(place)
+            except HalterError as error:
+                at = raised_at(error, place)
+                building.problems.append(Problem(at.file, at.line, 1, str(error), STATEMENT))
+        return entrypoint
+
+    def _places(self, building: _Building) -> dict[Path, Place]:
+        found: dict[Path, Place] = {(): self._place}
+        for draft in building.threads.values():
+            found |= draft.places()
+        return found
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.name!r}>"
+
+
+def _define(building: _Building, command: DefinitionCommand | None, place: Place) -> None:
+    if command is None:
+        return
+    key = (type(command), command.name)
+    other, where = building.definitions.setdefault(key, (command, place))
+    if other != command:
+        what = f"{type(command).__name__.removeprefix('Put')} {command.name}"
+        raise MisplacedStatement(f"{what} is defined twice, differently: {where}")
+
+
+def _name_in(building: _Building, function: ThreadFunction) -> str:
+    """Return the name of the ThreadSpec that a function writes, and note that it has to be written."""
+    if not callable(function):
+        raise WrongOperand(f"expected a thread function, found {type(function).__name__}")
+    if function in building.names:
+        return building.names[function]
+    name = getattr(function, "halter_thread_name", None) or getattr(function, "__name__", "thread").replace("_", "-")
+    if name in building.functions:
+        raise MisplacedStatement(f"two thread functions are named {name!r}: give one a @thread_name")
+    building.names[function], building.functions[name] = name, function
+    return str(name)
+
+
+def _place_of(function: Callable[..., object]) -> Place:
+    code = getattr(function, "__code__", None)
+    return here() if code is None else place_at(code.co_filename, code.co_firstlineno)
