@@ -128,14 +128,17 @@ def test_a_deletion_does_not_look_through_all_nodes():
     assert counted < 5_000 + 100 * wf_specs, counted
 
 
-@pytest.mark.parametrize("kind", dear_wf_runs.KINDS, ids=dear_wf_runs.name_of)
+ALL_KINDS = (*dear_wf_runs.KINDS, *dear_wf_runs.MIGRATIONS)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS, ids=dear_wf_runs.name_of)
 def test_a_record_costs_in_proportion_to_what_it_brings_about(kind: dear_wf_runs.Kind):
     for size in (60, 240) if FAR else (90,):
         cost = dear_wf_runs.cost_of(kind, size)
         assert cost.bytecodes <= cost.bound, cost
 
 
-@pytest.mark.parametrize("kind", dear_wf_runs.KINDS, ids=dear_wf_runs.name_of)
+@pytest.mark.parametrize("kind", ALL_KINDS, ids=dear_wf_runs.name_of)
 def test_a_record_for_the_largest_wf_run_holds_nobody_up(kind: dear_wf_runs.Kind):
     cost = dear_wf_runs.cost_of(kind, LARGEST if FAR else LARGEST // 4, timed=True)
     assert cost.seconds < SECONDS * cost.units, cost

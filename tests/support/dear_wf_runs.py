@@ -897,11 +897,14 @@ KINDS: tuple[Kind, ...] = (
     a_fork_of_handlers_of_handlers,
     a_fork_with_interrupts_that_wait,
     a_fork_with_events_that_nobody_takes,
+)
+MIGRATIONS: tuple[Kind, ...] = (
     a_migration_of_a_wide_tree,
     a_migration_of_handlers_of_handlers,
     a_migration_with_interrupts_that_wait,
     a_migration_with_events_that_nobody_takes,
 )
+"""Kinds that differ from others by their record alone: other records for such WfRuns are measured there."""
 
 
 def name_of(kind: Kind) -> str:
@@ -984,7 +987,6 @@ OTHERS: dict[str, Callable[[Case], Any]] = {
     "a start": lambda case: _of_last_out(case, StartTaskRun),
     "a progress": lambda case: _of_last_out(case, partial(ReportTaskProgress, content="x" * PROGRESS_BYTES_MAX)),
     "a rescue": lambda case: RescueThreadRun(RUN_ID, max(case.run.threads, default=0)),
-    "a migration to a version that is not there": lambda _: MigrateWfRun(RUN_ID, 9),
 }
 """The other records that may come to any WfRun."""
 
