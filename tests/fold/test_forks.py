@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.core.records.commands import ExternalEvent, ForkWfRun, ResumeWfRun, RunWf, StopWfRun
+from processors.core.records.commands import ExternalEvent, ForkWfRun, PutWfSpec, ResumeWfRun, RunWf, StopWfRun
 from processors.core.records.events import Rejected, RejectionCode, TaskRequest, WfRunForked
 from processors.core.records.model import WfRun
+from processors.core.records.values import TIME_MS_MAX, to_json
 from processors.core.rules.snapshots import snapshot_of
 from processors.fold.inputs import DeadLetterReason
-from tests.fold.test_hostile import Outcomes, hostile, rig_with
+from tests.fold.test_hostile import SPEC, Outcomes, hostile, rig_with
 from tests.support.shard_rig import ShardRig
 from tests.support.states import thread_key
 
@@ -99,6 +100,21 @@ def test_whatever_bytes_a_fork_has_the_partition_goes_on(changes: list[tuple[int
         rig.crash()
         outcomes.fold(rig.command(ExternalEvent(FORK, "stop", "z", "y")))
     outcomes.goes_on()
+
+
+@pytest.mark.parametrize("time_ms", [-(2**63), 2**63 - 1])
+@pytest.mark.parametrize("field", ["start_by_ms", "started_ms", "retry_at_ms"])
+def test_a_fork_is_written_whatever_times_its_attempt_has(field: str, time_ms: int) -> None:
+    rig = rig_at_work()
+    snapshot = snapshot_of(source(rig))
+    main = snapshot.threads[0]
+    assert main.node.task is not None
+    task = replace(main.node.task, **{field: time_ms})
+    odd = replace(snapshot, at_ms=TIME_MS_MAX, threads=[replace(main, node=replace(main.node, task=task))])
+    rig.turn(PutWfSpec("s", to_json(SPEC | {"retention_s": 5})))
+    rig.turn(ForkWfRun("same-version", odd, 0, 0))
+    # By another version any usable state goes, also one that no rule comes to.
+    assert "WfRunForked" in rig.events(ForkWfRun(FORK, odd, 0, 1))
 
 
 def test_the_event_is_complete_without_the_log_of_the_source() -> None:

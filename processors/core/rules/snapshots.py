@@ -18,7 +18,7 @@ from processors.core.records.model import (
     WfRunSnapshot,
 )
 from processors.core.records.spec import AnyNode, SleepNode, WfSpec
-from processors.core.records.values import INT_MAX
+from processors.core.records.values import INT_MAX, INT_MIN
 from processors.core.rules.external_events import BEFORE_ITS_WF_RUN
 
 
@@ -131,7 +131,7 @@ def ends_at_a_moment(node: AnyNode) -> bool:
 
 def _later(time_ms: int | None, by_ms: int) -> int | None:
     """Return a time as a fork has it. What came in may have any time of 64 bits."""
-    return None if time_ms is None else min(time_ms + by_ms, INT_MAX)
+    return None if time_ms is None else max(INT_MIN, min(time_ms + by_ms, INT_MAX))
 
 
 def _before(number: int, seq: int) -> int:
