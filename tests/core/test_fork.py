@@ -20,8 +20,10 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
+    ReportTaskProgress,
     ReportTaskRun,
     ResumeWfRun,
+    StartTaskRun,
     TimerFired,
 )
 from processors.core.records.events import (
@@ -339,15 +341,21 @@ def _without_words(data: Any) -> Any:
 
 
 def _has_whole_time(run: WfRun) -> bool:
-    """Say whether no attempt that is out has used up any of its time, which a fork gives it anew."""
-    attempts = (it for it in run.threads.values() if it.task_out and it.status not in TERMINAL)
-    return all(it.node.timer is not None and it.node.timer.due_ms == run.time_ms + 60_000 for it in attempts)
+    """Say whether no attempt that is out has begun or used up any of its time, which a fork gives it anew."""
+    attempts = (it.node for it in run.threads.values() if it.task_out and it.status not in TERMINAL)
+    return all(
+        it.timer is not None
+        and it.timer.due_ms == run.time_ms + 60_000
+        and it.task is not None
+        and it.task.started_ms is None
+        for it in attempts
+    )
 
 
 def _for_fork(command: Command, source: WfRun, copy: WfRun, later_ms: int) -> Command:
     """Return what does to the fork what a command does to its source."""
     changed: Command = replace(command, wf_run_id=FORK)
-    if isinstance(changed, ReportTaskRun | TimerFired):
+    if isinstance(changed, StartTaskRun | ReportTaskProgress | ReportTaskRun | TimerFired):
         incarnation = copy.incarnation if changed.incarnation == source.incarnation else 10**9
         changed = replace(changed, incarnation=incarnation)
     return replace(changed, due_ms=changed.due_ms + later_ms) if isinstance(changed, TimerFired) else changed
