@@ -53,12 +53,14 @@ class Running:
             check_progress(content)
         except TellableProblem as problem:
             raise InvalidArgument(str(problem)) from None
-        if self._progress is None and self._make_progress is not None:
-            with self._changed:
-                if self._progress is None:
-                    self._progress = self._make_progress(request)
-        if self._progress is not None:
-            self._progress.note(content)
+        if (progress := self._progress or self._started_progress(request)) is not None:
+            progress.note(content)
+
+    def _started_progress(self, request: TaskRequest) -> Progress | None:
+        with self._changed:
+            if self._progress is None and self._make_progress is not None:
+                self._progress = self._make_progress(request)
+            return self._progress
 
     # For the task worker.
 
