@@ -7,8 +7,9 @@ An Expr holds a tree of the core. The WfRun computes it, not Python: in the prog
 raises WrongOperand, a TypeError that says what to write.
 """
 
+import math
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn, TypeAlias
 
 from processors.core.records.errors import HalterError
@@ -39,6 +40,7 @@ TYPES: Final[Mapping[Any, VariableType]] = {
 }
 """The types of Python that stand for types of Variables."""
 Type: TypeAlias = type | VariableType
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NO_VALUE: Final = (
     "an expression has no value in the program: the WfRun computes it. Write `with thread.if_(…):` or "
     "`with thread.while_(…):` for a decision, and & | ~ for and, or, not"
@@ -153,6 +155,12 @@ class Expr:
     def __contains__(self, _: object) -> NoReturn:
         raise WrongOperand("write `items.contains(item)`: `in` needs a value, and the WfRun computes it")
 
+    def __str__(self) -> str:
+        raise WrongOperand('an expression has no text in the program: write `format_("… {0}", it)` or `it.cast(str)`')
+
+    def __format__(self, _: str) -> str:
+        return str(self)
+
     def __repr__(self) -> str:
         from processors.core.wf_spec.writer import expression_document  # for people only
 
@@ -249,6 +257,21 @@ def type_of(type_: Type) -> VariableType:
         raise WrongOperand(f"expected a type of a Variable ({known}), found {type_!r}") from None
 
 
+def default_of(declared: Variable) -> Value:
+    """Return the default of a Variable as Value. Raises WrongOperand for what no Variable can hold."""
+    default = declared.default
+    if isinstance(default, datetime):
+        if default.tzinfo is None:
+            raise WrongOperand(f"default of {declared.name!r}: expected a datetime with a zone, found one without")
+        return Timestamp((default - EPOCH) // timedelta(milliseconds=1))
+    if isinstance(default, bytes | Timestamp):
+        return default
+    try:
+        return _plain(default)
+    except WrongOperand as error:
+        raise WrongOperand(f"default of {declared.name!r}: {error}") from None
+
+
 def tree_of(operand: Operand) -> Expression:
     """Return the tree of an operand. Raises WrongOperand for what no expression can be made of."""
     if isinstance(operand, Expr):
@@ -270,6 +293,8 @@ def _plain(value: object) -> Value:
         return [_plain(item) for item in value]
     if isinstance(value, Expr):
         raise WrongOperand("expected a mapping of values: an expression cannot stand inside a mapping")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise WrongOperand(f"expected a number that JSON has, found {value}")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise WrongOperand(

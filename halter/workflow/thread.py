@@ -12,13 +12,26 @@ Mutations stand on the edge to whatever comes next.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, TypeVar
+from enum import StrEnum
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
 from halter.workflow.definitions import ExternalEvent, Task, WorkflowEvent, event_named, task_named
 from halter.workflow.drafts import EdgeDraft, NodeDraft, ThreadDraft, free_name
-from halter.workflow.expressions import Expr, Operand, Output, Type, Variable, WrongOperand, tree_of, type_of
+from halter.workflow.expressions import (
+    Expr,
+    Operand,
+    Output,
+    Type,
+    Variable,
+    WrongOperand,
+    default_of,
+    tree_of,
+    type_of,
+)
 from halter.workflow.places import Place, here
 from processors.core.records.commands import DefinitionCommand
 from processors.core.records.errors import HalterError
@@ -57,6 +70,8 @@ FailureHandlers: TypeAlias = (
 )
 """One that catches everything; the name of a failure -> its handler; or such pairs. None catches everything."""
 Function = TypeVar("Function", bound="Callable[[Thread], None]")
+Given = ParamSpec("Given")
+Choice = TypeVar("Choice", bound=StrEnum)
 TIMEOUT_S: Final = 60
 NOTHING_LEADS_HERE: Final = "nothing leads here: it comes behind an exit, a fail or a goto"
 
@@ -91,6 +106,36 @@ class _Loop:
     breaks: list[EdgeDraft] = field(default_factory=list)
 
 
+class Block(AbstractContextManager[None]):
+    """What `with` enters. Until then it stands among those that are forgotten: without `with` it would say nothing."""
+
+    def __init__(self, inner: AbstractContextManager[None], forgotten: "list[Block]", what: str) -> None:
+        self._inner, self._forgotten, self.what, self.place = inner, forgotten, what, here()
+        forgotten.append(self)
+
+    def __enter__(self) -> None:
+        self._forgotten.remove(self)
+        self._inner.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, at: TracebackType | None
+    ) -> bool | None:
+        return self._inner.__exit__(kind, raised, at)
+
+
+def _block(
+    method: Callable[Concatenate["Thread", Given], Iterator[None]],
+) -> Callable[Concatenate["Thread", Given], AbstractContextManager[None]]:
+    """Make a statement of a method that writes what stands before its block, yields, and writes what stands behind."""
+    made = contextmanager(method)
+
+    @wraps(method)
+    def statement(thread: "Thread", /, *args: Given.args, **kwargs: Given.kwargs) -> AbstractContextManager[None]:
+        return Block(made(thread, *args, **kwargs), thread.forgotten, method.__name__)
+
+    return statement
+
+
 class Thread:
     """Writes down one ThreadSpec."""
 
@@ -106,6 +151,8 @@ class Thread:
         """The ways that lead to whatever is written next."""
         self._choice: _Choice | None = None
         self._loops: list[_Loop] = []
+        self.forgotten: list[Block] = []
+        """Blocks that no `with` has entered: each is a mistake."""
 
     # Parts of the ThreadSpec.
 
@@ -117,7 +164,7 @@ class Thread:
                 raise WrongOperand(f"expected a Variable, found {type(it).__name__}")
             if it.name in self._draft.variables:
                 raise MisplacedStatement(f"Variable {it.name!r} is declared twice in this thread")
-            declared = VariableDef(it.name, it.type, it.default, it.required, it.masked)
+            declared = VariableDef(it.name, it.type, default_of(it), it.required, it.masked)
             self._draft.variables[it.name] = (declared, place)
 
     def input(self, type_: Type, *, default: Any = None, required: bool = False, masked: bool = False) -> Variable:
@@ -138,7 +185,7 @@ class Thread:
         """Let an ExternalEvent interrupt the thread: it halts, the handler runs below it, and it resumes."""
         place = here()
         definition = InterruptDef(
-            self._event(event, place), self._names(handler), InterruptPolicy(policy), halt, preemptive
+            self._event(event, place), self._names(handler), _one_of(InterruptPolicy, policy), halt, preemptive
         )
         self._draft.interrupts.append((definition, place))
 
@@ -273,7 +320,7 @@ class Thread:
         node = WaitForThreadsNode(
             name=self._node_name(name, "wait-for-threads"),
             threads=tree_of(threads),  # type: ignore[arg-type]
-            strategy=WaitStrategy(strategy),
+            strategy=_one_of(WaitStrategy, strategy),
             on_child_failure=tuple(FailureHandlerDef(it, self._names(one)) for it, one in _pairs(on_child_failure)),
         )
         return self._add(node, here())
@@ -379,7 +426,7 @@ class Thread:
 
     # Ways.
 
-    @contextmanager
+    @_block
     def if_(self, condition: Operand) -> Iterator[None]:
         """Write what is done if a condition holds."""
         place, tree = here(), tree_of(condition)
@@ -388,7 +435,7 @@ class Thread:
         with self._block(_Choice(edge.node), edge):
             yield
 
-    @contextmanager
+    @_block
     def elif_(self, condition: Operand) -> Iterator[None]:
         """Write what is done if this condition holds and none above it."""
         place, tree = here(), tree_of(condition)
@@ -396,7 +443,7 @@ class Thread:
         with self._block(choice, choice.node.way(place, tree)):
             yield
 
-    @contextmanager
+    @_block
     def else_(self) -> Iterator[None]:
         """Write what is done if no condition above holds."""
         place = here()
@@ -410,7 +457,7 @@ class Thread:
         choice = self._chosen("or_fail")
         self._choice, self._open = None, choice.ends
 
-    @contextmanager
+    @_block
     def while_(self, condition: Operand) -> Iterator[None]:
         """Write what is done again and again, as long as a condition holds before each round."""
         place, tree = here(), tree_of(condition)
@@ -520,6 +567,8 @@ class Thread:
         return made
 
     def _node_name(self, given: str | None, otherwise: str) -> str:
+        if isinstance(given, Expr):
+            raise WrongOperand('expected a name for the node, found an expression: give inputs as {"name": …}')
         return free_name(otherwise, self._draft.nodes or ("start",)) if given is None else given
 
     def _event(self, event: ExternalEvent, place: Place) -> str:
@@ -551,11 +600,18 @@ def _pairs(handlers: FailureHandlers) -> Iterator[tuple[str | None, ThreadFuncti
         yield from handlers
 
 
+def _one_of(kind: type[Choice], given: str) -> Choice:
+    try:
+        return kind(given)
+    except ValueError:
+        raise WrongOperand(f"expected one of {', '.join(kind)}, found {given!r}") from None
+
+
 def _node_name(node: Output | str) -> str:
     return node if isinstance(node, str) else node.node
 
 
-def _variable(target: Expr) -> VariableRef:
-    if isinstance(target.tree, VariableRef):
+def _variable(target: object) -> VariableRef:
+    if isinstance(target, Expr) and isinstance(target.tree, VariableRef):
         return target.tree
     raise WrongOperand(f"expected a Variable, or a place in one, found {target!r}")

@@ -121,6 +121,9 @@ class Workflow:
             except HalterError as error:
                 at = raised_at(error, place)
                 building.problems.append(Problem(at.file, at.line, 1, str(error), STATEMENT))
+            for it in thread.forgotten:
+                what = f"expected `with` before thread.{it.what}(…), found none"
+                building.problems.append(Problem(it.place.file, it.place.line, 1, what, STATEMENT))
         return entrypoint
 
     def _places(self, building: _Building) -> dict[Path, Place]:

@@ -1,9 +1,11 @@
 """Workflows in Python: what thread functions write, that it runs as it reads, and that every WfSpec comes back."""
 
 import json
+import math
 import operator
 import textwrap
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -319,9 +321,58 @@ def _defines_twice(thread: Thread) -> None:
     thread.wait_for_event(ExternalEventDef("e", str))
 
 
+def _forgets_with(thread: Thread) -> None:
+    thread.declare(total)
+    thread.if_(total > 1)
+    thread.exit()
+
+
+def _writes_an_expression_into_a_text(thread: Thread) -> None:
+    thread.declare(total)
+    thread.fail("too-much", f"the total is {total}")
+
+
+def _has_a_default_of_no_zone(thread: Thread) -> None:
+    when = datetime(2026, 1, 1)  # noqa: DTZ001  the mistake
+    thread.declare(Variable("when", datetime, default=when))
+
+
+def _has_a_default_that_is_no_value(thread: Thread) -> None:
+    thread.nop()
+    thread.declare(Variable("some", list, default={1, 2}))
+
+
+def _assigns_what_json_has_not(thread: Thread) -> None:
+    thread.declare(total)
+    thread.assign(total, math.nan)
+
+
+def _assigns_to_a_name(thread: Thread) -> None:
+    thread.nop()
+    thread.assign("total", 1)  # type: ignore[arg-type]
+
+
+def _misspells_a_policy(thread: Thread) -> None:
+    thread.nop()
+    thread.interrupt("e", lambda _: None, policy="lastest")
+
+
+def _gives_an_input_for_the_name(thread: Thread) -> None:
+    thread.declare(total)
+    thread.task("greet", name=total)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("function", "sentence"),
     [
+        (_forgets_with, "expected `with` before thread.if_(…)"),
+        (_writes_an_expression_into_a_text, "format_("),
+        (_has_a_default_of_no_zone, "default of 'when': expected a datetime with a zone"),
+        (_has_a_default_that_is_no_value, "default of 'some'"),
+        (_assigns_what_json_has_not, "a number that JSON has"),
+        (_assigns_to_a_name, "expected a Variable"),
+        (_misspells_a_policy, "expected one of parallel, serial, latest"),
+        (_gives_an_input_for_the_name, "expected a name for the node"),
         (_decides_in_python, "the WfRun computes it"),
         (_says_something_behind_the_end, "nothing leads here"),
         (_has_else_without_if, "directly behind the block of an if_"),
@@ -339,6 +390,14 @@ def test_a_statement_that_cannot_be_written_down_is_told_with_its_line(function:
     [(line, message)] = told(function)
     assert line == 2
     assert sentence in message
+
+
+def test_a_datetime_is_the_default_of_a_timestamp() -> None:
+    def main(thread: Thread) -> None:
+        thread.declare(Variable("when", datetime, default=datetime(2026, 1, 1, 0, 0, 0, 1_000, tzinfo=UTC)))
+
+    declared = Workflow("w", main).document["threads"]["main"]["variables"]
+    assert declared["when"]["default"] == "2026-01-01T00:00:00.001Z"
 
 
 def test_a_type_that_no_variable_has_is_an_error_at_once() -> None:
