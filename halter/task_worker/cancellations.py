@@ -124,6 +124,7 @@ class Cancellations:
 
     def _keep(self, wf_run_id: str, value: bytes) -> None:
         self._kept[wf_run_id] = (*self._kept.get(wf_run_id, ()), value)[-KEPT_OF_ONE_MAX:]
+        self._kept.move_to_end(wf_run_id)
         if len(self._kept) > KEPT_MAX:
             self._kept.popitem(last=False)
 

@@ -176,6 +176,22 @@ def test_what_is_kept_for_later_requests_is_bounded(
     assert it.start().cancelled == TIMED_OUT
 
 
+def test_the_wf_run_that_was_cancelled_in_longest_ago_is_forgotten_first(
+    hearing: Callable[..., Hearing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancellations, "KEPT_MAX", 3)
+    it = hearing(Topic())
+    for attempt, wf_run_id in ((1, "first"), (1, "second"), (1, "third"), (2, "first")):
+        it.topic.tell(about(request(attempt, wf_run_id)))
+    it.take(request(1, "now"))
+    it.topic.tell(about(request(1, "now")))
+    assert it.start().wait_cancelled(10) == TIMED_OUT  # all before is read, too
+    it.take(request(2, "first"))
+    assert it.start().cancelled == TIMED_OUT
+    it.take(request(1, "second"))
+    assert it.start().cancelled is None
+
+
 @pytest.mark.parametrize("question", QUESTIONS)
 @pytest.mark.parametrize("code", sorted(PASSING))
 def test_brokers_that_come_and_go_are_asked_again(hearing: Callable[..., Hearing], question: str, code: int) -> None:
