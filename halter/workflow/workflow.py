@@ -118,9 +118,10 @@ class Workflow:
             try:
                 function(thread)
                 thread.end(place)
-            except HalterError as error:
+            except Exception as error:  # noqa: BLE001  a mistake of Python is told with its line, as any other
                 at = raised_at(error, place)
-                building.problems.append(Problem(at.file, at.line, 1, str(error), STATEMENT))
+                what = str(error) if isinstance(error, HalterError) else f"{type(error).__name__}: {error}"
+                building.problems.append(Problem(at.file, at.line, 1, what, STATEMENT))
             for it in thread.forgotten:
                 what = f"expected `with` before thread.{it.what}(…), found none"
                 building.problems.append(Problem(it.place.file, it.place.line, 1, what, STATEMENT))

@@ -357,6 +357,11 @@ def _misspells_a_policy(thread: Thread) -> None:
     thread.interrupt("e", lambda _: None, policy="lastest")
 
 
+def _misspells_a_statement(thread: Thread) -> None:
+    thread.nop()
+    thread.tsk("greet")  # type: ignore[attr-defined]
+
+
 def _gives_an_input_for_the_name(thread: Thread) -> None:
     thread.declare(total)
     thread.task("greet", name=total)  # type: ignore[arg-type]
@@ -372,6 +377,7 @@ def _gives_an_input_for_the_name(thread: Thread) -> None:
         (_assigns_what_json_has_not, "a number that JSON has"),
         (_assigns_to_a_name, "expected a Variable"),
         (_misspells_a_policy, "expected one of parallel, serial, latest"),
+        (_misspells_a_statement, "AttributeError: 'Thread' object has no attribute 'tsk'"),
         (_gives_an_input_for_the_name, "expected a name for the node"),
         (_decides_in_python, "the WfRun computes it"),
         (_says_something_behind_the_end, "nothing leads here"),
