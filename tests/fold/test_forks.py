@@ -7,9 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.core.records.commands import ExternalEvent, ForkWfRun, PutWfSpec, ResumeWfRun, RunWf, StopWfRun
+from processors.core.records.commands import (
+    ExternalEvent,
+    ForkWfRun,
+    PutWfSpec,
+    RescueThreadRun,
+    ResumeWfRun,
+    RunWf,
+    StartTaskRun,
+    StopWfRun,
+)
 from processors.core.records.events import Rejected, RejectionCode, TaskRequest, WfRunForked
-from processors.core.records.model import WfRun
+from processors.core.records.failures import VAR_ERROR, failure_of
+from processors.core.records.model import Status, WfRun
 from processors.core.records.values import TIME_MS_MAX, to_json
 from processors.core.rules.snapshots import snapshot_of
 from processors.fold.inputs import DeadLetterReason
@@ -115,6 +125,44 @@ def test_a_fork_is_written_whatever_times_its_attempt_has(field: str, time_ms: i
     rig.turn(ForkWfRun("same-version", odd, 0, 0))
     # By another version any usable state goes, also one that no rule comes to.
     assert "WfRunForked" in rig.events(ForkWfRun(FORK, odd, 0, 1))
+
+
+BELOW = {
+    "name": "below",
+    "entrypoint": "main",
+    "threads": {
+        "main": {
+            "nodes": {
+                "start": {"kind": "ENTRYPOINT", "next": "child"},
+                "child": {"kind": "START_THREAD", "thread": "child", "next": "wait"},
+                "wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "done"},
+                "done": {"kind": "EXIT"},
+            }
+        },
+        "child": {
+            "nodes": {
+                "start": {"kind": "ENTRYPOINT", "next": "work"},
+                "work": {"kind": "TASK", "task": "work", "next": "done"},
+                "done": {"kind": "EXIT"},
+            }
+        },
+    },
+}
+
+
+def test_an_attempt_of_a_forged_state_that_was_rescued_past_is_not_started() -> None:
+    rig = rig_with(BELOW)
+    rig.turn(RunWf(SOURCE, "below"))
+    snapshot = snapshot_of(source(rig))
+    main, child = snapshot.threads
+    failure = failure_of(VAR_ERROR, "forged: its attempt is out")
+    node = replace(child.node, timer=None, failure=failure)
+    failed = replace(child, status=Status.ERROR, failure=failure, ended_ms=snapshot.at_ms, node=node)
+    rig.turn(ForkWfRun(FORK, replace(snapshot, threads=[main, failed])), StopWfRun(FORK))
+    assert rig.events(RescueThreadRun(FORK, 1, skip_current_node=True)) == ["ThreadRescued", "Halt"]
+    fork = rig.shard.wf_runs[FORK]
+    assert fork.threads[1].task_out
+    assert rig.events(StartTaskRun(FORK, fork.incarnation, 1, child.node.position, 1)) == ["Rejected"]
 
 
 def test_the_event_is_complete_without_the_log_of_the_source() -> None:

@@ -62,7 +62,11 @@ def attempt_started(run: WfRun, start: StartTaskRun, context: Context, time_ms: 
         raise Refusal(RejectionCode.FAILED_PRECONDITION, _UNREADABLE)
     task, timer = thread.node.task, thread.node.timer
     assert task is not None
-    assert timer is not None
+    if timer is None:  # a forged fork may have a failed thread that is rescued past its attempt, and halted there
+        raise Refusal(
+            RejectionCode.FAILED_PRECONDITION,
+            f"start of attempt {start.attempt} of thread {start.thread}: it has no time",
+        )
     if task.started_ms is not None:
         since = iso_of(Timestamp(task.started_ms))
         return Ignored(StartTaskRun.__name__, f"attempt {start.attempt} of thread {start.thread} started at {since}")
