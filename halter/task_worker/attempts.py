@@ -119,7 +119,7 @@ class Attempts:
             if isinstance(exception, asyncio.CancelledError):
                 if self.are_given_up:
                     raise
-                if running.cancelled is not None:
+                if running.is_useless:
                     return None
             result = self._raised(request, exception)
         finally:

@@ -16,6 +16,8 @@ from processors.core.records.values import TellableProblem, Value
 
 OVER: Final = frozenset({CancellationReason.TIMED_OUT, CancellationReason.DELETED})
 """The reasons of an attempt that the engine has ended: it would refuse a report."""
+FOR_NOW: Final = frozenset({CancellationReason.STOPPED})
+"""The reasons of an attempt whose result is of use again if the WfRun is resumed: nothing ends it but itself."""
 
 
 class Running:
@@ -65,24 +67,31 @@ class Running:
     # For the task worker.
 
     @property
+    def is_useless(self) -> bool:
+        """Say whether nobody will ever need the result: a coroutine is cancelled then, and what waits not started."""
+        return self._cancelled is not None and self._cancelled not in FOR_NOW
+
+    @property
     def is_over(self) -> bool:
         """Say whether the engine has ended the attempt, so that it needs no report."""
         return self._cancelled in OVER
 
     def cancel(self, reason: CancellationReason) -> None:
-        """Tell the handler that its result is of no use. The first reason stays, unless the other ends the attempt."""
+        """Tell the handler that its result is of no use. The first final reason stays, unless the other ends it."""
         with self._changed:
-            if self._cancelled is None or reason in OVER:
+            if not self.is_useless or reason in OVER:
                 self._cancelled = reason
-            interrupt, self._interrupt = self._interrupt, None
+            interrupt = None
+            if self.is_useless:
+                interrupt, self._interrupt = self._interrupt, None
             self._changed.notify_all()
         if interrupt is not None:
             interrupt()
 
     def interrupted_by(self, interrupt: Callable[[], None]) -> None:
-        """Have `interrupt` called when the attempt is cancelled: once, from any thread, and now if it is already."""
+        """Have `interrupt` called when the result is useless: once, from any thread, and now if it is already."""
         with self._changed:
-            is_due = self._cancelled is not None
+            is_due = self.is_useless
             if not is_due:
                 self._interrupt = interrupt
         if is_due:

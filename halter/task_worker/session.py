@@ -295,7 +295,7 @@ class Session:
     def _begins(self, attempt: Attempt) -> bool:
         """Say whether the handler of an attempt is to run, and tell the engine so if it wants to know."""
         request, now_ms = attempt.request, self._clock_ms()
-        if attempt.running.cancelled is not None:
+        if attempt.running.is_useless:
             self._cancelled(attempt, "cancelled before it started")
             return False
         if now_ms >= request.deadline_ms:

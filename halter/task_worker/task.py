@@ -116,7 +116,8 @@ class Task:
     def cancelled(self) -> CancellationReason | None:
         """Why the result is of no use any more, such as STOPPED; None while it is, as far as we know.
 
-        An `async def` handler is cancelled by asyncio as well.
+        An `async def` handler is cancelled by asyncio as well, but not for STOPPED: somebody may resume the WfRun, and
+        then the result is of use.
         """
         return self.running.cancelled
 

@@ -621,6 +621,7 @@ def test_progress_is_bounded_and_the_sentence_says_how() -> None:
 
 FINAL = [CancellationReason.TIMED_OUT, CancellationReason.DELETED]
 ADVICE = sorted(set(CancellationReason) - set(FINAL))
+USELESS = sorted(set(CancellationReason) - {CancellationReason.STOPPED})
 
 
 def only_report(world: World, wf_run_id: str = "w0-0") -> ReportTaskRun | None:
@@ -648,7 +649,7 @@ def test_a_handler_hears_that_its_attempt_was_cancelled_and_what_it_returns_coun
     assert world.committed_offsets() == {0: 2}
 
 
-@pytest.mark.parametrize("reason", list(CancellationReason))
+@pytest.mark.parametrize("reason", USELESS)
 def test_a_coroutine_is_cancelled_and_reported_unless_its_attempt_is_over(
     monkeypatch: pytest.MonkeyPatch, reason: CancellationReason
 ) -> None:
@@ -675,11 +676,41 @@ def test_a_coroutine_is_cancelled_and_reported_unless_its_attempt_is_over(
         assert (report.status, (report.message or "")[:11]) == (TaskStatus.FAILED, "cancelled: ")
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_stop_ends_no_attempt_by_itself_because_the_wf_run_may_be_resumed(
+    monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    """One runs when its WfRun is stopped, the other waits."""
+    world, heard = World(2), dict[str, Any]()
+
+    def stop_both(task: Task) -> None:
+        if task.wf_run_id == "w0-0":
+            assert world.worker is not None
+            assert world.worker._session is not None
+            work = world.worker._session._work
+            wait_until("the next request", lambda: work.concerns("w0-1"))
+            for it in ("w0-0", "w0-1"):
+                world.cancel(it, CancellationReason.STOPPED)
+        heard[task.wf_run_id] = task.wait_cancelled(10)
+
+    async def handle(task: Task) -> str:
+        await asyncio.to_thread(stop_both, task)
+        return "done"
+
+    def handle_in_thread(task: Task) -> str:
+        stop_both(task)
+        return "done"
+
+    world.run(monkeypatch, handle if is_async else handle_in_thread)
+    assert heard == dict.fromkeys(("w0-0", "w0-1"), CancellationReason.STOPPED)
+    assert [it.status for it in world.posted] == [TaskStatus.SUCCESS, TaskStatus.SUCCESS]
+
+
 def test_a_coroutine_that_catches_its_cancellation_says_itself_what_came_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(1)
 
     async def handle(task: Task) -> str:
-        threading.Timer(0.01, world.cancel, (task.wf_run_id, CancellationReason.STOPPED)).start()
+        threading.Timer(0.01, world.cancel, (task.wf_run_id, CancellationReason.LOST)).start()
         try:
             await asyncio.sleep(10)
         except asyncio.CancelledError:
@@ -688,10 +719,10 @@ def test_a_coroutine_that_catches_its_cancellation_says_itself_what_came_of_it(m
         return f"saved after {task.cancelled}"
 
     (report,) = world.run(monkeypatch, handle).posted
-    assert (report.status, report.output) == (TaskStatus.SUCCESS, "saved after STOPPED")
+    assert (report.status, report.output) == (TaskStatus.SUCCESS, "saved after LOST")
 
 
-@pytest.mark.parametrize("reason", list(CancellationReason))
+@pytest.mark.parametrize("reason", USELESS)
 @pytest.mark.parametrize("is_async", [False, True])
 def test_an_attempt_that_is_cancelled_while_it_waits_is_not_started(
     monkeypatch: pytest.MonkeyPatch, reason: CancellationReason, is_async: bool
