@@ -998,6 +998,9 @@ def cost_of(kind: Kind, size: int, *, timed: bool = False, other: str | None = N
         command = OTHERS[other](case)
     case.rig.now_ms += 1
     record = case.rig.command(command)
+    # Each schema is looked at once in the life of a worker.
+    case.rig.codec.prepare()
+    case.rig.codec.decode(record.value or b"")
     shard, steps_max = case.rig.shard, Limits().steps_per_command
     waiting = 0
     if isinstance(command, ExternalEvent) and command.thread is None:
