@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from halter.cli.programs import thing_in
+from halter.cli.usage import BadOptions
 
 if TYPE_CHECKING:
     from halter.files.definition_files import Workflow
@@ -29,8 +30,10 @@ def names_workflow(source: str) -> bool:
 
 
 def source_named(source: Path) -> "Path | Workflow":
-    """Return the file that an argument names, or the Workflow. Raises NoSuchThing."""
+    """Return the file that an argument names, or the Workflow. Raises BadOptions, NoSuchThing."""
     if not names_workflow(str(source)):
+        if source.suffix == ".py":
+            raise BadOptions(f"expected the name of a Workflow behind a module, as in {source}:cart, found '{source}'")
         return source
     from halter.workflow import Workflow
 

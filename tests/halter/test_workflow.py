@@ -712,6 +712,9 @@ def test_a_workflow_that_is_not_there_is_told_with_what_is(
     code, _, error = halter(capsys, "spec", "check", "shop_flows:crat")
     assert code == 1
     assert "expected a Workflow under the name 'crat' in shop_flows, found nothing (did you mean cart?)" in error
+    code, _, error = halter(capsys, "spec", "check", "shop_flows.py")
+    assert code == 2
+    assert "expected the name of a Workflow behind a module, as in shop_flows.py:cart" in error
 
 
 def test_the_program_of_the_page_runs_and_its_mistake_is_told_as_the_page_says(
