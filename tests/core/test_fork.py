@@ -508,6 +508,10 @@ HALTING: dict[str, tuple[Callable[[WfRunSnapshot], WfRunSnapshot], str]] = {
     "an attempt that is out for ever": (_node(0, timer=None), "has no time-out"),
     "a deadline of a TASK": (_node(0, deadline_ms=START_MS), "has no deadline"),
     "a TASK that waits for threads": (_node(0, waits=[ThreadWait(1)]), "waits for no threads"),
+    "a node that failed, and no handler of that": (
+        lambda it: _node(0, failure=FAILED)(_thread(0, status=Status.HALTING, halt_reasons=[ManualHalt()])(it)),
+        "for no handler of that",
+    ),
     "a TASK whose time could not be computed": (_node(0, arrival_failure=FAILED), "waits for no time"),
     "another TaskDef": (_task(0, task_def="none"), "is no TASK of TaskDef 'none'"),
     "attempt 0": (_task(0, attempt=0), "expected attempt 1"),

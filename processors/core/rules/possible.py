@@ -277,8 +277,10 @@ def _check_node(run: WfRun, thread: ThreadRun) -> None:
         if not isinstance(node, WaitForThreadsNode):
             raise Impossible(f"{what} waits for no threads, and the thread does")
         _check_waits(run, thread, what)
-    if thread.status is Status.RUNNING and state.failure is not None and not state.failure_handled:
-        raise Impossible(f"{what} failed, and the thread is RUNNING")
+    # When nothing else holds it, it would run on there.
+    is_held = any(isinstance(reason, PendingFailure | HandlingFailure) for reason in thread.halt_reasons)
+    if thread.status not in TERMINAL and state.failure is not None and not (state.failure_handled or is_held):
+        raise Impossible(f"{what} failed, and the thread is {thread.status} for no handler of that")
 
 
 def _check_task(task: TaskRun, node: AnyNode, what: str) -> None:
