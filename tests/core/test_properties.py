@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
 
 from halter.files.scenario_document import read_scenario
@@ -137,7 +137,47 @@ def test_the_rules_hold_at_the_cap_of_live_threads(
     History(document, numbers, Limits(live_threads=live_threads))
 
 
+WAITING = {
+    "nodes": {
+        "start": {"kind": "ENTRYPOINT", "next": "n0"},
+        "n0": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "end"},
+        "end": {"kind": "EXIT"},
+    }
+}
+FAILS_WITH_ITS_ATTEMPT_OUT: dict[str, Any] = {
+    "name": "random",
+    "external_events": {"i": {}, "j": {}, "k": {}, "go": {}, "x": {}},
+    "workflow_events": {"told": {"type": "INT"}},
+    "tasks": {"t": {}},
+    "wf_specs": [
+        {
+            "name": "small",
+            "entrypoint": "main",
+            "threads": {
+                "main": {
+                    "nodes": {
+                        "start": {"kind": "ENTRYPOINT", "next": "n0"},
+                        "n0": {"kind": "TASK", "task": "t", "next": "end"},
+                        "end": {"kind": "EXIT"},
+                    },
+                    "interrupts": [{"event": "i", "handler": "a"}, {"event": "j", "handler": "a"}],
+                    "variables": {
+                        "n": {"type": "INT", "default": 2},
+                        "moment": {"type": "INT", "default": 1_767_225_605_000},
+                    },
+                },
+                "a": WAITING | {"interrupts": [{"event": "k", "handler": "a"}]},
+                "b": WAITING,
+                "c": WAITING,
+            },
+        }
+    ],
+}
+"""At a bound of three events thread 0 fails behind its request. A rescue passes on from there."""
+
+
 @thorough
+@example(document=FAILS_WITH_ITS_ATTEMPT_OUT, numbers=[0, 882], bound=3)
 @given(document=small | random_specs.documents(), numbers=numbers, bound=st.integers(1, 15))
 def test_the_rules_hold_at_the_bound_on_events(document: dict[str, Any], numbers: list[int], bound: int) -> None:
     History(document, numbers, Limits(live_threads=40, events_per_command=bound))

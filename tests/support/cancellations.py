@@ -48,6 +48,7 @@ class CancellationOracle:
     def __init__(self, wf_run_id: str) -> None:
         self._run = new_run(wf_run_id)
         self._out: dict[Out, Why] = {}
+        self._told: set[Out] = set()
 
     def see(self, entry: LogEntry) -> list[TaskCancellation]:
         """Fold the next event, and return what it cancels, by thread."""
@@ -57,7 +58,11 @@ class CancellationOracle:
         found = []
         for out, was in before.items():
             reason = _reason(entry, out, was, self._out.get(out))
+            # It leaves with a thread above it, with the WfRun, or by a rescue that passes on from where it was.
+            known = reason is not None or out in self._out or bool(was) or out in self._told
+            assert known or _is_reported(entry), f"{out} is out no more, and nobody was told: {entry.event}"
             if reason is not None:
+                self._told.add(out)
                 found.append(TaskCancellation(entry.wf_run_id, *out, reason, entry.time_ms, entry.seq))
         return found
 
@@ -100,6 +105,8 @@ def _reason(entry: LogEntry, out: Out, was: Why, now: Why | None) -> Cancellatio
         return CancellationReason.DELETED
     if isinstance(event, ThreadFailed) and event.thread == out.thread:
         return CancellationReason.FAILED_ABOVE
-    # It leaves with a thread above it, or with the WfRun.
-    assert was, f"{out} is out no more, and nobody was told: {event}"
     return None
+
+
+def _is_reported(entry: LogEntry) -> bool:
+    return isinstance(entry.event, TaskAttemptEnded)
