@@ -316,25 +316,10 @@ class Outcomes:
         try:
             raise_if_without_effect(posted, caused[0])
         except CommandRejected as rejected:
-            rejected.args = (f"{rejected}{self._meant(posted, rejected.code)}",)
+            hint = hint_of(posted.topic, posted.definition_name, rejected.code, self._definitions)
+            rejected.args = (f"{rejected}{hint}",)
             raise
         return caused
-
-    def _meant(self, posted: Posted, code: RejectionCode) -> str:
-        """Return which definition was probably meant, if that is why a record was refused; else an empty text."""
-        name, kind = posted.definition_name, DefinitionKind.WF_SPEC
-        if posted.topic == EXTERNAL_EVENTS:
-            kind = DefinitionKind.EXTERNAL_EVENT_DEF
-        if not name or code is not NO_DEFINITION[kind]:
-            return ""
-        from halter.client.meant import meant  # few callers misspell a name
-
-        try:
-            registered = self._definitions()
-        except (KafkaException, HalterError):  # no right to read them
-            return ""
-        is_there = any(not it.deleted for it in registered.versions(kind, name))
-        return "" if is_there and kind is DefinitionKind.EXTERNAL_EVENT_DEF else meant(registered, name, kind)
 
     def first_of(self, posted: PostedFork) -> list[Placed]:
         """The entries by which a command with the same command id started the present WfRun."""
@@ -505,3 +490,18 @@ class Outcomes:
     def entry(self, message: Message) -> LogEntry:
         """Decode a record of the log. Raises LaterRelease."""
         return log_entry(self._codec, message)
+
+
+def hint_of(topic: str, name: str, code: RejectionCode, definitions: Callable[[], Definitions]) -> str:
+    """Return which definition was probably meant by a name, if that is why a record was refused; else an empty text."""
+    kind = DefinitionKind.EXTERNAL_EVENT_DEF if topic == EXTERNAL_EVENTS else DefinitionKind.WF_SPEC
+    if not name or code is not NO_DEFINITION[kind]:
+        return ""
+    from halter.client.meant import meant  # few callers misspell a name
+
+    try:
+        registered = definitions()
+    except (KafkaException, HalterError):  # no right to read them
+        return ""
+    is_there = any(not it.deleted for it in registered.versions(kind, name))
+    return "" if is_there and kind is DefinitionKind.EXTERNAL_EVENT_DEF else meant(registered, name, kind)

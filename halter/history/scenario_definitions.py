@@ -58,6 +58,8 @@ class _Wanted:
         self._names: set[tuple[DefinitionKind, str]] = set()
         self._bound: dict[tuple[DefinitionKind, str], set[str]] = {}
         """Definition -> the keys of the revisions that a WfSpec that was run binds."""
+        self._bound_at: dict[str, int] = {}
+        """The key of such a revision -> the index of the first input that ran a WfSpec that binds it."""
         for index, turn in enumerate(turns):
             if isinstance(turn.command, ExternalEvent):
                 self._names.add((DefinitionKind.EXTERNAL_EVENT_DEF, turn.command.external_event_def))
@@ -76,10 +78,11 @@ class _Wanted:
         self._numbered = {WfSpecId(it.name, it.major, it.revision) for it in versions if it.document is not None}
         for spec_id in self._numbered - self.wf_specs.keys():
             self._names |= definitions.named_by(spec_id)
-        for spec_id in self.wf_specs:
+        for spec_id, index in self.wf_specs.items():
             self._names |= definitions.named_by(spec_id)
             for bound in definitions.bindings(spec_id):
                 self._bound.setdefault((bound.kind, bound.name), set()).add(bound.key)
+                self._bound_at[bound.key] = min(index, self._bound_at.get(bound.key, index))
 
     def includes(self, definition: Definition) -> bool:
         """Return True if the document has this version of a definition."""
@@ -114,10 +117,11 @@ class _Wanted:
 
     def needed_by(self, definition: Definition) -> int:
         """Return the index of the input that needs a definition at the latest, whatever its position."""
-        first = min(self.wf_specs.values(), default=0)
         if definition.kind is DefinitionKind.WF_SPEC:
             return self.wf_specs.get(WfSpecId(definition.name, definition.major, definition.revision), 2**31)
-        return first if self.is_bound(definition) or definition.deleted else 2**31
+        if definition.deleted:
+            return min(self.wf_specs.values(), default=0)
+        return self._bound_at.get(definition.key, 2**31)
 
 
 def _commands(definitions: Iterable[Definition]) -> Iterator[DefinitionCommand]:

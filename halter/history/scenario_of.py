@@ -32,6 +32,7 @@ from processors.core.records.events import (
     LogEntry,
     Rejected,
     TaskAttemptRequested,
+    TaskAttemptStarted,
 )
 from processors.core.records.model import NO_INCARNATION
 from processors.core.records.values import Timestamp, iso_of
@@ -134,7 +135,7 @@ def _given(
     *,
     by_event: bool,
 ) -> Iterator[Given]:
-    now_ms, wait_ms, left_out, forks = start_ms, 0, 0, 0
+    now_ms, wait_ms, left_out, forks, earlier = start_ms, 0, 0, 0, 0
     timers: list[Turn] = []
 
     def passed() -> Iterator[Given]:
@@ -162,6 +163,7 @@ def _given(
         if isinstance(turn.command, TimerFired | ForkWfRun):
             continue
         if _can_be_told(turn):
+            earlier += any(_is_earlier(entry) for entry in turn.entries)
             yield from passed()
             yield Given(_step(turn), [*_expected([turn])] if by_event else [*_refusal(turn)])
         elif turn.is_refused:
@@ -173,6 +175,11 @@ def _given(
                 "number: a scenario document cannot tell it from the newest one"
             )
     yield from passed()
+    if earlier:
+        notes.append(
+            f"starts of attempts whose records are older than what was decided before, {earlier} in all: a scenario "
+            "document starts them at the time of the WfRun, so they time out later, or count as too late"
+        )
     if forks:
         notes.append(f"forks that were rejected are left out, {forks} in all: their source is not in this history")
     if left_out:
@@ -208,6 +215,11 @@ def _can_be_told(turn: Turn) -> bool:
             return (entry.incarnation, event.position) == (command.incarnation, command.position)
     newest = turn.before[-1].incarnation if turn.before else NO_INCARNATION
     return turn.is_refused and command.incarnation == newest
+
+
+def _is_earlier(entry: LogEntry) -> bool:
+    """Return True if a start was judged by a time before that of the WfRun."""
+    return isinstance(entry.event, TaskAttemptStarted) and entry.event.started_ms < entry.time_ms
 
 
 def _expected(turns: Sequence[Turn]) -> Iterator[dict[str, Any]]:

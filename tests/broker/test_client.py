@@ -634,7 +634,7 @@ def test_the_command_line_says_what_is_wrong_and_exits_with_1(halter: Halter, tm
     attempts = {
         ("spec", "put", str(bad)): "bad.yaml:1:",
         ("spec", "get", "nothing"): "expected a definition named 'nothing'",
-        ("spec", "show", "nothing"): "expected a WfSpec named 'nothing'",
+        ("spec", "show", "nothing"): "expected a WfSpec or TaskDef named 'nothing'",
         ("run", "nothing"): "NOT_FOUND: RunWf",
         ("run", "cart"): "INVALID_ARGUMENT: RunWf",
         ("send", "nobody", "nothing"): "there is no ExternalEventDef 'nothing'",

@@ -433,7 +433,7 @@ def test_a_cancelled_wait_gives_its_thread_back(halter: Halter) -> None:
 
 def test_a_thousand_who_wait_take_no_thousand_threads(halter: Halter) -> None:
     async def does(client: AsyncClient) -> None:
-        most = 0
+        before = most = threading.active_count()  # of this process, which has run other tests
 
         async def count() -> None:
             nonlocal most
@@ -452,7 +452,7 @@ def test_a_thousand_who_wait_take_no_thousand_threads(halter: Halter) -> None:
         found = {it.wf_run_id for it in await asyncio.gather(*ends)}
         assert found == {*ids, *(it.wf_run_id for it in carts[:100])}
         counting.cancel()
-        assert most < 30
+        assert most - before < 30
 
     asynchronously(halter, does)
 

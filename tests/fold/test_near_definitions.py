@@ -12,7 +12,7 @@ from tests.halter.test_show import DEFINITIONS
 from tests.support.shard_rig import ShardRig
 from tests.support.stored_records import RigClient, connected_to
 
-NAMES_OF_DEFINITIONS = {"SPEC", "EVENT", "NAME", "FILE|NAME"}
+NAMES_OF_DEFINITIONS = {"SPEC", "EVENT", "NAME", "FILE|MODULE:NAME|NAME"}
 """Words of help texts for an argument that may be such a name."""
 
 SPEC = """

@@ -10,18 +10,21 @@ from halter.history.scenario_of import Wanted, scenario_of
 from halter.history.turns import NoScenario
 from processors.core.records.commands import ExternalEvent
 from processors.core.records.events import WfRunForked
+from tests.core.test_attempts import WORK
 from tests.halter.test_export import CARD, cart
 from tests.support import recorded
 from tests.support.command_line import halter
 from tests.support.memory_source import MemorySource, source_of
+from tests.support.scenario import RUN, RUN_ID, given, started, stop
 
 INCIDENTS = Path(__file__).parents[2] / "docs" / "incidents"
 
 
-CHANGED_TASK_DEF = "V20-a-TaskDef-that-changes"
+CHANGED = ("S7-MigrateWfRun-goes-on", "V20-a-TaskDef-that-changes")
+"""Definitions change while the WfRun lives."""
 
 
-@pytest.mark.parametrize("name", sorted({*recorded.documents()[::3], CHANGED_TASK_DEF}))
+@pytest.mark.parametrize("name", sorted({*recorded.documents()[::3], *CHANGED}))
 def test_the_history_of_every_scenario_gives_a_document_with_the_same_log(name: str) -> None:
     source = source_of(recorded.SCENARIOS / f"{name}.yaml")
     if source is None:
@@ -48,6 +51,13 @@ def test_up_to_any_event_a_history_gives_a_document_with_the_same_log(name: str)
             draft = scenario_of(source, wf_run_id, Wanted(by_event=True, to=str(seq)))
             verdict, _ = judged(draft)
             assert verdict.ok, (seq, verdict.problem, draft.text)
+
+
+def test_a_start_that_was_judged_by_an_earlier_time_is_noted_because_a_document_cannot_say_it() -> None:
+    history = given(WORK, RUN).after(15_000).when(stop())
+    history.engine.time_ms -= 10_000
+    history.when(started())
+    assert [it for it in scenario_of(MemorySource(history.engine), RUN_ID).notes if it.startswith("starts of attempts")]
 
 
 Captured = pytest.CaptureFixture[str]

@@ -10,10 +10,13 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME
 
 from halter.cli import definitions, runs, source, spec, spec_delete
 from halter.client import Client, CommandRejected, DefinitionRefused, Registered
+from halter.client.asking import definition_name_of
 from halter.client.ids import new_id
+from halter.client.outcomes import hint_of
 from halter.client.wf_run_reader import WfRunReader
 from processors.core.records.commands import DefinitionCommand, ExternalEvent, RunWf
 from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, Rejected
+from processors.fold.inputs import topic_of
 from processors.fold.outputs import OutputRecord
 from processors.kafka.topics_file import load_topics
 from tests.simulation.partition_log import PartitionLog
@@ -111,8 +114,11 @@ class RigClient:
         entries = [output for output in self.rig.turn(command) if isinstance(output, LogEntry)]
 
         def outcome(_timeout_s: float) -> list[LogEntry]:
-            if isinstance(entries[0].event, Rejected):
-                raise CommandRejected(entries[0], entries[0].event)
+            if isinstance(event := entries[0].event, Rejected):
+                rejected = CommandRejected(entries[0], event)
+                hint = hint_of(topic_of(command), definition_name_of(command), event.code, self.definitions)
+                rejected.args = (f"{rejected}{hint}",)
+                raise rejected
             return entries
 
         return SimpleNamespace(
