@@ -316,8 +316,7 @@ class Outcomes:
         try:
             raise_if_without_effect(posted, caused[0])
         except CommandRejected as rejected:
-            hint = hint_of(posted.topic, posted.definition_name, rejected.code, self._definitions)
-            rejected.args = (f"{rejected}{hint}",)
+            add_hint(rejected, posted.topic, posted.definition_name, self._definitions)
             raise
         return caused
 
@@ -492,16 +491,17 @@ class Outcomes:
         return log_entry(self._codec, message)
 
 
-def hint_of(topic: str, name: str, code: RejectionCode, definitions: Callable[[], Definitions]) -> str:
-    """Return which definition was probably meant by a name, if that is why a record was refused; else an empty text."""
+def add_hint(rejected: CommandRejected, topic: str, name: str, definitions: Callable[[], Definitions]) -> None:
+    """Add which definition was probably meant by a name to a refusal, if the name is why."""
     kind = DefinitionKind.EXTERNAL_EVENT_DEF if topic == EXTERNAL_EVENTS else DefinitionKind.WF_SPEC
-    if not name or code is not NO_DEFINITION[kind]:
-        return ""
+    if not name or rejected.code is not NO_DEFINITION[kind]:
+        return
     from halter.client.meant import meant  # few callers misspell a name
 
     try:
         registered = definitions()
     except (KafkaException, HalterError):  # no right to read them
-        return ""
+        return
     is_there = any(not it.deleted for it in registered.versions(kind, name))
-    return "" if is_there and kind is DefinitionKind.EXTERNAL_EVENT_DEF else meant(registered, name, kind)
+    if not (is_there and kind is DefinitionKind.EXTERNAL_EVENT_DEF):
+        rejected.args = (f"{rejected}{meant(registered, name, kind)}",)

@@ -56,13 +56,13 @@ class TaskDef:
         return PutTaskDef(self.name, given, output, self.queue, optional=list(self.optional))
 
 
-Task: TypeAlias = str | TaskDef | Callable[..., Any]
+TaskRef: TypeAlias = str | TaskDef | Callable[..., Any]
 """A task: its name, its TaskDef, or the function that `@worker.task` has made its handler."""
-ExternalEvent: TypeAlias = str | ExternalEventDef
-WorkflowEvent: TypeAlias = str | WorkflowEventDef
+ExternalEventRef: TypeAlias = str | ExternalEventDef
+WorkflowEventRef: TypeAlias = str | WorkflowEventDef
 
 
-def task_named(task: Task) -> tuple[str, DefinitionCommand | None]:
+def task_named(task: TaskRef) -> tuple[str, DefinitionCommand | None]:
     """Return the name of a task, and what registers its TaskDef: None if that is left to others.
 
     Raises WrongOperand for what is no task, WorkerNotStarted for a function whose parameters cannot be inputs.

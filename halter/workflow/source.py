@@ -18,6 +18,7 @@ from halter.workflow.thread import Thread
 from processors.core.records.errors import HalterError
 from processors.core.records.spec import (
     INPUT,
+    TIMEOUT_S,
     AnyNode,
     Cast,
     Edge,
@@ -99,9 +100,10 @@ class _Names:
             wanted = f"_{wanted}"
         if keyword.iskeyword(wanted) or keyword.issoftkeyword(wanted) or hasattr(builtins, wanted):
             wanted += "_"
-        found = free_name(wanted, self.taken).replace("-", "_")
+        found, number = wanted, 1
         while found in self.taken:
-            found += "_"
+            number += 1
+            found = f"{wanted}_{number}"
         self.taken.add(found)
         return found
 
@@ -228,7 +230,7 @@ class _Program:
                 return "fail", node.failure_name or "", [_text(node.failure_name), *more]
             case TaskNode():
                 options = [_text(node.task_def), *self._inputs(node.input, Thread.task)]
-                if node.timeout_s != Literal(60):
+                if node.timeout_s != Literal(TIMEOUT_S):
                     options.append(f"timeout_s={self._expression(node.timeout_s)}")
                 options += self._optional(queue_timeout_s=node.queue_timeout_s, run_timeout_s=node.run_timeout_s)
                 if node.retries:

@@ -19,7 +19,7 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
-from halter.workflow.definitions import ExternalEvent, Task, WorkflowEvent, event_named, task_named
+from halter.workflow.definitions import ExternalEventRef, TaskRef, WorkflowEventRef, event_named, task_named
 from halter.workflow.drafts import EdgeDraft, NodeDraft, ThreadDraft, free_name
 from halter.workflow.expressions import (
     Expr,
@@ -37,8 +37,7 @@ from processors.core.records.commands import DefinitionCommand
 from processors.core.records.errors import HalterError
 from processors.core.records.spec import (
     INPUT,
-    QUEUE_TIMEOUT_S,
-    RUN_TIMEOUT_S,
+    TIMEOUT_S,
     AnyNode,
     Backoff,
     EntrypointNode,
@@ -72,7 +71,6 @@ FailureHandlers: TypeAlias = (
 Function = TypeVar("Function", bound="Callable[[Thread], None]")
 Given = ParamSpec("Given")
 Choice = TypeVar("Choice", bound=StrEnum)
-TIMEOUT_S: Final = 60
 NOTHING_LEADS_HERE: Final = "nothing leads here: it comes behind an exit, a fail or a goto"
 
 
@@ -175,7 +173,7 @@ class Thread:
 
     def interrupt(
         self,
-        event: ExternalEvent,
+        event: ExternalEventRef,
         handler: ThreadFunction,
         *,
         policy: InterruptPolicy | str = InterruptPolicy.PARALLEL,
@@ -208,7 +206,7 @@ class Thread:
 
     def task(
         self,
-        task: Task,
+        task: TaskRef,
         given: Mapping[str, Operand] | None = None,
         /,
         *,
@@ -228,11 +226,8 @@ class Thread:
         place = here()
         task_def, command = task_named(task)
         self._define(command, place)
-        if queue_timeout_s is not None or run_timeout_s is not None:
-            if timeout_s is not None:
-                raise MisplacedStatement("expected timeout_s, or queue_timeout_s and run_timeout_s, found both")
-            queue_timeout_s = QUEUE_TIMEOUT_S if queue_timeout_s is None else queue_timeout_s
-            run_timeout_s = RUN_TIMEOUT_S if run_timeout_s is None else run_timeout_s
+        if timeout_s is not None and (queue_timeout_s is not None or run_timeout_s is not None):
+            raise MisplacedStatement("expected timeout_s, or queue_timeout_s and run_timeout_s, found both")
         node = TaskNode(
             name=self._node_name(name, task_def),
             task_def=task_def,
@@ -246,7 +241,7 @@ class Thread:
         return self._add(node, place)
 
     def wait_for_event(
-        self, event: ExternalEvent, *, timeout_s: "Operand | None" = None, name: str | None = None
+        self, event: ExternalEventRef, *, timeout_s: "Operand | None" = None, name: str | None = None
     ) -> Output:
         """Wait for an ExternalEvent; its content is the output. After `timeout_s` seconds the node fails: TIMEOUT."""
         place = here()
@@ -330,7 +325,7 @@ class Thread:
         node = WaitForConditionNode(name=self._node_name(name, "wait-until"), condition=tree_of(condition))
         return self._add(node, here())
 
-    def throw(self, event: WorkflowEvent, content: Operand = None, *, name: str | None = None) -> Output:
+    def throw(self, event: WorkflowEventRef, content: Operand = None, *, name: str | None = None) -> Output:
         """Write a WorkflowEvent to the log, for consumers outside."""
         place = here()
         event_name, command = event_named(event)
@@ -571,7 +566,7 @@ class Thread:
             raise WrongOperand('expected a name for the node, found an expression: give inputs as {"name": …}')
         return free_name(otherwise, self._draft.nodes or ("start",)) if given is None else given
 
-    def _event(self, event: ExternalEvent, place: Place) -> str:
+    def _event(self, event: ExternalEventRef, place: Place) -> str:
         name, command = event_named(event)
         self._define(command, place)
         return name

@@ -43,7 +43,8 @@ class _Building:
     """What is found while thread functions run."""
 
     names: dict[ThreadFunction, str] = field(default_factory=dict)
-    functions: dict[str, ThreadFunction] = field(default_factory=dict)
+    functions: list[ThreadFunction] = field(default_factory=list)
+    """In the order in which they are named. It grows while they run."""
     threads: dict[str, ThreadDraft] = field(default_factory=dict)
     definitions: dict[tuple[type, str], tuple[DefinitionCommand, Place]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -104,11 +105,8 @@ class Workflow:
         entrypoint = _name_in(building, self._entrypoint)
         for one in self._also:
             _name_in(building, one)
-        done = 0
-        while done < len(building.functions):
-            name, function = list(building.functions.items())[done]
-            done += 1
-            place = _place_of(function)
+        for function in building.functions:
+            place, name = _place_of(function), building.names[function]
             draft = building.threads[name] = ThreadDraft(name, place)
             thread = Thread(
                 draft,
@@ -154,9 +152,10 @@ def _name_in(building: _Building, function: ThreadFunction) -> str:
     if function in building.names:
         return building.names[function]
     name = getattr(function, "halter_thread_name", None) or getattr(function, "__name__", "thread").replace("_", "-")
-    if name in building.functions:
+    if name in building.names.values():
         raise MisplacedStatement(f"two thread functions are named {name!r}: give one a @thread_name")
-    building.names[function], building.functions[name] = name, function
+    building.names[function] = name
+    building.functions.append(function)
     return str(name)
 
 

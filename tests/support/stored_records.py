@@ -12,7 +12,7 @@ from halter.cli import definitions, runs, source, spec, spec_delete
 from halter.client import Client, CommandRejected, DefinitionRefused, Registered
 from halter.client.asking import definition_name_of
 from halter.client.ids import new_id
-from halter.client.outcomes import hint_of
+from halter.client.outcomes import add_hint
 from halter.client.wf_run_reader import WfRunReader
 from processors.core.records.commands import DefinitionCommand, ExternalEvent, RunWf
 from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, Rejected
@@ -116,8 +116,7 @@ class RigClient:
         def outcome(_timeout_s: float) -> list[LogEntry]:
             if isinstance(event := entries[0].event, Rejected):
                 rejected = CommandRejected(entries[0], event)
-                hint = hint_of(topic_of(command), definition_name_of(command), event.code, self.definitions)
-                rejected.args = (f"{rejected}{hint}",)
+                add_hint(rejected, topic_of(command), definition_name_of(command), self.definitions)
                 raise rejected
             return entries
 

@@ -207,6 +207,7 @@ class Backoff:
             return self.max_ms
 
 
+TIMEOUT_S: Final = 60
 QUEUE_TIMEOUT_S: Final = 300
 RUN_TIMEOUT_S: Final = 60
 """The bounds of a TASK that gives one of `queue_timeout_s` and `run_timeout_s`, for the other."""
@@ -222,7 +223,7 @@ class TaskNode(Node):
 
     task_def: str
     input: Mapping[str, Expression] = field(default_factory=dict)
-    timeout_s: Expression = Literal(60)
+    timeout_s: Expression = Literal(TIMEOUT_S)
     queue_timeout_s: Expression | None = None
     run_timeout_s: Expression | None = None
     retries: int = 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from processors.core.records.spec import (
     QUEUE_TIMEOUT_S,
     RUN_TIMEOUT_S,
+    TIMEOUT_S,
     AnyNode,
     Backoff,
     Edge,
@@ -254,7 +255,7 @@ def _task(reader: _Reader, fields: Fields) -> AnyNode:
         name="",
         task_def=fields.text("task"),
         input=fields.entries("input", reader.named_expression),
-        timeout_s=fields.optional("timeout_s", reader.expression) or Literal(60),
+        timeout_s=fields.optional("timeout_s", reader.expression) or Literal(TIMEOUT_S),
         queue_timeout_s=queue_timeout_s if bounds else None,
         run_timeout_s=run_timeout_s if bounds else None,
         retries=fields.integer("retries", 0, 0, RETRIES_MAX),

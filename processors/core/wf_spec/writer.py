@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from processors.core.records.spec import (
+    TIMEOUT_S,
     AnyNode,
     Backoff,
     Cast,
@@ -150,7 +151,9 @@ def _kind_document(node: AnyNode) -> dict[str, Any]:
                 "kind": "TASK",
                 "task": node.task_def,
                 **_input_document(node.input),
-                **_expressions_document({"timeout_s": None if node.timeout_s == Literal(60) else node.timeout_s}),
+                **_expressions_document(
+                    {"timeout_s": None if node.timeout_s == Literal(TIMEOUT_S) else node.timeout_s}
+                ),
                 # Both, also where one is the default: then it says by itself what it means.
                 **_expressions_document({"queue_timeout_s": node.queue_timeout_s, "run_timeout_s": node.run_timeout_s}),
                 **({"retries": node.retries} if node.retries else {}),
