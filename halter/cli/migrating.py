@@ -67,7 +67,7 @@ def migrate(
         client.definitions()  # workers wait until they have read as many
         before = client.get(wf_run_id)
         if dry_run:
-            entries = print_trial(client, wf_run_id, major, revision, as_json=as_json)
+            entries = print_trial(client, wf_run_id, major, revision, before, as_json=as_json)
         else:
             posted = client.migrate(wf_run_id, major, revision)
             report(client, posted, timeout, as_json=as_json)
@@ -77,9 +77,9 @@ def migrate(
 
 
 def print_trial(
-    client: "Client", wf_run_id: str, major: int, revision: int | None, *, as_json: bool
+    client: "Client", wf_run_id: str, major: int, revision: int | None, before: "WfRun | None", *, as_json: bool
 ) -> "list[LogEntry]":
-    """Print the events that a migration would bring about, and return them."""
+    """Print the events that a migration would bring about, and return them. `before` is the WfRun now."""
     from halter.client import CommandRejected
     from halter.show.history import entry_data
     from halter.show.log_text import event_line
@@ -91,7 +91,7 @@ def print_trial(
         if as_json:
             print_json({"wf_run_id": wf_run_id, "dry_run": True, "events": [entry_data(rejected.entry)]})
         raise
-    shown = Redactor(client.definitions()).entries_of(client.get(wf_run_id), entries)
+    shown = Redactor(client.definitions()).entries_of(before, entries)
     if as_json:
         print_json({"wf_run_id": wf_run_id, "dry_run": True, "events": [entry_data(entry) for entry in shown]})
         return entries

@@ -23,13 +23,17 @@ NOT_STARTED: Final = "not started in time"
 _UNREADABLE: Final = "workers of an earlier release run beside, which cannot read this"
 
 
+def _what(kind: str, said: TaskWorkerCommand) -> str:
+    """Return what a task worker says of which attempt: the beginning of the sentence of a refusal."""
+    return f"{kind} attempt {said.attempt} at position {said.position} of thread {said.thread}"
+
+
 def _out(run: WfRun, said: TaskWorkerCommand, what: str) -> ThreadRun:
     """Return the thread whose attempt is out that a task worker speaks of (rule report-names-its-attempt).
 
-    `what` begins the sentence of a refusal. Raises Refusal.
+    Raises Refusal.
     """
     existing(run)
-    what = f"{what} attempt {said.attempt} at position {said.position} of thread {said.thread}"
     if said.incarnation != run.incarnation:
         raise Refusal(
             RejectionCode.FAILED_PRECONDITION,
@@ -57,7 +61,7 @@ def attempt_started(run: WfRun, start: StartTaskRun, context: Context, time_ms: 
     brokers differ, but nothing is started before the thread comes there. The first start counts (rule
     first-start-counts), and one that comes too late ends the attempt (rule late-start-times-out).
     """
-    thread = _out(run, start, "start of")
+    thread = _out(run, start, _what("start of", start))
     if not context.attempt_starts:
         raise Refusal(RejectionCode.FAILED_PRECONDITION, _UNREADABLE)
     task, timer = thread.node.task, thread.node.timer
@@ -88,7 +92,7 @@ def attempt_started(run: WfRun, start: StartTaskRun, context: Context, time_ms: 
 # (rule progress-goes-to-the-next-attempt)
 def progressed(run: WfRun, progress: ReportTaskProgress, context: Context) -> TaskAttemptProgressed:
     """Return that an attempt has come so far (rule progress-is-bounded). Raises Refusal."""
-    _out(run, progress, "progress of")
+    _out(run, progress, _what("progress of", progress))
     if not context.attempt_starts:
         raise Refusal(RejectionCode.FAILED_PRECONDITION, _UNREADABLE)
     try:
@@ -100,8 +104,8 @@ def progressed(run: WfRun, progress: ReportTaskProgress, context: Context) -> Ta
 
 def reported(run: WfRun, report: ReportTaskRun) -> TaskAttemptEnded:
     """Return the end of the attempt that a report names. Raises Refusal."""
-    thread = _out(run, report, "report for")
-    what = f"report for attempt {report.attempt} at position {report.position} of thread {report.thread}"
+    what = _what("report for", report)
+    thread = _out(run, report, what)
     if report.status is TaskStatus.TIMEOUT:
         raise Refusal(RejectionCode.INVALID_ARGUMENT, f"{what}: TIMEOUT is not for workers to report")
     if report.status is TaskStatus.EXCEPTION:
