@@ -24,10 +24,10 @@ from typing import Any, Final
 
 from halter.explore.subject import WF_RUN_ID
 from halter.scenarios.writing import written
-from halter.show.expression_text import expression_text
 from processors.core.records.model import TERMINAL, ExternalEventStatus, ThreadRun, WfRun
 from processors.core.records.spec import Expression, VariableRef, walk
 from processors.core.records.values import Value, ValueProblem
+from processors.core.wf_spec.expression_text import expression_text
 from processors.core.wf_spec.expressions import condition
 
 WF_RUN: Final = "WF_RUN"

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from halter.explore.claims import FORMS, WF_RUN, Claim, Claims
 from halter.explore.samples import Given
 from halter.explore.subject import Subject
-from processors.core.records.spec import INPUT, Expression, Literal, OutputRef, VariableRef, walk
+from processors.core.records.spec import INPUT, Expression, Literal
 from processors.core.records.values import Value, ValueProblem, VariableType, describe, fits, stored, timestamp_of
 from processors.core.wf_spec.document_problems import DocumentProblem, Path
 from processors.core.wf_spec.document_reader import Fields
 from processors.core.wf_spec.expression_reader import ExpressionReader
+from processors.core.wf_spec.static_types import StaticTypes
 
 _VALUES = ("events", "tasks", "variables")
 
@@ -44,22 +45,31 @@ class _ClaimsReader(ExpressionReader):
             before = len(self.problems)
             condition = self.expression(value, path)
             if len(self.problems) == before:
-                self._check_names(condition, path)
+                self._check(condition, path)
                 yield Claim(form, name, condition)
 
     def _entries(self, top: Fields, name: str) -> Mapping[str, object]:
         return top.entries(name, lambda _name, value, _path: value)
 
-    def _check_names(self, condition: Expression, path: Path) -> None:
-        known = (*self._variables, WF_RUN)
+    def _check(self, condition: Expression, path: Path) -> None:
+        known: dict[str, VariableType] = {name: it.type for name, it in self._variables.items()}
+        known[WF_RUN] = VariableType.JSON_OBJ
+
+        def variable(name: str, at: Path) -> VariableType | None:
+            if name not in known:
+                self.not_one_of(at, known, name)
+            return known.get(name)
+
+        def output(node: str, at: Path) -> None:
+            message = f"expected Variables of thread 0 or {WF_RUN}, found the output of node {node!r}"
+            self.problem("FIELD_VALUE", at, message)
+
         if isinstance(condition, Literal):
             self.problem("FIELD_VALUE", path, f"expected a condition, found {describe(condition.value)}")
-        for part in walk(condition):
-            if isinstance(part, OutputRef):
-                message = f"expected Variables of thread 0 or {WF_RUN}, found the output of node {part.node!r}"
-                self.problem("FIELD_VALUE", path, message)
-            elif isinstance(part, VariableRef) and part.name not in known:
-                self.not_one_of(path, known, part.name)
+            return
+        found = StaticTypes(variable, output, self.problem).of(condition, path)
+        if found not in (None, VariableType.BOOL):
+            self.problem("CONDITION_TYPE", path, f"expected BOOL, found {found}")
 
     def _values(self, top: Fields) -> Given:
         given = Given()

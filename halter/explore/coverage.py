@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from halter.show.expression_text import expression_text
 from processors.core.records.events import LogEntry, NodeCompleted, SpawnChild, WfRunStarted
 from processors.core.records.model import ThreadRun, ThreadType
 from processors.core.records.spec import Edge, ExternalEventNode, ThreadSpec, WaitForConditionNode, WfSpec
+from processors.core.wf_spec.expression_text import expression_text
 
 _REACHES: Final = frozenset({NodeCompleted, SpawnChild, WfRunStarted})
 

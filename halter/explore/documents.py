@@ -18,4 +18,11 @@ def document_of(finding: Finding, head: Mapping[str, Any]) -> dict[str, Any] | N
 def steps_of(path: Iterable[Input]) -> Iterator[dict[str, Any]]:
     """Yield a path as the steps of a scenario."""
     for taken in path:
-        yield {"clock": f"+{taken.wait_ms}ms"} if taken.command is None else step_of(taken.command)
+        if taken.command is None:
+            yield {"clock": f"+{taken.wait_ms}ms"}
+        elif taken.key is not None:
+            event = step_of(taken.command)["event"]
+            by = {"name": event["name"], "key": taken.key, "id": event["id"]}
+            yield {"correlate": by | ({"content": event["content"]} if "content" in event else {})}
+        else:
+            yield step_of(taken.command)

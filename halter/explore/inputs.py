@@ -2,9 +2,10 @@
 
 Everything comes at once, or right after a timer: time passes to the next timer that is due, as the step `clock` of a
 scenario lets it pass. With `between` it may also stop just before that timer. ExternalEvents come to the WfRun, not to
-one of its threads. Task attempts succeed with each sample output, fail, or end with each exception that the WfSpec
-catches, or with one that it does not. Their time-outs are timers. They are started where that moves the time-out. No
-rule looks at their progress, so none is reported.
+one of its threads; with `by_key` those that have a correlation key come only while the WfRun has one. Task attempts
+succeed with each sample output, fail, or end with each exception that the WfSpec catches, or with one that it does not.
+Their time-outs are timers. They are started where that moves the time-out. No rule looks at their progress, so none is
+reported.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ from processors.core.records.model import TERMINAL, ManualHalt, TaskStatus, Thre
 from processors.core.records.record import record
 from processors.core.records.spec import FailureHandlerDef, WaitForThreadsNode, WfSpec
 from processors.core.rules.context import Context
+from processors.core.rules.correlation_keys import NO_KEY
 from processors.core.rules.engine import handle
 
 OTHER_EXCEPTION: Final = "other-exception"
@@ -51,6 +53,8 @@ class Bounds:
     """How many StopWfRun, of any thread."""
     between: bool = False
     """True if time may also pass until just before a timer, so that inputs come late and new timers still later."""
+    by_key: bool = False
+    """True if ExternalEvents for which the WfSpec has a correlation key come by key alone."""
 
 
 @record
@@ -62,6 +66,8 @@ class Input:
     stops: int = 0
     posted: int | None = None
     """The place of its ExternalEventDef in `Inputs.event_defs`."""
+    key: str | None = None
+    """The correlation key by which its ExternalEvent comes."""
 
 
 class TooManyTimers(Exception):
@@ -122,14 +128,20 @@ class Inputs:
 
     def _events(self, state: State) -> Iterator[Input]:
         for place, name in enumerate(self.event_defs):
-            posted = state.posted[place]
+            posted, key = state.posted[place], None
+            if self.bounds.by_key and name in self._spec.correlated_events:
+                # Without a key it waits, and comes as soon as there is one: as one that comes then.
+                key = state.run.correlation_keys.get(name, NO_KEY).key
+                if key is None:
+                    continue
             if posted < self.bounds.events:
                 number = 1 + sum([name == known for known, _ in state.run.external_events])
-                made = self._made.get((place, number))
+                made = self._made.get((place, number, key))
                 if made is None:
                     event_id, contents = f"{name}-{number}", self._samples.events[name]
                     events = [ExternalEvent(WF_RUN_ID, name, event_id, content) for content in contents]
-                    made = self._made[place, number] = [Input(event, posted=place) for event in events]
+                    made = [Input(event, posted=place, key=key) for event in events]
+                    self._made[place, number, key] = made
                 yield from made
 
     def _starts(self, run: WfRun, thread: ThreadRun) -> Iterator[Input]:

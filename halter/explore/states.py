@@ -92,6 +92,7 @@ def _own_row(run: WfRun) -> WfRun:
         run.timer,
         run.final_status,
         run.quarantined_ms,
+        run.correlation_keys.copy(),
         {},
         {},
         run.kept_inputs.copy(),

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -244,6 +245,29 @@ def test_a_version_that_nobody_registered_is_an_error_that_names_it(fold: Fold):
     fold.definitions.apply(Definition(DefinitionKind.WF_SPEC, "cart", 0, 0, document='{"name": "cart"}'))
     with pytest.raises(UnreadableWfSpec, match="expected the field threads"):
         fold.definitions.wf_spec(WfSpecId("cart", 0, 0))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        PutTaskDef("charge", {"amount": VariableType.INT}),
+        PutWfSpec("cart", json.dumps(wf_spec())),
+        DeleteDefinition(DefinitionKind.TASK_DEF, "charge"),
+    ],
+    ids=lambda it: type(it).__name__,
+)
+def test_a_wf_spec_of_a_later_release_is_why_a_definition_is_refused(fold: Fold, command: DefinitionCommand):
+    fold.take(PutTaskDef("charge"))
+    later = wf_spec(task="charge") | {"a-field-of-tomorrow": True}
+    fold.definitions.apply(Definition(DefinitionKind.WF_SPEC, "cart", 0, 0, document=json.dumps(later)))
+    outcome = fold.take(command)
+    assert isinstance(outcome, DefinitionRejected)
+    assert outcome.code == RejectionCode.FAILED_PRECONDITION
+    said = r"a WfSpec that a later one has accepted: WfSpec cart:0\.0: .*a-field-of-tomorrow.*; upgrade the workers"
+    assert re.search(said, outcome.message)
+    assert [problem.message for _, problem in refusals(fold.definitions, [command])] == [
+        outcome.message.partition(": ")[2]
+    ]
 
 
 def test_definitions_restored_from_what_was_stored_decide_alike(fold: Fold):

@@ -31,7 +31,8 @@ from processors.core.records.spec import (
 )
 from processors.core.records.values import Timestamp, ValueProblem, VariableType
 from processors.core.wf_spec.document_problems import path_text
-from processors.core.wf_spec.expression_reader import EXPRESSION_DEPTH_MAX, parse_json_path
+from processors.core.wf_spec.expression_forms import EXPRESSION_DEPTH_MAX
+from processors.core.wf_spec.expression_reader import parse_json_path
 from processors.core.wf_spec.json_document import DOCUMENT_BYTES_MAX, parse_json_document
 from processors.core.wf_spec.reader import read_wf_spec
 from processors.core.wf_spec.writer import canonical, document_of, document_text, expression_document
@@ -399,6 +400,13 @@ EXPRESSIONS: st.SearchStrategy[Expression] = st.recursive(
 @given(EXPRESSIONS)
 def test_every_expression_reads_back_from_how_it_is_written(wanted: Expression):
     assert expression(json.loads(json.dumps(expression_document(wanted)))) == wanted
+
+
+@pytest.mark.parametrize("document", [{"literal": [1]}, {"literal": []}, {"literal": [[1]]}, "x"])
+def test_what_stands_as_deep_as_may_be_reads_back_from_how_it_is_written(document: Any):
+    for _ in range(EXPRESSION_DEPTH_MAX):
+        document = {"not": document}
+    assert expression(expression_document(expression(document))) == expression(document)
 
 
 @settings(max_examples=200, deadline=None)

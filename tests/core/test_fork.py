@@ -246,16 +246,22 @@ def test_workers_beside_an_earlier_release_do_not_fork() -> None:
     assert rejection(fork(history)).code is RejectionCode.FAILED_PRECONDITION
 
 
-def two_versions(second: dict[str, Any]) -> History:
-    """Return a WfRun of version 0.0 that waits, where another version is registered too."""
-    nodes = {
+WAITS: dict[str, Any] = {
+    "variables": {"n": {"type": "INT", "default": 1}},
+    "nodes": {
         "start": {"kind": "ENTRYPOINT", "next": "wait"},
         "wait": {"kind": "EXTERNAL_EVENT", "event": "go", "next": "end"},
         "end": {"kind": "EXIT"},
-    }
-    main = {"variables": {"n": {"type": "INT", "default": 1}}, "nodes": nodes}
-    specs = [{"name": "small", "entrypoint": "main", "threads": {"main": it}} for it in (main, main | second)]
-    history = given_(json.dumps({"external_events": {"go": {}}, "wf_specs": specs[:1]}), RUN)
+    },
+}
+
+
+def two_versions(second: dict[str, Any], first: dict[str, Any] = WAITS, **others: dict[str, Any]) -> History:
+    """Return a WfRun of version 0.0, where another version is registered too, whose thread 0 differs in this."""
+    threads = [{"main": it, **others} for it in (first, first | second)]
+    specs = [{"name": "small", "entrypoint": "main", "threads": it} for it in threads]
+    names = {"external_events": {"go": {}}, "tasks": {"t": {}}}
+    history = given_(json.dumps(names | {"wf_specs": specs[:1]}), RUN)
     scenario, problems = read_scenario({"name": "second", "steps": [], "wf_specs": specs[1:]}, lambda name: name)
     assert scenario is not None, problems
     assert not history.engine.register(scenario.definitions)
@@ -313,6 +319,31 @@ def test_a_version_that_the_state_does_not_fit_is_refused(second: dict[str, Any]
     refused = rejection(history.engine.put(ForkWfRun(FORK, snapshot_of(history.run), latest.major, latest.revision)))
     assert refused.code is RejectionCode.INVALID_ARGUMENT
     assert problem in refused.message
+
+
+WORKS = {
+    "start": {"kind": "ENTRYPOINT", "next": "work"},
+    "work": {"kind": "TASK", "task": "t", "next": "end"},
+    "end": {"kind": "EXIT"},
+}
+
+
+# (rule fork-may-run-another-version)
+@pytest.mark.parametrize("halts", [True, False])
+def test_a_version_by_which_what_waits_would_halt_otherwise_is_refused(halts: bool) -> None:
+    """A handler that starts takes the place of the halt reason that waits for it: one of both would be missing."""
+    interrupt = {"event": "go", "handler": "h"}
+    first, second = ({"interrupts": [interrupt | {"halt": it}]} for it in (halts, not halts))
+    history = two_versions(second, {"nodes": WORKS, **first}, h={"nodes": WORKS})
+    history.when(stop())
+    history.when(event("go"))
+    latest = history.engine.context.definitions.latest_wf_spec("small")
+    assert latest is not None
+    snapshot = snapshot_of(history.run)
+    assert snapshot.accepted_interrupts
+    refused = rejection(history.engine.put(ForkWfRun(FORK, snapshot, latest.major, latest.revision)))
+    assert refused.code is RejectionCode.INVALID_ARGUMENT
+    assert f"says halt: {str(not halts).lower()}" in refused.message
 
 
 @pytest.mark.parametrize("version", [(7, None), (0, 9), (None, 9)])
@@ -392,7 +423,12 @@ def test_the_same_inputs_have_the_same_outcome_in_a_fork(
         if index == cut:
             copies.time_ms = source.runs[RUN_ID].time_ms + later_ms
             forked = copies.put(ForkWfRun(FORK, snapshot_of(source.runs[RUN_ID])))
-            assert set(kinds(forked)) <= {"WfRunStarted", "WfRunForked", "TaskAttemptRequested"}
+            assert set(kinds(forked)) <= {
+                "WfRunStarted",
+                "WfRunForked",
+                "TaskAttemptRequested",
+                "CorrelationKeyChanged",
+            }
     copies.crash()
     one, other = source.runs[RUN_ID], copies.runs[FORK]
     assert [*map(thread_key, other.threads.values())] == [*map(thread_key, one.threads.values())]
@@ -537,9 +573,13 @@ HALTING: dict[str, tuple[Callable[[WfRunSnapshot], WfRunSnapshot], str]] = {
     "held by a handler that never was": (_thread(0, halt_reasons=[Interrupted(5)]), "no handler that it waits for"),
     "held by another parent": (_thread(1, halt_reasons=[ParentHalted(1)]), "with which it does not halt"),
     "a loser of nobody": (_thread(1, halt_reasons=[ParentHalted(0), HaltedByParent(8, 0)]), "which there never was"),
+    "a loser that is no child": (_thread(0, halt_reasons=[HaltedByParent(1, 0)]), "that it could do without"),
     "a failure that was not": (_thread(1, halt_reasons=[ParentHalted(0), PendingFailure(1)]), "has not failed"),
     "a reason without its interrupt": (_snapshot(accepted_interrupts=[]), "does not wait"),
-    "an interrupt without its reason": (_thread(0, halt_reasons=[ManualHalt()]), "the thread otherwise"),
+    "an interrupt without its reason": (
+        _thread(0, halt_reasons=[ManualHalt()]),
+        "says halt: true, the thread says otherwise",
+    ),
     "an interrupt twice": (_snapshot(accepted_interrupts=[AcceptedInterrupt(0, "i", "i1")] * 2), "is there twice"),
     "an interrupt of nobody": (_snapshot(accepted_interrupts=[AcceptedInterrupt(4, "i", "i1")]), "is not there"),
     "an interrupt by nothing": (
@@ -584,16 +624,24 @@ HALTING: dict[str, tuple[Callable[[WfRunSnapshot], WfRunSnapshot], str]] = {
 }
 
 
+def check_refused(history: History, snapshot: WfRunSnapshot, sentence: str) -> None:
+    """Check that no fork starts from a state: not by the version that it names, and not by another."""
+    its = snapshot.wf_spec
+    elsewhere = replace(snapshot, wf_spec=replace(its, revision=its.revision + 1))
+    for command in (ForkWfRun(FORK, snapshot), ForkWfRun(FORK, elsewhere, its.major, its.revision)):
+        refused = rejection(history.engine.put(command))
+        assert refused.code is RejectionCode.INVALID_ARGUMENT
+        assert sentence in refused.message
+        assert not history.engine.runs[FORK].exists
+
+
 @pytest.mark.parametrize("wrong", HALTING)
 def test_a_state_is_refused_that_has(wrong: str) -> None:
     change, sentence = HALTING[wrong]
     history = given_("task-and-child", RUN, event("i"))
     snapshot = snapshot_of(history.run)
     assert kinds(history.engine.put(ForkWfRun("fits", snapshot)))[0] == "WfRunStarted"
-    refused = rejection(history.engine.put(ForkWfRun(FORK, change(snapshot))))
-    assert refused.code is RejectionCode.INVALID_ARGUMENT
-    assert sentence in refused.message
-    assert not history.engine.runs[FORK].exists
+    check_refused(history, change(snapshot), sentence)
 
 
 # Thread 0 is HALTED, its handler 1 waits for an ExternalEvent.
@@ -630,9 +678,7 @@ def test_a_state_is_refused_where_is(wrong: str) -> None:
     history = given_("wait", RUN, event("i"))
     snapshot = snapshot_of(history.run)
     assert kinds(history.engine.put(ForkWfRun("fits", snapshot)))[0] == "WfRunStarted"
-    refused = rejection(history.engine.put(ForkWfRun(FORK, change(snapshot))))
-    assert refused.code is RejectionCode.INVALID_ARGUMENT
-    assert sentence in refused.message
+    check_refused(history, change(snapshot), sentence)
 
 
 # (rule live-threads-are-capped)
@@ -735,7 +781,7 @@ def test_no_snapshot_breaks_a_rule(document: dict[str, Any], numbers: list[int],
             continue  # the compiled core makes no record with a field of another type
         snapshot = _as_sent(changed) or snapshot
     version: tuple[int | None, int | None] = None, None
-    if data.draw(st.booleans()):  # a state of a version that is not there need not be one that rules come to
+    if data.draw(st.booleans()):
         assert run.wf_spec is not None
         version = run.wf_spec.major, run.wf_spec.revision
         snapshot = replace(snapshot, wf_spec=replace(run.wf_spec, revision=run.wf_spec.revision + 50))

@@ -30,7 +30,7 @@ STEPS_MS = (0, 0, 0, 1, 1_000, 10_000, -5_000)
 
 FEW_THREADS = Limits(live_threads=40)
 """Handlers of handlers soon come to the cap; with a lower one that takes less time."""
-thorough = settings(max_examples=EXAMPLES, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 small = st.sampled_from(small_specs.NAMES).map(small_specs.document_of)
 COMMANDS_MAX = 80
 number = st.integers(0, 20_000)

@@ -38,10 +38,19 @@ def _verdict(scenario: Scenario) -> Verdict:
     return judge_definitions(scenario, refused) or run(scenario, engine, definitions)
 
 
+def expect_ok(document: Path, verdict: Verdict) -> None:
+    """Fail with what the document shows, by which rules, what was found, and all that happened."""
+    if not verdict.ok:
+        first, says, *_ = document.read_text(encoding="utf-8").splitlines()
+        rules = f"{first.removeprefix('# ')} (docs/rules has each)"
+        told = [f"tests/scenarios/{document.name}", says, rules, "", str(verdict.problem), "", *verdict.log]
+        pytest.fail("\n".join(told), pytrace=False)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_what_the_document_says_is_so(document: Path) -> None:
     verdict = checked(_read(document))
-    assert verdict.ok, "\n".join([str(verdict.problem), *verdict.log])
+    expect_ok(document, verdict)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
@@ -53,7 +62,7 @@ def test_a_crash_before_each_step_changes_nothing(document: Path) -> None:
             steps.append(Step(step.path, Crash(), step.round))
         steps.append(step)
     verdict = _verdict(replace(scenario, steps=steps))
-    assert verdict.ok, "\n".join([str(verdict.problem), *verdict.log])
+    expect_ok(document, verdict)
 
 
 def test_every_code_of_registration_has_a_document() -> None:

@@ -17,7 +17,7 @@ from tests.support.search import Bounds, Found, Violation
 from tests.support.search_pool import Outcome, SearchId, search_all
 from tests.support.small_specs import NAMES, document_of
 
-STATES = int(os.environ.get("HALTER_SEARCH_STATES", "100000"))
+STATES = int(os.environ.get("HALTER_SEARCH_STATES", "60000"))
 """How many states all searches together look at, at most."""
 FOUND = Path(__file__).parent.parent / "scenarios" / "found"
 """The shortest way to what searches and properties once found."""

@@ -18,7 +18,6 @@ from processors.core.rules import advance, agenda, decide, engine, evolve, halti
 from processors.core.rules.nodes import exits
 from tests.support import invariants
 from tests.support.checked_engine import checked
-from tests.support.invariants import Violated
 from tests.support.search import Bounds, Search, Violation
 from tests.support.small_specs import document_of
 
@@ -210,7 +209,6 @@ def test_an_engine_is_found_out_that(wrong: str, monkeypatch: pytest.MonkeyPatch
         # The rows are not what they should be: that is seen when the engine is restored from them.
         assert "restored from its rows to be as before the crash" in str(run_file(path).problems)
         return
-    with pytest.raises(Violated, match=rule):
-        run_file(path, checked)
+    assert rule in str(run_file(path, checked).problems)
     monkeypatch.undo()
     assert run_file(path, checked).ok

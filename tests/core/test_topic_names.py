@@ -10,8 +10,8 @@ from processors.kafka.topics_file import load_topics
 REPOSITORY = Path(__file__).parents[2]
 OWNER = REPOSITORY / "processors" / "core" / "records" / "topic_names.py"
 NAMES = {value for name, value in vars(topic_names).items() if name.isupper() and isinstance(value, str)}
-WORDS = {"definitions", str(Kind.DEAD_LETTERS)}
-"""Names that are also something else: a word, a kind of topic."""
+WORDS = {"definitions", "correlations", str(Kind.DEAD_LETTERS)}
+"""Names that are also something else: a word, a command, a kind of topic."""
 
 
 def test_the_names_are_those_of_topics_yaml():

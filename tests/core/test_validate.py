@@ -105,6 +105,19 @@ def on_edge(*mutations: dict[str, Any], when: Any = None) -> dict[str, Any]:
     return wf(main=thread(next=edge, variables=VARIABLES))
 
 
+def correlated(event_def: str, key: Any) -> dict[str, Any]:
+    """Return a WfSpec with one correlation key under examination."""
+    variables = {**VARIABLES, "secret": {"type": "STR", "masked": True}}
+    it = {"kind": "EXTERNAL_EVENT", "event": "checkout", "next": "done"}
+    return {**wf(main=thread(next="it", variables=variables, it=it)), "correlated_events": {event_def: key}}
+
+
+def searching(main: dict[str, Any] | None = None, child: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return a WfSpec with a Variable `found` in one of its threads."""
+    of = {name: {"variables": {"found": it}} if it else {} for name, it in (("main", main), ("child", child))}
+    return wf(main=thread(**of["main"]), child=thread(**of["child"]))
+
+
 VARIABLES = {
     "count": {"type": "INT"},
     "price": {"type": "DOUBLE"},
@@ -135,6 +148,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("FIELD_TYPE", one(kind="TASK", task="anything", retries="two"), f"{IT}.retries"),
     ("FIELD_VALUE", one(kind="SLEEPING"), f"{IT}.kind"),
     ("EXPRESSION_FORM", one(kind="SLEEP", seconds={"a": 1}), f"{IT}.seconds"),
+    ("EXPRESSION_TEXT", one(kind="SLEEP", seconds={"expr": "1 +"}), f"{IT}.seconds.expr"),
     ("LIMIT", wf(main=thread(**{f"n{i}": {"kind": "NOP", "next": "done"} for i in range(1000)})), "threads.main.nodes"),
     ("WF_NAME", wf("my_cart", main=thread()), "name"),
     ("WF_NAME", wf("-cart", main=thread()), "name"),
@@ -246,6 +260,22 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         wf(main=thread(interrupts=[{"event": "add", "handler": "h"}]), h=thread(variables={"INPUT": {"type": "STR"}})),
         "threads.main.interrupts[0].handler",
     ),
+    ("CORRELATION_EVENT", correlated("add", var("text")), "correlated_events.add"),
+    ("CORRELATION_KEY_TYPE", correlated("checkout", var("flag")), "correlated_events.checkout"),
+    ("CORRELATION_KEY_TYPE", correlated("checkout", ["a", "b"]), "correlated_events.checkout"),
+    ("CORRELATION_KEY_OUTPUT", correlated("checkout", {"output": "it"}), "correlated_events.checkout.output"),
+    ("CORRELATION_KEY_MASKED", correlated("checkout", {"add": ["x", var("secret")]}), "correlated_events.checkout"),
+    (
+        "VAR_SEARCHABLE",
+        searching({"type": "STR", "masked": True, "searchable": True}),
+        "threads.main.variables.found.searchable",
+    ),
+    (
+        "VAR_SEARCHABLE",
+        searching(child={"type": "STR", "searchable": True}),
+        "threads.child.variables.found.searchable",
+    ),
+    ("VAR_UNKNOWN", correlated("checkout", var("nope")), "correlated_events.checkout.var"),
     ("EXT_EVENT_EED_MISSING", one(kind="EXTERNAL_EVENT", event="nope"), f"{IT}.event"),
     ("TASKDEF_MISSING", one(kind="TASK", task="nope"), f"{IT}.task"),
     ("TASK_ARG_COUNT", one(kind="TASK", task="charge"), f"{IT}.input"),
@@ -419,6 +449,18 @@ def test_a_sibling_s_variable_is_out_of_scope():
         low=READS_TOTAL,
     )
     assert [problem.code for problem in check_document(document, REGISTERED)[1]] == ["VAR_SCOPE"]
+
+
+def test_a_handler_that_reads_an_input_it_does_not_declare_is_told_of_that_and_not_of_another_s():
+    reads = {"add": [{"var": "INPUT", "path": "$.street"}, 1]}
+    document = wf(
+        main=thread(interrupts=[{"event": "other", "handler": "h"}, {"event": "add", "handler": "reads"}]),
+        h=HANDLER,
+        reads=on_edge(put("count", "ASSIGN", reads))["threads"]["main"] | {"variables": {"count": {"type": "INT"}}},
+    )
+    (problem,) = check_document(document, REGISTERED)[1]
+    assert problem.code == "VAR_SCOPE"
+    assert "expected reads to declare INPUT" in problem.message
 
 
 def test_the_handler_of_a_failed_child_sees_the_child_s_variables():

@@ -45,7 +45,7 @@ def test_it_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = halter(capsys, "explore", APPROVAL, "--json", "--events", "2", "--stops", "1")
     found = json.loads(out)
     assert code == 1
-    assert found["bounds"] == {"events": 2, "before": 0, "stops": 1, "between": False}
+    assert found["bounds"] == {"events": 2, "before": 0, "stops": 1, "between": False, "by_key": False}
     assert found["covered"]["cut_by"] is None
     [stuck] = [finding for finding in found["findings"] if finding["kind"] == "stuck"]
     assert stuck["path"] == [{"run": {"id": "w1", "spec": "payout"}}]
@@ -139,6 +139,9 @@ def test_a_folder_with_other_files_is_left_as_it_is(capsys: pytest.CaptureFixtur
 
 
 WRONG = {
+    "never: {x: {expr: total_cents > adress}}": "1:33: never.x.gt[1].var: expected customer, card, address",
+    "never: {x: {expr: total_cents and 1}}": "1:31: never.x.and: expected BOOL",
+    "never: {x: {expr: total_cents}}": "never.x: expected BOOL, found INT",
     "sometimes: {}": "a document of claims has no field sometimes",
     "never: {a: {eq: [{var: totl_cents}, 1]}}": "found 'totl_cents' (did you mean total_cents?)",
     "never: {a: {eq: [{output: charge}, 1]}}": "found the output of node 'charge'",

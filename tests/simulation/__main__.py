@@ -3,6 +3,7 @@
     --seed 7                 one seed; if it fails, it is made smaller and printed, fault by fault
     --seed 1 --seeds 1000    many seeds, one after the other
     --minutes 30             as many seeds as there is time for
+    --correlation            plans in which WfRuns and events race for correlation keys
     --attack "..."           plans made for one precaution of the runtime (attacks.py has them)
     --broken "..."           with one precaution of the runtime taken away (mutations.py names them)
 
@@ -20,6 +21,7 @@ from contextlib import nullcontext
 
 from processors.runtime.loading.garbage import GARBAGE
 from tests.simulation.attacks import ATTACKS
+from tests.simulation.correlating import correlated_plan
 from tests.simulation.mutations import MUTATIONS, broken
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.shrink import shrunk
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--minutes", type=float, help="how long, instead of how many")
     parser.add_argument("--attack", choices=sorted(ATTACKS), help="plans made for a precaution, and no others")
+    parser.add_argument("--correlation", action="store_true", help="plans in which WfRuns and events race for keys")
     parser.add_argument("--faults", type=int, default=60, help="faults in each plan; some find nobody to strike")
     parser.add_argument("--verbose", action="store_true", help="tell what happens")
     parser.add_argument("--as-it-is", action="store_true", help="make nothing smaller")
@@ -48,7 +51,8 @@ def main() -> None:
     operated = Counter[str]()
     begun, struck, failed, inputs, count = time.monotonic(), Counter[str](), list[int](), 0, 0
     for seed in seeds(options.seed, options.seeds, options.minutes):
-        result = run(plan_of(seed, options.faults) if options.attack is None else ATTACKS[options.attack](seed))
+        made = correlated_plan if options.correlation else plan_of
+        result = run(made(seed, options.faults) if options.attack is None else ATTACKS[options.attack](seed))
         count, inputs = count + 1, inputs + result.figures.inputs
         struck.update(result.figures.struck)
         operated.update(result.figures.operated)

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Final
 
 from processors.core.records.commands import PutWfSpec
+from processors.core.rules.context import Limits
 from processors.runtime.group.crash_points import CrashPoint
 from tests.chaos.script import Posting, Script, definition_commands, posting
 from tests.simulation.operators import Poison, poison_of
@@ -113,6 +114,8 @@ class Plan:
     poison: Poison | None = None
     stuck_s: float = 400.0
     """The seconds after the last fault in which everything must be folded."""
+    kept_correlated_ms: int = Limits().kept_correlated_ms
+    """Time for which an event waits for a WfRun to have its correlation key."""
 
     def without(self, *, faults: Sequence[Fault] = (), posts: Sequence[Post] = ()) -> "Plan":
         """Return the plan with fewer faults or posts."""

@@ -41,6 +41,7 @@ def test_nothing_is_lost_doubled_or_out_of_order_whatever_strikes_at_any_call(se
     result = simulate(plan_of(seed))
     assert not result.problem, f"{result.problem}\npython -m tests.simulation --seed {seed}"
     assert result.figures.struck.total() > 10
+    assert 0 < result.figures.outputs <= result.figures.written, "what an aborted turn had written does not count"
 
 
 def test_a_seed_gives_the_same_run_each_time() -> None:

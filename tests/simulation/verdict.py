@@ -10,6 +10,7 @@ from tests.chaos.outcomes import blocks_of, check_aborted, check_outcomes, check
 from tests.chaos.redeciding import Redecider
 from tests.chaos.tape import entries
 from tests.chaos.timers import check_requests, check_timers
+from tests.simulation.correlating import check_correlation
 from tests.simulation.quarantine import findings_with_operators
 from tests.simulation.world import World
 from tests.support.compiled_codec import the_codec
@@ -37,6 +38,7 @@ def findings_of(world: World) -> list[Finding]:
         *check_requests(tape, log),
         *check_cancellations(tape, log),
         *check_timers(tape, blocks),
+        *check_correlation(tape, log, world.plan.kept_correlated_ms),
         *check_group(world),
     ]
     for partition in range(tape.partitions):

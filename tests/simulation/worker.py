@@ -13,6 +13,7 @@ import structlog
 from processors.codec import Codec
 from processors.core.records.commands import Command
 from processors.core.records.errors import HalterError
+from processors.core.rules.context import Limits
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.inputs import InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
@@ -215,6 +216,7 @@ class SimulatedWorker:
         slot: Slot,
         skew_ms: int = 0,
         clients_class: type[Clients] = Clients,
+        limits: Limits | None = None,
     ) -> None:
         self.process = process
         self.client_id = topics.transactional_id(slot.name)
@@ -222,7 +224,7 @@ class SimulatedWorker:
         self.ended: Callable[[HalterError | None], None] = lambda _: None
         definitions = DefinitionsView(codec, Readers())
         factory = ShardFolds(
-            topics.partitions, codec, definitions, new_fold=partial(SimulatedFold, process), ahead=Readers()
+            topics.partitions, codec, definitions, limits, new_fold=partial(SimulatedFold, process), ahead=Readers()
         )
         clock, points = SimulatedClock(process, skew_ms), PausePoints(process)
         self.calls = KafkaCalls(self.readiness, clock)

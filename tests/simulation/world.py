@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any, Final
 from zlib import crc32
@@ -15,6 +15,7 @@ from processors.core.records.events import TaskRequest
 from processors.core.records.fold_position import FoldPosition
 from processors.core.records.model import TaskStatus
 from processors.core.records.topic_names import OPERATOR_COMMANDS
+from processors.core.rules.context import Limits
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
@@ -22,6 +23,7 @@ from processors.runtime.group.clients import Clients, Slot
 from processors.runtime.group.errors import Fenced, TurnCannotCommit
 from tests.chaos.avro import decode
 from tests.chaos.tape import TOPICS, Tape, TapeRecord
+from tests.simulation import correlating
 from tests.simulation.broker import Broker
 from tests.simulation.kernel import Kernel
 from tests.simulation.operators import Operator
@@ -72,6 +74,10 @@ class Figures:
     operated: Counter[str] = field(default_factory=Counter)
     turns: int = 0
     aborts: int = 0
+    outputs: int = 0
+    """Outputs other than TimerFired that workers say they have written."""
+    written: int = 0
+    """Committed records of the topics that workers alone write: their outputs, and claims of shards."""
     virtual_s: float = 0.0
     calls: int = 0
 
@@ -128,6 +134,11 @@ class World:
             self.figures.calls += worker.process.calls
             self.figures.turns += worker.turns.figures.turns
             self.figures.aborts += worker.turns.figures.aborts
+            self.figures.outputs += worker.turns.figures.outputs - worker.turns.figures.timers
+        inputs = {*self.topics.inputs, self.topics.operator_commands, self.topics.definition_commands}
+        self.figures.written = sum(
+            len(list(self.broker.records(topic))) for topic in self.broker.topics if topic not in inputs
+        )
         self.kernel.close()
 
     def say(self, what: str) -> None:
@@ -137,7 +148,7 @@ class World:
     def tape(self) -> Tape:
         """Return what the topics show, as a tape."""
         topics: dict[str, dict[int, list[TapeRecord]]] = {}
-        for topic in (*TOPICS, OPERATOR_COMMANDS, KEPT_INPUTS):
+        for topic in (*TOPICS, OPERATOR_COMMANDS, KEPT_INPUTS, *correlating.TOPICS):
             if topic in self.broker.topics:
                 topics[topic] = {number: [] for number in range(self.broker.topics[topic])}
                 for number, it in self.broker.records(topic):
@@ -164,6 +175,7 @@ class World:
             Slot(slot.name, static=slot.name in STATIC),
             process.random.choice((-300, 0, 0, 20, 400)),
             self._clients_class,
+            replace(Limits(), kept_correlated_ms=self.plan.kept_correlated_ms),
         )
         worker.ended = lambda failure: self._ended(slot, worker, failure)
         slot.worker = worker
@@ -381,7 +393,7 @@ class World:
         return (worker for worker in self._all_workers if not worker.process.is_dead)
 
     def _input_logs(self) -> Iterator[Any]:
-        for topic in (*INPUTS, "definition-commands"):
+        for topic in (*INPUTS, "definition-commands", *correlating.INPUTS):
             for number in range(self.broker.topics[topic]):
                 yield self.broker.log((topic, number))
 

@@ -1,7 +1,7 @@
 """The commands: one dataclass for each input record, named and shaped as its schema.
 
 A command asks for something and may be refused. It carries what the fold may not make itself: ids and, in its record,
-the time.
+the time. `operator` and `reason` say who asks for it and why: they are for people, and no rule looks at them.
 """
 
 from dataclasses import field
@@ -25,6 +25,47 @@ class RunWf:
     definitions_position: int | None = None
     """The position of `definitions` that the producer saw. A fold that is behind it waits."""
     command_id: str | None = None
+    operator: str | None = None
+    reason: str | None = None
+
+
+@record
+class RunWfAndPost:
+    """Start a WfRun if none has this id, and post an ExternalEvent behind its start: one record for both.
+
+    The ExternalEvent's id is the idempotency key. The start has the fields of RunWf, the event those of ExternalEvent.
+    """
+
+    wf_run_id: str
+    wf_spec_name: str
+    external_event_def: str
+    external_event_id: str
+    variables: dict[str, Value] = field(default_factory=dict)
+    content: Value = None
+    wf_spec_major: int | None = None
+    wf_spec_revision: int | None = None
+    definitions_position: int | None = None
+    """As in RunWf."""
+    command_id: str | None = None
+    operator: str | None = None
+    reason: str | None = None
+
+    def start(self) -> RunWf:
+        """Return the start alone."""
+        version = self.wf_spec_major, self.wf_spec_revision
+        return RunWf(
+            self.wf_run_id, self.wf_spec_name, self.variables, *version, self.definitions_position, self.command_id
+        )
+
+    def event(self) -> "ExternalEvent":
+        """Return the ExternalEvent alone, for any thread."""
+        return ExternalEvent(
+            self.wf_run_id,
+            self.external_event_def,
+            self.external_event_id,
+            self.content,
+            definitions_position=self.definitions_position,
+        )
 
 
 @record
@@ -39,6 +80,8 @@ class ForkWfRun:
     definitions_position: int | None = None
     """As in RunWf, for a WfSpec that was registered just now."""
     command_id: str | None = None
+    operator: str | None = None
+    reason: str | None = None
 
 
 @record
@@ -48,6 +91,8 @@ class StopWfRun:
     wf_run_id: str
     thread: int = 0
     command_id: str | None = None
+    operator: str | None = None
+    reason: str | None = None
 
 
 @record
@@ -57,6 +102,8 @@ class ResumeWfRun:
     wf_run_id: str
     thread: int = 0
     command_id: str | None = None
+    operator: str | None = None
+    reason: str | None = None
 
 
 @record
@@ -67,6 +114,8 @@ class RescueThreadRun:
     thread: int = 0
     skip_current_node: bool = False
     command_id: str | None = None
+    operator: str | None = None
+    reason: str | None = None
 
 
 @record
@@ -80,6 +129,8 @@ class MigrateWfRun:
     definitions_position: int | None = None
     """As in RunWf, for a WfSpec that was registered just now."""
     command_id: str | None = None
+    operator: str | None = None
+    reason: str | None = None
 
 
 @record
@@ -90,6 +141,8 @@ class DeleteWfRun:
     command_id: str | None = None
     incarnation: int | None = None
     """The incarnation that is to go; another one stays. None: whichever is there."""
+    operator: str | None = None
+    reason: str | None = None
 
 
 @record
@@ -115,6 +168,8 @@ class ExternalEvent:
     thread: int | None = None
     definitions_position: int | None = None
     """As in RunWf, for an event of an ExternalEventDef that was registered just now."""
+    operator: str | None = None
+    reason: str | None = None
 
 
 @record
@@ -265,11 +320,56 @@ class SkipRecord:
     operator: str | None = None
 
 
+@record
+class CorrelatedEvent:
+    """Something happened outside, for every WfRun that has a key.
+
+    (ExternalEventDef, key, id) is the idempotency key.
+    """
+
+    correlation_key: str
+    external_event_def: str
+    external_event_id: str
+    content: Value = None
+    definitions_position: int | None = None
+    """As in ExternalEvent."""
+
+
+@record
+class RegisterCorrelationKey:
+    """A WfRun has a correlation key from here on. Written by the worker that says so on the log."""
+
+    correlation_key: str
+    external_event_def: str
+    wf_run_id: str
+    incarnation: int
+
+
+@record
+class RemoveCorrelationKey:
+    """A WfRun no longer has a correlation key. Written by the worker that says so on the log."""
+
+    correlation_key: str
+    external_event_def: str
+    wf_run_id: str
+    incarnation: int
+
+
+@record
+class CorrelationTimerFired:
+    """What waits under a key has waited as long as it may. Written by the owner of the partition."""
+
+    correlation_key: str
+    external_event_def: str
+    due_ms: int
+
+
 TaskWorkerCommand: TypeAlias = StartTaskRun | ReportTaskProgress | ReportTaskRun
 """What a task worker says of an attempt, which it names by WfRun, incarnation, thread, position and attempt."""
 
 Command: TypeAlias = (
     RunWf
+    | RunWfAndPost
     | ForkWfRun
     | StopWfRun
     | ResumeWfRun
@@ -285,5 +385,7 @@ Command: TypeAlias = (
 """A command that the fold of one partition takes."""
 
 DefinitionCommand: TypeAlias = PutWfSpec | PutTaskDef | PutExternalEventDef | PutWorkflowEventDef | DeleteDefinition
+CorrelationCommand: TypeAlias = CorrelatedEvent | RegisterCorrelationKey | RemoveCorrelationKey | CorrelationTimerFired
+"""A command about a correlation key: whoever owns the partition of the key folds it."""
 OperatorCommand: TypeAlias = QuarantineWfRun | ReleaseWfRun | SkipRecord
 """A command that the fold takes before all else of a turn: it gets a partition past a record that breaks a rule."""

@@ -22,3 +22,7 @@ class HalterError(Exception):
     def code(self) -> str:
         """The kind of error as a word for programs, such as NO_OUTCOME. A refusal has the engine's code."""
         return NEXT_WORD.sub("_", type(self).__name__).upper()
+
+
+class NotInWfRun(HalterError, LookupError):
+    """A WfRun has no thread of a number or ThreadSpec now. Whoever asked takes one that the message names."""

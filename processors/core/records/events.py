@@ -12,6 +12,7 @@ from typing import TypeAlias
 from processors.core.records.commands import DefinitionKind
 from processors.core.records.model import (
     AcceptedInterrupt,
+    CorrelatedWfRun,
     Failure,
     HaltReason,
     RecordHeader,
@@ -435,6 +436,17 @@ class WfRunEnded:
 
 
 @record
+class CorrelationKeyChanged:
+    """The key by which events of an ExternalEventDef find the WfRun is another one from here on."""
+
+    external_event_def: str
+    correlation_key: str | None = None
+    """None: it has none."""
+    problem: str | None = None
+    """The reason why the value cannot be a key; None if it can, and if there is no value."""
+
+
+@record
 class WfRunQuarantined:
     """From here on the inputs of the WfRun are kept and not decided, and its timers do not fire.
 
@@ -554,6 +566,7 @@ Event: TypeAlias = (
     | ThreadRetired
     | ThreadRescued
     | WfRunEnded
+    | CorrelationKeyChanged
     | WfRunQuarantined
     | InputKept
     | WfRunReleased
@@ -563,6 +576,15 @@ Event: TypeAlias = (
     | Rejected
     | Ignored
 )
+
+
+# (rule events-say-who-asked)
+@record
+class Asked:
+    """Who asked for a command and why, for people. No rule looks at it, and no state has it."""
+
+    operator: str | None = None
+    reason: str | None = None
 
 
 @record
@@ -576,6 +598,41 @@ class LogEntry:
     time_ms: int
     cause: Cause
     event: Event
+    asked: Asked | None = None
+    """Who asked for it, if its command says so: headers of its record, and no part of its value."""
+
+
+class CorrelationOutcome(StrEnum):
+    """The outcome of a record about a correlation key."""
+
+    POSTED = "POSTED"
+    """ExternalEvents were posted to WfRuns."""
+    KEPT = "KEPT"
+    """No WfRun has the key: the event waits for one."""
+    EXPIRED = "EXPIRED"
+    """No WfRun came in time: the event is on `dead-letters`."""
+    REGISTERED = "REGISTERED"
+    REMOVED = "REMOVED"
+    REJECTED = "REJECTED"
+    IGNORED = "IGNORED"
+
+
+@record
+class CorrelationDecided:
+    """The outcome of a record about a correlation key, or a part of it: a record of `correlation-events`."""
+
+    correlation_key: str
+    external_event_def: str
+    time_ms: int
+    cause: Cause
+    outcome: CorrelationOutcome
+    external_event_id: str | None = None
+    wf_runs: list[CorrelatedWfRun] = field(default_factory=list)
+    """POSTED: those that an ExternalEvent was posted to, in this order. REGISTERED, REMOVED: the one."""
+    until_ms: int | None = None
+    """KEPT: how long it waits."""
+    code: RejectionCode | None = None
+    message: str | None = None
 
 
 @record

@@ -5,11 +5,12 @@ ThreadRuns and ExternalEvents. The fold that owns the WfRun changes them in plac
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
+from processors.core.records.errors import NotInWfRun
 from processors.core.records.record import record
 from processors.core.records.spec import ThreadSpec, WfSpec
 from processors.core.records.values import Value
@@ -177,6 +178,17 @@ class HaltedByParent:
 HaltReason: TypeAlias = (
     PendingInterrupt | Interrupted | PendingFailure | HandlingFailure | ParentHalted | ManualHalt | HaltedByParent
 )
+
+HALT_REASON_KINDS: Final[Mapping[type[HaltReason], str]] = {
+    PendingInterrupt: "PENDING_INTERRUPT",
+    Interrupted: "INTERRUPTED",
+    PendingFailure: "PENDING_FAILURE",
+    HandlingFailure: "HANDLING_FAILURE",
+    ParentHalted: "PARENT_HALTED",
+    ManualHalt: "MANUAL_HALT",
+    HaltedByParent: "HALTED_BY_PARENT",
+}
+"""Halt reason -> the name of its kind, with which its text begins."""
 
 
 @record
@@ -351,9 +363,11 @@ class WfRunExternalEvent:
     status: ExternalEventStatus
     posted_ms: int
     posted_offset: int
-    """The offset of its record on `external-events`, which orders the events of a WfRun by arrival."""
+    """The offset of its record: on `external-events`, or on `wf-commands` of a RunWfAndPost. Below 0 if it came along
+    with a fork.
+    """
     posted_seq: int
-    """The seq of its ExternalEventPosted; 0 if it came before its WfRun."""
+    """The seq of its ExternalEventPosted; 0 if it came before its WfRun; below 0 if it came along with a fork."""
     content: Value = None
     thread: int | None = None
     outcomes: list[ExternalEventOutcome] | None = None
@@ -368,6 +382,19 @@ class WfRunExternalEvent:
         """Its identity within the WfRun."""
         return (self.external_event_def, self.external_event_id)
 
+    # (rule arrival-across-topics)
+    @property
+    def arrival(self) -> int:
+        """Its place in the order in which the ExternalEvents of a WfRun came.
+
+        What came before the WfRun came on one topic, and its offsets order it. What came to the WfRun came on two,
+        whose offsets say nothing of each other.
+        """
+        return self.posted_offset if self.posted_seq <= 0 else _BEYOND_OFFSETS + self.posted_seq
+
+
+_BEYOND_OFFSETS: Final = 2**61
+"""More than any offset."""
 
 ExternalEventKey: TypeAlias = tuple[str, str]
 """ExternalEventDef and event id."""
@@ -379,6 +406,15 @@ class RecordHeader:
 
     name: str
     value: bytes
+
+
+HEADER_BYTES: Final = 8
+"""The most that a header in a row has besides its name and value: their lengths."""
+
+
+def size_of_headers(headers: Iterable[RecordHeader]) -> int:
+    """Return the bytes that headers take in a row at most: an empty one takes room too, and may come in millions."""
+    return sum(len(it.name.encode()) + len(it.value) + HEADER_BYTES for it in headers)
 
 
 @record
@@ -402,12 +438,73 @@ class KeptInput:
     @property
     def size(self) -> int:
         """The bytes of key, value and headers."""
-        return len(self.key) + len(self.value) + sum(len(it.name) + len(it.value) for it in self.headers)
+        return len(self.key) + len(self.value) + size_of_headers(self.headers)
 
     @property
     def row_key(self) -> str:
         """Its key on `kept-inputs`."""
         return f"{self.wf_run_id}/{self.topic}/{self.offset}"
+
+
+@record
+class CorrelationKey:
+    """The key by which events of an ExternalEventDef find a WfRun, or the reason why its value cannot be one."""
+
+    key: str | None = None
+    problem: str | None = None
+
+
+@record
+class CorrelatedWfRun:
+    """A WfRun that has a correlation key."""
+
+    wf_run_id: str
+    incarnation: int
+
+
+@record
+class KeptCorrelatedEvent:
+    """A CorrelatedEvent that waits for a WfRun to register its key, byte for byte."""
+
+    external_event_id: str
+    offset: int
+    timestamp_ms: int
+    until_ms: int
+    """From then on it waits no longer."""
+    value: bytes
+    headers: list[RecordHeader] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """The bytes of its value and its headers, as its row has them: an empty header takes room too."""
+        return len(self.value) + size_of_headers(self.headers)
+
+
+@record
+class RememberedEventId:
+    """The id of a CorrelatedEvent that was posted, and when."""
+
+    external_event_id: str
+    at_ms: int
+
+
+@record
+class Correlation:
+    """One key of one ExternalEventDef, a row of `correlations`: the WfRuns that have it, and what came for it."""
+
+    correlation_key: str
+    external_event_def: str
+    wf_runs: list[CorrelatedWfRun] = field(default_factory=list)
+    """In the order in which they registered it."""
+    kept: list[KeptCorrelatedEvent] = field(default_factory=list)
+    """Events that came while no WfRun had it, in order of arrival."""
+    remembered: list[RememberedEventId] = field(default_factory=list)
+    """Ids of events that were posted, oldest first: a repeat is refused."""
+
+    @property
+    def row_key(self) -> str:
+        """Its key on `correlations`."""
+        return f"{self.external_event_def}/{self.correlation_key}"
 
 
 @record
@@ -495,6 +592,8 @@ class Changes:
 
 MANY_REASONS: Final = 16
 """From so many halt reasons of one thread on, they are counted by kind (`Index.reasons`) and not looked through."""
+NAMED_MAX: Final = 10
+"""The most threads that a message names."""
 
 
 class Ranks:
@@ -613,8 +712,8 @@ WakeKey: TypeAlias = tuple[WakeOn, str | int]
 class WfRun:
     """One run of a WfSpec, or, while `wf_spec` is None, only a place for ExternalEvents that came before it.
 
-    The fields down to `quarantined_ms` are its row. ThreadRuns, ExternalEvents and kept inputs have rows of their own.
-    Child threads that have completed are not here any more: a number that was used and is missing means COMPLETED.
+    The fields down to `correlation_keys` are its row. ThreadRuns, ExternalEvents and kept inputs have rows of their
+    own. Child threads that have completed are not here any more: a number that was used and is missing means COMPLETED.
     """
 
     wf_run_id: str
@@ -640,6 +739,8 @@ class WfRun:
     """The status of a WfRun that is over and keeps no threads any more; None before."""
     quarantined_ms: int | None = None
     """The time since which its inputs are kept and not decided; None if they are decided."""
+    correlation_keys: dict[str, CorrelationKey] = field(default_factory=dict)
+    """ExternalEventDef -> the key by which its events find the WfRun. Never changed in place."""
 
     threads: dict[int, ThreadRun] = field(default_factory=dict)
     """Number -> thread, ascending: live threads and failed ones."""
@@ -652,6 +753,44 @@ class WfRun:
     spec: WfSpec | None = None
     """The WfSpec that `wf_spec` names; put here for the rules. `evolve` does not look at it."""
 
+    def __repr__(self) -> str:
+        """Return what tells this WfRun from others. Its rows may have megabytes."""
+        version = "not started" if self.wf_spec is None else f"{self.wf_spec} {self.status}"
+        return f"<WfRun {self.wf_run_id!r}: {version}, {len(self.threads)} threads, seq {self.seq}>"
+
+    def thread(self, which: int | str = 0) -> ThreadRun:
+        """Return the thread of a number, or the newest one of a ThreadSpec, of those that are here.
+
+        Raises NotInWfRun.
+        """
+        for number in sorted(self.threads, reverse=True):
+            if which in (number, self.threads[number].thread_spec):
+                return self.threads[number]
+        raise NotInWfRun(f"expected thread {which!r} in WfRun {self.wf_run_id!r}, found {self._threads_here()}")
+
+    def _threads_here(self) -> str:
+        if self.wf_spec is None:
+            return "that it has not started"
+        if not self.threads:
+            return f"only its row: it is {self.status}, and its threads are gone"
+        newest = sorted(self.threads.values(), key=lambda it: it.number)[-NAMED_MAX:]
+        return ", ".join(f"{it.number} ({it.thread_spec})" for it in newest)
+
+    @property
+    def variables(self) -> Mapping[str, Value]:
+        """The Variables of thread 0. Raises NotInWfRun."""
+        return self.thread(0).variables
+
+    @property
+    def output(self) -> Value:
+        """What thread 0 has returned; None before. Raises NotInWfRun."""
+        return self.thread(0).output
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why thread 0 has failed; None if it has not. Raises NotInWfRun."""
+        return self.thread(0).failure
+
     def spec_of(self, thread: ThreadRun) -> ThreadSpec:
         """Return the ThreadSpec of a thread."""
         assert self.spec is not None, f"WfRun {self.wf_run_id!r} has no WfSpec at hand"
@@ -661,6 +800,11 @@ class WfRun:
     def exists(self) -> bool:
         """True if a WfRun was started under this id and not deleted."""
         return self.wf_spec is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """True if it is over, also in ERROR: then it keeps its threads, and a rescue takes the end back."""
+        return self.timer is not None
 
     # (rule wf-run-shows-thread-0)
     @property

@@ -9,6 +9,7 @@ from typing import Final
 
 from processors.core.records.commands import (
     Command,
+    CorrelatedEvent,
     ExternalEvent,
     OperatorCommand,
     ReportTaskProgress,
@@ -16,6 +17,7 @@ from processors.core.records.commands import (
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    RunWfAndPost,
     SkipRecord,
     StopWfRun,
 )
@@ -34,6 +36,7 @@ from processors.core.records.values import (
 NAME_LENGTH_MAX: Final = 128
 """Longest id of a WfRun and longest name, in characters. Every link of a chain of causes repeats a failure's name."""
 EVENT_ID_LENGTH_MAX: Final = 256
+CORRELATION_KEY_LENGTH_MAX: Final = 256
 NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?")
 """The form of what is seen outside: ids of WfRuns, names of definitions, names that an EXIT fails with."""
 NAME_IN_WORDS: Final = f"a name of at most {NAME_LENGTH_MAX} letters, digits and - (not first or last)"
@@ -77,6 +80,15 @@ def check_event_id(event_id: str) -> None:
         )
 
 
+# (rule form-of-a-correlation-key)
+def check_correlation_key(key: str) -> None:
+    """Check a correlation key; raises TellableProblem for what cannot be one."""
+    if not 0 < len(key) <= CORRELATION_KEY_LENGTH_MAX:
+        raise TellableProblem(
+            f"expected a correlation key of 1 to {CORRELATION_KEY_LENGTH_MAX} characters, found {len(key)}"
+        )
+
+
 def check_exception_name(name: str) -> None:
     """Check the name of a business exception; raises TellableProblem, also for the names of the engine's failures."""
     if not is_exception_name(name):
@@ -100,19 +112,22 @@ def check_progress(content: Value) -> None:
         raise TellableProblem(f"progress: expected at most {PROGRESS_BYTES_MAX} bytes, found {size}")
 
 
-def check_names(command: Command | OperatorCommand) -> None:
+def check_names(command: Command | OperatorCommand | CorrelatedEvent) -> None:
     """Check the ids, names and numbers of a command; raises TellableProblem if no WfRun could take it."""
     if isinstance(command, SkipRecord):
         return
-    check_wf_run_id(command.wf_run_id)
-    if isinstance(command, RunWf) and not command.wf_spec_name:
+    if isinstance(command, CorrelatedEvent):
+        check_correlation_key(command.correlation_key)
+    else:
+        check_wf_run_id(command.wf_run_id)
+    if isinstance(command, RunWf | RunWfAndPost) and not command.wf_spec_name:
         raise TellableProblem("expected the name of a WfSpec, found an empty text")
-    if isinstance(command, ExternalEvent):
+    if isinstance(command, ExternalEvent | RunWfAndPost | CorrelatedEvent):
         if not command.external_event_def:
             raise TellableProblem("expected the name of an ExternalEventDef, found an empty text")
         check_event_id(command.external_event_id)
-        if command.thread is not None and command.thread < 0:
-            raise TellableProblem(f"expected the number of a thread, 0 or more, found {command.thread}")
+    if isinstance(command, ExternalEvent) and command.thread is not None and command.thread < 0:
+        raise TellableProblem(f"expected the number of a thread, 0 or more, found {command.thread}")
     if isinstance(command, StopWfRun | ResumeWfRun | RescueThreadRun) and command.thread < 0:
         raise TellableProblem(f"expected the number of a thread, 0 or more, found {command.thread}")
     if isinstance(command, ReportTaskRun):

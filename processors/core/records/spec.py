@@ -339,6 +339,8 @@ class VariableDef:
     default: Value = None
     required: bool = False
     masked: bool = False
+    searchable: bool = False
+    """True if a view has its value as a column of an index (halter/view), so that WfRuns are found by it quickly."""
 
 
 @dataclass(frozen=True)
@@ -401,6 +403,8 @@ class WfSpec:
     threads: Mapping[str, ThreadSpec]
     retention_s: int | None = None
     document: str = ""
+    correlated_events: Mapping[str, Expression] = field(default_factory=dict)
+    """ExternalEventDef -> the key by which its events find a WfRun, over the Variables of the entrypoint."""
     interrupting: Mapping[str, str] = field(init=False, repr=False, compare=False)
     """ExternalEventDef -> the one ThreadSpec that registers an interrupt for it."""
     external_event_defs: frozenset[str] = field(init=False, repr=False, compare=False)

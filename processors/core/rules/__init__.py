@@ -13,6 +13,7 @@ retiring     what leaves the state with a thread, and what has to stay
 cancelling   which task attempts an event makes useless: advice for task workers, on no log
 nodes        what each kind of node does
 knots        threads that wait for each other in a circle
+correlation_keys  the keys by which events find a WfRun; correlating: which WfRuns have a key, and what waits for one
 scope        the Variables that a thread sees
 context      the definitions and limits that rules may look at; bounds: how much an event weighs
 quarantine   inputs that are kept instead of decided

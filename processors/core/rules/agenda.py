@@ -12,6 +12,7 @@ from typing import Any, Final
 from processors.core.records.events import (
     ArrivalFailed,
     ChildFailureHandled,
+    CorrelationKeyChanged,
     Event,
     ExternalEventDropped,
     ExternalEventPosted,
@@ -359,6 +360,7 @@ WAKES_NOBODY: Final[frozenset[type[Event]]] = frozenset(
         *(TaskAttemptStarted, TaskAttemptProgressed),  # the attempt is still out
         *(ChildFailureHandled, WorkflowEventThrown),  # the thread at work goes on with the same rule
         ExternalEventDropped,  # of an ExternalEvent that nobody waits for yet
+        CorrelationKeyChanged,  # no thread waits for a key
         *(WfRunEnded, WfRunDeleted),  # nothing moves any more
         *(WfRunQuarantined, InputKept, WfRunReleased),  # no rule decides anything
         *(RecordSkipped, SkipAccepted, SkipLapsed, Rejected, Ignored),  # nothing has changed

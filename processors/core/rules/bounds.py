@@ -9,6 +9,7 @@ from typing import Any, Final
 from processors.core.records.events import (
     ArrivalFailed,
     ChildFailureHandled,
+    CorrelationKeyChanged,
     Event,
     ExternalEventDropped,
     ExternalEventPosted,
@@ -122,7 +123,7 @@ WEIGHS_NOTHING: Final[frozenset[type[Event]]] = frozenset(
         *(WfRunDeleted, WfRunEnded, ExternalEventDropped, InterruptAccepted, InterruptDropped, InterruptSuperseded),
         *(Halt, ThreadHalted, HaltReasonResolved, Resume, TimerArmed, TimerMatured, WaitStarted, ChildFailureHandled),
         *(ThreadRetired, ThreadRescued, WfRunQuarantined, InputKept, WfRunReleased, SkipAccepted, SkipLapsed),
-        *(TaskAttemptStarted, RecordSkipped, Rejected, Ignored),
+        *(TaskAttemptStarted, CorrelationKeyChanged, RecordSkipped, Rejected, Ignored),
     }
 )
 """The other events. They carry no payload, or one that comes from a single record and is bounded there."""
@@ -154,7 +155,14 @@ TAKE_NO_EVENT: Final[frozenset[type[Event]]] = frozenset(
         ),
         *(TimerArmed, TimerMatured, ArrivalFailed, WaitStarted),
         *(TaskAttemptRequested, TaskAttemptStarted, TaskAttemptProgressed, TaskAttemptEnded),
-        *(ChildFailureHandled, WorkflowEventThrown, ThreadCompleted, ThreadRetired, ThreadRescued),
+        *(
+            ChildFailureHandled,
+            WorkflowEventThrown,
+            ThreadCompleted,
+            ThreadRetired,
+            ThreadRescued,
+            CorrelationKeyChanged,
+        ),
         *(WfRunQuarantined, InputKept, WfRunReleased, SkipAccepted, SkipLapsed, RecordSkipped, Rejected, Ignored),
     }
 )

@@ -82,6 +82,16 @@ class Limits:
     """Size of a record that is written: what its topic takes, with room for key, headers and framing. The bounds above
     keep records below this. One that is larger all the same is a bug, and its partition waits.
     """
+    correlated_wf_runs: int = 1_000
+    """WfRuns that have one correlation key for one ExternalEventDef. A further one is refused the key."""
+    kept_correlated_events: int = 100
+    """CorrelatedEvents that wait for a WfRun under one key. A further one is rejected (RESOURCE_EXHAUSTED)."""
+    kept_correlated_bytes: int = 2 * 1024 * 1024
+    """Size of these in all, headers included. A further one is rejected likewise."""
+    kept_correlated_ms: int = 7 * 24 * 60 * 60 * 1000
+    """Time for which a CorrelatedEvent waits for a WfRun, as long as an ExternalEvent does for its own."""
+    remembered_correlated_events: int = 100
+    """Ids of CorrelatedEvents that are remembered under one key at most, each for `remembered_ms` at most."""
     skips: int = 100
     """Records of a partition that are to be skipped and have not come."""
 
@@ -102,7 +112,13 @@ class Context:
     """True if the log can say that a WfRun goes on from the state of another: 0.1.0 and 0.2.0 do not read that."""
     migrations: bool = True
     """True if the log can say that a WfRun goes by another version: 0.1.0 and 0.2.0 do not read that."""
+    run_and_post: bool = True
+    """True if a RunWfAndPost may post: 0.1.0 and 0.2.0 order ExternalEvents by offsets, which those of two topics have
+    not in common.
+    """
     keeps_outcomes: bool = True
     """True if the row of an ExternalEvent can say what became of it in each thread: that of 0.1.0 cannot."""
     attempt_starts: bool = True
     """True if the log and the rows can say that a task attempt was started, and how far it is: 0.2.0 cannot."""
+    correlations: bool = True
+    """True if the log can say by which key a WfRun is found: 0.2.0 does not read that."""

@@ -26,7 +26,8 @@ from processors.core.rules.agenda import WAKERS, Agenda
 from processors.core.rules.bounds import MEASURES, TAKE_EVENTS
 from processors.core.rules.cancelling import CANCELS, cancelled_by
 from processors.core.rules.context import Context, Limits, WfSpecLookup
-from processors.core.rules.decide import decide
+from processors.core.rules.correlation_keys import changed_keys
+from processors.core.rules.decide import decide, what_follows
 from processors.core.rules.evolve import evolve, new_run, replay
 from processors.core.rules.failing import fail_thread
 from processors.core.rules.indexing import index_of
@@ -50,7 +51,11 @@ def handle(
     appended to `cancelled`, if it is given, in the order of the events. An exception from here is a bug: the WfRun is
     then half changed and must be restored.
     """
-    return _Handling(run, cause, time_ms, context, cancelled).handle(command, time_ms)
+    log = _Handling(run, cause, time_ms, context, cancelled).handle(command, time_ms)
+    following = what_follows(run, command, log[0].event)
+    if following is not None:
+        log += _Handling(run, cause, time_ms, context, cancelled).handle(following, time_ms)
+    return log
 
 
 def note(run: WfRun, event: Event, cause: Cause, time_ms: int) -> LogEntry:
@@ -146,6 +151,8 @@ class _Handling:
             self._follow(advance(run, self._context, self._agenda))
         if self._too_much is not None:
             self._break_off(self._too_much)
+        if run.spec is not None and (run.spec.correlated_events or run.correlation_keys):
+            self._follow(changed_keys(run, self._context))
         return log
 
     # (rules incarnation-is-an-offset, seq-has-no-gap)

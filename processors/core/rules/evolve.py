@@ -13,6 +13,7 @@ from typing import Final, assert_never
 from processors.core.records.events import (
     ArrivalFailed,
     ChildFailureHandled,
+    CorrelationKeyChanged,
     ExternalEventDropped,
     ExternalEventPosted,
     Halt,
@@ -60,6 +61,7 @@ from processors.core.records.model import (
     OUTCOMES_MAX,
     TERMINAL,
     AcceptedInterrupt,
+    CorrelationKey,
     ExternalEventKey,
     ExternalEventOutcome,
     ExternalEventStatus,
@@ -237,6 +239,8 @@ def evolve(run: WfRun, entry: LogEntry) -> None:
             dropped = _change_event(run, (event.external_event_def, event.external_event_id))
             dropped.status = ExternalEventStatus.DROPPED
             dropped.content = None
+        case CorrelationKeyChanged():
+            _change_key(run, event)
         case WfRunQuarantined():
             run.quarantined_ms = event.at_ms
         case InputKept():
@@ -359,6 +363,7 @@ _OWN_FIELDS: Final = (
     "timer",
     "final_status",
     "quarantined_ms",
+    "correlation_keys",
     "threads",
     "external_events",
     "kept_inputs",
@@ -372,7 +377,7 @@ def _post(run: WfRun, entry: LogEntry, event: ExternalEventPosted) -> None:
     for old in event.forgotten:
         key = (old.external_event_def, old.external_event_id)
         forgotten = run.external_events.pop(key)
-        remove_from(run.index.remembered, (forgotten.posted_offset, *key))
+        remove_from(run.index.remembered, (forgotten.arrival, *key))
         run.changes.forgotten.append(key)
         run.changes.external_events.discard(key)
     event_def, event_id = event.external_event_def, event.external_event_id
@@ -675,6 +680,15 @@ def _end(run: WfRun, event: WfRunEnded) -> None:
         run.changes.threads.clear()
         run.threads = {}
         forget_threads(run.index)
+
+
+def _change_key(run: WfRun, event: CorrelationKeyChanged) -> None:
+    """Note another key in another dict: so whoever has the one before sees that something has changed."""
+    name = event.external_event_def
+    keys = {of: key for of, key in run.correlation_keys.items() if of != name}
+    if event.correlation_key is not None or event.problem is not None:
+        keys[name] = CorrelationKey(event.correlation_key, event.problem)
+    run.correlation_keys = keys
 
 
 def _keep(run: WfRun, entry: LogEntry, event: InputKept) -> None:

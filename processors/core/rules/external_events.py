@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from processors.core.records.events import Definition, Event, ExternalEventDropped
-from processors.core.records.model import WfRun, WfRunExternalEvent
+from processors.core.records.model import WfRun, WfRunExternalEvent, WfSpecId
 from processors.core.records.values import Value, fits, kind_of, stored
 from processors.core.rules.context import Context
 
@@ -31,14 +31,14 @@ def drop_unfit(run: WfRun, context: Context) -> Iterator[Event]:
         for event_id in list(run.index.unclaimed[event_def]):
             content = run.external_events[event_def, event_id].content
             if not fits(content, bound.content_type):
-                yield ExternalEventDropped(event_def, event_id, misfit(run, bound, content))
+                yield ExternalEventDropped(event_def, event_id, misfit(run.wf_spec, bound, content))
 
 
-def misfit(run: WfRun, bound: Definition, content: Value) -> str:
+def misfit(bound_by: WfSpecId | None, bound: Definition, content: Value) -> str:
     """Return the sentence for content that does not fit what a WfSpec binds, which may not be the newest revision."""
     return (
         f"expected {bound.content_type} as revision {bound.version} of ExternalEventDef {bound.name!r}, "
-        f"which {run.wf_spec} binds, found {kind_of(content)}"
+        f"which {bound_by} binds, found {kind_of(content)}"
     )
 
 

@@ -55,7 +55,7 @@ def index_of(run: WfRun, known: Index | None = None) -> Index:
         if event.status is ExternalEventStatus.UNCLAIMED:
             list_unclaimed(index, event)
         else:
-            index.remembered.append((event.posted_offset, *event.key))
+            index.remembered.append((event.arrival, *event.key))
     index.remembered.sort()
     return index
 
@@ -168,7 +168,7 @@ def unlist_unclaimed(index: Index, event: WfRunExternalEvent) -> None:
         del index.unclaimed_for[its][event_id]
         if not index.unclaimed_for[its]:
             del index.unclaimed_for[its]
-        bisect.insort(index.remembered, (event.posted_offset, event_def, event_id))
+        bisect.insort(index.remembered, (event.arrival, event_def, event_id))
 
 
 def list_accepted(index: Index, number: int, event_def: str, event_id: str) -> None:

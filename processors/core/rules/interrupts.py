@@ -58,7 +58,7 @@ def offer_earlier(run: WfRun, context: Context, thread: ThreadRun) -> Iterator[E
     ]
     if not earlier:
         return
-    earlier.sort(key=lambda event: event.posted_offset)
+    earlier.sort(key=lambda event: event.arrival)
     latest = [it for it in spec.preemptive if spec.interrupt_of[it].policy is InterruptPolicy.LATEST]
     older: dict[str, list[WfRunExternalEvent]] = {event_def: [] for event_def in latest}
     newest = {event.external_event_def: event for event in earlier if event.external_event_def in older}
@@ -85,7 +85,7 @@ def _taken_out_of_turn(run: WfRun, thread: ThreadRun, event: WfRunExternalEvent)
     """Return the id of a newer event that waits already, with policy `latest`, if 0.1.0 let it overtake this one."""
     for accepted in _superseded_by(run, thread, event):
         newer = run.external_events[event.external_event_def, accepted.external_event_id]
-        if newer.posted_offset > event.posted_offset:
+        if newer.arrival > event.arrival:
             return newer.external_event_id
     return None
 

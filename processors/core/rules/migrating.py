@@ -38,7 +38,7 @@ from processors.core.records.topic_names import WF_COMMANDS
 from processors.core.records.values import Value, ValueProblem, check_total, fits, kind_of, stored
 from processors.core.rules.context import Context
 from processors.core.rules.evolve import evolve
-from processors.core.rules.possible import Impossible, check_reachable, check_usable
+from processors.core.rules.possible import Impossible, check_state
 from processors.core.rules.snapshots import run_of, snapshot_of
 
 PROBLEMS_TOLD_MAX: Final = 20
@@ -65,8 +65,7 @@ def _check(run: WfRun, event: WfRunMigrated, context: Context) -> None:
     cause = Cause(WF_COMMANDS, 0, 0, None, context.definitions.position)
     evolve(after, LogEntry(run.wf_run_id, run.incarnation, run.seq + 1, run.time_ms, cause, event))
     after.spec = context.definitions.wf_spec(event.wf_spec)
-    check_usable(after, context)
-    check_reachable(after)
+    check_state(after, context)
 
 
 def _named(numbers: list[int]) -> str:

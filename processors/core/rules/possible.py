@@ -1,14 +1,13 @@
 """The states that rules can reach, and those that rules can go on from: what a fork is checked for before it starts.
 
-A snapshot comes in from outside, so nothing in it is believed. Three checks, from the outside in:
+A snapshot comes in from outside, so nothing in it is believed. Two checks:
 
 - `check_snapshot`: it is the state of one WfRun, and its numbers and times are such.
-- `check_usable`: a WfSpec knows all that is in it, and the rules can go on from it. They take much for granted: that a
-  parent is there, that a wait stands at a node that waits. One of these that does not hold would break a rule.
-- `check_reachable`: the rules could have come to it, by the very WfSpec. Statuses, halt reasons and handlers fit each
-  other, all through the tree.
+- `check_state`: the rules could have come to it, and can go on from it. First, the WfSpec by which they go on knows all
+  that is in it: parents are there, a wait stands at a node that waits. Then statuses, halt reasons and handlers fit
+  each other, all through the tree. Rules take both for granted, and one that does not hold would break them.
 
-All raise Impossible, with a sentence that names a thread and no value. They take time in proportion to the snapshot,
+Both raise Impossible, with a sentence that names a thread and no value. They take time in proportion to the snapshot,
 whatever is in it. The tests hold every state that they come by against them (tests/support/invariants.py).
 """
 
@@ -96,21 +95,29 @@ def check_snapshot(snapshot: WfRunSnapshot) -> None:
             raise Impossible(f"expected threads in the order of their numbers, found {thread.number} after {before}")
         before = thread.number
     keys = set()
-    offset = -(2**63) - 1
+    arrival = -(2**63) - 1
     for event in snapshot.external_events:
         if event.key in keys:
             raise Impossible(f"ExternalEvent {_named(event.external_event_id)} is there twice")
-        if event.posted_offset <= offset:
-            raise Impossible("expected ExternalEvents in the order of arrival, which their offsets do not give")
+        if event.arrival <= arrival:
+            raise Impossible("expected ExternalEvents in the order of arrival, which their numbers do not give")
         keys.add(event.key)
-        offset = event.posted_offset
+        arrival = event.arrival
     ids = {*(it.wf_run_id for it in snapshot.threads), *(it.wf_run_id for it in snapshot.external_events)}
     for wf_run_id in sorted(ids - {snapshot.wf_run_id}):
         raise Impossible(f"expected rows of one WfRun, found one of {_named(wf_run_id)}")
 
 
-def check_usable(run: WfRun, context: Context) -> None:
-    """Check that rules can go on from the state of a WfRun by the WfSpec that is at hand. Raises Impossible."""
+def check_state(run: WfRun, context: Context) -> None:
+    """Check that rules could have come to the state of a WfRun between two commands, and can go on from it.
+
+    They go on by the WfSpec that the WfRun has. Raises Impossible.
+    """
+    _check_known(run, context)
+    _check_consistent(run)
+
+
+def _check_known(run: WfRun, context: Context) -> None:
     _check_tree(run)
     for thread in run.threads.values():
         _check_program(run, thread)
@@ -122,11 +129,7 @@ def check_usable(run: WfRun, context: Context) -> None:
         _check_event(run, event, context)
 
 
-def check_reachable(run: WfRun) -> None:
-    """Check that rules could have come to the state of a WfRun, which is usable, between two commands.
-
-    Raises Impossible.
-    """
+def _check_consistent(run: WfRun) -> None:
     hanging: dict[int, list[ThreadRun]] = {}
     for thread in run.threads.values():
         if thread.holder is not None:
@@ -150,7 +153,7 @@ def _check_value(value: Value, what: str) -> None:
         raise Impossible(f"{what}: expected a finite number, found {kind_of(value)} that is none")
 
 
-# Usable: what the rules take for granted.
+# What a WfSpec has to know.
 
 
 def _check_tree(run: WfRun) -> None:
@@ -389,6 +392,9 @@ def _check_reasons(run: WfRun, thread: ThreadRun) -> None:
             case HaltedByParent(parent=number):
                 if not run.was_used(number):
                     raise Impossible(f"{what} is held by {reason}, which there never was")
+                # (rules losers-are-not-needed, handler-is-no-loser)
+                if thread.type is not ThreadType.CHILD and thread.waiter != number:
+                    raise Impossible(f"{what} is held by {reason}, and is no thread that it could do without")
             case PendingFailure(position=position):
                 if thread.node.failure is None or position != thread.node.position:
                     raise Impossible(f"{what} is held by {reason}, and its node has not failed")
@@ -421,7 +427,7 @@ def _check_event(run: WfRun, event: WfRunExternalEvent, context: Context) -> Non
         raise Impossible(f"{what}: expected at most {OUTCOMES_MAX} outcomes, and the number of those left out")
 
 
-# Reachable: how what is there fits together.
+# How what is there fits together.
 
 
 def _handlers(thread: ThreadRun) -> frozenset[int]:
@@ -544,7 +550,8 @@ def _check_outcomes(run: WfRun) -> None:
         needed.add(key)
         halts = run.spec_of(run.threads[it.thread]).interrupt_of[key[0]].halt
         if halts is not ((it.thread, *key) in pending):
-            raise Impossible(f"thread {it.thread}: the interrupt by {_named(key[1])} waits, and the thread otherwise")
+            says = f"the interrupt by {_named(key[1])} waits and says halt: {str(halts).lower()}"
+            raise Impossible(f"thread {it.thread}: {says}, the thread says otherwise")
         pending.discard((it.thread, *key))
         event = run.external_events[key]
         if event.outcomes is not None and not event.outcomes_left_out:

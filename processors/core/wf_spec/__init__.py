@@ -3,6 +3,9 @@
 Knows records; knows nothing of a WfRun that runs: that is `rules`.
 
     reader, expression_reader      from a document to a WfSpec
+    expression_forms               the forms of expressions, and their bounds
+    expression_parser, expression_text
+                                   the text form of expressions and mutations: compiled, and written
     document_reader, json_document what every document has in common; the JSON text of one
     document_problems              what is wrong with a document, and where
     writer                         from a WfSpec to its document

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from processors.core.records.commands import (
     DefinitionKind,
@@ -94,9 +94,9 @@ class Definitions:
         """What was found to be bound by a WfSpec. Every ExternalEvent and task asks, so it is not looked for each time.
         """
 
-    def copy(self) -> "Definitions":
+    def copy(self) -> Self:
         """Return the same definitions again, to try a command on them."""
-        copied = Definitions()
+        copied = type(self)()
         copied._versions = {key: versions.copy() for key, versions in self._versions.items()}
         copied._wf_specs = dict(self._wf_specs)
         copied._named = dict(self._named)

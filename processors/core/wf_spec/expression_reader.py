@@ -1,17 +1,18 @@
 """Reads the expressions of a WfSpec document: values that stand for themselves, and mappings with a key that says what
-to compute. Which names an expression may refer to, and whether its types fit, `validate` checks.
+to compute. `{expr: …}` has it as text, which becomes the same tree. Which names an expression may refer to, and whether
+its types fit, `validate` checks.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from processors.core.records.spec import (
     Cast,
     Expression,
     Format,
     JsonPath,
-    ListOf,
     Literal,
     Operation,
     Operator,
@@ -21,27 +22,17 @@ from processors.core.records.spec import (
 from processors.core.records.values import VALUE_DEPTH_MAX, Value, ValueProblem, VariableType, bounded, is_number
 from processors.core.wf_spec.document_problems import Path
 from processors.core.wf_spec.document_reader import DocumentReader, Fields, shown
+from processors.core.wf_spec.expression_forms import (
+    EXPRESSION_DEPTH_MAX,
+    EXPRESSIONS,
+    INDEX_DIGITS_MAX,
+    OPERANDS,
+    PATH_STEPS_MAX,
+    list_of,
+)
+from processors.core.wf_spec.expression_parser import TEXT_LENGTH_MAX, ExpressionTextProblem, parse_expression
 
-EXPRESSION_DEPTH_MAX = 32
-PATH_STEPS_MAX = 32
-OPERANDS_MAX = 1000
-
-OPERANDS: dict[Operator, tuple[int, int]] = {
-    **dict.fromkeys(Operator, (2, 2)),
-    **dict.fromkeys((Operator.AND, Operator.OR, Operator.ADD, Operator.MULTIPLY), (2, OPERANDS_MAX)),
-    **dict.fromkeys((Operator.NOT, Operator.SIZE_OF), (1, 1)),
-}
-"""Operator -> the fewest and the most operands that it takes."""
-
-EXPRESSIONS: dict[str, tuple[str, ...]] = {
-    "var": ("path",),
-    "output": ("path",),
-    "literal": (),
-    "format": ("args",),
-    "cast": (),
-    **{operator.value: () for operator in Operator},
-}
-"""The key that makes a mapping an expression -> the keys that may stand beside it."""
+Parsed = TypeVar("Parsed")
 
 
 def parse_json_path(text: str) -> JsonPath:
@@ -68,7 +59,8 @@ def parse_json_path(text: str) -> JsonPath:
 
 
 _PATH_STEP = re.compile(
-    r"""\.([^.\[\]\s"']+) | \[([0-9]{1,9})\] | \[("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\]""", re.VERBOSE
+    rf"""\.([^.\[\]\s"']+) | \[([0-9]{{1,{INDEX_DIGITS_MAX}}})\] | \[("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\]""",
+    re.VERBOSE,
 )
 
 
@@ -84,6 +76,9 @@ def _unquoted(quoted: str) -> str:
 
 class ExpressionReader(DocumentReader):
     """A reader that knows expressions."""
+
+    text_length = 0
+    """The characters of all expressions and mutations so far that are written as text."""
 
     def expression_of(self, fields: Fields, name: str) -> Expression:
         """Read the expression in a field that must be there."""
@@ -141,7 +136,7 @@ class ExpressionReader(DocumentReader):
             return Literal(None)
         if isinstance(value, list):
             items = tuple(self.expression(item, (*path, index), depth + 1) for index, item in enumerate(value))
-            return _list_of(items)
+            return list_of(items)
         if not isinstance(value, Mapping):
             return Literal(self.literal(value, path))
         data = self.mapping(value, path) or {}
@@ -169,6 +164,8 @@ class ExpressionReader(DocumentReader):
                 return VariableRef(fields.text("var"), self.json_path(fields))
             case "output":
                 return OutputRef(fields.text("output"), self.json_path(fields))
+            case "expr":
+                return self.compiled(operand, path, depth)
             case "format":
                 return Format(fields.text("format"), self._args(fields, depth + 1))
             case "cast":
@@ -179,6 +176,32 @@ class ExpressionReader(DocumentReader):
                 return Cast(self.expression(operand[0], (*path, 0), depth + 1), target)
             case _:
                 return self._operation(Operator(form), operand, path, depth)
+
+    def compiled(self, value: object, path: Path, depth: int = 0) -> Expression:
+        """Compile the text of an expression; the literal null with a problem if it is none."""
+        if not isinstance(value, str):
+            self.wrong(path, "an expression as text", value)
+            return Literal(None)
+        part = self.parsed(parse_expression, value, path)
+        if part is None:
+            return Literal(None)
+        if depth + part.depth > EXPRESSION_DEPTH_MAX:
+            self.problem("LIMIT", path, f"expected expressions at most {EXPRESSION_DEPTH_MAX} deep, found more")
+            return Literal(None)
+        return part.tree
+
+    def parsed(self, parse: Callable[[str], Parsed], text: str, path: Path) -> Parsed | None:
+        """Parse a text; None with a problem if it is not what `parse` reads."""
+        self.text_length += len(text)
+        if self.text_length > TEXT_LENGTH_MAX:
+            message = f"expected at most {TEXT_LENGTH_MAX} characters in all texts of expressions together, found more"
+            self.problem("LIMIT", path, message)
+            return None
+        try:
+            return parse(text)
+        except ExpressionTextProblem as problem:
+            self.problem("EXPRESSION_TEXT", path, str(problem))
+            return None
 
     def _args(self, fields: Fields, depth: int) -> tuple[Expression, ...]:
         def read(value: object, path: Path) -> Expression:
@@ -205,9 +228,3 @@ class ExpressionReader(DocumentReader):
             operator,
             tuple(self.expression(item, (*path, index), depth + 1) for index, item in enumerate(found)),
         )
-
-
-def _list_of(items: tuple[Expression, ...]) -> Expression:
-    if all(isinstance(item, Literal) for item in items):
-        return Literal([item.value for item in items if isinstance(item, Literal)])
-    return ListOf(items)

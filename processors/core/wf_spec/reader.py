@@ -41,8 +41,9 @@ from processors.core.records.spec import (
 from processors.core.records.values import Timestamp, Value, ValueProblem, VariableType, timestamp_of
 from processors.core.wf_spec.document_problems import DocumentProblem, EnoughProblems, Path, report_to
 from processors.core.wf_spec.document_reader import Fields, listed, shown
+from processors.core.wf_spec.expression_parser import parse_mutation
 from processors.core.wf_spec.expression_reader import ExpressionReader
-from processors.core.wf_spec.writer import document_text
+from processors.core.wf_spec.writer import document_of, document_text
 
 RETRIES_MAX = 1000
 SECONDS_MAX = 100 * 365 * 24 * 3600
@@ -54,6 +55,19 @@ def read_wf_spec(document: object) -> tuple[WfSpec | None, list[DocumentProblem]
     """Return the WfSpec of a document, or all that is wrong with its structure."""
     wf_spec, problems = read_as_far_as_possible(document)
     return (None if problems else wf_spec), problems
+
+
+def without_texts(document: object) -> object:
+    """Return a document that says the same without text in place of expressions and mutations.
+
+    It is the document itself if it has none, or if something is wrong with its structure.
+    """
+    reader = _Reader()
+    try:
+        wf_spec = reader.wf_spec(document)
+    except EnoughProblems:
+        return document
+    return document_of(wf_spec) if wf_spec is not None and reader.text_length and not reader.problems else document
 
 
 def read_as_far_as_possible(document: object) -> tuple[WfSpec | None, list[DocumentProblem]]:
@@ -81,7 +95,8 @@ class _Reader(ExpressionReader):
         report_to(self.problems, DocumentProblem(code, path, message))
 
     def wf_spec(self, document: object) -> WfSpec | None:
-        fields = self.fields(document, (), "a WfSpec", ("name", "entrypoint", "retention_s", "threads"))
+        known = ("name", "entrypoint", "retention_s", "correlated_events", "threads")
+        fields = self.fields(document, (), "a WfSpec", known)
         if fields is None:
             return None
         retention_s = fields.integer("retention_s", -1, 0, SECONDS_MAX) if fields.has("retention_s") else None
@@ -90,6 +105,7 @@ class _Reader(ExpressionReader):
             entrypoint=fields.text("entrypoint"),
             threads=fields.entries("threads", self.thread, required=True),
             retention_s=retention_s,
+            correlated_events=fields.entries("correlated_events", self.named_expression),
         )
 
     def thread(self, name: str, value: object, path: Path) -> ThreadSpec:
@@ -104,7 +120,7 @@ class _Reader(ExpressionReader):
         )
 
     def variable(self, name: str, value: object, path: Path) -> VariableDef:
-        fields = self.fields(value, path, "a Variable", ("type", "default", "required", "masked"))
+        fields = self.fields(value, path, "a Variable", ("type", "default", "required", "masked", "searchable"))
         if fields is None:
             return VariableDef(name, VariableType.STR)
         fields.require("type")
@@ -115,6 +131,7 @@ class _Reader(ExpressionReader):
             default=self.default(fields, declared),
             required=fields.flag("required", False),
             masked=fields.flag("masked", False),
+            searchable=fields.flag("searchable", False),
         )
 
     def default(self, fields: Fields, declared: VariableType) -> Value:
@@ -186,9 +203,16 @@ class _Reader(ExpressionReader):
         fields = self.fields(value, path, "an edge", ("to", "when", "set"))
         assert fields is not None
         to = fields.text("to")
-        return Edge(to, fields.optional("when", self.expression), fields.items("set", self.mutation))
+        return Edge(to, fields.optional("when", self.expression), self.mutations(fields))
+
+    def mutations(self, fields: Fields) -> tuple[Mutation, ...]:
+        if isinstance(fields.data.get("set"), str):
+            return (self.mutation(fields.data["set"], fields.path_of("set")),)
+        return fields.items("set", self.mutation)
 
     def mutation(self, value: object, path: Path) -> Mutation:
+        if isinstance(value, str):
+            return self.compiled_mutation(value, path)
         fields = self.fields(value, path, "a mutation", ("var", "path", "op", "value"))
         if fields is None:
             return Mutation("", MutationOperator.ASSIGN, Literal(None))
@@ -199,6 +223,10 @@ class _Reader(ExpressionReader):
             value=self.expression_of(fields, "value"),
             path=self.json_path(fields),
         )
+
+    def compiled_mutation(self, text: str, path: Path) -> Mutation:
+        part = self.parsed(parse_mutation, text, path)
+        return Mutation("", MutationOperator.ASSIGN, Literal(None)) if part is None else part.mutation
 
     def failure_handler(self, value: object, path: Path) -> FailureHandlerDef:
         fields = self.fields(value, path, "a failure handler", ("catch", "handler"))

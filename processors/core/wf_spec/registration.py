@@ -30,7 +30,7 @@ from processors.core.records.events import (
 )
 from processors.core.records.names import NAME_LENGTH_MAX
 from processors.core.records.topic_names import DEFINITION_COMMANDS
-from processors.core.wf_spec.definitions import BOUND_KINDS, Definitions
+from processors.core.wf_spec.definitions import BOUND_KINDS, Definitions, UnreadableWfSpec
 from processors.core.wf_spec.document_problems import DocumentProblem
 from processors.core.wf_spec.refused import Refused, check_name, invalid
 from processors.core.wf_spec.task_def_registration import TaskQueues, described, revised, task_def_of
@@ -53,6 +53,7 @@ def decide_definition(
     *,
     binds: Collection[DefinitionKind] = BOUND_KINDS,
     starts: bool = True,
+    correlates: bool = True,
 ) -> tuple[Outcome, list[Definition]]:
     """Return the outcome of a command, and the definitions to store and `apply`: several only for a deletion.
 
@@ -63,9 +64,11 @@ def decide_definition(
     try:
         if isinstance(command, DeleteDefinition):
             return _delete(definitions, command, cause)
-        definition = _put(definitions, command, task_queues, binds, starts=starts)
+        definition = _put(definitions, command, task_queues, binds, starts=starts, correlates=correlates)
     except Refused as refused:
         return _rejected(command, refused, cause), []
+    except UnreadableWfSpec as unreadable:
+        return _rejected(command, _in_the_way(unreadable), cause), []
     changed = not definitions.holds(definition)
     return _accepted(definition, cause, changed=changed), [definition] if changed else []
 
@@ -91,10 +94,25 @@ def refusals(
 
 def tried(definitions: Definitions, command: DefinitionCommand, task_queues: TaskQueues = None) -> list[Definition]:
     """Return the definitions that a command would make or delete if it came now. Raises Refused."""
-    if isinstance(command, DeleteDefinition):
-        return _delete(definitions, command, _NOBODY)[1]
-    definition = _put(definitions, command, task_queues, BOUND_KINDS)
+    try:
+        if isinstance(command, DeleteDefinition):
+            return _delete(definitions, command, _NOBODY)[1]
+        definition = _put(definitions, command, task_queues, BOUND_KINDS)
+    except UnreadableWfSpec as unreadable:
+        raise _in_the_way(unreadable) from unreadable
     return [] if definitions.holds(definition) else [definition]
+
+
+def _in_the_way(unreadable: UnreadableWfSpec) -> Refused:
+    """Return the refusal of a command for which a WfSpec would have to be read that this release cannot read.
+
+    A later release has accepted it, before workers of this one came back.
+    """
+    return Refused(
+        RejectionCode.FAILED_PRECONDITION,
+        f"workers of this release cannot read a WfSpec that a later one has accepted: {unreadable}; upgrade the "
+        "workers",
+    )
 
 
 _NOBODY = Cause(DEFINITION_COMMANDS, 0, 0, None, 0)
@@ -108,10 +126,11 @@ def _put(
     binds: Collection[DefinitionKind] = BOUND_KINDS,
     *,
     starts: bool = True,
+    correlates: bool = True,
 ) -> Definition:
     match command:
         case PutWfSpec():
-            return put_wf_spec(definitions, command, binds, starts=starts)
+            return put_wf_spec(definitions, command, binds, starts=starts, correlates=correlates)
         case PutTaskDef():
             wanted = task_def_of(command, task_queues)
             if DefinitionKind.TASK_DEF in binds:

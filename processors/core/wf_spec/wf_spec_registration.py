@@ -40,12 +40,13 @@ from processors.core.wf_spec.writer import canonical
 
 # (rules equal-wf-spec-registers-nothing, version-never-used-twice)
 def put_wf_spec(
-    definitions: Definitions, command: PutWfSpec, binds: Collection[DefinitionKind], *, starts: bool
+    definitions: Definitions, command: PutWfSpec, binds: Collection[DefinitionKind], *, starts: bool, correlates: bool
 ) -> Definition:
     """Return the version that the command registers, or the newest one if it registers nothing; raises Refused.
 
     `binds` has the kinds of definitions of which WfSpecs bind revisions. Without `starts` a WfSpec whose tasks have
-    bounds of their own for queueing and running is refused.
+    bounds of their own for queueing and running is refused, without `correlates` one that has correlated events
+    or searchable Variables, which came with the same release.
     """
     name = command.name
     document = _parsed_document(command)
@@ -61,6 +62,16 @@ def put_wf_spec(
     wf_spec = _checked_wf_spec(definitions, command, document)
     if not starts:
         _check_no_starts(wf_spec)
+    if not correlates and wf_spec.correlated_events:
+        raise Refused(
+            RejectionCode.FAILED_PRECONDITION,
+            "expected no correlated_events: workers of an earlier release run beside, which cannot read them",
+        )
+    if not correlates and any(it.searchable for of in wf_spec.threads.values() for it in of.variables.values()):
+        raise Refused(
+            RejectionCode.FAILED_PRECONDITION,
+            "expected no searchable Variables: workers of an earlier release run beside, which cannot read them",
+        )
     newest = definitions.newest(DefinitionKind.WF_SPEC, name)
     if newest is None:
         major, revision = 0, 0

@@ -5,8 +5,8 @@ effect, `Rejected` (code and sentence) or `Ignored`. Nothing outside imports the
 
 refusals   the checks that several commands share
 forks      ForkWfRun
-wf_runs    RunWf, StopWfRun, ResumeWfRun, DeleteWfRun
-posting    ExternalEvent
+wf_runs    RunWf, RunWfAndPost, StopWfRun, ResumeWfRun, DeleteWfRun
+posting    ExternalEvent, also that of a RunWfAndPost
 reports    StartTaskRun, ReportTaskProgress, ReportTaskRun
 timers     TimerFired
 rescues    RescueThreadRun
@@ -27,11 +27,12 @@ from processors.core.records.commands import (
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    RunWfAndPost,
     StartTaskRun,
     StopWfRun,
     TimerFired,
 )
-from processors.core.records.events import Event, Rejected
+from processors.core.records.events import Event, Rejected, WfRunStarted
 from processors.core.records.model import TERMINAL, WfRun
 from processors.core.rules.context import Context
 from processors.core.rules.decide.forks import forked
@@ -41,11 +42,19 @@ from processors.core.rules.decide.refusals import Refusal, check_id, check_repea
 from processors.core.rules.decide.reports import attempt_started, progressed, reported
 from processors.core.rules.decide.rescues import rescued
 from processors.core.rules.decide.timers import EARLY, fired, unstarted_until_ms
-from processors.core.rules.decide.wf_runs import deleted, resumed, started, stopped
+from processors.core.rules.decide.wf_runs import (
+    check_release,
+    deleted,
+    is_posted,
+    resumed,
+    started,
+    started_for,
+    stopped,
+)
 from processors.core.rules.external_events import drop_unfit
 from processors.core.rules.interrupts import offer
 
-__all__ = ["EARLY", "Refusal", "check_id", "decide", "unstarted_until_ms"]
+__all__ = ["EARLY", "Refusal", "check_id", "decide", "unstarted_until_ms", "what_follows"]
 
 
 def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iterator[Event]:
@@ -64,13 +73,17 @@ def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iter
                 yield started(run, command, context)
                 if context.binds_event_defs:
                     yield from drop_unfit(run, context)
+            case RunWfAndPost():
+                check_release(context)
+                if run.exists:
+                    yield from _taken_in(run, command.event(), context, time_ms)
+                else:
+                    yield started_for(run, command, context)
+                    yield from drop_unfit(run, context)
             case ForkWfRun():
                 yield from forked(run, command, context)
             case ExternalEvent():
-                yield posted(run, command, context, time_ms)
-                if run.exists and run.status not in TERMINAL:
-                    key = (command.external_event_def, command.external_event_id)
-                    yield from offer(run, context, run.external_events[key])
+                yield from _taken_in(run, command, context, time_ms)
             case ReportTaskRun():
                 yield reported(run, command)
             case StartTaskRun():
@@ -94,3 +107,23 @@ def decide(run: WfRun, command: Command, context: Context, time_ms: int) -> Iter
     except Refusal as refusal:
         name = type(command).__name__
         yield Rejected(name, refusal.code, f"{name} for WfRun {command.wf_run_id!r}: {refusal}")
+
+
+def _taken_in(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) -> Iterator[Event]:
+    """Post an ExternalEvent and offer it to the threads of a WfRun that runs. Raises Refusal."""
+    yield posted(run, command, context, time_ms)
+    if run.exists and run.status not in TERMINAL:
+        key = (command.external_event_def, command.external_event_id)
+        yield from offer(run, context, run.external_events[key])
+
+
+# (rule start-then-post)
+def what_follows(run: WfRun, command: Command, first: Event) -> ExternalEvent | None:
+    """Return the command to decide next, when all that came of a command has happened; None for all but one.
+
+    A RunWfAndPost that has started a WfRun goes on as if its ExternalEvent had come right behind. `first` is the first
+    event that came of the command.
+    """
+    if isinstance(command, RunWfAndPost) and isinstance(first, WfRunStarted) and not is_posted(run, command):
+        return command.event()
+    return None

@@ -11,7 +11,7 @@ from processors.core.rules.decide.refusals import Refusal, check_definitions, ch
 from processors.core.rules.external_events import drop_unfit
 from processors.core.rules.interrupts import offer
 from processors.core.rules.nodes import request_again
-from processors.core.rules.possible import Impossible, check_reachable, check_snapshot, check_usable
+from processors.core.rules.possible import Impossible, check_snapshot, check_state
 from processors.core.rules.restoring import note_restored
 from processors.core.rules.snapshots import forked_from, run_of
 
@@ -77,9 +77,7 @@ def _checked(run: WfRun, command: ForkWfRun, context: Context) -> WfSpecId:
             raise Refusal(
                 RejectionCode.FAILED_PRECONDITION, f"WfRun {snapshot.wf_run_id!r} was {source.status}: it had ended"
             )
-        check_usable(source, context)
-        if spec_id == its:
-            check_reachable(source)
+        check_state(source, context)
         _check_room(source, context)
     except Impossible as problem:
         what = f"the state of WfRun {snapshot.wf_run_id[:NAME_LENGTH_MAX]!r} at seq {snapshot.seq}"

@@ -1,13 +1,13 @@
-"""ExternalEvent: taken in, or refused."""
+"""ExternalEvent, also that of a RunWfAndPost: taken in, or refused."""
 
 from itertools import islice
 from typing import Final
 
 from processors.core.records.commands import ExternalEvent
 from processors.core.records.events import ExternalEventKeyRef, ExternalEventPosted, RejectionCode
-from processors.core.records.model import WfRun
+from processors.core.records.model import WfRun, WfSpecId
 from processors.core.records.names import check_event_id
-from processors.core.records.values import VALUE_BYTES_MAX, TellableProblem, fits, kind_of, size_of, stored
+from processors.core.records.values import VALUE_BYTES_MAX, TellableProblem, Value, fits, kind_of, size_of, stored
 from processors.core.rules.context import Context
 from processors.core.rules.decide.refusals import Refusal, check_definitions
 from processors.core.rules.external_events import misfit
@@ -19,13 +19,28 @@ handler.
 
 
 def posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) -> ExternalEventPosted:
-    """Return the arrival of an ExternalEvent, which may come before its WfRun and after its end. Raises Refusal.
+    """Return the arrival of an ExternalEvent, which may come before its WfRun and after its end. Raises Refusal."""
+    content = checked_content(run, command, context, run.wf_spec)
+    late = context.append_times and run.exists and time_ms < run.time_ms
+    return ExternalEventPosted(
+        command.external_event_def,
+        command.external_event_id,
+        content,
+        command.thread,
+        _forgettable(run, context),
+        appended_ms=time_ms if late else None,
+        keeps_outcomes=context.keeps_outcomes,
+    )
 
-    The checks are made in this order, and the first that fails decides (rules event-for-any-id, event-id-used-once,
-    event-content-checked, unclaimed-events-bounded).
+
+def checked_content(run: WfRun, command: ExternalEvent, context: Context, bound_by: WfSpecId | None) -> Value:
+    """Return the content of an ExternalEvent as it is stored, if it may be posted. Raises Refusal.
+
+    `bound_by` is the version that the WfRun runs, or will run. The checks are made in this order, and the first that
+    fails decides (rules event-for-any-id, event-id-used-once, event-content-checked, unclaimed-events-bounded).
     """
     check_definitions(command, context)
-    definition = context.definitions.external_event_def(command.external_event_def, run.wf_spec)
+    definition = context.definitions.external_event_def(command.external_event_def, bound_by)
     if definition is None:
         raise Refusal(RejectionCode.INVALID_ARGUMENT, f"there is no ExternalEventDef {command.external_event_def!r}")
     event_id = command.external_event_id
@@ -41,7 +56,7 @@ def posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) -
         if definition is context.definitions.external_event_def(definition.name):
             sentence = f"expected {definition.content_type or 'a value'}, found {kind_of(command.content)}"
         else:  # who looks at the definitions sees another one
-            sentence = misfit(run, definition, command.content)
+            sentence = misfit(bound_by, definition, command.content)
         raise Refusal(
             RejectionCode.INVALID_ARGUMENT, f"content of ExternalEvent {command.external_event_def!r}: {sentence}"
         )
@@ -61,16 +76,7 @@ def posted(run: WfRun, command: ExternalEvent, context: Context, time_ms: int) -
         raise Refusal(
             RejectionCode.RESOURCE_EXHAUSTED, f"expected at most {most} bytes in unclaimed ExternalEvents, {found}"
         )
-    late = context.append_times and run.exists and time_ms < run.time_ms
-    return ExternalEventPosted(
-        command.external_event_def,
-        event_id,
-        content,
-        command.thread,
-        _forgettable(run, context),
-        appended_ms=time_ms if late else None,
-        keeps_outcomes=context.keeps_outcomes,
-    )
+    return content
 
 
 def _forgettable(run: WfRun, context: Context) -> list[ExternalEventKeyRef]:

@@ -16,10 +16,42 @@ _HANDLERS: Final = frozenset({ThreadType.INTERRUPT, ThreadType.FAILURE_HANDLER})
 def rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:
     """Revive a thread in ERROR, and above it those that failed at a wait for it. Raises Refusal.
 
+    If the thread above the topmost one is halted, this one is halted with it (rule rescue-below-a-halt).
+    """
+    revived = revived_by(run, command)
+    for thread in revived:
+        yield ThreadRescued(thread.number, command.skip_current_node and thread is revived[0])
+    topmost = revived[-1]
+    holder = None if topmost.holder is None else run.threads[topmost.holder]
+    if holder is not None and holder.status is not Status.RUNNING:
+        yield from halt(run, topmost, ParentHalted(holder.number))
+
+
+def rescuable(run: WfRun) -> list[int]:
+    """Return the threads to rescue so that each failed thread that can be revived is, in the order to rescue them in.
+
+    A thread that the rescue of one below it revives is not among them. Those whose rescue climbs highest come last: a
+    wait for several threads would fail again at once if one of them had not been rescued before.
+    """
+    climbs: dict[int, list[int]] = {}
+    for number, thread in run.threads.items():
+        if thread.status is Status.ERROR:
+            try:
+                revived = revived_by(run, RescueThreadRun(run.wf_run_id, number))
+            except Refusal:
+                continue
+            climbs[number] = [it.number for it in revived]
+    above = {number for climb in climbs.values() for number in climb[1:]}
+    topmost = {number: sum(1 for _ in run.ancestors(run.threads[climb[-1]])) for number, climb in climbs.items()}
+    return sorted(climbs.keys() - above, key=lambda number: (-topmost[number], number))
+
+
+def revived_by(run: WfRun, command: RescueThreadRun) -> list[ThreadRun]:
+    """Return the thread that a rescue revives, and those above it that it revives too, upward. Raises Refusal.
+
     A thread is not rescued if its failure is final, as that of a handler is, nor while it is dealt with (rules
     rescue-needs-an-error, failed-handlers-are-final, no-rescue-while-dealt-with). The climb ends at the first thread
-    above that failed for another reason (rule rescue-climbs-to-waiters). If the thread above the topmost one is halted,
-    this one is halted with it (rule rescue-below-a-halt).
+    above that failed for another reason (rule rescue-climbs-to-waiters).
     """
     thread = named_thread(run, command)
     what = f"thread {command.thread}"
@@ -40,19 +72,15 @@ def rescued(run: WfRun, command: RescueThreadRun) -> Iterator[Event]:
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed and was dealt with above")
     if any(_is_being_dealt_with(run, failed) for failed in (thread, *run.ancestors(thread))):
         raise Refusal(RejectionCode.FAILED_PRECONDITION, f"{what} failed and is being dealt with above")
-    yield ThreadRescued(thread.number, command.skip_current_node)
-    revived = thread
-    while revived.parent is not None:
-        parent = run.threads[revived.parent]
+    revived = [thread]
+    while (number := revived[-1].parent) is not None:
+        parent = run.threads[number]
         if parent.status is not Status.ERROR or parent.type in _HANDLERS:
             break  # the failure of a handler is final, also from below
-        if not _failed_waiting_for(run, parent, revived):
+        if not _failed_waiting_for(run, parent, revived[-1]):
             break
-        yield ThreadRescued(parent.number, skip_current_node=False)
-        revived = parent
-    holder = None if revived.holder is None else run.threads[revived.holder]
-    if holder is not None and holder.status is not Status.RUNNING:
-        yield from halt(run, revived, ParentHalted(holder.number))
+        revived.append(parent)
+    return revived
 
 
 def _is_being_dealt_with(run: WfRun, thread: ThreadRun) -> bool:

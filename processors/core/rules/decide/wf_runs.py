@@ -1,8 +1,8 @@
-"""RunWf, StopWfRun, ResumeWfRun and DeleteWfRun: what begins, holds and removes a WfRun."""
+"""RunWf, RunWfAndPost, StopWfRun, ResumeWfRun and DeleteWfRun: what begins, holds and removes a WfRun."""
 
 from collections.abc import Iterator
 
-from processors.core.records.commands import DeleteWfRun, ResumeWfRun, RunWf, StopWfRun
+from processors.core.records.commands import DeleteWfRun, ResumeWfRun, RunWf, RunWfAndPost, StopWfRun
 from processors.core.records.events import (
     Event,
     HaltReasonResolved,
@@ -15,6 +15,7 @@ from processors.core.records.events import (
 from processors.core.records.model import TERMINAL, ManualHalt, Status, WfRun
 from processors.core.records.values import ValueProblem
 from processors.core.rules.context import Context
+from processors.core.rules.decide.posting import checked_content
 from processors.core.rules.decide.refusals import Refusal, check_definitions, check_unused, named_thread, version_to_run
 from processors.core.rules.halting import halt
 from processors.core.rules.scope import starting_variables
@@ -32,6 +33,33 @@ def started(run: WfRun, command: RunWf, context: Context) -> WfRunStarted:
     except ValueProblem as problem:
         raise Refusal(RejectionCode.INVALID_ARGUMENT, str(problem)) from None
     return WfRunStarted(spec_id, spec.entrypoint, entrypoint.entrypoint, variables)
+
+
+def check_release(context: Context) -> None:
+    """Raise Refusal while workers run that would take ExternalEvents of two topics in another order."""
+    if not context.run_and_post:
+        raise Refusal(
+            RejectionCode.FAILED_PRECONDITION,
+            "workers of an earlier release run beside, which order ExternalEvents by the offsets of one topic",
+        )
+
+
+# (rule start-and-post-all-or-nothing)
+def started_for(run: WfRun, command: RunWfAndPost, context: Context) -> WfRunStarted:
+    """Return the start of a WfRun to which an ExternalEvent is posted next. Raises Refusal if either is refused.
+
+    An ExternalEvent of this id that came before the WfRun stays, and is not posted again.
+    """
+    start, event = started(run, command.start(), context), command.event()
+    if not is_posted(run, command):
+        checked_content(run, event, context, start.wf_spec)
+    return start
+
+
+# (rule start-and-post-repeat)
+def is_posted(run: WfRun, command: RunWfAndPost) -> bool:
+    """Return True if the ExternalEvent of the command was posted, as far as the WfRun remembers."""
+    return (command.external_event_def, command.external_event_id) in run.external_events
 
 
 def stopped(run: WfRun, command: StopWfRun) -> Iterator[Event]:

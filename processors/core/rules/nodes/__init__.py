@@ -14,6 +14,7 @@ starting_threads     START_THREAD, START_MULTIPLE_THREADS
 waiting_for_threads  WAIT_FOR_THREADS; whom_to_wait_for: which threads its list may name
 exits                EXIT
 completing           how a thread takes an edge, or fails at its node
+expected             checks of what expressions give, where the type says too little
 parking              what a thread waits for, so that it is woken
 """
 

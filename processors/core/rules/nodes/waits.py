@@ -107,7 +107,7 @@ def _claimable(run: WfRun, thread: ThreadRun, event_def: str) -> ExternalEventKe
     found = [
         event for its in (None, thread.number) if (event := _oldest_in_time(run, thread, event_def, its)) is not None
     ]
-    return min(found, key=lambda event: event.posted_offset).key if found else None
+    return min(found, key=lambda event: event.arrival).key if found else None
 
 
 def _oldest_in_time(run: WfRun, thread: ThreadRun, event_def: str, its: int | None) -> WfRunExternalEvent | None:

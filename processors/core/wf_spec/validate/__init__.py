@@ -11,6 +11,7 @@ Not refused, because a WfSpec with it runs as written: nodes that nothing leads 
     examination, thread_examination  what the checks know of a WfSpec, and of one of its ThreadSpecs
     wf_specs, threads, handlers, edges, nodes
                                      the checks, from the whole to its parts
+    correlation                      the correlation keys
     hints                            what is probably a mistake
 """
 

@@ -8,9 +8,10 @@ CODES = {
     "FIELD_TYPE": "A field is of the wrong type.",
     "FIELD_VALUE": "A field's value is none of those that it can have.",
     "EXPRESSION_FORM": "A mapping in place of an expression is none.",
+    "EXPRESSION_TEXT": "A text in place of an expression or a mutation is none.",
     "LIMIT": "Too many, too long or too deep.",
     # Names and references.
-    "WF_NAME": "The WfSpec's name is not [A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?.",
+    "WF_NAME": "The WfSpec's name is not `[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?`.",
     "NAME_INVALID": "Another name is not formed as names are.",
     "NO_ENTRYPOINT_THREAD": "`entrypoint` names no ThreadSpec.",
     "THREAD_NO_ENTRYPOINT": "A ThreadSpec has no ENTRYPOINT node.",
@@ -25,6 +26,7 @@ CODES = {
     "VAR_UNKNOWN": "No ThreadSpec declares the Variable.",
     "VAR_SCOPE": "The Variable is not in scope, at least if the thread is started in one of its ways.",
     "VAR_DEFAULT_TYPE": "A default is not of the Variable's type.",
+    "VAR_SEARCHABLE": "A searchable Variable is masked, or belongs to another thread than the entrypoint.",
     "VAR_FROZEN_TYPE": "The type of a required Variable of the entrypoint differs from an earlier version's.",
     "OUTPUT_UNKNOWN": "An expression refers to the output of a node that does not exist or has none.",
     "EXPRESSION_TYPE": "An operator, cast or path cannot take what it is given.",
@@ -40,6 +42,11 @@ CODES = {
     "INTERRUPT_EED_MULTI_THREAD": "A second ThreadSpec registers an interrupt for the event.",
     "INTERRUPT_DUPLICATE": "A ThreadSpec registers two interrupts for one event.",
     "INTERRUPT_INPUT_TYPE": "The handler's INPUT has another type than the ExternalEventDef.",
+    # Correlated events.
+    "CORRELATION_EVENT": "A correlated event is one that no interrupt and no EXTERNAL_EVENT node takes.",
+    "CORRELATION_KEY_TYPE": "A correlation key is not STR or INT.",
+    "CORRELATION_KEY_OUTPUT": "A correlation key reads the output of a node.",
+    "CORRELATION_KEY_MASKED": "A correlation key reads a masked Variable.",
     # Nodes.
     "EXT_EVENT_EED_MISSING": "The node's ExternalEventDef is not registered.",
     "TASKDEF_MISSING": "The TaskDef is not registered.",

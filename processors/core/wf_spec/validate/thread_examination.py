@@ -1,6 +1,7 @@
 """One ThreadSpec under examination: what the names in it refer to, and which types its expressions have."""
 
 from processors.core.records.spec import (
+    INPUT,
     Expression,
     ExternalEventNode,
     Literal,
@@ -35,6 +36,15 @@ class ThreadExamination:
         if self._scope is not None and name in self._scope:
             return self._scope[name]
         declaring = self.whole.declared_by.get(name, ())
+        if name == INPUT and (self._scope is not None or not declaring):
+            # Each ThreadSpec has an INPUT of its own, so neither the name nor the type of another's is of use.
+            self.report(
+                "VAR_SCOPE" if declaring else "VAR_UNKNOWN",
+                path,
+                f"expected {self.spec.name} to declare INPUT (`variables: {{INPUT: {{type: …}}}}`; in Python, "
+                "`thread.input(…)` comes first), found no declaration",
+            )
+            return None
         if not declaring:
             known = self.whole.meant_or_known(name, self.whole.variables)
             self.report("VAR_UNKNOWN", path, f"expected a declared Variable{known}, found {name!r}")

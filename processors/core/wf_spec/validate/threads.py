@@ -1,7 +1,8 @@
 """Checks one ThreadSpec: its names and their number, its Variables, and which nodes it has."""
 
-from processors.core.records.spec import EntrypointNode, ExitNode
+from processors.core.records.spec import EntrypointNode, ExitNode, VariableDef
 from processors.core.records.values import describe, fits
+from processors.core.wf_spec.document_problems import Path
 from processors.core.wf_spec.validate.edges import check_edges
 from processors.core.wf_spec.validate.handlers import check_failure_handlers, check_interrupts
 from processors.core.wf_spec.validate.nodes import check_node
@@ -41,6 +42,17 @@ def _check_variables(thread: ThreadExamination) -> None:
                 (*path, "default"),
                 f"expected {variable.type}, found {describe(variable.default)}",
             )
+        if variable.searchable:
+            _check_searchable(thread, variable, (*path, "searchable"))
+
+
+def _check_searchable(thread: ThreadExamination, variable: VariableDef, path: Path) -> None:
+    """Check that a view may have a Variable in an index: it has those of thread 0, and no masked ones."""
+    if variable.masked:
+        thread.report("VAR_SEARCHABLE", path, "expected no masked Variable, because views do not have these")
+    if thread.spec.name != thread.whole.wf_spec.entrypoint:
+        message = f"expected a Variable of the entrypoint, {thread.whole.wf_spec.entrypoint}, found one of "
+        thread.report("VAR_SEARCHABLE", path, f"{message}{thread.spec.name}")
 
 
 def _check_shape(thread: ThreadExamination) -> None:

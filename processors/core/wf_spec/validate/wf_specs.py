@@ -2,6 +2,7 @@
 
 from processors.core.records.names import NAME_IN_WORDS, is_name
 from processors.core.records.spec import INPUT, ThreadSpec
+from processors.core.wf_spec.validate.correlation import check_correlated_events
 from processors.core.wf_spec.validate.examination import THREADS_MAX, Examination
 from processors.core.wf_spec.validate.thread_examination import ThreadExamination
 from processors.core.wf_spec.validate.threads import check_thread
@@ -20,6 +21,7 @@ def check_wf_spec(whole: Examination) -> None:
     declaring: dict[str, str] = {}
     for thread in wf_spec.threads.values():
         _check_unique(whole, thread, declaring)
+    check_correlated_events(whole)
     for thread in wf_spec.threads.values():
         check_thread(ThreadExamination(whole, thread))
 
