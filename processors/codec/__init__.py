@@ -11,6 +11,7 @@
     arguments, dropped   checks before a record is made, and before an older schema would lose a field
     compatibility        checks that released schemas change only in ways that nobody notices
     resources            finds the files that come with Halter
+    errors               the errors between bytes and records
 
 Knows schemas and bytes; knows nothing of topics, keys or Kafka (`processors.fold.inputs` does).
 """

@@ -71,7 +71,7 @@ class SingleObject:
             raise UnknownSchema(
                 fingerprint,
                 f"expected the fingerprint of a schema of this version or an earlier one, found {fingerprint.hex()} "
-                "(`halter schemas list` shows them)",
+                "(`halter schemas list` shows them; a newer release has others)",
             )
         return schema
 

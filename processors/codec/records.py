@@ -12,12 +12,15 @@ Record: TypeAlias = (
     commands.Command
     | commands.DefinitionCommand
     | commands.OperatorCommand
+    | commands.CorrelationCommand
     | events.LogEntry
     | events.DefinitionAccepted
     | events.DefinitionRejected
     | events.Definition
     | events.TaskRequest
     | events.TaskCancellation
+    | events.CorrelationDecided
+    | model.Correlation
     | model.WfRun
     | model.ThreadRun
     | model.WfRunExternalEvent
@@ -41,10 +44,14 @@ PARTS: Final[Mapping[str, type]] = {
         events.MigratedThread,
         events.VariableWrite,
         model.AcceptedInterrupt,
+        model.CorrelatedWfRun,
+        model.CorrelationKey,
         model.ExternalEventOutcome,
         model.Failure,
         model.NodeRun,
+        model.KeptCorrelatedEvent,
         model.RecordHeader,
+        model.RememberedEventId,
         model.TaskRun,
         model.ThreadWait,
         model.Timer,
@@ -70,6 +77,7 @@ ENUMS: Final[Mapping[str, type[StrEnum]]] = {
         commands.AllowedUpdate,
         commands.DefinitionKind,
         events.CancellationReason,
+        events.CorrelationOutcome,
         events.RejectionCode,
         model.ExternalEventStatus,
         model.FailureClass,

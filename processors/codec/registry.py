@@ -34,6 +34,8 @@ NUMBERS: Final[Mapping[str, type]] = {
 }
 """The settings of the client that are not text."""
 IDS: Final = range(2**32)
+REFERENCES_DEPTH_MAX: Final = 32
+"""How far references of schemas to each other are followed: they might form a circle."""
 NO_SUCH_SCHEMA: Final = frozenset({40401, 40402, 40403})
 """A registry's codes for no such subject, version or schema. Any other 404 has another meaning, or is no registry's."""
 WHAT_TO_DO: Final[Mapping[int, str]] = {
@@ -128,7 +130,8 @@ class WireFormat:
         error = UnknownSchema(
             schema_id,
             "expected the id of a schema of this version or an earlier one, found "
-            f"{int.from_bytes(schema_id, 'big')}, {found} (`halter schemas list` shows them)",
+            f"{int.from_bytes(schema_id, 'big')}, {found} (`halter schemas list` shows them; a newer release has "
+            "others)",
         )
         self._unknown[schema_id] = self._seconds(), error
         raise error
@@ -192,6 +195,29 @@ class ConfluentRegistry:
         if not isinstance(text, str):
             raise RegistryUnavailable(f"expected schema {schema_id} from {self.url}, found {str(text)[:80]!r}")
         return text
+
+    def with_references(self, schema_id: int) -> tuple[str, str, list[str]] | None:
+        """Return the kind (AVRO, PROTOBUF, JSON) and the text of a schema, and the texts of those that it refers to.
+
+        A schema stands behind all that it refers to. None if there is no such id. Raises RegistryUnavailable.
+        """
+        try:
+            schema: Any = self.client.get_schema(schema_id)
+            others: dict[tuple[str, int], str] = {}
+            self._referred_to(schema, others, REFERENCES_DEPTH_MAX)
+        except Exception as error:
+            if getattr(error, "error_code", None) in NO_SUCH_SCHEMA:
+                return None
+            raise self._explained(error, f"cannot ask {self.url} for schema {schema_id}") from error
+        return schema.schema_type or "AVRO", schema.schema_str, list(others.values())
+
+    def _referred_to(self, schema: Any, found: dict[tuple[str, int], str], depth: int) -> None:
+        for reference in schema.references or () if depth else ():
+            place = reference.subject, reference.version
+            if place not in found:
+                other: Any = self.client.get_version(*place).schema
+                self._referred_to(other, found, depth - 1)
+                found[place] = other.schema_str
 
     def _explained(self, error: Exception, doing: str) -> RegistryUnavailable:
         what_to_do = WHAT_TO_DO.get(status_of(error) or 0)

@@ -239,6 +239,22 @@ class Schemas:
         fingerprints = {name: record.fingerprint.hex() for name, record in sorted(self.records.items())}
         (folder / FINGERPRINTS_FILE).write_text(json.dumps(fingerprints, indent=2) + "\n", encoding="utf-8")
 
+    def export_released(self, folder: Path) -> int:
+        """Write every schema of a release that is another one now, as `released/<version>/<record>.avsc`.
+
+        Records may still be written with these, so a reader needs them too. Returns how many there are.
+        """
+        written = {it.fingerprint for it in self.records.values()}
+        before = len(written)
+        for version in reversed(self.versions):
+            for name, record in self.released(version).items():
+                if record.fingerprint not in written:
+                    written.add(record.fingerprint)
+                    file = folder / RELEASED_FOLDER / version / f"{name}.avsc"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_text(record.text, encoding="utf-8")
+        return len(written) - before
+
     @cached_property
     def _released_by_fingerprint(self) -> Mapping[bytes, tuple[str, str]]:
         """Fingerprint -> (version, record name), from the lists that each release wrote."""

@@ -8,6 +8,8 @@
     topics_file, yaml_fields      reads topics.yaml, and names line and field of a problem
     topic_check                   compares a cluster with topics.yaml
     partitioner                   the partition of a key
+    headers                       the headers of a message
+    trace_context, tracing        the context of a trace in headers; spans, by OpenTelemetry
 
 Knows how to speak to a cluster; knows nothing of what is in a record.
 """

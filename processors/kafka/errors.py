@@ -20,7 +20,15 @@ class KafkaUnavailable(HalterError):
 
 
 class KafkaSilent(KafkaUnavailable):
-    """Nothing that speaks Kafka has answered in time. It may yet answer: a caller with patience asks again."""
+    """Nothing that speaks Kafka has answered in time. It may yet answer: a caller with patience asks again.
+
+    `start` says how its user may start it, if it is not running.
+    """
+
+    def __init__(self, sentence: str, *, on_this_machine: bool) -> None:
+        super().__init__(sentence)
+        self.on_this_machine = on_this_machine
+        self.start = "start it (`halter broker`)" if on_this_machine else "look whether it runs there"
 
     @property
     def code(self) -> str:

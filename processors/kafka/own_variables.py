@@ -55,6 +55,11 @@ VARIABLES: Final[Mapping[str, Variable]] = {
         "none: `rocksdb` needs one",
         "workers",
     ),
+    "HALTER_VIEW": Variable(
+        "where the view is: a file, or the URL of a PostgreSQL",
+        "`halter-view.db` in the folder of your data",
+        "`halter view`, and what reads it",
+    ),
     "HALTER_HEALTH_PORT": Variable(
         "where workers answer probes, unless `--health-port` says it",
         "no probes are answered",
@@ -65,6 +70,12 @@ VARIABLES: Final[Mapping[str, Variable]] = {
         "127.0.0.1",
         "workers, `halter task-worker`",
     ),
+    "HALTER_TRACING": Variable(
+        "`true`: spans of what is sent, folded and run go to the receiver that `OTEL_*` variables name "
+        "([tracing](tracing.md))",
+        "`false`",
+        ALL,
+    ),
     "HALTER_CACHE": Variable(
         "the folder for the downloaded Kafka",
         "`halter` in `XDG_CACHE_HOME`, else in `~/.cache`",
@@ -74,6 +85,11 @@ VARIABLES: Final[Mapping[str, Variable]] = {
         "the Maven repository from which Kafka is downloaded",
         "a mirror in `~/.m2/settings.xml`, else Maven Central",
         "`halter broker`, `halter demo`",
+    ),
+    "HALTER_BOOTSTRAP": Variable(
+        "a Kafka for tests, `host:port`, in place of an embedded one ([testing](testing.md))",
+        "the embedded one",
+        "the fixture `halter_kafka`",
     ),
     "HALTER_TRACEBACK": Variable("`1`: an unexpected error of a command shows where it was raised", "off", "commands"),
     "HALTER_CORE": Variable(
@@ -140,6 +156,14 @@ def framing_settings(
     if registers not in ("true", "false"):
         raise SettingsError(f"the variable HALTER_REGISTER_SCHEMAS: expected true or false, found '{registers}'")
     return framing, registers == "true"
+
+
+def traces(env: Mapping[str, str]) -> bool:
+    """Read HALTER_TRACING."""
+    found = env.get("HALTER_TRACING") or "false"
+    if found not in ("true", "false"):
+        raise SettingsError(f"the variable HALTER_TRACING: expected true or false, found '{found}'")
+    return found == "true"
 
 
 def check_own_variables(env: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ set here for everybody. A user's setting that says otherwise is refused with the
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, Literal
@@ -87,6 +88,9 @@ TRANSACTION_MS: Final = range(5_000, 60_001)
 open.
 """
 
+SCHEMES: Final = frozenset({"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"})
+"""What may stand before `://host:port`: a value of security.protocol."""
+
 ALIASES: Final[Mapping[str, str]] = {"request.required.acks": "acks"}
 
 
@@ -100,6 +104,20 @@ def check_properties(properties: Mapping[str, str], sources: Mapping[str, str]) 
             raise SettingsError(f"{key}={value} from {sources[key]}: Halter {ours}, because {REASONS[name]}")
     if not properties["bootstrap.servers"].strip():
         raise SettingsError(f"bootstrap.servers from {sources['bootstrap.servers']}: expected host:port, found nothing")
+    for server in properties["bootstrap.servers"].split(","):
+        # librdkafka passes over a server that has another one, and then has none.
+        scheme, there, _ = server.strip().partition("://")
+        if there and scheme.upper() not in SCHEMES:
+            raise SettingsError(
+                f"bootstrap.servers from {sources['bootstrap.servers']}: expected host:port, found '{server.strip()}'"
+            )
+        # librdkafka would connect to what is left of it modulo 65,536.
+        port = re.search(r":(\d+)\s*$", server)
+        if port is not None and not 0 < int(port[1]) < 65_536:
+            raise SettingsError(
+                f"bootstrap.servers from {sources['bootstrap.servers']}: expected a port from 1 to 65535, found "
+                f"'{server.strip()}'"
+            )
     reason = refusal(properties)
     if reason is not None:
         raise SettingsError(invalid(reason, properties, sources))

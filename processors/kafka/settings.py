@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from processors.codec import Codec, Schemas
 from processors.codec.framing import BothFramings, SingleObject
 from processors.codec.registry import ConfluentRegistry, WireFormat
+from processors.extras import needing
 from processors.kafka.client_errors import REFUSALS, SILENCE, UNEXPLAINED, ClientErrors, ClientLog
 from processors.kafka.errors import KafkaSilent, KafkaUnavailable, SettingsError
 from processors.kafka.own_variables import (
@@ -27,6 +28,7 @@ from processors.kafka.own_variables import (
     check_own_variables,
     framing_settings,
     store_settings,
+    traces,
     whole_number,
 )
 from processors.kafka.properties import REGISTRY_PREFIX, from_file, from_variables, redacted
@@ -45,6 +47,8 @@ from processors.kafka.topics_file import load_topics
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
+
+    from processors.kafka.tracing import Tracing
 
 DEFAULT_BOOTSTRAP: Final = "localhost:9092"
 LOOK_SECONDS: Final = 3.0
@@ -69,6 +73,8 @@ class Settings:
     schemas: str | None = None
     framing: str = SINGLE_OBJECT
     registers_schemas: bool = True
+    traces: bool = False
+    """True if spans are made of what is sent, folded and run."""
     errors: ClientErrors = field(default_factory=ClientErrors, repr=False, compare=False)
 
     @classmethod
@@ -120,6 +126,7 @@ class Settings:
             schemas=env.get("HALTER_SCHEMAS") or None,
             framing=framing,
             registers_schemas=registers,
+            traces=traces(env),
             errors=ClientErrors(logs=logs),
         )
 
@@ -149,6 +156,14 @@ class Settings:
             if key.startswith(REGISTRY_PREFIX)
         }
         return ConfluentRegistry(own, registers=registers)
+
+    def tracing(self) -> "Tracing | None":
+        """Return what makes spans; None if tracing is off, and then nothing of it is imported. Raises ExtraMissing."""
+        if not self.traces:
+            return None
+        with needing("otlp", "HALTER_TRACING=true"):
+            from processors.kafka.tracing import tracing_of_process
+        return tracing_of_process()
 
     def topics(self) -> Topics:
         """Read topics.yaml for this installation: its file, prefix and N, and the release that runs beside it."""
@@ -187,12 +202,15 @@ class Settings:
             **more,
         }
 
-    def reach(self, client: "AdminClient | Producer | Consumer", topic: str, seconds: float) -> None:
+    def reach(
+        self, client: "AdminClient | Producer | Consumer", topic: str, seconds: float, deadline: float | None = None
+    ) -> None:
         """Return as soon as Kafka answers a client. `topic` need not exist.
 
+        `deadline` is when the seconds are over, by the monotonic clock. Default: they begin now.
         Raises KafkaSilent if it does not answer within these seconds, KafkaUnavailable as soon as it refuses us.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds if deadline is None else deadline
         look = LOOK_SECONDS
         while True:
             try:
@@ -208,7 +226,8 @@ class Settings:
                 if time.monotonic() >= deadline:
                     reason = UNEXPLAINED if latest is None else ClientErrors.sentence(latest)
                     raise KafkaSilent(
-                        f"Kafka at {self._where} has not answered within {seconds:g} s: {reason}"
+                        f"Kafka at {self._where} has not answered within {seconds:g} s: {reason}",
+                        on_this_machine=all(map(_is_loopback, self.bootstrap.split(","))),
                     ) from exception
             look *= 2
 
@@ -251,3 +270,9 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{key}={value}' for key, value in self.describe().items())})"
+
+
+def _is_loopback(broker: str) -> bool:
+    """Return True if the host of a broker is this machine, by a name or address that every machine has."""
+    host = broker.strip().rpartition("//")[2].rpartition(":")[0].strip("[]") or broker.strip()
+    return host in {"localhost", "::1"} or host.startswith("127.")

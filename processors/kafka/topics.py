@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from processors.core.records.topic_names import (
+    CORRELATED_EVENTS,
+    CORRELATION_COMMANDS,
+    CORRELATION_EVENTS,
+    CORRELATIONS,
     DEAD_LETTERS,
     DEFINITION_COMMANDS,
     DEFINITION_EVENTS,
@@ -61,6 +65,10 @@ ROLES: Final[Mapping[str, Role]] = {
     TASK_REPORTS: Role(Kind.INPUT, "delete"),
     DEFINITION_COMMANDS: Role(Kind.INPUT, "delete", partitions=1),
     OPERATOR_COMMANDS: Role(Kind.INPUT, "compact"),
+    CORRELATED_EVENTS: Role(Kind.INPUT, "delete"),
+    CORRELATION_COMMANDS: Role(Kind.INPUT, "delete"),
+    CORRELATION_EVENTS: Role(Kind.LOG, "delete"),
+    CORRELATIONS: Role(Kind.STATE, "compact"),
     DEFINITION_EVENTS: Role(Kind.LOG, "delete", partitions=1),
     DEFINITIONS: Role(Kind.STATE, "compact", partitions=1),
     WF_EVENTS: Role(Kind.LOG, "delete"),
@@ -84,9 +92,10 @@ OF_ANOTHER_SHAPE: Final[Mapping[str, tuple[str, ...]]] = {"0.1.0": (OPERATOR_COM
 They keep that shape while its workers run; otherwise a worker of it that starts again would refuse to. Workers of today
 do not use them so long.
 """
+OF_CORRELATION: Final = (CORRELATED_EVENTS, CORRELATION_COMMANDS, CORRELATION_EVENTS, CORRELATIONS)
 NEW_SINCE: Final[Mapping[str, tuple[str, ...]]] = {
-    "0.1.0": (TASK_CANCELLATIONS,),
-    "0.2.0": (TASK_CANCELLATIONS,),
+    "0.1.0": (TASK_CANCELLATIONS, *OF_CORRELATION),
+    "0.2.0": (TASK_CANCELLATIONS, *OF_CORRELATION),
 }
 """Release -> topics that it does not have. Nobody writes them while its workers run, so they may be missing."""
 
@@ -116,7 +125,8 @@ class Service:
     """A principal and its rights. All names are names on the cluster, wildcards resolved.
 
     A transactional id or group that ends in `*` stands for all that begin so. `inspects`: the topics whose
-    configuration it may read; `administers`: those that it may create and configure.
+    configuration it may read; `administers`: those that it may create and configure; `inspects_groups`: the groups
+    whose members and offsets it may see, and which it may not join.
     """
 
     name: str
@@ -128,6 +138,7 @@ class Service:
     transactional_ids: tuple[str, ...]
     inspects: tuple[str, ...]
     administers: tuple[str, ...]
+    inspects_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +153,10 @@ class Topics:
     task_reports: str
     definition_commands: str
     operator_commands: str
+    correlated_events: str
+    correlation_commands: str
+    correlation_events: str
+    correlations: str
     definition_events: str
     definitions: str
     wf_events: str
@@ -166,12 +181,12 @@ class Topics:
 
     @property
     def inputs(self) -> tuple[str, str, str]:
-        """The co-partitioned inputs of the fold, without `operator-commands`, in a fixed order."""
+        """The co-partitioned inputs that are about WfRuns, without `operator-commands`, in a fixed order."""
         return (self.wf_commands, self.external_events, self.task_reports)
 
     @property
     def state(self) -> tuple[str, str, str, str, str]:
-        """The co-partitioned state topics, from which a shard is restored."""
+        """The co-partitioned state topics of WfRuns."""
         return (self.wf_runs, self.thread_runs, self.wf_run_external_events, self.kept_inputs, self.fold_positions)
 
     def __getitem__(self, name: str) -> Topic:
@@ -238,5 +253,5 @@ def other_partitions(topic: Topic, found: int, topics: Topics) -> str:
     if topic.declared_name == OPERATOR_COMMANDS:
         hint = OPERATOR_COMMANDS_HINT
     elif topic.partitions == topics.partitions:
-        hint = f"; if the cluster was set up so, set HALTER_PARTITIONS={found}"
+        hint = f"; if the cluster was set up so, set HALTER_PARTITIONS={found} (in a program: partitions={found})"
     return f"topic '{topic.name}': expected {topic.partitions} partitions, found {found}{hint}"

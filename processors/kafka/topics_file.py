@@ -58,9 +58,9 @@ class TopicsFile:
             document = reader.field()
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise TopicsFileError(f"{self.file}:{line}: expected YAML, found {error.problem}") from error
+            raise TopicsFileError(f"{self.file}:{line}: not YAML: {error.problem}") from error
         except (yaml.YAMLError, RecursionError) as error:
-            raise TopicsFileError(f"{self.file}: expected YAML, found {error}") from error
+            raise TopicsFileError(f"{self.file}: not YAML: {error}") from error
         finally:
             if reader is not None:
                 reader.dispose()
@@ -167,7 +167,9 @@ class TopicsFile:
         section = document.mapping().get("services")
         if section is None:
             return
-        lists = frozenset({"consumes", "produces", "groups", "transactional-ids", "inspects", "administers"})
+        lists = frozenset(
+            {"consumes", "produces", "groups", "transactional-ids", "inspects", "administers", "inspects-groups"}
+        )
         for name, field in section.mapping().items():
             fields = field.mapping(lists | {"description", "principal"})
             principal = field.child("principal")
@@ -183,6 +185,7 @@ class TopicsFile:
                 principal=principal.text(),
                 groups=self._prefixed(fields.get("groups")),
                 transactional_ids=self._prefixed(fields.get("transactional-ids")),
+                inspects_groups=self._prefixed(fields.get("inspects-groups")),
                 **topics,
             )
 

@@ -156,7 +156,7 @@ def test_a_producers_record_written_in_blocks_is_read() -> None:
     # Java's blocking encoder writes a map as blocks with negative counts and their size in bytes.
     entry = b"\x02a\x04\x06"  # "a": long 3
     blocks = b"\x01" + bytes([len(entry) << 1]) + entry + b"\x02\x02b\x00" + b"\x00"
-    body = b"\x02w" + b"\x02s" + blocks + b"\x00" * 4
+    body = b"\x02w" + b"\x02s" + blocks + b"\x00" * 6
     assert CODEC.decode(with_header("RunWf", body)) == RunWf("w", "s", {"a": 3, "b": None})
 
 

@@ -417,7 +417,7 @@ def test_records_of_a_release_are_read_by_their_fingerprint(copied: Path) -> Non
     old = Schemas.load(copied).records["StopWfRun"]
     shutil.copy(resource("schemas/commands/StopWfRun.avsc"), file)
     codec = Codec.load(Schemas.load(copied))
-    data = b"\xc3\x01" + old.fingerprint + b"\x02w\x06\x08note"
+    data = b"\xc3\x01" + old.fingerprint + b"\x02w\x06\x08note" + b"\0\0"  # no operator, no reason
     found: Any = codec.decode(data)
     assert (found.wf_run_id, found.thread, found.command_id) == ("w", 3, None)
     assert codec.record_name(data) == "StopWfRun"

@@ -125,7 +125,7 @@ def test_a_record_is_that_of_any_client_of_the_registry(server: SchemaRegistry) 
     text = client_of(server).schema(int.from_bytes(data[1:5], "big"))
     assert text is not None
     found = fastavro.schemaless_reader(io.BytesIO(data[5:]), fastavro.parse_schema(json.loads(text)), None)
-    assert found == {"wf_run_id": "w", "thread": 3, "command_id": None}
+    assert found == {"wf_run_id": "w", "thread": 3, "command_id": None, "operator": None, "reason": None}
     # Confluent's own deserializer, and another worker, with nothing in memory, find the schema by its id.
     plain = AvroDeserializer(client_of(server).client)
     assert plain(data, SerializationContext("any", MessageField.VALUE)) == found
@@ -137,7 +137,8 @@ def test_a_record_of_any_producer_with_our_schema_is_one_of_ours(server: SchemaR
     text = json.dumps(SCHEMAS.records["StopWfRun"].schema, indent=4)  # the same schema as another text
     serializer = AvroSerializer(registry.client, text, conf={"subject.name.strategy": record_subject_name_strategy})
     value = serializer(
-        {"wf_run_id": "w", "thread": 3, "command_id": None}, SerializationContext("t", MessageField.VALUE)
+        {"wf_run_id": "w", "thread": 3, "command_id": None, "operator": None, "reason": None},
+        SerializationContext("t", MessageField.VALUE),
     )
     assert codec_of(registry, writes_wire=False).decode(value) == StopWfRun("w", 3)
     assert set(server.subjects) == {"halter.StopWfRun"}
@@ -260,7 +261,7 @@ def test_who_only_reads_the_wire_format_asks_for_nothing_before(server: SchemaRe
 def test_an_id_is_asked_for_again_after_a_while(server: SchemaRegistry) -> None:
     seconds = 0.0
     codec = Codec.load(SCHEMAS, WireFormat(SCHEMAS, client_of(server), lambda: seconds))
-    late = b"\0" + (1).to_bytes(4, "big") + b"\x02w\x00\x00"
+    late = b"\0" + (1).to_bytes(4, "big") + b"\x02w\x00\x00\x00\x00"
     with pytest.raises(UnknownSchema):
         codec.decode(late)
     server.put(json.dumps(SCHEMAS.records["StopWfRun"].schema))

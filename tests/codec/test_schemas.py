@@ -25,7 +25,7 @@ from processors.fold.inputs import DeadLetterReason, InputRecord, read_input
 from processors.kafka.partitioner import partition_of
 from tests.support.records import DERIVED, SCHEMAS, VALUE_UNION, avro_type, persisted_fields, without_logical_types
 
-FOLDERS = {"commands", "definitions", "events", "operator", "state", "tasks", "types"}
+FOLDERS = {"commands", "correlation", "definitions", "events", "operator", "state", "tasks", "types"}
 
 
 def definition(name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from halter.cli.schemas import FolderNotEmpty, UnknownRecord, app
+from processors.codec.schemas import fingerprint_of
 from processors.core.records.errors import HalterError
 from tests.support.records import SCHEMAS
 
@@ -47,6 +48,17 @@ def test_export_writes_schemas_and_fingerprints(tmp_path: Path) -> None:
     assert {file.stem for file in folder.glob("*.avsc")} == set(SCHEMAS.records)
     fingerprints = json.loads((folder / "fingerprints.json").read_text())
     assert fingerprints == {name: record.fingerprint.hex() for name, record in SCHEMAS.records.items()}
+
+
+def test_export_has_every_schema_that_a_record_may_be_written_with(tmp_path: Path) -> None:
+    told = halter_schemas("export", str(tmp_path)).output
+    files = list(tmp_path.rglob("*.avsc"))
+    exported = [fingerprint_of(json.loads(file.read_text())) for file in files]
+    known = {it.fingerprint for it in SCHEMAS.records.values()}
+    released = {it.fingerprint for version in SCHEMAS.versions for it in SCHEMAS.released(version).values()}
+    assert set(exported) == known | released
+    assert len(exported) == len(set(exported))
+    assert told == f"{len(known)} schemas in {tmp_path}, and {len(released - known)} of earlier releases\n"
 
 
 def test_export_does_not_mix_with_other_files(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def test_a_users_setting_that_agrees_with_the_guarantees_is_fine():
         ({"KAFKA_SSL_TRUSTSTORE_LOCATION": "x"}, "use `ssl.ca.location`"),
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}, "sasl.username and sasl.password"),
         ({"KAFKA_BOOTSTRAP_SERVERS": " "}, "expected host:port, found nothing"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "a:9092,b:99999"}, "expected a port from 1 to 65535, found 'b:99999'"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "a:9092, http://b:9092"}, "expected host:port, found 'http://b:9092'"),
         ({"HALTER_PARTITIONS": "many"}, "HALTER_PARTITIONS: expected a whole number of at least 1, found 'many'"),
     ],
 )  # fmt: skip
@@ -103,6 +105,11 @@ def test_a_mistake_is_explained_and_its_source_named(env: dict[str, str], expect
     with pytest.raises(SettingsError, match=expected) as refused:
         load(env)
     assert "geheim" not in str(refused.value)
+
+
+def test_servers_may_have_the_protocol_in_front():
+    servers = "PLAINTEXT://a:9092,sasl_ssl://b:9092"
+    assert load({"KAFKA_BOOTSTRAP_SERVERS": servers}).bootstrap == servers
 
 
 def test_a_line_that_is_no_property_is_named_but_not_quoted(tmp_path: Path):
@@ -244,3 +251,10 @@ def test_workers_share_shards_out_in_one_way_only():
     load({"KAFKA_PARTITION_ASSIGNMENT_STRATEGY": "cooperative-sticky"})
     with pytest.raises(SettingsError, match=r"always uses .*=cooperative-sticky, because"):
         load({"KAFKA_PARTITION_ASSIGNMENT_STRATEGY": "range"})
+
+
+def test_tracing_is_off_unless_the_variable_says_true():
+    assert Settings.load(None, {}, {}).tracing() is None
+    assert Settings.load(None, {"HALTER_TRACING": "false"}, {}).tracing() is None
+    with pytest.raises(SettingsError, match="HALTER_TRACING: expected true or false, found 'yes'"):
+        Settings.load(None, {"HALTER_TRACING": "yes"}, {})

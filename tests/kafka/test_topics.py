@@ -47,7 +47,7 @@ def test_co_partitioned_topics_have_n_partitions_and_the_others_one():
 def test_every_record_has_a_schema_and_every_schema_of_a_record_a_topic():
     schemas = resource("schemas")
     named = {value for topic in TOPICS.all for value in topic.values} - {"bytes", "events/*"}
-    folders = ("commands", "definitions", "operator", "state", "tasks")
+    folders = ("commands", "correlation", "definitions", "operator", "state", "tasks")
     assert named == {path.stem for folder in folders for path in (schemas / folder).glob("*.avsc")}
     assert any((schemas / "events").glob("*.avsc"))
 
@@ -134,7 +134,7 @@ def test_a_named_task_queue_is_a_topic_of_its_own(tmp_path: Path):
         ("principal: User:", "principal: ", r"principal: expected a principal such as"),
         ("values: [bytes]", "values: []", r"dead-letters\.values: expected at least one record"),
         ("  dead-letters:\n", "  dead-letters:\n  dead-letters:\n", r"'dead-letters' stands here and in line \d+"),
-        ("topics:\n", "topics: [\n", r"topics\.yaml:\d+: expected YAML, found"),
+        ("topics:\n", "topics: [\n", r"topics\.yaml:\d+: not YAML: "),
     ],
 )  # fmt: skip
 def test_a_file_that_breaks_a_rule_is_refused_with_line_and_field(tmp_path: Path, old: str, new: str, expected: str):
@@ -179,7 +179,16 @@ def test_the_worker_may_do_what_the_engine_does_and_nobody_else_may_write_its_ou
     assert {(name, "WRITE") for name in (*outputs, TOPICS.wf_commands)} <= rights
     assert {(TOPICS.group, "READ"), (f"{TOPICS.group}-", "WRITE")} <= rights
     writers = {(acl.service, acl.name) for acl in acls(TOPICS) if acl.operation == "WRITE"}
-    assert {service for service, name in writers if name in outputs} == {"worker"}
+    # Bindings and sinks have dead letters of their own, operators note retries. Headers tell them from the workers'.
+    of_all = {TOPICS.dead_letters}
+    assert {service for service, name in writers if name in {*outputs} - of_all} == {"worker"}
+    assert {service for service, name in writers if name in of_all} == {
+        "worker",
+        "bindings",
+        "sinks",
+        "operator",
+        "acting-console",
+    }
 
 
 def test_whoever_reads_has_a_group_to_do_it_with():
@@ -217,7 +226,7 @@ def test_rights_come_as_kafka_acls_commands_that_name_each_resource_once():
         f"{command} Read --group halter-tasks --resource-pattern-type prefixed",
         f"{command} Read --group halter-reader --resource-pattern-type prefixed",
     ]
-    described = [(acl.name, acl.operation) for acl in acls(TOPICS) if acl.operation == "DESCRIBE"]
+    described = [(acl.service, acl.name, acl.operation) for acl in acls(TOPICS) if acl.operation == "DESCRIBE"]
     assert len(described) == len(set(described))
 
 
@@ -230,3 +239,12 @@ def test_the_table_in_the_docs_says_what_topics_yaml_says():
     table = Path(__file__).parents[2] / "docs" / "topics_table.py"
     checked = subprocess.run([sys.executable, table, "--check"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_the_readme_names_every_topic_and_every_record_that_is_sent_to_halter():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if line.startswith("| `")]
+    for topic in TOPICS.all:
+        (row,) = [it for it in rows if f"`{topic.name}`" in it.split("|")[1]]
+        if topic.kind is Kind.INPUT:
+            assert [it for it in topic.values if it not in row] == [], f"README.md, the row of {topic.name}"
