@@ -10,9 +10,13 @@ outputs.
     rows                       from a WfRun to the rows that changed, and from rows to a WfRun
     operator_commands          commands of operators: quarantine, release, skip
     kept_inputs                inputs of a WfRun in quarantine
+    correlation_fold           correlation keys: who has them, and what waits for one
     definition_commands        commands that put or delete definitions
     definitions_view           the definitions that a worker knows
     timers                     the timers in the order in which they are due
+    census                     how WfRuns stand, counted as they move, for metrics
+    tally                      what was counted since the worker started, of all partitions, for metrics
+    tracing                    spans of what is folded, and the trace context that goes on with it
     restoration                the load of a shard's state
     log_tail                   the entries of the log that are not in the rows yet
     stores                     the rows of a partition, in memory or on disk

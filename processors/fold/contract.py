@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from processors.core.records.errors import HalterError
-from processors.fold.inputs import InputRecord, ReadInput
+from processors.fold.inputs import Headers, InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
 from processors.fold.stores import StateFiles
 
@@ -77,6 +77,14 @@ class Fold(Protocol):
     def restore(self, topic: str, key: bytes, value: bytes | None) -> None:
         """Take a record of a state topic: a row, or None for a row that is gone. The last one of a key counts."""
 
+    @property
+    def restores_headers(self) -> bool:
+        """Say whether `restore_headers` is to be called: no header is read otherwise."""
+        ...
+
+    def restore_headers(self, key: bytes, headers: Headers) -> None:
+        """Take the headers of a record of `wf-runs`, or of the log's tail, after the record itself."""
+
     def check(self, at_most: int) -> bool:
         """Look at the rows of so many WfRuns, once all rows have come. Return True if there may be more to look at."""
         ...
@@ -125,6 +133,11 @@ class Fold(Protocol):
 
     def fold(self, read: ReadInput) -> None:
         """Take one input record. An exception means a bug: the record is neither skipped nor committed."""
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether the records since `take_outputs` came to so many bytes that another turn is to go on."""
+        ...
 
     def due_timers(self, now_ms: int, limit: int) -> Sequence[OutputRecord]:
         """Return timers that are due, as records for this shard's `wf-commands`.

@@ -19,7 +19,7 @@ from processors.core.records.commands import (
     PutTaskDef,
     PutWfSpec,
 )
-from processors.core.records.events import Cause, Definition, TaskAttemptStarted
+from processors.core.records.events import Cause, CorrelationKeyChanged, Definition, TaskAttemptStarted
 from processors.core.records.topic_names import DEFINITION_COMMANDS, DEFINITION_EVENTS, DEFINITIONS
 from processors.core.wf_spec.definitions import Definitions
 from processors.core.wf_spec.registration import Outcome, decide_definition
@@ -57,6 +57,7 @@ class DefinitionFold:
         self._definitions = Definitions()
         self._binds = [kind for kind, field in BOUND_IN.items() if codec.writes(Definition.__name__, field)]
         self._starts = codec.knows(TaskAttemptStarted.__name__)
+        self._correlates = codec.knows(CorrelationKeyChanged.__name__)
 
     def restore(self, definition: Definition) -> None:
         """Take a row of `definitions`."""
@@ -91,5 +92,11 @@ class DefinitionFold:
 
     def _decide(self, command: DefinitionCommand, cause: Cause) -> tuple[Outcome, list[Definition]]:
         return decide_definition(
-            self._definitions, command, cause, self._task_queues, binds=self._binds, starts=self._starts
+            self._definitions,
+            command,
+            cause,
+            self._task_queues,
+            binds=self._binds,
+            starts=self._starts,
+            correlates=self._correlates,
         )

@@ -13,13 +13,18 @@ from typing import Any, Final, NamedTuple, TypeAlias, get_args
 from processors.codec import Codec, DecodeError, UnknownSchema
 from processors.core.records.commands import (
     Command,
+    CorrelatedEvent,
+    CorrelationCommand,
     DefinitionCommand,
     ExternalEvent,
     OperatorCommand,
     SkipRecord,
     TaskWorkerCommand,
 )
+from processors.core.records.events import Asked
 from processors.core.records.topic_names import (
+    CORRELATED_EVENTS,
+    CORRELATION_COMMANDS,
     DEFINITION_COMMANDS,
     EXTERNAL_EVENTS,
     OPERATOR_COMMANDS,
@@ -50,6 +55,22 @@ DEAD_LETTER_BYTES_KEPT: Final = 256 * 1024
 
 HEADER_PREFIX: Final = "halter."
 """Begins the names of the headers that a dead letter gets, besides those that its record had."""
+
+MAPPING_HEADER: Final = f"{HEADER_PREFIX}mapping"
+"""The header of a dead letter from a binding or a sink that has its name. Its `halter.topic` is any topic's whole name.
+Dead letters of the workers do not have it; their `halter.topic` is an input, without the prefix of the installation.
+"""
+
+ORIGIN_HEADER: Final = f"{HEADER_PREFIX}origin"
+"""The header beside it that says whether that is a binding or a sink: a MappingKind."""
+
+
+class MappingKind(StrEnum):
+    """What makes records of records, and writes dead letters as workers do."""
+
+    BINDING = "BINDING"
+    SINK = "SINK"
+
 
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 
@@ -92,6 +113,8 @@ class DeadLetterReason(StrEnum):
     """Its WfRun is in quarantine, and as many inputs are kept for it as may be."""
     SKIPPED = "SKIPPED"
     """An operator had it skipped."""
+    NOT_CORRELATED = "NOT_CORRELATED"
+    """No WfRun registered its key in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +125,7 @@ class DeadLetter:
     message: str
 
 
-InputCommand: TypeAlias = Command | DefinitionCommand | OperatorCommand
+InputCommand: TypeAlias = Command | DefinitionCommand | OperatorCommand | CorrelationCommand
 
 
 class ReadInput(NamedTuple):
@@ -161,6 +184,15 @@ INPUT_TOPICS: Final[Mapping[str, InputTopic]] = {
     OPERATOR_COMMANDS: InputTopic(
         names(*get_args(OperatorCommand)), "wf_run_id (SkipRecord: partition/<n>)", operator_key, co_partitioned=True
     ),
+    CORRELATED_EVENTS: InputTopic(
+        names(CorrelatedEvent), "correlation_key", lambda command: command.correlation_key, co_partitioned=True
+    ),
+    CORRELATION_COMMANDS: InputTopic(
+        names(*get_args(CorrelationCommand)) - names(CorrelatedEvent),
+        "correlation_key",
+        lambda command: command.correlation_key,
+        co_partitioned=True,
+    ),
 }
 
 _TOPIC_OF: Final[Mapping[type, str]] = {
@@ -179,18 +211,37 @@ def key_of(command: InputCommand) -> str:
     return INPUT_TOPICS[topic_of(command)].key_of(command)
 
 
-SHARD_INPUTS: Final = tuple(name for name, topic in INPUT_TOPICS.items() if topic.co_partitioned)
-"""The inputs of every shard, from the partition with its number."""
+CORRELATION_INPUTS: Final = (CORRELATED_EVENTS, CORRELATION_COMMANDS)
+"""The inputs of every shard that are about keys. What becomes of them is not on the log of the WfRuns."""
+
+SHARD_INPUTS: Final = tuple(
+    name for name, topic in INPUT_TOPICS.items() if topic.co_partitioned and name not in CORRELATION_INPUTS
+)
+"""The other inputs of every shard, from the partition with its number: those that are about WfRuns."""
 
 
 def wf_run_id_of(decoded: object) -> str | None:
-    """Return the id of the WfRun that a command is about; None if it is about none, or is no command."""
-    return getattr(decoded, "wf_run_id", None)
+    """Return the id of the WfRun that a command is about; None if it is about none, or is no command.
+
+    What tells the owner of a key of a WfRun is about the key: the WfRun lives in another partition.
+    """
+    return None if isinstance(decoded, CorrelationCommand) else getattr(decoded, "wf_run_id", None)
 
 
 def command_id_of(decoded: object) -> str | None:
-    """Return the id by which its producer knows a command; None if it has none, or is no command."""
-    return getattr(decoded, "command_id", None) or getattr(decoded, "external_event_id", None)
+    """Return the id by which its producer knows a command; None if it has none, or is no command.
+
+    WfRuns remember the ids of what comes on `wf-commands`: the event id of a RunWfAndPost is none of those.
+    """
+    if isinstance(decoded, ExternalEvent):
+        return decoded.external_event_id
+    return getattr(decoded, "command_id", None)
+
+
+def asked_in(command: InputCommand) -> Asked | None:
+    """Return who asks for a command and why; None if it does not say so."""
+    operator, reason = getattr(command, "operator", None), getattr(command, "reason", None)
+    return Asked(operator, reason) if operator or reason else None
 
 
 _LENGTHS: Final = {
@@ -217,8 +268,7 @@ def too_long(command: InputCommand) -> str | None:
 def check_command(command: object, codec: Codec) -> None:
     """Check a command before it is sent. Raises UnfitValue.
 
-    The fold's `read_input` would not take such a command, or would take it for another. Its size is checked when it is
-    encoded.
+    The fold's `read_input` would not take such a command, or would take it for another. `check_size` is for its bytes.
     """
     kind = type(command)
     if kind not in _BOUNDED:
@@ -236,6 +286,13 @@ def check_made(command: InputCommand) -> None:
     topic = INPUT_TOPICS[_TOPIC_OF[kind]]
     if not topic.key_of(command):
         raise UnfitValue(topic.key_is, (), "expected the key of a record, found an empty text")
+
+
+def check_size(command: InputCommand, value: bytes) -> None:
+    """Check that the bytes of a command are not too many for the fold. Raises OversizedValue."""
+    if len(value) > VALUE_BYTES_MAX:
+        sentence = f"expected at most {VALUE_BYTES_MAX} bytes, found {len(value)}"
+        raise OversizedValue(type(command).__name__, (), sentence)
 
 
 def read_input(record: InputRecord, codec: Codec, partitions: int) -> InputCommand | DeadLetter:
@@ -316,8 +373,20 @@ class DeadLetterRecord:
 
 
 def dead_letter_record(record: InputRecord, dead_letter: DeadLetter) -> DeadLetterRecord:
+    """Return a record of `dead-letters` for an input that the workers cannot take."""
+    return letter(record, dead_letter.reason.value, dead_letter.message)
+
+
+def letter(
+    record: InputRecord,
+    reason: str,
+    message: str,
+    mapping: str | None = None,
+    kind: MappingKind = MappingKind.BINDING,
+) -> DeadLetterRecord:
     """Return a record of `dead-letters`: key, value and headers untouched, and headers of ours added.
 
+    `mapping` is the name of the binding or sink that writes it, and `kind` says which of both that is.
     A record may come in compressed that is too large for any topic. Then its first bytes are kept, and headers have the
     size and SHA-256 of the whole. The whole is in the input topic until its retention ends.
     """
@@ -326,8 +395,8 @@ def dead_letter_record(record: InputRecord, dead_letter: DeadLetter) -> DeadLett
         "partition": str(record.partition),
         "offset": str(record.offset),
         "timestamp_ms": str(record.timestamp_ms),
-        "reason": dead_letter.reason.value,
-        "message": dead_letter.message,
+        "reason": reason,
+        "message": message,
     }
     key, value, headers = record.key, record.value, record.headers
     size = len(key or b"") + len(value or b"") + sum(len(name) + len(data) for name, data in headers)
@@ -339,4 +408,20 @@ def dead_letter_record(record: InputRecord, dead_letter: DeadLetter) -> DeadLett
         key, value = (None if data is None else data[:DEAD_LETTER_BYTES_KEPT] for data in (key, value))
         headers = ()
     ours = ((HEADER_PREFIX + name, text.encode(errors="backslashreplace")) for name, text in added.items())
-    return DeadLetterRecord(key, value, (*headers, *ours))
+    named: Headers = ()
+    if mapping is not None:
+        named = (MAPPING_HEADER, mapping.encode(errors="backslashreplace")), (ORIGIN_HEADER, kind.value.encode())
+    return DeadLetterRecord(key, value, (*headers, *ours, *named))
+
+
+def mapping_of(headers: Headers) -> str | None:
+    """Return the name of the binding or sink that a dead letter is from; None if it is from a worker.
+
+    A record may have had a header of that name before. Those of the dead letter itself are behind.
+    """
+    for name, value in reversed(headers):
+        if name == MAPPING_HEADER:
+            return value.decode(errors="backslashreplace")
+        if name == f"{HEADER_PREFIX}topic":
+            return None
+    return None

@@ -1,7 +1,7 @@
 """The inputs that are kept while their WfRun is in quarantine: from records to what is kept of them, and back."""
 
 from processors.core.records.events import InputKept
-from processors.core.records.model import KeptInput, RecordHeader, WfRun
+from processors.core.records.model import KeptInput, RecordHeader, WfRun, size_of_headers
 from processors.core.rules.context import Limits
 from processors.fold.inputs import DeadLetter, DeadLetterReason, InputRecord
 
@@ -15,7 +15,7 @@ def kept_of(record: InputRecord) -> InputKept:
 
 def quarantine_full(run: WfRun, kept: InputKept, limits: Limits) -> DeadLetter | None:
     """Return a dead letter if more would be kept for a WfRun than may be; None if there is room."""
-    size = len(kept.key) + len(kept.value) + sum(len(it.name) + len(it.value) for it in kept.headers)
+    size = len(kept.key) + len(kept.value) + size_of_headers(kept.headers)
     in_all = size + sum(it.size for it in run.kept_inputs)
     if len(run.kept_inputs) < limits.kept_inputs and size <= limits.kept_input_bytes and in_all <= limits.kept_bytes:
         return None

@@ -4,10 +4,16 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from processors.core.records.errors import HalterError
+from processors.core.records.events import Asked
 
 RULES_HEADER: Final = "rules"
 """The header of a record of the log that has the version of the rules which decided it, as decimal digits."""
 RULES_DIGITS_MAX: Final = 9
+
+OPERATOR_HEADER: Final = "operator"
+"""The header of a record of the log that says who asked for the command which caused it, as UTF-8."""
+REASON_HEADER: Final = "reason"
+"""The header that says why."""
 
 
 class OutputTooLarge(HalterError):
@@ -37,6 +43,18 @@ def rules_of(headers: Iterable[tuple[str, bytes]]) -> int | None:
     """
     named = next((value for name, value in headers if name == RULES_HEADER), b"")
     return int(named) if named.isdigit() and len(named) <= RULES_DIGITS_MAX else None
+
+
+def asked_headers(asked: Asked) -> tuple[tuple[str, bytes], ...]:
+    """Return the headers that say who asked for a command, and why."""
+    told = ((OPERATOR_HEADER, asked.operator), (REASON_HEADER, asked.reason))
+    return tuple((name, text.encode()) for name, text in told if text)
+
+
+def asked_of(headers: Iterable[tuple[str, bytes]]) -> Asked | None:
+    """Return who asked for the command that caused a record of the log, by its headers; None if they do not say it."""
+    told = {name: value.decode(errors="replace") for name, value in headers if name in (OPERATOR_HEADER, REASON_HEADER)}
+    return Asked(told.get(OPERATOR_HEADER), told.get(REASON_HEADER)) if told else None
 
 
 def check_sizes(outputs: Iterable[OutputRecord], most: int) -> None:

@@ -4,17 +4,20 @@ Rows of WfRuns go into the store and are only looked at (`Glance`). The partitio
 decoded. Wrong rows of a WfRun are noted: they are its own trouble, and the partition goes on (docs/adr/0007).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 from processors.codec import Codec, DecodeError, Record
 from processors.core.records.events import Definition, LogEntry
 from processors.core.records.fold_position import FoldPosition
+from processors.core.records.model import WfRun
 from processors.core.records.topic_names import DEFINITIONS, FOLD_POSITIONS
 from processors.core.rules.context import Limits
+from processors.fold.census import Census, Standing, standing
 from processors.fold.definition_commands import DefinitionFold
-from processors.fold.stores import BrokenState, Glance, Row, WfRunStore
+from processors.fold.rows import RowRecord, wf_run_of
+from processors.fold.stores import BrokenState, Glance, Row, Seen, WfRunStore
 from processors.fold.timers import Timers
 
 WF_RUNS_AT_ONCE: Final = 1_000
@@ -32,11 +35,14 @@ class Restoration:
         timers: Timers,
         definitions: DefinitionFold | None,
         note_quarantine: Callable[[str, bool], None],
+        census: Census | None = None,
     ) -> None:
-        """`timers` and `definitions` are filled. `note_quarantine` is told of a WfRun whether it is in quarantine."""
+        """`timers` and `definitions` are filled. `note_quarantine` is told of a WfRun whether it is in quarantine, and
+        `census` how it stands.
+        """
         self._partition, self._codec, self._store = partition, codec, store
         self._timers, self._definitions, self._note_quarantine = timers, definitions, note_quarantine
-        self._glance = Glance(partition, codec, limits)
+        self._glance, self._census = Glance(partition, codec, limits), census
         self._unchecked: Iterator[tuple[str, list[Row]]] | None = None
         self._definition_rows: dict[bytes, bytes] = {}
         self.broken: list[BrokenState] = []
@@ -57,12 +63,15 @@ class Restoration:
         for wf_run_id, rows in islice(self._unchecked, at_most):
             checked += 1
             try:
-                timers, quarantined = self._glance.at(wf_run_id, rows)
+                seen = self._glance.at(wf_run_id, rows)
             except BrokenState as error:
                 self.broken.append(error)
                 quarantined = self._glance.is_quarantined(rows)
             else:
-                self._timers.add(timers)
+                quarantined = seen.quarantined
+                self._timers.add(seen.timers)
+                if self._census is not None:
+                    self._count(self._census, wf_run_id, seen, rows)
             if quarantined:
                 self._note_quarantine(wf_run_id, True)
         return checked == at_most
@@ -75,6 +84,8 @@ class Restoration:
         while self.check(WF_RUNS_AT_ONCE):
             pass
         self._timers.add(self._store.timers(), journaled=True)
+        if self._census is not None:
+            self._census.restored_from_notes()
         for wf_run_id in self._store.quarantined():
             self._note_quarantine(wf_run_id, self._glance.is_quarantined(self._store.rows(wf_run_id)))
         position = self._position()
@@ -86,6 +97,19 @@ class Restoration:
             self._definitions.restore(definition)
         self._definition_rows.clear()
         return position
+
+    def _count(self, census: Census, wf_run_id: str, seen: Seen, rows: Iterable[Row]) -> None:
+        """Tell the census how a WfRun stands. Only one that something may hold is decoded for it."""
+        run: WfRun | None = None
+        found: Standing | None = None if seen.status is None else (seen.wf_spec, seen.status)
+        if seen.may_be_held:
+            try:
+                run = wf_run_of(wf_run_id, (cast("RowRecord", self._decoded(row)) for row in rows))
+            except BrokenState:
+                pass  # the next command for it says so
+            else:
+                found = standing(run)
+        census.restored(wf_run_id, found, run)
 
     def _position(self) -> FoldPosition | None:
         value = self._store.position()

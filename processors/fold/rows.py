@@ -88,7 +88,7 @@ def wf_run_of(wf_run_id: str, records: Iterable[RowRecord]) -> WfRun:
             assert_never(record)
     run = new_run(wf_run_id) if own is None else own
     run.threads = {thread.number: thread for thread in _in_order(threads, lambda thread: thread.number)}
-    run.external_events = {event.key: event for event in _in_order(events, lambda event: event.posted_offset)}
+    run.external_events = {event.key: event for event in _in_order(events, lambda event: event.arrival)}
     _put_kept(run, _in_order(kept, lambda kept_input: kept_input.number))
     return run
 

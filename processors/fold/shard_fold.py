@@ -10,22 +10,27 @@ partition 0 decides about definitions too.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from processors.codec import Codec
 from processors.codec.registry import RegistryUnavailable
 from processors.core.records.commands import (
     Command,
+    CorrelatedEvent,
+    CorrelationCommand,
+    CorrelationTimerFired,
     DefinitionCommand,
     ExternalEvent,
     ForkWfRun,
     MigrateWfRun,
     OperatorCommand,
     RunWf,
+    RunWfAndPost,
     SkipRecord,
     TimerFired,
 )
 from processors.core.records.events import (
+    Asked,
     Cause,
     Event,
     Ignored,
@@ -37,21 +42,26 @@ from processors.core.records.events import (
     WfRunReleased,
 )
 from processors.core.records.fold_position import FoldPosition, PendingSkip
-from processors.core.records.model import KeptInput, WfRun
-from processors.core.records.topic_names import DEFINITION_COMMANDS, FOLD_POSITIONS, WF_EVENTS
+from processors.core.records.model import Correlation, KeptInput, WfRun
+from processors.core.records.topic_names import CORRELATIONS, DEFINITION_COMMANDS, FOLD_POSITIONS, WF_EVENTS, WF_RUNS
 from processors.core.rules.context import Context
 from processors.core.rules.decide import EARLY
 from processors.core.rules.engine import attach, handle, new_run, note
 from processors.core.rules.evolve import evolve
 from processors.core.rules.indexing import index_of
+from processors.fold.census import Census, standing
+from processors.fold.correlation_fold import CorrelationFold
 from processors.fold.definition_commands import DefinitionFold
 from processors.fold.inputs import (
+    CORRELATION_INPUTS,
     SHARD_INPUTS,
     DeadLetter,
     DeadLetterReason,
+    Headers,
     InputCommand,
     InputRecord,
     ReadInput,
+    asked_in,
     command_id_of,
     partition_key,
     read_input,
@@ -67,7 +77,10 @@ from processors.fold.rows import changed_rows, has_rows
 from processors.fold.stores import BrokenState, MemoryStore, Row, StateFiles, WfRuns, WfRunStore
 from processors.fold.timers import ArmedTimer, Timers
 
-_TELL_WHAT_WAS_SEEN: Final = (RunWf, ForkWfRun, ExternalEvent, MigrateWfRun)
+if TYPE_CHECKING:
+    from processors.fold.tracing import ShardTraces
+
+_TELL_WHAT_WAS_SEEN: Final = (RunWf, RunWfAndPost, ForkWfRun, ExternalEvent, MigrateWfRun, CorrelatedEvent)
 """Commands that may say how far their producers had read `definitions`. A tuple: `A | B` would be made anew each time.
 """
 
@@ -83,17 +96,25 @@ class ShardFold:
         context: Context,
         definition_fold: DefinitionFold | None = None,
         store: WfRunStore | None = None,
+        census: Census | None = None,
+        traces: "ShardTraces | None" = None,
     ) -> None:
+        """`census` is told how WfRuns stand, for metrics; without one nothing is counted. `traces` makes spans; without
+        one no header is looked at.
+        """
         self._partition = partition
         self._partitions = partitions
         self._codec = codec
         self._context = context
         self._definition_fold = definition_fold
-        inputs = SHARD_INPUTS if definition_fold is None else (*SHARD_INPUTS, DEFINITION_COMMANDS)
+        inputs = (*SHARD_INPUTS, *(CORRELATION_INPUTS if context.correlations else ()))
+        if definition_fold is not None:
+            inputs = (*inputs, DEFINITION_COMMANDS)
         self._operators = OperatorFold(inputs, context.limits, can_be_operated(codec))
         self._offsets: dict[str, int] = {}
         self._definitions_position = 0
         self._store = store or MemoryStore()
+        self._census = census
         self._runs = WfRuns(partition, self._store, codec, lambda run, index: attach(run, context, index))
         self._touched: dict[str, None] = {}
         """The WfRuns that were changed since `take_outputs`."""
@@ -108,16 +129,20 @@ class ShardFold:
         self._log_position = 0
         self._quarantined: set[str] = set()
         self._timers = Timers(self._store, context.limits)
+        if census is not None:
+            census.armed = self._timers.by_kind
         self._outputs: list[OutputRecord] = []
         self._moved = False
         """True if records were folded since `take_outputs`."""
         self._behind = False
         """True if records were folded since rows were taken."""
-        self._encoder = OutputEncoder(partition, codec)
+        self._encoder = OutputEncoder(partition, partitions, codec)
+        self._traces = traces
+        self._correlations = CorrelationFold(partition, partitions, codec, context, self._encoder)
         # Task workers of an earlier release know no such record, and its topics may be all there are.
         self._tells_cancellations = codec.knows(TaskCancellation.__name__)
         self._restoration = Restoration(
-            partition, codec, context.limits, self._store, self._timers, definition_fold, self._note_quarantine
+            partition, codec, context.limits, self._store, self._timers, definition_fold, self._note_quarantine, census
         )
 
     @property
@@ -158,11 +183,29 @@ class ShardFold:
         """The state, by WfRun id. Read it, never change it."""
         return self._runs
 
+    @property
+    def correlations(self) -> Mapping[str, Correlation]:
+        """The correlation keys of the partition, by the keys of their rows, as of the last turn."""
+        return self._correlations.rows
+
     # Loading.
 
     def restore(self, topic: str, key: bytes, value: bytes | None) -> None:
         """Take a record of a state topic: a row, or None for a row that is gone. The last one of a key counts."""
-        self._restoration.take(topic, key, value)
+        if topic == CORRELATIONS:
+            self._correlations.restore(key, value)
+        else:
+            self._restoration.take(topic, key, value)
+
+    @property
+    def restores_headers(self) -> bool:
+        """Say whether `restore_headers` wants the headers of the rows of WfRuns and of the log."""
+        return self._traces is not None
+
+    def restore_headers(self, key: bytes, headers: Headers) -> None:
+        """Take the headers of a WfRun's row, or of a record of its log. The last ones of a key count."""
+        if self._traces is not None:
+            self._traces.restore(key.decode(), headers)
 
     def check(self, at_most: int) -> bool:
         """Look at the rows of so many WfRuns, once all rows have come. Return True if there may be more to look at."""
@@ -176,6 +219,7 @@ class ShardFold:
     def restored(self) -> None:
         """Look at the rest; all rows have come. Raises BrokenState if the partition's own rows cannot be read."""
         position = self._restoration.finish()
+        self._correlations.restored()
         if position is not None:
             if position.log_position is not None:
                 self._names_the_log = True
@@ -208,7 +252,12 @@ class ShardFold:
         why = misfit(run, entry)
         if why is not None:
             raise self._restoration.broken_row(row, why)
-        evolve(run, entry)
+        if self._census is None:
+            evolve(run, entry)
+        else:
+            before = standing(run)
+            evolve(run, entry)
+            self._census.moved(before, standing(run))
         self._unwritten[wf_run_id] = None
 
     def replayed(self) -> None:
@@ -220,6 +269,8 @@ class ShardFold:
             self._behind = bool(self._unwritten) or not self._rows_follow
             for wf_run_id in self._unwritten:
                 self._timers.follow(self._runs[wf_run_id])
+                if self._census is not None:
+                    self._census.follow_holds(self._runs[wf_run_id])
 
     def logged(self, position: int) -> None:
         """Note that the log has, before this offset, every entry that was taken before now."""
@@ -274,9 +325,16 @@ class ShardFold:
         if isinstance(decoded, DeadLetter):
             self._bury(record, decoded)
         elif isinstance(decoded, Command):
-            self._handle(record, decoded)
+            if self._traces is None:
+                self._handle(record, decoded)
+            else:
+                self._handle_traced(record, decoded, self._traces)
         elif isinstance(decoded, OperatorCommand):
             self._operate(record, decoded)
+        elif isinstance(decoded, CorrelationCommand):
+            self._untold = True
+            cause = self._cause(record, command_id_of(decoded))
+            self._outputs.extend(self._correlations.fold(record, decoded, cause))
         else:
             assert self._definition_fold is not None, f"{record.topic} is not an input of partition {self._partition}"
             assert isinstance(decoded, DefinitionCommand), f"{record.topic} is not folded"
@@ -295,6 +353,8 @@ class ShardFold:
     def _bury(self, record: InputRecord, dead_letter: DeadLetter) -> None:
         self._untold = True
         self._outputs.append(self._encoder.dead_letter(record, dead_letter))
+        if self._census is not None:
+            self._census.count("dead_letters", dead_letter.reason)
 
     def _handle(self, record: InputRecord, command: Command) -> None:
         run = self._runs.attached(command.wf_run_id)
@@ -303,13 +363,27 @@ class ShardFold:
             self._keep(run, record, command, cause)
             return
         cancelled: list[TaskCancellation] | None = [] if self._tells_cancellations else None
+        keys, census = run.correlation_keys, self._census
+        before = None if census is None else standing(run)
         log = handle(run, command, cause, record.timestamp_ms, self._context, cancelled)
-        self._write(run, log)
+        if census is not None:
+            census.decided(run, before, log)
+        self._write(run, log, asked_in(command))
         if cancelled:
             self._outputs.extend(self._encoder.cancellations(cancelled))
+        if run.correlation_keys is not keys:
+            self._outputs.extend(self._encoder.changed_keys(keys, log))
         self._touched[run.wf_run_id] = None
         if isinstance(command, TimerFired):
             self._after_timer(command, log[0], record.timestamp_ms)
+
+    def _handle_traced(self, record: InputRecord, command: Command, traces: "ShardTraces") -> None:
+        """Do the same within a span, whose context all outputs carry in their headers."""
+        first = len(self._outputs)
+        with traces.folding(record, command) as context:
+            self._handle(record, command)
+        if context:
+            self._outputs[first:] = [it._replace(headers=(*it.headers, *context)) for it in self._outputs[first:]]
 
     def _keep(self, run: WfRun, record: InputRecord, command: Command, cause: Cause) -> None:
         """Keep an input of a WfRun in quarantine (rule quarantine-keeps-inputs). Bury it if too much would be kept."""
@@ -317,7 +391,7 @@ class ShardFold:
         kept = kept_of(record)
         full = quarantine_full(run, kept, self._context.limits)
         if full is None:
-            self._write(run, [note(run, kept, cause, record.timestamp_ms)])
+            self._write(run, [note(run, kept, cause, record.timestamp_ms)], asked_in(command))
             self._touched[run.wf_run_id] = None
         else:
             self._bury(record, full)
@@ -331,16 +405,21 @@ class ShardFold:
         broken = self._runs.broken(about)
         event = self._operators.decide(command, run, record.timestamp_ms, self._offsets, broken)
         kept = tuple(run.kept_inputs)
-        self._note(run, event, self._cause(record, command.command_id), record.timestamp_ms)
+        asked = None if hasattr(event, "operator") else asked_in(command)  # most of these events say it themselves
+        self._note(run, event, self._cause(record, command.command_id), record.timestamp_ms, asked)
         if isinstance(event, WfRunReleased):
             run.changes.decided.extend(self._runs.quarantine_notes(about))
             self._decide_kept(run, kept)
         elif isinstance(event, WfRunQuarantined) and self._runs.has_lost_its_row(run):
             run.changes.kept.append(quarantine_note(run, record))
 
-    def _note(self, run: WfRun, event: Event, cause: Cause, time_ms: int) -> None:
+    def _note(self, run: WfRun, event: Event, cause: Cause, time_ms: int, asked: Asked | None = None) -> None:
         self._untold = True
-        self._write(run, [note(run, event, cause, time_ms)])
+        before = standing(run)
+        entry = note(run, event, cause, time_ms)
+        if self._census is not None:
+            self._census.decided(run, before, [entry])
+        self._write(run, [entry], asked)
         # A WfRun that cannot be read as a whole is held too, or the next event would have the same seq.
         if run.exists or isinstance(event, WfRunQuarantined):
             self._runs.hold(run)
@@ -392,12 +471,19 @@ class ShardFold:
         why = f": {skip.reason}" if skip.reason else ""
         if isinstance(decoded, TimerFired):
             self._timers.fire_again(_armed(decoded), early_by_ms=0)  # it is still armed, as a restart would find
+        elif isinstance(decoded, CorrelationTimerFired):
+            self._correlations.fire_again(decoded)
         elif isinstance(decoded, SkipRecord):
             self._operators.passed_over(decoded, self._offsets)
         self._bury(record, DeadLetter(DeadLetterReason.SKIPPED, f"an operator had it skipped{why}"))
 
-    def _write(self, run: WfRun, log: Sequence[LogEntry]) -> None:
-        self._outputs.extend(self._encoder.log(run.wf_run_id, log))
+    def _write(self, run: WfRun, log: Sequence[LogEntry], asked: Asked | None = None) -> None:
+        self._outputs.extend(self._encoder.log(run.wf_run_id, log, asked))
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether so much was posted by keys since `take_outputs` that another turn is to go on."""
+        return self._correlations.is_full
 
     # Timers.
 
@@ -407,12 +493,13 @@ class ShardFold:
         Each is returned once, and again after a restore, or if it was early.
         """
         self._runs.age(now_ms, self._unwritten)
-        due = self._timers.take_due(now_ms, limit, self._runs)
-        return [self._encoder.timer(_fired(timer)) for timer in due]
+        due = [self._encoder.timer(_fired(timer)) for timer in self._timers.take_due(now_ms, limit, self._runs)]
+        return [*due, *self._correlations.due_timers(now_ms, limit - len(due))]
 
     def next_timer_ms(self) -> int | None:
         """Return when the next timer that was not handed out is due; None without one."""
-        return self._timers.next_ms()
+        times = (self._timers.next_ms(), self._correlations.next_timer_ms())
+        return min((it for it in times if it is not None), default=None)
 
     def _after_timer(self, fired: TimerFired, outcome: LogEntry, record_ms: int) -> None:
         timer = _armed(fired)
@@ -434,6 +521,9 @@ class ShardFold:
         `rows`: whether they are wanted. They come anyway if they must not follow later. Raises OutputTooLarge.
         """
         outputs, self._outputs = self._outputs, []
+        if self._traces is not None:
+            self._traces.taken()
+        outputs += self._correlations.take_rows()
         first_row = len(outputs)
         if self._moved:
             self._moved, self._behind = False, True
@@ -470,19 +560,29 @@ class ShardFold:
     def committed(self) -> None:
         """Note that all outputs which were taken are committed, so that resting WfRuns may be dropped."""
         self._store.committed()
+        if self._traces is not None:
+            self._traces.committed()
         self._runs.rest(self._unwritten)
+        if self._census is not None:
+            self._census.committed()
 
     def _take_rows_of(self, run: WfRun, outputs: list[OutputRecord]) -> None:
         """Append the rows of a WfRun that have changed, each once, and drop the WfRun if it has none any more."""
         wf_run_id = run.wf_run_id
         for topic, key, record in changed_rows(run, own_row_is_lost=self._runs.has_lost_its_row(run)):
             outputs.append(self._encoder.row(topic, key, record))
+        if self._traces is not None and outputs and outputs[-1].topic == WF_RUNS and outputs[-1].value is not None:
+            outputs[-1] = outputs[-1]._replace(headers=self._traces.of(wf_run_id))  # a WfRun's own row comes last
+        if self._census is not None:
+            self._census.follow(run)
         run.changes.clear()
         if (run.quarantined_ms is not None) != (wf_run_id in self._quarantined):
             self._note_quarantine(wf_run_id, run.quarantined_ms is not None)
         is_broken = self._runs.broken(wf_run_id) is not None
         if not has_rows(run) or (is_broken and run.quarantined_ms is None):
             self._runs.remove(wf_run_id)
+            if self._traces is not None:
+                self._traces.forget(wf_run_id)
 
 
 def rows_may_follow(codec: Codec) -> bool:

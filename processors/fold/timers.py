@@ -65,6 +65,8 @@ class Timers:
         """
         self._by_key: dict[TimerKey, ArmedTimer] = {}
         self._handed_out: set[ArmedTimer] = set()
+        self.by_kind: dict[TimerKind, int] = dict.fromkeys(TimerKind, 0)
+        """The number of armed timers of each kind. Any thread may read it."""
 
     def arm(self, run: WfRun, threads: Iterable[ThreadRun]) -> None:
         """Arm the timers of these threads and of the WfRun itself. They replace the timers that these had before."""
@@ -90,6 +92,7 @@ class Timers:
         """Drop the timer of a thread, if it has one."""
         timer = self._by_key.pop((wf_run_id, thread), None)
         if timer is not None:
+            self.by_kind[timer.kind] -= 1
             self._handed_out.discard(timer)
             self._journal.gone(timer)
 
@@ -124,6 +127,7 @@ class Timers:
                 return
             self.disarm(*key)
         self._by_key[key] = timer
+        self.by_kind[timer.kind] += 1
         self._push(timer.due_ms, timer)
         if not journaled:
             self._journal.armed(timer)

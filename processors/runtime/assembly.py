@@ -33,6 +33,7 @@ from processors.runtime.turn.figures import Figures
 from processors.runtime.turn.held_back import HeldBack
 from processors.runtime.turn.joining import Joining
 from processors.runtime.turn.listening import Listening
+from processors.runtime.turn.measures import Measures
 from processors.runtime.turn.patience import Patience
 from processors.runtime.turn.pauses import Pauses
 from processors.runtime.turn.pausing import Pausing
@@ -54,12 +55,21 @@ def assemble(
     crash_points: CrashPoints,
     readiness: Readiness,
     clock: Clock = CLOCK,
+    measures: Measures | None = None,
 ) -> Runtime:
-    """Return a runtime that is ready to be started."""
+    """Return a runtime that is ready to be started. It measures what it does if there are `measures` to be filled."""
     calls = KafkaCalls(readiness, clock)
     clients = Clients(settings, topics, slot)
     turns = turns_of(
-        clients, ShardTopics(topics.prefix, factory), factory, definitions, calls, readiness, crash_points, clock
+        clients,
+        ShardTopics(topics.prefix, factory),
+        factory,
+        definitions,
+        calls,
+        readiness,
+        crash_points,
+        clock,
+        measures,
     )
     return Runtime(app, channel, turns, calls, readiness, crash_points, clock)
 
@@ -73,15 +83,20 @@ def turns_of(
     readiness: Readiness,
     crash_points: CrashPoints,
     clock: Clock,
+    measures: Measures | None = None,
 ) -> Turns:
     """Return what a worker's Kafka thread does, with these clients and this clock."""
     membership = Membership(clients, names, clock)
     transaction = Transaction(clients, names, membership, calls, crash_points)
     cluster = Cluster(clients, clock)
     settlement = Settlement(cluster, names, transaction, clients.transactional_id, clock)
-    loader = Loader(clients, names, factory, definitions, cluster, settlement, transaction, crash_points, clock)
+    load_seconds = None if measures is None else measures.load_seconds
+    loader = Loader(
+        clients, names, factory, definitions, cluster, settlement, transaction, crash_points, clock, load_seconds
+    )
     reader = DefinitionsReader(clients, names, definitions, calls, clock)
-    pauses, figures, size, patience = Pauses(), Figures(), TurnSize(), Patience(clock=clock)
+    pauses, size, patience = Pauses(), TurnSize(), Patience(clock=clock)
+    figures = Figures() if measures is None else measures.figures
     shards = Shards(names, membership, loader.load, readiness, Checkpoints(cluster, names, clock), pauses, clock)
     pausing = Pausing(shards, pauses, membership, names, patience, figures)
     listening = Listening(membership, transaction, calls, clock)
@@ -94,9 +109,12 @@ def turns_of(
         listening=listening,
         crash_points=crash_points,
         figures=figures,
+        measures=measures,
         clock=clock,
     )
     membership.interrupted = committing.commit
+    if measures is not None:
+        membership.statistics = lambda statistics: measures.heard(statistics, shards.owned, names, pauses)
     return Turns(
         joining=Joining(membership, vacancies, shards, calls, readiness, patience),
         transaction=transaction,
@@ -118,4 +136,5 @@ def turns_of(
         crash_points=crash_points,
         size=size,
         figures=figures,
+        measures=measures,
     )

@@ -6,6 +6,9 @@ Joins the fold to the runtime. Nothing below imports it.
     agents            the agent, which folds batches
     logs              the log on stderr
     ready_file        a file that exists while the worker is ready
-    probes, metrics   the HTTP endpoint, and what it tells Prometheus
+    probes            the HTTP endpoint of this and other processes
+    metric_table      every metric of every process
+    exposition        metrics as Prometheus reads them
+    metrics           those of a worker
     scenario_worker   the parts of a worker that runs a scenario
 """

@@ -28,6 +28,7 @@ from processors.runtime.group.crash_points import CrashPoints
 from processors.runtime.group.readiness import Readiness
 from processors.runtime.loading.garbage import GARBAGE
 from processors.runtime.service import Runtime
+from processors.runtime.turn.measures import Measures
 from processors.worker import agents
 from processors.worker.ready_file import ReadyFile
 
@@ -70,8 +71,9 @@ def build(
     crash_points: CrashPoints | None = None,
     readiness: Readiness | None = None,
     clock: Clock = CLOCK,
+    measures: Measures | None = None,
 ) -> App:
-    """Return the application of one worker process."""
+    """Return the application of one worker process. It measures what it does if there are `measures` to be filled."""
     app = App(
         topics.group,
         broker=f"kafka://{settings.bootstrap.split(',')[0]}",
@@ -93,6 +95,7 @@ def build(
         crash_points or CrashPoints(),
         readiness or Readiness(),
         clock,
+        measures,
     )
     app.service(app.runtime)  # type: ignore[arg-type]  # it takes objects as well as classes
     agents.fold_agent(app, channel)
@@ -108,7 +111,8 @@ def await_kafka(settings: Settings, topics: Topics, readiness: Readiness) -> Non
         try:
             settings.reach(admin, topics.wf_commands, seconds)
         except KafkaSilent as silent:
-            log.warning("waiting_for_kafka", reason=str(silent))
+            hint = f"{silent.start}, or name another with --bootstrap"
+            log.warning("waiting_for_kafka", reason=str(silent), hint=hint)
             readiness.waits_for_kafka(True)
             seconds = WORD_SECONDS
         else:

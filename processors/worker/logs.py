@@ -1,6 +1,7 @@
 """The log of a worker on stderr: set up here, and read again by whoever supervises the process.
 
 The log is structlog's, one line per event, for people or as JSON. What libraries log from WARNING on goes the same way.
+A traceback has no values of variables: they may be secrets. What others wrote cannot give orders to a terminal.
 """
 
 import json
@@ -37,7 +38,7 @@ def configure_logging(log_format: LogFormat = "console", level: str = "INFO", wo
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     level_number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        processors=[*shared, structlog.processors.format_exc_info, escape, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level_number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -45,8 +46,8 @@ def configure_logging(log_format: LogFormat = "console", level: str = "INFO", wo
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, structlog.processors.format_exc_info],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, escape, renderer],
         )
     )
     root = logging.getLogger()
@@ -72,3 +73,14 @@ def read_line(line: str) -> tuple[str, str] | None:
 def add_time(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Add the time to a line, in the form that all times of ours have."""
     return {**event, "timestamp": iso_of(Timestamp(time.time_ns() // 1_000_000))}
+
+
+def escape(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Write a character that a terminal would take for an order as its escape. Lines stay lines, as in a traceback."""
+    return {name: _escaped(it) if isinstance(it, str) else it for name, it in event.items()}
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(it if it.isprintable() or it in "\n\t" else ascii(it)[1:-1] for it in text)

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from typing import Any, Final, Protocol, Self
 
 from processors.core.records.errors import HalterError
-from processors.worker.metrics import CONTENT_TYPE
+from processors.worker.exposition import CONTENT_TYPE
 
 REQUEST_SECONDS: Final = 5.0
 """The time that one question and its answer may take."""

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from processors.core.records.commands import TimerFired
+from processors.core.records.commands import CorrelationTimerFired, TimerFired
 from processors.core.records.events import LogEntry
-from processors.core.records.topic_names import QUEUE_PREFIX
+from processors.core.records.topic_names import CORRELATION_COMMANDS, EXTERNAL_EVENTS, QUEUE_PREFIX
 from processors.core.rules.context import Limits
+from processors.fold.inputs import ReadInput
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold
 from processors.kafka.topics import Kind, Topics
@@ -29,6 +30,9 @@ PARTITIONS: Final = 1
 
 LOOK_AGAIN_MS: Final = 5
 """The time that a worker with armed timers waits for records before it looks whether a timer may fire."""
+
+OUT_AND_IN: Final = (CORRELATION_COMMANDS, EXTERNAL_EVENTS)
+"""What a fold writes there is an input again. It has the time of the record that it comes of."""
 
 UNLIMITED: Final = "9223372036854775807"
 
@@ -112,6 +116,19 @@ class ScenarioFold(ShardFold):
         """Return when to look again: the times of timers are not those of the clock on the wall."""
         return None if super().next_timer_ms() is None else CLOCK.now_ms() + LOOK_AGAIN_MS
 
+    def fold(self, read: ReadInput) -> None:
+        """Take a record. Inputs that come of it have its time."""
+        first = len(self._outputs)
+        super().fold(read)
+        for at in range(first, len(self._outputs)):
+            if self._outputs[at].topic in OUT_AND_IN:
+                self._outputs[at] = self._outputs[at]._replace(timestamp_ms=read.record.timestamp_ms)
+        if isinstance(read.decoded, CorrelationTimerFired):
+            self._timer_is_folded()
+
     def _after_timer(self, fired: TimerFired, outcome: LogEntry, record_ms: int) -> None:
         super()._after_timer(fired, outcome, record_ms)
+        self._timer_is_folded()
+
+    def _timer_is_folded(self) -> None:
         self._clock.until_ms, self._is_fired = None, False

@@ -21,6 +21,7 @@ from processors.core.records.commands import (
     SkipRecord,
     StopWfRun,
 )
+from processors.core.records.events import LogEntry
 from processors.core.records.model import TaskStatus
 from processors.fold.inputs import (
     INPUT_TOPICS,
@@ -182,7 +183,7 @@ def test_what_does_not_belong_on_a_topic_is_never_a_command(
     record: Any, topic: str, key: bytes, partition: int
 ) -> None:
     found = read_input(InputRecord(topic, partition, 1, 1, key, CODEC.encode(record)), CODEC, PARTITIONS)
-    name = type(getattr(record, "event", record)).__name__
+    name = type(record.event if isinstance(record, LogEntry) else record).__name__
     if name not in INPUT_TOPICS[topic].records:
         assert isinstance(found, DeadLetter)
         assert found.reason is DeadLetterReason.WRONG_RECORD

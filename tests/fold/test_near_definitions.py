@@ -31,6 +31,8 @@ wf_specs:
 TYPED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "run": (("crat", "--id", "w2"), ("; did you mean 'cart'?",)),
     "send": (("w", "pokee"), ("; did you mean 'poke'?",)),
+    "correlate": (("k", "pokee"), ("; did you mean 'poke'?",)),
+    "correlations": (("k", "pokee"), ("; did you mean 'poke'?",)),
     "spec show": (("crat",), ("; did you mean 'cart'?",)),
     "spec get": (("gpo",), ("found none; did you mean 'go'? `halter spec list` shows all",)),
     "spec delete": (("gpo",), ("found none; did you mean 'go'? `halter spec list` shows all",)),

@@ -158,12 +158,14 @@ NOT_EMITTED_BESIDE: dict[str, dict[str, str]] = {
         "TaskAttemptStarted": "Context.attempt_starts",
         "TaskAttemptProgressed": "Context.attempt_starts",
         "WfRunMigrated": "Context.migrations",
+        "CorrelationKeyChanged": "Context.correlations",
     },
     "0.2.0": {
         "WfRunForked": "Context.forks",
         "TaskAttemptStarted": "Context.attempt_starts",
         "TaskAttemptProgressed": "Context.attempt_starts",
         "WfRunMigrated": "Context.migrations",
+        "CorrelationKeyChanged": "Context.correlations",
     },
 }
 """Release -> the events that it does not know, and what keeps them off the log while its workers run."""

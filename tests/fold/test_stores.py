@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -632,6 +633,45 @@ def test_files_that_were_found_to_be_damaged_are_wiped_when_they_are_opened_agai
     disk.loaded().close()
     (disk.folder / DAMAGED).touch()
     assert disk.opened().resume(INSTALLATION, ENDS) == BEGINNING
+
+
+def test_a_disk_that_takes_no_more_is_told_and_the_files_are_wiped_when_it_has_room_again(disk: Disk) -> None:
+    """The limit on the size of a file stands for a full disk: RocksDB's write fails at the same place."""
+    disk.loaded().close()
+    code = (
+        "import resource, sys, pathlib\n"
+        "from processors.fold.stores.rocks import RocksStore, StoreDamaged\n"
+        "store = RocksStore(pathlib.Path(sys.argv[1]), {'partitions': '1'}, 1_800, lambda: 1_000.0)\n"
+        "list(store.news())\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n"
+        "    for number in range(1_000):\n"
+        "        store.put('wf-runs', b'w%d' % number, bytes(1_000))\n"
+        "        store.committed()\n"
+        "except StoreDamaged as error: print(error)\n"
+        "store.close()\n"
+    )
+    command = [sys.executable, "-c", code, str(disk.folder)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"the store in {disk.folder} cannot be read or written any more" in told.stdout
+    assert disk.opened().resume(INSTALLATION, ENDS) == BEGINNING
+
+
+def test_a_store_that_cannot_be_closed_is_told_and_keeps_nobody_from_ending(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = disk.loaded()
+    really = store._db
+
+    class Full:
+        def close(self) -> None:
+            really.close()
+            raise Exception("IO error: No space left on device")  # noqa: TRY002  rocksdict raises nothing more specific
+
+    monkeypatch.setattr(store, "_db", Full())
+    with structlog.testing.capture_logs() as logged:
+        store.close()
+    assert [(it["event"], it["log_level"]) for it in logged] == [("store_not_closed", "warning")]
 
 
 def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:

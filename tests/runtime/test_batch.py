@@ -4,6 +4,8 @@ import asyncio
 import gc
 from typing import Any
 
+import pytest
+
 from processors.fold.inputs import InputRecord, ReadInput
 from processors.runtime.group.calls import Watched
 from processors.runtime.group.crash_points import CrashPoints
@@ -48,6 +50,19 @@ def test_a_batch_whose_time_is_used_up_gives_one_record_all_the_same() -> None:
         return given, batch.part.folded
 
     assert asyncio.run(fold()) == ([0], 1)
+
+
+def test_a_batch_ends_when_its_fold_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CountingFold, "is_full", True)
+
+    async def fold() -> list[int]:
+        batch = batch_of([b"{}", b"{}", b"{}"])
+        with batch:
+            given = [read.record.offset for read in batch]
+            batch.hand_over([])
+        return given
+
+    assert asyncio.run(fold()) == [0]
 
 
 def test_rows_that_cannot_be_made_are_no_fault_of_a_record_of_the_turn() -> None:

@@ -49,7 +49,7 @@ def joined() -> tuple[Membership, Consumer]:
     consumer = Consumer()
 
     class Clients:
-        def member(self) -> Consumer:
+        def member(self, _: object = None) -> Consumer:
             return consumer
 
     names = ShardTopics("", CountingFactory(CountingDefinitions()))

@@ -9,7 +9,9 @@ import time
 
 import pytest
 
+from processors.fold.tally import Tally
 from processors.runtime.group.readiness import Readiness, Snapshot, State
+from processors.runtime.turn.measures import Measures
 from processors.worker.metrics import Metrics
 from processors.worker.probes import HostUnfit, PortTaken, Probes
 
@@ -32,7 +34,12 @@ def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, dict[str, o
 
 def test_probes_answer_ready_and_live_and_metrics_and_nothing_else(unused_port: int) -> None:
     readiness = Readiness()
-    with Probes(lambda: readiness.snapshot, Metrics(lambda: readiness.snapshot).text, "127.0.0.1", unused_port):
+    with Probes(
+        lambda: readiness.snapshot,
+        Metrics(lambda: readiness.snapshot, Measures(), Tally()).text,
+        "127.0.0.1",
+        unused_port,
+    ):
         assert get(unused_port, "/ready")[0] == 503
         assert get(unused_port, "/live")[0] == 200
         readiness.lives(State.FOLDING)
@@ -58,7 +65,12 @@ def test_a_worker_is_live_in_every_state_until_its_work_is_over(unused_port: int
         readiness.owns((), {1: 0.5})
     else:
         readiness.lives(state)
-    with Probes(lambda: readiness.snapshot, Metrics(lambda: readiness.snapshot).text, "127.0.0.1", unused_port):
+    with Probes(
+        lambda: readiness.snapshot,
+        Metrics(lambda: readiness.snapshot, Measures(), Tally()).text,
+        "127.0.0.1",
+        unused_port,
+    ):
         status, answer = get(unused_port, "/live")
     assert (status, answer["state"]) == (503 if state is State.STOPPED else 200, state)
 
@@ -83,7 +95,7 @@ def test_probes_are_answered_while_the_event_loop_folds_and_while_others_say_not
             pass
         return answered.is_set()
 
-    with Probes(Snapshot, Metrics(Snapshot).text, "127.0.0.1", unused_port):
+    with Probes(Snapshot, Metrics(Snapshot, Measures(), Tally()).text, "127.0.0.1", unused_port):
         assert asyncio.run(fold())
 
 
@@ -94,7 +106,7 @@ def test_probes_are_answered_while_the_event_loop_folds_and_while_others_say_not
 def test_probes_are_answered_at_any_address_of_the_machine(unused_port: int, host: str, asked: str) -> None:
     if ":" in host and not can_listen("::1"):
         pytest.skip("this machine has no IPv6")
-    with Probes(Snapshot, Metrics(Snapshot).text, host, unused_port):
+    with Probes(Snapshot, Metrics(Snapshot, Measures(), Tally()).text, host, unused_port):
         assert get(unused_port, "/live", asked)[0] == 200
 
 
@@ -116,7 +128,10 @@ def test_an_address_that_is_no_address_of_the_machine_is_refused(unused_port: in
     refusals: list[HostUnfit] = []
 
     def listen() -> None:
-        with pytest.raises(HostUnfit) as refused, Probes(Snapshot, Metrics(Snapshot).text, host, unused_port):
+        with (
+            pytest.raises(HostUnfit) as refused,
+            Probes(Snapshot, Metrics(Snapshot, Measures(), Tally()).text, host, unused_port),
+        ):
             pass
         refusals.append(refused.value)
 
@@ -128,8 +143,8 @@ def test_an_address_that_is_no_address_of_the_machine_is_refused(unused_port: in
 
 def test_a_port_that_is_taken_is_named(unused_port: int) -> None:
     with (
-        Probes(Snapshot, Metrics(Snapshot).text, "127.0.0.1", unused_port),
+        Probes(Snapshot, Metrics(Snapshot, Measures(), Tally()).text, "127.0.0.1", unused_port),
         pytest.raises(PortTaken, match=f"127.0.0.1:{unused_port}: something else listens there"),
-        Probes(Snapshot, Metrics(Snapshot).text, "127.0.0.1", unused_port),
+        Probes(Snapshot, Metrics(Snapshot, Measures(), Tally()).text, "127.0.0.1", unused_port),
     ):
         pass

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from processors.codec import Codec, DecodeError
-from processors.core.records.model import NO_INCARNATION, TERMINAL, TimerKind
+from processors.core.records.model import NO_INCARNATION, TERMINAL, Status, TimerKind
 from processors.core.records.topic_names import THREAD_RUNS, WF_RUN_EXTERNAL_EVENTS, WF_RUNS
 from processors.core.rules.context import Limits
 from processors.fold.rows import RECORD_OF
@@ -20,6 +20,7 @@ from processors.fold.timers import WHOLE_WF_RUN, ArmedTimer
 _NAME_OF: Final = {topic: record.__name__ for topic, record in RECORD_OF.items()}
 """Topic of rows -> the name of the record that its rows are."""
 
+_STOPPING: Final = frozenset({Status.HALTING, Status.HALTED})
 _OF_WF_RUN: Final = ("incarnation", "wf_spec", "timer", "final_status", "quarantined_ms")
 _OF_QUARANTINE: Final = ("quarantined_ms",)
 _OF_EVENT: Final = ("posted_ms", "posted_offset")
@@ -27,10 +28,15 @@ _OF_THREAD: Final = ("number", "status", "node")
 
 
 class Seen(NamedTuple):
-    """The findings of a glance at a WfRun's rows: its armed timers, and whether it is in quarantine."""
+    """The findings of a glance at a WfRun's rows: its armed timers, whether it is in quarantine, and how it stands."""
 
     timers: list[ArmedTimer]
     quarantined: bool
+    wf_spec: str = ""
+    status: Status | None = None
+    """Its status, as far as a glance tells; None if nothing was started under the id."""
+    may_be_held: bool = False
+    """True if a thread of it has a halt reason, so that the status may be another."""
 
 
 class Glance:
@@ -47,6 +53,7 @@ class Glance:
         that runs without thread 0.
         """
         incarnation, runs, started, quarantined, timers = 0, False, False, False, []
+        name, ends_as, held = "", None, False
         threads, events, noted = [], [], False
         for row in rows:
             if row.topic == THREAD_RUNS:
@@ -55,6 +62,7 @@ class Glance:
                 incarnation, wf_spec, timer, final_status, quarantined_ms = self._look(row, _OF_WF_RUN)
                 started, quarantined = wf_spec is not None, quarantined_ms is not None
                 runs = started and final_status is None
+                name, ends_as = (wf_spec.name, final_status or Status.RUNNING) if started else ("", None)
                 if timer is not None:
                     timers.append(ArmedTimer(timer.due_ms, wf_run_id, WHOLE_WF_RUN, 0, timer.kind, incarnation))
             else:
@@ -71,9 +79,14 @@ class Glance:
             raise self.misfit(wf_run_id, runs)
         for number, status, node in threads:
             timer = node.timer
+            if status in _STOPPING:
+                held = True
+            elif number == 0 and runs and status in TERMINAL:
+                ends_as = status
             if timer is not None and status not in TERMINAL:
                 timers.append(ArmedTimer(timer.due_ms, wf_run_id, number, node.position, timer.kind, incarnation))
-        return Seen([] if quarantined else timers, quarantined)  # then none is armed, as `fold.timers` says
+        # In quarantine none is armed, as `fold.timers` says.
+        return Seen([] if quarantined else timers, quarantined, name, ends_as, held)
 
     def is_quarantined(self, rows: Iterable[Row]) -> bool:
         """Return True if a WfRun is in quarantine, as far as its rows can be read."""

@@ -125,5 +125,16 @@ class MemoryStore:
     def quarantine(self, wf_run_id: str, *, lasts: bool) -> None:
         """Do nothing."""
 
+    def keep_standings(self) -> bool:
+        """Return False: how WfRuns stand follows from the rows."""
+        return False
+
+    def standing(self, wf_run_id: str, note: bytes | None) -> None:
+        """Do nothing."""
+
+    def standings(self) -> Iterable[tuple[str, bytes]]:
+        """Return nothing."""
+        return ()
+
     def committed(self) -> None:
         """Do nothing. A shard that could not commit is dropped, and this store with it."""

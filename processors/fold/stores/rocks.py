@@ -17,6 +17,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -38,9 +39,12 @@ from processors.fold.timers import ArmedTimer
 FORMAT: Final = 3
 """Version of the keys and values below. Files of another version are wiped."""
 
-ROW, TIMER, META, QUARANTINED = b"r", b"t", b"m", b"q"
+ROW, TIMER, META, QUARANTINED, STANDING = b"r", b"t", b"m", b"q", b"s"
 """First bytes of keys."""
 CHECKPOINT, INSTALLATION, POSITION = META + b"checkpoint", META + b"installation", META + b"position"
+STANDINGS: Final = META + b"standings"
+"""The checkpoint up to which the files have a note of every WfRun. Whoever keeps no notes makes checkpoints beyond it.
+"""
 TAGS: Final = {WF_RUNS: b"", THREAD_RUNS: b"t", WF_RUN_EXTERNAL_EVENTS: b"e", KEPT_INPUTS: b"k"}
 TAGS_OF_OTHERS: Final = tuple(tag for topic, tag in TAGS.items() if topic not in (WF_RUNS, WF_RUN_EXTERNAL_EVENTS))
 TOPICS: Final = {tag: topic for topic, tag in TAGS.items()}
@@ -80,14 +84,14 @@ class RocksStores:
         """Files are of use only if `installation` is as it was. `checkpoint_age_max_s` is the time for which tombstones
         stay on the state topics for certain.
         """
-        self._folder, self._installation = folder, installation
+        self.folder, self._installation = folder, installation
         self._age_max_s, self._now = checkpoint_age_max_s, now
         self._lock = locked(folder)
         self._cache = Cache(CACHE_BYTES)
 
     def __call__(self, partition: int) -> "RocksStore":
         """Open a partition's store, which must not be open."""
-        return RocksStore(self._folder / str(partition), self._installation, self._age_max_s, self._now, self._cache)
+        return RocksStore(self.folder / str(partition), self._installation, self._age_max_s, self._now, self._cache)
 
 
 def locked(folder: Path) -> IO[str]:
@@ -126,6 +130,9 @@ class RocksStore:
         self._batch = WriteBatch(raw_mode=True)
         self._loading = True
         self._fresh = True
+        self._keeps_standings = False
+        self._looked_at: set[bytes] | None = set()
+        """The WfRuns among the news of the load; None if those were all."""
         self._closed = False
         self._news: set[bytes] | None = set()
         if (folder / DAMAGED).exists():
@@ -221,14 +228,20 @@ class RocksStore:
             "time_s": self._now(),
             "ends": {topic: [it.offset, it.epoch] for topic, it in ends.items() if topic in STORED_TOPICS},
         }
+        checkpoint = json.dumps(noted).encode()
+        self._batch.put(CHECKPOINT, checkpoint)
+        if self._keeps_standings:
+            self._batch.put(STANDINGS, checkpoint)
         self._write()
-        self._db.put(CHECKPOINT, json.dumps(noted).encode())
 
     def close(self) -> None:
-        """Close the files. They have nothing that was not committed."""
+        """Close the files. They have nothing that was not committed, so one who cannot close them ends all the same."""
         if not self._closed:
             self._closed = True
-            self._db.close()
+            try:
+                self._db.close()
+            except Exception as error:  # noqa: BLE001  rocksdict raises nothing more specific
+                self._log.warning("store_not_closed", folder=str(self._folder), reason=str(error))
 
     # WfRunStore.
 
@@ -299,6 +312,12 @@ class RocksStore:
         self._loading = False
         self._write()
         news, self._news = self._news, None
+        if self._keeps_standings and self._get(STANDINGS) != self._get(CHECKPOINT):
+            news = None
+        self._looked_at = None if self._fresh else news
+        if self._looked_at is None and self._keeps_standings:
+            for key, _ in self._scan(STANDING):  # each WfRun that is still there gets a new one
+                self._batch.delete(key)
         if news is None or self._fresh:
             yield from self._all()
         else:
@@ -347,6 +366,27 @@ class RocksStore:
         else:
             self._batch.delete(key)
 
+    def keep_standings(self) -> bool:
+        """Keep notes of how WfRuns stand from now on."""
+        self._keeps_standings = True
+        return True
+
+    def standing(self, wf_run_id: str, note: bytes | None) -> None:
+        """Keep a note of a WfRun with the rows that are put now."""
+        key = STANDING + wf_run_id.encode()
+        if note is None:
+            self._batch.delete(key)
+        else:
+            self._batch.put(key, note)
+
+    def standings(self) -> Iterable[tuple[str, bytes]]:
+        """Yield the notes of the WfRuns that were not among the news."""
+        looked_at, self._looked_at = self._looked_at, set()
+        if looked_at is not None:
+            for key, note in self._scan(STANDING):
+                if key[1:] not in looked_at:
+                    yield key[1:].decode(), note
+
     def committed(self) -> None:
         """Write all that was put."""
         self._write()
@@ -371,7 +411,8 @@ class RocksStore:
         return value
 
     def _damaged(self, error: Exception) -> StoreDamaged:
-        (self._folder / DAMAGED).touch()
+        with suppress(OSError):  # a disk that is full
+            (self._folder / DAMAGED).touch()
         return StoreDamaged(f"the store in {self._folder} cannot be read or written any more: {error}")
 
 

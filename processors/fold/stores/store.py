@@ -119,5 +119,20 @@ class WfRunStore(Protocol):
     def quarantine(self, wf_run_id: str, *, lasts: bool) -> None:
         """Note that a WfRun is in quarantine, or no longer is."""
 
+    def keep_standings(self) -> bool:
+        """Keep notes of how WfRuns stand from now on, as `fold.census` asks, before the rows of a load come.
+
+        Return False if nothing outlives the process. If the notes of earlier processes do not fit, all WfRuns are among
+        `news`.
+        """
+        ...
+
+    def standing(self, wf_run_id: str, note: bytes | None) -> None:
+        """Keep a note of a WfRun with the rows that are put now; None if it is gone."""
+
+    def standings(self) -> Iterable[tuple[str, bytes]]:
+        """Return the notes of the WfRuns that were not among `news`. Called once, after it."""
+        ...
+
     def committed(self) -> None:
         """Note that Kafka has committed all rows that were put."""

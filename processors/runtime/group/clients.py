@@ -67,6 +67,10 @@ WRITER: Final[Conf] = {
 }
 
 
+STATISTICS_MS: Final = 2_000
+"""How often a member that is to tell its statistics does so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """The name of a worker among its fellows. No two living workers of a group share one.
@@ -127,9 +131,11 @@ class Clients:
     def _broker_shares_out(self) -> bool:
         return self._settings.properties.get("group.protocol") == "consumer"
 
-    def member(self) -> Consumer:
-        """Return a consumer that can join the group of the workers."""
+    def member(self, statistics: Callable[[str], None] | None = None) -> Consumer:
+        """Return a consumer that can join the group of the workers. It calls `statistics` with its own, as JSON."""
         more = self._of_a_member()
+        if statistics is not None:
+            more |= {"stats_cb": statistics, "statistics.interval.ms": STATISTICS_MS}
         if self._slot.static:
             more["group.instance.id"] = self.transactional_id
         return self._library.consumer(self._settings.consumer(**self._named(more)))

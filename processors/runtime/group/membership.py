@@ -35,6 +35,21 @@ def reason_of(exception: KafkaException | NotAMember) -> str:
     return f"{exception.args[0].name()}: {exception.args[0].str()}"
 
 
+def fencing_metadata(consumer: Consumer, member_id: str) -> Any:
+    """Return the metadata of a group that fence a commit. Raises NotAMember if they would not.
+
+    `member_id` is the one under which the group last gave partitions. The broker's fence lets two commits pass that
+    must not. One has offsets without member and generation. The other is that of a member that was lost and has joined
+    again in the background, while the callback that takes its partitions away is still to come: others own them by
+    then. Its id differs. The id is asked for after the metadata, so it vouches for them.
+    """
+    metadata = consumer.consumer_group_metadata()
+    now = consumer.memberid()
+    if not now or now != member_id:
+        raise NotAMember("this process's membership of the group has ended")
+    return metadata
+
+
 class Membership:
     """Joins, polls and leaves. Tells `assigned` and `revoked` which shards the group gives and takes."""
 
@@ -50,6 +65,8 @@ class Membership:
         """Called first in every callback: nothing may change while a transaction is open."""
         self.assigned: Callable[[ShardNumbers], None] = lambda _: None
         self.revoked: Callable[[ShardNumbers], None] = lambda _: None
+        self.statistics: Callable[[str], None] | None = None
+        """Called with the client's statistics, in JSON, every two seconds or so; by `poll`, as the others."""
 
     @property
     def consumer(self) -> Consumer:
@@ -59,7 +76,7 @@ class Membership:
 
     def join(self) -> None:
         """Begin to join. Polling does the rest."""
-        self._consumer = self._clients.member()
+        self._consumer = self._clients.member(self.statistics)
         self._heard_of = set()
         self._member_id = ""
         self._consumer.subscribe(
@@ -101,18 +118,8 @@ class Membership:
         self.consumer.list_topics(self._names.wf_commands, ASK_SECONDS)
 
     def metadata(self) -> Any:
-        """Return the metadata that fences a commit. Raises NotAMember if they would not fence it.
-
-        The broker's fence lets two commits pass that must not. One has offsets without member and generation. The other
-        is that of a member that was lost and has joined again in the background, while the callback that takes its
-        shards away is still to come: others own them by then. Its id differs from the one under which the group last
-        gave shards. The id is asked for after the metadata, so it vouches for them.
-        """
-        metadata = self.consumer.consumer_group_metadata()
-        member_id = self.consumer.memberid()
-        if not member_id or member_id != self._member_id:
-            raise NotAMember("this worker's membership of the group has ended")
-        return metadata
+        """Return the metadata that fences a commit. Raises NotAMember if they would not fence it."""
+        return fencing_metadata(self.consumer, self._member_id)
 
     def assign(self, positions: Mapping[Place, int]) -> None:
         """Begin to fetch each partition from its offset."""
@@ -141,7 +148,8 @@ class Membership:
         # Without this call the client would begin to fetch by itself, at offsets that are not the state's.
         consumer.incremental_assign([])
         shards = sorted(partition.partition for partition in partitions)
-        self._log.info("assigned", shards=shards)
+        # Each rebalance tells what is new to this member, which may be nothing.
+        self._log.info("assigned", shards=shards, has=sorted({*shards, *self._given}))
         if member_id and member_id != self._member_id:
             # Records are folded under this name from here on.
             self._member_id = member_id

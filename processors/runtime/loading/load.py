@@ -17,8 +17,10 @@ import structlog
 from confluent_kafka import KafkaException
 
 from processors.codec.registry import RegistryUnavailable
+from processors.core.records.topic_names import WF_RUNS
 from processors.fold.contract import Fold, FoldFactory, SharedDefinitions
 from processors.fold.stores import BrokenState, StatePosition
+from processors.measuring import Histogram
 from processors.runtime.group.clients import Clients
 from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.group.cluster import Cluster
@@ -29,7 +31,7 @@ from processors.runtime.group.transaction import Transaction
 from processors.runtime.group.waiting import Waiting, pause
 from processors.runtime.loading.beginning import Beginning, Begun
 from processors.runtime.loading.garbage import GARBAGE
-from processors.runtime.loading.restore import ROWS_AT_ONCE, Restore, Take
+from processors.runtime.loading.restore import ROWS_AT_ONCE, Restore, Take, TakeHeaders
 from processors.runtime.loading.settlement import Settled, Settlement
 from processors.runtime.loading.signing import Signing
 
@@ -58,6 +60,8 @@ class Loader:
     transaction: Transaction
     crash_points: CrashPoints
     clock: Clock = CLOCK
+    seconds: Histogram | None = None
+    """Observes how long each load takes, if anybody measures that."""
 
     def load(self, shards: set[int]) -> "Load":
         """Begin a load."""
@@ -127,6 +131,8 @@ class Load:
                 self.waits = True
                 begun_folds = yield from self._beginning.begin(self.shards, folds, settled.committed)
                 yield from self._beginning.await_definitions(folds)
+                # Shards may have been taken back while it waited.
+                begun_folds = [it for it in begun_folds if it[0].partition in self._folds]
             except (KafkaException, RegistryUnavailable) as exception:
                 is_kafka = isinstance(exception, KafkaException)
                 reason = exception.args[0].str() if is_kafka else str(exception)
@@ -136,6 +142,8 @@ class Load:
                     self._loader.cluster.renew()
                 yield from pause(self._clock, 0.5)
                 continue
+            if self._loader.seconds is not None:
+                self._loader.seconds.observe(self._clock.monotonic() - begun)
             self._log.info(
                 "restored",
                 shards=sorted(fold.partition for fold, _ in begun_folds),
@@ -155,14 +163,20 @@ class Load:
     def _restored(self, settled: Settled) -> Waiting[list[Fold]]:
         """Read the state of all shards side by side into their folds. Raises KafkaException."""
         self._takers, self._unreadable = {}, {}
+        of_headers: dict[Place, TakeHeaders] = {}
         for shard in sorted(self.shards):
             fold = self._folds[shard] = self._loader.factory.create(shard)
             for place in self._names.state(shard):
-                self._takers[place] = partial(fold.restore, self._names.logical(place[0]))
+                name = self._names.logical(place[0])
+                self._takers[place] = partial(fold.restore, name)
+                if name == WF_RUNS and fold.restores_headers:
+                    of_headers[place] = fold.restore_headers
         settled_ends = {place: settled.ends[place] for place in self._takers}
         ends = yield from self._ends_for_files(settled_ends)
         starts = yield from self._resumed(ends)
-        self._restore = Restore(self._loader.clients, starts, settled_ends, self._takers, self._clock)
+        self._restore = Restore(
+            self._loader.clients, starts, settled_ends, self._takers, self._clock, of_headers or None
+        )
         with GARBAGE.paused():
             try:
                 yield from self._restore.read()
@@ -189,9 +203,9 @@ class Load:
         self.waits = False
         starts = {place: StatePosition(start_of_tail(fold, place, low, settled)) for place, fold in behind.items()}
         takers = {place: partial(self._replay_one, fold) for place, fold in behind.items()}
-        tails = Restore(
-            self._loader.clients, starts, {place: settled.ends[place] for place in behind}, takers, self._clock
-        )
+        of_headers = {place: fold.restore_headers for place, fold in behind.items() if fold.restores_headers}
+        ends = {place: settled.ends[place] for place in behind}
+        tails = Restore(self._loader.clients, starts, ends, takers, self._clock, of_headers or None)
         yield from tails.read()
         self._replayed = tails.records
         for shard, fold in list(self._folds.items()):

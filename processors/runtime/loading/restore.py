@@ -14,7 +14,9 @@ from typing import Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from processors.fold.inputs import Headers
 from processors.fold.stores import StatePosition
+from processors.kafka.headers import headers_of
 from processors.runtime.group.clients import Clients
 from processors.runtime.group.clock import CLOCK, Clock
 from processors.runtime.group.names import Place, spelled
@@ -31,6 +33,8 @@ STALLED_SECONDS: Final = 60.0
 
 Take = Callable[[bytes, bytes | None], None]
 """Takes the key and the value of a row. Without a value the row is gone."""
+TakeHeaders = Callable[[bytes, Headers], None]
+"""Takes the key and the headers of a row."""
 
 
 class Restore:
@@ -43,11 +47,16 @@ class Restore:
         ends: Mapping[Place, int],
         takers: Mapping[Place, Take],
         clock: Clock = CLOCK,
+        header_takers: Mapping[Place, TakeHeaders] | None = None,
     ) -> None:
-        """`starts`: where partitions begin that are not read from their beginning; `takers`: take the rows of each."""
+        """`starts`: where partitions begin that are not read from their beginning; `takers`: take the rows of each.
+
+        `header_takers`: take the headers of rows. Without them no header is read.
+        """
         self.records = 0
         self.failed_at: Place | None = None
         self._clients, self._ends, self._takers, self._clock = clients, ends, takers, clock
+        self._header_takers = header_takers
         self._starts = {place: starts.get(place, StatePosition(0)) for place in ends}
         self._read = {place: start.offset for place, start in self._starts.items()}
         self._log = structlog.get_logger("halter.runtime")
@@ -75,6 +84,8 @@ class Restore:
                     error = message.error()
                     if error is None:
                         self._takers[place](message.key() or b"", message.value())
+                        if self._header_takers is not None and place in self._header_takers:
+                            self._header_takers[place](message.key() or b"", headers_of(message) or ())
                         self._read[place] = offset + 1
                         self.records += 1
                     elif error.code() != KafkaError._PARTITION_EOF:

@@ -19,6 +19,7 @@ Beside them:
 - `pauses`      what a shard may do after a rule broke on it; `pausing` acts on that
 - `joining`     into the group, and back into it
 - `patience`    how many failures a worker bears; `turn_size` how many records a turn takes; `figures` what was done
+- `measures`    what is measured for metrics: rates, times, how far a shard is behind
 
 Stands on `loading` and `group`.
 """

@@ -20,9 +20,9 @@ from processors.runtime.turn.turn import ShardTurn
 class Batch:
     """One shard's part of a turn, in the hands of an agent. Iterating gives the records in order.
 
-    Iterating ends early when the time of the turn is used up, but never before the first record. `with batch:` tells
-    the runtime how the fold ended: the runtime takes an exception inside the block, with the record that was being
-    folded, and the agent goes on.
+    Iterating ends early when the time of the turn is used up or the fold is full, but never before the first record.
+    `with batch:` tells the runtime how the fold ended: the runtime takes an exception inside the block, with the record
+    that was being folded, and the agent goes on.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Batch:
         part, reads = self.part, self.part.reads
         middle = reads[len(reads) // 2] if reads else None
         for read in reads:
-            if part.folded and self._clock.monotonic() > self._until:
+            if part.folded and (self._clock.monotonic() > self._until or self.fold.is_full):
                 break
             self._current = read.record
             if read is middle:

@@ -26,6 +26,7 @@ from processors.runtime.group.names import Place
 from processors.runtime.group.transaction import Transaction
 from processors.runtime.turn.figures import Figures
 from processors.runtime.turn.listening import Listening
+from processors.runtime.turn.measures import Measures
 from processors.runtime.turn.patience import Patience
 from processors.runtime.turn.pausing import Pausing
 from processors.runtime.turn.shards import OwnedShard, Shards
@@ -69,14 +70,18 @@ class Committing:
         listening: Listening,
         crash_points: CrashPoints,
         figures: Figures,
+        measures: Measures | None,
         clock: Clock,
     ) -> None:
         self._transaction, self._shards, self._pausing, self._patience = transaction, shards, pausing, patience
         self._listening, self._crash_points, self._figures, self._clock = listening, crash_points, figures, clock
+        self._measures = measures
         self._failure: KafkaException | None = None
         """The failure of handing outputs over, if there was one: the turn will be aborted."""
         self._written: Written | None = None
         """The turn that is written and not settled yet."""
+        self._handed, self._fired = 0, 0
+        """Outputs, and timers among them, that the open transaction was given: they count once it is committed."""
         self._turns_gone_well = 0
         self._log = structlog.get_logger("halter.runtime")
 
@@ -117,7 +122,7 @@ class Committing:
         except KafkaException as exception:
             # The turn is still being folded elsewhere. It ends with an abort.
             self._failure = exception
-        self._figures.outputs += len(outputs)
+        self._handed += len(outputs)
 
     def write(self, turn: Turn) -> None:
         """Hand all of a folded turn to the transaction. The turn before is settled. Raises OutOfOrder."""
@@ -132,7 +137,7 @@ class Committing:
         self._hand_over(turn)
         for outputs in turn.timers.values():
             self._produce(outputs)
-            self._figures.timers += len(outputs)
+            self._fired += len(outputs)
         self._crash_points.reached(CrashPoint.AFTER_PRODUCE)
 
     def commit(self) -> None:
@@ -145,6 +150,7 @@ class Committing:
             return
         written.is_over, written.failure = True, NOT_KNOWN
         begun = self._clock.monotonic()
+        outputs, timers, self._handed, self._fired = self._handed, self._fired, 0, 0
         try:
             if self._failure is not None:
                 raise self._failure
@@ -154,6 +160,8 @@ class Committing:
             written.failure = exception
         else:
             written.failure = None
+            self._figures.outputs += outputs
+            self._figures.timers += timers
         written.seconds = self._clock.monotonic() - begun
 
     def settle(self, following: Turn | None = None) -> bool:
@@ -194,6 +202,8 @@ class Committing:
         self._figures.records += turn.folded
         self._figures.commit_s += seconds
         self._figures.commits.append(seconds)
+        if self._measures is not None:
+            self._measures.committed(turn, seconds)
         self._listening.heard_at = self._clock.monotonic()
 
     def _abort(self, shards: Sequence[OwnedShard], exception: KafkaException | NotAMember) -> None:

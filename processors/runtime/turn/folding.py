@@ -78,4 +78,6 @@ class Folding:
         self._crash_points.reached(CrashPoint.AFTER_FOLD)
         seconds = self._clock.monotonic() - begun
         self._turns.figures.fold_s += seconds
+        if self._turns.measures is not None:
+            self._turns.measures.fold_seconds.observe(seconds)
         self._turns.size.folded(turn.folded, seconds)

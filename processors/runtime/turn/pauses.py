@@ -89,6 +89,11 @@ class Pause:
         return topic == OPERATOR_COMMANDS or not (self._cut or self.stage is Stage.STANDING)
 
     @property
+    def stops(self) -> Mapping[str, int]:
+        """The records that broke the fold: topic -> offset."""
+        return self._stops
+
+    @property
     def writes_rows(self) -> bool:
         """Say whether rows that are behind are to be written. Not if it was they, or the timers, that broke."""
         return not self._timers_broke

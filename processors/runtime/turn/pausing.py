@@ -10,7 +10,7 @@ import structlog
 from processors.codec.registry import RegistryUnavailable
 from processors.core.records.topic_names import DEFINITION_COMMANDS, OPERATOR_COMMANDS
 from processors.fold.contract import InputRecord
-from processors.fold.inputs import INPUT_TOPICS
+from processors.fold.inputs import CORRELATION_INPUTS, INPUT_TOPICS
 from processors.runtime.group.errors import FoldFailed
 from processors.runtime.group.membership import Membership
 from processors.runtime.group.names import RecordAddress, ShardTopics
@@ -20,7 +20,7 @@ from processors.runtime.turn.pauses import Pause, Pauses
 from processors.runtime.turn.shards import OwnedShard, Shards
 from processors.runtime.turn.turn import Reads, ShardTurn
 
-QUARANTINED: Final = INPUT_TOPICS.keys() - {DEFINITION_COMMANDS, OPERATOR_COMMANDS}
+QUARANTINED: Final = INPUT_TOPICS.keys() - {DEFINITION_COMMANDS, OPERATOR_COMMANDS, *CORRELATION_INPUTS}
 """The inputs from which a quarantine keeps what is for a WfRun."""
 
 

@@ -72,6 +72,8 @@ class Turn:
     timers: dict[OwnedShard, Sequence[OutputRecord]]
     outputs: list[Sequence[OutputRecord]] = field(default_factory=list)
     """The outputs of shards that were not handed to the transaction yet."""
+    begun: float = 0.0
+    """When it was polled, as the worker's clock counts seconds, if anybody measures that."""
 
     @property
     def shards(self) -> list[OwnedShard]:

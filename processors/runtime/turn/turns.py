@@ -23,6 +23,7 @@ from processors.runtime.loading.garbage import GARBAGE
 from processors.runtime.turn.committing import Committing
 from processors.runtime.turn.figures import Figures
 from processors.runtime.turn.joining import Joining
+from processors.runtime.turn.measures import Measures
 from processors.runtime.turn.polling import Polling
 from processors.runtime.turn.shards import Shards
 from processors.runtime.turn.turn import Turn
@@ -47,10 +48,11 @@ class Turns:
         crash_points: CrashPoints,
         size: TurnSize,
         figures: Figures,
+        measures: Measures | None,
     ) -> None:
         self._joining, self._transaction, self._definitions, self._shards = joining, transaction, definitions, shards
         self._polling, self._committing, self._calls, self._crash_points = polling, committing, calls, crash_points
-        self.size, self.figures = size, figures
+        self.size, self.figures, self.measures = size, figures, measures
 
     def open(self) -> None:
         """Make the clients, read the definitions, begin to join."""
@@ -78,6 +80,8 @@ class Turns:
             self._committing.settle()
             turn = self._begun()
         if turn is not None:
+            if self.measures is not None:
+                self.measures.began(turn)
             self._crash_points.reached(CrashPoint.OVERLAPPING if self.is_open else CrashPoint.AFTER_POLL)
         return turn
 
