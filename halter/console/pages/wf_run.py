@@ -1,0 +1,236 @@
+"""The pages of one WfRun. Its rows come from the view, its history from the log.
+
+If Kafka is away, what the view has is shown, and what it cannot know says so.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from halter.console.pages.formats import Formats
+from halter.console.pages.frame import may_act, page, reading
+from halter.console.pages.specs_of import spec_of
+from halter.console.problems import NotThere, problem_of
+from halter.show.drawing import drawings
+from halter.show.times import iso
+from halter.view import one_wf_run
+from halter.view.paging import Count
+from processors.core.records.errors import HalterError
+
+EVENTS_MAX: Final = 100
+"""Events on a page that is read without JavaScript."""
+TABS: Final = (
+    ("timeline", "Timeline"),
+    ("threads", "Threads"),
+    ("diagram", "Diagram"),
+    ("inputs", "ExternalEvents and tasks"),
+)
+_WHO: Final = re.compile(r"(#\d+\s\S+)\s(.*)", re.DOTALL)
+"""A sentence about a thread begins with its name."""
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d{3}Z")
+LIVE: Final = ("RUNNING", "HALTING", "HALTED")
+
+
+@dataclass(frozen=True, slots=True)
+class Went:
+    """The way that the threads of one ThreadSpec went: how often each node was visited, and each edge taken."""
+
+    visits: Mapping[str, int]
+    steps: Mapping[tuple[str, str], int]
+    now: Mapping[str, Sequence[int]]
+    threads: Sequence[int]
+
+
+def routes() -> list[Route]:
+    """Return the routes of the pages of a WfRun."""
+    base = "/wf-runs/{wf_run_id}"
+    return [
+        Route(base, timeline, methods=["GET"]),
+        Route(f"{base}/timeline.json", timeline_data, methods=["GET"]),
+        Route(f"{base}/events", events, methods=["GET"]),
+        Route(f"{base}/events/{{seq:number}}", event, methods=["GET"]),
+        Route(f"{base}/threads", threads, methods=["GET"]),
+        Route(f"{base}/diagram", diagram, methods=["GET"]),
+        Route(f"{base}/inputs", inputs, methods=["GET"]),
+    ]
+
+
+def timeline(request: Request) -> Response:
+    """Show the timeline, and why its threads do not move."""
+    f = Formats()
+    return _page(request, "timeline", {"f": f, "why": _why(request, f)})
+
+
+def timeline_data(request: Request) -> Response:
+    """Answer with the data of the timeline, for its scripts."""
+    wf_run_id = request.path_params["wf_run_id"]
+    try:
+        data = request.app.state.readings.timeline(wf_run_id)
+    except HalterError as error:
+        return problem_of(error).as_json()
+    return Response(orjson.dumps(data), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def events(request: Request) -> Response:
+    """Show the events as a list, and the state after one of them: what the timeline shows, without JavaScript."""
+    wf_run_id = request.path_params["wf_run_id"]
+    after, at = _number(request, "after", 0), _number(request, "at", 0)
+    readings = request.app.state.readings
+    told = readings.history(wf_run_id, after=after, limit=EVENTS_MAX)
+    state = readings.state(wf_run_id, str(at)) if at else None
+    last = told["events"][-1]["seq"] if told["events"] else after
+    context = {
+        "events": told["events"],
+        "is_whole": told["is_whole"],
+        "at": at,
+        "state": state,
+        "page": {"first": f"/wf-runs/{wf_run_id}/events" if after else None,
+                 "next": f"/wf-runs/{wf_run_id}/events?after={last}" if told["has_more"] else None},
+    }  # fmt: skip
+    return _page(request, "events", context)
+
+
+def event(request: Request) -> Response:
+    """Show one event: the record that caused it, decoded and raw, and all that this record caused."""
+    wf_run_id, seq = request.path_params["wf_run_id"], request.path_params["seq"]
+    told = request.app.state.readings.cause(wf_run_id, seq)
+    return _page(request, "event", {"seq": seq, "told": told})
+
+
+def threads(request: Request) -> Response:
+    """Show the threads as a tree, with what holds each, what it waits for and its Variables."""
+    f, base = Formats(), f"/wf-runs/{request.path_params['wf_run_id']}/threads"
+    from_thread = _number(request, "from", 0) if "from" in request.query_params else None
+    context = {"f": f, "why": _why(request, f), "base": base, "from_thread": from_thread}
+    return _page(request, "threads", context, from_thread=from_thread)
+
+
+def diagram(request: Request) -> Response:
+    """Show the WfSpec as diagrams, with the way that the WfRun went."""
+    data, problem = None, None
+    try:
+        data = request.app.state.readings.timeline(request.path_params["wf_run_id"])
+    except HalterError as error:
+        problem = str(error)
+    f = Formats()
+    with reading(request) as connection:
+        seen = one_wf_run.wf_run(connection, request.path_params["wf_run_id"])
+        name, version = (seen.row["wf_spec_name"], seen.row["wf_spec_version"]) if seen else (None, None)
+        spec, why_not = spec_of(connection, name, version) if name else (None, "It has no WfSpec.")
+    went = way_of(data) if data is not None else {}
+    drawn = drawings(spec) if spec is not None else []
+    drawn.sort(key=lambda it: it.name not in went and bool(went))
+    context = {
+        "f": f,
+        "drawings": drawn,
+        "went": went,
+        "problem": problem,
+        "why_not": why_not,
+        "counts": {},
+        "version": version,
+    }
+    return _page(request, "diagram", context)
+
+
+def inputs(request: Request) -> Response:
+    """Show its ExternalEvents and what became of them, and its task attempts."""
+    wf_run_id = request.path_params["wf_run_id"]
+    with reading(request) as connection:
+        context = {
+            "external_events": one_wf_run.external_events_of(connection, wf_run_id),
+            "tasks": one_wf_run.tasks_of(connection, wf_run_id),
+            "most": one_wf_run.ROWS_MAX,
+        }
+    return _page(request, "inputs", context)
+
+
+def way_of(data: Mapping[str, Any]) -> dict[str, Went]:
+    """The way that a recorded WfRun went, by ThreadSpec: the visits of nodes, and the steps from one to the next."""
+    visits: dict[str, dict[str, int]] = {}
+    steps: dict[str, dict[tuple[str, str], int]] = {}
+    spec_of_thread = {it["number"]: it["spec"] for it in data["threads"]}
+    node: dict[int, str] = {}
+    over: set[int] = set()
+    for it in data["events"]:
+        changed = it[7]
+        for number in {int(name[1 : name.index(".")]) for name in changed if name[0] == "t"}:
+            spec = spec_of_thread.get(number)
+            if spec is None:
+                continue
+            status = changed.get(f"t{number}.status")
+            if changed.get(f"t{number}.gone") or status in ("COMPLETED", "ERROR", "EXCEPTION"):
+                over.add(number)
+            elif status is not None:
+                over.discard(number)
+            here = changed.get(f"t{number}.node", node.get(number))
+            if here is None or (f"t{number}.node" not in changed and f"t{number}.position" not in changed):
+                continue
+            of_spec = visits.setdefault(spec, {})
+            of_spec[here] = of_spec.get(here, 0) + 1
+            if number in node:
+                taken = steps.setdefault(spec, {})
+                taken[node[number], here] = taken.get((node[number], here), 0) + 1
+            node[number] = here
+    found = {}
+    for spec, of_spec in visits.items():
+        numbers = [number for number in node if spec_of_thread[number] == spec]
+        now: dict[str, list[int]] = {}
+        for number in numbers:
+            if number not in over:
+                now.setdefault(node[number], []).append(number)
+        found[spec] = Went(of_spec, steps.get(spec, {}), now, numbers)
+    return found
+
+
+def _page(request: Request, tab: str, context: Mapping[str, Any], *, from_thread: int | None = None) -> Response:
+    wf_run_id = request.path_params["wf_run_id"]
+    with reading(request) as connection:
+        seen = one_wf_run.wf_run(connection, wf_run_id, from_thread=from_thread)
+        inputs_count = one_wf_run.external_events_count(connection, wf_run_id)
+    # ExternalEvents may wait for a WfRun that nobody has started.
+    if seen is None and tab not in ("timeline", "events", "event") and not (tab == "inputs" and inputs_count.number):
+        raise NotThere(f"the view has no WfRun '{wf_run_id}'; check the id, or look whether the view is behind")
+    shared = {
+        "f": Formats(),
+        "wf_run_id": wf_run_id,
+        "run": seen.row if seen else None,
+        "seen": seen,
+        "tab": tab,
+        "tabs": [it for it in TABS if seen is not None or it[0] in ("timeline", "inputs")],
+        "counts_of_tabs": {"threads": Count(seen.thread_count if seen else 0, is_exact=True), "inputs": inputs_count},
+        "can_post": may_act(request),
+        "live_statuses": LIVE,
+        "live": f"/live?{urlencode({'wf_run': wf_run_id})}",
+    }
+    return page(request, f"wf_run_{tab}.html", {**shared, **context}, here="/wf-runs")
+
+
+def _why(request: Request, f: Formats) -> Mapping[str, Any]:
+    """Why its threads do not move; the sentence of an error if the log cannot be read."""
+    try:
+        told: dict[str, Any] = request.app.state.readings.why(request.path_params["wf_run_id"])
+    except HalterError as error:
+        return {"stage": None, "sentences": [], "problem": str(error)}
+    for it in told["sentences"]:
+        found = _WHO.match(it["sentence"])
+        it["who"], because = (found[1], found[2]) if found else (f"#{it['thread']}", it["sentence"])
+        it["because"] = _short_times(because, f.now_ms)
+    return told | {"problem": None}
+
+
+def _short_times(sentence: str, now_ms: int) -> str:
+    """A sentence with its times to the second, and without the date if that is today's."""
+    today = iso(now_ms)[:10]
+    return _TIME.sub(lambda it: f"{it[2]}Z" if it[1] == today else f"{it[1]} {it[2]}Z", sentence)
+
+
+def _number(request: Request, name: str, otherwise: int) -> int:
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else otherwise
