@@ -8,6 +8,19 @@ three brokers and restarts; its sides take 40 minutes and the rest 20.
 The figures go to stdout. With --write they also go to docs/performance-*.json and into the tables of
 docs/performance.md. Each figure is measured several times: a difference between two versions counts only if it is
 larger than the spread.
+
+Each program measures one thing, and says at its top how:
+
+    fold, shard, codec                           an interrupt in the fold, and from bytes to bytes; a record in Avro
+    latency, throughput, turns                   a worker on a real Kafka: how late, how many, where the time goes
+    floor_worker, ceiling_worker, timed_worker   the workers that it is compared with, and one that notes its phases
+    restore, resting, capabilities               WfRuns that are idle, or rested; starts, tasks, children, timers
+    lookup, command_line, verify                 a cold `show`; commands as processes; `halter verify`
+    client, task_worker, bindings                programs that post, run tasks, and bring in events
+    view, console, explore, testing              the view and its lists; pages; `halter explore`; tests in memory
+    metrics, tracing                             what it costs to be watched
+    guard                                        `make guard`: has an interrupt become dearer in the fold?
+    house, wf_specs, figures, sides, page        what they share: an installation, WfSpecs, figures, tables, the page
 """
 
 import argparse

@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--members", choices=("static", "dynamic", "mixed"), default="mixed")
     parser.add_argument("--kip848", action="store_true", help="the group protocol of KIP-848")
     parser.add_argument("--session", type=float, default=4.0, help="session time-out in s, classic protocol")
+    parser.add_argument("--view", action="store_true", help="keep a view beside the workers, and compare it in the end")
     parser.add_argument("--store", choices=("memory", "rocksdb"), default="memory", help="rocksdb: --members static")
     parser.add_argument(
         "--upgrade-from", type=Path, default=None, help="a folder with the code of a release: workers begin as its"
@@ -77,6 +78,7 @@ def main() -> None:
         kip848=given.kip848,
         session_s=given.session,
         store=given.store,
+        view=given.view and given.upgrade_from is None,
         upgrade_from=given.upgrade_from,
         release=given.release,
     )

@@ -128,19 +128,21 @@ def encode(name: str, record: Mapping[str, Any]) -> bytes:
 
     What can be read back from the schema of the last release as it is, has that schema.
     """
+    today = written(record, schema_of(name), strict=True)
     last = of_last_release(name)
     if last is not None:
         header, schema = last
-        before = io.BytesIO()
-        fastavro.schemaless_writer(before, schema, record)
-        read: Any = fastavro.schemaless_reader(
-            io.BytesIO(before.getvalue()), schema, schema_of(name), return_record_name=True
-        )
-        if repr(read) == repr(record):  # a NaN is not equal to itself
-            return header + before.getvalue()
-    body = io.BytesIO(header_of(name))
-    body.seek(HEADER_BYTES)
-    fastavro.schemaless_writer(body, schema_of(name), record, strict=True)
+        before = written(record, schema)
+        read: Any = fastavro.schemaless_reader(io.BytesIO(before), schema, schema_of(name), return_record_name=True)
+        if written(read, schema_of(name)) == today:  # a NaN is not equal to itself
+            return header + before
+    return header_of(name) + today
+
+
+def written(record: Any, schema: Any, *, strict: bool = False) -> bytes:
+    """Return a record as the schema has it, without a header. `strict`: it has no other fields."""
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, schema, record, strict=strict)
     return body.getvalue()
 
 

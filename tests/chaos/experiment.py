@@ -26,6 +26,7 @@ from tests.chaos.script import definition_commands
 from tests.chaos.task_worker import Reporter
 from tests.chaos.upgrade import Upgrade, kept_for_ever
 from tests.chaos.verdict import Verdict, judge
+from tests.chaos.view import ViewUnderAttack
 from tests.support.machine import Machine
 
 PREFIX: Final = "chaos-"
@@ -59,6 +60,8 @@ class Options:
     session_s: float = 4.0
     store: str = "memory"
     """Where workers keep state. With `rocksdb` all members are static."""
+    view: bool = False
+    """Keep a view beside the workers, kill it with every second fault, and compare it with the log in the end."""
     upgrade_from: Path | None = None
     """A folder with the code of a release, which the workers run at first."""
     release: str = "0.1.0"
@@ -114,6 +117,7 @@ class Experiment:
         self._options, self._folder, self._say = options, folder, say
         self._figures: dict[str, Any] = {}
         self._stuck: list[Finding] = []
+        self._view: ViewUnderAttack | None = None
 
     def run(self) -> Report:
         """Run everything."""
@@ -172,6 +176,9 @@ class Experiment:
                 for command in definition_commands():
                     client.put(command)
             load.start()
+            if options.view:
+                self._view = ViewUnderAttack(brokers.bootstrap, environment, self._folder)
+                self._view.keep()
             struck_from = time.monotonic()
             self._strike(scene)
             self._figures["seconds of faults"] = round(time.monotonic() - struck_from, 1)
@@ -184,7 +191,13 @@ class Experiment:
             pulse.stop()
             watcher.stop()
             fleet.end()
-        return self._judge(brokers, load, reporter, fleet), recoveries.felt
+            if self._view is not None:
+                self._view.end()
+        verdict = self._judge(brokers, load, reporter, fleet)
+        if self._view is not None:
+            verdict.findings.extend(self._view.findings(settings))
+            self._figures["view killed"] = self._view.kills
+        return verdict, recoveries.felt
 
     def _strike(self, scene: Scene) -> None:
         """Strike fault after fault. Each kind comes as often as the others, in random order."""
@@ -196,6 +209,8 @@ class Experiment:
             if options.seconds is not None and time.monotonic() - begun >= options.seconds:
                 return
             number += 1
+            if self._view is not None and number % 2:
+                self._view.kill()
             if self._is_time_to_upgrade(number):
                 self._say(f"{number:>4} {time.monotonic() - begun:>7.1f} s  {'upgrade':16} {FAULTS['upgrade'](scene)}")
                 continue

@@ -90,6 +90,10 @@ class Brokers:
         self._back = threading.Thread(target=back, name="broker-back", daemon=True)
         self._back.start()
 
+    def restart(self, index: int) -> None:
+        """Stop a broker as an administrator does, and start it again."""
+        self._cluster.restart(index)
+
     def stall(self, index: int, seconds: float) -> None:
         """Stop a broker for a while, as a hanging disk would, and let it go on."""
         pid = self._cluster.pids[index]

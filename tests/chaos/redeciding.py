@@ -16,6 +16,7 @@ from tests.chaos.avro import decode
 from tests.chaos.findings import Finding, Kind
 from tests.chaos.outcomes import Block
 from tests.chaos.tape import (
+    CORRELATED_EVENTS,
     DEAD_LETTERS,
     DEFINITION_EVENTS,
     DEFINITIONS,
@@ -113,7 +114,13 @@ class Redecider:
             yield from self._compare(topic, [output for output in decided if output.topic == topic])
 
     def _of(self, topic: str) -> list[tuple[RecordAddress, TapeRecord]]:
-        return [(address, record) for address, record in self._tape.of(topic) if address.partition == self._partition]
+        """Return what the partition has of a topic, without events that waited for a correlation key in vain."""
+        return [
+            (address, record)
+            for address, record in self._tape.of(topic)
+            if address.partition == self._partition
+            and (topic != DEAD_LETTERS or source_of(record).topic != CORRELATED_EVENTS)
+        ]
 
     def _compare(self, topic: str, outputs: list[OutputRecord]) -> Iterator[Finding]:
         decided = [as_record(output) for output in outputs]

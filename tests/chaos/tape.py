@@ -17,6 +17,7 @@ STATE: Final = ("wf-runs", "thread-runs", "wf-run-external-events")
 FOLD_POSITIONS: Final = "fold-positions"
 LOG: Final = "wf-events"
 DEAD_LETTERS: Final = "dead-letters"
+CORRELATED_EVENTS: Final = "correlated-events"
 DEFINITION_EVENTS: Final = "definition-events"
 DEFINITIONS: Final = "definitions"
 TASK_REQUESTS: Final = "task-requests"

@@ -13,6 +13,7 @@ from processors.core.records.commands import Command, DefinitionCommand
 from processors.core.records.errors import HalterError
 from processors.core.records.values import Value
 from processors.kafka.settings import Settings
+from processors.kafka.trace_context import Context
 
 
 class Stuttering(Client):
@@ -26,11 +27,12 @@ class Stuttering(Client):
         timestamp_ms: int | None = None,
         value: bytes | None = None,
         told: Callable[[Sending], None] | None = None,
+        parent: Context | None = None,
     ) -> Sending:
         self._sent += 1
         if self._sent % 4 == 0:
-            super().send_soon(command, timestamp_ms, value)
-        return super().send_soon(command, timestamp_ms, value, told)
+            super().send_soon(command, timestamp_ms, value, parent=parent)
+        return super().send_soon(command, timestamp_ms, value, told, parent)
 
 
 def chance(task: Task) -> int:

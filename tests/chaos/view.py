@@ -1,0 +1,70 @@
+"""A view beside the workers: it is killed again and again, and has to equal the fold of the log in the end."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from halter.client import Client
+from halter.view.place import open_view
+from processors.kafka.settings import Settings
+from tests.chaos.findings import Finding, Kind
+from tests.support.view_check import differences
+
+CATCH_UP_SECONDS: Final = 120
+
+
+class ViewUnderAttack:
+    """A process `halter view`. It keeps masked values, so that its state can be compared byte for byte."""
+
+    def __init__(self, bootstrap: str, environment: Mapping[str, str], folder: Path) -> None:
+        self._url = folder / "view.db"
+        self._log = folder / "view.log"
+        self._environment = {**os.environ, **environment, "KAFKA_BOOTSTRAP_SERVERS": bootstrap}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.kills = 0
+
+    def keep(self) -> None:
+        """Start it, unless it runs."""
+        if self._process is None or self._process.poll() is not None:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(self._command(), env=self._environment, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """Kill it, and start another one."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait(20)
+            self.kills += 1
+        self.keep()
+
+    def end(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(30)
+
+    def findings(self, settings: Settings) -> Iterator[Finding]:
+        """Let it read the rest, and yield where it differs from the fold of the log."""
+        with self._log.open("ab") as log:
+            done = subprocess.run(
+                self._command("--once"),
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                timeout=CATCH_UP_SECONDS,
+                check=False,
+            )
+        if done.returncode:
+            said = self._log.read_text(errors="replace").strip().splitlines()[-1]
+            yield Finding(Kind.LOST, f"the view could not be read to the end: {said}")
+            return
+        with Client.of(settings) as client:
+            for difference in differences(client, open_view(str(self._url))):
+                yield Finding(Kind.STATE, f"the view: {difference}")
+
+    def _command(self, *options: str) -> list[str]:
+        return [sys.executable, "-m", "halter", "view", "--url", str(self._url), "--with-masked", *options]
