@@ -1,5 +1,5 @@
-"""Halter for Python: all that a program of yours imports is here, in `halter.events` and in `halter.workflow`
-(docs/python-api.md).
+"""Halter for Python: all that a program of yours imports is here, in `halter.commands`, `halter.events` and
+`halter.workflow` (docs/python-api.md).
 
     from halter import Client, TaskWorker
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
         ClientClosed,
         CommandRejected,
         CommandSkipped,
+        CorrelatedEventRejected,
+        Correlation,
+        CorrelationDecided,
+        CorrelationOutcome,
         DeadLettered,
         DefinitionKind,
         DefinitionRefused,
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
         PartlyPosted,
         PlaceUnknown,
         Posted,
+        PostedCorrelated,
         PostedFork,
         PostedSkip,
         RecordTooLarge,
@@ -74,7 +79,9 @@ if TYPE_CHECKING:
         VariableType,
         WfRun,
     )
-    from halter.client.async_client import AsyncClient, AsyncFollow, AsyncPosted
+    from halter.client.async_client import AsyncClient
+    from halter.client.async_following import AsyncFollow
+    from halter.client.async_posted import AsyncPosted, AsyncPostedCorrelated
     from halter.files.definition_files import InvalidDefinitions
     from halter.files.yaml_files import UnreadableFile
     from halter.history.forking import fork_point
@@ -83,6 +90,7 @@ if TYPE_CHECKING:
     from halter.history.source import NoSuchWfRun
     from halter.task_worker import BadExceptionName, BusinessException, Task, TaskWorker, WorkerNotStarted
     from halter.workflow import Workflow
+    from processors.core.records.errors import NotInWfRun
     from processors.extras import ExtraMissing
     from processors.kafka.errors import TopicsFileError, UnknownTaskQueue
 
@@ -90,6 +98,7 @@ __all__ = [
     "AsyncClient",
     "AsyncFollow",
     "AsyncPosted",
+    "AsyncPostedCorrelated",
     "BadExceptionName",
     "BeginningMissing",
     "BusinessException",
@@ -99,6 +108,10 @@ __all__ = [
     "ClientClosed",
     "CommandRejected",
     "CommandSkipped",
+    "CorrelatedEventRejected",
+    "Correlation",
+    "CorrelationDecided",
+    "CorrelationOutcome",
     "DeadLettered",
     "DefinitionKind",
     "DefinitionRefused",
@@ -121,6 +134,7 @@ __all__ = [
     "NoSuchWfRun",
     "NotDelivered",
     "NotEnded",
+    "NotInWfRun",
     "NotSkipped",
     "NotYet",
     "OffsetGone",
@@ -128,6 +142,7 @@ __all__ = [
     "PartlyPosted",
     "PlaceUnknown",
     "Posted",
+    "PostedCorrelated",
     "PostedFork",
     "PostedSkip",
     "RecordTooLarge",
@@ -156,13 +171,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("AsyncClient", "AsyncFollow", "AsyncPosted"), "halter.client.async_client"),
+    "AsyncClient": "halter.client.async_client",
+    "AsyncFollow": "halter.client.async_following",
+    **dict.fromkeys(("AsyncPosted", "AsyncPostedCorrelated"), "halter.client.async_posted"),
     **dict.fromkeys(
         ("BadExceptionName", "BusinessException", "Task", "TaskWorker", "WorkerNotStarted"), "halter.task_worker"
     ),
     "ExtraMissing": "processors.extras",
     "InvalidDefinitions": "halter.files.definition_files",
     "Live": "halter.history.live",
+    "NotInWfRun": "processors.core.records.errors",
     "NoSuchMoment": "halter.history.moments",
     "NoSuchWfRun": "halter.history.source",
     "TopicsFileError": "processors.kafka.errors",

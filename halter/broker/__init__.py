@@ -10,6 +10,8 @@ configuration  the settings of a broker
 node           one broker process, a JVM
 cluster        one or three of them over one data folder
 keeper         restarts a broker that ends
+errors         what can be wrong, each with what to do about it
+pin            `python -m halter.broker.pin`: pins the jars of a version of Kafka
 """
 
 from processors.extras import expect_extra

@@ -56,10 +56,10 @@ class Jar:
         return path.is_file() and path.stat().st_size == self.size
 
 
-def pinned_jars() -> list[Jar]:
-    """Read the pins. Each line is one jar: `SHA-256 size group:artifact:version`."""
+def pinned_jars(pins: Path = PINS) -> list[Jar]:
+    """Read pins, those of Kafka by default. Each line is one jar: `SHA-256 size group:artifact:version`."""
     jars = []
-    for line in PINS.read_text(encoding="utf-8").splitlines():
+    for line in pins.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             sha256, size, coordinate = line.split()
             jars.append(Jar(sha256, int(size), *coordinate.split(":")))

@@ -10,6 +10,25 @@ where other commands would pay for them.
 
 Every command may rely on this: a HalterError ends the process with one sentence on stderr and exit code 1, Ctrl-C
 ends it with 130, a wrong option with 2. Results go to stdout, everything else to stderr.
+
+The other modules have what several commands share, or a part of one:
+
+    connection, client            where Kafka is; a Client of it, and how results are printed
+    option_groups                 options that several commands have, each written once
+    running_options               those of commands that run until a signal, and the signal
+    asked                         who runs a command that changes something, and why
+    source, views                 reads an export in place of Kafka; opens the view
+    otlp                          `halter export --otlp`
+    workflows, programs           arguments that name definitions, or something in a module of the user's
+    known_definitions             the definitions that a document is checked against
+    states                        prints the state of a WfRun
+    definitions, spec_delete      commands of `halter spec`
+    document_schemas              the JSON Schemas that `halter schemas document` prints
+    console_login                 who may log in to the console
+    transforming                  what `halter bind run` and `halter sink run` have in common
+    task_worker_health, transform_health, view_health
+                                  what processes answer to probes
+    ending, usage                 how the process of a command ends; mistakes in how it is used
 """
 
 import importlib
@@ -46,6 +65,7 @@ OPERATE = "Operations"
 DEBUG = "Debugging"
 MEND = "When a rule raises an exception"
 COMMANDS = {
+    "up": LazyCommand("halter.cli.up:up", "Run all that a laptop needs, until Ctrl-C.", TRY),
     "demo": LazyCommand("halter.cli.demo:demo", "Run an example on a real Kafka, and check the result.", TRY),
     "broker": LazyCommand("halter.cli.broker:broker", "Run a real Apache Kafka without Docker or Java.", TRY),
     "spec": LazyCommand("halter.cli.spec:app", "Check, draw and register WfSpecs and other definitions.", DEFINE),
@@ -55,7 +75,13 @@ COMMANDS = {
     ),
     "run": LazyCommand("halter.cli.runs:run", "Start a WfRun of a WfSpec.", USE),
     "send": LazyCommand("halter.cli.runs:send", "Post an ExternalEvent to a WfRun.", USE),
+    "correlate": LazyCommand(
+        "halter.cli.correlation:correlate", "Post an ExternalEvent to all WfRuns that have a key.", USE
+    ),
+    "correlations": LazyCommand("halter.cli.correlation:correlations", "Show which WfRuns have a key.", USE),
     "show": LazyCommand("halter.cli.runs:show", "Show a WfRun: threads, what they wait for, Variables.", USE),
+    "list": LazyCommand("halter.cli.lists:list_wf_runs", "List WfRuns: by status, halt reason, wait, Variable …", USE),
+    "stats": LazyCommand("halter.cli.lists:stats", "Say how many WfRuns there are, and of which kinds.", USE),
     "stop": LazyCommand("halter.cli.runs:stop", "Stop a WfRun, or one of its threads.", USE),
     "resume": LazyCommand("halter.cli.runs:resume", "Resume a WfRun, or one of its threads.", USE),
     "rescue": LazyCommand("halter.cli.runs:rescue", "Revive a thread that is in ERROR.", USE),
@@ -71,11 +97,20 @@ COMMANDS = {
     "why": LazyCommand("halter.cli.why:why", "Say why a WfRun does not move, and what frees it.", DEBUG),
     "why-not": LazyCommand("halter.cli.why:why_not", "Say why an ExternalEvent did nothing, or what it did.", DEBUG),
     "cause": LazyCommand("halter.cli.why:cause", "Show what a record caused, or what caused something.", DEBUG),
+    "bulk": LazyCommand("halter.cli.bulk:bulk", "Stop, resume, rescue, delete or fork many WfRuns at once.", OPERATE),
+    "dead-letters": LazyCommand(
+        "halter.cli.dead_letters:app", "Look at records that could not be taken, and retry them.", OPERATE
+    ),
     "topics": LazyCommand("halter.cli.topics:app", "Compare the cluster with topics.yaml, and create topics.", OPERATE),
+    "doctor": LazyCommand("halter.cli.doctor:doctor", "Say what is wrong with an installation, and the mend.", OPERATE),
+    "bind": LazyCommand("halter.cli.bind:app", "Make ExternalEvents of the records of your topics.", OPERATE),
     "worker": LazyCommand("halter.cli.worker:worker", "Run workers: the processes that handle the records.", OPERATE),
     "task-worker": LazyCommand(
         "halter.cli.task_worker:task_worker", "Run the tasks of WfRuns with your handlers.", OPERATE
     ),
+    "console": LazyCommand("halter.cli.console:console", "Serve pages that show what WfRuns do.", OPERATE),
+    "sink": LazyCommand("halter.cli.sink:app", "Write what happens to WfRuns to a topic of yours.", OPERATE),
+    "view": LazyCommand("halter.cli.view:app", "Keep the state of all WfRuns in SQL, to ask for them.", OPERATE),
     "schemas": LazyCommand("halter.cli.schemas:app", "List, print and register the Avro schemas.", OPERATE),
     "verify": LazyCommand("halter.cli.verify:verify", "Decide recorded inputs again, and compare with the log.", DEBUG),
     "check-state": LazyCommand("halter.cli.verify:check_state", "Compare the rows of a partition with its log.", DEBUG),
@@ -94,7 +129,7 @@ def load(name: str) -> TyperCommand | TyperGroup:
     target = getattr(importlib.import_module(module_name), attribute)
     if not isinstance(target, typer.Typer):
         function, target = target, typer.Typer(add_completion=False)
-        target.command(name)(function)
+        target.command(name, cls=Command)(function)
     # Markdown joins the lines of a docstring's paragraph, whatever the width of the terminal.
     target.rich_markup_mode = "markdown"
     # Typer gives every command it converts options for shell completion; the top level has them already.
@@ -102,6 +137,25 @@ def load(name: str) -> TyperCommand | TyperGroup:
     command: TyperCommand | TyperGroup = typer.main.get_command(target)  # type: ignore[assignment]
     command.name = name
     return command
+
+
+class Command(TyperCommand):
+    """A command that knows that what a person types as content may begin with '-'."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse options and arguments. Raises UsageMistake for content that was taken for an option."""
+        from typer._click.exceptions import NoSuchOption  # the releases of Typer that we allow carry their own Click
+
+        try:
+            return super().parse_args(ctx, args)
+        except NoSuchOption as error:
+            taken = error.option_name
+            if taken.startswith("--") or all(it.metavar != "CONTENT" for it in self.params):
+                raise
+            raise UsageMistake(
+                f"there is no option {taken}; if it begins the CONTENT, type -- before that, and options before the "
+                f"--: `halter {self.name} … -- {taken}`"
+            ) from None
 
 
 class LazyGroup(TyperGroup):
@@ -112,6 +166,20 @@ class LazyGroup(TyperGroup):
         self.commands = {
             name: TyperCommand(name, help=lazy.help, rich_help_panel=lazy.panel) for name, lazy in COMMANDS.items()
         }
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what stands before the command. Raises UsageMistake for an option that belongs behind it."""
+        here = {name for parameter in self.get_params(ctx) for name in (*parameter.opts, *parameter.secondary_opts)}
+        called = next((it for it in args if it in COMMANDS), None)
+        first = args[0].partition("=")[0] if args else ""
+        if called is not None and first.startswith("-") and first not in here | {"--"}:
+            # The option's value stays unsaid: it may be a password.
+            option = first if first.startswith("--") else first[:2]
+            raise UsageMistake(
+                f"{option}: expected the command first and its options behind it, found the option before "
+                f"'{called}'; type `halter {called} … {option} …`"
+            )
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
@@ -165,12 +233,12 @@ def fail(sentence: str, exit_code: int = 1) -> NoReturn:
 
 def command() -> None:
     """Run the program `halter`, and end the process without waiting for threads or Kafka clients."""
-    exit_code: int | str | None = 0
     try:
         main()
     except SystemExit as end:
-        exit_code = end.code
-    exit_at_once(exit_code if isinstance(exit_code, int) else bool(exit_code))
+        # Here: behind this block the error is let go, and with it Kafka clients, which wait for their threads.
+        exit_at_once(end.code if isinstance(end.code, int) else bool(end.code))
+    exit_at_once(0)
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """Options and helpers shared by the commands that need a Client."""
 
-import base64
 import json
 import re
 import shlex
@@ -9,17 +8,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 
-from halter.cli.connection import load_settings, patience
+from halter.cli.connection import Kafka, load_settings, patience, waiting_for_kafka
 from halter.cli.usage import UsageMistake, in_utf8
-from halter.files.json_tokens import found_at
 
 if TYPE_CHECKING:
     from halter.client import Client
+    from processors.core.records.events import Definition
     from processors.core.records.values import Value, VariableType
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -29,8 +27,17 @@ Timeout = Annotated[
 ]
 Thread = Annotated[int, typer.Option("--thread", metavar="N", min=0, help="Number of the ThreadRun.")]
 Unmask = Annotated[bool, typer.Option("--unmask", help="Show masked values.")]
+
+
+def not_empty(wf_run_id: str) -> str:
+    """Return an id that was typed. Raises UsageMistake for none: a shell gives an empty text for an unset variable."""
+    if not wf_run_id:
+        raise UsageMistake("WF_RUN: expected the id of a WfRun, found an empty text")
+    return in_utf8(wf_run_id)
+
+
 WfRunId = Annotated[
-    str, typer.Argument(metavar="WF_RUN", help="Id of the WfRun.", show_default=False, callback=in_utf8)
+    str, typer.Argument(metavar="WF_RUN", help="Id of the WfRun.", show_default=False, callback=not_empty)
 ]
 
 
@@ -40,11 +47,7 @@ class NotAnAssignment(UsageMistake):
 
 @contextmanager
 def connected(
-    bootstrap: str | None,
-    properties_file: Path | None,
-    properties: list[str] | None,
-    prefix: str | None,
-    connect_timeout: float,
+    kafka: Kafka,
     *,
     to_send: bool = True,
     shows: Sequence[str] = (),
@@ -56,12 +59,13 @@ def connected(
     """
     from halter.client import Client
 
-    settings = load_settings(bootstrap, properties_file, properties, prefix)
+    settings = load_settings(kafka)
     with patience(), Client.of(settings) as client:
         client.reader.connect("read_committed")  # as `reach` does first
         for module in shows:
             import_module(module)
-        client.reach(connect_timeout, to_send=to_send)
+        with waiting_for_kafka(settings, kafka.connect_timeout):
+            client.reach(kafka.connect_timeout, to_send=to_send)
         client.warn_with(note)
         if sys.stderr.isatty():
             client.reader.report = note
@@ -74,42 +78,39 @@ class BadValue(UsageMistake):
 
 
 def typed_value(text: str, declared: "VariableType | None" = None, what: str = "CONTENT") -> "Value":
-    """Return the value that a typed text stands for. Raises BadValue.
-
-    For a STR it is the text itself, unless the text is in JSON's quotation marks. For a TIMESTAMP the text is ISO 8601,
-    for BYTES base64. For all other types it is JSON if it is valid JSON, else the text itself. A text that begins like
-    a JSON object, array or string and is not valid JSON is a mistake.
-    """
-    from processors.core.records.value_checks import NotJson, UnfitValue, typed_json
-    from processors.core.records.values import ValueProblem, VariableType, timestamp_of
+    """Return the value that a typed text stands for (`halter.files.typed_values`). Raises BadValue."""
+    from halter.files import typed_values
 
     try:
-        match declared:
-            case VariableType.STR if not text.startswith('"'):
-                return text
-            case VariableType.TIMESTAMP:
-                return timestamp_of(text)
-            case VariableType.BYTES:
-                return base64.b64decode(text, validate=True)
-            case _:
-                return typed_json(text, what)
-    except UnfitValue as problem:
-        hint = "" if _begins_as_json(text) else "; in quotation marks it is text: '\"…\"'"
-        raise BadValue(f"{problem}{hint}") from None
-    except NotJson as problem:
-        if declared is VariableType.STR or not _begins_as_json(text):
-            return text  # the engine refuses it, and says what it expected
-        raise BadValue(
-            f"{what}: expected JSON, found {found_at(text, problem.position)}; to send it as text put it in quotation "
-            f"marks: {_as_typed_text(text)}"
-        ) from None
-    except (ValueProblem, ValueError):
-        return text  # as above, the engine refuses it
+        return typed_values.typed_value(text, declared, what)
+    except typed_values.UnfitText as unfit:
+        shows_text = unfit.quoting.startswith("to send")
+        typed = _as_typed_text(text) if shows_text else "'\"…\"'"
+        raise BadValue(f"{unfit.sentence}; {unfit.quoting}: {typed}" if unfit.quoting else unfit.sentence) from None
 
 
-def _begins_as_json(text: str) -> bool:
-    """Return True if a text begins like JSON, as a text typed without quotation marks hardly ever does."""
-    return text.lstrip(" \t\r\n").startswith(("{", "[", '"'))
+NoContent = Annotated[
+    bool, typer.Option("--no-content", help="Post the event without content, although its type is declared.")
+]
+
+
+class NoContentGiven(UsageMistake):
+    """An event was typed without the content that its ExternalEventDef declares. Whoever typed it adds it."""
+
+
+def typed_content(text: str | None, definition: "Definition | None", *, no_content: bool) -> "Value":
+    """Return the content of an event as it was typed. Raises BadValue and NoContentGiven."""
+    declared = None if definition is None else definition.content_type
+    if text is not None:
+        if no_content:
+            raise UsageMistake("expected CONTENT or --no-content, found both")
+        return typed_value(text, declared)
+    if definition is not None and declared is not None and not no_content:
+        raise NoContentGiven(
+            f"expected CONTENT behind {definition.name}, a {declared}, found none, so nothing was sent; --no-content "
+            "posts the event without one"
+        )
+    return None
 
 
 TEXT_SHOWN_MAX = 40
@@ -132,18 +133,22 @@ def assignments(options: list[str] | None) -> dict[str, str]:
 
 
 def typed_values(texts: Mapping[str, str], declared: "Mapping[str, VariableType]") -> "dict[str, Value]":
-    """Return the values of Variables. `declared` gives the type of each Variable."""
+    """Return the values of Variables. `declared` gives the type of each Variable; none if nobody knows them.
+
+    Raises BadValue.
+    """
+    for name in texts if declared else ():
+        if name not in declared:
+            from processors.core.wf_spec.near_names import NearNames
+
+            hint = NearNames().meant_or_known(name, declared)
+            raise BadValue(f"--var {name}: expected a Variable that may be given at the start, found none{hint}")
     return {name: typed_value(text, declared.get(name), f"--var {name}") for name, text in texts.items()}
 
 
 def print_json(data: Any) -> None:
     """Print one JSON document on stdout."""
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number of things in words: `1 topic`, `2 topics`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def note(sentence: str) -> None:

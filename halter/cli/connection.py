@@ -1,20 +1,23 @@
 """The options that tell a command where Kafka is, and how they become Settings.
 
-A command takes the options and loads its Settings from them:
+They are a group (`halter.cli.option_groups`), for which a command has one parameter:
 
-    def show(bootstrap: Bootstrap = None, properties_file: PropertiesFile = None, ...) -> None:
-        settings = load_settings(bootstrap, properties_file, properties, prefix)
+    @asks_kafka
+    def show(wf_run_id: WfRunId, *, kafka: Kafka) -> None:
+        with connected(kafka) as client: ...
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from halter.cli.ending import ends_at_once
+from halter.cli.option_groups import OptionGroup, with_groups
 from halter.cli.usage import UsageMistake
 from processors.core.records.errors import HalterError
 
@@ -62,7 +65,10 @@ Prefix = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
-CONNECT_SECONDS: Final = 3.0
+CONNECT_SECONDS: Final = 2.5
+"""With the start and the end of the process a command that finds no Kafka says so within three seconds."""
+TOLD_AFTER_SECONDS: Final = 1.0
+"""The time after which a command says that it waits, if it may wait longer than CONNECT_SECONDS."""
 ConnectTimeout = Annotated[
     float,
     typer.Option(
@@ -73,6 +79,43 @@ ConnectTimeout = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Cluster(OptionGroup):
+    """The cluster and the installation on it that the options of a command name."""
+
+    bootstrap: Bootstrap = None
+    properties_file: PropertiesFile = None
+    properties: Properties = None
+    prefix: Prefix = None
+
+    @property
+    def is_named(self) -> bool:
+        """Return True if an option says where Kafka is."""
+        return bool(self.bootstrap or self.properties_file or self.properties)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The options as they are typed, for another command."""
+        files = [] if self.properties_file is None else ["--properties", str(self.properties_file)]
+        where = [] if self.bootstrap is None else ["--bootstrap", self.bootstrap]
+        prefix = [] if self.prefix is None else ["--prefix", self.prefix]
+        return [*where, *files, *(word for it in self.properties or () for word in ("--property", it)), *prefix]
+
+
+@dataclass(frozen=True)
+class Kafka(Cluster):
+    """The same, and how long to wait until Kafka answers."""
+
+    connect_timeout: ConnectTimeout = CONNECT_SECONDS
+
+
+def asks_kafka(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of its Cluster or Kafka, and of all other groups that it has."""
+    return with_groups(command)
+
+
 TopicsFile = Annotated[
     Path | None,
     typer.Option(
@@ -94,10 +137,7 @@ Partitions = Annotated[
 
 
 def load_settings(
-    bootstrap: str | None = None,
-    properties_file: Path | None = None,
-    properties: list[str] | None = None,
-    prefix: str | None = None,
+    cluster: Cluster,
     *,
     partitions: int | None = None,
     topics_file: Path | None = None,
@@ -111,18 +151,18 @@ def load_settings(
     from processors.kafka.settings import Settings
 
     overrides: dict[str, str | None] = {}
-    for item in properties or ():
+    for item in cluster.properties or ():
         key, equals, value = item.partition("=")
         if not equals:
             raise BadProperty(f"--property: expected KEY=VALUE, found no '=' in '{key}'")
         overrides[key.strip()] = value.strip()
-    if bootstrap is not None:
-        overrides["bootstrap.servers"] = bootstrap
+    if cluster.bootstrap is not None:
+        overrides["bootstrap.servers"] = cluster.bootstrap
     return Settings.load(
-        properties_file,
+        cluster.properties_file,
         os.environ,
         overrides,
-        prefix=prefix,
+        prefix=cluster.prefix,
         partitions=partitions,
         topics_file=topics_file,
         logs=logs,
@@ -139,16 +179,39 @@ def patience() -> Iterator[None]:
             yield
         except KafkaSilent as silent:
             raise KafkaNotThere(
-                f"{silent}; start it (`halter broker`), name another with --bootstrap, or wait longer with "
+                f"{silent}; {silent.start}, name another with --bootstrap, or wait longer with "
                 "--connect-timeout SECONDS"
             ) from silent
+
+
+@contextmanager
+def waiting_for_kafka(settings: "Settings", seconds: float) -> Iterator[None]:
+    """Say on stderr that the block waits for the first answer of Kafka, if it may take longer than usual.
+
+    Kafka clients log nothing meanwhile: the command ends with a sentence that says the same, or it goes on.
+    """
+    from threading import Timer
+
+    from halter.cli.client import note
+
+    sentence = f"waiting for Kafka at {settings.bootstrap}, for {seconds:g} s at most"
+    timer = Timer(TOLD_AFTER_SECONDS, note, [sentence])
+    timer.daemon = True
+    if seconds > CONNECT_SECONDS:
+        timer.start()
+    logs, settings.errors.logs = settings.errors.logs, False
+    try:
+        yield
+        settings.errors.logs = logs  # not when the command fails: its clients speak once more while they are closed
+    finally:
+        timer.cancel()
 
 
 def reach(settings: "Settings", seconds: float) -> None:
     """Return when Kafka answers. Raises KafkaNotThere, or KafkaUnavailable if Kafka refuses the connection."""
     from confluent_kafka.admin import AdminClient
 
-    with patience():
+    with patience(), waiting_for_kafka(settings, seconds):
         settings.reach(AdminClient(settings.admin()), settings.topics().wf_events, seconds)
 
 

@@ -6,16 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json, Timeout, connected, counted, note, parsed_version, print_json
-from halter.cli.connection import (
-    CONNECT_SECONDS,
-    Bootstrap,
-    ConnectTimeout,
-    Prefix,
-    Properties,
-    PropertiesFile,
-)
+from halter.cli.client import Json, Timeout, connected, note, parsed_version, print_json
+from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.workflows import Files, source_named
+from halter.show.counting import counted
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
@@ -63,16 +57,14 @@ class NoSuchDefinition(HalterError):
     """No definition has this name. Whoever asked looks at `halter spec list`."""
 
 
+@asks_kafka
 def put(
     files: Files,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be registered, and send nothing.")] = False,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Register the definitions in files.
 
@@ -95,7 +87,7 @@ def put(
         error.args = (f"{error}\nnothing was registered",)
         raise
     results: list[dict[str, Any]] = [{"outcome": NOT_SENT} for _ in written]
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(kafka) as client:
         try:
             why_not = put_all(client, written, results, timeout, dry_run=dry_run)
         finally:
@@ -117,14 +109,18 @@ def put_all(
     answer may still become registered; none is sent after it.
     """
     from halter.client import DefinitionRefused, PartitionsDiffer, TopicMissing
+    from halter.files.definition_files import REFERENCES
 
+    refers = ""
     for index, problem in client.refusals(one.command for one in written):
+        if problem.code in REFERENCES:
+            refers = "; `halter spec put FILE …` registers what they refer to, before or in one command with them"
         results[index]["outcome"] = "refused"
         results[index].setdefault("problems", []).append(written[index].located(problem))
     refused = sum(result["outcome"] == "refused" for result in results)
     if refused:
         verb = "is" if refused == 1 else "are"
-        return f"nothing was registered: {refused} of {counted(len(written), 'definition')} {verb} refused"
+        return f"nothing was registered: {refused} of {counted(len(written), 'definition')} {verb} refused{refers}"
     known = client.definitions()
     if dry_run:
         results[:] = tried(known, written, frozenset(client.topics.task_queues))
@@ -232,16 +228,14 @@ def lines(
     return [what, *(f"             {it}" for it in more)]
 
 
+@asks_kafka
 def list_all(
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """List the newest version of each registered definition."""
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(kafka) as client:
         definitions = client.definitions()
     newest = {(it.kind, it.name): it for it in definitions.all() if not it.deleted}
     if as_json:
@@ -272,19 +266,17 @@ def wf_spec_id_of(definition: "Definition") -> "WfSpecId | None":
     return WfSpecId(definition.name, *astuple(definition.version)) if definition.kind == "WF_SPEC" else None
 
 
+@asks_kafka
 def get(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a WfSpec or of another definition.")],
     version: Annotated[
         str | None, typer.Option("--version", metavar="MAJOR.REVISION", help="Version to print. Default: the newest.")
     ] = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Print the definitions of a name as a JSON list: a WfSpec, and definitions of other kinds with the same name."""
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(kafka) as client:
         definitions = client.definitions()
     found: dict[str, Definition] = {}
     for definition in definitions.all():

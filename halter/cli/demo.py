@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halter.cli.connection import CONNECT_SECONDS, ConnectTimeout, load_settings, reach
+from halter.cli.connection import CONNECT_SECONDS, Cluster, ConnectTimeout, load_settings, reach
 from halter.cli.ending import exit_on_sigterm
 from processors.core.records.errors import HalterError
 from processors.extras import expect_extra
@@ -23,7 +23,7 @@ class CheckFailed(HalterError):
 
 def demo(
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave Kafka and the workers running, and print how to go on.")
+        bool, typer.Option("--keep", help="Go on running until Ctrl-C, with view and console, as 'halter up' does.")
     ] = False,
     bootstrap: Annotated[
         str | None,
@@ -69,13 +69,13 @@ def demo(
     from halter.demo.script import Demo, Options
     from halter.demo.stage import Stage
 
-    settings = load_settings(bootstrap)
+    settings = load_settings(Cluster(bootstrap))
     if bootstrap is not None:
         reach(settings, connect_timeout)
     log_what_is_critical()
     options = Options(keep, bootstrap, prefix, partitions, events, records, rate)
     exit_on_sigterm()  # so that the processes of the demo are stopped too
-    with Stage(say, keep=keep) as stage:
+    with Stage(say) as stage:
         result = Demo(options, say).run(stage)
         paint = report.Paint(sys.stdout.isatty() and "NO_COLOR" not in os.environ)
         typer.echo()
@@ -85,7 +85,7 @@ def demo(
         if not result.ledger.holds:
             raise CheckFailed("the check failed, see above; report it with this output")
         if keep:
-            typer.echo("\n".join(how_to_go_on(result, stage)))
+            keep_running(result, stage)
 
 
 def say(sentence: str) -> None:
@@ -105,8 +105,26 @@ def log_what_is_critical() -> None:
     )
 
 
-def how_to_go_on(result: "Result", stage: "Stage") -> list[str]:
-    """Return the lines that --keep prints at the end."""
+def keep_running(result: "Result", stage: "Stage") -> None:
+    """Keep the processes of the demo running until a signal, with a view and the console."""
+    from halter.broker.cluster import choose_ports, is_free
+    from halter.cli.up import CONSOLE_PORT, go_on, status_line, until_told
+    from halter.up import parts
+    from halter.up.tree import Tree
+
+    status, view = status_line(), str(stage.folder / "halter-view.db")
+    port = CONSOLE_PORT if is_free(CONSOLE_PORT) else choose_ports(1)[0]
+    tree = Tree(stage.folder, stage.environment, status.say)
+    for name, actor in stage.actors.items():
+        tree.adopt(parts.Part(name, stage.commands[name]), actor)
+    more = [parts.view([], view), parts.console([], view, port, allow_actions=True)]
+    typer.echo()
+    with until_told(tree, status):
+        go_on(tree, status, more, result.settings, view, then=how_to_go_on(result, view))
+
+
+def how_to_go_on(result: "Result", view: str) -> list[str]:
+    """Return what to type in another terminal."""
     from halter.demo.report import telling_wf_run
 
     settings = result.settings
@@ -114,14 +132,13 @@ def how_to_go_on(result: "Result", stage: "Stage") -> list[str]:
         "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap,
         "HALTER_PREFIX": settings.prefix,
         "HALTER_PARTITIONS": settings.partitions,
+        "HALTER_VIEW": view,
     }
     exports = " ".join(f"{name}={value}" for name, value in variables.items() if value)
-    pids = " ".join(str(actor.pid) for actor in stage.actors.values())
     shown = telling_wf_run(result.ledger)
     item = '{"sku": "mug-01", "name": "Stoneware mug", "quantity": 2, "price_cents": 1450}'
     return [
-        "",
-        "Everything is left running. Go on with:",
+        "In another terminal:",
         f"  export {exports}",
         "  halter run cart --id my-cart --var customer=Ann --var card=card-1",
         f"  halter send my-cart item-added '{item}'",
@@ -130,6 +147,4 @@ def how_to_go_on(result: "Result", stage: "Stage") -> list[str]:
         "  halter send my-cart checkout",
         "  halter history my-cart",
         f"  halter history {shown}" if shown else "  halter spec list",
-        f"Records and logs are in {stage.folder}. To stop everything and remove them:",
-        f"  kill {pids}; rm -r {stage.folder}",
     ]

@@ -63,6 +63,12 @@ def explore(
     between: Annotated[
         bool, typer.Option("--between", help="Let inputs come just before a timer too, not only right after one.")
     ] = False,
+    by_key: Annotated[
+        bool,
+        typer.Option(
+            "--by-key", help="Let ExternalEvents that have a correlation key come by it: only while the WfRun has one."
+        ),
+    ] = False,
     states: Annotated[
         int, typer.Option("--states", metavar="N", min=1, help="Stop after this number of states.")
     ] = 100_000,
@@ -106,7 +112,7 @@ def explore(
     claimed, given = _read(claims, subject)
     if folder is not None:
         _make(folder)
-    bounds = Bounds(events, before, stops, between)
+    bounds = Bounds(events, before, stops, between, by_key)
     samples = samples_of(subject.spec, subject.context.definitions, given)
     search = Search(subject, samples, bounds, claimed)
     began = time.monotonic()
@@ -243,6 +249,7 @@ def _bounds(bounds: "Bounds") -> str:
     return (
         f"each ExternalEvent up to {bounds.events} times (--events), {bounds.before} of them before the WfRun "
         f"(--before), {bounds.stops} stops (--stops){', inputs between timers (--between)' * bounds.between}"
+        f"{', events by correlation key (--by-key)' * bounds.by_key}"
     )
 
 

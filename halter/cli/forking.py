@@ -8,24 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from halter.cli.client import Json, Timeout, connected, counted, note, parsed_version, print_json
-from halter.cli.connection import (
-    CONNECT_SECONDS,
-    PANEL,
-    Bootstrap,
-    ConnectTimeout,
-    Prefix,
-    Properties,
-    PropertiesFile,
-)
+from halter.cli.asked import Operator, Reason, asked
+from halter.cli.client import Json, Timeout, connected, note, parsed_version, print_json
+from halter.cli.connection import PANEL, Kafka, asks_kafka
 from halter.cli.history import MOMENT, Incarnation, Utc, explaining, moment_data, moment_text, zone_of
 from halter.cli.runs import outcome_of, print_outcome, print_wf_run
 from halter.cli.source import WfRun, chosen
+from halter.cli.states import note_if_masks_less
 from halter.cli.usage import BadOptions, in_utf8
+from halter.show.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +54,7 @@ Export = Annotated[
 ]
 
 
+@asks_kafka
 def fork(
     at: At,
     new_id: Annotated[
@@ -77,14 +73,13 @@ def fork(
     incarnation: Incarnation = None,
     utc: Utc = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the new WfRun has ended, and show it.")] = False,
+    reason: Reason = None,
+    operator: Operator = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
     file: Export = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Start a WfRun from the state that another one had at a moment, and print its id.
 
@@ -99,18 +94,20 @@ def fork(
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     from halter.show.redaction import Redactor
+    from processors.core.records.events import WfRunStarted
 
     major, revision = parsed_version(version, "--spec")
-    connection = bootstrap, properties_file, properties, prefix, connect_timeout
     moment = Moment(wf_run_id, at, incarnation, utc=utc)
-    with moment.in_file(file, connection, same_spec=version is None) if file else moment.live(connection) as found:
+    with moment.in_file(file, kafka, same_spec=version is None) if file else moment.live(kafka) as found:
         client, point, there = found
         client.definitions()  # workers then wait until they have read as many
-        posted = client.fork(point.snapshot, new_id, major=major, revision=revision)
+        who = asked(client, operator, reason)
+        posted = client.fork(point.snapshot, new_id, major=major, revision=revision, **who)
         entries = outcome_of(posted, timeout, as_json=as_json)
         note(fork_text(point, new_id, entries, zone_of(utc=utc), was_done=not posted.is_cause_of(entries[0])))
-        if version is not None and (less := masks_less(point, new_id, entries, there(), client)):
-            note(less)
+        started = entries[0].event
+        if version is not None and isinstance(started, WfRunStarted):
+            note_if_masks_less(new_id, started.wf_spec, point.snapshot, there(), client.definitions())
         if wait:
             print_wf_run(client, posted.until_ended(timeout), as_json=as_json)
         elif as_json:
@@ -119,6 +116,7 @@ def fork(
             typer.echo(new_id)
 
 
+@asks_kafka
 def reset(
     at: Annotated[
         str,
@@ -143,14 +141,13 @@ def reset(
     ] = None,
     incarnation: Incarnation = None,
     utc: Utc = False,
+    reason: Reason = None,
+    operator: Operator = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
     file: Export = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Let a WfRun go on from an earlier moment: fork it, wait until the new one is started, and delete the old one.
 
@@ -164,10 +161,10 @@ def reset(
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     from halter.client.forking import Reset, fork_to_reset, remove_the_reset
+    from processors.core.records.events import Asked
 
-    connection = bootstrap, properties_file, properties, prefix, connect_timeout
     moment = Moment(wf_run_id, at, incarnation, utc=utc)
-    with moment.in_file(file, connection, same_spec=True) if file else moment.live(connection) as found:
+    with moment.in_file(file, kafka, same_spec=True) if file else moment.live(kafka) as found:
         client, point, _ = found
         if at.startswith("-") or point.is_to_come:
             why = "is a time that is not over" if point.is_to_come else "counts back from the newest event"
@@ -175,9 +172,10 @@ def reset(
                 f"--at {at} {why}, and may name another moment when the command is repeated: expected "
                 f"--at {point.snapshot.seq} or a time that is over"
             )
-        forked = fork_to_reset(client, point.snapshot, new_id, timeout)
+        who = Asked(**asked(client, operator, reason))
+        forked = fork_to_reset(client, point.snapshot, new_id, timeout, who)
         note(fork_text(point, forked.wf_run_id, forked.entries, zone_of(utc=utc), was_done=forked.was_done))
-        removal = remove_the_reset(client, point.snapshot, timeout)
+        removal = remove_the_reset(client, point.snapshot, timeout, who)
         note(removal_text(point.snapshot.wf_run_id, removal))
         if as_json:
             print_json(reset_data(client, point, Reset(forked, removal)))
@@ -185,8 +183,6 @@ def reset(
             typer.echo(forked.wf_run_id)
 
 
-Connection: TypeAlias = tuple[str | None, Path | None, list[str] | None, str | None, float]
-"""The arguments of `connected`."""
 Found: TypeAlias = "tuple[Client, ForkPoint, Callable[[], Definitions]]"
 """A client, the moment, and what returns the definitions of the WfRun."""
 
@@ -216,15 +212,15 @@ class Moment:
                 ) from missing
 
     @contextmanager
-    def live(self, connection: Connection) -> "Iterator[Found]":
+    def live(self, kafka: Kafka) -> "Iterator[Found]":
         """Yield a client and the moment, from the log."""
-        with connected(*connection) as client:
+        with connected(kafka) as client:
             from halter.history.live import Live
 
             yield client, self.of(Live(client)), client.definitions
 
     @contextmanager
-    def in_file(self, file: Path, connection: Connection, *, same_spec: bool) -> "Iterator[Found]":
+    def in_file(self, file: Path, kafka: Kafka, *, same_spec: bool) -> "Iterator[Found]":
         """Yield a client and the moment, from an export. What is wrong with the file is found without Kafka.
 
         `same_spec`: the new WfRun is to run the version that the other one ran.
@@ -235,7 +231,7 @@ class Moment:
         with ExportFile(file) as export:
             point = self.of(export)
             check_is_clear(export, point.snapshot)
-            with connected(*connection) as client:
+            with connected(kafka) as client:
                 if same_spec:
                     check_means_the_same(point.snapshot, export.definitions(), client.definitions(), export.where)
                 yield client, point, export.definitions
@@ -260,27 +256,6 @@ def fork_text(
     parts += [f"{counted(out, 'task attempt')} requested anew"] * bool(out)
     parts += [counted(timers, "timer")] * bool(timers)
     return f"{new_id} goes on from {source}: {', '.join(parts)}"
-
-
-def masks_less(
-    point: "ForkPoint", new_id: str, entries: "list[LogEntry]", there: "Definitions", client: "Client"
-) -> str:
-    """Return the sentence about what commands show of a new WfRun and do not of the other one; empty if nothing."""
-    from halter.history.forking import shown_by
-    from processors.core.records.events import WfRunStarted
-
-    started, before = entries[0].event, point.snapshot.wf_spec
-    if not isinstance(started, WfRunStarted):
-        return ""
-    names = shown_by(started.wf_spec, point.snapshot, there, client.definitions())
-    if not names:
-        return ""
-    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
-    named = ", ".join(names[:NAMED_MAX]) + more
-    return f"{started.wf_spec} masks less than {before}: what {new_id} has in {named} is shown"
-
-
-NAMED_MAX: Final = 3
 
 
 def removal_text(wf_run_id: str, removal: "Removal") -> str:

@@ -13,27 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from halter.cli.client import (
-    Json,
-    Unmask,
-    counted,
-    note,
-    print_json,
-    print_line,
-    styled,
-    terminal_width,
-)
-from halter.cli.connection import (
-    CONNECT_SECONDS,
-    Bootstrap,
-    ConnectTimeout,
-    Prefix,
-    Properties,
-    PropertiesFile,
-)
+from halter.cli.client import Json, Unmask, note, print_json, print_line, styled, terminal_width
+from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.source import File, WfRun, chosen, no_such, source
 from halter.cli.states import print_state, shown_state
 from halter.cli.usage import BadOptions, in_utf8
+from halter.show.counting import counted
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -80,6 +65,7 @@ def explaining(found: "Source", wf_run_id: str) -> Iterator[None]:
         raise NoSuchWfRun(f"{missing}; `halter history {wf_run_id}` shows the events that are left") from missing
 
 
+@asks_kafka
 def state(
     wf_run_id: WfRun = None,
     at: Annotated[
@@ -97,11 +83,8 @@ def state(
     unmask: Unmask = False,
     as_json: Json = False,
     file: File = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Show a WfRun as it was: threads, halt reasons, Variables, and what each thread waited for.
 
@@ -114,7 +97,7 @@ def state(
     from halter.history.moments import moments_of
     from halter.show.wf_run_text import data_with_waits
 
-    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+    with source(file, kafka) as found:
         wf_run_id = chosen(found, wf_run_id)
         with explaining(found, wf_run_id):
             moments = moments_of(found, wf_run_id, incarnation)
@@ -141,6 +124,7 @@ differing = typer.Typer(add_completion=False)
 
 
 @differing.command("diff", context_settings={"ignore_unknown_options": True})
+@asks_kafka
 def diff(
     wf_run_id: WfRun = None,
     first: Annotated[
@@ -168,11 +152,8 @@ def diff(
     unmask: Unmask = False,
     as_json: Json = False,
     file: File = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Show what differs between two moments of a WfRun, or between two WfRuns.
 
@@ -192,7 +173,7 @@ def diff(
     from halter.show.wf_run_text import understood
 
     zone = zone_of(utc=utc)
-    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+    with source(file, kafka) as found:
         if file is not None and second is None and wf_run_id not in (ids := list(found.wf_run_ids())) and len(ids) == 1:
             wf_run_id, first, second = None, wf_run_id, first  # only moments are given
         wf_run_id = chosen(found, wf_run_id)
@@ -217,23 +198,24 @@ def diff(
     print_line(moment_text(before, start, zone), dim=True)
     print_line(moment_text(after, end, zone), dim=True)
     typer.echo()
-    for line in difference_lines(changes, old, new):
+    for line in difference_lines(changes, old, new, times=other is None):
         typer.echo(line)
 
 
-def difference_lines(changes: "list[Any]", old: "State", new: "State") -> Iterator[str]:
+def difference_lines(changes: "list[Any]", old: "State", new: "State", *, times: bool) -> Iterator[str]:
     """Yield the lines of a difference, coloured and wrapped on a terminal."""
     from halter.history import difference_text as told
     from halter.show.wrapping import printable, wrapped
 
     colours = {told.NEW: "green", told.GONE: "red", told.OTHER: "yellow"}
     width = terminal_width()
-    for indent, sign, words in told.lines(changes, old, new):
+    for indent, sign, words in told.lines(changes, old, new, times=times):
         line = printable(f"{indent}{sign} {words}" if sign != told.HEADING else f"{indent}{words}")
         parts = [line] if width is None else wrapped(line, max(width, 20), hanging=f"{indent}    ")
         yield from (styled(part, fg=colours[sign]) if sign in colours else styled(part, bold=True) for part in parts)
 
 
+@asks_kafka
 def export(
     wf_run_ids: Annotated[
         list[str], typer.Argument(metavar="WF_RUN...", help="Ids of WfRuns.", show_default=False, callback=in_utf8)
@@ -255,11 +237,8 @@ def export(
     ] = False,
     previous: Annotated[bool, typer.Option("--previous", help="Also earlier WfRuns of the same ids.")] = False,
     file: File = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Write WfRuns into one file: events, the records that caused them, definitions and schemas.
 
@@ -282,14 +261,14 @@ def export(
             raise BadOptions("--clear: not with --otlp, masked values stay out of traces")
         from halter.cli.otlp import export_traces
 
-        with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+        with source(file, kafka) as found:
             export_traces(found, wf_run_ids, otlp, previous=previous)
         return
     assert output is not None
     from halter.history.export import export as write
     from halter.history.source import NoSuchWfRun
 
-    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+    with source(file, kafka) as found:
         now_ms = time.time_ns() // 1_000_000
         try:
             written = write(found, wf_run_ids, output, now_ms, clear=clear, previous=previous)
@@ -342,6 +321,7 @@ def moment_data(moments: "Moments", index: int) -> dict[str, Any]:
     }
 
 
+@asks_kafka
 def history(
     wf_run_id: WfRun = None,
     threads: Annotated[
@@ -365,7 +345,7 @@ def history(
         ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C or --to.")
+        bool, typer.Option("--follow", "-f", help="Go on with what happens, until the WfRun has ended, Ctrl-C or --to.")
     ] = False,
     previous: Annotated[
         bool,
@@ -381,11 +361,8 @@ def history(
     unmask: Unmask = False,
     as_json: Json = False,
     file: File = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Show every event of a WfRun in order, each with the record that caused it.
 
@@ -412,7 +389,7 @@ def history(
     names = event_names(events or ())
     zone = zone_of(utc=utc)
     shows = ("halter.show.history", "halter.show.redaction")
-    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout, shows) as found:
+    with source(file, kafka, shows) as found:
         from halter.show.history import chunks
         from halter.show.redaction import Redactor
 
@@ -434,8 +411,6 @@ def history(
         show.end()
         if show.is_empty and first is not None:
             note(f"WfRun '{wf_run_id}' has events, and none of them is what --thread, --event, --from and --to ask for")
-        if not (previous or as_json or file or first is None):
-            note("earlier WfRuns with this id, if there were any, are left out; --previous shows them")
 
 
 CHUNK: Final = 200
@@ -443,15 +418,24 @@ CHUNK: Final = 200
 
 
 def entries_of(found: "Source", wf_run_id: str, *, follow: bool, previous: bool) -> "Iterator[LogEntry | None]":
-    """Yield the events of a WfRun. If they are followed, yield None when there is no more for the moment."""
+    """Yield the events of a WfRun. If they are followed, to its end, None stands for: no more for the moment."""
     if not follow:
         yield from (logged.entry for logged in found.events(wf_run_id, previous=previous))
         return
     from halter.history.live import Live
+    from processors.core.records.events import ThreadRescued, WfRunDeleted, WfRunEnded, WfRunStarted
 
     assert isinstance(found, Live)
+    is_over = False
     for logged in found.follow(wf_run_id, previous=previous):
+        if logged is None and is_over:
+            return
         yield None if logged is None else logged.entry
+        match None if logged is None else logged.entry.event:
+            case WfRunEnded() | WfRunDeleted():
+                is_over = True
+            case WfRunStarted() | ThreadRescued():
+                is_over = False
 
 
 def begun(entries: "Iterator[LogEntry | None]") -> "tuple[LogEntry | None, Iterator[LogEntry | None]]":

@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from halter.cli.asked import Operator, Reason, asked
 from halter.cli.client import Json, Timeout, WfRunId, connected, note, parsed_version, print_json
-from halter.cli.connection import (
-    CONNECT_SECONDS,
-    Bootstrap,
-    ConnectTimeout,
-    Prefix,
-    Properties,
-    PropertiesFile,
-)
+from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.runs import REPORT_SHOWS, report
+from halter.cli.states import note_if_masks_less
 from halter.cli.usage import in_utf8
 
 if TYPE_CHECKING:
@@ -25,6 +20,7 @@ if TYPE_CHECKING:
     from processors.core.records.model import WfRun
 
 
+@asks_kafka
 def migrate(
     wf_run_id: WfRunId,
     to: Annotated[
@@ -41,13 +37,12 @@ def migrate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would happen now, or what is in the way, and send nothing.")
     ] = False,
+    reason: Reason = None,
+    operator: Operator = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Let a WfRun go on by another version of its WfSpec. It is refused, with all reasons, if its state does not fit.
 
@@ -61,19 +56,16 @@ def migrate(
     """
     major, revision = parsed_version(to, "--to")
     assert major is not None
-    with connected(
-        bootstrap, properties_file, properties, prefix, connect_timeout, to_send=not dry_run, shows=REPORT_SHOWS
-    ) as client:
+    with connected(kafka, to_send=not dry_run, shows=REPORT_SHOWS) as client:
         client.definitions()  # workers wait until they have read as many
-        before = client.get(wf_run_id)
+        before = client.row(wf_run_id)
         if dry_run:
             entries = print_trial(client, wf_run_id, major, revision, before, as_json=as_json)
         else:
-            posted = client.migrate(wf_run_id, major, revision)
+            posted = client.migrate(wf_run_id, major, revision, **asked(client, operator, reason))
             report(client, posted, timeout, as_json=as_json)
             entries = posted.entries
-        if less := masks_less(client, before, entries):
-            note(less)
+        note_what_is_shown(client, before, entries)
 
 
 def print_trial(
@@ -101,25 +93,23 @@ def print_trial(
     return entries
 
 
-def masks_less(client: "Client", before: "WfRun | None", entries: "list[LogEntry]") -> str:
-    """Return the sentence about what commands show of a WfRun from now on and did not until now; empty if nothing.
+def note_what_is_shown(client: "Client", before: "WfRun | None", entries: "list[LogEntry]") -> None:
+    """Say what commands show of a WfRun from now on and did not until now.
 
     Masked Variables stay masked, or the engine refuses. What is computed from them may be computed otherwise.
     """
-    from halter.history.forking import shown_by
     from processors.core.records.events import WfRunMigrated
     from processors.core.rules.snapshots import snapshot_of
 
     migrated = entries[0].event
     if not isinstance(migrated, WfRunMigrated) or before is None or before.wf_spec != migrated.from_wf_spec:
-        return ""
-    definitions = client.definitions()
-    names = shown_by(migrated.wf_spec, snapshot_of(before), definitions, definitions)
-    gone = {f"Variable {name} of" for it in migrated.threads for name in it.variables_gone}
-    named = [name for name in names if not name.startswith(tuple(gone))]
-    if not named:
-        return ""
-    return f"{migrated.wf_spec} masks less than {migrated.from_wf_spec}: what is in {', '.join(named)} is shown"
+        return
+    definitions, snapshot = client.definitions(), snapshot_of(before)
+    gone = {it.thread: it.variables_gone for it in migrated.threads}
+    for thread in snapshot.threads:
+        stay = {name: value for name, value in thread.variables.items() if name not in gone.get(thread.number, ())}
+        thread.variables = stay
+    note_if_masks_less(before.wf_run_id, migrated.wf_spec, snapshot, definitions, definitions)
 
 
 def _version(major: int, revision: int | None) -> str:

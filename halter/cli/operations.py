@@ -3,40 +3,25 @@
 The error that a worker logs names the partition, the record and the WfRun, and spells out these commands.
 """
 
-import getpass
 from typing import Annotated
 
 import typer
 
+from halter.cli.asked import Operator, Reason, who
 from halter.cli.client import Json, Timeout, WfRunId, connected
-from halter.cli.connection import (
-    CONNECT_SECONDS,
-    Bootstrap,
-    ConnectTimeout,
-    Prefix,
-    Properties,
-    PropertiesFile,
-)
+from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.runs import report
 
-Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why you do this. It is kept on the log.")]
-Operator = Annotated[
-    str | None,
-    typer.Option("--operator", metavar="NAME", help="Who does this. It is kept on the log. Default: your user name."),
-]
 
-
+@asks_kafka
 def quarantine(
     wf_run_id: WfRunId,
     reason: Reason = None,
     operator: Operator = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Keep a WfRun's records aside, unhandled, until 'halter release'.
 
@@ -47,21 +32,19 @@ def quarantine(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(kafka) as client:
         report(client, client.quarantine(wf_run_id, reason, operator or who()), timeout, as_json=as_json)
 
 
+@asks_kafka
 def release(
     wf_run_id: WfRunId,
     reason: Reason = None,
     operator: Operator = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """End a quarantine: handle the kept records in order, with the time at which each arrived.
 
@@ -69,10 +52,11 @@ def release(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(kafka) as client:
         report(client, client.release(wf_run_id, reason, operator or who()), timeout, as_json=as_json)
 
 
+@asks_kafka
 def skip(
     topic: Annotated[
         str, typer.Argument(metavar="TOPIC", help="Topic of the record, without the prefix.", show_default=False)
@@ -85,11 +69,8 @@ def skip(
     operator: Operator = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Pass over the one record at which a partition stands still, for good.
 
@@ -103,13 +84,5 @@ def skip(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(kafka) as client:
         report(client, client.skip(topic, partition, offset, reason, operator or who()), timeout, as_json=as_json)
-
-
-def who() -> str | None:
-    """Return the user name of whoever runs the command."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
-        return None

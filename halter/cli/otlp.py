@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from halter.cli.client import counted, note
+from halter.cli.client import note
 from halter.cli.source import no_such
 from halter.cli.timeline import redacted
+from halter.show.counting import counted
 from processors.extras import needing
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Json, connected, counted, note, print_json, print_line
-from halter.cli.connection import CONNECT_SECONDS, Bootstrap, ConnectTimeout, Prefix, Properties, PropertiesFile
+from halter.cli.client import Json, connected, note, print_json, print_line
+from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.history import Utc
 from halter.cli.source import no_such
 from halter.cli.usage import BadOptions, in_utf8
 from halter.cli.verify import progress as progress_bar
+from halter.show.counting import counted
 
 if TYPE_CHECKING:
     from halter.client import Client
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 WHEN = "a time (12:03:11, 2026-01-31T12:03:11Z) or an input record (external-events[3]@41)"
 
 
+@asks_kafka
 def replay(
     into: Annotated[
         str,
@@ -76,11 +78,8 @@ def replay(
     ] = False,
     utc: Utc = False,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Fold a range of recorded inputs again, into topics of its own.
 
@@ -108,7 +107,7 @@ def replay(
     if partitions and wf_runs:
         raise BadOptions("--partition: expected no --wf-run beside it: each WfRun is in one partition")
     with (
-        connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client,
+        connected(kafka, to_send=False) as client,
         closing(Destination(client, into)) as destination,
     ):
         if remove:

@@ -4,13 +4,15 @@ This module parses options and prints results; the Client does the work. A refus
 and message.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from halter.cli.asked import Operator, Reason, asked
 from halter.cli.client import (
     Json,
+    NoContent,
     Thread,
     Timeout,
     Unmask,
@@ -20,19 +22,12 @@ from halter.cli.client import (
     note,
     parsed_version,
     print_json,
-    typed_value,
+    typed_content,
     typed_values,
 )
-from halter.cli.connection import (
-    CONNECT_SECONDS,
-    Bootstrap,
-    ConnectTimeout,
-    Prefix,
-    Properties,
-    PropertiesFile,
-)
+from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.states import print_state, shown_state
-from halter.cli.usage import in_utf8
+from halter.cli.usage import BadOptions, in_utf8
 
 if TYPE_CHECKING:
     from halter.client import Client, Posted
@@ -44,6 +39,7 @@ REPORT_SHOWS: Final = ("halter.show.log_text", "halter.show.redaction")
 """The modules with which `report` shows an outcome."""
 
 
+@asks_kafka
 def run(
     spec: Annotated[
         str, typer.Argument(metavar="SPEC", help="Name of the WfSpec.", show_default=False, callback=in_utf8)
@@ -73,11 +69,8 @@ def run(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the WfRun has ended, and show it.")] = False,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Start a WfRun of a WfSpec and print its id.
 
@@ -90,7 +83,7 @@ def run(
 
     major, revision = parsed_version(version)
     texts = assignments(variables)
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(kafka) as client:
         values = typed_values(texts, declared_variables(client, spec, major, revision))
         posted = client.run(spec, values, wf_run_id=wf_run_id, major=major, revision=revision)
         entries = outcome_of(posted, timeout, as_json=as_json)
@@ -102,6 +95,7 @@ def run(
             typer.echo(posted.wf_run_id)
 
 
+@asks_kafka
 def send(
     wf_run_id: WfRunId,
     event: Annotated[
@@ -110,9 +104,12 @@ def send(
     content: Annotated[
         str | None,
         typer.Argument(
-            metavar="CONTENT", help="Content of the event: text for a STR, else JSON or text.", callback=in_utf8
+            metavar="CONTENT",
+            help="Content of the event: text for a STR, else JSON or text. Write -- before one that begins with '-'.",
+            callback=in_utf8,
         ),
     ] = None,
+    no_content: NoContent = False,
     event_id: Annotated[
         str | None,
         typer.Option(
@@ -125,59 +122,107 @@ def send(
     thread: Annotated[
         int | None, typer.Option("--thread", metavar="N", min=0, help="Let only this ThreadRun take the event.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--start",
+            metavar="SPEC",
+            help="Start a WfRun of this WfSpec first, if there is none with this id. One record does both, or nothing.",
+            callback=in_utf8,
+        ),
+    ] = None,
+    variables: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--var",
+            metavar="NAME=VALUE",
+            help="Value of a Variable for --start, as for 'halter run'. May be repeated.",
+            callback=in_utf8,
+        ),
+    ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option("--version", metavar="MAJOR[.REVISION]", help="Version for --start. Default: the newest."),
+    ] = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Post an ExternalEvent to a WfRun and print what came of it.
 
     - `halter send cart-1 checkout`
     - `halter send cart-1 address-changed '12 Harbour Street' --id e7`
+    - `halter send cart-1 item-added '{"sku": "mug"}' --start cart --var customer=Ann`
+    - `halter send cart-1 points-changed -- -3`
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, shows=REPORT_SHOWS) as client:
-        definition = client.external_event_def(wf_run_id, event)
-        value = None if content is None else typed_value(content, definition.content_type if definition else None)
-        posted = client.post(wf_run_id, event, value, event_id=event_id, thread=thread)
-        report(client, posted, timeout, as_json=as_json)
+    if start is None and (variables or version):
+        raise BadOptions(f"{'--var' if variables else '--version'} says how to start a WfRun: add --start SPEC")
+    if start is not None and thread is not None:
+        raise BadOptions("--thread is for a WfRun that runs already, and --start for one that may not: leave out one")
+    major, revision = parsed_version(version)
+    texts = assignments(variables)
+    with connected(kafka, shows=REPORT_SHOWS) as client:
+        spec_id = None if start is None else client.definitions().latest_wf_spec(start, major, revision)
+        definition = client.external_event_def(wf_run_id, event, spec_id)
+        value = typed_content(content, definition, no_content=no_content)
+        if start is None:
+            posted = client.post(wf_run_id, event, value, event_id=event_id, thread=thread)
+        else:
+            values = typed_values(texts, declared_variables(client, start, major, revision))
+            posted = client.run_and_post(
+                start, wf_run_id, event, value, event_id=event_id, variables=values, major=major, revision=revision
+            )
+        report(client, posted, timeout, as_json=as_json, says=lambda run: unclaimed(client, run, event, posted.id))
 
 
+def unclaimed(client: "Client", wf_run: "WfRun | None", event: str, event_id: str) -> str | None:
+    """Say why no thread has taken an ExternalEvent that was just posted; None if one has."""
+    from processors.core.records.model import ExternalEventStatus
+
+    found = None if wf_run is None else wf_run.external_events.get((event, event_id))
+    if wf_run is None or found is None or found.status is not ExternalEventStatus.UNCLAIMED:
+        return None
+    from halter.history.why_not_text import unclaimed_sentence
+    from halter.show.wf_run_text import understood
+
+    return unclaimed_sentence(understood(wf_run, client.definitions()), found)
+
+
+@asks_kafka
 def stop(
     wf_run_id: WfRunId,
     thread: Thread = 0,
+    reason: Reason = None,
+    operator: Operator = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Stop a WfRun, or one of its threads, until 'halter resume'. The threads below it stop too.
 
-    - `halter stop cart-1 --thread 1`
+    - `halter stop cart-1 --thread 1 --reason "the customer called"`
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, shows=REPORT_SHOWS) as client:
-        report(client, client.stop(wf_run_id, thread), timeout, as_json=as_json)
+    with connected(kafka, shows=REPORT_SHOWS) as client:
+        posted = client.stop(wf_run_id, thread, **asked(client, operator, reason))
+        report(client, posted, timeout, as_json=as_json)
 
 
+@asks_kafka
 def resume(
     wf_run_id: WfRunId,
     thread: Thread = 0,
+    reason: Reason = None,
+    operator: Operator = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Resume a WfRun, or one of its threads, that was stopped with 'halter stop'.
 
@@ -185,23 +230,24 @@ def resume(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, shows=REPORT_SHOWS) as client:
-        report(client, client.resume(wf_run_id, thread), timeout, as_json=as_json)
+    with connected(kafka, shows=REPORT_SHOWS) as client:
+        posted = client.resume(wf_run_id, thread, **asked(client, operator, reason))
+        report(client, posted, timeout, as_json=as_json)
 
 
+@asks_kafka
 def rescue(
     wf_run_id: WfRunId,
     thread: Thread = 0,
     skip: Annotated[
         bool, typer.Option("--skip", help="Go on after the node that failed. Default: run that node again.")
     ] = False,
+    reason: Reason = None,
+    operator: Operator = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Revive a thread that is in ERROR: it runs its failed node again.
 
@@ -209,19 +255,20 @@ def rescue(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, shows=REPORT_SHOWS) as client:
-        report(client, client.rescue(wf_run_id, thread, skip_current_node=skip), timeout, as_json=as_json)
+    with connected(kafka, shows=REPORT_SHOWS) as client:
+        posted = client.rescue(wf_run_id, thread, skip_current_node=skip, **asked(client, operator, reason))
+        report(client, posted, timeout, as_json=as_json)
 
 
+@asks_kafka
 def delete(
     wf_run_id: WfRunId,
+    reason: Reason = None,
+    operator: Operator = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Delete a WfRun and its ExternalEvents, and free its id. The log keeps its events.
 
@@ -229,19 +276,18 @@ def delete(
 
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, shows=REPORT_SHOWS) as client:
-        report(client, client.delete(wf_run_id), timeout, as_json=as_json)
+    with connected(kafka, shows=REPORT_SHOWS) as client:
+        posted = client.delete(wf_run_id, **asked(client, operator, reason))
+        report(client, posted, timeout, as_json=as_json)
 
 
+@asks_kafka
 def show(
     wf_run_id: WfRunId,
     unmask: Unmask = False,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Show a WfRun: its threads, what each waits for, their Variables, and the ExternalEvents that no thread has taken.
 
@@ -251,10 +297,8 @@ def show(
     Exit codes: 0 done, 1 refused or an error, 2 wrong options.
     """
     shows = ("halter.show.redaction", "halter.show.wf_run_text")
-    with connected(
-        bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False, shows=shows
-    ) as client:
-        found = client.get(wf_run_id)
+    with connected(kafka, to_send=False, shows=shows) as client:
+        found = client.row(wf_run_id)
         if found is None:
             from halter.cli.source import no_state
             from halter.history.live import Live
@@ -263,6 +307,8 @@ def show(
         if found.final_status is not None:
             found = as_it_ended(client, found)
         print_wf_run(client, found, as_json=as_json, unmask=unmask)
+        if found.final_status is None and (no_worker := client.workers.no_worker()) is not None:
+            note(no_worker)
 
 
 def declared_variables(
@@ -308,32 +354,41 @@ def outcome_of(posted: "Posted", timeout_s: float, *, as_json: bool) -> "list[Lo
         raise
 
 
-def report(client: "Client", posted: "Posted", timeout_s: float, *, as_json: bool) -> None:
-    """Wait for the outcome of a record and print it."""
+def report(
+    client: "Client",
+    posted: "Posted",
+    timeout_s: float,
+    *,
+    as_json: bool,
+    says: "Callable[[WfRun | None], str | None]" = lambda _: None,
+) -> None:
+    """Wait for the outcome of a record and print it, with what `says` says of the WfRun as it is then."""
     from halter.show.log_text import event_line
     from halter.show.redaction import Redactor
 
     entries = outcome_of(posted, timeout_s, as_json=as_json)
-    wf_run = client.get(posted.wf_run_id)
+    wf_run = client.row(posted.wf_run_id)
     entries = Redactor(client.definitions()).entries_of(wf_run, entries)
+    said = says(wf_run)
     if as_json:
-        print_outcome(posted, entries)
+        print_outcome(posted, entries, said)
         return
     for entry in entries:
         typer.echo(event_line(entry.event))
+    if said is not None:
+        note(said)
 
 
-def print_outcome(posted: "Posted", entries: "Iterable[LogEntry]") -> None:
-    """Print the outcome of a record as JSON."""
+def print_outcome(posted: "Posted", entries: "Iterable[LogEntry]", said: str | None = None) -> None:
+    """Print the outcome of a record as JSON, with a sentence about it if there is one."""
     from halter.show.history import entry_data
 
-    print_json(
-        {
-            "wf_run_id": posted.wf_run_id,
-            "record": {"topic": posted.topic, "partition": posted.partition, "offset": posted.offset},
-            "events": [entry_data(entry) for entry in entries],
-        }
-    )
+    data = {
+        "wf_run_id": posted.wf_run_id,
+        "record": {"topic": posted.topic, "partition": posted.partition, "offset": posted.offset},
+        "events": [entry_data(entry) for entry in entries],
+    }
+    print_json(data if said is None else {**data, "note": said})
 
 
 def print_wf_run(client: "Client", wf_run: "WfRun", *, as_json: bool, unmask: bool = False) -> None:

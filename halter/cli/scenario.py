@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from halter.cli.client import Unmask, counted, note
+from halter.cli.client import Unmask, note
 from halter.cli.connection import (
     CONNECT_SECONDS,
     PANEL,
-    Bootstrap,
+    Cluster,
     ConnectTimeout,
+    Kafka,
     Prefix,
     Properties,
     PropertiesFile,
     TopicsFile,
+    asks_kafka,
     load_settings,
     reach,
 )
@@ -25,6 +27,7 @@ from halter.cli.ending import exit_on_sigterm
 from halter.cli.history import MOMENT, Utc, explaining, zone_of
 from halter.cli.source import File, WfRun, chosen, source
 from halter.cli.usage import BadOptions, in_utf8
+from halter.show.counting import counted
 from processors.extras import expect_extra
 
 if TYPE_CHECKING:
@@ -82,7 +85,7 @@ def run(
         found = in_memory(files)
     else:
         expect_extra("engine", "`halter scenario run --bootstrap`")
-        settings = load_settings(bootstrap, properties_file, properties, prefix, topics_file=topics_file)
+        settings = load_settings(Cluster(bootstrap, properties_file, properties, prefix), topics_file=topics_file)
         reach(settings, connect_timeout)
         found = on_kafka(files, settings)
     verdicts = []
@@ -99,6 +102,7 @@ def run(
 
 
 @app.command("from-history")
+@asks_kafka
 def from_history(
     wf_run_id: WfRun = None,
     output: Annotated[
@@ -133,11 +137,8 @@ def from_history(
     utc: Utc = False,
     unmask: Unmask = False,
     file: File = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Write a scenario document of what happened to a WfRun.
 
@@ -159,7 +160,7 @@ def from_history(
     if shrink and by_event:
         raise BadOptions("--shrink: expected no --by-event beside it, which expects every event of every input")
     with (
-        source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found,
+        source(file, kafka) as found,
         TemporaryDirectory() as folder,
     ):
         wf_run_id = chosen(found, wf_run_id)

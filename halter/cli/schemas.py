@@ -1,4 +1,5 @@
-"""`halter schemas list | show | export | register`: the Avro schemas of the records, for programs in any language.
+"""`halter schemas list | show | export | register | document`: the Avro schemas of the records, for programs in any
+language, and the JSON Schemas of documents, for editors.
 
 Only `register` connects to something: the Schema Registry. None of them needs Kafka.
 """
@@ -11,17 +12,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from halter.cli.client import Json
-from halter.cli.connection import Properties, PropertiesFile, load_settings
+from halter.cli.connection import Cluster, Properties, PropertiesFile, load_settings
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
     from processors.codec import RecordSchema
 
-app = typer.Typer(no_args_is_help=True, help="List, print, export and register the Avro schemas of the topics.")
+app = typer.Typer(no_args_is_help=True, help="Print the Avro schemas of the topics, and JSON Schemas of documents.")
 
 
 class UnknownRecord(HalterError):
     """No schema has that name. Whoever asked looks at `halter schemas list`."""
+
+
+class UnknownDocument(HalterError):
+    """No document has that name. Whoever asked looks at `halter schemas document`."""
 
 
 class FolderNotEmpty(HalterError):
@@ -86,7 +91,11 @@ def export_schemas(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to. It is created if needed.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write even if the folder has files.")] = False,
 ) -> None:
-    """Write every schema to a folder, as DIR/RECORD.avsc, and their fingerprints as DIR/fingerprints.json."""
+    """Write every schema to a folder, as DIR/RECORD.avsc, and their fingerprints as DIR/fingerprints.json.
+
+    A record that has nothing new is written with the schema of the last release. Those that differ from today's are in
+    DIR/released, for readers.
+    """
     from processors.codec import Schemas
 
     schemas = Schemas.load()
@@ -97,9 +106,10 @@ def export_schemas(
                 f"expected an empty folder, found files in {folder}: name another folder, or pass --overwrite"
             )
         schemas.export(folder)
+        released = schemas.export_released(folder)
     except OSError as error:
         raise HalterError(f"cannot write schemas to {folder}: {error}") from error
-    typer.echo(f"{len(schemas.records)} schemas in {folder}")
+    typer.echo(f"{len(schemas.records)} schemas in {folder}, and {released} of earlier releases")
 
 
 @app.command("register", epilog="Example: `KAFKA_SCHEMA_REGISTRY_URL=http://localhost:8081 halter schemas register`.")
@@ -115,7 +125,7 @@ def register_schemas(
     from halter.client.registry import register
     from processors.codec import Schemas
 
-    registry = load_settings(None, properties_file, properties).registry(registers=True)
+    registry = load_settings(Cluster(None, properties_file, properties)).registry(registers=True)
     registered = dict(register(Schemas.load(), registry))
     if as_json:
         typer.echo(json.dumps(registered, indent=2))
@@ -123,6 +133,31 @@ def register_schemas(
     for subject, schema_id in registered.items():
         typer.echo(f"{schema_id:>6}  {subject}")
     typer.echo(f"{len(registered)} schemas at {registry.url}")
+
+
+@app.command("document", epilog="Example: `halter schemas document definitions > definitions.schema.json`.")
+def show_document(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The kind of document. Without it, all kinds are listed.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a kind of document, with which editors complete and check it.
+
+    In YAML, the first line '# yaml-language-server: $schema=definitions.schema.json' names it (docs/editors.md).
+    """
+    from halter.cli.document_schemas import WHAT, schema_text
+
+    if name is None:
+        width = max(map(len, WHAT))
+        for known, what in WHAT.items():
+            typer.echo(f"{known:<{width}}  {what}")
+        return
+    if name not in WHAT:
+        from processors.core.wf_spec.near_names import NearNames
+
+        meant = NearNames().meant_or_known(name, WHAT)
+        raise UnknownDocument(f"expected the name of a kind of document{meant}, found {name!r}")
+    typer.echo(schema_text(name), nl=False)
 
 
 def topics_by_record(records: "Mapping[str, RecordSchema]") -> dict[str, list[str]]:

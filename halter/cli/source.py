@@ -1,7 +1,7 @@
 """The option by which a command reads an export instead of Kafka, and the Source that its options name.
 
 def state(wf_run_id: WfRun = None, ..., file: File = None, bootstrap: Bootstrap = None, ...) -> None:
-    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+    with source(file, kafka) as found:
         wf_run_id = chosen(found, wf_run_id)
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from halter.cli.client import connected
-from halter.cli.connection import PANEL
+from halter.cli.connection import PANEL, Kafka
 from halter.cli.usage import BadOptions, UsageMistake, in_utf8
 
 if TYPE_CHECKING:
@@ -45,11 +45,7 @@ NAMED_MAX: Final = 5
 @contextmanager
 def source(
     file: Path | None,
-    bootstrap: str | None,
-    properties_file: Path | None,
-    properties: list[str] | None,
-    prefix: str | None,
-    connect_timeout: float,
+    kafka: Kafka,
     shows: Sequence[str] = (),
 ) -> "Iterator[Source]":
     """Yield what the options name: an export, or the Kafka of an installation once it answers.
@@ -58,14 +54,17 @@ def source(
     """
     if file is None:
         shows = ("halter.history.live", *shows)
-        with connected(
-            bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False, shows=shows
-        ) as client:
+        with connected(kafka, to_send=False, shows=shows) as client:
             from halter.history.live import Live
 
             yield Live(client)
         return
-    given = {"--bootstrap": bootstrap, "--properties": properties_file, "--property": properties, "--prefix": prefix}
+    given = {
+        "--bootstrap": kafka.bootstrap,
+        "--properties": kafka.properties_file,
+        "--property": kafka.properties,
+        "--prefix": kafka.prefix,
+    }
     for option, value in given.items():
         if value:
             raise BadOptions(f"--file reads an export and no Kafka: expected no {option} beside it")

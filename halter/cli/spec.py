@@ -10,16 +10,10 @@ import typer
 
 from halter.cli import definitions, spec_delete
 from halter.cli.client import Json, connected, parsed_version
-from halter.cli.connection import (
-    CONNECT_SECONDS,
-    Bootstrap,
-    ConnectTimeout,
-    Prefix,
-    Properties,
-    PropertiesFile,
-)
+from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.usage import UsageMistake
-from halter.cli.workflows import Files, names_workflow, source_named
+from halter.cli.workflows import Files, source_named
+from halter.files.programs import is_target
 from processors.core.records.errors import HalterError
 
 if TYPE_CHECKING:
@@ -97,6 +91,7 @@ def as_data(checked: "CheckedFile") -> dict[str, Any]:
 
 
 @app.command("show", epilog="Examples: `halter spec show cart.yaml --mermaid`, `halter spec show cart --version 0.1`.")
+@asks_kafka
 def show(
     source: Annotated[
         str,
@@ -108,6 +103,7 @@ def show(
     ],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid diagram.")] = False,
     python: Annotated[bool, typer.Option("--python", help="Print a program in Python that writes the WfSpec.")] = False,
+    yaml: Annotated[bool, typer.Option("--yaml", help="Print YAML, with expressions as text.")] = False,
     version: Annotated[
         str | None,
         typer.Option(
@@ -116,23 +112,21 @@ def show(
             help="Version of the registered WfSpec or TaskDef. Default: the newest WfSpec, all of a TaskDef.",
         ),
     ] = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
-    """Show a WfSpec: its document as JSON without default values, a diagram, or a program that writes it.
+    """Show a WfSpec: its document as JSON or YAML without default values, a diagram, or a program that writes it.
 
     Of a TaskDef, show its revisions, what each has changed, and the WfSpecs that name it.
     """
     from halter.show import diagram
 
-    if mermaid and python:
-        raise UsageMistake("expected --mermaid or --python, found both")
+    asked = [name for name, given in (("--mermaid", mermaid), ("--python", python), ("--yaml", yaml)) if given]
+    if len(asked) > 1:
+        raise UsageMistake(f"expected one of --mermaid, --python and --yaml, found {' and '.join(asked)}")
     file = Path(source)
     parsed_version(version)
-    if source == "-" or (file.exists() and not file.is_dir()) or names_workflow(source):
+    if source == "-" or (file.exists() and not file.is_dir()) or is_target(source):
         from halter.files.definition_files import only_wf_spec
 
         if version is not None:
@@ -144,9 +138,9 @@ def show(
     elif file.suffix or file.name != source:
         raise NoSuchFile(f"expected a WfSpec document, found no file {file}: check its name and this folder")
     else:
-        with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+        with connected(kafka) as client:
             registered = client.definitions()
-            if registered.latest_wf_spec(source) is None and not (mermaid or python):
+            if registered.latest_wf_spec(source) is None and not asked:
                 from halter.show.definition_text import task_def_lines
 
                 if of_task_def := list(task_def_lines(registered, source, version)):
@@ -159,6 +153,10 @@ def show(
         from halter.workflow.source import source_of
 
         typer.echo(source_of(wf_spec), nl=False)
+    elif yaml:
+        from halter.show.yaml_text import yaml_text
+
+        typer.echo(yaml_text(wf_spec), nl=False)
     else:
         typer.echo(json.dumps(json.loads(wf_spec.document), indent=2, ensure_ascii=False))
 

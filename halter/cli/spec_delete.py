@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from halter.cli.client import Json, Timeout, connected, parsed_version, print_json
-from halter.cli.connection import (
-    CONNECT_SECONDS,
-    Bootstrap,
-    ConnectTimeout,
-    Prefix,
-    Properties,
-    PropertiesFile,
-)
+from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.definitions import KIND_NAMES, NoSuchDefinition, missing
 from halter.cli.usage import BadOptions, confirm, in_utf8
 from processors.core.records.errors import HalterError
@@ -45,6 +38,7 @@ class NotDeleted(HalterError):
     """A definition may not be deleted, and the sentence says what names it. Whoever asked changes that first."""
 
 
+@asks_kafka
 def delete(
     name: Annotated[
         str,
@@ -69,11 +63,8 @@ def delete(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
     timeout: Timeout = 30.0,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Delete a definition: no new WfSpec may name it, and no RunWf may start it.
 
@@ -81,7 +72,7 @@ def delete(
     same deletion again changes nothing. The command shows what goes, asks, and returns when it is done.
     """
     major, revision = parsed_version(version)
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout) as client:
+    with connected(kafka) as client:
         from processors.core.records.commands import DefinitionKind, DeleteDefinition
 
         known = client.definitions()

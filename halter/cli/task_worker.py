@@ -1,32 +1,30 @@
 """`halter task-worker`: imports a TaskWorker of the user's, and runs it in this process until a signal."""
 
-from contextlib import nullcontext
-from pathlib import Path
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated
 
 import typer
 
 from halter.cli.connection import (
     CONNECT_SECONDS,
-    Bootstrap,
+    Cluster,
     ConnectTimeout,
     Partitions,
-    Prefix,
-    Properties,
-    PropertiesFile,
     TopicsFile,
+    asks_kafka,
     load_settings,
     patience,
+    waiting_for_kafka,
 )
 from halter.cli.ending import ending_on_sigterm, exit_at_once
 from halter.cli.programs import thing_in
-from halter.cli.usage import BadOptions
+from halter.cli.running_options import ReadyFile, Running
 
-LOOPBACK = "127.0.0.1"
 GIVEN_UP = 1
 """Exit code if attempts still ran when the grace was over."""
 
 
+@asks_kafka
 def task_worker(
     target: Annotated[
         str,
@@ -54,43 +52,10 @@ def task_worker(
         float | None,
         typer.Option(min=1, metavar="SECONDS", help="Log every so often how many attempts started, ended, expired."),
     ] = None,
-    ready_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="File that is made when Kafka answers, before the group is joined; /ready says when it is.",
-            show_default=False,
-        ),
-    ] = None,
-    health_port: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=65_535,
-            envvar="HALTER_HEALTH_PORT",
-            help="Answer GET /live, /ready and /metrics at this port.",
-            show_default=False,
-        ),
-    ] = None,
-    health_host: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            envvar="HALTER_HEALTH_HOST",
-            help="Address for --health-port. 0.0.0.0 is every IPv4 address, :: every IPv6 address. Anyone who reaches "
-            "it gets an answer, without a password. Default: 127.0.0.1.",
-            show_default=False,
-        ),
-    ] = None,
-    log_format: Annotated[
-        Literal["console", "json"], typer.Option(help="Log for people, or as one JSON object per line.")
-    ] = "console",
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="Lowest level to log.")] = (
-        "info"
-    ),
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
+    ready_file: ReadyFile = None,
+    *,
+    running: Running,
+    cluster: Cluster,
     partitions: Partitions = None,
     topics_file: TopicsFile = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
@@ -106,22 +71,17 @@ def task_worker(
     from halter.cli.task_worker_health import probes_of
     from halter.client import Client
     from halter.task_worker import TaskWorker
-    from processors.worker.logs import configure_logging
 
-    if health_host is not None and health_port is None:
-        raise BadOptions("--health-host (HALTER_HEALTH_HOST): expected a --health-port with it, found none")
-    configure_logging(log_format, log_level)
+    running.begin()
     with ending_on_sigterm():  # until the task worker handles SIGTERM itself
         worker = thing_in(target, TaskWorker, "shop.tasks:worker")
-        settings = load_settings(
-            bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file, logs=True
-        )
+        settings = load_settings(cluster, partitions=partitions, topics_file=topics_file, logs=True)
     with Client.of(settings) as client:
-        with ending_on_sigterm(), patience():
+        with ending_on_sigterm(), patience(), waiting_for_kafka(settings, connect_timeout):
             client.reach(connect_timeout)
         if ready_file is not None:
             ready_file.write_text("{}\n")
-        with nullcontext() if health_port is None else probes_of(worker, health_host or LOOPBACK, health_port):
+        with running.answering(partial(probes_of, worker)):
             is_drained = worker.run(client, concurrency=concurrency, grace_s=grace, counts_s=counts)
     if not is_drained:
         exit_at_once(GIVEN_UP)  # else Python waits for what coroutines have started in threads

@@ -1,13 +1,10 @@
-"""What a task worker answers to probes: how it is doing, and its counts for Prometheus."""
+"""What a task worker answers to probes: how it is doing, and its metrics for Prometheus."""
 
-from collections.abc import Iterator
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
 from halter.task_worker import TaskWorker
+from processors.worker.exposition import Exposition, Values
+from processors.worker.metric_table import TASK_WORKER
 from processors.worker.probes import Probes
 
 
@@ -25,28 +22,26 @@ class TaskWorkerCondition:
         return {"ready": self.ready, "live": self.live, **self._counts}
 
 
-class CountsCollector(Collector):
-    """Makes the metrics anew from the counts of the moment whenever somebody asks."""
+def metrics_of(worker: TaskWorker) -> Exposition:
+    """Return the metrics of a task worker."""
 
-    def __init__(self, worker: TaskWorker) -> None:
-        self._worker = worker
-
-    def collect(self) -> Iterator[Metric]:
-        """Return the metrics of this moment."""
-        counts = self._worker.counts.as_dict()
-        ready, running = int(self._worker.is_ready), counts.pop("running")
-        yield GaugeMetricFamily("halter_task_worker_ready", "Whether its group has given it its partitions.", ready)
-        yield GaugeMetricFamily("halter_task_worker_running", "Handlers that run.", running)
-        attempts = CounterMetricFamily(
-            "halter_task_worker_attempts", "Attempts, by what became of them.", labels=["what"]
-        )
+    def fill(values: Values) -> None:
+        counts, figures = worker.counts.as_dict(), worker.figures
+        values.set("halter_task_worker_ready", int(worker.is_ready))
+        values.set("halter_task_worker_running", counts.pop("running"))
         for what, count in counts.items():
-            attempts.add_metric([what], count)
-        yield attempts
+            values.set("halter_task_worker_attempts_total", count, what)
+        if figures is not None:
+            values.set("halter_task_worker_concurrency", figures.concurrency)
+            values.set("halter_task_worker_waiting", figures.waiting)
+            for task_def, seconds in dict(figures.times.handled).items():
+                values.observed("halter_task_worker_handler_seconds", seconds, task_def)
+            for task_def, seconds in dict(figures.times.queued).items():
+                values.observed("halter_task_worker_queue_seconds", seconds, task_def)
+
+    return Exposition(TASK_WORKER, fill)
 
 
 def probes_of(worker: TaskWorker, host: str, port: int) -> Probes:
     """Return the endpoint that answers for a task worker."""
-    registry = CollectorRegistry()
-    registry.register(CountsCollector(worker))
-    return Probes(lambda: TaskWorkerCondition(worker), lambda: generate_latest(registry), host, port)
+    return Probes(lambda: TaskWorkerCondition(worker), metrics_of(worker).text, host, port)

@@ -10,22 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from halter.cli.client import Unmask, note
-from halter.cli.connection import (
-    CONNECT_SECONDS,
-    Bootstrap,
-    ConnectTimeout,
-    Prefix,
-    Properties,
-    PropertiesFile,
-)
+from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.source import File, WfRun, chosen, no_such, source
 from halter.files.whole_file import CannotWrite
+from halter.show.counting import counted
 
 if TYPE_CHECKING:
     from halter.history.logged import Logged
     from processors.core.rules.context import WfSpecLookup
 
 
+@asks_kafka
 def timeline(
     wf_run_id: WfRun = None,
     output: Annotated[
@@ -43,11 +38,8 @@ def timeline(
     ] = False,
     unmask: Unmask = False,
     file: File = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Write the history of a WfRun as one HTML file, to step through in a browser.
 
@@ -62,7 +54,7 @@ def timeline(
     """
     from halter.timeline import html, recording, sequence
 
-    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+    with source(file, kafka) as found:
         wf_run_id = chosen(found, wf_run_id)
         logged = list(found.events(wf_run_id))
         if not logged:
@@ -84,7 +76,7 @@ def timeline(
     except OSError as error:
         why = error.strerror or error
         raise CannotWrite(f"{output}: expected a file to write to, found: {why}; name another with -o") from None
-    note(f"wrote {len(data['events']):,} events of WfRun '{wf_run_id}' to {output}")
+    note(f"wrote {counted(len(data['events']), 'event')} of WfRun '{wf_run_id}' to {output}")
 
 
 def redacted(logged: "list[Logged]", definitions: "WfSpecLookup") -> "list[Logged]":

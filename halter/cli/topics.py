@@ -1,27 +1,27 @@
-"""`halter topics plan | apply | acls`: parses options and prints results. The work is done in `halter.topics.admin`."""
+"""`halter topics plan | apply | acls | asyncapi`: parses options and prints results. `halter.topics` does the work."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from halter.cli.client import Json, counted
+from halter.cli.client import Json
 from halter.cli.connection import (
     CONNECT_SECONDS,
-    Bootstrap,
+    Cluster,
     ConnectTimeout,
     Partitions,
-    Prefix,
-    Properties,
-    PropertiesFile,
     TopicsFile,
+    asks_kafka,
     load_settings,
     patience,
+    waiting_for_kafka,
 )
 from halter.cli.ending import ends_at_once
 from halter.cli.usage import UsageMistake, confirm
+from halter.show.counting import counted
 
 if TYPE_CHECKING:
     from halter.topics.admin import Plan, Replication
@@ -32,6 +32,8 @@ PENDING = 3
 REFUSED = 4
 
 app = typer.Typer(no_args_is_help=True, help="Compare the cluster with topics.yaml, create topics, print rights.")
+TLS: Final = frozenset({"ssl", "sasl_ssl"})
+"""Values of security.protocol with which clients speak TLS."""
 
 Copies = Annotated[
     str | None,
@@ -51,21 +53,18 @@ class BadReplication(UsageMistake):
 
 
 @app.command("plan", epilog=PLAN_EXAMPLES)
+@asks_kafka
 def show_plan(
     replication: Copies = None,
     partitions: Partitions = None,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
+    *,
+    cluster: Cluster,
     topics_file: TopicsFile = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Show how the cluster differs from topics.yaml. Changes nothing."""
-    settings = load_settings(
-        bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file
-    )
+    settings = load_settings(cluster, partitions=partitions, topics_file=topics_file)
     with patience():
         planned, _ = make_plan(settings, replication, connect_timeout)
     typer.echo(json.dumps(as_data(planned), indent=2) if as_json else "\n".join(lines(planned)))
@@ -76,24 +75,21 @@ def show_plan(
 
 
 @app.command("apply", epilog=APPLY_EXAMPLES)
+@asks_kafka
 def apply_plan(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     replication: Copies = None,
     partitions: Partitions = None,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
+    *,
+    cluster: Cluster,
     topics_file: TopicsFile = None,
     connect_timeout: ConnectTimeout = CONNECT_SECONDS,
 ) -> None:
     """Create and configure topics as topics.yaml says. Deletes no topic and changes no number of partitions."""
     from halter.topics.admin import Action, apply
 
-    settings = load_settings(
-        bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file
-    )
+    settings = load_settings(cluster, partitions=partitions, topics_file=topics_file)
     with patience():
         planned, admin = make_plan(settings, replication, connect_timeout)
     typer.echo("\n".join(lines(planned)), err=as_json)
@@ -115,13 +111,12 @@ def apply_plan(
 
 
 @app.command("acls", epilog="Example: `halter topics acls --service worker`. This only prints: it grants nothing.")
+@asks_kafka
 def show_acls(
     service: Annotated[str | None, typer.Option("--service", help="Print only the rights of this service.")] = None,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
+    *,
+    cluster: Cluster,
     topics_file: TopicsFile = None,
 ) -> None:
     """Print the rights that each service needs, as kafka-acls commands.
@@ -130,12 +125,46 @@ def show_acls(
     """
     from halter.topics.acls import acls, commands
 
-    settings = load_settings(bootstrap, properties_file, properties, prefix, topics_file=topics_file)
+    settings = load_settings(cluster, topics_file=topics_file)
     rights = acls(settings.topics(), service)
     if as_json:
         typer.echo(json.dumps([asdict(acl) for acl in rights], indent=2))
     else:
         typer.echo("\n".join(commands(rights, settings.bootstrap)))
+
+
+@app.command("asyncapi", epilog="Example: `halter topics asyncapi --prefix shop- > asyncapi.yaml`.")
+@asks_kafka
+def show_asyncapi(
+    service: Annotated[
+        str | None, typer.Option("--service", help="Describe only what this service reads and writes.")
+    ] = None,
+    as_json: Json = False,
+    partitions: Partitions = None,
+    *,
+    cluster: Cluster,
+    topics_file: TopicsFile = None,
+) -> None:
+    """Print this installation as an AsyncAPI 3 document: topics, keys, schemas, and who reads and writes what.
+
+    It asks no cluster: all of it follows from topics.yaml and the schemas.
+    """
+    from importlib.metadata import version
+
+    from halter import DISTRIBUTION
+    from halter.topics.asyncapi import as_yaml, document
+    from processors.codec import Schemas
+
+    settings = load_settings(cluster, partitions=partitions, topics_file=topics_file)
+    described = document(
+        settings.topics(),
+        Schemas.load(),
+        version(DISTRIBUTION),
+        settings.bootstrap,
+        tls=settings.properties.get("security.protocol", "").lower() in TLS,
+        service=service,
+    )
+    typer.echo(json.dumps(described, indent=2, ensure_ascii=False) + "\n" if as_json else as_yaml(described), nl=False)
 
 
 def make_plan(settings: "Settings", replication: str | None, connect_timeout: float) -> "tuple[Plan, Any]":
@@ -147,7 +176,8 @@ def make_plan(settings: "Settings", replication: str | None, connect_timeout: fl
     wanted: Topics = settings.topics()
     copies = read_replication(replication)
     admin = AdminClient(settings.admin())
-    settings.reach(admin, wanted.wf_events, connect_timeout)
+    with waiting_for_kafka(settings, connect_timeout):
+        settings.reach(admin, wanted.wf_events, connect_timeout)
     with settings.explaining("comparing the cluster with topics.yaml", admin):
         return plan(wanted, admin, copies), admin
 

@@ -6,21 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from halter.cli.client import Json, Unmask, connected, note, print_json, print_line
-from halter.cli.connection import (
-    CONNECT_SECONDS,
-    Bootstrap,
-    ConnectTimeout,
-    Prefix,
-    Properties,
-    PropertiesFile,
-    load_settings,
-)
+from halter.cli.connection import Kafka, asks_kafka, load_settings
 from halter.cli.source import File, no_such, source
 from halter.cli.usage import BadOptions
 
@@ -31,6 +24,7 @@ if TYPE_CHECKING:
     from halter.history.verify import How
 
 
+@asks_kafka
 def verify(
     wf_runs: Annotated[
         list[str] | None,
@@ -80,11 +74,8 @@ def verify(
     unmask: Unmask = False,
     as_json: Json = False,
     file: File = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Decide recorded inputs again and compare the events with the log.
 
@@ -99,6 +90,8 @@ def verify(
 
     For the first WfRuns that differ, the first event that differs is shown with the states after it. What came later
     in them is not compared, because it follows from that.
+
+    With --all, what became of correlation keys is decided again as well: who has a key, and to whom its events go.
 
     Each event names the version of the rules that decided it. What differs because a rule was changed since is
     expected: it is counted for itself.
@@ -117,9 +110,9 @@ def verify(
     changes = () if spec is None else tuple(read_definition_file(spec).commands)
     how = How(None if rules is None else rules.absolute(), changes, log_rules)
     begun = time.monotonic()
-    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+    with source(file, kafka) as found:
         if everything:
-            loaded = partial(load_settings, bootstrap, properties_file, properties, prefix)
+            loaded = partial(load_settings, kafka)
             report = _all(found, loaded, how, processes)
         else:
             report = _some(found, _ids(found, wf_runs), how)
@@ -132,10 +125,10 @@ def verify(
 
         print_json(report_data(report, told, seconds) | {"notes": notes})
     else:
-        _print(report, told, seconds, unmask=unmask)
+        _print(report, told, seconds, show, unmask=unmask)
         for sentence in notes:
             note(sentence)
-    if report.differences:
+    if report.differences or report.keys.differences:
         raise typer.Exit(1)
 
 
@@ -223,15 +216,20 @@ def _explained(difference: "Difference", found: "Source", *, unmask: bool) -> "E
     return explained(difference, found, found.definitions(), found.codec, unmask=unmask)
 
 
-def _print(report: "Report", told: "list[Explained]", seconds: float, *, unmask: bool) -> None:
-    from halter.history.verify_text import explained_lines, summary, totals, verdict
+def _print(report: "Report", told: "list[Explained]", seconds: float, show: int, *, unmask: bool) -> None:
+    from halter.history.verify_text import explained_lines, key_lines, summary, totals, verdict
 
-    print_line(verdict(report), bold=True, fg="red" if report.differences else None)
+    differs = report.differences or report.keys.differences
+    print_line(verdict(report), bold=True, fg="red" if differs else None)
     for line in [*totals(report), *summary(report, seconds)]:
         print_line(line)
     for one in told:
         typer.echo("")
         for line in explained_lines(one, unmask=unmask):
+            print_line(line)
+    for key, difference in islice(report.keys.differences.items(), show):
+        typer.echo("")
+        for line in key_lines(key, difference):
             print_line(line)
 
 
@@ -250,6 +248,7 @@ def progress(total: int, doing: str = "deciding again") -> "Iterator[Callable[[i
         yield lambda entries: bar.advance(task, entries)
 
 
+@asks_kafka
 def check_state(
     partition: Annotated[
         int, typer.Option("--partition", metavar="N", min=0, help="Number of the partition.", show_default=False)
@@ -257,11 +256,8 @@ def check_state(
     show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="How many rows that differ are told.")] = 10,
     unmask: Unmask = False,
     as_json: Json = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Compare the rows of a partition with those that follow from its log.
 
@@ -279,7 +275,7 @@ def check_state(
     from halter.history.rows_in_kafka import rows_in_kafka
     from halter.history.verify_text import state_data, state_lines
 
-    with connected(bootstrap, properties_file, properties, prefix, connect_timeout, to_send=False) as client:
+    with connected(kafka, to_send=False) as client:
         if partition >= client.topics.partitions:
             raise BadOptions(f"--partition: expected 0 to {client.topics.partitions - 1}, found {partition}")
         rows = rows_in_kafka(client, partition)

@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from halter.cli.client import Json, Unmask, note, print_json, terminal_width
-from halter.cli.connection import (
-    CONNECT_SECONDS,
-    Bootstrap,
-    ConnectTimeout,
-    Prefix,
-    Properties,
-    PropertiesFile,
-)
+from halter.cli.connection import Kafka, asks_kafka
 from halter.cli.history import MOMENT, Utc, zone_of
 from halter.cli.source import File, WfRun, chosen, no_such, source
 from halter.cli.usage import BadOptions, UsageMistake, in_utf8
@@ -28,6 +21,7 @@ if TYPE_CHECKING:
 
     from halter.history.present import Present
     from halter.history.source import Place, Source
+    from halter.history.why import Why
 
 
 class NoRecord(HalterError):
@@ -38,6 +32,7 @@ class NoSuchThread(HalterError):
     """A WfRun has no such thread now. Whoever typed the number takes another; the message says which there are."""
 
 
+@asks_kafka
 def why(
     wf_run_id: WfRun = None,
     thread: Annotated[
@@ -56,15 +51,13 @@ def why(
     unmask: Unmask = False,
     as_json: Json = False,
     file: File = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Say why a WfRun does not move: what holds each thread, since when, because of which record, and what frees it.
 
-    Each sentence follows handlers, children and the threads above down to what an input can free.
+    Each sentence follows handlers, children and the threads above down to what an input can free. If no worker is
+    running, or a task waits and no task worker is, that is said too.
 
     - `halter why cart-1`
     - `halter why cart-1 --thread 2 --json`
@@ -75,10 +68,11 @@ def why(
     from halter.history.why import why as why_of
     from halter.history.why_text import sentences, stage_text, why_data
 
-    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+    with source(file, kafka) as found:
         present = _present(found, chosen(found, wf_run_id), at=at, zone=zone_of(utc=utc), unmask=unmask)
-    run = present.run
-    told = why_of(run, present.origins)
+        run = present.run
+        told = why_of(run, present.origins)
+        missing = [] if at is not None or run.final_status is not None else _who_is_missing(found, told)
     # Spans of time end now; those of a past moment, or of an export, then.
     now_ms = run.time_ms if at is not None or file is not None else time.time_ns() // 1_000_000
     if thread is not None and thread not in told.findings:
@@ -90,14 +84,30 @@ def why(
         if thread is not None:
             data["threads"] = {str(thread): data["threads"][str(thread)]}
         print_json(data)
-        return
-    if thread is None:
-        _print([stage_text(told, run)])
-    for number, sentence in sentences(told, run, now_ms):
-        if thread in (None, number):
-            _print([sentence], indent="" if thread is not None else "  ")
+    else:
+        if thread is None:
+            _print([stage_text(told, run)])
+        for number, sentence in sentences(told, run, now_ms):
+            if thread in (None, number):
+                _print([sentence], indent="" if thread is not None else "  ")
+    for sentence in missing:
+        note(sentence)
 
 
+def _who_is_missing(found: "Source", told: "Why") -> list[str]:
+    """Return sentences about who does not run: a worker, or a task worker if a thread waits for one."""
+    from halter.history.live import Live
+    from processors.core.rules.waiting import ForReport
+
+    waits = (hold.wait for finding in told.findings.values() for hold in finding.holds)
+    if not isinstance(found, Live):
+        return []
+    workers = found.client.workers
+    no_task_worker = workers.no_task_worker() if any(isinstance(it, ForReport) for it in waits) else None
+    return [it for it in (workers.no_worker(), no_task_worker) if it is not None]
+
+
+@asks_kafka
 def why_not(
     wf_run_id: Annotated[
         str, typer.Argument(metavar="WF_RUN", help="Id of the WfRun.", show_default=False, callback=in_utf8)
@@ -117,11 +127,8 @@ def why_not(
     unmask: Unmask = False,
     as_json: Json = False,
     file: File = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Say why an ExternalEvent did nothing, or what it did: in each thread, and for each record that had its id.
 
@@ -139,7 +146,7 @@ def why_not(
     from halter.history.why_not_text import why_not_data, why_not_sentences
     from processors.core.rules.evolve import new_run
 
-    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+    with source(file, kafka) as found:
         present = _look(found, wf_run_id, previous=True, unmask=unmask)
         run, log = (new_run(wf_run_id), []) if present is None else (present.run, present.log)
         told = why_not_of(run, log, event_id, Outside(), event)
@@ -155,6 +162,7 @@ def why_not(
         _print(why_not_sentences(told, run))
 
 
+@asks_kafka
 def cause(
     topic: Annotated[
         str | None, typer.Argument(metavar="TOPIC", help="Topic of the record, without the prefix.", show_default=False)
@@ -176,11 +184,8 @@ def cause(
     unmask: Unmask = False,
     as_json: Json = False,
     file: File = None,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
-    connect_timeout: ConnectTimeout = CONNECT_SECONDS,
+    *,
+    kafka: Kafka,
 ) -> None:
     """Show a record, decoded, with everything that it caused and what came back for that.
 
@@ -203,7 +208,7 @@ def cause(
         found_only = topic if partition is None else f"{topic} {partition}"
         raise UsageMistake(f"expected TOPIC PARTITION OFFSET, found only {found_only}")
     way: list[str] = []
-    with source(file, bootstrap, properties_file, properties, prefix, connect_timeout) as found:
+    with source(file, kafka) as found:
         if wf_run_id is not None and event is not None:
             place = _place_of_event(found, wf_run_id, event)
         else:

@@ -6,34 +6,46 @@ import sys
 import tempfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halter.cli.connection import (
-    Bootstrap,
-    Partitions,
-    Prefix,
-    Properties,
-    PropertiesFile,
-    TopicsFile,
-    load_settings,
-)
+from halter.cli.connection import Cluster, Partitions, TopicsFile, asks_kafka, load_settings
 from halter.cli.ending import end_on_sigterm, ends_at_once
+from halter.cli.running_options import PORT_MAX, Running
 from halter.cli.usage import BadOptions
 from processors.extras import expect_extra
 
 if TYPE_CHECKING:
     from processors.kafka.settings import Settings
     from processors.runtime.group.readiness import Readiness
+    from processors.worker.metrics import Metrics
 
-PORT_MAX = 65_535
-LOOPBACK = "127.0.0.1"
 OWN_OPTIONS = ("--processes", "--slot-prefix", "--slot", "--ready-file", "--health-port")
 
 
+@dataclass(frozen=True)
+class WorkerRunning(Running):
+    """Where workers answer, each at a port of its own."""
+
+    health_port: Annotated[
+        int | None,
+        typer.Option(
+            "--health-port",
+            min=1,
+            max=PORT_MAX,
+            envvar="HALTER_HEALTH_PORT",
+            help="Answer GET /live, /ready and /metrics at this port. With --processes, the others take the next "
+            "ports.",
+            show_default=False,
+        ),
+    ] = None
+
+
+@asks_kafka
 def worker(
     processes: Annotated[
         int, typer.Option(min=1, max=256, help="Number of worker processes. One that ends is started again.")
@@ -62,33 +74,6 @@ def worker(
             show_default=False,
         ),
     ] = None,
-    health_port: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=PORT_MAX,
-            envvar="HALTER_HEALTH_PORT",
-            help="Answer GET /live, /ready and /metrics at this port. With --processes, the others take the next "
-            "ports.",
-            show_default=False,
-        ),
-    ] = None,
-    health_host: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            envvar="HALTER_HEALTH_HOST",
-            help="Address for --health-port: IPv4, IPv6 or a name. 0.0.0.0 is every IPv4 address, :: every IPv6 "
-            "address. Anyone who reaches it gets an answer, without a password. Default: 127.0.0.1.",
-            show_default=False,
-        ),
-    ] = None,
-    log_format: Annotated[
-        Literal["console", "json"], typer.Option(help="Log for people, or as one JSON object per line.")
-    ] = "console",
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="Lowest level to log.")] = (
-        "info"
-    ),
     scenario: Annotated[
         bool,
         typer.Option(
@@ -98,10 +83,9 @@ def worker(
             "says when a timer may fire.",
         ),
     ] = False,
-    bootstrap: Bootstrap = None,
-    properties_file: PropertiesFile = None,
-    properties: Properties = None,
-    prefix: Prefix = None,
+    *,
+    running: WorkerRunning,
+    cluster: Cluster,
     partitions: Partitions = None,
     topics_file: TopicsFile = None,
 ) -> None:
@@ -113,22 +97,17 @@ def worker(
     - `halter worker --processes 2 --ready-file ready.json`
     - `halter worker --slot $HOSTNAME --log-format json`
     """
-    from processors.worker.logs import configure_logging
-
     expect_extra("engine", "`halter worker`")
     if processes > 1 and slot is not None:
         raise BadOptions("--slot is for one process; with --processes use --slot-prefix")
     if processes == 1 and slot_prefix is not None:
         raise BadOptions("--slot-prefix is for several --processes; for one process use --slot")
+    health_port = running.health_port
     if health_port is not None and health_port + processes - 1 > PORT_MAX:
         expected = f"expected a port that has {processes - 1} more above it for --processes {processes}"
         raise BadOptions(f"--health-port: {expected}, found {health_port}")
-    if health_host is not None and health_port is None:
-        raise BadOptions("--health-host (HALTER_HEALTH_HOST): expected a --health-port with it, found none")
-    configure_logging(log_format, log_level, None if processes > 1 else slot)
-    settings = load_settings(
-        bootstrap, properties_file, properties, prefix, partitions=partitions, topics_file=topics_file, logs=True
-    )
+    running.begin(None if processes > 1 else slot)
+    settings = load_settings(cluster, partitions=partitions, topics_file=topics_file, logs=True)
     if scenario:
         run_scenarios(settings)
     elif processes > 1:
@@ -139,28 +118,43 @@ def worker(
             )
         supervise(processes, slot_prefix or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", ready_file, health_port)
     else:
-        health = None if health_port is None else (health_host or LOOPBACK, health_port)
-        run_here(settings, slot, ready_file, health)
+        run_here(settings, slot, ready_file, running)
 
 
-def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, health: tuple[str, int] | None) -> None:
-    """Run a worker in this process. `health` is the address and port of /live, /ready and /metrics."""
+def run_here(settings: "Settings", slot: str | None, ready_file: Path | None, running: Running) -> None:
+    """Run a worker in this process."""
     from processors.runtime.group.readiness import Readiness
+
+    readiness = Readiness()
+    if running.health_port is None:
+        fold(settings, slot, ready_file, readiness, None)
+        return
+    from processors.fold.tally import Tally
+    from processors.runtime.turn.measures import Measures
     from processors.worker.metrics import Metrics
     from processors.worker.probes import Probes
 
-    readiness = Readiness()
-    probes: AbstractContextManager[object] = nullcontext()
-    if health is not None:
-        probes = Probes(lambda: readiness.snapshot, Metrics(lambda: readiness.snapshot).text, *health)
-    with probes:
-        fold(settings, slot, ready_file, readiness)
+    metrics = Metrics(lambda: readiness.snapshot, Measures(), Tally())
+    with running.answering(partial(Probes, lambda: readiness.snapshot, metrics.text)):
+        fold(settings, slot, ready_file, readiness, metrics)
 
 
-def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readiness: "Readiness") -> None:
-    """Wait for Kafka, and for the Schema Registry if one is used; then fold until a signal."""
+def fold(
+    settings: "Settings",
+    slot: str | None,
+    ready_file: Path | None,
+    readiness: "Readiness",
+    metrics: "Metrics | None",
+) -> None:
+    """Wait for Kafka, and for the Schema Registry if one is used; then fold until a signal.
+
+    Without `metrics` nothing is measured.
+    """
+    from importlib.metadata import version
+
     import structlog
 
+    from halter import DISTRIBUTION
     from halter.client.registry import until_prepared
     from processors.core.rules.context import Limits
     from processors.fold.definitions_view import DefinitionsView
@@ -172,13 +166,25 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
     from processors.worker.ready_file import ReadyFile
 
     ready = ReadyFile(ready_file) if ready_file else None  # first: a killed process may have left the file behind
-    topics, codec = settings.topics(), settings.codec()
+    topics, codec, tracing = settings.topics(), settings.codec(), settings.tracing()
+    own_slot = Slot(slot, static=True) if slot else Slot(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
+    log = structlog.get_logger("halter.worker")
+    log.info(
+        "started",
+        version=version(DISTRIBUTION),
+        kafka=settings.bootstrap,
+        group=topics.group,
+        slot=own_slot.name,
+        partitions=topics.partitions,
+        store=settings.store,
+    )
     end_on_sigterm()  # until the worker handles SIGTERM itself
     with ends_at_once():
         app.await_kafka(settings, topics, readiness)
         app.expect_topics(settings, topics)
-        until_prepared(codec, structlog.get_logger("halter.worker"))
+        until_prepared(codec, log)
     crash_at = os.environ.get("HALTER_CRASH_AT")
+    new_store = chosen(settings, topics, slot)
     definitions = DefinitionsView(codec, ThreadPoolExecutor(1, thread_name_prefix="wf-specs"))
     factory = ShardFolds(
         topics.partitions,
@@ -186,10 +192,14 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
         definitions,
         Limits(output_bytes=topics.output_bytes_max),
         tuple(topics.task_queues),
-        new_store=chosen(settings, topics, slot),
+        new_store=new_store,
         ahead=ThreadPoolExecutor(1, thread_name_prefix="definitions"),
+        tracing=tracing,
+        tally=None if metrics is None else metrics.tally,
     )
-    own_slot = Slot(slot, static=True) if slot else Slot(f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
+    if metrics is not None:
+        metrics.censuses = lambda: factory.censuses
+        metrics.store = getattr(new_store, "folder", None)
     built = app.build(
         settings,
         topics,
@@ -199,8 +209,13 @@ def fold(settings: "Settings", slot: str | None, ready_file: Path | None, readin
         # For tests of what a crash does.
         crash_points=CrashAt.parse(crash_at) if crash_at else None,
         readiness=readiness,
+        measures=None if metrics is None else metrics.measures,
     )
-    app.run(built, ready)
+    try:
+        app.run(built, ready)
+    finally:
+        if tracing is not None:
+            tracing.flush()
 
 
 def run_scenarios(settings: "Settings") -> None:

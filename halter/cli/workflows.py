@@ -1,18 +1,15 @@
 """Arguments that name where definitions are written: a file, or a Workflow in a module of Python."""
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from halter.cli.programs import thing_in
 from halter.cli.usage import BadOptions
+from halter.files.programs import NoTarget, is_target
 
 if TYPE_CHECKING:
     from halter.files.definition_files import Workflow
-
-IN_MODULE: Final = re.compile(r"[^:]+:[A-Za-z_]\w*")
 
 Files: TypeAlias = Annotated[
     list[Path],
@@ -24,17 +21,13 @@ Files: TypeAlias = Annotated[
 ]
 
 
-def names_workflow(source: str) -> bool:
-    """Say whether an argument names a Workflow in a module, and no file."""
-    return IN_MODULE.fullmatch(source) is not None and not Path(source).exists()
-
-
 def source_named(source: Path) -> "Path | Workflow":
     """Return the file that an argument names, or the Workflow. Raises BadOptions, NoSuchThing."""
-    if not names_workflow(str(source)):
-        if source.suffix == ".py":
-            raise BadOptions(f"expected the name of a Workflow behind a module, as in {source}:cart, found '{source}'")
+    if source.suffix != ".py" and not is_target(str(source)):
         return source
-    from halter.workflow import Workflow
+    from halter.workflow import named
 
-    return thing_in(str(source), Workflow, "shop.workflows:cart")
+    try:
+        return named.source_named(str(source))
+    except NoTarget as problem:
+        raise BadOptions(str(problem)) from problem

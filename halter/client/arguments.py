@@ -5,20 +5,26 @@ Whatever the engine would put on `dead-letters` is refused here, with a sentence
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from datetime import datetime
+from typing import Any, Final, TypeAlias, TypeVar
 
 from halter.client.errors import InvalidArgument, RecordTooLarge
+from halter.client.moments import WITHOUT_ZONE, timestamp_from
 from processors.codec import Codec
-from processors.core.records.commands import Command, OperatorCommand
+from processors.core.records.commands import Command, CorrelatedEvent, OperatorCommand
 from processors.core.records.names import check_names
 from processors.core.records.spec import WfSpec
 from processors.core.records.value_checks import OversizedValue, check_value
-from processors.core.records.values import TellableProblem, to_json
+from processors.core.records.values import TellableProblem, Value, to_json
 from processors.core.wf_spec.json_document import DOCUMENT_DEPTH_MAX
 from processors.core.wf_spec.writer import document_text
-from processors.fold.inputs import VALUE_BYTES_MAX, InputCommand, check_command, check_made
+from processors.fold.inputs import InputCommand, check_command, check_made, check_size
 
 Made = TypeVar("Made")
+Given: TypeAlias = "Value | datetime"
+"""What a caller may give as a value. A datetime with a zone becomes a Timestamp."""
+WITH_VALUES: Final = ("content", "variables", "output")
+"""Fields that are values, or have them by name."""
 PLAIN: Final = frozenset({str, int, bool, type(None)})
 """Types of arguments that are kept as they are. To ask whether one is a Mapping takes longer than all else about it."""
 
@@ -31,6 +37,9 @@ class Arguments:
 
     def command(self, kind: type[Made], **fields: Any) -> Made:
         """Make a command of these fields."""
+        for name in WITH_VALUES:
+            if type(it := fields.get(name)) not in PLAIN:
+                fields[name] = _with_timestamps(it, name)
         try:
             self._codec.check_arguments(kind, fields)
         except TellableProblem as problem:
@@ -47,7 +56,7 @@ class Arguments:
         except TellableProblem as problem:
             raise _invalid(problem) from None
 
-    def check_names(self, command: Command | OperatorCommand) -> None:
+    def check_names(self, command: Command | OperatorCommand | CorrelatedEvent) -> None:
         """Refuse ids and names that the engine refuses whatever the WfRun is like."""
         with _as_invalid_argument():
             check_names(command)
@@ -58,7 +67,7 @@ class Arguments:
             check_command(command, self._codec)
         return self._small_enough(command)
 
-    def encoded_made(self, command: Command | OperatorCommand) -> bytes:
+    def encoded_made(self, command: Command | OperatorCommand | CorrelatedEvent) -> bytes:
         """The same, for a command that `command` has made. Refuses ids and names too, as `check_names` does."""
         try:
             check_made(command)
@@ -69,10 +78,8 @@ class Arguments:
 
     def _small_enough(self, command: InputCommand) -> bytes:
         value = self._codec.encode(command)
-        if len(value) > VALUE_BYTES_MAX:
-            raise RecordTooLarge(
-                f"{type(command).__name__}: expected at most {VALUE_BYTES_MAX} bytes, found {len(value)}"
-            )
+        with _as_invalid_argument():
+            check_size(command, value)
         return value
 
     def wf_spec_document(self, document: WfSpec | Mapping[str, Any] | str) -> tuple[str, str]:
@@ -87,6 +94,21 @@ class Arguments:
                 return to_json(data), data.get("name", "")
             case _:
                 return document, ""
+
+
+def _with_timestamps(given: Any, what: str) -> Any:
+    """Return a value, or values by name, with a Timestamp for each datetime. Raises InvalidArgument."""
+    if isinstance(given, datetime):
+        timestamp = timestamp_from(given)
+        if timestamp is None:
+            raise InvalidArgument(f"{what}: {WITHOUT_ZONE}")
+        return timestamp
+    if what == "variables" and isinstance(given, Mapping) and any(isinstance(it, datetime) for it in given.values()):
+        return {
+            name: _with_timestamps(it, f"variables[{name!r}]") if isinstance(it, datetime) else it
+            for name, it in given.items()
+        }
+    return given
 
 
 @contextmanager

@@ -4,15 +4,22 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from halter.client.arguments import Arguments
-from halter.client.definitions_seen import DefinitionsSeen
+from halter.client.arguments import Arguments, Given
 from halter.client.errors import InvalidArgument
 from halter.client.ids import new_id
 from halter.client.outcomes import OUTCOME_SECONDS
-from processors.core.records.commands import Command, ExternalEvent, ForkWfRun, MigrateWfRun, RunWf
-from processors.core.records.values import Value
+from processors.core.records.commands import (
+    Command,
+    CorrelatedEvent,
+    ExternalEvent,
+    ForkWfRun,
+    MigrateWfRun,
+    RunWf,
+    RunWfAndPost,
+)
+from processors.core.records.values import INT_MAX, INT_MIN
 
 Made = TypeVar("Made")
 
@@ -22,15 +29,26 @@ class NewEvent(NamedTuple):
 
     wf_run_id: str
     name: str
-    content: Value = None
+    content: Given = None
     event_id: str | None = None
     thread: int | None = None
+    operator: str | None = None
+    """Who posts it, for people."""
+    reason: str | None = None
+
+
+class Seen(Protocol):
+    """What was read of `definitions`."""
+
+    @property
+    def position(self) -> int:
+        """The position up to which it was read; 0 if nothing was."""
 
 
 class Asking:
     """Makes commands. All that it raises is an InvalidArgument."""
 
-    def __init__(self, arguments: Arguments, definitions: DefinitionsSeen) -> None:
+    def __init__(self, arguments: Arguments, definitions: Seen) -> None:
         self._arguments, self._definitions = arguments, definitions
 
     def made(self, kind: type[Made], command_id: str | None = None, **fields: Any) -> Made:
@@ -40,11 +58,13 @@ class Asking:
     def run(
         self,
         wf_spec_name: str,
-        variables: Mapping[str, Value] | None,
+        variables: Mapping[str, Given] | None,
         wf_run_id: str | None,
         major: int | None,
         revision: int | None,
         definitions_position: int | None,
+        operator: str | None = None,
+        reason: str | None = None,
     ) -> RunWf:
         """Make a RunWf. A worker has to have read `definitions` as far as this client, or to the position."""
         position = self._definitions.position if definitions_position is None else definitions_position
@@ -56,9 +76,43 @@ class Asking:
             wf_spec_major=major,
             wf_spec_revision=revision,
             definitions_position=position or None,
+            operator=operator,
+            reason=reason,
         )
 
-    def migration(self, wf_run_id: str, major: int, revision: int | None, command_id: str | None) -> MigrateWfRun:
+    def run_and_post(
+        self,
+        wf_spec_name: str,
+        event: NewEvent,
+        variables: Mapping[str, Given] | None,
+        major: int | None,
+        revision: int | None,
+    ) -> RunWfAndPost:
+        """Make a RunWfAndPost. It has no id but that of its event: WfRuns remember few command ids."""
+        return self._arguments.command(
+            RunWfAndPost,
+            wf_run_id=event.wf_run_id,
+            wf_spec_name=wf_spec_name,
+            external_event_def=event.name,
+            external_event_id=new_id() if event.event_id is None else event.event_id,
+            variables={} if variables is None else variables,
+            content=event.content,
+            wf_spec_major=major,
+            wf_spec_revision=revision,
+            definitions_position=self._definitions.position or None,
+            operator=event.operator,
+            reason=event.reason,
+        )
+
+    def migration(
+        self,
+        wf_run_id: str,
+        major: int,
+        revision: int | None,
+        command_id: str | None,
+        operator: str | None = None,
+        reason: str | None = None,
+    ) -> MigrateWfRun:
         """Make a MigrateWfRun. A worker has to have read `definitions` as far as this client."""
         return self.made(
             MigrateWfRun,
@@ -67,6 +121,8 @@ class Asking:
             wf_spec_major=major,
             wf_spec_revision=revision,
             definitions_position=self._definitions.position or None,
+            operator=operator,
+            reason=reason,
         )
 
     def event(self, event: NewEvent) -> ExternalEvent:
@@ -82,7 +138,31 @@ class Asking:
             content=event.content,
             thread=event.thread,
             definitions_position=self._definitions.position or None,
+            operator=event.operator,
+            reason=event.reason,
         )
+
+    def correlated(self, key: str | int, name: str, content: Given, event_id: str | None) -> CorrelatedEvent:
+        """Make a CorrelatedEvent. A number is the key that its decimal digits are."""
+        return self._arguments.command(
+            CorrelatedEvent,
+            correlation_key=_key_text(key),
+            external_event_def=name,
+            external_event_id=new_id() if event_id is None else event_id,
+            content=content,
+            definitions_position=self._definitions.position or None,
+        )
+
+
+def _key_text(key: object) -> str:
+    """Return a correlation key as text: the value of an Enum that is a text or a number, not its name."""
+    if isinstance(key, str):
+        return str.__str__(key)
+    if isinstance(key, bool) or not isinstance(key, int):
+        raise InvalidArgument(f"key: expected text or a whole number, found {type(key).__name__}")
+    if not INT_MIN <= key <= INT_MAX:
+        raise InvalidArgument("key: expected a whole number of 64 bits, found a larger one")
+    return int.__repr__(key)
 
 
 def seconds_of(wait: float | bool) -> float | None:
@@ -98,7 +178,7 @@ def seconds_of(wait: float | bool) -> float | None:
 def id_of(command: Command) -> str:
     """Return the id by which a record is known: an ExternalEvent's, the WfRun's to start, or the command's own."""
     match command:
-        case ExternalEvent():
+        case ExternalEvent() | RunWfAndPost():
             return command.external_event_id
         case RunWf() | ForkWfRun():
             return command.wf_run_id
@@ -108,15 +188,20 @@ def id_of(command: Command) -> str:
 
 def repeat_id_of(command: Command) -> str | None:
     """Return the id with which a command may be sent again without a second effect; None if it has none."""
-    return id_of(command) if isinstance(command, ExternalEvent | RunWf | ForkWfRun) else None
+    return id_of(command) if isinstance(command, ExternalEvent | RunWf | RunWfAndPost | ForkWfRun) else None
 
 
-def definition_name_of(command: Command) -> str:
-    """Return the name of the definition that a command needs: of the WfSpec to start, of the ExternalEventDef."""
+def definition_names_of(command: Command) -> tuple[str, str]:
+    """Return the names of the definitions that a command needs: of its ExternalEventDef and of the WfSpec to start.
+
+    An empty text stands for none.
+    """
     match command:
         case ExternalEvent():
-            return command.external_event_def
+            return command.external_event_def, ""
         case RunWf():
-            return command.wf_spec_name
+            return "", command.wf_spec_name
+        case RunWfAndPost():
+            return command.external_event_def, command.wf_spec_name
         case _:
-            return ""
+            return "", ""

@@ -19,50 +19,53 @@ import asyncio
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from pathlib import Path
+from functools import partial, wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack, overload
 
+from halter.client.arguments import Given
 from halter.client.asking import NewEvent, seconds_of
+from halter.client.async_following import AsyncFollow, Reading
+from halter.client.async_posted import AsyncPosted, AsyncPostedCorrelated
 from halter.client.client import Client
 from halter.client.connecting import Connection
+from halter.client.deliveries import Deliveries
 from halter.client.errors import ClientClosed, InvalidArgument, PartlyPosted
-from halter.client.following import Batch, Followed, Follower, Patience, Since
-from halter.client.forking import Reset
-from halter.client.history import History
-from halter.client.outcomes import OUTCOME_SECONDS, Posted, Registered, Until
-from halter.client.reading import GivenUp, until_given_up
-from halter.client.sending import Sender, Sending
+from halter.client.following import Since
+from halter.client.outcomes import OUTCOME_SECONDS, Until
+from halter.client.reading import until_given_up
 from halter.client.waiting import Wait
 from halter.client.watch import Caller, Watch
 from processors.core.records.commands import (
     Command,
-    DefinitionCommand,
-    DefinitionKind,
     DeleteWfRun,
     RescueThreadRun,
     ResumeWfRun,
     StopWfRun,
 )
-from processors.core.records.events import LogEntry
 from processors.core.records.model import WfRun, WfRunSnapshot
-from processors.core.records.spec import WfSpec
-from processors.core.records.values import Value, VariableType
-from processors.core.wf_spec.definitions import Definitions
 from processors.fold.inputs import key_of
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
-
-if TYPE_CHECKING:
-    from halter.files.definition_files import Workflow
 
 THREADS: Final = 8
 QUEUE_FULL_SECONDS: Final = 0.005
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+
+def in_a_thread(
+    method: Callable[Concatenate[Client, Arguments], Result],
+) -> Callable[Concatenate["AsyncClient", Arguments], Coroutine[Any, Any, Result]]:
+    """Return the method of an AsyncClient that runs one of `Client` in a thread: with its arguments and docstring."""
+
+    @wraps(method)
+    async def call(client: "AsyncClient", /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return await client._in_thread(partial(method, client._client), *args, **kwargs)
+
+    return call
 
 
 class AsyncClient:
@@ -115,104 +118,95 @@ class AsyncClient:
         """Where it connects to."""
         return self._client.settings
 
-    async def reach(self, seconds: float, *, to_send: bool = True) -> None:
-        """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then."""
-        await self._in_thread(self._client.reach, seconds, to_send=to_send)
+    reach = in_a_thread(Client.reach)
 
     # Definitions.
 
-    async def register(self, *sources: "str | Path | Workflow", timeout_s: float = OUTCOME_SECONDS) -> list[Registered]:
-        """Register Workflows and the definitions in files, as `Client.register` does."""
-        return await self._in_thread(self._client.register, *sources, timeout_s=timeout_s)
-
-    async def put(self, command: DefinitionCommand, timeout_s: float = OUTCOME_SECONDS) -> Registered:
-        """Post a definition command, and wait until everybody can see its outcome and the definition."""
-        return await self._in_thread(self._client.put, command, timeout_s)
-
-    async def put_wf_spec(
-        self, document: WfSpec | Mapping[str, Any] | str, name: str | None = None, timeout_s: float = OUTCOME_SECONDS
-    ) -> Registered:
-        """Register a WfSpec: the WfSpec itself, or its document as data or as JSON text (then with its name)."""
-        return await self._in_thread(self._client.put_wf_spec, document, name, timeout_s)
-
-    async def put_task_def(
-        self,
-        name: str,
-        input: Mapping[str, VariableType] | None = None,  # noqa: A002  the schema's name for it
-        output: VariableType | None = None,
-        queue: str | None = None,
-        timeout_s: float = OUTCOME_SECONDS,
-        *,
-        optional: list[str] | None = None,
-    ) -> Registered:
-        """Register a TaskDef, or a change that task workers and WfRuns can bear, as `Client.put_task_def` does."""
-        return await self._in_thread(
-            self._client.put_task_def, name, input, output, queue, timeout_s, optional=optional
-        )
-
-    async def put_external_event_def(
-        self, name: str, content_type: VariableType | None = None, timeout_s: float = OUTCOME_SECONDS
-    ) -> Registered:
-        """Register an ExternalEventDef. Without a type, the engine does not check the contents of its events."""
-        return await self._in_thread(self._client.put_external_event_def, name, content_type, timeout_s)
-
-    async def put_workflow_event_def(
-        self, name: str, content_type: VariableType | None = None, timeout_s: float = OUTCOME_SECONDS
-    ) -> Registered:
-        """Register a WorkflowEventDef. Without a type, the engine does not check the contents of its events."""
-        return await self._in_thread(self._client.put_workflow_event_def, name, content_type, timeout_s)
-
-    async def delete_definition(
-        self,
-        kind: DefinitionKind,
-        name: str,
-        *,
-        major: int | None = None,
-        revision: int | None = None,
-        timeout_s: float = OUTCOME_SECONDS,
-    ) -> Registered:
-        """Delete a definition, as `Client.delete_definition` does."""
-        return await self._in_thread(
-            self._client.delete_definition, kind, name, major=major, revision=revision, timeout_s=timeout_s
-        )
-
-    async def definitions(self) -> Definitions:
-        """All definitions that there are now."""
-        return await self._in_thread(self._client.definitions)
+    register = in_a_thread(Client.register)
+    put = in_a_thread(Client.put)
+    put_wf_spec = in_a_thread(Client.put_wf_spec)
+    put_task_def = in_a_thread(Client.put_task_def)
+    put_external_event_def = in_a_thread(Client.put_external_event_def)
+    put_workflow_event_def = in_a_thread(Client.put_workflow_event_def)
+    delete_definition = in_a_thread(Client.delete_definition)
+    definitions = in_a_thread(Client.definitions)
 
     # Commands.
 
     async def run(
         self,
         wf_spec_name: str,
-        variables: Mapping[str, Value] | None = None,
+        variables: Mapping[str, Given] | None = None,
         *,
         wf_run_id: str | None = None,
         major: int | None = None,
         revision: int | None = None,
         definitions_position: int | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
         wait: float | bool = False,
-    ) -> "AsyncPosted":
+    ) -> AsyncPosted:
         """Start a WfRun, as `Client.run` does."""
         asking = self._client._asking
         return await self._send(
-            asking.run(wf_spec_name, variables, wf_run_id, major, revision, definitions_position), wait
+            asking.run(wf_spec_name, variables, wf_run_id, major, revision, definitions_position, operator, reason),
+            wait,
         )
 
     async def post(
         self,
         wf_run_id: str,
         name: str,
-        content: Value = None,
+        content: Given = None,
         *,
         event_id: str | None = None,
         thread: int | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
         wait: float | bool = False,
-    ) -> "AsyncPosted":
+    ) -> AsyncPosted:
         """Post an ExternalEvent, as `Client.post` does."""
-        return await self._send(self._client._asking.event(NewEvent(wf_run_id, name, content, event_id, thread)), wait)
+        event = NewEvent(wf_run_id, name, content, event_id, thread, operator, reason)
+        return await self._send(self._client._asking.event(event), wait)
 
-    async def post_many(self, events: Iterable[NewEvent]) -> "list[AsyncPosted]":
+    async def run_and_post(
+        self,
+        wf_spec_name: str,
+        wf_run_id: str,
+        name: str,
+        content: Given = None,
+        *,
+        event_id: str | None = None,
+        variables: Mapping[str, Given] | None = None,
+        major: int | None = None,
+        revision: int | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
+        wait: float | bool = False,
+    ) -> AsyncPosted:
+        """Start a WfRun if there is none with this id, and post an ExternalEvent, as `Client.run_and_post` does."""
+        event = NewEvent(wf_run_id, name, content, event_id, None, operator, reason)
+        return await self._send(
+            self._client._asking.run_and_post(wf_spec_name, event, variables, major, revision), wait
+        )
+
+    async def post_correlated(
+        self,
+        key: str | int,
+        name: str,
+        content: Given = None,
+        *,
+        event_id: str | None = None,
+        wait: float | bool = False,
+    ) -> AsyncPostedCorrelated:
+        """Post an ExternalEvent to every WfRun that has a correlation key for it, as `Client.post_correlated` does."""
+        post = self._client.post_correlated
+        posted = await self._in_thread(post, key, name, content, event_id=event_id, wait=wait)
+        return AsyncPostedCorrelated(posted, self._in_thread)
+
+    correlation = in_a_thread(Client.correlation)
+
+    async def post_many(self, events: Iterable[NewEvent]) -> list[AsyncPosted]:
         """Post many ExternalEvents in their order, as `Client.post_many` does. Raises PartlyPosted.
 
         One batch is posted at a time. If the call is cancelled, what Kafka was not given yet is not posted.
@@ -225,16 +219,32 @@ class AsyncClient:
         return [AsyncPosted(it, self._waited_for) for it in posted]
 
     async def stop(
-        self, wf_run_id: str, thread: int = 0, *, command_id: str | None = None, wait: float | bool = False
-    ) -> "AsyncPosted":
+        self,
+        wf_run_id: str,
+        thread: int = 0,
+        *,
+        command_id: str | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
+        wait: float | bool = False,
+    ) -> AsyncPosted:
         """Put MANUAL_HALT on a ThreadRun."""
-        return await self._ask(StopWfRun, wait, command_id, wf_run_id=wf_run_id, thread=thread)
+        asked = {"operator": operator, "reason": reason}
+        return await self._ask(StopWfRun, wait, command_id, wf_run_id=wf_run_id, thread=thread, **asked)
 
     async def resume(
-        self, wf_run_id: str, thread: int = 0, *, command_id: str | None = None, wait: float | bool = False
-    ) -> "AsyncPosted":
+        self,
+        wf_run_id: str,
+        thread: int = 0,
+        *,
+        command_id: str | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
+        wait: float | bool = False,
+    ) -> AsyncPosted:
         """Take MANUAL_HALT off a ThreadRun."""
-        return await self._ask(ResumeWfRun, wait, command_id, wf_run_id=wf_run_id, thread=thread)
+        asked = {"operator": operator, "reason": reason}
+        return await self._ask(ResumeWfRun, wait, command_id, wf_run_id=wf_run_id, thread=thread, **asked)
 
     async def rescue(
         self,
@@ -243,11 +253,13 @@ class AsyncClient:
         *,
         skip_current_node: bool = False,
         command_id: str | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
         wait: float | bool = False,
-    ) -> "AsyncPosted":
+    ) -> AsyncPosted:
         """Revive a ThreadRun that is in ERROR."""
         fields = {"wf_run_id": wf_run_id, "thread": thread, "skip_current_node": skip_current_node}
-        return await self._ask(RescueThreadRun, wait, command_id, **fields)
+        return await self._ask(RescueThreadRun, wait, command_id, **fields, operator=operator, reason=reason)
 
     async def migrate(
         self,
@@ -256,14 +268,15 @@ class AsyncClient:
         revision: int | None = None,
         *,
         command_id: str | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
         wait: float | bool = False,
-    ) -> "AsyncPosted":
+    ) -> AsyncPosted:
         """Let a WfRun go on by another version of its WfSpec, as `Client.migrate` does."""
-        return await self._send(self._client._asking.migration(wf_run_id, major, revision, command_id), wait)
+        command = self._client._asking.migration(wf_run_id, major, revision, command_id, operator, reason)
+        return await self._send(command, wait)
 
-    async def try_migration(self, wf_run_id: str, major: int, revision: int | None = None) -> list[LogEntry]:
-        """Return the events that `migrate` would bring about now, as `Client.try_migration` does."""
-        return await self._in_thread(self._client.try_migration, wf_run_id, major, revision)
+    try_migration = in_a_thread(Client.try_migration)
 
     async def delete(
         self,
@@ -271,38 +284,68 @@ class AsyncClient:
         incarnation: int | None = None,
         *,
         command_id: str | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
         wait: float | bool = False,
-    ) -> "AsyncPosted":
+    ) -> AsyncPosted:
         """Delete a WfRun and its ExternalEvents, as `Client.delete` does."""
-        return await self._ask(DeleteWfRun, wait, command_id, wf_run_id=wf_run_id, incarnation=incarnation)
+        asked = {"operator": operator, "reason": reason}
+        return await self._ask(DeleteWfRun, wait, command_id, wf_run_id=wf_run_id, incarnation=incarnation, **asked)
 
     async def fork(
-        self, snapshot: WfRunSnapshot, wf_run_id: str, *, major: int | None = None, revision: int | None = None
-    ) -> "AsyncPosted":
+        self,
+        snapshot: WfRunSnapshot,
+        wf_run_id: str,
+        *,
+        major: int | None = None,
+        revision: int | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
+    ) -> AsyncPosted:
         """Start a WfRun from the state that another one had at a moment, as `Client.fork` does.
 
         `fork_point` finds the moment. It reads: call it by `asyncio.to_thread`, with a `Client`.
         """
-        posted = await self._in_thread(self._client.fork, snapshot, wf_run_id, major=major, revision=revision)
+        asked = {"operator": operator, "reason": reason}
+        posted = await self._in_thread(self._client.fork, snapshot, wf_run_id, major=major, revision=revision, **asked)
         return AsyncPosted(posted, self._waited_for)
 
-    async def reset(
-        self, snapshot: WfRunSnapshot, wf_run_id: str | None = None, timeout_s: float = OUTCOME_SECONDS
-    ) -> Reset:
-        """Let a WfRun go on from an earlier moment, as `Client.reset` does: fork it, wait for that, and delete it."""
-        return await self._in_thread(self._client.reset, snapshot, wf_run_id, timeout_s)
+    reset = in_a_thread(Client.reset)
 
-    async def send(self, command: Command, wait: float | bool = False) -> "AsyncPosted":
+    async def quarantine(
+        self,
+        wf_run_id: str,
+        reason: str | None = None,
+        operator: str | None = None,
+        *,
+        command_id: str | None = None,
+    ) -> AsyncPosted:
+        """Have the engine keep the inputs of a WfRun and not decide them, as `Client.quarantine` does."""
+        ask = self._client.quarantine
+        posted = await self._in_thread(ask, wf_run_id, reason, operator, command_id=command_id)
+        return AsyncPosted(posted, self._waited_for)
+
+    async def release(
+        self,
+        wf_run_id: str,
+        reason: str | None = None,
+        operator: str | None = None,
+        *,
+        command_id: str | None = None,
+    ) -> AsyncPosted:
+        """End a quarantine, as `Client.release` does."""
+        posted = await self._in_thread(self._client.release, wf_run_id, reason, operator, command_id=command_id)
+        return AsyncPosted(posted, self._waited_for)
+
+    async def send(self, command: Command, wait: float | bool = False) -> AsyncPosted:
         """Send a command, as `Client.send` does."""
         self._client.check(command)
         return await self._send(command, wait)
 
-    async def _ask(
-        self, kind: type[Command], wait: float | bool, command_id: str | None, **fields: Any
-    ) -> "AsyncPosted":
+    async def _ask(self, kind: type[Command], wait: float | bool, command_id: str | None, **fields: Any) -> AsyncPosted:
         return await self._send(self._client._asking.made(kind, command_id, **fields), wait)
 
-    async def _send(self, command: Command, wait: float | bool) -> "AsyncPosted":
+    async def _send(self, command: Command, wait: float | bool) -> AsyncPosted:
         """Send a command that was made of checked arguments. Only what Kafka must be asked first takes a thread."""
         seconds = seconds_of(wait)
         client = self._client
@@ -348,13 +391,12 @@ class AsyncClient:
         wait = await self._in_thread(self._client._outcomes.state_wait, wf_run_id, until)
         return await self._waited_for(wait, timeout_s, begun)
 
-    async def history(self, wf_run_id: str, *, from_start: bool = False) -> History:
-        """The events of a WfRun that the log still has, as `Client.history` has them."""
-        return await self._in_thread(self._client.history, wf_run_id, from_start=from_start)
+    row = in_a_thread(Client.row)
+    history = in_a_thread(Client.history)
 
     def follow(
         self, wf_run_id: str | None = None, *, since: Since = "now", timeout_s: float | None = None
-    ) -> "AsyncFollow":
+    ) -> AsyncFollow:
         """Follow the log, as `Client.follow` does. It begins where `async with` or the first step begins."""
         return AsyncFollow(Reading(lambda: self._client._follower(wf_run_id, since), timeout_s))
 
@@ -434,223 +476,3 @@ async def in_thread(threads: Executor, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(threads, called)
     finally:
         given_up.set()
-
-
-class Deliveries:
-    """Tells futures of a loop that their records have arrived. Its thread sleeps while none is on its way."""
-
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
-        self._wanted, self._closed = threading.Event(), False
-        self._arrived: list[asyncio.Future[None]] = []
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def told(self, delivered: "asyncio.Future[None]") -> Callable[[Sending], None]:
-        """Return what the delivery report of a record is to call."""
-        return lambda _: self._note(delivered)
-
-    def expect(self) -> None:
-        """A record is on its way."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._poll, name="halter-deliveries", daemon=True)
-            self._thread.start()
-        self._wanted.set()
-
-    def _poll(self) -> None:
-        while True:
-            self._wanted.wait()
-            if self._closed:
-                return
-            self._wanted.clear()  # before the look: what is given to librdkafka after it is wanted again
-            self._sender.poll_until_idle(lambda: self._closed)
-
-    def _note(self, delivered: "asyncio.Future[None]") -> None:
-        """Called by librdkafka in any thread. The loop is woken once for all that arrive before it looks."""
-        with self._lock:
-            self._arrived.append(delivered)
-            is_first = len(self._arrived) == 1
-        if is_first and not (loop := delivered.get_loop()).is_closed():
-            loop.call_soon_threadsafe(self._tell)
-
-    def _tell(self) -> None:
-        with self._lock:
-            arrived, self._arrived = self._arrived, []
-        for delivered in arrived:
-            if not delivered.done():  # cancelled
-                delivered.set_result(None)
-
-    def close(self) -> None:
-        """End the thread."""
-        self._closed = True
-        self._wanted.set()
-        if self._thread is not None:
-            self._thread.join()
-
-
-class AsyncPosted:
-    """A record that Kafka has, as `Posted`."""
-
-    __slots__ = ("_posted", "_waited_for")
-
-    def __init__(self, posted: Posted, waited_for: Callable[[Wait[Any], float], Awaitable[Any]]) -> None:
-        self._posted, self._waited_for = posted, waited_for
-
-    @property
-    def wf_run_id(self) -> str:
-        """The WfRun that it is for."""
-        return self._posted.wf_run_id
-
-    @property
-    def id(self) -> str:
-        """As `Posted.id`."""
-        return self._posted.id
-
-    @property
-    def topic(self) -> str:
-        """The topic, without the prefix."""
-        return self._posted.topic
-
-    @property
-    def partition(self) -> int:
-        """The partition that it is in."""
-        return self._posted.partition
-
-    @property
-    def offset(self) -> int:
-        """Where it is there."""
-        return self._posted.offset
-
-    @property
-    def entries(self) -> list[LogEntry]:
-        """Its outcome, once somebody has waited for it."""
-        return self._posted.entries
-
-    async def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> list[LogEntry]:
-        """Wait for what became of it, as `Posted.outcome` does."""
-        entries: list[LogEntry] = await self._waited_for(self._posted._outcome_wait(), timeout_s)
-        self._posted._entries = entries
-        return entries
-
-    async def until_ended(self, timeout_s: float = OUTCOME_SECONDS) -> WfRun:
-        """Wait until its WfRun has ended, as `Posted.until_ended` does."""
-        run: WfRun = await self._waited_for(self._posted._end_wait(), timeout_s)
-        return run
-
-    def is_cause_of(self, entry: LogEntry) -> bool:
-        """As `Posted.is_cause_of`."""
-        return self._posted.is_cause_of(entry)
-
-    def __str__(self) -> str:
-        return str(self._posted)
-
-
-class Reading:
-    """What the thread of an AsyncFollow does. It does not know the AsyncFollow, which may be forgotten meanwhile."""
-
-    def __init__(self, begin: Callable[[], Follower], timeout_s: float | None) -> None:
-        self._begin, self.patience = begin, Patience(timeout_s)
-        self.follower: Follower | None = None
-        self.ready: deque[Followed] = deque()
-        """What was read and not taken yet."""
-        self.batch = Batch([], {})
-        """The batch that it is of."""
-        self.given_up = threading.Event()
-
-    def begin(self) -> None:
-        """Find out where to begin. A second time does nothing."""
-        with until_given_up(self.given_up):
-            if self.follower is None:
-                self.follower = self._begin()
-
-    def read(self) -> None:
-        """Wait until there are events, or no more are to be waited for."""
-        self.begin()
-        assert self.follower is not None
-        with until_given_up(self.given_up):
-            while not self.ready:
-                self.follower.passed(self.batch)
-                batch = self.follower.next_batch()
-                if batch is None:
-                    return
-                self.batch = batch
-                if not batch.events and self.patience.is_over:
-                    self.follower.passed(batch)
-                    return
-                self.ready.extend(batch.events)
-
-    def close(self) -> None:
-        """Let go of Kafka."""
-        if self.follower is not None:
-            self.follower.close()
-
-
-class AsyncFollow(AsyncIterator[Followed]):
-    """An iterator over the events of the log as they come. It has a thread of its own while it is followed.
-
-    If a step is cancelled, the thread goes on, and what it reads is for the next step.
-    """
-
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="halter-follow")
-        self._running: asyncio.Future[None] | None = None
-
-    @property
-    def positions(self) -> dict[int, int]:
-        """As `Follow.positions`; empty before it has begun."""
-        follower = self._reading.follower
-        return {} if follower is None else dict(follower.positions)
-
-    async def __anext__(self) -> Followed:
-        reading = self._reading
-        reading.patience.begin()
-        while not reading.ready:
-            if reading.given_up.is_set():
-                raise StopAsyncIteration
-            began_before = self._running is not None
-            try:
-                await self._in_thread(reading.read)
-            except GivenUp:  # closed by another task
-                continue
-            if not reading.ready and not began_before:
-                await self.aclose()
-        followed = reading.ready.popleft()
-        assert reading.follower is not None
-        reading.follower.taken(followed)
-        return followed
-
-    async def _in_thread(self, call: Callable[[], None]) -> None:
-        """Wait for what the thread does; for `call`, if it does nothing yet."""
-        if self._running is None:
-            self._running = asyncio.get_running_loop().run_in_executor(self._thread, call)
-            self._running.add_done_callback(_look_at)
-        running = self._running
-        await asyncio.wait([running])  # if we are cancelled, it goes on
-        if self._running is running:
-            self._running = None
-        running.result()
-
-    async def aclose(self) -> None:
-        """Let go of Kafka. A second time does nothing."""
-        self._reading.given_up.set()
-        await asyncio.to_thread(self._reading.close)
-        self._thread.shutdown(wait=False)
-
-    def __del__(self) -> None:
-        self._reading.given_up.set()  # the thread may still wait
-
-    async def __aenter__(self) -> Self:
-        await self._in_thread(self._reading.begin)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-def _look_at(future: "asyncio.Future[None]") -> None:
-    """Have asyncio not complain of an error for which nobody waits any more."""
-    if not future.cancelled():
-        future.exception()

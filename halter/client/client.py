@@ -22,8 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, Unpack, overload
 
-from halter.client.arguments import Arguments
-from halter.client.asking import Asking, NewEvent, definition_name_of, id_of, repeat_id_of, seconds_of
+from halter.client.arguments import Arguments, Given
+from halter.client.asking import Asking, NewEvent, definition_names_of, id_of, repeat_id_of, seconds_of
 from halter.client.batch import Batch
 from halter.client.connecting import CONNECT_SECONDS, Connection, settings_of
 from halter.client.definitions_seen import DefinitionsSeen
@@ -35,8 +35,17 @@ from halter.client.ids import new_id
 from halter.client.log_ends import LogEnds
 from halter.client.lost_outcomes import Progress, folded
 from halter.client.migrating import tried
-from halter.client.outcomes import OUTCOME_SECONDS, Outcomes, Posted, PostedFork, PostedSkip, Registered, Until
-from halter.client.reading import PartitionReader
+from halter.client.outcomes import (
+    OUTCOME_SECONDS,
+    Outcomes,
+    Posted,
+    PostedCorrelated,
+    PostedFork,
+    PostedSkip,
+    Registered,
+    Until,
+)
+from halter.client.reading import FROM_THE_START, PartitionReader
 from halter.client.sending import BY_KEY, Sender, Sending
 from halter.client.skipping import check_partition, time_to_skip
 from halter.client.wf_run_reader import WfRunReader
@@ -63,8 +72,8 @@ from processors.core.records.commands import (
     StopWfRun,
 )
 from processors.core.records.errors import HalterError
-from processors.core.records.events import Definition, LogEntry, TaskRequest
-from processors.core.records.model import TaskStatus, WfRun, WfRunSnapshot
+from processors.core.records.events import Asked, Definition, LogEntry, TaskRequest
+from processors.core.records.model import Correlation, TaskStatus, WfRun, WfRunSnapshot, WfSpecId
 from processors.core.records.spec import WfSpec
 from processors.core.records.values import Value, VariableType
 from processors.core.wf_spec.definitions import Definitions
@@ -73,6 +82,7 @@ from processors.fold.inputs import InputCommand, key_of, topic_of
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
+from processors.kafka.trace_context import Context
 
 if TYPE_CHECKING:
     from halter.files.definition_files import Workflow
@@ -126,7 +136,8 @@ class Client:
         self._arguments = Arguments(self.codec)
         self._sender = Sender(settings, self.topics, self.reader)
         self._log_ends = LogEnds(self.reader, self.topics)
-        progress = Progress(self.reader, self.topics, self.codec, Workers(settings, self.topics).members)
+        self.workers = Workers(settings, self.topics)
+        progress = Progress(self.reader, self.topics, self.codec, self.workers.members)
         self._definitions = DefinitionsSeen(self.reader, self.topics, self.codec)
         self._outcomes = Outcomes(
             self.reader, self.topics, self.codec, self.wf_runs, progress, self._definitions.newest
@@ -147,13 +158,15 @@ class Client:
         """
         # Each client of librdkafka lets 50 ms pass between its first two connections. So both that are needed first
         # begin at once, and what nearly every caller reads is prepared meanwhile.
+        begun = time.monotonic()
         self.reader.connect("read_committed")
         if to_send:
             self._sender.connect()
         else:
             self.reader.connect("read_uncommitted")
         self.codec.prepare_to_read(READ_BY_ALL)
-        self.reader.reach(seconds)
+        # What that took counts, since somebody waits. Kafka has half of the time all the same.
+        self.reader.reach(seconds, max(begun + seconds, time.monotonic() + seconds / 2))
         self.reader.connect("read_uncommitted")
 
     def put_wf_spec(
@@ -257,27 +270,35 @@ class Client:
         """All definitions that there are now."""
         return self._definitions.newest()
 
-    def external_event_def(self, wf_run_id: str, name: str) -> Definition | None:
+    @property
+    def definitions_position(self) -> int:
+        """The offset of `definitions` up to which this client has read it. It grows when definitions have changed."""
+        return self._definitions.position
+
+    def external_event_def(self, wf_run_id: str, name: str, start: WfSpecId | None = None) -> Definition | None:
         """The ExternalEventDef by which the engine would check an event for this WfRun id now.
 
-        It is the one that the WfSpec of the WfRun binds, if the WfRun has been started, and otherwise the newest.
+        It is the one that the WfSpec of the WfRun binds, if the WfRun has been started; else the one that
+        `start` binds, the version to start for it; else the newest.
         """
         definitions = self.definitions()
         if len(definitions.versions(DefinitionKind.EXTERNAL_EVENT_DEF, name)) < 2:
             return definitions.external_event_def(name)
-        run = self.get(wf_run_id)
+        run = self.row(wf_run_id)
         # Read again: the WfSpec may be newer than the definitions that were read.
-        return self.definitions().external_event_def(name, None if run is None else run.wf_spec)
+        return self.definitions().external_event_def(name, start if run is None or run.wf_spec is None else run.wf_spec)
 
     def run(
         self,
         wf_spec_name: str,
-        variables: Mapping[str, Value] | None = None,
+        variables: Mapping[str, Given] | None = None,
         *,
         wf_run_id: str | None = None,
         major: int | None = None,
         revision: int | None = None,
         definitions_position: int | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
         wait: float | bool = False,
     ) -> Posted:
         """Start a WfRun. Without an id it gets a new one (`Posted.wf_run_id`); a second one with that id is refused.
@@ -285,24 +306,96 @@ class Client:
         `definitions_position` is the position of `definitions` that a worker has to have read before it decides the
         command. By default it is the position that this client has read. `wait` is explained at `send`.
         """
-        command = self._asking.run(wf_spec_name, variables, wf_run_id, major, revision, definitions_position)
+        command = self._asking.run(
+            wf_spec_name, variables, wf_run_id, major, revision, definitions_position, operator, reason
+        )
         return self._send(command, wait)
 
     def post(
         self,
         wf_run_id: str,
         name: str,
-        content: Value = None,
+        content: Given = None,
         *,
         event_id: str | None = None,
         thread: int | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
         wait: float | bool = False,
     ) -> Posted:
         """Post an ExternalEvent. A second one with the same id is refused: give an id that comes from its source.
 
         Without one it gets a new id (`Posted.id`). `thread`: only this ThreadRun may take it.
         """
-        return self._send(self._asking.event(NewEvent(wf_run_id, name, content, event_id, thread)), wait)
+        event = NewEvent(wf_run_id, name, content, event_id, thread, operator, reason)
+        return self._send(self._asking.event(event), wait)
+
+    def run_and_post(
+        self,
+        wf_spec_name: str,
+        wf_run_id: str,
+        name: str,
+        content: Given = None,
+        *,
+        event_id: str | None = None,
+        variables: Mapping[str, Given] | None = None,
+        major: int | None = None,
+        revision: int | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
+        wait: float | bool = False,
+    ) -> Posted:
+        """Start a WfRun if there is none with this id, and post an ExternalEvent behind its start: in one record.
+
+        A WfRun that is there, running or ended, only takes the event, whatever its WfSpec. If the start or the event is
+        refused, neither happens. A second record with the same event id is refused, and starts nothing. Events that
+        `post` has sent may be taken before or after it, for they come on another topic.
+        """
+        event = NewEvent(wf_run_id, name, content, event_id, None, operator, reason)
+        return self._send(self._asking.run_and_post(wf_spec_name, event, variables, major, revision), wait)
+
+    def post_correlated(
+        self,
+        key: str | int,
+        name: str,
+        content: Given = None,
+        *,
+        event_id: str | None = None,
+        wait: float | bool = False,
+    ) -> PostedCorrelated:
+        """Post an ExternalEvent to every WfRun that has a correlation key for it; it waits for one if none has.
+
+        A second one with the same id for the same key is refused: give an id that comes from its source. `wait` is as
+        in `send`, and `PostedCorrelated.outcome` says which WfRuns it went to.
+        """
+        seconds, command = seconds_of(wait), self._asking.correlated(key, name, content, event_id)
+        value, partition = self._arguments.encoded_made(command), self._partition_of_key(command.correlation_key)
+        ends = self._outcomes.ends_of_correlation(partition)
+        placed, event_id = self._sender.send(command, value), command.external_event_id
+        posted = PostedCorrelated(self._outcomes, event_id, command.correlation_key, *placed, ends)
+        if seconds is not None:
+            posted.outcome(seconds)
+        return posted
+
+    def correlation(self, key: str | int, name: str) -> Correlation | None:
+        """What is known of a correlation key for an ExternalEventDef: which WfRuns have it, and what waits for one.
+
+        None if nothing is. It reads all keys of one partition.
+        """
+        wanted = self._asking.correlated(key, name, None, None)
+        self._arguments.check_names(wanted)
+        row_key = Correlation(wanted.correlation_key, name).row_key.encode()
+        found: bytes | None = None
+        partition = self._partition_of_key(wanted.correlation_key)
+        for message in self.reader.read(self.topics.correlations, partition, FROM_THE_START):
+            if message.key() == row_key:
+                found = message.value()
+        row = None if found is None else self.codec.decode(found)
+        assert row is None or isinstance(row, Correlation)
+        return row
+
+    def _partition_of_key(self, key: str) -> int:
+        return partition_of(key.encode(), self.topics.partitions)
 
     def post_many(self, events: Iterable[NewEvent]) -> list[Posted]:
         """Post many ExternalEvents in their order, and return when Kafka has all of them.
@@ -332,16 +425,32 @@ class Client:
         return batch.end()
 
     def stop(
-        self, wf_run_id: str, thread: int = 0, *, command_id: str | None = None, wait: float | bool = False
+        self,
+        wf_run_id: str,
+        thread: int = 0,
+        *,
+        command_id: str | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
+        wait: float | bool = False,
     ) -> Posted:
         """Put MANUAL_HALT on a ThreadRun."""
-        return self._send(self._made(StopWfRun, command_id, wf_run_id=wf_run_id, thread=thread), wait)
+        asked = {"operator": operator, "reason": reason}
+        return self._send(self._made(StopWfRun, command_id, wf_run_id=wf_run_id, thread=thread, **asked), wait)
 
     def resume(
-        self, wf_run_id: str, thread: int = 0, *, command_id: str | None = None, wait: float | bool = False
+        self,
+        wf_run_id: str,
+        thread: int = 0,
+        *,
+        command_id: str | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
+        wait: float | bool = False,
     ) -> Posted:
         """Take MANUAL_HALT off a ThreadRun."""
-        return self._send(self._made(ResumeWfRun, command_id, wf_run_id=wf_run_id, thread=thread), wait)
+        asked = {"operator": operator, "reason": reason}
+        return self._send(self._made(ResumeWfRun, command_id, wf_run_id=wf_run_id, thread=thread, **asked), wait)
 
     def rescue(
         self,
@@ -350,11 +459,19 @@ class Client:
         *,
         skip_current_node: bool = False,
         command_id: str | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
         wait: float | bool = False,
     ) -> Posted:
         """Revive a ThreadRun that is in ERROR."""
         command = self._made(
-            RescueThreadRun, command_id, wf_run_id=wf_run_id, thread=thread, skip_current_node=skip_current_node
+            RescueThreadRun,
+            command_id,
+            wf_run_id=wf_run_id,
+            thread=thread,
+            skip_current_node=skip_current_node,
+            operator=operator,
+            reason=reason,
         )
         return self._send(command, wait)
 
@@ -365,10 +482,12 @@ class Client:
         revision: int | None = None,
         *,
         command_id: str | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
         wait: float | bool = False,
     ) -> Posted:
         """Let a WfRun go on by another version of its WfSpec: the newest of a major version, or exactly one."""
-        return self._send(self._asking.migration(wf_run_id, major, revision, command_id), wait)
+        return self._send(self._asking.migration(wf_run_id, major, revision, command_id, operator, reason), wait)
 
     def try_migration(self, wf_run_id: str, major: int, revision: int | None = None) -> list[LogEntry]:
         """Return the events that `migrate` would bring about now. The rule is the engine's own, and nothing is sent.
@@ -376,10 +495,17 @@ class Client:
         Raises CommandRejected if it would be refused now.
         """
         command = self._asking.migration(wf_run_id, major, revision, None)
-        return tried(command, self.get(wf_run_id), self.definitions(), self.codec)
+        return tried(command, self.row(wf_run_id), self.definitions(), self.codec)
 
     def fork(
-        self, snapshot: WfRunSnapshot, wf_run_id: str, *, major: int | None = None, revision: int | None = None
+        self,
+        snapshot: WfRunSnapshot,
+        wf_run_id: str,
+        *,
+        major: int | None = None,
+        revision: int | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
     ) -> PostedFork:
         """Start a WfRun from the state that another one had at a moment (`halter.history.forking` finds it).
 
@@ -393,6 +519,8 @@ class Client:
             revision,
             self._definitions.position or None,
             fork_command_id(snapshot, wf_run_id, major, revision),
+            operator,
+            reason,
         )
         try:
             self.check(command)
@@ -400,14 +528,23 @@ class Client:
             raise RecordTooLarge(what_is_large(command, self.codec)) from None
         return PostedFork(command, *self._post(command))
 
-    def reset(self, snapshot: WfRunSnapshot, wf_run_id: str | None = None, timeout_s: float = OUTCOME_SECONDS) -> Reset:
+    def reset(
+        self,
+        snapshot: WfRunSnapshot,
+        wf_run_id: str | None = None,
+        timeout_s: float = OUTCOME_SECONDS,
+        *,
+        operator: str | None = None,
+        reason: str | None = None,
+    ) -> Reset:
         """Let a WfRun go on from an earlier moment: fork it, wait for that, and then delete it.
 
         Without an id the new WfRun gets one that follows from the moment. After an error or a crash, call it again with
         the same arguments: it does what is left to do. Raises CannotFork, and what `fork` and `Posted.outcome` raise.
         """
-        forked = fork_to_reset(self, snapshot, wf_run_id, timeout_s)
-        return Reset(forked, remove_the_reset(self, snapshot, timeout_s))
+        asked = Asked(operator, reason)
+        forked = fork_to_reset(self, snapshot, wf_run_id, timeout_s, asked)
+        return Reset(forked, remove_the_reset(self, snapshot, timeout_s, asked))
 
     def delete(
         self,
@@ -415,21 +552,41 @@ class Client:
         incarnation: int | None = None,
         *,
         command_id: str | None = None,
+        operator: str | None = None,
+        reason: str | None = None,
         wait: float | bool = False,
     ) -> Posted:
         """Delete a WfRun and its ExternalEvents. Its id is free again, and the log keeps what happened.
 
         With an incarnation, no other WfRun of that id is deleted.
         """
-        return self._send(self._made(DeleteWfRun, command_id, wf_run_id=wf_run_id, incarnation=incarnation), wait)
+        asked = {"operator": operator, "reason": reason}
+        command = self._made(DeleteWfRun, command_id, wf_run_id=wf_run_id, incarnation=incarnation, **asked)
+        return self._send(command, wait)
 
-    def quarantine(self, wf_run_id: str, reason: str | None = None, operator: str | None = None) -> Posted:
+    def quarantine(
+        self,
+        wf_run_id: str,
+        reason: str | None = None,
+        operator: str | None = None,
+        *,
+        command_id: str | None = None,
+    ) -> Posted:
         """Have the engine keep the inputs of a WfRun and not decide them, so that its partition goes on."""
-        return self._operate_wf_run(self._made(QuarantineWfRun, wf_run_id=wf_run_id, reason=reason, operator=operator))
+        asked = {"wf_run_id": wf_run_id, "reason": reason, "operator": operator}
+        return self._operate_wf_run(self._made(QuarantineWfRun, command_id, **asked))
 
-    def release(self, wf_run_id: str, reason: str | None = None, operator: str | None = None) -> Posted:
+    def release(
+        self,
+        wf_run_id: str,
+        reason: str | None = None,
+        operator: str | None = None,
+        *,
+        command_id: str | None = None,
+    ) -> Posted:
         """End a quarantine: the engine decides what it has kept."""
-        return self._operate_wf_run(self._made(ReleaseWfRun, wf_run_id=wf_run_id, reason=reason, operator=operator))
+        asked = {"wf_run_id": wf_run_id, "reason": reason, "operator": operator}
+        return self._operate_wf_run(self._made(ReleaseWfRun, command_id, **asked))
 
     def skip(
         self, topic: str, partition: int, offset: int, reason: str | None = None, operator: str | None = None
@@ -472,7 +629,7 @@ class Client:
         *,
         failure_name: str | None = None,
         message: str | None = None,
-        content: Value = None,
+        content: Given = None,
     ) -> Posted:
         """Report what became of a task attempt, as a task worker does (see `halter.task_worker`)."""
         return self._send(
@@ -503,7 +660,7 @@ class Client:
     def _send(self, command: Command, wait: float | bool = False) -> Posted:
         """Send a command that was made of checked arguments."""
         seconds = seconds_of(wait)
-        posted = Posted(*self._post(command), repeat_id_of(command), id_of(command), definition_name_of(command))
+        posted = Posted(*self._post(command), repeat_id_of(command), id_of(command), *definition_names_of(command))
         if seconds is not None:
             posted.outcome(seconds)
         return posted
@@ -520,10 +677,10 @@ class Client:
     def _posted(self, command: Command, partition: int, offset: int, log_end: int) -> Posted:
         """Return a command that Kafka has."""
         key, topic = key_of(command), topic_of(command)
-        named = repeat_id_of(command), id_of(command), definition_name_of(command)
+        named = repeat_id_of(command), id_of(command), *definition_names_of(command)
         return Posted(self._outcomes, key, topic, partition, offset, log_end, *named)
 
-    def post_all(self, commands: Iterable[Command | DefinitionCommand], timestamp_ms: int | None = None) -> int:
+    def post_all(self, commands: Iterable[InputCommand], timestamp_ms: int | None = None) -> int:
         """Send many commands in order, and return their number when Kafka has all of them.
 
         `timestamp_ms` is their time on topics that keep the producer's time, which only those of scenarios do. Raises
@@ -535,18 +692,20 @@ class Client:
 
     def send_soon(
         self,
-        command: Command | DefinitionCommand,
+        command: InputCommand,
         timestamp_ms: int | None = None,
         value: bytes | None = None,
         told: Callable[[Sending], None] | None = None,
+        parent: Context | None = None,
     ) -> Sending:
         """Hand a command to librdkafka, which sends it at once and in order, and wait for nothing.
 
         `value` is the command as `check` has encoded it. `told` is called once Kafka has it or has not taken it, by
-        whatever thread waits for a record then, or calls `poll_sent`.
+        whatever thread waits for a record then, or calls `poll_sent`. `parent` is the trace context that it carries on,
+        if that is not the one of the active span.
         """
         value = self.check(command) if value is None else value
-        return self._sender.begin(command, value, timestamp_ms, told=told)
+        return self._sender.begin(command, value, timestamp_ms, told=told, parent=parent)
 
     def poll_sent(self, seconds: float) -> None:
         """Tell of records that have arrived; wait so long if none has."""
@@ -577,13 +736,22 @@ class Client:
     def get(self, wf_run_id: str, *, until: Until | None = None, timeout_s: float = OUTCOME_SECONDS) -> WfRun | None:
         """The state of a WfRun, from its rows and the log behind them; None if there is nothing under that id.
 
-        It is at least as new as every outcome that this client has waited for. With `until`, wait until the WfRun has
-        ended or is deleted, and return it as it was then, with its threads; or until it is as a function says, which
-        sees the state after each event. Raises NotEnded and NotYet if that takes longer than `timeout_s`.
+        It is at least as new as every outcome that this client has waited for. One that has ended is as it was then,
+        with its threads, as long as the log has its beginning. With `until`, wait until the WfRun has ended or is
+        deleted, and return it as it was then; or until it is as a function says, which sees the state after each event.
+        Raises NotEnded and NotYet if that takes longer than `timeout_s`.
         """
         if until is None:
-            return self.wf_runs.show(wf_run_id, self._outcomes.newest(wf_run_id))
+            row = self.row(wf_run_id)
+            return row if row is None or row.final_status is None else self._outcomes.as_it_ended(wf_run_id)
         return self._outcomes.waited_for(self._outcomes.state_wait(wf_run_id, until), timeout_s)
+
+    def row(self, wf_run_id: str) -> WfRun | None:
+        """The state of a WfRun as its rows have it; None if there is nothing under that id.
+
+        It differs from `get` where the WfRun has ended: the threads are gone, and the log need not be read for them.
+        """
+        return self._outcomes.row(wf_run_id)
 
     def ended(self, wf_run_id: str) -> WfRun:
         """The state of a WfRun when it ended, replayed from the log. Raises BeginningMissing if the log lacks some."""

@@ -7,8 +7,8 @@ from typing import Final, TypedDict, Unpack
 from halter.client.errors import InvalidArgument
 from processors.kafka.settings import Settings
 
-CONNECT_SECONDS: Final = 3.0
-"""How long a client waits for the first answer of Kafka."""
+CONNECT_SECONDS: Final = 2.5
+"""How long a client waits for the first answer of Kafka: its caller hears within three seconds that none comes."""
 
 
 class Connection(TypedDict, total=False):

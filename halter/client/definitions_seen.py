@@ -5,6 +5,7 @@ import time
 from confluent_kafka import Message
 
 from halter.client.errors import NoOutcome
+from halter.client.log_records import decoded, where
 from halter.client.reading import FROM_THE_START, VISIBLE_SECONDS, PartitionReader, follow_until
 from processors.codec import Codec
 from processors.core.records.commands import DefinitionCommand, DeleteDefinition
@@ -64,6 +65,6 @@ class DefinitionsSeen:
             return
         self.position = offset + 1
         if (value := message.value()) is not None:
-            definition = self._codec.decode(value)
+            definition = decoded(self._codec, value, "Definition", lambda: where(message))
             assert isinstance(definition, Definition)
             self._definitions.apply(definition)

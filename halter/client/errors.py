@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
+    CorrelationDecided,
     DefinitionRejected,
     LogEntry,
     RecordSkipped,
@@ -96,7 +97,7 @@ class OffsetGone(HalterError):
 
 
 class LaterRelease(HalterError):
-    """A worker of a later release than this client has written an event that this one does not know. Upgrade it."""
+    """A worker of a later release has written what this program cannot read. Upgrade the program."""
 
 
 # What became of a record.
@@ -114,6 +115,20 @@ class CommandRejected(HalterError):
     def code(self) -> RejectionCode:
         """Why the engine refused it."""
         return self._code
+
+
+class CorrelatedEventRejected(HalterError):
+    """The engine refused a CorrelatedEvent, and nothing has changed. `code` and the message say why."""
+
+    def __init__(self, decided: CorrelationDecided) -> None:
+        super().__init__(f"{decided.code}: {decided.message}")
+        self.decided = decided
+
+    @property
+    def code(self) -> RejectionCode:
+        """Why the engine refused it."""
+        assert self.decided.code is not None, "what is refused has a code"
+        return self.decided.code
 
 
 class CommandSkipped(HalterError):

@@ -1,7 +1,7 @@
 """Follows the log: the events of one WfRun or of all, from a moment on, as they are written.
 
 Decodes records and knows where each stands. Who waits for the next one, and how, is the caller's affair: `Follow` waits
-in its thread, `halter.client.async_client` in another.
+in its thread, `halter.client.async_following` in another.
 """
 
 import time

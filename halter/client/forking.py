@@ -12,7 +12,7 @@ from halter.client.errors import CannotFork, CommandRejected
 from halter.client.ids import same_id
 from processors.codec import Codec
 from processors.core.records.commands import ForkWfRun
-from processors.core.records.events import Ignored, InputKept, LogEntry, RejectionCode
+from processors.core.records.events import Asked, Ignored, InputKept, LogEntry, RejectionCode
 from processors.core.records.model import WfRunSnapshot
 from processors.core.records.names import NAME_LENGTH_MAX
 from processors.core.records.values import Value, size_of
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from halter.client.client import Client
 
 PARTS_NAMED_MAX: Final = 3
+NOBODY: Final = Asked()
+"""Nobody in particular asks for it."""
 
 
 def fork_command_id(snapshot: WfRunSnapshot, wf_run_id: str, major: int | None, revision: int | None) -> str:
@@ -99,7 +101,9 @@ class Reset:
     removal: Removal
 
 
-def fork_to_reset(client: "Client", snapshot: WfRunSnapshot, wf_run_id: str | None, timeout_s: float) -> Forked:
+def fork_to_reset(
+    client: "Client", snapshot: WfRunSnapshot, wf_run_id: str | None, timeout_s: float, asked: Asked = NOBODY
+) -> Forked:
     """Take the first step: start the new WfRun, unless that is done, and wait until it is.
 
     Raises CannotFork, and what `Client.fork` and `Posted.outcome` raise. Then the old WfRun is as it was.
@@ -110,13 +114,13 @@ def fork_to_reset(client: "Client", snapshot: WfRunSnapshot, wf_run_id: str | No
             f"expected another id than '{new}' for the new WfRun: a reset deletes the old one last (`halter delete "
             f"{new}`, and then `halter fork {new} --as {new}`, uses the id again)"
         )
-    if _source(client, snapshot) is not Removal.DELETED and ((run := client.get(new)) is None or not run.exists):
+    if _source(client, snapshot) is not Removal.DELETED and ((run := client.row(new)) is None or not run.exists):
         # A repeat would find the fork. What was deleted otherwise is not started again because somebody repeats.
         raise CannotFork(
             f"expected WfRun '{snapshot.wf_run_id}' as incarnation {snapshot.incarnation}, or its fork '{new}', found "
             "that both are gone: `halter fork` starts another one from its log"
         )
-    posted = client.fork(snapshot, new)
+    posted = client.fork(snapshot, new, operator=asked.operator, reason=asked.reason)
     try:
         entries = posted.outcome(timeout_s)
     except CommandRejected as rejected:
@@ -135,11 +139,13 @@ def fork_to_reset(client: "Client", snapshot: WfRunSnapshot, wf_run_id: str | No
     return Forked(new, entries, was_done=not posted.is_cause_of(entries[0]))
 
 
-def remove_the_reset(client: "Client", snapshot: WfRunSnapshot, timeout_s: float) -> Removal:
+def remove_the_reset(client: "Client", snapshot: WfRunSnapshot, timeout_s: float, asked: Asked = NOBODY) -> Removal:
     """Take the second step: delete the old WfRun if it is still there. Raises what `Posted.outcome` raises."""
     found = _source(client, snapshot)
     if found is Removal.DELETED:
-        (entry, *_) = client.delete(snapshot.wf_run_id, snapshot.incarnation).outcome(timeout_s)
+        who, why = asked.operator, asked.reason
+        posted = client.delete(snapshot.wf_run_id, snapshot.incarnation, operator=who, reason=why)
+        (entry, *_) = posted.outcome(timeout_s)
         match entry.event:
             case InputKept():
                 return Removal.KEPT
@@ -150,7 +156,7 @@ def remove_the_reset(client: "Client", snapshot: WfRunSnapshot, timeout_s: float
 
 def _source(client: "Client", snapshot: WfRunSnapshot) -> Removal:
     """Return what is to become of the WfRun of a snapshot: DELETED if it is still there."""
-    run = client.get(snapshot.wf_run_id)
+    run = client.row(snapshot.wf_run_id)
     if run is None or not run.exists:
         return Removal.GONE_BEFORE
     return Removal.DELETED if run.incarnation == snapshot.incarnation else Removal.ANOTHER

@@ -12,6 +12,7 @@ from halter.client.errors import BeginningMissing
 from processors.core.records.events import (
     ArrivalFailed,
     ChildFailureHandled,
+    CorrelationKeyChanged,
     Event,
     ExternalEventDropped,
     ExternalEventPosted,
@@ -111,7 +112,9 @@ class History:
             if isinstance(event, WfRunStarted):
                 break
             if isinstance(event, WfRunEnded) and event.status is not Status.ERROR:
-                return replay(entries[:index], new_run(self.wf_run_id))
+                run = replay(entries[:index], new_run(self.wf_run_id))
+                run.ended_ms = entries[index].time_ms
+                return run
         return replay(entries, new_run(self.wf_run_id))
 
     def _last(self) -> list[LogEntry]:
@@ -223,6 +226,7 @@ def external_events_needed_by(event: Event) -> list[ExternalEventKey]:
             | ThreadRetired()
             | ThreadRescued()
             | WfRunEnded()
+            | CorrelationKeyChanged()
             | WfRunQuarantined()
             | InputKept()
             | WfRunReleased()

@@ -13,14 +13,15 @@ from typing import Final
 from confluent_kafka import KafkaException
 
 from halter.client.errors import DeadLettered, NoOutcome
-from halter.client.log_records import log_entry
+from halter.client.log_records import decoded, log_entry
 from halter.client.reading import FROM_THE_START, PartitionReader
 from halter.client.workers import Members
 from processors.codec import Codec
 from processors.core.records.errors import HalterError
 from processors.core.records.fold_position import FoldPosition
-from processors.fold.inputs import HEADER_PREFIX
+from processors.fold.inputs import HEADER_PREFIX, mapping_of
 from processors.fold.log_tail import LogTail
+from processors.kafka.headers import headers_of
 from processors.kafka.topics import Topics
 
 DECIDED: Final = "Kafka has the record, and it is decided as soon as a worker comes to it"
@@ -38,7 +39,7 @@ def folded(reader: PartitionReader, topics: Topics, codec: Codec, partition: int
         newest = message.value()
     if newest is None:
         return {}
-    position = codec.decode(newest)
+    position = decoded(codec, newest, "FoldPosition", lambda: f"{topics.fold_positions}, key {partition}")
     assert isinstance(position, FoldPosition)
     tail = LogTail(position)
     if position.log_position is not None:
@@ -115,7 +116,7 @@ class Progress:
                 f"no worker has taken the partition yet: {place}. Group '{members.group}' has "
                 f"{', '.join(members.names[:3])}, whose logs say what they wait for"
             )
-        return f"worker '{owner}' is behind, or the partition is paused: {place}. Its log says which"
+        return f"worker '{owner}' starts, is behind, or the partition is paused: {place}. Its log says which"
 
     def members(self) -> Members | None:
         """Return who the workers are; None if Kafka does not tell."""
@@ -145,8 +146,10 @@ def _dead_letter(reader: PartitionReader, topics: Topics, address: tuple[str, in
     wanted = [str(it).encode() for it in address]
     begin, end = reader.bounds(topics.dead_letters, address[1])
     for message in reader.read(topics.dead_letters, address[1], max(begin, end - DEAD_LETTERS_LOOKED_AT_MAX)):
-        headers = dict(message.headers() or ())
-        if [headers.get(HEADER_PREFIX + name) for name in ("topic", "partition", "offset")] == wanted:
+        found = headers_of(message) or ()
+        headers = dict(found)
+        place = [headers.get(HEADER_PREFIX + name) for name in ("topic", "partition", "offset")]
+        if place == wanted and mapping_of(found) is None:
             return _text(headers.get(HEADER_PREFIX + "reason")), _text(headers.get(HEADER_PREFIX + "message"))
     return None
 

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from confluent_kafka import KafkaException, Message
@@ -17,13 +17,14 @@ from confluent_kafka import KafkaException, Message
 from halter.client.errors import (
     BeginningMissing,
     CommandRejected,
+    CorrelatedEventRejected,
     DefinitionRefused,
     InvalidArgument,
     NoOutcome,
     TopicMissing,
 )
 from halter.client.events_of_wf_run import Placed
-from halter.client.log_records import log_entry
+from halter.client.log_records import definition_outcome, log_entry
 from halter.client.lost_outcomes import DECIDED, OLD_SECONDS, Progress, raise_if_dead_letter
 from halter.client.reading import VISIBLE_SECONDS, PartitionReader, follow_until
 from halter.client.skipping import SkipOutcome
@@ -42,6 +43,8 @@ from processors.codec import Codec
 from processors.core.records.commands import DefinitionKind, ForkWfRun, SkipRecord
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
+    CorrelationDecided,
+    CorrelationOutcome,
     DefinitionAccepted,
     DefinitionRejected,
     LogEntry,
@@ -50,7 +53,7 @@ from processors.core.records.events import (
     WfRunStarted,
 )
 from processors.core.records.model import WfRun
-from processors.core.records.topic_names import DEFINITION_COMMANDS, EXTERNAL_EVENTS
+from processors.core.records.topic_names import CORRELATED_EVENTS, DEFINITION_COMMANDS
 from processors.core.wf_spec.definitions import Definitions
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.topics import Topics
@@ -75,8 +78,8 @@ class Posted:
     """A record that Kafka has. `topic` is without the prefix."""
 
     __slots__ = (
-        "_entries", "_outcomes", "definition_name", "id", "log_end", "offset", "partition", "repeat_id", "topic",
-        "wf_run_id",
+        "_entries", "_outcomes", "external_event_def", "id", "log_end", "offset", "partition", "repeat_id", "topic",
+        "wf_run_id", "wf_spec_name",
     )  # fmt: skip
     # Who posts a million events has a million of these.
 
@@ -90,20 +93,22 @@ class Posted:
         log_end: int,
         repeat_id: str | None = None,
         own_id: str = "",
-        definition_name: str = "",
+        external_event_def: str = "",
+        wf_spec_name: str = "",
     ) -> None:
         """`log_end`: an offset at which its partition of the log ended before the record was sent.
 
         `repeat_id`: the id with which the record may be sent again, because only the first of the two takes effect.
-        `definition_name`: the WfSpec to start, or the ExternalEventDef of an event.
+        `external_event_def`: that of the event. `wf_spec_name`: the WfSpec to start.
         """
-        self.definition_name = definition_name
+        self.external_event_def, self.wf_spec_name = external_event_def, wf_spec_name
         self.wf_run_id, self.topic, self.partition, self.offset = wf_run_id, topic, partition, offset
         self.log_end, self.repeat_id = log_end, repeat_id
         self.id = own_id
         """The id of the ExternalEvent or of the WfRun to start, else that of the command: as given, else new (UUIDv7).
 
-        Only the first of two ExternalEvents, or of two RunWf, with the same id takes effect.
+        Only the first of two ExternalEvents, or of two RunWf, with the same id takes effect. A RunWfAndPost has the id
+        of its event.
         """
         self._entries: list[LogEntry] | None = None
         self._outcomes = outcomes
@@ -173,7 +178,7 @@ class PostedFork(Posted):
 
     def __init__(self, command: ForkWfRun, *posted: Any) -> None:
         super().__init__(*posted)
-        self.command, self.definition_name = command, command.snapshot.wf_spec.name
+        self.command, self.wf_spec_name = command, command.snapshot.wf_spec.name
 
     def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> list[LogEntry]:
         """Wait until the new WfRun is started: the events of that, of which the second is its WfRunForked.
@@ -194,6 +199,32 @@ class PostedFork(Posted):
 
 
 @dataclass(frozen=True, slots=True)
+class PostedCorrelated:
+    """A CorrelatedEvent that Kafka has. `topic` is without the prefix."""
+
+    outcomes: "Outcomes" = field(repr=False)
+    id: str
+    """The id of the event, and of the ExternalEvents that it becomes: as given, else new (UUIDv7)."""
+    correlation_key: str
+    partition: int
+    offset: int
+    ends: "Ends" = field(repr=False)
+    topic: str = CORRELATED_EVENTS
+
+    def outcome(self, timeout_s: float = OUTCOME_SECONDS) -> CorrelationDecided:
+        """Wait for what became of it: it was posted to `wf_runs`, or is kept for the first WfRun that comes.
+
+        What each WfRun made of its ExternalEvent is in the history of that. Raises CorrelatedEventRejected,
+        CommandSkipped if an operator had it skipped, DeadLettered if it could not be taken in, and NoOutcome if nobody
+        decided it in time.
+        """
+        return self.outcomes.of_correlated(self, timeout_s)
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
 class Registered:
     """A definition that was accepted, and the position of `definitions` at which everybody finds it."""
 
@@ -207,7 +238,7 @@ class Registered:
 
 
 class Ends(NamedTuple):
-    """The offsets at which topics ended before a definition command was sent."""
+    """The offsets at which topics ended before a record was sent whose outcome is on another topic than the log."""
 
     events: int
     log: int | None
@@ -279,8 +310,7 @@ class Outcomes:
         members = self._progress.members()
         if members is not None and not members.names:
             self._warn(
-                f"{what} does not move: no worker is running, group '{members.group}' has no member. `halter worker` "
-                "starts one",
+                f"{what} does not move: {members.nobody}",
                 waited_s,
                 timeout_s,
             )
@@ -316,7 +346,7 @@ class Outcomes:
         try:
             raise_if_without_effect(posted, caused[0])
         except CommandRejected as rejected:
-            add_hint(rejected, posted.topic, posted.definition_name, self._definitions)
+            add_hint(rejected, posted.external_event_def, posted.wf_spec_name, self._definitions)
             raise
         return caused
 
@@ -337,17 +367,21 @@ class Outcomes:
             raise InvalidArgument(f"until: expected 'ended' or a function of a WfRun, found {until!r}")
         return StateWait(self, wf_run_id, until)
 
+    def row(self, wf_run_id: str) -> WfRun | None:
+        """Return a WfRun as its rows and the log behind them say; None if there is nothing under the id."""
+        return self.wf_runs.show(wf_run_id, self.newest(wf_run_id))
+
     def has_ended(self, wf_run_id: str) -> bool:
         """Return True if a WfRun has ended, and is not deleted."""
-        run = self.wf_runs.show(wf_run_id, self.newest(wf_run_id))
-        return run is not None and run.final_status is not None
+        run = self.row(wf_run_id)
+        return run is not None and run.has_ended
 
     def as_it_ended(self, wf_run_id: str) -> WfRun:
         """Return a WfRun as it was when it ended: from the log, else its row."""
         try:
             return self.wf_runs.ended(wf_run_id)
         except BeginningMissing:
-            row = self.wf_runs.show(wf_run_id, self.newest(wf_run_id))
+            row = self.row(wf_run_id)
             if row is None:
                 raise
             return row
@@ -395,15 +429,19 @@ class Outcomes:
     # Definitions.
 
     def ends(self) -> Ends:
-        """The ends of the topics on which the outcome of a definition command will be.
+        """The ends of the topics on which the outcome of a definition command will be."""
+        return self._ends(self._topics.definition_events, 0)
+
+    def _ends(self, events: str, partition: int) -> Ends:
+        """Return where a topic with outcomes ends, and the log, on which it is if an operator has a record skipped.
 
         To a principal that may not read the log, that topic is not there.
         """
-        events = self._reader.end(self._topics.definition_events, 0)
+        end = self._reader.end(events, partition)
         try:
-            return Ends(events, self._reader.end(self._topics.wf_events, 0))
+            return Ends(end, self._reader.end(self._topics.wf_events, partition))
         except (KafkaUnavailable, TopicMissing):
-            return Ends(events, None)
+            return Ends(end, None)
 
     def of_definition(self, partition: int, offset: int, ends: Ends, timeout_s: float) -> DefinitionAccepted:
         """Wait for the outcome of a definition command, by the offset of its record.
@@ -414,7 +452,7 @@ class Outcomes:
         events, address = self._topics.definition_events, (DEFINITION_COMMANDS, partition, offset)
         for message in follow_until(begun + timeout_s, self._reader, events, 0, ends.events):
             if message is None and time.monotonic() - looked > LOOK_SECONDS:
-                self._raise_if_definition_skipped(partition, offset, ends)
+                self._raise_if_found_skipped(address, ends)
                 self.look(address, time.monotonic() - begun, timeout_s)
                 looked = time.monotonic()
             accepted = None if message is None else self._accepted(message, offset)
@@ -422,7 +460,7 @@ class Outcomes:
                 return accepted
 
         def look() -> list[DefinitionAccepted]:
-            self._raise_if_definition_skipped(partition, offset, ends)
+            self._raise_if_found_skipped(address, ends)
             found = (self._accepted(it, offset) for it in self._reader.read(events, 0, ends.events))
             return [it for it in found if it is not None]
 
@@ -434,19 +472,75 @@ class Outcomes:
 
         Raises DefinitionRefused.
         """
-        outcome = self._codec.decode(message.value() or b"")
-        assert isinstance(outcome, DefinitionAccepted | DefinitionRejected)
+        outcome = definition_outcome(self._codec, message)
         if (outcome.cause.topic, outcome.cause.offset) != (DEFINITION_COMMANDS, offset):
             return None
         if isinstance(outcome, DefinitionRejected):
             raise DefinitionRefused(outcome)
         return outcome
 
-    def _raise_if_definition_skipped(self, partition: int, offset: int, ends: Ends) -> None:
-        """Raise CommandSkipped if the log says that an operator had a definition command skipped."""
+    # Correlated events.
+
+    def ends_of_correlation(self, partition: int) -> Ends:
+        """The ends of the partitions on which the outcome of a correlated event will be."""
+        return self._ends(self._topics.correlation_events, partition)
+
+    def of_correlated(self, posted: PostedCorrelated, timeout_s: float) -> CorrelationDecided:
+        """Wait for the outcome of a correlated event. Raises CorrelatedEventRejected, and what `of_definition` does."""
+        begun = looked = time.monotonic()
+        address, events = (posted.topic, posted.partition, posted.offset), self._topics.correlation_events
+        start = posted.ends.events
+        for message in follow_until(begun + timeout_s, self._reader, events, posted.partition, start):
+            if message is None and time.monotonic() - looked > LOOK_SECONDS:
+                self._raise_if_found_skipped(address, posted.ends)
+                self.look(address, time.monotonic() - begun, timeout_s)
+                looked = time.monotonic()
+            decided = None if message is None else self._correlated(message, posted)
+            if decided is not None:
+                return decided
+
+        def look() -> list[CorrelationDecided]:
+            self._raise_if_found_skipped(address, posted.ends)
+            found = (self._correlated(it, posted) for it in self._reader.read(events, posted.partition, start))
+            return [it for it in found if it is not None]
+
+        [late] = self._late(look, address, timeout_s)
+        return late
+
+    def _correlated(self, message: Message, posted: PostedCorrelated) -> CorrelationDecided | None:
+        """The decision in a record of correlation-events, if it is about this event. Raises CorrelatedEventRejected."""
+        decided = self._codec.decode(message.value() or b"")
+        assert isinstance(decided, CorrelationDecided)
+        if (decided.cause.topic, decided.cause.offset) != (posted.topic, posted.offset):
+            return None
+        if decided.outcome is CorrelationOutcome.REJECTED:
+            rejected = CorrelatedEventRejected(decided)
+            if self._are_swapped(decided):
+                there = f"there is one named '{decided.correlation_key}'"
+                rejected.args = (f"{rejected}; {there}: did you swap key and name?",)
+            else:
+                add_hint(rejected, decided.external_event_def, "", self._definitions)
+            raise rejected
+        return decided
+
+    def _are_swapped(self, decided: CorrelationDecided) -> bool:
+        """Return True if no ExternalEventDef has the name of a refused event, and one has its key as its name."""
+        if decided.code is not NO_DEFINITION[DefinitionKind.EXTERNAL_EVENT_DEF]:
+            return False
+        try:
+            registered = self._definitions()
+        except (KafkaException, HalterError):  # no right to read them
+            return False
+        names = (decided.external_event_def, decided.correlation_key)
+        name_is_known, key_is_known = (registered.external_event_def(it) is not None for it in names)
+        return key_is_known and not name_is_known
+
+    def _raise_if_found_skipped(self, address: tuple[str, int, int], ends: Ends) -> None:
+        """Raise CommandSkipped if the log says that an operator had a record skipped."""
         if ends.log is None:
             return
-        posted = Posted(self, "", DEFINITION_COMMANDS, partition, offset, ends.log)
+        topic, partition, offset = address
+        posted = Posted(self, "", topic, partition, offset, ends.log)
         for message in self._reader.read(self._topics.wf_events, partition, ends.log):
             entry = self.entry(message)
             if posted.is_cause_of(entry):
@@ -491,11 +585,18 @@ class Outcomes:
         return log_entry(self._codec, message)
 
 
-def add_hint(rejected: CommandRejected, topic: str, name: str, definitions: Callable[[], Definitions]) -> None:
-    """Add which definition was probably meant by a name to a refusal, if the name is why."""
-    kind = DefinitionKind.EXTERNAL_EVENT_DEF if topic == EXTERNAL_EVENTS else DefinitionKind.WF_SPEC
-    if not name or rejected.code is not NO_DEFINITION[kind]:
+def add_hint(
+    rejected: CommandRejected | CorrelatedEventRejected,
+    external_event_def: str,
+    wf_spec_name: str,
+    definitions: Callable[[], Definitions],
+) -> None:
+    """Add which definition was probably meant by a name to a refusal, if the name is why. An empty one is none."""
+    names = {DefinitionKind.EXTERNAL_EVENT_DEF: external_event_def, DefinitionKind.WF_SPEC: wf_spec_name}
+    kind = next((kind for kind, name in names.items() if name and rejected.code is NO_DEFINITION[kind]), None)
+    if kind is None:
         return
+    name = names[kind]
     from halter.client.meant import meant  # few callers misspell a name
 
     try:

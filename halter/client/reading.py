@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from threading import Event
+from threading import Event, Thread
 from typing import Final, Literal, NoReturn
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from halter.client.errors import ClientClosed, OffsetGone, PartitionsDiffer, TopicMissing
-from processors.kafka.errors import KafkaUnavailable
+from processors.kafka.errors import KafkaSilent, KafkaUnavailable
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics, other_partitions
 
@@ -28,6 +28,8 @@ VISIBLE_SECONDS: Final = 5.0
 """Time that a transaction may take to become visible in all its partitions, once it is in one."""
 REPORT_SECONDS: Final = 2.0
 REQUEST_SECONDS: Final = 10.0
+PREFIXES_SECONDS: Final = 1.0
+PREFIXES_MAX: Final = 5
 BATCH: Final = 1_000
 Isolation = Literal["read_committed", "read_uncommitted"]
 POLL_SECONDS: Final = 0.05
@@ -42,6 +44,8 @@ before it is over, whoever reads a long partition has read all that is in the qu
 """
 MISSING: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
+BY_ITSELF: Final = (KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+"""Those that the client says by itself, also of topics that are there while it reaches no broker."""
 LEADER_CHANGES: Final = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -83,7 +87,8 @@ class PartitionReader:
         self._idle: defaultdict[tuple[int, Isolation], list[Consumer]] = defaultdict(list)
         self._is_closed = False
         self._as_expected: set[str] = set()
-        self._has_answered = False
+        self.has_answered = False
+        """Whether Kafka has answered a consumer once."""
         self.answer_s = REQUEST_SECONDS
         """How long Kafka may take for its first answer."""
         self.report: Callable[[str], None] = lambda _: None
@@ -94,11 +99,14 @@ class PartitionReader:
         with self._consumer(isolation=isolation):
             pass
 
-    def reach(self, seconds: float) -> None:
-        """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then."""
+    def reach(self, seconds: float, deadline: float | None = None) -> None:
+        """Return once Kafka answers. Raises KafkaUnavailable if it refuses us, or has not answered by then.
+
+        `deadline` is when the seconds are over, by the monotonic clock. Default: they begin now.
+        """
         with self._consumer() as consumer:
-            self._settings.reach(consumer, self._topics.wf_events, seconds)
-            self._has_answered = True
+            self._settings.reach(consumer, self._topics.wf_events, seconds, deadline)
+            self.has_answered = True
 
     def read(self, topic: str, partition: int, start: int) -> Iterator[Message]:
         """Read records from an offset, or FROM_THE_START, to the last one that is committed now."""
@@ -239,9 +247,9 @@ class PartitionReader:
             try:
                 return consumer.get_watermark_offsets(TopicPartition(topic, partition), REQUEST_SECONDS, cached=False)
             except KafkaException as exception:
-                if exception.args[0].code() not in LEADER_CHANGES or time.monotonic() > deadline:
+                if exception.args[0].code() not in (*LEADER_CHANGES, *BY_ITSELF) or time.monotonic() > deadline:
                     self.raise_about(exception, topic)
-                consumer.list_topics(topic, REQUEST_SECONDS)  # hears who leads now
+                self._expect(consumer, topic)  # hears who leads now, or that there is no such topic
 
     def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
         """The first offset whose record is not older than a time; the end if all records are older.
@@ -293,6 +301,12 @@ class PartitionReader:
     def close(self) -> None:
         """Close the consumers. From now on every call that asks Kafka raises ClientClosed."""
         self._is_closed = True
+        if self.has_answered:
+            self._close_idle()
+        else:  # the name of a broker may still be looked up, and to close waits for that
+            Thread(target=self._close_idle, name="halter-close", daemon=True).start()
+
+    def _close_idle(self) -> None:
         for idle in [*self._idle.values()]:
             with suppress(IndexError):  # another thread may have taken the last one
                 while True:
@@ -319,9 +333,13 @@ class PartitionReader:
             yield consumer
 
     def _expect(self, consumer: Consumer, topic: str) -> None:
-        if not self._has_answered:
-            self._settings.reach(consumer, topic, self.answer_s)
-            self._has_answered = True
+        if not self.has_answered:
+            try:
+                self._settings.reach(consumer, topic, self.answer_s)
+            except KafkaSilent as silent:
+                told = f"{silent}; {silent.start}, or correct the address"
+                raise KafkaSilent(told, on_this_machine=silent.on_this_machine) from silent
+            self.has_answered = True
         deadline = time.monotonic() + REQUEST_SECONDS
         while (error := (found := consumer.list_topics(topic, REQUEST_SECONDS).topics[topic]).error) is not None:
             if error.code() not in LEADER_CHANGES or time.monotonic() > deadline:
@@ -362,9 +380,26 @@ class PartitionReader:
 
     def raise_about(self, exception: KafkaException, topic: str) -> NoReturn:
         """Raise what an error of Kafka about a topic means."""
-        if exception.args[0].code() in MISSING:
-            raise missing(topic, self._settings) from exception
+        code = exception.args[0].code()
+        if code in BY_ITSELF and topic in self._as_expected:
+            told = f"Kafka at {self._settings.bootstrap} does not say where '{topic}' is, which was there before"
+            raise KafkaUnavailable(told) from exception
+        if code in MISSING:
+            raise missing(topic, self._settings, self._installations()) from exception
         raise exception
+
+    def _installations(self) -> list[str]:
+        """Return the prefixes with which there are topics of ours; none if Kafka does not tell."""
+        log, commands = (
+            it.removeprefix(self._topics.prefix) for it in (self._topics.wf_events, self._topics.wf_commands)
+        )
+        try:
+            with self._consumer() as consumer:
+                there = consumer.list_topics(timeout=PREFIXES_SECONDS).topics
+        except KafkaException:
+            return []
+        prefixes = (it.removesuffix(log) for it in there if it.endswith(log))
+        return sorted(it for it in prefixes if f"{it}{commands}" in there)
 
 
 class SideBySide:
@@ -436,11 +471,27 @@ def with_key(records: Iterable[Message], key: bytes) -> list[Message]:
     return [it for it in records if it.key() == key]
 
 
-def missing(topic: str, settings: Settings) -> TopicMissing:
-    """The error that says that a topic is missing, and what to do."""
+def missing(topic: str, settings: Settings, prefixes: Sequence[str]) -> TopicMissing:
+    """The error that says that a topic is missing, and what to do. `prefixes` are those of installations there."""
+    sentence = f"topic '{topic}' does not exist at {settings.bootstrap}"
+    apply = "`halter topics apply` creates the topics"
+    if settings.prefix in prefixes:
+        return TopicMissing(f"{sentence}, others of its installation do: {apply} that are missing")
+    if not prefixes:
+        there = f"no topics with the prefix '{settings.prefix}'" if settings.prefix else "no topics of Halter"
+        return TopicMissing(f"{sentence}, and we see {there} there: {apply}")
+    from processors.core.wf_spec.near_names import NearNames  # few name a prefix that is wrong
+
+    near = NearNames().near(settings.prefix, [it for it in prefixes if it]) if settings.prefix else None
+    if near is not None:
+        return TopicMissing(
+            f"{sentence}; did you mean the prefix '{near}' (--prefix, HALTER_PREFIX)? For a new installation, {apply}"
+        )
+    shown = " or ".join(f"the prefix '{it}'" if it else "no prefix" for it in prefixes[:PREFIXES_MAX])
+    more = f", or one of {len(prefixes) - PREFIXES_MAX} more" if len(prefixes) > PREFIXES_MAX else ""
     return TopicMissing(
-        f"topic '{topic}' does not exist at {settings.bootstrap}: run `halter topics apply`"
-        + ("" if settings.prefix else ", or name the prefix of its topics (--prefix)")
+        f"{sentence}: topics of Halter have {shown}{more} there (--prefix, HALTER_PREFIX). For a new installation, "
+        f"{apply}"
     )
 
 

@@ -5,8 +5,8 @@ Knows topics and keys, and not what becomes of a record.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from threading import Lock
-from typing import Final
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -15,6 +15,10 @@ from halter.client.reading import REQUEST_SECONDS, PartitionReader, expect_wante
 from processors.fold.inputs import InputCommand, key_of, topic_of
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
+from processors.kafka.trace_context import Context
+
+if TYPE_CHECKING:
+    from processors.kafka.tracing import SentSpan
 
 DELIVERY_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
@@ -35,6 +39,8 @@ class Sending:
     """Called in the thread that polls the producer, when Kafka has the record or has not taken it."""
     error: KafkaError | None = None
     message: Message | None = None
+    span: "SentSpan | None" = None
+    """Its span, if tracing is on."""
 
     @property
     def what(self) -> str:
@@ -44,6 +50,8 @@ class Sending:
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Take the delivery report of librdkafka."""
         self.error, self.message = error, message
+        if self.span is not None:
+            self.span.delivered(error, message)
         if self.told is not None:
             self.told(self)
 
@@ -53,6 +61,7 @@ class Sender:
 
     def __init__(self, settings: Settings, topics: Topics, reader: PartitionReader) -> None:
         self._settings, self._topics, self._reader = settings, topics, reader
+        self._tracing = settings.tracing()
         self._open: Producer | None = None
         self._is_closed = False
         self._is_known = False
@@ -85,18 +94,30 @@ class Sender:
         timestamp_ms: int | None = None,
         partition: int = BY_KEY,
         told: Callable[[Sending], None] | None = None,
+        parent: Context | None = None,
     ) -> Sending:
         """Hand a record to librdkafka, which sends it at once and in order, and wait for nothing."""
-        sending = self.sending(command, told)
+        sending = self.sending(command, told, parent)
         self.prepare(sending.topic)
         expect_wanted()
         while not self.offer(sending, value, timestamp_ms, partition):
             self._producer.poll(POLL_SECONDS)
         return sending
 
-    def sending(self, command: InputCommand, told: Callable[[Sending], None] | None = None) -> Sending:
-        """Return a command as a record that is not on its way yet."""
-        return Sending(self._topics.prefix + topic_of(command), type(command).__name__, key_of(command), told)
+    def sending(
+        self,
+        command: InputCommand,
+        told: Callable[[Sending], None] | None = None,
+        parent: Context | None = None,
+    ) -> Sending:
+        """Return a command as a record that is not on its way yet.
+
+        `parent` is the context of the span that sends it; None: the span that is active here.
+        """
+        sending = Sending(self._topics.prefix + topic_of(command), type(command).__name__, key_of(command), told)
+        if self._tracing is not None:
+            sending.span = self._tracing.send(sending.topic, sending.kind, sending.key, parent)
+        return sending
 
     def is_prepared(self, topic: str) -> bool:
         """Return True if `prepare` has nothing to wait for."""
@@ -107,8 +128,11 @@ class Sender:
         self._reader.expect(topic)
         if not self._is_known:
             with self._settings.explaining(f"writing to '{topic}'", self._producer):
-                # A new producer that is given a record before it knows a broker takes half a second for it.
-                self._producer.list_topics(topic, REQUEST_SECONDS)
+                # A new producer that is given a record before it knows a broker takes half a second for it. It asks for
+                # its producer id whenever a broker has told it about topics. The first answer may come before it is
+                # connected to the broker by its own name. Then it asks for the id half a second later, or a second.
+                for _ in range(2):
+                    self._producer.list_topics(topic, REQUEST_SECONDS)
                 self._is_known = True
 
     def offer(self, sending: Sending, value: bytes, timestamp_ms: int | None = None, partition: int = BY_KEY) -> bool:
@@ -122,6 +146,7 @@ class Sender:
                 partition=partition,
                 on_delivery=sending.report,
                 timestamp=timestamp_ms or NOW,
+                headers=None if sending.span is None else [*sending.span.context],
             )
         except BufferError:
             return False
@@ -180,5 +205,12 @@ class Sender:
         """Send what is on its way, and let go of Kafka. A second time does nothing."""
         with self._opening:
             self._is_closed, producer, self._open = True, self._open, None
-        if producer is not None:
-            producer.flush(DELIVERY_SECONDS)
+        if producer is None:
+            return
+        producer.flush(DELIVERY_SECONDS)
+        if self._tracing is not None:
+            self._tracing.flush()
+        if not self._reader.has_answered:  # it may still look up the name of a broker, and to let go waits for that
+            last = [producer]
+            del producer
+            Thread(target=last.clear, name="halter-close", daemon=True).start()

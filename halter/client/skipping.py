@@ -22,7 +22,12 @@ def check_partition(topics: Topics, topic: str, partition: int) -> None:
     if topic not in INPUT_TOPICS:
         known = ", ".join(sorted(INPUT_TOPICS))
         without = topic.removeprefix(topics.prefix)
-        hint = f": name it without the prefix, {without}" if without in INPUT_TOPICS else ""
+        if without in INPUT_TOPICS:
+            hint = f": name it without the prefix, {without}"
+        else:
+            from processors.core.wf_spec.near_names import NearNames  # few misspell a topic
+
+            hint = NearNames().meant(topic, INPUT_TOPICS)
         raise CannotSkip(f"expected one of the inputs, {known}, found topic '{topic}'{hint}")
     partitions = topics.partitions if INPUT_TOPICS[topic].co_partitioned else 1
     if not 0 <= partition < partitions:

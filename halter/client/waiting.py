@@ -18,6 +18,7 @@ from processors.core.records.events import (
     SkipLapsed,
     WfRunDeleted,
     WfRunEnded,
+    WfRunStarted,
 )
 from processors.core.records.model import WfRun
 from processors.core.rules.evolve import evolve
@@ -163,8 +164,10 @@ class EndWait(Wait[WfRun]):
         if entry is None:
             # The WfRun that ended may be an earlier one of the same id. `result` finds out.
             return self._ended or (self._first is not None and self._ended_before)
-        if self._posted.is_cause_of(entry):
-            self._first = self._first or entry
+        if self._first is None and self._posted.is_cause_of(entry):
+            self._first = entry
+            # A WfRun that was there may have ended before the place from which the log is read.
+            self._ended_before = not isinstance(entry.event, WfRunStarted)
         if isinstance(entry.event, WfRunEnded | WfRunDeleted):
             self._ended_before = True
             if self._first is not None:
@@ -221,7 +224,7 @@ class StateWait(Wait[WfRun]):
         if callable(self._until):
             self._is_met = self._until(run)
         else:
-            self._is_met = run.final_status is not None or (self._existed and not run.exists)
+            self._is_met = run.has_ended or (self._existed and not run.exists)
         self._existed = run.exists
 
     def result(self) -> WfRun | None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from confluent_kafka import Message
 
+from halter.client.log_records import decoded
 from halter.client.reading import PartitionReader, SideBySide
 from processors.codec import Codec
 from processors.core.records.fold_position import FoldPosition
@@ -37,17 +38,18 @@ class WfRunRows:
         with self._reader.side_by_side((self._wf_runs, *self._below, self._positions), partition) as topics:
             rows = _Rows(wf_run_id.encode(), topics, self._wf_runs, self._positions, str(partition).encode())
             rows.read()
-        return [self._row(value) for value in rows.values.values() if value is not None], self._position(rows.position)
+        found = [self._row(*place, value) for place, value in rows.values.items() if value is not None]
+        return found, self._position(rows.position, partition)
 
-    def _row(self, value: bytes) -> RowRecord:
-        row = self._codec.decode(value)
+    def _row(self, topic: str, key: bytes, value: bytes) -> RowRecord:
+        row = decoded(self._codec, value, "row", lambda: f"{topic}, key {key.decode(errors='backslashreplace')}")
         assert isinstance(row, RowRecord)
         return row
 
-    def _position(self, value: bytes | None) -> FoldPosition | None:
+    def _position(self, value: bytes | None, partition: int) -> FoldPosition | None:
         if value is None:
             return None
-        position = self._codec.decode(value)
+        position = decoded(self._codec, value, "FoldPosition", lambda: f"{self._positions}, key {partition}")
         assert isinstance(position, FoldPosition)
         return position
 

@@ -1,4 +1,4 @@
-"""Asks Kafka which workers are in the group, for sentences about a record that nobody decides. Joins no group.
+"""Asks Kafka which workers and task workers there are, for sentences about what nobody decides or runs. Joins no group.
 
 The question needs the right to describe the group, which topics.yaml gives to operators only. Who has not got it, or
 gets no answer soon, hears less, and never something untrue.
@@ -26,6 +26,11 @@ class Members(NamedTuple):
     owners: dict[int, str]
     """The worker that has a partition, by the partition. Empty while the group shares them out."""
 
+    @property
+    def nobody(self) -> str:
+        """The sentence about a group without members."""
+        return f"no worker is running: group '{self.group}' has no member. `halter worker` starts one"
+
 
 class Workers:
     """Asks who the workers are."""
@@ -35,20 +40,40 @@ class Workers:
 
     def members(self) -> Members | None:
         """Return the members of the workers' group; None if Kafka does not tell us within ANSWER_SECONDS."""
+        found = _members_of(self._admin(), self._topics.group)
+        if found is None:
+            return None
+        return Members(self._topics.group, sorted(it.client_id for it in found), self._owners(found))
+
+    def no_worker(self) -> str | None:
+        """Return a sentence if no worker is running; None if one is, or Kafka does not tell."""
+        members = self.members()
+        return None if members is None or members.names else members.nobody
+
+    def no_task_worker(self) -> str | None:
+        """Return a sentence if there is no task worker in any group that we see; None if there is one, or nobody tells.
+
+        Task workers that are given a group have the name of the usual one before it.
+        """
+        usual, admin = self._topics.task_group, self._admin()
+        if _members_of(admin, usual) != []:
+            return None
+        asked = admin.list_consumer_groups(request_timeout=NEVER_SECONDS)
+        try:
+            groups = asked.result(ANSWER_SECONDS).valid
+        except (KafkaException, NoAnswer):
+            return None
+        if any(it.group_id.startswith(f"{usual}-") and _members_of(admin, it.group_id) != [] for it in groups):
+            return None
+        return (
+            f"no task worker is running: group '{usual}' has no member, and no group whose name begins with '{usual}-' "
+            "has one. `halter task-worker MODULE:NAME` starts one"
+        )
+
+    def _admin(self) -> Any:
         from confluent_kafka.admin import AdminClient  # most clients never ask
 
-        group = self._topics.group
-        admin = AdminClient(self._settings.admin())
-        asked = admin.describe_consumer_groups([group], request_timeout=NEVER_SECONDS)
-        try:
-            found = asked[group].result(ANSWER_SECONDS).members
-        except KafkaException as refused:
-            if refused.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
-                return None
-            found = []
-        except NoAnswer:
-            return None
-        return Members(group, sorted(it.client_id for it in found), self._owners(found))
+        return AdminClient(self._settings.admin())
 
     def _owners(self, members: list[Any]) -> dict[int, str]:
         return {
@@ -57,3 +82,14 @@ class Workers:
             for partition in member.assignment.topic_partitions
             if partition.topic == self._topics.wf_commands
         }
+
+
+def _members_of(admin: Any, group: str) -> list[Any] | None:
+    """Return the members of a group, none if there is no such group; None if Kafka does not tell us in time."""
+    asked = admin.describe_consumer_groups([group], request_timeout=NEVER_SECONDS)
+    try:
+        return [*asked[group].result(ANSWER_SECONDS).members]
+    except KafkaException as refused:
+        return [] if refused.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND else None
+    except NoAnswer:
+        return None

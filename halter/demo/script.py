@@ -18,9 +18,10 @@ from halter.client import Client
 from halter.client.ids import new_id
 from halter.demo.feed import Feeder, FeedRecord, RecordAddress, halves, read_feed
 from halter.demo.ledger import Ledger, LedgerReader
-from halter.demo.stage import Say, Stage
+from halter.demo.stage import Stage
 from halter.demo.watch import Watcher
 from halter.files.definition_files import read_definition_file
+from halter.processes.actor import Say
 from halter.topics import admin as topic_admin
 from processors.codec import Codec
 from processors.codec.resources import resource

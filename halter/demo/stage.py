@@ -3,101 +3,31 @@
 They get a clean environment, so that variables for another Kafka reach neither them nor the processes they start.
 """
 
-import json
 import os
 import shutil
-import signal
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from halter.processes.children import how_it_ended, leashed, log_end, start_logged
+from halter.processes.actor import Actor, ProcessEnded, Say
+from halter.processes.children import how_it_ended, leashed
 from halter_kafka import COMMAND
 from processors.codec.resources import resource
 from processors.core.records.errors import HalterError
 
 START_SECONDS: Final = 90.0
 DOWNLOAD_SECONDS: Final = 1_800.0
-STOP_SECONDS: Final = 15.0
-LOOK_SECONDS: Final = 0.02
 
 KEPT_VARIABLES: Final = frozenset({"HALTER_CACHE", "HALTER_MAVEN_REPOSITORY", "HALTER_TRACEBACK"})
-
-Say = Callable[[str], None]
-
-
-class ProcessEnded(HalterError):
-    """A process of the demo ended, or did not get ready. The message has the end of its log. Report it."""
-
-
-class Actor:
-    """One process of the demo. Its log is `<name>.log`, its ready file `<name>.ready`."""
-
-    def __init__(self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-        self.name = name
-        self.log_file, self.ready_file = folder / f"{name}.log", folder / f"{name}.ready"
-        # A process that was killed has left it behind.
-        self.ready_file.unlink(missing_ok=True)
-        ready = ["--ready-file", str(self.ready_file)]
-        self.process = start_logged([*command, *ready], self.log_file, append=True, environment=environment)
-
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        return self.process.pid
-
-    def wait_ready(self, seconds: float, pass_on: Say | None = None) -> Mapping[str, Any]:
-        """Wait for the ready file and return its content. `pass_on` gets the lines of the log as they come."""
-        deadline, told = time.monotonic() + seconds, 0
-        while not self.ready_file.exists():
-            ended = not self.is_running  # asked first, so that the last lines of its log are read below
-            if pass_on is not None:
-                lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
-                for line in lines[told:]:
-                    pass_on(line.removeprefix("halter: "))
-                told = len(lines)
-            if ended:
-                # Lines that were passed on need not be printed again.
-                words = " (see above)" if pass_on is not None and told else f":\n{self.log_end()}"
-                raise ProcessEnded(f"the {self.name} {how_it_ended(self.process.returncode)}{words}")
-            if time.monotonic() > deadline:
-                raise ProcessEnded(f"the {self.name} was not ready within {seconds:.0f} s:\n{self.log_end()}")
-            time.sleep(LOOK_SECONDS)
-        ready: Mapping[str, Any] = json.loads(self.ready_file.read_text(encoding="utf-8"))
-        return ready
-
-    @property
-    def is_running(self) -> bool:
-        """Return True if the process runs."""
-        return self.process.poll() is None
-
-    def kill(self) -> None:
-        """Send SIGKILL to the process and those it started, and wait until it has ended."""
-        os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> None:
-        """Send SIGTERM, and SIGKILL if the process does not end in time."""
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def log_end(self) -> str:
-        """Return the last lines of its log."""
-        return log_end(self.log_file)
 
 
 class Stage:
     """The processes of the demo and their folder: a context manager that stops them and removes the folder."""
 
-    def __init__(self, say: Say, *, keep: bool = False) -> None:
-        """With `keep` the processes live on. Otherwise they end with this process, however it ends."""
-        self._say, self._keep = say, keep
+    def __init__(self, say: Say) -> None:
+        """The processes end with this process, however it ends."""
+        self._say = say
         self.folder = Path(tempfile.mkdtemp(prefix="halter-demo-"))
         self.environment = {
             name: value
@@ -107,6 +37,8 @@ class Stage:
         # Their temporary files are removed with the folder.
         self.environment["TMPDIR"] = str(self.folder)
         self.actors: dict[str, Actor] = {}
+        self.commands: dict[str, Sequence[str]] = {}
+        """The command line of each."""
 
     def start_broker(self, port: int) -> str:
         """Start the embedded broker, and return its bootstrap servers."""
@@ -135,8 +67,8 @@ class Stage:
         return tasks
 
     def _start(self, name: str, command: Sequence[str]) -> Actor:
-        actor = Actor(name, command if self._keep else leashed(command), self.folder, self.environment)
-        self.actors[name] = actor
+        actor = Actor(name, leashed(command), self.folder, self.environment)
+        self.actors[name], self.commands[name] = actor, command
         return actor
 
     def expect_all_running(self) -> None:
@@ -149,8 +81,6 @@ class Stage:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._keep and kind is None:
-            return
         # The broker stops last: the other processes would log errors if it stopped before them.
         for actor in reversed(self.actors.values()):
             if actor.is_running:

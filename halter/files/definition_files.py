@@ -8,28 +8,32 @@ The engine's own code checks them, one definition after the other. A definition 
 be registered already, so that is only a hint.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from halter.files.definitions_document import (
     DEFINITION_FIELDS,
     DefinitionSource,
+    Origin,
     read_definitions,
     wf_spec_command,
 )
 from halter.files.yaml_files import NO_YAML, Problem, UnreadableFile, YamlFile, read_yaml
-from processors.core.records.commands import DefinitionCommand, PutWfSpec
+from processors.core.records.commands import DefinitionCommand, PutTaskDef, PutWfSpec
 from processors.core.records.errors import HalterError
 from processors.core.records.spec import WfSpec
 from processors.core.wf_spec.definitions import Definitions
 from processors.core.wf_spec.document_problems import DocumentProblem
 from processors.core.wf_spec.json_document import parse_json_document
+from processors.core.wf_spec.near_names import NearNames
 from processors.core.wf_spec.registration import refusals as refused_where
 from processors.core.wf_spec.validate import check_document, hints
 
-_REFERENCES = frozenset({"TASKDEF_MISSING", "EXT_EVENT_EED_MISSING", "INTERRUPT_EED_MISSING", "WF_EVENT_DEF_MISSING"})
+REFERENCES = frozenset({"TASKDEF_MISSING", "EXT_EVENT_EED_MISSING", "INTERRUPT_EED_MISSING", "WF_EVENT_DEF_MISSING"})
 """Codes of references to definitions that may be registered already."""
 DEFINED_TWICE = "DEFINED_TWICE"
 """The code of a name that two files define differently."""
@@ -53,13 +57,6 @@ class DefinitionFile:
 
     file: str
     commands: list[DefinitionCommand]
-
-
-class Origin(Protocol):
-    """Where definitions are written: a file, or a program."""
-
-    def problem(self, path: tuple[str | int, ...], message: str, code: str) -> Problem:
-        """Return a problem with what is at a path, or nearest to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,7 @@ class Files:
     """The YAML files that a document names. Each is read once."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._read: dict[str, YamlFile] = {}
 
     def load(self, name: str) -> object:
@@ -109,7 +106,7 @@ class Files:
 
     def __getitem__(self, name: str) -> YamlFile:
         if name not in self._read:
-            self._read[name] = read_yaml(self._folder / name)
+            self._read[name] = read_yaml(self.folder / name)
         return self._read[name]
 
 
@@ -118,7 +115,7 @@ def written(
 ) -> list[Written]:
     """Definitions with the file in which each is written: that of the document, or one that it names."""
     return [
-        Written(command, file if source.file is None else named[source.file], source.path)
+        Written(command, source.origin or (file if source.file is None else named[source.file]), source.path)
         for command, source in zip(commands, sources, strict=True)
     ]
 
@@ -129,8 +126,50 @@ Refusal = tuple[Written, DocumentProblem]
 def refusals(definitions: Iterable[Written]) -> Iterator[Refusal]:
     """The problems for which definitions would be refused, one after the other, where nothing is registered."""
     written = list(definitions)
-    for index, problem in refused_where(Definitions(), (one.command for one in written)):
-        yield written[index], problem
+    commands = [one.command for one in written]
+    declared = {it.name: it.input for it in commands if isinstance(it, PutTaskDef) and it.input is not None}
+    for index, found in groupby(refused_where(Definitions(), commands), key=itemgetter(0)):
+        for problem in misspelt_joined([it for _, it in found]):
+            yield written[index], with_inputs_meant(problem, commands[index], declared)
+
+
+def misspelt_joined(problems: Sequence[DocumentProblem]) -> list[DocumentProblem]:
+    """The problems of one document; a required field and the misspelt one in its place are one problem, not two."""
+    missing = {it.path for it in problems if it.code == "FIELD_MISSING"}
+    near, found, told = NearNames(), list[DocumentProblem](), set[tuple[str | int, ...]]()
+    for it in problems:
+        message = it.message
+        if it.code == "FIELD_UNKNOWN":
+            *whole, name = it.path
+            beside = [str(path[-1]) for path in missing - told if path[:-1] == it.path[:-1]]
+            if (meant := near.near(name, sorted(beside))) is not None:
+                told.add((*whole, meant))
+                message += f"; the field {meant}, which is required, is missing"
+        found.append(DocumentProblem(it.code, it.path, message))
+    return [it for it in found if it.code != "FIELD_MISSING" or it.path not in told]
+
+
+def with_inputs_meant(
+    problem: DocumentProblem, command: DefinitionCommand, declared: Mapping[str, Collection[str]]
+) -> DocumentProblem:
+    """The problem; one of a task's inputs also says which of them was meant by a misspelt one.
+
+    `declared`: the inputs of the TaskDefs that are beside the WfSpec, by name. With others the problem stays as it is.
+    """
+    if problem.code != "TASK_ARG_COUNT" or not isinstance(command, PutWfSpec):
+        return problem
+    node: Any = parse_json_document(command.document)
+    for step in problem.path[:-1]:
+        node = node[step]
+    given, inputs = node.get("input"), declared.get(node["task"], ())
+    if not isinstance(given, Mapping):
+        return problem
+    near, free, message = NearNames(), [it for it in inputs if it not in given], problem.message
+    for name in given:
+        if name not in inputs and (meant := near.near(name, free)) is not None:
+            free.remove(meant)
+            message += f"; did you mean {meant}, not {name}?"
+    return DocumentProblem(problem.code, problem.path, message)
 
 
 class Workflow(Protocol):
@@ -142,7 +181,7 @@ class Workflow(Protocol):
 
 def check_files(sources: Sequence[Path | Workflow]) -> list[CheckedFile]:
     """Read and check files of definitions as one set. Their problems are returned, not raised."""
-    checked = [_read(it) if isinstance(it, Path) else it.read() for it in sources]
+    checked = [read_source(it) for it in sources]
     home = {id(one): file for file in checked for one in file.definitions}
     definitions = in_order([one for file in checked for one in file.definitions])
     alone = all(isinstance(one.command, PutWfSpec) for one in definitions)
@@ -150,11 +189,11 @@ def check_files(sources: Sequence[Path | Workflow]) -> list[CheckedFile]:
     wrong = set()
     for one, problem in refusals(definitions):
         file = home[id(one)]
-        if problem.code not in _REFERENCES:
+        if problem.code not in REFERENCES:
             wrong.add(id(one))
             file.problems.append(one.located(problem))
         elif not alone and not ill_formed:
-            message = f"{problem.message} in these files: it has to be registered before"
+            message = f"{problem.message} in these files: register it before (`halter spec put FILE`)"
             file.hints.append(one.located(DocumentProblem(problem.code, problem.path, message)))
     for one in definitions:
         if isinstance(one.command, PutWfSpec) and id(one) not in wrong:
@@ -193,6 +232,11 @@ def said(command: DefinitionCommand) -> DefinitionCommand | str:
 def in_order(definitions: Iterable[Written]) -> list[Written]:
     """Definitions in an order in which they can be registered: WfSpecs come after all that they may refer to."""
     return sorted(definitions, key=lambda one: isinstance(one.command, PutWfSpec))
+
+
+def read_source(source: Path | Workflow) -> CheckedFile:
+    """Read the definitions of a file or a program, unchecked. Their problems are returned, not raised."""
+    return _read(source) if isinstance(source, Path) else source.read()
 
 
 def _read(path: Path) -> CheckedFile:

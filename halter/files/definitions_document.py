@@ -7,8 +7,9 @@ commands that register the definitions. It collects every problem with its place
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
+from halter.files.yaml_files import Problem
 from processors.core.records.commands import (
     DefinitionCommand,
     PutExternalEventDef,
@@ -20,11 +21,19 @@ from processors.core.records.errors import HalterError
 from processors.core.records.values import VariableType
 from processors.core.wf_spec.document_problems import DocumentProblem, Path
 from processors.core.wf_spec.document_reader import DocumentReader, Fields
+from processors.core.wf_spec.reader import without_texts
 
 DEFINITION_FIELDS = ("external_events", "workflow_events", "tasks", "wf_specs")
 
 LoadWfSpec: TypeAlias = Callable[[str], object]
 """Loads the WfSpec document of a file beside the document. Raises HalterError."""
+
+
+class Origin(Protocol):
+    """Where definitions are written: a file, or a program."""
+
+    def problem(self, path: tuple[str | int, ...], message: str, code: str) -> Problem:
+        """Return a problem with what is at a path, or nearest to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,8 @@ class DefinitionSource:
 
     file: str | None
     path: Path
+    origin: Origin | None = None
+    """The file or program of definitions that has it, if the document names one under `definitions`."""
 
 
 def read_definitions(
@@ -45,7 +56,11 @@ def read_definitions(
 
 
 def wf_spec_command(document: object) -> PutWfSpec:
-    """Return the command that registers a WfSpec document. It takes any data: the engine refuses what is no WfSpec."""
+    """Return the command that registers a WfSpec document. It takes any data: the engine refuses what is no WfSpec.
+
+    Expressions that are written as text are compiled here, because engines of earlier releases know none (ADR 27).
+    """
+    document = without_texts(document)
     name = document.get("name") if isinstance(document, Mapping) else None
     return PutWfSpec(name if isinstance(name, str) else "", json.dumps(document, ensure_ascii=False))
 

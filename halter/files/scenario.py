@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from halter.files.definitions_document import DefinitionSource
 from processors.core.records.commands import (
     Command,
+    CorrelatedEvent,
     DefinitionCommand,
     PutTaskDef,
 )
@@ -27,6 +28,13 @@ class Post:
     """A record arrives."""
 
     command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Correlate:
+    """An event arrives by a correlation key."""
+
+    command: CorrelatedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +124,20 @@ class ExpectRejected:
     code: str | None
 
 
-Action: TypeAlias = Post | Fork | StartTask | ReportProgress | Report | Clock | Define | Crash
-Expectation: TypeAlias = Expect | ExpectEvents | ExpectRejected
+@dataclass(frozen=True, slots=True)
+class ExpectCorrelation:
+    """What is expected of a correlation key."""
+
+    external_event_def: str
+    correlation_key: str
+    wf_runs: Sequence[str] | None
+    """The ids of the WfRuns that have it, in the order in which they registered it. None: whoever has it."""
+    waiting: Sequence[str] | None
+    """The ids of the events that wait for a WfRun, in order of arrival. None: whatever waits."""
+
+
+Action: TypeAlias = Post | Correlate | Fork | StartTask | ReportProgress | Report | Clock | Define | Crash
+Expectation: TypeAlias = Expect | ExpectEvents | ExpectRejected | ExpectCorrelation
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +170,11 @@ class Scenario:
     definitions_rejected: DefinitionsRejected | None = None
     sources: Sequence[DefinitionSource] = ()
     """The place of each definition."""
+
+    @property
+    def correlates(self) -> bool:
+        """Say whether events come by correlation key. If none does, no key makes a difference."""
+        return any(isinstance(step.does, Correlate) for step in self.steps)
 
     @property
     def queues(self) -> list[str]:

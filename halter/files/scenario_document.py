@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
+from halter.files.definition_files import Written
 from halter.files.definitions_document import (
     DEFINITION_FIELDS,
+    DefinitionSource,
     DefinitionsReader,
     LoadWfSpec,
     shown,
@@ -20,11 +22,13 @@ from halter.files.scenario import (
     ABSENT,
     Action,
     Clock,
+    Correlate,
     Crash,
     Define,
     DefinitionsRejected,
     Expect,
     Expectation,
+    ExpectCorrelation,
     ExpectEvents,
     ExpectRejected,
     Fork,
@@ -36,14 +40,19 @@ from halter.files.scenario import (
     Step,
 )
 from processors.core.records.commands import (
+    CorrelatedEvent,
+    DefinitionCommand,
     DeleteWfRun,
     ExternalEvent,
     MigrateWfRun,
+    PutWfSpec,
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    RunWfAndPost,
     StopWfRun,
 )
+from processors.core.records.errors import HalterError
 from processors.core.records.events import Event, RejectionCode
 from processors.core.records.model import Status, TaskStatus, ThreadType
 from processors.core.records.value_checks import OversizedValue, TooDeepValue, UnfitValue, check_value
@@ -71,7 +80,12 @@ EVENT_FIELDS = {event.__name__: frozenset(item.name for item in fields(event)) f
 DEFINITION_CODES = sorted({*CODES, *RejectionCode})
 ROUND = "{n}"
 
-_SCENARIO_FIELDS = ("name", "external_events", "tasks", "workflow_events", "start", "limits", "wf_specs", "steps")
+DEFINITIONS = "definitions"
+"""The field that names files or programs of definitions."""
+SCENARIO_FIELDS = (
+    "name", DEFINITIONS, "external_events", "tasks", "workflow_events", "start", "limits", "wf_specs", "steps"
+)  # fmt: skip
+_START_FIELDS = ("spec", "version", "variables")
 _THREAD_FIELDS = (
     "status",
     "type",
@@ -98,9 +112,24 @@ _EXPECT_FIELDS = (
 )
 
 
-def read_scenario(document: object, load_wf_spec: LoadWfSpec) -> tuple[Scenario | None, list[DocumentProblem]]:
+LoadDefinitions: TypeAlias = Callable[[str], Sequence[Written]]
+"""Loads the definitions of a file beside the document, or of MODULE:NAME. Raises HalterError."""
+
+
+class NoDefinitionFiles(HalterError):
+    """A document that is in no folder names files. Its author writes the definitions into it."""
+
+
+def no_definitions(_: str) -> Sequence[Written]:
+    """Refuse to load definitions: there is no folder. Raises NoDefinitionFiles."""
+    raise NoDefinitionFiles("files cannot be named here")
+
+
+def read_scenario(
+    document: object, load_wf_spec: LoadWfSpec, load_definitions: LoadDefinitions = no_definitions
+) -> tuple[Scenario | None, list[DocumentProblem]]:
     """Return the scenario of a document, or None and everything that is wrong with it."""
-    reader = _ScenarioReader(load_wf_spec)
+    reader = _ScenarioReader(load_wf_spec, load_definitions)
     scenario = reader.scenario(document)
     return (None if reader.problems else scenario), reader.problems
 
@@ -108,8 +137,9 @@ def read_scenario(document: object, load_wf_spec: LoadWfSpec) -> tuple[Scenario 
 class _ScenarioReader(DefinitionsReader):
     """One pass over a scenario document."""
 
-    def __init__(self, load_wf_spec: LoadWfSpec) -> None:
+    def __init__(self, load_wf_spec: LoadWfSpec, load_definitions: LoadDefinitions) -> None:
         super().__init__(load_wf_spec)
+        self._load_definitions = load_definitions
         self._rejected: list[DefinitionsRejected] = []
         self._written_out = 0
         self._bytes_written_out = 0
@@ -117,7 +147,7 @@ class _ScenarioReader(DefinitionsReader):
     # The document.
 
     def scenario(self, document: object) -> Scenario:
-        top = self.fields(document, (), "a scenario", _SCENARIO_FIELDS)
+        top = self.fields(document, (), "a scenario", SCENARIO_FIELDS)
         top.require("steps")
         steps = list(self.steps(self.items(top, "steps"), ("steps",), None))
         for rejected in self._rejected[0 if steps else 1 :]:
@@ -125,13 +155,40 @@ class _ScenarioReader(DefinitionsReader):
             self.problem("STEP_FORM", rejected.path, message)
         return Scenario(
             name=top.text("name"),
-            definitions=list(self.definitions(top)),
+            definitions=self.all_definitions(top),
             start_ms=self.start(top),
             limits=self.limits(top),
             steps=steps,
             definitions_rejected=self._rejected[0] if self._rejected else None,
             sources=self.sources,
         )
+
+    def all_definitions(self, top: Fields) -> list[DefinitionCommand]:
+        """Return the definitions of what `definitions` names and of the document itself, WfSpecs after all others."""
+        before = len(self.sources)
+        commands = [*self.definitions_named(top), *self.definitions(top)]
+        # Stable: what is named comes first. A WfSpec that is named may refer to what only the document defines.
+        order = sorted(range(len(commands)), key=lambda it: isinstance(commands[it], PutWfSpec))
+        here = self.sources[before:]
+        self.sources[before:] = [here[it] for it in order]
+        return [commands[it] for it in order]
+
+    def definitions_named(self, top: Fields) -> Iterator[DefinitionCommand]:
+        value: Any = top.data.get(DEFINITIONS)
+        path = top.path_of(DEFINITIONS)
+        named = [((*path, index), it) for index, it in enumerate(value)] if isinstance(value, list) else [(path, value)]
+        for here, name in named if value is not None else ():
+            if not isinstance(name, str):
+                self.wrong(here, "the name of a file of definitions, or MODULE:NAME of a Workflow", name)
+                continue
+            try:
+                loaded = self._load_definitions(name)
+            except HalterError as error:
+                self.problem("FIELD_VALUE", here, str(error))
+                continue
+            for one in loaded:
+                self.sources.append(DefinitionSource(None, one.path, one.file))
+                yield one.command
 
     def start(self, top: Fields) -> int:
         text = top.data.get("start", START)
@@ -147,7 +204,7 @@ class _ScenarioReader(DefinitionsReader):
 
     def limits(self, top: Fields) -> Limits:
         known = tuple(item.name for item in fields(Limits) if not item.name.startswith("bytes_"))
-        given = self.fields(top.data.get("limits") or {}, ("limits",), "limits", known)
+        given = self.fields_or_null(top.data.get("limits"), ("limits",), "limits", known)
         numbers = {name: self.whole_number(given, name, None) for name in known}
         return Limits(**{name: number for name, number in numbers.items() if number is not None})
 
@@ -242,13 +299,17 @@ class _ScenarioReader(DefinitionsReader):
                 return  # the other rounds have the same problems
 
     def run(self, value: object, path: Path) -> Post:
-        given = self.fields(value, path, "run", ("id", "spec", "version", "variables"))
+        given = self.fields(value, path, "run", ("id", *_START_FIELDS))
+        return Post(RunWf(given.text("id"), *self.start_of(given, path)))
+
+    def start_of(self, given: Fields, path: Path) -> tuple[str, dict[str, Value], int | None, int | None]:
+        """Return what a WfRun is started with: its WfSpec, Variables and version."""
         major, revision = self.version(given)
         variables = {
             name: self.value(item, (*path, "variables", name))
             for name, item in self.entries(given, "variables").items()
         }
-        return Post(RunWf(given.text("id"), given.text("spec"), variables, major, revision))
+        return given.text("spec"), variables, major, revision
 
     def fork(self, value: object, path: Path) -> Fork:
         given = self.fields(value, path, "fork", ("wf", "as", "version"))
@@ -269,16 +330,30 @@ class _ScenarioReader(DefinitionsReader):
         return int(match[1]), None if match[2] is None else int(match[2])
 
     def event(self, value: object, path: Path) -> Post:
-        given = self.fields(value, path, "event", ("wf", "name", "id", "content", "thread"))
-        return Post(
-            ExternalEvent(
-                given.text("wf"),
-                given.text("name"),
-                given.text("id"),
-                self.value(given.data.get("content"), (*path, "content")),
-                self.whole_number(given, "thread", None),
-            )
+        given = self.fields(value, path, "event", ("wf", "name", "id", "content", "thread", "start"))
+        wf_run_id, name, event_id = given.text("wf"), given.text("name"), given.text("id")
+        content = self.value(given.data.get("content"), (*path, "content"))
+        thread = self.whole_number(given, "thread", None)
+        if not given.has("start"):
+            return Post(ExternalEvent(wf_run_id, name, event_id, content, thread))
+        if thread is not None:
+            message = "expected no thread beside start, since any thread may take the event"
+            self.problem("STEP_FORM", (*path, "thread"), message)
+        here = (*path, "start")
+        spec, variables, major, revision = self.start_of(
+            self.fields(given.data["start"], here, "start", _START_FIELDS), here
         )
+        return Post(RunWfAndPost(wf_run_id, spec, name, event_id, variables, content, major, revision))
+
+    def correlate(self, value: object, path: Path) -> Correlate:
+        given = self.fields(value, path, "correlate", ("name", "key", "id", "content"))
+        content = self.value(given.data.get("content"), (*path, "content"))
+        return Correlate(CorrelatedEvent(self.key(given), given.text("name"), given.text("id"), content))
+
+    def key(self, given: Fields) -> str:
+        """Return a correlation key. A whole number is the text of its digits."""
+        key = given.data.get("key")
+        return str(key) if type(key) is int else given.text("key")
 
     def report(self, value: object, path: Path) -> Report:
         known = ("wf", "thread", "status", "output", "name", "message", "content", "attempt")
@@ -344,7 +419,7 @@ class _ScenarioReader(DefinitionsReader):
 
     def define(self, value: object, path: Path) -> Define:
         before = len(self.sources)
-        commands = list(self.definitions(self.fields(value, path, "define", DEFINITION_FIELDS)))
+        commands = self.all_definitions(self.fields(value, path, "define", (DEFINITIONS, *DEFINITION_FIELDS)))
         del self.sources[before:]  # the scenario lists only the sources of its own definitions
         return Define(commands)
 
@@ -437,6 +512,18 @@ class _ScenarioReader(DefinitionsReader):
         given = self.fields_or_null(value, path, "expect_rejected", ("code",))
         return ExpectRejected(given.one_of("code", RejectionCode, None))
 
+    def expect_correlation(self, value: object, path: Path) -> ExpectCorrelation:
+        given = self.fields(value, path, "expect_correlation", ("name", "key", "wf_runs", "waiting"))
+        if not given.has("wf_runs") and not given.has("waiting"):
+            self.problem("FIELD_MISSING", path, "expected wf_runs, waiting or both, found neither")
+        ids = {name: given.items(name, self.id_of) if given.has(name) else None for name in ("wf_runs", "waiting")}
+        return ExpectCorrelation(given.text("name"), self.key(given), ids["wf_runs"], ids["waiting"])
+
+    def id_of(self, value: object, path: Path) -> str:
+        if not isinstance(value, str):
+            self.wrong(path, "an id, as text", value)
+        return str(value)
+
     def expect_definition_rejected(self, value: object, path: Path) -> None:
         given = self.fields_or_null(value, path, "expect_definition_rejected", ("code",))
         code = given.optional_text("code")
@@ -457,6 +544,7 @@ _STEPS: dict[str, Callable[[_ScenarioReader, Any, Path], Action | Expectation | 
     "run": _ScenarioReader.run,
     "fork": _ScenarioReader.fork,
     "event": _ScenarioReader.event,
+    "correlate": _ScenarioReader.correlate,
     "start_task": _ScenarioReader.start_task,
     "report_progress": _ScenarioReader.report_progress,
     "report": _ScenarioReader.report,
@@ -471,6 +559,7 @@ _STEPS: dict[str, Callable[[_ScenarioReader, Any, Path], Action | Expectation | 
     "expect": _ScenarioReader.expect,
     "expect_events": _ScenarioReader.expect_events,
     "expect_rejected": _ScenarioReader.expect_rejected,
+    "expect_correlation": _ScenarioReader.expect_correlation,
     "expect_definition_rejected": _ScenarioReader.expect_definition_rejected,
 }
 

@@ -19,7 +19,9 @@ from typing import TypeAlias
 import yaml
 
 from halter.files.json_tokens import is_json, tokens
+from halter.files.text_places import offset_in, place_of
 from processors.core.records.errors import HalterError
+from processors.core.wf_spec.expression_forms import TEXT
 
 STANDARD_INPUT = Path("-")
 NO_YAML = "YAML"
@@ -94,17 +96,31 @@ class YamlFile:
     file: str
     data: object
     _root: _Node
+    _text: str
 
     def problem(self, path: tuple[Step, ...], message: str, code: str) -> Problem:
-        """A problem with the value at a path of the data, located at that value or at the nearest above it."""
-        line, column = self._root.line, self._root.column
-        node = self._root
-        for step in path:
-            child = _child(node, step)
+        """A problem with the value at a path of the data, located at that value or at the nearest above it.
+
+        If an expression is written there as text, the problem is located inside the text.
+        """
+        line, column, node, done = self._root.line, self._root.column, self._root, 0
+        while done < len(path) and not (isinstance(node.data, str) or (_is_expression(node) and path[done] != TEXT)):
+            child = _child(node, path[done])
             if child is None:
                 break
-            line, column, node = child.line, child.column, child.node
+            line, column, node, done = child.line, child.column, child.node, done + 1
+        if _is_expression(node):
+            node = node.children[TEXT].node
+        if isinstance(node.data, str):
+            offset = offset_in(node.data, path[:done], path[done:], code)
+            if offset is not None:
+                line, column = place_of(self._text, node.line, node.column, node.data, offset)
         return Problem(self.file, line, column, message, code)
+
+
+def _is_expression(node: _Node) -> bool:
+    """Say whether a value is an expression that is written as text."""
+    return isinstance(node.data, dict) and node.data.keys() == {TEXT} and isinstance(node.data[TEXT], str)
 
 
 def _child(node: _Node, step: Step) -> _Child | None:
@@ -149,15 +165,15 @@ def read_yaml(path: Path, shown: str | None = None) -> YamlFile:
 
 def parse_yaml(text: str, name: str) -> YamlFile:
     """Read a document from text, as `read_yaml` does from a file. Messages call the file `name`."""
-    parser = _Parser(name)
-    return parser.parse_json(text) if is_json(text) else parser.parse(text)
+    parser = _Parser(name, text)
+    return parser.parse_json() if is_json(text) else parser.parse()
 
 
 class _Parser:
     """Turns the events of the YAML parser into data. It has a stack of its own, so nesting takes none of Python's."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, file: str, text: str) -> None:
+        self.file, self.text = file, text
         self.problems: list[Problem] = []
         self.anchors: dict[str, _Node] = {}
         self.open: list[_Node] = []
@@ -165,9 +181,10 @@ class _Parser:
         """The key whose value comes next, for each open mapping."""
         self.root: _Node | None = None
 
-    def parse(self, text: str) -> YamlFile:
+    def parse(self) -> YamlFile:
+        text = self.text
         try:
-            self._take_all(text)
+            self._take_all()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self._check_nesting("" if mark is None else text[: mark.index])
@@ -180,8 +197,8 @@ class _Parser:
             raise UnreadableFile([Problem(self.file, line, 1, f"not YAML: {error}".split("\n")[0])]) from error
         return self._result()
 
-    def _take_all(self, text: str) -> None:
-        for event in yaml.parse(text, Loader=_LOADER):
+    def _take_all(self) -> None:
+        for event in yaml.parse(self.text, Loader=_LOADER):
             self._take(event)
 
     def _check_nesting(self, text: str) -> None:
@@ -190,9 +207,9 @@ class _Parser:
         The error may be that the parser itself goes no deeper. It reads up to 1,024 characters ahead of its events, so
         its error may come before the events that say how deep the values are. Without the rest of the text they come.
         """
-        before = _Parser(self.file)
+        before = _Parser(self.file, text)
         try:
-            before._take_all(text)
+            before._take_all()
         except yaml.YAMLError:
             return
         except UnreadableFile:
@@ -202,9 +219,9 @@ class _Parser:
     def _is_too_deep(self) -> bool:
         return len(self.open) > DEPTH_MAX
 
-    def parse_json(self, text: str) -> YamlFile:
+    def parse_json(self) -> YamlFile:
         """Read a text that is JSON."""
-        for written, line, column in tokens(text):
+        for written, line, column in tokens(self.text):
             match written[0]:
                 case "{":
                     self._begin(_Node(line, column, {}))
@@ -229,7 +246,7 @@ class _Parser:
             raise UnreadableFile([Problem(self.file, 1, 1, "expected a document, found an empty file")])
         if self.problems:
             raise UnreadableFile(self.problems)
-        return YamlFile(self.file, self.root.data, self.root)
+        return YamlFile(self.file, self.root.data, self.root, self.text)
 
     def _problem(self, line: int, column: int, message: str) -> None:
         self.problems.append(Problem(self.file, line, column, message))

@@ -28,6 +28,7 @@
     blocks              divides the log of a partition into the entries of one input each
     state_of_log        the rows that follow from the log, by `evolve` alone
     verifying           compares what was recorded with what deciding again gives
+    verifying_keys      the same for correlation keys
     found               what verifying finds
     recorded_in_kafka   a recording that Kafka has
     recorded_in_source  a recording of some WfRuns of a Source

@@ -26,7 +26,7 @@ from processors.core.records.events import (
 )
 from processors.core.records.model import KeptInput, ThreadRun, Timer, TimerKind, WfRun, WfRunExternalEvent
 from processors.core.records.record import record
-from processors.fold.inputs import HEADER_PREFIX, Headers
+from processors.fold.inputs import HEADER_PREFIX, Headers, mapping_of
 
 
 @record
@@ -164,7 +164,9 @@ def _names(entry: LogEntry, row: WfRunExternalEvent) -> bool:
 
 
 def origin_of_dead_letter(headers: Headers) -> Place | None:
-    """Return where the record of a dead letter lies; None for a record that is none of ours."""
+    """Return where the input of a dead letter lies; None if it is from no worker: from a binding, or none of ours."""
+    if mapping_of(headers) is not None:
+        return None
     ours = {name.removeprefix(HEADER_PREFIX): value for name, value in headers if name.startswith(HEADER_PREFIX)}
     try:
         return ours["topic"].decode(), int(ours["partition"]), int(ours["offset"])

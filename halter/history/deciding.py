@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from processors.codec import Codec
-from processors.core.records.topic_names import OPERATOR_COMMANDS, WF_EVENTS
+from processors.core.records.topic_names import CORRELATION_EVENTS, OPERATOR_COMMANDS, WF_EVENTS
 from processors.core.rules.context import Limits
 from processors.core.rules.versions import CHANGES, RULES, RuleChange
 from processors.core.wf_spec.definitions import UnreadableWfSpec
 from processors.fold.contract import InputRecord
 from processors.fold.definitions_view import DefinitionsView
-from processors.fold.inputs import DeadLetter, ReadInput
+from processors.fold.inputs import CORRELATION_INPUTS, DeadLetter, ReadInput
 from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold
 from processors.fold.shard_folds import ShardFolds
@@ -80,6 +80,10 @@ class Decider(Protocol):
     def rules(self) -> Rules:
         """The rules by which it decides."""
 
+    @property
+    def decides_keys(self) -> bool:
+        """False if it knows no correlation keys."""
+
     def define(self, offset: int, row: Row) -> None:
         """Take the next record of `definitions`."""
 
@@ -140,7 +144,7 @@ class _Fold(ShardFold):
 class Deciding:
     """Decides in this process. Implements `Decider`."""
 
-    rules = OURS
+    rules, decides_keys = OURS, True
 
     def __init__(
         self, partition: int, partitions: int, codec: Codec, limits: Limits | None = None, turn: int = TURN
@@ -198,7 +202,8 @@ class Deciding:
         self._inputs += 1
         if self._inputs % self._turn == 0:
             self._end_turn()
-        entries = [Entry(it.key or b"", it.value or b"") for it in outputs if it.topic == WF_EVENTS]
+        log = CORRELATION_EVENTS if record.topic in CORRELATION_INPUTS else WF_EVENTS
+        entries = [Entry(it.key or b"", it.value or b"") for it in outputs if it.topic == log]
         return Outcome(entries, dead_letter=dead_letter)
 
     def _came(self, step: Step, outputs: Sequence[OutputRecord]) -> None:

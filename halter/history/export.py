@@ -21,11 +21,12 @@ from halter.history.logged import Logged
 from halter.history.moments import has_beginning
 from halter.history.source import NoSuchWfRun, Place, Source, events_about_skips
 from halter.history.tokens import Tokens
+from halter.show.plain import plain
 from halter.show.redaction import RedactedLog, Redactor
 from halter.show.times import iso
 from processors.codec import Codec, CodecError
 from processors.codec.framing import SingleObject
-from processors.core.records.commands import DefinitionKind, ExternalEvent, ForkWfRun, RunWf
+from processors.core.records.commands import DefinitionKind, ExternalEvent, ForkWfRun, RunWf, RunWfAndPost
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     Cause,
@@ -140,7 +141,8 @@ class _Export:
             self._note(entry.event)
             if isinstance(entry.event, RecordSkipped):
                 self._skips.add(_place(entry.cause))
-            self._line(form.EVENT, offset=logged.offset, rules=logged.rules, value=self._encoded(entry))
+            told = {} if entry.asked is None else plain(entry.asked)
+            self._line(form.EVENT, offset=logged.offset, rules=logged.rules, value=self._encoded(entry), **told)
             self._written.events += 1
 
     def _judged(self, chunks: Iterator[list[Logged]]) -> Iterator[tuple[Logged, RedactedLog | None]]:
@@ -241,6 +243,9 @@ class _Export:
                 self._note_rows(told.external_events, told.threads)
             case RunWf():
                 self._names.add((DefinitionKind.WF_SPEC, told.wf_spec_name))
+            case RunWfAndPost():
+                self._names.add((DefinitionKind.WF_SPEC, told.wf_spec_name))
+                self._names.add((DefinitionKind.EXTERNAL_EVENT_DEF, told.external_event_def))
             case ExternalEvent() | ExternalEventPosted():
                 self._names.add((DefinitionKind.EXTERNAL_EVENT_DEF, told.external_event_def))
             case TaskAttemptRequested():

@@ -8,7 +8,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
@@ -20,7 +20,7 @@ from halter.history.logged import Logged
 from halter.history.source import Place, definitions_at
 from processors.codec import Codec, CodecError
 from processors.core.records.errors import HalterError
-from processors.core.records.events import Definition, LogEntry
+from processors.core.records.events import Asked, Definition, LogEntry
 from processors.core.rules.context import Limits
 from processors.core.wf_spec.definitions import Definitions
 from processors.fold.inputs import INPUT_TOPICS, InputRecord, partition_key
@@ -234,6 +234,9 @@ class ExportFile:
         if entry.wf_run_id != wf_run_id:
             raise self._bad(f"expected an event of WfRun '{wf_run_id}', found one of '{entry.wf_run_id[:128]}'")
         offset, rules = (self._maybe_integer(told, name) for name in ("offset", "rules"))
+        operator, reason = (self._text(told, name) if told.get(name) else None for name in ("operator", "reason"))
+        if operator or reason:
+            entry = replace(entry, asked=Asked(operator, reason))
         return Logged(offset, entry, rules)
 
     def _input(self, told: dict[str, Any]) -> InputRecord:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from processors.core.records.events import Cause
+from processors.core.records.events import Cause, CorrelationDecided
 from processors.core.rules.versions import RuleChange
 
 
@@ -62,6 +62,43 @@ class Difference:
     """The change of the rules because of which it is expected."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeyDifference:
+    """The first decision about a correlation key that differs."""
+
+    kind: Kind
+    partition: int
+    offset: int | None
+    """The offset of the recorded decision on `correlation-events`; None if there is none."""
+    cause: Cause | None
+    recorded: CorrelationDecided | None
+    decided: CorrelationDecided | None
+    message: str | None = None
+    """The error that a rule raised."""
+
+
+@dataclass(slots=True)
+class KeyReport:
+    """What was found of correlation keys. A key is named as its row: ExternalEventDef/key."""
+
+    decisions: int = 0
+    """The number of decisions that are the same."""
+    taken_over: int = 0
+    """The number of decisions that were taken as they are, because inputs are gone."""
+    differences: dict[str, KeyDifference] = field(default_factory=dict)
+    unverified: dict[str, Reason] = field(default_factory=dict)
+    are_unknown: bool = False
+    """True: the rules that decided again know no keys."""
+
+    def add(self, other: "KeyReport") -> None:
+        """Add what was found in another partition."""
+        self.decisions += other.decisions
+        self.taken_over += other.taken_over
+        self.differences |= other.differences
+        self.unverified |= other.unverified
+        self.are_unknown |= other.are_unknown
+
+
 @dataclass(slots=True)
 class Report:
     """What was found. Reports of several partitions add up."""
@@ -89,6 +126,7 @@ class Report:
     unverified: dict[str, Reason] = field(default_factory=dict)
     ends: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How the WfRuns end that differ: as recorded, and as decided again."""
+    keys: KeyReport = field(default_factory=KeyReport)
 
     def add(self, other: "Report") -> None:
         """Add what was found in another partition."""
@@ -105,6 +143,7 @@ class Report:
         self.newer_rules = max(filter(None, (self.newer_rules, other.newer_rules)), default=None)
         self.unverified |= other.unverified
         self.ends += other.ends
+        self.keys.add(other.keys)
 
     @property
     def kinds(self) -> Counter[Kind]:

@@ -1,12 +1,14 @@
 """A Source that reads Kafka, by a Client. Commits nothing and joins no group."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
 from halter.client.client import Client
 from halter.client.errors import TopicMissing
+from halter.client.log_records import decoded, where
 from halter.client.reading import FROM_THE_START
 from halter.history.logged import Logged
 from halter.history.source import Place, definitions_at
@@ -90,7 +92,7 @@ class Live:
             offset = message.offset() or 0
             self._read_up_to = offset + 1
             if (value := message.value()) is not None:
-                definition = self.client.codec.decode(value)
+                definition = decoded(self.client.codec, value, "Definition", partial(where, message))
                 assert isinstance(definition, Definition)
                 self._definitions.append((offset, definition))
 

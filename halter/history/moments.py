@@ -36,6 +36,8 @@ SNAPSHOTS_MAX: Final = 64
 SNAPSHOT_DISTANCE_MIN: Final = 64
 """Fewest events between two snapshots: to fold them anew takes about a millisecond."""
 CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d{1,3})?)?")
+WHEN_MAX: Final = 100
+"""Most characters of a moment that people have written."""
 NOTHING: Final = -1
 """The index of the moment before the first event."""
 
@@ -179,6 +181,8 @@ class Moments:
         that after the last event up to then. A time without a zone is one of `zone` (None: of this machine), a time
         without a date is on the day of the newest event.
         """
+        if len(when) > WHEN_MAX:
+            raise NoSuchMoment(f"expected a seq, -N or a time, found {len(when):,} characters")
         if when.isdecimal():
             return self.by_seq(int(when))
         if when[:1] == "-" and when[1:].isdecimal():
@@ -294,7 +298,7 @@ class _Rows:
         """Return a WfRun made of these rows, which the caller may change."""
         run = _own(self.own, {})
         run.threads = {number: copy_of_thread(self.threads[number]) for number in sorted(self.threads)}
-        events = sorted(self.external_events.values(), key=lambda event: event.posted_offset)
+        events = sorted(self.external_events.values(), key=lambda event: event.arrival)
         run.external_events = {event.key: copy_of_event(event) for event in events}
         run.index = index_of(run)
         return run

@@ -92,7 +92,11 @@ class Origins:
         entry, first = logged.entry, self._first
         event = entry.event
         # A fork starts as every WfRun does; only its second event says what it is.
-        if first is None or _record_of(first.entry.cause) != _record_of(entry.cause) or isinstance(event, WfRunForked):
+        if (
+            first is None
+            or _record_of(first.entry.cause) != _record_of(entry.cause)
+            or isinstance(event, WfRunForked | ExternalEventPosted)
+        ):
             first = self._first = logged
         origin = Origin(entry.seq, entry.time_ms, logged.offset, entry.cause, event, first.entry.event)
         match event:

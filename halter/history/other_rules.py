@@ -3,7 +3,8 @@
 Both sides of a line protocol: one JSON document a line, bytes in base64. It has a version. Side one begins:
 
     {"protocol": 1, "partition": 3, "partitions": 8, "properties": {…}, "file": …}
-                       {"protocol": 1, "version": "0.3.0", "home": "/checkout", "rules": 3, "changes": [{…}, …]}
+                       {"protocol": 1, "version": "0.3.0", "home": "/checkout", "rules": 3, "changes": [{…}, …],
+                        "keys": true}
     {"define": [offset, key, value]}
     {"restore": [topic, key, value]}
     {"decide": [[…], …]}                 {"outcomes": [[[[key, value], …], raised, lacks_definition, dead_letter], …]}
@@ -85,6 +86,8 @@ class OtherRules:
         """What decides, for people."""
         self.rules = Rules(found.get("rules"), tuple(_read_change(it) for it in found.get("changes", ())))
         """The rules by which it decides."""
+        self.decides_keys = found.get("keys") is True
+        """False if it is from before keys were decided again."""
         if home is not None and Path(str(found.get("home"))) != home:
             self.close()
             raise RulesNotThere(f"{path}: expected the Halter of that checkout to run, found that of {found['home']}")
@@ -170,7 +173,7 @@ def serve(said: IO[str], answers: IO[str]) -> None:
     except PackageNotFoundError:
         name = "unknown"
     rules = {"rules": OURS.number, "changes": [asdict(change) for change in OURS.changes]}
-    _answer(answers, {"protocol": PROTOCOL, "version": name, "home": str(home), **rules})
+    _answer(answers, {"protocol": PROTOCOL, "version": name, "home": str(home), "keys": True, **rules})
     for line in said:
         ((what, given),) = json.loads(line).items()
         if what == "define":

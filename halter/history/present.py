@@ -53,7 +53,7 @@ def present_of(
         if at is not None:
             log = list(moments.log[: index + 1])
     except (BeginningMissing, NoSuchMoment):
-        found = source.client.get(wf_run_id) if isinstance(source, Live) and at is None else None
+        found = source.client.row(wf_run_id) if isinstance(source, Live) and at is None else None
         if found is None and not log and at is None:
             return None
         if found is None:

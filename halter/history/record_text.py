@@ -1,6 +1,9 @@
 """Names an input record in a sentence: what it was, by the first event that it brought about, and where it is.
 
 ExternalEvent item-added e2 (external-events[3]@4711)
+
+A RunWfAndPost is named as what it does, on `wf-commands`: the RunWf that brought about the start and what came of it,
+then the ExternalEvent.
 """
 
 from halter.history.origins import Origin

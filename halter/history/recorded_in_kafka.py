@@ -24,7 +24,7 @@ class NoInputs(HalterError):
 
 
 class RecordedInKafka:
-    """What Kafka has of one partition. Implements `Recording`."""
+    """What Kafka has of one partition. Implements `KeysRecording`."""
 
     has_all = True
 
@@ -42,6 +42,19 @@ class RecordedInKafka:
         for message in self._client.reader.read(self._client.topics.wf_events, self.partition, FROM_THE_START):
             rules = rules_of(headers_of(message) or ())
             yield Recorded(message.offset(), message.key() or b"", message.value() or b"", rules)
+
+    @property
+    def decisions_begin(self) -> int | None:
+        """The offset before which decisions about keys are gone; None if there is no topic with them."""
+        try:
+            return self._client.reader.bounds(self._client.topics.correlation_events, self.partition)[0]
+        except TopicMissing:
+            return None
+
+    def decisions(self) -> Iterator[Recorded]:
+        """Yield what was decided about keys, from the beginning."""
+        for message in self._client.reader.read(self._client.topics.correlation_events, self.partition, FROM_THE_START):
+            yield Recorded(message.offset(), message.key() or b"", message.value() or b"")
 
     def definitions(self) -> Iterable[tuple[int, Row]]:
         """Return the records of `definitions` with their offsets, in order."""

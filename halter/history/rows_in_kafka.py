@@ -3,6 +3,7 @@
 from itertools import chain
 
 from halter.client.client import Client
+from halter.client.log_records import decoded
 from halter.history.checking_state import RowKey, RowsRead
 from processors.core.records.errors import HalterError
 from processors.core.records.fold_position import FoldPosition
@@ -55,6 +56,6 @@ def _position(client: Client, value: bytes | None, partition: int) -> FoldPositi
             f"expected a row of {client.topics.fold_positions} for partition {partition}, found none: no worker has "
             "written its state yet"
         )
-    position = client.codec.decode(value)
+    position = decoded(client.codec, value, "FoldPosition", lambda: f"{client.topics.fold_positions}, key {partition}")
     assert isinstance(position, FoldPosition)
     return position

@@ -16,6 +16,7 @@ from processors.core.records.commands import (
     PutWfSpec,
     PutWorkflowEventDef,
     RunWf,
+    RunWfAndPost,
 )
 from processors.core.records.events import (
     Definition,
@@ -61,13 +62,13 @@ class _Wanted:
         self._bound_at: dict[str, int] = {}
         """The key of such a revision -> the index of the first input that ran a WfSpec that binds it."""
         for index, turn in enumerate(turns):
-            if isinstance(turn.command, ExternalEvent):
+            if isinstance(turn.command, ExternalEvent | RunWfAndPost):
                 self._names.add((DefinitionKind.EXTERNAL_EVENT_DEF, turn.command.external_event_def))
             for entry in turn.entries:
                 if isinstance(entry.event, WfRunStarted | WfRunMigrated):
                     self.wf_specs.setdefault(entry.event.wf_spec, index)
         if not self.wf_specs:
-            asked = (turn.command for turn in turns if isinstance(turn.command, RunWf))
+            asked = (turn.command for turn in turns if isinstance(turn.command, RunWf | RunWfAndPost))
             for command in asked:
                 latest = definitions.latest_wf_spec(command.wf_spec_name)
                 if latest is not None:

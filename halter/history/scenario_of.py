@@ -23,6 +23,7 @@ from processors.core.records.commands import (
     DeleteWfRun,
     ForkWfRun,
     RunWf,
+    RunWfAndPost,
     TaskWorkerCommand,
     TimerFired,
 )
@@ -192,11 +193,12 @@ def _given(
 def _step(turn: Turn) -> dict[str, Any]:
     step = step_of(turn.command)
     command = turn.command
-    if isinstance(command, RunWf) and turn.is_refused:
+    if isinstance(command, RunWf | RunWfAndPost) and turn.is_refused:
         # The version may be why. Where it was accepted, the document has the version that was run and no other.
         version = [str(it) for it in (command.wf_spec_major, command.wf_spec_revision) if it is not None]
         if version:
-            step["run"]["version"] = ".".join(version)
+            start = step["run"] if isinstance(command, RunWf) else step["event"]["start"]
+            start["version"] = ".".join(version)
     return step
 
 

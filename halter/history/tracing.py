@@ -7,6 +7,7 @@ names. Where the record is gone, the log still says what it caused.
 from collections.abc import Iterator
 from dataclasses import replace
 
+from halter.client.log_records import definition_outcome, log_entry
 from halter.client.reading import FROM_THE_START
 from halter.history.causes import (
     Effects,
@@ -58,7 +59,7 @@ class Traced:
     """The WfRun that it is about; None for a definition."""
     effects: Effects
     asked: Logged | None
-    """The event that asked for it: for a report the request, for a timer what armed it."""
+    """The event that asked for it: for a report the request, for a timer what armed it. Masked as the effects are."""
     definition: DefinitionAccepted | DefinitionRejected | None = None
     """For a definition command: its outcome."""
 
@@ -87,17 +88,16 @@ def traced(source: Source, place: Place, wf_run_id: str | None = None, *, unmask
     if wf_run_id is None and topic != DEFINITION_COMMANDS:
         wf_run_id = _wf_run_of(source, place) if found is None or not found.key else found.key.decode(errors="replace")
     log = [] if wf_run_id is None else list(source.events(wf_run_id, previous=True))
-    effects = effects_of(log, place)
+    shown = log if unmask else _shown(source, log)
+    effects = effects_of(shown, place)
     definition = _definition_outcome(source, place) if topic == DEFINITION_COMMANDS else None
     if found is None and not effects.events and definition is None:
         raise NoSuchRecord(
             f"expected a record {topic}[{partition}]@{offset} {source.where}, found none, and no event that it caused"
         )
     command, problem = _decoded(source, found)
-    asked = asked_by(log, command) if isinstance(command, TaskWorkerCommand | TimerFired) else None
+    asked = asked_by(shown, command) if isinstance(command, TaskWorkerCommand | TimerFired) else None
     if not unmask:
-        shown = _shown(source, log)
-        effects = effects_of(shown, place)
         command = _redacted(source, log, place, command)
     return Traced(place, found, command, problem, wf_run_id, effects, asked, definition)
 
@@ -151,9 +151,7 @@ def _wf_run_of(source: Source, place: Place) -> str | None:
 def _partition_of_the_log(source: Live, partition: int) -> Iterator[LogEntry]:
     client = source.client
     for message in client.reader.read(client.topics.wf_events, partition, FROM_THE_START):
-        entry = client.codec.decode(message.value() or b"")
-        assert isinstance(entry, LogEntry)
-        yield entry
+        yield log_entry(client.codec, message)
 
 
 def _definition_outcome(source: Source, place: Place) -> DefinitionAccepted | DefinitionRejected | None:
@@ -161,8 +159,8 @@ def _definition_outcome(source: Source, place: Place) -> DefinitionAccepted | De
         return None
     client = source.client
     for message in client.reader.read(client.topics.definition_events, 0, FROM_THE_START):
-        outcome = client.codec.decode(message.value() or b"")
-        if isinstance(outcome, DefinitionAccepted | DefinitionRejected) and place_of(outcome.cause) == place:
+        outcome = definition_outcome(client.codec, message)
+        if place_of(outcome.cause) == place:
             return outcome
     return None
 
@@ -193,6 +191,7 @@ def back_from(source: Live, place: Place, *, unmask: bool = False) -> Back:
     if isinstance(what, KeptInput):
         return Back(what, origin_of_kept(what), None, wf_run_id)
     log = [] if wf_run_id is None else list(source.events(wf_run_id, previous=True))
+    log = log if unmask else _shown(source, log)
     writer = asked_by(log, what) if isinstance(what, TaskRequest) else written_by(log, what)
     return Back(what, None if writer is None else place_of(writer.entry.cause), writer, wf_run_id)
 

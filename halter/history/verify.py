@@ -15,16 +15,17 @@ from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from halter.client.client import Client
 from halter.history.changed_spec import Rows, changed
 from halter.history.deciding import Decider, Deciding
-from halter.history.found import Report
+from halter.history.found import KeyReport, Report
 from halter.history.other_rules import OtherRules
 from halter.history.recorded_in_kafka import RecordedInKafka
 from halter.history.recording import Recording
 from halter.history.verifying import Verifying
+from halter.history.verifying_keys import KeysRecording, VerifyingKeys
 from processors.codec import Codec
 from processors.core.records.commands import DefinitionCommand
 from processors.core.records.errors import HalterError
@@ -32,6 +33,7 @@ from processors.core.rules.context import Limits
 from processors.kafka.properties import REGISTRY_PREFIX
 from processors.kafka.settings import Settings
 
+AnyRecording = TypeVar("AnyRecording", bound=Recording)
 LOOK_SECONDS: Final = 0.1
 Told = Callable[[int], None]
 """Is told how many entries of the log were read since the last time."""
@@ -62,10 +64,29 @@ def verified(
     properties: dict[str, str] | None = None,
 ) -> Report:
     """Verify one recording. `properties` are those of a Schema Registry, for other rules."""
-    if how.changes:
-        recording = _Changed(recording, changed(recording.definitions(), how.changes, codec))
+    recording = _changed(recording, codec, how)
     with _decider(recording, codec, how, limits, properties) as decider:
         return Verifying(recording, decider, codec, None, told, limits, how.unnamed_rules).run()
+
+
+def keys_verified(
+    recording: KeysRecording,
+    codec: Codec,
+    how: How = How(),
+    limits: Limits | None = None,
+    properties: dict[str, str] | None = None,
+) -> KeyReport:
+    """Verify the correlation keys of one recording."""
+    recording = _changed(recording, codec, how)
+    with _decider(recording, codec, how, limits, properties) as decider:
+        return VerifyingKeys(recording, decider, codec, limits).run()
+
+
+def _changed(recording: AnyRecording, codec: Codec, how: How) -> AnyRecording:
+    """Return a recording with the definitions by which to decide."""
+    if not how.changes:
+        return recording
+    return cast("AnyRecording", _Changed(recording, changed(recording.definitions(), how.changes, codec)))
 
 
 @contextmanager
@@ -177,4 +198,7 @@ def _in_a_process(settings: Callable[[], Settings], partition: int, how: How) ->
 def _partition(settings: Settings, partition: int, how: How, told: Told) -> Report:
     registry = {name: value for name, value in settings.properties.items() if name.startswith(REGISTRY_PREFIX)}
     with Client.of(settings) as client:
-        return verified(RecordedInKafka(client, partition), client.codec, how, told, properties=registry)
+        recording = RecordedInKafka(client, partition)
+        report = verified(recording, client.codec, how, told, properties=registry)
+        report.keys = keys_verified(recording, client.codec, how, properties=registry)
+        return report

@@ -8,16 +8,19 @@ from typing import Any, Final
 from halter.history.checking_state import StateReport
 from halter.history.difference import ABSENT, Change, path_text, value_changes
 from halter.history.explaining import Explained
-from halter.history.found import Report
+from halter.history.found import KeyDifference, KeyReport, Report
+from halter.show.counting import counted
 from halter.show.history import cause_text, entry_data
 from halter.show.log_text import event_line
 from halter.show.plain import plain
 from processors.codec import Codec, DecodeError
-from processors.core.records.events import LogEntry
-from processors.core.records.topic_names import WF_EVENTS
+from processors.core.records.events import CorrelationDecided, LogEntry
+from processors.core.records.topic_names import CORRELATION_EVENTS, WF_EVENTS
 from processors.core.rules.versions import RuleChange
 
 CHANGES_SHOWN: Final = 12
+WF_RUNS_SHOWN: Final = 5
+KEYS_SHOWN: Final = 100
 VALUE_WIDTH_MAX: Final = 60
 MANY: Final = 10_000
 """Events from which on it is the deciding that takes the time, so that a speed says something."""
@@ -25,8 +28,9 @@ MANY: Final = 10_000
 
 def verdict(report: Report) -> str:
     """Return the verdict in a sentence."""
-    if report.differences:
-        return _differ(len(report.differences))
+    if report.differences or report.keys.differences:
+        differ = [_differ(len(report.differences))] if report.differences else []
+        return " and ".join([*differ, *_keys_differ(len(report.keys.differences))])
     if report.expected or report.filled_otherwise:
         return "nothing differs but for changes of the rules"
     return "every event is as it was recorded" if report.events else "nothing was verified"
@@ -37,9 +41,18 @@ def summary(report: Report, seconds: float) -> Iterator[str]:
     speed = f", {report.events / seconds:,.0f} events/s" if seconds >= 1 and report.events >= MANY else ""
     letters = f", {report.dead_letters:,} of them dead letters" if report.dead_letters else ""
     yield (
-        f"{report.events:,} events are the same, of {report.inputs:,} inputs{letters}; {_wf_runs(report.wf_runs)} "
+        f"{counted(report.events, 'event')} {'is' if report.events == 1 else 'are'} the same, of "
+        f"{counted(report.inputs, 'input')}{letters}; {_wf_runs(report.wf_runs)} "
         f"started among them ({seconds:.1f} s{speed})"
     )
+    keys = report.keys
+    if keys.decisions:
+        what = "decision about correlation keys is" if keys.decisions == 1 else "decisions about correlation keys are"
+        yield f"{keys.decisions:,} {what} the same"
+    if keys.taken_over:
+        yield f"{keys.taken_over:,} decisions about correlation keys before these were taken as they are"
+    if keys.are_unknown:
+        yield "not verified: decisions about correlation keys: the other rules do not decide them again"
     if report.taken_over:
         yield f"{report.taken_over:,} events before these were taken as they are: their inputs are gone"
     if report.by_older_schemas:
@@ -49,12 +62,13 @@ def summary(report: Report, seconds: float) -> Iterator[str]:
             f"{report.assumed:,} definitions were deleted since, and when they were registered is not known any more: "
             "a WfSpec counts from its first WfRun on, another one from the beginning"
         )
-    reasons: dict[str, list[str]] = {}
-    for wf_run_id, reason in report.unverified.items():
-        reasons.setdefault(reason.value, []).append(wf_run_id)
-    for why, ids in reasons.items():
-        some = ", ".join(sorted(ids)[:3]) + (", …" if len(ids) > 3 else "")
-        yield f"not verified: {_wf_runs(len(ids))} ({some}): {why}"
+    for number, unverified in ((_wf_runs, report.unverified), (_keys, keys.unverified)):
+        reasons: dict[str, list[str]] = {}
+        for name, reason in unverified.items():
+            reasons.setdefault(reason.value, []).append(name)
+        for why, names in reasons.items():
+            some = ", ".join(sorted(names)[:3]) + (", …" if len(names) > 3 else "")
+            yield f"not verified: {number(len(names))} ({some}): {why}"
 
 
 def totals(report: Report) -> Iterator[str]:
@@ -93,6 +107,29 @@ def explained_lines(it: Explained, *, unmask: bool = False) -> Iterator[str]:
         yield f"  {note}"
 
 
+def key_lines(key: str, difference: KeyDifference) -> Iterator[str]:
+    """Yield the lines that tell how a correlation key differs."""
+    it = difference
+    told = [
+        "" if it.offset is None else f"{CORRELATION_EVENTS}[{it.partition}]@{it.offset}",
+        "" if it.cause is None else f"because of {cause_text(it.cause)}",
+    ]
+    yield f"{', '.join(filter(None, (f'key {key}', *told)))}: {it.kind.value}"
+    if it.message is not None:
+        yield f"  raised    {it.message.partition(':')[0]}"
+    yield f"  recorded  {_decision(it.recorded)}"
+    yield f"  decided   {_decision(it.decided)}"
+
+
+def _decision(decided: CorrelationDecided | None) -> str:
+    if decided is None:
+        return "nothing"
+    ids = ", ".join(it.wf_run_id for it in decided.wf_runs[:WF_RUNS_SHOWN])
+    more = len(decided.wf_runs) - WF_RUNS_SHOWN
+    to = "" if not ids else f" ({ids}{f' and {more:,} more' if more > 0 else ''})"
+    return f"{decided.outcome.value}{'' if decided.external_event_id is None else f' {decided.external_event_id}'}{to}"
+
+
 def _event(entry: LogEntry | None) -> str:
     return "nothing" if entry is None else event_line(entry.event)
 
@@ -127,10 +164,18 @@ def _wf_runs(number: int) -> str:
     return "1 WfRun" if number == 1 else f"{number:,} WfRuns"
 
 
+def _keys_differ(number: int) -> list[str]:
+    return [] if not number else [f"{_keys(number)} {'differs' if number == 1 else 'differ'}"]
+
+
+def _keys(number: int) -> str:
+    return "1 correlation key" if number == 1 else f"{number:,} correlation keys"
+
+
 def report_data(report: Report, explained: list[Explained], seconds: float) -> dict[str, Any]:
     """Return what was found as JSON data."""
     return {
-        "same": not (report.differences or report.expected or report.filled_otherwise),
+        "same": not (report.differences or report.expected or report.filled_otherwise or report.keys.differences),
         "events": report.events,
         "inputs": report.inputs,
         "wf_runs_started": report.wf_runs,
@@ -152,6 +197,29 @@ def report_data(report: Report, explained: list[Explained], seconds: float) -> d
         ],
         "not_verified": {wf_run_id: reason.value for wf_run_id, reason in sorted(report.unverified.items())},
         "differences": [_explained_data(it) for it in explained],
+        "keys": _keys_data(report.keys),
+    }
+
+
+def _keys_data(report: KeyReport) -> dict[str, Any]:
+    return {
+        "decisions": report.decisions,
+        "taken_as_they_are": report.taken_over,
+        "are_decided_again": not report.are_unknown,
+        "that_differ": len(report.differences),
+        "not_verified": {key: reason.value for key, reason in sorted(report.unverified.items())},
+        "differences": [
+            {
+                "key": key,
+                "kind": it.kind.value,
+                "partition": it.partition,
+                "offset": it.offset,
+                "cause": None if it.cause is None else plain(it.cause),
+                "recorded": None if it.recorded is None else plain(it.recorded),
+                "decided": None if it.decided is None else plain(it.decided),
+            }
+            for key, it in islice(report.differences.items(), KEYS_SHOWN)
+        ],
     }
 
 

@@ -39,7 +39,7 @@ from processors.core.records.model import WfSpecId
 from processors.core.records.topic_names import DEFINITION_COMMANDS, OPERATOR_COMMANDS
 from processors.core.rules.context import Limits
 from processors.core.rules.versions import RuleChange
-from processors.fold.inputs import SHARD_INPUTS, InputRecord
+from processors.fold.inputs import CORRELATION_INPUTS, SHARD_INPUTS, InputRecord
 
 CHUNK: Final = 2_000
 """Number of entries that are decided at once."""
@@ -267,6 +267,8 @@ class Verifying:
         if cause is None or not block.is_in_order:
             self._note(head.key, Kind.UNREADABLE if cause is None else Kind.OUT_OF_ORDER, cause, head, None)
             return []
+        if cause.topic in CORRELATION_INPUTS:
+            return []  # an operator had one skipped: what came of the others is not on this log
         if self._recording.is_cut and cause.topic not in self._begun:
             self._begun.add(cause.topic)
             self._inputs.seek(cause.topic, cause.offset)

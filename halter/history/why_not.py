@@ -9,6 +9,7 @@ Pure, and data; `why_not_text` has the words.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field, replace
 from enum import StrEnum
+from typing import TypeAlias
 
 from halter.history.logged import Logged
 from halter.history.origins import Origin
@@ -49,9 +50,12 @@ from processors.core.records.model import (
 )
 from processors.core.records.record import record
 from processors.core.records.spec import ExternalEventNode
-from processors.core.records.topic_names import EXTERNAL_EVENTS
+from processors.core.records.topic_names import EXTERNAL_EVENTS, WF_COMMANDS
 from processors.core.rules.external_events import BEFORE_ITS_WF_RUN
 from processors.core.rules.halting import can_resume
+
+Place: TypeAlias = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
 
 
 class Fate(StrEnum):
@@ -188,11 +192,11 @@ class Outside:
 
     dead_letters: tuple[Seen, ...] = ()
     records: tuple[Seen, ...] = ()
-    """Those on `external-events`, as far as they were looked for."""
-    folded: int | None = None
-    """The next offset to fold of the WfRun's partition of `external-events`; None if nobody knows."""
-    end: int | None = None
-    """The offset that the next record there gets."""
+    """Those on `external-events` and, of RunWfAndPost, on `wf-commands`, as far as they were looked for."""
+    folded: dict[str, int] = field(default_factory=dict)
+    """Topic of these two -> the next offset to fold of the WfRun's partition; without one of which nobody knows it."""
+    end: dict[str, int] = field(default_factory=dict)
+    """Topic -> the offset that the next record there gets."""
 
 
 @record
@@ -223,12 +227,14 @@ def why_not(
             origin = fates.posted.get(key)
             hindrances = list(hindrances_of(run, event, fates.started, fates.missed, fates.migrated_seq))
             became.append(Became(Fate.UNCLAIMED, key[0], origin, event.thread, hindrances=hindrances))
-    became += _outside(outside, became, event_def)
+    became += _outside(outside, became, event_def, fates.nameless)
     return WhyNot(run.wf_run_id, external_event_id, became or [Became(Fate.UNKNOWN, event_def)], outside)
 
 
-def _outside(outside: Outside, known: list[Became], event_def: str | None) -> Iterator[Became]:
-    """Yield what became of records that the log does not tell of."""
+def _outside(
+    outside: Outside, known: list[Became], event_def: str | None, nameless: dict[Place, Became]
+) -> Iterator[Became]:
+    """Yield what became of records that the log does not tell of, or of which it has no id (`nameless`)."""
     told = {(it.origin.cause.topic, it.origin.cause.partition, it.origin.cause.offset) for it in known if it.origin}
     for letter in outside.dead_letters:
         if event_def in (None, letter.external_event_def) or letter.external_event_def is None:
@@ -237,7 +243,10 @@ def _outside(outside: Outside, known: list[Became], event_def: str | None) -> It
     for seen in outside.records:
         if (seen.topic, seen.partition, seen.offset) in told or event_def not in (None, seen.external_event_def):
             continue
-        is_folded = outside.folded is not None and seen.offset < outside.folded
+        if (place := (seen.topic, seen.partition, seen.offset)) in nameless:
+            yield replace(nameless[place], external_event_def=seen.external_event_def)
+            continue
+        is_folded = seen.offset < outside.folded.get(seen.topic, 0)
         if not is_folded or not (known or outside.dead_letters):
             fate = Fate.FORGOTTEN if is_folded else Fate.NOT_FOLDED
             yield Became(fate, seen.external_event_def, seen=seen)
@@ -252,6 +261,8 @@ class _Fates:
         self.posted: dict[ExternalEventKey, Origin] = {}
         self.started: dict[int, int] = {}
         """Thread -> the seq at which it was started."""
+        self.nameless: dict[Place, Became] = {}
+        """What became of records on `wf-commands` that are not told by an id: some may be a RunWfAndPost."""
         self.missed: list[Missed] = []
         """The nodes at which nothing came in time, in order."""
         self._nodes: dict[int, tuple[str, str]] = {}
@@ -266,7 +277,7 @@ class _Fates:
 
     def see(self, logged: Logged) -> None:
         entry, event, first = logged.entry, logged.entry.event, self._first
-        if first is None or first.entry.cause != entry.cause:
+        if first is None or first.entry.cause != entry.cause or isinstance(event, ExternalEventPosted):
             first = self._first = logged
         origin = Origin(entry.seq, entry.time_ms, logged.offset, entry.cause, event, first.entry.event)
         self._wait(event)
@@ -312,7 +323,7 @@ class _Fates:
                 self._fork(replace(origin, first=event), event)
             case WfRunDeleted():
                 self._delete(origin)
-            case Rejected(command="ExternalEvent") | InputKept() | RecordSkipped(command="ExternalEvent"):
+            case Rejected() | InputKept() | RecordSkipped():
                 self._undecided(origin)
 
     def _wait(self, event: Event) -> None:
@@ -388,19 +399,17 @@ class _Fates:
             self.found[place] = replace(self.found[place], ended=how)
 
     def _undecided(self, origin: Origin) -> None:
-        """Note a record of this id that was refused, kept or skipped. The log has no name of its ExternalEventDef."""
-        cause, event = origin.cause, origin.event
-        if cause.topic != EXTERNAL_EVENTS or cause.command_id != self._id:
-            return
-        match event:
-            case Rejected():
+        """Note a record that was refused, kept or skipped. The log has no name of its ExternalEventDef.
+
+        Of an ExternalEvent it has the id, of a RunWfAndPost only where the record is.
+        """
+        cause = origin.cause
+        if cause.topic == EXTERNAL_EVENTS and cause.command_id == self._id:
+            if not isinstance(origin.event, InputKept):
                 self._take_off_kept(origin)
-                self.found.append(Became(Fate.REJECTED, None, origin, reason=f"{event.code}: {event.message}"))
-            case InputKept():
-                self.found.append(Became(Fate.KEPT, None, origin))
-            case RecordSkipped():
-                self._take_off_kept(origin)
-                self.found.append(Became(Fate.SKIPPED, None, origin, reason=event.reason, by=event.operator))
+            self.found.append(_fate_of(origin))
+        elif cause.topic == WF_COMMANDS:
+            self.nameless[cause.topic, cause.partition, cause.offset] = _fate_of(origin)
 
     def _take_off_kept(self, origin: Origin) -> None:
         """Forget that a record was kept, which is decided now."""
@@ -417,6 +426,16 @@ class _Fates:
         self.started.clear()
         self.missed.clear()
         self._handlers.clear()
+
+
+def _fate_of(origin: Origin) -> Became:
+    match origin.event:
+        case Rejected() as event:
+            return Became(Fate.REJECTED, None, origin, reason=f"{event.code}: {event.message}")
+        case RecordSkipped() as event:
+            return Became(Fate.SKIPPED, None, origin, reason=event.reason, by=event.operator)
+        case _:
+            return Became(Fate.KEPT, None, origin)
 
 
 def hindrances_of(

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from typing import Any, assert_never
 
 from halter.history.record_text import place_text, record_text
-from halter.history.why_not import Became, Fate, Hindrance, Obstacle, WhyNot
+from halter.history.why_not import Became, Fate, Hindrance, Obstacle, WhyNot, hindrances_of
 from halter.history.why_text import origin_data
 from halter.show.plain import plain
 from halter.show.times import iso
 from halter.show.waiting_text import named_threads
 from processors.core.records.events import WfRunForked
-from processors.core.records.model import WfRun
+from processors.core.records.model import WfRun, WfRunExternalEvent
+from processors.core.records.topic_names import EXTERNAL_EVENTS
 
 
 def why_not_sentences(told: WhyNot, run: WfRun) -> Iterator[str]:
@@ -18,6 +19,16 @@ def why_not_sentences(told: WhyNot, run: WfRun) -> Iterator[str]:
     for became in told.became:
         name = f"{became.external_event_def or 'ExternalEvent'} {told.external_event_id}"
         yield f"{name} {_said(told, run, became)}"
+
+
+def unclaimed_sentence(run: WfRun, event: WfRunExternalEvent) -> str:
+    """Say what an ExternalEvent comes to that no thread has taken when it was posted. `run` has its WfSpec at hand."""
+    name = f"{event.external_event_def} {event.external_event_id}"
+    if not run.exists:
+        return f"there is no WfRun '{run.wf_run_id}' yet: {name} is kept for the one that starts with this id"
+    if run.final_status is not None:
+        return f"{name} changes nothing: WfRun '{run.wf_run_id}' is {run.status}"
+    return f"{name} is unclaimed: {'; '.join(_hindrance(run, it) for it in hindrances_of(run, event, {}))}"
 
 
 def _said(told: WhyNot, run: WfRun, became: Became) -> str:
@@ -64,7 +75,8 @@ def _said(told: WhyNot, run: WfRun, became: Became) -> str:
             return f"is a dead letter{_place(became)}: {became.reason}"
         case Fate.NOT_FOLDED:
             assert became.seen is not None
-            folded, end = told.outside.folded, told.outside.end
+            topic = became.seen.topic
+            folded, end = told.outside.folded.get(topic), told.outside.end.get(topic)
             partition = f"{became.seen.topic}[{became.seen.partition}]"
             if folded is None:
                 return f"is not folded yet{_place(became)}: nothing of {partition} has been folded"
@@ -91,9 +103,10 @@ def _place(became: Became) -> str:
 
 def _looked_at(told: WhyNot) -> str:
     """The words for where else nothing was found."""
-    if told.outside.end is None:
+    if not told.outside.end:
         return ""
-    return ", and there is no record with this id in its partition of external-events or on dead-letters; check the id"
+    where = "in its partition of external-events or wf-commands, or on dead-letters"
+    return f", and there is no record with this id {where}; check the id"
 
 
 def _hindrances(run: WfRun, became: Became) -> str:
@@ -166,6 +179,6 @@ def why_not_data(told: WhyNot, run: WfRun) -> dict[str, Any]:
             }
             for it, sentence in zip(told.became, why_not_sentences(told, run), strict=True)
         ],
-        "folded": told.outside.folded,
-        "end": told.outside.end,
+        "folded": told.outside.folded.get(EXTERNAL_EVENTS),
+        "end": told.outside.end.get(EXTERNAL_EVENTS),
     }

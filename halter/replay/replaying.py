@@ -15,6 +15,7 @@ from halter.replay.ranges import CannotReplay
 from processors.codec import Codec
 from processors.core.records.topic_names import DEAD_LETTERS, TASK_CANCELLATIONS, TASK_REQUESTS, WF_EVENTS
 from processors.core.rules.context import Limits
+from processors.fold.inputs import INPUT_TOPICS
 from processors.fold.outputs import OutputRecord
 
 TURN: Final = 1_000
@@ -83,7 +84,8 @@ class Replaying(Deciding):
         record = step.record
         self._last = str(InputPlace(record.topic, record.partition, record.offset))
         if not self._is_behind:
-            self._outputs += outputs
+            # What the fold tells others, such as the owners of correlation keys, is not told by a replay.
+            self._outputs += (it for it in outputs if it.topic not in INPUT_TOPICS)
             self.progress = replace(self.progress, inputs=self.progress.inputs + 1)
         elif self._last == self.progress.after:
             self._end_turn()

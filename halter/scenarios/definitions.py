@@ -1,6 +1,7 @@
 """Registers the definitions of a scenario in memory, by the engine's own rules."""
 
 from collections.abc import Iterable
+from typing import Self
 
 from processors.core.records.commands import DefinitionCommand
 from processors.core.records.events import Cause, DefinitionProblem, DefinitionRejected
@@ -16,6 +17,12 @@ class DefinitionsInMemory(Definitions):
         super().__init__()
         self.position = 0
         self._commands = 0
+
+    def copy(self) -> Self:
+        """Return the same definitions again, at the same position."""
+        copied = super().copy()
+        copied.position, copied._commands = self.position, self._commands
+        return copied
 
     def register(self, commands: Iterable[DefinitionCommand]) -> list[DefinitionProblem]:
         """Register definitions one after the other, and return all problems of those that are refused."""

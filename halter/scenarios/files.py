@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from halter.files.definition_files import Files, Written, refusals, written
+from halter.files.definition_files import Files, Written, contradictions, read_source, refusals, written
 from halter.files.definitions_document import DEFINITION_FIELDS
 from halter.files.scenario import Scenario
 from halter.files.scenario_document import read_scenario
-from halter.files.yaml_files import Problem, UnreadableFile, YamlFile, read_yaml
+from halter.files.yaml_files import NO_YAML, Problem, UnreadableFile, YamlFile, read_yaml
 from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import Verdict, judge_definitions, run
+from halter.workflow.named import source_named
 from processors.core.rules.context import Context
 from processors.core.wf_spec.document_problems import DocumentProblem
 
@@ -70,6 +71,9 @@ class ScenarioFile:
             # Definitions are checked here first, because an engine knows no lines. Scenarios that expect a refusal
             # skip this check: only the engine shall refuse their definitions.
             refused = [_refused(one, problem) for one, problem in refusals(self.definitions)]
+            refused = refused or [
+                one.contradicts(other) for one, other in contradictions(self.definitions) if one.file is not other.file
+            ]
             if refused:
                 return FileVerdict(self.file.file, name, 0, refused)
         verdict = judge(self.scenario)
@@ -84,9 +88,26 @@ def _refused(one: Written, problem: DocumentProblem) -> Problem:
     return replace(placed, message=f"the definitions are refused: {placed.message} [{placed.code}]")
 
 
+class _Named(Files):
+    """What a document names: files of WfSpecs, and files and programs of definitions."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.problems: list[Problem] = []
+        """Problems in files and programs of definitions, with their places there."""
+
+    def definitions(self, name: str) -> list[Written]:
+        """Return the definitions of a file or program, unchecked. Raises UnreadableFile, NoTarget, NoSuchThing."""
+        read = read_source(source_named(name, self.folder))
+        if any(problem.code == NO_YAML for problem in read.problems):
+            raise UnreadableFile(read.problems)
+        self.problems += read.problems
+        return read.definitions
+
+
 def read_file(path: Path) -> ScenarioFile:
     """Read one scenario document. Mistakes in the file raise nothing: they are its verdict."""
-    named = Files(path.parent)
+    named = _Named(path.parent)
     try:
         file = read_yaml(path)
     except UnreadableFile as error:
@@ -96,10 +117,11 @@ def read_file(path: Path) -> ScenarioFile:
         sentence = f"expected a scenario, which has steps, found {other}: `halter spec check {path}` checks it"
         problem = file.problem((), sentence, "FIELD_MISSING")
         return ScenarioFile(file, None, FileVerdict(file.file, None, 0, [problem]))
-    scenario, problems = read_scenario(file.data, named.load)
-    if scenario is None:
+    scenario, problems = read_scenario(file.data, named.load, named.definitions)
+    if scenario is None or named.problems:
         placed = [file.problem(problem.path, str(problem), problem.code) for problem in problems]
         placed.sort(key=lambda problem: (problem.line, problem.column))
+        placed += named.problems
         return ScenarioFile(file, None, FileVerdict(file.file, None, 0, placed))
     definitions = written(scenario.definitions, scenario.sources, file, named)
     return ScenarioFile(file, scenario, definitions=definitions)

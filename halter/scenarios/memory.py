@@ -1,9 +1,11 @@
 """An engine in memory, for scenarios, tests and searches: the fold alone.
 
 It does what the owner of a partition does: it folds commands, writes the rows that changed, keeps the log, and fires
-the timers that are due. Dictionaries stand for topics. The caller sets its clock.
+the timers that are due. Dictionaries stand for topics. The caller sets its clock. Events by correlation key reach their
+WfRuns before the call returns that let them go there.
 """
 
+import math
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,12 +14,14 @@ from typing import TypeVar
 from halter.scenarios.comparison import difference
 from halter.scenarios.definitions import DefinitionsInMemory
 from halter.scenarios.found import WfRunFound
-from processors.core.records.commands import Command, DefinitionCommand, TimerFired
+from halter.scenarios.keys import KeysInMemory
+from processors.core.records.commands import Command, CorrelatedEvent, DefinitionCommand, ExternalEvent, TimerFired
 from processors.core.records.errors import HalterError
-from processors.core.records.events import Cause, DefinitionProblem, LogEntry, TaskCancellation
+from processors.core.records.events import Cause, CorrelationDecided, DefinitionProblem, LogEntry, TaskCancellation
 from processors.core.records.model import (
     TERMINAL,
     Changes,
+    Correlation,
     ExternalEventKey,
     Index,
     ThreadRun,
@@ -83,7 +87,7 @@ class Rows:
         """Return the WfRun as a new owner of its partition reads it."""
         run = _copy(self.wf_run)
         run.threads = {number: _copy(self.threads[number]) for number in sorted(self.threads)}
-        events = sorted(self.external_events.values(), key=lambda event: event.posted_offset)
+        events = sorted(self.external_events.values(), key=lambda event: event.arrival)
         run.external_events = {event.key: _copy(event) for event in events}
         return attach(run, context)
 
@@ -100,9 +104,39 @@ class MemoryEngine:
         self.cancellations: list[TaskCancellation] = []
         """What task workers were told of attempts, in order."""
         self._offsets: dict[str, int] = {}
+        self._keys: KeysInMemory | None = None
+        """None until a WfRun has a key, or an event comes by one."""
 
     def put(self, command: Command) -> list[LogEntry]:
-        """Append a command to its topic with the time of the clock, and fold it."""
+        """Append a command to its topic with the time of the clock, and fold it. Return its log entries.
+
+        What waited for a key that the WfRun now has is posted and folded too: `log` has it behind the command.
+        """
+        entries = self.fold(command)
+        self._post(())
+        return entries
+
+    def correlate(self, command: CorrelatedEvent) -> list[CorrelationDecided]:
+        """Take an event by its correlation key, and fold what it becomes. Return what became of it."""
+        decided, posted = self._known_keys().take(command, self.time_ms)
+        self._post(posted)
+        return decided
+
+    def _known_keys(self) -> KeysInMemory:
+        if self._keys is None:
+            self._keys = KeysInMemory(self.context)
+        return self._keys
+
+    def _post(self, events: Iterable[ExternalEvent]) -> None:
+        """Fold ExternalEvents that came by key, and those that come of what they change."""
+        for event in events:
+            self.fold(event)
+        if self._keys is not None:
+            for event in self._keys.posts(self.time_ms):
+                self.fold(event)
+
+    def fold(self, command: Command) -> list[LogEntry]:
+        """Fold one command, and tell the owner of keys what it says of them."""
         topic = topic_of(command)
         offset = self._offsets[topic] = self._offsets.get(topic, -1) + 1
         cause = Cause(topic, 0, offset, command_id_of(command), self.context.definitions.position)
@@ -110,7 +144,10 @@ class MemoryEngine:
         if run is None:
             run = self.runs[command.wf_run_id] = new_run(command.wf_run_id)
             self.rows[command.wf_run_id] = Rows(_copy(run))
+        keys = run.correlation_keys
         entries = handle(run, command, cause, self.time_ms, self.context, self.cancellations)
+        if run.correlation_keys is not keys:
+            self._known_keys().tell(keys, entries)
         self.rows[command.wf_run_id].write(run)
         self.log.append((command, entries))
         return entries
@@ -127,20 +164,38 @@ class MemoryEngine:
         return definitions.register(commands)
 
     def pass_time(self, milliseconds: int) -> list[LogEntry]:
-        """Let time pass. Timers fire when they are due, in the order (time, WfRun, thread, position, kind)."""
+        """Let time pass. Timers fire when they are due, in the order (time, WfRun, thread, position, kind).
+
+        Those of keys fire behind those of WfRuns. Return the log entries of the timers of WfRuns.
+        """
         until_ms = self.time_ms + milliseconds
         entries: list[LogEntry] = []
         for _ in range(TIMERS_PER_STEP_MAX):
             due = min(self.timers(), key=firing_order, default=None)
-            if due is None or due.due_ms > until_ms:
+            due_ms, key_due_ms = math.inf if due is None else due.due_ms, self._key_due_ms
+            if min(due_ms, key_due_ms) > until_ms:
                 self.time_ms = until_ms
                 return entries
-            self.time_ms = max(self.time_ms, due.due_ms)
-            entries.extend(self.put(due))
+            self.time_ms = max(self.time_ms, int(min(due_ms, key_due_ms)))
+            if due is not None and due_ms <= key_due_ms:
+                entries.extend(self.put(due))
+            elif self._keys is not None:
+                self._keys.fire(self.time_ms)
+                self._post(())
         raise too_many_timers(TIMERS_PER_STEP_MAX, milliseconds)
 
+    @property
+    def due_ms(self) -> float:
+        """When the next timer is due, in ms of the clock; infinite if none is armed."""
+        return min(self._key_due_ms, *(timer.due_ms for timer in self.timers()), math.inf)
+
+    @property
+    def _key_due_ms(self) -> float:
+        due_ms = None if self._keys is None else self._keys.due_ms
+        return math.inf if due_ms is None else due_ms
+
     def timers(self) -> list[TimerFired]:
-        """Return all armed timers, as the commands that are put when they are due."""
+        """Return all armed timers of WfRuns, as the commands that are put when they are due."""
         return [timer for run in self.runs.values() for timer in timers_of(run)]
 
     def find(self, wf_run_id: str) -> WfRunFound | None:
@@ -150,6 +205,10 @@ class MemoryEngine:
             return None
         finished = self.rows[wf_run_id].finished
         return WfRunFound(run.status, run.threads, finished, run.external_events.values(), run.incarnation)
+
+    def correlation(self, event_def: str, key: str) -> Correlation | None:
+        """Return what is known of a correlation key for an ExternalEventDef; None if nothing is."""
+        return None if self._keys is None else self._keys.find(event_def, key)
 
     def snapshot(self, wf_run_id: str) -> WfRunSnapshot | None:
         """Return the state of a WfRun at the time of the clock; None if it does not exist."""
@@ -166,6 +225,8 @@ class MemoryEngine:
             _compare(lost, restored, "its rows")
             _compare(lost, self.replayed(wf_run_id), "its log")
             self.runs[wf_run_id] = restored
+        if self._keys is not None:
+            self._keys.crash()
 
     def replayed(self, wf_run_id: str) -> WfRun:
         """Return the WfRun that a replay of its log gives."""

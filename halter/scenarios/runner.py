@@ -15,9 +15,11 @@ from halter.files.scenario import (
     ABSENT,
     Action,
     Clock,
+    Correlate,
     Crash,
     Define,
     Expect,
+    ExpectCorrelation,
     ExpectEvents,
     ExpectRejected,
     Fork,
@@ -30,9 +32,10 @@ from halter.files.scenario import (
 )
 from halter.scenarios import found
 from halter.scenarios.found import WfRunFound
-from halter.show.log_text import transcript
+from halter.show.log_text import correlated_lines, transcript
 from processors.core.records.commands import (
     Command,
+    CorrelatedEvent,
     DefinitionCommand,
     DeleteWfRun,
     ExternalEvent,
@@ -43,13 +46,21 @@ from processors.core.records.commands import (
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    RunWfAndPost,
     StartTaskRun,
     StopWfRun,
     TimerFired,
 )
 from processors.core.records.errors import HalterError
-from processors.core.records.events import DefinitionProblem, LogEntry, Rejected, TaskAttemptRequested
-from processors.core.records.model import NO_INCARNATION, TaskStatus, WfRunSnapshot, WfSpecId
+from processors.core.records.events import (
+    CorrelationDecided,
+    CorrelationOutcome,
+    DefinitionProblem,
+    LogEntry,
+    Rejected,
+    TaskAttemptRequested,
+)
+from processors.core.records.model import NO_INCARNATION, Correlation, TaskStatus, WfRunSnapshot, WfSpecId
 from processors.core.records.values import Timestamp, Value, ValueProblem, VariableType, timestamp_of
 from processors.core.rules.context import DefinitionLookup
 from processors.core.wf_spec.document_problems import path_text
@@ -65,7 +76,13 @@ class Engine(Protocol):
     """All turns so far, in order."""
 
     def put_all(self, commands: Sequence[Command]) -> object:
-        """Fold commands one after the other. The log gets a turn for each."""
+        """Fold commands one after the other. The log gets a turn for each, and for what they let come by key."""
+
+    def correlate(self, command: CorrelatedEvent) -> Sequence[CorrelationDecided]:
+        """Take an event by its key, and fold what it becomes: turns on the log. Return what became of it."""
+
+    def correlation(self, event_def: str, key: str) -> Correlation | None:
+        """Return what is known of a correlation key; None if nothing is."""
 
     def register(self, commands: Sequence[DefinitionCommand]) -> Sequence[DefinitionProblem]:
         """Register definitions, and return all problems of those that are refused."""
@@ -109,12 +126,15 @@ class _Unexpected(Exception):
 def run(scenario: Scenario, engine: Engine, definitions: DefinitionLookup) -> Verdict:
     """Run the steps until one is not as expected."""
     runner = _Runner(engine, definitions)
+    # What came by a key may go to a WfRun behind any record.
+    together = 1 if scenario.correlates else None
     for number, step in enumerate(scenario.steps):
         try:
-            runner.take(step, _records_from(scenario.steps, number), islice(scenario.steps, number + 1, None))
+            records = islice(_records_from(scenario.steps, number), together)
+            runner.take(step, records, islice(scenario.steps, number + 1, None))
         except (_Unexpected, HalterError) as problem:
             where = path_text(step.path) + ("" if step.round is None else f" (round {step.round})")
-            return Verdict(number, f"{where}: {problem}", step.path, transcript(runner.seen))
+            return Verdict(number, f"{where}: {problem}", step.path, runner.transcript())
     return Verdict(len(scenario.steps))
 
 
@@ -135,7 +155,7 @@ def _name_a_refusal(following: Iterable[Step]) -> bool:
             case ExpectEvents(expected=expected):
                 if any(name == Rejected.__name__ for name, _ in expected):
                     return True
-            case Expect():
+            case Expect() | ExpectCorrelation():
                 pass
             case _:
                 return False
@@ -171,6 +191,10 @@ class _Runner:
         """The turns of the step before."""
         self._ahead = 0
         """The number of the engine's newest turns that belong to steps not yet taken."""
+        self._correlated: list[tuple[int, CorrelatedEvent, Sequence[CorrelationDecided]]] = []
+        """The events that came by key: how many turns were before, and what became of each."""
+        self._refused: CorrelationDecided | None = None
+        """Why the step before was refused, if an event came by key in it."""
         self._wf_specs: dict[str, WfSpecId] = {}
         """WfRun id -> the WfSpec of its RunWf."""
 
@@ -178,6 +202,16 @@ class _Runner:
     def seen(self) -> Sequence[Turn]:
         """The log up to the newest step that was taken. The engine may be ahead of it."""
         return self._engine.log[: len(self._engine.log) - self._ahead]
+
+    def transcript(self) -> list[str]:
+        """Return the log up to the newest step that was taken, as text."""
+        lines: list[str] = []
+        before = 0
+        for turns, command, decided in self._correlated:
+            lines += transcript(self.seen[before:turns])
+            lines += correlated_lines(command, decided)
+            before = turns
+        return lines + transcript(self.seen[before:])
 
     def take(self, step: Step, records: Iterable[Command], following: Iterable[Step]) -> None:
         """Take a step. `records` are the records from this step on, up to the next step of another kind.
@@ -191,16 +225,21 @@ class _Runner:
                 self._expect_events(wanted)
             case ExpectRejected() as wanted:
                 self._expect_rejected(wanted)
+            case ExpectCorrelation() as wanted:
+                self._expect_correlation(wanted)
             case action:
-                before = len(self.seen)
+                before, self._refused = len(self.seen), None
                 self._act(action, records)
                 self._newest = [*self.seen[before:]]
-                rejected = next((event for event in self._events() if isinstance(event, Rejected)), None)
+                rejected = self._rejected()
                 if rejected is not None and not _name_a_refusal(following):
                     raise _Unexpected(f"refused: {rejected.code}: {rejected.message}")
 
     def _events(self) -> list[Any]:
         return [entry.event for _, entries in self._newest for entry in entries]
+
+    def _rejected(self) -> Rejected | CorrelationDecided | None:
+        return self._refused or next((event for event in self._events() if isinstance(event, Rejected)), None)
 
     def _act(self, action: Action, records: Iterable[Command]) -> None:
         match action:
@@ -210,6 +249,13 @@ class _Runner:
                 together = [self._typed(command) for command in records]
                 self._engine.put_all(together)
                 self._ahead = len(together) - 1
+            case Correlate(command=command):
+                definition = self._definitions.external_event_def(command.external_event_def)
+                declared = None if definition is None else definition.content_type
+                before = len(self.seen)
+                decided = self._engine.correlate(replace(command, content=_typed(command.content, declared)))
+                self._correlated.append((before, command, decided))
+                self._refused = next((it for it in decided if it.outcome is CorrelationOutcome.REJECTED), None)
             case Fork():
                 self._engine.put_all([self._fork(action)])
             case StartTask():
@@ -232,25 +278,12 @@ class _Runner:
         """Return a command with its values as their declared types keep them (TIMESTAMP, BYTES)."""
         match command:
             case RunWf():
-                spec_id = self._definitions.latest_wf_spec(
-                    command.wf_spec_name, command.wf_spec_major, command.wf_spec_revision
-                )
-                if spec_id is None:
-                    return command
-                if command.wf_run_id not in self._wf_specs or self._engine.find(command.wf_run_id) is None:
-                    self._wf_specs[command.wf_run_id] = spec_id
-                spec = self._definitions.wf_spec(spec_id)
-                declared = spec.threads[spec.entrypoint].variables
-                variables = {
-                    name: _typed(value, declared[name].type if name in declared else None)
-                    for name, value in command.variables.items()
-                }
-                return replace(command, variables=variables)
+                return replace(command, variables=self._variables(command))
+            case RunWfAndPost():
+                variables = self._variables(command)  # notes the version, which the content is typed by
+                return replace(command, variables=variables, content=self._content(command))
             case ExternalEvent():
-                bound_by = self._wf_specs.get(command.wf_run_id)
-                definition = self._definitions.external_event_def(command.external_event_def, bound_by)
-                content_type = None if definition is None else definition.content_type
-                return replace(command, content=_typed(command.content, content_type))
+                return replace(command, content=self._content(command))
             case DeleteWfRun():
                 self._wf_specs.pop(command.wf_run_id, None)
                 return command
@@ -270,6 +303,27 @@ class _Runner:
                 return command  # a report is typed where it is made, the others have no values of a declared type
             case _:
                 assert_never(command)
+
+    def _variables(self, command: RunWf | RunWfAndPost) -> dict[str, Value]:
+        """Return the Variables of a start, and note the WfSpec if it will run."""
+        version = command.wf_spec_major, command.wf_spec_revision
+        spec_id = self._definitions.latest_wf_spec(command.wf_spec_name, *version)
+        if spec_id is None:
+            return command.variables
+        if command.wf_run_id not in self._wf_specs or self._engine.find(command.wf_run_id) is None:
+            self._wf_specs[command.wf_run_id] = spec_id
+        spec = self._definitions.wf_spec(spec_id)
+        declared = spec.threads[spec.entrypoint].variables
+        return {
+            name: _typed(value, declared[name].type if name in declared else None)
+            for name, value in command.variables.items()
+        }
+
+    def _content(self, command: ExternalEvent | RunWfAndPost) -> Value:
+        """Return the content of an ExternalEvent."""
+        bound_by = self._wf_specs.get(command.wf_run_id)
+        definition = self._definitions.external_event_def(command.external_event_def, bound_by)
+        return _typed(command.content, None if definition is None else definition.content_type)
 
     def _note_version(self, command: MigrateWfRun) -> None:
         """Note the WfSpec by which ExternalEvents are read from here on. If it is refused, they hardly are others."""
@@ -357,8 +411,19 @@ class _Runner:
             names = ", ".join(type(event).__name__ for event in happened) or "none"
             raise _Unexpected(f"{problem}; the events are {names}")
 
+    def _expect_correlation(self, wanted: ExpectCorrelation) -> None:
+        event_def, key = wanted.external_event_def, wanted.correlation_key
+        known = self._engine.correlation(event_def, key) or Correlation(key, event_def)
+        have = [it.wf_run_id for it in known.wf_runs]
+        waiting = [it.external_event_id for it in known.kept]
+        for what, expected, here in (("WfRuns", wanted.wf_runs, have), ("events that wait", wanted.waiting, waiting)):
+            if expected is not None and list(expected) != here:
+                raise _Unexpected(
+                    f"correlation key {key} of {event_def}, {what}: expected {_listed(expected)}, found {_listed(here)}"
+                )
+
     def _expect_rejected(self, wanted: ExpectRejected) -> None:
-        rejected = next((event for event in self._events() if isinstance(event, Rejected)), None)
+        rejected = self._rejected()
         if rejected is None:
             names = ", ".join(type(event).__name__ for event in self._events()) or "nothing"
             raise _Unexpected(f"expected the record before to be refused, found {names}")
@@ -382,6 +447,10 @@ def _typed(value: Value, declared: VariableType | None) -> Value:
     except (ValueProblem, binascii.Error):
         pass
     return value
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return ", ".join(ids) or "none"
 
 
 def _mismatch(wanted: tuple[str, Mapping[str, Any]], event: Any) -> Iterator[str]:

@@ -27,6 +27,7 @@ from processors.core.records.commands import (
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    RunWfAndPost,
     StartTaskRun,
     StopWfRun,
     TimerFired,
@@ -96,8 +97,10 @@ def step_of(command: Command) -> dict[str, Any]:
     match command:
         case RunWf():
             run = {"id": command.wf_run_id, "spec": command.wf_spec_name}
-            variables = {name: written(value) for name, value in command.variables.items()}
-            return {"run": run | ({"variables": variables} if variables else {})}
+            return {"run": run | _variables(command)}
+        case RunWfAndPost():
+            start = {"spec": command.wf_spec_name} | _variables(command)
+            return {"event": step_of(command.event())["event"] | {"start": start}}
         case ForkWfRun():
             # The document has the other WfRun, in the state that the command carries.
             fork = {"wf": command.snapshot.wf_run_id, "as": command.wf_run_id}
@@ -135,6 +138,11 @@ def step_of(command: Command) -> dict[str, Any]:
             return {"delete": wf}
         case TimerFired():
             raise AssertionError("time passes by a step of its own")
+
+
+def _variables(command: RunWf | RunWfAndPost) -> dict[str, Any]:
+    variables = {name: written(value) for name, value in command.variables.items()}
+    return {"variables": variables} if variables else {}
 
 
 def written(value: Value) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from halter.client.history import History
-from halter.show.log_text import event_line
+from halter.show.log_text import by_operator, event_line
 from halter.show.plain import plain
 from halter.show.times import iso
 from halter.show.wrapping import printable
@@ -29,6 +29,11 @@ def cause_text(cause: Cause) -> str:
     """The record that is a cause: `external-events[3]@41 e1`."""
     name = "" if cause.command_id is None else f" {cause.command_id}"
     return printable(f"{cause.topic}[{cause.partition}]@{cause.offset}{name}")
+
+
+def asked_text(entry: LogEntry, before: str = " ") -> str:
+    """Who asked for what caused an event, and why, behind `before`; empty if its record does not say it."""
+    return "" if entry.asked is None else printable(by_operator(entry.asked.operator, entry.asked.reason, before))
 
 
 def seq_text(entry: LogEntry) -> str:
@@ -55,7 +60,12 @@ class Columns:
     ) -> Iterator[str]:
         """A line per event, and if wanted a heading above them."""
         rows = [
-            (iso(it.time_ms), seq_text(it), cut(printable(event_line(it.event)), width), cause_text(it.cause))
+            (
+                iso(it.time_ms),
+                seq_text(it),
+                cut(printable(event_line(it.event)), width),
+                cause_text(it.cause) + asked_text(it),
+            )
             for it in entries
         ]
         self._seq = max([self._seq, *(len(seq) for _, seq, _, _ in rows)])
@@ -121,6 +131,7 @@ def started_by(first: Sequence[LogEntry]) -> str:
 
 def entry_data(entry: LogEntry) -> dict[str, Any]:
     """An event as plain JSON data."""
+    asked = {} if entry.asked is None else plain(entry.asked)
     return {
         "wf_run_id": entry.wf_run_id,
         "incarnation": entry.incarnation,
@@ -128,5 +139,5 @@ def entry_data(entry: LogEntry) -> dict[str, Any]:
         "time": iso(entry.time_ms),
         "event": type(entry.event).__name__,
         "fields": plain(entry.event),
-        "cause": plain(entry.cause),
+        "cause": plain(entry.cause) | asked,
     }

@@ -30,7 +30,7 @@ from rich.table import Table
 from rich.text import Text
 
 from halter.client.history import History
-from halter.show.history import cause_text, chunks, seq_text, started_by
+from halter.show.history import asked_text, cause_text, chunks, seq_text, started_by
 from halter.show.log_text import thread_of, what_happened
 from halter.show.times import local
 from halter.show.wrapping import printable, wrapped
@@ -66,7 +66,7 @@ KINDS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "ExternalEvents and interrupts": (
         "cyan",
         frozenset({"ExternalEventPosted", "ExternalEventDropped", "InterruptAccepted", "InterruptDropped",
-                   "InterruptSuperseded", "WorkflowEventThrown"}),
+                   "InterruptSuperseded", "WorkflowEventThrown", "CorrelationKeyChanged"}),
     ),
     "halts and resumes": ("yellow", frozenset({"Halt", "ThreadHalted", "HaltReasonResolved", "Resume"})),
     "nodes, tasks and timers": (
@@ -118,7 +118,7 @@ def print_legend(console: Console) -> None:
     for kind, (style, _) in KINDS.items():
         console.print(Text(f"  {kind}", style=style))
     for line in (
-        "thread: the ThreadRun. what: what is different now.",
+        "thread: the ThreadRun. what: what is different now, and who asked for it.",
         "cause: the record that caused the event: topic[partition]@offset, and its id.",
         SAME_CAUSE if console.width >= STACKED else f"It stands above its events, behind {ARROW}.",
     ):
@@ -171,15 +171,18 @@ class HistoryTable:
             if day != self._day:
                 self._day, self._cause = day, None
                 yield Row(day, "", "", "", "", "")
-            yield self._row(entry, "" if entry.cause == self._cause else cause_text(entry.cause))
+            is_new = entry.cause != self._cause
+            yield self._row(entry, cause_text(entry.cause) if is_new else "", asked_text(entry, ", ") if is_new else "")
             self._cause = entry.cause
 
-    def _row(self, entry: LogEntry, cause: str) -> Row:
+    def _row(self, entry: LogEntry, cause: str, asked: str) -> Row:
         event, what = entry.event, what_happened(entry.event)
         if isinstance(event, Rejected | Ignored):
             what = f"{event.command}: {what}"
         time = local(entry.time_ms, self._zone)[TIME]
-        return Row(time, seq_text(entry), type(event).__name__, thread_of(event), what, cause)
+        return Row(
+            time, seq_text(entry), type(event).__name__, thread_of(event), (what + asked).removeprefix(", "), cause
+        )
 
     def _day_of(self, entry: LogEntry) -> str:
         return local(entry.time_ms, self._zone)[DAY]

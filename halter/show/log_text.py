@@ -16,6 +16,7 @@ from typing import assert_never
 from halter.show.times import iso
 from processors.core.records.commands import (
     Command,
+    CorrelatedEvent,
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
@@ -25,6 +26,7 @@ from processors.core.records.commands import (
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    RunWfAndPost,
     StartTaskRun,
     StopWfRun,
     TimerFired,
@@ -32,6 +34,9 @@ from processors.core.records.commands import (
 from processors.core.records.events import (
     ArrivalFailed,
     ChildFailureHandled,
+    CorrelationDecided,
+    CorrelationKeyChanged,
+    CorrelationOutcome,
     Event,
     ExternalEventDropped,
     ExternalEventPosted,
@@ -90,6 +95,18 @@ def transcript(turns: Iterable[tuple[Command, Iterable[LogEntry]]]) -> list[str]
     return lines
 
 
+def correlated_lines(command: CorrelatedEvent, decided: Iterable[CorrelationDecided]) -> list[str]:
+    """The line of an event that came by a correlation key, and those of what became of it."""
+    by = f"{command.external_event_def} {command.external_event_id}"
+    lines = [_line("C", type(command).__name__, command.correlation_key, by)]
+    for it in decided:
+        letter = "R" if it.outcome is CorrelationOutcome.REJECTED else "E"
+        to = ", ".join(wf_run.wf_run_id for wf_run in it.wf_runs)
+        why = f"{it.code}: {it.message}" if it.code is not None else ""
+        lines.append(_line(letter, it.outcome, "", f"to {to}" if to else why))
+    return lines
+
+
 def command_line(command: Command) -> str:
     """The line of a command."""
     return _line("C", type(command).__name__, command.wf_run_id, _asked(command))
@@ -116,6 +133,7 @@ def thread_of(event: Event) -> str:
             | WfRunMigrated()
             | WfRunDeleted()
             | WfRunEnded()
+            | CorrelationKeyChanged()
             | ExternalEventPosted()
             | ExternalEventDropped()
             | WfRunQuarantined()
@@ -140,6 +158,9 @@ def _asked(command: Command) -> str:
     match command:
         case RunWf():
             return f"{command.wf_spec_name}{_version(command)}{_values(command.variables)}"
+        case RunWfAndPost():
+            event = f"{command.external_event_def} {command.external_event_id}{_content(command.content)}"
+            return f"{event}, starts {_asked(command.start())}"
         case ForkWfRun():
             other = f", by version {version[1:]}" if (version := _version(command)) else ""
             return f"of {command.snapshot.wf_run_id} at seq {command.snapshot.seq}{other}"
@@ -192,6 +213,9 @@ def what_happened(event: Event) -> str:
             return event.reason
         case WfRunEnded():
             return f"{event.status}, kept until {iso(event.delete_at_ms)}"
+        case CorrelationKeyChanged():
+            problem = "" if event.problem is None else f": {event.problem}"
+            return f"{event.external_event_def} {event.correlation_key or 'none'}{problem}"
         case ExternalEventPosted():
             thread = "" if event.thread is None else f" for #{event.thread}"
             return f"{event.external_event_def} {event.external_event_id}{thread}"
@@ -248,19 +272,19 @@ def what_happened(event: Event) -> str:
         case ThreadRescued():
             return "past its node" if event.skip_current_node else "at its node again"
         case WfRunQuarantined():
-            return _by_operator(event.operator, event.reason)
+            return by_operator(event.operator, event.reason)
         case InputKept():
             return f"{len(event.value)} bytes, from {iso(event.timestamp_ms)}"
         case WfRunReleased():
-            return f"{event.inputs} inputs are decided now{_by_operator(event.operator, event.reason, before=', ')}"
+            return f"{event.inputs} inputs are decided now{by_operator(event.operator, event.reason, before=', ')}"
         case SkipAccepted():
             record = f"{event.topic}[{event.partition}]@{event.offset}"
-            return f"{record}{_by_operator(event.operator, event.reason, before=', ')}"
+            return f"{record}{by_operator(event.operator, event.reason, before=', ')}"
         case SkipLapsed():
             return f"{event.topic}[{event.partition}]@{event.offset}: {event.reason}"
         case RecordSkipped():
             name = "a record" if event.command is None else event.command
-            return f"{name}{_by_operator(event.operator, event.reason, before=', ')}"
+            return f"{name}{by_operator(event.operator, event.reason, before=', ')}"
         case ThreadHalted() | ThreadRetired():
             return ""
         case _:
@@ -275,7 +299,7 @@ def _migrated(changed: MigratedThread) -> str:
     return f"; #{changed.thread}{_values(changed.variables)}{gone}{outputs}{visit}".replace(", ", " ", 1)
 
 
-def _by_operator(operator: str | None, reason: str | None, before: str = "") -> str:
+def by_operator(operator: str | None, reason: str | None, before: str = "") -> str:
     """The operator and the reason of an operator command, as far as they are given."""
     words = [f"by {operator}"] if operator else []
     words += [reason] if reason else []

@@ -9,11 +9,19 @@ from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar, assert_never
 
 from halter.show.masking import UNKNOWN, Secrets
-from processors.core.records.commands import ExternalEvent, ForkWfRun, ReportTaskProgress, ReportTaskRun, RunWf
+from processors.core.records.commands import (
+    ExternalEvent,
+    ForkWfRun,
+    ReportTaskProgress,
+    ReportTaskRun,
+    RunWf,
+    RunWfAndPost,
+)
 from processors.core.records.errors import HalterError
 from processors.core.records.events import (
     ArrivalFailed,
     ChildFailureHandled,
+    CorrelationKeyChanged,
     Event,
     ExternalEventDropped,
     ExternalEventPosted,
@@ -196,11 +204,15 @@ class RedactedLog:
         hide: Hide,
         thread_specs: dict[int, str] | None = None,
         secrets_of: Callable[[WfSpecId], Secrets] = lambda _: UNKNOWN,
+        tasks: dict[int, str] | None = None,
     ) -> None:
-        """`secrets_of` says what is secret in the version that a migration takes the WfRun to."""
+        """`secrets_of` says what is secret in the version that a migration takes the WfRun to.
+
+        `tasks` are the nodes of threads that are at a task: thread -> node.
+        """
         self.secrets, self._hide, self._secrets_of = secrets, hide, secrets_of
         self._thread_specs = {} if thread_specs is None else thread_specs
-        self._tasks: dict[int, str] = {}
+        self._tasks = {} if tasks is None else tasks
 
     def redact(self, event: Event) -> Event:
         """An event without its masked values."""
@@ -278,6 +290,7 @@ class RedactedLog:
                 | ThreadRetired()
                 | ThreadRescued()
                 | WfRunEnded()
+                | CorrelationKeyChanged()  # of Variables that are not masked
                 | WfRunQuarantined()
                 | WfRunReleased()
                 | SkipAccepted()
@@ -330,13 +343,17 @@ class RedactedLog:
     def command(self, command: Command_, thread_spec: str | None) -> Command_:
         """A command without its masked values, before the first of the events that it caused is redacted.
 
-        `thread_spec` is the one that a RunWf started; None if it started nothing: then all its Variables are secret.
+        `thread_spec` is the one that the command started; None if it started nothing: then all its Variables are
+        secret.
         """
         match command:
             case RunWf() if thread_spec is not None:
                 return replace(command, variables=self._variables(command.variables, thread_spec))
             case RunWf():
                 return replace(command, variables={name: self.hide(it, True) for name, it in command.variables.items()})
+            case RunWfAndPost():
+                variables = self.command(command.start(), thread_spec).variables
+                return replace(command, variables=variables, content=self.command(command.event(), None).content)
             case ForkWfRun(snapshot=snapshot):
                 threads, events = self._rows(snapshot.threads, snapshot.external_events)
                 return replace(command, snapshot=replace(snapshot, threads=threads, external_events=events))

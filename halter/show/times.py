@@ -17,7 +17,7 @@ def iso(epoch_ms: int) -> str:
 
 
 def local(epoch_ms: int, zone: tzinfo | None = UTC) -> str:
-    """A time as `2026-01-01 00:00:00.000Z` in a zone, None being that of this machine.
+    """A time as `iso` writes it, or `2026-01-01T02:00:00.000+02:00` in another zone. None is that of this machine.
 
     Beyond the years that a date can express it is as `iso` writes it.
     """
@@ -25,8 +25,7 @@ def local(epoch_ms: int, zone: tzinfo | None = UTC) -> str:
         moment = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=epoch_ms)).astimezone(zone)
     except (OverflowError, ValueError):
         return iso(epoch_ms)
-    offset = f"{moment:%z}" if moment.utcoffset() else "Z"
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}{offset}"
+    return moment.isoformat(timespec="milliseconds") if moment.utcoffset() else iso(epoch_ms)
 
 
 def span(milliseconds: int) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, assert_never
 
-from halter.show.expression_text import expression_text
 from halter.show.log_text import failure_text
 from halter.show.plain import plain
 from halter.show.times import iso, span
@@ -25,6 +24,7 @@ from processors.core.rules.waiting import (
     ToRun,
     Wait,
 )
+from processors.core.wf_spec.expression_text import expression_text
 
 KINDS: Final[dict[type, str]] = {
     ForExternalEvent: "EXTERNAL_EVENT",

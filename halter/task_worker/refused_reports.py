@@ -4,53 +4,28 @@ A thread of its own follows `wf-events`, but only in partitions that have undeci
 all its reports are decided; reports of one partition are folded in order, so an outcome shows that all reports before
 are decided too. Of most records it reads only the first ten bytes.
 
-The task worker does not wait for this thread, and no error of it harms the task worker. If brokers come and go, it asks
-them again. Without the right to read `wf-events` it says so once and ends.
+The task worker does not wait for this thread, and no error of it harms the task worker (`side_thread`).
 """
 
-import threading
 import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from halter.client.reading import LEADER_CHANGES
+from halter.task_worker.side_thread import AGAIN_SECONDS, REQUEST_SECONDS, SideThread, end_of, passes, records
 from processors.codec import Codec, CodecError
-from processors.core.records.errors import HalterError
 from processors.core.records.events import LogEntry, RecordSkipped, Rejected, TaskAttemptEnded, TaskRequest
 from processors.core.records.topic_names import TASK_REPORTS
-from processors.kafka.client_errors import SILENCE
 from processors.kafka.settings import Settings
 
-POLL_SECONDS: Final = 0.2
-BATCH: Final = 1_000
-REQUEST_SECONDS: Final = 10.0
-AGAIN_SECONDS: Final = 1.0
-CLOSE_SECONDS: Final = 1.0
-"""Time to wait for the end of the thread. If it waits for an answer of the cluster, it ends with the process."""
 CLOCKS_DIFFER_MS: Final = 10_000
 """Largest difference between the clocks of two brokers. The log is read from that long before the first report."""
 UNDECIDED_MAX: Final = 10_000
 """Largest number of undecided reports of a partition. If nobody folds, the oldest are forgotten."""
 UNDECIDED_SECONDS_MAX: Final = 600.0
-FATAL: Final = (
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-)
-PASSING: Final = SILENCE | {
-    *LEADER_CHANGES,
-    KafkaError.REPLICA_NOT_AVAILABLE,
-    KafkaError.OFFSET_NOT_AVAILABLE,
-    KafkaError.REQUEST_TIMED_OUT,
-    KafkaError.NETWORK_EXCEPTION,
-    KafkaError.KAFKA_STORAGE_ERROR,
-}
-"""Errors that occur while brokers come and go."""
 WITHOUT_EFFECT: Final = frozenset({Rejected.__name__, RecordSkipped.__name__})
 """Events that say that a record changed nothing. Ignored is left out: no report is ever ignored."""
 OUTCOMES: Final = WITHOUT_EFFECT | {TaskAttemptEnded.__name__}
@@ -79,57 +54,39 @@ class RefusedReports:
         """Reports of each partition, in order."""
         self._unread: dict[int, int] = {}
         """The time from which on to read, for each partition that is not read yet."""
-        self._wake, self._closed = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = SideThread(topic, "refused_reports_not_seen", log)
 
     def expect(self, report: Message, request: TaskRequest) -> None:
         """Note a report that was delivered. The thread does the rest."""
+        if self._thread.is_over.is_set():
+            self._new.clear()
+            return
         partition, offset = report.partition(), report.offset()
-        if self._closed.is_set() or partition is None or offset is None:
+        if partition is None or offset is None:
             return
         self._new.append(Undecided(partition, offset, report.timestamp()[1], request, time.monotonic()))
-        self._wake.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="refused-reports", daemon=True)
-            self._thread.start()
+        self._thread.wanted.set()
+        self._thread.start("refused-reports", self._new_consumer, self._follow)
 
     def close(self) -> None:
         """End the thread."""
-        self._closed.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(CLOSE_SECONDS)
+        self._thread.close()
 
-    def _run(self) -> None:
-        consumer = None
-        try:
-            consumer = Consumer(self._settings.consumer(group_id=self._group, fetch_wait_max_ms=500))
-            while not self._closed.is_set():
-                self._follow(consumer)
-        except (KafkaException, HalterError) as error:
-            self._log.warning("refused_reports_not_seen", topic=self._topic, reason=str(error))
-        finally:
-            self._closed.set()
-            self._new.clear()
-            if consumer is not None:
-                consumer.close()
+    def _new_consumer(self) -> Consumer:
+        return Consumer(self._settings.consumer(group_id=self._group, fetch_wait_max_ms=500))
 
     def _follow(self, consumer: Consumer) -> None:
         self._remember()
         if not self._undecided:
-            self._wake.wait()
-            self._wake.clear()
+            self._thread.wanted.wait()
+            self._thread.wanted.clear()
             return
         if self._unread and not self._begins(consumer):
-            self._closed.wait(AGAIN_SECONDS)
+            self._thread.is_over.wait(AGAIN_SECONDS)
             return
-        for message in consumer.consume(BATCH, POLL_SECONDS):
-            error = message.error()
-            if error is None:
-                with suppress(CodecError):  # a record of a later release
-                    self._take(message)
-            elif error.code() in FATAL or error.fatal():
-                raise KafkaException(error)
+        for message in records(consumer):
+            with suppress(CodecError):  # a record of a later release
+                self._take(message)
         self._leave_decided(consumer)
 
     def _remember(self) -> None:
@@ -146,7 +103,7 @@ class RefusedReports:
         try:
             consumer.incremental_assign(self._starts(consumer))
         except KafkaException as exception:
-            if exception.args[0].code() not in PASSING:
+            if not passes(exception):
                 raise
             return False
         self._unread.clear()
@@ -155,12 +112,7 @@ class RefusedReports:
     def _starts(self, consumer: Consumer) -> list[TopicPartition]:
         """The offsets from which on to read partitions. Raises KafkaException."""
         # Ask for the ends first: if no record is late enough yet, all that come after this answer must be read.
-        ends = {
-            partition: consumer.get_watermark_offsets(
-                TopicPartition(self._topic, partition), REQUEST_SECONDS, cached=False
-            )[1]
-            for partition in self._unread
-        }
+        ends = {it: end_of(consumer, TopicPartition(self._topic, it)) for it in self._unread}
         wanted = [TopicPartition(self._topic, partition, time_ms) for partition, time_ms in self._unread.items()]
         starts = consumer.offsets_for_times(wanted, REQUEST_SECONDS)
         for start in starts:

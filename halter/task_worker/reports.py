@@ -24,6 +24,7 @@ from processors.core.records.commands import ReportTaskProgress, ReportTaskRun, 
 from processors.core.records.events import TaskRequest
 from processors.core.records.values import Value
 from processors.kafka.client_errors import SILENCE
+from processors.kafka.trace_context import Context
 
 POLL_SECONDS: Final = 0.05
 AGAIN_SECONDS: Final = 0.5
@@ -54,6 +55,8 @@ class Sent:
     again_at: float = 0.0
     """When it is sent again, once it has failed."""
     failures: int = 0
+    context: Context | None = None
+    """Its trace context, if tracing is on: another thread may have to send it again."""
 
 
 class Reports:
@@ -117,7 +120,9 @@ class Reports:
 
     def _send(self, it: Sent) -> None:
         self._on_their_way.add(it)
-        self._client.send_soon(it.command, value=it.value, told=partial(self._told, it))
+        sending = self._client.send_soon(it.command, value=it.value, told=partial(self._told, it), parent=it.context)
+        if sending.span is not None:
+            it.context = sending.span.context
         self._wake.set()
 
     def _told(self, it: Sent, sending: Sending) -> None:

@@ -4,6 +4,7 @@ Knows no Kafka, and not when progress is sent: `progress` says that.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -23,10 +24,18 @@ FOR_NOW: Final = frozenset({CancellationReason.STOPPED})
 class Running:
     """One attempt, between its task worker and its handler."""
 
-    __slots__ = ("_cancelled", "_changed", "_interrupt", "_make_progress", "_progress", "deadline_ms")
+    __slots__ = ("_cancelled", "_changed", "_interrupt", "_make_progress", "_progress", "deadline_ms", "now_s")
 
-    def __init__(self, make_progress: Callable[[TaskRequest], Progress] | None = None) -> None:
-        """`make_progress` makes what sends the progress of an attempt. Without it, progress is checked and not sent."""
+    def __init__(
+        self,
+        make_progress: Callable[[TaskRequest], Progress] | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        """`make_progress` makes what sends the progress of an attempt. Without it, progress is checked and not sent.
+
+        `now_s` is the time in seconds since 1970.
+        """
+        self.now_s = now_s
         self.deadline_ms: int | None = None
         """When the attempt times out, in ms since 1970, if that counts from its start. None: its request says when."""
         self._make_progress = make_progress

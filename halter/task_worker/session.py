@@ -10,28 +10,29 @@ that they need not run again, then we commit.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from halter.client import Client
 from halter.client.registry import until_answered, until_prepared
-from halter.task_worker.attempts import WHY, Attempts
+from halter.task_worker.attempts import Attempts
 from halter.task_worker.cancellations import Cancellations
+from halter.task_worker.conduct import Conduct
 from halter.task_worker.handlers import Handler
 from halter.task_worker.refused_reports import RefusedReports
 from halter.task_worker.reports import Reports
 from halter.task_worker.runners import Runners
 from halter.task_worker.running import Running
-from halter.task_worker.task import named
 from halter.task_worker.task_defs import check_task_defs
-from halter.task_worker.work import Attempt, Counts, PartitionId, Work
+from halter.task_worker.work import Attempt, Counts, PartitionId, Work, WorkFigures
 from processors.codec import DecodeError
 from processors.core.records.commands import ReportTaskProgress, ReportTaskRun, StartTaskRun
 from processors.core.records.errors import HalterError
-from processors.core.records.events import CancellationReason, TaskCancellation, TaskRequest
-from processors.core.records.model import TaskStatus
+from processors.core.records.events import TaskCancellation, TaskRequest
+from processors.kafka.headers import headers_of
+from processors.kafka.trace_context import NO_CONTEXT, context_of
 
 POLL_SECONDS: Final = 0.1
 BATCH: Final = 500
@@ -45,17 +46,18 @@ COMMIT_SECONDS: Final = 0.5
 REVOKE_SECONDS: Final = 3.0
 """Time that attempts have to end when their partition goes to another task worker, which runs the others again."""
 REQUEST_SECONDS: Final = 10.0
+SILENT_SECONDS: Final = 30.0
+"""Time without a word of the group after which another consumer joins in the place of ours. One whose broker stood
+still just after it had joined was seen to hear nothing for minutes; why is not known. A rebalance takes less, unless
+a task worker of the group is stuck: so the time doubles.
+"""
+SILENT_SECONDS_MAX: Final = 300.0
 SESSION_MS: Final = 10_000
 """Unless set, the time after which the group gives up a task worker that was killed. librdkafka's own is 45 s."""
 NEEDED: Final = frozenset(
     it.__name__ for it in (TaskRequest, StartTaskRun, ReportTaskProgress, ReportTaskRun, TaskCancellation)
 )
 """The records that a task worker reads and writes."""
-COUNTED: Final[Mapping[TaskStatus, str]] = {
-    TaskStatus.SUCCESS: "succeeded",
-    TaskStatus.EXCEPTION: "exceptions",
-    TaskStatus.FAILED: "failed",
-}
 
 
 class UnreadableRequest(HalterError):
@@ -85,29 +87,33 @@ class Session:
     ) -> None:
         self._client, self._topic, self._stopped, self._log = client, topic, stopped, log
         self._group, self._concurrency = group, concurrency
-        self._clock_ms, self._monotonic, self._grace_s, self._counts_s = clock_ms, monotonic, grace_s, counts_s
+        self._monotonic, self._grace_s, self._counts_s = monotonic, grace_s, counts_s
         self._work = Work(concurrency, lambda: Running(self._reports.progress_of))
         self._attempts = Attempts(handlers, client.check, log)
-        self._runners = Runners(
-            self._work, concurrency, lambda it: self._attempts.is_async(it.request), self._run, self._run_async
-        )
         self._failure: BaseException | None = None
         self._revoke_s = REVOKE_SECONDS
         self._commit_at = self._count_at = self._grace_until = monotonic()
         self._has_started = False
         self.is_joined = False
         """True while the group has given us our partitions, perhaps none."""
+        self._silent_s, self._join_again_at = SILENT_SECONDS, 0.0
         self._refused = None
         if follow_reports:
             self._refused = RefusedReports(client.settings, client.codec, client.topics.wf_events, group, log)
         self._reports = Reports(client, self._work, self._refused, self._fail, log, monotonic)
+        self._tracing = client.settings.tracing()
+        self._conduct, run, run_async = self._conducted(clock_ms)
+        self._runners = Runners(self._work, concurrency, lambda it: self._attempts.is_async(it.request), run, run_async)
         self._cancellations = Cancellations(client, group, self._work, log)
-        more: dict[str, Any] = {}
-        if "session.timeout.ms" not in getattr(client.settings, "properties", {}):
+        self._consumer = self._new_consumer()
+
+    def _new_consumer(self) -> Consumer:
+        settings, more = self._client.settings, dict[str, Any]()
+        if "session.timeout.ms" not in getattr(settings, "properties", {}):
             more["session_timeout_ms"] = SESSION_MS
-        self._consumer = Consumer(
-            client.settings.consumer(
-                group_id=group,
+        return Consumer(
+            settings.consumer(
+                group_id=self._group,
                 # A new group begins at the oldest request. Requests past their deadline are passed over.
                 auto_offset_reset="earliest",
                 fetch_wait_max_ms=50,
@@ -115,10 +121,29 @@ class Session:
             )
         )
 
+    def _conducted(
+        self, clock_ms: Callable[[], int]
+    ) -> tuple[Conduct, Callable[[Attempt], None], Callable[[Attempt], Awaitable[None]]]:
+        """Return what takes attempts to their report, and the functions that run one: in spans, if tracing is on."""
+        parts = self._attempts, self._work
+        if self._tracing is None:
+            conduct = Conduct(*parts, self._reports, clock_ms, self._log, self._fail)
+            return conduct, conduct.run, conduct.run_async
+        from halter.task_worker.tracing import TracedConduct, TracedReports  # they import OpenTelemetry
+
+        conduct = Conduct(*parts, TracedReports(self._reports), clock_ms, self._log, self._fail)
+        traced = TracedConduct(conduct, self._tracing, self._topic, self._group)
+        return conduct, traced.run, traced.run_async
+
     @property
     def counts(self) -> Counts:
         """What became of attempts so far."""
         return self._work.counts
+
+    @property
+    def figures(self) -> WorkFigures:
+        """What metrics tell beside the counts."""
+        return WorkFigures(self._concurrency, self._work.waiting, self._work.times)
 
     def run(self) -> bool:
         """Take and run tasks until told to stop. Return False if attempts still ran when the grace was over.
@@ -143,9 +168,7 @@ class Session:
                 self._reports.begin()
                 self._has_started = True
                 self._cancellations.begin(self._stopped.is_set)  # before: what is cancelled from now on is heard of
-                self._consumer.subscribe(
-                    [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-                )
+                self._join()
                 while not self._is_over():
                     self._turn()
                 left = self._drain()
@@ -154,6 +177,21 @@ class Session:
                 return not left
         finally:
             self._leave()
+
+    def _join(self) -> None:
+        self._join_again_at = self._monotonic() + self._silent_s
+        self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+
+    def _join_anew_if_silent(self) -> None:
+        """Take another consumer if the group has said nothing for long. Attempts that run go on."""
+        if self.is_joined or self._monotonic() < self._join_again_at:
+            return
+        self._log.warning("group_is_silent", group=self._group, seconds=self._silent_s, then="another consumer joins")
+        # In a thread, because it may wait for the same answer.
+        threading.Thread(target=self._consumer.close, name="leaves-group", daemon=True).start()
+        self._silent_s = min(2 * self._silent_s, SILENT_SECONDS_MAX)
+        self._consumer = self._new_consumer()
+        self._join()
 
     def _is_over(self) -> bool:
         return self._stopped.is_set() or self._failure is not None
@@ -174,6 +212,7 @@ class Session:
                 break
             message = self._consumer.poll(0)
         self._keep_books()
+        self._join_anew_if_silent()
 
     def _keep_books(self) -> None:
         now = self._monotonic()
@@ -210,7 +249,8 @@ class Session:
         if record is None:
             return  # told to stop: the request stays in the queue
         request = record if isinstance(record, TaskRequest) and record.task_def in self._attempts.handlers else None
-        self._work.take((topic, partition), offset, request, len(value))
+        context = NO_CONTEXT if self._tracing is None else context_of(headers_of(message) or ())
+        self._work.take((topic, partition), offset, request, len(value), context)
         if request is not None:
             self._cancellations.tell_of(request)
 
@@ -242,11 +282,13 @@ class Session:
     # Rebalances: called in `poll` and `close`.
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer is not self._consumer:
+            return  # one that was given up
         starts: dict[PartitionId, tuple[int | None, str | None]] = {}
         for it in self._committed(consumer, partitions):
             starts[it.topic, it.partition] = (it.offset if it.offset >= 0 else None, it.metadata)
         self._work.assigned(starts)
-        self.is_joined = True
+        self.is_joined, self._silent_s = True, SILENT_SECONDS
         self._log.info("partitions_assigned", partitions=sorted(it.partition for it in partitions))
 
     def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
@@ -257,96 +299,31 @@ class Session:
             self._log.warning("offsets_not_read", reason=str(exception.args[0]))
             return [TopicPartition(it.topic, it.partition) for it in partitions]
 
-    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Commit before another task worker gets our partitions, so that it does not run the same requests again."""
+        if consumer is not self._consumer:
+            return
         ids = _ids(partitions)
-        self.is_joined = False
+        self._is_apart()
         self._work.drop_waiting(ids)
         self._work.wait_finished(ids, self._revoke_s)
         self._commit()
-        self._work.given_up(ids)
+        self._give_up(consumer, ids)
 
-    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Forget partitions that others may have already: nothing can be committed for them."""
-        self.is_joined = False
-        self._work.given_up(_ids(partitions))
+        if consumer is not self._consumer:
+            return
+        self._is_apart()
+        self._give_up(consumer, _ids(partitions))
         self._log.warning("partitions_lost", partitions=sorted(it.partition for it in partitions))
 
-    # Threads of handlers, and the event loop.
+    def _give_up(self, consumer: Consumer, ids: list[PartitionId]) -> None:
+        if paused := self._work.given_up(ids):
+            consumer.resume(_partitions(paused))
 
-    def _run(self, attempt: Attempt) -> None:
-        try:
-            if self._begins(attempt):
-                self._report(attempt, *self._attempts.run(attempt.request, attempt.running))
-        except BaseException as error:  # noqa: BLE001  no report can be sent: `run` raises it
-            self._fail(error)
-
-    async def _run_async(self, attempt: Attempt) -> None:
-        try:
-            if self._begins(attempt):
-                made = await self._attempts.run_async(attempt.request, attempt.running)
-                if made is None:
-                    self._cancelled(attempt, "cancelled")
-                else:
-                    self._report(attempt, *made)
-        except Exception as error:  # noqa: BLE001  as in `_run`
-            self._fail(error)
-
-    def _begins(self, attempt: Attempt) -> bool:
-        """Say whether the handler of an attempt is to run, and tell the engine so if it wants to know."""
-        request, now_ms = attempt.request, self._clock_ms()
-        if attempt.running.is_useless:
-            self._cancelled(attempt, "cancelled before it started")
-            return False
-        if now_ms >= request.deadline_ms:
-            self._expired(attempt, now_ms - request.deadline_ms)
-            self._work.finish(attempt)  # the engine has timed it out, or is about to
-            return False
-        if request.start_by_ms is not None:
-            self._reports.start(request)
-            if now_ms >= request.start_by_ms:
-                self._too_late(attempt, now_ms - request.start_by_ms)
-                return False
-            attempt.running.deadline_ms = now_ms + request.deadline_ms - request.start_by_ms
-        self._work.began()
-        return True
-
-    def _expired(self, attempt: Attempt, late_ms: int) -> None:
-        self._log.warning("expired", **named(attempt.request), late_ms=late_ms)
-        self._work.ended("expired")
-
-    def _too_late(self, attempt: Attempt, late_ms: int) -> None:
-        """Report an attempt that has waited too long.
-
-        The start that was sent has ended it, if the clock of the broker says the same. Else this report does: without
-        it the attempt would be out for as long as it may run.
-        """
-        self._expired(attempt, late_ms)
-        message = f"not started: it had waited {late_ms} ms too long by the clock of the task worker"
-        self._reports.report(attempt, *self._attempts.failed(attempt.request, message), is_followed=False)
-
-    def _cancelled(self, attempt: Attempt, how: str) -> None:
-        """Report an attempt that has no result because it was cancelled, unless it is over for the engine."""
-        reason = attempt.running.cancelled
-        assert reason is not None
-        self._log.info("cancelled", **named(attempt.request), reason=str(reason), how=how)
-        self._end(attempt, "cancelled", *self._attempts.failed(attempt.request, f"{how}: {WHY[reason]}"))
-
-    def _report(self, attempt: Attempt, report: ReportTaskRun, value: bytes) -> None:
-        if attempt.running.is_over:
-            reason = WHY[attempt.running.cancelled or CancellationReason.TIMED_OUT]
-            self._log.warning("report_not_sent", **named(attempt.request), status=str(report.status), reason=reason)
-        self._end(attempt, COUNTED[report.status], report, value)
-
-    def _end(self, attempt: Attempt, count: str, report: ReportTaskRun, value: bytes) -> None:
-        """Report an attempt, its last progress before it. The engine would refuse a report if the attempt is over."""
-        is_over = attempt.running.is_over
-        attempt.running.end(flush=report.status is TaskStatus.FAILED and not is_over)
-        if is_over:
-            self._work.finish(attempt)
-        else:
-            self._reports.report(attempt, report, value)
-        self._work.ended(count)
+    def _is_apart(self) -> None:
+        self.is_joined, self._join_again_at = False, self._monotonic() + self._silent_s
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error

@@ -12,9 +12,10 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from halter.client.moments import WITHOUT_ZONE, timestamp_from
 from halter.task_worker.task import EPOCH
 from processors.core.records.errors import HalterError
 from processors.core.records.values import Timestamp, Value, VariableType, kind_of
@@ -287,9 +288,10 @@ def value_of(thing: Any) -> Any:
     if isinstance(thing, enum.Enum):
         return value_of(thing.value)
     if isinstance(thing, datetime):
-        if thing.tzinfo is None:
-            raise Unfit("expected a datetime that has a zone, found one without")
-        return Timestamp((thing.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1))
+        timestamp = timestamp_from(thing)
+        if timestamp is None:
+            raise Unfit(WITHOUT_ZONE)
+        return timestamp
     if isinstance(thing, Timestamp):
         return thing
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):

@@ -3,7 +3,6 @@
 Knows no Kafka.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -80,8 +79,8 @@ class Task:
 
     @property
     def seconds_left(self) -> float:
-        """The time until the deadline, by the clock of this machine; negative when it has passed."""
-        return self._deadline_ms / 1_000 - time.time()
+        """The time until the deadline, by the clock of this machine or of a test; negative when it has passed."""
+        return self._deadline_ms / 1_000 - self.running.now_s()
 
     @property
     def _deadline_ms(self) -> int:

@@ -10,11 +10,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from halter.task_worker.offsets import Offsets, finished_by
 from halter.task_worker.running import Running
 from processors.core.records.events import TaskCancellation, TaskRequest
+from processors.kafka.trace_context import NO_CONTEXT, Context
+from processors.measuring import LONG_SECONDS, Histogram
 
 PartitionId: TypeAlias = tuple[str, int]
 """Topic and partition."""
@@ -45,6 +47,41 @@ class Counts:
         return {it.name: getattr(self, it.name) for it in fields(self)}
 
 
+class Times:
+    """How long attempts waited and handlers took, by TaskDef. There are as many as this task worker has handlers."""
+
+    def __init__(self) -> None:
+        self.queued: dict[str, Histogram] = {}
+        """Seconds from the request of an attempt until its handler began, by the clocks of two machines."""
+        self.handled: dict[str, Histogram] = {}
+        """Seconds from there to its end."""
+
+    def began(self, attempt: "Attempt", now_ms: int) -> None:
+        """Note that a handler begins."""
+        request, attempt.began_ms = attempt.request, now_ms
+        _observe(self.queued, request.task_def, now_ms - request.requested_ms)
+
+    def ended(self, attempt: "Attempt", now_ms: int) -> None:
+        """Note that a handler has ended."""
+        if attempt.began_ms is not None:
+            _observe(self.handled, attempt.request.task_def, now_ms - attempt.began_ms)
+
+
+class WorkFigures(NamedTuple):
+    """What metrics tell beside the counts."""
+
+    concurrency: int
+    waiting: int
+    """Attempts that were taken and have not started."""
+    times: Times
+
+
+def _observe(histograms: dict[str, Histogram], task_def: str, milliseconds: int) -> None:
+    if task_def not in histograms:
+        histograms[task_def] = Histogram(LONG_SECONDS)
+    histograms[task_def].observe(max(0, milliseconds) / 1_000)
+
+
 @dataclass(eq=False, slots=True)
 class Attempt:
     """A request that was taken. The report of it is on its way from the end of the handler until it is finished."""
@@ -54,6 +91,10 @@ class Attempt:
     size: int
     request: TaskRequest
     running: Running
+    context: Context = NO_CONTEXT
+    """The trace context that the request came with, if tracing is on."""
+    began_ms: int | None = None
+    """When its handler began, in ms since 1970; None if it did not."""
 
 
 @dataclass(eq=False, slots=True)
@@ -68,8 +109,7 @@ class Partition:
     unfinished: set[int] = field(default_factory=set)
     """Offsets of attempts that have started."""
     is_ours: bool = True
-    is_paused: bool | None = False
-    """None while nobody knows."""
+    is_paused: bool = False
     committed: tuple[int, str] | None = None
 
 
@@ -89,7 +129,7 @@ class Work:
         """Requests that were finished since the last commit."""
         self._is_over = False
         self._changed = threading.Condition()
-        self.counts = Counts()
+        self.counts, self.times = Counts(), Times()
 
     def assigned(self, starts: Mapping[PartitionId, tuple[int | None, str | None]]) -> None:
         """Take over partitions, each with its committed offset and the metadata of that."""
@@ -98,8 +138,7 @@ class Work:
                 it = self._partitions.setdefault(id_, Partition(id_))
                 finished = () if start is None else finished_by(start, metadata)
                 it.offsets.assigned(start, finished, it.unfinished)
-                # Whether librdkafka kept it paused is not documented: `flow` says it anew, which never hurts.
-                it.is_ours, it.is_paused, it.committed = True, None, None
+                it.is_ours, it.committed = True, None
 
     def drop_waiting(self, ids: Iterable[PartitionId]) -> None:
         """Forget the requests of partitions that have not started. They stay uncommitted: others will run them."""
@@ -113,14 +152,25 @@ class Work:
             known = self._known(ids)
             return self._changed.wait_for(lambda: not any(it.unfinished for it in known), seconds)
 
-    def given_up(self, ids: Iterable[PartitionId]) -> None:
-        """Note that partitions are not ours any more. Their attempts go on."""
+    def given_up(self, ids: Iterable[PartitionId]) -> list[PartitionId]:
+        """Note that partitions are not ours any more. Their attempts go on.
+
+        Returns those to resume, before they go: the client would remember a pause, and fetch nothing if the partition
+        ever came back. It is not resumed then, because librdkafka may lose the start of a partition that is resumed
+        just after it was assigned.
+        """
         with self._changed:
+            paused = []
             for it in self._known(ids):
                 self._drop(it)
-                it.is_ours = False
+                if it.is_paused:
+                    paused.append(it.id)
+                it.is_ours = it.is_paused = False
+            return paused
 
-    def take(self, id_: PartitionId, offset: int, request: TaskRequest | None, size: int) -> None:
+    def take(
+        self, id_: PartitionId, offset: int, request: TaskRequest | None, size: int, context: Context = NO_CONTEXT
+    ) -> None:
         """Take a request; None stands for one that is nothing to us, and is finished at once."""
         with self._changed:
             it = self._partitions.setdefault(id_, Partition(id_))
@@ -130,7 +180,7 @@ class Work:
                 it.offsets.finish(offset)
                 self._finished += 1
                 return
-            attempt = Attempt(it, offset, size, request, self._running())
+            attempt = Attempt(it, offset, size, request, self._running(), context)
             it.waiting.append(attempt)
             self._here.setdefault(request.wf_run_id, []).append(attempt)
             self._bytes += size
@@ -152,15 +202,22 @@ class Work:
             self._changed.notify_all()
             return attempt
 
-    def ended(self, count: str) -> None:
+    @property
+    def waiting(self) -> int:
+        """The number of attempts that were taken and have not started."""
+        return sum(len(it.waiting) for it in tuple(self._partitions.values()))
+
+    def ended(self, attempt: Attempt, count: str, now_ms: int) -> None:
         """Note that a handler has ended, and how: the name of a count. Its report need not have arrived."""
         with self._changed:
+            self.times.ended(attempt, now_ms)
             self.counts.running -= 1
             setattr(self.counts, count, getattr(self.counts, count) + 1)
 
-    def began(self) -> None:
+    def began(self, attempt: Attempt, now_ms: int) -> None:
         """Note that a handler begins."""
         with self._changed:
+            self.times.began(attempt, now_ms)
             self.counts.started += 1
 
     def finish(self, attempt: Attempt) -> None:
@@ -239,7 +296,7 @@ class Work:
             ours = [it for it in self._partitions.values() if it.is_ours]
             full = set(ours) if self._is_over else set(self._full())
             pause = [it for it in ours if it in full and not it.is_paused]
-            resume = [it for it in ours if it.is_paused is not False and it not in full and self._may_go_on(it)]
+            resume = [it for it in ours if it.is_paused and it not in full and self._may_go_on(it)]
             for it in pause:
                 it.is_paused = True
             for it in resume:
@@ -247,8 +304,6 @@ class Work:
             return [it.id for it in pause], [it.id for it in resume]
 
     def _may_go_on(self, it: Partition) -> bool:
-        if it.is_paused is None:
-            return True
         # What librdkafka has fetched ahead is thrown away by a pause. So it is not paused and resumed all the time.
         return len(it.waiting) <= WAITING_MAX // 2 and self._bytes <= BYTES_MAX // 2
 

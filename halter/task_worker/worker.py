@@ -36,7 +36,7 @@ from halter.client import Client
 from halter.task_worker.handlers import Handler, expect_task_def, kind, of_task, remember, typed
 from halter.task_worker.session import Session
 from halter.task_worker.task import Task, WorkerNotStarted
-from halter.task_worker.work import Counts
+from halter.task_worker.work import Counts, WorkFigures
 from processors.core.records.values import Value
 
 CONCURRENCY: Final = 16
@@ -105,9 +105,19 @@ class TaskWorker:
         return add
 
     @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """Its handlers, by the names of their TaskDefs."""
+        return MappingProxyType(self._handlers)
+
+    @property
     def counts(self) -> Counts:
         """What became of attempts since `run` was called."""
         return Counts() if self._session is None else replace(self._session.counts)
+
+    @property
+    def figures(self) -> WorkFigures | None:
+        """What metrics tell beside `counts`; None before `run` was called."""
+        return None if self._session is None else self._session.figures
 
     @property
     def is_ready(self) -> bool:

@@ -300,7 +300,7 @@ export class Details {
 }
 
 /** @type {Record<string, string>} */
-const WORDS = { reasons: "halt reasons", kept: "kept inputs", outcomes: "outcomes" };
+const WORDS = { wfSpec: "WfSpec", reasons: "halt reasons", kept: "kept inputs", outcomes: "outcomes" };
 
 /**
  * The place of a field among others: the WfRun, its threads by number, the ExternalEvents.

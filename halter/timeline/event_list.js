@@ -30,17 +30,7 @@ export class EventList {
     this.words = null;
     this.sizer = el("div", { class: "list-size", role: "presentation" });
     this.box.append(this.sizer);
-    this.groups.append(el("option", { value: "" }, "All kinds"));
-    for (const group of model.data.groups) {
-      const kinds = model.data.kinds.filter((it) => it[1] === group).map((it) => it[0]);
-      const choices = el("optgroup", { label: group }, el("option", { value: `g:${group}` }, `All: ${group}`));
-      for (const kind of kinds) choices.append(el("option", { value: `k:${kind}` }, kind));
-      this.groups.append(choices);
-    }
-    this.threads.append(el("option", { value: "" }, "All threads"), el("option", { value: "-1" }, "No thread"));
-    for (const thread of model.data.threads.slice(0, 2000)) {
-      this.threads.append(el("option", { value: thread.number }, `#${thread.number} ${thread.spec}`));
-    }
+    this.choices();
     for (const control of [this.groups, this.threads]) control.addEventListener("change", () => this.filter());
     this.search.addEventListener("input", () => this.filter());
     this.box.addEventListener("scroll", () => this.draw(), { passive: true });
@@ -50,6 +40,39 @@ export class EventList {
     });
     new ResizeObserver(() => this.draw()).observe(this.box);
     this.count();
+  }
+
+  /** Fills the choices of kinds and threads. What is chosen stays chosen. */
+  choices() {
+    const { model } = this;
+    const { value: group } = this.groups;
+    const { value: thread } = this.threads;
+    this.groups.replaceChildren();
+    this.threads.replaceChildren();
+    this.groups.append(el("option", { value: "" }, "All kinds"));
+    for (const label of model.data.groups) {
+      const kinds = model.data.kinds.filter((it) => it[1] === label).map((it) => it[0]);
+      const choices = el("optgroup", { label }, el("option", { value: `g:${label}` }, `All: ${label}`));
+      for (const kind of kinds) choices.append(el("option", { value: `k:${kind}` }, kind));
+      this.groups.append(choices);
+    }
+    this.threads.append(el("option", { value: "" }, "All threads"), el("option", { value: "-1" }, "No thread"));
+    for (const it of model.data.threads.slice(0, 2000)) {
+      this.threads.append(el("option", { value: it.number }, `#${it.number} ${it.spec}`));
+    }
+    this.groups.value = group;
+    this.threads.value = thread;
+  }
+
+  /**
+   * Shows the events of this history from now on.
+   * @param {Model} model
+   */
+  use(model) {
+    this.model = model;
+    this.words = null;
+    this.choices();
+    this.filter();
   }
 
   /** As the style has it: where the list is narrow, a row has two lines. */

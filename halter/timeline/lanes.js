@@ -46,14 +46,14 @@ export class Lanes {
     this.shown = null;
     this.step = 24;
     this.printing = false;
-    this.tops = [AXIS + TOP];
-    for (const lane of model.lanes) this.tops.push(this.tops[this.tops.length - 1] + height(lane));
+    /** @type {number[]} */
+    this.tops = [];
+    this.length = 1;
+    this.isDated = false;
     this.root = svg("svg", { class: "lanes", "aria-hidden": "true", focusable: "false" });
     sizer.append(this.root);
     this.drawn = 0;
-    const first = model.time(0);
-    this.length = Math.max(1, model.time(model.size - 1) - first);
-    this.isDated = new Date(first).toISOString().slice(0, 10) !== new Date(first + this.length).toISOString().slice(0, 10);
+    this.use(model);
     stage.addEventListener("scroll", () => this.redraw(), { passive: true });
     new ResizeObserver(() => this.redraw()).observe(stage);
     this.root.addEventListener("click", (event) => {
@@ -72,6 +72,19 @@ export class Lanes {
       },
       { passive: false },
     );
+  }
+
+  /**
+   * Draws this history from now on.
+   * @param {Model} model
+   */
+  use(model) {
+    this.model = model;
+    this.tops = [AXIS + TOP];
+    for (const lane of model.lanes) this.tops.push(this.tops[this.tops.length - 1] + height(lane));
+    const first = model.time(0);
+    this.length = Math.max(1, model.time(model.size - 1) - first);
+    this.isDated = new Date(first).toISOString().slice(0, 10) !== new Date(first + this.length).toISOString().slice(0, 10);
   }
 
   /** The width of the column of names. */

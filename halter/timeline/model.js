@@ -2,7 +2,7 @@
 // event did to the state was computed before, and is in the data.
 
 /** @typedef {[seq: number, time: number, kind: number, thread: number, cause: number, text: string, fields: number, changed: Record<string, any>]} RawEvent */
-/** @typedef {{ number: number, spec: string, type: string, parent: number | null, by?: string, wfSpec?: string }} Thread */
+/** @typedef {{ number: number, spec: string, type: string, parent: number | null, by?: string }} Thread */
 /** @typedef {{ def: string, id: string, at: number, content: number }} External */
 /** @typedef {[at: number, from: number | string, to: number, what: string]} Arrow */
 /** @typedef {{ format: number, wfRun: string, wfSpec: string | null, where: string, masked: boolean, earlier: number, whole: boolean, kinds: [string, string][], groups: string[], causes: string[], values: (string | [string, number])[], threads: Thread[], external: External[], arrows: Arrow[], events: RawEvent[] }} Data */
@@ -123,6 +123,16 @@ export class Model {
       return { from: events[0], to: this.size };
     }
     return { from: status.at[0], to: gone ? gone.at[0] : this.size };
+  }
+
+  /**
+   * The event at which a history opens: that which ended the WfRun, else the last one. Behind an end there is only
+   * tidying up, such as the removal of its correlation keys.
+   */
+  newest() {
+    const status = this.fields.get("t0.status");
+    const ended = status && ["COMPLETED", "ERROR", "EXCEPTION"].includes(status.to[status.to.length - 1]);
+    return ended ? status.at[status.at.length - 1] : this.size - 1;
   }
 
   /**

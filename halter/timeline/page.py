@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-MODULES: Final = ("dom", "json_text", "model", "lanes", "event_list", "details", "main")
+MODULES: Final = ("dom", "json_text", "model", "lanes", "legend", "event_list", "details", "stepper", "main")
 """The modules, each after those that it imports."""
+STYLES: Final = ("palette", "timeline")
 
 _FOLDER: Final = Path(__file__).parent
 _IMPORT: Final = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', re.MULTILINE)
@@ -27,7 +28,7 @@ _EXPORT: Final = re.compile(r"^export (?=(?:async )?(?:function|class|const|let)
 
 def html(data: Mapping[str, Any]) -> str:
     """The page for the data of a recording."""
-    style, code = (_FOLDER / "timeline.css").read_text(encoding="utf-8"), script()
+    style, code = "\n".join(_text(f"{name}.css") for name in STYLES), script()
     policy = (
         f"default-src 'none'; script-src '{_hash(code)}'; style-src '{_hash(style)}'; base-uri 'none'; "
         "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -36,16 +37,21 @@ def html(data: Mapping[str, Any]) -> str:
         "policy": markup.escape(policy),
         "title": markup.escape(f"{data['wfRun']}: timeline"),
         "style": style,
+        "body": body(),
         "data": embedded(data),
         "script": code,
     }
-    template = (_FOLDER / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _text("page.html"))
+
+
+def body() -> str:
+    """The elements that a Stepper fills (stepper.js): of this page, and of any other with a timeline in it."""
+    return _text("body.html")
 
 
 def script() -> str:
     """All modules as one script."""
-    texts = ((_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in MODULES)
+    texts = (_text(f"{name}.js") for name in MODULES)
     joined = "\n".join(_EXPORT.sub("", _IMPORT.sub("", text)) for text in texts)
     assert "</script" not in joined.lower(), "the script of the page would end inside it"
     return joined
@@ -55,6 +61,10 @@ def embedded(data: Any) -> str:
     """Data as JSON that no HTML parser takes for markup: `<`, `>`, `&` and all that is not ASCII are escaped."""
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

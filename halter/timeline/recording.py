@@ -72,7 +72,7 @@ EXPLAINED_MAX: Final = 32
 those near a change are asked what they wait for."""
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "ExternalEvents": ("ExternalEventPosted", "ExternalEventDropped"),
+    "ExternalEvents": ("ExternalEventPosted", "ExternalEventDropped", "CorrelationKeyChanged"),
     "Halts": (
         "Halt", "ThreadHalted", "Resume", "HaltReasonResolved", "InterruptAccepted", "InterruptDropped",
         "InterruptSuperseded",
@@ -150,6 +150,8 @@ class _Recorder:
         self._external: dict[ExternalEventKey, int] = {}
         self._posted: list[dict[str, Any]] = []
         self._arrows: list[list[Any]] = []
+        self._versions: list[str] = []
+        """The versions of the WfSpec that the WfRun has gone by, in order."""
         self._seen: dict[int, _Seen] = {}
         self._of_run: dict[str, Any] = {}
         self._of_external: dict[int, dict[str, Any]] = {}
@@ -186,7 +188,7 @@ class _Recorder:
         return {
             "format": FORMAT,
             "wfRun": sentence(run.wf_run_id),
-            "wfSpec": next((it["wfSpec"] for it in self._threads.values() if "wfSpec" in it), None),
+            "wfSpec": ", then ".join(self._versions) or None,
             "where": sentence(where),
             "masked": masked,
             "earlier": earlier,
@@ -206,7 +208,10 @@ class _Recorder:
         match event:
             case WfRunStarted():
                 named = {"number": 0, "spec": sentence(event.thread_spec), "type": str(ThreadType.ENTRYPOINT)}
-                self._threads[0] = named | {"parent": None, "wfSpec": sentence(str(event.wf_spec))}
+                self._threads[0] = named | {"parent": None}
+                self._versions = [sentence(str(event.wf_spec))]
+            case WfRunMigrated():
+                self._versions.append(sentence(str(event.wf_spec)))
             case WfRunForked():
                 for row in event.threads[1:]:
                     self._add_thread(row.number, row.thread_spec, row.type, row.parent, row)
@@ -304,6 +309,9 @@ class _Recorder:
             if name not in seen.variables or seen.variables[name] is not value:
                 seen.variables[name] = value
                 changed[f"v{number}.{sentence(name)}"] = self._values.number(_json(value))
+        for name in [it for it in seen.variables if it not in thread.variables]:  # a migration took it away
+            del seen.variables[name]
+            changed[f"v{number}.{sentence(name)}"] = None
         return changed
 
     def _thread_fields(self, thread: ThreadRun) -> dict[str, Any]:
@@ -383,6 +391,8 @@ def _freed_by(reason: HaltReason | None) -> int | None:
 
 def _wf_run_fields(run: WfRun) -> dict[str, Any]:
     fields: dict[str, Any] = {"status": None if run.status is None else str(run.status)}
+    if run.wf_spec is not None:
+        fields["wfSpec"] = sentence(str(run.wf_spec))
     if run.quarantined_ms is not None:
         fields["quarantined"] = iso(run.quarantined_ms)
     if run.kept_inputs:

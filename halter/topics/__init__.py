@@ -1,1 +1,1 @@
-"""Gives a cluster the topics of topics.yaml (`admin`), and lists the rights of its services (`acls`)."""
+"""Gives a cluster the topics of topics.yaml (`admin`), lists its rights (`acls`), describes all of it (`asyncapi`)."""

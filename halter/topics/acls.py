@@ -36,10 +36,16 @@ OPTIONS: Final = {"TOPIC": "--topic", "GROUP": "--group", "TRANSACTIONAL_ID": "-
 
 def acls(topics: Topics, service: str | None = None) -> list[Acl]:
     """Return the rights of all services, or of one. Raises UnknownService."""
-    known = {it.name: it for it in topics.services}
-    if service is not None and service not in known:
-        raise UnknownService(f"service '{service}' is not in {topics.file}; there are: {', '.join(sorted(known))}")
-    return [acl for it in topics.services if service in {None, it.name} for acl in of_service(it)]
+    return [acl for it in services_named(topics, service) for acl in of_service(it)]
+
+
+def services_named(topics: Topics, service: str | None) -> tuple[Service, ...]:
+    """Return the service with that name, or all of them if none is named. Raises UnknownService."""
+    found = tuple(it for it in topics.services if service in {None, it.name})
+    if service is not None and not found:
+        known = ", ".join(sorted(it.name for it in topics.services))
+        raise UnknownService(f"service '{service}' is not in {topics.file}; there are: {known}")
+    return found
 
 
 def of_service(service: Service) -> Iterator[Acl]:
@@ -50,6 +56,7 @@ def of_service(service: Service) -> Iterator[Acl]:
         *(("TOPIC", name, operation) for name in service.inspects for operation in INSPECT),
         *(("TOPIC", name, operation) for name in service.administers for operation in ADMINISTER),
         *(("GROUP", name, "READ") for name in service.groups),
+        *(("GROUP", name, "DESCRIBE") for name in service.inspects_groups),
         *(("TRANSACTIONAL_ID", name, "WRITE") for name in service.transactional_ids),
     ]
     # Kafka derives Describe from Read and from Write.

@@ -6,6 +6,7 @@
     drafts        nodes and edges that are not finished
     thread        the builder that a thread function is given
     workflow      the whole: from thread functions to a WfSpec, or to problems with file and line
+    named         finds a Workflow that a text names, such as `shop/workflow.py:order`
     source        the other way: a WfSpec as a program that makes it
 
 A thread function runs once, when the WfSpec is made. It never runs again: nothing is replayed, and what it reads from
@@ -22,6 +23,7 @@ from halter.workflow.expressions import (
     Variable,
     add,
     and_,
+    expr,
     format_,
     list_,
     literal,
@@ -50,6 +52,7 @@ __all__ = [
     "WorkflowEventDef",
     "add",
     "and_",
+    "expr",
     "format_",
     "list_",
     "literal",

@@ -19,6 +19,10 @@ class ExternalEventDef:
     name: str
     type: Type | None = None
 
+    def __post_init__(self) -> None:
+        """Check the types here, on the line that names them. Raises WrongOperand."""
+        self.command()
+
     def command(self) -> PutExternalEventDef:
         """Return what registers it."""
         return PutExternalEventDef(self.name, None if self.type is None else type_of(self.type))
@@ -30,6 +34,10 @@ class WorkflowEventDef:
 
     name: str
     type: Type | None = None
+
+    def __post_init__(self) -> None:
+        """Check the types here, on the line that names them. Raises WrongOperand."""
+        self.command()
 
     def command(self) -> PutWorkflowEventDef:
         """Return what registers it."""
@@ -48,6 +56,10 @@ class TaskDef:
     output: Type | None = None
     queue: str | None = None
     optional: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the types here, on the line that names them. Raises WrongOperand."""
+        self.command()
 
     def command(self) -> PutTaskDef:
         """Return what registers it."""

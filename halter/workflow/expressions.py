@@ -26,6 +26,9 @@ from processors.core.records.spec import (
     VariableRef,
 )
 from processors.core.records.values import Timestamp, Value, VariableType
+from processors.core.wf_spec.expression_forms import EXPRESSION_DEPTH_MAX
+from processors.core.wf_spec.expression_parser import ExpressionTextProblem, parse_expression
+from processors.core.wf_spec.json_document import DOCUMENT_BYTES_MAX
 
 TYPES: Final[Mapping[Any, VariableType]] = {
     int: VariableType.INT,
@@ -41,6 +44,10 @@ TYPES: Final[Mapping[Any, VariableType]] = {
 """The types of Python that stand for types of Variables."""
 Type: TypeAlias = type | VariableType
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+PARTS_MAX: Final = DOCUMENT_BYTES_MAX // 2
+"""No document has room for more parts of an expression."""
+TEXT_SHOWN: Final = 80
+"""The most characters of a text that a sentence repeats."""
 NO_VALUE: Final = (
     "an expression has no value in the program: the WfRun computes it. Write `with thread.if_(…):` or "
     "`with thread.while_(…):` for a decision, and & | ~ for and, or, not"
@@ -91,6 +98,10 @@ class Expr:
 
     def __rtruediv__(self, other: "Operand") -> "Expr":
         return _operation(Operator.DIVIDE, other, self)
+
+    def __neg__(self) -> "Expr":
+        """Return 0 less the value, as the text `-total` does."""
+        return _operation(Operator.SUBTRACT, 0, self)
 
     def __eq__(self, other: "Operand") -> "Expr":  # type: ignore[override]
         return _operation(Operator.EQ, self, other)
@@ -172,23 +183,64 @@ Operand: TypeAlias = "Expr | Value"
 
 
 class Computed(Expr):
-    """What operators make."""
+    """What operators make. Raises WrongOperand if it is too deep or too large: its line is known here."""
 
     __slots__ = ()
+
+    def __init__(self, tree: Expression) -> None:
+        super().__init__(tree)
+        levels, parts = _extent(tree, {})
+        if levels > EXPRESSION_DEPTH_MAX or parts > PARTS_MAX:
+            found = (
+                f"at most {EXPRESSION_DEPTH_MAX} deep, found more"
+                if levels > EXPRESSION_DEPTH_MAX
+                else f"of at most {PARTS_MAX:,} parts, found {parts:,}"
+            )
+            raise WrongOperand(f"expected expressions {found}: assign a part of it to a Variable, and go on with that")
+
+
+def _extent(tree: Expression, seen: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return the levels of expressions below this one, none of which was too deep itself, and its parts as written.
+
+    A part may stand in many places, as in `x = x + x` again and again. It is looked at once.
+    """
+    match tree:
+        case Format(args=inner) | Operation(operands=inner) | ListOf(items=inner):
+            pass
+        case Cast(operand=part):
+            inner = (part,)
+        case _:
+            return 0, 1
+    known = seen.get(id(tree))
+    if known is None:
+        below = [_extent(it, seen) for it in inner]
+        levels = 1 + max((levels for levels, _ in below), default=0)
+        known = seen[id(tree)] = levels, 1 + sum(parts for _, parts in below)
+    return known
 
 
 class Variable(Expr):
     """A Variable of a thread. It exists in the threads that `declare` it, and in all threads below those."""
 
-    __slots__ = ("default", "masked", "name", "required", "type")
+    __slots__ = ("default", "masked", "name", "required", "searchable", "type")
 
     def __init__(
-        self, name: str, type_: Type, *, default: Any = None, required: bool = False, masked: bool = False
+        self,
+        name: str,
+        type_: Type,
+        *,
+        default: Any = None,
+        required: bool = False,
+        masked: bool = False,
+        searchable: bool = False,
     ) -> None:
-        """`default` is a value of the type; tools hide a `masked` Variable; RunWf must give a `required` one."""
+        """`default` is a value of the type; tools hide a `masked` Variable; RunWf must give a `required` one.
+
+        A view finds WfRuns quickly by a `searchable` one, of the entrypoint.
+        """
         super().__init__(VariableRef(name))
         self.name, self.type = name, type_of(type_)
-        self.default, self.required, self.masked = default, required, masked
+        self.default, self.required, self.masked, self.searchable = default, required, masked, searchable
 
 
 class Output(Expr):
@@ -214,6 +266,17 @@ def output(node: str) -> Output:
 def literal(value: Value) -> Expr:
     """Return a value that stands for itself, as expression."""
     return Computed(Literal(value))
+
+
+def expr(text: str) -> Expr:
+    """Return the expression that a text says: `expr("total + INPUT.quantity")`. Raises WrongOperand."""
+    given: object = text
+    if not isinstance(given, str):
+        raise WrongOperand(f"expected the text of an expression, found {type(given).__name__}")
+    try:
+        return Computed(parse_expression(text).tree)
+    except ExpressionTextProblem as problem:
+        raise WrongOperand(f"{text[:TEXT_SHOWN]!r}: {problem}") from None
 
 
 def list_(*items: Operand) -> Expr:

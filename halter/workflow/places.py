@@ -5,6 +5,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 _ROOM: Final = (str(Path(__file__).parent), contextlib.__file__)
@@ -38,5 +39,10 @@ def place_at(file: str, line: int) -> Place:
 
 def raised_at(error: BaseException, otherwise: Place) -> Place:
     """Return the innermost line outside of this room on the way to an error."""
-    lines = [(it.f_code.co_filename, line) for it, line in traceback.walk_tb(error.__traceback__)]
+    lines = [(it.f_code.co_filename, line) for it, line in traceback.walk_tb(error.__traceback__) if not _is_made(it)]
     return next((place_at(file, line) for file, line in reversed(lines) if not file.startswith(_ROOM)), otherwise)
+
+
+def _is_made(frame: FrameType) -> bool:
+    """Say whether a frame is in the `__init__` that a dataclass of this room was given, which is in no file."""
+    return frame.f_code.co_filename == "<string>" and frame.f_globals.get("__package__") == __package__

@@ -139,6 +139,9 @@ class _Program:
         options = [_text(self._wf_spec.name), self._functions[self._wf_spec.entrypoint]]
         if self._wf_spec.retention_s is not None:
             options.append(f"retention_s={self._wf_spec.retention_s}")
+        if keys := self._wf_spec.correlated_events:
+            written = ", ".join(f"{_text(name)}: {self._expression(key)}" for name, key in keys.items())
+            options.append(f"correlated_events={{{written}}}")
         if also := [self._functions[name] for name in self._wf_spec.threads if name not in self._started()]:
             options.append(f"also=[{', '.join(also)}]")
         made = _call("workflow = Workflow", options)
@@ -293,6 +296,7 @@ class _Program:
             options.append(f"default={self._value(it.default)}")
         options += ["required=True"] if it.required else []
         options += ["masked=True"] if it.masked else []
+        options += ["searchable=True"] if it.searchable else []
         return _call(call, options)
 
     def _type(self, declared: VariableType) -> str:

@@ -162,7 +162,7 @@ class Thread:
                 raise WrongOperand(f"expected a Variable, found {type(it).__name__}")
             if it.name in self._draft.variables:
                 raise MisplacedStatement(f"Variable {it.name!r} is declared twice in this thread")
-            declared = VariableDef(it.name, it.type, default_of(it), it.required, it.masked)
+            declared = VariableDef(it.name, it.type, default_of(it), it.required, it.masked, it.searchable)
             self._draft.variables[it.name] = (declared, place)
 
     def input(self, type_: Type, *, default: Any = None, required: bool = False, masked: bool = False) -> Variable:

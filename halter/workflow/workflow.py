@@ -4,25 +4,40 @@ cart = Workflow("cart", main)
 client.register(cart)
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from halter.files.definition_files import CheckedFile, Written, only_wf_spec, read_definition_files
 from halter.files.yaml_files import Problem
+from halter.workflow.definitions import ExternalEventDef
 from halter.workflow.drafts import ThreadDraft
-from halter.workflow.expressions import WrongOperand
+from halter.workflow.expressions import Operand, WrongOperand, tree_of
 from halter.workflow.places import Place, here, place_at, raised_at
 from halter.workflow.thread import MisplacedStatement, Thread, ThreadFunction
 from processors.core.records.commands import DefinitionCommand, PutWfSpec
 from processors.core.records.errors import HalterError
 from processors.core.records.spec import WfSpec
 from processors.core.wf_spec.document_problems import Path
+from processors.core.wf_spec.near_names import NearNames
 from processors.core.wf_spec.writer import document_of, document_text
 
 STATEMENT = "STATEMENT"
 """The code of a statement that cannot be written down, or not where it stands."""
+
+OTHER_NAMES = {
+    "append": "extend",
+    "delete": "remove_key",
+    "execute": "task",
+    "insert": "extend",
+    "pop": "remove_index",
+    "remove": "remove_if_present",
+    "return_": "exit",
+    "set": "assign",
+    "spawn_thread": "start_thread",
+}
+"""What people call a statement of a Thread, by Python or LittleHorse, where its own name is not near."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +74,17 @@ class Workflow:
         entrypoint: ThreadFunction,
         *,
         retention_s: int | None = None,
+        correlated_events: "Mapping[ExternalEventDef | str, Operand] | None" = None,
         also: Iterable[ThreadFunction] = (),
     ) -> None:
         """`entrypoint` writes thread 0; the threads that it names follow. `also`: threads that nothing starts yet.
 
-        `retention_s` seconds after its end a WfRun is forgotten; a week if it is None.
+        `retention_s` seconds after its end a WfRun is forgotten; a week if it is None. `correlated_events`: by which
+        key events find a WfRun, an expression over the Variables of the entrypoint.
         """
         self.name, self.retention_s = name, retention_s
         self._entrypoint, self._also, self._place = entrypoint, tuple(also), here()
+        self.correlated_events = {} if correlated_events is None else dict(correlated_events)
 
     @cached_property
     def wf_spec(self) -> WfSpec:
@@ -95,7 +113,9 @@ class Workflow:
         if building.problems:
             return self._place.file, [], building.problems
         threads = {name: it.done() for name, it in building.threads.items()}
-        document = document_text(WfSpec(self.name, entrypoint, threads, self.retention_s))
+        keys = {str(getattr(it, "name", it)): tree_of(key) for it, key in self.correlated_events.items()}
+        spec = WfSpec(self.name, entrypoint, threads, self.retention_s, correlated_events=keys)
+        document = document_text(spec)
         definitions = [Written(it, Program({(): place}), ()) for it, place in building.definitions.values()]
         program = Program(self._places(building))
         return self._place.file, [*definitions, Written(PutWfSpec(self.name, document), program, ())], []
@@ -118,8 +138,7 @@ class Workflow:
                 thread.end(place)
             except Exception as error:  # noqa: BLE001  a mistake of Python is told with its line, as any other
                 at = raised_at(error, place)
-                what = str(error) if isinstance(error, HalterError) else f"{type(error).__name__}: {error}"
-                building.problems.append(Problem(at.file, at.line, 1, what, STATEMENT))
+                building.problems.append(Problem(at.file, at.line, 1, _told(error), STATEMENT))
             for it in thread.forgotten:
                 what = f"expected `with` before thread.{it.what}(…), found none"
                 building.problems.append(Problem(it.place.file, it.place.line, 1, what, STATEMENT))
@@ -162,3 +181,15 @@ def _name_in(building: _Building, function: ThreadFunction) -> str:
 def _place_of(function: Callable[..., object]) -> Place:
     code = getattr(function, "__code__", None)
     return here() if code is None else place_at(code.co_filename, code.co_firstlineno)
+
+
+def _told(error: Exception) -> str:
+    """Return the sentence for what a statement raised, with the attribute that was meant, as a traceback has it."""
+    if isinstance(error, HalterError):
+        return str(error)
+    meant = ""
+    if isinstance(error, AttributeError) and error.name:
+        other = OTHER_NAMES.get(error.name) if isinstance(error.obj, Thread) else None
+        names = (it for it in dir(error.obj) if not it.startswith("_"))
+        meant = NearNames().meant(error.name, names) if other is None else f" (did you mean {other}?)"
+    return f"{type(error).__name__}: {error}{meant}"

@@ -5,6 +5,7 @@ cause. The state is that of the rows, read up to where they ended when the outco
 timers: this module finds the timer that is due next in the rows, sets the time, and lets the worker fire it.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,20 +22,29 @@ from halter.scenarios.memory import REPORT_IT, RestoredStateDiffers, firing_orde
 from halter.scenarios.runner import Turn
 from processors.core.records.commands import (
     Command,
+    CorrelatedEvent,
     DefinitionCommand,
     DeleteWfRun,
     ExternalEvent,
     ForkWfRun,
     MigrateWfRun,
     RunWf,
+    RunWfAndPost,
     StopWfRun,
     TimerFired,
 )
 from processors.core.records.errors import HalterError
-from processors.core.records.events import DefinitionProblem, DefinitionRejected, LogEntry, WfRunDeleted
-from processors.core.records.model import TERMINAL, WfRun, WfRunSnapshot
-from processors.core.records.topic_names import WF_COMMANDS
+from processors.core.records.events import (
+    CorrelationDecided,
+    DefinitionProblem,
+    DefinitionRejected,
+    LogEntry,
+    WfRunDeleted,
+)
+from processors.core.records.model import TERMINAL, Correlation, WfRun, WfRunSnapshot
+from processors.core.records.topic_names import CORRELATION_COMMANDS, EXTERNAL_EVENTS, WF_COMMANDS
 from processors.core.rules.context import Context, DefinitionLookup, Limits
+from processors.core.rules.correlating import due_ms
 from processors.core.rules.engine import attach, new_run, replay
 from processors.core.rules.snapshots import snapshot_of
 from processors.fold.inputs import topic_of
@@ -69,11 +79,14 @@ class KafkaEngine:
         start_ms: int,
         worker: WorkerProcess,
         restart: Callable[[], WorkerProcess],
+        *,
+        correlates: bool = False,
     ) -> None:
-        """`restart` starts another worker in place of one that was killed."""
+        """`restart` starts another worker in place of one that was killed. `correlates`: events come by key."""
         self.log: list[Turn] = []
         self.time_ms = start_ms
         self._client, self._view, self._worker, self._restart = client, view, worker, restart
+        self._correlates = correlates
         self._posted: Counter[str] = Counter()
         self._context = Context(view.definitions, limits)
 
@@ -99,6 +112,38 @@ class KafkaEngine:
             addresses = self._post([self._knowing(command) for command in batch])
             for command, address in zip(batch, addresses, strict=True):
                 self._note_outcome(command, address)
+        self._follow_keys()
+
+    def correlate(self, command: CorrelatedEvent) -> list[CorrelationDecided]:
+        """Post an event by its key, wait until what it becomes is folded, and return what became of it."""
+        position = self._view.definitions.position or None
+        [address] = self._post([replace(command, definitions_position=position)])
+        self._until(lambda: address in self._view.decided, address)
+        self._follow_keys()
+        return self._view.decided[address]
+
+    def correlation(self, event_def: str, key: str) -> Correlation | None:
+        """Return what is known of a correlation key by its row; None if nothing is."""
+        self._catch_up()
+        return self._view.correlations.get(Correlation(key, event_def).row_key.encode())
+
+    def _follow_keys(self) -> None:
+        """Wait until everything is folded that came by key, and add it to the log."""
+        if not self._correlates:
+            return
+        view, is_new = self._view, True
+        while is_new:
+            self._read_to_the_ends()
+            told = [*((CORRELATION_COMMANDS, it) for it in (*view.posted[CORRELATION_COMMANDS], *view.fired_of_keys))]
+            for address in told:
+                self._until(lambda at=address: at in view.decided, address)  # type: ignore[misc]
+            self._read_to_the_ends()
+            came = view.posted[EXTERNAL_EVENTS]
+            is_new = len(came) > self._posted[EXTERNAL_EVENTS]
+            if is_new:
+                offset = came[self._posted[EXTERNAL_EVENTS]]
+                self._posted[EXTERNAL_EVENTS] += 1
+                self._note_outcome(view.events[offset], (EXTERNAL_EVENTS, offset))
 
     def pass_time(self, milliseconds: int) -> None:
         """Let time pass. The worker fires the timers that are due, one after the other."""
@@ -107,11 +152,16 @@ class KafkaEngine:
             self._catch_up()
             armed = (timer for run in self._view.wf_runs() for timer in timers_of(run))
             due = min(armed, key=firing_order, default=None)
-            if due is None or due.due_ms > until_ms:
+            next_ms, key_ms = math.inf if due is None else due.due_ms, self._key_due_ms()
+            if min(next_ms, key_ms) > until_ms:
                 self.time_ms = until_ms
                 return
-            self.time_ms = max(self.time_ms, due.due_ms)
-            self._fire(due)
+            self.time_ms = max(self.time_ms, int(min(next_ms, key_ms)))
+            if due is not None and next_ms <= key_ms:
+                self._fire(due)
+            else:
+                self._fire_key()
+            self._follow_keys()
         raise too_many_timers(TIMERS_PER_STEP_MAX, milliseconds)
 
     def crash(self) -> None:
@@ -147,11 +197,11 @@ class KafkaEngine:
     def _knowing(self, command: Command) -> Command:
         """Return a command with the position of the definitions that the worker must know before it decides."""
         position = self._view.definitions.position
-        if position and isinstance(command, RunWf | ForkWfRun | ExternalEvent | MigrateWfRun):
+        if position and isinstance(command, RunWf | RunWfAndPost | ForkWfRun | ExternalEvent | MigrateWfRun):
             return replace(command, definitions_position=position)
         return command
 
-    def _post(self, commands: Sequence[Command | DefinitionCommand]) -> Iterator[RecordAddress]:
+    def _post(self, commands: Sequence[Command | CorrelatedEvent | DefinitionCommand]) -> Iterator[RecordAddress]:
         """Post commands of one topic, and yield their addresses.
 
         The addresses come from reading the topic, because a delivery report may lack the offset. No other client posts
@@ -190,6 +240,20 @@ class KafkaEngine:
         if timer != due:
             raise StateDisagrees(f"expected {due} to fire next, by the rows; the worker fired {timer}: {REPORT_IT}")
         self._note_outcome(timer, (WF_COMMANDS, offset))
+
+    def _key_due_ms(self) -> float:
+        rows = self._view.correlations.values() if self._correlates else ()
+        found = (due_ms(row, self._context.limits) for row in rows)
+        return min((it for it in found if it is not None), default=math.inf)
+
+    def _fire_key(self) -> None:
+        """Let the worker fire the timer of a key."""
+        fired = self._view.fired_of_keys
+        before = len(fired)
+        self._worker.let_fire(self.time_ms)
+        self._until(lambda: len(fired) > before, "the timer of a correlation key")
+        address = CORRELATION_COMMANDS, fired[before]
+        self._until(lambda: address in self._view.decided, address)
 
     def _catch_up(self) -> None:
         """Read all topics to where they end once the rows have followed the log."""

@@ -62,8 +62,9 @@ class Sandbox:
         assert self._client is not None
         assert self._view is not None
         worker = self._start_worker()
+        scenario, parts = self._scenario, (worker, self._start_worker)
         return KafkaEngine(
-            self._client, self._view, self._scenario.limits, self._scenario.start_ms, worker, self._start_worker
+            self._client, self._view, scenario.limits, scenario.start_ms, *parts, correlates=scenario.correlates
         )
 
     def _start_worker(self) -> WorkerProcess:

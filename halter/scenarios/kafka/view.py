@@ -13,11 +13,24 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from processors.codec import Codec
-from processors.core.records.commands import TimerFired
-from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, TaskRequest
+from processors.core.records.commands import CorrelationTimerFired, ExternalEvent, TimerFired
+from processors.core.records.events import (
+    CorrelationDecided,
+    DefinitionAccepted,
+    DefinitionRejected,
+    LogEntry,
+    TaskRequest,
+)
 from processors.core.records.fold_position import FoldPosition
-from processors.core.records.model import ThreadRun, WfRun, WfRunExternalEvent
-from processors.core.records.topic_names import DEFINITION_COMMANDS, EXTERNAL_EVENTS, TASK_REPORTS, WF_COMMANDS
+from processors.core.records.model import Correlation, ThreadRun, WfRun, WfRunExternalEvent
+from processors.core.records.topic_names import (
+    CORRELATED_EVENTS,
+    CORRELATION_COMMANDS,
+    DEFINITION_COMMANDS,
+    EXTERNAL_EVENTS,
+    TASK_REPORTS,
+    WF_COMMANDS,
+)
 from processors.fold.definitions_view import DefinitionsView
 from processors.fold.log_tail import wf_run_at_end
 from processors.kafka.settings import Settings
@@ -52,10 +65,20 @@ class View:
         self.definitions = DefinitionsView(codec)
         self.definition_outcomes: dict[int, DefinitionAccepted | DefinitionRejected] = {}
         """Offset of a definition command -> its outcome."""
-        self.posted: dict[str, list[int]] = {topic: [] for topic in (*_CO_PARTITIONED, DEFINITION_COMMANDS)}
-        """Topic without the prefix -> the offsets of the records posted to it, in order."""
+        self.posted: dict[str, list[int]] = {
+            topic: [] for topic in (*_CO_PARTITIONED, CORRELATED_EVENTS, CORRELATION_COMMANDS, DEFINITION_COMMANDS)
+        }
+        """Topic without the prefix -> the offsets of the records posted to it, in order; not those of timers."""
+        self.events: dict[int, ExternalEvent] = {}
+        """Offset -> ExternalEvent, those that came by key included."""
+        self.decided: dict[RecordAddress, list[CorrelationDecided]] = {}
+        """Address of a record about a correlation key -> what became of it."""
+        self.correlations: dict[bytes, Correlation] = {}
+        """Key of a row -> the row."""
         self.fired: list[tuple[int, TimerFired]] = []
         """The timers that have fired, each with the offset of its record."""
+        self.fired_of_keys: list[int] = []
+        """The offsets of the timers of correlation keys that have fired."""
         self.requests: dict[Attempt, TaskRequest] = {}
         self.dead_letters: dict[RecordAddress, str] = {}
         """Address of a record on dead-letters -> why it is there."""
@@ -72,7 +95,12 @@ class View:
         self._finished: dict[str, dict[int, ThreadRun]] = {}
         self._taking: dict[str, Callable[[Message], None]] = {
             topics.wf_events: self._take_entry,
-            **dict.fromkeys((*topics.inputs, topics.definition_commands), self._take_input),
+            **dict.fromkeys(
+                (*topics.inputs, topics.correlated_events, topics.correlation_commands, topics.definition_commands),
+                self._take_input,
+            ),
+            topics.correlation_events: self._take_decided,
+            topics.correlations: self._take_correlation,
             topics.definition_events: self._take_definition_outcome,
             topics.definitions: self._take_definition,
             topics.wf_runs: self._take_wf_run,
@@ -181,8 +209,23 @@ class View:
         assert offset is not None
         if isinstance(command, TimerFired):
             self.fired.append((offset, command))
+        elif isinstance(command, CorrelationTimerFired):
+            self.fired_of_keys.append(offset)
         else:
+            if isinstance(command, ExternalEvent):
+                self.events[offset] = command
             self.posted[topic.removeprefix(self._prefix)].append(offset)
+
+    def _take_decided(self, message: Message) -> None:
+        decided: CorrelationDecided = self._decoded(message)
+        self.decided.setdefault((decided.cause.topic, decided.cause.offset), []).append(decided)
+
+    def _take_correlation(self, message: Message) -> None:
+        row: Correlation | None = self._decoded(message)
+        if row is None:
+            self.correlations.pop(key_of(message), None)
+        else:
+            self.correlations[key_of(message)] = row
 
     def _take_definition_outcome(self, message: Message) -> None:
         outcome: DefinitionAccepted | DefinitionRejected = self._decoded(message)
