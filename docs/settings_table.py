@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from docs.made import between, write_or_check
 from halter.client.connecting import Connection
 from processors.kafka.own_variables import VARIABLES
 from processors.kafka.property_checks import (
@@ -75,25 +76,9 @@ def fixed() -> Iterator[str]:
 
 def page(text: str) -> str:
     """Return the page with the tables as the code has them now."""
-    parts = text.split(BEGIN)
-    made = [parts[0]]
-    for table, part in zip((arguments, variables, defaults, fixed), parts[1:], strict=True):
-        made.append("\n".join([BEGIN, "", *table(), "", END + part.partition(END)[2]]))
-    return "".join(made)
-
-
-def main() -> int:
-    """Rewrite the page, or compare it."""
-    text = PAGE.read_text(encoding="utf-8")
-    wanted = page(text)
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(wanted, encoding="utf-8")
-        return 0
-    if text == wanted:
-        return 0
-    print(f"{PAGE} differs from the code: run `python docs/settings_table.py`", file=sys.stderr)
-    return 1
+    made = (arguments, variables, defaults, fixed)
+    return between(text, BEGIN, END, *("\n".join(["", "", *table(), "", ""]) for table in made))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(__file__, PAGE, page))

@@ -6,6 +6,7 @@ python docs/topics_table.py
 import sys
 from pathlib import Path
 
+from docs.made import between, write_or_check
 from processors.kafka.topics import Topic, Topics
 from processors.kafka.topics_file import load_topics
 
@@ -48,20 +49,10 @@ def tables(topics: Topics) -> str:
     return "\n".join(rows)
 
 
-def main() -> int:
-    """Rewrite the page, or compare it."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    wanted = f"{before}{BEGIN}\n{tables(load_topics())}\n{END}{after}"
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(wanted, encoding="utf-8")
-        return 0
-    if text == wanted:
-        return 0
-    print(f"{PAGE} differs from topics.yaml: run `python docs/topics_table.py`", file=sys.stderr)
-    return 1
+def page(text: str) -> str:
+    """Return the page with the tables as topics.yaml has them now."""
+    return between(text, BEGIN, END, f"\n{tables(load_topics())}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(__file__, PAGE, page))

@@ -6,6 +6,7 @@ python docs/transitions.py
 import sys
 from pathlib import Path
 
+from docs.made import between, write_or_check
 from processors.core.records.model import TRANSITION_CAUSES
 
 PAGE = Path(__file__).parent / "rules" / "threads.md"
@@ -23,19 +24,10 @@ def diagram() -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", *lines, *ends, "```"])
 
 
-def main() -> int:
-    """Write or check the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    wanted = f"{before}{BEGIN}\n{diagram()}\n{END}{rest.split(END)[1]}"
-    if "--check" in sys.argv[1:]:
-        if text != wanted:
-            print(f"{PAGE.name} is not what the code says: run python docs/transitions.py", file=sys.stderr)
-            return 1
-    else:
-        PAGE.write_text(wanted, encoding="utf-8")
-    return 0
+def page(text: str) -> str:
+    """Return the page with the diagram as the code has it now."""
+    return between(text, BEGIN, END, f"\n{diagram()}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(__file__, PAGE, page))

@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from docs.made import between, write_or_check
 from halter.files.yaml_files import parse_yaml
 from halter.show.diagram import mermaid
 from processors.core.wf_spec.validate import CODES, check_document
@@ -22,9 +23,7 @@ def page(text: str) -> str:
 
 
 def _filled(text: str, part: str, content: str) -> str:
-    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
-    before, rest = text.split(begin)
-    return f"{before}{begin}\n{content}{end}{rest.split(end)[1]}"
+    return between(text, f"<!-- {part}: begin -->", f"<!-- {part}: end -->", f"\n{content}")
 
 
 def _diagram(text: str) -> str:
@@ -35,17 +34,5 @@ def _diagram(text: str) -> str:
     return mermaid(wf_spec)
 
 
-def main() -> int:
-    """Write the page, or compare it."""
-    found = PAGE.read_text(encoding="utf-8")
-    wanted = page(found)
-    if "--check" in sys.argv:
-        if found != wanted:
-            print(f"{PAGE.name} is not what `python docs/{Path(__file__).name}` writes")
-        return int(found != wanted)
-    PAGE.write_text(wanted, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(__file__, PAGE, page))
