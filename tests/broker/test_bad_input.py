@@ -64,9 +64,9 @@ class Row:
 WAIT: Final = {"wait": True}
 ROWS: Final = (
     Row("Kafka that is not there", NOWHERE, ("run", "cart"), KafkaUnavailable,
-        r"127\.0\.0\.1:1 \(from .*\) has not answered within 3 s: .*", ("run", "cart")),
+        r"127\.0\.0\.1:1 \(from .*\) has not answered within 2.5 s: .*", ("run", "cart")),
     Row("topics that are not there", NO_TOPICS, ("run", "cart"), TopicMissing,
-        r"topic '.*' does not exist at .*: run `halter topics apply`", ("run", "cart")),
+        r"topic '.*' does not exist at .*`halter topics apply` creates the topics", ("run", "cart")),
     Row("another number of partitions", OTHER_N, ("stop", "w"), PartitionsDiffer,
         r"expected .*5 partitions.*found 3", ("stop", "w")),
     Row("no value", WORKED, ("post", "w", "page-seen", object()), InvalidArgument,

@@ -189,7 +189,7 @@ def test_however_short_the_wait_an_outcome_is_found_or_not_folded_yet(client: Cl
             found = posted.outcome(wait_s)
         except NoOutcome as behind:
             sentence = str(behind)
-            assert "is behind, or the partition is paused" in sentence
+            assert "starts, is behind, or the partition is paused" in sentence
             found = posted.outcome()
         assert names(found)[0] == "ExternalEventPosted"
         assert posted.outcome(0) == found, "it is found also by who asks late"
@@ -413,6 +413,33 @@ def test_without_a_worker_the_client_says_so(bootstrap: str, prefix: str, tmp_pa
             client.put_external_event_def("page-seen", timeout_s=0.5)
 
 
+def test_who_looks_at_a_wf_run_hears_that_no_worker_is_running(bootstrap: str, prefix: str, tmp_path: Path) -> None:
+    halter = Halter(bootstrap, prefix, tmp_path, partitions=1)
+    dynamic = halter.process("worker", "-m", "halter", "worker")  # a member with a slot stays for the session time-out
+    with dynamic as worker, halter.client() as client:
+        client.put_external_event_def("seen")
+        client.post("w", "seen", wait=True)
+        for command in ("show", "why"):
+            assert "no worker" not in halter.command(command, "w").stderr
+        worker.terminate()
+        worker.wait()
+        for command in ("show", "why"):
+            said = halter.command(command, "w")
+            assert (said.returncode, "no worker is running: group" in said.stderr) == (0, True), said.stderr
+
+
+def test_the_first_record_of_a_new_client_waits_for_no_second_round(halter: Halter) -> None:
+    """A producer that gets its id only half a second later is one of three, if nothing is done about it."""
+    took = list[float]()
+    for number in range(20):
+        with halter.client() as client:
+            client.prepare_to_send(client.topics.external_events)
+            begun = time.monotonic()
+            client.post(f"new-{number}", "cancel")
+            took.append(time.monotonic() - begun)
+    assert sum(it > 0.45 for it in took) <= 2, took
+
+
 def test_missing_topics_are_named(bootstrap: str, prefix: str) -> None:
     settings = Settings.load(None, {}, {"bootstrap.servers": bootstrap}, prefix=prefix)
     with Client.of(settings) as client, pytest.raises(TopicMissing, match=f"'{prefix}wf-events' does not exist"):
@@ -422,6 +449,20 @@ def test_missing_topics_are_named(bootstrap: str, prefix: str) -> None:
 ELSEWHERE: dict[str, tuple[str, ...] | str] = {
     "run": ("cart", "--id", "c1", "--var", "customer=Ann", "--var", "card=1"),
     "send": ("c1", "checkout"),
+    "correlate": ("k1", "checkout"),
+    "correlations": ("k1", "checkout"),
+    "bind check": "asks for definitions alone, which are in one partition",
+    "bind run": "the loop compares the topics that it writes (tests/broker/test_transform.py)",
+    "sink check": "asks for definitions and names of topics alone",
+    "sink run": ("examples/cart/sink.yaml",),
+    "schemas document": "asks no cluster",
+    "list": "asks the view",
+    "bulk": "asks the view, and sends as 'stop' and the others do",
+    "dead-letters list": "asks the view",
+    "dead-letters show": ("2@0",),
+    "dead-letters retry": ("2@0",),
+    "stats": "asks the view",
+    "console": "asks Kafka for a page, and then the page says it",
     "show": ("c1",),
     "history": ("c1",),
     "state": ("c1",),
@@ -434,6 +475,7 @@ ELSEWHERE: dict[str, tuple[str, ...] | str] = {
     "timeline": ("c1", "-o", "c1.html"),
     "verify": ("c1",),
     "check-state": ("--partition", "0"),
+    "doctor": (),
     "replay": ("--into", "debug-"),
     "explore": "asks no cluster",
     "stop": ("c1",),
@@ -446,11 +488,13 @@ ELSEWHERE: dict[str, tuple[str, ...] | str] = {
     "quarantine": ("c1",),
     "release": ("c1",),
     "skip": ("external-events", "0", "0"),
+    "up": "makes the topics, as topics apply does, and starts a worker",
     "worker": (),
     "task-worker": ("examples/cart/tasks.py:worker",),
     "topics plan": (),
     "topics apply": ("--yes",),
     "topics acls": "asks no cluster",
+    "topics asyncapi": "asks no cluster",
     "schemas register": "asks no cluster",
     "spec check": "asks no cluster",
     "spec show": "reads definitions, of which there is one partition",
@@ -461,6 +505,7 @@ ELSEWHERE: dict[str, tuple[str, ...] | str] = {
     "scenario run": "makes its topics",
     "demo": "makes its topics",
     "broker": "is Kafka",
+    "view status": "asks no cluster",
     "schemas list": "asks no cluster",
     "schemas show": "asks no cluster",
     "schemas export": "asks no cluster",
@@ -491,7 +536,7 @@ def test_no_command_looks_into_the_wrong_partition(
         answer = CliRunner().invoke(app, [*command.split(), *ELSEWHERE[command]])
     assert answer.exit_code != 0
     said = answer.output + str(answer.exception)
-    assert "expected 4 partitions, found 3" in said or "has 3 partitions, topics.yaml wants 4" in said
+    assert "expected 4 partitions, found 3" in said or "have 3 partitions, not 4" in said
     assert "HALTER_PARTITIONS=3" in said
 
 
@@ -562,6 +607,39 @@ def test_the_command_line_does_the_main_job(halter: Halter) -> None:
     assert "WfRunDeleted" in halter.command("delete", "cli-1").stdout
 
 
+def test_the_command_line_says_what_becomes_of_an_event_that_nothing_takes(halter: Halter, client: Client) -> None:
+    early = halter.command("send", "too-early", "page-seen", "/", "--id", "e1")
+    assert (early.returncode, "ExternalEventPosted" in early.stdout) == (0, True)
+    assert "there is no WfRun 'too-early' yet: page-seen e1 is kept for the one" in " ".join(early.stderr.split())
+    ended = client.get(client.run("nap-0").wf_run_id, until="ended").wf_run_id
+    late = halter.command("send", ended, "page-seen", "/", "--id", "e1", "--json")
+    assert json.loads(late.stdout)["note"] == f"page-seen e1 changes nothing: WfRun '{ended}' is COMPLETED"
+
+
+def test_the_command_line_starts_a_wf_run_for_an_event(halter: Halter) -> None:
+    to_start = ("--start", "cart", "--var", "customer=Ann", "--var", "card=4711")
+    send = halter.command("send", "cli-2", "page-seen", "/", "--id", "p1", *to_start)
+    told = [line.split()[1] for line in send.stdout.splitlines()]
+    assert told[0] == "WfRunStarted"
+    assert "ExternalEventPosted" in told
+    assert "4711" not in send.stdout
+    again = halter.command("send", "cli-2", "page-seen", "/", "--id", "p1", *to_start)
+    assert again.stderr.startswith("halter: ALREADY_EXISTS: RunWfAndPost for WfRun 'cli-2'")
+    history = halter.command("history", "cli-2").stdout
+    assert "external-events[" not in history
+    assert "by RunWf (wf-commands[" in halter.command("why", "cli-2").stdout
+    refused = halter.command("send", "cli-3", "page-seen", "/", "--id", "p2", "--start", "card")
+    assert "NOT_FOUND: RunWfAndPost for WfRun 'cli-3': there is no WfSpec 'card'" in refused.stderr
+    assert "did you mean 'cart'" in refused.stderr
+    assert "page-seen p2 was rejected" in halter.command("why-not", "cli-3", "p2").stdout
+    for more, sentence in {
+        ("--var", "a=1"): "--var says how to start a WfRun: add --start SPEC",
+        ("--start", "cart", "--thread", "1"): "--thread is for a WfRun that runs already",
+    }.items():
+        wrong = halter.command("send", "cli-3", "checkout", *more)
+        assert (wrong.returncode, sentence in " ".join(wrong.stderr.split())) == (2, True)
+
+
 def test_why_why_not_and_cause_find_what_kafka_has(halter: Halter, client: Client) -> None:
     wf_run_id = start(client)
     posted = client.post(wf_run_id, "cancelled", "too dear", event_id="e1")
@@ -591,8 +669,12 @@ def test_why_why_not_and_cause_find_what_kafka_has(halter: Halter, client: Clien
     assert producer.flush(10) == 0
     wait_until("the dead letter", lambda: "is a dead letter" in halter.command("why-not", wf_run_id, "e9").stdout, 20)
     nothing = halter.command("why-not", wf_run_id, "e8").stderr
-    assert "there is no record with this id in its partition of external-events or on dead-letters" in nothing
+    assert (
+        "there is no record with this id in its partition of external-events or wf-commands, or on dead-letters"
+        in nothing
+    )
     assert "expected one of the topics" in halter.command("cause", "nowhere", "0", "0").stderr
+    assert "found 'wf-evnets' (did you mean wf-events?)" in halter.command("cause", "wf-evnets", "0", "0").stderr
     assert "wf-commands has the partitions 0 to 2, found 7" in halter.command("cause", "wf-commands", "7", "0").stderr
 
 
@@ -643,7 +725,7 @@ def test_the_command_line_says_what_is_wrong_and_exits_with_1(halter: Halter, tm
         ("rescue", "nobody"): "NOT_FOUND",
     }
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda arguments: halter.command(*arguments), attempts))
+        answers = list(pool.map(lambda arguments: halter.command_in_a_process(*arguments), attempts))
     for (arguments, sentence), answer in zip(attempts.items(), answers, strict=True):
         assert (answer.returncode, answer.stdout) == (1, ""), arguments
         assert sentence in answer.stderr, answer.stderr

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,18 +70,30 @@ def test_the_demo_runs_the_main_job_on_a_kafka_of_its_own_and_leaves_nothing(tmp
 
 
 @pytest.mark.timeout(180)
-def test_what_is_kept_goes_on(bootstrap: str, prefix: str) -> None:
-    answer = demo("--keep", "--bootstrap", bootstrap, "--prefix", prefix, "--records", "300", "--partitions", "3")
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    words = re.search(r"^  export (.*)$", answer.stdout, re.MULTILINE)
-    kill = re.search(r"^  kill ([\d ]+); rm -r (\S+)$", answer.stdout, re.MULTILINE)
-    assert words, answer.stdout
-    assert kill, answer.stdout
-    pids = [int(pid) for pid in kill[1].split()]
+def test_what_is_kept_goes_on_until_a_signal(bootstrap: str, prefix: str, tmp_path: Path) -> None:
+    options = ("--bootstrap", bootstrap, "--prefix", prefix, "--records", "300", "--partitions", "3")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KAFKA_")}
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "halter", "demo", "--keep", *options],
+            env={**environment, "TMPDIR": str(tmp_path)},
+            stdout=out,
+            stderr=out,
+        )
     try:
+
+        def is_up() -> bool:
+            assert process.poll() is None, said.read_text()
+            return "Ctrl-C ends everything" in said.read_text()
+
+        wait_until("the demo", is_up, 150)
+        text = said.read_text()
+        words = re.search(r"^  export (.*)$", text, re.MULTILINE)
+        assert words, text
         environment = {**os.environ, **dict(word.split("=", 1) for word in words[1].split())}
-        commands = re.findall(r"^  (halter .*)$", answer.stdout, re.MULTILINE)
-        assert len(commands) == 7, answer.stdout
+        commands = re.findall(r"^  (halter .*)$", text, re.MULTILINE)
+        assert len(commands) == 7, text
         for command in commands:
             line = command.replace("halter", f"{sys.executable} -m halter", 1)
             done = subprocess.run(
@@ -90,10 +101,12 @@ def test_what_is_kept_goes_on(bootstrap: str, prefix: str) -> None:
             )
             assert done.returncode == 0, f"{command}: {done.stderr}"
             assert done.stdout, command
+        process.terminate()
+        assert process.wait(30) == 0
+        assert processes_naming(str(tmp_path)) == []
+        assert [it.name for it in tmp_path.iterdir()] == ["said"]
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGTERM)
-        subprocess.run(["rm", "-r", kill[2]], check=False)
+        process.kill()
 
 
 # The check.

@@ -3,8 +3,6 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -28,6 +26,7 @@ from processors.core.records.model import Status
 from processors.core.rules.engine import new_run, replay
 from processors.kafka.partitioner import partition_of
 from tests.fold.test_shard_fold import CART
+from tests.support.command_line import Ended, run_here
 from tests.support.installation import Installation, WorkerProcess
 from tests.support.waiting import wait_until
 
@@ -97,16 +96,14 @@ def total(client: Client, wf_run_id: str) -> Any:
     return run.threads[0].variables["total"]
 
 
-def command(installation: Installation, *arguments: str) -> subprocess.CompletedProcess[str]:
+def command(installation: Installation, *arguments: str) -> Ended:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))}
     environment |= {
         "KAFKA_BOOTSTRAP_SERVERS": installation.bootstrap,
         "HALTER_PREFIX": installation.prefix,
         "HALTER_PARTITIONS": str(PARTITIONS),
     }
-    return subprocess.run(
-        [sys.executable, "-m", "halter", *arguments], env=environment, capture_output=True, text=True, check=False
-    )
+    return run_here(environment, *arguments)
 
 
 def metrics(port: int) -> list[str]:

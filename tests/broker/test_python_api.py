@@ -45,6 +45,8 @@ CUSTOMER: dict[str, Value] = {"customer": "Ann", "card": "card-12345678"}
 TOO_LARGE = "x" * 300_000
 NODES = {"a": {"kind": "ENTRYPOINT", "next": "b"}, "b": {"kind": "EXIT"}}
 NAP = {"name": "nap", "entrypoint": "main", "threads": {"main": {"nodes": NODES}}}
+BROKEN_NODES = NODES | {"a": {"kind": "ENTRYPOINT", "next": [{"to": "b", "when": {"literal": False}}]}}
+BROKEN = {"name": "broken", "entrypoint": "main", "threads": {"main": {"nodes": BROKEN_NODES}}}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,7 @@ def halter(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with halter_with_the_cart(bootstrap, tmp_path_factory.mktemp("api")) as installation:
         with installation.client() as client:
             client.put_wf_spec(NAP)
+            client.put_wf_spec(BROKEN)
         yield installation
 
 
@@ -81,6 +84,24 @@ def test_a_call_that_waits_has_the_outcome_and_raises_a_refusal(client: Client) 
     assert refused.value.code == "ALREADY_EXISTS"
     assert "'e1' was posted before" in str(refused.value)
     assert client.post(cart, "page-seen", "/").entries == []
+
+
+def test_the_first_event_starts_a_wf_run_and_the_others_go_to_it(client: Client) -> None:
+    first = client.run_and_post(
+        "cart", "cart-of-a-source", "page-seen", "/", event_id="p1", variables=CUSTOMER, wait=True
+    )
+    told = [type(it.event).__name__ for it in first.entries]
+    assert (told[0], first.id, first.topic) == ("WfRunStarted", "p1", "wf-commands")
+    assert "ExternalEventPosted" in told[1:]
+    second = client.run_and_post("cart", "cart-of-a-source", "page-seen", "/a", event_id="p2", wait=True)
+    assert type(second.entries[0].event).__name__ == "ExternalEventPosted"
+    with pytest.raises(CommandRejected, match="'p2' was posted before"):
+        client.run_and_post("cart", "cart-of-a-source", "page-seen", "/a", event_id="p2", wait=True)
+    with pytest.raises(CommandRejected, match="there is no WfSpec 'card'; did you mean 'cart'"):
+        client.run_and_post("card", "another", "page-seen", "/", variables=CUSTOMER, wait=True)
+    with pytest.raises(CommandRejected, match="there is no ExternalEventDef 'page-sen'; did you mean 'page-seen'"):
+        client.run_and_post("cart", "another", "page-sen", "/", variables=CUSTOMER, wait=True)
+    assert client.get("another") is None
 
 
 @pytest.mark.parametrize("wait", ["5", -1, float("nan"), None])
@@ -139,6 +160,22 @@ def test_a_batch_is_posted_in_order_but_for_what_cannot_be(client: Client) -> No
 def test_get_waits_for_the_end_and_returns_the_state_that_it_had(client: Client) -> None:
     ended = client.get(client.run("nap").wf_run_id, until="ended")
     assert (ended.status, [*ended.threads]) == (Status.COMPLETED, [0])
+    again, row = client.get(ended.wf_run_id), client.row(ended.wf_run_id)
+    assert again is not None
+    assert row is not None
+    assert (again.status, [*again.threads], [*row.threads]) == (Status.COMPLETED, [0], [])
+    assert again.ended_ms == row.ended_ms
+
+
+def test_an_end_in_error_is_an_end_until_it_is_rescued(halter: Halter, client: Client) -> None:
+    posted = client.run("broken", wf_run_id="broken-1")
+    for ended in (posted.until_ended(20), client.get("broken-1", until="ended", timeout_s=20)):
+        assert (ended.status, ended.has_ended, ended.failure and ended.failure.name) == ("ERROR", True, "VAR_SUB_ERROR")
+    # The end is of before the post: nothing comes any more that could say so. A new client reads behind it.
+    with halter.client() as new:
+        assert new.post("broken-1", "page-seen", "/").until_ended(20).status is Status.ERROR
+    rescued = client.rescue("broken-1", wait=20)
+    assert isinstance(rescued.entries[-1].event, WfRunEnded)
 
 
 def test_get_sees_the_state_after_each_event(client: Client) -> None:
@@ -381,6 +418,8 @@ def test_errors_come_through_the_async_client_as_they_are(halter: Halter) -> Non
             await client.post("w", "page-seen", TOO_LARGE)
         with pytest.raises(PartlyPosted, match="1 of 2 records"):
             await client.post_many([NewEvent("w", "page-seen", TOO_LARGE), NewEvent("w", "page-seen", "/")])
+        with pytest.raises(CommandRejected, match="there is no WfSpec 'card'"):
+            await client.run_and_post("card", "nobody", "page-seen", wait=True)
         with pytest.raises(NotYet):
             await client.get("nobody", until=lambda run: run.exists, timeout_s=0.2)
 
@@ -533,7 +572,11 @@ def test_kafka_that_is_not_there_is_told_within_three_seconds() -> None:
 
     for call in (lambda: Client("127.0.0.1:1").post("w", "e"), lambda: asyncio.run(ask())):
         begun = time.monotonic()
-        with pytest.raises(KafkaUnavailable, match=r"127\.0\.0\.1:1 \(from the program\) has not answered within 3 s"):
+        with pytest.raises(
+            KafkaUnavailable,
+            match=r"127\.0\.0\.1:1 \(from the program\) has not answered within 2.5 s: "
+            r".*; start it \(`halter broker`\), or correct the address$",
+        ):
             call()
         assert time.monotonic() - begun < 6
 
@@ -541,7 +584,9 @@ def test_kafka_that_is_not_there_is_told_within_three_seconds() -> None:
 def test_topics_that_are_not_there_are_told(halter: Halter) -> None:
     with (
         Client(halter.settings.bootstrap, prefix="nobody-", partitions=3) as client,
-        pytest.raises(TopicMissing, match=r"'nobody-.*' does not exist at .*run `halter topics apply`"),
+        pytest.raises(
+            TopicMissing, match=r"'nobody-.*' does not exist at .*\(--prefix, HALTER_PREFIX\).*`halter topics apply`"
+        ),
     ):
         client.run("nap")
 

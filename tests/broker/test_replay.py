@@ -214,7 +214,7 @@ def test_verify_says_that_a_replay_has_no_inputs(recorded: Recorded, replayed: s
 
 
 def test_no_worker_goes_on_under_the_prefix(recorded: Recorded, replayed: str) -> None:
-    done = recorded.halter.command("worker", "--prefix", replayed)
+    done = recorded.halter.command_in_a_process("worker", "--prefix", replayed)
     assert done.returncode != 0
     assert f"topic '{replayed}wf-commands' does not exist" in done.stdout + done.stderr
 

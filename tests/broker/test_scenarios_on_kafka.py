@@ -29,6 +29,7 @@ CHOSEN = [
         "E03-an-event-before-its-WfRun",
         "E07-sleep-until",
         "F29-back-off",
+        "K04-an-event-by-key-goes-to-all-that-have-it",
         "N12-an-interrupt-shorter-than-the-back-off-changes-nothing",
         "X13-replay-with-a-task-out-and-an-interrupt-pending",
         "N18-codes-of-rejections",

@@ -187,7 +187,7 @@ def test_a_worker_reads_only_what_came_after_its_checkpoint(installation: Instal
 
 
 def test_a_worker_without_a_slot_is_refused_files(installation: Installation) -> None:
-    done = installation.command("worker")
+    done = installation.command_in_a_process("worker")
     assert done.returncode == 1
     assert "needs a worker whose slot stays" in done.stderr
 

@@ -4,10 +4,13 @@ On a Kafka of its own that asks for passwords and refuses what no ACL allows.
 """
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -17,30 +20,39 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     AdminClient,
+    NewTopic,
     ResourcePatternType,
     ResourceType,
 )
 from structlog import get_logger
 from structlog.testing import capture_logs
 
+from halter.bindings.files import read_bindings_file
 from halter.broker.cluster import choose_ports, new_cluster_id
 from halter.broker.configuration import BrokerPorts, as_text, properties
 from halter.broker.jars import kafka_jars
 from halter.broker.node import Node
 from halter.client import Client, CommandRejected, HalterError, NoOutcome
+from halter.console import actions
 from halter.task_worker.cancellations import Cancellations
 from halter.task_worker.refused_reports import RefusedReports
 from halter.task_worker.work import Work
 from halter.topics.acls import Acl, acls
 from halter.topics.admin import make_so
+from halter.transform.errors import SourceRefused
+from halter.transform.loop import Loop
 from processors.codec import Codec
+from processors.core.records.commands import ExternalEvent
 from processors.core.records.events import TaskRequest
 from processors.kafka.errors import KafkaUnavailable
 from processors.kafka.settings import Settings
 from processors.kafka.topic_check import check
 from processors.kafka.topics import Topics
 from processors.kafka.topics_file import load_topics
+from processors.runtime.group.clients import Slot
 from tests.support.command_line import halter
+from tests.support.consoles import OPERATOR as TOKEN
+from tests.support.consoles import SETTINGS, served
 from tests.support.halter_processes import Halter
 from tests.support.waiting import wait_until
 
@@ -200,6 +212,45 @@ def test_each_service_reads_and_writes_what_topics_yaml_says_and_nothing_else(gu
         assert writable(settings, topics) == set(service.produces)
 
 
+def test_a_console_reads_and_retries_with_its_rights_and_one_that_only_reads_sends_nothing(
+    guarded: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(actions, "OUTCOME_S", 0.5)  # no worker decides anything here
+    topics = load_topics(prefix="shown-", partitions=2)  # whose topics no other test writes to
+    make_so(topics, AdminClient(client(guarded, OPERATOR).admin()), "auto")
+    allow(guarded, [*acls(topics, "console"), *acls(topics, "acting-console")])
+    codec, placed = Codec.load(), list[Message]()
+    headers = {"topic": "external-events", "partition": "0", "offset": "7", "reason": "WRONG_PARTITION", "message": "m"}
+    producer = Producer(client(guarded, OPERATOR).producer())
+    for _ in range(2):
+        producer.produce(
+            topics.dead_letters, codec.encode(ExternalEvent("w", "e", "e1", 1)), b"w", partition=1,
+            headers=[(f"halter.{name}", value.encode()) for name, value in headers.items()],
+            on_delivery=lambda _, message: placed.append(message),
+        )  # fmt: skip
+    assert producer.flush(DEADLINE_S) == 0
+    letters = [f"1@{it.offset()}" for it in placed]
+    answers = {}
+    for user, letter in zip(("halter-acting-console", "halter-console"), letters, strict=True):
+        kafka = replace(client(guarded, user), prefix="shown-", partitions=2)
+        settings = replace(SETTINGS, kafka=kafka, operator_token=TOKEN, allow_actions=True)
+        with served(settings) as console, console.client({"Authorization": f"Bearer {TOKEN}"}) as operator:
+            known = lambda: operator.get("/api/workers").json()["is_known"]  # noqa: E731
+            wait_until("the coordinator of the group has loaded", known, DEADLINE_S)
+            folding = operator.get("/api/folding")
+            assert folding.status_code == 200, folding.text
+            assert operator.get("/api/wf-run/why?wf_run_id=nobody").json()["code"] == "NO_SUCH_WF_RUN", user
+            record = operator.get(f"/api/dead-letter/record?partition=1&offset={letter.partition('@')[2]}").json()
+            assert (record["record"], record["fields"]["external_event_id"]) == ("ExternalEvent", "e1")
+            sent = [operator.post("/api/actions/retry", json={"fields": {"dead_letter": letter}})]
+            if user == "halter-acting-console":
+                of_wf_run = {"fields": {"wf_run_id": "w"}}
+                sent += [operator.post(f"/api/actions/{it}", json=of_wf_run) for it in ("stop", "quarantine")]
+            answers[user] = [it.status_code for it in sent]
+    assert answers["halter-acting-console"] == [202, 202, 202], "sent, and not decided yet"
+    assert answers["halter-console"][0] in (409, 503), "it may not write"
+
+
 def test_the_worker_may_check_its_topics_and_do_a_whole_turn(guarded: str, topics: Topics):
     settings = client(guarded, "halter-worker")
     assert check(topics, AdminClient(settings.admin())) == []
@@ -222,6 +273,55 @@ def test_the_worker_may_check_its_topics_and_do_a_whole_turn(guarded: str, topic
     consumer.close()
 
 
+def doctors_report(
+    guarded: str, capsys: pytest.CaptureFixture[str], user: str, *more: str
+) -> tuple[int, dict[str, list[Any]]]:
+    """Return the exit code of `halter doctor` as this user, and the findings of each check."""
+    login = ["security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", f"sasl.username={user}"]
+    options = [word for it in (*login, f"sasl.password={user}-secret") for word in ("--property", it)]
+    code, out, err = halter(capsys, "doctor", "--json", "--bootstrap", guarded, *options, *more)
+    assert err == ""
+    return code, {it["check"]: it["findings"] for it in json.loads(out)["checks"]}
+
+
+def test_the_doctor_says_which_services_a_user_can_be_and_what_it_may_not_see(
+    guarded: str, topics: Topics, capsys: pytest.CaptureFixture[str]
+):
+    _, found = doctors_report(guarded, capsys, "halter-tasks")
+    (of_rights,) = found["rights"]
+    assert (of_rights["verdict"], of_rights["data"]["services"]) == ("fine", ["task-worker"])
+    assert of_rights["found"].startswith("User:halter-tasks ")
+    said = [it["found"] for check in ("transaction", "workers", "folding") for it in found[check]]
+    assert all("this principal" in it for it in said), said
+    assert {found[check][0]["verdict"] for check in ("transaction", "workers", "dead letters")} == {"skipped"}
+
+
+def test_the_doctor_names_the_rights_that_a_service_lacks_and_what_grants_them(
+    guarded: str, topics: Topics, capsys: pytest.CaptureFixture[str]
+):
+    code, found = doctors_report(guarded, capsys, "halter-tasks", "--service", "bindings")
+    (of_rights,) = found["rights"]
+    assert (code, of_rights["verdict"]) == (1, "wrong")
+    lacking = {(it["resource"], it["name"], it["operation"]) for it in of_rights["data"]["lacking"]}
+    assert lacking == {
+        *(("TOPIC", it, "WRITE") for it in ("wf-commands", "external-events", "correlated-events", "dead-letters")),
+        ("GROUP", "halter-bindings-", "READ"),
+        ("TRANSACTIONAL_ID", "halter-bindings-", "WRITE"),
+    }
+    assert "halter topics acls --service bindings" in of_rights["mend"]
+
+
+@pytest.mark.parametrize("service", ["operator", "worker"])
+def test_the_doctor_sees_everything_with_the_rights_of_an_operator(
+    guarded: str, topics: Topics, capsys: pytest.CaptureFixture[str], service: str
+):
+    _, found = doctors_report(guarded, capsys, f"halter-{service}", "--service", service)
+    assert found["rights"][0]["verdict"] == "fine", found["rights"]
+    if service == "operator":
+        skipped = {check for check, findings in found.items() if findings[0]["verdict"] in {"skipped", "unknown"}}
+        assert skipped <= {"schemas", "registry", "view", "health"}
+
+
 def test_a_task_worker_that_may_not_read_the_log_says_so_once_and_goes_on(guarded: str, topics: Topics):
     delivered: list[Message] = []
     producer = Producer(client(guarded, "halter-tasks").producer())
@@ -233,8 +333,7 @@ def test_a_task_worker_that_may_not_read_the_log_says_so_once_and_goes_on(guarde
         refused = RefusedReports(settings, Codec.load(), topics.wf_events, "halter-tasks", get_logger())
         for _ in range(3):
             refused.expect(delivered[0], request)
-        assert refused._thread is not None
-        refused._thread.join(DEADLINE_S)
+        assert refused._thread.is_over.wait(DEADLINE_S)
         refused.expect(delivered[0], request)
         refused.close()
     said = [it for it in logs if it["event"] == "refused_reports_not_seen"]
@@ -246,8 +345,7 @@ def test_a_task_worker_that_may_not_read_cancellations_says_so_once_and_goes_on(
     with capture_logs() as logs, Client.of(settings, topics) as reader:
         cancellations = Cancellations(reader, "halter-tasks", Work(1), get_logger())
         cancellations.begin(lambda: False)
-        cancellations._thread.join(DEADLINE_S)
-        assert not cancellations._thread.is_alive()
+        assert cancellations._thread.is_over.wait(DEADLINE_S)
         cancellations.close()
     assert [it["topic"] for it in logs if it["event"] == "cancellations_not_seen"] == ["task-cancellations"]
 
@@ -325,7 +423,8 @@ def test_a_command_says_at_once_or_in_time_why_it_does_not_come_in(
     )
     assert (code, out) == (1, "")
     assert sentence in err
-    assert err.count("\n") == 1
+    told = [line for line in err.splitlines() if not line.startswith("halter: waiting for Kafka")]
+    assert len(told) == 1, "what a busy machine waits for may be said before"
     assert "geheim" not in err
     assert "nothing came back" not in err, "a reason is known"
     assert time.monotonic() - begun < (30 if refused else 5), "a refusal is not waited out"
@@ -385,3 +484,39 @@ def test_a_command_for_debugging_names_the_topic_that_its_user_may_not_read(
         assert "may not" in err, (words, err)
         assert any(topic.name in err for topic in topics.all), (words, err)
     assert not Path(file).exists()
+
+
+def test_bindings_run_with_their_rights_and_one_to_read_the_topic_and_are_told_without_it(
+    guarded: str, topics: Topics, tmp_path: Path
+):
+    settings, source = client(guarded, "halter-bindings"), "orders-of-a-shop"
+    root = AdminClient(client(guarded, OPERATOR).admin())
+    root.create_topics([NewTopic(source, 2, 1)])[source].result(DEADLINE_S)
+    document = tmp_path / "bindings.yaml"
+    document.write_text(f"name: shop\nbindings:\n  - {{name: o, topic: {source}, wf_run_id: key, event: gone}}\n")
+    read = read_bindings_file(document)
+    stopped = threading.Event()
+
+    def loop() -> Loop:
+        mapping = read.mapping(topics, Codec.load())
+        return Loop(
+            settings, topics, mapping, name="shop", group="halter-bindings-shop", slot=Slot("one"), stopped=stopped,
+            log=get_logger("test"),
+        )  # fmt: skip
+
+    begun = time.monotonic()
+    with pytest.raises(SourceRefused, match=f"topic '{source}' .* may not"):
+        loop().run()
+    assert time.monotonic() - begun < 5
+    allow(guarded, [Acl("bindings", "User:halter-bindings", "TOPIC", source, "LITERAL", "READ")])
+    running = loop()
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    producer = Producer(client(guarded, OPERATOR).producer())
+    producer.produce(source, b'{"a": 1}', b"w-1")
+    producer.produce(source, b"no JSON", b"w-1")
+    producer.flush(DEADLINE_S)
+    wait_until("both records", lambda: running.figures.records == 2, DEADLINE_S)
+    stopped.set()
+    thread.join(20)
+    assert (running.figures.outputs, running.figures.dead_letters) == (2, 1)

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from processors.kafka.settings import Settings
 from processors.kafka.topic_check import check, find
 from processors.kafka.topics import Topics
 from processors.kafka.topics_file import load_topics
+from tests.support.command_line import Ended, run_here
 
 
 @pytest.fixture
@@ -38,13 +37,10 @@ def topics(settings: Settings) -> Topics:
     return settings.topics()
 
 
-def halter(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+def halter(settings: Settings, *arguments: str) -> Ended:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "HALTER_"))}
     env |= {"KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap, "HALTER_PREFIX": settings.prefix}
-    command = [sys.executable, "-m", "halter", "topics", *arguments]
-    return subprocess.run(
-        command, env=env, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL
-    )
+    return run_here(env, "topics", *arguments)
 
 
 def set_config(admin: AdminClient, topic: str, name: str, value: str) -> None:
@@ -158,7 +154,8 @@ def test_a_worker_is_told_what_keeps_it_from_running(topics: Topics, admin: Admi
     assert f"'{topics.dead_letters}': expected max.message.bytes of at least" in problems[1]
     assert f"'{topics.thread_runs}': expected cleanup.policy=compact, found delete" in problems[2]
     other = load_topics(prefix=topics.prefix, partitions=4)
-    assert any("expected 4 partitions, found 3; if the cluster was set up so, set HALTER_PARTITIONS=3" in problem
+    wanted = "set up so, set HALTER_PARTITIONS=3 (in a program: partitions=3)"
+    assert any(f"expected 4 partitions, found 3; if the cluster was {wanted}" in problem
                for problem in check(other, admin))  # fmt: skip
 
 

@@ -2,8 +2,11 @@
 
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, get_args
@@ -37,7 +40,7 @@ from processors.core.records.values import Timestamp, VariableType
 from processors.fold.inputs import key_of, topic_of
 from processors.kafka.partitioner import partition_of
 from processors.kafka.settings import Settings
-from tests.support.odd_values import BAD_VALUES, GOOD_VALUES, NAIVE, Odd, circle, nested
+from tests.support.odd_values import AWARE, BAD_VALUES, GOOD_VALUES, NAIVE, Odd, circle, nested
 from tests.support.records import records
 from tests.support.shard_rig import ShardRig
 
@@ -144,6 +147,8 @@ def test_what_is_no_value_is_refused_wherever_values_go(sender: Sender, number: 
     for call in (
         lambda: sender.run("s", {"v": value}),
         lambda: sender.post("w", "e", value),
+        lambda: sender.run_and_post("s", "w", "e", value),
+        lambda: sender.run_and_post("s", "w", "e", variables={"v": value}),
         lambda: sender.report_task(request, TaskStatus.SUCCESS, value),
         lambda: sender.report_task(request, TaskStatus.EXCEPTION, failure_name="x", content=value),
     ):
@@ -157,9 +162,11 @@ def test_what_is_a_value_is_taken_wherever_values_go(sender: Sender, number: int
     sender.sent.clear()
     sender.run("s", {"v": value}, wf_run_id="w")
     sender.post("w", "e", value)
+    sender.run_and_post("s", "w", "e", value)
+    sender.run_and_post("s", "w", "e", variables={"v": value})
     sender.report_task(TaskRequest("w", 0, 0, 1, 1, "t", {}, 0, 1), TaskStatus.SUCCESS, value)
-    assert len(sender.sent) == 3
-    assert [dead_letters(sent) for sent in sender.sent] == [[], [], []]
+    assert len(sender.sent) == 5
+    assert [dead_letters(sent) for sent in sender.sent] == [[], [], [], [], []]
 
 
 NOT_TEXT: list[Any] = [b"w", 5, True, 1.5, ["w"], {}, Odd(), "\ud800", ""]
@@ -172,6 +179,12 @@ ARGUMENTS: list[tuple[str, Call, list[Any]]] = [
     ("run_wf variables", lambda it, bad: it.run("s", bad), [5, "v", [("a", 1)], Odd(), {5: 1}, {b"v": 1}]),
     ("run_wf major", lambda it, bad: it.run("s", major=bad), NOT_A_NUMBER),
     ("run_wf revision", lambda it, bad: it.run("s", revision=bad), NOT_A_NUMBER),
+    ("run_and_post spec", lambda it, bad: it.run_and_post(bad, "w", "e"), NOT_TEXT),
+    ("run_and_post id", lambda it, bad: it.run_and_post("s", bad, "e"), [*NOT_TEXT, "a/b", "-a", "a" * 129]),
+    ("run_and_post event", lambda it, bad: it.run_and_post("s", "w", bad), NOT_TEXT),
+    ("run_and_post event id", lambda it, bad: it.run_and_post("s", "w", "e", event_id=bad), [*NOT_TEXT, "x" * 257]),
+    ("run_and_post variables", lambda it, bad: it.run_and_post("s", "w", "e", variables=bad), [5, "v", Odd(), {5: 1}]),
+    ("run_and_post major", lambda it, bad: it.run_and_post("s", "w", "e", major=bad), NOT_A_NUMBER),
     ("event id of the WfRun", lambda it, bad: it.post(bad, "e"), [None, *NOT_TEXT, "a b"]),
     ("event name", lambda it, bad: it.post("w", bad), [None, *NOT_TEXT]),
     ("event id", lambda it, bad: it.post("w", "e", event_id=bad), [*NOT_TEXT, "x" * 257]),
@@ -248,13 +261,25 @@ def test_an_argument_of_the_wrong_type_or_out_of_bounds_is_refused_at_once(
         (float("inf"), "content: expected a finite number, found Infinity"),
         ({1: "x"}, "content: expected keys that are text, found a key that is int"),
         ("\ud800", "found half of a surrogate pair"),
-        (NAIVE, "text, bytes, a Timestamp, a dict or a list, found datetime.datetime"),
+        (NAIVE, "content: expected a datetime that has a zone, as datetime.now(UTC), found one without"),
+        ({"at": AWARE}, "content['at']: expected null, true or false, a number of 64 bits, text, an object or a list"),
     ],
 )
 def test_the_sentence_says_where_and_what(sender: Sender, value: Any, sentence: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         sender.post("w", "e", value)
     assert sentence in str(refused.value)
+
+
+def test_a_datetime_with_a_zone_is_a_timestamp_in_whole_milliseconds(sender: Sender) -> None:
+    moment = Timestamp(1_767_225_600_000)
+    for command in (
+        sender._asking.event(NewEvent("w", "e", AWARE)),
+        sender._asking.run("s", {"at": AWARE}, "w", None, None, None),
+    ):
+        assert moment in (getattr(command, "content", None), *getattr(command, "variables", {}).values())
+    with pytest.raises(InvalidArgument, match=r"^variables\['at'\]: expected a datetime that has a zone"):
+        sender.run("s", {"at": NAIVE})
 
 
 def test_no_sentence_tells_a_value(sender: Sender) -> None:
@@ -288,6 +313,26 @@ def test_an_id_that_the_client_refuses_is_one_that_the_engine_refuses(sender: Se
         return
     (sent,) = sender.sent
     assert rig.events(rig.record(sent.topic, sent.key.encode(), sent.value)) == ["ExternalEventPosted"]
+
+
+class Order(str, Enum):  # noqa: UP042  as many programs have them
+    """An order: `str()` of it is the name."""
+
+    FIRST = "A7"
+
+
+@pytest.mark.parametrize(("key", "text"), [("A7", "A7"), (Order.FIRST, "A7"), (7, "7"), (-(2**63), str(-(2**63)))])
+def test_a_correlation_key_is_the_text_of_its_value(sender: Sender, key: Any, text: str) -> None:
+    assert sender.post_correlated(key, "e").correlation_key == text
+
+
+@pytest.mark.parametrize("key", ["", "k" * 257, "\ud800", True, None, 1.5, 2**63, 10**4000])
+def test_what_can_be_no_correlation_key_is_refused_whether_an_event_or_a_question_has_it(
+    sender: Sender, key: Any
+) -> None:
+    for ask in (sender.post_correlated, sender.correlation):
+        with pytest.raises(InvalidArgument, match="key"):
+            ask(key, "e")
 
 
 def test_operator_commands_go_to_the_partition_that_they_are_about(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +378,10 @@ ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
     "external_event_def": lambda it: it.external_event_def("w", "e"),
     "run": lambda it: it.run("s"),
     "post": lambda it: it.post("w", "e"),
+    "post_correlated": lambda it: it.post_correlated("k", "e"),
+    "correlation": lambda it: it.correlation("k", "e"),
     "post_many": lambda it: it.post_many([NewEvent("w", "e")]),
+    "run_and_post": lambda it: it.run_and_post("s", "w", "e"),
     "stop": lambda it: it.stop("w"),
     "resume": lambda it: it.resume("w"),
     "rescue": lambda it: it.rescue("w"),
@@ -352,6 +400,7 @@ ASKS_KAFKA: dict[str, Callable[[Client], Any]] = {
     "send_soon": lambda it: it.send_soon(RunWf("w", "s")),
     "until_delivered": lambda it: it.until_delivered([Sending("wf-commands", "RunWf")]),
     "get": lambda it: it.get("w"),
+    "row": lambda it: it.row("w"),
     "follow": lambda it: it.follow("w"),
     "ended": lambda it: it.ended("w"),
     "history": lambda it: list(it.history("w").entries),
@@ -375,6 +424,15 @@ def test_a_closed_client_says_so_whatever_it_is_asked(asks: str) -> None:
 def test_all_that_a_client_does_is_asked_of_a_closed_one() -> None:
     does = {name for name, it in vars(Client).items() if callable(it) and not name.startswith("_")}
     assert does - {"check", "close", "poll_sent", "warn_with"} == set(ASKS_KAFKA) - {"outcome", "until_ended"}
+
+
+def test_a_client_that_was_never_answered_closes_without_waiting_for_kafka() -> None:
+    """A consumer that still looks up the name of a broker would wait for the answer of a name server."""
+    client, begun, let_go = Client("127.0.0.1:1", partitions=1), time.monotonic(), threading.Event()
+    client.reader._idle[1, "read_committed"].append(SimpleNamespace(close=lambda: let_go.wait(20)))  # type: ignore[arg-type]
+    client.close()
+    assert time.monotonic() - begun < 5
+    let_go.set()
 
 
 def test_a_client_may_be_closed_twice() -> None:

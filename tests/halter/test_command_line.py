@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 from halter import cli
 from halter.cli import scenario, topics
-from halter.cli.client import BadValue, typed_value, typed_values
+from halter.cli.client import BadValue, NoContentGiven, typed_content, typed_value, typed_values
 from halter.cli.usage import UsageMistake
 from halter.files.json_tokens import is_json
 from halter.scenarios.files import FileVerdict
 from halter.topics.admin import Action, Change, Plan
+from processors.core.records.commands import DefinitionKind
+from processors.core.records.events import Definition
 from processors.core.records.value_checks import check_value
 from processors.core.records.values import VariableType, from_json
 from processors.kafka.topics_file import load_topics
@@ -141,10 +143,42 @@ def test_a_plan_counts_the_topics_that_stay_as_they_are_if_there_are_any(
             ["worker", "--processes", "2", "--health-port", "65535"],
             "--health-port: expected a port that has 1 more above it for --processes 2, found 65535",
         ),
-        (
-            ["worker", "--health-host", "::"],
-            "--health-host (HALTER_HEALTH_HOST): expected a --health-port with it, found none",
+        *(
+            (
+                [*command, "--health-host", "::"],
+                "--health-host (HALTER_HEALTH_HOST): expected a --health-port with it, found none",
+            )
+            for command in (
+                ["worker"],
+                ["task-worker", "tasks:worker"],
+                ["bind", "run", "b.yaml"],
+                ["sink", "run", "s.yaml"],
+                ["view"],
+                ["console"],
+            )
         ),
+        (
+            ["-b", "localhost:9092", "show", "w"],
+            (
+                "-b: expected the command first and its options behind it, found the option before 'show'; "
+                "type `halter show … -b …`"
+            ),
+        ),
+        (
+            ["--property=sasl.password=secret", "spec", "list"],
+            (
+                "--property: expected the command first and its options behind it, found the option before 'spec'; "
+                "type `halter spec … --property …`"
+            ),
+        ),
+        (
+            ["send", "w", "e", "-3"],
+            (
+                "there is no option -3; if it begins the CONTENT, type -- before that, and options before the --: "
+                "`halter send … -- -3`"
+            ),
+        ),
+        (["show", ""], "WF_RUN: expected the id of a WfRun, found an empty text"),
         (["show", "\udcff"], "expected text in UTF-8, found '\\udcff'"),
         (["history", "\udcff"], "expected text in UTF-8, found '\\udcff'"),
         (["send", "w", "e", "\udcff"], "expected text in UTF-8, found '\\udcff'"),
@@ -255,6 +289,23 @@ def test_whatever_is_typed_is_a_value_or_refused(text: str) -> None:
 def test_what_is_typed_wrong_is_wrong_use() -> None:
     with pytest.raises(BadValue):
         typed_values({"it": '{"a": 1, "a": 2}'}, {})
+
+
+def test_content_may_be_missing_only_where_no_type_is_declared_or_somebody_says_so() -> None:
+    kind = DefinitionKind.EXTERNAL_EVENT_DEF
+    typed, free = (Definition(kind, "e", 0, 0, content_type=it) for it in (VariableType.STR, None))
+    with pytest.raises(NoContentGiven, match="expected CONTENT behind e, a STR, found none"):
+        typed_content(None, typed, no_content=False)
+    with pytest.raises(UsageMistake, match="found both"):
+        typed_content("x", typed, no_content=True)
+    assert typed_content("5", typed, no_content=False) == "5"
+    for definition, no_content in ((typed, True), (free, False), (free, True), (None, False)):
+        assert typed_content(None, definition, no_content=no_content) is None
+
+
+def test_a_misspelt_variable_is_told_with_the_one_that_is_meant() -> None:
+    with pytest.raises(BadValue, match=r"--var adress: expected a Variable .*, found none \(did you mean address\?\)"):
+        typed_values({"adress": "x"}, {"address": VariableType.STR})
     assert issubclass(BadValue, UsageMistake)
 
 

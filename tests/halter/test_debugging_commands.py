@@ -3,18 +3,22 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from halter.cli.history import entries_of
 from halter.history.export import export
+from halter.history.live import Live
 from halter.history.selection import Bound, Selection
 from processors.core.records.commands import ExternalEvent, RunWf
-from processors.core.records.events import LogEntry
+from processors.core.records.events import LogEntry, ThreadRescued, WfRunEnded, WfRunStarted
 from tests.halter.test_export import CARD, cart
 from tests.support import recorded
 from tests.support.command_line import halter
 from tests.support.memory_source import MemorySource
+from tests.support.records import filled
 
 Captured = pytest.CaptureFixture[str]
 
@@ -191,3 +195,13 @@ def test_a_history_is_that_of_some_threads_and_some_events(capsys: Captured, fil
 )
 def test_a_selection_that_cannot_be_gets_a_sentence(words: list[str], said: str, capsys: Captured, file: str) -> None:
     assert said in refused(capsys, "history", "c1", "--file", file, *words)
+
+
+def test_following_ends_with_the_wf_run_unless_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [filled(it, "x") for it in (WfRunStarted, WfRunEnded, ThreadRescued, WfRunEnded)]
+    logged: list[Any] = [SimpleNamespace(entry=SimpleNamespace(event=it)) for it in events]
+    told = [logged[0], None, logged[1], logged[2], None, logged[3], None, None]
+    monkeypatch.setattr(Live, "follow", lambda *_, **__: iter(told))
+    live = Live.__new__(Live)
+    seen = [None if it is None else it.event for it in entries_of(live, "w", follow=True, previous=False)]
+    assert seen == [None if it is None else it.entry.event for it in told[:-2]]

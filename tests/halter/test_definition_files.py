@@ -84,6 +84,37 @@ def test_files_are_one_set_in_whatever_order_they_are_named(folder: Path, order:
     assert isinstance(read_definition_files([Path(name) for name in order])[-1].command, PutWfSpec)
 
 
+def test_a_misspelt_field_that_is_required_is_one_problem_at_its_own_place(folder: Path) -> None:
+    result = halter("spec", "check", write(folder, "cart.yaml", WF_SPEC.replace("task: charge", "tsak: charge")))
+    (problem,) = result.output.splitlines()
+    assert ".nodes.pay.tsak: " in problem
+    assert "no field tsak (did you mean task?)" in problem
+    assert problem.endswith("; the field task, which is required, is missing [FIELD_UNKNOWN]")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("amuont: 1", "found amuont; did you mean amount, not amuont? ["),
+        ("amount: 1, amuont: 1", "found amount, amuont ["),
+        ("sku: 1", "found sku ["),
+        ("amuont: 1, amoutn: 1", "found amuont, amoutn; did you mean amount, not amuont? ["),
+        ("", "found none ["),
+    ],
+)
+def test_a_misspelt_input_of_a_task_is_told_with_the_one_that_is_meant(folder: Path, given: str, said: str) -> None:
+    text = EVENTS + in_head(WF_SPEC.replace("amount: {var: total}", given))
+    result = halter("spec", "check", write(folder, "all.yaml", text))
+    (problem,) = [line for line in result.output.splitlines() if "[TASK_ARG_COUNT]" in line]
+    assert "expected the inputs of TaskDef 'charge': amount; " + said in problem
+
+
+def test_a_missing_field_that_no_unknown_one_is_like_stays_a_problem(folder: Path) -> None:
+    result = halter("spec", "check", write(folder, "cart.yaml", WF_SPEC.replace("task: charge", "colour: red")))
+    codes = [line.rsplit("[", 1)[1] for line in result.output.splitlines()]
+    assert sorted(codes) == ["FIELD_MISSING]", "FIELD_UNKNOWN]"]
+
+
 def test_what_is_not_in_the_files_may_be_registered_and_is_hinted_at(folder: Path) -> None:
     write(folder, "defs.yaml", EVENTS.replace(", go: {}", ""))
     write(folder, "cart.yaml", WF_SPEC)
@@ -92,6 +123,7 @@ def test_what_is_not_in_the_files_may_be_registered_and_is_hinted_at(folder: Pat
     (hint,) = [line for line in result.output.splitlines() if "hint" in line]
     assert hint.startswith("cart.yaml:9:")
     assert "ExternalEventDef 'go'" in hint
+    assert "`halter spec put FILE`" in hint
     assert halter("spec", "check", "cart.yaml").output == "cart.yaml: ok, WfSpec cart of 2 ThreadSpecs\n"
 
 

@@ -74,7 +74,7 @@ def forkable(source: MemorySource, wf_run_id: str) -> Iterator[int]:
             yield step.logged.entry.seq
 
 
-@pytest.mark.parametrize("name", recorded.documents()[::3])
+@pytest.mark.parametrize("name", recorded.documents()[1::3])
 def test_a_moment_can_be_forked_exactly_if_its_wf_run_is_at_rest_and_lives(name: str) -> None:
     source = MemorySource(recorded.engine_of(name))
     for wf_run_id, log in recorded.logs_of(source.engine):

@@ -23,7 +23,9 @@ from processors.core.records.commands import (
     RunWf,
     StopWfRun,
 )
+from processors.core.records.errors import NotInWfRun
 from processors.core.records.events import (
+    CorrelationKeyChanged,
     Event,
     ExternalEventPosted,
     HaltReasonResolved,
@@ -36,6 +38,7 @@ from processors.core.records.events import (
     WfRunForked,
 )
 from processors.core.records.model import Status, TaskStatus, ThreadRun, ThreadType, WfRun, WfRunExternalEvent
+from processors.core.rules.evolve import new_run
 from processors.core.rules.indexing import index_of
 from processors.fold.rows import wf_run_of
 from tests.support.records import filled
@@ -123,6 +126,15 @@ def test_a_deleted_id_that_is_used_again_has_two_incarnations(rig: CartRig) -> N
     assert "c1, started by wf-commands@2" in text
 
 
+def test_show_counts_the_events_that_have_a_seq(rig: CartRig) -> None:
+    rig.post("checkout", "early")
+    rig.start()
+    seqs = [history.seq_text(entry) for entry in rig.written]
+    assert seqs == ["-", *map(str, range(1, len(seqs)))], "what came before the WfRun has none"
+    title, *_ = wf_run_text.text(rig.history.state())
+    assert title.endswith(f", {len(seqs) - 1} events")
+
+
 def test_what_is_longer_than_the_width_is_cut_off_and_its_cause_is_not(rig: CartRig) -> None:
     rig.start()
     started = history.lines(rig.history.entries, width=40)[1]
@@ -154,7 +166,7 @@ def test_every_event_says_which_external_event_its_replay_needs(kind: type) -> N
     event = filled(kind, "value")
     if isinstance(event, SpawnChild):
         event = replace(event, type=ThreadType.INTERRUPT)
-    names_one = "external_event_def=" in repr(event) and kind not in LETS_GO
+    names_one = "external_event_def=" in repr(event) and kind not in {*LETS_GO, CorrelationKeyChanged}
     assert external_events_needed_by(event) == ([("external_event_def", "external_event_id")] if names_one else [])
 
 
@@ -173,6 +185,29 @@ def test_a_wf_run_that_is_over_can_still_be_seen_as_it_ended(rig: CartRig) -> No
     assert final.status is Status.COMPLETED
     assert final.threads[0].variables["total_cents"] == 2 * 1450
     assert final.threads[0].variables["receipt"] == "receipt-1"
+
+
+def test_a_wf_run_shows_variables_output_and_failure_of_its_entrypoint(rig: CartRig) -> None:
+    rig.start()
+    rig.post("item-added", "e1", MUG)
+    rig.to_its_end()
+    ended = rig.history.final_state()
+    assert (ended.variables["receipt"], ended.failure) == ("receipt-1", None)
+    assert ended.variables is ended.thread().variables is ended.thread("main").variables
+    assert ended.ended_ms == rig.written[-1].time_ms
+    assert len(repr(ended)) < 200
+    assert "cart:0.0 COMPLETED" in repr(ended)
+    with pytest.raises(NotInWfRun, match=r"expected thread 'mian' in WfRun 'c1', found 0 \(main\)"):
+        ended.thread("mian")
+
+
+def test_a_wf_run_of_which_only_the_row_is_left_does_not_pretend_to_have_no_variables(rig: CartRig) -> None:
+    rig.start()
+    rig.to_its_end()
+    with pytest.raises(NotInWfRun, match="it is COMPLETED, and its threads are gone"):
+        _ = rig.history.state().variables
+    with pytest.raises(NotInWfRun, match="has not started"):
+        _ = new_run("w").failure
 
 
 def test_every_event_can_be_told_to_programs_as_json(rig: CartRig) -> None:

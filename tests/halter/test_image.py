@@ -15,7 +15,9 @@ import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
 
+from processors.fold.tally import Tally
 from processors.runtime.group.readiness import Snapshot, State
+from processors.runtime.turn.measures import Measures
 from processors.worker.metrics import Metrics
 from processors.worker.probes import Probes
 
@@ -61,7 +63,7 @@ def test_every_image_is_pinned(image: DockerfileParser) -> None:
 
 
 def test_dependencies_are_a_layer_that_the_code_does_not_touch(image: DockerfileParser) -> None:
-    for steps, lock in zip(stages(image), ("build", "run"), strict=True):
+    for steps, lock in zip(stages(image), ("build", "image"), strict=True):
         [locked] = [at for at, (_, value) in enumerate(steps) if "--require-hashes" in value]
         assert shlex.split(steps[locked][1])[-2:] == ["--requirement", f"requirements/{lock}.txt"]
         assert [value for kind, value in steps[:locked] if kind == "COPY"] == [f"requirements/{lock}.txt requirements/"]
@@ -157,7 +159,9 @@ def check(healthcheck: ModuleType, tmp_path: Path, ports: tuple[int, int]) -> Ch
 
         with ExitStack() as served:
             for port, state in zip(ports, answering, strict=False):
-                served.enter_context(Probes(partial(Snapshot, state), Metrics(Snapshot).text, "127.0.0.1", port))
+                served.enter_context(
+                    Probes(partial(Snapshot, state), Metrics(Snapshot, Measures(), Tally()).text, "127.0.0.1", port)
+                )
             live, ready = (healthcheck.main(question, tmp_path, environ) for question in ("live", "ready"))
             return live, ready
 

@@ -70,7 +70,7 @@ class Topics:
 
     def read(self, topic: str, *_: int) -> Iterator[Any]:
         for value in list(self._topics.get(topic, ())):
-            yield SimpleNamespace(value=lambda value=value: value, key=lambda: b"partition/0")
+            yield SimpleNamespace(value=lambda value=value: value, key=lambda: b"partition/0", headers=list)
 
     def bounds(self, *_: object) -> tuple[int, int]:
         return 0, 0

@@ -37,6 +37,8 @@ class Told:
 
     wf_run_id: str
     seqs: list[str]
+    of_records: list[str]
+    """The seq of an event of each record: what asked for a report or a timer is told beside it."""
     external_event_ids: list[str]
 
 
@@ -50,7 +52,7 @@ LOOKS: dict[str, Callable[[Told], Arguments]] = {
     "diff": lambda it: ((it.wf_run_id, "0", seq) for seq in it.seqs),
     "why": moments,
     "why-not": lambda it: ((it.wf_run_id, event_id) for event_id in it.external_event_ids),
-    "cause": lambda it: (("--wf-run", it.wf_run_id, "--event", seq) for seq in it.seqs),
+    "cause": lambda it: (("--wf-run", it.wf_run_id, "--event", seq) for seq in it.of_records),
     "timeline": lambda it: iter([(it.wf_run_id, "-o", "-"), (it.wf_run_id, "--mermaid")]),
     "verify": lambda it: iter([(it.wf_run_id,)]),
     "export": lambda it: iter([(it.wf_run_id, "--previous", "-o", "again.halter")]),
@@ -63,14 +65,26 @@ ELSEWHERE = {
     "send": "tests/halter/test_redaction.py calls it",
     "show": "tests/halter/test_redaction.py calls it",
     "check-state": "a test below",
+    "bind": "tests/bindings/test_bind_command.py calls it",
+    "console": "its pages mask values for readers: tests/console",
+    "sink": "tests/sinks and tests/broker/test_sinks.py look at what it writes",
 }
 NO_VALUES = {
     "demo": "the values of its example are public",
     "broker": "it knows no WfRun",
+    "up": "the states of its parts, and addresses",
+    "console": "addresses and log lines; tests/console look at its pages",
+    "view": "how far it is, and no values; tests/view looks for masked values in what it stores",
     "spec": "WfSpecs and definitions, which have no values of WfRuns",
     "scenario": "runs documents, whose author has the values",
     "explore": "runs a WfSpec in memory, with values that the author gives",
+    "bulk": "ids of WfRuns, counts, and lists as 'list' shows them",
+    "dead-letters": "tests/broker/test_dead_letters.py calls it",
+    "list": "a view has no masked values unless it was made with them (tests/view)",
+    "stats": "numbers",
     "stop": "the outcome of a command without values",
+    "correlate": "names of WfRuns, and no values",
+    "correlations": "names of WfRuns and keys, which are never masked",
     "resume": "the outcome of a command without values",
     "rescue": "the outcome of a command without values",
     "migrate": "the outcome of a command, which `report` redacts: see test_redaction",
@@ -80,6 +94,7 @@ NO_VALUES = {
     "replay": "counts of records and events",
     "task-worker": "its log names attempts, and no values",
     "topics": "it knows no WfRun",
+    "doctor": "keys and places of records, and no values",
     "worker": "its log names records and WfRuns, and no values",
     "schemas": "it knows no WfRun",
     "quarantine": "the outcome of a command without values",
@@ -137,7 +152,9 @@ class WithSecrets(MemorySource):
 def told_in(entries: list[LogEntry]) -> Told:
     events: list[Any] = [entry.event for entry in entries]
     ids = {getattr(event, "external_event_id", None) for event in events}
-    return Told(entries[0].wf_run_id, [str(it.seq) for it in entries if it.seq][::7], sorted(ids - {None}))
+    seqs = [str(it.seq) for it in entries if it.seq]
+    of_records = {it.cause: str(it.seq) for it in entries if it.seq}
+    return Told(entries[0].wf_run_id, seqs[::7], list(of_records.values()), sorted(ids - {None}))
 
 
 def exports(folder: Path) -> Iterator[tuple[Path, Told, set[type]]]:

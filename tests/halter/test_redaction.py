@@ -231,9 +231,9 @@ def everything_printed(client: RigClient, capsys: pytest.CaptureFixture[str]) ->
     yield printed(client, runs.run, "leak", "w", values, as_json=True, capsys=capsys)
     for as_json in (False, True):
         yield printed(client, runs.show, "w", as_json=as_json, capsys=capsys)
-    yield printed(client, runs.send, "w", "spoken", SECRET, "e1", None, as_json=True, capsys=capsys)
+    yield printed(client, runs.send, "w", "spoken", SECRET, event_id="e1", as_json=True, capsys=capsys)
     report_tasks(client)
-    yield printed(client, runs.send, "w", "go", None, "e2", None, as_json=False, capsys=capsys)
+    yield printed(client, runs.send, "w", "go", event_id="e2", as_json=False, capsys=capsys)
     report_tasks(client)
     for command in (runs.show, history.history):
         for as_json in (False, True):

@@ -12,7 +12,8 @@ from structlog import get_logger
 from structlog.testing import capture_logs
 
 from halter.task_worker import refused_reports
-from halter.task_worker.refused_reports import FATAL, PASSING, WITHOUT_EFFECT, RefusedReports
+from halter.task_worker.refused_reports import WITHOUT_EFFECT, RefusedReports
+from halter.task_worker.side_thread import FATAL, PASSING
 from processors.codec import Codec
 from processors.core.records.commands import ReportTaskRun
 from processors.core.records.events import (

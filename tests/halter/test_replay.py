@@ -1,5 +1,6 @@
 """What a replay writes: the part of the log that it replays, the rows at its end, and nothing twice if it is killed."""
 
+import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -29,7 +30,7 @@ from halter.replay.manifest import (
 from halter.replay.ranges import CannotReplay, partitions_meant
 from halter.replay.replay import manifest_for, replayed
 from halter.replay.replaying import Replaying
-from processors.core.records.commands import ExternalEvent
+from processors.core.records.commands import ExternalEvent, PutExternalEventDef, PutWfSpec, RunWf
 from processors.core.records.events import LogEntry, TaskAttemptRequested, TaskCancellation, TaskRequest
 from processors.core.records.topic_names import (
     DEAD_LETTERS,
@@ -104,6 +105,30 @@ class Written:
             else:
                 rows[it.topic, it.key or b""] = it.value
         return rows
+
+
+def test_a_replay_tells_no_owner_of_a_key() -> None:
+    """It has no topic for what a fold tells others: those are inputs."""
+    rig = ShardRig()
+    nodes = {
+        "a": {"kind": "ENTRYPOINT", "next": "b"},
+        "b": {"kind": "EXTERNAL_EVENT", "event": "paid", "next": "c"},
+        "c": {"kind": "EXIT"},
+    }
+    main = {"variables": {"order": {"type": "STR"}}, "nodes": nodes}
+    document = {
+        "name": "order",
+        "entrypoint": "main",
+        "correlated_events": {"paid": {"var": "order"}},
+        "threads": {"main": main},
+    }
+    rig.turn(PutExternalEventDef("paid"), PutWfSpec("order", json.dumps(document)))
+    rig.turn(RunWf("w", "order", {"order": "A7"}))
+    assert [it for it in rig.outputs if it.topic == "correlation-commands"]
+    replay = Written(rig, Within(0, len(rig.log_records)))
+    assert not replay.run().differences
+    assert replay.of(WF_EVENTS)
+    assert not replay.of("correlation-commands")
 
 
 def rows_as_of(rig: ShardRig, end: int) -> dict[tuple[str, bytes], bytes]:

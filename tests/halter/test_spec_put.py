@@ -112,6 +112,9 @@ ALREADY_THERE: dict[str, tuple[Any, str]] = {
 }
 
 
+REFERS_TO_NOTHING = {"a TaskDef is not registered", "an ExternalEventDef is deleted"}
+
+
 @pytest.mark.parametrize("why", ALREADY_THERE)
 def test_nothing_is_sent_if_anything_would_be_refused(
     why: str, client: RigClient, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -125,6 +128,7 @@ def test_nothing_is_sent_if_anything_would_be_refused(
     assert set(answer.table.values()) == {"refused", "not sent"}, answer.out
     assert "defs.yaml:" in answer.out
     assert "nothing was registered: 1 of " in answer.err
+    assert ("`halter spec put FILE …` registers" in answer.err) == (why in REFERS_TO_NOTHING)
     (as_data,) = [it for it in json.loads(put(capsys, "defs.yaml", "--json").out) if it["outcome"] == "refused"]
     assert as_data["problems"][0].keys() == {"code", "message", "file", "line", "column"}
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from halter.client import TopicMissing
 from halter.task_worker import cancellations
 from halter.task_worker.cancellations import KEPT_OF_ONE_MAX, Cancellations
-from halter.task_worker.refused_reports import FATAL, PASSING
+from halter.task_worker.side_thread import FATAL, PASSING
 from halter.task_worker.work import Work
 from processors.codec import Codec
 from processors.core.records.events import CancellationReason, TaskCancellation, TaskRequest
@@ -156,6 +156,20 @@ def test_a_cancellation_that_is_read_before_its_request_counts_unless_the_wf_run
     assert it.start().wait_cancelled(10) == TIMED_OUT  # all before is read, too
     it.take(request(1))
     assert it.start().cancelled == (None if reason is STOPPED else reason)
+
+
+def test_what_is_kept_is_bounded_in_bytes_too(hearing: Callable[..., Hearing], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancellations, "KEPT_BYTES_MAX", 1_000)
+    it = hearing(Topic())
+    for number in range(100):
+        it.topic.tell(about(request(1, f"w{number}")))
+        it.topic.tell(about(request(number, "hot")))
+    it.take(request(1, "now"))
+    it.topic.tell(about(request(1, "now")))
+    assert it.start().wait_cancelled(10) == TIMED_OUT
+    size = sum(len(value) for values in it.cancellations._kept.values() for value in values)
+    assert 500 < size <= 1_000
+    assert it.cancellations._kept_bytes == size
 
 
 def test_what_is_kept_for_later_requests_is_bounded(

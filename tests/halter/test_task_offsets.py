@@ -161,10 +161,22 @@ def test_a_partition_that_is_assigned_beside_a_full_one_is_held_to_the_same_byte
     for offset in range(10):
         work.take(("q", 0), offset, REQUEST, MEGABYTE)
     work.assigned({("q", 1): (0, None)})
-    assert work.flow() == ([], [("q", 1)]), "nobody knows whether it is paused"
+    assert work.flow() == ([], [])
     taken = 0
     while work.wait_for_room(0) and taken < 100:
         work.take(("q", 1), taken, REQUEST, MEGABYTE)
         taken += 1
     assert taken == 7
     assert set(work.flow()[0]) == {("q", 0), ("q", 1)}
+
+
+def test_a_paused_partition_is_resumed_before_it_goes_and_not_when_it_comes_back() -> None:
+    work = Work(concurrency=1)
+    work.assigned({("q", 0): (0, None), ("q", 1): (0, None)})
+    for offset in range(WAITING_MAX):
+        work.take(("q", 0), offset, REQUEST, 1)
+    assert work.flow() == ([("q", 0)], [])
+    assert work.given_up([("q", 0), ("q", 1)]) == [("q", 0)]
+    work.assigned({("q", 0): (0, None)})
+    assert work.flow() == ([], []), "it is fetched at once"
+    assert work.given_up([("q", 0)]) == []

@@ -101,7 +101,7 @@ class World:
             task_cancellations="task-cancellations",
         )
         self.reader = SimpleNamespace(expect=self._expect)
-        self.settings = SimpleNamespace(consumer=lambda **_: {}, explaining=self._explaining)
+        self.settings = SimpleNamespace(consumer=lambda **_: {}, explaining=self._explaining, tracing=lambda: None)
 
     @contextmanager
     def _explaining(self, _: str, *_more: Any) -> Iterator[None]:
@@ -119,6 +119,9 @@ class World:
         self.worker._session._work.cancel(TaskCancellation(wf_run_id, 0, 0, 1, 1, "t", reason, 0, 1))
 
     # The consumer's side.
+
+    def new_consumer(self) -> Any:
+        return self
 
     def subscribe(self, _: list[str], on_assign: Callable[..., None], on_revoke: Callable[..., None], **_more: Any):
         assert "task-cancellations" in self.expected, "else what is cancelled meanwhile would be missed"
@@ -195,7 +198,8 @@ class World:
         assert topic == "task-reports"
         self.is_prepared = True
 
-    def send_soon(self, command: Any, value: bytes, told: Callable[[Sending], None]) -> Sending:
+    def send_soon(self, command: Any, value: bytes, told: Callable[[Sending], None], parent: None) -> Sending:
+        assert parent is None, "nothing is traced here"
         assert self.is_prepared, "a first report must not ask Kafka, which may be away then"
         record = CODEC.decode(value)
         sent = Sending("task-reports", type(command).__name__, command.wf_run_id, told)
@@ -231,7 +235,7 @@ class World:
         return self.run_worker(monkeypatch, {"t": handle})
 
     def run_worker(self, monkeypatch: pytest.MonkeyPatch, handlers: Mapping[str, Callable[..., Any]]) -> "World":
-        monkeypatch.setattr(session, "Consumer", lambda _: self)
+        monkeypatch.setattr(session, "Consumer", lambda _: self.new_consumer())
         monkeypatch.setattr(session, "COMMIT_SECONDS", 0.001)
         self.worker = TaskWorker(
             self,  # type: ignore[arg-type]
@@ -405,6 +409,33 @@ def test_a_partition_that_comes_back_is_not_run_again(monkeypatch: pytest.Monkey
     world.run(monkeypatch, handle)
     assert sorted(it.wf_run_id for it in world.posted) == sorted(f"w0-{n}" for n in range(50))
     assert world.committed_offsets() == {0: 50}
+
+
+class Forgotten:
+    """A consumer whose coordinator has lost its question: it hears nothing, and waits."""
+
+    def __init__(self) -> None:
+        self.is_closed = threading.Event()
+
+    def subscribe(self, _: list[str], **callbacks: Callable[..., None]) -> None:
+        self.callbacks = callbacks
+
+    def poll(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.001))
+
+    def close(self) -> None:
+        self.callbacks["on_revoke"](self, [TopicPartition("task-requests", 0)])  # late, and about nothing of ours
+        self.is_closed.set()
+
+
+def test_a_group_that_says_nothing_is_joined_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "SILENT_SECONDS", 0.02)
+    world, forgotten = World(20), [Forgotten(), Forgotten()]
+    consumers: Iterator[Any] = iter([*forgotten, world])
+    monkeypatch.setattr(world, "new_consumer", lambda: next(consumers))
+    world.run(monkeypatch)
+    assert world.committed_offsets() == {0: 20}
+    assert all(it.is_closed.wait(5) for it in forgotten)
 
 
 def test_a_report_is_sent_again_while_brokers_are_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from halter.cli import ending
-from halter.cli.programs import NoSuchThing, thing_in
+from halter.cli.programs import thing_in
 from halter.cli.usage import BadOptions
+from halter.files.programs import NoSuchThing
 from halter.task_worker import TaskWorker, WorkerNotStarted
 
 SHOP = """
@@ -103,6 +104,12 @@ def test_a_module_that_cannot_be_imported_is_told_with_the_line(shop: str, tmp_p
     assert str(broken.value) == f"cannot import '{shop}.broken': ZeroDivisionError: division by zero ({file}:3)"
     file.write_text("import not_there_at_all\n")
     with pytest.raises(NoSuchThing, match=rf"ModuleNotFoundError: No module named 'not_there_at_all' \({file}:1\)"):
+        found_in(f"{shop}.broken:worker")
+    file.write_text("number = (\n")
+    with pytest.raises(NoSuchThing, match=rf"SyntaxError: '\(' was never closed \({file}:1\)$"):
+        found_in(f"{shop}.broken:worker")
+    file.write_text("raise SystemExit(0)\n")
+    with pytest.raises(NoSuchThing, match=rf"SystemExit: 0 \({file}:1\)"):
         found_in(f"{shop}.broken:worker")
 
 

@@ -99,6 +99,8 @@ def test_the_state_at_each_event_is_the_one_that_its_log_gives(document: str) ->
             for name, value in expected(run).items():
                 found = shown.get(name)
                 assert (data["values"][found] if name[0] == "v" and found is not None else found) == value, name
+            variables = {name for name in shown if name[0] == "v" and name.partition(".")[0][1:] not in gone}
+            assert variables == {name for name in expected(run) if name[0] == "v"}
             threads = {it for name in shown if name[0] == "t" and (it := name.partition(".")[0][1:]) not in gone}
             assert threads == {str(number) for number in run.threads}
 

@@ -61,7 +61,6 @@ EXAMPLES = int(os.environ.get("HALTER_EXAMPLES", "20"))
 some = settings(
     max_examples=EXAMPLES,
     deadline=None,
-    print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
     phases=(Phase.explicit, Phase.generate),
 )

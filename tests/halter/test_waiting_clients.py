@@ -27,6 +27,7 @@ from halter import (
 from halter.client.batch import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LOOK_EVERY
 from halter.client.reading import FOLLOWS_MS, PartitionReader
 from halter.client.sending import Sending
+from halter.client.wf_run_rows import WfRunRows
 from processors.core.records.events import Cause, LogEntry, WfRunDeleted
 from processors.core.records.model import WfSpecId
 from processors.core.rules.indexing import index_of
@@ -200,11 +201,28 @@ def test_nobody_hears_that_there_is_no_more_before_the_end_was_read() -> None:
     batches.close()
 
 
+NEWER = b"\xc3\x01" + bytes(8) + b"new"
+"""A record whose schema a later release has."""
+
+
+def test_rows_and_definitions_of_a_later_release_are_told_with_their_places() -> None:
+    with Client("localhost:1") as client:
+        rows = WfRunRows(client.reader, client.topics, client.codec)
+        definition = Message(topic="definitions", partition=0, offset=7, key=b"x", value=NEWER, error=None)
+        for read, said in {
+            lambda: rows._row("wf-runs", b"cart-7", NEWER): "wf-runs, key cart-7: this row was ",
+            lambda: rows._position(NEWER, 3): "fold-positions, key 3: this FoldPosition was ",
+            lambda: client._definitions._take(definition): r"definitions\[0\]@7: this Definition was ",
+        }.items():
+            with pytest.raises(LaterRelease, match=said + "written by a newer release .*: upgrade this program"):
+                read()
+
+
 def test_an_event_of_a_later_release_is_told_with_its_place() -> None:
     with Client("localhost:1") as client:
-        value = b"\xc3\x01" + bytes(8) + b"new"
-        newer = Message(topic="wf-events", partition=2, offset=7, key=b"w", value=value, error=None)
-        with pytest.raises(LaterRelease, match=r"wf-events\[2\]@7: .*found 0{16}.* of a later release .*: upgrade the"):
+        newer = Message(topic="wf-events", partition=2, offset=7, key=b"w", value=NEWER, error=None)
+        said = r"wf-events\[2\]@7: this event was .* newer release .*: upgrade this program \("
+        with pytest.raises(LaterRelease, match=said):
             client._outcomes.entry(newer)
 
 

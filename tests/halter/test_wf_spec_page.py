@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from halter.files.definition_files import check_files
-from halter.files.scenario_document import _EXPECT_FIELDS, _SCENARIO_FIELDS, _STEPS, _THREAD_FIELDS
+from halter.files.scenario_document import _EXPECT_FIELDS, _STEPS, _THREAD_FIELDS, SCENARIO_FIELDS
 from halter.scenarios.files import run_file
 from processors.core.records.failures import HAPPENING, UMBRELLAS
 from processors.core.records.spec import MutationOperator
-from processors.core.wf_spec.expression_reader import EXPRESSIONS
+from processors.core.wf_spec.expression_forms import EXPRESSIONS
 from processors.core.wf_spec.reader import _KINDS
 from processors.core.wf_spec.validate import check_document
 
@@ -46,7 +46,7 @@ def test_the_scenario_on_the_other_page_holds_for_the_example(tmp_path: Path):
 
 def test_every_step_and_expectation_is_on_its_page():
     text = SCENARIOS_PAGE.read_text()
-    words = {*_STEPS, "repeat", *_SCENARIO_FIELDS, *_EXPECT_FIELDS, *_THREAD_FIELDS}
+    words = {*_STEPS, "repeat", *SCENARIO_FIELDS, *_EXPECT_FIELDS, *_THREAD_FIELDS}
     assert [word for word in sorted(words) if not re.search(rf"`{word}\b", text)] == []
 
 

@@ -355,7 +355,7 @@ def test_every_input_has_a_name_in_json() -> None:
 
 documents = st.sampled_from(small_specs.NAMES).map(small_specs.document_of) | random_specs.documents()
 numbers = st.lists(st.integers(0, 20_000), min_size=1, max_size=40)
-thorough = settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @thorough

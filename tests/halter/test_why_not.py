@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from halter.files.scenario_document import read_scenario
 from halter.history.logged import Logged
 from halter.history.why_not import Became, Fate, Obstacle, Outside, Seen, WhyNot, why_not
-from halter.history.why_not_text import why_not_data, why_not_sentences
+from halter.history.why_not_text import unclaimed_sentence, why_not_data, why_not_sentences
 from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine
 from halter.show.waiting_text import NO_BREAK
-from processors.core.records.commands import Command, ExternalEvent, RescueThreadRun, RunWf, StopWfRun
+from processors.core.records.commands import Command, ExternalEvent, RescueThreadRun, RunWf, RunWfAndPost, StopWfRun
 from processors.core.records.model import ExternalEventStatus, WfRun
-from processors.core.records.topic_names import EXTERNAL_EVENTS
+from processors.core.records.topic_names import EXTERNAL_EVENTS, WF_COMMANDS
 from processors.core.rules.context import Context
 from processors.fold.inputs import command_id_of
 from tests.support.recorded import documents, engine_of, names, numbers, random_engine
@@ -29,7 +29,7 @@ STATUS = {
     Fate.SUPERSEDED: ExternalEventStatus.SUPERSEDED,
     Fate.DROPPED: ExternalEventStatus.DROPPED,
 }
-thorough = settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def told_of(engine: MemoryEngine, wf_run_id: str, event_id: str, outside: Outside | None = None) -> WhyNot:
@@ -179,6 +179,9 @@ def test_what_stands_in_the_way_is_named(
             memory.put(step)
     (became,) = told_of(memory, "w", "e").became
     assert became.fate is Fate.UNCLAIMED
+    run = memory.runs["w"]
+    (posted,) = (it for it in run.external_events.values() if it.external_event_id == "e")
+    assert f"{posted.external_event_def} e " in unclaimed_sentence(run, posted)
     assert (obstacle, thread) in {(it.obstacle, it.thread) for it in became.hindrances}
 
 
@@ -210,10 +213,10 @@ def test_what_lies_outside_of_the_log_is_told_where_the_log_is_silent() -> None:
     letter = Seen("dead-letters", 0, 3, 0, "go", "KEY_MISMATCH", "expected …, found …")
     behind, before = (Seen(EXTERNAL_EVENTS, 0, offset, 0, "go") for offset in (9, 2))
     known = {
-        Fate.DEAD_LETTER: Outside(dead_letters=(letter,), folded=4, end=10),
-        Fate.NOT_FOLDED: Outside(records=(behind,), folded=4, end=10),
-        Fate.FORGOTTEN: Outside(records=(before,), folded=4, end=10),
-        Fate.UNKNOWN: Outside(folded=4, end=10),
+        Fate.DEAD_LETTER: Outside(dead_letters=(letter,), folded={EXTERNAL_EVENTS: 4}, end={EXTERNAL_EVENTS: 10}),
+        Fate.NOT_FOLDED: Outside(records=(behind,), folded={EXTERNAL_EVENTS: 4}, end={EXTERNAL_EVENTS: 10}),
+        Fate.FORGOTTEN: Outside(records=(before,), folded={EXTERNAL_EVENTS: 4}, end={EXTERNAL_EVENTS: 10}),
+        Fate.UNKNOWN: Outside(folded={EXTERNAL_EVENTS: 4}, end={EXTERNAL_EVENTS: 10}),
     }
     for fate, outside in known.items():
         told = told_of(memory, "w", "e", outside)
@@ -229,8 +232,20 @@ def test_a_record_that_the_log_tells_of_is_not_told_again() -> None:
     memory = engine()
     memory.put(RUN)
     memory.put(event("go"))
-    outside = Outside(records=(Seen(EXTERNAL_EVENTS, 0, 0, 0, "go"),), folded=1, end=1)
+    at, seen = {EXTERNAL_EVENTS: 1}, Seen(EXTERNAL_EVENTS, 0, 0, 0, "go")
+    outside = Outside(records=(seen,), folded=at, end=at)
     assert [it.fate for it in told_of(memory, "w", "e", outside).became] == [Fate.CLAIMED]
+
+
+def test_a_refused_start_with_its_event_is_told_by_where_its_record_is() -> None:
+    memory = engine()
+    memory.put(RUN)
+    memory.put(RunWfAndPost("w", "s", "unheard-of", "e"))
+    at, seen = {WF_COMMANDS: 2}, Seen(WF_COMMANDS, 0, 1, 0, "unheard-of")
+    told = told_of(memory, "w", "e", Outside(records=(seen,), folded=at, end=at))
+    assert [(it.external_event_def, it.fate) for it in told.became] == [("unheard-of", Fate.REJECTED)]
+    (said,) = why_not_sentences(told, memory.runs["w"])
+    assert "(wf-commands[0]@1): INVALID_ARGUMENT: RunWfAndPost" in said
 
 
 def test_an_id_may_be_that_of_several_events() -> None:

@@ -3,9 +3,11 @@
 import json
 import math
 import operator
+import sys
 import textwrap
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +30,7 @@ from halter.workflow import (
     Variable,
     Workflow,
     WorkflowEventDef,
+    expr,
     thread_name,
     variable,
 )
@@ -362,14 +365,31 @@ def _misspells_a_statement(thread: Thread) -> None:
     thread.tsk("greet")  # type: ignore[attr-defined]
 
 
+def _calls_a_statement_as_python_would(thread: Thread) -> None:
+    thread.declare(total)
+    thread.append(total, 1)  # type: ignore[attr-defined]
+
+
 def _gives_an_input_for_the_name(thread: Thread) -> None:
     thread.declare(total)
     thread.task("greet", name=total)  # type: ignore[arg-type]
 
 
+def _nests_without_end(thread: Thread) -> None:
+    thread.declare(total)
+    thread.assign(total, reduce(lambda sum_, _: (sum_ * 2) + 1, range(2_000), total + 1))
+
+
+def _doubles_without_end(thread: Thread) -> None:
+    thread.declare(total)
+    thread.assign(total, reduce(lambda sum_, _: sum_ + sum_, range(30), total + 1))
+
+
 @pytest.mark.parametrize(
     ("function", "sentence"),
     [
+        (_doubles_without_end, "expected expressions of at most 131,072 parts, found 262,143"),
+        (_nests_without_end, "expected expressions at most 32 deep, found more"),
         (_forgets_with, "expected `with` before thread.if_(…)"),
         (_writes_an_expression_into_a_text, "format_("),
         (_has_a_default_of_no_zone, "default of 'when': expected a datetime with a zone"),
@@ -377,7 +397,8 @@ def _gives_an_input_for_the_name(thread: Thread) -> None:
         (_assigns_what_json_has_not, "a number that JSON has"),
         (_assigns_to_a_name, "expected a Variable"),
         (_misspells_a_policy, "expected one of parallel, serial, latest"),
-        (_misspells_a_statement, "AttributeError: 'Thread' object has no attribute 'tsk'"),
+        (_misspells_a_statement, "AttributeError: 'Thread' object has no attribute 'tsk' (did you mean task?)"),
+        (_calls_a_statement_as_python_would, "'Thread' object has no attribute 'append' (did you mean extend?)"),
         (_gives_an_input_for_the_name, "expected a name for the node"),
         (_decides_in_python, "the WfRun computes it"),
         (_says_something_behind_the_end, "nothing leads here"),
@@ -398,6 +419,18 @@ def test_a_statement_that_cannot_be_written_down_is_told_with_its_line(function:
     assert sentence in message
 
 
+def test_an_expression_may_be_as_deep_as_a_document_may_have_it() -> None:
+    deepest = reduce(lambda sum_, _: sum_ + 1, range(32), total)
+
+    def main(thread: Thread) -> None:
+        thread.declare(total)
+        thread.assign(total, deepest)
+
+    assert Workflow("w", main).wf_spec
+    with pytest.raises(WrongOperand, match="at most 32 deep"):
+        _ = deepest + 1
+
+
 def test_a_datetime_is_the_default_of_a_timestamp() -> None:
     def main(thread: Thread) -> None:
         thread.declare(Variable("when", datetime, default=datetime(2026, 1, 1, 0, 0, 0, 1_000, tzinfo=UTC)))
@@ -406,9 +439,37 @@ def test_a_datetime_is_the_default_of_a_timestamp() -> None:
     assert declared["when"]["default"] == "2026-01-01T00:00:00.001Z"
 
 
+def test_an_expression_may_be_written_as_text() -> None:
+    total, item = Variable("total", int), variable("INPUT")
+    assert expr("total + INPUT.quantity * INPUT.price").tree == (total + item["quantity"] * item["price"]).tree
+    with pytest.raises(WrongOperand, match=r"'total \+': expected a value, found the end, at column 8 of the text"):
+        expr("total +")
+    with pytest.raises(WrongOperand, match="expected the text of an expression, found int"):
+        expr(5)  # type: ignore[arg-type]
+
+
+def test_a_sign_means_the_same_in_python_and_in_a_text() -> None:
+    assert (-Variable("total", int)).tree == expr("-total").tree
+
+
+def test_a_text_that_is_no_expression_is_told_with_its_line() -> None:
+    def main(thread: Thread) -> None:
+        thread.wait_until(expr("total >= and"))
+
+    with pytest.raises(InvalidDefinitions, match=r"test_workflow.py:\d+:1: 'total >= and': .*at column 10 of the text"):
+        _ = Workflow("w", main).wf_spec
+
+
 def test_a_type_that_no_variable_has_is_an_error_at_once() -> None:
-    with pytest.raises(WrongOperand, match="expected a type of a Variable"):
-        Variable("x", set)  # type: ignore[arg-type]
+    for made in (
+        lambda: Variable("x", set),  # type: ignore[arg-type]
+        lambda: ExternalEventDef("x", set),  # type: ignore[arg-type]
+        lambda: WorkflowEventDef("x", set),  # type: ignore[arg-type]
+        lambda: TaskDef("x", {"y": set}),  # type: ignore[dict-item]
+        lambda: TaskDef("x", None, set),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(WrongOperand, match="expected a type of a Variable"):
+            made()
 
 
 # It runs as it reads: random programs, by Python and by the rules.
@@ -680,7 +741,8 @@ bad = Workflow("bad", broken)
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Path:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delitem(sys.modules, "shop_flows", raising=False)  # that of another test
     (tmp_path / "shop_flows.py").write_text(SHOP)
     return tmp_path
 
@@ -715,6 +777,33 @@ def test_a_workflow_that_is_not_there_is_told_with_what_is(
     code, _, error = halter(capsys, "spec", "check", "shop_flows.py")
     assert code == 2
     assert "expected the name of a Workflow behind a module, as in shop_flows.py:cart" in error
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "sentence"),
+    [
+        ('"total", int', '"total", "int"', 5, "expected a type of a Variable"),
+        ("def broken", 'ExternalEventDef("paid", "int")\ndef broken', 13, "expected a type of a Variable"),
+        ("def broken", "assert total == 0\ndef broken", 13, "an expression has no value in the program"),
+        ("def broken", 'expr("total >= and")\ndef broken', 13, "'total >= and': "),
+    ],
+)
+def test_a_mistake_outside_of_the_thread_functions_has_its_line(
+    shop: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    before: str,
+    after: str,
+    line: int,
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(shop)
+    program = SHOP.replace("Variable\n", "Variable, expr\n", 1).replace(before, after)
+    (shop / "shop_flows.py").write_text(program)
+    for target in ("shop_flows:cart", "shop_flows.py:cart", "shop_flows.py"):
+        code, _, error = halter(capsys, "spec", "check", target)
+        assert (code, error[: len("halter: ")]) == (1, "halter: ")
+        assert error.removeprefix("halter: ").startswith(f"shop_flows.py:{line}:1: {sentence}")
 
 
 def test_the_program_of_the_page_runs_and_its_mistake_is_told_as_the_page_says(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from halter.cli.running_options import Running
 from halter.cli.worker import run_here
 from processors.core.records.commands import DefinitionCommand
 from processors.core.records.errors import HalterError
@@ -74,7 +75,7 @@ def main() -> None:
     break_something(os.environ.get("HALTER_TEST_BREAKS", ""))
     try:
         settings = Settings.load(None, os.environ, {})
-        run_here(settings, options.slot, options.ready_file, ("127.0.0.1", int(port)) if port else None)
+        run_here(settings, options.slot, options.ready_file, Running(int(port) if port else None))
     except HalterError as error:
         sys.exit(f"halter: {error}")
 

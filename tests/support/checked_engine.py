@@ -5,12 +5,13 @@ from halter.scenarios.comparison import difference
 from halter.scenarios.definitions import register
 from halter.scenarios.memory import MemoryEngine
 from halter.scenarios.runner import Verdict, judge_definitions, run
+from halter.show.log_text import transcript
 from processors.core.records.commands import Command
 from processors.core.records.events import LogEntry
 from processors.core.rules.context import Context
 from processors.core.rules.engine import new_run
 from tests.support.cancellations import CancellationOracle
-from tests.support.invariants import Watch, check, check_between_commands, check_rejections_change_nothing
+from tests.support.invariants import Violated, Watch, check, check_between_commands, check_rejections_change_nothing
 
 
 class CheckedEngine(MemoryEngine):
@@ -21,10 +22,10 @@ class CheckedEngine(MemoryEngine):
         self.watches: dict[str, Watch] = {}
         self.oracles: dict[str, CancellationOracle] = {}
 
-    def put(self, command: Command) -> list[LogEntry]:
+    def fold(self, command: Command) -> list[LogEntry]:
         """Fold a command, and check everything that must hold now."""
         told = len(self.cancellations)
-        entries = super().put(command)
+        entries = super().fold(command)
         wf_run = self.runs[command.wf_run_id]
         watch = self.watches.setdefault(command.wf_run_id, Watch(new_run(command.wf_run_id), self.context))
         watch.see(entries)
@@ -43,7 +44,10 @@ class CheckedEngine(MemoryEngine):
 
 
 def checked(scenario: Scenario) -> Verdict:
-    """Return the verdict on a scenario. Raises Violated if an invariant does not hold."""
+    """Return the verdict on a scenario; an invariant that does not hold is a problem, too."""
     definitions, refused = register(scenario.definitions)
     engine = CheckedEngine(Context(definitions, scenario.limits), scenario.start_ms)
-    return judge_definitions(scenario, refused) or run(scenario, engine, definitions)
+    try:
+        return judge_definitions(scenario, refused) or run(scenario, engine, definitions)
+    except Violated as violated:
+        return Verdict(0, f"an invariant does not hold: {violated}", log=transcript(engine.log))

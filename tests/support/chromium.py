@@ -3,22 +3,19 @@
 Playwright drives it. It cannot fetch a browser of its own where only package registries are reached.
 """
 
-import fcntl
 import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.support.debian import UPDATE, is_root, one_at_a_time, run
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SETTING = "HALTER_CHROMIUM"
-INSTALL = (("apt-get", "update", "-q"), ("apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"))
-SECONDS_MAX = 130
+INSTALL = ("apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium")
 OPTIONS = (
     "--disable-gpu",
     "--disable-quic",
@@ -35,22 +32,13 @@ def chromium() -> str:
         return named
     if found := _on_the_path():
         return found
-    if os.name != "posix" or os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if not is_root():
         pytest.skip(f"no Chromium is on the PATH or in {SETTING}, and only root can install one, with apt-get")
-    with Path(tempfile.gettempdir(), "halter-chromium.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the other test process may be installing it
+    with one_at_a_time():
         if found := _on_the_path():
             return found
-        for command in INSTALL:
-            quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-            try:
-                done = subprocess.run(
-                    command, capture_output=True, text=True, check=False, timeout=SECONDS_MAX, env=quiet
-                )
-            except subprocess.TimeoutExpired:
-                pytest.skip(f"`{' '.join(command)}` took more than {SECONDS_MAX} s")
-            if done.returncode:
-                pytest.skip(f"`{' '.join(command)}` failed: {done.stderr.strip()[-300:]}")
+        run(*UPDATE)
+        run(*INSTALL)
     found = _on_the_path()
     assert found is not None, "apt-get has installed chromium, and there is none on the PATH"
     return found

@@ -1,10 +1,14 @@
 """Calls the command line: in the process of the tests, or in a new one to see what it imports."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
 
 import pytest
 import structlog
@@ -29,17 +33,60 @@ def logging_as_before() -> Iterator[None]:
             structlog.configure(**before)
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a command has left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def halter(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """Run a command, and return its exit code, stdout and stderr."""
+    code = _run(*arguments)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def run_here(environment: Mapping[str, str], *arguments: str) -> Ended:
+    """Run a command in this process, with what it would find in a new one: variables, no terminal, nothing on stdin.
+
+    A new process takes most of a second to import what a command needs.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    streams = {name: TextIOWrapper(BytesIO(), encoding="utf-8") for name in ("stdout", "stderr")}
+    try:
+        with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open(encoding="utf-8") as nothing:
+            for name in os.environ.keys() - environment.keys():
+                patch.delenv(name)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "stdin", nothing)
+            for name, stream in streams.items():
+                patch.setattr(sys, name, stream)
+            code = _run(*arguments)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return Ended(code, *map(_text_of, streams.values()))
+
+
+def _text_of(stream: TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
+
+
+def _run(*arguments: str) -> int:
     with logging_as_before(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["halter", *arguments])
         try:
             cli.main()
         except SystemExit as end:
             code = end.code or 0
-    out, err = capsys.readouterr()
     assert isinstance(code, int)
-    return code, out, err
+    return code
 
 
 SLOW = frozenset(

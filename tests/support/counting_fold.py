@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from processors.fold.inputs import InputRecord, ReadInput
+from processors.fold.inputs import Headers, InputRecord, ReadInput
 from processors.fold.outputs import OutputRecord
 
 WF_COMMANDS, WF_EVENTS, WF_RUNS, TIMERS = "wf-commands", "wf-events", "wf-runs", "thread-runs"
@@ -90,6 +90,8 @@ class CountingFold:
     broken = ()
     files = None
     quarantined = 0
+    is_full = False
+    restores_headers = False
 
     def restore(self, topic: str, key: bytes, value: bytes | None) -> None:
         if value is None:
@@ -103,6 +105,9 @@ class CountingFold:
             case "fold-positions":
                 self.offsets = orjson.loads(value)
                 self.definitions_position = self.offsets.pop(DEFINITIONS, 0)
+
+    def restore_headers(self, key: bytes, headers: Headers) -> None:
+        pass
 
     def check(self, at_most: int) -> bool:  # noqa: ARG002
         return False

@@ -209,6 +209,32 @@ def _valid_mutations(size: int) -> Any:
     return _spec({"main": {"variables": _variables(1), "nodes": {"s": {**ENTRYPOINT, "next": edge}, "e": EXIT}}})
 
 
+def _returning_texts(text: str, size: int) -> dict[str, Any]:
+    return _returning([{"expr": text}] * size)
+
+
+def _long_sums_as_text(size: int) -> Any:
+    document = _returning_texts("+".join(["v0"] * 1000), size)
+    document["threads"]["main"]["variables"] = _variables(1)
+    return document
+
+
+def _differences_as_text(size: int) -> Any:
+    return _returning_texts("-".join("1" * 30), size)
+
+
+def _unknown_variables_in_texts(size: int) -> Any:
+    return _returning_texts("[" + ",".join("a" * 500) + "]", size)
+
+
+def _open_brackets_in_texts(size: int) -> Any:
+    return _returning_texts("[" * 130, size)
+
+
+def _mutations_that_are_none(size: int) -> Any:
+    return _main({"a": {"kind": "ENTRYPOINT", "next": {"to": "b", "set": ["a+="] * size}}, "b": {"kind": "EXIT"}})
+
+
 FAMILIES: tuple[Callable[[int], Any], ...] = (
     _a_key_twice,
     _fields_of_an_unknown_kind,
@@ -241,6 +267,11 @@ FAMILIES: tuple[Callable[[int], Any], ...] = (
     _nodes_of_no_kind,
     _valid_nodes,
     _valid_mutations,
+    _long_sums_as_text,
+    _differences_as_text,
+    _unknown_variables_in_texts,
+    _open_brackets_in_texts,
+    _mutations_that_are_none,
 )
 """Kind -> the document of a size, as plain data or as text."""
 

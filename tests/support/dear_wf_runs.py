@@ -26,6 +26,7 @@ from processors.core.records.commands import (
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    RunWfAndPost,
     StartTaskRun,
     StopWfRun,
 )
@@ -979,6 +980,7 @@ OTHERS: dict[str, Callable[[Case], Any]] = {
     "an interrupt": lambda case: case.event("e"),
     "a go": lambda case: case.event("go"),
     "a go for the last": lambda case: case.event("go", max(case.run.threads, default=0)),
+    "an event that would start": lambda _: RunWfAndPost(RUN_ID, "w", "e", "e-and-start"),
     "another event": lambda case: case.event("other"),
     "the next event": lambda case: case.event("next"),
     "the first report": lambda case: _report(case, 0, TaskStatus.SUCCESS),
@@ -1003,7 +1005,7 @@ def cost_of(kind: Kind, size: int, *, timed: bool = False, other: str | None = N
     case.rig.codec.decode(record.value or b"")
     shard, steps_max = case.rig.shard, Limits().steps_per_command
     waiting = 0
-    if isinstance(command, ExternalEvent) and command.thread is None:
+    if isinstance(command, RunWfAndPost) or (isinstance(command, ExternalEvent) and command.thread is None):
         waiting = len(case.run.index.parked.get((WakeOn.EXTERNAL_EVENT, command.external_event_def), ()))
     outputs: list[OutputRecord] = []
 

@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from halter.client import Client
 from halter.topics import admin as topic_admin
 from processors.kafka.settings import Settings
+from tests.support.command_line import Ended, run_here
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -91,8 +92,12 @@ class Halter:
     def client(self) -> Client:
         return Client.of(self.settings, self.topics)
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `halter ARGUMENTS`."""
+    def command(self, *arguments: str) -> Ended:
+        """Run `halter ARGUMENTS` in this process."""
+        return run_here(self.environment, *arguments)
+
+    def command_in_a_process(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `halter ARGUMENTS` in a process of its own: beside others, or where the process itself matters."""
         return subprocess.run(
             [self.python, "-m", "halter", *arguments],
             env=self.environment,

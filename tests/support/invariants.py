@@ -33,6 +33,7 @@ from processors.core.records.model import (
     FAILED,
     TERMINAL,
     TRANSITIONS,
+    CorrelationKey,
     ExternalEventKey,
     ExternalEventStatus,
     HaltedByParent,
@@ -49,6 +50,7 @@ from processors.core.records.model import (
     ThreadType,
     WfRun,
 )
+from processors.core.records.names import CORRELATION_KEY_LENGTH_MAX
 from processors.core.records.spec import (
     EntrypointNode,
     ExitNode,
@@ -57,6 +59,7 @@ from processors.core.records.spec import (
     Literal,
     SleepNode,
     TaskNode,
+    VariableRef,
     WaitForConditionNode,
     WaitForThreadsNode,
 )
@@ -65,7 +68,7 @@ from processors.core.rules.context import Context
 from processors.core.rules.evolve import evolve
 from processors.core.rules.handlers import launch_failure_handlers, launch_interrupts
 from processors.core.rules.indexing import index_of
-from processors.core.rules.possible import Impossible, check_reachable, check_usable
+from processors.core.rules.possible import Impossible, check_state
 
 MOVING = frozenset({Status.RUNNING, Status.HALTING})
 Transition = tuple[Status | None, Status]
@@ -87,7 +90,7 @@ class Violated(AssertionError):
 def check(holds: bool, rule: str, found: object) -> None:
     """Raise Violated unless the invariant holds."""
     if not holds:
-        raise Violated(f"{rule}: {brief(found) if isinstance(found, ThreadRun) else found}")
+        raise Violated(f"{rule}; found {brief(found) if isinstance(found, ThreadRun) else found}")
 
 
 class Watch:
@@ -164,7 +167,8 @@ class Watch:
                 moving = [t.number for t in moving_below(self.run, self.run.threads[number])]
                 rule = "a thread is HALTED only when nothing below it moves (rule still-before-halted)"
                 check(not moving, rule, (number, moving))
-                check(not self.run.threads[number].task_out, "a thread is HALTED only when its task is back", number)
+                rule = "a thread is HALTED only when its task is back (rule still-before-halted)"
+                check(not self.run.threads[number].task_out, rule, self.run.threads[number])
 
     def _before_leaving(self, thread: ThreadRun) -> None:
         """A thread is about to leave with all threads below it: they cannot go on, and their waiters know it."""
@@ -286,7 +290,7 @@ class Watch:
     def _arrival(self, event_def: str, event_id: str) -> int:
         """Return the position of an ExternalEvent in the order of arrival; before all others if it is forgotten."""
         event = self.run.external_events.get((event_def, event_id))
-        return -(2**63) if event is None else event.posted_offset
+        return -(2**63) if event is None else event.arrival
 
     def _note_fate(self, number: int, event_def: str, event_id: str, what: str) -> None:
         key = (number, event_def, event_id)
@@ -452,15 +456,35 @@ def check_between_commands(run: WfRun, context: Context, *, has_migrated: bool =
         _check_time(run, thread, has_migrated=has_migrated)
     _check_live(run)
     _check_index(run)
+    _check_keys(run)
     _check_nothing_to_do(run, context)
     stuck = sorted(stuck_threads(run))
     check(not stuck, "no thread is stuck (rule circles-are-ended)", [brief(run.threads[n]) for n in stuck])
     if run.threads:
         try:
-            check_usable(run, context)
-            check_reachable(run)
+            check_state(run, context)
         except Impossible as problem:
             raise Violated(f"no rules could reach the state: {problem}") from problem
+
+
+def _check_keys(run: WfRun) -> None:
+    """Check the correlation keys that are the value of a Variable. What others give is not computed here."""
+    if run.spec is None or run.quarantined_ms is not None:
+        return
+    found = run.correlation_keys
+    if run.timer is not None:  # its retention has begun: before, a thread below one that has failed may be halting
+        check(not found, "a WfRun that has ended has no key (rule keys-end-with-the-wf-run)", found)
+        return
+    check(found.keys() <= run.spec.correlated_events.keys(), "keys are of events that the WfSpec names", found)
+    for name, expression in run.spec.correlated_events.items():
+        if isinstance(expression, VariableRef):
+            value = run.threads[0].variables[expression.name]
+            wanted = None if value is None else CorrelationKey(str(value))
+            if isinstance(value, str) and not 0 < len(value) <= CORRELATION_KEY_LENGTH_MAX:
+                is_so = name in found and found[name].key is None
+            else:
+                is_so = found.get(name) == wanted
+            check(is_so, "a key follows its Variable (rule keys-follow-variables)", (name, value, found))
 
 
 def _check_thread(run: WfRun, thread: ThreadRun) -> None:

@@ -17,6 +17,7 @@ from processors.core.records.commands import (
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    RunWfAndPost,
     StartTaskRun,
     StopWfRun,
     TimerFired,
@@ -62,6 +63,8 @@ def moves(run: WfRun, time_ms: int, bounds: Bounds, rescues: int) -> Iterator[Mo
     """Yield everything that may come next, with so many rescues left."""
     if not run.exists:
         yield Move(RUN, time_ms)
+        for name, event_id in _next_events(run, bounds):
+            yield Move(RunWfAndPost(run.wf_run_id, RUN.wf_spec_name, name, event_id), time_ms, steps=2)
         if len(run.external_events) < bounds.before:
             yield from _events(run, time_ms, bounds)
         return
@@ -85,12 +88,18 @@ def moves(run: WfRun, time_ms: int, bounds: Bounds, rescues: int) -> Iterator[Mo
         yield Move(timer, max(time_ms, timer.due_ms), steps)
 
 
-def _events(run: WfRun, time_ms: int, bounds: Bounds) -> Iterator[Move]:
+def _next_events(run: WfRun, bounds: Bounds) -> Iterator[tuple[str, str]]:
+    """Yield the ExternalEvents that may still come: ExternalEventDef and id, which ends with their number."""
     for name, times in bounds.events.items():
         posted = sum(posted_name == name for posted_name, _ in run.external_events)
-        if posted == times:
-            continue
-        event = ExternalEvent(run.wf_run_id, name, f"{name}{posted + 1}")
+        if posted < times:
+            yield name, f"{name}{posted + 1}"
+
+
+def _events(run: WfRun, time_ms: int, bounds: Bounds) -> Iterator[Move]:
+    for name, event_id in _next_events(run, bounds):
+        posted = int(event_id.removeprefix(name)) - 1
+        event = ExternalEvent(run.wf_run_id, name, event_id)
         yield Move(event, time_ms, steps=1 + posted)
         asking = [thread.number for thread in run.threads.values() if _asks_for(run, thread, name)]
         if len(asking) > 1:
@@ -163,7 +172,11 @@ def refusals(run: WfRun, time_ms: int) -> Iterator[tuple[Command, type[Rejected 
     for event in run.external_events.values():
         repeat = ExternalEvent(run.wf_run_id, event.external_event_def, event.external_event_id, thread=event.thread)
         yield repeat, Rejected
+        if run.exists:
+            yield RunWfAndPost(run.wf_run_id, RUN.wf_spec_name, *event.key), Rejected
+    yield RunWfAndPost(run.wf_run_id, RUN.wf_spec_name, "unknown", "u1"), Rejected
     if not run.exists:
+        yield RunWfAndPost(run.wf_run_id, "unknown", "unknown", "u1"), Rejected
         yield StopWfRun(run.wf_run_id), Rejected
         return
     yield RUN, Rejected

@@ -19,6 +19,7 @@ from processors.core.records.commands import (
     RescueThreadRun,
     ResumeWfRun,
     RunWf,
+    RunWfAndPost,
     StartTaskRun,
     StopWfRun,
     TimerFired,
@@ -65,15 +66,18 @@ class Producers:
         ]
         if not run.exists:
             yield from [RunWf(RUN_ID, "small")] * 2 * len(events)
+            yield from map(_starting, events)
             yield from [ForkWfRun(RUN_ID, snapshot) for snapshot in self.snapshots[-2:]]
             yield from events
             return
         if run.final_status is not None:
             yield from [DeleteWfRun(RUN_ID)] * 3
             yield from events[:1]
+            yield from map(_starting, events[:1])
             return
         yield from [event for event in events if _is_asked_for(run, event.external_event_def)] * 3
         yield from events[::2]
+        yield from map(_starting, events[1::4])
         for report in self._reports(run):
             attempt = (run.incarnation, report.thread, report.position, report.attempt)
             yield from [StartTaskRun(RUN_ID, *attempt)] * 3
@@ -112,7 +116,11 @@ class Producers:
         for name in self.external_event_defs:
             yield from (ExternalEvent(RUN_ID, name, fresh, 1, thread) for thread in range(beyond + 1))
             yield ExternalEvent(RUN_ID, name, fresh, "text")
+            yield RunWfAndPost(RUN_ID, "small", name, fresh, content="text")
+            yield RunWfAndPost(RUN_ID, "small", name, fresh, {"n": "text"})
+            yield RunWfAndPost(RUN_ID, "unknown", name, fresh)
         yield ExternalEvent(RUN_ID, "unknown", fresh)
+        yield RunWfAndPost(RUN_ID, "small", "unknown", fresh)
         yield RunWf(RUN_ID, "small", command_id="again")
         yield RunWf(RUN_ID, "unknown")
         for snapshot in self.snapshots[-2:]:
@@ -136,6 +144,11 @@ class Producers:
             yield replace(report, status=TaskStatus.EXCEPTION, failure_name="TIMEOUT")
         yield from self.timers
         yield DeleteWfRun(RUN_ID)
+
+
+def _starting(event: ExternalEvent) -> RunWfAndPost:
+    """Return what starts the WfRun for an event, if there is none."""
+    return RunWfAndPost(RUN_ID, "small", event.external_event_def, event.external_event_id, content=event.content)
 
 
 def _is_asked_for(run: WfRun, event_def: str) -> bool:

@@ -12,6 +12,14 @@ THREADS = ("main", "a", "b", "c")
 EXTERNAL_EVENTS = ("i", "j", "k", "go", "x")
 MOMENT_MS = 1_767_225_605_000
 """Five seconds after the start."""
+KEYS = (
+    {"var": "n"},
+    {"var": "order"},
+    {"var": "order"},
+    {"add": [{"var": "n"}, {"var": "moment"}]},
+    {"divide": [10, {"var": "n"}]},  # no key where `n` is 0
+)
+"""Expressions of correlation keys."""
 INTERRUPTS, AWAITED = EXTERNAL_EVENTS[:3], EXTERNAL_EVENTS[3:]
 
 
@@ -27,7 +35,8 @@ def _failure_handlers() -> st.SearchStrategy[list[dict[str, str]]]:
 def _edge(to: str, back: str | None = None) -> st.SearchStrategy[Any]:
     one_less = {"set": [{"var": "n", "op": "SUBTRACT", "value": 1}]}
     later = {"set": [{"var": "moment", "op": "ADD", "value": 10_000}]}
-    edges: list[Any] = [to, to, to, {"to": to} | one_less, {"to": to} | later]
+    ordered = {"set": [{"var": "order", "op": "ADD", "value": "x"}]}
+    edges: list[Any] = [to, to, to, {"to": to} | one_less, {"to": to} | later, {"to": to} | ordered]
     if back is not None:
         edges.append([{"to": back, "when": {"gt": [{"var": "n"}, 0]}} | one_less, {"to": to}])
     return st.sampled_from(edges)
@@ -124,11 +133,22 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         input_type = draw(st.sampled_from([None, None, None, "INT", "INT", "STR"]))
         if thread != "main" and input_type is not None:
             threads[thread]["variables"] = {"INPUT": {"type": input_type}}
-    threads["main"]["variables"] = {"n": {"type": "INT", "default": 2}, "moment": {"type": "INT", "default": MOMENT_MS}}
+    threads["main"]["variables"] = {
+        "n": {"type": "INT", "default": 2},
+        "moment": {"type": "INT", "default": MOMENT_MS},
+        "order": {"type": "STR", "default": draw(st.sampled_from(["", "A"]))},
+    }
+    taken = sorted(
+        {event for event, owner in owners.items() if owner}
+        | {node["event"] for it in threads.values() for node in it["nodes"].values() if "event" in node} - {"told"}
+    )
+    keys = {it: draw(st.sampled_from(KEYS)) for it in taken if draw(st.sampled_from([False, False, True]))}
     return {
         "name": "random",
         "external_events": {event: {} for event in EXTERNAL_EVENTS},
         "workflow_events": {"told": {"type": "INT"}},
         "tasks": {"t": {}},
-        "wf_specs": [{"name": "small", "entrypoint": "main", "threads": threads}],
+        "wf_specs": [
+            {"name": "small", "entrypoint": "main", "threads": threads} | ({"correlated_events": keys} if keys else {})
+        ],
     }

@@ -33,6 +33,7 @@ EVERY_KIND = (
     "S2.6-a-second-start-of-an-attempt-prolongs-nothing",
     "S2.6-progress-goes-to-the-next-attempt",
     "S7-MigrateWfRun-goes-on",
+    "K01-a-key-follows-its-Variable",
 )
 """Documents in which every kind of event occurs that a scenario can have. A test holds that."""
 

@@ -18,6 +18,8 @@ from processors.fold.outputs import OutputRecord
 from processors.fold.shard_fold import ShardFold
 from processors.fold.shard_folds import ShardFolds
 from processors.fold.stores import MemoryStore, StatePosition, WfRunStore
+from processors.fold.tally import Tally
+from processors.kafka.tracing import Tracing
 from tests.support.compiled_codec import the_codec
 
 START_MS = 1_767_225_600_000
@@ -41,10 +43,14 @@ class ShardRig:
         release: str | None = None,
         new_store: Callable[[int], WfRunStore] = lambda _: MemoryStore(),
         codec: Codec | None = None,
+        tally: Tally | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.codec = codec or the_codec(release)
         self.view = DefinitionsView(self.codec)
-        self.factory = ShardFolds(1, self.codec, self.view, limits, tuple(queues), new_store=new_store)
+        self.factory = ShardFolds(
+            1, self.codec, self.view, limits, tuple(queues), new_store=new_store, tally=tally, tracing=tracing
+        )
         self.shard: ShardFold = self.factory.create(0)
         self.inputs: list[InputRecord] = []
         self.outputs: list[OutputRecord] = []

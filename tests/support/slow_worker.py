@@ -8,6 +8,7 @@ import os
 import time
 from pathlib import Path
 
+from halter.cli.running_options import Running
 from halter.cli.worker import run_here
 from processors.kafka.settings import Settings
 from processors.runtime.group.crash_points import CrashPoint, CrashPoints
@@ -31,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     configure_logging()
     CrashPoints.reached = stand_still  # type: ignore[method-assign]  # what this worker is for
-    run_here(Settings.load(None, os.environ, {}), options.slot, options.ready_file, None)
+    run_here(Settings.load(None, os.environ, {}), options.slot, options.ready_file, Running())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ threads have names of one letter or word, so that a path through it is easy to r
 short form: `nodes: wait for EVENT`, `nodes: work` (one task) and `nodes: pass` (nothing).
 """
 
+from copy import deepcopy
+from functools import cache
 from typing import Any, Final
 
 import yaml
@@ -905,6 +907,11 @@ _TEXTS: Final = {
 
 def document_of(name: str) -> dict[str, Any]:
     """Return the definitions of a small WfSpec as the beginning of a scenario document."""
+    return deepcopy(_read(name))
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
     text: dict[str, Any] = yaml.safe_load(_TEXTS[name])
     threads = text.pop("threads")
     for thread in threads.values():

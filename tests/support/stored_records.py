@@ -8,15 +8,20 @@ from typing import Any
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME
 
-from halter.cli import definitions, runs, source, spec, spec_delete
-from halter.client import Client, CommandRejected, DefinitionRefused, Registered
-from halter.client.asking import definition_name_of
+from halter.cli import correlation, definitions, runs, source, spec, spec_delete
+from halter.client import Client, CommandRejected, CorrelatedEventRejected, DefinitionRefused, Registered
+from halter.client.asking import definition_names_of
 from halter.client.ids import new_id
 from halter.client.outcomes import add_hint
 from halter.client.wf_run_reader import WfRunReader
-from processors.core.records.commands import DefinitionCommand, ExternalEvent, RunWf
-from processors.core.records.events import DefinitionAccepted, DefinitionRejected, LogEntry, Rejected
-from processors.fold.inputs import topic_of
+from processors.core.records.commands import CorrelatedEvent, DefinitionCommand, ExternalEvent, RunWf
+from processors.core.records.events import (
+    CorrelationDecided,
+    DefinitionAccepted,
+    DefinitionRejected,
+    LogEntry,
+    Rejected,
+)
 from processors.fold.outputs import OutputRecord
 from processors.kafka.topics_file import load_topics
 from tests.simulation.partition_log import PartitionLog
@@ -81,12 +86,14 @@ class RigClient:
     def __init__(self, rig: ShardRig, partitions: int = 1) -> None:
         self.rig, self.reader = rig, RigReader(rig)
         self.settings = SimpleNamespace(bootstrap="nowhere:9092", prefix="")
+        self.workers = SimpleNamespace(no_worker=lambda: None)  # the rig is one
         self.topics, self.codec = load_topics(None, "", partitions), rig.codec
         self.sent: list[DefinitionCommand] = []
         self.before_put: Callable[[], None] | None = None
         """Called before each post: what another client does."""
         self.wf_runs = WfRunReader(self.reader, self.topics, rig.codec)  # type: ignore[arg-type]
-        self.get, self.history, self.ended = self.wf_runs.show, self.wf_runs.history, self.wf_runs.ended
+        self.get = self.row = self.wf_runs.show
+        self.history, self.ended = self.wf_runs.history, self.wf_runs.ended
 
     def definitions(self) -> Any:
         return self.rig.view._definitions
@@ -110,13 +117,29 @@ class RigClient:
     def post(self, wf_run_id: str, name: str, content: Any, *, event_id: str | None, thread: int | None) -> Any:
         return self.send(ExternalEvent(wf_run_id, name, event_id or new_id(), content, thread))
 
+    def post_correlated(self, key: str, name: str, content: Any, *, event_id: str | None) -> Any:
+        (decided,) = (
+            it
+            for it in self.rig.turn(CorrelatedEvent(key, name, event_id or new_id(), content))
+            if isinstance(it, CorrelationDecided)
+        )
+
+        def outcome(_timeout_s: float) -> CorrelationDecided:
+            if decided.code is not None:
+                rejected = CorrelatedEventRejected(decided)
+                add_hint(rejected, name, "", self.definitions)
+                raise rejected
+            return decided
+
+        return SimpleNamespace(outcome=outcome)
+
     def send(self, command: Any) -> Any:
         entries = [output for output in self.rig.turn(command) if isinstance(output, LogEntry)]
 
         def outcome(_timeout_s: float) -> list[LogEntry]:
             if isinstance(event := entries[0].event, Rejected):
                 rejected = CommandRejected(entries[0], event)
-                add_hint(rejected, topic_of(command), definition_name_of(command), self.definitions)
+                add_hint(rejected, *definition_names_of(command), self.definitions)
                 raise rejected
             return entries
 
@@ -124,6 +147,7 @@ class RigClient:
             outcome=outcome,
             until_ended=lambda _: self.ended(command.wf_run_id),
             wf_run_id=command.wf_run_id,
+            id=getattr(command, "external_event_id", command.wf_run_id),
             topic="wf-commands",
             partition=0,
             offset=0,
@@ -139,7 +163,7 @@ def connected_to(client: Any) -> Iterator[None]:
         yield client
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (runs, definitions, spec, spec_delete, source):
+        for module in (runs, correlation, definitions, spec, spec_delete, source):
             patch.setattr(module, "connected", connected)
         yield
 
