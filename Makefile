@@ -33,7 +33,7 @@ WITH_CORE := $(if $(filter compiled,$(CORE)),PYTHONSAFEPATH=1 PYTHONPATH=$(CURDI
 BESIDE := $(if $(FORMER),--former "$(FORMER)")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo broker test compiled check lint format types contracts chaos outages simulate guard search fuzz histories bench bench-full release setup lock newest clean
+.PHONY: help demo broker test compiled check lint format types contracts chaos outages simulate guard search fuzz histories bench bench-full docs release setup lock newest clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
@@ -45,7 +45,9 @@ demo: $(if $(CORE),$(MEASURED),$(RUN)) ## Run the main job on a real Kafka: halt
 broker: $(RUN) ## Run the embedded Kafka until Ctrl-C
 	@$(BIN)/halter broker $(ARGS)
 
-test: lint types contracts guard compiled ## Run every check and every test (real Kafka included): ten minutes
+test: $(DEV) ## Run every check and every test (real Kafka included): half an hour on two cores
+	@$(MAKE) --no-print-directory --jobs 2 lint types contracts $(COMPILED)/.built  # the compiler takes one core
+	@$(MAKE) --no-print-directory guard compiled
 	@$(BIN)/python -m pytest $(IN_TWO) $(ARGS)
 
 check: lint types contracts ## Run what needs no Kafka: a few minutes
@@ -70,7 +72,8 @@ guard: $(DEV) ## Check that an interrupt has not become dearer in the fold (ARGS
 	@$(BIN)/python -m bench.guard $(filter --renew,$(ARGS))
 
 search: $(DEV) ## Explore every order of inputs, far: minutes, on all processors (STATES=1000000 in all)
-	@HALTER_SEARCH_STATES=$(or $(STATES),1000000) $(BIN)/python -m pytest tests/core/test_search.py -rP $(ARGS)
+	@HALTER_SEARCH_STATES=$(or $(STATES),1000000) HALTER_CORRELATION_ACTS=4 $(BIN)/python -m pytest \
+		tests/core/test_search.py tests/core/test_correlation_search.py --timeout 0 -rP $(ARGS)
 
 fuzz: $(DEV) ## Try random WfSpecs, commands and bytes for long (EXAMPLES=20000 per property)
 	@HALTER_EXAMPLES=$(or $(EXAMPLES),20000) HALTER_MANY=100000 $(BIN)/python -m pytest tests/core/test_properties.py \
@@ -86,6 +89,9 @@ bench: $(MEASURED) ## Measure on a real Kafka: ten minutes (CORE=compiled FORMER
 bench-full: $(MEASURED) ## Measure far: more partitions, WfRuns, workers and brokers, restarts; an hour
 	@$(WITH_CORE) $(BIN)/python -m bench --full $(BESIDE) $(ARGS)
 
+docs: $(DEV) ## Build all pages as a site into build/docs/site, links and anchors checked (ARGS=--no-npm)
+	@$(BIN)/python -m docs.site.build $(ARGS)
+
 release: $(DEV) ## Build a release into dist/ and check it: ten minutes (ARGS=--trial: whatever this commit is; docs/releasing.md)
 	@$(BIN)/python -m release $(ARGS)
 
@@ -97,9 +103,9 @@ format: $(DEV) ## Format the code and repair what ruff can repair
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-types: $(DEV) $(TSC) ## Check types (mypy, strict; with npm also those of the scripts in halter/timeline)
+types: $(DEV) $(TSC) ## Check types (mypy, strict; with npm also those of the scripts in pages)
 	@$(BIN)/mypy
-	@$(BIN)/mypy --strict examples
+	@for folder in examples/*/; do $(BIN)/mypy --strict "$$folder" || exit 1; done  # modules of two may have one name
 	@$(if $(TSC),if [ -x $(TSC) ]; then $(TSC) --project tests/page_types; fi)
 
 contracts: $(DEV) ## Check that dependencies point one way and the core is pure
@@ -122,6 +128,8 @@ lock: | $(BIN)/python ## Write the lock for pyproject.toml, keeping versions (AR
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS) "$$@" -; } && \
 	builders | compile --all-extras --output-file requirements/dev.txt pyproject.toml && \
 	builders | compile --constraint requirements/dev.txt --extra all --output-file requirements/run.txt pyproject.toml && \
+	compile --constraint requirements/dev.txt --extra console --extra engine --output-file requirements/image.txt \
+		pyproject.toml </dev/null && \
 	{ builders; compilers; } | compile --constraint requirements/dev.txt --output-file requirements/build.txt
 
 clean: ## Remove the virtual environments and caches

