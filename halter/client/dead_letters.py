@@ -31,6 +31,7 @@ from processors.fold.inputs import (
     check_command,
     key_of,
 )
+from processors.kafka.fencing import FENCED
 from processors.kafka.headers import headers_of
 from processors.kafka.partitioner import partition_of
 
@@ -52,7 +53,6 @@ SEEN_SECONDS: Final = 60.0
 UNCLEAR_SECONDS: Final = 10.0
 """How long somebody whose transaction has failed waits for that of somebody else."""
 WAIT_SECONDS: Final = 0.05
-FENCED: Final = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 FIELDS_THAT_STAY: Final = ("external_event_id",)
 """A corrected record is the same event."""
 

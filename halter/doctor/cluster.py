@@ -159,6 +159,8 @@ class Cluster:
     configs: Once[Mapping[str, Mapping[str, FoundConfig]]] = field(init=False)
     folded: Once[Mapping[Place, int]] = field(init=False)
     ends: Once[Mapping[Place, int]] = field(init=False)
+    transactional: Lock = field(default_factory=Lock)
+    """Held by the check that tries a transactional id: a second producer of the same id would fence the first."""
 
     def __post_init__(self) -> None:
         self.brokers = Once(self._brokers)

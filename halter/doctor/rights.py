@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from halter.doctor.cluster import ASK_SECONDS, Cluster, Refused
 from halter.doctor.findings import Finding, Verdict, listed
 from halter.topics.acls import Acl, of_service, services_named
+from processors.kafka.fencing import FENCED
 from processors.kafka.topics import Service
 
 SLOT: Final = "doctor"
@@ -110,10 +111,19 @@ def _lacking_ids(cluster: Cluster, service: Service) -> Iterator[Acl]:
     for acl in of_service(service):
         if acl.resource_type == "TRANSACTIONAL_ID":
             name = acl.name + SLOT if acl.pattern == "PREFIXED" else acl.name
-            producer = Producer(cluster.settings.producer(transactional_id=name))
-            try:
-                producer.init_transactions(ASK_SECONDS)
-            except KafkaException as exception:
-                if exception.args[0].code() != KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-                    raise
+            if not _may_use(cluster, name):
                 yield acl
+
+
+def _may_use(cluster: Cluster, transactional_id: str) -> bool:
+    with cluster.transactional:
+        producer = Producer(cluster.settings.producer(transactional_id=transactional_id))
+        try:
+            producer.init_transactions(ASK_SECONDS)
+        except KafkaException as exception:
+            code = exception.args[0].code()
+            if code == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+                return False
+            if code not in FENCED:  # by another doctor, at the same time: Kafka asks for the right before it compares
+                raise
+    return True

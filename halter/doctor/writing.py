@@ -16,6 +16,7 @@ from halter.doctor.cluster import ASK_SECONDS, Cluster, Once, input_topics
 from halter.doctor.findings import Finding, Skip, Verdict
 from halter.doctor.rights import SLOT
 from halter.show.times import span
+from processors.kafka.fencing import FENCED
 
 KEY: Final = b"halter doctor"
 SKEW_MS: Final = 1_000
@@ -45,7 +46,13 @@ def attempt(cluster: Cluster, *, tries: bool) -> Once[Tried]:
         topic = cluster.topics.operator_commands
         if not cluster.may(topic, "WRITE"):
             raise Skip(f"not tried: this principal may not write {topic}, on which it would be")
-        return _try(cluster, topic)
+        try:
+            with cluster.transactional:
+                return _try(cluster, topic)
+        except KafkaException as exception:
+            if exception.args[0].code() in FENCED:
+                raise Skip("broken off: another `halter doctor` began at the same moment; ask again") from exception
+            raise
 
     return Once(ask)
 

@@ -14,6 +14,7 @@ from halter.replay.manifest import TOPIC
 from processors.core.records.errors import HalterError
 from processors.core.records.topic_names import WF_EVENTS
 from processors.fold.outputs import OutputRecord
+from processors.kafka.fencing import FENCED
 from processors.kafka.settings import Settings
 from processors.kafka.topics import RECORD_OVERHEAD_BYTES, Topics
 
@@ -21,11 +22,6 @@ CALL_SECONDS: Final = 300.0
 TRANSACTION_MS: Final = 300_000
 """The rows of the state before a range are one transaction. Nobody waits for it but readers of the replay."""
 FULL_SECONDS: Final = 0.1
-FENCED: Final = (
-    KafkaError._FENCED,
-    KafkaError.PRODUCER_FENCED,
-    KafkaError.INVALID_PRODUCER_EPOCH,
-)
 
 
 class TakenOver(HalterError):

@@ -29,6 +29,7 @@ from processors.codec.registry import RegistryRefused, RegistryUnavailable
 from processors.fold.inputs import HEADER_PREFIX
 from processors.kafka.client_errors import ClientErrors
 from processors.kafka.errors import KafkaUnavailable
+from processors.kafka.fencing import FENCED
 from processors.kafka.settings import Settings
 from processors.kafka.topics import Topics
 from processors.runtime.group.calls import AWAY, KafkaCalls, Watchdog
@@ -73,6 +74,7 @@ REBALANCES: Final = frozenset(
 PASSING: Final = (
     AWAY
     | REBALANCES
+    | FENCED
     | {
         KafkaError._MSG_TIMED_OUT,
         KafkaError._RESOLVE,
@@ -85,9 +87,6 @@ PASSING: Final = (
         KafkaError.UNSTABLE_OFFSET_COMMIT,
         KafkaError.NOT_ENOUGH_REPLICAS,
         KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-        KafkaError.INVALID_PRODUCER_EPOCH,
-        KafkaError.PRODUCER_FENCED,
-        KafkaError._FENCED,
     }
 )
 """Reasons to try again for as long as it takes. A producer is fenced if its transaction took too long."""

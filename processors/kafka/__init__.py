@@ -4,6 +4,7 @@
     properties, property_checks   librdkafka's properties as users set them; which of them a client may have
     own_variables                 Halter's own variables, HALTER_*
     client_errors                 the errors that librdkafka reports beside its calls
+    fencing                       the errors that say that a newer producer holds a transactional id
     topics                        the topics as values
     topics_file, yaml_fields      reads topics.yaml, and names line and field of a problem
     topic_check                   compares a cluster with topics.yaml

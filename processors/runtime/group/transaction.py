@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from processors.core.records.topic_names import WF_EVENTS
 from processors.fold.contract import OutputRecord
 from processors.fold.inputs import Headers
+from processors.kafka.fencing import FENCED
 from processors.runtime.group.calls import CALL_SECONDS, KafkaCalls, is_fatal, may_pass
 from processors.runtime.group.clients import Clients, transactional_ids
 from processors.runtime.group.crash_points import CrashPoint, CrashPoints
@@ -30,16 +31,11 @@ LISTED_MAX: Final = 1_000
 END_SECONDS: Final = 10.0
 FENCE_SECONDS: Final = 1.0
 
-FENCED: Final = frozenset(
-    {
-        KafkaError._FENCED,
-        KafkaError.PRODUCER_FENCED,
-        KafkaError.INVALID_PRODUCER_EPOCH,
-        KafkaError.INVALID_PRODUCER_ID_MAPPING,
-        KafkaError.FENCED_INSTANCE_ID,
-        KafkaError.TRANSACTION_COORDINATOR_FENCED,
-    }
-)
+GONE: Final = FENCED | {
+    KafkaError.INVALID_PRODUCER_ID_MAPPING,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.TRANSACTION_COORDINATOR_FENCED,
+}
 
 ABOUT_THE_RECORD: Final = frozenset(
     {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
@@ -226,7 +222,7 @@ class Transaction:
 
     def _raise_if_over(self, exception: KafkaException) -> None:
         """Raise Fenced or KafkaFailed if no abort mends it."""
-        if is_fatal(exception) or exception.args[0].code() in {*FENCED, KafkaError._FATAL}:
+        if is_fatal(exception) or exception.args[0].code() in {*GONE, KafkaError._FATAL}:
             raise self._ended(exception) from exception
 
     def _ended(self, exception: KafkaException) -> Fenced | KafkaFailed:
@@ -238,7 +234,7 @@ class Transaction:
             except KafkaException as reason:
                 error = reason.args[0]
         me = self._id
-        if error.code() in FENCED:
+        if error.code() in GONE:
             return Fenced(
                 f"'{me}' may not write any more: another process took over, because this worker was taken for dead or "
                 f"two run with the same slot; or a turn outlasted transaction.timeout.ms "
