@@ -1,4 +1,4 @@
-"""Every room lists its modules, and docs/architecture.md leads to files that are there: a reader finds each of them."""
+"""Every room lists its modules, docs/architecture.md leads to files that are there, and logs name events in one way."""
 
 import ast
 import re
@@ -58,3 +58,23 @@ def test_the_page_leads_to_files_that_are_there() -> None:
     links = re.findall(r"\]\((\.\./[^)#]+)\)", PAGE.read_text(encoding="utf-8"))
     assert len(links) > 20
     assert [link for link in links if not (PAGE.parent / link).exists()] == []
+
+
+LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
+LOGGER = re.compile(r"(\b|_)log$|get_logger\(.*\)$")
+
+
+def test_a_line_of_a_log_is_an_event_in_snake_case_with_fields() -> None:
+    """So one searches the logs of all processes alike. A sentence belongs into a field."""
+    events, wrong = set(), []
+    for path in [it for house in HOUSES for it in (ROOT / house).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
+                continue
+            if node.func.attr in LEVELS and LOGGER.search(ast.unparse(node.func.value)):
+                for event in (it.value for it in ast.walk(node.args[0]) if isinstance(it, ast.Constant)):
+                    events.add(event)
+                    if not re.fullmatch("[a-z_]+", event):
+                        wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {event}")
+    assert {"partition_paused", "login_refused"} <= events
+    assert wrong == []

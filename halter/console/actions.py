@@ -365,18 +365,18 @@ class Actions:
             await sender.reach()
             prepared = await self.prepare(user, name, given, action_id)
             log = log.bind(wf_run_id=prepared.wf_run_id, reason=given.get("reason"))
-            log.info("action", shell=prepared.logged)
+            log.info("action_begun", shell=prepared.logged)
             may_be_sent = True
             sent = await sender.send(prepared.command, OUTCOME_S)
         except Exception as error:
             if isinstance(error, TYPED) or not may_be_sent:
                 self._begun.pop((user.name, action_id), None)
             self._figures.acted(name, "failed")
-            log.warning("action failed", error=error.code if isinstance(error, TYPED) else str(error))
+            log.warning("action_failed", error=error.code if isinstance(error, TYPED) else str(error))
             raise
         performed = await self._told(prepared, action_id, sent)
         self._figures.acted(name, str(performed.outcome))
-        log.info("action ended", outcome=str(performed.outcome), code=performed.code)
+        log.info("action_ended", outcome=str(performed.outcome), code=performed.code)
         return performed
 
     async def _told(self, prepared: Prepared, action_id: str, sent: Sent) -> Performed:

@@ -154,6 +154,6 @@ class Unexpected:
         except Exception as error:
             if has_begun or scope["type"] != "http" or isinstance(error, TimeoutError | ConnectionError):
                 raise
-            structlog.get_logger("halter.console").exception("a request failed", path=scope["path"])
+            structlog.get_logger("halter.console").exception("request_failed", path=scope["path"])
             response = await refused(Request(scope), error)
             await response(scope, receive, send)

@@ -196,7 +196,7 @@ class Live:
                     is_away, position = True, None
                     self._tell("away", {"sentence": problem_of(error).sentence})
             except Exception:  # noqa: BLE001  the task goes on whatever it meets, and says so
-                self._log.exception("the view could not be looked at")
+                self._log.exception("view_not_read")
                 position = None
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.closing.wait(), self.bounds.live_poll_s)

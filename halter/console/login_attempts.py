@@ -28,7 +28,7 @@ class Attempts:
         """Note that somebody could not log in."""
         self._rates.take(network_of(address), time.monotonic())
         self._figures.login(str(way), "refused")
-        self._log.warning("login refused", way=str(way), address=address, why=why)
+        self._log.warning("login_refused", way=str(way), address=address, why=why)
 
     def succeeded(self, user: User, address: str) -> None:
         """Note that somebody has logged in."""

@@ -189,4 +189,4 @@ def expect_unmasking(request: Request, **what: object) -> None:
     if not user.is_operator:
         raise Problem(403, "ROLE", f"expected an operator for masked values, found the {user.role} '{user.name}'")
     log = structlog.get_logger("halter.console.audit")
-    log.info("masked values shown", user=user.name, address=request.state.address, path=request.url.path, **what)
+    log.info("masked_values_shown", user=user.name, address=request.state.address, path=request.url.path, **what)

@@ -90,7 +90,7 @@ class Gate:
             scope[BODY] = body
             await self._answered(scope, _Once(body, receive), answer)
         except Exception as error:
-            self._log.error("a request failed", path=scope["path"], exc_info=error)
+            self._log.error("request_failed", path=scope["path"], exc_info=error)
             if answer.has_begun:
                 raise  # uvicorn closes the connection: the client sees that the answer is not whole
             await Problem(500, "INTERNAL", "the console met an error that it did not expect").as_json()(

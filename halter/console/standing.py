@@ -104,7 +104,7 @@ class Standing:
         except HalterError:
             pass  # whoever opens the page of the partitions reads it
         except Exception:  # noqa: BLE001  nobody waits for this thread, so only the log can tell
-            structlog.get_logger("halter.console").exception("it could not be looked at what waits to be folded")
+            structlog.get_logger("halter.console").exception("folding_not_read")
 
     def _looked(self) -> _Look:
         try:

@@ -181,7 +181,7 @@ def test_what_was_sent_stays_done_though_its_events_cannot_be_read(at: At) -> No
     assert "Kafka does not answer" in told["sentence"]
     assert answers[1].json() == told
     assert len(sender.sent) == 1
-    assert [it["event"] for it in logs if it.get("action_id")] == ["action", "action ended"]
+    assert [it["event"] for it in logs if it.get("action_id")] == ["action_begun", "action_ended"]
 
 
 def test_little_is_kept_of_what_was_asked(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_the_log_has_no_content_of_events(at: At) -> None:
         mistyped = event | {"external_event_def": "not-registered", "content_text": '{"4111-1111'}
         assert at.act("post", **mistyped).status_code == 400
         assert at.act("retry", **letter).status_code == 200
-    assert [it["event"] for it in logs].count("action") == 3
+    assert [it["event"] for it in logs].count("action_begun") == 3
     assert "4111-1111" not in repr(logs)
     assert "halter send cart-waits page-seen '[content]'" in repr(logs)
 
@@ -311,7 +311,7 @@ def test_the_log_says_who_did_what_from_where_and_what_came_of_it(at: At) -> Non
     with capture_logs() as logs:
         at.act("resume", "audited-action", wf_run_id="cart-waits", reason="try")
     told = [it for it in logs if it.get("action_id") == "audited-action"]
-    assert [it["event"] for it in told] == ["action", "action ended"]
+    assert [it["event"] for it in told] == ["action_begun", "action_ended"]
     assert {"user": WHO, "role": "operator", "address": "127.0.0.1", "reason": "try"}.items() <= told[-1].items()
     assert told[-1]["outcome"] in ("done", "refused")
 
