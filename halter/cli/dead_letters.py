@@ -91,7 +91,7 @@ def list_dead_letters(
                 )
             elif page.after:
                 note(f"there are more: go on with --after {page.after}")
-        if not page.lines and page.after is None:
+        if page.is_nothing:
             for sentence in unknown_names_of_letters(connection, reason, topic, mapping):
                 note(sentence)
         note_lag(connection)

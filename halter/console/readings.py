@@ -53,7 +53,7 @@ from halter.show.redaction import Numbered, Redactor
 from halter.show.times import iso
 from halter.show.wf_run_text import data_with_waits, understood
 from halter.timeline import recording
-from halter.view import definition_lists, queries, tables
+from halter.view import definition_lists, names, queries, tables
 from halter.view.changes import Change, Position, changes
 from halter.view.filters import Sort, filter_of
 from halter.view.paging import Count
@@ -68,24 +68,30 @@ Pairs: TypeAlias = Sequence[tuple[str, str]]
 
 
 class WfRunsPage(TypedDict):
-    """Some WfRuns; `after` is where the next page begins, null behind the last."""
+    """Some WfRuns; `after` is where the next page begins, null behind the last.
+
+    `unknown`: a sentence for each name in the filters that the view has never seen, if no WfRun was found.
+    """
 
     wf_runs: list[WfRunLine]
     after: str | None
+    unknown: list[str]
 
 
 class ExternalEventsPage(TypedDict):
-    """Some ExternalEvents, the newest first; `after` as for WfRuns."""
+    """Some ExternalEvents, the newest first; `after` and `unknown` as for WfRuns."""
 
     external_events: list[ExternalEventLine]
     after: str | None
+    unknown: list[str]
 
 
 class DeadLettersPage(TypedDict):
-    """Some dead letters, the newest first; `after` as for WfRuns."""
+    """Some dead letters, the newest first; `after` and `unknown` as for WfRuns."""
 
     dead_letters: list[DeadLetterLine]
     after: str | None
+    unknown: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +213,8 @@ class Readings:
         asked, order = filter_of(filters), Sort.of(sort, reverse=reverse)
         with self.reading() as connection:
             page = queries.wf_runs(connection, asked, order, after, limit)
-        return WfRunsPage(wf_runs=list(page.lines), after=page.after)
+            unknown = names.unknown_names(connection, asked) if page.is_nothing else []
+        return WfRunsPage(wf_runs=list(page.lines), after=page.after, unknown=unknown)
 
     def count(self, *, filters: Pairs = ()) -> Count:
         """Return how many WfRuns the filters mean, or at least. Raises BadFilter."""
@@ -241,17 +248,24 @@ class Readings:
         with self.reading() as connection:
             return NodesAnswer(nodes=queries.nodes_of(connection, wf_spec, version))
 
-    def external_events(self, **asked: Any) -> ExternalEventsPage:
+    def external_events(
+        self, *, external_event_def: str | None, wf_run_id: str | None, **asked: Any
+    ) -> ExternalEventsPage:
         """Return a page of ExternalEvents and what became of them. Raises BadFilter and BadCursor."""
+        asked |= {"external_event_def": external_event_def, "wf_run_id": wf_run_id}
         with self.reading() as connection:
             page = queries.external_events(connection, **asked)
-        return ExternalEventsPage(external_events=list(page.lines), after=page.after)
+            unknown = (
+                names.unknown_names_of_events(connection, external_event_def, wf_run_id) if page.is_nothing else []
+            )
+        return ExternalEventsPage(external_events=list(page.lines), after=page.after, unknown=unknown)
 
-    def dead_letters(self, **asked: Any) -> DeadLettersPage:
+    def dead_letters(self, *, reason: str | None, topic: str | None, **asked: Any) -> DeadLettersPage:
         """Return a page of dead letters. Raises BadCursor."""
         with self.reading() as connection:
-            page = queries.dead_letters(connection, **asked)
-        return DeadLettersPage(dead_letters=list(page.lines), after=page.after)
+            page = queries.dead_letters(connection, reason=reason, topic=topic, **asked)
+            unknown = names.unknown_names_of_letters(connection, reason, topic, None) if page.is_nothing else []
+        return DeadLettersPage(dead_letters=list(page.lines), after=page.after, unknown=unknown)
 
     def dead_letter(self, partition: int, offset: int) -> DeadLetterLine:
         """Return a dead letter. Raises NotThere."""

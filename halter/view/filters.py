@@ -153,10 +153,10 @@ def _add(found: dict[str, Any], name: str, value: str) -> None:
     elif name == "var":
         variable, equals, wanted = value.partition("=")
         if not equals or not variable.strip():
-            raise BadFilter(f"var: expected NAME=VALUE, found '{_short(value)}'")
+            raise BadFilter(f"var: expected NAME=VALUE, found '{short(value)}'")
         found["variables"].append((variable.strip(), wanted))
     elif _FIELDS[name] in found:
-        raise BadFilter(f"{name}: expected one value, found a second one, '{_short(value)}'")
+        raise BadFilter(f"{name}: expected one value, found a second one, '{short(value)}'")
     else:
         found[_FIELDS[name]] = _value(name, value)
 
@@ -167,7 +167,7 @@ def _value(name: str, value: str) -> str | int | bool:
             return duration_ms(name, value)
         case "started-before":
             if not value.isdecimal() or len(value) > 15:
-                raise BadFilter(f"{name}: expected milliseconds since 1970, found '{_short(value)}'")
+                raise BadFilter(f"{name}: expected milliseconds since 1970, found '{short(value)}'")
             return int(value)
         case "quarantined":
             return one_of(name, value.lower(), ("yes", "no")) == "yes"
@@ -194,11 +194,11 @@ def checked(given: WfRunFilter) -> WfRunFilter:
     for field in fields(given):
         for text in _texts(getattr(given, field.name)):
             if len(text) > TEXT_MAX or "\0" in text:
-                raise BadFilter(f"{field.name}: expected at most {TEXT_MAX} characters, found '{_short(text)}'")
+                raise BadFilter(f"{field.name}: expected at most {TEXT_MAX} characters, found '{short(text)}'")
     if len(given.variables) > VARIABLES_MAX:
         raise BadFilter(f"var: expected at most {VARIABLES_MAX} Variables, found {len(given.variables)}")
     if given.wf_spec_version is not None and not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", given.wf_spec_version):
-        raise BadFilter(f"version: expected MAJOR or MAJOR.REVISION, found '{_short(given.wf_spec_version)}'")
+        raise BadFilter(f"version: expected MAJOR or MAJOR.REVISION, found '{short(given.wf_spec_version)}'")
     made = replace(
         given,
         status=tuple(dict.fromkeys(one_of("status", it.upper(), STATUSES) for it in given.status)),
@@ -212,7 +212,7 @@ def checked(given: WfRunFilter) -> WfRunFilter:
         kind = one_of("waits-for", _kind(kind), WAITS)
         if colon and kind not in NAMED_WAITS:
             raise BadFilter(
-                f"waits-for: expected a name only behind {', '.join(NAMED_WAITS)}, found '{_short(given.waits_for)}'"
+                f"waits-for: expected a name only behind {', '.join(NAMED_WAITS)}, found '{short(given.waits_for)}'"
             )
         made = replace(made, waits_for=f"{kind}:{name}" if name else kind)
     return made
@@ -237,16 +237,27 @@ def one_of(name: str, found: str, known: Iterable[str]) -> str:
     those = list(known)
     if found in those:
         return found
-    near = get_close_matches(found, those, n=1, cutoff=0.6)
-    hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(those)}"
-    raise BadFilter(f"{name}: '{_short(found)}' is none; {hint}")
+    raise BadFilter(f"{name}: '{short(found)}' is none{meant(found, those)}")
+
+
+def meant(found: str, known: Iterable[str], most: int | None = None) -> str:
+    """Return the end of a sentence about a name that is none: the near one, whatever the case, or those that there are.
+
+    `most`: how many it lists; None: all.
+    """
+    by_folded = {it.casefold(): it for it in known}
+    near = get_close_matches(found.casefold(), by_folded, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean '{by_folded[near[0]]}'?"
+    some = list(by_folded.values())[:most]
+    return f"; there are {', '.join(some)}{' and more' if len(by_folded) > len(some) else ''}" if some else ""
 
 
 def duration_ms(name: str, text: str) -> int:
     """Return a duration in milliseconds: `90s`, `15m`, `2h`, `3d`, `1w`. Raises BadFilter."""
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        raise BadFilter(f"{name}: expected a duration such as 90s, 15m, 2h or 3d, found '{_short(text)}'")
+        raise BadFilter(f"{name}: expected a duration such as 90s, 15m, 2h or 3d, found '{short(text)}'")
     return int(found[1]) * UNITS_MS[found[2]]
 
 
@@ -258,5 +269,6 @@ def duration_text(duration: int | None) -> str | None:
     return f"{duration // UNITS_MS[unit]}{unit}" if duration else "0s"
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Return a text as a sentence has it: its first 60 characters."""
     return text if len(text) <= 60 else text[:59] + "…"

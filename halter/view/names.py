@@ -3,14 +3,13 @@
 A list that is empty because a name was mistyped looks like one that is empty because all is well. Knows the tables.
 """
 
-from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
+from collections.abc import Iterator
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, select
 
 from halter.view import tables as t
-from halter.view.filters import ANY, WfRunFilter
+from halter.view.filters import ANY, WfRunFilter, meant, short
 from halter.view.queries import LOOKED_AT, different_values
 from processors.core.records.failures import RESERVED
 from processors.fold.inputs import DeadLetterReason
@@ -46,24 +45,50 @@ def unknown_names_of_letters(
         if name is not None and name not in others:
             known = {*connection.scalars(select(column).where(column.is_not(None)).distinct()), *others}
             if name not in known:
-                found.append(f"no dead letter has {what} '{_short(name)}'{_meant(name, known)}")
+                found.append(f"no dead letter has {what} '{short(name)}'{meant(name, sorted(known), NAMED_MAX)}")
     return found
+
+
+def unknown_names_of_events(connection: Connection, external_event_def: str | None, wf_run_id: str | None) -> list[str]:
+    """Return a sentence for each name in a filter of ExternalEvents that the view has never seen."""
+    found: list[str] = []
+    if external_event_def is not None:
+        column = t.external_events.c.external_event_def
+        found += _of_definition(connection, "ExternalEventDef", "EXTERNAL_EVENT_DEF", external_event_def, column)
+    if wf_run_id is not None and not _has(connection, t.wf_runs.c.wf_run_id == wf_run_id):
+        found.append(f"the view has no WfRun '{short(wf_run_id)}'")
+    return found
+
+
+def unknown_wf_spec(connection: Connection, name: str) -> str | None:
+    """Return a sentence if the view has never seen a WfSpec of this name."""
+    return next(_of_definition(connection, "WfSpec", "WF_SPEC", name, t.wf_runs.c.wf_spec_name), None)
+
+
+def _of_definition(
+    connection: Connection, what: str, kind: str, name: str, used_in: ColumnElement[Any]
+) -> Iterator[str]:
+    """Yield a sentence if there is no definition of a name, and no row that uses it."""
+    c = t.definitions.c
+    if not _has(connection, and_(c.kind == kind, c.name == name)) and not _has(connection, used_in == name):
+        known = different_values(connection, c.name, c.kind == kind)
+        yield f"the view knows no {what} '{short(name)}'{meant(name, known, NAMED_MAX)}"
 
 
 def _of_wf_spec(connection: Connection, given: WfRunFilter) -> Iterator[str]:
     name, version = given.wf_spec, given.wf_spec_version
     if name is None:
         return
-    c = t.definitions.c
-    is_it = and_(c.kind == "WF_SPEC", c.name == name)
-    if not _has(connection, is_it) and not _has(connection, t.wf_runs.c.wf_spec_name == name):
-        known = different_values(connection, c.name, c.kind == "WF_SPEC")
-        yield f"the view knows no WfSpec '{_short(name)}'{_meant(name, known)}"
+    unknown = unknown_wf_spec(connection, name)
+    if unknown is not None:
+        yield unknown
     elif version is not None:
+        c = t.definitions.c
+        is_it = and_(c.kind == "WF_SPEC", c.name == name)
         there = connection.scalars(select(c.version).where(is_it).order_by(c.major, c.revision)).all()
         if there and not any(it == version or it.startswith(f"{version}.") for it in there):
             newest = ", ".join(there[-NAMED_MAX:])
-            yield f"the view knows no version {version} of WfSpec '{_short(name)}'; the newest are {newest}"
+            yield f"the view knows no version {version} of WfSpec '{short(name)}'; the newest are {newest}"
 
 
 def _of_failure(connection: Connection, given: WfRunFilter) -> Iterator[str]:
@@ -72,8 +97,9 @@ def _of_failure(connection: Connection, given: WfRunFilter) -> Iterator[str]:
         return
     c = t.wf_runs.c
     if not _has(connection, c.failure_code == name) and not _has(connection, c.cause_code == name):
-        known = {*different_values(connection, c.failure_code), *different_values(connection, c.cause_code)}
-        yield f"no WfRun in the view has ever failed with '{_short(name)}'{_meant(name, known | RESERVED)}"
+        columns = c.failure_code, c.cause_code
+        known = sorted({*RESERVED, *(it for column in columns for it in different_values(connection, column))})
+        yield f"no WfRun in the view has ever failed with '{short(name)}'{meant(name, known, NAMED_MAX)}"
 
 
 def _of_wait(connection: Connection, given: WfRunFilter) -> Iterator[str]:
@@ -81,26 +107,8 @@ def _of_wait(connection: Connection, given: WfRunFilter) -> Iterator[str]:
     if not name:
         return
     what, kind_of_definition, column = OF_WAITS[kind]
-    c = t.definitions.c
-    is_defined = _has(connection, and_(c.kind == kind_of_definition, c.name == name))
-    if not is_defined and not _has(connection, column == name):
-        known = different_values(connection, c.name, c.kind == kind_of_definition)
-        yield f"the view knows no {what} '{_short(name)}'{_meant(name, known)}"
+    yield from _of_definition(connection, what, kind_of_definition, name, column)
 
 
 def _has(connection: Connection, condition: ColumnElement[bool]) -> bool:
     return connection.execute(select(1).where(condition).limit(1)).first() is not None
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence: the name that is near, whatever the case, or some of those that there are."""
-    by_folded: dict[str, Any] = {it.casefold(): it for it in sorted(known)}
-    near = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean '{by_folded[near[0]]}'?"
-    some = list(by_folded.values())[:NAMED_MAX]
-    return f"; there are {', '.join(some)}{' and more' if len(by_folded) > NAMED_MAX else ''}" if some else ""
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 60 else name[:59] + "…"

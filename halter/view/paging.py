@@ -39,6 +39,11 @@ class Page(Generic[Line]):
     one all the same: then looking for more would have taken too long.
     """
 
+    @property
+    def is_nothing(self) -> bool:
+        """True if there is no row here, and none behind it."""
+        return not self.lines and self.after is None
+
 
 @dataclass(frozen=True, slots=True)
 class Count:

@@ -29,6 +29,11 @@ PAYLOAD = "<img src=x onerror=alert(1)>'\"`&lt;\u202e</script><script>alert(2)</
 PAGES_MAX = 400
 THREADS = 1_000
 MEGABYTE = 1_000_000
+API_NAMES = {
+    "external-events?def=chekout": "external-events?external_event_def=chekout",
+    "external-events?def=checkout&wf-run=cart-9": "external-events?external_event_def=checkout&wf_run_id=cart-9",
+}
+"""Addresses of pages whose filters have other names in the API."""
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +149,50 @@ def test_a_filter_that_cannot_be_is_said_with_what_may_be_meant(it: Shop) -> Non
     page = read(it.console.client(), "/wf-runs?halted-for=MANUEL_HALT", 400)
     assert "MANUAL_HALT" in said(page)
     assert read(it.console.client(), "/wf-runs?after=nonsense", 400)
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("wf-runs?wf-spec=Carts", "the view knows no WfSpec 'Carts'; did you mean 'cart'?"),
+        ("wf-runs?wf-spec=cart&version=7", "the view knows no version 7 of WfSpec 'cart'; the newest are 0.0"),
+        ("wf-runs?failed-with=order-kiled", "ever failed with 'order-kiled'; did you mean 'order-killed'?"),
+        (
+            "wf-runs?waits-for=EXTERNAL_EVENT:chekout",
+            "the view knows no ExternalEventDef 'chekout'; did you mean 'checkout'?",
+        ),
+        ("external-events?def=chekout", "the view knows no ExternalEventDef 'chekout'; did you mean 'checkout'?"),
+        ("external-events?def=checkout&wf-run=cart-9", "the view has no WfRun 'cart-9'"),
+        ("dead-letters?reason=UNKNOWN_SHEMA", "has the reason 'UNKNOWN_SHEMA'; did you mean 'UNKNOWN_SCHEMA'?"),
+    ],
+)
+def test_a_name_of_a_filter_that_the_view_never_saw_is_said_with_what_may_be_meant(
+    it: Shop, address: str, sentence: str
+) -> None:
+    client = it.console.client()
+    assert sentence in said(read(client, f"/{address}"))
+    if "version" not in address:
+        (told,) = client.get(f"/api/{API_NAMES.get(address, address)}").json()["unknown"]
+        assert told.endswith(sentence)
+
+
+def test_a_name_that_there_is_and_a_page_that_has_rows_are_not_called_unknown(it: Shop) -> None:
+    client = it.console.client()
+    for address in ("wf-runs?wf-spec=cart", "wf-runs?wf-spec=cart&status=ERROR", "external-events", "dead-letters"):
+        assert "the view knows no" not in said(read(client, f"/{address}"))
+        assert client.get(f"/api/{address}").json()["unknown"] == []
+
+
+def test_a_status_of_external_events_that_cannot_be_is_said_above_the_list(it: Shop) -> None:
+    page = read(it.console.client(), "/external-events?status=UNCLAIMD", 400)
+    assert "status: 'UNCLAIMD' is none; did you mean 'UNCLAIMED'?" in said(page)
+    assert "/external-events" in page.links
+    assert read(it.console.client(), "/external-events?after=nonsense", 400)
+
+
+def test_a_wf_spec_that_there_is_not_is_said_with_the_one_that_may_be_meant(it: Shop) -> None:
+    page = read(it.console.client(), "/wf-specs/Carts", 404)
+    assert "the view knows no WfSpec 'Carts'; did you mean 'cart'?" in said(page)
 
 
 def test_pages_of_a_list_have_each_wf_run_once(it: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

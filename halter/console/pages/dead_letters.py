@@ -12,6 +12,7 @@ from halter.console.pages.frame import may_act, page, reading
 from halter.console.problems import NotThere
 from halter.show.dead_letters import TO_DO
 from halter.view import queries
+from halter.view.names import unknown_names_of_letters
 from processors.core.records.errors import HalterError
 
 LIMIT: Final = 50
@@ -31,11 +32,13 @@ def dead_letters(request: Request) -> Response:
     reason, after = query.get("reason") or None, query.get("after") or None
     with reading(request) as connection:
         found = queries.dead_letters(connection, reason=reason, after=after, limit=LIMIT)
+        unknown = unknown_names_of_letters(connection, reason, None, None) if found.is_nothing else []
         reasons = request.app.state.readings.counted.stats(connection).dead_letters
     here = "/dead-letters" + (f"?{urlencode({'reason': reason})}" if reason else "")
     more = f"{here}{'&' if reason else '?'}{urlencode({'after': found.after})}" if found.after else None
     context = {
         "rows": found.lines,
+        "unknown": unknown,
         "reasons": list(reasons.items()),
         "asked": {"reason": reason or ""},
         "page": {"first": here if after else None, "next": more},

@@ -1,6 +1,6 @@
 """ExternalEvents of all WfRuns, and what became of them."""
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -10,6 +10,10 @@ from starlette.routing import Route
 from halter.console.pages.frame import page, reading
 from halter.console.pages.wf_runs import Chip
 from halter.view import definition_lists, queries
+from halter.view.filters import BadFilter
+from halter.view.names import unknown_names_of_events
+from halter.view.paging import BadCursor, Page
+from halter.view.queries import ExternalEventLine
 
 LIMIT: Final = 50
 
@@ -23,18 +27,29 @@ def external_events(request: Request) -> Response:
     """Show the list."""
     query = request.query_params
     asked = {name: query.get(name, "").strip() for name in ("status", "def", "wf-run")}
+    given: dict[str, str | None] = {
+        "wf_run_id": asked["wf-run"] or None,
+        "external_event_def": asked["def"] or None,
+    }
+    found: Page[ExternalEventLine] = Page((), None)
+    unknown: list[str] = []
+    problem: str | None = None
     with reading(request) as connection:
-        found = queries.external_events(
-            connection,
-            wf_run_id=asked["wf-run"] or None,
-            external_event_def=asked["def"] or None,
-            status=asked["status"] or None,
-            after=query.get("after") or None,
-            limit=LIMIT,
-        )
+        try:
+            after = query.get("after") or None
+            found = queries.external_events(
+                connection, **given, status=asked["status"] or None, after=after, limit=LIMIT
+            )
+        except (BadFilter, BadCursor) as error:
+            problem = str(error)
+        else:
+            if found.is_nothing:
+                unknown = unknown_names_of_events(connection, **given)
         names = definition_lists.external_event_defs(connection)
-    context = {
+    context: dict[str, Any] = {
         "rows": found.lines,
+        "problem": problem,
+        "unknown": unknown,
         "names": names,
         "asked": asked,
         "is_filtered": any(asked.values()),
@@ -47,7 +62,8 @@ def external_events(request: Request) -> Response:
             "next": _address(asked, after=found.after) if found.after else None,
         },
     }
-    return page(request, "external_events.html", context, here="/external-events")
+    status = 200 if problem is None else 400
+    return page(request, "external_events.html", context, here="/external-events", status=status)
 
 
 def _address(asked: dict[str, str], **changed: str) -> str:

@@ -26,6 +26,7 @@ from halter.view.filters import (
     WfRunFilter,
     filter_of,
 )
+from halter.view.names import unknown_names
 from halter.view.paging import BadCursor, Count, Page
 from halter.view.queries import WfRunLine
 from processors.core.records.names import NAME_LENGTH_MAX, is_name
@@ -75,6 +76,7 @@ def wf_runs(request: Request) -> Response:
                 count = queries.count(connection, asked, now_ms=f.now_ms)
             except (BadFilter, BadCursor) as error:
                 problem = str(error)
+        unknown = unknown_names(connection, asked) if problem is None and found.is_nothing else []
         names = definition_lists.wf_spec_names(connection)
     words = f"{count} like this" if not asked.is_empty else str(count)
     context: dict[str, Any] = {
@@ -83,6 +85,7 @@ def wf_runs(request: Request) -> Response:
         "standing": {it.wf_run_id: where_words(it) for it in found.lines},
         "count_words": "" if problem else words,
         "problem": problem,
+        "unknown": unknown,
         "is_filtered": not asked.is_empty or bool(problem),
         "page": _pages(query, found.after),
         "is_short": found.after is not None and len(found.lines) < LIMIT,

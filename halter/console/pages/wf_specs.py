@@ -13,6 +13,7 @@ from halter.console.pages.specs_of import spec_of
 from halter.console.problems import NotThere
 from halter.show.drawing import drawings
 from halter.view import definition_lists, queries
+from halter.view.names import unknown_wf_spec
 from halter.view.paging import Count
 
 
@@ -39,7 +40,7 @@ def wf_spec(request: Request) -> Response:
     with reading(request) as connection:
         versions = definition_lists.wf_spec_versions(connection, name)
         if not versions:
-            raise NotThere(f"the view knows no WfSpec '{name}'; check the name, or look whether the view is behind")
+            raise NotThere(unknown_wf_spec(connection, name) or f"the view has no document of WfSpec '{name}'")
         spec, why_not = spec_of(connection, name, version)
         nodes = queries.nodes_of(connection, name, version)
         newest = queries.newest_of(connection, name, version)
