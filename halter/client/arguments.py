@@ -45,7 +45,7 @@ class Arguments:
         except TellableProblem as problem:
             raise _invalid(problem) from None
         for name, it in fields.items():
-            if type(it) not in PLAIN and isinstance(it, Mapping):
+            if type(it) not in PLAIN and (type(it) is dict or isinstance(it, Mapping)):
                 fields[name] = dict(it)
         return kind(**fields)
 
@@ -78,8 +78,10 @@ class Arguments:
 
     def _small_enough(self, command: InputCommand) -> bytes:
         value = self._codec.encode(command)
-        with _as_invalid_argument():
+        try:
             check_size(command, value)
+        except TellableProblem as problem:
+            raise _invalid(problem) from None
         return value
 
     def wf_spec_document(self, document: WfSpec | Mapping[str, Any] | str) -> tuple[str, str]:

@@ -130,17 +130,17 @@ class Asking:
         given: object = event
         if not isinstance(given, NewEvent):
             raise InvalidArgument(f"events: expected NewEvents, found {type(given).__name__}")
-        return self._arguments.command(
-            ExternalEvent,
-            wf_run_id=event.wf_run_id,
-            external_event_def=event.name,
-            external_event_id=new_id() if event.event_id is None else event.event_id,
-            content=event.content,
-            thread=event.thread,
-            definitions_position=self._definitions.position or None,
-            operator=event.operator,
-            reason=event.reason,
-        )
+        wf_run_id, name, content, event_id, thread, operator, reason = event
+        fields: dict[str, Any] = {
+            "wf_run_id": wf_run_id,
+            "external_event_def": name,
+            "external_event_id": new_id() if event_id is None else event_id,
+            "content": content,
+            "definitions_position": self._definitions.position or None,
+        }
+        if thread is not None or operator is not None or reason is not None:
+            fields |= {"thread": thread, "operator": operator, "reason": reason}
+        return self._arguments.command(ExternalEvent, **fields)
 
     def correlated(self, key: str | int, name: str, content: Given, event_id: str | None) -> CorrelatedEvent:
         """Make a CorrelatedEvent. A number is the key that its decimal digits are."""

@@ -71,7 +71,6 @@ from processors.core.records.commands import (
     SkipRecord,
     StopWfRun,
 )
-from processors.core.records.errors import HalterError
 from processors.core.records.events import Asked, Definition, LogEntry, TaskRequest
 from processors.core.records.model import Correlation, TaskStatus, WfRun, WfRunSnapshot, WfSpecId
 from processors.core.records.spec import WfSpec
@@ -404,24 +403,18 @@ class Client:
         returned. Raises PartlyPosted if some cannot be posted, such as one that is too large. All others are posted
         then, unless Kafka has ceased to answer: then none is posted any more.
         """
-        batch, partitions = Batch(self._sender, self._outcomes), self.topics.partitions
-        broken: HalterError | None = None
+        batch = Batch(self._sender, self._outcomes, self._log_ends, self.topics, events)
         for event in events:
-            if broken is not None:
-                batch.fail(broken, event)
+            if batch.broken is not None:
+                batch.fail(batch.broken, event)
                 continue
             try:
                 command = self._asking.event(event)
                 value = self._arguments.encoded_made(command)
-                log_end = self._log_ends.of(partition_of(command.wf_run_id.encode(), partitions))
-                batch.send(command, value, log_end)
             except InvalidArgument as refused:
                 batch.fail(refused, event)
-            except HalterError as error:
-                if not batch.has_sent:
-                    raise
-                broken = error
-                batch.fail(error, event)
+            else:
+                batch.send(command, value)
         return batch.end()
 
     def stop(

@@ -70,6 +70,8 @@ class Sender:
 
     @property
     def _producer(self) -> Producer:
+        if (producer := self._open) is not None:  # `close` makes it None
+            return producer
         with self._opening:
             if self._is_closed:
                 raise ClientClosed("this Client is closed")

@@ -22,8 +22,8 @@ class Arguments:
     def __init__(self, names: Mapping[str, Mapping[str, Any]]) -> None:
         """`names`: full name -> definition of every record and enum that occurs."""
         self._names = names
-        self._fields: dict[str, list[tuple[str, Schema, bool, bool]]] = {}
-        """Record -> its fields: the name, the schema without null, whether null and whether any value may be there."""
+        self._fields: dict[str, dict[str, tuple[Schema, bool, bool]]] = {}
+        """Record -> field -> the schema without null, whether null and whether any value may be there."""
 
     def of(self, record: object) -> dict[str, object]:
         """Return the fields of a record with their values."""
@@ -36,10 +36,11 @@ class Arguments:
         Raises UnfitValue for the first field that does not fit the schema of the record.
         """
         room = VALUE_BYTES_MAX
-        for name, schema, takes_none, takes_any in self._fields.get(record) or self._fields_of(record):
-            if name not in given:
+        fields = self._fields.get(record) or self._fields_of(record)
+        for name, value in given.items():
+            if name not in fields:
                 continue
-            value = given[name]
+            schema, takes_none, takes_any = fields[name]
             if takes_any:
                 room = check_value(value, name, room)
             elif value is not None or not takes_none:
@@ -48,13 +49,14 @@ class Arguments:
                 else:
                     room = self._checked(schema, value, name, room)
 
-    def _fields_of(self, record: str) -> list[tuple[str, Schema, bool, bool]]:
-        found = self._fields[record] = []
+    def _fields_of(self, record: str) -> dict[str, tuple[Schema, bool, bool]]:
+        found: dict[str, tuple[Schema, bool, bool]] = {}
         for field in self._names[f"{NAMESPACE}.{record}"]["fields"]:
             schema, takes_any = field["type"], _takes_any(field["type"])
             takes_none = isinstance(schema, list) and not takes_any
             inner = next(branch for branch in schema if branch != "null") if takes_none else schema
-            found.append((field["name"], inner, takes_none, takes_any))
+            found[field["name"]] = inner, takes_none, takes_any
+        self._fields[record] = found
         return found
 
     def _checked(self, schema: Schema, value: object, what: str, room: int) -> int:

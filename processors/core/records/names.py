@@ -114,26 +114,49 @@ def check_progress(content: Value) -> None:
 
 def check_names(command: Command | OperatorCommand | CorrelatedEvent) -> None:
     """Check the ids, names and numbers of a command; raises TellableProblem if no WfRun could take it."""
-    if isinstance(command, SkipRecord):
-        return
-    if isinstance(command, CorrelatedEvent):
-        check_correlation_key(command.correlation_key)
-    else:
-        check_wf_run_id(command.wf_run_id)
-    if isinstance(command, RunWf | RunWfAndPost) and not command.wf_spec_name:
+    match command:
+        case SkipRecord():
+            return
+        case CorrelatedEvent():
+            check_correlation_key(command.correlation_key)
+        case _:
+            check_wf_run_id(command.wf_run_id)
+    match command:
+        case ExternalEvent():
+            _check_event(command)
+            if command.thread is not None:
+                _check_thread(command.thread)
+        case CorrelatedEvent():
+            _check_event(command)
+        case RunWf():
+            _check_wf_spec_name(command.wf_spec_name)
+        case RunWfAndPost():
+            _check_wf_spec_name(command.wf_spec_name)
+            _check_event(command)
+        case StopWfRun() | ResumeWfRun() | RescueThreadRun():
+            _check_thread(command.thread)
+        case ReportTaskRun():
+            if command.status is TaskStatus.TIMEOUT:
+                raise TellableProblem("TIMEOUT is not for workers to report")
+            if command.status is TaskStatus.EXCEPTION:
+                check_exception_name(command.failure_name or "")
+        case ReportTaskProgress():
+            check_progress(command.content)
+        case _:
+            pass
+
+
+def _check_event(command: ExternalEvent | RunWfAndPost | CorrelatedEvent) -> None:
+    if not command.external_event_def:
+        raise TellableProblem("expected the name of an ExternalEventDef, found an empty text")
+    check_event_id(command.external_event_id)
+
+
+def _check_wf_spec_name(name: str) -> None:
+    if not name:
         raise TellableProblem("expected the name of a WfSpec, found an empty text")
-    if isinstance(command, ExternalEvent | RunWfAndPost | CorrelatedEvent):
-        if not command.external_event_def:
-            raise TellableProblem("expected the name of an ExternalEventDef, found an empty text")
-        check_event_id(command.external_event_id)
-    if isinstance(command, ExternalEvent) and command.thread is not None and command.thread < 0:
-        raise TellableProblem(f"expected the number of a thread, 0 or more, found {command.thread}")
-    if isinstance(command, StopWfRun | ResumeWfRun | RescueThreadRun) and command.thread < 0:
-        raise TellableProblem(f"expected the number of a thread, 0 or more, found {command.thread}")
-    if isinstance(command, ReportTaskRun):
-        if command.status is TaskStatus.TIMEOUT:
-            raise TellableProblem("TIMEOUT is not for workers to report")
-        if command.status is TaskStatus.EXCEPTION:
-            check_exception_name(command.failure_name or "")
-    if isinstance(command, ReportTaskProgress):
-        check_progress(command.content)
+
+
+def _check_thread(number: int) -> None:
+    if number < 0:
+        raise TellableProblem(f"expected the number of a thread, 0 or more, found {number}")
