@@ -83,17 +83,17 @@ class Batch:
 
     def _send_made(self) -> None:
         """Give to librdkafka what is made."""
-        made, self._made = self._made, []
-        given = 0
+        if not self._made:
+            return
+        made, self._made, given = self._made, [], 0
         try:
             self._sender.prepare(self._topics.external_events)
-            expect_wanted()
             for index, event, value in made:
+                expect_wanted()
                 log_end = self._log_ends.of(partition_of(event.wf_run_id.encode(), self._topics.partitions))
                 sending = self._sender.sending(event)
                 while not self._sender.offer(sending, value):
                     self._sender.poll(POLL_SECONDS)
-                    expect_wanted()
                 given, self._has_sent = given + 1, True
                 self._on_their_way.append(
                     OnItsWay(

@@ -6,7 +6,7 @@ Kafka is not there: what would ask it is replaced.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -24,7 +24,7 @@ from halter import (
     PartlyPosted,
     WfRun,
 )
-from halter.client.batch import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LOOK_EVERY
+from halter.client.batch import AT_ONCE, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LOOK_EVERY
 from halter.client.reading import FOLLOWS_MS, PartitionReader
 from halter.client.sending import Sending
 from halter.client.wf_run_rows import WfRunRows
@@ -105,7 +105,10 @@ def test_a_batch_that_is_cancelled_is_posted_no_further(monkeypatch: pytest.Monk
     asyncio.run(does())
 
 
-def test_a_batch_says_what_was_posted_when_kafka_ceases_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("given", [list, iter])  # a list is given to librdkafka in pieces
+def test_a_batch_says_what_was_posted_when_kafka_ceases_to_answer(
+    monkeypatch: pytest.MonkeyPatch, given: Callable[[Iterable[NewEvent]], Iterable[NewEvent]]
+) -> None:
     with Client("localhost:1") as client:
         asked = iter([0, 0])
 
@@ -118,7 +121,7 @@ def test_a_batch_says_what_was_posted_when_kafka_ceases_to_answer(monkeypatch: p
         with pytest.raises(
             PartlyPosted, match=r"2 of 4 .* the first is record 2 \(event 'e2' of WfRun 'cart-7'\): no answer"
         ) as it:
-            client.post_many(NewEvent("cart-7", "page-seen", f"/{n}", f"e{n}") for n in range(4))
+            client.post_many(given(NewEvent("cart-7", "page-seen", f"/{n}", f"e{n}") for n in range(4)))
         assert [None if one is None else one.id for one in it.value.posted] == ["e0", "e1", None, None]
         with pytest.raises(KafkaUnavailable):
             client.post_many([NewEvent("cart-7", "page-seen")])
@@ -134,6 +137,21 @@ class Slow:
         for _ in range(min(20, len(self.kept))):
             self.kept.popleft().report(None, cast("Any", Report()))
         return 20
+
+
+def test_a_slow_generator_is_asked_for_the_next_event_once_the_last_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: list[Sending] = []
+    with Client("localhost:1") as client:
+        without_kafka(monkeypatch, client, offered.append)
+
+        def events() -> Iterator[NewEvent]:
+            for n in range(300):
+                assert len(offered) == n
+                yield NewEvent("cart-7", "page-seen")
+
+        client.post_many(events())
+        client.post_many([NewEvent("cart-7", "page-seen", None, f"e{n}") for n in range(AT_ONCE + 1)])
+    assert len(offered) == 300 + AT_ONCE + 1
 
 
 @pytest.mark.parametrize(("length", "most"), [(1, IN_FLIGHT_MAX), (5_000, IN_FLIGHT_BYTES_MAX // 5_000)])
