@@ -29,6 +29,10 @@ IN_TWO := --numprocesses 2 --dist loadscope
 MEASURED := $(if $(filter compiled,$(CORE)),$(COMPILED)/.built,$(DEV))
 WITH_CORE := $(if $(filter compiled,$(CORE)),PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR))
 
+# Bytecode is kept, whatever the environment asks for: a run of the tests starts hundreds of processes, each of which
+# would compile again what it imports of this checkout. That is a third of what a worker needs to start.
+export PYTHONDONTWRITEBYTECODE :=
+
 # A checkout of the former code, with an environment in its .venv: it is measured beside this one.
 BESIDE := $(if $(FORMER),--former "$(FORMER)")
 

@@ -1,5 +1,6 @@
 """The lock files in requirements/: what pyproject.toml asks for, exact versions with hashes, and no private address."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -194,3 +195,12 @@ def test_each_interpreter_and_the_newest_releases_have_an_environment_of_their_o
     assert "requirements/" not in newest
     assert '--editable ".[all]"' in newest
     assert '--editable ".[dev]"' in newest
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make is installed")
+def test_what_make_runs_keeps_bytecode_whatever_the_environment_asks_for() -> None:
+    shown = f"include {ROOT / 'Makefile'}\nshown:\n\t@echo $${{PYTHONDONTWRITEBYTECODE:-kept}}\n"
+    command = ["make", "--no-print-directory", "-f", "-", "shown"]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, input=shown, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "kept\n", done.stderr
