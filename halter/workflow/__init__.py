@@ -1,5 +1,6 @@
 """Workflows in Python: functions that write down a WfSpec, as a YAML document does.
 
+    arguments     what statements are given, checked for its type
     expressions   what a WfSpec computes: Variables and operators on them
     definitions   what a workflow names: ExternalEventDefs, WorkflowEventDefs, TaskDefs and functions that do tasks
     places        the line of the program at which something was written

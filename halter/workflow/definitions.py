@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from halter.task_worker.handlers import task_def_of
-from halter.workflow.expressions import Type, WrongOperand, type_of
+from halter.workflow.arguments import WrongOperand, items_of, mapping_of, text_of
+from halter.workflow.expressions import Type, type_of
 from processors.core.records.commands import DefinitionCommand, PutExternalEventDef, PutTaskDef, PutWorkflowEventDef
 
 
@@ -20,12 +21,12 @@ class ExternalEventDef:
     type: Type | None = None
 
     def __post_init__(self) -> None:
-        """Check the types here, on the line that names them. Raises WrongOperand."""
+        """Check it here, on the line that writes it. Raises WrongOperand."""
         self.command()
 
     def command(self) -> PutExternalEventDef:
         """Return what registers it."""
-        return PutExternalEventDef(self.name, None if self.type is None else type_of(self.type))
+        return PutExternalEventDef(text_of("name", self.name), None if self.type is None else type_of(self.type))
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class WorkflowEventDef:
     type: Type | None = None
 
     def __post_init__(self) -> None:
-        """Check the types here, on the line that names them. Raises WrongOperand."""
+        """Check it here, on the line that writes it. Raises WrongOperand."""
         self.command()
 
     def command(self) -> PutWorkflowEventDef:
         """Return what registers it."""
-        return PutWorkflowEventDef(self.name, None if self.type is None else type_of(self.type))
+        return PutWorkflowEventDef(text_of("name", self.name), None if self.type is None else type_of(self.type))
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,17 @@ class TaskDef:
     optional: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the types here, on the line that names them. Raises WrongOperand."""
+        """Check it here, on the line that writes it. Raises WrongOperand."""
         self.command()
 
     def command(self) -> PutTaskDef:
         """Return what registers it."""
-        given = None if self.input is None else {name: type_of(it) for name, it in self.input.items()}
+        given = self.input
+        types = None if given is None else {name: type_of(it) for name, it in mapping_of("input", given).items()}
         output = None if self.output is None else type_of(self.output)
-        return PutTaskDef(self.name, given, output, self.queue, optional=list(self.optional))
+        queue = None if self.queue is None else text_of("queue", self.queue)
+        optional = [text_of("a name in optional", it) for it in items_of("optional", self.optional)]
+        return PutTaskDef(text_of("name", self.name), types, output, queue, optional=optional)
 
 
 TaskRef: TypeAlias = str | TaskDef | Callable[..., Any]

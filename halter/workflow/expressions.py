@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn, TypeAlias
 
-from processors.core.records.errors import HalterError
+from halter.workflow.arguments import WrongOperand, flag_of, text_of
 from processors.core.records.spec import (
     Cast,
     Expression,
@@ -52,10 +52,6 @@ NO_VALUE: Final = (
     "an expression has no value in the program: the WfRun computes it. Write `with thread.if_(…):` or "
     "`with thread.while_(…):` for a decision, and & | ~ for and, or, not"
 )
-
-
-class WrongOperand(HalterError, TypeError):
-    """An expression is made of something that no WfSpec computes with. Whoever wrote the line changes it."""
 
 
 class Expr:
@@ -238,9 +234,11 @@ class Variable(Expr):
 
         A view finds WfRuns quickly by a `searchable` one, of the entrypoint.
         """
-        super().__init__(VariableRef(name))
-        self.name, self.type = name, type_of(type_)
-        self.default, self.required, self.masked, self.searchable = default, required, masked, searchable
+        super().__init__(VariableRef(text_of("the name of a Variable", name)))
+        self.name, self.type, self.default = name, type_of(type_), default
+        self.required, self.masked = flag_of("required", required), flag_of("masked", masked)
+        self.searchable = flag_of("searchable", searchable)
+        default_of(self)
 
 
 class Output(Expr):
@@ -249,13 +247,13 @@ class Output(Expr):
     __slots__ = ("node",)
 
     def __init__(self, node: str) -> None:
-        super().__init__(OutputRef(node))
+        super().__init__(OutputRef(text_of("the name of a node", node)))
         self.node = node
 
 
 def variable(name: str) -> Expr:
     """Refer to a Variable by its name alone."""
-    return Computed(VariableRef(name))
+    return Computed(VariableRef(text_of("the name of a Variable", name)))
 
 
 def output(node: str) -> Output:
@@ -264,17 +262,14 @@ def output(node: str) -> Output:
 
 
 def literal(value: Value) -> Expr:
-    """Return a value that stands for itself, as expression."""
-    return Computed(Literal(value))
+    """Return a value that stands for itself, as expression. Raises WrongOperand."""
+    return Computed(Literal(_plain(value)))
 
 
 def expr(text: str) -> Expr:
     """Return the expression that a text says: `expr("total + INPUT.quantity")`. Raises WrongOperand."""
-    given: object = text
-    if not isinstance(given, str):
-        raise WrongOperand(f"expected the text of an expression, found {type(given).__name__}")
     try:
-        return Computed(parse_expression(text).tree)
+        return Computed(parse_expression(text_of("an expression", text)).tree)
     except ExpressionTextProblem as problem:
         raise WrongOperand(f"{text[:TEXT_SHOWN]!r}: {problem}") from None
 
@@ -286,7 +281,7 @@ def list_(*items: Operand) -> Expr:
 
 def format_(template: str, *args: Operand) -> Expr:
     """Return a text: `format_("Hello {0}", name)`. Only `{number}` is special."""
-    return Computed(Format(template, tuple(tree_of(it) for it in args)))
+    return Computed(Format(text_of("template", template), tuple(tree_of(it) for it in args)))
 
 
 def add(*operands: Operand) -> Expr:

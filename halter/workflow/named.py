@@ -8,7 +8,7 @@ from typing import Final
 from halter.files.definition_files import InvalidDefinitions
 from halter.files.programs import TARGET, NoTarget, names_in, thing_in
 from halter.files.yaml_files import Problem
-from halter.workflow.expressions import WrongOperand
+from halter.workflow.arguments import WrongOperand
 from halter.workflow.places import Place, raised_at
 from halter.workflow.workflow import STATEMENT, Workflow
 

@@ -19,6 +19,16 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
+from halter.workflow.arguments import (
+    WrongOperand,
+    backoff_of,
+    flag_of,
+    items_of,
+    kind_of,
+    mapping_of,
+    number_of,
+    text_of,
+)
 from halter.workflow.definitions import ExternalEventRef, TaskRef, WorkflowEventRef, event_named, task_named
 from halter.workflow.drafts import EdgeDraft, NodeDraft, ThreadDraft, free_name
 from halter.workflow.expressions import (
@@ -27,7 +37,6 @@ from halter.workflow.expressions import (
     Output,
     Type,
     Variable,
-    WrongOperand,
     default_of,
     tree_of,
     type_of,
@@ -80,9 +89,10 @@ class MisplacedStatement(HalterError):
 
 def thread_name(name: str) -> Callable[[Function], Function]:
     """Give a thread function another name than its own: `@thread_name("add-item")`."""
+    text = text_of("the name of a thread", name)
 
     def named(function: Function) -> Function:
-        function.__dict__["halter_thread_name"] = name
+        function.__dict__["halter_thread_name"] = text
         return function
 
     return named
@@ -159,7 +169,7 @@ class Thread:
         place = here()
         for it in variables:
             if not isinstance(it, Variable):
-                raise WrongOperand(f"expected a Variable, found {type(it).__name__}")
+                raise WrongOperand(f"expected a Variable, found {kind_of(it)}")
             if it.name in self._draft.variables:
                 raise MisplacedStatement(f"Variable {it.name!r} is declared twice in this thread")
             declared = VariableDef(it.name, it.type, default_of(it), it.required, it.masked, it.searchable)
@@ -183,7 +193,11 @@ class Thread:
         """Let an ExternalEvent interrupt the thread: it halts, the handler runs below it, and it resumes."""
         place = here()
         definition = InterruptDef(
-            self._event(event, place), self._names(handler), _one_of(InterruptPolicy, policy), halt, preemptive
+            self._event(event, place),
+            self._names(handler),
+            _one_of(InterruptPolicy, policy),
+            flag_of("halt", halt),
+            flag_of("preemptive", preemptive),
         )
         self._draft.interrupts.append((definition, place))
 
@@ -192,7 +206,7 @@ class Thread:
         place, name = here(), _node_name(node)
         if name not in self._draft.nodes:
             raise MisplacedStatement(f"expected a node that is written above, found {name!r}")
-        found = FailureHandlerDef(catch, self._names(handler))
+        found = FailureHandlerDef(_catch(catch), self._names(handler))
         self._draft.nodes[name].failure_handlers.append((found, place))
 
     # Nodes.
@@ -202,7 +216,7 @@ class Thread:
         place = here()
         if self._draft.nodes:
             raise MisplacedStatement("expected the entrypoint before all other nodes")
-        return self._add(EntrypointNode(name=name), place)
+        return self._add(EntrypointNode(name=text_of("name", name)), place)
 
     def task(
         self,
@@ -231,12 +245,12 @@ class Thread:
         node = TaskNode(
             name=self._node_name(name, task_def),
             task_def=task_def,
-            input=_trees({**(given or {}), **inputs}),
+            input=_trees(given, inputs),
             timeout_s=tree_of(TIMEOUT_S if timeout_s is None else timeout_s),
             queue_timeout_s=_optional(queue_timeout_s),
             run_timeout_s=_optional(run_timeout_s),
-            retries=retries,
-            backoff=backoff,
+            retries=number_of("retries", retries),
+            backoff=backoff_of(backoff),
         )
         return self._add(node, place)
 
@@ -279,7 +293,7 @@ class Thread:
         node = StartThreadNode(
             name=self._node_name(name, f"start-{started}"),
             thread=started,
-            input=_trees({**(given or {}), **inputs}),
+            input=_trees(given, inputs),
         )
         return self._add(node, here())
 
@@ -299,7 +313,7 @@ class Thread:
             name=self._node_name(name, f"start-{started}"),
             thread=started,
             over=tree_of(over),
-            input=_trees({**(given or {}), **inputs}),
+            input=_trees(given, inputs),
         )
         return self._add(node, here())
 
@@ -316,7 +330,9 @@ class Thread:
             name=self._node_name(name, "wait-for-threads"),
             threads=tree_of(threads),  # type: ignore[arg-type]
             strategy=_one_of(WaitStrategy, strategy),
-            on_child_failure=tuple(FailureHandlerDef(it, self._names(one)) for it, one in _pairs(on_child_failure)),
+            on_child_failure=tuple(
+                FailureHandlerDef(_catch(it), self._names(one)) for it, one in _pairs(on_child_failure)
+            ),
         )
         return self._add(node, here())
 
@@ -354,7 +370,7 @@ class Thread:
     ) -> Output:
         """End the thread with a failure of this name, which handlers may catch."""
         node = ExitNode(
-            name=self._node_name(name, failure),
+            name=self._node_name(name, text_of("failure", failure)),
             failure_name=failure,
             failure_message=_optional(message),
             failure_content=_optional(content),
@@ -564,7 +580,7 @@ class Thread:
     def _node_name(self, given: str | None, otherwise: str) -> str:
         if isinstance(given, Expr):
             raise WrongOperand('expected a name for the node, found an expression: give inputs as {"name": …}')
-        return free_name(otherwise, self._draft.nodes or ("start",)) if given is None else given
+        return free_name(otherwise, self._draft.nodes or ("start",)) if given is None else text_of("name", given)
 
     def _event(self, event: ExternalEventRef, place: Place) -> str:
         name, command = event_named(event)
@@ -578,8 +594,9 @@ class Thread:
             self._add(ExitNode(name=self._node_name(None, "exit")), place, ends=True)
 
 
-def _trees(inputs: Mapping[str, Operand]) -> dict[str, Expression]:
-    return {name: tree_of(it) for name, it in inputs.items()}
+def _trees(given: Mapping[str, Operand] | None, inputs: Mapping[str, Operand]) -> dict[str, Expression]:
+    both = inputs if given is None else {**mapping_of("inputs", given), **inputs}
+    return {name: tree_of(it) for name, it in both.items()}
 
 
 def _optional(operand: "Operand | None") -> Expression | None:
@@ -592,7 +609,14 @@ def _pairs(handlers: FailureHandlers) -> Iterator[tuple[str | None, ThreadFuncti
     elif callable(handlers):
         yield None, handlers
     else:
-        yield from handlers
+        for it in items_of("on_child_failure", handlers):
+            if not isinstance(it, list | tuple) or len(it) != 2:
+                raise WrongOperand(f"on_child_failure: expected pairs of a name and a handler, found {it!r}")
+            yield it[0], it[1]
+
+
+def _catch(given: str | None) -> str | None:
+    return None if given is None else text_of("catch", given)
 
 
 def _one_of(kind: type[Choice], given: str) -> Choice:
@@ -603,7 +627,11 @@ def _one_of(kind: type[Choice], given: str) -> Choice:
 
 
 def _node_name(node: Output | str) -> str:
-    return node if isinstance(node, str) else node.node
+    if isinstance(node, Output):
+        return node.node
+    if isinstance(node, str):
+        return node
+    raise WrongOperand(f"expected a node, by its name or its output, found {kind_of(node)}")
 
 
 def _variable(target: object) -> VariableRef:

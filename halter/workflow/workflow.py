@@ -7,13 +7,15 @@ client.register(cart)
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 from halter.files.definition_files import CheckedFile, Written, only_wf_spec, read_definition_files
 from halter.files.yaml_files import Problem
-from halter.workflow.definitions import ExternalEventDef
+from halter.workflow.arguments import WrongOperand, items_of, kind_of, number_of, text_of
+from halter.workflow.definitions import ExternalEventDef, event_named
 from halter.workflow.drafts import ThreadDraft
-from halter.workflow.expressions import Operand, WrongOperand, tree_of
+from halter.workflow.expressions import Operand, tree_of
 from halter.workflow.places import Place, here, place_at, raised_at
 from halter.workflow.thread import MisplacedStatement, Thread, ThreadFunction
 from processors.core.records.commands import DefinitionCommand, PutWfSpec
@@ -80,11 +82,17 @@ class Workflow:
         """`entrypoint` writes thread 0; the threads that it names follow. `also`: threads that nothing starts yet.
 
         `retention_s` seconds after its end a WfRun is forgotten; a week if it is None. `correlated_events`: by which
-        key events find a WfRun, an expression over the Variables of the entrypoint.
+        key events find a WfRun, an expression over the Variables of the entrypoint. Raises WrongOperand.
         """
-        self.name, self.retention_s = name, retention_s
-        self._entrypoint, self._also, self._place = entrypoint, tuple(also), here()
-        self.correlated_events = {} if correlated_events is None else dict(correlated_events)
+        self._place, self.name = here(), text_of("the name of a Workflow", name)
+        self.retention_s = None if retention_s is None else number_of("retention_s", retention_s)
+        self._entrypoint, self._also = entrypoint, tuple(items_of("also", also))
+        for function in (self._entrypoint, *self._also):
+            _check_thread_function(function)
+        keys = {} if correlated_events is None else correlated_events
+        if not isinstance(keys, Mapping):
+            raise WrongOperand(f"correlated_events: expected a mapping, found {kind_of(keys)}")
+        self._keys = {event_named(it)[0]: tree_of(key) for it, key in keys.items()}
 
     @cached_property
     def wf_spec(self) -> WfSpec:
@@ -113,8 +121,7 @@ class Workflow:
         if building.problems:
             return self._place.file, [], building.problems
         threads = {name: it.done() for name, it in building.threads.items()}
-        keys = {str(getattr(it, "name", it)): tree_of(key) for it, key in self.correlated_events.items()}
-        spec = WfSpec(self.name, entrypoint, threads, self.retention_s, correlated_events=keys)
+        spec = WfSpec(self.name, entrypoint, threads, self.retention_s, correlated_events=self._keys)
         document = document_text(spec)
         definitions = [Written(it, Program({(): place}), ()) for it, place in building.definitions.values()]
         program = Program(self._places(building))
@@ -166,8 +173,7 @@ def _define(building: _Building, command: DefinitionCommand | None, place: Place
 
 def _name_in(building: _Building, function: ThreadFunction) -> str:
     """Return the name of the ThreadSpec that a function writes, and note that it has to be written."""
-    if not callable(function):
-        raise WrongOperand(f"expected a thread function, found {type(function).__name__}")
+    _check_thread_function(function)
     if function in building.names:
         return building.names[function]
     name = getattr(function, "halter_thread_name", None) or getattr(function, "__name__", "thread").replace("_", "-")
@@ -176,6 +182,21 @@ def _name_in(building: _Building, function: ThreadFunction) -> str:
     building.names[function] = name
     building.functions.append(function)
     return str(name)
+
+
+def _check_thread_function(function: object) -> None:
+    """Raise WrongOperand for what cannot be called with a Thread."""
+    if not callable(function) or isinstance(function, type):
+        raise WrongOperand(f"expected a thread function, found {kind_of(function)}")
+    try:
+        signature(function).bind(None)
+    except TypeError:
+        name = getattr(function, "__name__", kind_of(function))
+        raise WrongOperand(
+            f"expected a thread function, which takes the thread alone, found {name}{signature(function)}"
+        ) from None
+    except ValueError:  # one of C's, whose parameters nobody knows
+        return
 
 
 def _place_of(function: Callable[..., object]) -> Place:

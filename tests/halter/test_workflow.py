@@ -34,7 +34,8 @@ from halter.workflow import (
     thread_name,
     variable,
 )
-from halter.workflow.expressions import Computed, WrongOperand
+from halter.workflow.arguments import WrongOperand
+from halter.workflow.expressions import Computed
 from halter.workflow.source import NotWritable, source_of
 from processors.core.records.commands import (
     PutExternalEventDef,
@@ -444,7 +445,7 @@ def test_an_expression_may_be_written_as_text() -> None:
     assert expr("total + INPUT.quantity * INPUT.price").tree == (total + item["quantity"] * item["price"]).tree
     with pytest.raises(WrongOperand, match=r"'total \+': expected a value, found the end, at column 8 of the text"):
         expr("total +")
-    with pytest.raises(WrongOperand, match="expected the text of an expression, found int"):
+    with pytest.raises(WrongOperand, match="an expression: expected text, found int"):
         expr(5)  # type: ignore[arg-type]
 
 
