@@ -4,7 +4,8 @@ For each fault two processes share the partitions of a source. Its producer writ
 is aborted. The fault strikes once a third of the records have their effects. A read_committed reader of its own then
 says how often each committed record of the source has its effects, and in which order. `--of` says what is attacked:
 bindings, correlated (bindings by correlation key, with the workers), sinks, or the loop alone. The processes reach the
-broker through a proxy, which one fault cuts.
+broker through a proxy, which one fault cuts. `--times` repeats it all, each time with a Kafka of its own; the table has
+the sums.
 """
 
 import argparse
@@ -12,8 +13,8 @@ import signal
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -32,7 +33,7 @@ from tests.support.waiting import wait_until
 BATCH, EVERY_ABORTED = 20, 3
 LONG_SECONDS, BUSY = 10.0, 0.3
 """Who waits for a broker for longer than this uses less of a processor than this."""
-COLUMNS: Final = ("records", "effects", "lost", "doubled", "out of order")
+COLUMNS: Final = ("runs", "records", "effects", "lost", "doubled", "out of order")
 
 
 class Source(threading.Thread):
@@ -241,12 +242,23 @@ class Outcome:
     """Effects that come after one of a later record of the same partition, among those that have an order."""
     seconds: float
     problems: list[str] = field(default_factory=list)
+    runs: int = 1
 
     @property
     def row(self) -> str:
         """Return a row of the table."""
-        numbers = (self.records, self.effects, self.lost, self.doubled, self.displaced)
+        numbers = (self.runs, self.records, self.effects, self.lost, self.doubled, self.displaced)
         return strikes.row(FAULTS[self.name].text, *numbers)
+
+
+def summed(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Return one outcome for each fault, with the sums of its runs."""
+    found: dict[str, Outcome] = {}
+    for it in outcomes:
+        one = found.setdefault(it.name, Outcome(it.name, 0, 0, 0, 0, 0, 0.0, runs=0))
+        for name in ("records", "effects", "lost", "doubled", "displaced", "seconds", "problems", "runs"):
+            setattr(one, name, getattr(one, name) + getattr(it, name))
+    return [*found.values()]
 
 
 class Attack:
@@ -301,14 +313,17 @@ class Attack:
             def all_are_there() -> bool:
                 for it in attacked:
                     it.keep()
-                return self._are_there(effects, committed, source)
+                return self._are_there(effects, committed, source, records)
 
-            wait_until("all effects", all_are_there, END_SECONDS)
+            with suppress(AssertionError):  # what is not there by then is counted
+                wait_until("all effects", all_are_there, END_SECONDS)
             ended = mapping.ended + sum(it.poll() is not None for it in mapping.started)
         time.sleep(1.0)  # what is doubled may come late
         committed.read_to_the_end()
         effects.read_to_the_end()
         outcome = self._judged(name, effects, committed, source, time.monotonic() - begun)
+        if outcome.records < records:
+            outcome.problems.append(f"{records - outcome.records} records never came to the source")
         if fault.they_live:
             self._say(f"{name}: struck for {took:.0f} s, in which each process used {busy:.0%} of a processor")
             if ended:
@@ -317,7 +332,8 @@ class Attack:
                 outcome.problems.append(f"each process used {busy:.0%} of a processor while there was no broker")
         for reader in (effects, committed):
             reader.close()
-        self._say(f"{name}: {outcome.seconds:.0f} s; {'; '.join(outcome.problems) or 'as promised'}")
+        came = f"{outcome.records:,} records, {outcome.effects:,} effects"
+        self._say(f"{name}: {outcome.seconds:.0f} s; {came}; {'; '.join(outcome.problems) or 'as promised'}")
         return outcome
 
     def _programs(self, halter: Halter, name: str) -> Iterator[Processes]:
@@ -352,9 +368,11 @@ class Attack:
             for number in range(self._subject.expected(it))
         }
 
-    def _are_there(self, effects: Reader, committed: Reader, source: str) -> bool:
+    def _are_there(self, effects: Reader, committed: Reader, source: str, records: int) -> bool:
         effects.read()
         committed.read()
+        if len(committed.records) < records:  # the source of a sink is what workers write, and these are attacked
+            return False
         return {effect for effect, _ in self._of(effects, source)} >= self._expected(committed)
 
     def _judged(self, name: str, effects: Reader, committed: Reader, source: str, seconds: float) -> Outcome:
@@ -384,11 +402,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.bindings", description=__doc__)
     parser.add_argument("--of", choices=SUBJECTS, default="bindings", help="what is attacked")
     parser.add_argument("--records", type=int, default=6_000)
+    parser.add_argument("--times", type=int, default=1, help="how often each fault strikes (default: 1)")
 
-    def run(
-        folder: Path, names: Sequence[str], given: argparse.Namespace, say: Callable[[str], None]
-    ) -> Iterator[Outcome]:
-        return Attack(folder, SUBJECTS[given.of](), say).run(names, given.records)
+    def run(folder: Path, names: Sequence[str], given: argparse.Namespace, say: Callable[[str], None]) -> list[Outcome]:
+        folders = [folder / str(number) for number in range(given.times)]
+        for it in folders:
+            it.mkdir()
+        attacks = [Attack(it, SUBJECTS[given.of](), say) for it in folders]
+        return summed(outcome for it in attacks for outcome in it.run(names, given.records))
 
     strikes.attack(parser, FAULTS, COLUMNS, run)
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Protocol, Self
@@ -174,7 +174,7 @@ def attack(
     parser: argparse.ArgumentParser,
     faults: Mapping[str, Fault],
     columns: Sequence[str],
-    run: Callable[[Path, Sequence[str], argparse.Namespace, Callable[[str], None]], Iterator[Outcome]],
+    run: Callable[[Path, Sequence[str], argparse.Namespace, Callable[[str], None]], Iterable[Outcome]],
 ) -> None:
     """Attack by the command line, and print the table. Exit code 1 if something is not as promised; logs stay then."""
     parser.add_argument("faults", nargs="*", help=f"some of {', '.join(faults)}; default: all")
